@@ -1,0 +1,15 @@
+//! The records of d8 delivery and what they mean.
+//!
+//! Pure: no IO, no clock, no async, no logging. What a decision needs (the records, the cluster's
+//! facts, the host, `now`) is an argument, so that operator, agent and command line, given the same
+//! facts, decide the same.
+#![warn(missing_docs)]
+
+pub mod contract;
+pub mod digest;
+pub mod host;
+pub mod name;
+pub mod platform;
+pub mod policy;
+pub mod release;
+pub mod requirements;
