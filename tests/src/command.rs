@@ -1,0 +1,117 @@
+//! Running a command to its end and looking at what it gave.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Error, Result, supervisor, tools};
+
+/// No command that a test runs may take longer.
+pub const LIMIT: Duration = Duration::from_mins(2);
+
+/// A command that ran to its end.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The command as one would type it.
+    pub line: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: String,
+    /// What it printed beside its results.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Its exit code; 128 and the signal's number where a signal ended it.
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
+    }
+
+    /// Its stdout, if it ended with 0.
+    pub fn ok(self) -> Result<String> {
+        if self.status.success() { Ok(self.stdout) } else { Err(self.failed()) }
+    }
+
+    /// Itself, if it ended with `code`.
+    pub fn expect_code(self, code: i32) -> Result<Self> {
+        if self.code() == code { Ok(self) } else { Err(self.failed()) }
+    }
+
+    /// stdout and stderr, one after the other.
+    pub fn both(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    fn failed(self) -> Error {
+        let code = self.code().to_string();
+        let output = if self.stderr.trim().is_empty() { self.stdout } else { self.stderr };
+        Error::Command { line: self.line, code, output }
+    }
+}
+
+/// Runs `program` to its end, tied to this process. `setup` may change environment and folder.
+pub fn run(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+    setup: impl FnOnce(&mut Command),
+) -> Result<Finished> {
+    let program = program.as_ref();
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let line = line(program, &args);
+    let mut command = supervisor::tied(&tools::lab_binary()?, program);
+    command.args(&args);
+    setup(&mut command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(Error::io(line.clone()))?;
+    let stdout = drain(child.stdout.take());
+    let stderr = drain(child.stderr.take());
+    let deadline = Instant::now() + LIMIT;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(Error::io(line.clone()))? {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Error::Timeout { what: line, seconds: LIMIT.as_secs(), log: String::new() });
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    Ok(Finished { line, status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<thread::JoinHandle<Vec<u8>>> {
+    pipe.map(|mut pipe| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What came before a broken pipe is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+            bytes
+        })
+    })
+}
+
+fn text(reader: Option<thread::JoinHandle<Vec<u8>>>) -> String {
+    let bytes = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The command as one would type it: the program by its name, arguments quoted where a shell needs it.
+fn line(program: &OsStr, args: &[OsString]) -> String {
+    let name = std::path::Path::new(program).file_name().unwrap_or(program);
+    std::iter::once(name).chain(args.iter().map(OsString::as_os_str)).map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("'{word}'") }
+}

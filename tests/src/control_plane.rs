@@ -1,0 +1,342 @@
+//! A real control plane: etcd and kube-apiserver on free ports of 127.0.0.1, with TLS, RBAC and real
+//! tokens. There is no controller-manager and no kubelet: no Pod runs, a deleted namespace stays
+//! Terminating, an aggregated `ClusterRole` stays empty.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::pki::{Authority, Pair, SigningKey};
+use crate::process::{Scratch, Server};
+use crate::{Error, Finished, Result, run, tools::Tools};
+
+/// The cluster's administrator, group `system:masters`.
+pub const ADMIN: &str = "admin";
+/// Users without any group or right of their own, with a token each.
+const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
+/// How many more such users [`ControlPlane::new_user`] can hand out.
+const NUMBERED_USERS: usize = 64;
+/// A start takes 3 s on an idle machine with two cores.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// A port that was free may be taken before the server has it.
+const ATTEMPTS: usize = 3;
+
+/// Who talks to the API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name, as RBAC subjects have it.
+    pub user: String,
+    /// The Bearer token.
+    pub token: String,
+}
+
+/// A running control plane. Ends when dropped or when this process ends, however it ends.
+pub struct ControlPlane {
+    // Fields are dropped in this order: the API server before the store it talks to, the folder last.
+    api_server: Server,
+    etcd: Server,
+    scratch: Scratch,
+    etcd_port: u16,
+    port: u16,
+    authority: Authority,
+    files: Files,
+    tokens: Tokens,
+    users_given: AtomicUsize,
+}
+
+/// What the API server's flags name.
+struct Files {
+    serving: Pair,
+    etcd_client: Pair,
+    service_accounts: SigningKey,
+    tokens: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts one and waits until it is ready. Blocks; fine to call from an async test's start.
+    pub fn start() -> Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::try_start() {
+                Err(Error::Ended { log, .. }) if attempt < ATTEMPTS && log.contains("address already in use") => {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn try_start() -> Result<Self> {
+        let tools = Tools::get()?;
+        let scratch = Scratch::new()?;
+        let authority = Authority::new(&scratch, "cluster-ca")?;
+        // Another authority: only this API server may talk to this etcd.
+        let store = Authority::new(&scratch, "etcd-ca")?;
+        let etcd_server = store.server(&scratch, "etcd")?;
+        let tokens = Tokens::new();
+        let files = Files {
+            serving: authority.server(&scratch, "kube-apiserver")?,
+            etcd_client: store.client(&scratch, "etcd-client")?,
+            service_accounts: SigningKey::new(&scratch)?,
+            tokens: scratch.write("tokens.csv", tokens.file())?,
+        };
+
+        let etcd_port = free_port()?;
+        let mut etcd =
+            scratch.start("etcd", tools.path("etcd"), etcd_args(&scratch, etcd_port, &etcd_server, &store), |c| {
+                // Its own environment variables would override the flags.
+                c.env_clear();
+            })?;
+        etcd.wait_for("listening", READY_LIMIT, || connect(etcd_port))?;
+
+        let port = free_port()?;
+        let api_server = start_api_server(&scratch, port, etcd_port, &authority, &files)?;
+        let mut plane = Self {
+            api_server,
+            etcd,
+            scratch,
+            etcd_port,
+            port,
+            authority,
+            files,
+            tokens,
+            users_given: AtomicUsize::new(0),
+        };
+        plane.wait_ready()?;
+        Ok(plane)
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let config = self.kubeconfig_for(&self.tokens.of(ADMIN))?;
+        let port = self.port;
+        self.api_server.wait_for("listening", READY_LIMIT, || connect(port))?;
+        let kubectl = Tools::get()?.path("kubectl");
+        let home = self.scratch.path().to_owned();
+        self.api_server.wait_for("/readyz", READY_LIMIT, || {
+            let ready =
+                run(&kubectl, ["get", "--raw=/readyz", "--request-timeout=5s"], |c| client_env(c, &home, &config));
+            ready.ok()?.ok().ok()
+        })?;
+        Ok(())
+    }
+
+    /// `https://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate authority of the API server, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.authority.pem
+    }
+
+    /// The folder of this control plane; what tests put there goes with it.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// The identity of [`ADMIN`] or of one of `alice`, `bob`, `carol`, `dave`.
+    pub fn user(&self, name: &str) -> Identity {
+        self.tokens.of(name)
+    }
+
+    /// The identity of a user whom no one else was given, without any right.
+    ///
+    /// # Panics
+    /// When a test asks for more users than there are tokens.
+    pub fn new_user(&self) -> Identity {
+        let given = self.users_given.fetch_add(1, Ordering::Relaxed);
+        assert!(given < NUMBERED_USERS, "more than {NUMBERED_USERS} users");
+        self.tokens.of(&format!("user-{given}"))
+    }
+
+    /// A token of a `ServiceAccount`, by the `TokenRequest` API, good for an hour.
+    pub fn service_account(&self, namespace: &str, name: &str) -> Result<Identity> {
+        let token = self.kubectl(["create", "token", name, "--namespace", namespace, "--duration=1h"])?;
+        Ok(Identity { user: format!("system:serviceaccount:{namespace}:{name}"), token: token.trim().to_owned() })
+    }
+
+    /// Writes a kubeconfig for an identity and returns its path. It holds the token and the API
+    /// server's authority.
+    pub fn kubeconfig_for(&self, who: &Identity) -> Result<PathBuf> {
+        let config = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": {
+                "server": self.url(),
+                "certificate-authority-data": crate::base64(self.authority.pem.as_bytes()),
+            }}],
+            "users": [{"name": who.user, "user": {"token": who.token}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": who.user}}],
+            "current-context": "lab",
+        });
+        let name = format!("{}.kubeconfig", who.user.replace(':', "_"));
+        self.scratch.write(&name, format!("{config:#}\n"))
+    }
+
+    /// A Kubernetes client of the administrator, for the runtime it is called in.
+    pub async fn admin_client(&self) -> Result<kube::Client> {
+        self.client_for(&self.tokens.of(ADMIN)).await
+    }
+
+    /// A Kubernetes client of an identity, for the runtime it is called in.
+    pub async fn client_for(&self, who: &Identity) -> Result<kube::Client> {
+        // The second caller finds it installed: the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let unexpected = |what: &str, found: String| Error::Unexpected { what: what.to_owned(), found };
+        let file = Kubeconfig::read_from(self.kubeconfig_for(who)?)
+            .map_err(|error| unexpected("our own kubeconfig", error.to_string()))?;
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+            .await
+            .map_err(|error| unexpected("our own kubeconfig", error.to_string()))?;
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// stdout of `kubectl args…` as the administrator; fails unless it exits with 0.
+    pub fn kubectl(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<String> {
+        self.kubectl_as(&self.tokens.of(ADMIN), args)?.ok()
+    }
+
+    /// `kubectl args…` as somebody, whatever it exits with.
+    pub fn kubectl_as(&self, who: &Identity, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Finished> {
+        self.tool("kubectl", who, args)
+    }
+
+    /// `kubectl apply` of a manifest as the administrator, server-side and strict.
+    pub fn apply(&self, manifest: &str) -> Result<String> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = self.scratch.write(&format!("applied-{number}.yaml"), manifest)?;
+        let file = OsString::from(file);
+        let flags = ["apply", "--server-side", "--force-conflicts", "--validate=strict", "-f"].map(OsString::from);
+        self.kubectl(flags.into_iter().chain([file]))
+    }
+
+    /// stdout of `helm args…` as the administrator; fails unless it exits with 0. Nothing runs a Pod:
+    /// never `--wait`.
+    pub fn helm(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<String> {
+        self.tool("helm", &self.tokens.of(ADMIN), args)?.ok()
+    }
+
+    fn tool(
+        &self,
+        name: &str,
+        who: &Identity,
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Finished> {
+        let config = self.kubeconfig_for(who)?;
+        run(Tools::get()?.path(name), args, |c| client_env(c, self.scratch.path(), &config))
+    }
+
+    /// Kills the API server; etcd stays, so that [`Self::start_api_server`] finds all as it was.
+    pub fn stop_api_server(&mut self) {
+        self.api_server.kill();
+    }
+
+    /// Starts the API server again, at the same address, and waits until it is ready.
+    pub fn start_api_server(&mut self) -> Result<()> {
+        self.api_server.kill();
+        self.api_server = start_api_server(&self.scratch, self.port, self.etcd_port, &self.authority, &self.files)?;
+        self.wait_ready()
+    }
+
+    /// Process ids of kube-apiserver and etcd.
+    pub fn pids(&self) -> Vec<i32> {
+        [&self.api_server, &self.etcd].into_iter().filter_map(Server::pid).collect()
+    }
+}
+
+fn start_api_server(scratch: &Scratch, port: u16, etcd_port: u16, ca: &Authority, files: &Files) -> Result<Server> {
+    let path = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
+    let args = [
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        // The Service `kubernetes` would want an address that is not a loopback's.
+        "--endpoint-reconciler-type=none".to_owned(),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        "--authorization-mode=RBAC".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        path("service-account-key-file", &files.service_accounts.public),
+        path("service-account-signing-key-file", &files.service_accounts.private),
+        path("token-auth-file", &files.tokens),
+        path("client-ca-file", &ca.file),
+        path("tls-cert-file", &files.serving.certificate),
+        path("tls-private-key-file", &files.serving.key),
+        format!("--etcd-servers=https://127.0.0.1:{etcd_port}"),
+        path("etcd-cafile", &scratch.path().join("etcd-ca.crt")),
+        path("etcd-certfile", &files.etcd_client.certificate),
+        path("etcd-keyfile", &files.etcd_client.key),
+    ];
+    scratch.start("kube-apiserver", Tools::get()?.path("kube-apiserver"), args, |_| {})
+}
+
+fn etcd_args(scratch: &Scratch, port: u16, server: &Pair, clients: &Authority) -> [String; 12] {
+    let url = format!("https://127.0.0.1:{port}");
+    [
+        format!("--data-dir={}", scratch.path().join("etcd").display()),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        // One member: nobody connects to its peer port, so any free one will do.
+        "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380".to_owned(),
+        "--initial-cluster=default=http://127.0.0.1:2380".to_owned(),
+        format!("--cert-file={}", server.certificate.display()),
+        format!("--key-file={}", server.key.display()),
+        format!("--trusted-ca-file={}", clients.file.display()),
+        "--client-cert-auth=true".to_owned(),
+        // The data lives as long as the test.
+        "--unsafe-no-fsync=true".to_owned(),
+        "--log-level=warn".to_owned(),
+    ]
+}
+
+/// Environment of kubectl and helm: their caches and settings stay in the scratch folder.
+fn client_env(command: &mut Command, home: &Path, config: &Path) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let theirs = ["HELM_", "XDG_", "KUBE"].iter().any(|prefix| name.starts_with(prefix));
+        if theirs || name.to_ascii_lowercase().ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", home).env("KUBECONFIG", config);
+}
+
+/// The static tokens of one control plane. They are guarded as its folder is: other users of this
+/// machine reach its port too.
+struct Tokens {
+    secret: u128,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        Self { secret: rand::random() }
+    }
+
+    fn of(&self, user: &str) -> Identity {
+        Identity { user: user.to_owned(), token: format!("{user}-{:032x}", self.secret) }
+    }
+
+    /// The API server's file: `token,user,uid,"groups"`.
+    fn file(&self) -> String {
+        let numbered = (0..NUMBERED_USERS).map(|number| format!("user-{number}"));
+        let people = PEOPLE.into_iter().map(str::to_owned).chain(numbered);
+        let row = |user: &str, groups: &str| format!("{},{user},{user},{groups}\n", self.of(user).token);
+        let rows: String = people.map(|user| row(&user, "")).collect();
+        row(ADMIN, "\"system:masters\"") + &rows
+    }
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("a free port"))?;
+    Ok(listener.local_addr().map_err(Error::io("a free port"))?.port())
+}
+
+fn connect(port: u16) -> Option<()> {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(drop)
+}

@@ -1,0 +1,98 @@
+//! Certificates and keys of one control plane, made anew at each start and gone with its folder.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+
+use crate::Result;
+use crate::process::Scratch;
+
+/// A certificate authority that lives as long as its control plane.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate, PEM.
+    pub(crate) pem: String,
+    /// The same as a file.
+    pub(crate) file: PathBuf,
+}
+
+/// A certificate and its key, as files.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    /// The certificate, PEM.
+    pub(crate) certificate: PathBuf,
+    /// The private key, PKCS#8 PEM.
+    pub(crate) key: PathBuf,
+}
+
+impl Authority {
+    pub(crate) fn new(scratch: &Scratch, name: &str) -> Result<Self> {
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let pem = params.self_signed(&key)?.pem();
+        let file = scratch.write(&format!("{name}.crt"), &pem)?;
+        Ok(Self { issuer: Issuer::new(params, key), pem, file })
+    }
+
+    /// A certificate for a server on 127.0.0.1.
+    pub(crate) fn server(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
+        let mut params = params(name);
+        params.subject_alt_names =
+            vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)), SanType::DnsName("localhost".try_into()?)];
+        self.issue(scratch, name, params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client.
+    pub(crate) fn client(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
+        self.issue(scratch, name, params(name), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(
+        &self,
+        scratch: &Scratch,
+        name: &str,
+        mut params: CertificateParams,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<Pair> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Pair {
+            certificate: scratch.write(&format!("{name}.crt"), certificate.pem())?,
+            key: scratch.write(&format!("{name}.key"), key.serialize_pem())?,
+        })
+    }
+}
+
+/// The pair of keys behind `ServiceAccount` tokens.
+pub(crate) struct SigningKey {
+    /// Signs them, PKCS#8 PEM.
+    pub(crate) private: PathBuf,
+    /// Verifies them, PEM.
+    pub(crate) public: PathBuf,
+}
+
+impl SigningKey {
+    pub(crate) fn new(scratch: &Scratch) -> Result<Self> {
+        let key = KeyPair::generate()?;
+        Ok(Self {
+            private: scratch.write("service-accounts.key", key.serialize_pem())?,
+            public: scratch.write("service-accounts.pub", key.public_key_pem())?,
+        })
+    }
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}

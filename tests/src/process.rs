@@ -1,0 +1,196 @@
+//! The folder and the servers of a control plane or lab, owned by one process.
+//!
+//! [`Scratch`] is the folder: removed when it is dropped, or by its sweeper when the owner dies.
+//! [`Server`] is one program in the background: killed when it is dropped, or by its supervisor when
+//! the owner dies. Both by SIGKILL: the servers here keep nothing worth saving, and a kube-apiserver
+//! can outlive a SIGTERM by a minute.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::PipeWriter;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::supervisor::{SUPERVISE, SWEEP};
+use crate::{Error, Result, tools};
+
+/// How often a condition is looked at while waiting for it.
+const POLL: Duration = Duration::from_millis(50);
+/// How much of a log an error quotes, in lines.
+const LOG_LINES: usize = 12;
+
+/// A folder outside the checkout that is gone when its owner is.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    alive: Option<PipeWriter>,
+    sweeper: Child,
+}
+
+impl Scratch {
+    /// Makes the folder, readable by this user only.
+    pub fn new() -> Result<Self> {
+        let (ours, alive) = std::io::pipe().map_err(Error::io("pipe to the sweeper"))?;
+        let folder = tempfile::Builder::new()
+            .prefix("d8-lab-")
+            .disable_cleanup(true)
+            .tempdir()
+            .map_err(Error::io("temporary folder"))?;
+        let path = folder.path().to_owned();
+        let lab = tools::lab_binary()?;
+        let sweeper = Command::new(&lab)
+            .arg(SWEEP)
+            .arg(&path)
+            .stdin(ours)
+            .stdout(Stdio::null())
+            // Out of the terminal's group: Ctrl-C is for the owner.
+            .process_group(0)
+            .spawn()
+            .map_err(Error::io(format!("starting {}", lab.display())))?;
+        Ok(Self { path, alive: Some(alive), sweeper })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a folder in it.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(Error::io(path.display().to_string()))?;
+        Ok(path)
+    }
+
+    /// Writes a file in it.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::write(&path, content).map_err(Error::io(path.display().to_string()))?;
+        Ok(path)
+    }
+
+    /// Starts a program in the background that logs to `<name>.log` here. Its environment is this
+    /// process's, changed by `setup`, which gets the command before it starts.
+    pub fn start(
+        &self,
+        name: &str,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        setup: impl FnOnce(&mut Command),
+    ) -> Result<Server> {
+        let program = program.as_ref();
+        let log = self.path.join(format!("{name}.log"));
+        let pid_file = self.path.join(format!("{name}.pid"));
+        let stderr = File::options().create(true).append(true).open(&log).map_err(Error::io(name))?;
+        let alive = self.alive.as_ref().map(PipeWriter::try_clone).transpose().map_err(Error::io(name))?;
+        let mut command = Command::new(tools::lab_binary()?);
+        command.arg(SUPERVISE).arg(&pid_file).arg(program).args(args);
+        setup(&mut command);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(alive.map_or_else(Stdio::null, Stdio::from))
+            .stderr(stderr)
+            .process_group(0)
+            .spawn()
+            .map_err(Error::io(format!("starting {name}")))?;
+        let lifeline = child.stdin.take();
+        Ok(Server { name: name.to_owned(), log, pid_file, supervisor: child, lifeline })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.alive = None;
+        // Servers that are still owned elsewhere keep the folder until they end.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while matches!(self.sweeper.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A program in the background that ends with its owner.
+#[derive(Debug)]
+pub struct Server {
+    name: String,
+    log: PathBuf,
+    pid_file: PathBuf,
+    supervisor: Child,
+    lifeline: Option<ChildStdin>,
+}
+
+impl Server {
+    /// Its log: everything it wrote to stdout and stderr.
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Its process id, for tests that signal it. Known a moment after the start.
+    pub fn pid(&self) -> Option<i32> {
+        fs::read_to_string(&self.pid_file).ok()?.parse().ok()
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.supervisor.try_wait().ok().flatten()
+    }
+
+    /// Fails with the end of its log if it is no longer running.
+    pub fn check(&mut self) -> Result<()> {
+        match self.ended() {
+            None => Ok(()),
+            Some(status) => {
+                Err(Error::Ended { name: self.name.clone(), status: status.to_string(), log: tail(&self.log()) })
+            }
+        }
+    }
+
+    /// Waits until `probe` gives something; fails when the program ends or the limit is over.
+    pub fn wait_for<T>(&mut self, what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.check()?;
+            if let Some(found) = probe() {
+                return Ok(found);
+            }
+            if Instant::now() >= deadline {
+                let what = format!("{}: {what}", self.name);
+                return Err(Error::Timeout { what, seconds: limit.as_secs(), log: tail(&self.log()) });
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Ends it with everything it started, and returns when it is gone.
+    pub fn kill(&mut self) {
+        self.lifeline = None;
+        let _ = self.supervisor.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until `probe` gives something or the limit is over.
+pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Timeout { what: what.to_owned(), seconds: limit.as_secs(), log: String::new() });
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}

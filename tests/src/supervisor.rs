@@ -1,0 +1,115 @@
+//! The processes between a test and the servers it starts. They exist so that nothing outlives the
+//! test, however that ends.
+//!
+//! `d8-lab` runs itself again in one of three hidden roles:
+//! - `supervise`: starts one program and kills its process group when its own stdin closes, which is
+//!   a pipe that only the owner holds: a killed owner closes it too.
+//! - `sweep`: removes a folder when its stdin closes, of which the owner and all its supervisors hold
+//!   the other end: so it happens after the last of them is gone.
+//! - `tie`: asks the kernel to be killed when its parent dies, then becomes the program. That covers
+//!   the supervisor being killed. The kernel means the parent *thread*: who spawns a tied program
+//!   must do so from a thread that waits for it.
+//!
+//! This module does not decide what is started: that is [`crate::process`].
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+/// First argument of the role that starts and ends one program.
+pub const SUPERVISE: &str = "supervise";
+/// First argument of the role that removes a folder.
+pub const SWEEP: &str = "sweep";
+/// First argument of the role that dies with its parent.
+pub const TIE: &str = "tie";
+
+/// Exit code when the program could not be started, as a shell has it.
+const CANNOT_RUN: u8 = 127;
+
+/// Plays a hidden role if the arguments (without the program's name) ask for one.
+pub fn role(args: &[OsString]) -> Option<ExitCode> {
+    let (role, rest) = args.split_first()?;
+    let done = match role.to_str()? {
+        SUPERVISE => supervise(rest),
+        SWEEP => sweep(rest),
+        TIE => tie(rest),
+        _ => return None,
+    };
+    Some(done.unwrap_or_else(|error| {
+        eprintln!("d8-lab {}: {error}", role.display());
+        ExitCode::from(CANNOT_RUN)
+    }))
+}
+
+/// A command that runs `program` so that it dies with this process.
+pub(crate) fn tied(lab: &Path, program: &OsStr) -> Command {
+    let mut command = Command::new(lab);
+    command.arg(TIE).arg(std::process::id().to_string()).arg(program);
+    command
+}
+
+/// `supervise PIDFILE PROGRAM ARGS…`
+fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
+    let [pid_file, program, args @ ..] = args else { return Err(usage()) };
+    // stdout is the pipe that keeps the folder alive; the program must not hold it.
+    let log = io::stderr();
+    let mut child = tied(&std::env::current_exe()?, program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(rustix::io::dup(&log)?)
+        .process_group(0)
+        .spawn()?;
+    let group = rustix::process::Pid::from_child(&child);
+    std::fs::write(pid_file, group.as_raw_nonzero().to_string())?;
+    std::thread::spawn(move || {
+        wait_for_close();
+        // Gone already is as good.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    });
+    Ok(exit_code(child.wait()?))
+}
+
+/// `sweep FOLDER`
+fn sweep(args: &[OsString]) -> io::Result<ExitCode> {
+    let [folder] = args else { return Err(usage()) };
+    wait_for_close();
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// `tie PARENT PROGRAM ARGS…`
+fn tie(args: &[OsString]) -> io::Result<ExitCode> {
+    let [parent, program, args @ ..] = args else { return Err(usage()) };
+    #[cfg(target_os = "linux")]
+    {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // The parent may have died before the line above: then nobody waits for this program.
+        let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+        if now.as_deref() != parent.to_str() {
+            return Err(io::Error::other("the parent is gone"));
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = parent;
+    let error = Command::new(program).args(args).exec();
+    Err(io::Error::new(error.kind(), format!("{}: {error}", program.display())))
+}
+
+fn wait_for_close() {
+    let mut byte = [0];
+    let mut stdin = io::stdin().lock();
+    while matches!(stdin.read(&mut byte), Ok(1..)) {}
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+fn usage() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not meant to be started by hand")
+}

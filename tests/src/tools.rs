@@ -1,0 +1,123 @@
+//! Where the programs are that tests run: the control plane's, built once from `tests/tools`, and this
+//! project's own, as cargo builds them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::{Error, Result};
+
+/// The programs of the control plane.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    folder: PathBuf,
+}
+
+impl Tools {
+    /// Builds them if the cache has none, else only finds them.
+    pub fn get() -> Result<&'static Self> {
+        static TOOLS: OnceLock<Tools> = OnceLock::new();
+        if let Some(tools) = TOOLS.get() {
+            return Ok(tools);
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/build.sh");
+        let output = without_cargo(&mut Command::new("bash"))
+            .arg(&script)
+            .stdin(Stdio::null())
+            // A first build takes minutes: its progress is for the person who waits.
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(Error::io(format!("bash {}", script.display())))?;
+        let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() || folder.is_empty() {
+            return Err(Error::Command {
+                line: script.display().to_string(),
+                code: output.status.to_string(),
+                output: folder,
+            });
+        }
+        Ok(TOOLS.get_or_init(|| Self { folder: folder.into() }))
+    }
+
+    /// Path of `kube-apiserver`, `etcd`, `kubectl` or `helm`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder they are in, for a `PATH`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Path of a binary of this workspace (`d8`, `d8-rpp`, `d8-operator`, `d8-lab`), built by cargo in
+/// the profile `dev` with the features that ship.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    static BINARIES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    let built = BINARIES.get_or_init(|| build().map_err(|error| error.to_string()));
+    let found = match built {
+        Ok(paths) => paths.get(name).cloned().ok_or_else(|| "cargo built no such binary".to_owned()),
+        Err(error) => Err(error.clone()),
+    };
+    found.map_err(|found| Error::Unexpected { what: format!("binary {name}"), found })
+}
+
+fn build() -> Result<BTreeMap<String, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let line = "cargo build --workspace --bins";
+    let output = without_cargo(&mut Command::new(cargo))
+        .args(["build", "--workspace", "--bins", "--quiet", "--message-format=json-render-diagnostics"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(Error::io(line))?;
+    if !output.status.success() {
+        return Err(Error::Command { line: line.into(), code: output.status.to_string(), output: "see above".into() });
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executables = messages.lines().filter_map(|message| {
+        let message: serde_json::Value = serde_json::from_str(message).ok()?;
+        let path = PathBuf::from(message.get("executable")?.as_str()?);
+        Some((path.file_name()?.to_str()?.to_owned(), path))
+    });
+    Ok(executables.collect())
+}
+
+/// The `d8-lab` that supervises what this process starts: this very binary, or the one that cargo
+/// built beside this test.
+pub(crate) fn lab_binary() -> Result<PathBuf> {
+    let me = std::env::current_exe().map_err(Error::io("path of this program"))?;
+    if me.file_stem().is_some_and(|name| name == "d8-lab") {
+        return Ok(me);
+    }
+    // target/debug/deps/<test>-<hash> -> target/debug/d8-lab
+    let beside = me.parent().and_then(Path::parent).map(|folder| folder.join("d8-lab"));
+    match beside {
+        Some(lab) if lab.exists() => Ok(lab),
+        _ => binary("d8-lab"),
+    }
+}
+
+/// Removes what `cargo test` and `cargo run` set for this crate: a nested cargo would rebuild crates
+/// whose build scripts look at it.
+fn without_cargo(command: &mut Command) -> &mut Command {
+    const KEPT: [&str; 6] = [
+        "CARGO_HOME",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_JOBS",
+        "CARGO_NET_OFFLINE",
+        "CARGO_TERM_COLOR",
+        "CARGO_INCREMENTAL",
+    ];
+    let set_by_cargo = |name: &str| {
+        (name.starts_with("CARGO_") || name == "CARGO") && !KEPT.contains(&name) && !name.starts_with("CARGO_PROFILE_")
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(set_by_cargo) {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("LD_LIBRARY_PATH")
+}
