@@ -5,6 +5,7 @@
 //! facts, decide the same.
 #![warn(missing_docs)]
 
+pub mod constraint;
 pub mod contract;
 pub mod digest;
 pub mod host;
@@ -13,3 +14,5 @@ pub mod platform;
 pub mod policy;
 pub mod release;
 pub mod requirements;
+pub mod text;
+pub mod version;
