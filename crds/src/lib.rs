@@ -8,6 +8,7 @@
 pub mod constraint;
 pub mod contract;
 pub mod digest;
+pub mod duration;
 pub mod host;
 pub mod name;
 pub mod platform;
@@ -15,4 +16,5 @@ pub mod policy;
 pub mod release;
 pub mod requirements;
 pub mod text;
+pub mod verdict;
 pub mod version;

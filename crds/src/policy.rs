@@ -5,6 +5,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod checked;
+pub mod selector;
+
 use crate::release::Channel;
 
 /// What may run where, since when, how fast.

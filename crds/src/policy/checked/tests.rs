@@ -1,0 +1,132 @@
+//! Good policies, and one bad one for every error.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn check(spec: &Value) -> Result<Checked, Rejected> {
+    let mut spec = spec.clone();
+    spec.as_object_mut().unwrap().entry("hostSelector").or_insert_with(|| json!({}));
+    let policy: PluginPolicy = serde_json::from_value(json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "p"}, "spec": spec,
+    }))
+    .unwrap();
+    Checked::new(&policy)
+}
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[test]
+fn what_is_accepted() {
+    for spec in [
+        json!({}),
+        json!({"rules": [{"plugins": ["stronghold", "delivery-*", "*"]}]}),
+        json!({"rules": [{"plugins": ["stronghold"], "access": "Require", "versions": ">=1.2 <2", "minAge": "1h30m",
+            "block": ["v1.3.1", "1.3.2-rc.1+b"], "expedite": ["1.3.4"], "message": "why",
+            "pins": [{"version": "v1.3.2", "digest": DIGEST}]}]}),
+        json!({"rules": [{"plugins": ["x"], "access": "Deny", "message": "why"}]}),
+        json!({"rules": [{"plugins": ["x"], "versions": ""}]}),
+        json!({"defaults": {"access": "Deny", "channel": "Stable", "updates": "Auto", "majorUpdates": "Cross",
+            "minAge": "8760h"}}),
+        json!({"cli": {"versions": ">=0.13", "block": ["v0.13.0"], "updates": "Auto", "minAge": "24h"}}),
+        json!({"windows": [{"days": ["Sat"], "start": "23:59", "duration": "168h", "timeZone": "Europe/Berlin"},
+            {"start": "00:00", "duration": "1m"}]}),
+        json!({"rollout": {"over": "720h", "maxFailed": 1,
+            "canarySelector": {"matchExpressions": [{"key": "canary", "operator": "Exists"}]}}}),
+        json!({"integrity": {"movedTags": "Soak", "signature": "Ignore"}, "missingDependencies": "Refuse"}),
+    ] {
+        check(&spec).unwrap_or_else(|rejected| panic!("{spec}: {rejected}"));
+    }
+}
+
+#[test]
+fn every_error_names_its_field() {
+    let rule = |fields: Value| {
+        let mut rule = json!({"plugins": ["x"]});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"rules": [{"plugins": ["y"]}, rule]})
+    };
+    let deny = |field: &str, value: Value| rule(json!({"access": "Deny", field: value}));
+    for (spec, start) in [
+        (
+            json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}}),
+            "spec.hostSelector.matchExpressions[0].operator: ",
+        ),
+        (json!({"defaults": {"access": "Require"}}), "spec.defaults.access: Require needs"),
+        (json!({"defaults": {"minAge": "3d"}}), "spec.defaults.minAge: \"3d\" is not a duration"),
+        (rule(json!({"plugins": []})), "spec.rules[1].plugins: name at least one"),
+        (rule(json!({"plugins": ["ok", "../x"]})), "spec.rules[1].plugins[1]: "),
+        (rule(json!({"plugins": ["my_plugin"]})), "spec.rules[1].plugins[0]: \"my_plugin\" is no DNS label"),
+        (rule(json!({"plugins": ["d8"]})), "spec.rules[1].plugins[0]: d8 is no plugin: its rule is `spec.cli`"),
+        (rule(json!({"plugins": ["a*b"]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"plugins": ["**"]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"plugins": ["A*"]})), "spec.rules[1].plugins[0]: "),
+        (
+            rule(json!({"plugins": ["x", "y*"], "access": "Require"})),
+            "spec.rules[1].plugins: Require takes whole names",
+        ),
+        (rule(json!({"versions": ">=banana"})), "spec.rules[1].versions: `>=banana` is not a version constraint"),
+        (rule(json!({"block": ["1.2"]})), "spec.rules[1].block[0]: \"1.2\" is not a full version"),
+        (rule(json!({"block": ["v1.2.3", "x"]})), "spec.rules[1].block[1]: `x` is not a version"),
+        (rule(json!({"expedite": ["1"]})), "spec.rules[1].expedite[0]: "),
+        (rule(json!({"pins": [{"version": "1", "digest": DIGEST}]})), "spec.rules[1].pins[0].version: "),
+        (rule(json!({"pins": [{"version": "1.0.0", "digest": "sha256:0"}]})), "spec.rules[1].pins[0].digest: "),
+        (rule(json!({"minAge": "8760h1s"})), "spec.rules[1].minAge: 8760h1s is not within 0s to 8760h"),
+        (deny("versions", json!("<2")), "spec.rules[1].versions: has no meaning beside `access: Deny`"),
+        (deny("block", json!(["1.0.0"])), "spec.rules[1].block: has no meaning"),
+        (deny("expedite", json!(["1.0.0"])), "spec.rules[1].expedite: has no meaning"),
+        (deny("pins", json!([{"version": "1.0.0", "digest": DIGEST}])), "spec.rules[1].pins: has no meaning"),
+        (deny("channel", json!("Stable")), "spec.rules[1].channel: has no meaning"),
+        (deny("updates", json!("Auto")), "spec.rules[1].updates: has no meaning"),
+        (deny("majorUpdates", json!("Stay")), "spec.rules[1].majorUpdates: has no meaning"),
+        (deny("minAge", json!("1h")), "spec.rules[1].minAge: has no meaning"),
+        (json!({"cli": {"versions": "!"}}), "spec.cli.versions: "),
+        (json!({"cli": {"block": ["v0"]}}), "spec.cli.block[0]: "),
+        (json!({"cli": {"expedite": [""]}}), "spec.cli.expedite[0]: "),
+        (json!({"cli": {"pins": [{"version": "v0.1.0", "digest": ""}]}}), "spec.cli.pins[0].digest: "),
+        (json!({"cli": {"minAge": "1"}}), "spec.cli.minAge: "),
+        (json!({"windows": []}), "spec.windows: an empty list never opens"),
+        (json!({"windows": [{"start": "24:00", "duration": "1h"}]}), "spec.windows[0].start: "),
+        (json!({"windows": [{"start": "2:00", "duration": "1h"}]}), "spec.windows[0].start: "),
+        (json!({"windows": [{"start": "02:00", "duration": "30s"}]}), "spec.windows[0].duration: 30s is not within"),
+        (json!({"windows": [{"start": "02:00", "duration": "1h", "days": []}]}), "spec.windows[0].days: "),
+        (
+            json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": "+02:00"}]}),
+            "spec.windows[0].timeZone: ",
+        ),
+        (json!({"rollout": {"over": "59s"}}), "spec.rollout.over: 59s is not within 1m to 720h"),
+        (json!({"rollout": {"over": "1h", "maxFailed": 0}}), "spec.rollout.maxFailed: "),
+        (
+            json!({"rollout": {"over": "1h", "canarySelector": {"matchLabels": {"": "x"}}}}),
+            "spec.rollout.canarySelector.matchLabels[\"\"]: ",
+        ),
+    ] {
+        let rejected = check(&spec).map(|_| ()).expect_err(&spec.to_string());
+        assert_eq!(rejected.errors.len(), 1, "{spec}: {rejected}");
+        let error = rejected.to_string();
+        assert!(error.starts_with(start), "{error}\ndoes not start with\n{start}");
+    }
+}
+
+#[test]
+fn all_errors_are_reported_and_a_good_selector_is_kept() {
+    let rejected = check(&json!({
+        "hostSelector": {"matchLabels": {"role": "ci"}},
+        "defaults": {"minAge": "x"}, "rules": [{"plugins": ["*"], "versions": "what", "block": ["y"]}],
+    }))
+    .unwrap_err();
+    let fields: Vec<_> = rejected.errors.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(fields, ["spec.defaults.minAge", "spec.rules[0].versions", "spec.rules[0].block[0]"]);
+    assert!(rejected.selector.is_some());
+    let bad_selector = json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}});
+    assert!(check(&bad_selector).unwrap_err().selector.is_none());
+}
+
+#[test]
+fn the_plugins_named_outright() {
+    let checked = check(&json!({"rules": [
+        {"plugins": ["b", "a-*"]}, {"plugins": ["a", "b"], "access": "Deny"}, {"plugins": ["*"]}]}))
+    .unwrap();
+    let names: Vec<_> = checked.named_plugins().into_iter().map(PluginName::as_str).collect();
+    assert_eq!(names, ["a", "b"]);
+}

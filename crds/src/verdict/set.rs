@@ -1,0 +1,241 @@
+//! The policies of one cluster, read once and asked about many versions.
+
+use serde_json::Value;
+
+use crate::{
+    name::{Component, PluginName},
+    policy::{
+        Access, MissingDependencies, PluginPolicy,
+        checked::{Checked, Rejected},
+    },
+    text::printable,
+    verdict::{
+        Case, Host, Intent, Judgement,
+        gates::{self, View},
+        reason::{Origin, Reason, ReasonCode},
+        speech::Speech,
+    },
+    version::Version,
+};
+
+/// All policies there are, whichever hosts they select. Their order never matters.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySet {
+    policies: Vec<Policy>,
+}
+
+#[derive(Debug, Clone)]
+enum Policy {
+    Valid(Box<Checked>),
+    /// Acts as paused for the hosts it selects.
+    Invalid {
+        name: String,
+        rejected: Rejected,
+    },
+    /// Not even its shape is known: holds everything everywhere but an update of d8 by a person.
+    Unreadable {
+        name: String,
+        why: String,
+    },
+}
+
+impl Policy {
+    fn name(&self) -> &str {
+        match self {
+            Self::Valid(checked) => &checked.name,
+            Self::Invalid { name, .. } | Self::Unreadable { name, .. } => name,
+        }
+    }
+
+    fn selects(&self, host: &Host<'_>) -> bool {
+        match self {
+            Self::Valid(checked) => checked.selector.matches(host.labels),
+            Self::Invalid { rejected, .. } => rejected.selector.as_ref().is_none_or(|s| s.matches(host.labels)),
+            Self::Unreadable { .. } => true,
+        }
+    }
+}
+
+/// A plugin that must be on a host, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Required {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The first policy by name that requires it.
+    pub policy: String,
+    /// Where in its spec.
+    pub rule: Origin,
+}
+
+impl PolicySet {
+    /// From policies as records.
+    pub fn new(policies: &[PluginPolicy]) -> Self {
+        Self::of(policies.iter().map(read).collect())
+    }
+
+    /// From policies as JSON objects, some of which may be of a schema that is not known here.
+    pub fn from_json<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
+        let read_any = |object: &Value| match serde_json::from_value::<PluginPolicy>(object.clone()) {
+            Ok(policy) => read(&policy),
+            Err(error) => {
+                let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+                Policy::Unreadable {
+                    name: printable(name).into_owned(),
+                    why: printable(&error.to_string()).into_owned(),
+                }
+            }
+        };
+        Self::of(objects.into_iter().map(read_any).collect())
+    }
+
+    fn of(mut policies: Vec<Policy>) -> Self {
+        policies.sort_by(|a, b| a.name().cmp(b.name()));
+        Self { policies }
+    }
+
+    /// The names of the policies that speak for the host, invalid ones included, in order.
+    pub fn matching<'a>(&'a self, host: &Host<'_>) -> Vec<&'a str> {
+        self.selecting(host).map(Policy::name).collect()
+    }
+
+    /// Whether this version may be on this host now.
+    pub fn judge(&self, case: &Case<'_>) -> Judgement {
+        let speeches = self.speeches(&case.host, case.component);
+        let governed = self.selecting(&case.host).next().is_some();
+        let mut reasons = gates::ask(&View { case, speeches: &speeches, governed });
+        if case.intent != Intent::Repair {
+            reasons.extend(self.stops(&case.host, case.component, case.intent));
+        }
+        Judgement::new(reasons)
+    }
+
+    /// Whether the active version may run. Only `access: Deny` and `block` refuse a run, and none of
+    /// them one of d8 itself.
+    ///
+    /// # Errors
+    /// The first reason that refuses it.
+    pub fn run_allowed(&self, host: &Host<'_>, component: &Component, active: &Version) -> Result<(), Reason> {
+        if *component == Component::D8 {
+            return Ok(());
+        }
+        // Neither gate looks at the clock.
+        let case =
+            Case::new(*host, component, active, Intent::Repair, jiff::Timestamp::UNIX_EPOCH).active(Some(active));
+        let speeches = self.speeches(host, component);
+        let reasons = gates::ask_for_run(&View { case: &case, speeches: &speeches, governed: true });
+        Judgement::new(reasons).reasons().first().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Whether the plugin may be removed: not while changes are stopped, nor while it is required. A
+    /// plugin that is denied may.
+    ///
+    /// # Errors
+    /// The first reason that refuses it.
+    pub fn remove_allowed(&self, host: &Host<'_>, plugin: &PluginName) -> Result<(), Reason> {
+        let component = Component::Plugin(plugin.clone());
+        let mut reasons = self.stops(host, &component, Intent::Explicit);
+        for policy in self.valid(host).filter(|policy| policy.paused) {
+            reasons.push(Reason {
+                code: ReasonCode::Paused,
+                policy: Some(policy.name.clone()),
+                rule: Some(Origin::Spec("paused")),
+                message: format!(
+                    "policy {}, paused: changes on this host are stopped until an admin sets it to false; remove \
+                     {plugin} then",
+                    policy.name
+                ),
+                until: None,
+            });
+        }
+        for required in self.required(host).into_iter().filter(|required| required.plugin == *plugin) {
+            reasons.push(Reason {
+                code: ReasonCode::Required,
+                message: format!(
+                    "policy {}, {}.access: {plugin} is required on this host; ask for another rule to remove it",
+                    required.policy, required.rule
+                ),
+                policy: Some(required.policy),
+                rule: Some(required.rule),
+                until: None,
+            });
+        }
+        Judgement::new(reasons).reasons().first().cloned().map_or(Ok(()), Err)
+    }
+
+    /// The plugins that must be on the host, in order of their names. What some policy denies is not
+    /// required.
+    pub fn required(&self, host: &Host<'_>) -> Vec<Required> {
+        let mut names: Vec<_> = self.valid(host).flat_map(Checked::named_plugins).collect();
+        names.sort();
+        names.dedup();
+        let required = |plugin: &PluginName| {
+            let speeches = self.speeches(host, &Component::Plugin(plugin.clone()));
+            let said: Vec<_> = speeches.iter().filter_map(|s| Some((s, s.access()?))).collect();
+            if said.iter().any(|(_, said)| said.value == Access::Deny) {
+                return None;
+            }
+            let (speech, said) = said.into_iter().find(|(_, said)| said.value == Access::Require)?;
+            Some(Required { plugin: plugin.clone(), policy: speech.policy.name.clone(), rule: said.origin })
+        };
+        names.into_iter().filter_map(required).collect()
+    }
+
+    /// What happens to a plugin dependency that is not on the host; nobody speaks: it is installed.
+    pub fn missing_dependencies(&self, host: &Host<'_>) -> MissingDependencies {
+        if self.valid(host).any(|policy| policy.missing_dependencies == Some(MissingDependencies::Refuse)) {
+            MissingDependencies::Refuse
+        } else {
+            MissingDependencies::Install
+        }
+    }
+
+    fn selecting<'a>(&'a self, host: &Host<'_>) -> impl Iterator<Item = &'a Policy> {
+        self.policies.iter().filter(|policy| policy.selects(host))
+    }
+
+    fn valid<'a>(&'a self, host: &Host<'_>) -> impl Iterator<Item = &'a Checked> {
+        self.selecting(host).filter_map(|policy| match policy {
+            Policy::Valid(checked) => Some(checked.as_ref()),
+            Policy::Invalid { .. } | Policy::Unreadable { .. } => None,
+        })
+    }
+
+    fn speeches<'a>(&'a self, host: &Host<'_>, component: &Component) -> Vec<Speech<'a>> {
+        self.valid(host).map(|policy| Speech::of(policy, component)).collect()
+    }
+
+    /// What policies that cannot be read stop.
+    fn stops(&self, host: &Host<'_>, component: &Component, intent: Intent) -> Vec<Reason> {
+        let a_person_updates_d8 = *component == Component::D8 && intent != Intent::Agent;
+        let stop = |policy: &Policy| {
+            let (name, why) = match policy {
+                Policy::Valid(_) => return None,
+                Policy::Unreadable { .. } if a_person_updates_d8 => return None,
+                Policy::Unreadable { name, why } => {
+                    (name, format!("this d8 cannot read it ({why}); run `d8 cli update`, or correct the policy"))
+                }
+                Policy::Invalid { name, rejected } => {
+                    let first = rejected.errors.first().map(ToString::to_string).unwrap_or_default();
+                    (name, format!("it is invalid and acts as paused; correct {first}"))
+                }
+            };
+            Some(Reason {
+                code: ReasonCode::InvalidPolicy,
+                policy: Some(name.clone()),
+                rule: None,
+                message: format!("policy {name}: {why}"),
+                until: None,
+            })
+        };
+        self.selecting(host).filter_map(stop).collect()
+    }
+}
+
+fn read(policy: &PluginPolicy) -> Policy {
+    match Checked::new(policy) {
+        Ok(checked) => Policy::Valid(Box::new(checked)),
+        Err(rejected) => {
+            Policy::Invalid { name: printable(&kube::ResourceExt::name_any(policy)).into_owned(), rejected }
+        }
+    }
+}
