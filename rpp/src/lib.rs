@@ -1,1 +1,31 @@
-//! x
+//! The registry-packages-proxy ("RPP"): the only way by which bytes come out of the registry.
+//!
+//! The client finds the proxy ([`discovery`]), brings the caller's own Bearer token ([`identity`]),
+//! reads tags and manifests and opens verified downloads ([`Proxy`], [`Download`]), and takes the
+//! executable out of a layer ([`layer`]). Behind feature `server` are the server and the packer.
+//!
+//! It knows nothing of the local store, of policies and of records; what a contract means is said by
+//! `d8-crds`. It never follows a redirect and never sends a token over an unverified connection
+//! unless the caller says so explicitly.
+#![warn(missing_docs)]
+
+mod advice;
+pub mod discovery;
+mod download;
+mod error;
+pub mod identity;
+pub mod image;
+pub mod layer;
+mod proxy;
+mod resolve;
+mod text;
+mod tls;
+mod transport;
+
+pub use advice::Advice;
+pub use discovery::{Endpoint, Prefer, Trust};
+pub use download::{Body, Download, MAX_LAYER};
+pub use error::{CertificateProblem, Error, ErrorKind, Subject, Waiting};
+pub use identity::Identity;
+pub use proxy::{Options, Patience, Proxy, RawManifest};
+pub use resolve::{Artifact, CONTRACT_ANNOTATION, CREATED_ANNOTATION, Resolved};

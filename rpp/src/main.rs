@@ -1,1 +1,2 @@
+//! The proxy's server and packer.
 fn main() {}

@@ -1,0 +1,189 @@
+//! Cause and fix of each error, in words to type.
+
+use d8_crds::name::Component;
+
+use crate::{
+    discovery::{CONFIG_MAP, NAMESPACE},
+    error::{CertificateProblem, Error, Subject, Waiting},
+};
+
+/// One possible cause and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// Why it may have happened.
+    pub cause: String,
+    /// The next thing to type or change.
+    pub fix: String,
+}
+
+/// A pair of cause and fix.
+fn pair(cause: impl Into<String>, fix: impl Into<String>) -> Advice {
+    Advice { cause: cause.into(), fix: fix.into() }
+}
+
+/// The ClusterRole that lets an identity download.
+pub(crate) const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download";
+
+/// The command that lists what is published of a component.
+fn list_command(component: &Component) -> String {
+    match component {
+        Component::D8 => "d8 cli versions".to_owned(),
+        Component::Plugin(name) => format!("d8 plugins why {name}"),
+    }
+}
+
+impl Error {
+    /// Causes and fixes, the likeliest first.
+    pub fn advice(&self) -> Vec<Advice> {
+        match self {
+            Self::Endpoint { .. } => vec![pair(
+                "the endpoint must be an https URL with a host",
+                "give one such as --rpp-endpoint https://packages.example.com, or leave it out to have it found",
+            )],
+            Self::CaFile { .. } => vec![pair(
+                "--rpp-ca-file must name a readable file with PEM certificates",
+                "give the file of the authority that signed the proxy's certificate, or leave the flag out",
+            )],
+            Self::CaWithInsecure => vec![pair(
+                "a CA file means that the certificate is verified",
+                "give either --rpp-ca-file or --rpp-insecure-skip-tls-verify",
+            )],
+            Self::Identity { .. } => vec![pair(
+                "the kubeconfig's user has no token that can be used now",
+                "log in again, or check the user with: kubectl auth whoami",
+            )],
+            Self::Discovery { server, .. } => discovery(server),
+            Self::ClusterUnauthorized { .. } => vec![pair(
+                "the kubeconfig's credentials are not, or no longer, accepted by the Kubernetes API",
+                "log in again, or check them with: kubectl auth whoami",
+            )],
+            Self::Unauthorized { token_sent, .. } => unauthorized(*token_sent),
+            Self::Forbidden { .. } => forbidden(),
+            Self::NotFound { subject } => not_found(subject),
+            Self::Unavailable { .. } => vec![
+                pair(
+                    "the proxy's pods, or the registry behind them, are in trouble",
+                    format!("look at them: kubectl -n {NAMESPACE} get pods -l app=registry-packages-proxy"),
+                ),
+                pair("it may pass", "run the command again in a moment"),
+            ],
+            Self::Status { .. } => vec![pair(
+                "something other than the registry-packages-proxy answered, or one of another version",
+                "check the endpoint (--rpp-endpoint), and what stands between here and the proxy",
+            )],
+            Self::Redirect { .. } => vec![pair(
+                "the endpoint leads to a login page or to another host; the token was not sent there",
+                "give the proxy's own address with --rpp-endpoint",
+            )],
+            Self::Unreachable { .. } | Self::Timeout { waiting: Waiting::Connection, .. } => vec![
+                pair(
+                    "the proxy's address can't be reached from here",
+                    "check the network and HTTPS_PROXY/NO_PROXY, or give another address with --rpp-endpoint",
+                ),
+                pair(
+                    "the proxy's pods are not running",
+                    format!("look at them: kubectl -n {NAMESPACE} get pods -l app=registry-packages-proxy"),
+                ),
+            ],
+            Self::Timeout { .. } => vec![pair(
+                "the proxy, or the network to it, is too slow or stalled",
+                "run the command again; if it stays, look at the proxy's pods",
+            )],
+            Self::Certificate { problem, .. } => certificate(problem),
+            Self::Length { .. } => vec![pair(
+                "the connection broke in the middle of the download; nothing was installed",
+                "run the command again",
+            )],
+            Self::Digest { .. } => vec![pair(
+                "the bytes were changed on the way, or the tag was moved since it was recorded; nothing was installed",
+                "run the command again; if it stays, ask who publishes it whether the tag was moved",
+            )],
+            Self::TooLarge { .. }
+            | Self::ArchiveTooLarge { .. }
+            | Self::Malformed { .. }
+            | Self::Contract { .. }
+            | Self::Archive { .. }
+            | Self::MissingExecutable { .. } => vec![pair(
+                "what is published is broken; nothing was installed",
+                "tell its publisher, or ask for another version with --version",
+            )],
+            Self::Client { .. } | Self::Sink(_) => Vec::new(),
+        }
+    }
+}
+
+fn discovery(server: &str) -> Vec<Advice> {
+    vec![
+        pair(
+            format!("the Kubernetes API at {server} can't be reached, or is not a Deckhouse cluster's"),
+            "check the kubeconfig and its context: kubectl cluster-info",
+        ),
+        pair(
+            format!("ConfigMap {NAMESPACE}/{CONFIG_MAP} is missing, can't be read by you, or names no address"),
+            "give the address yourself with --rpp-endpoint https://… (D8_RPP_ENDPOINT)",
+        ),
+        pair(
+            "on a master node the kubeconfig may lead past the local API server",
+            "use the server https://127.0.0.1:6445 with /etc/kubernetes/pki/ca.crt",
+        ),
+    ]
+}
+
+fn unauthorized(token_sent: bool) -> Vec<Advice> {
+    if token_sent {
+        vec![pair(
+            "the proxy does not accept the kubeconfig's token: it may have expired",
+            "log in again; a kubeconfig with OIDC or a fresh ServiceAccount token is accepted",
+        )]
+    } else {
+        vec![pair(
+            "the kubeconfig has no Bearer token, and the proxy may not accept client certificates",
+            "use a kubeconfig that ends in a token: OIDC, an exec plugin, or a ServiceAccount token",
+        )]
+    }
+}
+
+fn forbidden() -> Vec<Advice> {
+    vec![
+        pair(
+            format!("ClusterRole {DOWNLOAD_ROLE} is bound to nobody by default"),
+            format!(
+                "an admin binds it: kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE} --user=<you>"
+            ),
+        ),
+        pair("it was bound a moment ago: a denial is cached for 30 s", "wait half a minute and run the command again"),
+    ]
+}
+
+fn not_found(subject: &Subject) -> Vec<Advice> {
+    let list = list_command(&subject.component);
+    match subject.reference {
+        Some(_) => vec![pair("this version is not published", format!("see what is: {list}"))],
+        None => vec![pair("no image of that name is published", "check the name: d8 plugins list --available")],
+    }
+}
+
+fn certificate(problem: &CertificateProblem) -> Vec<Advice> {
+    match problem {
+        CertificateProblem::UnknownIssuer => vec![pair(
+            "this is the connection to the proxy, which the kubeconfig's CA does not vouch for; an authority of your own signed its certificate",
+            "give that authority's certificate with --rpp-ca-file FILE (D8_RPP_CA_FILE)",
+        )],
+        CertificateProblem::OtherHost { no_ip_names: true, .. } => vec![pair(
+            "the proxy was addressed by IP, and its certificate names no IP addresses",
+            "use the public endpoint: --rpp-endpoint https://<host of the Ingress>",
+        )],
+        CertificateProblem::OtherHost { .. } => vec![pair(
+            "the address given is not the one the proxy's certificate was made for",
+            "give the proxy's own host name with --rpp-endpoint",
+        )],
+        CertificateProblem::Expired => vec![pair(
+            "the proxy's certificate has expired, or a clock is wrong",
+            "check the clock here, then the certificate of the proxy",
+        )],
+        CertificateProblem::Other(_) => vec![pair(
+            "the proxy's certificate could not be verified",
+            "check it, and the authority given with --rpp-ca-file",
+        )],
+    }
+}

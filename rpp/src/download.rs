@@ -1,0 +1,195 @@
+//! A download: the compressed layer on its way, hashed and counted as it passes.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use d8_crds::{
+    digest::Digest,
+    name::{Component, Tag},
+    platform::Platform,
+};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
+use http::{HeaderMap, HeaderName, header::ETAG};
+use sha2::{Digest as _, Sha256};
+use tokio::{io::AsyncBufRead, time::Sleep};
+use tokio_util::io::StreamReader;
+
+use crate::{
+    error::{Error, Subject, Waiting},
+    identity::explain,
+    image,
+    proxy::Proxy,
+    transport::{Question, content_length},
+};
+
+/// The largest layer accepted, in bytes as stored.
+pub const MAX_LAYER: u64 = 1 << 30;
+
+const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// A layer whose headers have arrived. Read it to its end: only then are the bytes what they should be.
+#[derive(Debug)]
+pub struct Download {
+    /// The length announced, in bytes; what comes is checked against it.
+    pub size: Option<u64>,
+    /// The digest of the platform's manifest, as the proxy names it; not verified by itself.
+    pub manifest: Option<Digest>,
+    /// The digest the whole layer must have; none if the caller knew none.
+    pub expected: Option<Digest>,
+    body: Body,
+}
+
+impl Download {
+    /// The bytes.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The bytes, to be read; [`Error::from_reader`] gives back the error of a failed read.
+    pub fn into_reader(self) -> impl AsyncBufRead + Send + Unpin + 'static {
+        StreamReader::new(self.body.map(|chunk| chunk.map_err(io::Error::other)))
+    }
+}
+
+/// The bytes of a layer. Yields an error, and then nothing, as soon as the length can't be right any
+/// more, when nothing comes for too long, and at the end unless length and digest are as expected.
+pub struct Body {
+    chunks: BoxStream<'static, reqwest::Result<Bytes>>,
+    check: Check,
+    idle: Duration,
+    deadline: Pin<Box<Sleep>>,
+    host: String,
+    done: bool,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("host", &self.host).field("got", &self.check.got).finish_non_exhaustive()
+    }
+}
+
+/// What the bytes are held against.
+struct Check {
+    subject: Subject,
+    size: Option<u64>,
+    expected: Option<Digest>,
+    got: u64,
+    hash: Sha256,
+}
+
+impl Check {
+    fn pass(&mut self, chunk: &Bytes) -> Result<(), Error> {
+        self.got += chunk.len() as u64;
+        if let Some(expected) = self.size.filter(|size| self.got > *size) {
+            return Err(Error::Length { subject: self.subject.clone(), expected, got: self.got });
+        }
+        if self.got > MAX_LAYER {
+            return Err(Error::TooLarge { subject: self.subject.clone(), what: "the layer", limit: MAX_LAYER });
+        }
+        self.hash.update(chunk);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        if let Some(expected) = self.size.filter(|size| *size != self.got) {
+            return Err(Error::Length { subject: self.subject.clone(), expected, got: self.got });
+        }
+        let got = Digest::from_sha256(std::mem::take(&mut self.hash).finalize().into());
+        match &self.expected {
+            Some(expected) if *expected != got => {
+                Err(Error::Digest { subject: self.subject.clone(), expected: expected.clone(), got })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a connection that broke means: with a known length, how much is missing.
+    fn broken(&self, host: &str, error: reqwest::Error) -> Error {
+        match self.size {
+            Some(expected) => Error::Length { subject: self.subject.clone(), expected, got: self.got },
+            None => Error::Unreachable { host: host.to_owned(), why: explain(&error.without_url()) },
+        }
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.done {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(next) = this.chunks.poll_next_unpin(cx) else {
+            ready!(this.deadline.as_mut().poll(cx));
+            this.done = true;
+            let host = this.host.clone();
+            return Poll::Ready(Some(Err(Error::Timeout { host, waiting: Waiting::Data, after: this.idle })));
+        };
+        this.deadline.as_mut().reset(tokio::time::Instant::now() + this.idle);
+        let result = match next {
+            Some(Ok(chunk)) => this.check.pass(&chunk).map(|()| Some(chunk)),
+            Some(Err(error)) => Err(this.check.broken(&this.host, error)),
+            None => this.check.finish().map(|()| None),
+        };
+        this.done = !matches!(result, Ok(Some(_)));
+        Poll::Ready(result.transpose())
+    }
+}
+
+impl Proxy {
+    /// Opens the layer of a platform. `expect` is the digest the layer must have, from a record or
+    /// from [`Proxy::resolve`]; without it only the length is checked, and what came is as
+    /// trustworthy as the connection.
+    ///
+    /// Tried again like any request until the headers are there; a body that breaks is the caller's to
+    /// open anew.
+    pub async fn download(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+        expect: Option<&Digest>,
+    ) -> Result<Download, Error> {
+        let subject = Subject::tag(component, tag);
+        let path = image::layer_path(component, tag, platform);
+        let question = Question { path: &path, accept: "*/*", subject: &subject };
+        let (response, host) = self.transport.open(question).await?;
+        let size = content_length(response.headers());
+        let malformed = |why: &str| Error::Malformed { subject: subject.clone(), why: why.to_owned() };
+        match size {
+            Some(size) if size > MAX_LAYER => {
+                return Err(Error::TooLarge { subject, what: "the layer", limit: MAX_LAYER });
+            }
+            // Neither a length nor a digest: a body cut short could not be told from a whole one.
+            None if expect.is_none() => return Err(malformed("the proxy announced no length for the layer")),
+            _ => {}
+        }
+        let manifest = manifest_digest(response.headers()).map_err(|why| malformed(&why))?;
+        let idle = self.transport.patience().idle;
+        let check = Check { subject, size, expected: expect.cloned(), got: 0, hash: Sha256::new() };
+        let body = Body {
+            chunks: response.bytes_stream().boxed(),
+            check,
+            idle,
+            deadline: Box::pin(tokio::time::sleep(idle)),
+            host,
+            done: false,
+        };
+        Ok(Download { size, manifest, expected: expect.cloned(), body })
+    }
+}
+
+/// The manifest's digest out of `Docker-Content-Digest`, else out of `ETag`.
+fn manifest_digest(headers: &HeaderMap) -> Result<Option<Digest>, String> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(named) = text(DOCKER_CONTENT_DIGEST) {
+        return named.parse().map(Some).map_err(|error| format!("header Docker-Content-Digest: {error}"));
+    }
+    Ok(text(ETAG).and_then(|tag| tag.trim_matches('"').parse().ok()))
+}

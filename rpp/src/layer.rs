@@ -1,0 +1,348 @@
+//! Takes the one executable out of a layer (a gzip tar) as it streams by.
+//!
+//! Nothing is ever written under a name that stands in the archive: the caller's [`Sink`] gets the
+//! bytes of the entry that is nearest to the root, and links, directories, `..` and absolute paths
+//! lead nowhere. All gzip members are read and garbage behind the last is refused; the archive is read
+//! to its end, as only there the choice stands and the digest of the download is known.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use async_compression::tokio::bufread::GzipDecoder;
+use futures::StreamExt as _;
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio_tar::{Archive, Entry, EntryType};
+
+use crate::{error::Error, text::one_line};
+
+/// Bytes taken out of the archive at a time.
+const CHUNK: usize = 256 << 10;
+/// The longest name an extension may give an entry, in bytes. Linux has no longer paths.
+const MAX_NAME: u64 = 4096;
+/// The longest pax header read, in bytes.
+const MAX_PAX: u64 = 64 << 10;
+
+/// How much may be unpacked, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The whole archive, unpacked.
+    pub archive: u64,
+    /// The executable.
+    pub executable: u64,
+}
+
+impl Default for Limits {
+    /// 1 GiB an archive, 512 MiB a binary.
+    fn default() -> Self {
+        Self { archive: 1 << 30, executable: 512 << 20 }
+    }
+}
+
+/// What was taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The name it had in the archive, made safe to show.
+    pub entry: String,
+    /// Its size, in bytes.
+    pub size: u64,
+}
+
+/// Where the executable goes.
+pub trait Sink: Send {
+    /// An entry begins: what was written before belonged to one farther from the root, and goes.
+    fn restart(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    /// More of the entry.
+    fn write(&mut self, chunk: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Sink for Vec<u8> {
+    async fn restart(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
+
+    async fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+/// The file is flushed and synced by its owner.
+impl Sink for tokio::fs::File {
+    async fn restart(&mut self) -> io::Result<()> {
+        self.rewind().await?;
+        self.set_len(0).await
+    }
+
+    async fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.write_all(chunk).await
+    }
+}
+
+/// Unpacks `executable` out of the layer that `reader` yields. Reads the reader to its end also when
+/// the archive is bad, so that wrong bytes are reported as that and not as a bad archive.
+pub async fn unpack<R, S>(reader: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<Unpacked, Error>
+where
+    R: AsyncBufRead + Send + Unpin,
+    S: Sink,
+{
+    let cause = Cause::default();
+    let mut source = Source { reader, cause: cause.clone() };
+    let inflated = Inflated {
+        gzip: {
+            let mut gzip = GzipDecoder::new(&mut source);
+            gzip.multiple_members(true);
+            gzip
+        },
+        left: limits.archive,
+        limit: limits.archive,
+        cause: cause.clone(),
+    };
+    let result = read_archive(inflated, executable, limits, sink).await;
+    let error = match (cause.take(), result) {
+        // What failed first is what happened; what the archive's reader makes of it is an echo.
+        (Some(cause), _) => cause,
+        (None, Err(error)) => error,
+        (None, Ok(unpacked)) => return Ok(unpacked),
+    };
+    if matches!(error, Error::Archive { .. } | Error::MissingExecutable { .. }) {
+        drain(&mut source).await?;
+    }
+    Err(error)
+}
+
+/// Reads the rest of a download whose archive is bad: if the bytes are wrong, that is the error.
+async fn drain<R: AsyncBufRead + Unpin>(source: &mut R) -> Result<(), Error> {
+    tokio::io::copy_buf(source, &mut tokio::io::sink()).await.map_err(Error::from_reader)?;
+    Ok(())
+}
+
+async fn read_archive<R, S>(inflated: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<Unpacked, Error>
+where
+    R: AsyncRead + Send + Unpin,
+    S: Sink,
+{
+    let mut archive = Archive::new(inflated);
+    let mut best: Option<(usize, Unpacked)> = None;
+    let mut found = None;
+    let mut name: Option<Vec<u8>> = None;
+    let mut buffer = vec![0; CHUNK];
+    {
+        // Raw: extensions are read here, bounded, instead of whole into memory.
+        let mut entries = archive.entries_raw().map_err(|error| bad(&error))?;
+        while let Some(entry) = entries.next().await {
+            let mut entry = entry.map_err(|error| bad(&error))?;
+            let kind = entry.header().entry_type();
+            if let Some(given) = extension(&mut entry, kind).await? {
+                name = given.or(name);
+                continue;
+            }
+            let path = match name.take() {
+                Some(name) => name,
+                None => entry.path_bytes().map_err(|error| bad(&error))?.into_owned(),
+            };
+            let Some(depth) = depth(&path, executable) else { continue };
+            if !kind.is_file() {
+                found = found.or(Some(describe(kind)));
+                continue;
+            }
+            if best.as_ref().is_some_and(|(nearest, _)| *nearest <= depth) {
+                continue;
+            }
+            let size = entry.effective_size();
+            if size > limits.executable {
+                return Err(Error::ArchiveTooLarge { what: "the executable", limit: limits.executable });
+            }
+            copy(&mut entry, size, sink, &mut buffer).await?;
+            best = Some((depth, Unpacked { entry: one_line(&path, 256), size }));
+        }
+    }
+    // What follows the end-of-archive mark is read too: the digest covers it, and so does the limit.
+    let mut rest = archive.into_inner().map_err(|_| Error::Archive { why: "it is still being read".to_owned() })?;
+    while rest.read(&mut buffer).await.map_err(|error| bad(&error))? > 0 {}
+    match best {
+        Some((_, unpacked)) => Ok(unpacked),
+        None => Err(Error::MissingExecutable { entry: executable.to_owned(), found }),
+    }
+}
+
+fn bad(error: &io::Error) -> Error {
+    Error::Archive { why: one_line(error.to_string().as_bytes(), 256) }
+}
+
+/// What an extension says of the entry behind it: `None` for what is an entry itself, `Some(None)`
+/// for an extension that names nothing.
+async fn extension<R>(entry: &mut Entry<Archive<R>>, kind: EntryType) -> Result<Option<Option<Vec<u8>>>, Error>
+where
+    R: AsyncRead + Send + Unpin,
+{
+    let size = entry.effective_size();
+    let within = |limit: u64| {
+        if size > limit { Err(Error::Archive { why: "an extension header is too long".to_owned() }) } else { Ok(()) }
+    };
+    if kind.is_gnu_longname() {
+        within(MAX_NAME)?;
+        let mut name = Vec::new();
+        entry.read_to_end(&mut name).await.map_err(|error| bad(&error))?;
+        name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
+        return Ok(Some(Some(name)));
+    }
+    if kind.is_pax_local_extensions() {
+        within(MAX_PAX)?;
+        let mut name = None;
+        if let Some(records) = entry.pax_extensions().await.map_err(|error| bad(&error))? {
+            for record in records {
+                let record = record.map_err(|error| bad(&error))?;
+                match record.key_bytes() {
+                    b"path" => name = Some(record.value_bytes().to_vec()),
+                    // Either would make the entry another one than its own header says.
+                    b"size" => return Err(Error::Archive { why: "a pax header overrides a size".to_owned() }),
+                    key if key.starts_with(b"GNU.sparse") => {
+                        return Err(Error::Archive { why: "sparse files are not supported".to_owned() });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        return Ok(Some(name));
+    }
+    let other = kind.is_gnu_longlink() || kind.is_pax_global_extensions();
+    Ok(other.then_some(None))
+}
+
+/// How deep below the root an entry lies that bears the executable's name; `/x`, `./x` and `x` are the
+/// same. Nothing for other names, and for what leaves the root.
+fn depth(path: &[u8], executable: &str) -> Option<usize> {
+    let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    let last = parts.next_back()?;
+    if last != executable.as_bytes() || path.ends_with(b"/") {
+        return None;
+    }
+    let mut depth = 0;
+    for part in parts {
+        if part == b".." {
+            return None;
+        }
+        depth += 1;
+    }
+    Some(depth)
+}
+
+fn describe(kind: EntryType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_hard_link() {
+        "a hard link"
+    } else {
+        "no regular file"
+    }
+}
+
+async fn copy<R, S>(entry: &mut Entry<Archive<R>>, size: u64, sink: &mut S, buffer: &mut [u8]) -> Result<(), Error>
+where
+    R: AsyncRead + Send + Unpin,
+    S: Sink,
+{
+    sink.restart().await.map_err(Error::Sink)?;
+    let mut copied = 0;
+    loop {
+        // Filled up before it is written: the decoder yields little at a time.
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let read = entry.read(&mut buffer[filled..]).await.map_err(|error| bad(&error))?;
+            if read == 0 {
+                break;
+            }
+            filled += read;
+        }
+        if filled == 0 {
+            break;
+        }
+        sink.write(&buffer[..filled]).await.map_err(Error::Sink)?;
+        copied += filled as u64;
+    }
+    if copied == size { Ok(()) } else { Err(Error::Archive { why: "it ends in the middle of an entry".to_owned() }) }
+}
+
+/// What went wrong first, wherever in the chain of readers; those behind it only see that reading
+/// failed.
+#[derive(Clone, Default)]
+struct Cause(Arc<Mutex<Option<Error>>>);
+
+impl Cause {
+    fn set(&self, error: Error) -> io::Error {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        io::Error::other("reading failed")
+    }
+
+    fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The compressed bytes; keeps their error.
+struct Source<R> {
+    reader: R,
+    cause: Cause,
+}
+
+impl<R: AsyncBufRead + Unpin> AsyncBufRead for Source<R> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.reader).poll_fill_buf(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.cause.set(Error::from_reader(error)))),
+            other => other,
+        }
+    }
+
+    fn consume(self: Pin<&mut Self>, amount: usize) {
+        Pin::new(&mut self.get_mut().reader).consume(amount);
+    }
+}
+
+impl<R: AsyncBufRead + Unpin> AsyncRead for Source<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let ready = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let amount = ready.len().min(buf.remaining());
+        buf.put_slice(&ready[..amount]);
+        self.consume(amount);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The unpacked bytes, up to the limit.
+struct Inflated<R> {
+    gzip: GzipDecoder<R>,
+    left: u64,
+    limit: u64,
+    cause: Cause,
+}
+
+impl<R: AsyncBufRead + Unpin> AsyncRead for Inflated<R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        if let Err(error) = ready!(Pin::new(&mut this.gzip).poll_read(cx, buf)) {
+            // If the source failed, that is known already.
+            let why = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "the gzip stream ends too early".to_owned(),
+                _ => one_line(format!("gzip: {error}").as_bytes(), 256),
+            };
+            return Poll::Ready(Err(this.cause.set(Error::Archive { why })));
+        }
+        let read = (buf.filled().len() - before) as u64;
+        if read > this.left {
+            let error = Error::ArchiveTooLarge { what: "what it unpacks to", limit: this.limit };
+            return Poll::Ready(Err(this.cause.set(error)));
+        }
+        this.left -= read;
+        Poll::Ready(Ok(()))
+    }
+}

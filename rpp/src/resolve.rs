@@ -1,0 +1,233 @@
+//! What a tag stands for: its platforms, their layers, and the contract.
+
+use std::collections::BTreeMap;
+
+use d8_crds::{
+    contract::Contract,
+    digest::Digest,
+    name::{Component, Tag},
+    platform::Platform,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{
+    download::MAX_LAYER,
+    error::{Error, Subject},
+    proxy::{Proxy, RawManifest},
+    text::one_line,
+};
+
+/// The annotation that carries the contract: base64 of JSON.
+pub const CONTRACT_ANNOTATION: &str = "contract";
+/// The annotation that carries the time of publishing (OCI image spec, RFC 3339).
+pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
+
+/// Children of an index read at a time.
+const PARALLEL: usize = 4;
+/// Platforms of one image read at most; more is nobody's image.
+const MAX_PLATFORMS: usize = 64;
+
+/// What a tag stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// What the tag points at: the index's digest, or the only manifest's.
+    pub digest: Digest,
+    /// What can be downloaded.
+    pub artifacts: Vec<Artifact>,
+    /// The plugin's contract; none is legal: nothing to enforce.
+    pub contract: Option<Contract>,
+    /// What is odd about it, for people.
+    pub warnings: Vec<String>,
+    /// When the publisher says it was made.
+    pub created: Option<Timestamp>,
+}
+
+/// One platform's part of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The platform; none for an image that is not an index and so says nothing.
+    pub platform: Option<Platform>,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// The layer with the executable: the last one.
+    pub layer: Digest,
+    /// The layer's size as stored, in bytes.
+    pub size: u64,
+}
+
+/// A manifest or an index; only what is needed of either.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+    size: i64,
+    #[serde(default)]
+    platform: Option<PlatformFields>,
+}
+
+#[derive(Deserialize)]
+struct PlatformFields {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+}
+
+impl Document {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// A child of an index that is a platform's.
+struct Child {
+    platform: Platform,
+    digest: Digest,
+}
+
+impl Proxy {
+    /// Reads what a tag stands for.
+    pub async fn resolve(&self, component: &Component, tag: &Tag) -> Result<Resolved, Error> {
+        let top = self.manifest(component, tag.as_str()).await?;
+        self.resolve_manifest(component, tag, &top).await
+    }
+
+    /// As [`Self::resolve`], from a manifest that was read already: whoever finds a known digest in it
+    /// needs no more questions.
+    pub async fn resolve_manifest(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        top: &RawManifest,
+    ) -> Result<Resolved, Error> {
+        let subject = Subject::tag(component, tag);
+        let document = read(&subject, top)?;
+        let Some(listed) = &document.manifests else {
+            let artifact = artifact(&subject, None, top.digest.clone(), &document)?;
+            return finish(component, tag, top, vec![artifact], Vec::new(), &[&document]);
+        };
+        let (children, mut warnings) = platforms(&subject, listed)?;
+        let parts: Vec<(Artifact, Document)> = stream::iter(children)
+            .map(|child| self.clone().part(component.clone(), subject.clone(), child))
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        let (artifacts, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        // This host's child speaks for an index without a contract, else the first.
+        let own = artifacts.iter().position(|a| a.platform.as_ref() == Some(&Platform::current())).unwrap_or_default();
+        let speakers: Vec<&Document> = std::iter::once(&document).chain(parts.get(own)).chain(&parts).collect();
+        if artifacts.is_empty() {
+            warnings.push("it is published for no platform".to_owned());
+        }
+        finish(component, tag, top, artifacts, warnings, &speakers)
+    }
+
+    /// Reads one child of an index. Owns what it needs, so that many can run at once.
+    async fn part(self, component: Component, subject: Subject, child: Child) -> Result<(Artifact, Document), Error> {
+        let raw = self.manifest(&component, child.digest.as_str()).await?;
+        let document = read(&subject, &raw)?;
+        Ok((artifact(&subject, Some(child.platform), child.digest, &document)?, document))
+    }
+}
+
+fn malformed(subject: &Subject, why: impl Into<String>) -> Error {
+    Error::Malformed { subject: subject.clone(), why: why.into() }
+}
+
+fn read(subject: &Subject, raw: &RawManifest) -> Result<Document, Error> {
+    serde_json::from_slice(&raw.bytes).map_err(|error| {
+        malformed(subject, format!("manifest {}: {}", raw.digest, one_line(error.to_string().as_bytes(), 256)))
+    })
+}
+
+/// The children that are platforms', the first of each.
+fn platforms(subject: &Subject, listed: &[Descriptor]) -> Result<(Vec<Child>, Vec<String>), Error> {
+    let mut children: Vec<Child> = Vec::new();
+    let mut warnings = Vec::new();
+    for descriptor in listed {
+        let Some(fields) = &descriptor.platform else { continue };
+        // Attestations are children too, of a platform that is none.
+        if fields.os == "unknown" || fields.architecture == "unknown" {
+            continue;
+        }
+        let text = format!("{}-{}", fields.os, fields.architecture);
+        let platform: Platform = match text.parse() {
+            Ok(platform) => platform,
+            Err(error) => {
+                warnings.push(format!("a part of it is left out: {error}"));
+                continue;
+            }
+        };
+        if children.iter().any(|child| child.platform == platform) {
+            warnings.push(format!("platform {platform} is listed twice; the first counts"));
+            continue;
+        }
+        let digest = descriptor.digest.parse().map_err(|error| malformed(subject, format!("index: {error}")))?;
+        children.push(Child { platform, digest });
+    }
+    if children.len() > MAX_PLATFORMS {
+        return Err(malformed(subject, format!("it lists more than {MAX_PLATFORMS} platforms")));
+    }
+    Ok((children, warnings))
+}
+
+fn artifact(
+    subject: &Subject,
+    platform: Option<Platform>,
+    manifest: Digest,
+    document: &Document,
+) -> Result<Artifact, Error> {
+    let Some(layer) = document.layers.as_ref().and_then(|layers| layers.last()) else {
+        return Err(malformed(subject, format!("manifest {manifest} has no layers")));
+    };
+    let digest = layer.digest.parse().map_err(|error| malformed(subject, format!("manifest {manifest}: {error}")))?;
+    let size = u64::try_from(layer.size)
+        .map_err(|_| malformed(subject, format!("manifest {manifest}: a layer's size is negative")))?;
+    if size > MAX_LAYER {
+        return Err(Error::TooLarge { subject: subject.clone(), what: "the layer", limit: MAX_LAYER });
+    }
+    Ok(Artifact { platform, manifest, layer: digest, size })
+}
+
+/// `speakers`: whose annotations count, the first that has one.
+fn finish(
+    component: &Component,
+    tag: &Tag,
+    top: &RawManifest,
+    artifacts: Vec<Artifact>,
+    mut warnings: Vec<String>,
+    speakers: &[&Document],
+) -> Result<Resolved, Error> {
+    let annotation = |key| speakers.iter().find_map(|document| document.annotation(key));
+    let contract = match (component, annotation(CONTRACT_ANNOTATION)) {
+        (Component::Plugin(_), Some(text)) => Some(contract(component, tag, text, &mut warnings)?),
+        _ => None,
+    };
+    let created = annotation(CREATED_ANNOTATION).and_then(|text| {
+        let created = text.parse::<Timestamp>().ok();
+        if created.is_none() {
+            warnings.push(format!("annotation {CREATED_ANNOTATION} is no time and is left out"));
+        }
+        created
+    });
+    Ok(Resolved { digest: top.digest.clone(), artifacts, contract, warnings, created })
+}
+
+/// Decodes the contract.
+fn contract(component: &Component, tag: &Tag, text: &str, _warnings: &mut Vec<String>) -> Result<Contract, Error> {
+    let bad = |why: String| Error::Contract { subject: Subject::tag(component, tag), why };
+    let json = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text)
+        .map_err(|error| bad(format!("annotation `{CONTRACT_ANNOTATION}` is not base64: {error}")))?;
+    serde_json::from_slice(&json).map_err(|error| bad(one_line(error.to_string().as_bytes(), 256)))
+}
