@@ -1,31 +1,55 @@
 //! The contract a plugin ships: what it is, what it reads, what it demands.
+//!
+//! This file owns the contract as the rest of the project sees it, always checked; `wire` owns how it
+//! travels, `check` the rules it must keep. Its texts are foreign: what is shown of them goes through
+//! [`crate::text::printable`].
 
+mod check;
+mod wire;
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::requirements::Requirements;
+use crate::{
+    name::{Component, Tag},
+    requirements::Requirements,
+    text::{printable, printable_to},
+    version::Version,
+};
 
-/// What a plugin says of itself.
+/// Largest contract read, in bytes of JSON or YAML.
+pub const MAX_CONTRACT: usize = 1 << 20;
+
+/// The annotation's base64, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What a plugin says of itself. Reading one checks it: constraints parse, names are names, groups of
+/// modules have names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "wire::Object<wire::Contract>")]
 pub struct Contract {
     /// The plugin's name; missing: the one asked for.
-    #[serde(default)]
     pub name: String,
-    /// The version; missing: the one asked for.
-    #[serde(default)]
+    /// The version; missing or another: the tag asked for.
     pub version: String,
     /// One line for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Environment variables it reads.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Flags it documents.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
     /// What it demands.
-    #[serde(default, skip_serializing_if = "Requirements::is_empty")]
+    #[serde(skip_serializing_if = "Requirements::is_empty")]
     pub requirements: Requirements,
 }
 
@@ -42,3 +66,186 @@ pub struct Flag {
     /// With its dashes.
     pub name: String,
 }
+
+/// Why a contract that is there can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the contract of {subject} is not valid: {problem}")]
+pub struct ContractError {
+    /// Whose contract: `stronghold v1.2.3`, or `stronghold` where no tag is known.
+    pub subject: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It exceeds [`MAX_CONTRACT`].
+    #[error("it is larger than 1 MiB")]
+    TooLarge,
+    /// The annotation is no base64.
+    #[error("annotation `contract`: {0}")]
+    Encoding(String),
+    /// It is another plugin's.
+    #[error("name: it says `{said}`")]
+    OtherName {
+        /// The name it has, fit for a terminal.
+        said: String,
+    },
+    /// A field has the wrong type or breaks a rule, or the JSON itself is broken there.
+    #[error(transparent)]
+    Field(FieldError),
+}
+
+/// A field that has the wrong type or breaks a rule. Both texts are fit for a terminal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct FieldError {
+    /// Where, as `requirements.modules.anyOf[0].name`; `.` is the whole.
+    pub field: String,
+    /// The rule it breaks.
+    pub why: String,
+}
+
+impl FieldError {
+    pub(crate) fn new(field: &str, why: &str) -> Self {
+        Self { field: printable_to(field, 128).into_owned(), why: printable(why).into_owned() }
+    }
+}
+
+impl ContractError {
+    /// Stable word for the kind of error.
+    pub fn kind(&self) -> &'static str {
+        match self.problem {
+            Problem::TooLarge => "too-large",
+            Problem::Encoding(_) => "encoding",
+            Problem::OtherName { .. } => "other-name",
+            Problem::Field(_) => "malformed",
+        }
+    }
+
+    /// The field that is wrong, where one is.
+    pub fn field(&self) -> Option<&str> {
+        match &self.problem {
+            Problem::Field(error) => Some(&error.field),
+            Problem::OtherName { .. } => Some("name"),
+            Problem::TooLarge | Problem::Encoding(_) => None,
+        }
+    }
+}
+
+/// What is odd about a contract, but no reason to refuse it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// It names another version than its tag; the tag counts.
+    #[error("the contract of {component} {tag} says its version is `{said}`; the tag counts")]
+    OtherVersion {
+        /// The component asked for.
+        component: Component,
+        /// The tag asked for.
+        tag: Tag,
+        /// The version it has, fit for a terminal.
+        said: String,
+    },
+}
+
+impl Contract {
+    /// The contract of an image that has none: name and version, nothing to enforce.
+    pub fn bare(component: &Component, tag: &Tag) -> Self {
+        Self {
+            name: component.name().to_owned(),
+            version: tag.as_str().to_owned(),
+            description: String::new(),
+            env: Vec::new(),
+            flags: Vec::new(),
+            requirements: Requirements::default(),
+        }
+    }
+
+    /// Reads annotation `contract` of a manifest or index: base64 of JSON.
+    pub fn from_annotation(
+        annotation: &str,
+        component: &Component,
+        tag: &Tag,
+    ) -> Result<(Self, Vec<Warning>), ContractError> {
+        let fail = |problem| ContractError { subject: format!("{component} {tag}"), problem };
+        if annotation.len() > MAX_CONTRACT.div_ceil(3) * 4 {
+            return Err(fail(Problem::TooLarge));
+        }
+        let text: String = annotation.split_ascii_whitespace().collect();
+        let json = BASE64.decode(text).map_err(|error| fail(Problem::Encoding(error.to_string())))?;
+        Self::from_json(&json, component, tag)
+    }
+
+    /// Reads the JSON of a contract that was asked for by component and tag.
+    pub fn from_json(json: &[u8], component: &Component, tag: &Tag) -> Result<(Self, Vec<Warning>), ContractError> {
+        let subject = format!("{component} {tag}");
+        let mut contract = Self::read(json, component, subject)?;
+        let warnings = if contract.version.is_empty() || same_version(&contract.version, tag.as_str()) {
+            Vec::new()
+        } else {
+            let said = printable_to(&contract.version, 64).into_owned();
+            vec![Warning::OtherVersion { component: component.clone(), tag: tag.clone(), said }]
+        };
+        tag.as_str().clone_into(&mut contract.version);
+        Ok((contract, warnings))
+    }
+
+    /// Reads the JSON of a contract kept on disk, which knows its version itself; empty if it does not.
+    pub fn from_cache(json: &[u8], component: &Component) -> Result<Self, ContractError> {
+        Self::read(json, component, component.to_string())
+    }
+
+    fn read(json: &[u8], component: &Component, subject: String) -> Result<Self, ContractError> {
+        let problem = match read_json(json) {
+            Ok(mut contract) => {
+                if contract.name.is_empty() {
+                    component.name().clone_into(&mut contract.name);
+                }
+                if contract.name == component.name() {
+                    return Ok(contract);
+                }
+                Problem::OtherName { said: printable_to(&contract.name, 64).into_owned() }
+            }
+            Err(problem) => problem,
+        };
+        Err(ContractError { subject, problem })
+    }
+
+    /// As JSON on one line.
+    pub fn to_json(&self) -> String {
+        // Strings, lists and structs only: nothing that JSON could refuse.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// As the value of annotation `contract`.
+    pub fn to_annotation(&self) -> String {
+        general_purpose::STANDARD.encode(self.to_json())
+    }
+
+    /// Whether it asks for this environment variable.
+    pub fn reads_env(&self, name: &str) -> bool {
+        self.env.iter().any(|env| env.name == name)
+    }
+}
+
+fn read_json(json: &[u8]) -> Result<Contract, Problem> {
+    if json.len() > MAX_CONTRACT {
+        return Err(Problem::TooLarge);
+    }
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let wire: wire::Object<wire::Contract> = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Problem::Field(FieldError::new(&error.path().to_string(), &error.inner().to_string())))?;
+    reader.end().map_err(|error| Problem::Field(FieldError::new(".", &error.to_string())))?;
+    Contract::try_from(wire).map_err(Problem::Field)
+}
+
+fn same_version(said: &str, tag: &str) -> bool {
+    match (Version::parse(said), Version::parse(tag)) {
+        (Ok(said), Ok(tag)) => said == tag,
+        _ => said == tag,
+    }
+}
+
+#[cfg(test)]
+mod tests;
