@@ -1,0 +1,131 @@
+//! Named places at which a test can kill the process, inject a fault or change the world.
+//!
+//! Without feature `testing` a failpoint is nothing. With it, the environment variable
+//! `D8_FAILPOINT=<name>[#<n>]=<kill|fail>` acts at the n-th time (default 1) the place is reached, and
+//! a test of the same thread may register a closure.
+
+#[cfg(not(feature = "testing"))]
+use std::io;
+
+/// Every place there is, in the order in which an update reaches them.
+#[cfg_attr(not(feature = "testing"), allow(dead_code))]
+pub const ALL: &[&str] = &[
+    "lock.created",
+    "lock.written",
+    "lock.held",
+    "lock.linked",
+    "lock.ready",
+    "stage.begun",
+    "stage.streaming",
+    "stage.streamed",
+    "stage.tested",
+    "stage.complete",
+    "journal.written",
+    "switch.begun",
+    "switch.saved",
+    "switch.aside",
+    "switch.placed",
+    "switch.contract",
+    "switch.major",
+    "switch.current",
+    "switch.history",
+    "switch.done",
+    "journal.removed",
+    "undo.current",
+    "undo.major",
+    "undo.contract",
+    "undo.placed",
+    "adopt.begun",
+    "adopt.placed",
+    "remove.begun",
+    "remove.current",
+    "remove.contract",
+    "remove.moved",
+    "prune.moved",
+    "release.swept",
+    "release.unlocked",
+];
+
+#[cfg(not(feature = "testing"))]
+#[allow(clippy::unnecessary_wraps)]
+#[inline]
+pub(crate) fn hit(_: &str) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "testing")]
+pub(crate) use armed::hit;
+#[cfg(feature = "testing")]
+pub use armed::on;
+
+#[cfg(feature = "testing")]
+mod armed {
+    use std::{
+        cell::RefCell,
+        collections::HashMap,
+        io,
+        sync::{
+            OnceLock,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use super::ALL;
+
+    type Closure = Box<dyn FnMut() -> io::Result<()>>;
+
+    thread_local! {
+        static CLOSURES: RefCell<HashMap<&'static str, Closure>> = RefCell::default();
+    }
+
+    struct FromEnv {
+        name: String,
+        nth: usize,
+        kill: bool,
+        seen: AtomicUsize,
+    }
+
+    /// Runs `closure` whenever this thread reaches `name`; what it returns is what the operation there returns.
+    pub fn on(name: &'static str, closure: impl FnMut() -> io::Result<()> + 'static) {
+        assert!(ALL.contains(&name), "no failpoint {name}");
+        CLOSURES.with_borrow_mut(|all| all.insert(name, Box::new(closure)));
+    }
+
+    pub(crate) fn hit(name: &'static str) -> io::Result<()> {
+        debug_assert!(ALL.contains(&name), "no failpoint {name}");
+        if let Some(armed) = from_env()
+            && armed.name == name
+            && armed.seen.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth
+        {
+            if armed.kill {
+                // Nothing may run between here and the end: no unwinding, no drop.
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            }
+            return Err(io::Error::other(format!("injected at {name}")));
+        }
+        // Taken out while it runs: a closure may itself reach failpoints.
+        let Some(mut closure) = CLOSURES.with_borrow_mut(|all| all.remove(name)) else { return Ok(()) };
+        let result = closure();
+        CLOSURES.with_borrow_mut(|all| {
+            all.entry(name).or_insert(closure);
+        });
+        result
+    }
+
+    fn from_env() -> Option<&'static FromEnv> {
+        static ARMED: OnceLock<Option<FromEnv>> = OnceLock::new();
+        ARMED
+            .get_or_init(|| {
+                let text = std::env::var("D8_FAILPOINT").ok()?;
+                let (place, action) = text.split_once('=')?;
+                let (name, nth) = place.split_once('#').unwrap_or((place, "1"));
+                Some(FromEnv {
+                    name: name.to_owned(),
+                    nth: nth.parse().ok()?,
+                    kill: action == "kill",
+                    seen: AtomicUsize::new(0),
+                })
+            })
+            .as_ref()
+    }
+}

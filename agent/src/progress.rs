@@ -1,0 +1,66 @@
+//! What a change tells while it runs, for progress bars and notes.
+
+use std::path::Path;
+
+use d8_crds::name::{PluginName, Tag};
+
+use crate::error::Holder;
+
+/// Something that happened.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Somebody holds the lock; told once for each holder.
+    Waiting {
+        /// The plugin.
+        name: &'a PluginName,
+        /// Who.
+        holder: &'a Holder,
+        /// The lock file.
+        path: &'a Path,
+    },
+    /// A crash's leftovers were put in order.
+    Repaired {
+        /// What was done.
+        what: &'a str,
+    },
+    /// Bytes of the compressed layer came; told at the start (0), about every 256 KiB and at the end.
+    Downloading {
+        /// The plugin.
+        name: &'a PluginName,
+        /// The version.
+        tag: &'a Tag,
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all, if known.
+        total: Option<u64>,
+    },
+    /// The smoke test begins.
+    Testing {
+        /// The plugin.
+        name: &'a PluginName,
+        /// The version.
+        tag: &'a Tag,
+    },
+    /// The version is active.
+    Switched {
+        /// The plugin.
+        name: &'a PluginName,
+        /// The version.
+        tag: &'a Tag,
+    },
+}
+
+/// Who is told. Called from async code: must not block.
+pub trait Watch: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Watch for Quiet {
+    fn event(&self, _: Event<'_>) {}
+}

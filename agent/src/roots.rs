@@ -1,0 +1,191 @@
+//! Where stores are: the configured root first, the one in the home directory second.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    disk,
+    error::StoreError,
+    store::{Store, trust},
+};
+
+/// The root that all users of a host share.
+pub const DEFAULT_ROOT: &str = "/opt/deckhouse/lib/deckhouse-cli";
+
+/// The root below a home directory.
+pub const HOME_ROOT: &str = ".deckhouse-cli";
+
+/// The environment variable that names a root.
+pub const ROOT_VARIABLE: &str = "DECKHOUSE_CLI_PATH";
+
+/// The roots of this user on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    configured: PathBuf,
+    explicit: bool,
+    home: Option<PathBuf>,
+}
+
+impl Roots {
+    /// From an explicit root (flag or environment) and the home directory. An explicit root is used as
+    /// it is and never replaced.
+    pub fn new(explicit: Option<PathBuf>, home: Option<&Path>) -> Self {
+        let home = home.map(|home| home.join(HOME_ROOT));
+        match explicit {
+            Some(root) => Self { home: home.filter(|home| *home != root), configured: root, explicit: true },
+            None => Self { configured: PathBuf::from(DEFAULT_ROOT), explicit: false, home },
+        }
+    }
+
+    /// From a flag, else `DECKHOUSE_CLI_PATH`, else the defaults. A relative path is taken from the
+    /// working directory. An empty variable counts as absent.
+    pub fn from_env(flag: Option<PathBuf>) -> Result<Self, StoreError> {
+        let given = flag.or_else(|| env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from));
+        let explicit = match given {
+            None => None,
+            Some(root) => Some(
+                std::path::absolute(&root)
+                    .map_err(|error| StoreError::Root { root: root.clone(), why: error.to_string() })?,
+            ),
+        };
+        Ok(Self::new(explicit, home().as_deref()))
+    }
+
+    /// The configured root, explicit or the default.
+    pub fn configured(&self) -> &Path {
+        &self.configured
+    }
+
+    /// Whether the configured root was given by the caller.
+    pub fn is_explicit(&self) -> bool {
+        self.explicit
+    }
+
+    /// The root in the home directory, if there is a home and it is not the configured one.
+    pub fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
+    /// The stores to read, the configured first, and those that this user must not trust or cannot use.
+    /// A root that does not exist is an empty store.
+    pub fn for_reading(&self) -> (Vec<Store>, Vec<StoreError>) {
+        let mut stores = Vec::new();
+        let mut refused = Vec::new();
+        for root in [Some(&self.configured), self.home.as_ref()].into_iter().flatten() {
+            match Store::at(root) {
+                Ok(store) => stores.push(store),
+                Err(error) => refused.push(error),
+            }
+        }
+        (stores, refused)
+    }
+
+    /// The store to change: the configured one if it can be written to, else, unless it is explicit, the
+    /// one in the home directory.
+    pub fn for_writing(&self) -> Result<Store, StoreError> {
+        let configured = Store::at(&self.configured).and_then(|store| writable(store.root()).map(|()| store));
+        match (configured, &self.home) {
+            (Err(StoreError::Unwritable { .. }), Some(home)) if !self.explicit => {
+                let store = Store::at(home)?;
+                writable(store.root())?;
+                Ok(store)
+            }
+            (result, _) => result,
+        }
+    }
+}
+
+/// Tests by writing whether a store could be made or changed below `root`. Leaves nothing.
+fn writable(root: &Path) -> Result<(), StoreError> {
+    let unusable = |why: String| StoreError::Root { root: root.to_owned(), why };
+    let mut existing = root;
+    loop {
+        match fs::metadata(existing) {
+            Ok(metadata) if metadata.is_dir() => break,
+            Ok(_) => return Err(unusable(format!("{} is not a directory", existing.display()))),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                existing = existing.parent().ok_or_else(|| unusable("it has no parent".to_owned()))?;
+            }
+            Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(StoreError::Unwritable { root: root.to_owned(), source });
+            }
+            Err(error) => return Err(unusable(error.to_string())),
+        }
+    }
+    let probe = existing.join(format!(".d8-probe-{}", disk::random_name()));
+    match disk::create_new(&probe, disk::PRIVATE) {
+        Ok(_) => disk::unlink(&probe).map(|_| ()).map_err(StoreError::io("remove", probe)),
+        Err(source) => Err(StoreError::Unwritable { root: root.to_owned(), source }),
+    }
+}
+
+/// The user's home directory: `$HOME`, else what `/etc/passwd` says. Never through the system's name
+/// services, which a static program cannot load.
+pub fn home() -> Option<PathBuf> {
+    let from_env = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    from_env.filter(|home| home.is_absolute()).or_else(|| {
+        let passwd = fs::read_to_string("/etc/passwd").ok()?;
+        home_in(&passwd, rustix::process::geteuid().as_raw())
+    })
+}
+
+/// The home directory of `uid` in the text of `/etc/passwd`.
+fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let matches = fields.nth(2)?.parse() == Ok(uid);
+        let home = fields.nth(2)?;
+        (matches && home.starts_with('/')).then(|| PathBuf::from(home))
+    })
+}
+
+/// Refuses, as root, a root that somebody else could change.
+pub(crate) fn trusted(root: &Path) -> Result<(), StoreError> {
+    trust::root(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_stores_are() {
+        let home = Path::new("/home/u");
+        let default = Roots::new(None, Some(home));
+        assert_eq!(default.configured(), Path::new(DEFAULT_ROOT));
+        assert_eq!(default.home(), Some(Path::new("/home/u/.deckhouse-cli")));
+        assert!(!default.is_explicit());
+        let explicit = Roots::new(Some("/srv/d8".into()), Some(home));
+        assert_eq!(explicit.configured(), Path::new("/srv/d8"));
+        assert!(explicit.is_explicit());
+        let same = Roots::new(Some("/home/u/.deckhouse-cli".into()), Some(home));
+        assert_eq!(same.home(), None);
+        assert_eq!(Roots::new(None, None).home(), None);
+    }
+
+    #[test]
+    fn homes_in_passwd() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\nbroken\nu:x:1000:1000::/home/u:/bin/sh\nv:x:7:7::relative:/bin/sh\n";
+        for (uid, home) in [(0, Some("/root")), (1000, Some("/home/u")), (7, None), (8, None)] {
+            assert_eq!(home_in(passwd, uid), home.map(PathBuf::from), "{uid}");
+        }
+    }
+
+    #[test]
+    fn an_explicit_root_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        for bad in [file.clone(), file.join("below")] {
+            let roots = Roots::new(Some(bad.clone()), Some(folder.path()));
+            let error = roots.for_writing().unwrap_err();
+            assert!(matches!(error, StoreError::Root { .. }), "{}: {error}", bad.display());
+        }
+        let fresh = folder.path().join("a/b");
+        assert_eq!(Roots::new(Some(fresh.clone()), None).for_writing().unwrap().root(), fresh);
+        assert!(!folder.path().join("a").exists(), "the probe left something");
+    }
+}

@@ -1,0 +1,42 @@
+//! Where the bytes of a version come from. A trait, so that tests bring their own faults.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use d8_crds::name::Component;
+use futures::{StreamExt as _, stream::BoxStream};
+
+use crate::order::Order;
+
+/// The compressed layer of a version, as it is in the registry.
+pub struct Body {
+    /// The bytes, or why there are no more.
+    pub chunks: BoxStream<'static, Result<Bytes, d8_rpp::Error>>,
+    /// How many bytes there will be, if the source says so.
+    pub size: Option<u64>,
+    /// The manifest that names the layer, if the source says so.
+    pub manifest: Option<d8_crds::digest::Digest>,
+    /// Whether the stream itself fails at its end unless the bytes have [`Order::expect_layer`]; they
+    /// are hashed here otherwise.
+    pub checked: bool,
+}
+
+/// Gives the bytes of what was ordered.
+pub trait Source: Send + Sync {
+    /// Begins a download.
+    fn open(&self, order: &Order) -> impl Future<Output = Result<Body, d8_rpp::Error>> + Send;
+}
+
+/// The proxy checks length and digest while it streams.
+impl Source for d8_rpp::Proxy {
+    async fn open(&self, order: &Order) -> Result<Body, d8_rpp::Error> {
+        let component = Component::Plugin(order.name.clone());
+        let download = self.download(&component, &order.tag, &order.platform, order.expect_layer.as_ref()).await?;
+        Ok(Body {
+            size: download.size,
+            manifest: download.manifest.clone(),
+            checked: download.expected.is_some(),
+            chunks: download.into_body().boxed(),
+        })
+    }
+}

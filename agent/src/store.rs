@@ -1,0 +1,80 @@
+//! One install root: what is in it, read without running anything, and the way to change it.
+
+pub(crate) mod layout;
+mod lock;
+mod lockfile;
+mod memory;
+mod read;
+mod repair;
+mod stage;
+mod staging;
+mod switch;
+pub(crate) mod trust;
+
+use std::path::{Path, PathBuf};
+
+use d8_crds::{
+    contract::Contract,
+    name::{PluginName, Tag},
+};
+
+use self::layout::Layout;
+pub use self::{
+    lock::Locked,
+    read::{Active, Damage, Entry, Installed},
+    stage::Staged,
+};
+use crate::{error::StoreError, roots};
+
+/// An install root. Cheap to clone; holds nothing open.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) layout: Layout,
+}
+
+impl Store {
+    /// The store at `root`, which need not exist yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Untrusted`] as root, if somebody else could change it.
+    pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        roots::trusted(&root)?;
+        Ok(Self { layout: Layout { root } })
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.layout.root
+    }
+
+    /// What is installed, by name. Broken installs are in it and say what is wrong with them.
+    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        read::list(&self.layout)
+    }
+
+    /// One plugin; `None` if it is not installed.
+    pub fn get(&self, name: &PluginName) -> Result<Option<Entry>, StoreError> {
+        read::entry(&self.layout.plugin(name))
+    }
+
+    /// The contract of the active version; `None` if there is none on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Contract`] if it is there and cannot be read.
+    pub fn contract(&self, name: &PluginName) -> Result<Option<Contract>, StoreError> {
+        let plugin = self.layout.plugin(name);
+        read::contract(name, &plugin.cached_contract())
+    }
+
+    /// The contract of a version on disk; `None` if there is none.
+    pub fn contract_of(&self, name: &PluginName, tag: &Tag) -> Result<Option<Contract>, StoreError> {
+        let plugin = self.layout.plugin(name);
+        read::contract(name, &plugin.version(tag).join(layout::CONTRACT))
+    }
+
+    /// The path by which the active version is run.
+    pub fn current(&self, name: &PluginName) -> PathBuf {
+        self.layout.plugin(name).current()
+    }
+}

@@ -1,0 +1,221 @@
+//! Holding the locks of one or several plugins.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use d8_crds::name::PluginName;
+use tokio::{task::AbortHandle, time::Instant};
+
+use super::{
+    Store,
+    lockfile::{self, Attempt, LockFile, RENEW},
+    repair,
+    staging::Staging,
+    trust,
+};
+use crate::{
+    disk,
+    error::{Holder, StoreError},
+    failpoint,
+    progress::{Event, Watch},
+};
+
+/// How often a waiter looks again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The right to change these plugins in this store, and a staging directory for it. Dropping it gives
+/// the locks back and takes away all that was begun and not finished.
+#[derive(Debug)]
+pub struct Locked {
+    pub(super) store: Store,
+    pub(super) staging: Option<Staging>,
+    pub(super) locks: Locks,
+}
+
+/// The locks held, and what had to be made for them.
+#[derive(Debug, Default)]
+pub(super) struct Locks {
+    held: BTreeMap<PluginName, LockFile>,
+    renewing: Vec<AbortHandle>,
+    /// Directories made, the outermost first; those still empty at the end go again.
+    pub(super) made: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Takes the locks of these plugins, in name order, all or none, within `timeout` for all together
+    /// (0: one try). Then puts in order what a crash left behind.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] after `timeout`; [`StoreError::Unwritable`]; [`StoreError::Untrusted`].
+    pub async fn lock(&self, names: &[PluginName], timeout: Duration, watch: &dyn Watch) -> Result<Locked, StoreError> {
+        let begun = Instant::now();
+        let mut names = names.to_vec();
+        names.sort();
+        names.dedup();
+        let mut locks = Locks::default();
+        for name in &names {
+            locks.take(self, name, begun, timeout, watch).await?;
+        }
+        let staging = Staging::begin(&self.layout, &mut locks.made).map_err(|error| self.refused(error))?;
+        let locked = Locked { store: self.clone(), staging: Some(staging), locks };
+        locked.repair(begun, timeout, watch).await?;
+        failpoint::hit("lock.ready").map_err(StoreError::io("lock", self.root()))?;
+        Ok(locked)
+    }
+
+    /// What a refused write below the root means.
+    pub(super) fn refused(&self, source: io::Error) -> StoreError {
+        let root = self.root().to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::Unwritable { root, source }
+            }
+            io::ErrorKind::NotADirectory => {
+                StoreError::Root { root, why: "a part of its path is not a directory".to_owned() }
+            }
+            _ => StoreError::Io { what: "make directories in", path: root, source },
+        }
+    }
+}
+
+impl Locks {
+    async fn take(
+        &mut self,
+        store: &Store,
+        name: &PluginName,
+        begun: Instant,
+        timeout: Duration,
+        watch: &dyn Watch,
+    ) -> Result<(), StoreError> {
+        let plugin = store.layout.plugin(name);
+        let broken = |path: PathBuf, why: String| StoreError::Broken { name: name.clone(), path, why };
+        let mut told: Option<Holder> = None;
+        loop {
+            self.directories(store, &plugin.dir).map_err(|error| match error {
+                StoreError::Root { .. } if disk::lstat(&plugin.dir).is_ok_and(|found| found.is_some()) => {
+                    broken(plugin.dir.clone(), "it is not a directory".to_owned())
+                }
+                error => error,
+            })?;
+            let holder = match lockfile::attempt(&plugin.dir) {
+                Ok(Attempt::Taken(lock)) => {
+                    self.renewing.push(renew(&lock));
+                    self.held.insert(name.clone(), lock);
+                    return Ok(());
+                }
+                Ok(Attempt::Again) => None,
+                Ok(Attempt::Held(holder)) => Some(holder),
+                // The directory went with its last user.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(store.refused(error)),
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Err(store.refused(error)),
+                Err(error) => return Err(broken(plugin.lock(), error.to_string())),
+            };
+            let Some(holder) = holder else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let path = plugin.lock();
+            if told.as_ref() != Some(&holder) {
+                watch.event(Event::Waiting { name, holder: &holder, path: &path });
+                told = Some(holder.clone());
+            }
+            let waited = begun.elapsed();
+            if waited >= timeout {
+                return Err(StoreError::Locked { name: name.clone(), path, holder, waited });
+            }
+            tokio::time::sleep(POLL.min(timeout - waited)).await;
+        }
+    }
+
+    /// Makes `<root>/plugins/<name>` and refuses what may not be one.
+    fn directories(&mut self, store: &Store, dir: &std::path::Path) -> Result<(), StoreError> {
+        disk::make_dirs(dir, &mut self.made).map_err(|error| store.refused(error))?;
+        for place in [store.layout.plugins(), dir.to_owned()] {
+            let found = disk::lstat(&place).map_err(StoreError::io("read", &place))?;
+            if let Some(why) = found.as_ref().and_then(trust::trouble) {
+                return Err(StoreError::Untrusted { path: place, why });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Renews the lock's time for as long as it is held.
+fn renew(lock: &LockFile) -> AbortHandle {
+    let file = lock.file();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            let Some(file) = file.upgrade() else { return };
+            if let Err(error) = file.set_modified(SystemTime::now()) {
+                tracing::debug!(%error, "the lock's time could not be renewed");
+            }
+        }
+    })
+    .abort_handle()
+}
+
+impl Locked {
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The plugins that may be changed.
+    pub fn names(&self) -> impl Iterator<Item = &PluginName> {
+        self.locks.held.keys()
+    }
+
+    /// Refuses to go on unless the lock of `name` is still ours.
+    pub(super) fn check(&self, name: &PluginName) -> Result<(), StoreError> {
+        let path = self.store.layout.plugin(name).lock();
+        let ours = match self.locks.held.get(name) {
+            Some(lock) => lock.still_ours().map_err(StoreError::io("read", &path))?,
+            None => false,
+        };
+        if ours { Ok(()) } else { Err(StoreError::LockLost { name: name.clone(), path }) }
+    }
+
+    async fn repair(&self, begun: Instant, timeout: Duration, watch: &dyn Watch) -> Result<(), StoreError> {
+        loop {
+            let Some(busy) = repair::all(self, watch)? else { return Ok(()) };
+            // Somebody is rolling back a change of our plugins, and will be done soon.
+            let waited = begun.elapsed();
+            if waited >= timeout {
+                let path = self.store.layout.plugin(&busy).lock();
+                return Err(StoreError::Locked { name: busy, path, holder: Holder::Unreadable, waited });
+            }
+            tokio::time::sleep(POLL.min(timeout - waited)).await;
+        }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.staging = None;
+        // Fails, as it should, while somebody else stages.
+        let _ = fs::remove_dir(self.store.layout.staging());
+        let _ = failpoint::hit("release.swept");
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        for task in &self.renewing {
+            task.abort();
+        }
+        let dirs: Vec<PathBuf> =
+            self.held.values().filter_map(|lock| lock.path().parent().map(PathBuf::from)).collect();
+        self.held.clear();
+        let _ = failpoint::hit("release.unlocked");
+        // A plugin's directory without anything in it, and what was made on the way and not used.
+        for dir in dirs.iter().chain(self.made.iter().rev()) {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}

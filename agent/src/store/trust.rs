@@ -1,0 +1,57 @@
+//! Whom root may trust: only places that nobody else can change.
+
+use std::{fs::Metadata, os::unix::fs::MetadataExt as _, path::Path};
+
+use crate::{disk, error::StoreError};
+
+/// Permission bits that let somebody other than the owner write.
+const OTHERS_WRITE: u32 = 0o022;
+const WORLD_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Whether this process has root's power over files and with it root's duty of care.
+fn careful() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What is wrong with a directory or file of the store; links are never followed.
+pub(crate) fn trouble(metadata: &Metadata) -> Option<String> {
+    if careful() { owned_by_root(metadata) } else { None }
+}
+
+/// Refuses, as root, a root that somebody else could change, by any directory or link on the way to it.
+/// A directory that everybody may write to and that is sticky (`/tmp`) is a way, but no root.
+pub(crate) fn root(root: &Path) -> Result<(), StoreError> {
+    if !root.is_absolute() {
+        return Err(StoreError::Root { root: root.to_owned(), why: "it is not an absolute path".to_owned() });
+    }
+    if !careful() {
+        return Ok(());
+    }
+    way(root, root)?;
+    match root.canonicalize() {
+        Ok(real) if real != root => way(&real, &real),
+        _ => Ok(()),
+    }
+}
+
+fn way(path: &Path, root: &Path) -> Result<(), StoreError> {
+    for place in path.ancestors() {
+        let Ok(Some(metadata)) = disk::lstat(place) else { continue };
+        let sticky = metadata.is_dir() && metadata.mode() & STICKY != 0 && place != root && metadata.uid() == 0;
+        if let Some(why) = owned_by_root(&metadata).filter(|_| !sticky) {
+            return Err(StoreError::Untrusted { path: place.to_owned(), why });
+        }
+    }
+    Ok(())
+}
+
+fn owned_by_root(metadata: &Metadata) -> Option<String> {
+    if metadata.uid() != 0 {
+        return Some(format!("it belongs to uid {}, not to root", metadata.uid()));
+    }
+    // The mode of a link means nothing.
+    let bits = if metadata.gid() == 0 { WORLD_WRITE } else { OTHERS_WRITE };
+    (!metadata.is_symlink() && metadata.mode() & bits != 0)
+        .then(|| format!("users other than root can write to it (mode {:04o})", metadata.mode() & 0o7777))
+}
