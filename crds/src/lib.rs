@@ -5,6 +5,7 @@
 //! facts, decide the same.
 #![warn(missing_docs)]
 
+pub mod cluster;
 pub mod constraint;
 pub mod contract;
 pub mod digest;

@@ -1,7 +1,12 @@
-//! What a version demands of the cluster and of other plugins.
+//! What a version demands of the cluster and of other plugins. The shapes stand here, `check` judges
+//! them.
+
+mod check;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::check::{Findings, check, check_plugins};
 
 /// What a version demands. The same shape in a contract and in a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +30,12 @@ impl Requirements {
     /// Nothing is demanded.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Something is demanded of the cluster: checking needs its facts.
+    pub fn concern_cluster(&self) -> bool {
+        let demanded = |r: &Option<VersionRequirement>| r.as_ref().is_some_and(|r| !r.constraint.is_empty());
+        demanded(&self.kubernetes) || demanded(&self.deckhouse) || !self.modules.is_empty()
     }
 }
 
@@ -69,6 +80,12 @@ impl ModuleRequirements {
     /// Nothing is demanded.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The names of all modules that it speaks of, as often as it does.
+    pub fn names(&self) -> Vec<&str> {
+        let groups = self.any_of.iter().chain(&self.none_of).flat_map(|group| &group.modules);
+        self.mandatory.iter().chain(&self.conditional).chain(groups).map(|module| module.name.as_str()).collect()
     }
 }
 
