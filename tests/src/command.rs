@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,43 +59,65 @@ pub fn run(
     args: impl IntoIterator<Item = impl Into<OsString>>,
     setup: impl FnOnce(&mut Command),
 ) -> Result<Finished> {
-    let program = program.as_ref();
+    let (mut command, line) = prepare(program.as_ref(), args, setup)?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Error::io(line.clone()))?;
+    let stdout = child.stdout.take().map(drain);
+    let stderr = child.stderr.take().map(drain);
+    let status = wait(&mut child, &line)?;
+    Ok(Finished { line, status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// As [`run`], with stderr in `stdout` in the order a terminal would show both.
+pub fn run_as_seen(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+    setup: impl FnOnce(&mut Command),
+) -> Result<Finished> {
+    let (mut command, line) = prepare(program.as_ref(), args, setup)?;
+    let (ours, theirs) = std::io::pipe().map_err(Error::io(line.clone()))?;
+    let both = theirs.try_clone().map_err(Error::io(line.clone()))?;
+    let mut child = command.stdout(theirs).stderr(both).spawn().map_err(Error::io(line.clone()))?;
+    // The command holds the other end of the pipe as long as it lives.
+    drop(command);
+    let stdout = drain(ours);
+    let status = wait(&mut child, &line)?;
+    Ok(Finished { line, status, stdout: text(Some(stdout)), stderr: String::new() })
+}
+
+fn prepare(
+    program: &OsStr,
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+    setup: impl FnOnce(&mut Command),
+) -> Result<(Command, String)> {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let line = line(program, &args);
     let mut command = supervisor::tied(&tools::lab_binary()?, program);
-    command.args(&args);
+    command.args(&args).stdin(Stdio::null());
     setup(&mut command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(Error::io(line.clone()))?;
-    let stdout = drain(child.stdout.take());
-    let stderr = drain(child.stderr.take());
+    Ok((command, line))
+}
+
+fn wait(child: &mut Child, line: &str) -> Result<ExitStatus> {
     let deadline = Instant::now() + LIMIT;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(Error::io(line.clone()))? {
-            break status;
+    loop {
+        if let Some(status) = child.try_wait().map_err(Error::io(line))? {
+            return Ok(status);
         }
         if Instant::now() >= deadline {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(Error::Timeout { what: line, seconds: LIMIT.as_secs(), log: String::new() });
+            return Err(Error::Timeout { what: line.to_owned(), seconds: LIMIT.as_secs(), log: String::new() });
         }
         thread::sleep(Duration::from_millis(2));
-    };
-    Ok(Finished { line, status, stdout: text(stdout), stderr: text(stderr) })
+    }
 }
 
-fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<thread::JoinHandle<Vec<u8>>> {
-    pipe.map(|mut pipe| {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            // What came before a broken pipe is still worth showing.
-            let _ = pipe.read_to_end(&mut bytes);
-            bytes
-        })
+fn drain(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before a broken pipe is still worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
     })
 }
 

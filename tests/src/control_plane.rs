@@ -155,9 +155,14 @@ impl ControlPlane {
         self.tokens.of(&format!("user-{given}"))
     }
 
-    /// A token of a `ServiceAccount`, by the `TokenRequest` API, good for an hour.
+    /// Writes a certificate for a server on 127.0.0.1 that the cluster's authority vouches for.
+    pub fn serving_certificate(&self, name: &str) -> Result<Pair> {
+        self.authority.server(&self.scratch, name)
+    }
+
+    /// A token of a `ServiceAccount`, by the `TokenRequest` API, good for a day.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Identity> {
-        let token = self.kubectl(["create", "token", name, "--namespace", namespace, "--duration=1h"])?;
+        let token = self.kubectl(["create", "token", name, "--namespace", namespace, "--duration=24h"])?;
         Ok(Identity { user: format!("system:serviceaccount:{namespace}:{name}"), token: token.trim().to_owned() })
     }
 
@@ -209,12 +214,21 @@ impl ControlPlane {
 
     /// `kubectl apply` of a manifest as the administrator, server-side and strict.
     pub fn apply(&self, manifest: &str) -> Result<String> {
+        self.apply_with(manifest, &[])
+    }
+
+    /// [`Self::apply`] of the objects' status.
+    pub fn apply_status(&self, manifest: &str) -> Result<String> {
+        self.apply_with(manifest, &["--subresource=status"])
+    }
+
+    fn apply_with(&self, manifest: &str, more: &[&str]) -> Result<String> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = self.scratch.write(&format!("applied-{number}.yaml"), manifest)?;
         let file = OsString::from(file);
         let flags = ["apply", "--server-side", "--force-conflicts", "--validate=strict", "-f"].map(OsString::from);
-        self.kubectl(flags.into_iter().chain([file]))
+        self.kubectl(flags.into_iter().chain([file]).chain(more.iter().map(OsString::from)))
     }
 
     /// stdout of `helm args…` as the administrator; fails unless it exits with 0. Nothing runs a Pod:

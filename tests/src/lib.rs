@@ -5,17 +5,26 @@
 //! see [`process`] for how. Nothing here is shipped.
 #![warn(missing_docs)]
 
+pub mod catalog;
 pub mod command;
 pub mod control_plane;
+pub mod demo;
 mod error;
+pub mod lab;
+pub mod oci;
 mod pki;
 pub mod process;
+pub mod story;
 pub mod supervisor;
 pub mod tools;
+pub mod workstation;
 
 pub use command::{Finished, run};
 pub use control_plane::{ADMIN, ControlPlane, Identity};
 pub use error::{Error, Result};
+pub use lab::Lab;
+pub use pki::Pair;
+pub use workstation::Workstation;
 
 /// Standard base64, as kubeconfigs and manifests hold it.
 fn base64(bytes: &[u8]) -> String {

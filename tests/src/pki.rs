@@ -22,11 +22,11 @@ pub(crate) struct Authority {
 
 /// A certificate and its key, as files.
 #[derive(Debug, Clone)]
-pub(crate) struct Pair {
+pub struct Pair {
     /// The certificate, PEM.
-    pub(crate) certificate: PathBuf,
+    pub certificate: PathBuf,
     /// The private key, PKCS#8 PEM.
-    pub(crate) key: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Authority {

@@ -71,8 +71,9 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Starts a program in the background that logs to `<name>.log` here. Its environment is this
-    /// process's, changed by `setup`, which gets the command before it starts.
+    /// Starts a program in the background; its stdout goes to `<name>.out` here, its stderr to
+    /// `<name>.log`. Its environment is this process's, changed by `setup`, which gets the command
+    /// before it starts.
     pub fn start(
         &self,
         name: &str,
@@ -82,11 +83,12 @@ impl Scratch {
     ) -> Result<Server> {
         let program = program.as_ref();
         let log = self.path.join(format!("{name}.log"));
+        let out = self.path.join(format!("{name}.out"));
         let pid_file = self.path.join(format!("{name}.pid"));
         let stderr = File::options().create(true).append(true).open(&log).map_err(Error::io(name))?;
         let alive = self.alive.as_ref().map(PipeWriter::try_clone).transpose().map_err(Error::io(name))?;
         let mut command = Command::new(tools::lab_binary()?);
-        command.arg(SUPERVISE).arg(&pid_file).arg(program).args(args);
+        command.arg(SUPERVISE).arg(&pid_file).arg(&out).arg(program).args(args);
         setup(&mut command);
         let mut child = command
             .stdin(Stdio::piped())
@@ -96,7 +98,7 @@ impl Scratch {
             .spawn()
             .map_err(Error::io(format!("starting {name}")))?;
         let lifeline = child.stdin.take();
-        Ok(Server { name: name.to_owned(), log, pid_file, supervisor: child, lifeline })
+        Ok(Server { name: name.to_owned(), out, log, pid_file, supervisor: child, lifeline })
     }
 }
 
@@ -115,6 +117,7 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub struct Server {
     name: String,
+    out: PathBuf,
     log: PathBuf,
     pid_file: PathBuf,
     supervisor: Child,
@@ -122,9 +125,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Its log: everything it wrote to stdout and stderr.
+    /// What it wrote to stderr so far.
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        read(&self.log)
+    }
+
+    /// The last lines of [`Self::log`].
+    pub fn log_end(&self) -> String {
+        tail(&self.log())
+    }
+
+    /// What it wrote to stdout so far.
+    pub fn stdout(&self) -> String {
+        read(&self.out)
+    }
+
+    /// The first line it writes to stdout.
+    pub fn first_line(&mut self, limit: Duration) -> Result<String> {
+        let out = self.out.clone();
+        self.wait_for("its first line", limit, || read(&out).split_once('\n').map(|(line, _)| line.trim().to_owned()))
     }
 
     /// Its process id, for tests that signal it. Known a moment after the start.
@@ -142,7 +161,7 @@ impl Server {
         match self.ended() {
             None => Ok(()),
             Some(status) => {
-                Err(Error::Ended { name: self.name.clone(), status: status.to_string(), log: tail(&self.log()) })
+                Err(Error::Ended { name: self.name.clone(), status: status.to_string(), log: self.log_end() })
             }
         }
     }
@@ -157,7 +176,7 @@ impl Server {
             }
             if Instant::now() >= deadline {
                 let what = format!("{}: {what}", self.name);
-                return Err(Error::Timeout { what, seconds: limit.as_secs(), log: tail(&self.log()) });
+                return Err(Error::Timeout { what, seconds: limit.as_secs(), log: self.log_end() });
             }
             std::thread::sleep(POLL);
         }
@@ -188,6 +207,11 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Optio
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// What a file holds now; a server may not have made it yet.
+fn read(file: &Path) -> String {
+    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 fn tail(log: &str) -> String {

@@ -13,6 +13,7 @@
 //! This module does not decide what is started: that is [`crate::process`].
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -50,15 +51,15 @@ pub(crate) fn tied(lab: &Path, program: &OsStr) -> Command {
     command
 }
 
-/// `supervise PIDFILE PROGRAM ARGS…`
+/// `supervise PID-FILE STDOUT-FILE PROGRAM ARGS…`
 fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
-    let [pid_file, program, args @ ..] = args else { return Err(usage()) };
-    // stdout is the pipe that keeps the folder alive; the program must not hold it.
-    let log = io::stderr();
+    let [pid_file, stdout, program, args @ ..] = args else { return Err(usage()) };
+    // Our stdout is the pipe that keeps the folder alive; the program must not hold it.
+    let stdout = File::options().create(true).append(true).open(stdout)?;
     let mut child = tied(&std::env::current_exe()?, program)
         .args(args)
         .stdin(Stdio::null())
-        .stdout(rustix::io::dup(&log)?)
+        .stdout(stdout)
         .process_group(0)
         .spawn()?;
     let group = rustix::process::Pid::from_child(&child);

@@ -1,0 +1,178 @@
+//! The demo: what this project does, told in about ten steps.
+
+use std::io::Write;
+
+use d8_crds::platform::Platform;
+use serde_json::json;
+
+use crate::catalog::script;
+use crate::story::{Expect, Story, Typist};
+use crate::{ADMIN, Lab, Result};
+
+const CONTRACT: &str = "\
+name: stronghold
+version: VERSION
+description: Secrets of the cluster
+requirements:
+  kubernetes: {constraint: \"KUBERNETES\"}
+  modules:
+    mandatory: [{name: stronghold, constraint: \">= 1.0\"}]
+";
+
+const RECORD: &str = "\
+apiVersion: cli.deckhouse.io/v1alpha1
+kind: CliRelease
+metadata: {name: stronghold}
+spec: {interval: 30s}
+";
+
+const POLICY: &str = "\
+apiVersion: cli.deckhouse.io/v1alpha1
+kind: PluginPolicy
+metadata: {name: workstations}
+spec:
+  hostSelector: {}
+  defaults: {access: Deny}
+  rules:
+  - plugins: [stronghold]
+    access: Allow
+    versions: \"~1.0\"
+    message: \"v1.1 is being tried out until Friday\"
+";
+
+/// Who types.
+struct Cast {
+    admin: Typist,
+    alice: Typist,
+}
+
+/// The command that publishes a version of the story's plugin.
+fn pack(version: &str) -> String {
+    let platform = Platform::current();
+    format!(
+        "d8-rpp pack --image deckhouse-cli/plugins/stronghold --version {version} \\\n    \
+         --platform {platform}=stronghold-{version} --contract contract-{version}.yaml --to registry"
+    )
+}
+
+/// Tells it. Fails at the first step that does not give what it should.
+pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
+    let mut story = Story::new(lab, out)?;
+    lab.allow_download("alice")?;
+    for (version, kubernetes) in [("v1.0.0", ">= 1.29"), ("v1.1.0", ">= 1.29"), ("v2.0.0", ">= 1.99")] {
+        let contract = CONTRACT.replace("VERSION", version).replace("KUBERNETES", kubernetes);
+        story.file(&format!("contract-{version}.yaml"), &contract)?;
+        story.file(&format!("stronghold-{version}"), &script("stronghold", version))?;
+    }
+    story.file("record.yaml", RECORD)?;
+    story.file("policy.yaml", POLICY)?;
+    story.link("registry", lab.layout())?;
+    let cast = Cast { admin: story.typist(ADMIN)?, alice: story.typist("alice")? };
+    from_the_registry_to_a_run(&mut story, &cast)?;
+    a_newer_version(&mut story, &cast)?;
+    what_stops_it(&mut story, &cast)?;
+    let (steps, seconds) = (story.steps(), story.elapsed().as_secs());
+    story.tell(&format!("All {steps} steps gave what they should, in {seconds} s."))
+}
+
+fn from_the_registry_to_a_run(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
+    story.step(
+        "A version is published",
+        "The team of the plugin `stronghold` publishes v1.0.0: an OCI image with an executable and a contract that \
+         says what it demands of a cluster.",
+    )?;
+    story.types(&cast.admin, "cat contract-v1.0.0.yaml", Expect::done(&["constraint"]))?;
+    story.types(&cast.admin, &pack("v1.0.0"), Expect::done(&["v1.0.0"]))?;
+
+    story.step(
+        "The cluster knows it",
+        "The operator asks the proxy what is published, compares the contract with this cluster, and writes both \
+         into a record that everyone may read.",
+    )?;
+    story.types(&cast.admin, "kubectl apply -f record.yaml", Expect::done(&["created"]))?;
+    story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v1.0.0", "True"]))?;
+
+    story.step(
+        "An admin says what is allowed",
+        "A policy for every workstation: nothing but stronghold, and of that only 1.0.",
+    )?;
+    story.types(&cast.admin, "cat policy.yaml", Expect::done(&["access: Deny"]))?;
+    story.types(&cast.admin, "kubectl apply -f policy.yaml", Expect::done(&["created"]))?;
+    story.awaits(&cast.admin, "kubectl get ppol workstations", Expect::done(&["True"]))?;
+
+    story.step(
+        "An engineer installs it",
+        "alice has an ordinary kubeconfig and no registry credentials. The bytes come from the proxy with her own \
+         identity and are checked against the digest in the record.",
+    )?;
+    story.types(&cast.alice, "d8 plugins install stronghold", Expect::done(&["v1.0.0"]))?;
+    story.types(&cast.alice, "d8 plugins list", Expect::done(&["stronghold", "v1.0.0"]))?;
+    story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.0.0."]))
+}
+
+fn a_newer_version(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
+    story.step(
+        "Newer versions appear",
+        "v1.1.0, and v2.0.0 that needs a Kubernetes nobody has yet. The operator finds them by itself; FITS is the \
+         newest one for this cluster.",
+    )?;
+    story.types(&cast.admin, &pack("v1.1.0"), Expect::done(&["v1.1.0"]))?;
+    story.types(&cast.admin, &pack("v2.0.0"), Expect::done(&["v2.0.0"]))?;
+    story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v2.0.0", "v1.1.0"]))?;
+
+    story.step(
+        "The policy holds them back, and says so",
+        "`update all` moves nothing, and `why` names for each version who refuses it.",
+    )?;
+    story.types(&cast.alice, "d8 plugins update all", Expect::done(&["v1.0.0"]))?;
+    story.types(
+        &cast.alice,
+        "d8 plugins why stronghold",
+        Expect::done(&["v2.0.0", "requires Kubernetes >=1.99", "v1.1.0", "workstations", "until Friday", "v1.0.0"]),
+    )?;
+
+    story.step("The policy is widened", "One field; the next command of everyone obeys it.")?;
+    let widen = json!([{"op": "replace", "path": "/spec/rules/0/versions", "value": "^1.0"}]);
+    let widen = format!("kubectl patch ppol workstations --type=json -p '{widen}'");
+    story.types(&cast.admin, &widen, Expect::done(&["patched"]))?;
+    story.types(&cast.alice, "d8 plugins update all", Expect::done(&["v1.1.0"]))?;
+    story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.1.0."]))
+}
+
+fn what_stops_it(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
+    story.step(
+        "A requirement goes away",
+        "Someone switches the module stronghold off. The record says at once that nothing fits any more, and the \
+         plugin refuses to run against this cluster.",
+    )?;
+    let module = |on: &str| {
+        let patch = json!({"status": {"conditions": [{"type": "EnabledByModuleManager", "status": on}]}});
+        format!("kubectl patch module stronghold --subresource=status --type=merge -p '{patch}'")
+    };
+    story.types(&cast.admin, &module("False"), Expect::done(&["patched"]))?;
+    story.awaits(
+        &cast.admin,
+        "kubectl get crel stronghold",
+        Expect { never: &["v1.1.0"], ..Expect::done(&["v2.0.0"]) },
+    )?;
+    story.types(&cast.alice, "d8 stronghold", Expect::refused(4, &["module"]))?;
+    story.types(&cast.admin, &module("True"), Expect::done(&["patched"]))?;
+    story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v1.1.0"]))?;
+    story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.1.0."]))?;
+
+    story.step(
+        "The kill switch",
+        "v1.1.0 turns out to be harmful: one word in the policy, and no machine runs it any more. Going back is \
+         what `update` does then.",
+    )?;
+    let block = json!([{"op": "add", "path": "/spec/rules/0/block", "value": ["v1.1.0"]}]);
+    let block = format!("kubectl patch ppol workstations --type=json -p '{block}'");
+    story.types(&cast.admin, &block, Expect::done(&["patched"]))?;
+    story.types(&cast.alice, "d8 stronghold", Expect::refused(3, &["v1.1.0", "workstations"]))?;
+    story.types(&cast.alice, "d8 plugins update all", Expect::done(&["v1.0.0"]))?;
+    story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.0.0."]))?;
+
+    story.step("And out again", "What was installed goes without a trace.")?;
+    story.types(&cast.alice, "d8 plugins remove stronghold", Expect::done(&["stronghold"]))?;
+    story.types(&cast.alice, "d8 plugins list", Expect { never: &["v1.0.0"], ..Expect::done(&[]) })
+}

@@ -1,0 +1,167 @@
+//! Writes images into an OCI image layout byte by byte, for those that `d8-rpp pack` rightly refuses:
+//! what a hostile or careless publisher puts into a registry.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use d8_crds::digest::Digest;
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+
+use crate::{Error, Result};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const BLOCK: usize = 512;
+
+/// One entry of a tar, with whatever name and kind it claims.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    name: String,
+    kind: u8,
+    link: String,
+    data: Vec<u8>,
+}
+
+impl Entry {
+    /// A regular file, executable.
+    pub fn file(name: &str, data: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), kind: b'0', link: String::new(), data: data.into() }
+    }
+
+    /// A symbolic link.
+    pub fn link(name: &str, target: &str) -> Self {
+        Self { name: name.into(), kind: b'2', link: target.into(), data: Vec::new() }
+    }
+}
+
+/// A gzip tar of these entries. No name is looked at: that is the point.
+pub fn layer(entries: &[Entry]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for entry in entries {
+        tar.extend(header(entry));
+        tar.extend(&entry.data);
+        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+    }
+    tar.resize(tar.len() + 2 * BLOCK, 0);
+    gzip(&tar)
+}
+
+/// The bytes, compressed as one gzip member.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // A Vec takes every write.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// A ustar header.
+fn header(entry: &Entry) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &entry.name.as_bytes()[..entry.name.len().min(100)]);
+    put(100, b"0000755\0");
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, format!("{:011o}\0", entry.data.len()).as_bytes());
+    put(136, b"00000000000\0");
+    put(148, b"        ");
+    put(156, &[entry.kind]);
+    put(157, &entry.link.as_bytes()[..entry.link.len().min(100)]);
+    put(257, b"ustar\x0000");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+/// Adds `<image>:<tag>` with one layer and these manifest annotations, in place of what had that name.
+/// Returns the manifest's digest.
+pub fn push(layout: &Path, image: &str, tag: &str, layer: &[u8], annotations: &Value) -> Result<String> {
+    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+    let config = config.to_string();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor(CONFIG, &blob(layout, config.as_bytes())?, config.len()),
+        "layers": [descriptor(LAYER, &blob(layout, layer)?, layer.len())],
+        "annotations": annotations,
+    })
+    .to_string();
+    let digest = blob(layout, manifest.as_bytes())?;
+
+    let name = format!("{image}:{tag}");
+    let mut entry = descriptor(MANIFEST, &digest, manifest.len());
+    entry["annotations"] = json!({REF_NAME: name});
+    let mut manifests = index(layout)?;
+    manifests.retain(|other| other["annotations"][REF_NAME] != name.as_str());
+    manifests.push(entry);
+    write(layout, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
+    let index =
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests});
+    write(layout, "index.json", index.to_string().as_bytes())?;
+    Ok(digest)
+}
+
+fn index(layout: &Path) -> Result<Vec<Value>> {
+    let Ok(text) = fs::read_to_string(layout.join("index.json")) else { return Ok(Vec::new()) };
+    let index: Value = serde_json::from_str(&text)
+        .map_err(|error| Error::Unexpected { what: "index.json of the layout".into(), found: error.to_string() })?;
+    Ok(index["manifests"].as_array().cloned().unwrap_or_default())
+}
+
+fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
+    json!({"mediaType": media_type, "digest": digest, "size": size})
+}
+
+fn blob(layout: &Path, bytes: &[u8]) -> Result<String> {
+    let digest = Digest::of(bytes).to_string();
+    write(layout, &format!("blobs/{}", digest.replace(':', "/")), bytes)?;
+    Ok(digest)
+}
+
+/// Whole or not at all: the proxy reads while we write.
+fn write(layout: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = layout.join(name);
+    let fail = || Error::io(path.display().to_string());
+    let folder = path.parent().unwrap_or(layout);
+    fs::create_dir_all(folder).map_err(fail())?;
+    let staged = folder.join(".harness-staged");
+    fs::write(&staged, bytes).map_err(fail())?;
+    fs::rename(&staged, &path).map_err(fail())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tar_reads_what_is_written() {
+        let bytes = layer(&[Entry::file("plugin", "one"), Entry::link("other", "/etc/passwd")]);
+        let mut child = std::process::Command::new("tar")
+            .arg("-tvz")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let listed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        let lines: Vec<_> = listed.lines().collect();
+        assert!(lines[0].starts_with("-rwxr-xr-x") && lines[0].ends_with("plugin"), "{listed}");
+        assert!(lines[1].starts_with('l') && lines[1].ends_with("other -> /etc/passwd"), "{listed}");
+    }
+
+    #[test]
+    fn a_tag_is_replaced() {
+        let layout = tempfile::tempdir().unwrap();
+        let none = json!({});
+        let first = push(layout.path(), "deckhouse-cli/plugins/a", "v1.0.0", b"1", &none).unwrap();
+        push(layout.path(), "deckhouse-cli/plugins/b", "v1.0.0", b"1", &none).unwrap();
+        let second = push(layout.path(), "deckhouse-cli/plugins/a", "v1.0.0", b"2", &none).unwrap();
+        assert_ne!(first, second);
+        let digests: Vec<_> = index(layout.path()).unwrap().iter().map(|entry| entry["digest"].clone()).collect();
+        assert_eq!(digests, [json!(first), json!(second)]);
+    }
+}
