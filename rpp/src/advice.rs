@@ -101,7 +101,7 @@ impl Error {
             Self::TooLarge { .. }
             | Self::ArchiveTooLarge { .. }
             | Self::Malformed { .. }
-            | Self::Contract { .. }
+            | Self::Contract(_)
             | Self::Archive { .. }
             | Self::MissingExecutable { .. } => vec![pair(
                 "what is published is broken; nothing was installed",

@@ -3,6 +3,7 @@
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 use d8_crds::{
+    contract::ContractError,
     digest::Digest,
     name::{Component, Tag},
 };
@@ -183,13 +184,8 @@ pub enum Error {
         why: String,
     },
     /// The published contract is wrong.
-    #[error("contract of {subject}: {why}")]
-    Contract {
-        /// Whose.
-        subject: Subject,
-        /// The field and what is wrong with it.
-        why: String,
-    },
+    #[error(transparent)]
+    Contract(ContractError),
     /// The layer is not the archive it should be.
     #[error("archive: {why}")]
     Archive {
@@ -337,7 +333,7 @@ impl Error {
             Self::Digest { .. } => ErrorKind::DigestMismatch,
             Self::TooLarge { .. } | Self::ArchiveTooLarge { .. } => ErrorKind::TooLarge,
             Self::Malformed { .. } => ErrorKind::Malformed,
-            Self::Contract { .. } => ErrorKind::Contract,
+            Self::Contract(_) => ErrorKind::Contract,
             Self::Archive { .. } | Self::MissingExecutable { .. } => ErrorKind::Archive,
             Self::Client { .. } | Self::Sink(_) => ErrorKind::Local,
         }

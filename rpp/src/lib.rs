@@ -16,16 +16,25 @@ mod error;
 pub mod identity;
 pub mod image;
 pub mod layer;
+mod oci;
 mod proxy;
 mod resolve;
 mod text;
 mod tls;
 mod transport;
 
+#[cfg(feature = "server")]
+mod layout;
+#[cfg(feature = "server")]
+pub mod pack;
+#[cfg(feature = "server")]
+pub mod server;
+
 pub use advice::Advice;
 pub use discovery::{Endpoint, Prefer, Trust};
 pub use download::{Body, Download, MAX_LAYER};
 pub use error::{CertificateProblem, Error, ErrorKind, Subject, Waiting};
 pub use identity::Identity;
+pub use oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION};
 pub use proxy::{Options, Patience, Proxy, RawManifest};
-pub use resolve::{Artifact, CONTRACT_ANNOTATION, CREATED_ANNOTATION, Resolved};
+pub use resolve::{Artifact, Resolved};

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Subject},
     identity::{Identity, explain},
     image,
+    oci::MANIFEST_TYPES,
     text::one_line,
     transport::{Question, Transport, check_trust},
 };
@@ -22,12 +23,6 @@ pub use crate::transport::{Options, Patience};
 pub(crate) const MAX_TAGS: usize = 4 << 20;
 /// The largest manifest accepted, in bytes.
 pub(crate) const MAX_MANIFEST: usize = 1 << 20;
-
-/// Media types of manifests and indexes, of OCI and of Docker.
-pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
-     application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.docker.distribution.manifest.v2+json";
 
 /// A client of the proxy. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]

@@ -1,7 +1,5 @@
 //! What a tag stands for: its platforms, their layers, and the contract.
 
-use std::collections::BTreeMap;
-
 use d8_crds::{
     contract::Contract,
     digest::Digest,
@@ -10,19 +8,14 @@ use d8_crds::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::{
     download::MAX_LAYER,
     error::{Error, Subject},
+    oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document},
     proxy::{Proxy, RawManifest},
     text::one_line,
 };
-
-/// The annotation that carries the contract: base64 of JSON.
-pub const CONTRACT_ANNOTATION: &str = "contract";
-/// The annotation that carries the time of publishing (OCI image spec, RFC 3339).
-pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
 
 /// Children of an index read at a time.
 const PARALLEL: usize = 4;
@@ -55,39 +48,6 @@ pub struct Artifact {
     pub layer: Digest,
     /// The layer's size as stored, in bytes.
     pub size: u64,
-}
-
-/// A manifest or an index; only what is needed of either.
-#[derive(Deserialize)]
-struct Document {
-    #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
-    #[serde(default)]
-    layers: Option<Vec<Descriptor>>,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: String,
-    size: i64,
-    #[serde(default)]
-    platform: Option<PlatformFields>,
-}
-
-#[derive(Deserialize)]
-struct PlatformFields {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-}
-
-impl Document {
-    fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.as_ref()?.get(key).map(String::as_str)
-    }
 }
 
 /// A child of an index that is a platform's.
@@ -211,7 +171,11 @@ fn finish(
 ) -> Result<Resolved, Error> {
     let annotation = |key| speakers.iter().find_map(|document| document.annotation(key));
     let contract = match (component, annotation(CONTRACT_ANNOTATION)) {
-        (Component::Plugin(_), Some(text)) => Some(contract(component, tag, text, &mut warnings)?),
+        (Component::Plugin(_), Some(text)) => {
+            let (contract, odd) = Contract::from_annotation(text, component, tag).map_err(Error::Contract)?;
+            warnings.extend(odd.iter().map(ToString::to_string));
+            Some(contract)
+        }
         _ => None,
     };
     let created = annotation(CREATED_ANNOTATION).and_then(|text| {
@@ -222,12 +186,4 @@ fn finish(
         created
     });
     Ok(Resolved { digest: top.digest.clone(), artifacts, contract, warnings, created })
-}
-
-/// Decodes the contract.
-fn contract(component: &Component, tag: &Tag, text: &str, _warnings: &mut Vec<String>) -> Result<Contract, Error> {
-    let bad = |why: String| Error::Contract { subject: Subject::tag(component, tag), why };
-    let json = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text)
-        .map_err(|error| bad(format!("annotation `{CONTRACT_ANNOTATION}` is not base64: {error}")))?;
-    serde_json::from_slice(&json).map_err(|error| bad(one_line(error.to_string().as_bytes(), 256)))
 }

@@ -1,0 +1,66 @@
+//! Shapes of the OCI image spec: indexes, manifests, descriptors. Only what this project reads or
+//! writes, with maps in order, so that the same image always has the same digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Media types of manifests and indexes, of OCI and of Docker, as a client accepts them.
+pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// The annotation that carries the contract: base64 of JSON.
+pub const CONTRACT_ANNOTATION: &str = "contract";
+/// The annotation that carries the time of publishing (OCI image spec, RFC 3339).
+pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
+
+/// A manifest or an index: one has `layers`, the other `manifests`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Document {
+    pub(crate) schema_version: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) media_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<Descriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layers: Option<Vec<Descriptor>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) manifests: Option<Vec<Descriptor>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Document {
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// What points at a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    #[serde(default)]
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    /// Signed in the spec.
+    pub(crate) size: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<PlatformFields>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+}
+
+/// The platform of an index's child.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PlatformFields {
+    pub(crate) architecture: String,
+    pub(crate) os: String,
+}
