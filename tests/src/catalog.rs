@@ -23,8 +23,8 @@ pub struct Plugin {
     pub name: String,
     /// Its tag.
     pub version: String,
-    /// Its contract, as the publisher wrote it.
-    pub contract: Value,
+    /// Its contract, as the publisher wrote it; d8 itself has none.
+    pub contract: Option<Value>,
     /// The executable.
     pub script: String,
     /// `<os>-<arch>` of each artefact.
@@ -37,7 +37,7 @@ impl Plugin {
         Self {
             name: name.into(),
             version: version.into(),
-            contract: json!({"name": name, "version": version, "description": format!("The lab's plugin {name}")}),
+            contract: (name != "d8").then(|| json!({"name": name, "version": version})),
             script: script(name, version),
             platforms: ["linux-amd64", "linux-arm64", "darwin-arm64"].map(str::to_owned).into(),
         }
@@ -45,29 +45,33 @@ impl Plugin {
 
     /// What the contract says of it in one line.
     #[must_use]
-    pub fn described(mut self, description: &str) -> Self {
-        self.contract["description"] = description.into();
-        self
+    pub fn described(self, description: &str) -> Self {
+        self.promise("description", description.into())
     }
 
     /// What it demands, as the contract's `requirements`.
     #[must_use]
-    pub fn requires(mut self, requirements: Value) -> Self {
-        self.contract["requirements"] = requirements;
-        self
+    pub fn requires(self, requirements: Value) -> Self {
+        self.promise("requirements", requirements)
     }
 
     /// The environment variables the contract asks for.
     #[must_use]
-    pub fn reads(mut self, names: &[&str]) -> Self {
-        self.contract["env"] = names.iter().map(|name| json!({"name": name})).collect();
-        self
+    pub fn reads(self, names: &[&str]) -> Self {
+        self.promise("env", names.iter().map(|name| json!({"name": name})).collect())
     }
 
     /// Another executable than [`script`].
     #[must_use]
     pub fn runs(mut self, script: &str) -> Self {
         self.script = script.into();
+        self
+    }
+
+    fn promise(mut self, field: &str, value: Value) -> Self {
+        if let Some(contract) = &mut self.contract {
+            contract[field] = value;
+        }
         self
     }
 
@@ -114,7 +118,6 @@ esac
 
 /// What is published in the lab from its start.
 pub fn plugins() -> Vec<Plugin> {
-    let d8 = |version: &str| Plugin { name: "d8".into(), ..Plugin::new("d8", version) };
     let delivery = |version: &str, kit: &str| {
         Plugin::new("delivery", version)
             .described("Builds and ships applications")
@@ -128,7 +131,7 @@ pub fn plugins() -> Vec<Plugin> {
         }))
     };
     vec![
-        d8("v0.1.0"),
+        Plugin::new("d8", "v0.1.0"),
         Plugin::new("hello", "v1.0.0").described("Says hello"),
         Plugin::new("hello", "v1.1.0").described("Says hello"),
         Plugin::new("hello", "v2.0.0-rc.1").described("Says hello, soon better"),

@@ -135,6 +135,11 @@ impl ControlPlane {
         &self.authority.pem
     }
 
+    /// The same as a file.
+    pub fn ca_file(&self) -> &Path {
+        &self.authority.file
+    }
+
     /// The folder of this control plane; what tests put there goes with it.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch

@@ -66,7 +66,7 @@ pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
     }
     story.file("record.yaml", RECORD)?;
     story.file("policy.yaml", POLICY)?;
-    story.link("registry", lab.layout())?;
+    story.link("registry", lab.registry().layout())?;
     let cast = Cast { admin: story.typist(ADMIN)?, alice: story.typist("alice")? };
     from_the_registry_to_a_run(&mut story, &cast)?;
     a_newer_version(&mut story, &cast)?;

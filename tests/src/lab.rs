@@ -1,26 +1,25 @@
 //! The whole chain on this machine: a control plane with what a Deckhouse cluster has, `d8-rpp serve`
 //! over an image layout, the chart, and `d8-operator` with the chart's own `ServiceAccount`.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use d8_crds::policy::PluginPolicy;
 use d8_crds::release::CliRelease;
 use serde_json::{Value, json};
 
-use crate::catalog::{self, Hostile, MODULES, Plugin};
+use crate::catalog::{self, Plugin};
 use crate::process::{Server, wait_for};
 use crate::workstation::Workstation;
-use crate::{ControlPlane, Error, Finished, Result, oci, run, tools};
+use crate::{ControlPlane, Error, Finished, Registry, Result, cluster, registry::address, tools};
 
 /// The release and the namespace that the chart is installed as.
 pub const OPERATOR: &str = "d8-operator";
-/// Where the proxy lives.
-pub const PROXY_NAMESPACE: &str = "d8-cloud-instance-manager";
 /// The role that may download.
 pub const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download";
 /// How long a server of ours may take to start.
@@ -33,9 +32,7 @@ pub struct Lab {
     // Dropped in this order: who asks before who answers.
     operator: Server,
     operator_address: String,
-    proxy: Server,
-    proxy_address: String,
-    layout: PathBuf,
+    registry: Registry,
     plane: ControlPlane,
 }
 
@@ -48,15 +45,23 @@ impl Lab {
         progress("starting etcd and kube-apiserver");
         let plane = ControlPlane::start()?;
         progress("making it a Deckhouse cluster");
-        furnish(&plane)?;
+        cluster::furnish(&plane)?;
         progress("starting the registry-packages-proxy");
-        let layout = plane.scratch().folder("registry")?;
-        let (proxy, proxy_address) = start_proxy(&plane, &layout)?;
+        let registry = Registry::start(&plane)?;
         progress("installing the chart");
         install_chart(&plane)?;
         progress("starting the operator");
         let (operator, operator_address) = start_operator(&plane)?;
-        Ok(Self { operator, operator_address, proxy, proxy_address, layout, plane })
+        Ok(Self { operator, operator_address, registry, plane })
+    }
+
+    /// The one lab of a test binary, started by whoever asks first. It ends with the process.
+    ///
+    /// # Panics
+    /// When it does not start: no test could say more.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Lab> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(|_| {}).unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// The control plane below.
@@ -69,24 +74,25 @@ impl Lab {
         &mut self.plane
     }
 
-    /// The OCI image layout that the proxy serves.
-    pub fn layout(&self) -> &Path {
-        &self.layout
-    }
-
-    /// `https://127.0.0.1:<port>` of the proxy.
-    pub fn proxy_url(&self) -> String {
-        format!("https://{}", self.proxy_address)
-    }
-
-    /// The authority of the proxy's certificate, as a file.
-    pub fn proxy_ca_file(&self) -> PathBuf {
-        self.plane.scratch().path().join("cluster-ca.crt")
+    /// The proxy and what it serves.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Kills the proxy.
     pub fn stop_proxy(&mut self) {
-        self.proxy.kill();
+        self.registry.stop();
+    }
+
+    /// Publishes a plugin with `d8-rpp pack`. A tag that is there is replaced.
+    pub fn publish(&self, plugin: &Plugin) -> Result<Finished> {
+        self.registry.publish(plugin)
+    }
+
+    /// Publishes everything of the [`catalog`].
+    pub fn publish_catalog(&self) -> Result<()> {
+        catalog::plugins().iter().try_for_each(|plugin| self.publish(plugin).map(drop))?;
+        catalog::hostile().iter().try_for_each(|image| self.registry.push(image))
     }
 
     /// The operator's process, to look at its log or end it.
@@ -97,37 +103,6 @@ impl Lab {
     /// Status code and body of the operator's `/healthz`, `/readyz` or `/metrics`.
     pub fn operator_get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.operator_address, path)
-    }
-
-    /// Publishes a plugin with `d8-rpp pack`. A tag that is there is replaced.
-    pub fn publish(&self, plugin: &Plugin) -> Result<Finished> {
-        let folder = self.plane.scratch().folder(&format!("published/{}/{}", plugin.name, plugin.version))?;
-        let file = |name: &str, content: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, content).map_err(Error::io(path.display().to_string())).map(|()| path)
-        };
-        let contract = file("contract.yaml", &format!("{:#}\n", plugin.contract))?;
-        let executable = file(&plugin.name, &plugin.script)?;
-        let mut args =
-            vec!["pack".to_owned(), "--image".into(), plugin.image(), "--version".into(), plugin.version.clone()];
-        for platform in &plugin.platforms {
-            args.extend(["--platform".into(), format!("{platform}={}", executable.display())]);
-        }
-        args.extend(["--contract".into(), contract.display().to_string()]);
-        args.extend(["--to".into(), self.layout.display().to_string()]);
-        run(tools::binary("d8-rpp")?, args, |_| {})?.expect_code(0)
-    }
-
-    /// Puts an image into the registry that `d8-rpp pack` would refuse.
-    pub fn publish_hostile(&self, image: &Hostile) -> Result<()> {
-        let name = catalog::image(image.name);
-        oci::push(&self.layout, &name, image.version, &image.layer, &image.annotations).map(drop)
-    }
-
-    /// Publishes everything of the [`catalog`].
-    pub fn publish_catalog(&self) -> Result<()> {
-        catalog::plugins().iter().try_for_each(|plugin| self.publish(plugin).map(drop))?;
-        catalog::hostile().iter().try_for_each(|image| self.publish_hostile(image))
     }
 
     /// A workstation of `who`, with a home and a plugin root of its own. The user gets no right.
@@ -159,6 +134,14 @@ impl Lab {
             all
         });
         self.plane.apply(&manifest).map(drop)
+    }
+
+    /// Asks the operator to ask the proxy about a component now.
+    pub fn poll(&self, name: &str) -> Result<()> {
+        static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+        let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        let annotation = format!("cli.deckhouse.io/poll-requested=test-{request}");
+        self.plane.kubectl(["annotate", "--overwrite", "clirelease", name, &annotation]).map(drop)
     }
 
     /// Applies a `PluginPolicy`.
@@ -225,65 +208,6 @@ impl Lab {
     }
 }
 
-fn furnish(plane: &ControlPlane) -> Result<()> {
-    plane.apply(include_str!("../fixtures/cluster.yaml"))?;
-    plane.kubectl(["wait", "--for=condition=Established", "crd/modules.deckhouse.io", "--timeout=30s"])?;
-    let modules = |with_status: bool| -> String {
-        let object = |(name, version, enabled): (&str, &str, bool)| {
-            let mut object =
-                json!({"apiVersion": "deckhouse.io/v1alpha1", "kind": "Module", "metadata": {"name": name}});
-            if with_status {
-                let on = if enabled { "True" } else { "False" };
-                let phase = if enabled { "Ready" } else { "Available" };
-                let condition = json!({"type": "EnabledByModuleManager", "status": on});
-                object["status"] = json!({"phase": phase, "conditions": [condition]});
-            } else {
-                object["properties"] = json!({"version": version, "source": "deckhouse"});
-            }
-            format!("---\n{object}\n")
-        };
-        MODULES.into_iter().map(object).collect()
-    };
-    plane.apply(&modules(false))?;
-    plane.apply_status(&modules(true)).map(drop)
-}
-
-fn start_proxy(plane: &ControlPlane, layout: &Path) -> Result<(Server, String)> {
-    // An empty layout, so that there is something to serve before the first image.
-    for (name, content) in [
-        ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
-        ("index.json", r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#),
-    ] {
-        let path = layout.join(name);
-        std::fs::write(&path, content).map_err(Error::io(path.display().to_string()))?;
-    }
-    let who = plane.service_account(PROXY_NAMESPACE, "registry-packages-proxy")?;
-    let kubeconfig = plane.kubeconfig_for(&who)?;
-    let serving = plane.serving_certificate("registry-packages-proxy")?;
-    let flags: [OsString; 11] = [
-        "serve".into(),
-        "--layout".into(),
-        layout.into(),
-        "--listen".into(),
-        "127.0.0.1:0".into(),
-        "--tls-cert".into(),
-        serving.certificate.into(),
-        "--tls-key".into(),
-        serving.key.into(),
-        "--kubeconfig".into(),
-        kubeconfig.into(),
-    ];
-    let mut proxy = plane.scratch().start("d8-rpp", tools::binary("d8-rpp")?, flags, |_| {})?;
-    let address = address(&proxy.first_line(START)?)?;
-    let config = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "registry-packages-proxy-config", "namespace": PROXY_NAMESPACE},
-        "data": {"endpoints": json!([address]).to_string(), "ca.crt": plane.ca_pem()},
-    });
-    plane.apply(&config.to_string())?;
-    Ok((proxy, address))
-}
-
 fn install_chart(plane: &ControlPlane) -> Result<()> {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/d8-operator");
     let chart = chart.display().to_string();
@@ -303,13 +227,6 @@ fn start_operator(plane: &ControlPlane) -> Result<(Server, String)> {
     let address = address(&operator.first_line(START)?)?;
     operator.wait_for("/readyz", START, || get(&address, "/readyz").filter(|(code, _)| *code == 200))?;
     Ok((operator, address))
-}
-
-/// The `host:port` at the end of the line that a server prints when it listens.
-fn address(line: &str) -> Result<String> {
-    let word = line.rsplit([' ', '/']).find(|word| word.contains(':'));
-    let unexpected = || Error::Unexpected { what: "the address a server listens on".into(), found: line.to_owned() };
-    word.filter(|word| word.parse::<std::net::SocketAddr>().is_ok()).map(str::to_owned).ok_or_else(unexpected)
 }
 
 /// A plain GET over HTTP/1.0.

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod catalog;
+pub mod cluster;
 pub mod command;
 pub mod control_plane;
 pub mod demo;
@@ -14,6 +15,7 @@ pub mod lab;
 pub mod oci;
 mod pki;
 pub mod process;
+pub mod registry;
 pub mod story;
 pub mod supervisor;
 pub mod tools;
@@ -24,6 +26,7 @@ pub use control_plane::{ADMIN, ControlPlane, Identity};
 pub use error::{Error, Result};
 pub use lab::Lab;
 pub use pki::Pair;
+pub use registry::Registry;
 pub use workstation::Workstation;
 
 /// Standard base64, as kubeconfigs and manifests hold it.

@@ -136,7 +136,7 @@ fn instructions(lab: &Lab) -> Result<String> {
         kubeconfig = alice.kubeconfig().display(),
         root = alice.root().display(),
         admin = admin.display(),
-        layout = lab.layout().display(),
+        layout = lab.registry().layout().display(),
         logs = lab.plane().scratch().path().join("*.log").display(),
     ))
 }

@@ -6,8 +6,9 @@
 //! can outlive a SIGTERM by a minute.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::PipeWriter;
+use std::fs::{self, File, Permissions};
+use std::io::{PipeWriter, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -30,12 +31,13 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the folder, readable by this user only.
+    /// Makes the folder. Other users may walk through it to what is given to them, and read nothing.
     pub fn new() -> Result<Self> {
         let (ours, alive) = std::io::pipe().map_err(Error::io("pipe to the sweeper"))?;
         let folder = tempfile::Builder::new()
             .prefix("d8-lab-")
             .disable_cleanup(true)
+            .permissions(Permissions::from_mode(0o711))
             .tempdir()
             .map_err(Error::io("temporary folder"))?;
         let path = folder.path().to_owned();
@@ -64,10 +66,13 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Writes a file in it.
+    /// Writes a file in it, for this user only.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);
-        fs::write(&path, content).map_err(Error::io(path.display().to_string()))?;
+        let fail = || Error::io(path.display().to_string());
+        let open = || File::options().create(true).write(true).truncate(true).mode(0o600).open(&path);
+        let mut file = open().map_err(fail())?;
+        file.write_all(content.as_ref()).map_err(fail())?;
         Ok(path)
     }
 
