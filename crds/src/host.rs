@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[kube(
     group = "cli.deckhouse.io",
     version = "v1alpha1",
+    doc = "One managed host: what it runs, and why not more.",
     kind = "CliHost",
     plural = "clihosts",
     shortname = "chost",
@@ -29,10 +30,13 @@ pub struct CliHostSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct CliHostStatus {
     /// `<os>-<arch>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// The agent's own version.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
     /// When it last reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
     /// The policies it obeys, in the generation it read.
     #[serde(skip_serializing_if = "Vec::is_empty")]

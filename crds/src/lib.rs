@@ -16,6 +16,7 @@ pub mod platform;
 pub mod policy;
 pub mod release;
 pub mod requirements;
+pub mod schema;
 pub mod select;
 pub mod text;
 pub mod verdict;

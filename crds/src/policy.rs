@@ -15,6 +15,7 @@ use crate::release::Channel;
 #[kube(
     group = "cli.deckhouse.io",
     version = "v1alpha1",
+    doc = "What admins allow: which plugins, which versions, when, how fast.",
     kind = "PluginPolicy",
     plural = "pluginpolicies",
     shortname = "ppol",
@@ -271,13 +272,16 @@ pub enum Signature {
 #[serde(rename_all = "camelCase", default)]
 pub struct PluginPolicyStatus {
     /// The generation of the spec this status was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The cluster's identity: UID of namespace `kube-system`.
-    #[serde(rename = "clusterUID")]
+    #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
     /// When a window opens next, RFC 3339. A string: a `date` column cannot show a future time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next_window: Option<String>,
     /// How many hosts are matched, and where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<HostCounts>,
     /// What each component aims at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -308,10 +312,13 @@ pub struct ComponentProgress {
     /// Plugin, or `d8`.
     pub name: String,
     /// The version this policy leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Why it is not reached, a reason of `docs/policies.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
     /// When the hold ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// The clock of each version.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -16,6 +16,7 @@ use crate::{
 #[kube(
     group = "cli.deckhouse.io",
     version = "v1alpha1",
+    doc = "What one component has published, and what of it fits this cluster.",
     kind = "CliRelease",
     plural = "clireleases",
     shortname = "crel",
@@ -61,14 +62,19 @@ pub enum Channel {
 #[serde(rename_all = "camelCase", default)]
 pub struct CliReleaseStatus {
     /// The generation of the spec this status was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// When the proxy last answered; rewritten at most hourly while nothing changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
     /// The cluster the versions were judged against.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterSeen>,
     /// Newest stable version published.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
     /// Newest stable version that fits this cluster on every platform; no policy in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_fitting: Option<String>,
     /// The versions, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -83,10 +89,13 @@ pub struct CliReleaseStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterSeen {
     /// UID of namespace `kube-system`: the cluster's identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// The API server's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<String>,
     /// Deckhouse's version; absent where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deckhouse: Option<String>,
 }
 
@@ -99,6 +108,7 @@ pub struct ReleaseVersion {
     /// What the tag points at: index or manifest.
     pub digest: String,
     /// When this version was first seen with this digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Time>,
     /// Whether the cluster meets its requirements.
     pub fit: Fit,

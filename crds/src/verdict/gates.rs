@@ -9,12 +9,12 @@ mod hold;
 use crate::{
     name::{Component, PluginName},
     policy::Access,
+    select::is_stable,
     verdict::{
         Case, Intent,
         reason::{Class, Reason, ReasonCode},
         speech::Speech,
     },
-    version::Version,
 };
 
 use Intent::{Agent, Explicit, Repair, Update};
@@ -179,16 +179,8 @@ impl View<'_> {
         said(Access::Require) && !said(Access::Deny)
     }
 
-    /// Whether this version is a pre-release for the component: for d8 any, for a plugin one on its way
-    /// to a release, so that `v1.0.1-main` is none.
+    /// Whether this version is a pre-release for the component.
     fn is_pre_release(&self) -> bool {
-        is_pre_release(self.case.component, self.case.version)
-    }
-}
-
-fn is_pre_release(component: &Component, version: &Version) -> bool {
-    match component {
-        Component::D8 => version.is_prerelease(),
-        Component::Plugin(_) => version.is_candidate(),
+        !is_stable(self.case.component, self.case.version)
     }
 }

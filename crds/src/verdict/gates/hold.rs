@@ -3,7 +3,7 @@
 //! Time, waves, windows and pins cannot be judged by this release: where such a gate would bind, the
 //! version is held as `Unsupported` rather than let through.
 
-use super::{View, is_pre_release};
+use super::View;
 use crate::{
     policy::{MajorUpdates, MovedTags, Updates},
     release::{Channel, ReleaseVersion},
@@ -206,7 +206,7 @@ pub(super) fn ranges_of_pre_releases(view: &View<'_>, reasons: &mut Vec<Reason>)
 pub(super) fn is_unread_range(view: &View<'_>, speech: &Speech<'_>) -> bool {
     let ranged = speech.rule().is_some_and(|(_, rule)| rule.versions.as_ref().is_some_and(|range| !range.is_any()));
     let channel = speech.setting(|s| s.channel).map(|said| said.value);
-    ranged && channel == Some(Channel::Prerelease) && is_pre_release(view.case.component, view.case.version)
+    ranged && channel == Some(Channel::Prerelease) && view.is_pre_release()
 }
 
 fn is_expedited(view: &View<'_>, speech: &Speech<'_>) -> bool {

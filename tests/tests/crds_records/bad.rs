@@ -1,0 +1,252 @@
+//! One bad object for every rule, and what the API server says of it: each names the field.
+
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::cluster::{Records, digest, object, policy, release, rule};
+
+/// Each object is refused with a message in which all these words stand.
+async fn refused(cases: Vec<(Value, &[&str])>) {
+    let records = Records::new().await;
+    for (object, words) in cases {
+        let Err(refusal) = records.try_out(&object).await else { panic!("taken: {object}") };
+        for word in words {
+            assert!(refusal.contains(word), "{word:?} is not in the refusal of {object}:\n{refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn releases() {
+    let long = "a".repeat(64);
+    let duration = "hours, minutes and seconds, as in 1h30m, from 30s to 24h";
+    refused(vec![
+        (object("CliRelease", &long, json!({})), &["metadata.name"]),
+        (object("CliRelease", "a--b", json!({})), &["metadata.name", "joined by single -"]),
+        (object("CliRelease", "a.b", json!({})), &["metadata.name"]),
+        (
+            json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease", "metadata": {"name": "a"}}),
+            &["spec"],
+        ),
+        (release(json!({"channel": "Nightly"})), &["spec.channel", "Stable", "Prerelease"]),
+        (release(json!({"versions": "v".repeat(257)})), &["spec.versions", "256"]),
+        (release(json!({"versions": "1\n2"})), &["spec.versions", "one line"]),
+        (release(json!({"interval": "29s"})), &["spec.interval", duration]),
+        (release(json!({"interval": "24h1s"})), &["spec.interval", duration]),
+        (release(json!({"interval": ""})), &["spec.interval", duration]),
+        (release(json!({"interval": "1.5h"})), &["spec.interval", duration]),
+        (release(json!({"interval": "500ms"})), &["spec.interval", duration]),
+        (release(json!({"interval": "-1h"})), &["spec.interval", duration]),
+        (release(json!({"interval": "1d"})), &["spec.interval", duration]),
+        (release(json!({"interval": "1m1h"})), &["spec.interval", duration]),
+        (release(json!({"interval": 60})), &["spec.interval", "string"]),
+        (release(json!({"history": 0})), &["spec.history", "1"]),
+        (release(json!({"history": 51})), &["spec.history", "50"]),
+        (release(json!({"platforms": []})), &["spec.platforms"]),
+        (release(json!({"platforms": ["linux"]})), &["spec.platforms[0]", "linux-amd64"]),
+        (release(json!({"platforms": ["linux-amd64", "Linux-amd64"]})), &["spec.platforms[1]", "linux-amd64"]),
+        (release(json!({"platforms": vec!["a-b"; 33]})), &["spec.platforms", "32"]),
+        (release(json!({"suspend": "yes"})), &["spec.suspend", "boolean"]),
+        (release(json!({"chanel": "Stable"})), &["spec.chanel"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn hosts() {
+    refused(vec![
+        (object("CliHost", "Bastion", json!({"identity": "x"})), &["metadata.name"]),
+        (object("CliHost", "a.b", json!({"identity": "x"})), &["metadata.name", "DNS label"]),
+        (object("CliHost", &"a".repeat(64), json!({"identity": "x"})), &["metadata.name", "DNS label"]),
+        (object("CliHost", "a", json!({})), &["spec.identity", "Required"]),
+        (object("CliHost", "a", json!({"identity": ""})), &["spec.identity", "must name a user"]),
+        (object("CliHost", "a", json!({"identity": "a\u{1b}b"})), &["spec.identity", "one line"]),
+        (object("CliHost", "a", json!({"identity": "a".repeat(513)})), &["spec.identity", "512"]),
+        (object("CliHost", "a", json!({"identity": "x", "labels": {}})), &["spec.labels"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_identity_never_changes() {
+    let records = Records::new().await;
+    let host = |identity: &str| object("CliHost", "immutable", json!({"identity": identity}));
+    records.apply(&host("anna")).await.unwrap();
+    records.apply(&host("anna")).await.unwrap();
+    let refusal = records.apply(&host("boris")).await.unwrap_err();
+    assert!(refusal.contains("spec.identity") && refusal.contains("is immutable"), "{refusal}");
+    records.api("CliHost").delete("immutable", &DeleteParams::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn selectors() {
+    let at = |selector: Value| {
+        let both = json!({"hostSelector": selector, "rollout": {"over": "1h", "canarySelector": selector}});
+        policy(&both)
+    };
+    let expression = |key: &str, operator: &str, values: Value| {
+        at(json!({"matchExpressions": [{"key": "ok", "operator": "Exists"},
+                                       {"key": key, "operator": operator, "values": values}]}))
+    };
+    let values =
+        ["spec.hostSelector.matchExpressions[1].values", "spec.rollout.canarySelector.matchExpressions[1].values"];
+    let none: Value = json!([]);
+    refused(vec![
+        (
+            object("PluginPolicy", "p", json!({})),
+            &["spec.hostSelector", "Required"],
+        ),
+        (at(json!({"matchLabel": {}})), &["spec.hostSelector.matchLabel"]),
+        (at(json!({"matchLabels": {"-a": "b"}})), &["spec.hostSelector.matchLabels", "canarySelector.matchLabels", "label key"]),
+        (at(json!({"matchLabels": {"a/b/c": "d"}})), &["spec.hostSelector.matchLabels", "label key"]),
+        (at(json!({"matchLabels": {"a": "b c"}})), &["spec.hostSelector.matchLabels", "label value"]),
+        (at(json!({"matchLabels": {"a": "b".repeat(64)}})), &["spec.hostSelector.matchLabels", "63"]),
+        (
+            at(json!({"matchLabels": (0..17).map(|i| (format!("k{i}"), json!("v"))).collect::<serde_json::Map<_, _>>()})),
+            &["spec.hostSelector.matchLabels", "16"],
+        ),
+        (
+            at(json!({"matchExpressions": vec![json!({"key": "a", "operator": "Exists"}); 17]})),
+            &["spec.hostSelector.matchExpressions", "16"],
+        ),
+        (expression("a", "Near", json!(["b"])), &["spec.hostSelector.matchExpressions[1].operator", "NotIn"]),
+        (expression("", "Exists", none.clone()), &["spec.hostSelector.matchExpressions[1].key", "label key"]),
+        (expression(&"a".repeat(64), "Exists", none.clone()), &["spec.hostSelector.matchExpressions[1].key", "label key"]),
+        (expression("a", "In", none.clone()), &[values[0], values[1], "In and NotIn need at least one value"]),
+        (expression("a", "NotIn", none), &[values[0], values[1], "In and NotIn need at least one value"]),
+        (expression("a", "Exists", json!(["b"])), &[values[0], values[1], "Exists and DoesNotExist take no values"]),
+        (expression("a", "DoesNotExist", json!(["b"])), &[values[0], "Exists and DoesNotExist take no values"]),
+        (expression("a", "In", json!(["b", "-c"])), &["spec.hostSelector.matchExpressions[1].values[1]", "label value"]),
+        (expression("a", "In", json!(vec!["b"; 33])), &["spec.hostSelector.matchExpressions[1].values", "32"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn rules() {
+    let deny = |field: &str, value: Value| rule(&json!({"access": "Deny", field: value}));
+    let alone = "has no meaning beside access: Deny";
+    let name = "joined by single -";
+    let pin = json!([{"version": "v1.0.0", "digest": digest()}]);
+    let version = "must be a full version, as in v1.2.3";
+    refused(vec![
+        (object("PluginPolicy", "a.b", json!({"hostSelector": {}})), &["metadata.name", "DNS label"]),
+        (policy(&json!({"rules": [{"access": "Deny"}]})), &["spec.rules[0].plugins", "Required"]),
+        (policy(&json!({"rules": vec![json!({"plugins": ["x"]}); 129]})), &["spec.rules", "128"]),
+        (policy(&json!({"pause": true})), &["spec.pause"]),
+        (rule(&json!({"plugins": []})), &["spec.rules[0].plugins"]),
+        (rule(&json!({"plugins": vec!["x"; 65]})), &["spec.rules[0].plugins", "64"]),
+        (rule(&json!({"plugins": ["ok", "my_plugin"]})), &["spec.rules[0].plugins[1]", name]),
+        (rule(&json!({"plugins": ["../x"]})), &["spec.rules[0].plugins[0]", name]),
+        (rule(&json!({"plugins": ["a--b"]})), &["spec.rules[0].plugins[0]", name]),
+        (rule(&json!({"plugins": ["a*b"]})), &["spec.rules[0].plugins[0]", name]),
+        (rule(&json!({"plugins": ["-*"]})), &["spec.rules[0].plugins[0]", name]),
+        (rule(&json!({"plugins": [""]})), &["spec.rules[0].plugins[0]", name]),
+        (rule(&json!({"plugins": ["a".repeat(64)]})), &["spec.rules[0].plugins[0]", "63"]),
+        (rule(&json!({"plugins": ["d8"]})), &["spec.rules[0].plugins[0]", "its rule is spec.cli"]),
+        (
+            rule(&json!({"plugins": ["x", "y*"], "access": "Require"})),
+            &["spec.rules[0].plugins", "Require takes whole names"],
+        ),
+        (rule(&json!({"access": "Forbid"})), &["spec.rules[0].access", "Deny"]),
+        (rule(&json!({"updates": "Never"})), &["spec.rules[0].updates", "Frozen"]),
+        (rule(&json!({"majorUpdates": "Jump"})), &["spec.rules[0].majorUpdates", "Cross"]),
+        (rule(&json!({"channel": "Beta"})), &["spec.rules[0].channel", "Prerelease"]),
+        (rule(&json!({"versions": "v".repeat(257)})), &["spec.rules[0].versions", "256"]),
+        (rule(&json!({"versions": "1\t2"})), &["spec.rules[0].versions", "one line"]),
+        (rule(&json!({"block": ["1.2"]})), &["spec.rules[0].block[0]", version]),
+        (rule(&json!({"block": ["v1.2.3", "v01.2.3"]})), &["spec.rules[0].block[1]", version]),
+        (rule(&json!({"block": ["1.2.3-01"]})), &["spec.rules[0].block[0]", version]),
+        (rule(&json!({"block": [">=1.2.3"]})), &["spec.rules[0].block[0]", version]),
+        (rule(&json!({"block": vec!["1.0.0"; 65]})), &["spec.rules[0].block", "64"]),
+        (rule(&json!({"expedite": ["latest"]})), &["spec.rules[0].expedite[0]", version]),
+        (rule(&json!({"expedite": vec!["1.0.0"; 65]})), &["spec.rules[0].expedite", "64"]),
+        (rule(&json!({"pins": [{"version": "1", "digest": digest()}]})), &["spec.rules[0].pins[0].version", version]),
+        (
+            rule(&json!({"pins": [{"version": "1.0.0", "digest": "sha256:00"}]})),
+            &["spec.rules[0].pins[0].digest", "64 hex"],
+        ),
+        (rule(&json!({"pins": [{"version": "1.0.0"}]})), &["spec.rules[0].pins[0].digest", "Required"]),
+        (
+            rule(&json!({"pins": vec![json!({"version": "1.0.0", "digest": digest()}); 65]})),
+            &["spec.rules[0].pins", "64"],
+        ),
+        (rule(&json!({"minAge": "3 days"})), &["spec.rules[0].minAge", "from 0s to 8760h"]),
+        (rule(&json!({"minAge": "8760h1s"})), &["spec.rules[0].minAge", "from 0s to 8760h"]),
+        (rule(&json!({"message": "m".repeat(513)})), &["spec.rules[0].message", "512"]),
+        (rule(&json!({"message": "\u{1b}[31m"})), &["spec.rules[0].message", "one line"]),
+        (deny("versions", json!("<2")), &["spec.rules[0].versions", alone]),
+        (deny("channel", json!("Stable")), &["spec.rules[0].channel", alone]),
+        (deny("updates", json!("Auto")), &["spec.rules[0].updates", alone]),
+        (deny("majorUpdates", json!("Stay")), &["spec.rules[0].majorUpdates", alone]),
+        (deny("minAge", json!("1h")), &["spec.rules[0].minAge", alone]),
+        (deny("block", json!(["1.0.0"])), &["spec.rules[0].block", alone]),
+        (deny("expedite", json!(["1.0.0"])), &["spec.rules[0].expedite", alone]),
+        (deny("pins", pin), &["spec.rules[0].pins", alone]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn defaults_and_d8_itself() {
+    let cli = |fields: Value| policy(&json!({"cli": fields}));
+    let version = "must be a full version, as in v1.2.3";
+    refused(vec![
+        (policy(&json!({"defaults": {"access": "Require"}})), &["spec.defaults.access", "set it in a rule"]),
+        (policy(&json!({"defaults": {"minAge": "1w"}})), &["spec.defaults.minAge", "from 0s to 8760h"]),
+        (policy(&json!({"defaults": {"versions": ">1"}})), &["spec.defaults.versions"]),
+        (cli(json!({"access": "Deny"})), &["spec.cli.access"]),
+        (cli(json!({"versions": "v".repeat(257)})), &["spec.cli.versions", "256"]),
+        (cli(json!({"block": ["0.13"]})), &["spec.cli.block[0]", version]),
+        (cli(json!({"expedite": ["x"]})), &["spec.cli.expedite[0]", version]),
+        (
+            cli(json!({"pins": [{"version": "x", "digest": "y"}]})),
+            &["spec.cli.pins[0].version", "spec.cli.pins[0].digest"],
+        ),
+        (cli(json!({"minAge": "-1h"})), &["spec.cli.minAge", "from 0s to 8760h"]),
+        (cli(json!({"message": "a\nb"})), &["spec.cli.message", "one line"]),
+        (policy(&json!({"missingDependencies": "Ask"})), &["spec.missingDependencies", "Refuse"]),
+        (policy(&json!({"integrity": {"movedTags": "Allow"}})), &["spec.integrity.movedTags", "Soak"]),
+        (policy(&json!({"integrity": {"signature": "Require"}})), &["spec.integrity.signature", "Ignore"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn windows_and_rollout() {
+    let window = |fields: Value| {
+        let mut window = json!({"start": "02:00", "duration": "1h"});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            window[name] = value.clone();
+        }
+        policy(&json!({"windows": [window]}))
+    };
+    let rollout = |fields: Value| policy(&json!({"rollout": fields}));
+    let time = "must be a time of day, as in 02:00";
+    refused(vec![
+        (policy(&json!({"windows": []})), &["spec.windows"]),
+        (policy(&json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]})), &["spec.windows", "32"]),
+        (policy(&json!({"windows": [{"duration": "1h"}]})), &["spec.windows[0].start", "Required"]),
+        (policy(&json!({"windows": [{"start": "02:00"}]})), &["spec.windows[0].duration", "Required"]),
+        (window(json!({"days": []})), &["spec.windows[0].days"]),
+        (window(json!({"days": ["Monday"]})), &["spec.windows[0].days[0]", "Mon"]),
+        (window(json!({"days": vec!["Mon"; 8]})), &["spec.windows[0].days", "7"]),
+        (window(json!({"start": "24:00"})), &["spec.windows[0].start", time]),
+        (window(json!({"start": "2:00"})), &["spec.windows[0].start", time]),
+        (window(json!({"start": "02:60"})), &["spec.windows[0].start", time]),
+        (window(json!({"duration": "59s"})), &["spec.windows[0].duration", "from 1m to 168h"]),
+        (window(json!({"duration": "168h1s"})), &["spec.windows[0].duration", "from 1m to 168h"]),
+        (window(json!({"timeZone": "Europe/Atlantis"})), &["spec.windows[0].timeZone"]),
+        (window(json!({"timeZone": "+02:00"})), &["spec.windows[0].timeZone", "IANA"]),
+        (window(json!({"timeZone": "europe/berlin"})), &["spec.windows[0].timeZone", "IANA"]),
+        (window(json!({"timeZone": ""})), &["spec.windows[0].timeZone", "IANA"]),
+        (window(json!({"timeZone": "A".repeat(64)})), &["spec.windows[0].timeZone", "63"]),
+        (rollout(json!({})), &["spec.rollout.over", "Required"]),
+        (rollout(json!({"over": "59s"})), &["spec.rollout.over", "from 1m to 720h"]),
+        (rollout(json!({"over": "720h1s"})), &["spec.rollout.over", "from 1m to 720h"]),
+        (rollout(json!({"over": "1h", "maxFailed": 0})), &["spec.rollout.maxFailed", "1"]),
+        (rollout(json!({"over": "1h", "maxFailed": 100_001})), &["spec.rollout.maxFailed", "100000"]),
+        (rollout(json!({"over": "1h", "maxFailed": -1})), &["spec.rollout.maxFailed"]),
+    ])
+    .await;
+}

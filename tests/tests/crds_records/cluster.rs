@@ -1,0 +1,141 @@
+//! One control plane with the chart's definitions, for all tests of this process.
+
+use std::sync::OnceLock;
+
+use d8_tests::{ADMIN, ControlPlane};
+use kube::{
+    Api, Client, Config,
+    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+/// The definitions as the chart carries them.
+const CRDS: &str = include_str!("../../../charts/d8-operator/templates/crds.yaml");
+
+struct Cluster {
+    plane: ControlPlane,
+    /// Read once, before anything runs beside it.
+    admin: Kubeconfig,
+}
+
+fn cluster() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let plane = ControlPlane::start().unwrap_or_else(|error| panic!("{error}"));
+        plane.apply(CRDS).unwrap_or_else(|error| panic!("the definitions: {error}"));
+        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+        plane.kubectl(wait).unwrap_or_else(|error| panic!("{error}"));
+        let path = plane.kubeconfig_for(&plane.user(ADMIN)).unwrap_or_else(|error| panic!("{error}"));
+        let admin = Kubeconfig::read_from(path).unwrap_or_else(|error| panic!("{error}"));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Cluster { plane, admin }
+    })
+}
+
+pub(crate) fn control_plane() -> &'static ControlPlane {
+    &cluster().plane
+}
+
+/// Puts objects to the API server, unknown and repeated fields being errors.
+pub(crate) struct Records {
+    client: Client,
+}
+
+impl Records {
+    pub(crate) async fn new() -> Self {
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(cluster().admin.clone(), &options).await;
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        Self { client: Client::try_from(config).unwrap_or_else(|error| panic!("{error}")) }
+    }
+
+    pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let plural = match kind {
+            "CliRelease" => "clireleases",
+            "PluginPolicy" => "pluginpolicies",
+            "CliHost" => "clihosts",
+            other => panic!("{other} is no kind of ours"),
+        };
+        let kind = GroupVersionKind::gvk("cli.deckhouse.io", "v1alpha1", kind);
+        Api::all_with(self.client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural))
+    }
+
+    pub(crate) async fn apply(&self, object: &Value) -> Result<DynamicObject, String> {
+        self.put(object, strict()).await
+    }
+
+    /// What the API server says to an object, without keeping it.
+    pub(crate) async fn try_out(&self, object: &Value) -> Result<DynamicObject, String> {
+        self.put(object, PatchParams { dry_run: true, ..strict() }).await
+    }
+
+    pub(crate) async fn apply_status(&self, object: &Value) -> Result<DynamicObject, String> {
+        self.put_status(object, strict()).await
+    }
+
+    /// What the API server says to a status, without keeping it.
+    pub(crate) async fn try_out_status(&self, object: &Value) -> Result<DynamicObject, String> {
+        self.put_status(object, PatchParams { dry_run: true, ..strict() }).await
+    }
+
+    async fn put_status(&self, object: &Value, params: PatchParams) -> Result<DynamicObject, String> {
+        let (kind, name) = kind_and_name(object);
+        self.api(&kind).patch_status(&name, &params, &Patch::Apply(object)).await.map_err(refusal)
+    }
+
+    async fn put(&self, object: &Value, params: PatchParams) -> Result<DynamicObject, String> {
+        let (kind, name) = kind_and_name(object);
+        self.api(&kind).patch(&name, &params, &Patch::Apply(object)).await.map_err(refusal)
+    }
+}
+
+fn strict() -> PatchParams {
+    PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("d8-tests").force() }
+}
+
+fn kind_and_name(object: &Value) -> (String, String) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    (text("/kind"), text("/metadata/name"))
+}
+
+fn refusal(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => panic!("no answer of the API server: {other}"),
+    }
+}
+
+/// An object of a kind with this spec.
+#[expect(clippy::needless_pass_by_value, reason = "tables read best so")]
+pub(crate) fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// A policy for every host with these fields beside.
+pub(crate) fn policy(fields: &Value) -> Value {
+    let mut spec = json!({"hostSelector": {}});
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        spec[name] = value.clone();
+    }
+    object("PluginPolicy", "p", spec)
+}
+
+/// A policy whose only rule, for plugin `x`, has these fields.
+pub(crate) fn rule(fields: &Value) -> Value {
+    let mut rule = json!({"plugins": ["x"]});
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        rule[name] = value.clone();
+    }
+    policy(&json!({"rules": [rule]}))
+}
+
+pub(crate) fn release(spec: Value) -> Value {
+    object("CliRelease", "trial", spec)
+}
+
+/// A digest of the right shape.
+pub(crate) fn digest() -> String {
+    format!("sha256:{}", "0".repeat(64))
+}

@@ -1,0 +1,50 @@
+//! Values at the edges of what is allowed.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Records, digest, object, policy, release, rule};
+
+#[tokio::test]
+async fn good_edge_values_are_taken() {
+    let label = "a".repeat(63);
+    let glob = format!("{}*", "a".repeat(62));
+    let many = |count: usize, value: &dyn Fn(usize) -> Value| (0..count).map(value).collect::<Vec<_>>();
+    let selector = |selector: Value| policy(&json!({"hostSelector": selector}));
+    let objects = [
+        release(json!({})),
+        object("CliRelease", "d8", json!({})),
+        object("CliRelease", &label, json!({"channel": "Prerelease", "suspend": true})),
+        release(json!({"interval": "30s", "history": 1, "versions": ""})),
+        release(json!({"interval": "24h", "history": 50, "platforms": ["linux-amd64"]})),
+        release(json!({"interval": "23h59m60s"})),
+        object("CliHost", &label, json!({"identity": "anna"})),
+        policy(&json!({})),
+        policy(&json!({"rules": [], "paused": true})),
+        selector(json!({"matchLabels": {"a": "", "example.com/b-c_d.e": label}})),
+        selector(json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist", "values": []}]})),
+        selector(json!({"matchExpressions": [
+            {"key": "x.y/a", "operator": "In", "values": many(32, &|i| json!(format!("v{i}")))}]})),
+        rule(&json!({"plugins": ["*"]})),
+        rule(&json!({"plugins": [label, glob, "a-*", "0"]})),
+        rule(&json!({"plugins": ["x", "y-z"], "access": "Require"})),
+        rule(&json!({"plugins": ["x*"], "access": "Deny", "message": "Ask Анна: \"why\""})),
+        rule(&json!({"access": "Deny", "block": [], "pins": []})),
+        rule(&json!({"block": ["1.2.3", "v0.0.0-rc.1+b.01", "v18446744073709551615.0.0", "v1.0.0--"]})),
+        rule(&json!({"pins": [{"version": "v1.2.3", "digest": digest()}]})),
+        rule(&json!({"minAge": "0s", "message": "m".repeat(512), "versions": "v".repeat(256)})),
+        rule(&json!({"minAge": "8760h"})),
+        rule(&json!({"block": many(64, &|i| json!(format!("v1.0.{i}")))})),
+        policy(&json!({"rules": many(128, &|i| json!({"plugins": many(64, &|j| json!(format!("p{i}-{j}")))}))})),
+        policy(&json!({"windows": [{"start": "00:00", "duration": "1m", "timeZone": "UTC"},
+            {"start": "23:59", "duration": "168h", "days": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+             "timeZone": "America/Argentina/Buenos_Aires"}]})),
+        policy(&json!({"rollout": {"over": "1m", "maxFailed": 1}})),
+        policy(&json!({"rollout": {"over": "720h", "canarySelector": {}}})),
+        policy(&json!({"integrity": {"movedTags": "Soak"}, "missingDependencies": "Refuse"})),
+        policy(&json!({"cli": {}, "defaults": {}, "integrity": {}})),
+    ];
+    let records = Records::new().await;
+    for object in objects {
+        records.try_out(&object).await.unwrap_or_else(|refusal| panic!("{object}: {refusal}"));
+    }
+}

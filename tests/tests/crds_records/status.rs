@@ -1,0 +1,83 @@
+//! Statuses that do not fit: what the operator or an agent must never write.
+
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::cluster::{Records, digest, object};
+
+#[tokio::test]
+async fn bad_statuses_are_refused() {
+    let records = Records::new().await;
+    for (kind, spec) in [
+        ("CliRelease", json!({"channel": "Stable"})),
+        ("PluginPolicy", json!({"hostSelector": {}})),
+        ("CliHost", json!({"identity": "anna"})),
+    ] {
+        records.apply(&object(kind, "statuses", spec)).await.unwrap();
+    }
+    let version = |fields: Value| {
+        let mut version = json!({"version": "v1.0.0", "digest": digest(), "fit": "Fits"});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            version[name] = value.clone();
+        }
+        ("CliRelease", json!({"versions": [version]}))
+    };
+    let plain = json!({"version": "v1.0.0", "digest": digest(), "fit": "Fits"});
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": "",
+               "lastTransitionTime": "2026-11-22T09:00:00Z"})
+    };
+    let conditions = |list: Value| ("PluginPolicy", json!({"conditions": list}));
+    let component = |fields: Value| ("CliHost", json!({"components": [fields]}));
+    let cases: Vec<((&str, Value), &[&str])> = vec![
+        (("CliRelease", json!({"latest": "v".repeat(129)})), &["status.latest", "128"]),
+        (("CliRelease", json!({"lastSyncTime": "yesterday"})), &["status.lastSyncTime"]),
+        (("CliRelease", json!({"newest": "v1.0.0"})), &["status.newest"]),
+        (("CliRelease", json!({"versions": vec![plain; 251]})), &["status.versions", "250"]),
+        (version(json!({"fit": "Perhaps"})), &["status.versions[0].fit"]),
+        (version(json!({"reasons": vec!["x"; 9]})), &["status.versions[0].reasons", "8"]),
+        (version(json!({"reasons": ["x".repeat(257)]})), &["status.versions[0].reasons[0]", "256"]),
+        (version(json!({"digest": "d".repeat(72)})), &["status.versions[0].digest", "71"]),
+        (
+            version(json!({"artifacts": [{"manifest": "m", "layer": "l", "sizeBytes": -1}]})),
+            &["artifacts[0].sizeBytes"],
+        ),
+        (
+            version(json!({"requirements": {"modules": {"anyOf": [{"modules": vec![json!({"name": "m"}); 257]}]}}})),
+            &["status.versions[0].requirements.modules.anyOf[0].modules", "256"],
+        ),
+        (conditions(json!([condition("Ready", "Perhaps", "X")])), &["status.conditions[0].status"]),
+        (conditions(json!([condition("Ready", "True", "")])), &["status.conditions[0].reason"]),
+        (
+            conditions(json!([condition("Ready", "True", "X"), condition("Ready", "False", "X")])),
+            &["status.conditions", "duplicate"],
+        ),
+        (("PluginPolicy", json!({"nextWindow": "x".repeat(129)})), &["status.nextWindow", "128"]),
+        (
+            (
+                "PluginPolicy",
+                json!({"components": [{"name": "x", "waves": [
+                {"version": "v1", "since": "2026-11-22T09:00:00Z", "state": "Stopped"}]}]}),
+            ),
+            &["status.components[0].waves[0].state"],
+        ),
+        (component(json!({"name": "x", "state": "Fine"})), &["status.components[0].state"]),
+        (
+            component(json!({"name": "x", "state": "Held", "message": "m".repeat(1025)})),
+            &["status.components[0].message", "1024"],
+        ),
+        (("CliHost", json!({"policies": [{"name": "p"}]})), &["status.policies[0].generation", "Required"]),
+    ];
+    for ((kind, status), words) in cases {
+        let mut record = object(kind, "statuses", Value::Null);
+        record.as_object_mut().expect("an object").remove("spec");
+        record["status"] = status;
+        let refusal = records.try_out_status(&record).await.expect_err("refused");
+        for word in words {
+            assert!(refusal.contains(word), "{word:?} is not in the refusal of {record}:\n{refusal}");
+        }
+    }
+    for kind in ["CliRelease", "PluginPolicy", "CliHost"] {
+        records.api(kind).delete("statuses", &DeleteParams::default()).await.unwrap();
+    }
+}
