@@ -1,1 +1,111 @@
-fn main() {}
+//! d8: the Deckhouse command line and its plugins, delivered as policy says.
+//!
+//! Owns words and exit codes: reads the command line, asks the libraries, says what came of it. It
+//! decides nothing about versions (`d8_crds`) and touches no store by itself (`d8_agent`).
+
+mod args;
+mod catalog;
+mod context;
+mod failure;
+mod installed;
+mod kubeconfig;
+mod output;
+mod plugins;
+mod progress;
+mod run;
+mod suggest;
+
+use std::{
+    ffi::OsString,
+    future::Future,
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use args::{Cli, Command, DistCommand, PluginsCommand};
+use context::Context;
+use failure::{Code, Failure};
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // Before anything is read or parsed: this is asked by scripts, by completion and by updates.
+    if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
+        let _ = writeln!(std::io::stdout(), "d8 v{}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if words.get(1).is_some_and(|word| word == d8_agent::smoke::CHILD_ARG) {
+        return ExitCode::from(u8::try_from(d8_agent::smoke::child_main()).unwrap_or(u8::MAX));
+    }
+    let cli = match args::parse(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are no failures; their text goes where clap sends it.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8));
+        }
+    };
+    log(cli.global.verbose);
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show();
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+/// `-v` or `LOG_LEVEL=debug` shows requests and decisions on stderr; nothing else does.
+fn log(verbose: bool) {
+    let wanted = verbose || std::env::var("LOG_LEVEL").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
+    if wanted {
+        tracing_subscriber::fmt()
+            .with_env_filter("d8=debug,d8_agent=debug,d8_rpp=debug,d8_crds=debug,kube=debug")
+            .with_writer(std::io::stderr)
+            .with_ansi(failure::colour(std::io::stderr().is_terminal()))
+            .without_time()
+            .init();
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.global);
+    match cli.command {
+        Command::Plugins(group) | Command::Dist(args::Dist { command: DistCommand::Plugins(group) }) => {
+            match group.command {
+                PluginsCommand::List(args) => plugins::list::run(&context, &args),
+                PluginsCommand::Install(args) => wait(plugins::install::run(&context, &args)),
+                PluginsCommand::Update(args) => wait(plugins::update::run(&context, &args)),
+                PluginsCommand::Why(args) => wait(plugins::why::run(&context, &args)),
+                PluginsCommand::Remove(args) => wait(plugins::remove::run(&context, &args)),
+            }
+        }
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut args::command(), "d8", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Plugin(words) => wait(run::run(&context, words)),
+    }
+}
+
+/// Runs a command to its end, or to Ctrl-C or SIGTERM: then what it holds is dropped, which unlocks
+/// and sweeps, and the process ends as shells expect.
+fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // Installed once; a second call could only find it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let unable = |error: std::io::Error| Failure::new(Code::Failed, "no asynchronous runtime").caused_by(&error);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(unable)?;
+    let result = runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
+        tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            _ = terminated.recv() => Err(Failure::interrupted()),
+            result = command => result,
+        }
+    });
+    // A blocked name look-up or write must not hold the process back.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    result
+}

@@ -1,0 +1,264 @@
+//! The command line as people type it.
+#![allow(clippy::doc_markdown, reason = "doc comments of arguments are their help texts")]
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use d8_crds::name::PluginName;
+
+/// The Deckhouse command line and its plugins, delivered as policy says.
+#[derive(Debug, Parser)]
+#[command(name = "d8", version, propagate_version = false, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Any installed plugin runs as `d8 <name> args…`.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command knows. A flag wins over its variable.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that people type")]
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Kubeconfig to use [env: KUBECONFIG, several files merged]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Base URL of the registry-packages-proxy, instead of asking the cluster for it
+    #[arg(long, global = true, value_name = "URL", env = "D8_RPP_ENDPOINT", hide_env_values = true)]
+    pub(crate) rpp_endpoint: Option<String>,
+    /// CA certificates to trust for the proxy, beside the system's
+    #[arg(long, global = true, value_name = "FILE", env = "D8_RPP_CA_FILE", hide_env_values = true)]
+    pub(crate) rpp_ca_file: Option<PathBuf>,
+    /// Do not verify the proxy's certificate
+    #[arg(long, global = true)]
+    pub(crate) rpp_insecure_skip_tls_verify: bool,
+    /// Verify neither the proxy's nor the Kubernetes API's certificate
+    #[arg(long, global = true)]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// Root folder of installed plugins
+    #[arg(long, global = true, value_name = "DIR", env = "DECKHOUSE_CLI_PATH", hide_env_values = true)]
+    pub(crate) plugins_dir: Option<PathBuf>,
+    /// Waive Kubernetes, Deckhouse and module requirements [env: D8_PLUGINS_SKIP_CLUSTER_CHECKS=1]
+    #[arg(long, global = true)]
+    pub(crate) skip_cluster_checks: bool,
+    /// How long to wait for another d8 that holds a lock; 0 fails at once
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) lock_timeout: Duration,
+    /// No progress, no notes
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Show requests and decisions on stderr [env: LOG_LEVEL=debug]
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    d8_crds::duration::parse(text).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install, update, inspect and remove plugins
+    Plugins(Plugins),
+    /// Another name of `d8 plugins`, as later releases of the former tool have it
+    #[command(hide = true)]
+    Dist(Dist),
+    /// Print a completion script
+    Completion {
+        /// The shell to print it for
+        shell: clap_complete::Shell,
+    },
+    /// An installed plugin, with its arguments as they are
+    #[command(external_subcommand)]
+    Plugin(Vec<OsString>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dist {
+    #[command(subcommand)]
+    pub(crate) command: DistCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DistCommand {
+    /// Another name of `d8 plugins`
+    Plugins(Plugins),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plugins {
+    #[command(subcommand)]
+    pub(crate) command: PluginsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginsCommand {
+    /// Install plugins: the newest version that is published, fits the cluster and is permitted
+    Install(Install),
+    /// Move installed plugins to the newest version that fits and is permitted
+    Update(Update),
+    /// List what is installed
+    List(List),
+    /// Say of every published version whether it may be installed here, and why not
+    Why(Why),
+    /// Remove plugins
+    #[command(visible_aliases = ["uninstall", "delete"])]
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// The plugins' names
+    #[arg(required = true, value_name = "NAME", value_parser = plugin_name)]
+    pub(crate) names: Vec<PluginName>,
+    /// Exactly this version, pre-releases too
+    #[arg(long, value_name = "VERSION", conflicts_with = "use_major")]
+    pub(crate) version: Option<String>,
+    /// The newest version of this major
+    #[arg(long, value_name = "N")]
+    pub(crate) use_major: Option<u64>,
+    /// Download again even if that version is installed
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be done, do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The plugins' names, or `all`
+    #[arg(required = true, value_name = "NAME|all")]
+    pub(crate) names: Vec<String>,
+    /// The newest version of this major
+    #[arg(long, value_name = "N")]
+    pub(crate) use_major: Option<u64>,
+    /// Say what would be done, do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The plugin's name
+    #[arg(value_parser = plugin_name)]
+    pub(crate) name: PluginName,
+    /// One version; absent: every published one
+    pub(crate) version: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The plugins' names, or `all`
+    #[arg(required = true, value_name = "NAME|all")]
+    pub(crate) names: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Output {
+    /// Print it for a program to read
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// Names only, one a line
+    Name,
+}
+
+pub(crate) fn plugin_name(text: &str) -> Result<PluginName, String> {
+    text.parse().map_err(|error: d8_crds::name::NameError| error.to_string())
+}
+
+/// The whole command tree: `_` and `-` are the same in flag names.
+pub(crate) fn command() -> clap::Command {
+    underscores(Cli::command())
+}
+
+fn underscores(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| match arg.get_long() {
+            Some(long) if long.contains('-') => {
+                let alias = long.replace('-', "_");
+                arg.alias(alias)
+            }
+            _ => arg,
+        })
+        .mut_subcommands(underscores)
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's: wrong usage, or a request for help or the version.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches_from(args)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_tree_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_plugins_arguments_go_through_verbatim() {
+        for line in ["d8 hello", "d8 hello -- -h --version -x", "d8 hello --help", "d8 -q hello -q --quiet plugins"] {
+            let Command::Plugin(words) = parsed(line).unwrap().command else { panic!("{line}") };
+            let words: Vec<_> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+            let want = line.split_once("hello").map(|(_, rest)| format!("hello{rest}")).unwrap();
+            assert_eq!(words.join(" "), want);
+        }
+    }
+
+    #[test]
+    fn underscores_are_dashes() {
+        let cli = parsed("d8 --plugins_dir /x plugins install a --use_major 2").unwrap();
+        assert_eq!(cli.global.plugins_dir.unwrap(), PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn wrong_usage() {
+        for line in [
+            "d8 plugins install",
+            "d8 plugins install ../x",
+            "d8 plugins install a --version 1 --use-major 2",
+            "d8 plugins frobnicate",
+            "d8 plugins list --lock-timeout soon",
+        ] {
+            assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

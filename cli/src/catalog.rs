@@ -1,0 +1,248 @@
+//! What is published of a plugin: from the cluster's record where there is one, else from the proxy.
+
+use std::collections::BTreeMap;
+
+use d8_agent::view::{View, cluster_facts};
+use d8_crds::{
+    contract::Contract,
+    digest::Digest,
+    name::{Component, PluginName, Tag},
+    release::{CliRelease, Fit, ReleaseVersion},
+    requirements::{self, Findings, Requirements},
+    select::{self, Listing, LookupError, Published},
+};
+use jiff::SignedDuration;
+
+use crate::{
+    context::Context,
+    failure::{Code, Failure},
+    output,
+    plugins::decide::lookup_failure,
+};
+
+/// Older records are used, and said to be old (design: "clients warn after 3 h").
+const RECORD_WARN_AGE: SignedDuration = SignedDuration::from_hours(3);
+
+/// What one version offers: all an install needs to know before its bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
+    pub(crate) tag: Tag,
+    pub(crate) contract: Contract,
+    /// The layer of this platform, if somebody vouches for it.
+    pub(crate) layer: Option<Digest>,
+    pub(crate) manifest: Option<Digest>,
+    /// What the cluster says to its requirements.
+    pub(crate) findings: Findings,
+}
+
+/// What is published of one plugin.
+pub(crate) struct Catalog<'a> {
+    pub(crate) name: PluginName,
+    component: Component,
+    /// The record, and its versions by tag.
+    record: Option<(&'a CliRelease, BTreeMap<&'a str, &'a ReleaseVersion>)>,
+    listing: Listing,
+}
+
+impl<'a> Catalog<'a> {
+    /// Opens it: the record if the view has one that was synced, else the proxy's tag list.
+    ///
+    /// # Errors
+    /// The proxy's, where it must be asked.
+    pub(crate) async fn open(context: &Context, view: &'a View, name: &PluginName) -> Result<Self, Failure> {
+        let component = Component::Plugin(name.clone());
+        let synced = view
+            .records
+            .get(name.as_str())
+            .filter(|record| record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some()));
+        let Some(record) = synced else { return Self::of_proxy(context, name).await };
+        let status = record.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
+        let versions: BTreeMap<&str, &ReleaseVersion> =
+            status.iter().filter(|v| v.withdrawn.is_none()).map(|v| (v.version.as_str(), v)).collect();
+        warn_if_old(context, record);
+        let mut listing = select::read_tags(&component, versions.keys().copied(), Some(&context.platform));
+        listing.settle(|tag| versions.get(tag.as_str())?.digest.parse().ok());
+        Ok(Self { name: name.clone(), component, record: Some((record, versions)), listing })
+    }
+
+    /// Opens it so that it has a version which a person named: with the proxy's word if the record
+    /// has not.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_for(
+        context: &Context,
+        view: &'a View,
+        name: &PluginName,
+        typed: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let catalog = Self::open(context, view, name).await?;
+        match typed.map(|typed| catalog.listing.find(typed)) {
+            Some(Err(LookupError::NotPublished(_))) if catalog.record.is_some() => Self::of_proxy(context, name).await,
+            _ => Ok(catalog),
+        }
+    }
+
+    /// Opens it with the proxy's word, whatever the record says: for a version the record has not.
+    ///
+    /// # Errors
+    /// The proxy's.
+    async fn of_proxy(context: &Context, name: &PluginName) -> Result<Self, Failure> {
+        let component = Component::Plugin(name.clone());
+        let proxy = context.proxy().await?;
+        let tags = proxy.tags(&component).await?;
+        let mut listing = select::read_tags(&component, &tags, Some(&context.platform));
+        // Two tags of one value are one version if they point at the same thing.
+        let twins: Vec<_> =
+            listing.ambiguous.iter().flat_map(|twins| &twins.tags).map(|twin| &twin.registry_tag).collect();
+        let mut digests = BTreeMap::new();
+        for tag in twins {
+            digests.insert(tag.clone(), proxy.manifest(&component, tag.as_str()).await?.digest);
+        }
+        listing.settle(|tag| digests.get(tag).cloned());
+        Ok(Self { name: name.clone(), component, record: None, listing })
+    }
+
+    /// The component's record, for the gates that look at it.
+    pub(crate) fn record(&self) -> Option<&'a CliRelease> {
+        self.record.as_ref().map(|(record, _)| *record)
+    }
+
+    /// What is published.
+    pub(crate) fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// Whether judging a version costs no request.
+    pub(crate) fn recorded(&self, published: &Published) -> bool {
+        self.version(published).is_some()
+    }
+
+    fn version(&self, published: &Published) -> Option<&'a ReleaseVersion> {
+        let (_, versions) = self.record.as_ref()?;
+        versions.get(published.registry_tag.as_str()).copied().filter(|version| !version.artifacts.is_empty())
+    }
+
+    /// The version a person typed, with or without `v`.
+    ///
+    /// # Errors
+    /// No version (2), or none that is published (1).
+    pub(crate) fn expect(&self, typed: &str) -> Result<&Published, Failure> {
+        self.listing.find(typed).map_err(|error| lookup_failure(&self.name, &error))
+    }
+
+    /// What one version offers.
+    ///
+    /// # Errors
+    /// An unreadable manifest or contract stops the command, naming the version; so does a cluster
+    /// requirement that cannot be checked for want of an answer.
+    pub(crate) async fn offer(&self, context: &Context, published: &Published) -> Result<Offer, Failure> {
+        match self.version(published) {
+            Some(version) => self.offer_of_record(context, published, version),
+            None => self.offer_of_proxy(context, published).await,
+        }
+    }
+
+    fn offer_of_record(
+        &self,
+        context: &Context,
+        published: &Published,
+        version: &ReleaseVersion,
+    ) -> Result<Offer, Failure> {
+        let damaged = |what: &str, error: &dyn std::error::Error| {
+            Failure::new(Code::Failed, format!("the record of {} {} has a bad {what}", self.name, published.tag))
+                .caused_by(error)
+                .advise("something other than the operator wrote it", format!("kubectl get crel {} -o yaml", self.name))
+        };
+        let artifact = version
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.platform.as_deref() == Some(context.platform.as_str()))
+            .or_else(|| version.artifacts.iter().find(|artifact| artifact.platform.is_none()));
+        let (layer, manifest, findings) = match artifact {
+            Some(artifact) => (
+                Some(artifact.layer.parse().map_err(|e| damaged("layer digest", &e))?),
+                Some(artifact.manifest.parse().map_err(|e| damaged("manifest digest", &e))?),
+                waived(context, &version.requirements, findings_of_record(version)),
+            ),
+            None => (None, None, not_for(context)),
+        };
+        let contract = Contract {
+            name: self.name.to_string(),
+            version: published.tag.to_string(),
+            description: version.description.clone().unwrap_or_default(),
+            env: version.env.clone(),
+            flags: version.flags.clone(),
+            requirements: version.requirements.clone(),
+        };
+        Ok(Offer { tag: published.tag.clone(), contract, layer, manifest, findings })
+    }
+
+    async fn offer_of_proxy(&self, context: &Context, published: &Published) -> Result<Offer, Failure> {
+        let resolved = context.proxy().await?.resolve(&self.component, &published.registry_tag).await?;
+        for warning in &resolved.warnings {
+            output::warn(format!("{} {}: {warning}", self.name, published.tag));
+        }
+        let artifact = resolved
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.platform.as_ref() == Some(&context.platform))
+            .or_else(|| resolved.artifacts.iter().find(|artifact| artifact.platform.is_none()));
+        let contract = resolved.contract.unwrap_or_else(|| Contract::bare(&self.component, &published.tag));
+        let findings = match artifact {
+            None => not_for(context),
+            Some(_) => check(context, &contract.requirements).await?,
+        };
+        Ok(Offer {
+            tag: published.tag.clone(),
+            layer: artifact.map(|artifact| artifact.layer.clone()),
+            manifest: artifact.map(|artifact| artifact.manifest.clone()),
+            findings,
+            contract,
+        })
+    }
+}
+
+/// What the cluster says to requirements, asked now; nothing is asked if nothing is demanded of it.
+///
+/// # Errors
+/// No kubeconfig that could be used.
+pub(crate) async fn check(context: &Context, requirements: &Requirements) -> Result<Findings, Failure> {
+    if context.skips_cluster_checks() || !requirements.concern_cluster() {
+        return Ok(Findings::default());
+    }
+    let cluster = context.cluster().await?;
+    let facts = context.facts.get_or_init(|| cluster_facts(&cluster.client)).await;
+    Ok(requirements::check(requirements, facts))
+}
+
+/// What the record says of a version's fit.
+pub(crate) fn findings_of_record(version: &ReleaseVersion) -> Findings {
+    let reasons = || {
+        if version.reasons.is_empty() { vec!["the record gives no reason".to_owned()] } else { version.reasons.clone() }
+    };
+    match version.fit {
+        Fit::Fits => Findings::default(),
+        Fit::Unfit => Findings { unmet: reasons(), ..Findings::default() },
+        Fit::Unknown => Findings { unchecked: reasons(), ..Findings::default() },
+    }
+}
+
+fn not_for(context: &Context) -> Findings {
+    Findings { unmet: vec![format!("it is not published for {}", context.platform)], ..Findings::default() }
+}
+
+/// `--skip-cluster-checks` waives what the record says of the cluster, too.
+fn waived(context: &Context, requirements: &Requirements, findings: Findings) -> Findings {
+    let waives = context.skips_cluster_checks() && requirements.concern_cluster();
+    if waives { Findings::default() } else { findings }
+}
+
+fn warn_if_old(context: &Context, record: &CliRelease) {
+    let synced = record.status.as_ref().and_then(|status| status.last_sync_time.as_ref());
+    if let (Some(synced), Some(name)) = (synced, &record.metadata.name)
+        && context.now.duration_since(synced.0) > RECORD_WARN_AGE
+    {
+        output::warn(format!("the record of {name} was last synced {}; see: kubectl get crel {name}", synced.0));
+    }
+}

@@ -1,0 +1,209 @@
+//! What a command works with: roots, the cluster's word, the proxy. Each is made when it is first
+//! needed, so that a command that needs no cluster reads no kubeconfig.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+
+use d8_agent::{
+    Roots,
+    view::{self, CachedPolicies, ClusterKey, PolicyCache, View, ViewError, Wanted},
+};
+use d8_crds::{cluster::ClusterFacts, platform::Platform, verdict};
+use d8_rpp::{Options, Prefer, Proxy};
+use jiff::Timestamp;
+use tokio::sync::OnceCell;
+
+use crate::{
+    args::Global,
+    failure::{Code, Failure},
+    kubeconfig,
+    output::Out,
+};
+
+/// The API server of the kubeconfig, ready to be asked.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) config: kube::Config,
+    pub(crate) client: kube::Client,
+    pub(crate) key: ClusterKey,
+}
+
+/// One command's surroundings.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) out: Out,
+    pub(crate) platform: Platform,
+    /// The instant the command began: every decision of it is made for this one.
+    pub(crate) now: Timestamp,
+    labels: BTreeMap<String, String>,
+    home: Option<PathBuf>,
+    config: OnceCell<kube::Config>,
+    cluster: OnceCell<Cluster>,
+    proxy: OnceCell<Proxy>,
+    /// The cluster's facts, one snapshot for the whole command.
+    pub(crate) facts: OnceCell<ClusterFacts>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        let platform = Platform::current();
+        Self {
+            out: Out { quiet: global.quiet },
+            labels: verdict::workstation_labels(&platform),
+            platform,
+            now: Timestamp::now(),
+            home: d8_agent::roots::home(),
+            config: OnceCell::new(),
+            cluster: OnceCell::new(),
+            proxy: OnceCell::new(),
+            facts: OnceCell::new(),
+            global,
+        }
+    }
+
+    /// The host that policies select.
+    pub(crate) fn host(&self) -> verdict::Host<'_> {
+        verdict::Host { id: "", labels: &self.labels, new_root: false }
+    }
+
+    /// Whether cluster requirements are waived.
+    pub(crate) fn skips_cluster_checks(&self) -> bool {
+        let by_variable = || {
+            std::env::var("D8_PLUGINS_SKIP_CLUSTER_CHECKS")
+                .is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+        };
+        self.global.skip_cluster_checks || by_variable()
+    }
+
+    /// The roots that plugins are in: the configured one, then home's.
+    pub(crate) fn roots(&self) -> Roots {
+        Roots::new(self.global.plugins_dir.clone(), self.home.as_deref())
+    }
+
+    /// The kubeconfig as given by flags and environment.
+    pub(crate) fn kubeconfig(&self) -> kubeconfig::Source {
+        kubeconfig::Source {
+            file: self.global.kubeconfig.clone(),
+            list: std::env::var_os("KUBECONFIG"),
+            home: self.home.clone(),
+            context: self.global.context.clone(),
+            insecure: self.global.insecure_skip_tls_verify,
+        }
+    }
+
+    /// What `KUBECONFIG` is for a plugin that asks for it.
+    pub(crate) fn kubeconfig_for_plugin(&self) -> Option<OsString> {
+        let given = self.global.kubeconfig.clone().map(PathBuf::into_os_string);
+        given
+            .or_else(|| std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()))
+            .or_else(|| self.home.as_ref().map(|home| home.join(".kube/config").into_os_string()))
+    }
+
+    /// The kubeconfig, read once. Makes no client: a plugin's start must not pay for one.
+    async fn config(&self) -> Result<&kube::Config, Failure> {
+        self.config.get_or_try_init(|| async { self.kubeconfig().load().await }).await
+    }
+
+    /// The cluster of the kubeconfig. Sends nothing.
+    ///
+    /// # Errors
+    /// A kubeconfig that is missing or cannot be used: exit 5.
+    pub(crate) async fn cluster(&self) -> Result<&Cluster, Failure> {
+        self.cluster
+            .get_or_try_init(|| async {
+                let config = self.config().await?.clone();
+                let key = kubeconfig::cluster_key(&config);
+                let client = kube::Client::try_from(config.clone()).map_err(|error| {
+                    Failure::new(Code::Unreachable, "the kubeconfig cannot be used")
+                        .caused_by(&error)
+                        .advise("its server, certificates or credentials are incomplete", "kubectl cluster-info")
+                })?;
+                Ok(Cluster { config, client, key })
+            })
+            .await
+    }
+
+    /// The proxy, found through the cluster unless its endpoint was given.
+    ///
+    /// # Errors
+    /// [`d8_rpp::Error`]: exit 2 for flags that cannot be, else 5.
+    pub(crate) async fn proxy(&self) -> Result<&Proxy, Failure> {
+        self.proxy
+            .get_or_try_init(|| async {
+                let options = Options {
+                    endpoint: self.global.rpp_endpoint.clone(),
+                    ca_file: self.global.rpp_ca_file.clone(),
+                    insecure: self.global.rpp_insecure_skip_tls_verify || self.global.insecure_skip_tls_verify,
+                    prefer: Prefer::Public,
+                    ..Options::default()
+                };
+                let cluster = self.cluster().await?;
+                Ok(Proxy::connect_with(|| Ok(cluster.client.clone()), &cluster.config, &options).await?)
+            })
+            .await
+    }
+
+    /// What the cluster says now, policies kept for later.
+    ///
+    /// # Errors
+    /// The API server is away or refuses: exit 5.
+    pub(crate) async fn view(&self, wanted: Wanted<'_>) -> Result<View, Failure> {
+        let cluster = self.cluster().await?;
+        let server = cluster.config.cluster_url.to_string();
+        let cache = self.home.as_ref().map(|home| PolicyCache::at(&home.join(".deckhouse-cli")));
+        // A copy that cannot be read is written anew by this very command.
+        let cached = cache.as_ref().and_then(|cache| cache.load(&cluster.key).ok().flatten());
+        let view = view::read(&cluster.client, wanted, cached.as_ref(), self.now)
+            .await
+            .map_err(|error| view_failure(&server, &error))?;
+        if let (Some(cache), view::Origin::Live) = (&cache, view.origin) {
+            let kept = CachedPolicies::new(&server, view.confirmed, view.policies.clone());
+            if let Err(error) = cache.save(&cluster.key, &kept) {
+                tracing::warn!(%error, "the policies could not be kept for runs without the cluster");
+            }
+        }
+        Ok(view)
+    }
+
+    /// The policies kept for runs without the cluster: those of the kubeconfig's cluster, or all if
+    /// that is not known or nothing is kept of it.
+    ///
+    /// # Errors
+    /// A kept copy that cannot be read: it may have forbidden anything.
+    pub(crate) async fn kept_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
+        let Some(home) = &self.home else { return Ok(Vec::new()) };
+        let cache = PolicyCache::at(&home.join(".deckhouse-cli"));
+        let unreadable = |error: d8_agent::view::CacheError| {
+            Failure::new(Code::Refused, "the policies kept on this machine cannot be read").caused_by(&error).advise(
+                "the file is damaged or of a newer d8",
+                format!("remove {} and run d8 plugins update all, which writes it anew", error.path.display()),
+            )
+        };
+        if !cache.any() {
+            return Ok(Vec::new());
+        }
+        if let Ok(config) = self.config().await
+            && let Some(kept) = cache.load(&kubeconfig::cluster_key(config)).map_err(unreadable)?
+        {
+            return Ok(vec![kept]);
+        }
+        cache.load_all().map_err(unreadable)
+    }
+}
+
+fn view_failure(server: &str, error: &ViewError) -> Failure {
+    let failure =
+        Failure::new(Code::Unreachable, "the cluster's policies and records could not be read").caused_by(error);
+    match error {
+        ViewError::Unreadable { .. } => failure.advise(
+            "ClusterRole d8:cli:viewer lets everybody who is authenticated read them; its binding is missing",
+            "kubectl create clusterrolebinding d8:cli:viewer --clusterrole=d8:cli:viewer --group=system:authenticated",
+        ),
+        ViewError::Unauthorized => failure.advise(
+            "the kubeconfig's token is missing, wrong or has expired",
+            format!("log in to {server} again, then: kubectl auth whoami"),
+        ),
+        ViewError::Unreachable { .. } => {
+            failure.advise(format!("{server} does not answer, or not as an API server"), "kubectl cluster-info")
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `d8 plugins why`: every published version with its verdict here, and every reason.
+
+use d8_agent::view::{Origin, Wanted};
+use d8_crds::{
+    name::Component,
+    verdict::{Class, Intent, Reason},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    args,
+    catalog::Catalog,
+    context::Context,
+    failure::Failure,
+    installed,
+    output::{self, Table},
+    plugins::decide::Judge,
+};
+
+/// The document's shape (`docs/plugins.md`).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    component: String,
+    /// The active version; absent: none, or not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active: Option<String>,
+    /// May the active version run.
+    run_allowed: bool,
+    /// The policies that speak for this host, by name.
+    policies: Vec<String>,
+    versions: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    version: String,
+    verdict: Class,
+    reasons: Vec<Reason>,
+    /// When a hold ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    active: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failure> {
+    let name = &args.name;
+    let component = Component::Plugin(name.clone());
+    let view = context.view(Wanted::Named(std::slice::from_ref(&component))).await?;
+    let policies = view.policy_set();
+    let catalog = Catalog::open_for(context, &view, name, args.version.as_deref()).await?;
+    let found = installed::find(context, name)?;
+    let active = found.as_ref().and_then(installed::Found::version);
+    let judge = Judge::new(context, &policies, &catalog, Intent::Update, active.as_ref())?;
+
+    let chosen = match &args.version {
+        Some(typed) => vec![catalog.expect(typed)?.clone()],
+        None => catalog.listing().published.clone(),
+    };
+    let mut rows = Vec::new();
+    for published in &chosen {
+        let judgement = judge.whole(published).await?;
+        rows.push(Row {
+            version: published.tag.to_string(),
+            verdict: judgement.class(),
+            until: judgement.until(),
+            reasons: judgement.reasons().to_vec(),
+            active: active.as_ref() == Some(&published.version),
+        });
+    }
+    let run = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
+    let document = Document {
+        component: name.to_string(),
+        active: active.as_ref().map(ToString::to_string),
+        run_allowed: run.as_ref().is_none_or(Result::is_ok),
+        policies: policies.matching(&context.host()).into_iter().map(str::to_owned).collect(),
+        versions: rows,
+    };
+    if let Some(format) = args.output.output {
+        let names: Vec<String> = document.versions.iter().map(|row| row.version.clone()).collect();
+        return output::document(format, &document, &names);
+    }
+    show(context, &document, view.origin, run.and_then(Result::err).as_ref());
+    Ok(())
+}
+
+fn show(context: &Context, document: &Document, origin: Origin, run: Option<&Reason>) {
+    let Document { component, active, policies, versions, .. } = document;
+    output::result(match active {
+        Some(active) => format!("{component}: {active} is active"),
+        None => format!("{component}: not installed"),
+    });
+    output::result(match (policies.is_empty(), origin) {
+        (false, _) => format!("policies for this host: {}", policies.join(", ")),
+        (true, Origin::Ungoverned) => "policies for this host: none; this cluster has no PluginPolicies".to_owned(),
+        (true, _) => "policies for this host: none".to_owned(),
+    });
+    if let Some(reason) = run {
+        output::result(format!("runs are refused: {}", reason.message));
+    }
+    let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
+    for row in versions {
+        let mark = if row.active { "*" } else { "" };
+        let verdict = format!("{:?}", row.verdict);
+        let mut lines = row.reasons.iter().map(|reason| reason.message.as_str());
+        table.row([mark, &row.version, &verdict, lines.next().unwrap_or_default()]);
+        for line in lines {
+            table.row(["", "", "", line]);
+        }
+    }
+    output::table(&table);
+    let better = versions.iter().take_while(|row| !row.active).find(|row| row.verdict == Class::Eligible);
+    if let Some(row) = better {
+        let command = if active.is_some() { "update" } else { "install" };
+        context.out.note(format!("{} may be installed: d8 plugins {command} {component}", row.version));
+    }
+}
