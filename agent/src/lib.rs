@@ -16,6 +16,7 @@ pub mod roots;
 pub mod smoke;
 pub mod source;
 pub mod store;
+pub mod view;
 
 mod disk;
 mod failpoint;
