@@ -1,0 +1,197 @@
+//! From start to end of the process: what runs always, what runs while leading, and how it stops.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use d8_crds::host::CliHost;
+use d8_rpp::{Options, Prefer};
+use kube::{Api, Client, Config, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    args::Args,
+    cluster::{self, Cluster},
+    context::{Context, Kind},
+    controllers,
+    demand::Demand,
+    events::Events,
+    hosts::Hosts,
+    leader,
+    metrics::Metrics,
+    policy::Written,
+    proxy::Upstream,
+    release::book::Book,
+    serve::{Readiness, router},
+    watch as watches,
+};
+
+/// Where a Pod finds the namespace it runs in.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// Where nothing says otherwise.
+const DEFAULT_NAMESPACE: &str = "d8-operator";
+/// The watches of our own kinds, as readiness names them.
+const RELEASES: &str = "clireleases";
+const POLICIES: &str = "pluginpolicies";
+const HOSTS: &str = "clihosts";
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No kubeconfig and no Pod.
+    #[error("cluster: {0}")]
+    Config(#[from] Box<kube::config::InferConfigError>),
+    /// A client could not be made.
+    #[error("Kubernetes client: {0}")]
+    Client(#[source] Box<kube::Error>),
+    /// The address can't be listened on.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals can't be waited for, or stdout is closed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Another instance leads now, or may soon: this one must not write any more.
+    #[error("lost the lease: another instance may lead now")]
+    LostLease,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(args: Args) -> Result<(), Error> {
+    let config = Config::infer().await.map_err(Box::new)?;
+    let client = Client::try_from(config.clone()).map_err(|e| Error::Client(Box::new(e)))?;
+    let lease_client = leader::client(&config).map_err(|e| Error::Client(Box::new(e)))?;
+    let namespace = args.namespace.clone().unwrap_or_else(own_namespace);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let metrics = Arc::new(Metrics::new());
+    let own = [RELEASES, POLICIES, HOSTS];
+    let readiness = Arc::new(Readiness::waiting_for(cluster::WATCHES.into_iter().chain(own)));
+    let listener = listen(args.listen).await?;
+    let router = router(readiness.clone(), metrics.clone());
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let (cluster_sender, cluster) = watch::channel(Cluster::unread());
+    let (release_store, release_writer) = reflector::store();
+    let (policy_store, policy_writer) = reflector::store();
+    let options = Options {
+        endpoint: args.rpp_endpoint.clone(),
+        ca_file: args.rpp_ca_file.clone(),
+        prefer: Prefer::Internal,
+        ..Options::default()
+    };
+    let ctx = Arc::new(Context {
+        namespace: namespace.clone(),
+        registry: Arc::new(Upstream::new(client.clone(), config, options, metrics.clone())),
+        releases: Kind::new(release_store),
+        policies: Kind::new(policy_store),
+        hosts: Arc::new(Mutex::new(Hosts::default())),
+        cluster,
+        book: Book::default(),
+        written: Written::default(),
+        demand: Demand::default(),
+        events: Events::new(client.clone(), args.identity.clone()),
+        metrics: metrics.clone(),
+        client: client.clone(),
+    });
+
+    let (stop_sender, stop) = watch::channel(false);
+    let (leading_sender, leading) = watch::channel(false);
+    let identity = args.identity.clone();
+    let election = tokio::spawn(async move {
+        leader::take_part(lease_client, &namespace, identity, leading_sender, stop).await;
+    });
+
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = cluster::observe(client, &cluster_sender, &readiness) => Ok(()),
+        () = follow_own_kinds(&ctx, release_writer, policy_writer, &readiness) => Ok(()),
+        lost = lead(ctx.clone(), leading, &readiness) => Err(lost),
+    };
+    tracing::info!("stopping");
+    stop_sender.send_replace(true);
+    // It has its own limit of time.
+    let _ = election.await;
+    server.abort();
+    result
+}
+
+/// Leads whenever this instance is elected; returns when it is no longer.
+async fn lead(ctx: Arc<Context<Upstream>>, mut leading: watch::Receiver<bool>, readiness: &Readiness) -> Error {
+    readiness.ready().await;
+    tracing::info!("every watch has listed");
+    if leading.wait_for(|leads| *leads).await.is_err() {
+        return Error::LostLease;
+    }
+    tracing::info!("leading");
+    ctx.metrics.leading.set(1);
+    tokio::select! {
+        () = controllers::lead(ctx.clone()) => {}
+        // Also when the election ended by itself.
+        _ = leading.wait_for(|leads| !*leads) => {}
+    }
+    ctx.metrics.leading.set(0);
+    Error::LostLease
+}
+
+/// Watches records, policies and hosts, and tells the controllers what changed.
+async fn follow_own_kinds(
+    ctx: &Context<Upstream>,
+    releases: reflector::store::Writer<d8_crds::release::CliRelease>,
+    policies: reflector::store::Writer<d8_crds::policy::PluginPolicy>,
+    readiness: &Readiness,
+) {
+    let client = &ctx.client;
+    tokio::join!(
+        watches::reflect(Api::all(client.clone()), releases, readiness, RELEASES, |event| {
+            if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
+                ctx.releases.queue.push(object.name_any());
+            }
+            // One that is gone may be needed still.
+            if matches!(event, Event::Delete(_) | Event::InitDone) {
+                ctx.demand.stirred.notify_one();
+            }
+        }),
+        watches::reflect(Api::all(client.clone()), policies, readiness, POLICIES, |event| {
+            if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
+                ctx.policies.queue.push(object.name_any());
+            }
+            ctx.demand.stirred.notify_one();
+        }),
+        watches::follow(Api::<CliHost>::all(client.clone()), readiness, HOSTS, |event| {
+            if ctx.hosts.lock().unwrap_or_else(PoisonError::into_inner).apply(event) {
+                ctx.demand.stirred.notify_one();
+            }
+        }),
+    );
+}
+
+/// Listens, and says where: port 0 was replaced by a free one.
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{bound}")?;
+    stdout.flush()?;
+    Ok(listener)
+}
+
+fn own_namespace() -> String {
+    match std::fs::read_to_string(OWN_NAMESPACE) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => DEFAULT_NAMESPACE.to_owned(),
+    }
+}
