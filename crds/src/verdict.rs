@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 pub use self::{
     reason::{Class, Origin, Reason, ReasonCode},
-    set::{PolicySet, Required},
+    set::{Guidance, PolicySet, Required},
 };
 use crate::{name::Component, platform::Platform, release::CliRelease, version::Version};
 

@@ -107,7 +107,8 @@ pub(super) fn selector(shape: &mut Shape, path: &str) {
                     },
                     "x-kubernetes-validations": [
                         {
-                            "rule": "!(self.operator in ['In', 'NotIn']) || (has(self.values) && self.values.size() > 0)",
+                            "rule": "!(self.operator in ['In', 'NotIn']) || \
+                                     (has(self.values) && self.values.size() > 0)",
                             "message": "In and NotIn need at least one value",
                             "fieldPath": ".values",
                         },
@@ -138,9 +139,12 @@ impl Field<'_> {
 
     /// A version written out.
     pub(super) fn full_version(self) -> Self {
-        // The grammar of semver.org, with an optional v.
+        const NUMBER: &str = r"(0|[1-9]\d*)";
+        const PRE: &str = r"(0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*)";
+        const BUILD: &str = r"[\dA-Za-z-]+";
+        // The grammar of semver.org, with an optional v. Short, for the rule's cost.
         self.text(limits::RULE_VERSION).rule(
-            r"self.matches(r'^v?(0|[1-9]\d*)([.](0|[1-9]\d*)){2}(-(0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*)([.](0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*))*)?([+][\dA-Za-z-]+([.][\dA-Za-z-]+)*)?$')",
+            &format!("self.matches(r'^v?{NUMBER}([.]{NUMBER}){{2}}(-{PRE}([.]{PRE})*)?([+]{BUILD}([.]{BUILD})*)?$')"),
             "must be a full version, as in v1.2.3",
         )
     }

@@ -12,7 +12,7 @@ use crate::{
     select::is_stable,
     verdict::{
         Case, Intent,
-        reason::{Class, Reason, ReasonCode},
+        reason::{Reason, ReasonCode},
         speech::Speech,
     },
 };
@@ -107,23 +107,28 @@ pub(super) fn ask_for_run(view: &View<'_>) -> Vec<Reason> {
     reasons
 }
 
+/// Why this version, were it installed, would have to be left.
+pub(super) fn ask_to_leave(view: &View<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for gate in FORBID {
+        (gate.says)(view, &mut reasons);
+    }
+    reasons
+}
+
 /// Whether this change leads off an installed version that policy forbids.
 fn leaving(view: &View<'_>) -> Leaving {
     let Some(active) = view.case.active.filter(|active| *active != view.case.version) else {
         return Leaving::No;
     };
     let case = Case { version: active, ..*view.case };
-    let view = View { case: &case, ..*view };
-    let mut reasons = Vec::new();
-    for gate in FORBID {
-        (gate.says)(&view, &mut reasons);
-    }
+    let reasons = ask_to_leave(&View { case: &case, ..*view });
     if reasons.iter().any(|reason| reason.code == ReasonCode::Blocked) {
         Leaving::Blocked
-    } else if reasons.iter().any(|reason| reason.class() == Class::Forbidden) {
-        Leaving::Forbidden
-    } else {
+    } else if reasons.is_empty() {
         Leaving::No
+    } else {
+        Leaving::Forbidden
     }
 }
 

@@ -5,9 +5,10 @@ use serde_json::Value;
 use crate::{
     name::{Component, PluginName},
     policy::{
-        Access, MissingDependencies, PluginPolicy,
+        Access, MajorUpdates, MissingDependencies, PluginPolicy,
         checked::{Checked, Rejected},
     },
+    release::Channel,
     text::printable,
     verdict::{
         Case, Host, Intent, Judgement,
@@ -54,6 +55,17 @@ impl Policy {
             Self::Unreadable { .. } => true,
         }
     }
+}
+
+/// What the choice of a version needs to know of the policies before it judges the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guidance {
+    /// Which versions to consider where nobody names one. Nobody speaks: stable ones.
+    pub channel: Channel,
+    /// Whether another major version is to be considered. Nobody speaks: not.
+    pub major_updates: MajorUpdates,
+    /// Why the installed version must be left, for an older one too, or for another major.
+    pub leave: Option<Reason>,
 }
 
 /// A plugin that must be on a host, and who says so.
@@ -180,6 +192,25 @@ impl PolicySet {
         names.into_iter().filter_map(required).collect()
     }
 
+    /// What to consider for a component of which this version is active.
+    pub fn guidance(&self, host: &Host<'_>, component: &Component, active: Option<&Version>) -> Guidance {
+        let speeches = self.speeches(host, component);
+        let channels: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.channel)).collect();
+        let majors: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.major_updates)).collect();
+        let all_prerelease = !channels.is_empty() && channels.iter().all(|said| said.value == Channel::Prerelease);
+        let all_cross = !majors.is_empty() && majors.iter().all(|said| said.value == MajorUpdates::Cross);
+        let leave = active.and_then(|active| {
+            let case = still(*host, component, active);
+            let view = View { case: &case, speeches: &speeches, governed: !speeches.is_empty() };
+            Judgement::new(gates::ask_to_leave(&view)).reasons().first().cloned()
+        });
+        Guidance {
+            channel: if all_prerelease { Channel::Prerelease } else { Channel::Stable },
+            major_updates: if all_cross { MajorUpdates::Cross } else { MajorUpdates::Stay },
+            leave,
+        }
+    }
+
     /// What happens to a plugin dependency that is not on the host; nobody speaks: it is installed.
     pub fn missing_dependencies(&self, host: &Host<'_>) -> MissingDependencies {
         if self.valid(host).any(|policy| policy.missing_dependencies == Some(MissingDependencies::Refuse)) {
@@ -229,6 +260,11 @@ impl PolicySet {
         };
         self.selecting(host).filter_map(stop).collect()
     }
+}
+
+/// The question whether what is active may stay and run. No gate that answers it looks at the clock.
+fn still<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> Case<'a> {
+    Case::new(host, component, active, Intent::Repair, jiff::Timestamp::UNIX_EPOCH).active(Some(active))
 }
 
 fn read(policy: &PluginPolicy) -> Policy {

@@ -3,6 +3,7 @@
 mod binding;
 mod merging;
 mod messages;
+mod properties;
 mod runs;
 
 use std::collections::BTreeMap;

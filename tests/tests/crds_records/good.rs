@@ -1,5 +1,6 @@
 //! Values at the edges of what is allowed.
 
+use d8_crds::policy::{PluginPolicy, checked::Checked};
 use serde_json::{Value, json};
 
 use crate::cluster::{Records, digest, object, policy, release, rule};
@@ -9,6 +10,7 @@ async fn good_edge_values_are_taken() {
     let label = "a".repeat(63);
     let glob = format!("{}*", "a".repeat(62));
     let many = |count: usize, value: &dyn Fn(usize) -> Value| (0..count).map(value).collect::<Vec<_>>();
+    let range = ["1.0.0"; 28].join(" || ");
     let selector = |selector: Value| policy(&json!({"hostSelector": selector}));
     let objects = [
         release(json!({})),
@@ -16,7 +18,7 @@ async fn good_edge_values_are_taken() {
         object("CliRelease", &label, json!({"channel": "Prerelease", "suspend": true})),
         release(json!({"interval": "30s", "history": 1, "versions": ""})),
         release(json!({"interval": "24h", "history": 50, "platforms": ["linux-amd64"]})),
-        release(json!({"interval": "23h59m60s"})),
+        release(json!({"interval": "23h59m60s", "versions": "v".repeat(256)})),
         object("CliHost", &label, json!({"identity": "anna"})),
         policy(&json!({})),
         policy(&json!({"rules": [], "paused": true})),
@@ -31,7 +33,7 @@ async fn good_edge_values_are_taken() {
         rule(&json!({"access": "Deny", "block": [], "pins": []})),
         rule(&json!({"block": ["1.2.3", "v0.0.0-rc.1+b.01", "v18446744073709551615.0.0", "v1.0.0--"]})),
         rule(&json!({"pins": [{"version": "v1.2.3", "digest": digest()}]})),
-        rule(&json!({"minAge": "0s", "message": "m".repeat(512), "versions": "v".repeat(256)})),
+        rule(&json!({"minAge": "0s", "message": "m".repeat(512), "versions": range})),
         rule(&json!({"minAge": "8760h"})),
         rule(&json!({"block": many(64, &|i| json!(format!("v1.0.{i}")))})),
         policy(&json!({"rules": many(128, &|i| json!({"plugins": many(64, &|j| json!(format!("p{i}-{j}")))}))})),
@@ -46,5 +48,10 @@ async fn good_edge_values_are_taken() {
     let records = Records::new().await;
     for object in objects {
         records.try_out(&object).await.unwrap_or_else(|refusal| panic!("{object}: {refusal}"));
+        // What the API server takes, the verdict reads.
+        if object["kind"] == "PluginPolicy" {
+            let policy: PluginPolicy = serde_json::from_value(object.clone()).unwrap();
+            Checked::new(&policy).unwrap_or_else(|rejected| panic!("{object}: {rejected}"));
+        }
     }
 }

@@ -79,3 +79,38 @@ fn the_labels_of_a_workstation() {
         assert_eq!(!set.matching(&host).is_empty(), matched, "{selector}");
     }
 }
+
+#[test]
+fn what_a_choice_is_told_beforehand() {
+    use crate::{policy::MajorUpdates, release::Channel};
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let says = |fields: Value| {
+        let mut rule = json!({"plugins": ["stronghold"]});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"rules": [rule]})
+    };
+    let prerelease = json!({"defaults": {"channel": "Prerelease", "majorUpdates": "Cross"}});
+    let stable = says(json!({"channel": "Stable", "majorUpdates": "Stay"}));
+    let (stay, cross) = (MajorUpdates::Stay, MajorUpdates::Cross);
+    for (specs, channel, majors, leave) in [
+        (vec![], Channel::Stable, stay, None),
+        (vec![json!({})], Channel::Stable, stay, None),
+        (vec![prerelease.clone(), json!({})], Channel::Prerelease, cross, None),
+        (vec![prerelease, stable], Channel::Stable, stay, None),
+        (vec![says(json!({"versions": ">1.0.0"}))], Channel::Stable, stay, Some(ReasonCode::VersionNotPermitted)),
+        (
+            vec![says(json!({"versions": ">1.0.0", "block": ["1.0.0"]}))],
+            Channel::Stable,
+            stay,
+            Some(ReasonCode::Blocked),
+        ),
+        (vec![says(json!({"minAge": "72h"}))], Channel::Stable, stay, None),
+    ] {
+        let active = version("v1.0.0");
+        let guidance = set(&specs).guidance(&host, &"stronghold".parse().unwrap(), Some(&active));
+        let leave_code = guidance.leave.map(|reason| reason.code);
+        assert_eq!((guidance.channel, guidance.major_updates, leave_code), (channel, majors, leave), "{specs:?}");
+        assert_eq!(set(&specs).guidance(&host, &"stronghold".parse().unwrap(), None).leave, None);
+    }
+}
