@@ -111,15 +111,11 @@ where
         (None, Ok(unpacked)) => return Ok(unpacked),
     };
     if matches!(error, Error::Archive { .. } | Error::MissingExecutable { .. }) {
-        drain(&mut source).await?;
+        // Wrong bytes make a bad archive: if the rest of the download says they are wrong, that is the error.
+        let rest = tokio::io::copy_buf(&mut source, &mut tokio::io::sink()).await;
+        return Err(rest.err().and_then(|_| cause.take()).unwrap_or(error));
     }
     Err(error)
-}
-
-/// Reads the rest of a download whose archive is bad: if the bytes are wrong, that is the error.
-async fn drain<R: AsyncBufRead + Unpin>(source: &mut R) -> Result<(), Error> {
-    tokio::io::copy_buf(source, &mut tokio::io::sink()).await.map_err(Error::from_reader)?;
-    Ok(())
 }
 
 async fn read_archive<R, S>(inflated: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<Unpacked, Error>

@@ -103,7 +103,8 @@ fn find_rustls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Er
 
 fn describe(problem: &CertificateError) -> CertificateProblem {
     match problem {
-        CertificateError::UnknownIssuer => CertificateProblem::UnknownIssuer,
+        // A bad signature is an authority of the same name with another key: `kubernetes` of two clusters.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => CertificateProblem::UnknownIssuer,
         CertificateError::NotValidForNameContext { expected, presented } => CertificateProblem::OtherHost {
             presented: presented.iter().take(8).map(|name| crate::text::one_line(name.as_bytes(), 128)).collect(),
             no_ip_names: matches!(expected, ServerName::IpAddress(_))

@@ -1,0 +1,267 @@
+//! A proxy that answers badly, and what the client makes of it: one fault a case.
+// Tables of cases are long.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use d8_crds::{
+    digest::Digest,
+    name::{Component, Tag},
+    platform::Platform,
+};
+use d8_rpp::{Error, ErrorKind, Proxy};
+use futures::{StreamExt as _, stream};
+use support::{Authority, Fault, Rest, Tls, answer, impatient, patient, then};
+
+fn hello() -> Component {
+    "hello".parse().unwrap()
+}
+
+fn tag() -> Tag {
+    "v1.0.0".parse().unwrap()
+}
+
+fn linux() -> Platform {
+    "linux-amd64".parse().unwrap()
+}
+
+const TAGS: &str = r#"{"name": "deckhouse-cli/plugins/hello", "tags": ["v1.0.0", "latest"]}"#;
+
+type Answer = fn(usize) -> Response;
+
+fn with_header(mut response: Response, name: &'static str, value: &'static str) -> Response {
+    response.headers_mut().insert(name, value.parse().unwrap());
+    response
+}
+
+/// Megabytes without an announced length.
+fn flood() -> Body {
+    Body::from_stream(
+        stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 64 << 10]))).take(80),
+    )
+}
+
+#[tokio::test]
+async fn answers_to_the_question_for_tags() {
+    // What is answered, the kind of error (none: well in the end), words in it, requests made.
+    let cases: Vec<(&str, Answer, Option<ErrorKind>, &str, usize)> = vec![
+        ("well", |_| answer(200, TAGS), None, "", 1),
+        ("no tags", |_| answer(200, r#"{"name": "x", "tags": null}"#), None, "", 1),
+        (
+            "401",
+            |_| answer(401, "Unauthorized\n"),
+            Some(ErrorKind::Unauthorized),
+            "(401 Unauthorized): Unauthorized",
+            1,
+        ),
+        ("403", |_| answer(403, "Forbidden (user=x)\n"), Some(ErrorKind::Forbidden), "Forbidden (user=x)", 1),
+        ("404", |_| answer(404, "not found\n"), Some(ErrorKind::NotFound), "plugin hello is not published", 1),
+        ("500", |_| answer(500, "oops"), Some(ErrorKind::Unavailable), "answered 500: oops", 3),
+        (
+            "502",
+            |_| answer(502, ""),
+            Some(ErrorKind::Unavailable),
+            "/v1/images/deckhouse-cli/plugins/hello/tags answered 502",
+            3,
+        ),
+        ("500 twice, then well", |n| if n < 2 { answer(500, "") } else { answer(200, TAGS) }, None, "", 3),
+        (
+            "401 after 503",
+            |n| if n < 1 { answer(503, "") } else { answer(401, "") },
+            Some(ErrorKind::Unauthorized),
+            "",
+            2,
+        ),
+        (
+            "418",
+            |_| answer(418, "tea\npot"),
+            Some(ErrorKind::UnexpectedStatus),
+            "GET /v1/images/deckhouse-cli/plugins/hello/tags answered 418: tea pot",
+            1,
+        ),
+        ("204", |_| answer(204, ""), Some(ErrorKind::UnexpectedStatus), "204", 1),
+        ("429", |_| answer(429, "slow down"), Some(ErrorKind::UnexpectedStatus), "429: slow down", 1),
+        ("escapes", |_| answer(400, "\x1b[31mred\x07"), Some(ErrorKind::UnexpectedStatus), r"\u{1b}[31mred\u{7}", 1),
+        ("not JSON", |_| answer(200, "<html>"), Some(ErrorKind::Malformed), "the tag list can't be read", 1),
+        ("JSON of another kind", |_| answer(200, r#"{"tags": "v1"}"#), Some(ErrorKind::Malformed), "the tag list", 1),
+        ("too large, announced", |_| answer(200, vec![b' '; (4 << 20) + 1]), Some(ErrorKind::TooLarge), "4194304", 1),
+        ("too large, not announced", |_| answer(200, flood()), Some(ErrorKind::TooLarge), "4194304", 1),
+        ("body breaks", |_| answer(200, then(b"{", Rest::Breaks)), Some(ErrorKind::Unreachable), "can't be reached", 3),
+        ("body breaks once", |n| answer(200, if n == 0 { then(b"{", Rest::Breaks) } else { TAGS.into() }), None, "", 2),
+        (
+            "body stalls",
+            |_| answer(200, then(b"{", Rest::Stalls)),
+            Some(ErrorKind::Timeout),
+            "no more data within 300 ms",
+            3,
+        ),
+        ("error body stalls", |_| answer(403, then(b"words", Rest::Stalls)), Some(ErrorKind::Forbidden), "words", 1),
+    ];
+    for alpn in [&b"h2"[..], b"http/1.1"] {
+        for (what, respond, kind, words, requests) in &cases {
+            let respond = *respond;
+            let fault = Fault::with_alpn(&[alpn], move |number, _| respond(number));
+            // Only what never comes is not waited for.
+            let patience = if what.contains("stalls") { impatient() } else { patient() };
+            let result = fault.proxy(patience).tags(&hello()).await;
+            match (&result, kind) {
+                (Ok(_), None) => {}
+                (Err(error), Some(kind)) => {
+                    assert_eq!(error.kind(), *kind, "{what}: {error}");
+                    assert!(error.to_string().contains(words), "{what}: {error}");
+                    assert!(!error.advice().is_empty(), "{what}");
+                    assert!(!format!("{error} {error:?}").contains(support::TOKEN), "{what}");
+                }
+                other => panic!("{what}: {other:?}"),
+            }
+            assert_eq!(fault.count(), *requests, "{what}: requests");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes() {
+    let authority = Authority::new();
+    let router = Router::new().fallback(|| async { futures::future::pending::<()>().await });
+    let server = Tls::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"h2"], router);
+    let options =
+        d8_rpp::Options { ca_file: Some(authority.file()), patience: impatient(), ..d8_rpp::Options::default() };
+    let endpoint = d8_rpp::Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
+    let proxy = Proxy::new(vec![endpoint], d8_rpp::Identity::nobody(), &options).unwrap();
+    let error = proxy.tags(&hello()).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the proxy at {}: no answer within 300 ms", server.address));
+}
+
+#[tokio::test]
+async fn a_redirect_is_refused_and_its_target_sees_nothing() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    for status in [301, 302, 303, 307, 308] {
+        let counter = Arc::clone(&seen);
+        let target = Fault::new(move |_, _| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            answer(200, TAGS)
+        });
+        let to = format!("https://{}/\u{1}elsewhere", target.server.address).replace('\u{1}', "");
+        let fault = Fault::new(move |_, _: Request| {
+            let mut response = answer(status, "");
+            response.headers_mut().insert("location", to.parse().unwrap());
+            response
+        });
+        for result in [
+            fault.proxy(patient()).tags(&hello()).await.map(|_| ()),
+            fault.proxy(patient()).manifest(&hello(), "v1.0.0").await.map(|_| ()),
+            fault.proxy(patient()).download(&hello(), &tag(), &linux(), None).await.map(|_| ()),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Redirect, "{error}");
+            assert!(error.to_string().contains(&target.server.address.to_string()), "{error}");
+            assert!(error.advice()[0].cause.contains("token was not sent"));
+        }
+        assert_eq!(fault.count(), 3);
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_token_and_the_path_as_the_proxy_sees_them() {
+    let fault = Fault::new(|_, request: Request| {
+        let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(authorization.as_deref(), Some("Bearer s3cret-token"));
+        answer(400, request.uri().to_string())
+    });
+    let proxy = fault.proxy(patient());
+    for (error, path) in [
+        (proxy.tags(&Component::D8).await.unwrap_err(), "/base/v1/images/deckhouse-cli/tags"),
+        (proxy.tags(&hello()).await.unwrap_err(), "/base/v1/images/deckhouse-cli/plugins/hello/tags"),
+        (proxy.manifest(&hello(), "v1").await.unwrap_err(), "/base/v1/images/deckhouse-cli/plugins/hello/manifests/v1"),
+        (
+            proxy.download(&hello(), &tag(), &linux(), None).await.unwrap_err(),
+            "/base/v1/images/deckhouse-cli/plugins/hello/images/v1.0.0?platform=linux-amd64",
+        ),
+    ] {
+        let Error::Status { words, .. } = error else { panic!("{error}") };
+        assert!(words.ends_with(path), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn answers_to_the_question_for_a_manifest() {
+    let empty = Digest::of(b"").to_string();
+    let digest = Digest::of(b"{}").to_string();
+    let cases: Vec<(&str, &str, Answer, Option<ErrorKind>)> = vec![
+        ("by tag", "v1.0.0", |_| answer(200, "{}"), None),
+        ("by digest", &digest, |_| answer(200, "{}"), None),
+        ("wrong digest", &empty, |_| answer(200, "{}"), Some(ErrorKind::DigestMismatch)),
+        ("too large", "v1.0.0", |_| answer(200, vec![b' '; (1 << 20) + 1]), Some(ErrorKind::TooLarge)),
+        ("too large, not announced", "v1.0.0", |_| answer(200, flood()), Some(ErrorKind::TooLarge)),
+        ("404", "v1.0.0", |_| answer(404, ""), Some(ErrorKind::NotFound)),
+    ];
+    for (what, reference, respond, kind) in cases {
+        let fault = Fault::new(move |number, _| with_header(respond(number), "content-type", "application/x; a=b"));
+        match (fault.proxy(patient()).manifest(&hello(), reference).await, kind) {
+            (Ok(manifest), None) => {
+                assert_eq!(manifest.digest.as_str(), digest);
+                assert_eq!(manifest.media_type, "application/x");
+            }
+            (Err(error), Some(kind)) => assert_eq!(error.kind(), kind, "{what}: {error}"),
+            (other, _) => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn manifests_that_cannot_be_resolved() {
+    let child =
+        r#"{"manifests": [{"digest": "sha256:xyz", "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}]}"#;
+    let contract = |annotation: &str| {
+        format!(
+            r#"{{"layers": [{{"digest": "{}", "size": 1}}], "annotations": {{"contract": "{annotation}"}}}}"#,
+            Digest::of(b"")
+        )
+    };
+    // base64 of {"name": "other"} and of {"requirements": {"modules": []}}
+    let (other, flat) = ("eyJuYW1lIjogIm90aGVyIn0=", "eyJyZXF1aXJlbWVudHMiOiB7Im1vZHVsZXMiOiBbXX19");
+    let large = format!(r#"{{"layers": [{{"digest": "{}", "size": 2000000000}}]}}"#, Digest::of(b""));
+    let cases = [
+        ("not JSON", "<html>".to_owned(), ErrorKind::Malformed, "manifest sha256:"),
+        ("no layers", "{}".to_owned(), ErrorKind::Malformed, "has no layers"),
+        ("empty layers", r#"{"layers": []}"#.to_owned(), ErrorKind::Malformed, "has no layers"),
+        (
+            "layer without digest",
+            r#"{"layers": [{"digest": "x", "size": 1}]}"#.to_owned(),
+            ErrorKind::Malformed,
+            "digest",
+        ),
+        ("layer too large", large, ErrorKind::TooLarge, "the layer"),
+        ("child without digest", child.to_owned(), ErrorKind::Malformed, "index"),
+        ("contract not base64", contract("%%%"), ErrorKind::Contract, "contract"),
+        ("contract of another", contract(other), ErrorKind::Contract, "it says `other`"),
+        ("contract with a flat list", contract(flat), ErrorKind::Contract, "requirements.modules"),
+    ];
+    for (what, body, kind, words) in cases {
+        let fault = Fault::new(move |_, _| answer(200, body.clone()));
+        let error = fault.proxy(patient()).resolve(&hello(), &tag()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{what}: {error}");
+        assert!(error.to_string().contains(words), "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_question_opens_the_connection_that_all_use() {
+    let fault = Fault::new(|_, _| answer(200, TAGS));
+    let proxy = fault.proxy(patient());
+    let results = futures::future::join_all((0..20).map(|_| {
+        let proxy = proxy.clone();
+        async move { proxy.tags(&hello()).await }
+    }))
+    .await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(fault.count(), 20);
+    assert_eq!(fault.server.connections(), 1);
+}

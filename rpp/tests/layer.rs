@@ -1,0 +1,259 @@
+//! Layers good, odd and hostile, and what is taken out of them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::Write as _;
+
+use d8_rpp::{
+    Error, ErrorKind,
+    layer::{Limits, Unpacked, unpack},
+};
+use flate2::{Compression, write::GzEncoder};
+use tokio_tar::{EntryType, Header};
+
+const REGULAR: EntryType = EntryType::Regular;
+
+/// One entry of a tar, whatever name and kind it claims.
+fn entry(name: &str, kind: EntryType, data: &[u8]) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    // Not through the setter, which refuses what a hostile image would say.
+    header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(data.len() as u64);
+    header.set_mode(0o644);
+    if kind.is_symlink() || kind.is_hard_link() {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend_from_slice(data);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+fn file(name: &str, data: &[u8]) -> Vec<u8> {
+    entry(name, REGULAR, data)
+}
+
+fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut tar = entries.concat();
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn pax(records: &[(&str, &str)]) -> Vec<u8> {
+    let line = |(key, value): &(&str, &str)| {
+        let rest = format!(" {key}={value}\n");
+        // The length counts its own digits.
+        let length = (1..1000).find(|n: &usize| n.to_string().len() + rest.len() == *n).unwrap();
+        format!("{length}{rest}")
+    };
+    let data: String = records.iter().map(line).collect();
+    entry("pax", EntryType::XHeader, data.as_bytes())
+}
+
+async fn take(layer: &[u8], limits: &Limits) -> (Result<Unpacked, Error>, Vec<u8>) {
+    let mut sink = Vec::new();
+    let result = unpack(layer, "plugin", limits, &mut sink).await;
+    (result, sink)
+}
+
+#[tokio::test]
+async fn what_is_taken_out() {
+    let long = "x/".repeat(80) + "plugin";
+    let two_members = [gzip(&tar(&[file("plugin", b"new")])[..700]), gzip(&tar(&[file("plugin", b"new")])[700..])];
+    let cases: Vec<(&str, Vec<u8>, &str, &[u8])> = vec![
+        ("plain", gzip(&tar(&[file("plugin", b"new")])), "plugin", b"new"),
+        ("with a dot", gzip(&tar(&[file("./plugin", b"new")])), "./plugin", b"new"),
+        ("absolute", gzip(&tar(&[file("/plugin", b"new")])), "/plugin", b"new"),
+        ("old type flag", gzip(&tar(&[entry("plugin", EntryType::new(0), b"new")])), "plugin", b"new"),
+        ("nested only", gzip(&tar(&[file("usr/bin/plugin", b"new")])), "usr/bin/plugin", b"new"),
+        (
+            "a nearer one comes later",
+            gzip(&tar(&[
+                file("a/b/plugin", b"longer than the other"),
+                file("a/plugin", b"mid"),
+                file("plugin", b"new"),
+            ])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "a farther one comes later",
+            gzip(&tar(&[file("plugin", b"new"), file("a/plugin", b"old")])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "contract behind it",
+            gzip(&tar(&[file("plugin", b"new"), file("contract.yaml", b"name: x")])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "links and folders of its name",
+            gzip(&tar(&[
+                entry("plugin", EntryType::Symlink, b""),
+                entry("plugin", EntryType::Link, b""),
+                entry("plugin/", EntryType::Directory, b""),
+                file("bin/plugin", b"new"),
+            ])),
+            "bin/plugin",
+            b"new",
+        ),
+        (
+            "one that leaves the root",
+            gzip(&tar(&[file("../plugin", b"evil"), file("a/../../plugin", b"evil"), file("a/plugin", b"new")])),
+            "a/plugin",
+            b"new",
+        ),
+        ("two gzip members", two_members.concat(), "plugin", b"new"),
+        (
+            "members without content",
+            [gzip(b""), gzip(&tar(&[file("plugin", b"new")])), gzip(b"")].concat(),
+            "plugin",
+            b"new",
+        ),
+        ("no mark of its end", gzip(&file("plugin", b"new")), "plugin", b"new"),
+        ("empty executable", gzip(&tar(&[file("plugin", b"")])), "plugin", b""),
+        (
+            "a long name by GNU",
+            gzip(&tar(&[
+                entry("././@LongLink", EntryType::GNULongName, format!("{long}\0").as_bytes()),
+                file("cut", b"new"),
+            ])),
+            &long,
+            b"new",
+        ),
+        ("a name by pax", gzip(&tar(&[pax(&[("mtime", "1"), ("path", &long)]), file("cut", b"new")])), &long, b"new"),
+        ("pax without a name", gzip(&tar(&[pax(&[("mtime", "1")]), file("plugin", b"new")])), "plugin", b"new"),
+    ];
+    for (what, layer, name, bytes) in cases {
+        let (result, sink) = take(&layer, &Limits::default()).await;
+        let unpacked = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((unpacked.entry.as_str(), unpacked.size), (name, bytes.len() as u64), "{what}");
+        assert_eq!(sink, bytes, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused() {
+    let good = gzip(&tar(&[file("plugin", b"new")]));
+    let flipped = {
+        let mut bytes = good.clone();
+        let last = bytes.len() - 6;
+        bytes[last] ^= 1;
+        bytes
+    };
+    let small = Limits { archive: 64 << 10, executable: 1 << 10 };
+    let plain = Limits::default();
+    let bomb = gzip(&tar(&[file("other", &vec![0; 1 << 20]), file("plugin", b"new")]));
+    let tail_bomb = gzip(&[tar(&[file("plugin", b"new")]), vec![0; 1 << 20]].concat());
+    let cases: Vec<(&str, Vec<u8>, Limits, ErrorKind, &str)> = vec![
+        ("no executable", gzip(&tar(&[file("other", b"x")])), plain, ErrorKind::Archive, "entry `plugin` is missing"),
+        ("nothing at all", gzip(b""), plain, ErrorKind::Archive, "entry `plugin` is missing"),
+        (
+            "a link in its place",
+            gzip(&tar(&[entry("plugin", EntryType::Symlink, b"")])),
+            plain,
+            ErrorKind::Archive,
+            "a symbolic link",
+        ),
+        ("a hard link", gzip(&tar(&[entry("plugin", EntryType::Link, b"")])), plain, ErrorKind::Archive, "a hard link"),
+        (
+            "a device",
+            gzip(&tar(&[entry("plugin", EntryType::Char, b"")])),
+            plain,
+            ErrorKind::Archive,
+            "no regular file",
+        ),
+        ("only outside", gzip(&tar(&[file("../plugin", b"evil")])), plain, ErrorKind::Archive, "is missing"),
+        ("garbage behind", [&good[..], b"garbage"].concat(), plain, ErrorKind::Archive, "gzip"),
+        ("zeros behind", [&good[..], &[0; 512]].concat(), plain, ErrorKind::Archive, "gzip"),
+        ("a member cut short", [&good[..], &good[..15]].concat(), plain, ErrorKind::Archive, "ends too early"),
+        ("a header cut short", [&good[..], &good[..5]].concat(), plain, ErrorKind::Archive, "ends too early"),
+        ("cut short", good[..good.len() - 9].to_vec(), plain, ErrorKind::Archive, "ends too early"),
+        ("wrong checksum", flipped, plain, ErrorKind::Archive, "gzip"),
+        ("empty", Vec::new(), plain, ErrorKind::Archive, "ends too early"),
+        ("not gzip", b"<html>".to_vec(), plain, ErrorKind::Archive, "gzip"),
+        ("not tar", gzip(&[b'x'; 2048]), plain, ErrorKind::Archive, "archive"),
+        ("tar cut short", gzip(&file("plugin", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "unexpected EOF"),
+        ("skipped entry cut short", gzip(&file("other", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "archive"),
+        (
+            "executable too large",
+            gzip(&tar(&[file("plugin", &[1; 2000])])),
+            small,
+            ErrorKind::TooLarge,
+            "the executable is larger than 1024 bytes",
+        ),
+        ("bomb", bomb, small, ErrorKind::TooLarge, "unpacks to is larger than 65536 bytes"),
+        ("bomb behind the end", tail_bomb, small, ErrorKind::TooLarge, "unpacks to is larger than 65536 bytes"),
+        (
+            "a name of a megabyte",
+            gzip(&tar(&[entry("L", EntryType::GNULongName, &vec![b'a'; 1 << 20]), file("plugin", b"x")])),
+            plain,
+            ErrorKind::Archive,
+            "too long",
+        ),
+        (
+            "a pax header of a megabyte",
+            gzip(&tar(&[entry("x", EntryType::XHeader, &vec![b'a'; 1 << 20]), file("plugin", b"x")])),
+            plain,
+            ErrorKind::Archive,
+            "too long",
+        ),
+        (
+            "a size by pax",
+            gzip(&tar(&[pax(&[("size", "9")]), file("plugin", b"x")])),
+            plain,
+            ErrorKind::Archive,
+            "overrides a size",
+        ),
+        (
+            "a sparse file by pax",
+            gzip(&tar(&[pax(&[("GNU.sparse.major", "1")]), file("plugin", b"x")])),
+            plain,
+            ErrorKind::Archive,
+            "sparse",
+        ),
+    ];
+    for (what, layer, limits, kind, words) in cases {
+        let (result, _) = take(&layer, &limits).await;
+        let error = result.expect_err(what);
+        assert_eq!(error.kind(), kind, "{what}: {error}");
+        assert!(error.to_string().contains(words), "{what}: {error}");
+        assert!(!error.advice().is_empty(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_sink_is_the_callers_own_error() {
+    struct Full;
+    impl d8_rpp::layer::Sink for Full {
+        async fn restart(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+        async fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+    }
+    let layer = gzip(&tar(&[file("plugin", b"new")]));
+    let error = unpack(&layer[..], "plugin", &Limits::default(), &mut Full).await.unwrap_err();
+    assert!(matches!(&error, Error::Sink(io) if io.kind() == std::io::ErrorKind::StorageFull), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Local);
+}
+
+#[tokio::test]
+async fn a_file_is_emptied_for_a_nearer_entry() {
+    let layer = gzip(&tar(&[file("a/plugin", b"much longer"), file("plugin", b"new")]));
+    let temporary = tempfile::NamedTempFile::new().unwrap();
+    let mut file = tokio::fs::File::create(temporary.path()).await.unwrap();
+    unpack(&layer[..], "plugin", &Limits::default(), &mut file).await.unwrap();
+    tokio::io::AsyncWriteExt::flush(&mut file).await.unwrap();
+    assert_eq!(std::fs::read(temporary.path()).unwrap(), b"new");
+}

@@ -1,0 +1,206 @@
+//! The packer as its users call it: what it writes, what it refuses, that it is the same every time.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+const CONTRACT: &str = "name: hello\ndescription: says hello\nrequirements:\n  kubernetes: {constraint: '>= 1.29'}\n";
+
+/// A folder with an executable, a contract, and nothing published.
+fn workshop() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("hello"), "#!/bin/sh\necho hello\n").unwrap();
+    std::fs::write(folder.path().join("contract.yaml"), CONTRACT).unwrap();
+    folder
+}
+
+fn run(folder: &Path, args: &str, env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
+        .args(args.split_whitespace())
+        .current_dir(folder)
+        .env_remove("SOURCE_DATE_EPOCH")
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
+}
+
+const HELLO: &str = "pack --image deckhouse-cli/plugins/hello --version v1.0.0 --to layout";
+
+fn published(folder: &Path) -> BTreeMap<String, String> {
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("layout/index.json")).unwrap()).unwrap();
+    let named = index["manifests"].as_array().unwrap().iter().map(|entry| {
+        let name = entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned();
+        (name, entry["digest"].as_str().unwrap().to_owned())
+    });
+    named.collect()
+}
+
+fn blob(folder: &Path, digest: &str) -> serde_json::Value {
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    serde_json::from_slice(&std::fs::read(folder.join("layout/blobs/sha256").join(hex)).unwrap()).unwrap()
+}
+
+#[test]
+fn an_image_is_written_and_always_the_same() {
+    let args = format!(
+        "{HELLO} --platform linux-amd64=hello --platform darwin-arm64=./hello --contract contract.yaml \
+         --created 2026-11-22T10:00:00.5Z"
+    );
+    let turned = args.replace("--platform linux-amd64=hello --platform darwin-arm64=./hello", "")
+        + " --platform darwin-arm64=hello --platform linux-amd64=hello";
+    let mut lines = Vec::new();
+    for args in [&args, &args, &turned] {
+        let folder = workshop();
+        let output = run(folder.path(), args, &[]);
+        assert!(output.status.success(), "{output:?}");
+        lines.push(String::from_utf8(output.stdout).unwrap());
+        let digest = published(folder.path())["deckhouse-cli/plugins/hello:v1.0.0"].clone();
+        assert_eq!(lines[lines.len() - 1], format!("deckhouse-cli/plugins/hello:v1.0.0 {digest}\n"));
+
+        let index = blob(folder.path(), &digest);
+        let children = index["manifests"].as_array().unwrap();
+        assert_eq!(children.len(), 2);
+        for document in
+            children.iter().map(|child| blob(folder.path(), child["digest"].as_str().unwrap())).chain([index.clone()])
+        {
+            assert_eq!(document["annotations"]["org.opencontainers.image.created"], "2026-11-22T10:00:00Z");
+            assert!(document["annotations"]["contract"].is_string());
+        }
+    }
+    assert!(lines.iter().all(|line| *line == lines[0]), "{lines:?}");
+}
+
+#[test]
+fn the_time_of_publishing() {
+    for (args, env, expected) in [
+        (" --created 2026-11-22T10:00:00Z", &[("SOURCE_DATE_EPOCH", "1700000000")][..], Some("2026-11-22T10:00:00Z")),
+        ("", &[("SOURCE_DATE_EPOCH", "1700000000")][..], Some("2023-11-14T22:13:20Z")),
+        ("", &[][..], None),
+    ] {
+        let folder = workshop();
+        let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello{args}"), env);
+        assert!(output.status.success(), "{output:?}");
+        let digest = published(folder.path()).into_values().next().unwrap();
+        let created = blob(folder.path(), &digest)["annotations"]["org.opencontainers.image.created"].clone();
+        let created = created.as_str().unwrap();
+        match expected {
+            Some(expected) => assert_eq!(created, expected),
+            None => assert!(created.parse::<jiff::Timestamp>().is_ok(), "{created}"),
+        }
+    }
+}
+
+#[test]
+fn publishing_again_moves_the_tag_and_unpublishing_takes_it_away() {
+    let folder = workshop();
+    let pack =
+        |tag: &str| run(folder.path(), &format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", tag)), &[]);
+    assert!(pack("v1.0.0").status.success());
+    assert!(pack("v1.1.0").status.success());
+    let before = published(folder.path());
+    std::fs::write(folder.path().join("hello"), "another").unwrap();
+    assert!(pack("v1.0.0").status.success());
+    let after = published(folder.path());
+    assert_eq!(after.len(), 2);
+    assert_ne!(before["deckhouse-cli/plugins/hello:v1.0.0"], after["deckhouse-cli/plugins/hello:v1.0.0"]);
+    assert_eq!(before["deckhouse-cli/plugins/hello:v1.1.0"], after["deckhouse-cli/plugins/hello:v1.1.0"]);
+
+    let unpublish = "unpublish --image deckhouse-cli/plugins/hello --version v1.0.0 --from layout";
+    assert_eq!(run(folder.path(), unpublish, &[]).status.code(), Some(0));
+    assert_eq!(published(folder.path()).into_keys().collect::<Vec<_>>(), ["deckhouse-cli/plugins/hello:v1.1.0"]);
+    let again = run(folder.path(), unpublish, &[]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("deckhouse-cli/plugins/hello:v1.0.0 is not in layout"));
+}
+
+#[test]
+fn many_at_once_lose_nothing() {
+    let folder = workshop();
+    let children: Vec<_> = (0..8)
+        .map(|number| {
+            let args = format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", &format!("v1.{number}.0")));
+            Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
+                .args(args.split_whitespace())
+                .current_dir(folder.path())
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(published(folder.path()).len(), 8);
+}
+
+#[test]
+fn what_is_refused_before_anything_is_written() {
+    let contracts = [
+        ("other.yaml", "name: other\n"),
+        ("flat.yaml", "requirements:\n  modules: [{name: x}]\n"),
+        ("constraint.json", r#"{"requirements": {"kubernetes": {"constraint": "not a constraint"}}}"#),
+        ("broken.yaml", "name: [\n"),
+        ("list.yaml", "- name: hello\n"),
+    ];
+    let cases = [
+        ("pack --image other --version v1 --platform linux-amd64=hello --to layout", "deckhouse-cli/plugins/"),
+        (
+            "pack --image deckhouse-cli/plugins/../x --version v1 --platform linux-amd64=hello --to layout",
+            "deckhouse-cli/plugins/",
+        ),
+        ("pack --image deckhouse-cli/plugins/A --version v1 --platform linux-amd64=hello --to layout", "plugin's name"),
+        ("pack --image deckhouse-cli/plugins/hello --version a/b --platform linux-amd64=hello --to layout", "tag"),
+        (&format!("{HELLO} --platform linux=hello"), "platform"),
+        (&format!("{HELLO} --platform hello"), "<os>-<arch>=<file>"),
+        (HELLO, "--platform"),
+        (&format!("{HELLO} --platform linux-amd64=hello --platform linux-amd64=hello"), "twice"),
+        (&format!("{HELLO} --platform linux-amd64=missing"), "missing"),
+        (&format!("{HELLO} --platform linux-amd64=."), "not a regular file"),
+        (&format!("{HELLO} --platform linux-amd64=empty"), "empty"),
+        (&format!("{HELLO} --platform linux-amd64=hello --created yesterday"), "--created"),
+        (&format!("{HELLO} --platform linux-amd64=hello --contract missing.yaml"), "missing.yaml"),
+        (&format!("{HELLO} --platform linux-amd64=hello --contract other.yaml"), "name"),
+        (&format!("{HELLO} --platform linux-amd64=hello --contract flat.yaml"), "requirements.modules"),
+        (
+            &format!("{HELLO} --platform linux-amd64=hello --contract constraint.json"),
+            "requirements.kubernetes.constraint",
+        ),
+        (&format!("{HELLO} --platform linux-amd64=hello --contract broken.yaml"), "broken.yaml"),
+        (&format!("{HELLO} --platform linux-amd64=hello --contract list.yaml"), "list.yaml"),
+        (
+            "pack --image deckhouse-cli --version v1.0.0 --to layout --platform linux-amd64=hello --contract contract.yaml",
+            "no contract",
+        ),
+    ];
+    for (args, words) in cases {
+        let folder = workshop();
+        std::fs::write(folder.path().join("empty"), "").unwrap();
+        for (name, text) in contracts {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let output = run(folder.path(), args, &[]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args}: {errors}");
+        assert!(errors.contains(words), "{args}: {errors}");
+        assert!(!folder.path().join("layout").exists(), "{args}");
+    }
+    let folder = workshop();
+    let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello"), &[("SOURCE_DATE_EPOCH", "soon")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!folder.path().join("layout").exists());
+}
+
+#[test]
+fn another_version_in_the_contract_is_a_warning_and_the_tag_counts() {
+    let folder = workshop();
+    std::fs::write(folder.path().join("contract.yaml"), format!("{CONTRACT}version: v9.9.9\n")).unwrap();
+    let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello --contract contract.yaml"), &[]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("v9.9.9"));
+}

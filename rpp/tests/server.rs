@@ -1,0 +1,426 @@
+//! The server over a layout that the packer wrote, asked by the client and by hand; a stand-in for
+//! the Kubernetes API says who may.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use axum::{Json, Router, routing::post};
+use d8_crds::{name::Component, platform::Platform};
+use d8_rpp::{
+    Endpoint, ErrorKind, Identity, Options, Proxy,
+    layer::{Limits, unpack},
+    pack::{Order, pack, unpublish},
+    server::{self, Server},
+};
+use serde_json::{Value, json};
+use support::{Authority, kubeconfig, patient, plain};
+use tempfile::TempDir;
+
+/// What the stand-in was asked.
+type Asked = Arc<Mutex<Vec<Value>>>;
+
+/// Knows `good` and `stranger`; lets `good` download.
+async fn cluster(asked: Asked) -> SocketAddr {
+    let tokens = Arc::clone(&asked);
+    let review = async move |Json(review): Json<Value>| {
+        let name = match review["spec"]["token"].as_str().unwrap() {
+            "good" => Some("system:serviceaccount:x:good"),
+            "stranger" => Some("stranger"),
+            _ => None,
+        };
+        tokens.lock().unwrap().push(review.clone());
+        let status = match name {
+            Some(name) => {
+                json!({"authenticated": true, "user": {"username": name, "uid": "1", "groups": ["g"], "extra": {"k": ["v"]}}})
+            }
+            None => json!({"authenticated": false, "error": "no"}),
+        };
+        Json(
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": {}, "status": status}),
+        )
+    };
+    let access = async move |Json(review): Json<Value>| {
+        let allowed = review["spec"]["user"] == "system:serviceaccount:x:good";
+        asked.lock().unwrap().push(review.clone());
+        Json(json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {},
+            "status": {"allowed": allowed}}))
+    };
+    plain(
+        Router::new()
+            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review))
+            .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access)),
+    )
+    .await
+}
+
+struct Lab {
+    folder: TempDir,
+    authority: Authority,
+    address: SocketAddr,
+    asked: Asked,
+    end: Option<tokio::sync::oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Option<&str>) -> String {
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let order = Order {
+        component: d8_rpp::image::component(image).unwrap(),
+        tag: tag.parse().unwrap(),
+        platforms: vec![
+            ("linux-amd64".parse().unwrap(), file("linux", content)),
+            ("darwin-arm64".parse().unwrap(), file("darwin", &format!("{content} for darwin"))),
+        ],
+        contract: contract.map(|text| file("contract.yaml", text)),
+        created: "2026-11-22T10:00:00Z".parse().unwrap(),
+        to: folder.join("layout"),
+    };
+    pack(&order).unwrap().digest.to_string()
+}
+
+const HELLO: &str = "deckhouse-cli/plugins/hello";
+const CONTRACT: &str = "description: says hello\nrequirements: {kubernetes: {constraint: '>= 1.29'}}\n";
+
+impl Lab {
+    async fn new() -> Self {
+        let asked = Asked::default();
+        Self::before(cluster(Arc::clone(&asked)).await, asked)
+    }
+
+    /// As [`Self::new`], with this cluster in its back.
+    fn before(cluster: SocketAddr, asked: Asked) -> Self {
+        support::provider();
+        let folder = TempDir::new().unwrap();
+        publish(folder.path(), HELLO, "v1.0.0", "hello 1.0", Some(CONTRACT));
+        publish(folder.path(), HELLO, "v1.1.0", "hello 1.1", None);
+        publish(folder.path(), "deckhouse-cli", "v0.1.0", "d8", None);
+        let authority = Authority::new();
+        let (cert, key) = authority.issue(|_| {}, &["127.0.0.1"]);
+        let (tls_cert, tls_key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        std::fs::write(&tls_cert, cert).unwrap();
+        std::fs::write(&tls_key, key).unwrap();
+        let options = server::Options {
+            layout: folder.path().join("layout"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            tls_cert,
+            tls_key,
+        };
+        let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster)).unwrap()).unwrap();
+        let address = server.address();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            server.run(async { drop(ended.await) }).await.unwrap();
+        });
+        Self { folder, authority, address, asked, end: Some(end), task }
+    }
+
+    fn proxy(&self, token: &str) -> Proxy {
+        let options = Options { ca_file: Some(self.authority.file()), patience: patient(), ..Options::default() };
+        let endpoint = Endpoint::explicit(&format!("https://{}", self.address)).unwrap();
+        Proxy::new(vec![endpoint], Identity::token(token).unwrap(), &options).unwrap()
+    }
+
+    /// A request by hand.
+    async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
+        let certificate = reqwest::Certificate::from_pem(self.authority.pem.as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([certificate]).build().unwrap();
+        let mut request = client.request(method.parse().unwrap(), format!("https://{}{path}", self.address));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.headers().clone(), response.bytes().await.unwrap().to_vec())
+    }
+}
+
+fn hello() -> Component {
+    "hello".parse().unwrap()
+}
+
+async fn bytes_of(proxy: &Proxy, component: &Component, tag: &str, platform: &str) -> String {
+    let (tag, platform) = (tag.parse().unwrap(), platform.parse::<Platform>().unwrap());
+    let resolved = proxy.resolve(component, &tag).await.unwrap();
+    let artifact = resolved.artifacts.iter().find(|a| a.platform.as_ref() == Some(&platform)).unwrap();
+    let download = proxy.download(component, &tag, &platform, Some(&artifact.layer)).await.unwrap();
+    assert_eq!(download.size, Some(artifact.size));
+    assert_eq!(download.manifest.as_ref(), Some(&artifact.manifest));
+    let mut sink = Vec::new();
+    unpack(download.into_reader(), component.executable(), &Limits::default(), &mut sink).await.unwrap();
+    String::from_utf8(sink).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_packed_is_what_arrives() {
+    let lab = Lab::new().await;
+    let proxy = lab.proxy("good");
+    let mut tags = proxy.tags(&hello()).await.unwrap();
+    tags.sort();
+    assert_eq!(tags, ["v1.0.0", "v1.1.0"]);
+    assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v0.1.0"]);
+
+    let resolved = proxy.resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
+    let contract = resolved.contract.unwrap();
+    assert_eq!((contract.name.as_str(), contract.version.as_str()), ("hello", "v1.0.0"));
+    assert_eq!(contract.requirements.kubernetes.unwrap().constraint, ">= 1.29");
+    assert_eq!(resolved.created, "2026-11-22T10:00:00Z".parse().ok());
+    assert_eq!(resolved.warnings, Vec::<String>::new());
+    let platforms: Vec<_> = resolved.artifacts.iter().map(|a| a.platform.as_ref().unwrap().as_str()).collect();
+    assert_eq!(platforms, ["darwin-arm64", "linux-amd64"]);
+    let bare = proxy.resolve(&hello(), &"v1.1.0".parse().unwrap()).await.unwrap();
+    assert_eq!(bare.contract, None);
+
+    assert_eq!(bytes_of(&proxy, &hello(), "v1.0.0", "linux-amd64").await, "hello 1.0");
+    assert_eq!(bytes_of(&proxy, &hello(), "v1.1.0", "darwin-arm64").await, "hello 1.1 for darwin");
+    assert_eq!(bytes_of(&proxy, &Component::D8, "v0.1.0", "linux-amd64").await, "d8");
+}
+
+#[tokio::test]
+async fn the_layout_is_read_again_when_it_changes() {
+    let lab = Lab::new().await;
+    let (proxy, folder) = (lab.proxy("good"), lab.folder.path());
+    assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
+    publish(folder, HELLO, "v1.2.0", "hello 1.2", None);
+    assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 3);
+    assert_eq!(bytes_of(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2");
+    publish(folder, HELLO, "v1.2.0", "hello 1.2, moved", None);
+    assert_eq!(bytes_of(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2, moved");
+    assert!(unpublish(&folder.join("layout"), &hello(), &"v1.2.0".parse().unwrap()).unwrap());
+    assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
+    let error = proxy.resolve(&hello(), &"v1.2.0".parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.to_string(), "plugin hello v1.2.0 is not published at the proxy (404 Not Found)");
+}
+
+#[tokio::test]
+async fn who_may_download() {
+    let lab = Lab::new().await;
+    for (token, status, words) in [
+        (None, 401, "Unauthorized\n"),
+        (Some("wrong"), 401, "Unauthorized\n"),
+        (Some("stranger"), 403, "Forbidden (user=stranger, verb=get, resource=deployments, subresource=cli-binary)\n"),
+        (Some("good"), 200, ""),
+    ] {
+        let (code, _, body) = lab.ask("GET", &format!("/v1/images/{HELLO}/tags"), token).await;
+        assert_eq!(code, status, "{token:?}");
+        assert!(words.is_empty() || body == words.as_bytes(), "{token:?}: {body:?}");
+        // Whoever may not download learns nothing of what there is.
+        let (code, ..) = lab.ask("GET", "/v1/images/other/tags", token).await;
+        assert_eq!(code, if status == 200 { 404 } else { status }, "{token:?}");
+    }
+    assert_eq!(lab.ask("GET", "/healthz", None).await.0, 200);
+
+    let asked = lab.asked.lock().unwrap();
+    let access = asked.iter().rfind(|review| review["kind"] == "SubjectAccessReview").unwrap();
+    assert_eq!(
+        access["spec"],
+        json!({
+            "user": "system:serviceaccount:x:good", "uid": "1", "groups": ["g"], "extra": {"k": ["v"]},
+            "resourceAttributes": {
+                "namespace": "d8-cloud-instance-manager", "verb": "get", "group": "apps", "version": "v1",
+                "resource": "deployments", "subresource": "cli-binary", "name": "registry-packages-proxy",
+            },
+        })
+    );
+}
+
+#[tokio::test]
+async fn nobody_passes_while_the_cluster_is_away() {
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lab = Lab::before(away, Asked::default());
+    let (code, _, body) = lab.ask("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await;
+    assert_eq!(code, 500);
+    assert!(String::from_utf8(body).unwrap().starts_with("the cluster could not be asked"));
+}
+
+#[tokio::test]
+async fn routes_and_their_answers() {
+    let lab = Lab::new().await;
+    let other = publish(lab.folder.path(), "deckhouse-cli/plugins/other", "v1.0.0", "other", None);
+    let own = lab.proxy("good").manifest(&hello(), "v1.0.0").await.unwrap().digest;
+    let child = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap().artifacts[0].clone();
+    let cases = [
+        ("GET", "hello/tags".to_owned(), 200),
+        ("GET", "missing/tags".to_owned(), 404),
+        ("HEAD", "hello/tags".to_owned(), 405),
+        ("POST", "hello/tags".to_owned(), 405),
+        ("GET", "hello/images/v1.0.0".to_owned(), 200),
+        ("GET", "hello/images/v1.0.0?platform=darwin-arm64".to_owned(), 200),
+        ("HEAD", "hello/images/v1.0.0?platform=darwin-arm64".to_owned(), 200),
+        ("PUT", "hello/images/v1.0.0".to_owned(), 405),
+        ("GET", "hello/images/v1.0.0?platform=windows-amd64".to_owned(), 404),
+        ("GET", "hello/images/v1.0.0?platform=linux/amd64".to_owned(), 400),
+        ("GET", "hello/images/v9.9.9?platform=linux-amd64".to_owned(), 404),
+        ("GET", "hello/manifests/v1.0.0".to_owned(), 200),
+        ("GET", "hello/manifests/v9.9.9".to_owned(), 404),
+        ("GET", format!("hello/manifests/{own}"), 200),
+        ("GET", format!("hello/manifests/{}", child.manifest), 200),
+        // A blob that is no manifest, and another image's manifest, are none of this image's.
+        ("GET", format!("hello/manifests/{}", child.layer), 404),
+        ("GET", format!("hello/manifests/{other}"), 404),
+        ("GET", "hello/manifests/..%2F..".to_owned(), 404),
+        ("GET", "hello/x/v1.0.0".to_owned(), 404),
+        ("GET", "hello".to_owned(), 404),
+        ("GET", "..%2Fhello/tags".to_owned(), 404),
+    ];
+    for (method, path, status) in cases {
+        let (code, headers, body) =
+            lab.ask(method, &format!("/v1/images/deckhouse-cli/plugins/{path}"), Some("good")).await;
+        assert_eq!(code, status, "{method} {path}");
+        if status != 200 && method != "HEAD" {
+            let line = String::from_utf8(body).unwrap();
+            assert!(line.ends_with('\n') && line.lines().count() == 1, "{method} {path}: {line:?}");
+            assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
+        }
+        assert_eq!(headers.contains_key("allow"), status == 405, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_layer() {
+    let lab = Lab::new().await;
+    let path = format!("/v1/images/{HELLO}/images/v1.0.0?platform=linux-amd64");
+    let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
+    let artifact = &resolved.artifacts[1];
+    for method in ["GET", "HEAD"] {
+        let (_, headers, body) = lab.ask(method, &path, Some("good")).await;
+        assert_eq!(headers["content-type"], "application/x-gzip");
+        assert_eq!(headers["content-length"], artifact.size.to_string());
+        assert_eq!(headers["docker-content-digest"], artifact.manifest.as_str());
+        assert_eq!(headers["etag"], format!("\"{}\"", artifact.manifest));
+        assert_eq!(headers["content-disposition"], "attachment; filename=\"hello-v1.0.0.tar.gz\"");
+        assert!(headers.contains_key("cache-control"));
+        let expected = if method == "GET" { artifact.size } else { 0 };
+        assert_eq!(body.len() as u64, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_layout_is_a_failing_registry() {
+    let lab = Lab::new().await;
+    let layout = lab.folder.path().join("layout");
+    let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
+    let blob = |digest: &str| layout.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+    std::fs::write(blob(resolved.digest.as_str()), "changed").unwrap();
+    std::fs::remove_file(blob(resolved.artifacts[1].layer.as_str())).unwrap();
+    for path in ["manifests/v1.0.0", "images/v1.0.0?platform=linux-amd64"] {
+        let (code, _, body) = lab.ask("GET", &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
+        assert_eq!((code, body.as_slice()), (502, &b"the registry failed\n"[..]), "{path}");
+    }
+    // What is whole is still served; an index that is no index is not.
+    assert_eq!(lab.ask("GET", &format!("/v1/images/{HELLO}/manifests/v1.1.0"), Some("good")).await.0, 200);
+    std::fs::write(layout.join("index.json"), "{").unwrap();
+    assert_eq!(lab.ask("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await.0, 502);
+}
+
+#[tokio::test]
+async fn a_request_that_runs_may_finish() {
+    let mut lab = Lab::new().await;
+    let proxy = lab.proxy("good");
+    // Large enough that most of it is still on the way when the server is told to end.
+    let mut large = vec![0_u8; 24 << 20];
+    let mut state = 1_u64;
+    for byte in &mut large {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *byte = (state >> 56) as u8;
+    }
+    let path = lab.folder.path().join("large");
+    std::fs::write(&path, &large).unwrap();
+    let order = Order {
+        component: hello(),
+        tag: "v2.0.0".parse().unwrap(),
+        platforms: vec![("linux-amd64".parse().unwrap(), path)],
+        contract: None,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        to: lab.folder.path().join("layout"),
+    };
+    pack(&order).unwrap();
+    let (tag, platform) = (order.tag.clone(), order.platforms[0].0.clone());
+    let layer = proxy.resolve(&hello(), &tag).await.unwrap().artifacts[0].layer.clone();
+    let download = proxy.download(&hello(), &tag, &platform, Some(&layer)).await.unwrap();
+    lab.end.take().unwrap().send(()).unwrap();
+    let mut sink = Vec::new();
+    unpack(download.into_reader(), "plugin", &Limits::default(), &mut sink).await.unwrap();
+    assert_eq!(sink, large);
+    drop(proxy);
+    // And then the server ends by itself.
+    std::pin::pin!(&mut lab.task).as_mut().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_keeps_the_server_from_starting() {
+    let lab = Lab::new().await;
+    let folder = lab.folder.path();
+    let good = server::Options {
+        layout: folder.join("layout"),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls_cert: folder.join("tls.crt"),
+        tls_key: folder.join("tls.key"),
+    };
+    let cases = [
+        (server::Options { layout: folder.join("missing"), ..good.clone() }, "missing"),
+        (server::Options { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
+        (server::Options { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
+        (server::Options { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),
+        (server::Options { listen: lab.address, ..good.clone() }, "listening on 127.0.0.1"),
+    ];
+    for (options, words) in cases {
+        let client = kube::Client::try_from(kubeconfig(lab.address)).unwrap();
+        let error = Server::bind(&options, client).err().expect(words);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_binary_says_where_it_listens_and_ends_on_a_signal() {
+    let asked = Asked::default();
+    let cluster = cluster(Arc::clone(&asked)).await;
+    let lab = Lab::before(cluster, asked);
+    let kubeconfig = lab.folder.path().join("kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{cluster}")}}],
+        "users": [{"name": "u", "user": {"token": "own"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    for signal in ["TERM", "INT"] {
+        let mut server = Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
+            .args("serve --layout layout --listen 127.0.0.1:0 --tls-cert tls.crt --tls-key tls.key --kubeconfig kubeconfig".split(' '))
+            .current_dir(lab.folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let endpoint = Endpoint::explicit(&format!("https://{}", line.trim_end())).unwrap();
+        let options = Options { ca_file: Some(lab.authority.file()), patience: patient(), ..Options::default() };
+        let proxy = Proxy::new(vec![endpoint], Identity::token("good").unwrap(), &options).unwrap();
+        assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
+        assert!(Command::new("kill").args(["-s", signal, &server.id().to_string()]).status().unwrap().success());
+        let mut log = String::new();
+        server.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{log}");
+        assert!(log.contains("path=\"/v1/images/deckhouse-cli/plugins/hello/tags\" status=200"), "{log}");
+        assert!(log.contains("system:serviceaccount:x:good"), "{log}");
+        assert!(!log.contains("Bearer") && !log.contains("\"good\""), "{log}");
+    }
+}
