@@ -97,6 +97,11 @@ pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
+/// Sets the mode of a file.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
 /// Writes a file that must not exist and waits until it is on the disk.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = create_new(path, mode)?;
@@ -148,23 +153,22 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// Makes `name` another name of `file` through `temporary` and one rename; where links can't be had, a
-/// copy of it, on the disk before the rename. Says whether it is a link. The caller syncs the directory.
-pub(crate) fn place_link(file: &Path, name: &Path, temporary: &Path) -> io::Result<bool> {
+/// copy of it with this mode, on the disk before the rename. The caller syncs the directory.
+pub(crate) fn place_link(file: &Path, name: &Path, temporary: &Path, mode: u32) -> io::Result<()> {
     unlink(temporary)?;
-    let linked = link_or_copy(file, temporary)?;
+    link_or_copy(file, temporary, mode)?;
     rename(temporary, name)?;
     // Renamed onto itself (the same inode already) leaves the temporary name.
-    unlink(temporary)?;
-    Ok(linked)
+    unlink(temporary).map(|_| ())
 }
 
 /// Makes `name`, which must not exist, a hard link of `file`, or a copy that is on the disk. Says which.
-pub(crate) fn link_or_copy(file: &Path, name: &Path) -> io::Result<bool> {
+pub(crate) fn link_or_copy(file: &Path, name: &Path, mode: u32) -> io::Result<bool> {
     match fs::hard_link(file, name) {
         Ok(()) => Ok(true),
         Err(error) if no_links(&error) => {
             let mut from = open_regular(file)?;
-            let mut to = create_new(name, EXECUTABLE)?;
+            let mut to = create_new(name, mode)?;
             io::copy(&mut from, &mut to)?;
             sync_file(&to, name)?;
             Ok(false)

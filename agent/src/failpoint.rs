@@ -9,6 +9,7 @@ use std::io;
 
 /// Every place there is, in the order in which an update reaches them.
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+#[allow(unreachable_pub)]
 pub const ALL: &[&str] = &[
     "lock.created",
     "lock.written",
@@ -85,7 +86,11 @@ mod armed {
         seen: AtomicUsize,
     }
 
-    /// Runs `closure` whenever this thread reaches `name`; what it returns is what the operation there returns.
+    /// Runs `closure` whenever this thread reaches `name`; what it returns is what the operation there
+    /// returns.
+    ///
+    /// # Panics
+    /// If there is no such place.
     pub fn on(name: &'static str, closure: impl FnMut() -> io::Result<()> + 'static) {
         assert!(ALL.contains(&name), "no failpoint {name}");
         CLOSURES.with_borrow_mut(|all| all.insert(name, Box::new(closure)));

@@ -40,6 +40,8 @@ pub struct Order {
 
 /// One step of a plan. Dependencies come first.
 #[derive(Debug)]
+// A plan has a handful of them, and a box would be in every caller's way.
+#[allow(clippy::large_enum_variant)]
 pub enum Change {
     /// Switch to what was staged.
     Install(Staged),

@@ -5,12 +5,21 @@
 
 mod child;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt, fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
+use command_fds::{CommandFdExt as _, FdMapping};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
 
+use self::child::Report;
 pub use self::child::child_main;
-use crate::error::Advice;
+use crate::{disk, error::Advice};
 
 /// First argument by which the program knows that it is to play the sandbox.
 pub const CHILD_ARG: &str = "__d8-smoke-test";
@@ -89,5 +98,149 @@ impl Failure {
             ),
         };
         Advice { cause: cause.to_owned(), fix: fix.to_owned() }
+    }
+}
+
+/// The program that plays the sandbox: as a rule this very one.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    program: PathBuf,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        // By this link it can be run although the file was replaced meanwhile.
+        let own = Path::new("/proc/self/exe");
+        let program = if own.exists() { own.to_owned() } else { std::env::current_exe().unwrap_or_default() };
+        Self { program }
+    }
+}
+
+/// Uids of which no user has one: systemd's range for dynamic users.
+const UIDS: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+
+/// How long a file that somebody has open for writing is tried again.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// How long the sandbox has for itself beside the executable's time.
+const GRACE: Duration = Duration::from_secs(8);
+
+impl Sandbox {
+    /// A sandbox played by another program, which calls [`child_main`] when its first argument is
+    /// [`CHILD_ARG`].
+    pub fn of(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    /// Runs `file --version`, and if that fails `file version`; a clean exit of either passes and gives
+    /// its first 200 characters of output. Nothing may have the file open for writing any more.
+    /// `scratch` is a directory for what the test needs; it leaves nothing there.
+    ///
+    /// Dropping the future ends the test and all that it started.
+    pub async fn test(&self, file: &Path, name: &str, timeout: Duration, scratch: &Path) -> Result<String, Failure> {
+        let deadline = Instant::now() + timeout;
+        let mut first = None;
+        for argument in ["--version", "version"] {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.run(file, name, argument, timeout, left, scratch).await {
+                Ok(output) => return Ok(output),
+                // Asking in another way changes nothing about these.
+                Err(failure @ (Failure::Setup { .. } | Failure::Format { .. } | Failure::Timeout { .. })) => {
+                    return Err(first.unwrap_or(failure));
+                }
+                Err(failure) => first = first.or(Some(failure)),
+            }
+        }
+        Err(first.unwrap_or(Failure::Setup { why: "nothing was run".to_owned() }))
+    }
+
+    async fn run(
+        &self,
+        file: &Path,
+        name: &str,
+        argument: &str,
+        timeout: Duration,
+        left: Duration,
+        scratch: &Path,
+    ) -> Result<String, Failure> {
+        let begun = Instant::now();
+        loop {
+            let task = child::Task {
+                name: name.to_owned(),
+                argument: argument.to_owned(),
+                path: file.to_owned(),
+                home: PathBuf::new(),
+                uid: rustix::process::geteuid().is_root().then(|| rand::random_range(UIDS)),
+                timeout: left.saturating_sub(begun.elapsed()),
+                seconds: timeout.as_secs(),
+            };
+            match self.once(task, scratch).await.map_err(|error| Failure::Setup { why: error.to_string() })? {
+                Report::Passed(output) => return Ok(output),
+                Report::Failed(failure) => return Err(failure),
+                Report::Busy if begun.elapsed() < BUSY => tokio::time::sleep(Duration::from_millis(10)).await,
+                Report::Busy => {
+                    return Err(Failure::Setup { why: "another program has it open for writing".to_owned() });
+                }
+            }
+        }
+    }
+
+    async fn once(&self, mut task: child::Task, scratch: &Path) -> io::Result<Report> {
+        let home = Home::make(scratch, task.uid)?;
+        task.home.clone_from(&home.0);
+        let executable = disk::open_regular(&task.path)?;
+        let mut command = Command::new(&self.program);
+        command.arg(CHILD_ARG).arg(serde_json::to_string(&task)?).env_clear().current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .fd_mappings(vec![FdMapping { parent_fd: executable.into(), child_fd: child::EXECUTABLE_FD }])
+            .map_err(io::Error::other)?;
+        let mut sandbox = tokio::process::Command::from(command).spawn()?;
+        // Closed when this future is dropped; then the sandbox ends what it started, and itself.
+        let lifeline = sandbox.stdin.take();
+        let answer = sandbox.stdout.take();
+        let mut json = Vec::new();
+        let read = async {
+            if let Some(answer) = answer {
+                answer.take(64 * 1024).read_to_end(&mut json).await?;
+            }
+            sandbox.wait().await
+        };
+        let ended = tokio::time::timeout(task.timeout + GRACE, read).await;
+        drop(lifeline);
+        let Ok(status) = ended else {
+            sandbox.start_kill()?;
+            return Err(io::Error::other("the sandbox does not answer"));
+        };
+        let status = status?;
+        serde_json::from_slice(&json)
+            .map_err(|_| io::Error::other(format!("the sandbox ended without an answer ({status})")))
+    }
+}
+
+/// The directory that the executable has to itself.
+struct Home(PathBuf);
+
+impl Home {
+    /// In `scratch`, or in the system's temporary directory if another uid can't get at `scratch`.
+    fn make(scratch: &Path, uid: Option<u32>) -> io::Result<Self> {
+        let reachable = |path: &Path| {
+            path.ancestors().all(|part| fs::metadata(part).is_ok_and(|metadata| metadata.permissions().mode() & 1 != 0))
+        };
+        let parent = if uid.is_none() || reachable(scratch) { scratch.to_owned() } else { std::env::temp_dir() };
+        let path = parent.join(format!("d8-smoke-{}", disk::random_name()));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let home = Self(path);
+        fs::set_permissions(&home.0, fs::Permissions::from_mode(0o700))?;
+        if let Some(uid) = uid {
+            std::os::unix::fs::chown(&home.0, Some(uid), Some(uid))?;
+        }
+        Ok(home)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = disk::remove_tree(&self.0);
     }
 }

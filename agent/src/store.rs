@@ -1,15 +1,19 @@
 //! One install root: what is in it, read without running anything, and the way to change it.
 
+mod adopt;
+mod journal;
 pub(crate) mod layout;
 mod lock;
 mod lockfile;
 mod memory;
 mod read;
+mod remove;
 mod repair;
 mod stage;
 mod staging;
 mod switch;
 pub(crate) mod trust;
+mod writer;
 
 use std::path::{Path, PathBuf};
 
@@ -24,12 +28,14 @@ pub use self::{
     read::{Active, Damage, Entry, Installed},
     stage::Staged,
 };
-use crate::{error::StoreError, roots};
+use crate::{error::StoreError, roots, smoke::Sandbox};
 
 /// An install root. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) layout: Layout,
+    /// Absent in tests only.
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 impl Store {
@@ -40,7 +46,20 @@ impl Store {
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         roots::trusted(&root)?;
-        Ok(Self { layout: Layout { root } })
+        Ok(Self { layout: Layout { root }, sandbox: Some(Sandbox::default()) })
+    }
+
+    /// The same store, whose smoke tests another program plays.
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: Sandbox) -> Self {
+        Self { sandbox: Some(sandbox), ..self }
+    }
+
+    /// The same store, for tests of what is not the smoke test.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn without_smoke_test(self) -> Self {
+        Self { sandbox: None, ..self }
     }
 
     /// The root.

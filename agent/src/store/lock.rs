@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -32,7 +32,8 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Locked {
     pub(super) store: Store,
-    pub(super) staging: Option<Staging>,
+    pub(super) staging: Staging,
+    /// Given back after the staging directory is gone.
     pub(super) locks: Locks,
 }
 
@@ -61,7 +62,7 @@ impl Store {
             locks.take(self, name, begun, timeout, watch).await?;
         }
         let staging = Staging::begin(&self.layout, &mut locks.made).map_err(|error| self.refused(error))?;
-        let locked = Locked { store: self.clone(), staging: Some(staging), locks };
+        let mut locked = Locked { store: self.clone(), staging, locks };
         locked.repair(begun, timeout, watch).await?;
         failpoint::hit("lock.ready").map_err(StoreError::io("lock", self.root()))?;
         Ok(locked)
@@ -128,12 +129,12 @@ impl Locks {
             if waited >= timeout {
                 return Err(StoreError::Locked { name: name.clone(), path, holder, waited });
             }
-            tokio::time::sleep(POLL.min(timeout - waited)).await;
+            tokio::time::sleep(POLL.min(timeout.saturating_sub(waited))).await;
         }
     }
 
     /// Makes `<root>/plugins/<name>` and refuses what may not be one.
-    fn directories(&mut self, store: &Store, dir: &std::path::Path) -> Result<(), StoreError> {
+    fn directories(&mut self, store: &Store, dir: &Path) -> Result<(), StoreError> {
         disk::make_dirs(dir, &mut self.made).map_err(|error| store.refused(error))?;
         for place in [store.layout.plugins(), dir.to_owned()] {
             let found = disk::lstat(&place).map_err(StoreError::io("read", &place))?;
@@ -171,6 +172,11 @@ impl Locked {
         self.locks.held.keys()
     }
 
+    /// Where what is not finished goes.
+    pub(super) fn staging_dir(&self) -> &Path {
+        self.staging.dir()
+    }
+
     /// Refuses to go on unless the lock of `name` is still ours.
     pub(super) fn check(&self, name: &PluginName) -> Result<(), StoreError> {
         let path = self.store.layout.plugin(name).lock();
@@ -181,7 +187,7 @@ impl Locked {
         if ours { Ok(()) } else { Err(StoreError::LockLost { name: name.clone(), path }) }
     }
 
-    async fn repair(&self, begun: Instant, timeout: Duration, watch: &dyn Watch) -> Result<(), StoreError> {
+    async fn repair(&mut self, begun: Instant, timeout: Duration, watch: &dyn Watch) -> Result<(), StoreError> {
         loop {
             let Some(busy) = repair::all(self, watch)? else { return Ok(()) };
             // Somebody is rolling back a change of our plugins, and will be done soon.
@@ -190,17 +196,8 @@ impl Locked {
                 let path = self.store.layout.plugin(&busy).lock();
                 return Err(StoreError::Locked { name: busy, path, holder: Holder::Unreadable, waited });
             }
-            tokio::time::sleep(POLL.min(timeout - waited)).await;
+            tokio::time::sleep(POLL.min(timeout.saturating_sub(waited))).await;
         }
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        self.staging = None;
-        // Fails, as it should, while somebody else stages.
-        let _ = fs::remove_dir(self.store.layout.staging());
-        let _ = failpoint::hit("release.swept");
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use d8_crds::{digest::Digest, platform::Platform, version::Version};
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::{disk, receipt::Receipt};
 
 /// Largest memory read, in bytes: some 300,000 versions.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -41,21 +41,17 @@ pub(crate) fn recall(
     Ok(found)
 }
 
-/// Remembers, unless it is remembered so already.
-pub(crate) fn remember(
-    file: &Path,
-    component: &str,
-    version: &Version,
-    platform: &Platform,
-    layer: &Digest,
-) -> io::Result<()> {
-    if recall(file, component, version, platform)?.as_ref() == Some(layer) {
+/// Remembers the layer of an installed version, unless it is remembered so already or not known.
+pub(crate) fn remember(file: &Path, version: &Version, receipt: &Receipt) -> io::Result<()> {
+    let Some(layer) = &receipt.layer else { return Ok(()) };
+    let component = receipt.name.as_str();
+    if recall(file, component, version, &receipt.platform)?.as_ref() == Some(layer) {
         return Ok(());
     }
     let line = Line {
         component: component.to_owned(),
         version: version.to_string(),
-        platform: platform.clone(),
+        platform: receipt.platform.clone(),
         layer: layer.clone(),
     };
     let mut bytes = serde_json::to_vec(&line)?;
@@ -98,15 +94,31 @@ mod tests {
         let linux: Platform = "linux-amd64".parse().unwrap();
         let version = Version::parse("v1.0.0").unwrap();
         let recall = |component| recall(&file, component, &version, &linux).unwrap();
+        let remember = |name: &str, layer: &Digest| {
+            let receipt = Receipt {
+                name: name.parse().unwrap(),
+                tag: "v1.0.0".parse().unwrap(),
+                platform: linux.clone(),
+                layer: Some(layer.clone()),
+                manifest: None,
+                binary: Digest::of(b""),
+                size: 0,
+                source: String::new(),
+                time: jiff::Timestamp::UNIX_EPOCH,
+                verified: crate::receipt::Verified::Digest,
+                skipped_cluster_checks: false,
+            };
+            super::remember(&file, &version, &receipt).unwrap();
+        };
         assert_eq!(recall("a"), None);
-        remember(&file, "a", &version, &linux, &one).unwrap();
+        remember("a", &one);
         std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"{\"component\":\"b").unwrap();
-        remember(&file, "b", &version, &linux, &two).unwrap();
-        remember(&file, "b", &version, &linux, &two).unwrap();
+        remember("b", &two);
+        remember("b", &two);
         assert_eq!(recall("a"), Some(one));
         assert_eq!(recall("b"), Some(two.clone()));
         assert_eq!(recall("c"), None);
-        remember(&file, "a", &version, &linux, &two).unwrap();
+        remember("a", &two);
         assert_eq!(recall("a"), Some(two));
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
     }

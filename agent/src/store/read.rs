@@ -7,12 +7,12 @@ use std::{
 
 use d8_crds::{
     contract::Contract,
-    name::{PluginName, Tag},
+    name::{Component, PluginName, Tag},
     version::Version,
 };
 
 use super::{
-    layout::{CONTRACT, Layout, PluginDir, RECEIPT},
+    layout::{Layout, PluginDir, RECEIPT},
     trust,
 };
 use crate::{
@@ -60,6 +60,8 @@ impl Entry {
 
 /// What `current` leads to.
 #[derive(Debug, Clone)]
+// The large variant is the common one.
+#[allow(clippy::large_enum_variant)]
 pub enum Active {
     /// One of our versions.
     Known(Installed),
@@ -270,11 +272,13 @@ pub(crate) fn history(plugin: &PluginDir) -> Vec<Tag> {
 }
 
 /// A contract on disk; `None` if there is none.
-pub(super) fn contract(name: &PluginName, path: &Path) -> Result<Option<Contract>, StoreError> {
+pub(crate) fn contract(name: &PluginName, path: &Path) -> Result<Option<Contract>, StoreError> {
     let corrupt = |why: String| StoreError::Contract { name: name.clone(), path: path.to_owned(), why };
     match disk::read_small(path, SMALL) {
         Ok(None) => Ok(None),
-        Ok(Some(bytes)) => serde_json::from_slice(&bytes).map(Some).map_err(|error| corrupt(error.to_string())),
+        Ok(Some(bytes)) => Contract::from_cache(&bytes, &Component::Plugin(name.clone()))
+            .map(Some)
+            .map_err(|error| corrupt(error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(StoreError::io("read", path)(error)),
         Err(error) => Err(corrupt(error.to_string())),
     }
@@ -291,6 +295,3 @@ fn sound(metadata: &fs::Metadata, right: bool, what: &str) -> Result<(), String>
 fn not_a(metadata: &fs::Metadata, what: &str) -> String {
     if metadata.is_symlink() { format!("it is a symbolic link, not a {what}") } else { format!("it is not a {what}") }
 }
-
-/// The two files beside the executable in a version directory.
-pub(crate) const COMPANIONS: [&str; 2] = [CONTRACT, RECEIPT];

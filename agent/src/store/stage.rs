@@ -1,21 +1,48 @@
-//! From the source to a complete, tested version in `.staging/`.
+//! From the source to a complete, verified, tested version in the staging directory.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use d8_crds::{
+    contract::Contract,
+    digest::Digest,
     name::{PluginName, Tag},
     version::Version,
 };
+use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio_util::io::StreamReader;
 
-use super::Locked;
-use crate::{error::StoreError, order::Order, progress::Watch, receipt::Receipt, source::Source};
+use super::{
+    Locked,
+    layout::{CONTRACT, RECEIPT},
+    memory,
+    writer::Writer,
+};
+use crate::{
+    disk,
+    error::StoreError,
+    failpoint,
+    order::Order,
+    progress::{Event, Watch},
+    receipt::{Receipt, Verified},
+    smoke,
+    source::{Body, Source},
+};
 
-/// A version that is complete, verified and tested, and not yet in the store.
+/// How often a download tells how far it is, in bytes.
+const TELL: u64 = 256 * 1024;
+
+/// A version that is complete, verified, tested and on the disk, and not yet in the store.
 #[derive(Debug)]
 pub struct Staged {
     pub(super) receipt: Receipt,
     pub(super) version: Version,
     pub(super) dir: PathBuf,
+    pub(super) force: bool,
 }
 
 impl Staged {
@@ -35,11 +62,171 @@ impl Staged {
     }
 }
 
+/// What came through: the layer's digest and the manifest, as far as they are known.
+struct Streamed {
+    layer: Digest,
+    manifest: Option<Digest>,
+    binary: Digest,
+    size: u64,
+}
+
 impl Locked {
     /// Streams the bytes of an order into the staging directory, verifies and tests them. May run for
-    /// several orders at once. Nothing outside the staging directory is touched.
+    /// several orders at once. Nothing outside the staging directory is touched, and a failure or a
+    /// dropped future leaves nothing there either once the locks are given back.
+    ///
+    /// # Errors
+    /// [`StoreError::Source`], [`StoreError::WrongDigest`], [`StoreError::Moved`], [`StoreError::Smoke`],
+    /// and what the disk refuses.
     pub async fn stage<S: Source>(&self, order: Order, source: &S, watch: &dyn Watch) -> Result<Staged, StoreError> {
-        let _ = (source, watch);
-        Err(StoreError::NotInstalled { name: order.name })
+        self.check(&order.name)?;
+        let version = Version::parse(order.tag.as_str())
+            .map_err(|_| StoreError::NotAVersion { name: order.name.clone(), tag: order.tag.clone() })?;
+        if let Some(expected) = &order.expect_layer {
+            self.not_moved(&order, &version, expected)?;
+        }
+        let dir = self.staging_dir().join(format!("{}-{}", order.name, disk::random_name()));
+        disk::make_dir(&dir).map_err(|error| self.store.refused(error))?;
+        let staged = self.fill(&dir, order, version, source, watch).await;
+        if staged.is_err() {
+            let _ = disk::remove_tree(&dir);
+        }
+        staged
     }
+
+    async fn fill<S: Source>(
+        &self,
+        dir: &Path,
+        order: Order,
+        version: Version,
+        source: &S,
+        watch: &dyn Watch,
+    ) -> Result<Staged, StoreError> {
+        failpoint::hit("stage.begun").map_err(StoreError::io("write", dir))?;
+        let binary = dir.join(order.name.as_str());
+        let body = source.open(&order).await?;
+        let streamed = stream(&binary, &order, body, watch).await?;
+        failpoint::hit("stage.streamed").map_err(StoreError::io("write", dir))?;
+        if let Some(expected) = order.expect_layer.as_ref().filter(|expected| **expected != streamed.layer) {
+            return Err(StoreError::WrongDigest {
+                name: order.name,
+                tag: order.tag,
+                expected: expected.clone(),
+                found: streamed.layer,
+            });
+        }
+        self.not_moved(&order, &version, &streamed.layer)?;
+        // The disk takes the bytes while they are being tested; the test needs no write descriptor.
+        let (synced, tested) = tokio::join!(sync(binary.clone()), self.test(&binary, &order.name, &order.tag, watch));
+        tested?;
+        synced.map_err(StoreError::io("write", &binary))?;
+        failpoint::hit("stage.tested").map_err(StoreError::io("write", dir))?;
+        let receipt = Receipt {
+            layer: Some(streamed.layer),
+            manifest: order.manifest.or(streamed.manifest),
+            binary: streamed.binary,
+            size: streamed.size,
+            verified: if order.expect_layer.is_some() { Verified::Digest } else { Verified::Transport },
+            name: order.name,
+            tag: order.tag,
+            platform: order.platform,
+            source: order.source,
+            time: order.now,
+            skipped_cluster_checks: order.skipped_cluster_checks,
+        };
+        complete(dir, Some(&order.contract), &receipt)?;
+        failpoint::hit("stage.complete").map_err(StoreError::io("write", dir))?;
+        Ok(Staged { receipt, version, dir: dir.to_owned(), force: order.force })
+    }
+
+    /// Refuses a version that this store remembers with another layer, unless a person or a pin accepted it.
+    fn not_moved(&self, order: &Order, version: &Version, layer: &Digest) -> Result<(), StoreError> {
+        if order.accept.as_ref() == Some(layer) {
+            return Ok(());
+        }
+        let file = self.store.layout.memory();
+        let remembered = memory::recall(&file, order.name.as_str(), version, &order.platform)
+            .map_err(StoreError::io("read", &file))?;
+        match remembered.filter(|remembered| remembered != layer) {
+            None => Ok(()),
+            Some(remembered) => Err(StoreError::Moved {
+                name: order.name.clone(),
+                tag: order.tag.clone(),
+                remembered,
+                found: layer.clone(),
+            }),
+        }
+    }
+
+    /// The smoke test.
+    pub(super) async fn test(
+        &self,
+        binary: &Path,
+        name: &PluginName,
+        tag: &Tag,
+        watch: &dyn Watch,
+    ) -> Result<(), StoreError> {
+        let Some(sandbox) = &self.store.sandbox else { return Ok(()) };
+        watch.event(Event::Testing { name, tag });
+        sandbox
+            .test(binary, name.as_str(), smoke::PLUGIN_TIMEOUT, self.staging_dir())
+            .await
+            .map(|_| ())
+            .map_err(|failure| StoreError::Smoke { name: name.clone(), tag: tag.clone(), failure })
+    }
+}
+
+/// Contract and receipt beside the executable, and all of it on the disk.
+pub(super) fn complete(dir: &Path, contract: Option<&Contract>, receipt: &Receipt) -> Result<(), StoreError> {
+    if let Some(contract) = contract {
+        let path = dir.join(CONTRACT);
+        disk::write_new(&path, contract.to_json().as_bytes(), disk::PLAIN).map_err(StoreError::io("write", path))?;
+    }
+    let path = dir.join(RECEIPT);
+    let json = serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+    disk::write_new(&path, &json, disk::PLAIN).map_err(StoreError::io("write", path))?;
+    disk::sync_dir(dir).map_err(StoreError::io("write", dir))
+}
+
+async fn sync(path: PathBuf) -> io::Result<()> {
+    let synced = tokio::task::spawn_blocking(move || disk::sync_file(&disk::open_regular(&path)?, &path));
+    synced.await.map_err(io::Error::other)?
+}
+
+/// One pass: count, hash, inflate, untar, hash, write.
+async fn stream(binary: &Path, order: &Order, body: Body, watch: &dyn Watch) -> Result<Streamed, StoreError> {
+    let Body { chunks, size: total, manifest, checked } = body;
+    let known = order.expect_layer.clone().filter(|_| checked);
+    let hash = Arc::new(Mutex::new(Sha256::new()));
+    let (mut done, mut told) = (0, 0);
+    let tell = |done| watch.event(Event::Downloading { name: &order.name, tag: &order.tag, done, total });
+    tell(0);
+    let hashed = chunks.map(|chunk| {
+        let chunk = chunk.map_err(io::Error::other)?;
+        failpoint::hit("stage.streaming")?;
+        if known.is_none() {
+            hash.lock().unwrap_or_else(PoisonError::into_inner).update(&chunk);
+        }
+        done += chunk.len() as u64;
+        if done - told >= TELL || Some(done) == total {
+            told = done;
+            tell(done);
+        }
+        Ok::<_, io::Error>(chunk)
+    });
+    let mut writer = Writer::create(binary).map_err(StoreError::io("write", binary))?;
+    let component = d8_crds::name::Component::Plugin(order.name.clone());
+    let limits = d8_rpp::layer::Limits::default();
+    let unpacked = d8_rpp::layer::unpack(StreamReader::new(hashed), component.executable(), &limits, &mut writer).await;
+    match unpacked {
+        Ok(_) => {}
+        Err(d8_rpp::Error::Sink(source)) => return Err(StoreError::io("write", binary)(source)),
+        Err(error) => return Err(error.into()),
+    }
+    let (digest, size) = writer.finish().await.map_err(StoreError::io("write", binary))?;
+    let layer = known.unwrap_or_else(|| {
+        let hash = std::mem::take(&mut *hash.lock().unwrap_or_else(PoisonError::into_inner));
+        Digest::from_sha256(hash.finalize().into())
+    });
+    Ok(Streamed { layer, manifest, binary: digest, size })
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{layout::Layout, lockfile::flock};
-use crate::disk::{self, FileId};
+use crate::{
+    disk::{self, FileId},
+    failpoint,
+};
 
 /// A staging directory of this process; it goes when this is dropped.
 #[derive(Debug)]
@@ -59,6 +62,11 @@ impl Drop for Staging {
         if !self.keep {
             let _ = disk::remove_tree(&self.dir);
         }
+        if let Some(parent) = self.dir.parent() {
+            // Fails, as it should, while somebody else stages.
+            let _ = fs::remove_dir(parent);
+        }
+        let _ = failpoint::hit("release.swept");
     }
 }
 

@@ -1,55 +1,425 @@
-//! From staged versions, or versions on disk, to `current`.
+//! From staged versions, or versions on disk, to `current`. Each step is a barrier: it is on the disk
+//! before the next begins, and none begins unless the lock is still ours.
 
-use d8_crds::name::PluginName;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use d8_crds::{
+    name::{PluginName, Tag},
+    version::Version,
+};
 use jiff::Timestamp;
 
-use super::{Installed, Locked};
-use crate::{
-    error::StoreError,
-    order::{Change, Kept, Outcome},
-    progress::Watch,
+use super::{
+    Entry, Installed, Locked,
+    journal::{Journal, Place, Step},
+    layout::{CONTRACT, PluginDir},
+    memory, read,
+    stage::Staged,
 };
-use d8_crds::name::Tag;
+use crate::{
+    disk::{self, FileId},
+    error::StoreError,
+    failpoint,
+    order::{Change, Outcome},
+    progress::{Event, Watch},
+    receipt::Receipt,
+};
+
+/// How many activations `rollback` can look back on.
+const HISTORY: usize = 50;
+
+/// Largest contract, in bytes.
+const CONTRACT_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// One change, ready to be made: nothing can refuse it any more but the disk and a lost lock.
+struct Ready {
+    plugin: PluginDir,
+    step: Step,
+    receipt: Receipt,
+    version: Version,
+    previous: Option<Tag>,
+    changes: bool,
+}
 
 impl Locked {
-    /// Makes the changes, in this order: dependencies first. All or none: a failure puts back what was
-    /// switched. An install of another tool is adopted first.
+    /// Makes the changes in this order, so dependencies come first. All or none: a failure puts back
+    /// what was switched. An install of another tool is adopted before it is replaced; a version from
+    /// the disk is verified and tested again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotStored`], [`StoreError::Smoke`], [`StoreError::LockLost`], and what the disk
+    /// refuses. What was there before is there again.
     pub async fn switch(
         &mut self,
         changes: Vec<Change>,
         now: Timestamp,
         watch: &dyn Watch,
     ) -> Result<Vec<Outcome>, StoreError> {
-        let _ = (changes, now, watch);
-        Ok(Vec::new())
-    }
-
-    /// Takes over an install of another tool, so that its version is known. `None` if there is nothing to adopt.
-    pub async fn adopt(&mut self, name: &PluginName, now: Timestamp) -> Result<Option<Installed>, StoreError> {
-        let _ = (name, now);
-        Ok(None)
+        let mut ready = Vec::new();
+        for change in changes {
+            let change = match change {
+                Change::Install(staged) => {
+                    self.adopt_both(&staged.receipt.name.clone(), staged.version.major(), now).await?;
+                    self.ready_to_install(staged)?
+                }
+                Change::Relink { name, tag } => self.ready_to_relink(&name, &tag, now, watch).await?,
+            };
+            ready.push(change);
+        }
+        // No await from here on: a dropped future never leaves a change half made.
+        self.apply(ready, watch)
     }
 
     /// Goes back to the version that was active before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotInstalled`], [`StoreError::NoPrevious`], and those of [`Self::switch`].
     pub async fn rollback(
         &mut self,
         name: &PluginName,
         now: Timestamp,
         watch: &dyn Watch,
     ) -> Result<Outcome, StoreError> {
-        let _ = (now, watch);
-        Err(StoreError::NoPrevious { name: name.clone() })
+        let entry = self.store.get(name)?.ok_or_else(|| StoreError::NotInstalled { name: name.clone() })?;
+        let tag = entry.previous.ok_or_else(|| StoreError::NoPrevious { name: name.clone() })?;
+        let mut outcomes = self.switch(vec![Change::Relink { name: name.clone(), tag }], now, watch).await?;
+        outcomes.pop().ok_or_else(|| StoreError::NoPrevious { name: name.clone() })
     }
 
-    /// Takes a plugin away with its versions, cached contract and receipts. `false` if there was none.
-    pub fn remove(&mut self, name: &PluginName) -> Result<bool, StoreError> {
-        let _ = name;
-        Ok(false)
+    fn ready_to_install(&self, staged: Staged) -> Result<Ready, StoreError> {
+        let plugin = self.store.layout.plugin(&staged.receipt.name);
+        let entry = read::entry(&plugin)?;
+        let home = plugin.version(&staged.receipt.tag);
+        let stored = read::version(&plugin, &home).ok();
+        // An entry is immutable: the same bytes need no second one.
+        let same = stored.filter(|stored| {
+            let wanted = &staged.receipt.binary;
+            !staged.force
+                && stored.receipt.binary == *wanted
+                && disk::digest(&stored.binary).is_ok_and(|(digest, _)| digest == *wanted)
+        });
+        let place = match &same {
+            Some(_) => None,
+            None => Some(Place {
+                from: staged.dir.strip_prefix(self.staging_dir()).unwrap_or(&staged.dir).to_owned(),
+                id: identity(&staged.dir)?,
+                replaces: disk::lstat(&home).map_err(StoreError::io("read", &home))?.is_some(),
+            }),
+        };
+        let binary = same.as_ref().map_or_else(|| staged.dir.join(plugin.name.as_str()), |same| same.binary.clone());
+        self.ready(plugin, entry.as_ref(), &binary, place, staged.receipt, staged.version)
     }
 
-    /// Takes away the versions that need not be kept and says which.
-    pub fn prune(&mut self, name: &PluginName, kept: &Kept) -> Result<Vec<Tag>, StoreError> {
-        let _ = (name, kept);
-        Ok(Vec::new())
+    async fn ready_to_relink(
+        &mut self,
+        name: &PluginName,
+        tag: &Tag,
+        now: Timestamp,
+        watch: &dyn Watch,
+    ) -> Result<Ready, StoreError> {
+        let plugin = self.store.layout.plugin(name);
+        let installed = self.stored(name, tag)?;
+        self.adopt_both(name, installed.version.major(), now).await?;
+        let entry = read::entry(&plugin)?;
+        let (receipt, version) = (installed.receipt.clone(), installed.version.clone());
+        let ready = self.ready(plugin, entry.as_ref(), &installed.binary, None, receipt, version)?;
+        if ready.changes {
+            let (digest, _) = disk::digest(&installed.binary).map_err(StoreError::io("read", &installed.binary))?;
+            if digest != installed.receipt.binary {
+                let why = format!("its executable is {digest}, its receipt says {}", installed.receipt.binary);
+                return Err(StoreError::NotStored { name: name.clone(), tag: tag.clone(), why });
+            }
+            self.test(&installed.binary, name, tag, watch).await?;
+        }
+        Ok(ready)
+    }
+
+    fn stored(&self, name: &PluginName, tag: &Tag) -> Result<Installed, StoreError> {
+        let plugin = self.store.layout.plugin(name);
+        let dir = plugin.version(tag);
+        let missing = |why: String| StoreError::NotStored { name: name.clone(), tag: tag.clone(), why };
+        if disk::lstat(&dir).map_err(StoreError::io("read", &dir))?.is_none() {
+            return Err(missing(format!("there is no {}", dir.display())));
+        }
+        read::version(&plugin, &dir).map_err(missing)
+    }
+
+    fn ready(
+        &self,
+        plugin: PluginDir,
+        entry: Option<&Entry>,
+        binary: &Path,
+        place: Option<Place>,
+        receipt: Receipt,
+        version: Version,
+    ) -> Result<Ready, StoreError> {
+        let (tag, major) = (receipt.tag.clone(), version.major());
+        self.check(&plugin.name)?;
+        let active = entry.and_then(Entry::installed);
+        let linked = read::current_major(&plugin) == Ok(major);
+        let contract = disk::read_small(&plugin.version(&tag).join(CONTRACT), CONTRACT_LIMIT).ok().flatten();
+        let cached = disk::read_small(&plugin.cached_contract(), CONTRACT_LIMIT).ok().flatten();
+        let settled = linked && place.is_none() && contract == cached;
+        let changes = !(settled && active.is_some_and(|active| active.tag == tag));
+        let step = Step {
+            name: plugin.name.clone(),
+            tag,
+            major,
+            place,
+            had_contract: false,
+            had_binary: false,
+            binary: Some(identity(binary)?),
+            current: None,
+        };
+        let previous = active.map(|active| active.tag.clone());
+        Ok(Ready { plugin, step, receipt, version, previous, changes })
+    }
+
+    /// Makes all changes, or none.
+    fn apply(&mut self, mut ready: Vec<Ready>, watch: &dyn Watch) -> Result<Vec<Outcome>, StoreError> {
+        let staging = self.staging_dir().to_owned();
+        let outcomes = ready.iter().map(outcome).collect();
+        ready.retain(|ready| ready.changes);
+        let mut journal = Journal::default();
+        for Ready { plugin, step, .. } in &mut ready {
+            step.save(&staging, plugin).map_err(StoreError::io("save the state of", &plugin.dir))?;
+            failpoint::hit("switch.saved").map_err(StoreError::io("save the state of", &plugin.dir))?;
+            journal.steps.push(step.clone());
+        }
+        for made in &self.locks.made {
+            sync_parent(made).map_err(StoreError::io("write", made))?;
+        }
+        // One that replaces nothing stored and switches alone needs none: whatever a crash leaves, the
+        // binary that runs is whole, and its contract is put right by what is in its version.
+        let alone = journal.steps.len() < 2 && !journal.steps.iter().any(replaces);
+        if !alone {
+            journal.write(&staging).map_err(StoreError::io("write", &staging))?;
+            if let Err(error) = failpoint::hit("journal.written") {
+                let _ = Journal::remove(&staging);
+                return Err(StoreError::io("write", &staging)(error));
+            }
+        }
+        let made = self.make_all(&ready, &staging);
+        if let Err(error) = made {
+            self.undo(&journal, &staging);
+            return Err(error);
+        }
+        if !alone {
+            // From here on the change stands. If this fails, it is rolled back by the next command.
+            if let Err(error) = Journal::remove(&staging) {
+                self.undo(&journal, &staging);
+                return Err(StoreError::io("write", &staging)(error));
+            }
+            let _ = failpoint::hit("journal.removed");
+        }
+        for ready in &ready {
+            watch.event(Event::Switched { name: &ready.plugin.name, tag: &ready.step.tag });
+            sweep_foreign(&ready.plugin);
+        }
+        Ok(outcomes)
+    }
+
+    fn undo(&mut self, journal: &Journal, staging: &Path) {
+        let undone = journal.undo(staging, &self.store.layout).and_then(|()| Journal::remove(staging));
+        if let Err(error) = undone {
+            tracing::warn!(%error, "a change could not be undone; the next command tries again");
+            if matches!(Journal::read(staging), Ok(None)) {
+                let _ = journal.write(staging);
+            }
+            self.staging.keep();
+        }
+    }
+
+    fn make_all(&mut self, ready: &[Ready], staging: &Path) -> Result<(), StoreError> {
+        for ready in ready {
+            let (plugin, step) = (&ready.plugin, &ready.step);
+            let failed = || StoreError::io("switch", &plugin.dir);
+            failpoint::hit("switch.begun").map_err(failed())?;
+            self.place(step, plugin, staging)?;
+            failpoint::hit("switch.placed").map_err(failed())?;
+            self.contract(step, plugin, staging)?;
+            failpoint::hit("switch.contract").map_err(failed())?;
+            self.major(step, plugin, staging)?;
+            failpoint::hit("switch.major").map_err(failed())?;
+            self.current(plugin, step.major, staging)?;
+            failpoint::hit("switch.current").map_err(failed())?;
+        }
+        for ready in ready {
+            let plugin = &ready.plugin;
+            activated(plugin, ready.previous.as_ref(), &ready.step.tag, staging)
+                .and_then(|()| failpoint::hit("switch.history"))
+                .map_err(StoreError::io("write", plugin.history()))?;
+            let file = self.store.layout.memory();
+            memory::remember(&file, &ready.version, &ready.receipt).map_err(StoreError::io("write", &file))?;
+        }
+        failpoint::hit("switch.done").map_err(StoreError::io("switch", self.store.root()))
+    }
+
+    /// The staged version into `versions/`.
+    pub(super) fn place(&self, step: &Step, plugin: &PluginDir, staging: &Path) -> Result<(), StoreError> {
+        let Some(place) = &step.place else { return Ok(()) };
+        let (from, home) = (staging.join(&place.from), plugin.version(&step.tag));
+        let failed = || StoreError::io("write", &home);
+        let versions = plugin.versions();
+        if disk::make_dir(&versions).map_err(failed())? {
+            disk::sync_dir(&plugin.dir).map_err(failed())?;
+        }
+        self.check(&plugin.name)?;
+        if !place.replaces {
+            disk::rename(&from, &home).map_err(failed())?;
+        } else if !disk::exchange(&from, &home).map_err(failed())? {
+            let aside = step.saved_version(staging);
+            disk::make_dir(aside.parent().unwrap_or(staging)).map_err(failed())?;
+            disk::rename(&home, &aside).map_err(failed())?;
+            failpoint::hit("switch.aside").map_err(failed())?;
+            self.check(&plugin.name)?;
+            disk::rename(&from, &home).map_err(failed())?;
+        }
+        disk::sync_dir(&versions).map_err(failed())
+    }
+
+    /// The version's contract into the cache, before its binary: a crash between the two enforces the
+    /// newer requirements on the older binary, never the reverse.
+    fn contract(&mut self, step: &Step, plugin: &PluginDir, staging: &Path) -> Result<(), StoreError> {
+        let cached = plugin.cached_contract();
+        let failed = || StoreError::io("write", &cached);
+        let own = plugin.version(&step.tag).join(CONTRACT);
+        let new = disk::read_small(&own, CONTRACT_LIMIT).map_err(StoreError::io("read", &own))?;
+        // What cannot be read is replaced.
+        let old = disk::read_small(&cached, CONTRACT_LIMIT).unwrap_or_default();
+        if new == old {
+            return Ok(());
+        }
+        self.check(&plugin.name)?;
+        self.cache_contract(plugin, new.as_deref(), staging).map_err(failed())
+    }
+
+    pub(super) fn cache_contract(&mut self, plugin: &PluginDir, new: Option<&[u8]>, staging: &Path) -> io::Result<()> {
+        let cached = plugin.cached_contract();
+        let folder = self.store.layout.contracts();
+        match new {
+            Some(bytes) => {
+                let mut made = Vec::new();
+                disk::make_dirs(&folder, &mut made)?;
+                made.iter().try_for_each(|made| sync_parent(made))?;
+                self.locks.made.append(&mut made);
+                let staged = staging.join(format!("contract-{}-{}", plugin.name, disk::random_name()));
+                disk::write_new(&staged, bytes, disk::PLAIN)?;
+                disk::rename(&staged, &cached)?;
+                disk::sync_dir(&folder)
+            }
+            None if disk::unlink(&cached)? => disk::sync_dir(&folder),
+            None => Ok(()),
+        }
+    }
+
+    /// `v<major>/<name>` as another name of the version's executable.
+    fn major(&self, step: &Step, plugin: &PluginDir, staging: &Path) -> Result<(), StoreError> {
+        let (folder, link) = (plugin.major(step.major), plugin.major_binary(step.major));
+        let failed = || StoreError::io("write", &link);
+        let binary = plugin.binary(&step.tag);
+        let made = disk::make_dir(&folder).map_err(failed())?;
+        if FileId::at(&link).map_err(failed())? != Some(identity(&binary)?) {
+            let temporary = staging.join(format!("link-{}", plugin.name));
+            disk::unlink(&temporary).map_err(failed())?;
+            disk::link_or_copy(&binary, &temporary, disk::EXECUTABLE).map_err(failed())?;
+            self.check(&plugin.name)?;
+            disk::rename(&temporary, &link).map_err(failed())?;
+            disk::sync_dir(&folder).map_err(failed())?;
+        }
+        if made {
+            disk::sync_dir(&plugin.dir).map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    /// `current`, an absolute link.
+    fn current(&self, plugin: &PluginDir, major: u64, staging: &Path) -> Result<(), StoreError> {
+        let (current, target) = (plugin.current(), plugin.major_binary(major));
+        let failed = || StoreError::io("write", &current);
+        if fs::read_link(&current).is_ok_and(|now| now == target) {
+            return Ok(());
+        }
+        self.check(&plugin.name)?;
+        disk::place_symlink(&target, &current, &staging.join(format!("current-{}", plugin.name))).map_err(failed())?;
+        disk::sync_dir(&plugin.dir).map_err(failed())
+    }
+}
+
+fn outcome(ready: &Ready) -> Outcome {
+    Outcome {
+        name: ready.plugin.name.clone(),
+        tag: ready.step.tag.clone(),
+        previous: ready.previous.clone(),
+        changed: ready.changes,
+    }
+}
+
+fn replaces(step: &Step) -> bool {
+    step.place.as_ref().is_some_and(|place| place.replaces)
+}
+
+fn identity(path: &Path) -> Result<FileId, StoreError> {
+    let found = FileId::at(path).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
+    found.map_err(StoreError::io("read", path))
+}
+
+fn sync_parent(made: &Path) -> io::Result<()> {
+    made.parent().map_or(Ok(()), disk::sync_dir)
+}
+
+/// Notes that a version became active, after it did: what a crash keeps out of the history is not where
+/// `rollback` would go.
+pub(super) fn activated(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, staging: &Path) -> io::Result<()> {
+    let before = read::history(plugin);
+    let mut history = before.clone();
+    for tag in previous.into_iter().chain([tag]) {
+        if history.last() != Some(tag) {
+            history.push(tag.clone());
+        }
+    }
+    if history == before {
+        return Ok(());
+    }
+    let from = history.len().saturating_sub(HISTORY);
+    let text = history[from..].iter().fold(String::new(), |text, tag| text + tag.as_str() + "\n");
+    let staged = staging.join(format!("history-{}-{}", plugin.name, disk::random_name()));
+    disk::write_new(&staged, text.as_bytes(), disk::PLAIN)?;
+    disk::rename(&staged, &plugin.history())?;
+    disk::sync_dir(&plugin.versions())
+}
+
+/// Removes what the Go d8 left unfinished more than an hour ago.
+fn sweep_foreign(plugin: &PluginDir) {
+    let cached = plugin.cached_contract();
+    let mut folders: Vec<PathBuf> = vec![plugin.dir.clone()];
+    if let Ok(found) = fs::read_dir(&plugin.dir) {
+        folders.extend(found.flatten().map(|found| found.path()).filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.strip_prefix('v').is_some_and(|digits| digits.parse::<u64>().is_ok())
+        }));
+    }
+    let mut leftovers = Vec::new();
+    for found in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+        let path = found.path();
+        if path.extension().is_some_and(|extension| extension == "new" || extension == "staged") {
+            leftovers.push(path);
+        }
+    }
+    let prefix = format!("{}.json.tmp-", plugin.name);
+    for found in cached.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
+        if found.file_name().to_string_lossy().starts_with(&prefix) {
+            leftovers.push(found.path());
+        }
+    }
+    for leftover in leftovers {
+        let old = disk::lstat(&leftover).ok().flatten().and_then(|metadata| metadata.modified().ok());
+        let age = old.and_then(|old| old.elapsed().ok()).unwrap_or_default();
+        if age > super::lockfile::FOREIGN_STALE {
+            let _ = disk::remove_tree(&leftover);
+        }
     }
 }

@@ -1,0 +1,103 @@
+//! Kills real processes in the middle of real changes, and lets real processes contend.
+//!
+//! This program is three: the tests; the child that changes a store, whose first argument is `child`;
+//! and the sandbox of the smoke test.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod child;
+mod contend;
+mod faults;
+mod points;
+mod random;
+mod sandbox;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    time::Instant,
+};
+
+/// A test's name and body.
+type Case = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(d8_agent::smoke::CHILD_ARG) => {
+            return ExitCode::from(u8::try_from(d8_agent::smoke::child_main()).unwrap_or(1));
+        }
+        Some("child") => return child::main(&arguments[1..]),
+        _ => {}
+    }
+    let cases: Vec<Case> = [points::CASES, random::CASES, contend::CASES, faults::CASES, sandbox::CASES].concat();
+    run(&arguments, &cases)
+}
+
+/// As `cargo test` expects it: filters, `--exact`, `--skip`, `--list`; other flags mean nothing here.
+fn run(arguments: &[String], cases: &[Case]) -> ExitCode {
+    let skipped: Vec<&String> = arguments.windows(2).filter(|pair| pair[0] == "--skip").map(|pair| &pair[1]).collect();
+    let filters: Vec<&String> =
+        arguments.iter().filter(|argument| !argument.starts_with('-') && !skipped.contains(argument)).collect();
+    let exact = arguments.iter().any(|argument| argument == "--exact");
+    let matches = |name: &str, filter: &String| if exact { name == filter } else { name.contains(filter.as_str()) };
+    let mut failed = Vec::new();
+    let mut ran = 0;
+    for (name, body) in cases {
+        if !filters.is_empty() && !filters.iter().any(|filter| matches(name, filter))
+            || skipped.iter().any(|skip| matches(name, skip))
+        {
+            continue;
+        }
+        if arguments.iter().any(|argument| argument == "--list") {
+            println!("{name}: test");
+            continue;
+        }
+        let begun = Instant::now();
+        let passed = catch_unwind(AssertUnwindSafe(body)).is_ok();
+        println!("test {name} ... {} ({:.1} s)", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f32());
+        ran += 1;
+        if !passed {
+            failed.push(*name);
+        }
+    }
+    println!("\nkill: {ran} ran, {} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// This very program, as child and as sandbox.
+fn own() -> std::path::PathBuf {
+    std::env::current_exe().expect("current_exe")
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Removes and copies as `cp -a` does: links between files stay.
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("cp failed")) }
+}
+
+/// A directory for a store: in memory where programs can be run there, since no kill makes the kernel
+/// forget what it was given, and a disk's fsyncs are most of the time otherwise.
+fn scratch() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let runs = |folder: &tempfile::TempDir| {
+        let script = folder.path().join("script");
+        std::fs::write(&script, "#!/bin/sh\n").is_ok()
+            && std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).is_ok()
+            && std::process::Command::new(&script).status().is_ok_and(|status| status.success())
+            && std::fs::remove_file(&script).is_ok()
+    };
+    tempfile::tempdir_in("/dev/shm")
+        .ok()
+        .filter(runs)
+        .unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"))
+}

@@ -1,0 +1,180 @@
+//! What the tests of the store share: layers made on the spot, a source that gives them, and a look at
+//! what is on the disk.
+#![allow(dead_code, clippy::missing_panics_doc, clippy::must_use_candidate, clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use async_compression::tokio::write::GzipEncoder;
+use bytes::Bytes;
+use d8_agent::{Body, Order, Source};
+use d8_crds::{
+    contract::Contract,
+    digest::Digest,
+    name::{Component, PluginName, Tag},
+    platform::Platform,
+};
+use futures::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+
+pub fn name(text: &str) -> PluginName {
+    text.parse().unwrap()
+}
+
+pub fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+pub fn now() -> jiff::Timestamp {
+    "2026-11-22T09:00:00Z".parse().unwrap()
+}
+
+/// A plugin that answers with its name and version.
+pub fn script(name: &str, tag: &str) -> Vec<u8> {
+    format!("#!/bin/sh\necho {name} {tag}\n").into_bytes()
+}
+
+/// A gzip tar with these entries.
+pub async fn layer(entries: &[(&str, &[u8])]) -> Bytes {
+    let mut tar = tokio_tar::Builder::new(Vec::new());
+    for (path, bytes) in entries {
+        let mut header = tokio_tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o600);
+        header.set_cksum();
+        tar.append_data(&mut header, path, *bytes).await.unwrap();
+    }
+    let tar = tar.into_inner().await.unwrap();
+    let mut gzip = GzipEncoder::new(Vec::new());
+    gzip.write_all(&tar).await.unwrap();
+    gzip.shutdown().await.unwrap();
+    gzip.into_inner().into()
+}
+
+pub fn contract(name: &PluginName, tag: &Tag) -> Contract {
+    let mut contract = Contract::bare(&Component::Plugin(name.clone()), tag);
+    contract.description = format!("{name} as of {tag}");
+    contract
+}
+
+pub fn order(name: &str, tag: &str) -> Order {
+    let (name, tag) = (self::name(name), self::tag(tag));
+    Order {
+        contract: contract(&name, &tag),
+        name,
+        tag,
+        platform: Platform::current(),
+        expect_layer: None,
+        manifest: None,
+        accept: None,
+        force: false,
+        source: "memory".to_owned(),
+        skipped_cluster_checks: false,
+        now: now(),
+    }
+}
+
+/// How a download goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The source refuses.
+    Refused,
+    /// The connection breaks in the middle.
+    Broken,
+}
+
+/// Gives layers from memory: those set, else one with a script for what is ordered.
+#[derive(Clone, Default)]
+pub struct Memory {
+    layers: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    fault: Option<Fault>,
+}
+
+impl Memory {
+    pub fn with(self, name: &str, tag: &str, layer: Bytes) -> Self {
+        self.layers.lock().unwrap().insert(format!("{name} {tag}"), layer);
+        self
+    }
+
+    pub fn failing(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
+
+    pub async fn layer(&self, name: &str, tag: &str) -> Bytes {
+        let set = self.layers.lock().unwrap().get(&format!("{name} {tag}")).cloned();
+        match set {
+            Some(set) => set,
+            None => layer(&[("plugin", &script(name, tag))]).await,
+        }
+    }
+}
+
+impl Source for Memory {
+    async fn open(&self, order: &Order) -> Result<Body, d8_rpp::Error> {
+        let unreachable = || d8_rpp::Error::Unreachable { host: "memory".to_owned(), why: "it was told to".to_owned() };
+        if self.fault == Some(Fault::Refused) {
+            return Err(unreachable());
+        }
+        let layer = self.layer(order.name.as_str(), order.tag.as_str()).await;
+        let size = layer.len();
+        let piece = (size / 5).clamp(1, 64 * 1024);
+        let mut chunks: Vec<Result<Bytes, d8_rpp::Error>> =
+            layer.chunks(piece).map(|piece| Ok(layer.slice_ref(piece))).collect();
+        if self.fault == Some(Fault::Broken) {
+            chunks.truncate(2);
+            chunks.push(Err(unreachable()));
+        }
+        Ok(Body {
+            chunks: futures::stream::iter(chunks).boxed(),
+            size: Some(size as u64),
+            manifest: None,
+            checked: false,
+        })
+    }
+}
+
+pub async fn digest(source: &Memory, name: &str, tag: &str) -> Digest {
+    Digest::of(&source.layer(name, tag).await)
+}
+
+/// All that is below a directory: path, type, mode, and for links where they lead.
+pub fn tree(root: &Path) -> Vec<String> {
+    fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
+        let Ok(entries) = fs::read_dir(dir) else { return };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let shown = path.strip_prefix(root).unwrap().display();
+            if metadata.is_symlink() {
+                let target = fs::read_link(&path).unwrap();
+                let target = target.strip_prefix(root).map(Path::to_owned).unwrap_or(target);
+                lines.push(format!("{shown} -> {}", target.display()));
+            } else {
+                let mode = metadata.permissions().mode() & 0o7777;
+                let kind = if metadata.is_dir() { "/" } else { "" };
+                lines.push(format!("{shown}{kind} {mode:04o}"));
+                if metadata.is_dir() {
+                    walk(root, &path, lines);
+                }
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    walk(root, root, &mut lines);
+    lines.sort();
+    lines
+}
+
+/// What the active version of a plugin says when it is run; `None` if none is installed.
+pub fn run_current(root: &Path, name: &str) -> Option<String> {
+    let current = root.join("plugins").join(name).join("current");
+    fs::symlink_metadata(&current).ok()?;
+    let output = std::process::Command::new(&current).arg("--version").output().expect("current can't be run");
+    assert!(output.status.success(), "current failed: {output:?}");
+    Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+}
