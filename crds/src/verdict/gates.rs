@@ -151,21 +151,20 @@ impl View<'_> {
         }
     }
 
-    /// The command by which a person updates.
+    /// The command by which a person gets the newest version there may be.
     fn update(&self) -> String {
-        match self.case.component {
-            Component::D8 => "d8 cli update".to_owned(),
-            Component::Plugin(name) => format!("d8 plugins update {name}"),
+        match (self.case.component, self.case.active) {
+            (Component::D8, _) => "d8 cli update".to_owned(),
+            (Component::Plugin(name), Some(_)) => format!("d8 plugins update {name}"),
+            (Component::Plugin(name), None) => format!("d8 plugins install {name}"),
         }
     }
 
     /// The command by which a person takes this very version.
     fn take(&self) -> String {
-        let Case { component, version, active, .. } = self.case;
-        match (component, active) {
-            (Component::D8, _) => format!("d8 cli update --version {version}"),
-            (Component::Plugin(name), Some(_)) => format!("d8 plugins update {name} --version {version}"),
-            (Component::Plugin(name), None) => format!("d8 plugins install {name} --version {version}"),
+        match self.case.component {
+            Component::D8 => format!("d8 cli update --version {}", self.case.version),
+            Component::Plugin(name) => format!("d8 plugins install {name} --version {}", self.case.version),
         }
     }
 

@@ -247,7 +247,11 @@ impl PolicySet {
                 }
                 Policy::Invalid { name, rejected } => {
                     let first = rejected.errors.first().map(ToString::to_string).unwrap_or_default();
-                    (name, format!("it is invalid and acts as paused; correct {first}"))
+                    let more = match rejected.errors.len() {
+                        0 | 1 => String::new(),
+                        count => format!(" (and {} more)", count - 1),
+                    };
+                    (name, format!("it is invalid and acts as paused; correct {first}{more}"))
                 }
             };
             Some(Reason {

@@ -2,7 +2,6 @@
 
 use super::View;
 use crate::{
-    name::Component,
     policy::Access,
     release::Channel,
     verdict::reason::{Reason, ReasonCode},
@@ -69,11 +68,11 @@ pub(super) fn channel(view: &View<'_>, reasons: &mut Vec<Reason>) {
     }
     for speech in view.speeches {
         let Some(said) = speech.setting(|s| s.channel).filter(|said| said.value == Channel::Stable) else { continue };
-        let list = match view.case.component {
-            Component::D8 => "d8 cli versions".to_owned(),
-            Component::Plugin(name) => format!("d8 plugins versions {name}"),
-        };
-        let what = format!("{} is a pre-release and the channel is Stable; see `{list}` for a release", view.subject());
+        let what = format!(
+            "{} is a pre-release and the channel is Stable; see `{}` for a release",
+            view.subject(),
+            view.why()
+        );
         reasons.push(speech.reason(ReasonCode::ChannelNotPermitted, said.origin, "channel", &what));
     }
 }

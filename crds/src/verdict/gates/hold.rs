@@ -34,7 +34,7 @@ pub(super) fn paused(view: &View<'_>, reasons: &mut Vec<Reason>) {
 fn runs_on(view: &View<'_>) -> String {
     match view.case.active {
         Some(active) => format!("{} {active} goes on running", view.case.component),
-        None => format!("ask for `{}` again then", view.take()),
+        None => format!("run `{}` again then", view.update()),
     }
 }
 
@@ -66,12 +66,12 @@ pub(super) fn manual(view: &View<'_>, reasons: &mut Vec<Reason>) {
         let message = format!(
             "no policy sets `updates` for {}, so a person starts updates; run `{}`",
             view.case.component,
-            view.take()
+            view.update()
         );
         reasons.push(View::own_reason(ReasonCode::Manual, message));
     }
     for (speech, said) in said.into_iter().filter(|(_, said)| said.value == Updates::Manual) {
-        let what = format!("a person starts updates of {}; run `{}`", view.case.component, view.take());
+        let what = format!("a person starts updates of {}; run `{}`", view.case.component, view.update());
         reasons.push(speech.reason(ReasonCode::Manual, said.origin, "updates", &what));
     }
 }

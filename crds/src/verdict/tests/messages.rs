@@ -43,7 +43,7 @@ fn every_reason_reads_as_a_sentence() {
             rule(json!({"channel": "Stable"})),
             ask(X, "v1.1.0-rc.1", "v1.0.0"),
             "policy p0, rules[0].channel: stronghold v1.1.0-rc.1 is a pre-release and the channel is Stable; see \
-             `d8 plugins versions stronghold` for a release",
+             `d8 plugins why stronghold` for a release",
         ),
         (
             json!({"paused": true}),
@@ -59,25 +59,23 @@ fn every_reason_reads_as_a_sentence() {
         (
             rule(json!({"updates": "Manual"})),
             ask(A, "v1.1.0", "v1.0.0"),
-            "policy p0, rules[0].updates: a person starts updates of stronghold; run `d8 plugins update stronghold \
-             --version v1.1.0`",
+            "policy p0, rules[0].updates: a person starts updates of stronghold; run `d8 plugins update stronghold`",
         ),
         (
             json!({}),
             ask(A, "v1.1.0", None),
-            "no policy sets `updates` for stronghold, so a person starts updates; run `d8 plugins install stronghold \
-             --version v1.1.0`",
+            "no policy sets `updates` for stronghold, so a person starts updates; run `d8 plugins install stronghold`",
         ),
         (
             rule(json!({"majorUpdates": "Stay"})),
             ask(U, "v2.0.0", "v1.0.0"),
-            "policy p0, rules[0].majorUpdates: stronghold is installed in major 1; run `d8 plugins update stronghold \
+            "policy p0, rules[0].majorUpdates: stronghold is installed in major 1; run `d8 plugins install stronghold \
              --version v2.0.0` to cross to v2.0.0",
         ),
         (
             rule(json!({})),
             ask(U, "v1.1.0-rc.1", "v1.0.0"),
-            "stronghold v1.1.0-rc.1 is a pre-release; name it to have it: `d8 plugins update stronghold --version \
+            "stronghold v1.1.0-rc.1 is a pre-release; name it to have it: `d8 plugins install stronghold --version \
              v1.1.0-rc.1`",
         ),
         (
@@ -105,6 +103,9 @@ fn words_from_outside_are_made_printable() {
     let hostile = json!({"rules": [
         {"plugins": ["stronghold"], "access": "Deny", "message": "\u{1b}[2Jgone\n\u{202e}x"}]});
     let odd = json!({"rules": [{"plugins": ["\u{1b}]0;x\u{7}"]}]});
+    let odd_name = policy("p\u{9b}0", &json!({"paused": true}));
+    let reasons = judge(&PolicySet::from_json([&odd_name]), ask(U, "v1.1.0", "v1.0.0"));
+    assert!(!reasons.reasons()[0].message.contains('\u{9b}'));
     let undecodable = json!({"rules": [{"plugins": ["x"], "access": "\u{1b}[31m"}]});
     for spec in [hostile, odd, undecodable] {
         let sentence = sentence(&spec, ask(U, "v1.1.0", "v1.0.0"));
