@@ -16,14 +16,14 @@ description: Secrets of the cluster
 requirements:
   kubernetes: {constraint: \"KUBERNETES\"}
   modules:
-    mandatory: [{name: stronghold, constraint: \">= 1.0\"}]
+    mandatory: [{name: stronghold, constraint: \">=1.0\"}]
 ";
 
 const RECORD: &str = "\
 apiVersion: cli.deckhouse.io/v1alpha1
 kind: CliRelease
 metadata: {name: stronghold}
-spec: {interval: 30s}
+spec: {interval: 10m}
 ";
 
 const POLICY: &str = "\
@@ -37,7 +37,7 @@ spec:
   - plugins: [stronghold]
     access: Allow
     versions: \"~1.0\"
-    message: \"v1.1 is being tried out until Friday\"
+    message: \"questions: #platform\"
 ";
 
 /// Who types.
@@ -59,7 +59,7 @@ fn pack(version: &str) -> String {
 pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
     let mut story = Story::new(lab, out)?;
     lab.allow_download("alice")?;
-    for (version, kubernetes) in [("v1.0.0", ">= 1.29"), ("v1.1.0", ">= 1.29"), ("v2.0.0", ">= 1.99")] {
+    for (version, kubernetes) in [("v1.0.0", ">=1.29"), ("v1.1.0", ">=1.29"), ("v2.0.0", ">=1.99")] {
         let contract = CONTRACT.replace("VERSION", version).replace("KUBERNETES", kubernetes);
         story.file(&format!("contract-{version}.yaml"), &contract)?;
         story.file(&format!("stronghold-{version}"), &script("stronghold", version))?;
@@ -72,6 +72,7 @@ pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
     a_newer_version(&mut story, &cast)?;
     what_stops_it(&mut story, &cast)?;
     let (steps, seconds) = (story.steps(), story.elapsed().as_secs());
+    story.tell("")?;
     story.tell(&format!("All {steps} steps gave what they should, in {seconds} s."))
 }
 
@@ -113,11 +114,13 @@ fn from_the_registry_to_a_run(story: &mut Story<'_, impl Write>, cast: &Cast) ->
 fn a_newer_version(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
     story.step(
         "Newer versions appear",
-        "v1.1.0, and v2.0.0 that needs a Kubernetes nobody has yet. The operator finds them by itself; FITS is the \
-         newest one for this cluster.",
+        "v1.1.0, and v2.0.0 that needs a Kubernetes nobody has yet. The operator looks every ten minutes; an admin \
+         who cannot wait asks for a look now. FITS is the newest one for this cluster.",
     )?;
     story.types(&cast.admin, &pack("v1.1.0"), Expect::done(&["v1.1.0"]))?;
     story.types(&cast.admin, &pack("v2.0.0"), Expect::done(&["v2.0.0"]))?;
+    let poll = "kubectl annotate crel stronghold cli.deckhouse.io/poll-requested=\"$(date)\"";
+    story.types(&cast.admin, poll, Expect::done(&["annotated"]))?;
     story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v2.0.0", "v1.1.0"]))?;
 
     story.step(
@@ -128,13 +131,12 @@ fn a_newer_version(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()>
     story.types(
         &cast.alice,
         "d8 plugins why stronghold",
-        Expect::done(&["v2.0.0", "requires Kubernetes >=1.99", "v1.1.0", "workstations", "until Friday", "v1.0.0"]),
+        Expect::done(&["v2.0.0", "requires Kubernetes >=1.99", "v1.1.0", "workstations", "#platform", "v1.0.0"]),
     )?;
 
     story.step("The policy is widened", "One field; the next command of everyone obeys it.")?;
-    let widen = json!([{"op": "replace", "path": "/spec/rules/0/versions", "value": "^1.0"}]);
-    let widen = format!("kubectl patch ppol workstations --type=json -p '{widen}'");
-    story.types(&cast.admin, &widen, Expect::done(&["patched"]))?;
+    let widen = "sed -i 's/~1.0/^1.0/' policy.yaml && kubectl apply -f policy.yaml";
+    story.types(&cast.admin, widen, Expect::done(&["configured"]))?;
     story.types(&cast.alice, "d8 plugins update all", Expect::done(&["v1.1.0"]))?;
     story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.1.0."]))
 }
@@ -162,12 +164,11 @@ fn what_stops_it(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
 
     story.step(
         "The kill switch",
-        "v1.1.0 turns out to be harmful: one word in the policy, and no machine runs it any more. Going back is \
-         what `update` does then.",
+        "v1.1.0 turns out to be harmful: one line in the policy, and no machine runs it any more. The next `update` \
+         goes back to what is left.",
     )?;
-    let block = json!([{"op": "add", "path": "/spec/rules/0/block", "value": ["v1.1.0"]}]);
-    let block = format!("kubectl patch ppol workstations --type=json -p '{block}'");
-    story.types(&cast.admin, &block, Expect::done(&["patched"]))?;
+    let block = "echo '    block: [v1.1.0]' >> policy.yaml && kubectl apply -f policy.yaml";
+    story.types(&cast.admin, block, Expect::done(&["configured"]))?;
     story.types(&cast.alice, "d8 stronghold", Expect::refused(3, &["v1.1.0", "workstations"]))?;
     story.types(&cast.alice, "d8 plugins update all", Expect::done(&["v1.0.0"]))?;
     story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.0.0."]))?;

@@ -1,0 +1,54 @@
+//! The API server is away: what is installed goes on by the last known policies, nothing changes.
+
+use d8_tests::catalog::Plugin;
+use d8_tests::{Lab, Result};
+use serde_json::json;
+
+#[test]
+fn runs_go_on_by_the_kept_policies_and_changes_are_refused() -> Result<()> {
+    let mut lab = Lab::start(|_| {})?;
+    for name in ["free", "blocked", "denied", "bound"] {
+        let needs = if name == "bound" { json!({"kubernetes": {"constraint": ">=1.29"}}) } else { json!({}) };
+        lab.publish(&Plugin::new(name, "v1.0.0").requires(needs))?;
+    }
+    let alice = lab.new_workstation()?;
+    for name in ["free", "blocked", "denied", "bound"] {
+        alice.d8(["plugins", "install", name])?.expect_code(0)?;
+    }
+    lab.policy(
+        "offline",
+        &json!({"hostSelector": {}, "rules": [
+            {"plugins": ["blocked"], "block": ["v1.0.0"]},
+            {"plugins": ["denied"], "access": "Deny"},
+        ]}),
+    )?;
+    // The last command that saw the cluster keeps what it says.
+    alice.d8(["plugins", "why", "free"])?.expect_code(0)?;
+    lab.plane_mut().stop_api_server();
+
+    alice.d8(["free"])?.expect_code(0)?;
+    for name in ["blocked", "denied"] {
+        let refused = alice.d8([name])?.expect_code(3)?;
+        assert!(refused.stderr.contains("offline"), "{refused:?}");
+    }
+    let refused = alice.d8(["bound"])?.expect_code(5)?;
+    assert!(refused.stderr.contains("--skip-cluster-checks"), "{refused:?}");
+    let waived = alice.d8(["--skip-cluster-checks", "bound"])?.expect_code(0)?;
+    assert!(waived.stderr.contains("not checked"), "{waived:?}");
+    alice.clone().with("D8_PLUGINS_SKIP_CLUSTER_CHECKS", "1").d8(["bound"])?.expect_code(0)?;
+
+    let before = alice.files();
+    for change in [&["plugins", "install", "other"][..], &["plugins", "update", "all"], &["plugins", "why", "free"]] {
+        let refused = alice.d8(change)?.expect_code(5)?;
+        assert!(refused.stderr.contains("Kubernetes"), "{refused:?}");
+    }
+    assert_eq!(alice.files(), before);
+    for offline in [&["plugins", "list"][..], &["plugins", "remove", "free"], &["--help"], &["completion", "bash"]] {
+        alice.d8(offline)?.expect_code(0)?;
+    }
+
+    lab.plane_mut().start_api_server()?;
+    alice.d8(["plugins", "install", "free"])?.expect_code(0)?;
+    alice.d8(["bound"])?.expect_code(0)?;
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The way of a version: registry, proxy, operator, record, command line, run.
+
+use d8_crds::platform::Platform;
+use d8_crds::release::Fit;
+use d8_tests::catalog::Plugin;
+use d8_tests::{Lab, Result};
+use serde_json::{Value, json};
+
+#[test]
+fn a_version_travels_from_the_registry_to_a_run() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("trip", "v1.0.0").described("Goes all the way"))?;
+    lab.track(&["trip"])?;
+    let status = lab.release_with("trip", "v1.0.0")?.status.unwrap_or_default();
+    assert_eq!(status.latest.as_deref(), Some("v1.0.0"));
+    assert_eq!(status.latest_fitting.as_deref(), Some("v1.0.0"));
+    let here = Platform::current().to_string();
+    let version = &status.versions[0];
+    assert_eq!(version.fit, Fit::Fits);
+    assert_eq!(version.description.as_deref(), Some("Goes all the way"));
+    let artifact = version.artifacts.iter().find(|artifact| artifact.platform.as_deref() == Some(&here));
+    let layer = &artifact.expect("an artefact for this machine").layer;
+    for kind in ["Synced", "Ready"] {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+        assert_eq!(condition.map(|condition| condition.status.as_str()), Some("True"), "{kind}");
+    }
+
+    let alice = lab.new_workstation()?;
+    let installed = alice.d8(["plugins", "install", "trip"])?.expect_code(0)?;
+    assert!(installed.stdout.contains("trip v1.0.0"), "{installed:?}");
+    let receipt = std::fs::read_to_string(alice.root().join("plugins/trip/versions/v1.0.0/receipt.json"));
+    let receipt: Value = serde_json::from_str(&receipt.expect("a receipt")).expect("of JSON");
+    assert!(receipt.to_string().contains(layer), "the layer of the record is what was installed: {receipt}");
+    assert_eq!(receipt["verified"], "digest", "{receipt}");
+
+    assert_eq!(alice.d8(["trip"])?.ok()?, "This is trip v1.0.0.\n");
+    let words = ["trip", "args", "a", "b c", "--", "-h", "--unknown", ""];
+    assert_eq!(alice.d8(words)?.ok()?, "<a>\n<b c>\n<-->\n<-h>\n<--unknown>\n<>\n");
+    for code in [0, 1, 3, 42, 255] {
+        assert_eq!(alice.d8(["trip", "exit", &code.to_string()])?.code(), code);
+    }
+    let list = alice.d8(["plugins", "list"])?.ok()?;
+    assert!(list.contains("trip") && list.contains("v1.0.0") && list.contains("Goes all the way"), "{list}");
+    Ok(())
+}
+
+#[test]
+fn a_newer_version_comes_with_update_and_a_new_major_does_not() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("growing", "v1.0.0"))?;
+    lab.track(&["growing"])?;
+    lab.release_with("growing", "v1.0.0")?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "growing"])?.expect_code(0)?;
+
+    for version in ["v1.1.0", "v1.2.0-rc.1", "v2.0.0"] {
+        lab.publish(&Plugin::new("growing", version))?;
+    }
+    lab.poll("growing")?;
+    lab.release_with("growing", "v2.0.0")?;
+    let updated = alice.d8(["plugins", "update", "all"])?.expect_code(0)?;
+    assert!(updated.both().contains("v1.1.0"), "{updated:?}");
+    assert_eq!(alice.d8(["growing"])?.ok()?, "This is growing v1.1.0.\n");
+
+    alice.d8(["plugins", "update", "growing", "--use-major", "2"])?.expect_code(0)?;
+    assert_eq!(alice.d8(["growing"])?.ok()?, "This is growing v2.0.0.\n");
+    alice.d8(["plugins", "install", "growing", "--version", "1.2.0-rc.1"])?.expect_code(0)?;
+    assert_eq!(alice.d8(["growing"])?.ok()?, "This is growing v1.2.0-rc.1.\n");
+    Ok(())
+}
+
+#[test]
+fn without_a_record_the_proxy_is_asked() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("untracked", "v0.1.0"))?;
+    lab.publish(&Plugin::new("untracked", "v0.2.0"))?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "untracked"])?.expect_code(0)?;
+    assert_eq!(alice.d8(["untracked"])?.ok()?, "This is untracked v0.2.0.\n");
+    Ok(())
+}
+
+#[test]
+fn a_version_that_does_not_fit_is_passed_over_and_named() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("picky", "v1.0.0").requires(json!({"kubernetes": {"constraint": ">=1.29"}})))?;
+    lab.publish(&Plugin::new("picky", "v1.1.0").requires(json!({"kubernetes": {"constraint": ">=1.99"}})))?;
+    lab.track(&["picky"])?;
+    let status = lab.release_with("picky", "v1.1.0")?.status.unwrap_or_default();
+    assert_eq!((status.latest.as_deref(), status.latest_fitting.as_deref()), (Some("v1.1.0"), Some("v1.0.0")));
+    let reasons = &status.versions[0].reasons;
+    assert_eq!(reasons, &["requires Kubernetes >=1.99, the cluster runs v1.36.3"]);
+
+    let alice = lab.new_workstation()?;
+    let before = alice.files();
+    let refused = alice.d8(["plugins", "install", "picky", "--version", "v1.1.0"])?.expect_code(4)?;
+    assert!(refused.stderr.contains("requires Kubernetes >=1.99"), "{refused:?}");
+    assert_eq!(alice.files(), before, "a refused install leaves nothing");
+
+    let installed = alice.d8(["plugins", "install", "picky"])?.expect_code(0)?;
+    assert!(
+        installed.stderr.contains("v1.1.0") && installed.stderr.contains("requires Kubernetes >=1.99"),
+        "{installed:?}"
+    );
+    assert_eq!(alice.d8(["picky"])?.ok()?, "This is picky v1.0.0.\n");
+    Ok(())
+}
+
+#[test]
+fn only_pre_releases_are_named_with_the_way_to_one() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("early", "v0.1.0-alpha.1"))?;
+    let alice = lab.new_workstation()?;
+    let refused = alice.d8(["plugins", "install", "early"])?;
+    assert_ne!(refused.code(), 0, "{refused:?}");
+    assert!(refused.stderr.contains("pre-release") && refused.stderr.contains("--version"), "{refused:?}");
+    alice.d8(["plugins", "install", "early", "--version", "0.1.0-alpha.1"])?.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
+fn a_module_that_goes_away_stops_installs_and_runs() -> Result<()> {
+    let lab = Lab::shared();
+    let needs = json!({"modules": {"mandatory": [{"name": "prometheus", "constraint": ">=2.0"}]}});
+    lab.publish(&Plugin::new("gauge", "v1.0.0").requires(needs))?;
+    lab.track(&["gauge"])?;
+    let fits = |wanted: &'static str| {
+        lab.release_when("gauge", wanted, |release| {
+            let fit = release.status.as_ref().and_then(|status| status.versions.first()).map(|version| version.fit);
+            fit.is_some_and(|fit| format!("{fit:?}") == wanted)
+        })
+    };
+    fits("Fits")?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "gauge"])?.expect_code(0)?;
+    alice.d8(["gauge"])?.expect_code(0)?;
+
+    lab.module("prometheus", false)?;
+    fits("Unfit")?;
+    let refused = alice.d8(["gauge"])?.expect_code(4)?;
+    assert!(refused.stderr.contains("prometheus"), "{refused:?}");
+    assert_eq!(refused.stdout, "");
+    alice.d8(["gauge", "--version"])?.expect_code(0)?;
+    lab.new_workstation()?.d8(["plugins", "install", "gauge"])?.expect_code(4)?;
+
+    lab.module("prometheus", true)?;
+    fits("Fits")?;
+    alice.d8(["gauge"])?.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
+fn the_operator_makes_records_of_what_policies_name() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("wanted", "v1.0.0"))?;
+    let nobody = json!({"matchLabels": {"role": "none"}});
+    lab.policy(
+        "names-a-plugin",
+        &json!({"hostSelector": nobody, "rules": [{"plugins": ["wanted"], "access": "Allow"}]}),
+    )?;
+    assert!(lab.policy_accepted("names-a-plugin")?);
+    lab.release_with("wanted", "v1.0.0")?;
+    lab.publish(&Plugin::new("d8", "v0.1.0"))?;
+    lab.release_when("d8", "a record of the command line itself", |_| true)?;
+    Ok(())
+}
+
+#[test]
+fn removing_leaves_nothing_behind() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("brief", "v1.0.0"))?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "brief"])?.expect_code(0)?;
+    alice.d8(["plugins", "remove", "brief"])?.expect_code(0)?;
+    let left: Vec<_> = alice.files().into_iter().filter(|name| name.contains("brief")).collect();
+    assert_eq!(left, [""; 0]);
+    alice.d8(["plugins", "remove", "brief"])?.expect_code(0)?;
+    alice.d8(["brief"])?.expect_code(2)?;
+    Ok(())
+}
+
+#[test]
+fn everyone_sees_the_columns_and_health_is_served() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("shown", "v1.0.0"))?;
+    lab.track(&["shown"])?;
+    lab.release_with("shown", "v1.0.0")?;
+    lab.policy("shown", &json!({"hostSelector": {"matchLabels": {"role": "none"}}}))?;
+    let who = lab.plane().new_user();
+    let table = |kind: &str| lab.plane().kubectl_as(&who, ["get", kind])?.ok();
+    let columns = |table: &str| {
+        table.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(columns(&table("crel")?), ["NAME", "CHANNEL", "LATEST", "FITS", "SYNCED", "READY", "AGE"]);
+    let expected = ["NAME", "PAUSED", "HOSTS", "BEHIND", "FAILED", "NEXT-WINDOW", "READY", "REASON", "AGE"];
+    assert_eq!(columns(&table("ppol")?), expected);
+    assert!(lab.plane().kubectl(["get", "d8cli"])?.contains("clirelease.cli.deckhouse.io/shown"));
+    let refused = lab.plane().kubectl_as(&who, ["delete", "crel", "shown"])?;
+    assert!(refused.stderr.contains("Forbidden") || refused.stderr.contains("forbidden"), "{refused:?}");
+
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(lab.operator_get(path).map(|(code, _)| code), Some(200), "{path}");
+    }
+    assert_eq!(lab.operator_get("/other").map(|(code, _)| code), Some(404));
+    Ok(())
+}
