@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use d8_crds::{
     name::{Component, PluginName},
+    policy::MajorUpdates,
     requirements::{self, Findings, PluginRequirements, Requirements},
     select::{Choice, Installed, Limits, LookupError, Published, Walk},
-    verdict::{Case, Class, Intent, Judgement, PolicySet},
+    verdict::{Case, Class, Guidance, Intent, Judgement, PolicySet, Reason},
     version::Version,
 };
 
@@ -48,8 +49,8 @@ pub(crate) struct Decision {
     pub(crate) offer: Option<Offer>,
     /// The major that the search was limited to.
     pub(crate) major: Option<u64>,
-    /// A policy forbids what is installed.
-    pub(crate) forbidden: bool,
+    /// Why policy wants what is installed to be left.
+    pub(crate) leave: Option<Reason>,
 }
 
 /// Judges candidates newest first until one may be taken.
@@ -65,20 +66,21 @@ pub(crate) async fn decide(
     active: Option<&Version>,
 ) -> Result<Decision, Failure> {
     let judge = Judge::new(context, policies, catalog, wish.intent(), active)?;
-    let forbidden = active.is_some_and(|active| judge.forbids(active));
     if let Wish::Exact(typed) = wish {
         return exact(&judge, typed, active).await;
     }
+    let Guidance { channel, major_updates, leave } = policies.guidance(&context.host(), &judge.component, active);
     let major = match wish {
         Wish::Major(major) => Some(major),
+        _ if major_updates == MajorUpdates::Cross || leave.is_some() => None,
         _ => active.map(Version::major),
     };
-    let limits = Limits { major, may_go_down: forbidden || matches!(wish, Wish::Major(_)), ..Limits::default() };
+    let limits = Limits { major, channel, may_go_down: leave.is_some() || matches!(wish, Wish::Major(_)) };
     let installed = active.map_or(Installed::No, Installed::Version);
     let mut walk = Walk::new(catalog.listing(), installed, limits);
     let mut offer = None;
     while let Some(published) = walk.current() {
-        if active == Some(&published.version) && !forbidden {
+        if active == Some(&published.version) && leave.is_none() {
             break;
         }
         match judge.candidate(published).await? {
@@ -89,13 +91,13 @@ pub(crate) async fn decide(
             Err(judgement) => walk.pass_over(judgement),
         }
     }
-    Ok(Decision { choice: walk.finish(), offer, major, forbidden })
+    Ok(Decision { choice: walk.finish(), offer, major, leave })
 }
 
 /// One version that was named: it, or its reasons.
 async fn exact(judge: &Judge<'_>, typed: &str, active: Option<&Version>) -> Result<Decision, Failure> {
     let published = judge.catalog.expect(typed)?.clone();
-    let decision = |choice, offer| Decision { choice, offer, major: None, forbidden: false };
+    let decision = |choice, offer| Decision { choice, offer, major: None, leave: None };
     if active == Some(&published.version) {
         return Ok(decision(Choice::AlreadyActive { version: published, passed_over: Vec::new() }, None));
     }
@@ -167,11 +169,6 @@ impl<'a> Judge<'a> {
             .release(self.catalog.record())
             .unmet(unmet);
         self.policies.judge(&case)
-    }
-
-    /// Whether policy forbids a version, whatever else is the matter with it.
-    pub(crate) fn forbids(&self, version: &Version) -> bool {
-        self.ask(version, &[]).class() == Class::Forbidden
     }
 
     /// One candidate: what it offers, or why it is passed over. What policy stops is not looked at

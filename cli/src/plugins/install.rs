@@ -98,7 +98,7 @@ pub(crate) async fn plan(
     let found = installed::find(context, name)?;
     let active = found.as_ref().and_then(installed::Found::version);
     let decision = decide::decide(context, policies, catalog, wish, active.as_ref()).await?;
-    let Decision { choice, offer, major, forbidden } = decision;
+    let Decision { choice, offer, major, leave } = decision;
     if !matches!(choice, Choice::Nothing { .. }) {
         tell_passed_over(context, name, choice.passed_over());
     }
@@ -115,10 +115,8 @@ pub(crate) async fn plan(
         Choice::Keep { passed_over } => {
             let tag =
                 active.map_or_else(|| "what is installed".to_owned(), |active| change::tag_of(context, name, &active));
-            Ok(Plan::Stay(if forbidden {
-                format!(
-                    "{name} {tag} stays although policy forbids it: nothing else may be installed. See: d8 plugins why {name}"
-                )
+            Ok(Plan::Stay(if let Some(leave) = leave {
+                format!("{name} {tag} stays, for want of a version that may be installed: {}", leave.message)
             } else if passed_over.is_empty() {
                 format!("{name} {tag} stays: nothing newer is published.")
             } else {
