@@ -159,7 +159,10 @@ fn not_found(subject: &Subject) -> Vec<Advice> {
     let list = list_command(&subject.component);
     match subject.reference {
         Some(_) => vec![pair("this version is not published", format!("see what is: {list}"))],
-        None => vec![pair("no image of that name is published", "check the name: d8 plugins list --available")],
+        None => vec![pair(
+            "no image of that name is published",
+            "check the name; those this cluster knows of: kubectl get clireleases",
+        )],
     }
 }
 

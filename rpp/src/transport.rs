@@ -18,7 +18,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     discovery::{Endpoint, Trust},
-    error::{Error, Subject, Waiting},
+    error::{Error, ErrorKind, Subject, Waiting},
     identity::{Identity, explain},
     text::{MAX_WORDS, one_line},
     tls,
@@ -196,6 +196,10 @@ impl Transport {
                 }
                 Err(error) => {
                     self.live.store(index, Ordering::Relaxed);
+                    // An answer that refuses is an answer over a connection.
+                    let answered =
+                        !matches!(error.kind(), ErrorKind::Certificate | ErrorKind::Timeout | ErrorKind::Identity);
+                    self.warm.fetch_or(answered, Ordering::AcqRel);
                     return Err(error);
                 }
             }

@@ -8,6 +8,7 @@ use d8_rpp::{
     layer::{Limits, Unpacked, unpack},
 };
 use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
 use tokio_tar::{EntryType, Header};
 
 const REGULAR: EntryType = EntryType::Regular;
@@ -256,4 +257,43 @@ async fn a_file_is_emptied_for_a_nearer_entry() {
     unpack(&layer[..], "plugin", &Limits::default(), &mut file).await.unwrap();
     tokio::io::AsyncWriteExt::flush(&mut file).await.unwrap();
     assert_eq!(std::fs::read(temporary.path()).unwrap(), b"new");
+}
+
+/// Bytes over a tar or over its gzip, at these places.
+fn damage(bytes: &[u8], changes: &[(prop::sample::Index, u8)], cut: Option<prop::sample::Index>) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (place, value) in changes {
+        let place = place.index(bytes.len());
+        bytes[place] = *value;
+    }
+    if let Some(cut) = cut {
+        bytes.truncate(cut.index(bytes.len()));
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever arrives: no panic, no more than is allowed, and nothing that was not whole.
+    #[test]
+    fn damaged_layers(
+        inside in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 0..6),
+        outside in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 0..3),
+        cut in any::<Option<prop::sample::Index>>(),
+        garbage in prop::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let entries = [pax(&[("path", "a/plugin")]), file("x", &[7; 700]), file("plugin", &[9; 300]), file("z", b"z")];
+        let tar = damage(&tar(&entries), &inside, None);
+        let mut layer = damage(&gzip(&tar), &outside, cut);
+        layer.extend_from_slice(&garbage);
+        let limits = Limits { archive: 1 << 20, executable: 600 };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (result, sink) = runtime.block_on(take(&layer, &limits));
+        prop_assert!(sink.len() <= 600);
+        match result {
+            Ok(unpacked) => prop_assert_eq!(unpacked.size, sink.len() as u64),
+            Err(error) => prop_assert!(!error.to_string().chars().any(char::is_control), "{:?}", error),
+        }
+    }
 }
