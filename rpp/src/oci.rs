@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "server")]
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+#[cfg(feature = "server")]
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Media types of manifests and indexes, of OCI and of Docker, as a client accepts them.
