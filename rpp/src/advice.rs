@@ -27,7 +27,7 @@ pub(crate) const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download"
 /// The command that lists what is published of a component.
 fn list_command(component: &Component) -> String {
     match component {
-        Component::D8 => "d8 cli versions".to_owned(),
+        Component::D8 => "kubectl get crel d8 -o yaml".to_owned(),
         Component::Plugin(name) => format!("d8 plugins why {name}"),
     }
 }
