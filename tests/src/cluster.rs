@@ -5,6 +5,15 @@ use serde_json::json;
 use crate::catalog::MODULES;
 use crate::{ControlPlane, Result};
 
+/// The role that may download.
+pub const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download";
+
+/// Binds the role that may download to a user.
+pub fn allow_download(plane: &ControlPlane, user: &str) -> Result<()> {
+    let (name, role) = (format!("{user}-downloads"), format!("--clusterrole={DOWNLOAD_ROLE}"));
+    plane.kubectl(["create", "clusterrolebinding", &name, &role, &format!("--user={user}")]).map(drop)
+}
+
 /// Applies what a Deckhouse cluster has: its Deployment, its Modules, the proxy's rights.
 pub fn furnish(plane: &ControlPlane) -> Result<()> {
     plane.apply(include_str!("../fixtures/cluster.yaml"))?;

@@ -20,8 +20,6 @@ use crate::{ControlPlane, Error, Finished, Registry, Result, cluster, registry::
 
 /// The release and the namespace that the chart is installed as.
 pub const OPERATOR: &str = "d8-operator";
-/// The role that may download.
-pub const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download";
 /// How long a server of ours may take to start.
 const START: Duration = Duration::from_mins(1);
 /// How long the operator may take to write what it knows.
@@ -95,6 +93,13 @@ impl Lab {
         catalog::hostile().iter().try_for_each(|image| self.registry.push(image))
     }
 
+    /// Ends the operator and starts another one.
+    pub fn restart_operator(&mut self) -> Result<()> {
+        self.operator.kill();
+        (self.operator, self.operator_address) = start_operator(&self.plane)?;
+        Ok(())
+    }
+
     /// The operator's process, to look at its log or end it.
     pub fn operator(&mut self) -> &mut Server {
         &mut self.operator
@@ -119,9 +124,7 @@ impl Lab {
 
     /// Binds the role that may download to a user.
     pub fn allow_download(&self, user: &str) -> Result<()> {
-        let name = format!("{user}-downloads");
-        let role = format!("--clusterrole={DOWNLOAD_ROLE}");
-        self.plane.kubectl(["create", "clusterrolebinding", &name, &role, &format!("--user={user}")]).map(drop)
+        cluster::allow_download(&self.plane, user)
     }
 
     /// Applies a `CliRelease` for each name, with an empty spec.

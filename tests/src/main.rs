@@ -123,7 +123,7 @@ fn instructions(lab: &Lab) -> Result<String> {
          kubectl get crel,ppol                        what is published, what fits, what is allowed\n  \
          d8 plugins install hello && d8 hello         the newest version that fits and is allowed\n  \
          d8 plugins why stronghold                    every version, and who refuses it\n  \
-         d8 plugins install delivery                  brings in what it depends on\n  \
+         d8 plugins install delivery                  refused: it needs the plugin delivery-kit ^1.0\n  \
          d8 plugins install netcheck                  refused by policy\n  \
          d8 plugins install hollow                    an image without an executable\n  \
          d8 plugins update all\n  \

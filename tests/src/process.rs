@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{PipeWriter, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -66,13 +66,14 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Writes a file in it, for this user only.
+    /// Writes a file in it, for this user only. Whole or not at all: tests that run side by side write
+    /// and read the same kubeconfigs.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);
         let fail = || Error::io(path.display().to_string());
-        let open = || File::options().create(true).write(true).truncate(true).mode(0o600).open(&path);
-        let mut file = open().map_err(fail())?;
-        file.write_all(content.as_ref()).map_err(fail())?;
+        let mut staged = tempfile::NamedTempFile::new_in(&self.path).map_err(fail())?;
+        staged.write_all(content.as_ref()).map_err(fail())?;
+        staged.persist(&path).map_err(|error| fail()(error.error))?;
         Ok(path)
     }
 
@@ -90,6 +91,10 @@ impl Scratch {
         let log = self.path.join(format!("{name}.log"));
         let out = self.path.join(format!("{name}.out"));
         let pid_file = self.path.join(format!("{name}.pid"));
+        // A start before this one may have left them; nobody may take its words for the new one's.
+        for stale in [&out, &pid_file] {
+            let _ = fs::remove_file(stale);
+        }
         let stderr = File::options().create(true).append(true).open(&log).map_err(Error::io(name))?;
         let alive = self.alive.as_ref().map(PipeWriter::try_clone).transpose().map_err(Error::io(name))?;
         let mut command = Command::new(tools::lab_binary()?);

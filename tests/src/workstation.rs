@@ -19,7 +19,8 @@ pub struct Workstation {
 }
 
 impl Workstation {
-    pub(crate) fn new(plane: &ControlPlane, who: Identity) -> Result<Self> {
+    /// One for `who`, with an empty home and an empty plugin root.
+    pub fn new(plane: &ControlPlane, who: Identity) -> Result<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let home = plane.scratch().folder(&format!("workstations/{number}-{}/home", who.user))?;

@@ -51,9 +51,7 @@ impl Cluster {
 
     fn allowed(&self) -> Result<Identity> {
         let who = self.plane.new_user();
-        let (name, user) = (format!("{}-downloads", who.user), format!("--user={}", who.user));
-        let role = "--clusterrole=d8:registry-packages-proxy:cli-download";
-        self.plane.kubectl(["create", "clusterrolebinding", &name, role, &user])?;
+        cluster::allow_download(&self.plane, &who.user)?;
         Ok(who)
     }
 }

@@ -204,3 +204,31 @@ fn everyone_sees_the_columns_and_health_is_served() -> Result<()> {
     assert_eq!(lab.operator_get("/other").map(|(code, _)| code), Some(404));
     Ok(())
 }
+
+#[test]
+fn commands_side_by_side_wait_for_each_other() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("crowded", "v1.0.0"))?;
+    lab.publish(&Plugin::new("crowded", "v1.1.0"))?;
+    let alice = lab.new_workstation()?;
+    let lines: [&[&str]; 5] = [
+        &["plugins", "install", "crowded", "--version", "v1.0.0"],
+        &["plugins", "install", "crowded", "--version", "v1.1.0"],
+        &["plugins", "install", "crowded", "--version", "v1.0.0", "--force"],
+        &["plugins", "install", "crowded", "--version", "v1.1.0", "--force"],
+        &["plugins", "install", "crowded"],
+    ];
+    std::thread::scope(|scope| {
+        let started: Vec<_> = lines.iter().map(|line| scope.spawn(|| alice.d8(*line))).collect();
+        started.into_iter().try_for_each(|command| {
+            let finished = command.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            finished.expect_code(0).map(drop)
+        })
+    })?;
+    let runs = alice.d8(["crowded"])?.ok()?;
+    assert!(["This is crowded v1.0.0.\n", "This is crowded v1.1.0.\n"].contains(&runs.as_str()), "{runs}");
+    let left: Vec<_> =
+        alice.files().into_iter().filter(|name| name.contains("lock") || name.contains(".staging/")).collect();
+    assert_eq!(left, [""; 0]);
+    Ok(())
+}

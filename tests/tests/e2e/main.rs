@@ -7,7 +7,9 @@
 
 mod access;
 mod away;
+mod bare;
 mod chain;
 mod hostile;
 mod input;
 mod policy;
+mod rights;
