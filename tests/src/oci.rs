@@ -95,6 +95,10 @@ pub fn push(layout: &Path, image: &str, tag: &str, layer: &[u8], annotations: &V
     let name = format!("{image}:{tag}");
     let mut entry = descriptor(MANIFEST, &digest, manifest.len());
     entry["annotations"] = json!({REF_NAME: name});
+    // The lock that `d8-rpp pack` takes too.
+    let locked = || Error::io(format!("lock of {}", layout.display()));
+    let lock = fs::File::create(layout.join(".lock")).map_err(locked())?;
+    lock.lock().map_err(locked())?;
     let mut manifests = index(layout)?;
     manifests.retain(|other| other["annotations"][REF_NAME] != name.as_str());
     manifests.push(entry);
