@@ -32,6 +32,9 @@ const KUBERNETES_EVERY: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(10);
 
+/// Longest version that a record carries, in characters (`schema::limits::WORD`).
+const WORD: usize = 128;
+
 /// What readiness waits for, by name.
 pub(crate) const WATCHES: [&str; 4] = ["cluster-uid", "kubernetes-version", "deckhouse", "modules"];
 
@@ -51,14 +54,19 @@ impl Cluster {
     }
 
     fn kubernetes(&mut self, fact: Fact<ClusterVersion>) {
-        self.seen.kubernetes = fact.shown();
+        self.seen.kubernetes = shown(&fact);
         self.facts.kubernetes = fact;
     }
 
     fn deckhouse(&mut self, fact: Fact<ClusterVersion>) {
-        self.seen.deckhouse = fact.shown();
+        self.seen.deckhouse = shown(&fact);
         self.facts.deckhouse = fact;
     }
+}
+
+/// As a record can carry it.
+fn shown(fact: &Fact<ClusterVersion>) -> Option<String> {
+    fact.shown().map(|text| text.chars().take(WORD).collect())
 }
 
 /// Keeps `cluster` true for ever; whoever listens hears of changes only.

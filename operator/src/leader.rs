@@ -1,8 +1,8 @@
 //! Leader election: of several instances one acts. A lease in the operator's namespace, renewed 5 s
 //! before its end, free 15 s after the last renewal.
 //!
-//! A leader that can't renew in time must stop at once: the caller ends the process. Even then two
-//! may write for a moment, which is why the ledgers are applied with their resourceVersion.
+//! A leader that can't renew in time stops acting at once. Even then two may write for a moment, which
+//! is why the ledgers are applied with their resourceVersion.
 
 use std::time::Duration;
 

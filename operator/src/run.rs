@@ -61,9 +61,6 @@ pub(crate) enum Error {
     /// Signals can't be waited for, or stdout is closed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// Another instance leads now, or may soon: this one must not write any more.
-    #[error("lost the lease: another instance may lead now")]
-    LostLease,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -113,37 +110,40 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         leader::take_part(lease_client, &namespace, identity, leading_sender, stop).await;
     });
 
-    let result = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        () = cluster::observe(client, &cluster_sender, &readiness) => Ok(()),
-        () = follow_own_kinds(&ctx, release_writer, policy_writer, &readiness) => Ok(()),
-        lost = lead(ctx.clone(), leading, &readiness) => Err(lost),
-    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = cluster::observe(client, &cluster_sender, &readiness) => {}
+        () = follow_own_kinds(&ctx, release_writer, policy_writer, &readiness) => {}
+        () = lead(ctx.clone(), leading, &readiness) => {}
+    }
+    ctx.book.clear();
     tracing::info!("stopping");
     stop_sender.send_replace(true);
     // It has its own limit of time.
     let _ = election.await;
     server.abort();
-    result
+    Ok(())
 }
 
-/// Leads whenever this instance is elected; returns when it is no longer.
-async fn lead(ctx: Arc<Context<Upstream>>, mut leading: watch::Receiver<bool>, readiness: &Readiness) -> Error {
+/// Acts whenever this instance leads, for ever.
+async fn lead(ctx: Arc<Context<Upstream>>, mut leading: watch::Receiver<bool>, readiness: &Readiness) {
     readiness.ready().await;
     tracing::info!("every watch has listed");
-    if leading.wait_for(|leads| *leads).await.is_err() {
-        return Error::LostLease;
+    // It fails only when the election has ended: then the process ends too.
+    while leading.wait_for(|leads| *leads).await.is_ok() {
+        tracing::info!("leading");
+        ctx.metrics.leading.set(1);
+        tokio::select! {
+            () = controllers::lead(ctx.clone()) => {}
+            _ = leading.wait_for(|leads| !*leads) => {}
+        }
+        ctx.metrics.leading.set(0);
+        // Another may write now: what this one knows is read anew if it leads again.
+        ctx.book.clear();
+        ctx.written.clear();
+        tracing::warn!("not leading any more");
     }
-    tracing::info!("leading");
-    ctx.metrics.leading.set(1);
-    tokio::select! {
-        () = controllers::lead(ctx.clone()) => {}
-        // Also when the election ended by itself.
-        _ = leading.wait_for(|leads| !*leads) => {}
-    }
-    ctx.metrics.leading.set(0);
-    Error::LostLease
 }
 
 /// Watches records, policies and hosts, and tells the controllers what changed.

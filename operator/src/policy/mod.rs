@@ -67,6 +67,11 @@ impl Written {
         last.failures
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn rejected(&self) -> i64 {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         i64::try_from(all.values().filter(|last| last.rejected).count()).unwrap_or(i64::MAX)

@@ -180,6 +180,14 @@ impl Book {
         state.failures
     }
 
+    /// Forgets everything and stops every poller.
+    pub(crate) fn clear(&self) {
+        let entries = std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner));
+        for entry in entries.values() {
+            entry.stop();
+        }
+    }
+
     /// Forgets a record that is gone.
     pub(crate) fn forget(&self, name: &str) {
         if let Some(entry) = self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {

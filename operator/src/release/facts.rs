@@ -15,8 +15,8 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-/// Largest requirements a record carries for one version, in bytes of JSON (design: "Records").
-pub(crate) const MAX_REQUIREMENTS: usize = 8 * 1024;
+use super::bounds;
+
 /// Longest description a record carries, in characters.
 const MAX_DESCRIPTION: usize = 256;
 /// Most environment variables, and most flags, a record carries for one version.
@@ -70,13 +70,9 @@ impl Facts {
     pub(crate) fn read(artifacts: Vec<Artifact>, contract: Option<Contract>, created: Option<Timestamp>) -> Self {
         let mut facts = Self { artifacts, created, ..Self::default() };
         let Some(contract) = contract else { return facts };
-        let size = json_size(&contract.requirements);
-        if size > MAX_REQUIREMENTS {
-            facts.problem = Some(Problem::TooLarge(format!(
-                "the contract's requirements take {size} bytes, a record carries {MAX_REQUIREMENTS} a version"
-            )));
-        } else {
-            facts.requirements = contract.requirements;
+        match bounds::requirements(contract.requirements) {
+            Ok(requirements) => facts.requirements = requirements,
+            Err(why) => facts.problem = Some(Problem::TooLarge(why)),
         }
         let description = printable_to(contract.description.trim(), MAX_DESCRIPTION).into_owned();
         facts.description = (!description.is_empty()).then_some(description);
@@ -228,7 +224,7 @@ fn fits(name: &str) -> bool {
 mod tests {
     use d8_crds::requirements::VersionRequirement;
 
-    use super::*;
+    use super::{super::bounds::MAX_REQUIREMENTS, *};
 
     fn version(fit: Fit, requirements: Requirements) -> ReleaseVersion {
         ReleaseVersion {

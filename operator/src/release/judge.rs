@@ -11,6 +11,7 @@ use d8_crds::{
     name::{Component, Tag},
     release::{Artifact, CliReleaseStatus, ClusterSeen, Fit, ReleaseVersion},
     requirements::Requirements,
+    schema::limits,
     select::is_stable,
     text::printable_to,
     version::Version,
@@ -19,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    bounds::bound,
     facts::{Facts, Observed, Problem},
     ledger::{FirstSync, Ledger},
     rules::{RuleError, Rules},
@@ -172,7 +174,7 @@ fn entry(
         first_seen: Some(Time(seen.first_seen)),
         fit,
         reasons,
-        artifacts: facts.artifacts.iter().filter(chosen).cloned().collect(),
+        artifacts: facts.artifacts.iter().filter(chosen).take(bound(limits::PLATFORMS)).cloned().collect(),
         requirements: facts.requirements.clone(),
         description: facts.description.clone(),
         env: facts.env.clone(),

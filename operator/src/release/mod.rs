@@ -5,6 +5,7 @@
 //! however slow the proxy is.
 
 pub(crate) mod book;
+mod bounds;
 pub(crate) mod conditions;
 pub(crate) mod facts;
 pub(crate) mod judge;

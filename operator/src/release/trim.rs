@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use d8_crds::{release::CliReleaseStatus, version::Version};
+use d8_crds::{release::CliReleaseStatus, schema::limits, version::Version};
 
-use super::facts::json_size;
+use super::{bounds::bound, facts::json_size};
 
 /// Largest status, in bytes of JSON (design: "Records").
 pub(crate) const MAX_STATUS: usize = 256 * 1024;
@@ -31,7 +31,7 @@ impl fmt::Display for Trimmed {
         let newest = self.newest.as_deref().unwrap_or_default();
         write!(
             f,
-            "{} versions, {newest} and older, are left out: the record would be larger than 256 KiB; \
+            "{} versions, {newest} and older, are left out: a record carries 256 KiB and 250 versions; \
              narrow spec.versions, spec.platforms or spec.history",
             self.count
         )
@@ -43,10 +43,11 @@ pub(crate) fn trim(status: &mut CliReleaseStatus, wanted: impl Fn(&Version) -> b
     let mut trimmed = Trimmed::default();
     let sizes: Vec<usize> = status.versions.iter().map(|v| json_size(v) + 1).collect();
     let mut total: usize = sizes.iter().sum();
+    let mut left = sizes.len();
     let mut drop = vec![false; sizes.len()];
     for spare_wanted in [true, false] {
         for n in (0..sizes.len()).rev() {
-            if total + RESERVE <= MAX_STATUS {
+            if total + RESERVE <= MAX_STATUS && left <= bound(limits::VERSIONS) {
                 break;
             }
             let is_wanted = || Version::parse(&status.versions[n].version).is_ok_and(|version| wanted(&version));
@@ -55,6 +56,7 @@ pub(crate) fn trim(status: &mut CliReleaseStatus, wanted: impl Fn(&Version) -> b
             }
             drop[n] = true;
             total -= sizes[n];
+            left -= 1;
             trimmed.count += 1;
         }
     }

@@ -1,0 +1,114 @@
+//! What a record can carry of a contract. The API server refuses a whole status for one text that is
+//! too long, so one odd version would stop the record; it is cut out here instead. No IO.
+
+use d8_crds::{
+    requirements::{ModuleGroup, NamedRequirement, Requirements, VersionRequirement},
+    schema::limits,
+    text::printable_to,
+};
+
+use super::facts::json_size;
+
+/// Largest requirements a record carries for one version, in bytes of JSON (design: "Records").
+pub(crate) const MAX_REQUIREMENTS: usize = 8 * 1024;
+
+/// The requirements as a record can carry them, or why it can't.
+pub(crate) fn requirements(mut requirements: Requirements) -> Result<Requirements, String> {
+    let modules = &mut requirements.modules;
+    for group in modules.any_of.iter_mut().chain(&mut modules.none_of) {
+        group.description = printable_to(&group.description, bound(limits::DESCRIPTION)).into_owned();
+    }
+    let size = json_size(&requirements);
+    if size > MAX_REQUIREMENTS {
+        return Err(format!("the contract's requirements take {size} bytes, a record carries {MAX_REQUIREMENTS}"));
+    }
+    excess(&requirements).map_or(Ok(requirements), |(field, limit)| {
+        Err(format!("the contract's requirements.{field} is longer than the {limit} that a record carries"))
+    })
+}
+
+/// The first field that is too long, and its limit.
+fn excess(requirements: &Requirements) -> Option<(String, u64)> {
+    let one = |field: &str, requirement: &Option<VersionRequirement>| {
+        text(&format!("{field}.constraint"), requirement.as_ref().map_or("", |r| &r.constraint), limits::CONSTRAINT)
+    };
+    let (modules, plugins) = (&requirements.modules, &requirements.plugins);
+    one("kubernetes", &requirements.kubernetes)
+        .or_else(|| one("deckhouse", &requirements.deckhouse))
+        .or_else(|| named("modules.mandatory", &modules.mandatory))
+        .or_else(|| named("modules.conditional", &modules.conditional))
+        .or_else(|| groups("modules.anyOf", &modules.any_of))
+        .or_else(|| groups("modules.noneOf", &modules.none_of))
+        .or_else(|| named("plugins.mandatory", &plugins.mandatory))
+        .or_else(|| named("plugins.conditional", &plugins.conditional))
+}
+
+fn groups(field: &str, groups: &[ModuleGroup]) -> Option<(String, u64)> {
+    let inner = |(n, group): (usize, &ModuleGroup)| {
+        let field = format!("{field}[{n}]");
+        text(&format!("{field}.name"), &group.name, limits::WORD)
+            .or_else(|| named(&format!("{field}.modules"), &group.modules))
+    };
+    list(field, groups.len(), limits::GROUPS).or_else(|| groups.iter().enumerate().find_map(inner))
+}
+
+fn named(field: &str, entries: &[NamedRequirement]) -> Option<(String, u64)> {
+    let inner = |(n, entry): (usize, &NamedRequirement)| {
+        text(&format!("{field}[{n}].name"), &entry.name, limits::WORD)
+            .or_else(|| text(&format!("{field}[{n}].constraint"), &entry.constraint, limits::CONSTRAINT))
+    };
+    list(field, entries.len(), limits::REQUIREMENTS).or_else(|| entries.iter().enumerate().find_map(inner))
+}
+
+fn list(field: &str, length: usize, limit: u64) -> Option<(String, u64)> {
+    (length > bound(limit)).then(|| (field.to_owned(), limit))
+}
+
+fn text(field: &str, text: &str, limit: u64) -> Option<(String, u64)> {
+    list(field, text.chars().count(), limit)
+}
+
+/// A limit of the schema as a length.
+pub(crate) fn bound(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_record_cannot_carry() {
+        let word = |length: usize| "a".repeat(length);
+        let many = |n: usize| (0..n).map(|n| json!({"name": format!("m{n}")})).collect::<Vec<_>>();
+        for (contract, why) in [
+            (json!({"kubernetes": {"constraint": ">=1.30"}}), ""),
+            (json!({"kubernetes": {"constraint": word(256)}}), ""),
+            (
+                json!({"kubernetes": {"constraint": word(257)}}),
+                "requirements.kubernetes.constraint is longer than the 256",
+            ),
+            (json!({"modules": {"mandatory": many(256)}}), ""),
+            (json!({"modules": {"mandatory": many(257)}}), "requirements.modules.mandatory is longer"),
+            (json!({"plugins": {"conditional": [{"name": word(129)}]}}), "plugins.conditional[0].name is longer"),
+            (
+                json!({"modules": {"anyOf": [{"modules": [{"name": "a", "constraint": word(300)}]}]}}),
+                "anyOf[0].modules[0].constraint",
+            ),
+            (json!({"modules": {"noneOf": [{"description": word(5000), "modules": [{"name": "a"}]}]}}), ""),
+            (json!({"modules": {"mandatory": [{"name": word(9000)}]}}), "take 9"),
+        ] {
+            let read: Requirements = serde_json::from_value(contract).unwrap();
+            match requirements(read) {
+                Ok(carried) => {
+                    assert_eq!(why, "");
+                    let descriptions = carried.modules.none_of.iter().map(|g| g.description.chars().count());
+                    assert!(descriptions.max().unwrap_or_default() <= 1024);
+                }
+                Err(error) => assert!(!why.is_empty() && error.contains(why), "{error}"),
+            }
+        }
+    }
+}
