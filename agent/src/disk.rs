@@ -13,6 +13,8 @@ use std::{
 use d8_crds::digest::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::failpoint;
+
 /// Mode of directories and executables.
 pub(crate) const EXECUTABLE: u32 = 0o755;
 /// Mode of other files.
@@ -138,6 +140,9 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     {
         use rustix::{fs, io::Errno};
+        if failpoint::hit("disk.exchange").is_err() {
+            return Ok(false);
+        }
         note("exchange", other);
         match fs::renameat_with(fs::CWD, one, fs::CWD, other, fs::RenameFlags::EXCHANGE) {
             Ok(()) => Ok(true),
@@ -164,7 +169,7 @@ pub(crate) fn place_link(file: &Path, name: &Path, temporary: &Path, mode: u32) 
 
 /// Makes `name`, which must not exist, a hard link of `file`, or a copy that is on the disk. Says which.
 pub(crate) fn link_or_copy(file: &Path, name: &Path, mode: u32) -> io::Result<bool> {
-    match fs::hard_link(file, name) {
+    match hard_link(file, name) {
         Ok(()) => Ok(true),
         Err(error) if no_links(&error) => {
             let mut from = open_regular(file)?;
@@ -175,6 +180,14 @@ pub(crate) fn link_or_copy(file: &Path, name: &Path, mode: u32) -> io::Result<bo
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives a file another name, which must not exist.
+pub(crate) fn hard_link(file: &Path, name: &Path) -> io::Result<()> {
+    if failpoint::hit("disk.link").is_err() {
+        return Err(rustix::io::Errno::PERM.into());
+    }
+    fs::hard_link(file, name)
 }
 
 /// Whether the error says that this file system (or a hardening of the kernel) gives no hard links.

@@ -1,8 +1,8 @@
 //! Named places at which a test can kill the process, inject a fault or change the world.
 //!
 //! Without feature `testing` a failpoint is nothing. With it, the environment variable
-//! `D8_FAILPOINT=<name>[#<n>]=<kill|fail>` acts at the n-th time (default 1) the place is reached, and
-//! a test of the same thread may register a closure.
+//! `D8_FAILPOINT=<name>[#<n>]=<kill|fail>[,…]` acts at the n-th time (default 1, `*` every time) the
+//! place is reached, and a test may register a closure for its own thread.
 
 #[cfg(not(feature = "testing"))]
 use std::io;
@@ -11,6 +11,9 @@ use std::io;
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 #[allow(unreachable_pub)]
 pub const ALL: &[&str] = &[
+    // Two that fail stand for a system that has no such call.
+    "disk.link",
+    "disk.exchange",
     "lock.created",
     "lock.written",
     "lock.held",
@@ -29,9 +32,9 @@ pub const ALL: &[&str] = &[
     "switch.contract",
     "switch.major",
     "switch.current",
-    "switch.history",
     "switch.done",
     "journal.removed",
+    "switch.history",
     "undo.current",
     "undo.major",
     "undo.contract",
@@ -81,7 +84,8 @@ mod armed {
 
     struct FromEnv {
         name: String,
-        nth: usize,
+        /// Every time if absent.
+        nth: Option<usize>,
         kill: bool,
         seen: AtomicUsize,
     }
@@ -98,10 +102,11 @@ mod armed {
 
     pub(crate) fn hit(name: &'static str) -> io::Result<()> {
         debug_assert!(ALL.contains(&name), "no failpoint {name}");
-        if let Some(armed) = from_env()
-            && armed.name == name
-            && armed.seen.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth
-        {
+        for armed in from_env().iter().filter(|armed| armed.name == name) {
+            let seen = armed.seen.fetch_add(1, Ordering::SeqCst) + 1;
+            if armed.nth.is_some_and(|nth| nth != seen) {
+                continue;
+            }
             if armed.kill {
                 // Nothing may run between here and the end: no unwinding, no drop.
                 let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
@@ -117,20 +122,17 @@ mod armed {
         result
     }
 
-    fn from_env() -> Option<&'static FromEnv> {
-        static ARMED: OnceLock<Option<FromEnv>> = OnceLock::new();
-        ARMED
-            .get_or_init(|| {
-                let text = std::env::var("D8_FAILPOINT").ok()?;
-                let (place, action) = text.split_once('=')?;
+    fn from_env() -> &'static [FromEnv] {
+        static ARMED: OnceLock<Vec<FromEnv>> = OnceLock::new();
+        ARMED.get_or_init(|| {
+            let text = std::env::var("D8_FAILPOINT").unwrap_or_default();
+            let armed = |one: &str| {
+                let (place, action) = one.split_once('=')?;
                 let (name, nth) = place.split_once('#').unwrap_or((place, "1"));
-                Some(FromEnv {
-                    name: name.to_owned(),
-                    nth: nth.parse().ok()?,
-                    kill: action == "kill",
-                    seen: AtomicUsize::new(0),
-                })
-            })
-            .as_ref()
+                let nth = if nth == "*" { None } else { Some(nth.parse().ok()?) };
+                Some(FromEnv { name: name.to_owned(), nth, kill: action == "kill", seen: AtomicUsize::new(0) })
+            };
+            text.split(',').filter_map(armed).collect()
+        })
     }
 }

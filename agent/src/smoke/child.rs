@@ -83,10 +83,21 @@ pub fn child_main() -> i32 {
     let Some(task) = std::env::args().nth(2).and_then(|json| serde_json::from_str::<Task>(&json).ok()) else {
         return 2;
     };
+    close_inherited();
     let report = run(&task);
     let _ = fs::remove_dir_all(&task.home);
     let Ok(json) = serde_json::to_vec(&report) else { return 1 };
     i32::from(io::stdout().write_all(&json).is_err())
+}
+
+/// Closes what this process inherited beyond the three of every program and the executable: whoever
+/// started d8 may have left files of theirs open. Nothing of our own is open yet.
+fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")) else { return };
+    let open: Vec<i32> = open.flatten().filter_map(|open| open.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|open| *open > 2 && *open != EXECUTABLE_FD) {
+        let _ = nix::unistd::close(descriptor);
+    }
 }
 
 fn run(task: &Task) -> Report {

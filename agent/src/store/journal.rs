@@ -129,9 +129,7 @@ impl Step {
         let binary = plugin.major_binary(self.major);
         let Some(now) = FileId::at(&binary)? else { return self.undo_major(plugin) };
         let saved = self.saved_binary(staging);
-        // Without links the copy has an inode of its own, which nobody noted.
-        let ours = self.binary.is_none_or(|id| id == now);
-        if !ours || FileId::at(&saved)? == Some(now) {
+        if FileId::at(&saved)? == Some(now) || !(self.binary == Some(now) || self.is_copy(staging, plugin)?) {
             return Ok(());
         }
         if self.had_binary {
@@ -142,6 +140,20 @@ impl Step {
         }
         disk::sync_dir(&plugin.major(self.major))?;
         self.undo_major(plugin)
+    }
+
+    /// Whether `v<major>/<name>` is a copy of the new executable, where links can't be had.
+    fn is_copy(&self, staging: &Path, plugin: &PluginDir) -> io::Result<bool> {
+        let staged = self.place.as_ref().map(|place| staging.join(&place.from).join(self.name.as_str()));
+        let now = fs::symlink_metadata(plugin.major_binary(self.major))?;
+        for new in [Some(plugin.binary(&self.tag)), staged].into_iter().flatten() {
+            let Some(metadata) = disk::lstat(&new)? else { continue };
+            if Some(FileId::of(&metadata)) == self.binary {
+                return Ok(metadata.len() == now.len()
+                    && disk::digest(&new)? == disk::digest(&plugin.major_binary(self.major))?);
+            }
+        }
+        Ok(false)
     }
 
     /// The folder of a major that was not there before; one with anything in it stays.

@@ -114,7 +114,10 @@ impl Locks {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(store.refused(error)),
                 Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Err(store.refused(error)),
-                Err(error) => return Err(broken(plugin.lock(), error.to_string())),
+                Err(error) if disk::lstat(&plugin.lock()).is_ok_and(|found| found.is_some_and(|at| !at.is_file())) => {
+                    return Err(broken(plugin.lock(), error.to_string()));
+                }
+                Err(error) => return Err(StoreError::io("lock", plugin.lock())(error)),
             };
             let Some(holder) = holder else {
                 tokio::task::yield_now().await;

@@ -133,7 +133,7 @@ fn set_aside(dir: &Path, path: &Path, stale: FileId) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     if FileId::at(&aside)? != Some(stale) {
-        let _ = fs::hard_link(&aside, path);
+        let _ = disk::hard_link(&aside, path);
     }
     disk::unlink(&aside).map(|_| ())
 }
@@ -164,7 +164,7 @@ fn give_name(file: &File, temporary: &Path, path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     failpoint::hit("lock.held")?;
-    match fs::hard_link(temporary, path) {
+    match disk::hard_link(temporary, path) {
         Ok(()) => {
             failpoint::hit("lock.linked")?;
             Ok(true)

@@ -9,9 +9,8 @@ use super::{
     Locked,
     journal::Journal,
     layout::{CONTRACT, LOCK, PluginDir},
-    lockfile, memory, read,
+    lockfile, read,
     staging::{self, Orphan},
-    switch,
 };
 use crate::{
     disk,
@@ -75,13 +74,8 @@ fn plugin(locked: &mut Locked, plugin: &PluginDir, watch: &dyn Watch) -> Result<
     }
     let Some(entry) = read::entry(plugin)? else { return Ok(()) };
     let Some(active) = entry.installed() else { return Ok(()) };
-    // A crash between the switch and these two.
-    switch::activated(plugin, None, &active.tag, locked.staging_dir()).map_err(failed())?;
-    let memory = locked.store.layout.memory();
-    let platform = &active.receipt.platform;
-    if memory::recall(&memory, plugin.name.as_str(), &active.version, platform).is_ok_and(|known| known.is_none()) {
-        memory::remember(&memory, &active.version, &active.receipt).map_err(failed())?;
-    }
+    // A crash between the switch and its notes.
+    locked.note(plugin, None, &active.version, &active.receipt);
     let component = Component::Plugin(plugin.name.clone());
     let own = disk::read_small(&active.dir.join(CONTRACT), CONTRACT_LIMIT).map_err(failed())?;
     // An adopted version may have none; then the cache is the other tool's.

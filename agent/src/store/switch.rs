@@ -216,6 +216,7 @@ impl Locked {
             let _ = failpoint::hit("journal.removed");
         }
         for ready in &ready {
+            self.note(&ready.plugin, ready.previous.as_ref(), &ready.version, &ready.receipt);
             watch.event(Event::Switched { name: &ready.plugin.name, tag: &ready.step.tag });
             sweep_foreign(&ready.plugin);
         }
@@ -247,15 +248,18 @@ impl Locked {
             self.current(plugin, step.major, staging)?;
             failpoint::hit("switch.current").map_err(failed())?;
         }
-        for ready in ready {
-            let plugin = &ready.plugin;
-            activated(plugin, ready.previous.as_ref(), &ready.step.tag, staging)
-                .and_then(|()| failpoint::hit("switch.history"))
-                .map_err(StoreError::io("write", plugin.history()))?;
-            let file = self.store.layout.memory();
-            memory::remember(&file, &ready.version, &ready.receipt).map_err(StoreError::io("write", &file))?;
-        }
         failpoint::hit("switch.done").map_err(StoreError::io("switch", self.store.root()))
+    }
+
+    /// Writes down that a version is active: after it is, as that decides nothing about the switch. What
+    /// a crash or a full disk keeps from being written is written by the next command.
+    pub(super) fn note(&self, plugin: &PluginDir, previous: Option<&Tag>, version: &Version, receipt: &Receipt) {
+        let noted = activated(plugin, previous, &receipt.tag, self.staging_dir())
+            .and_then(|()| failpoint::hit("switch.history"))
+            .and_then(|()| memory::remember(&self.store.layout.memory(), version, receipt));
+        if let Err(error) = noted {
+            tracing::warn!(plugin = %plugin.name, %error, "the switch could not be noted");
+        }
     }
 
     /// The staged version into `versions/`.

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use d8_agent::{Change, Kept, Quiet, Store, StoreError, smoke::Sandbox};
 
-use crate::support::{Memory, name, now, order, tag};
+use crate::support::{Memory, layer, name, now, order, tag};
 
 /// One command, as the tests give it to a child: words joined by blanks.
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -75,9 +75,22 @@ pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
             std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
             Ok(String::new())
         }
-        // One try for the lock.
-        ["try", plugin] => {
-            store.lock(&[name(plugin)], Duration::ZERO, &Quiet).await?;
+        // Installs a plugin whose smoke test sleeps for that long.
+        ["sleeper", seconds] => {
+            let script = format!("#!/bin/sh\nexec sleep {seconds}\n");
+            let layer = layer(&[("plugin", script.as_bytes())]).await;
+            let locked = store.lock(&[name("s")], timeout, &Quiet).await?;
+            locked.stage(order("s", "v1.0.0"), &Memory::default().with("s", "v1.0.0", layer), &Quiet).await?;
+            Ok(String::new())
+        }
+        // Counts in a file that only the lock protects.
+        ["count", plugin, times] => {
+            let counter = root.join("counter");
+            for _ in 0..times.parse::<u32>().unwrap() {
+                let _locked = store.lock(&[name(plugin)], timeout, &Quiet).await?;
+                let count: u32 = std::fs::read_to_string(&counter).map_or(0, |count| count.parse().unwrap());
+                std::fs::write(&counter, (count + 1).to_string()).unwrap();
+            }
             Ok(String::new())
         }
         _ => panic!("no such command: {command}"),

@@ -1,3 +1,177 @@
-//! SIGKILL at a random instant, 200 times, on one store that is never cleaned in between.
-use crate::Case;
-pub const CASES: &[Case] = &[];
+//! Several processes want the same plugin; one of them may be dead, or be a Go d8.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use d8_agent::{Change, Holder, Quiet, Store, StoreError, StoreErrorKind, smoke::Sandbox, testing};
+
+use crate::{
+    Case, block_on, own,
+    points::{reads, setup},
+    scratch,
+    support::{Memory, name, now, order, run_current, tree},
+};
+
+pub const CASES: &[Case] = &[
+    ("the_lock_excludes", excludes),
+    ("a_holder_keeps_others_out_until_it_ends", holder),
+    ("a_dead_holder_keeps_nobody_out", dead),
+    ("a_lock_without_a_record_counts_for_an_hour", foreign),
+    ("several_locks_are_taken_all_or_none", all_or_none),
+    ("a_lost_lock_undoes_the_change", lost),
+    ("parallel_installs_of_one_plugin", parallel),
+];
+
+fn spawn(root: &Path, command: &str) -> Child {
+    Command::new(own())
+        .arg("child")
+        .arg(root)
+        .arg(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// A child that holds the locks; it says so first.
+fn hold(root: &Path, plugins: &str) -> Child {
+    let mut child = spawn(root, &format!("hold {plugins}"));
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "held\n");
+    child
+}
+
+fn attempt(root: &Path, plugins: &[&str]) -> Result<(), StoreError> {
+    let names: Vec<_> = plugins.iter().map(|plugin| name(plugin)).collect();
+    block_on(async { Store::at(root)?.lock(&names, Duration::ZERO, &Quiet).await.map(|_| ()) })
+}
+
+fn excludes() {
+    let folder = scratch();
+    let children: Vec<Child> = (0..5).map(|_| spawn(folder.path(), "count a 25")).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("counter")).unwrap(), "125");
+    // The lock's directory went with the lock, a hundred times. Its parent stays if the process that
+    // made it was not the last.
+    let left = tree(folder.path());
+    assert!(left == ["counter 0644"] || left == ["counter 0644", "plugins/ 0755"], "{left:?}");
+}
+
+fn holder() {
+    let folder = scratch();
+    let mut child = hold(folder.path(), "a");
+    let error = attempt(folder.path(), &["a"]).unwrap_err();
+    match &error {
+        StoreError::Locked { holder: Holder::Process { pid, program, .. }, .. } => {
+            assert_eq!(*pid, child.id());
+            assert!(program.starts_with("kill-"), "{program}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(error.kind(), StoreErrorKind::Locked);
+    attempt(folder.path(), &["b"]).unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    attempt(folder.path(), &["a"]).unwrap();
+}
+
+fn dead() {
+    let folder = scratch();
+    let mut child = hold(folder.path(), "a b");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(folder.path().join("plugins/a/install.lock").exists());
+    attempt(folder.path(), &["a"]).unwrap();
+    attempt(folder.path(), &["a", "b"]).unwrap();
+    // The directories that the dead process made for its locks are its leftovers; nothing is in them.
+    assert!(!folder.path().join("plugins/a").exists());
+    assert!(!folder.path().join(".staging").exists());
+}
+
+fn foreign() {
+    let folder = scratch();
+    setup(folder.path(), "install a=v1.0.0");
+    let lock = folder.path().join("plugins/a/install.lock");
+    for content in ["", "12345\n"] {
+        fs::write(&lock, content).unwrap();
+        match attempt(folder.path(), &["a"]).unwrap_err() {
+            StoreError::Locked { holder: Holder::Foreign, .. } => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs::read_to_string(&lock).unwrap(), content, "a living lock was touched");
+        let old = SystemTime::now() - Duration::from_secs(3601);
+        File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
+        attempt(folder.path(), &["a"]).unwrap();
+        assert!(!lock.exists());
+    }
+}
+
+fn all_or_none() {
+    let folder = scratch();
+    let mut child = hold(folder.path(), "b");
+    match attempt(folder.path(), &["c", "a", "b"]).unwrap_err() {
+        StoreError::Locked { name, .. } => assert_eq!(name.as_str(), "b"),
+        other => panic!("{other:?}"),
+    }
+    assert!(!folder.path().join("plugins/a").exists() && !folder.path().join("plugins/c").exists());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    attempt(folder.path(), &["c", "a", "b"]).unwrap();
+}
+
+/// Another program takes the lock away in the middle of a switch.
+fn lost() {
+    for point in ["switch.begun", "switch.placed", "switch.contract", "switch.major"] {
+        let folder = scratch();
+        let root = folder.path();
+        setup(root, "install a=v1.0.0");
+        let before = tree(root);
+        let lock = root.join("plugins/a/install.lock");
+        let theirs = lock.clone();
+        testing::on(point, move || {
+            fs::remove_file(&theirs)?;
+            fs::write(&theirs, "")
+        });
+        let error = block_on(async {
+            let store = Store::at(root)?.with_sandbox(Sandbox::of(own()));
+            let mut locked = store.lock(&[name("a")], Duration::ZERO, &Quiet).await?;
+            let staged = locked.stage(order("a", "v2.0.0"), &Memory::default(), &Quiet).await?;
+            locked.switch(vec![Change::Install(staged)], now(), &Quiet).await
+        })
+        .unwrap_err();
+        testing::on(point, || Ok(()));
+        assert_eq!(error.kind(), StoreErrorKind::LockLost, "{point}: {error}");
+        assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"), "{point}");
+        assert!(lock.exists(), "{point}: the other program's lock was removed");
+        fs::remove_file(&lock).unwrap();
+        assert_eq!(tree(root), before, "{point}");
+    }
+}
+
+fn parallel() {
+    let folder = scratch();
+    let versions = ["v1.0.0", "v1.1.0", "v2.0.0", "v2.1.0"];
+    let children: Vec<Child> =
+        versions.iter().map(|version| spawn(folder.path(), &format!("install a={version}"))).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    reads(folder.path(), "after four installs at once");
+    let store = Store::at(folder.path()).unwrap();
+    let entry = store.get(&name("a")).unwrap().unwrap();
+    assert_eq!(entry.versions.len(), 4);
+    let active = &entry.installed().unwrap().tag;
+    assert_eq!(entry.history.last(), Some(active));
+    assert_eq!(run_current(folder.path(), "a"), Some(format!("a {active}")));
+    assert!(!folder.path().join(".staging").exists());
+}

@@ -13,6 +13,8 @@ mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::scratch;
+
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -83,21 +85,4 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
     }
     let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("cp failed")) }
-}
-
-/// A directory for a store: in memory where programs can be run there, since no kill makes the kernel
-/// forget what it was given, and a disk's fsyncs are most of the time otherwise.
-fn scratch() -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt as _;
-    let runs = |folder: &tempfile::TempDir| {
-        let script = folder.path().join("script");
-        std::fs::write(&script, "#!/bin/sh\n").is_ok()
-            && std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).is_ok()
-            && std::process::Command::new(&script).status().is_ok_and(|status| status.success())
-            && std::fs::remove_file(&script).is_ok()
-    };
-    tempfile::tempdir_in("/dev/shm")
-        .ok()
-        .filter(runs)
-        .unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"))
 }

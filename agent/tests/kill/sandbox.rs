@@ -1,3 +1,214 @@
-//! SIGKILL at a random instant, 200 times, on one store that is never cleaned in between.
-use crate::Case;
-pub const CASES: &[Case] = &[];
+//! The smoke test with real processes.
+
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use d8_agent::smoke::{Failure, Sandbox};
+
+use crate::{Case, block_on, own, scratch};
+
+pub const CASES: &[Case] = &[
+    ("what_passes_the_smoke_test", passes),
+    ("what_fails_the_smoke_test", fails),
+    ("the_sandbox_gives_nothing_away", confined),
+    ("what_is_left_running_is_ended", ended),
+    ("a_test_that_is_not_wanted_any_more_ends", cancelled),
+    ("a_file_that_is_still_open_for_writing", busy),
+];
+
+fn program(folder: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join("program");
+    let _ = fs::remove_file(&path);
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn test(folder: &Path, bytes: impl AsRef<[u8]>, timeout: Duration) -> Result<String, Failure> {
+    let path = program(folder, bytes);
+    let before = fs::read_dir(folder).unwrap().count();
+    let result = block_on(Sandbox::of(own()).test(&path, "program", timeout, folder));
+    assert_eq!(fs::read_dir(folder).unwrap().count(), before, "the test left something");
+    result
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn passes() {
+    // Of mode 0700, as temporary directories are: another uid could not run anything in it by its path.
+    let folder = scratch();
+    for (what, bytes, said) in [
+        ("a script", b"#!/bin/sh\necho v1.0.0\n".to_vec(), "v1.0.0"),
+        ("an ELF program", fs::read("/bin/true").unwrap(), ""),
+        ("one that knows `version` only", b"#!/bin/sh\n[ \"$1\" = version ] && echo v2.0.0\n".to_vec(), "v2.0.0"),
+        ("one that answers on stderr", b"#!/bin/sh\necho v3.0.0 >&2\n".to_vec(), "v3.0.0"),
+    ] {
+        let output = test(folder.path(), bytes, LONG).unwrap_or_else(|failure| panic!("{what}: {failure}"));
+        assert!(output.contains(said), "{what}: {output}");
+    }
+    let long = test(folder.path(), "#!/bin/sh\nyes | head -c 5000000\n", LONG).unwrap();
+    assert_eq!(long.chars().count(), 200);
+}
+
+fn fails() {
+    let folder = scratch();
+    let mut foreign = fs::read("/bin/true").unwrap();
+    // e_machine of PowerPC.
+    foreign[18] = 20;
+    let failure = |bytes: &[u8]| test(folder.path(), bytes, LONG).unwrap_err();
+    for (what, bytes) in [
+        ("nothing", Vec::new()),
+        ("a text without an interpreter", b"echo hello\n".to_vec()),
+        ("for another processor", foreign),
+        ("cut short", b"\x7fELF".to_vec()),
+        ("an interpreter that is missing", b"#!/no/such/thing\n".to_vec()),
+    ] {
+        assert!(matches!(failure(&bytes), Failure::Format { .. }), "{what}: {:?}", failure(&bytes));
+    }
+    let exit = failure(b"#!/bin/sh\nprintf 'no: \\033[31mred\\n'\nexit 3\n");
+    match &exit {
+        Failure::Exit { status: 3, output } => {
+            assert!(output.starts_with("no: ") && !output.contains('\u{1b}'), "{output:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(exit.to_string().contains("status 3") && !exit.advice().fix.is_empty());
+    let begun = Instant::now();
+    let late = test(folder.path(), "#!/bin/sh\necho begun\nexec sleep 60\n", Duration::from_millis(700)).unwrap_err();
+    assert!(matches!(&late, Failure::Timeout { output, .. } if output == "begun"), "{late:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // A program that nobody plays the sandbox for says nothing about the executable.
+    let path = program(folder.path(), "#!/bin/sh\n");
+    for sandbox in ["/bin/false", "/no/such/program"] {
+        let failure = block_on(Sandbox::of(sandbox).test(&path, "program", LONG, folder.path())).unwrap_err();
+        assert!(matches!(failure, Failure::Setup { .. }), "{failure:?}");
+    }
+}
+
+fn confined() {
+    let folder = scratch();
+    let ask = |script: &str| {
+        let said = test(folder.path(), format!("#!/bin/sh\n{script}\n"), LONG);
+        said.unwrap_or_else(|failure| panic!("{script}: {failure}"))
+    };
+    let environment = ask("env | cut -d= -f1 | sort | tr '\\n' ' '");
+    let allowed = ["HOME", "LANG", "PATH", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
+    for variable in environment.split_whitespace() {
+        assert!(allowed.contains(&variable), "{variable}");
+    }
+    assert!(environment.contains("HOME") && environment.contains("TMPDIR"));
+    assert_eq!(ask("echo $PATH $LANG"), "/usr/bin:/bin C");
+    assert_eq!(ask("[ \"$HOME\" = \"$TMPDIR\" ] && stat -c %a \"$HOME\" && ls -A \"$HOME\""), "700");
+    assert_eq!(ask("echo x > \"$HOME/x\" && cat \"$HOME/x\""), "x");
+    assert_eq!(ask("echo $(ulimit -c; ulimit -n; ulimit -t; ulimit -v)"), "0 256 30 unlimited");
+    assert_eq!(ask("grep NoNewPrivs /proc/self/status | tr -d '\\t'"), "NoNewPrivs:1");
+    let stdin = ask("if read line; then echo got; else echo nothing; fi");
+    assert_eq!(stdin, "nothing");
+    // Descriptors: the three of every program, the one with which they are listed, and the executable.
+    let open = ask("echo $(ls /proc/self/fd)");
+    for descriptor in open.split_whitespace() {
+        assert!(["0", "1", "2", "3", "9", "10", "255"].contains(&descriptor), "{open}");
+    }
+    assert!(test(folder.path(), "#!/bin/sh\nhead -c 70000000 /dev/zero > \"$HOME/x\"\n", LONG).is_err());
+    if rustix::process::geteuid().is_root() {
+        let ids = ask("echo $(id -u; id -g; id -G)");
+        let ids: Vec<u32> = ids.split_whitespace().map(|id| id.parse().unwrap()).collect();
+        assert!(ids.iter().all(|id| (61_184..=65_519).contains(id) && *id == ids[0]), "{ids:?}");
+        assert_ne!(ask("id -u"), ask("id -u"), "always the same uid");
+    }
+}
+
+/// Whether a process with this argument is there.
+fn running(marker: &str) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).split('\0').any(|word| word == marker)
+    })
+}
+
+/// Waits, with an end, until nothing with this argument runs.
+fn gone(marker: &str) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while running(marker) {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// An argument of `sleep` that no other process has.
+fn marker() -> String {
+    format!("100{:06}.{:06}", std::process::id(), rand::random_range(0..1_000_000))
+}
+
+fn ended() {
+    let folder = scratch();
+    let marker = marker();
+    for script in [
+        format!("sleep {marker} &\necho done"),
+        format!("setsid sleep {marker} &\necho done"),
+        format!("(setsid sh -c 'sleep {marker} & sleep {marker}' &)\necho done"),
+        format!("(trap '' TERM HUP INT; setsid sleep {marker} > /dev/null 2>&1 < /dev/null) &\necho done"),
+    ] {
+        let begun = Instant::now();
+        let said = test(folder.path(), format!("#!/bin/sh\n{script}\n"), LONG);
+        assert_eq!(said.as_deref(), Ok("done"), "{script}");
+        assert!(gone(&marker), "{script}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{script}");
+    }
+}
+
+fn cancelled() {
+    let folder = scratch();
+    let marker = marker();
+    let path = program(folder.path(), format!("#!/bin/sh\nexec sleep {marker}\n"));
+    block_on(async {
+        let sandbox = Sandbox::of(own());
+        let test = sandbox.test(&path, "program", LONG, folder.path());
+        let started = async {
+            while !running(&marker) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            result = test => panic!("{result:?}"),
+            () = started => {}
+        }
+    });
+    assert!(gone(&marker), "it still runs though nobody waits for it");
+    // The command that asked for the test is killed.
+    let root = folder.path().join("root");
+    let mut child = Command::new(own()).arg("child").arg(&root).arg(format!("sleeper {marker}")).spawn().unwrap();
+    while !running(&marker) {
+        assert!(child.try_wait().unwrap().is_none(), "the child ended early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(gone(&marker), "it still runs though its command was killed");
+}
+
+fn busy() {
+    let folder = scratch();
+    let path = program(folder.path(), "#!/bin/sh\necho v1.0.0\n");
+    let run = || block_on(Sandbox::of(own()).test(&path, "program", LONG, folder.path()));
+    let writer = OpenOptions::new().write(true).open(&path).unwrap();
+    let begun = Instant::now();
+    let failure = run().unwrap_err();
+    assert!(matches!(&failure, Failure::Setup { why } if why.contains("open for writing")), "{failure:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    let closer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(writer);
+    });
+    assert_eq!(run().as_deref(), Ok("v1.0.0"));
+    closer.join().unwrap();
+}

@@ -34,9 +34,13 @@ pub fn now() -> jiff::Timestamp {
     "2026-11-22T09:00:00Z".parse().unwrap()
 }
 
-/// A plugin that answers with its name and version.
+/// A plugin that answers with its name and version; from major 9 on it has 100 KiB.
 pub fn script(name: &str, tag: &str) -> Vec<u8> {
-    format!("#!/bin/sh\necho {name} {tag}\n").into_bytes()
+    let mut script = format!("#!/bin/sh\necho {name} {tag}\nexit\n").into_bytes();
+    if tag.starts_with("v9.") {
+        script.resize(100 * 1024, b'#');
+    }
+    script
 }
 
 /// A gzip tar with these entries.
@@ -44,10 +48,12 @@ pub async fn layer(entries: &[(&str, &[u8])]) -> Bytes {
     let mut tar = tokio_tar::Builder::new(Vec::new());
     for (path, bytes) in entries {
         let mut header = tokio_tar::Header::new_gnu();
+        // As it is given, be it ever so bad.
+        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_size(bytes.len() as u64);
         header.set_mode(0o600);
         header.set_cksum();
-        tar.append_data(&mut header, path, *bytes).await.unwrap();
+        tar.append(&header, *bytes).await.unwrap();
     }
     let tar = tar.into_inner().await.unwrap();
     let mut gzip = GzipEncoder::new(Vec::new());
@@ -177,4 +183,21 @@ pub fn run_current(root: &Path, name: &str) -> Option<String> {
     let output = std::process::Command::new(&current).arg("--version").output().expect("current can't be run");
     assert!(output.status.success(), "current failed: {output:?}");
     Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+}
+
+/// A directory for a store: in memory where programs can be run there, since no kill makes the kernel
+/// forget what it was given, and a disk's fsyncs are most of the time otherwise.
+pub fn scratch() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let runs = |folder: &tempfile::TempDir| {
+        let script = folder.path().join("script");
+        std::fs::write(&script, "#!/bin/sh\n").is_ok()
+            && std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).is_ok()
+            && std::process::Command::new(&script).status().is_ok_and(|status| status.success())
+            && std::fs::remove_file(&script).is_ok()
+    };
+    tempfile::tempdir_in("/dev/shm")
+        .ok()
+        .filter(runs)
+        .unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"))
 }
