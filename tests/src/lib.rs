@@ -12,6 +12,7 @@ pub mod control_plane;
 pub mod demo;
 mod error;
 pub mod lab;
+pub mod liar;
 pub mod oci;
 mod pki;
 pub mod process;

@@ -9,6 +9,7 @@ mod access;
 mod away;
 mod bare;
 mod chain;
+mod faults;
 mod hostile;
 mod input;
 mod policy;
