@@ -15,6 +15,9 @@ fn cases(elsewhere: &str) -> Vec<Case> {
     use Route::{Layer, Manifest, Tags};
     let case = |route, answer, code, says| Case { route, answer, code, says };
     let other = layer(&[Entry::file("plugin", "#!/bin/sh\necho other\n")]);
+    let mut flipped = other.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
     let unlike = format!("sha256:{}", "0".repeat(64));
     let json = |text: &str| Answer::body("application/json", text);
     let oci = |text: String| Answer::body("application/vnd.oci.image.manifest.v1+json", text);
@@ -38,7 +41,8 @@ fn cases(elsewhere: &str) -> Vec<Case> {
         case(Layer, Answer::redirect(elsewhere), 5, &["redirects are refused", "token was not sent"]),
         case(Layer, Answer::body("application/x-gzip", other.clone()), 1, &["sha256:"]),
         case(Layer, Answer::body("application/x-gzip", gzip(&[0; 4096])), 1, &["sha256:"]),
-        case(Layer, Answer::body("application/x-gzip", other).cut(), 1, &[]),
+        case(Layer, Answer::body("application/x-gzip", flipped), 1, &["sha256:"]),
+        case(Layer, Answer::body("application/x-gzip", other).cut(), 1, &["faulty v1.0.0", "were announced"]),
     ]
 }
 
