@@ -90,20 +90,24 @@ fn asked_version(found: &Found) -> Option<Version> {
 /// Refuses what the kept policies deny or block; asks no server.
 async fn permitted(context: &Context, found: &Found) -> Result<(), Failure> {
     for kept in context.kept_policies().await? {
-        judged(context, found, &kept.policy_set(), &kept.server)?;
+        judged(context, found, &kept.policy_set()).map_err(|failure| {
+            let confirmed = kept.confirmed;
+            failure.advise(
+                format!("this is what {} said when it was last read, at {confirmed:.0}", kept.server),
+                format!("if that has changed since: d8 plugins why {}", found.entry.name),
+            )
+        })?;
     }
     Ok(())
 }
 
-fn judged(context: &Context, found: &Found, policies: &PolicySet, server: &str) -> Result<(), Failure> {
+fn judged(context: &Context, found: &Found, policies: &PolicySet) -> Result<(), Failure> {
     let name = &found.entry.name;
     let Some(version) = asked_version(found) else { return Ok(()) };
     let component = Component::Plugin(name.clone());
-    policies.run_allowed(&context.host(), &component, &version).map_err(|reason| {
-        Failure::new(Code::Refused, format!("{name} may not run here"))
-            .because(reason.message)
-            .because(format!("as {server} said; a change there counts after: d8 plugins why {name}"))
-    })
+    policies
+        .run_allowed(&context.host(), &component, &version)
+        .map_err(|reason| Failure::new(Code::Refused, format!("{name} may not run here")).because(reason.message))
 }
 
 /// Refuses what the cluster or the other plugins do not meet. Asks the cluster only if the contract
@@ -143,8 +147,7 @@ async fn fits(context: &Context, found: &Found, contract: &Contract) -> Result<(
 async fn cluster_findings(context: &Context, found: &Found, contract: &Contract) -> Result<Findings, Failure> {
     let component = [Component::Plugin(found.entry.name.clone())];
     let view = context.view(Wanted::Named(&component)).await?;
-    let server = context.cluster().await?.config.cluster_url.to_string();
-    judged(context, found, &view.policy_set(), &server)?;
+    judged(context, found, &view.policy_set())?;
     let recorded = view.records.get(found.entry.name.as_str()).and_then(|record| {
         let versions = &record.status.as_ref()?.versions;
         versions.iter().find(|v| v.version == contract.version && v.requirements == contract.requirements)
