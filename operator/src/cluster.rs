@@ -4,13 +4,12 @@
 //! A cluster without Deckhouse or without Modules is a fact too: requirements on them can't be checked.
 //! Both may appear later.
 
-use std::{collections::BTreeMap, future, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use d8_crds::{
     cluster::{ClusterFacts, ClusterVersion, Fact, ModuleState},
     release::ClusterSeen,
 };
-use futures::StreamExt as _;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Api, Client, ResourceExt as _,
@@ -20,7 +19,11 @@ use kube::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use crate::{backoff, serve::Readiness};
+use crate::{
+    backoff,
+    serve::Readiness,
+    watch::{MAX_RETRY, RETRY, Step, follow},
+};
 
 /// Namespace and name of the Deployment whose annotation tells Deckhouse's version.
 const DECKHOUSE: (&str, &str) = ("d8-system", "deckhouse");
@@ -28,9 +31,6 @@ const DECKHOUSE: (&str, &str) = ("d8-system", "deckhouse");
 const DECKHOUSE_VERSION: &str = "core.deckhouse.io/version";
 /// How often Kubernetes is asked for its version: it can't be watched, and changes with the control plane.
 const KUBERNETES_EVERY: Duration = Duration::from_mins(1);
-/// Before a watch is tried again; doubled with each failure.
-const RETRY: Duration = Duration::from_secs(1);
-const MAX_RETRY: Duration = Duration::from_secs(10);
 
 /// Longest version that a record carries, in characters (`schema::limits::WORD`).
 const WORD: usize = 128;
@@ -198,56 +198,4 @@ fn state(module: &DynamicObject) -> Option<(String, ModuleState)> {
     let mut object = module.data.clone();
     object.as_object_mut()?.insert("metadata".to_owned(), serde_json::json!({"name": module.name_any()}));
     ModuleState::of_object(&object)
-}
-
-/// What a watch brings.
-enum Step<K> {
-    Event(Event<K>),
-    /// The API server does not know the kind.
-    Absent,
-    /// It does not show it to the operator.
-    Refused(String),
-}
-
-/// Follows a watch for ever, through failures. Those that say nothing of the object are waited out.
-async fn follow<K>(
-    stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>>,
-    what: &str,
-    mut step: impl FnMut(Step<K>),
-) {
-    let mut failures = 0;
-    let mut stream = std::pin::pin!(stream);
-    while let Some(item) = stream.next().await {
-        match item {
-            Ok(event) => {
-                failures = 0;
-                step(Step::Event(event));
-                continue;
-            }
-            Err(error) => {
-                failures += 1;
-                match status(&error) {
-                    Some(404) => step(Step::Absent),
-                    Some(403) => {
-                        tracing::warn!(%error, "{what}: not allowed");
-                        step(Step::Refused(format!("the operator may not read {what}")));
-                    }
-                    _ => tracing::warn!(%error, "{what}: the watch failed"),
-                }
-            }
-        }
-        sleep(backoff::after_failures(failures, RETRY, MAX_RETRY, rand::random())).await;
-    }
-    // A watch never ends by itself.
-    future::pending::<()>().await;
-}
-
-fn status(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
 }

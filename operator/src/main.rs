@@ -51,9 +51,8 @@ async fn main() -> ExitCode {
     match Box::pin(run::run(args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "ended");
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }

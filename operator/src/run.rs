@@ -7,7 +7,7 @@ use std::{
 };
 
 use d8_crds::host::CliHost;
-use d8_rpp::{Options, Prefer};
+use d8_rpp::{Endpoint, Identity, Options, Prefer, Proxy};
 use kube::{Api, Client, Config, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
     net::TcpListener,
@@ -44,6 +44,9 @@ const HOSTS: &str = "clihosts";
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    /// What was said of the proxy can't be used.
+    #[error("{0}")]
+    Usage(#[source] Box<d8_rpp::Error>),
     /// No kubeconfig and no Pod.
     #[error("cluster: {0}")]
     Config(#[from] Box<kube::config::InferConfigError>),
@@ -63,8 +66,22 @@ pub(crate) enum Error {
     Io(#[from] std::io::Error),
 }
 
+impl Error {
+    /// 2 for wrong usage, else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
+}
+
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
+    let options = Options {
+        endpoint: args.rpp_endpoint.clone(),
+        ca_file: args.rpp_ca_file.clone(),
+        prefer: Prefer::Internal,
+        ..Options::default()
+    };
+    check(&options)?;
     let config = Config::infer().await.map_err(Box::new)?;
     let client = Client::try_from(config.clone()).map_err(|e| Error::Client(Box::new(e)))?;
     let lease_client = leader::client(&config).map_err(|e| Error::Client(Box::new(e)))?;
@@ -82,12 +99,6 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let (cluster_sender, cluster) = watch::channel(Cluster::unread());
     let (release_store, release_writer) = reflector::store();
     let (policy_store, policy_writer) = reflector::store();
-    let options = Options {
-        endpoint: args.rpp_endpoint.clone(),
-        ca_file: args.rpp_ca_file.clone(),
-        prefer: Prefer::Internal,
-        ..Options::default()
-    };
     let ctx = Arc::new(Context {
         namespace: namespace.clone(),
         registry: Arc::new(Upstream::new(client.clone(), config, options, metrics.clone())),
@@ -124,6 +135,14 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let _ = election.await;
     server.abort();
     Ok(())
+}
+
+/// Finds what is wrong with the endpoint and the CA file before anything is asked.
+fn check(options: &Options) -> Result<(), Error> {
+    let usage = |error| Error::Usage(Box::new(error));
+    // Without an endpoint any will do: this client is made to read the CA file, and asks nothing.
+    let endpoint = Endpoint::explicit(options.endpoint.as_deref().unwrap_or("https://localhost")).map_err(usage)?;
+    Proxy::new(vec![endpoint], Identity::nobody(), options).map_err(usage).map(drop)
 }
 
 /// Acts whenever this instance leads, for ever.
@@ -170,7 +189,7 @@ async fn follow_own_kinds(
             }
             ctx.demand.stirred.notify_one();
         }),
-        watches::follow(Api::<CliHost>::all(client.clone()), readiness, HOSTS, |event| {
+        watches::objects(Api::<CliHost>::all(client.clone()), readiness, HOSTS, |event| {
             if ctx.hosts.lock().unwrap_or_else(PoisonError::into_inner).apply(event) {
                 ctx.demand.stirred.notify_one();
             }

@@ -115,6 +115,30 @@ fn ready(address: &str) -> Option<()> {
 }
 
 #[test]
+fn bad_input_is_found_before_anything_is_asked() -> Result<()> {
+    let scratch = d8_tests::process::Scratch::new()?;
+    let no_certificate = scratch.write("ca.crt", "no certificate")?.display().to_string();
+    let no_cluster = scratch.path().join("none").display().to_string();
+    for (args, code, words) in [
+        (vec!["--listen", "nonsense"], 2, "--listen"),
+        (vec!["--nonsense"], 2, "--nonsense"),
+        (vec!["--log-level", "d8=nonsense"], 2, "--log-level"),
+        (vec!["--rpp-endpoint", "http://proxy.example"], 2, "https"),
+        (vec!["--rpp-endpoint", "https://"], 2, "https://"),
+        (vec!["--rpp-ca-file", "/nonexistent/ca.crt"], 2, "/nonexistent/ca.crt"),
+        (vec!["--rpp-ca-file", &no_certificate], 2, &no_certificate),
+        (vec![], 1, "cluster"),
+    ] {
+        let finished = d8_tests::run(tools::binary("d8-operator")?, args.clone(), |command| {
+            command.env_clear().env("KUBECONFIG", &no_cluster);
+        })?;
+        assert_eq!(finished.code(), code, "{args:?}: {finished:?}");
+        assert!(finished.stderr.contains(words) && finished.stdout.is_empty(), "{args:?}: {finished:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_it_depends_on_goes_and_comes_back() -> Result<()> {
     let mut lab = Lab::start(|_| {})?;
     let needs = json!({"modules": {"mandatory": [{"name": "prometheus"}]}, "deckhouse": {"constraint": ">=1.70"}});
@@ -150,6 +174,29 @@ fn what_it_depends_on_goes_and_comes_back() -> Result<()> {
     assert!(data["data"]["v1.1.0"].as_str().is_some_and(|entry| entry.contains("firstSeen")), "{data}");
     assert_eq!(data["metadata"]["annotations"]["touched"], "by-someone");
 
+    // A ledger that can't be read stops the record, says so, and goes on once it is gone.
+    let broken = "--patch={\"data\":{\"v1.1.0\":\"nonsense\"}}";
+    lab.plane().kubectl([
+        "patch",
+        "configmap",
+        "d8-ledger-needy",
+        "--namespace=d8-operator",
+        "--type=merge",
+        broken,
+    ])?;
+    lab.publish(&Plugin::new("needy", "v1.1.1"))?;
+    poll(&lab, "needy", "broken")?;
+    let release = lab.release_when("needy", "stalled", |r| condition(r, "Stalled") == "True/LedgerUnreadable")?;
+    assert!(status(&release).versions.iter().all(|v| v.version != "v1.1.1"), "without a ledger nothing is judged");
+    lab.plane().kubectl(["delete", "configmap", "d8-ledger-needy", "--namespace=d8-operator"])?;
+    poll(&lab, "needy", "mended")?;
+    let mended = lab.release_with("needy", "v1.1.1")?;
+    assert_eq!(condition(&mended, "Stalled"), "");
+    let first_seen = |r: &CliRelease, name: &str| {
+        status(r).versions.into_iter().find(|v| v.version == name).and_then(|v| v.first_seen)
+    };
+    assert_eq!(first_seen(&mended, "v1.0.0"), first_seen(&release, "v1.0.0"), "taken over from the record");
+
     // The API server is away for longer than the lease holds.
     lab.plane_mut().stop_api_server();
     let lost = |lab: &mut Lab| lab.operator().log().contains("not leading any more");
@@ -160,9 +207,6 @@ fn what_it_depends_on_goes_and_comes_back() -> Result<()> {
         poll(&lab, "needy", "2").ok()?;
         lab.release("needy").filter(|r| status(r).versions.iter().any(|v| v.version == "v1.2.0"))
     })?;
-    let first_seen = |r: &CliRelease, name: &str| {
-        status(r).versions.into_iter().find(|v| v.version == name).and_then(|v| v.first_seen)
-    };
     assert!(first_seen(&release, "v1.0.0") < first_seen(&release, "v1.2.0"));
 
     // The proxy is away: said at once, nothing lost.
@@ -171,6 +215,6 @@ fn what_it_depends_on_goes_and_comes_back() -> Result<()> {
     let release = lab.release_when("needy", "not synced", |r| condition(r, "Synced").starts_with("False/"))?;
     assert_eq!(condition(&release, "Synced"), "False/Unreachable");
     assert_eq!(condition(&release, "Ready"), "True/Published");
-    assert_eq!(status(&release).versions.len(), 3);
+    assert_eq!(status(&release).versions.len(), 4);
     Ok(())
 }

@@ -31,7 +31,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource as _, ResourceExt as _, runtime::controller::Action};
 
 use self::{
-    book::Entry,
+    book::{Entry, Stored},
     judge::{Case, Outcome, judge},
     ledger_store::StoreError,
 };
@@ -85,11 +85,7 @@ pub(crate) async fn reconcile<R: Registry>(record: Arc<CliRelease>, ctx: Arc<Con
     };
     let entry = ctx.book.entry(&record, &component, |entry| poller::start(&ctx, entry));
     let ledgers: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-    let stored = entry.state().ledger.clone();
-    let stored = match stored {
-        Some(stored) => stored,
-        None => ledger_store::load(&ledgers, &name).await?,
-    };
+    let stored = stored(&ledgers, &record, &entry, &ctx).await?;
 
     let mut ledger = stored.ledger.clone();
     let cluster = ctx.cluster.borrow().clone();
@@ -109,6 +105,31 @@ pub(crate) async fn reconcile<R: Registry>(record: Arc<CliRelease>, ctx: Arc<Con
     }
     settle(&entry, &outcome, &ctx);
     Ok(outcome.again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The component's ledger, from memory or as it is kept. One that can't be read is said in the record.
+async fn stored<R: Registry>(
+    ledgers: &Api<ConfigMap>,
+    record: &CliRelease,
+    entry: &Entry,
+    ctx: &Context<R>,
+) -> Result<Stored, Error> {
+    if let Some(stored) = entry.state().ledger.clone() {
+        return Ok(stored);
+    }
+    let error = match ledger_store::load(ledgers, entry.component.name()).await {
+        Ok(stored) => return Ok(stored),
+        Err(error) => error,
+    };
+    if matches!(error, StoreError::Unreadable { .. }) {
+        let status = {
+            let state = entry.state();
+            let generation = state.wish.generation;
+            verdict::blocked(&state.status, generation, now(), "LedgerUnreadable", &error.to_string())
+        };
+        write(record, entry, &status, ctx).await?;
+    }
+    Err(error.into())
 }
 
 /// The judgement, from what is in memory.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use d8_crds::release::CliReleaseStatus;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     conditions::{Conditions, Truth},
@@ -60,6 +60,22 @@ pub(crate) fn conditions(case: &Case<'_>, standing: &Standing, status: &mut CliR
     }
     status.conditions = conditions.finish();
     again
+}
+
+/// The status while the record can't be judged at all: as it was, and why.
+pub(crate) fn blocked(
+    previous: &CliReleaseStatus,
+    generation: i64,
+    now: Timestamp,
+    reason: &str,
+    message: &str,
+) -> CliReleaseStatus {
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    conditions.set("Stalled", Truth::True, reason, message);
+    let mut status = previous.clone();
+    status.conditions.retain(|condition| condition.type_ != "Stalled");
+    status.conditions.extend(conditions.finish());
+    status
 }
 
 fn synced(case: &Case<'_>, standing: &Standing) -> Saying {

@@ -1,0 +1,105 @@
+//! The chart as Helm renders it: what it installs, and what it refuses.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use d8_tests::{Finished, Result, run, tools::Tools};
+use serde_json::Value;
+
+fn helm(args: &[&str]) -> Result<Finished> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/d8-operator");
+    let mut args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+    args.push(chart.display().to_string());
+    run(Tools::get()?.path("helm"), args, |_| {})
+}
+
+fn rendered(flags: &[&str]) -> Result<Vec<Value>> {
+    let text = helm(&[&["template", "d8-operator", "--namespace=d8-operator"], flags].concat())?.ok()?;
+    let read =
+        |document| serde_saphyr::from_str::<Value>(document).unwrap_or_else(|error| panic!("{error}: {document}"));
+    Ok(text.split("\n---").map(read).filter(|object| !object.is_null()).collect())
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+#[test]
+fn it_lints() -> Result<()> {
+    helm(&["lint", "--strict"])?.ok().map(drop)
+}
+
+#[test]
+fn the_pod_may_do_nothing_that_it_need_not() -> Result<()> {
+    let objects = rendered(&[])?;
+    let pod = &find(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0];
+    let security = &container["securityContext"];
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert!(container[probe]["httpGet"]["path"].is_string(), "{probe}");
+    }
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    assert_eq!(container["image"], "d8-operator:v0.1.0");
+    Ok(())
+}
+
+#[test]
+fn no_role_reads_secrets_or_has_a_wildcard() -> Result<()> {
+    let objects = rendered(&[])?;
+    let roles = [find(&objects, "ClusterRole"), find(&objects, "Role")].concat();
+    assert!(roles.len() >= 4);
+    for role in roles {
+        for rule in role["rules"].as_array().expect("rules") {
+            let text = rule.to_string();
+            assert!(!text.contains("\"*\"") && !text.contains("secrets"), "{}: {text}", role["metadata"]["name"]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn values_reach_the_pod() -> Result<()> {
+    let digest = format!("image.digest=sha256:{}", "0".repeat(64));
+    let set = "image.repository=registry.example/d8,proxy.endpoint=https://proxy.example/base,proxy.caConfigMap=ca";
+    let objects = rendered(&["--set", set, "--set", &digest])?;
+    let pod = &find(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert!(container["image"].as_str().is_some_and(|image| image.starts_with("registry.example/d8@sha256:")));
+    let args: BTreeSet<&str> = container["args"].as_array().expect("args").iter().filter_map(Value::as_str).collect();
+    assert!(args.contains("--rpp-endpoint=https://proxy.example/base"), "{args:?}");
+    assert!(args.contains("--rpp-ca-file=/etc/d8-operator/proxy-ca/ca.crt"), "{args:?}");
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], "ca");
+    Ok(())
+}
+
+#[test]
+fn the_viewer_role_is_bound_to_everyone_unless_told_otherwise() -> Result<()> {
+    let is_viewer = |object: &&Value| object["roleRef"]["name"] == "d8:cli:viewer";
+    let bound = |objects: &[Value]| {
+        let binding = find(objects, "ClusterRoleBinding").into_iter().find(is_viewer).cloned();
+        binding.map(|binding| binding["subjects"][0]["name"].clone())
+    };
+    assert_eq!(bound(&rendered(&[])?), Some("system:authenticated".into()));
+    assert_eq!(bound(&rendered(&["--set=viewer.bindTo="])?), None);
+    Ok(())
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused() -> Result<()> {
+    for (value, named) in [
+        ("nonsense=1", "nonsense"),
+        ("image.digest=sha256:short", "digest"),
+        ("proxy.endpoint=http://proxy.example", "endpoint"),
+        ("log.format=xml", "format"),
+        ("replicas=-1", "replicas"),
+    ] {
+        let finished = helm(&["template", "d8-operator", "--set", value])?;
+        assert!(finished.code() != 0 && finished.stderr.contains(named), "{value}: {finished:?}");
+    }
+    Ok(())
+}
