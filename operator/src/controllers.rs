@@ -28,6 +28,8 @@ use crate::{
 const CONCURRENCY: u16 = 16;
 /// Changes of policies and hosts are gathered for so long before they are read.
 const GATHER: Duration = Duration::from_millis(200);
+/// And not read again for so long: with thousands of hosts something changes all the time.
+const PACE: Duration = Duration::from_secs(1);
 /// How often the records are looked at although nothing changed: some grow old enough to go.
 const RECORDS_EVERY: Duration = Duration::from_hours(1);
 /// And after a record could not be made.
@@ -97,6 +99,7 @@ async fn demand<R: Registry>(ctx: &Context<R>) {
         let asked = refresh(ctx);
         ctx.policies.all();
         wait = if meet(ctx, &asked).await { RECORDS_EVERY } else { RECORDS_RETRY };
+        sleep(PACE).await;
     }
 }
 

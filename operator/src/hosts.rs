@@ -1,7 +1,10 @@
 //! Hosts, folded to one compact row each as they come by on the watch: with 10,000 of them the whole
 //! objects would not fit in the operator's memory. No IO.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use d8_crds::{
     host::{CliHost, ComponentState},
@@ -14,8 +17,8 @@ use kube::{ResourceExt as _, runtime::watcher::Event};
 struct Row {
     labels: BTreeMap<String, String>,
     standing: Standing,
-    /// Component and active version.
-    active: Vec<(Box<str>, Box<str>)>,
+    /// Component and active version, each text kept once for all hosts.
+    active: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Where a host stands as a whole.
@@ -32,6 +35,8 @@ enum Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     rows: HashMap<String, Row>,
+    /// The texts that rows share.
+    texts: HashSet<Arc<str>>,
     /// Names of the listing that is under way; what it lacks at its end is gone.
     listing: Option<BTreeSet<String>>,
 }
@@ -49,7 +54,7 @@ impl Hosts {
                 if let Some(listing) = &mut self.listing {
                     listing.insert(name.clone());
                 }
-                let row = Row::of(host);
+                let row = self.row(host);
                 let changed = self.rows.get(&name) != Some(&row);
                 self.rows.insert(name, row);
                 changed
@@ -59,6 +64,7 @@ impl Hosts {
                 if let Some(listing) = self.listing.take() {
                     self.rows.retain(|name, _| listing.contains(name));
                 }
+                self.texts.retain(|text| Arc::strong_count(text) > 1);
                 self.rows.len() != before
             }
             Event::Delete(host) => self.rows.remove(&host.name_any()).is_some(),
@@ -91,10 +97,8 @@ impl Hosts {
         }
         active
     }
-}
 
-impl Row {
-    fn of(host: CliHost) -> Self {
+    fn row(&mut self, host: CliHost) -> Row {
         let components = host.status.map(|status| status.components).unwrap_or_default();
         let any = |state: fn(ComponentState) -> bool| components.iter().any(|c| state(c.state));
         let standing = if components.is_empty() {
@@ -106,8 +110,18 @@ impl Row {
         } else {
             Standing::UpToDate
         };
-        let active = components.into_iter().filter_map(|c| Some((c.name.into(), c.active?.into()))).collect();
-        Self { labels: host.metadata.labels.unwrap_or_default(), standing, active }
+        let active =
+            components.into_iter().filter_map(|c| Some((self.shared(c.name), self.shared(c.active?)))).collect();
+        Row { labels: host.metadata.labels.unwrap_or_default(), standing, active }
+    }
+
+    fn shared(&mut self, text: String) -> Arc<str> {
+        if let Some(known) = self.texts.get(text.as_str()) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.texts.insert(text.clone());
+        text
     }
 }
 
