@@ -164,6 +164,7 @@ impl Sandbox {
         scratch: &Path,
     ) -> Result<String, Failure> {
         let begun = Instant::now();
+        let mut user_namespace = true;
         loop {
             let task = child::Task {
                 name: name.to_owned(),
@@ -171,12 +172,15 @@ impl Sandbox {
                 path: file.to_owned(),
                 home: PathBuf::new(),
                 uid: rustix::process::geteuid().is_root().then(|| rand::random_range(UIDS)),
+                user_namespace,
                 timeout: left.saturating_sub(begun.elapsed()),
                 seconds: timeout.as_secs(),
             };
             match self.once(task, scratch).await.map_err(|error| Failure::Setup { why: error.to_string() })? {
                 Report::Passed(output) => return Ok(output),
                 Report::Failed(failure) => return Err(failure),
+                Report::NoNamespace if user_namespace => user_namespace = false,
+                Report::NoNamespace => return Err(Failure::Setup { why: "it makes namespaces unasked".to_owned() }),
                 Report::Busy if begun.elapsed() < BUSY => tokio::time::sleep(Duration::from_millis(10)).await,
                 Report::Busy => {
                     return Err(Failure::Setup { why: "another program has it open for writing".to_owned() });
@@ -227,8 +231,13 @@ impl Home {
         let reachable = |path: &Path| {
             path.ancestors().all(|part| fs::metadata(part).is_ok_and(|metadata| metadata.permissions().mode() & 1 != 0))
         };
-        let parent = if uid.is_none() || reachable(scratch) { scratch.to_owned() } else { std::env::temp_dir() };
-        let path = parent.join(format!("d8-smoke-{}", disk::random_name()));
+        let parent = if uid.is_none() || reachable(scratch) {
+            scratch.to_owned()
+        } else {
+            sweep(&std::env::temp_dir());
+            std::env::temp_dir()
+        };
+        let path = parent.join(format!("{HOME_PREFIX}{}", disk::random_name()));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         let home = Self(path);
         fs::set_permissions(&home.0, fs::Permissions::from_mode(0o700))?;
@@ -236,6 +245,29 @@ impl Home {
             std::os::unix::fs::chown(&home.0, Some(uid), Some(uid))?;
         }
         Ok(home)
+    }
+}
+
+/// What the directory's name begins with.
+const HOME_PREFIX: &str = "d8-smoke-";
+
+/// After this long nobody uses such a directory any more.
+const STALE: Duration = Duration::from_hours(1);
+
+/// Removes what a killed command left in the system's temporary directory: only what belongs to a uid
+/// that no user has. In a staging directory it goes with that.
+fn sweep(folder: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    for found in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = found.metadata() else { continue };
+        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+        if found.file_name().as_encoded_bytes().starts_with(HOME_PREFIX.as_bytes())
+            && metadata.is_dir()
+            && UIDS.contains(&metadata.uid())
+            && age > STALE
+        {
+            let _ = disk::remove_tree(&found.path());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod layout;
 mod lock;
 mod lockfile;
 mod memory;
+mod notes;
 mod read;
 mod remove;
 mod repair;
@@ -74,6 +75,7 @@ impl Store {
 
     /// One plugin; `None` if it is not installed.
     pub fn get(&self, name: &PluginName) -> Result<Option<Entry>, StoreError> {
+        trust::directory(&self.layout.plugins())?;
         read::entry(&self.layout.plugin(name))
     }
 
@@ -82,8 +84,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Contract`] if it is there and cannot be read.
     pub fn contract(&self, name: &PluginName) -> Result<Option<Contract>, StoreError> {
-        let plugin = self.layout.plugin(name);
-        read::contract(name, &plugin.cached_contract())
+        trust::directory(&self.layout.contracts())?;
+        read::contract(name, &self.layout.plugin(name).cached_contract())
     }
 
     /// The contract of a version on disk; `None` if there is none.

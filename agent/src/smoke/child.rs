@@ -59,6 +59,8 @@ pub(super) struct Task {
     pub(super) home: PathBuf,
     /// The uid and gid to run as, if we are root.
     pub(super) uid: Option<u32>,
+    /// Whether an ordinary user tries namespaces, which take a user namespace.
+    pub(super) user_namespace: bool,
     /// How long it has.
     pub(super) timeout: Duration,
     /// The same in full seconds, as messages say it.
@@ -75,6 +77,8 @@ pub(super) enum Report {
     Failed(Failure),
     /// Somebody still has it open for writing (another thread's fork): worth another try.
     Busy,
+    /// A user namespace could be entered and not be used: to be tried without one.
+    NoNamespace,
 }
 
 /// Plays the sandbox: call it first thing in `main` when the first argument is [`super::CHILD_ARG`].
@@ -112,6 +116,9 @@ fn run(task: &Task) -> Report {
         Ok(pipe) => pipe,
         Err(error) => return setup("a pipe", error),
     };
+    if task.uid.is_none() && task.user_namespace && !enter_user_namespace() {
+        return Report::NoNamespace;
+    }
     // Once children go to a process namespace of their own this process can start no thread any more.
     let (news, output) = listen(reader);
     if let Err(error) = confine() {
@@ -171,6 +178,24 @@ fn recognise(program: &Path) -> io::Result<Option<String>> {
     Ok((!runs.contains(&machine)).then(|| {
         format!("it is built for another processor (ELF machine {machine}, this one is {})", std::env::consts::ARCH)
     }))
+}
+
+/// An ordinary user may make the other namespaces only in a user namespace of their own. `false` if it
+/// was entered and the user cannot be themselves in it (`AppArmor` restricts it so): there is no way back.
+fn enter_user_namespace() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sched::{CloneFlags, unshare};
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        if uid.is_root() || unshare(CloneFlags::CLONE_NEWUSER).is_err() {
+            return true;
+        }
+        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).is_ok()
+            && fs::write("/proc/self/setgroups", "deny").is_ok()
+            && fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    true
 }
 
 /// Limits on this process and all that it starts.

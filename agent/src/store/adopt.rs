@@ -16,7 +16,7 @@ use super::{
     Installed, Locked,
     journal::{Place, Step},
     layout::PluginDir,
-    read, stage, switch, trust,
+    notes, read, stage, trust,
 };
 use crate::{
     disk::{self, FileId},
@@ -78,7 +78,7 @@ impl Locked {
         let receipt = receipt(plugin, &tag, digest, size, now);
         self.take_over(plugin, &binary, &version, contract.as_ref(), &receipt)?;
         if active {
-            switch::activated(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
+            notes::activated(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use d8_crds::name::{PluginName, Tag};
@@ -216,6 +216,12 @@ impl Step {
     }
 }
 
+/// Whether a path is one plain name.
+fn is_name(path: &Path) -> bool {
+    let mut parts = path.components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+}
+
 impl Journal {
     /// Writes the journal; from here on a crash is rolled back by whoever takes one of the locks next.
     pub(super) fn write(&self, staging: &Path) -> io::Result<()> {
@@ -234,7 +240,15 @@ impl Journal {
     /// The journal in a staging directory, if there is one.
     pub(super) fn read(staging: &Path) -> io::Result<Option<Self>> {
         match disk::read_small(&staging.join(JOURNAL), LIMIT)? {
-            Some(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Some(bytes) => {
+                let journal: Self = serde_json::from_slice(&bytes)?;
+                let places = journal.steps.iter().filter_map(|step| step.place.as_ref());
+                if places.clone().all(|place| is_name(&place.from)) {
+                    Ok(Some(journal))
+                } else {
+                    Err(io::Error::other("it names a place outside its own directory"))
+                }
+            }
             None => Ok(None),
         }
     }

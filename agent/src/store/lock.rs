@@ -12,6 +12,7 @@ use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
     Store,
+    layout::Layout,
     lockfile::{self, Attempt, LockFile, RENEW},
     repair,
     staging::Staging,
@@ -61,6 +62,9 @@ impl Store {
         for name in &names {
             locks.take(self, name, begun, timeout, watch).await?;
         }
+        for place in store_directories(&self.layout) {
+            trust::directory(&place)?;
+        }
         let staging = Staging::begin(&self.layout, &mut locks.made).map_err(|error| self.refused(error))?;
         let mut locked = Locked { store: self.clone(), staging, locks };
         locked.repair(begun, timeout, watch).await?;
@@ -81,6 +85,13 @@ impl Store {
             _ => StoreError::Io { what: "make directories in", path: root, source },
         }
     }
+}
+
+/// The directories of a store that a change writes to, beside those of plugins.
+fn store_directories(layout: &Layout) -> Vec<PathBuf> {
+    let contracts = layout.contracts();
+    let cache = contracts.parent().map(Path::to_owned);
+    [layout.staging(), contracts].into_iter().chain(cache).collect()
 }
 
 impl Locks {
@@ -104,7 +115,7 @@ impl Locks {
             })?;
             let holder = match lockfile::attempt(&plugin.dir) {
                 Ok(Attempt::Taken(lock)) => {
-                    self.renewing.push(renew(&lock));
+                    self.renewing.push(renew(&lock, RENEW));
                     self.held.insert(name.clone(), lock);
                     return Ok(());
                 }
@@ -138,23 +149,18 @@ impl Locks {
 
     /// Makes `<root>/plugins/<name>` and refuses what may not be one.
     fn directories(&mut self, store: &Store, dir: &Path) -> Result<(), StoreError> {
+        trust::directory(&store.layout.plugins())?;
         disk::make_dirs(dir, &mut self.made).map_err(|error| store.refused(error))?;
-        for place in [store.layout.plugins(), dir.to_owned()] {
-            let found = disk::lstat(&place).map_err(StoreError::io("read", &place))?;
-            if let Some(why) = found.as_ref().and_then(trust::trouble) {
-                return Err(StoreError::Untrusted { path: place, why });
-            }
-        }
-        Ok(())
+        trust::directory(dir)
     }
 }
 
-/// Renews the lock's time for as long as it is held.
-fn renew(lock: &LockFile) -> AbortHandle {
+/// Renews the lock's time, every so often, for as long as it is held.
+fn renew(lock: &LockFile, every: Duration) -> AbortHandle {
     let file = lock.file();
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(every).await;
             let Some(file) = file.upgrade() else { return };
             if let Err(error) = file.set_modified(SystemTime::now()) {
                 tracing::debug!(%error, "the lock's time could not be renewed");
@@ -217,5 +223,33 @@ impl Drop for Locks {
         for dir in dirs.iter().chain(self.made.iter().rev()) {
             let _ = fs::remove_dir(dir);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_held_lock_is_renewed_and_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let Ok(Attempt::Taken(lock)) = lockfile::attempt(folder.path()) else { panic!("not taken") };
+        let old = SystemTime::now() - Duration::from_hours(2);
+        let file = lock.file().upgrade().unwrap();
+        file.set_modified(old).unwrap();
+        drop(file);
+        let task = renew(&lock, Duration::from_millis(1));
+        let renewed = async {
+            while fs::metadata(lock.path()).unwrap().modified().unwrap() == old {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("it was not renewed");
+        let path = lock.path().to_owned();
+        drop(lock);
+        assert!(!path.exists());
+        // The task does not keep the flock alive: the lock can be had again at once.
+        assert!(matches!(lockfile::attempt(folder.path()), Ok(Attempt::Taken(_))));
+        task.abort();
     }
 }

@@ -105,6 +105,7 @@ pub struct Damage {
 
 pub(super) fn list(layout: &Layout) -> Result<Vec<Entry>, StoreError> {
     let folder = layout.plugins();
+    trust::directory(&folder)?;
     let Some(names) = disk::absent(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
         return Ok(Vec::new());
     };

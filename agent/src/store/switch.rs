@@ -1,10 +1,7 @@
 //! From staged versions, or versions on disk, to `current`. Each step is a barrier: it is on the disk
 //! before the next begins, and none begins unless the lock is still ours.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use d8_crds::{
     name::{PluginName, Tag},
@@ -16,7 +13,7 @@ use super::{
     Entry, Installed, Locked,
     journal::{Journal, Place, Step},
     layout::{CONTRACT, PluginDir},
-    memory, read,
+    notes, read,
     stage::Staged,
 };
 use crate::{
@@ -27,9 +24,6 @@ use crate::{
     progress::{Event, Watch},
     receipt::Receipt,
 };
-
-/// How many activations `rollback` can look back on.
-const HISTORY: usize = 50;
 
 /// Largest contract, in bytes.
 const CONTRACT_LIMIT: u64 = 4 * 1024 * 1024;
@@ -218,7 +212,7 @@ impl Locked {
         for ready in &ready {
             self.note(&ready.plugin, ready.previous.as_ref(), &ready.version, &ready.receipt);
             watch.event(Event::Switched { name: &ready.plugin.name, tag: &ready.step.tag });
-            sweep_foreign(&ready.plugin);
+            notes::sweep_foreign(&ready.plugin);
         }
         Ok(outcomes)
     }
@@ -249,17 +243,6 @@ impl Locked {
             failpoint::hit("switch.current").map_err(failed())?;
         }
         failpoint::hit("switch.done").map_err(StoreError::io("switch", self.store.root()))
-    }
-
-    /// Writes down that a version is active: after it is, as that decides nothing about the switch. What
-    /// a crash or a full disk keeps from being written is written by the next command.
-    pub(super) fn note(&self, plugin: &PluginDir, previous: Option<&Tag>, version: &Version, receipt: &Receipt) {
-        let noted = activated(plugin, previous, &receipt.tag, self.staging_dir())
-            .and_then(|()| failpoint::hit("switch.history"))
-            .and_then(|()| memory::remember(&self.store.layout.memory(), version, receipt));
-        if let Err(error) = noted {
-            tracing::warn!(plugin = %plugin.name, %error, "the switch could not be noted");
-        }
     }
 
     /// The staged version into `versions/`.
@@ -373,57 +356,4 @@ fn identity(path: &Path) -> Result<FileId, StoreError> {
 
 fn sync_parent(made: &Path) -> io::Result<()> {
     made.parent().map_or(Ok(()), disk::sync_dir)
-}
-
-/// Notes that a version became active, after it did: what a crash keeps out of the history is not where
-/// `rollback` would go.
-pub(super) fn activated(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, staging: &Path) -> io::Result<()> {
-    let before = read::history(plugin);
-    let mut history = before.clone();
-    for tag in previous.into_iter().chain([tag]) {
-        if history.last() != Some(tag) {
-            history.push(tag.clone());
-        }
-    }
-    if history == before {
-        return Ok(());
-    }
-    let from = history.len().saturating_sub(HISTORY);
-    let text = history[from..].iter().fold(String::new(), |text, tag| text + tag.as_str() + "\n");
-    let staged = staging.join(format!("history-{}-{}", plugin.name, disk::random_name()));
-    disk::write_new(&staged, text.as_bytes(), disk::PLAIN)?;
-    disk::rename(&staged, &plugin.history())?;
-    disk::sync_dir(&plugin.versions())
-}
-
-/// Removes what the Go d8 left unfinished more than an hour ago.
-fn sweep_foreign(plugin: &PluginDir) {
-    let cached = plugin.cached_contract();
-    let mut folders: Vec<PathBuf> = vec![plugin.dir.clone()];
-    if let Ok(found) = fs::read_dir(&plugin.dir) {
-        folders.extend(found.flatten().map(|found| found.path()).filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.strip_prefix('v').is_some_and(|digits| digits.parse::<u64>().is_ok())
-        }));
-    }
-    let mut leftovers = Vec::new();
-    for found in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
-        let path = found.path();
-        if path.extension().is_some_and(|extension| extension == "new" || extension == "staged") {
-            leftovers.push(path);
-        }
-    }
-    let prefix = format!("{}.json.tmp-", plugin.name);
-    for found in cached.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
-        if found.file_name().to_string_lossy().starts_with(&prefix) {
-            leftovers.push(found.path());
-        }
-    }
-    for leftover in leftovers {
-        let old = disk::lstat(&leftover).ok().flatten().and_then(|metadata| metadata.modified().ok());
-        let age = old.and_then(|old| old.elapsed().ok()).unwrap_or_default();
-        if age > super::lockfile::FOREIGN_STALE {
-            let _ = disk::remove_tree(&leftover);
-        }
-    }
 }

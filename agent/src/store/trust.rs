@@ -19,6 +19,20 @@ pub(crate) fn trouble(metadata: &Metadata) -> Option<String> {
     if careful() { owned_by_root(metadata) } else { None }
 }
 
+/// Refuses a directory inside a store that is a link or no directory, and, as root, one that somebody
+/// else could change. One that is not there is fine.
+pub(crate) fn directory(path: &Path) -> Result<(), StoreError> {
+    let Some(metadata) = disk::lstat(path).map_err(StoreError::io("read", path))? else { return Ok(()) };
+    let why = if metadata.is_symlink() {
+        Some("it is a symbolic link, not a directory".to_owned())
+    } else if metadata.is_dir() {
+        trouble(&metadata)
+    } else {
+        Some("it is not a directory".to_owned())
+    };
+    why.map_or(Ok(()), |why| Err(StoreError::Untrusted { path: path.to_owned(), why }))
+}
+
 /// Refuses, as root, a root that somebody else could change, by any directory or link on the way to it.
 /// A directory that everybody may write to and that is sticky (`/tmp`) is a way, but no root.
 pub(crate) fn root(root: &Path) -> Result<(), StoreError> {

@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use d8_agent::{Active, Quiet, Roots, Store, StoreError, StoreErrorKind};
+use d8_agent::{Active, Quiet, Roots, Store, StoreErrorKind};
+use d8_crds::name::Tag;
 
 use crate::{
     Case, block_on, copy_tree, own,
@@ -26,9 +27,9 @@ pub const CASES: &[Case] = &[
     ("modes_are_the_same_under_any_umask", umask),
     ("a_root_without_write_access", unwritable),
     ("a_root_that_others_can_write_to_is_refused_for_root", untrusted),
-    ("what_is_planted_in_a_store_is_never_followed", planted),
     ("without_hard_links_and_exchange", without_links),
     ("leftovers_of_the_go_d8", leftovers),
+    ("what_the_go_d8_installed_says_its_version", asked),
 ];
 
 /// Runs a child by a shell that prepares the process first.
@@ -204,97 +205,6 @@ fn untrusted() {
     assert_eq!(locked.unwrap_err().kind(), StoreErrorKind::Untrusted);
 }
 
-/// What is planted where, and whether a change still finds a plugin's directory that it may work in.
-type Plant = (&'static str, fn(&Path, &Path), bool);
-
-fn planted() {
-    let folder = scratch();
-    let template = folder.path().join("template");
-    let root = folder.path().join("root");
-    let outside = folder.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("a"), "#!/bin/sh\necho a planted\n").unwrap();
-    fs::set_permissions(outside.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
-    setup(&root, "install a=v1.0.0");
-    copy_tree(&root, &template).unwrap();
-    let plugin = root.join("plugins/a");
-    let plants: &[Plant] = &[
-        (
-            "the plugin's directory is a link",
-            |plugin, outside| {
-                fs::remove_dir_all(plugin).unwrap();
-                symlink(outside, plugin).unwrap();
-            },
-            false,
-        ),
-        (
-            "the plugin's directory is a file",
-            |plugin, _| {
-                fs::remove_dir_all(plugin).unwrap();
-                fs::write(plugin, "").unwrap();
-            },
-            false,
-        ),
-        (
-            "current leads out",
-            |plugin, outside| {
-                fs::remove_file(plugin.join("current")).unwrap();
-                symlink(outside.join("a"), plugin.join("current")).unwrap();
-            },
-            true,
-        ),
-        (
-            "the major is a link",
-            |plugin, outside| {
-                fs::remove_dir_all(plugin.join("v1")).unwrap();
-                symlink(outside, plugin.join("v1")).unwrap();
-            },
-            false,
-        ),
-        (
-            "the binary is a link",
-            |plugin, outside| {
-                fs::remove_file(plugin.join("v1/a")).unwrap();
-                symlink(outside.join("a"), plugin.join("v1/a")).unwrap();
-            },
-            true,
-        ),
-        (
-            "the versions are elsewhere",
-            |plugin, outside| {
-                fs::remove_dir_all(plugin.join("versions")).unwrap();
-                symlink(outside, plugin.join("versions")).unwrap();
-            },
-            false,
-        ),
-    ];
-    for (what, plant, repairable) in plants {
-        copy_tree(&template, &root).unwrap();
-        plant(&plugin, &outside);
-        let untouched = tree(&outside);
-        let store = Store::at(&root).unwrap();
-        let entry = store.get(&name("a")).unwrap().unwrap();
-        let broken = matches!(entry.active, Active::Broken { .. });
-        assert!(broken || !entry.damaged.is_empty(), "{what}: {entry:?}");
-        assert_eq!(store.list().unwrap().len(), 1, "{what}");
-        let result = block_on(crate::child::run(&root, "force a=v1.1.0"));
-        assert_eq!(tree(&outside), untouched, "{what}: it was followed");
-        if *repairable {
-            result.unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.1.0"), "{what}");
-        } else {
-            let error: StoreError = result.unwrap_err();
-            assert!(!error.to_string().is_empty());
-        }
-        // A plugin that is broken can always be removed, but for a directory that is none.
-        if plugin.is_dir() && !plugin.is_symlink() {
-            setup(&root, "remove a");
-            assert!(!plugin.exists(), "{what}");
-            assert_eq!(tree(&outside), untouched, "{what}: removing followed it");
-        }
-    }
-}
-
 /// As on a file system that has neither: copies, and a version that waits aside.
 fn without_links() {
     let folder = scratch();
@@ -372,4 +282,19 @@ fn leftovers() {
     assert!(gone.iter().all(|path| !path.exists()));
     assert!(stays.iter().all(|path| path.exists()));
     assert_eq!(run_current(root, "a").as_deref(), Some("a v1.1.0"));
+}
+
+/// Without a contract it is asked, in the sandbox.
+fn asked() {
+    let folder = scratch();
+    let root = folder.path();
+    setup(root, "go a v1.4.2");
+    fs::remove_file(root.join("cache/contracts/a.json")).unwrap();
+    setup(root, "install a=v2.0.0");
+    let entry = Store::at(root).unwrap().get(&name("a")).unwrap().unwrap();
+    assert_eq!(entry.previous.as_ref().map(Tag::as_str), Some("v1.4.2"));
+    setup(root, "rollback a");
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.4.2"));
+    // It had no contract, so there is none that the newer version's could be mistaken for.
+    assert_eq!(Store::at(root).unwrap().contract(&name("a")).unwrap(), None);
 }

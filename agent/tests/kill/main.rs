@@ -7,6 +7,7 @@
 mod child;
 mod contend;
 mod faults;
+mod planted;
 mod points;
 mod random;
 mod sandbox;
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
         Some("child") => return child::main(&arguments[1..]),
         _ => {}
     }
-    let cases: Vec<Case> = [points::CASES, random::CASES, contend::CASES, faults::CASES, sandbox::CASES].concat();
+    let cases: Vec<Case> =
+        [points::CASES, random::CASES, contend::CASES, faults::CASES, planted::CASES, sandbox::CASES].concat();
     run(&arguments, &cases)
 }
 

@@ -107,6 +107,14 @@ fn confined() {
     assert_eq!(ask("echo x > \"$HOME/x\" && cat \"$HOME/x\""), "x");
     assert_eq!(ask("echo $(ulimit -c; ulimit -n; ulimit -t; ulimit -v)"), "0 256 30 unlimited");
     assert_eq!(ask("grep NoNewPrivs /proc/self/status | tr -d '\\t'"), "NoNewPrivs:1");
+    // Where the system allows a network namespace there is nothing but loopback in it, and it is down.
+    let allowed =
+        Command::new("unshare").args(["--user", "--net", "true"]).status().is_ok_and(|status| status.success());
+    if allowed {
+        assert_eq!(ask("grep -c : /proc/self/net/dev"), "1");
+    } else {
+        println!("  no network namespace here");
+    }
     let stdin = ask("if read line; then echo got; else echo nothing; fi");
     assert_eq!(stdin, "nothing");
     // Descriptors: the three of every program, the one with which they are listed, and the executable.
