@@ -351,9 +351,13 @@ impl Tokens {
     }
 }
 
+/// A port that is free now. Below the range that the system takes ports of outgoing connections from,
+/// or one of those could be given away before the server listens.
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("a free port"))?;
-    Ok(listener.local_addr().map_err(Error::io("a free port"))?.port())
+    const TRIES: usize = 100;
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let found = std::iter::repeat_with(|| rand::random_range(20_000..32_000)).take(TRIES).find(free);
+    found.ok_or_else(|| Error::Unexpected { what: "a free port of 127.0.0.1".into(), found: "none".into() })
 }
 
 fn connect(port: u16) -> Option<()> {

@@ -93,13 +93,6 @@ impl Lab {
         catalog::hostile().iter().try_for_each(|image| self.registry.push(image))
     }
 
-    /// Ends the operator and starts another one.
-    pub fn restart_operator(&mut self) -> Result<()> {
-        self.operator.kill();
-        (self.operator, self.operator_address) = start_operator(&self.plane)?;
-        Ok(())
-    }
-
     /// The operator's process, to look at its log or end it.
     pub fn operator(&mut self) -> &mut Server {
         &mut self.operator

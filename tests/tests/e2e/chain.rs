@@ -150,22 +150,6 @@ fn a_module_that_goes_away_stops_installs_and_runs() -> Result<()> {
 }
 
 #[test]
-fn the_operator_makes_records_of_what_policies_name() -> Result<()> {
-    let lab = Lab::shared();
-    lab.publish(&Plugin::new("wanted", "v1.0.0"))?;
-    let nobody = json!({"matchLabels": {"role": "none"}});
-    lab.policy(
-        "names-a-plugin",
-        &json!({"hostSelector": nobody, "rules": [{"plugins": ["wanted"], "access": "Allow"}]}),
-    )?;
-    assert!(lab.policy_accepted("names-a-plugin")?);
-    lab.release_with("wanted", "v1.0.0")?;
-    lab.publish(&Plugin::new("d8", "v0.1.0"))?;
-    lab.release_when("d8", "a record of the command line itself", |_| true)?;
-    Ok(())
-}
-
-#[test]
 fn removing_leaves_nothing_behind() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("brief", "v1.0.0"))?;
