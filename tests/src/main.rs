@@ -115,11 +115,12 @@ fn instructions(lab: &Lab) -> Result<String> {
     Ok(format!(
         "\n\
          The lab is up. In another terminal you are alice, who may download, once you typed:\n\n  \
+         export HOME={home}\n  \
          export KUBECONFIG={kubeconfig}\n  \
          export DECKHOUSE_CLI_PATH={root}\n  \
          export ADMIN={admin}\n  \
          export PATH={binaries}:{kubectl}:$PATH\n\n\
-         Then, for example:\n\n  \
+         (Her home, so that nothing of the lab stays in yours.) Then, for example:\n\n  \
          kubectl get crel,ppol                        what is published, what fits, what is allowed\n  \
          d8 plugins install hello && d8 hello         the newest version that fits and is allowed\n  \
          d8 plugins why stronghold                    every version, and who refuses it\n  \
@@ -133,6 +134,7 @@ fn instructions(lab: &Lab) -> Result<String> {
          Images are in {layout} (see `d8-rpp pack --help`),\n\
          logs in {logs}.\n\
          Ctrl-C here takes all down.\n",
+        home = alice.home().display(),
         kubeconfig = alice.kubeconfig().display(),
         root = alice.root().display(),
         admin = admin.display(),

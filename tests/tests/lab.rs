@@ -79,6 +79,7 @@ fn the_lab_is_usable_as_it_says_and_every_end_is_clean() {
             said.lines().filter(|line| line.trim_start().starts_with("export ")).collect::<Vec<_>>().join("\n");
         let script =
             format!("set -e\n{exports}\nkubectl get crel,ppol\nd8 plugins install hello >/dev/null\nd8 hello\n");
+        assert!(exports.contains("export HOME="), "what is tried leaves nothing in one's own home: {exports}");
         let tried = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
         let shown = String::from_utf8_lossy(&tried.stdout);
         assert!(tried.status.success(), "{shown}\n{}", String::from_utf8_lossy(&tried.stderr));
