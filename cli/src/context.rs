@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use d8_agent::{
     Roots,
-    view::{self, CachedPolicies, ClusterKey, PolicyCache, View, ViewError, Wanted},
+    view::{self, CachedPolicies, ClusterKey, Origin, PolicyCache, View, ViewError, Wanted},
 };
 use d8_crds::{cluster::ClusterFacts, platform::Platform, verdict};
 use d8_rpp::{Options, Prefer, Proxy};
@@ -155,7 +155,7 @@ impl Context {
         let view = view::read(&cluster.client, wanted, cached.as_ref(), self.now)
             .await
             .map_err(|error| view_failure(&server, &error))?;
-        if let (Some(cache), view::Origin::Live) = (&cache, view.origin) {
+        if let (Some(cache), Origin::Live | Origin::Ungoverned) = (&cache, view.origin) {
             let kept = CachedPolicies::new(&server, view.confirmed, view.policies.clone());
             if let Err(error) = cache.save(&cluster.key, &kept) {
                 tracing::warn!(%error, "the policies could not be kept for runs without the cluster");

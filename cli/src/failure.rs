@@ -88,6 +88,14 @@ impl Failure {
         self
     }
 
+    /// Puts a headline above it that names what failed, unless it is named already.
+    pub(crate) fn about(mut self, subject: &str, headline: impl FnOnce() -> String) -> Self {
+        if !self.what.contains(subject) {
+            self.causes.insert(0, std::mem::replace(&mut self.what, headline()));
+        }
+        self
+    }
+
     /// Names the way to go on without the cluster's word.
     pub(crate) fn or_skip_checks(self, name: &dyn fmt::Display) -> Self {
         if self.code != Code::Unreachable {

@@ -67,7 +67,7 @@ impl Error {
                 ),
                 pair("it may pass", "run the command again in a moment"),
             ],
-            Self::Status { .. } => vec![pair(
+            Self::Status { .. } | Self::Malformed { subject: Subject { reference: None, .. }, .. } => vec![pair(
                 "something other than the registry-packages-proxy answered, or one of another version",
                 "check the endpoint (--rpp-endpoint), and what stands between here and the proxy",
             )],

@@ -134,14 +134,14 @@ impl PolicyCache {
         }
     }
 
-    /// Keeps what a cluster said, in one rename. A cluster without policies that was not kept before
-    /// leaves no file.
+    /// Keeps what a cluster said, in one rename. Once any cluster with policies is known, one without
+    /// is kept, too: what the others forbid does not count against it. Before that nothing is written.
     ///
     /// # Errors
     /// Whatever the file system says; the command at hand need not fail for it.
     pub fn save(&self, key: &ClusterKey, cached: &CachedPolicies) -> io::Result<()> {
         let path = self.file(key);
-        if cached.policies.is_empty() && !path.exists() {
+        if cached.policies.is_empty() && !self.any() {
             return Ok(());
         }
         fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.dir)?;
@@ -185,6 +185,8 @@ mod tests {
         assert_eq!((read.confirmed, read.policies.len()), (now(), 1));
         assert_eq!(cache.load_all().unwrap().len(), 1);
 
+        cache.save(&b, &CachedPolicies::new("https://b", now(), vec![])).unwrap();
+        assert!(cache.load(&b).unwrap().is_some(), "beside one with policies, one without is known");
         cache.save(&a, &CachedPolicies::new("https://a", now(), vec![])).unwrap();
         assert_eq!(cache.load(&a).unwrap().unwrap().policies.len(), 0, "policies that went away are gone");
     }

@@ -100,7 +100,11 @@ async fn stage(
         skipped_cluster_checks: context.skips_cluster_checks() && offer.contract.requirements.concern_cluster(),
         now: context.now,
     };
-    Ok(locked.stage(order, proxy, progress).await?)
+    let subject = format!("{name} {}", offer.tag);
+    locked
+        .stage(order, proxy, progress)
+        .await
+        .map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
 }
 
 /// How a change is told, one line.

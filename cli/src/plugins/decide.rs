@@ -230,6 +230,17 @@ fn on_one(mut demands: PluginRequirements, name: &PluginName) -> Option<Requirem
     (!demands.is_empty()).then(|| Requirements { plugins: demands, ..Requirements::default() })
 }
 
+/// Refuses what is no version before anything is asked for.
+///
+/// # Errors
+/// Exit 2, naming it.
+pub(crate) fn check_typed(name: &PluginName, typed: Option<&str>) -> Result<(), Failure> {
+    match typed.map(Version::parse) {
+        Some(Err(error)) => Err(lookup_failure(name, &LookupError::NotAVersion(error))),
+        _ => Ok(()),
+    }
+}
+
 /// A version that a person typed and that cannot be had.
 pub(crate) fn lookup_failure(name: &PluginName, error: &LookupError) -> Failure {
     let code = if matches!(error, LookupError::NotAVersion(_)) { Code::Usage } else { Code::Failed };

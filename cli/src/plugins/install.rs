@@ -33,6 +33,9 @@ pub(crate) async fn run(context: &Context, args: &args::Install) -> Result<(), F
     let mut names = args.names.clone();
     names.sort();
     names.dedup();
+    for name in &names {
+        decide::check_typed(name, args.version.as_deref())?;
+    }
     warn_if_waived(context);
     let components: Vec<Component> = names.iter().cloned().map(Component::Plugin).collect();
     let view = context.view(Wanted::Named(&components)).await?;

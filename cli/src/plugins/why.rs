@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     installed,
     output::{self, Table},
-    plugins::decide::Judge,
+    plugins::decide::{self, Judge},
 };
 
 /// The document's shape (`docs/plugins.md`).
@@ -47,6 +47,7 @@ struct Row {
 
 pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failure> {
     let name = &args.name;
+    decide::check_typed(name, args.version.as_deref())?;
     let component = Component::Plugin(name.clone());
     let view = context.view(Wanted::Named(std::slice::from_ref(&component))).await?;
     let policies = view.policy_set();
