@@ -23,7 +23,7 @@ lab: tools build ## the same chain to play with; Ctrl-C takes it down
 	@$(BIN)/d8-lab lab
 
 test: fmt lint tools build ## everything CI runs: format, lints, unit, integration and end-to-end tests
-	@$(CARGO) test --workspace
+	@$(CARGO) test --workspace --no-fail-fast
 
 fmt: ## check the format
 	@$(CARGO) fmt --all -- --check

@@ -2,9 +2,11 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    io::ErrorKind,
     os::unix::process::CommandExt as _,
     path::Path,
     process::Command,
+    time::{Duration, Instant},
 };
 
 use d8_agent::{Active, view::Wanted};
@@ -23,6 +25,10 @@ use crate::{
     installed::{self, Found},
     output, suggest,
 };
+
+/// How long an executable may be busy: a fork that inherited its descriptor holds it for milliseconds
+/// (measured: 20 ms at most).
+const BUSY: Duration = Duration::from_secs(2);
 
 /// Checks what must be checked and becomes the plugin. Returns only if it does not run.
 ///
@@ -185,7 +191,16 @@ pub(crate) fn become_plugin(
     {
         command.env("PLUGINS_CALLER", own);
     }
-    command.exec()
+    // Another process that is just being started by an update may still hold the file open for writing,
+    // for as long as it takes that process to become another program.
+    let begun = Instant::now();
+    loop {
+        let error = command.exec();
+        if error.kind() != ErrorKind::ExecutableFileBusy || begun.elapsed() > BUSY {
+            return error;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[cfg(test)]

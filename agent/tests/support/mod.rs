@@ -180,7 +180,19 @@ pub fn tree(root: &Path) -> Vec<String> {
 pub fn run_current(root: &Path, name: &str) -> Option<String> {
     let current = root.join("plugins").join(name).join("current");
     fs::symlink_metadata(&current).ok()?;
-    let output = std::process::Command::new(&current).arg("--version").output().expect("current can't be run");
+    let begun = std::time::Instant::now();
+    let output = loop {
+        // A fork of another test's thread may hold the file open for writing until it executes.
+        match std::process::Command::new(&current).arg("--version").output() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ExecutableFileBusy
+                    && begun.elapsed() < std::time::Duration::from_secs(10) =>
+            {
+                std::thread::yield_now();
+            }
+            output => break output.expect("current can't be run"),
+        }
+    };
     assert!(output.status.success(), "current failed: {output:?}");
     Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
