@@ -3,9 +3,11 @@
 //! tried against it, and a verdict that differs would be a wrong one. The one deviation: the empty
 //! text means any version.
 //!
-//! This file owns what a constraint means; `grammar` owns how it is spelt.
+//! This file owns what a constraint means; `grammar` owns how it is spelt, `reading` what it means in a
+//! policy and what people may take it for.
 
 mod grammar;
+mod reading;
 
 use std::{fmt, str::FromStr};
 

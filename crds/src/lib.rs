@@ -5,12 +5,14 @@
 //! facts, decide the same.
 #![warn(missing_docs)]
 
+pub mod clock;
 pub mod cluster;
 pub mod constraint;
 pub mod contract;
 pub mod digest;
 pub mod duration;
 pub mod host;
+mod instant;
 pub mod name;
 pub mod platform;
 pub mod policy;
@@ -21,3 +23,5 @@ pub mod select;
 pub mod text;
 pub mod verdict;
 pub mod version;
+pub mod wave;
+pub mod window;

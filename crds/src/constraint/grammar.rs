@@ -42,6 +42,8 @@ const OPS: [(&str, Op); 11] = [
 #[derive(Debug)]
 pub(super) struct Term<'a> {
     pub(super) op: Op,
+    /// The operator as written; empty where left out.
+    pub(super) sign: &'a str,
     /// All of the version as written.
     pub(super) version: &'a str,
     /// Its numbers or wildcards; empty where left out. Not checked yet.
@@ -55,8 +57,8 @@ pub(super) fn terms(text: &str) -> Result<Vec<Term<'_>>, &'static str> {
     let mut terms = Vec::new();
     let mut rest = trim(text);
     loop {
-        let (op, behind) =
-            OPS.iter().find_map(|&(sign, op)| Some((op, rest.strip_prefix(sign)?))).unwrap_or((Op::Eq, rest));
+        let (sign, op) = OPS.into_iter().find(|(sign, _)| rest.starts_with(sign)).unwrap_or(("", Op::Eq));
+        let behind = &rest[sign.len()..];
         let operand = trim(behind);
         let end = operand.find(|c| c == ',' || is_blank(c)).unwrap_or(operand.len());
         let version = &operand[..end];
@@ -66,7 +68,7 @@ pub(super) fn terms(text: &str) -> Result<Vec<Term<'_>>, &'static str> {
         if longest_version(version) != end {
             return Err("write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`");
         }
-        terms.push(Term::new(op, version));
+        terms.push(Term::new(sign, op, version));
         rest = trim(&operand[end..]);
         if rest.is_empty() {
             return Ok(terms);
@@ -76,13 +78,13 @@ pub(super) fn terms(text: &str) -> Result<Vec<Term<'_>>, &'static str> {
 }
 
 impl<'a> Term<'a> {
-    fn new(op: Op, version: &'a str) -> Self {
+    fn new(sign: &'a str, op: Op, version: &'a str) -> Self {
         let bare = version.strip_prefix('v').unwrap_or(version);
         let (bare, _) = bare.split_once('+').unwrap_or((bare, ""));
         let (core, pre) = bare.split_at(bare.find('-').unwrap_or(bare.len()));
         let mut numbers = core.split('.');
         let mut next = || numbers.next().unwrap_or_default();
-        Self { op, version, numbers: [next(), next(), next()], pre }
+        Self { op, sign, version, numbers: [next(), next(), next()], pre }
     }
 }
 

@@ -1,0 +1,57 @@
+//! Random policies over some days, against brute force.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::brute::{Plain, Watch};
+
+const ZONES: [&str; 12] = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+    "America/Santiago",
+    "Africa/Casablanca",
+    "America/Nuuk",
+    "Africa/Cairo",
+    "Asia/Beirut",
+    "Pacific/Chatham",
+    "America/St_Johns",
+];
+
+/// Any window: mostly in the hours in which clocks change.
+pub(super) fn window() -> impl Strategy<Value = Plain> {
+    let start = prop_oneof![3 => 0..240_i64, 1 => 1380..1440_i64, 1 => 0..1440_i64];
+    let duration = prop_oneof![4 => 1..180_i64, 1 => 180..1600_i64, 1 => 1600..=10_080_i64];
+    let days = prop_oneof![1 => Just([false; 7]), 2 => any::<[bool; 7]>()];
+    (proptest::sample::select(&ZONES[..]), days, start, duration).prop_map(|(zone, days, start, duration)| Plain {
+        zone,
+        days,
+        start,
+        duration,
+    })
+}
+
+/// Near the end of March, of October, or of any month, when most clocks change.
+fn from() -> impl Strategy<Value = Timestamp> {
+    let month = prop_oneof![3 => Just(3_i8), 2 => Just(10_i8), 1 => Just(4_i8), 2 => Just(9_i8), 2 => 1..=12_i8];
+    (2020..2050_i16, month, 1..=28_i8, 0..1440_i64).prop_map(|(year, month, day, minute)| {
+        let midnight = jiff::civil::date(year, month, day).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+        Timestamp::from_second(midnight.as_second() + minute * 60).unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn rule_10_random_policies_over_ten_days(
+        policies in proptest::collection::vec(proptest::collection::vec(window(), 1..3), 1..3), from in from(),
+    ) {
+        let mut zones: Vec<_> = policies.iter().flatten().map(|window| window.zone).collect();
+        zones.sort_unstable();
+        zones.dedup();
+        Watch::new(from, 10, &zones).check(&policies, 61);
+    }
+}
