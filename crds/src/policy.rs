@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod checked;
 pub mod selector;
+pub mod warnings;
 
 use crate::release::Channel;
 
@@ -331,10 +332,12 @@ pub struct ComponentProgress {
 pub struct Wave {
     /// The version.
     pub version: String,
-    /// When this policy began to permit it.
-    pub since: Time,
-    /// Whether it goes on.
-    pub state: WaveState,
+    /// When this policy began to permit it; absent: it counts from the version's age alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Whether it goes on; absent: it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<WaveState>,
     /// Hosts that failed on it.
     #[serde(default)]
     pub failed: u32,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     contract::{EnvVar, Flag},
     requirements::Requirements,
+    version::Version,
 };
 
 /// What to publish of one component. The object's name is the plugin's name; `d8` is the command
@@ -45,6 +46,14 @@ pub struct CliReleaseSpec {
     /// Stops polling; judging against the cluster goes on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+}
+
+impl CliRelease {
+    /// What the record has on a version, by its value: `v1.2.3` and `1.2.3` are one.
+    pub fn recorded(&self, version: &Version) -> Option<&ReleaseVersion> {
+        let versions = &self.status.as_ref()?.versions;
+        versions.iter().find(|recorded| Version::parse(&recorded.version).is_ok_and(|found| found == *version))
+    }
 }
 
 /// Which versions are spoken of.

@@ -6,18 +6,20 @@
 
 mod read;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
     constraint::Constraint,
     digest::Digest,
-    name::PluginName,
-    policy::{Access, MajorUpdates, MissingDependencies, MovedTags, PluginPolicy, Updates, Window, selector::Selector},
+    name::{Component, PluginName},
+    policy::{Access, MajorUpdates, MissingDependencies, MovedTags, PluginPolicy, Updates, selector::Selector},
     release::Channel,
     text::{printable, printable_to},
     version::Version,
+    window::Windows,
 };
 
 /// One thing that is wrong with a record, and where.
@@ -66,6 +68,13 @@ impl Findings {
         self.0.len()
     }
 
+    /// Takes in what was found elsewhere.
+    fn extend(&mut self, errors: Vec<FieldError>) {
+        for error in errors {
+            self.add(error.field, error.why);
+        }
+    }
+
     pub(super) fn into_errors(self) -> Vec<FieldError> {
         self.0
     }
@@ -94,11 +103,39 @@ pub struct Checked {
     /// What happens to a missing dependency.
     pub missing_dependencies: Option<MissingDependencies>,
     /// When switches may begin; absent: always.
-    pub windows: Option<Vec<CheckedWindow>>,
+    pub windows: Option<Windows>,
     /// How fast a version spreads.
     pub rollout: Option<CheckedRollout>,
     /// What is done about moved tags.
     pub moved_tags: Option<MovedTags>,
+    /// The operator has not seen the last edit of it.
+    pub unobserved: Option<Unobserved>,
+    /// The clock of each version, by the component's name.
+    pub waves: BTreeMap<String, Vec<CheckedWave>>,
+}
+
+/// How far the operator is behind a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unobserved {
+    /// The policy's generation.
+    pub generation: i64,
+    /// The generation its status was made from; absent: it has none yet.
+    pub observed: Option<i64>,
+}
+
+/// What the operator says of one version's way over the hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedWave {
+    /// The version.
+    pub version: Version,
+    /// When the policy began to permit it.
+    pub since: Option<Timestamp>,
+    /// No further host takes it.
+    pub halted: bool,
+    /// When it was halted; names the halt that an annotation resumes.
+    pub halted_at: Option<Timestamp>,
+    /// Hosts that failed on it.
+    pub failed: u32,
 }
 
 /// What both rules and `spec.defaults` can say. What is absent is no opinion.
@@ -152,6 +189,25 @@ impl Pattern {
             Self::Prefix(prefix) => plugin.as_str().starts_with(prefix),
         }
     }
+
+    /// Whether every plugin that `other` means is meant.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Name(name)) => self.names(name),
+            (Self::Prefix(wide), Self::Prefix(narrow)) => narrow.starts_with(wide.as_str()),
+            (Self::Name(_), Self::Prefix(_)) => false,
+        }
+    }
+}
+
+/// As it is written in a rule.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "{name}"),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
 }
 
 /// A version bound to a digest.
@@ -161,15 +217,6 @@ pub struct CheckedPin {
     pub version: Version,
     /// Digest of its index, manifest or layer.
     pub digest: Digest,
-}
-
-/// When switches may begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckedWindow {
-    /// The window as written; its zone is looked up where windows are judged.
-    pub window: Window,
-    /// How long it stays open.
-    pub duration: Duration,
 }
 
 /// How fast a version spreads.
@@ -200,7 +247,7 @@ impl Checked {
             .map(|(i, raw)| read::rule(raw, &format!("spec.rules[{i}]"), &mut findings))
             .collect();
         let cli = spec.cli.as_ref().map(|raw| read::cli_rule(raw, &mut findings));
-        let windows = spec.windows.as_ref().map(|raw| read::windows(raw, &mut findings));
+        let windows = spec.windows.as_ref().and_then(|raw| read::windows(raw, &mut findings));
         let rollout = spec.rollout.as_ref().and_then(|raw| read::rollout(raw, &mut findings));
 
         match selector {
@@ -215,9 +262,21 @@ impl Checked {
                 windows,
                 rollout,
                 moved_tags: spec.integrity.as_ref().and_then(|i| i.moved_tags),
+                unobserved: read::unobserved(policy),
+                waves: read::waves(policy),
             }),
             selector => Err(Rejected { errors: findings.into_errors(), selector }),
         }
+    }
+
+    /// The rule that answers for a plugin, the first that names it, and its place among the rules.
+    pub fn rule_for(&self, plugin: &PluginName) -> Option<(usize, &CheckedRule)> {
+        self.rules.iter().enumerate().find(|(_, rule)| rule.plugins.iter().any(|pattern| pattern.names(plugin)))
+    }
+
+    /// What the operator says of this version's way over the hosts.
+    pub fn wave(&self, component: &Component, version: &Version) -> Option<&CheckedWave> {
+        self.waves.get(component.name())?.iter().find(|wave| wave.version == *version)
     }
 
     /// The plugins it names outright, not by a glob, each once and in order.

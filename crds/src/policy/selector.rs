@@ -71,6 +71,12 @@ impl Selector {
         (findings.count() == before).then_some(Self { requirements })
     }
 
+    /// Reads a selector of an object that could not be read as a whole.
+    pub(crate) fn from_json(selector: &serde_json::Value) -> Option<Self> {
+        let selector: LabelSelector = serde_json::from_value(selector.clone()).ok()?;
+        Self::read(&selector, "spec.hostSelector", &mut Findings::default())
+    }
+
     /// Whether a host with these labels is meant. `NotIn` and `DoesNotExist` match a missing label too
     /// (as Kubernetes reads selectors).
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

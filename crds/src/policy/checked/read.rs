@@ -1,15 +1,16 @@
 //! Reading the parts of a policy's spec. Each reader notes what is wrong and goes on.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{CheckedPin, CheckedRollout, CheckedRule, CheckedWindow, Findings, Pattern, Settings};
+use super::{CheckedPin, CheckedRollout, CheckedRule, CheckedWave, Findings, Pattern, Settings, Unobserved};
 use crate::{
     constraint::Constraint,
     duration::Bounds,
     name::{NameError, PluginName},
-    policy::{Access, CliRule, Defaults, Pin, Rollout, Rule, Window, selector::Selector},
+    policy::{Access, CliRule, Defaults, Pin, PluginPolicy, Rollout, Rule, WaveState, Window, selector::Selector},
     text::printable_to,
     version::Version,
+    window::Windows,
 };
 
 pub(super) fn defaults(raw: &Defaults, findings: &mut Findings) -> Settings {
@@ -148,36 +149,8 @@ fn full_version(text: &str) -> Result<Version, String> {
     }
 }
 
-pub(super) fn windows(raw: &[Window], findings: &mut Findings) -> Vec<CheckedWindow> {
-    if raw.is_empty() {
-        findings.add("spec.windows", "an empty list never opens: leave it out for always");
-    }
-    let read = |(i, window): (usize, &Window)| {
-        let field = format!("spec.windows[{i}]");
-        if window.days.as_ref().is_some_and(Vec::is_empty) {
-            findings.add(format!("{field}.days"), "an empty list never opens: leave it out for every day");
-        }
-        if !is_time_of_day(&window.start) {
-            findings.add(format!("{field}.start"), format!("{:?} is not a time of day, as in `02:00`", window.start));
-        }
-        if window.time_zone.as_deref().is_some_and(|zone| !zone.starts_with(|c: char| c.is_ascii_uppercase())) {
-            findings.add(format!("{field}.timeZone"), "is not an IANA zone, as in `Europe/Berlin`");
-        }
-        let duration = findings.keep(&format!("{field}.duration"), Bounds::WINDOW.parse(&window.duration))?;
-        Some(CheckedWindow { window: window.clone(), duration })
-    };
-    raw.iter().enumerate().filter_map(read).collect()
-}
-
-/// `00:00` to `23:59`.
-fn is_time_of_day(text: &str) -> bool {
-    match text.as_bytes() {
-        [h1, h2, b':', m1, m2] => {
-            matches!((h1, h2), (b'0' | b'1', b'0'..=b'9') | (b'2', b'0'..=b'3'))
-                && matches!((m1, m2), (b'0'..=b'5', b'0'..=b'9'))
-        }
-        _ => false,
-    }
+pub(super) fn windows(raw: &[Window], findings: &mut Findings) -> Option<Windows> {
+    Windows::read(raw, "spec.windows").map_err(|errors| findings.extend(errors)).ok()
 }
 
 pub(super) fn rollout(raw: &Rollout, findings: &mut Findings) -> Option<CheckedRollout> {
@@ -188,4 +161,31 @@ pub(super) fn rollout(raw: &Rollout, findings: &mut Findings) -> Option<CheckedR
     }
     let over = findings.keep("spec.rollout.over", Bounds::ROLLOUT.parse(&raw.over))?;
     Some(CheckedRollout { over, canaries: canaries.flatten(), max_failed: raw.max_failed })
+}
+
+/// Whether the operator lags behind the policy. One that has no generation was never given to an API
+/// server, and nobody lags behind it.
+pub(super) fn unobserved(policy: &PluginPolicy) -> Option<Unobserved> {
+    let generation = policy.metadata.generation?;
+    let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
+    observed.is_none_or(|observed| observed < generation).then_some(Unobserved { generation, observed })
+}
+
+/// The waves of a policy's status. Names that are no versions are nobody's wave.
+pub(super) fn waves(policy: &PluginPolicy) -> BTreeMap<String, Vec<CheckedWave>> {
+    let components = policy.status.iter().flat_map(|status| &status.components);
+    let mut waves: BTreeMap<String, Vec<CheckedWave>> = BTreeMap::new();
+    for component in components {
+        let read = component.waves.iter().filter_map(|raw| {
+            Some(CheckedWave {
+                version: Version::parse(&raw.version).ok()?,
+                since: raw.since.as_ref().map(|time| time.0),
+                halted: raw.state == Some(WaveState::Halted),
+                halted_at: raw.halted_at.as_ref().map(|time| time.0),
+                failed: raw.failed,
+            })
+        });
+        waves.entry(component.name.clone()).or_default().extend(read);
+    }
+    waves
 }
