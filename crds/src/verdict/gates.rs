@@ -5,14 +5,20 @@
 
 mod forbid;
 mod hold;
+mod record;
+mod time;
+
+use jiff::Timestamp;
 
 use crate::{
+    duration,
     name::{Component, PluginName},
     policy::Access,
+    release::ReleaseVersion,
     select::is_stable,
     verdict::{
-        Case, Intent,
-        reason::{Reason, ReasonCode},
+        Case, Floor, Intent,
+        reason::{Origin, Reason, ReasonCode},
         speech::Speech,
     },
 };
@@ -20,12 +26,19 @@ use crate::{
 use Intent::{Agent, Explicit, Repair, Update};
 
 /// What a gate is asked about.
+#[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) case: &'a Case<'a>,
+    case: &'a Case<'a>,
     /// The word of each matching policy that is valid.
-    pub(super) speeches: &'a [Speech<'a>],
-    /// At least one policy matches, valid or not.
-    pub(super) governed: bool,
+    speeches: &'a [Speech<'a>],
+    /// The host's own.
+    floor: Option<&'a Floor>,
+    /// At least one policy matches, valid or not, or the host has a floor.
+    governed: bool,
+    /// What the record has on the version.
+    entry: Option<&'a ReleaseVersion>,
+    /// The version is the installed one, and the question is whether it must be left.
+    installed: bool,
 }
 
 /// When a gate does not stand in the way of leaving an installed version that policy forbids.
@@ -42,6 +55,8 @@ enum Leaving {
 /// One row of "What binds whom".
 struct Gate {
     binds: &'static [Intent],
+    /// Whom it tells and does not stop.
+    tells: &'static [Intent],
     /// Lifted from this kind of leaving on; `None`: never.
     lifted: Option<Leaving>,
     says: fn(&View<'_>, &mut Vec<Reason>),
@@ -49,7 +64,12 @@ struct Gate {
 
 impl Gate {
     const fn new(binds: &'static [Intent], says: fn(&View<'_>, &mut Vec<Reason>)) -> Self {
-        Self { binds, lifted: None, says }
+        Self { binds, tells: &[], lifted: None, says }
+    }
+
+    const fn tells(mut self, intents: &'static [Intent]) -> Self {
+        self.tells = intents;
+        self
     }
 
     const fn lifted(mut self, from: Leaving) -> Self {
@@ -61,81 +81,120 @@ impl Gate {
 const ALL: &[Intent] = &[Agent, Update, Explicit, Repair];
 const CHANGES: &[Intent] = &[Agent, Update, Explicit];
 
-/// Gates that make a version Forbidden: an installed one under them leaves.
+/// Gates that make a version Forbidden: an installed one under them leaves. Signatures, which stand
+/// among them, are not built: the only value their field takes is Ignore.
 const FORBID: &[Gate] = &[
     Gate::new(ALL, forbid::access),
     Gate::new(ALL, forbid::block),
     Gate::new(CHANGES, forbid::versions),
+    Gate::new(CHANGES, forbid::minimum),
+    Gate::new(CHANGES, forbid::pins),
     Gate::new(CHANGES, forbid::channel),
 ];
 
 /// Gates that hold, and the requirements.
 const HOLD: &[Gate] = &[
-    Gate::new(CHANGES, hold::unmet),
-    Gate::new(CHANGES, hold::pins),
     Gate::new(CHANGES, hold::moved),
     Gate::new(CHANGES, hold::paused),
     Gate::new(CHANGES, hold::frozen).lifted(Leaving::Blocked),
     Gate::new(&[Agent], hold::manual).lifted(Leaving::Blocked),
-    Gate::new(CHANGES, hold::min_age),
-    Gate::new(CHANGES, hold::ranges_of_pre_releases),
-    Gate::new(&[Agent, Update], hold::rollout),
-    Gate::new(&[Agent], hold::windows).lifted(Leaving::Blocked),
+    Gate::new(CHANGES, time::min_age),
+    Gate::new(CHANGES, record::missing_or_stale),
+    Gate::new(&[Agent, Update], time::wave).tells(&[Explicit]),
+    Gate::new(&[Agent, Update], time::halted).tells(&[Explicit]),
+    Gate::new(&[Agent], time::windows).lifted(Leaving::Blocked),
+    Gate::new(&[Agent], time::policy_stale),
     Gate::new(&[Agent, Update], hold::major).lifted(Leaving::Forbidden),
+    Gate::new(CHANGES, hold::unmet),
+    // Beside the table: the merge's last column, rules 8, 13 and 16.
     Gate::new(&[Agent, Update], hold::pre_release),
+    Gate::new(&[Agent, Update], time::not_observed),
     Gate::new(&[Agent], hold::not_governed),
+    Gate::new(CHANGES, hold::policy_unaware),
 ];
 
-/// Every reason that stands against the case.
-pub(super) fn ask(view: &View<'_>) -> Vec<Reason> {
-    let leaving = leaving(view);
-    let mut reasons = Vec::new();
-    for gate in FORBID.iter().chain(HOLD) {
-        let lifted = gate.lifted.is_some_and(|from| leaving >= from);
-        if gate.binds.contains(&view.case.intent) && !lifted {
-            (gate.says)(view, &mut reasons);
+impl<'a> View<'a> {
+    pub(super) fn new(
+        case: &'a Case<'a>,
+        speeches: &'a [Speech<'a>],
+        floor: Option<&'a Floor>,
+        governed: bool,
+    ) -> Self {
+        Self { case, speeches, floor, governed, entry: recorded(case), installed: false }
+    }
+
+    /// Every reason that stands against the case, and what is only told.
+    pub(super) fn ask(&self) -> (Vec<Reason>, Vec<Reason>) {
+        let leaving = self.leaving();
+        let (mut reasons, mut notes) = (Vec::new(), Vec::new());
+        for gate in FORBID.iter().chain(HOLD) {
+            if gate.lifted.is_some_and(|from| leaving >= from) {
+                continue;
+            }
+            if gate.binds.contains(&self.case.intent) {
+                (gate.says)(self, &mut reasons);
+            } else if gate.tells.contains(&self.case.intent) {
+                (gate.says)(self, &mut notes);
+            }
+        }
+        (reasons, notes)
+    }
+
+    /// Deny and block: what refuses a run.
+    pub(super) fn ask_for_run(&self) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        forbid::access(self, &mut reasons);
+        forbid::block(self, &mut reasons);
+        reasons
+    }
+
+    /// Deny alone.
+    pub(super) fn ask_for_access(&self) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        forbid::access(self, &mut reasons);
+        reasons
+    }
+
+    /// Why this version, which is installed, has to be left.
+    pub(super) fn ask_to_leave(&self) -> Vec<Reason> {
+        let view = View { installed: true, ..*self };
+        let mut reasons = Vec::new();
+        for gate in FORBID {
+            (gate.says)(&view, &mut reasons);
+        }
+        reasons
+    }
+
+    /// Whether this change leads off an installed version that policy forbids.
+    fn leaving(&self) -> Leaving {
+        let Some(active) = self.case.active.filter(|active| *active != self.case.version) else {
+            return Leaving::No;
+        };
+        let case = Case { version: active, stored: None, ..*self.case };
+        let reasons = View { case: &case, entry: recorded(&case), ..*self }.ask_to_leave();
+        if reasons.iter().any(|reason| reason.code == ReasonCode::Blocked) {
+            Leaving::Blocked
+        } else if reasons.is_empty() {
+            Leaving::No
+        } else {
+            Leaving::Forbidden
         }
     }
-    reasons
-}
 
-/// Deny and block: what refuses a run.
-pub(super) fn ask_for_run(view: &View<'_>) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    forbid::access(view, &mut reasons);
-    forbid::block(view, &mut reasons);
-    reasons
-}
-
-/// Why this version, were it installed, would have to be left.
-pub(super) fn ask_to_leave(view: &View<'_>) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    for gate in FORBID {
-        (gate.says)(view, &mut reasons);
-    }
-    reasons
-}
-
-/// Whether this change leads off an installed version that policy forbids.
-fn leaving(view: &View<'_>) -> Leaving {
-    let Some(active) = view.case.active.filter(|active| *active != view.case.version) else {
-        return Leaving::No;
-    };
-    let case = Case { version: active, ..*view.case };
-    let reasons = ask_to_leave(&View { case: &case, ..*view });
-    if reasons.iter().any(|reason| reason.code == ReasonCode::Blocked) {
-        Leaving::Blocked
-    } else if reasons.is_empty() {
-        Leaving::No
-    } else {
-        Leaving::Forbidden
-    }
-}
-
-impl View<'_> {
     /// A reason that is nobody's word.
     fn own_reason(code: ReasonCode, message: String) -> Reason {
         Reason { code, policy: None, rule: None, message, until: None }
+    }
+
+    /// A reason by the host's floor.
+    fn floor_reason(code: ReasonCode, field: &'static str, what: &str) -> Reason {
+        Reason {
+            code,
+            policy: Some("agent.toml".to_owned()),
+            rule: Some(Origin::Spec(field)),
+            message: format!("this host's own rules, {field} in /etc/d8/agent.toml: {what}"),
+            until: None,
+        }
     }
 
     /// The component and the version, as a sentence names them.
@@ -168,8 +227,8 @@ impl View<'_> {
         }
     }
 
-    /// The component as a plugin whose name can carry a record. Of a plugin that cannot (`my_plugin`)
-    /// nothing is recorded, so only access, versions, block and channel of its rule bind it.
+    /// Whether the component's name can carry a record. Of a plugin whose name cannot (`my_plugin`)
+    /// nothing is recorded, so of a rule only access, versions, block and channel bind it.
     fn has_record_name(&self) -> bool {
         match self.case.component {
             Component::D8 => true,
@@ -180,11 +239,49 @@ impl View<'_> {
     /// Some policy requires the component and none denies it.
     fn is_required(&self) -> bool {
         let said = |access| self.speeches.iter().any(|s| s.access().is_some_and(|said| said.value == access));
-        said(Access::Require) && !said(Access::Deny)
+        let denied = || said(Access::Deny) || self.floor.is_some_and(|floor| floor.denies(self.case.component));
+        said(Access::Require) && !denied()
     }
 
     /// Whether this version is a pre-release for the component.
     fn is_pre_release(&self) -> bool {
         !is_stable(self.case.component, self.case.version)
     }
+
+    /// This policy lifts its own time gates for the version.
+    fn is_expedited(&self, speech: &Speech<'_>) -> bool {
+        speech.rule().is_some_and(|(_, rule)| rule.expedite.contains(self.case.version))
+    }
+
+    /// The host goes first in this policy's waves.
+    fn is_canary(&self, speech: &Speech<'_>) -> bool {
+        let canaries = speech.policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
+        canaries.is_some_and(|canaries| canaries.matches(self.case.host.labels))
+    }
+
+    /// How long it is from now to an instant, for a sentence: `2h5m`, `40s`. Rounded up.
+    fn left(&self, until: Timestamp) -> String {
+        how_long(self.case.now, until)
+    }
+}
+
+/// What the record has on the version in question.
+fn recorded<'a>(case: &Case<'a>) -> Option<&'a ReleaseVersion> {
+    case.release?.recorded(case.version)
+}
+
+/// The time between two instants, for a sentence: whole seconds, from an hour on whole minutes. Rounded
+/// up.
+fn how_long(from: Timestamp, to: Timestamp) -> String {
+    let between = to.duration_since(from).unsigned_abs();
+    let seconds = between.as_secs() + u64::from(between.subsec_nanos() > 0);
+    let seconds = if seconds < 3600 { seconds } else { seconds.next_multiple_of(60) };
+    duration::show(std::time::Duration::from_secs(seconds))
+}
+
+/// The first whole second that is not before the instant: what records and people are told.
+fn whole(instant: Timestamp) -> Timestamp {
+    let seconds = instant.as_second();
+    let up = if instant.subsec_nanosecond() > 0 { seconds.saturating_add(1) } else { seconds };
+    Timestamp::from_second(up).unwrap_or(instant)
 }

@@ -95,8 +95,10 @@ reason_codes! {
     PreRelease => Held,
     /// No policy speaks for this host.
     NotGoverned => Held,
-    /// A policy uses a gate that this release cannot judge.
-    Unsupported => Held,
+    /// The local clock is too far from the API server's.
+    ClockSkew => Held,
+    /// That d8 does not know policies.
+    PolicyUnaware => Held,
     /// A policy requires what was to be removed.
     Required => Held,
 }

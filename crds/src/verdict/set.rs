@@ -3,16 +3,18 @@
 use serde_json::Value;
 
 use crate::{
+    clock,
     name::{Component, PluginName},
     policy::{
         Access, MajorUpdates, MissingDependencies, PluginPolicy,
         checked::{Checked, Rejected},
+        selector::Selector,
     },
     release::Channel,
     text::printable,
     verdict::{
-        Case, Host, Intent, Judgement,
-        gates::{self, View},
+        Case, Floor, Host, Intent, Judgement,
+        gates::View,
         reason::{Origin, Reason, ReasonCode},
         speech::Speech,
     },
@@ -23,6 +25,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     policies: Vec<Policy>,
+    floor: Option<Floor>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,10 +36,13 @@ enum Policy {
         name: String,
         rejected: Rejected,
     },
-    /// Not even its shape is known: holds everything everywhere but an update of d8 by a person.
+    /// Its shape is not known here: holds everything on the hosts it selects but an update of d8 by a
+    /// person.
     Unreadable {
         name: String,
         why: String,
+        /// Absent where not even that could be read: every host.
+        selector: Option<Selector>,
     },
 }
 
@@ -51,8 +57,9 @@ impl Policy {
     fn selects(&self, host: &Host<'_>) -> bool {
         match self {
             Self::Valid(checked) => checked.selector.matches(host.labels),
-            Self::Invalid { rejected, .. } => rejected.selector.as_ref().is_none_or(|s| s.matches(host.labels)),
-            Self::Unreadable { .. } => true,
+            Self::Invalid { rejected: Rejected { selector, .. }, .. } | Self::Unreadable { selector, .. } => {
+                selector.as_ref().is_none_or(|selector| selector.matches(host.labels))
+            }
         }
     }
 }
@@ -94,6 +101,7 @@ impl PolicySet {
                 Policy::Unreadable {
                     name: printable(name).into_owned(),
                     why: printable(&error.to_string()).into_owned(),
+                    selector: object.pointer("/spec/hostSelector").and_then(Selector::from_json),
                 }
             }
         };
@@ -102,7 +110,14 @@ impl PolicySet {
 
     fn of(mut policies: Vec<Policy>) -> Self {
         policies.sort_by(|a, b| a.name().cmp(b.name()));
-        Self { policies }
+        Self { policies, floor: None }
+    }
+
+    /// With the host's own floor: one more policy, of this host alone.
+    #[must_use]
+    pub fn with_floor(mut self, floor: Floor) -> Self {
+        self.floor = Some(floor);
+        self
     }
 
     /// The names of the policies that speak for the host, invalid ones included, in order.
@@ -112,13 +127,23 @@ impl PolicySet {
 
     /// Whether this version may be on this host now.
     pub fn judge(&self, case: &Case<'_>) -> Judgement {
+        let skew = clock::judging_time(case.now, case.server_time, case.intent);
+        // A skewed clock stops the agent; what else there is, is told by the smaller of the two times.
+        let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
+        let case = &Case { now, ..*case };
         let speeches = self.speeches(&case.host, case.component);
-        let governed = self.selecting(&case.host).next().is_some();
-        let mut reasons = gates::ask(&View { case, speeches: &speeches, governed });
+        let (mut reasons, notes) = self.view(case, &speeches).ask();
         if case.intent != Intent::Repair {
             reasons.extend(self.stops(&case.host, case.component, case.intent));
         }
-        Judgement::new(reasons)
+        reasons.extend(skew.err().map(|skew| Reason {
+            code: ReasonCode::ClockSkew,
+            policy: None,
+            rule: None,
+            message: skew.to_string(),
+            until: None,
+        }));
+        Judgement::new(reasons).with_notes(notes)
     }
 
     /// Whether the active version may run. Only `access: Deny` and `block` refuse a run, and none of
@@ -130,12 +155,17 @@ impl PolicySet {
         if *component == Component::D8 {
             return Ok(());
         }
-        // Neither gate looks at the clock.
-        let case =
-            Case::new(*host, component, active, Intent::Repair, jiff::Timestamp::UNIX_EPOCH).active(Some(active));
         let speeches = self.speeches(host, component);
-        let reasons = gates::ask_for_run(&View { case: &case, speeches: &speeches, governed: true });
+        let reasons = self.view(&still(*host, component, active), &speeches).ask_for_run();
         Judgement::new(reasons).reasons().first().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Why no version of the component may be here, nor run.
+    pub fn denied(&self, host: &Host<'_>, component: &Component) -> Option<Reason> {
+        let speeches = self.speeches(host, component);
+        let any = Version::parse("0.0.0").ok()?;
+        let reasons = self.view(&still(*host, component, &any), &speeches).ask_for_access();
+        Judgement::new(reasons).reasons().first().cloned()
     }
 
     /// Whether the plugin may be removed: not while changes are stopped, nor while it is required. A
@@ -181,7 +211,11 @@ impl PolicySet {
         names.sort();
         names.dedup();
         let required = |plugin: &PluginName| {
-            let speeches = self.speeches(host, &Component::Plugin(plugin.clone()));
+            let component = Component::Plugin(plugin.clone());
+            if self.floor.as_ref().is_some_and(|floor| floor.denies(&component)) {
+                return None;
+            }
+            let speeches = self.speeches(host, &component);
             let said: Vec<_> = speeches.iter().filter_map(|s| Some((s, s.access()?))).collect();
             if said.iter().any(|(_, said)| said.value == Access::Deny) {
                 return None;
@@ -194,16 +228,24 @@ impl PolicySet {
 
     /// What to consider for a component of which this version is active.
     pub fn guidance(&self, host: &Host<'_>, component: &Component, active: Option<&Version>) -> Guidance {
+        self.guidance_with(host, component, active.map(|active| still(*host, component, active)))
+    }
+
+    /// The same where more is known of what is active: its digests and the component's record, which
+    /// pins are compared with. The case's version is the active one.
+    pub fn guidance_for(&self, active: &Case<'_>) -> Guidance {
+        let case = Case { active: Some(active.version), stored: None, ..*active };
+        self.guidance_with(&case.host, case.component, Some(case))
+    }
+
+    fn guidance_with(&self, host: &Host<'_>, component: &Component, active: Option<Case<'_>>) -> Guidance {
         let speeches = self.speeches(host, component);
         let channels: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.channel)).collect();
         let majors: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.major_updates)).collect();
         let all_prerelease = !channels.is_empty() && channels.iter().all(|said| said.value == Channel::Prerelease);
         let all_cross = !majors.is_empty() && majors.iter().all(|said| said.value == MajorUpdates::Cross);
-        let leave = active.and_then(|active| {
-            let case = still(*host, component, active);
-            let view = View { case: &case, speeches: &speeches, governed: !speeches.is_empty() };
-            Judgement::new(gates::ask_to_leave(&view)).reasons().first().cloned()
-        });
+        let leave = active
+            .and_then(|case| Judgement::new(self.view(&case, &speeches).ask_to_leave()).reasons().first().cloned());
         Guidance {
             channel: if all_prerelease { Channel::Prerelease } else { Channel::Stable },
             major_updates: if all_cross { MajorUpdates::Cross } else { MajorUpdates::Stay },
@@ -218,6 +260,11 @@ impl PolicySet {
         } else {
             MissingDependencies::Install
         }
+    }
+
+    fn view<'a>(&'a self, case: &'a Case<'a>, speeches: &'a [Speech<'a>]) -> View<'a> {
+        let governed = self.floor.is_some() || self.selecting(&case.host).next().is_some();
+        View::new(case, speeches, self.floor.as_ref(), governed)
     }
 
     fn selecting<'a>(&'a self, host: &Host<'_>) -> impl Iterator<Item = &'a Policy> {
@@ -242,7 +289,7 @@ impl PolicySet {
             let (name, why) = match policy {
                 Policy::Valid(_) => return None,
                 Policy::Unreadable { .. } if a_person_updates_d8 => return None,
-                Policy::Unreadable { name, why } => {
+                Policy::Unreadable { name, why, .. } => {
                     (name, format!("this d8 cannot read it ({why}); run `d8 cli update`, or correct the policy"))
                 }
                 Policy::Invalid { name, rejected } => {

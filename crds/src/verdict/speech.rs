@@ -29,12 +29,7 @@ impl<'a> Speech<'a> {
     pub(super) fn of(policy: &'a Checked, component: &Component) -> Self {
         let rule = match component {
             Component::D8 => policy.cli.as_ref().map(|rule| (Origin::Cli, rule)),
-            Component::Plugin(name) => policy
-                .rules
-                .iter()
-                .enumerate()
-                .find(|(_, rule)| rule.plugins.iter().any(|pattern| pattern.names(name)))
-                .map(|(i, rule)| (Origin::Rule(i), rule)),
+            Component::Plugin(name) => policy.rule_for(name).map(|(i, rule)| (Origin::Rule(i), rule)),
         };
         Self { policy, rule, for_d8: *component == Component::D8 }
     }

@@ -1,10 +1,14 @@
 //! Tables over `docs/policies.md`: how policies merge, what binds whom, the numbered rules.
 
 mod binding;
+mod bytes;
 mod merging;
 mod messages;
 mod properties;
+mod rules;
 mod runs;
+mod time;
+mod world;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::{name::Component, release::CliRelease, version::Version};
 
 /// A question in short form.
 #[derive(Clone, Copy)]
@@ -60,7 +65,8 @@ fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[String], release: Option<&
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let component: Component = ask.component.parse().unwrap();
     let (candidate, active) = (version(ask.version), ask.active.map(version));
-    let case = Case::new(host, &component, &candidate, ask.intent, Timestamp::UNIX_EPOCH);
+    let now = Timestamp::UNIX_EPOCH;
+    let case = Case::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
     set.judge(&case.active(active.as_ref()).unmet(unmet).release(release))
 }
 

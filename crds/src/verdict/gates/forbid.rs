@@ -1,6 +1,9 @@
-//! Gates that rule a version out: access, block, versions, a set channel.
+//! Gates that rule a version out: access, block, versions, pins, a set channel, the host's minimum.
 
-use super::View;
+use super::{
+    View,
+    record::{self, Pinned},
+};
 use crate::{
     policy::Access,
     release::Channel,
@@ -24,6 +27,11 @@ pub(super) fn access(view: &View<'_>, reasons: &mut Vec<Reason>) {
             &format!("{name} is denied on this host; {step}"),
         ));
     }
+    let name = view.case.component;
+    if view.floor.is_some_and(|floor| floor.denies(name)) {
+        let what = format!("{name} is refused; ask the owner of this host");
+        reasons.push(View::floor_reason(ReasonCode::Denied, "refuse", &what));
+    }
 }
 
 /// `block`: the union of all.
@@ -33,22 +41,32 @@ pub(super) fn block(view: &View<'_>, reasons: &mut Vec<Reason>) {
         if !rule.block.contains(view.case.version) {
             continue;
         }
-        let step = if view.case.active == Some(view.case.version) {
-            format!("leave it with `{}`", view.update())
-        } else {
-            format!("see `{}` for another version", view.why())
-        };
-        let what = format!("{} is blocked; {step}", view.subject());
+        let what = format!("{} is blocked; {}", view.subject(), other_version(view));
         reasons.push(speech.reason(ReasonCode::Blocked, origin, "block", &what));
+    }
+    if view.floor.is_some_and(|floor| floor.blocks(view.case.component, view.case.version)) {
+        let what = format!("{} is refused; {}", view.subject(), other_version(view));
+        reasons.push(View::floor_reason(ReasonCode::Blocked, "refuse", &what));
     }
 }
 
-/// `versions`: every policy's must hold.
+/// How to come to another version than this one.
+fn other_version(view: &View<'_>) -> String {
+    if view.case.active == Some(view.case.version) {
+        format!("leave it with `{}`", view.update())
+    } else {
+        format!("see `{}` for another version", view.why())
+    }
+}
+
+/// `versions`: every policy's must hold, each read under its own channel, or one policy's channel would
+/// widen the range of another.
 pub(super) fn versions(view: &View<'_>, reasons: &mut Vec<Reason>) {
     for speech in view.speeches {
         let Some((origin, rule)) = speech.rule() else { continue };
         let Some(versions) = &rule.versions else { continue };
-        if versions.matches(view.case.version) || super::hold::is_unread_range(view, speech) {
+        let channel = speech.setting(|s| s.channel).map_or(Channel::Stable, |said| said.value);
+        if versions.permits(view.case.version, channel) {
             continue;
         }
         let what = format!(
@@ -58,6 +76,32 @@ pub(super) fn versions(view: &View<'_>, reasons: &mut Vec<Reason>) {
             view.why()
         );
         reasons.push(speech.reason(ReasonCode::VersionNotPermitted, origin, "versions", &what));
+    }
+}
+
+/// The lowest version that the host's owner takes.
+pub(super) fn minimum(view: &View<'_>, reasons: &mut Vec<Reason>) {
+    let below = view.floor.and_then(|floor| floor.below(view.case.component, view.case.version));
+    if let Some(minimum) = below {
+        let what = format!("{} is below {minimum}; {}", view.subject(), other_version(view));
+        reasons.push(View::floor_reason(ReasonCode::VersionNotPermitted, "minimumVersions", &what));
+    }
+}
+
+/// `pins` of this version; a pin says nothing of other versions.
+pub(super) fn pins(view: &View<'_>, reasons: &mut Vec<Reason>) {
+    for (speech, origin, pin) in record::pins(view) {
+        if record::pinned(view, pin) != Pinned::No {
+            continue;
+        }
+        let what = format!(
+            "{} is pinned to {} and is published with other bytes; check them with its publisher, then have an admin \
+             pin the new digest, or see `{}` for another version",
+            view.subject(),
+            pin.digest.short(),
+            view.why()
+        );
+        reasons.push(speech.reason(ReasonCode::NotPinned, origin, "pins", &what));
     }
 }
 

@@ -1,17 +1,16 @@
-//! Gates that hold a version, and the requirements.
-//!
-//! Time, waves, windows and pins cannot be judged by this release: where such a gate would bind, the
-//! version is held as `Unsupported` rather than let through.
+//! Gates that hold a version by what policies say of changes as such, and the requirements.
 
-use super::View;
+use super::{
+    View,
+    record::{self, Pinned},
+};
 use crate::{
+    name::Component,
     policy::{MajorUpdates, MovedTags, Updates},
-    release::{Channel, ReleaseVersion},
     verdict::{
+        Intent,
         reason::{Origin, Reason, ReasonCode},
-        speech::Speech,
     },
-    version::Version,
 };
 
 /// The version's own requirements.
@@ -54,7 +53,7 @@ pub(super) fn frozen(view: &View<'_>, reasons: &mut Vec<Reason>) {
 /// `updates: Manual`, also where nobody speaks of it: a person starts updates.
 pub(super) fn manual(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let first_of_required = view.case.active.is_none() && view.is_required();
-    if view.speeches.is_empty() || first_of_required || !view.has_record_name() {
+    if !view.governed || first_of_required || !view.has_record_name() {
         return;
     }
     let said: Vec<_> = view.speeches.iter().filter_map(|s| Some((s, s.setting(|s| s.updates)?))).collect();
@@ -79,7 +78,7 @@ pub(super) fn manual(view: &View<'_>, reasons: &mut Vec<Reason>) {
 /// `majorUpdates: Stay`, also where no matching policy speaks of it.
 pub(super) fn major(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(active) = view.case.active.filter(|active| active.major() != view.case.version.major()) else { return };
-    if view.speeches.is_empty() || !view.has_record_name() {
+    if !view.governed || !view.has_record_name() {
         return;
     }
     let step = format!(
@@ -121,102 +120,40 @@ pub(super) fn not_governed(view: &View<'_>, reasons: &mut Vec<Reason>) {
 }
 
 /// A tag that points at other bytes than before, under `movedTags: Refuse`, which is also the reading
-/// where no matching policy speaks of it.
+/// where no matching policy speaks of it. A pin to the new bytes acknowledges the move; bytes that are
+/// here since before it are not at fault.
 pub(super) fn moved(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    let moved = recorded(view).and_then(|recorded| recorded.moved.as_ref());
-    if moved.is_none() || view.speeches.is_empty() || !view.has_record_name() {
+    let Some(seen) = view.entry.and_then(record::move_seen) else { return };
+    let acknowledged = || record::pins(view).any(|(.., pin)| record::pinned(view, pin) == Pinned::Yes);
+    let here_before = view.case.intent == Intent::Explicit && view.case.stored.is_some();
+    if !view.governed || !view.has_record_name() || here_before || acknowledged() {
         return;
     }
-    let what = format!("the tag of {} was moved to other bytes; check it with its publisher", view.subject());
-    let said: Vec<_> = view.speeches.iter().filter_map(|s| Some((s, s.policy.moved_tags?))).collect();
-    if said.is_empty() {
-        reasons.push(View::own_reason(ReasonCode::TagMoved, format!("{what}, then have an admin pin its digest")));
-    }
-    let origin = Origin::Spec("integrity");
-    for (speech, value) in said {
-        reasons.push(match value {
-            MovedTags::Refuse => speech.reason(
-                ReasonCode::TagMoved,
-                origin,
-                "movedTags",
-                &format!("{what}, then have an admin pin its digest"),
-            ),
-            MovedTags::Soak => unsupported(view, speech, origin, "movedTags"),
-        });
-    }
-}
-
-fn recorded<'a>(view: &View<'a>) -> Option<&'a ReleaseVersion> {
-    let status = view.case.release?.status.as_ref()?;
-    status
-        .versions
-        .iter()
-        .find(|recorded| Version::parse(&recorded.version).is_ok_and(|version| version == *view.case.version))
-}
-
-/// `pins` of this version; a pin says nothing of other versions.
-pub(super) fn pins(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    for speech in view.speeches.iter().filter(|_| view.has_record_name()) {
-        let Some((origin, rule)) = speech.rule() else { continue };
-        if rule.pins.iter().any(|pin| pin.version == *view.case.version) {
-            reasons.push(unsupported(view, speech, origin, "pins"));
-        }
-    }
-}
-
-/// `minAge`, unless it is 0 or the version is expedited.
-pub(super) fn min_age(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    for speech in view.speeches.iter().filter(|_| view.has_record_name()) {
-        let Some(said) = speech.setting(|s| s.min_age).filter(|said| !said.value.is_zero()) else { continue };
-        if !is_expedited(view, speech) {
-            reasons.push(unsupported(view, speech, said.origin, "minAge"));
-        }
-    }
-}
-
-/// `rollout`. A halt would bind an expedited version too.
-pub(super) fn rollout(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    for speech in view.speeches.iter().filter(|_| view.has_record_name()) {
-        if speech.policy.rollout.is_some() {
-            reasons.push(unsupported(view, speech, Origin::Spec("rollout"), ""));
-        }
-    }
-}
-
-/// `windows`, unless the version is expedited.
-pub(super) fn windows(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    for speech in view.speeches {
-        if speech.policy.windows.is_some() && !is_expedited(view, speech) {
-            reasons.push(unsupported(view, speech, Origin::Spec("windows"), ""));
-        }
-    }
-}
-
-/// A range met by a pre-release under channel Prerelease is read in its own way, which this release
-/// does not know.
-pub(super) fn ranges_of_pre_releases(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    for speech in view.speeches {
-        if let Some((origin, _)) = speech.rule().filter(|_| is_unread_range(view, speech)) {
-            reasons.push(unsupported(view, speech, origin, "versions"));
-        }
-    }
-}
-
-/// Whether this policy's `versions` meets a pre-release under channel Prerelease.
-pub(super) fn is_unread_range(view: &View<'_>, speech: &Speech<'_>) -> bool {
-    let ranged = speech.rule().is_some_and(|(_, rule)| rule.versions.as_ref().is_some_and(|range| !range.is_any()));
-    let channel = speech.setting(|s| s.channel).map(|said| said.value);
-    ranged && channel == Some(Channel::Prerelease) && view.is_pre_release()
-}
-
-fn is_expedited(view: &View<'_>, speech: &Speech<'_>) -> bool {
-    speech.rule().is_some_and(|(_, rule)| rule.expedite.contains(view.case.version))
-}
-
-fn unsupported(view: &View<'_>, speech: &Speech<'_>, origin: Origin, field: &str) -> Reason {
     let what = format!(
-        "this release cannot judge that yet, so {} stays held; have an admin leave it out of the policy",
+        "the tag of {} was moved {seen}; check it with its publisher, then have an admin pin the new digest",
         view.subject()
     );
-    speech.reason(ReasonCode::Unsupported, origin, field, &what)
+    let said: Vec<_> = view.speeches.iter().filter_map(|s| Some((s, s.policy.moved_tags?))).collect();
+    if said.is_empty() {
+        reasons.push(View::own_reason(ReasonCode::TagMoved, format!("no policy lets moved tags soak, and {what}")));
+    }
+    for (speech, _) in said.into_iter().filter(|(_, value)| *value == MovedTags::Refuse) {
+        reasons.push(speech.reason(ReasonCode::TagMoved, Origin::Spec("integrity"), "movedTags", &what));
+    }
+}
+
+/// A version of d8 that was tried and does not know policies: with it nobody would be bound any more.
+pub(super) fn policy_unaware(view: &View<'_>, reasons: &mut Vec<Reason>) {
+    let case = view.case;
+    let accepted = case.intent == Intent::Explicit && case.allow_ungoverned;
+    if case.unaware && !accepted && view.governed && *case.component == Component::D8 {
+        let message = format!(
+            "{} does not know policies, and policies speak for this host; see `{}` for another version, or take it \
+             with `{} --allow-ungoverned`",
+            view.subject(),
+            view.why(),
+            view.take()
+        );
+        reasons.push(View::own_reason(ReasonCode::PolicyUnaware, message));
+    }
 }

@@ -53,19 +53,20 @@ fn each_gate_binds_its_intents() {
         (rule(&json!({"majorUpdates": "Cross"})), "v2.0.0", some, "MajorStays", ""),
         (rule(&json!({"majorUpdates": "Stay"})), "v2.0.0", None, "MajorStays", ""),
         (rule(&json!({"majorUpdates": "Stay"})), "v1.9.0", some, "MajorStays", ""),
-        // What this release cannot judge holds where it would bind.
-        (rule(&json!({"minAge": "1h"})), "v1.1.0", some, "Unsupported", "AUX"),
-        (rule(&json!({"minAge": "0s"})), "v1.1.0", some, "Unsupported", ""),
-        (rule(&json!({"minAge": "1h", "expedite": ["v1.1.0"]})), "v1.1.0", some, "Unsupported", ""),
-        (json!({"defaults": {"minAge": "72h"}}), "v1.1.0", some, "Unsupported", "AUX"),
-        (json!({"rollout": {"over": "48h"}}), "v1.1.0", some, "Unsupported", "AU"),
-        (json!({"windows": [{"start": "02:00", "duration": "3h"}]}), "v1.1.0", some, "Unsupported", "A"),
-        (rule(&json!({"pins": [pin("v1.1.0")]})), "v1.1.0", some, "Unsupported", "AUX"),
-        (rule(&json!({"pins": [pin("v1.2.0")]})), "v1.1.0", some, "Unsupported", ""),
-        (rule(&json!({"versions": "<2", "channel": "Prerelease"})), "v1.1.0-rc.1", some, "Unsupported", "AUX"),
-        (rule(&json!({"versions": "<2", "channel": "Prerelease"})), "v1.1.0", some, "Unsupported", ""),
-        (json!({"integrity": {"movedTags": "Refuse", "signature": "Ignore"}}), "v1.1.0", some, "Unsupported", ""),
-        (json!({"missingDependencies": "Refuse"}), "v1.1.0", some, "Unsupported", ""),
+        // No record of it, where a gate needs one.
+        (rule(&json!({"minAge": "1h"})), "v1.1.0", some, "NoRecord", "AUX"),
+        (rule(&json!({"minAge": "1h"})), "v1.1.0", None, "NoRecord", "AUX"),
+        (rule(&json!({"minAge": "0s"})), "v1.1.0", some, "NoRecord", ""),
+        (rule(&json!({"minAge": "1h", "expedite": ["v1.1.0"]})), "v1.1.0", some, "NoRecord", ""),
+        (json!({"defaults": {"minAge": "72h"}}), "v1.1.0", some, "NoRecord", "AUX"),
+        (json!({"rollout": {"over": "48h"}}), "v1.1.0", some, "NoRecord", "AU"),
+        (rule(&json!({"pins": [pin("v1.1.0")]})), "v1.1.0", some, "NoRecord", "AUX"),
+        (rule(&json!({"pins": [pin("v1.2.0")]})), "v1.1.0", some, "NoRecord", ""),
+        (json!({"integrity": {"movedTags": "Refuse"}}), "v1.1.0", some, "NoRecord", "AUX"),
+        (json!({"integrity": {"movedTags": "Soak", "signature": "Ignore"}}), "v1.1.0", some, "NoRecord", ""),
+        (json!({"windows": [{"start": "02:00", "duration": "3h"}]}), "v1.1.0", some, "NoRecord", ""),
+        (json!({"windows": [{"start": "02:00", "duration": "3h"}]}), "v1.1.0", some, "OutsideWindow", "A"),
+        (json!({"windows": [{"start": "00:00", "duration": "3h"}]}), "v1.1.0", some, "OutsideWindow", ""),
     ] {
         assert_eq!(bound(std::slice::from_ref(&spec), version, active, code), intents, "{code}: {spec} {version}");
     }
@@ -104,8 +105,8 @@ fn a_moved_tag_is_held_but_for_a_repair() {
         (vec![refuse.clone()], R, "v1.1.0", vec![]),
         (vec![refuse.clone()], U, "v1.2.0", vec![]),
         (vec![silent], U, "v1.1.0", vec!["TagMoved"]),
-        (vec![soak.clone()], U, "v1.1.0", vec!["Unsupported"]),
-        (vec![refuse, soak], U, "v1.1.0", vec!["TagMoved", "Unsupported"]),
+        (vec![soak.clone()], U, "v1.1.0", vec![]),
+        (vec![refuse, soak], U, "v1.1.0", vec!["TagMoved"]),
         (vec![], U, "v1.1.0", vec![]),
     ] {
         let judgement = judge_full(&set(&specs), ask(intent, version, "v1.0.0"), &[], Some(&release));
@@ -135,7 +136,7 @@ fn rule_2_leaving_a_forbidden_version() {
         (vec![with(json!({"updates": "Frozen", "versions": ">1.0.0"}))], U, "v1.1.0", "v1.0.0", vec!["Frozen"]),
         (vec![with(json!({"updates": "Manual", "versions": ">1.0.0"}))], A, "v1.1.0", "v1.0.0", vec!["Manual"]),
         (vec![with(json!({"block": ["v1.0.0"]})), windows.clone()], A, "v1.1.0", "v1.0.0", vec![]),
-        (vec![with(json!({"versions": ">1.0.0"})), windows], A, "v1.1.0", "v1.0.0", vec!["Unsupported"]),
+        (vec![with(json!({"versions": ">1.0.0"})), windows], A, "v1.1.0", "v1.0.0", vec!["OutsideWindow"]),
         // The kill switch is never lifted.
         (vec![with(json!({"block": ["v1.0.0"]})), json!({"paused": true})], A, "v1.1.0", "v1.0.0", vec!["Paused"]),
         // The target must be permitted itself.
@@ -171,7 +172,8 @@ fn rule_14_an_invalid_policy_acts_as_paused() {
     let for_others = json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "rules": [{"plugins": []}]});
     let for_all = json!({"hostSelector": {"matchExpressions": [{"key": "role", "operator": "Near"}]}});
     for (spec, intent, expected) in [
-        (&invalid, A, vec!["InvalidPolicy"]),
+        // As `paused: true` alone does, it leaves updates to people.
+        (&invalid, A, vec!["InvalidPolicy", "Manual"]),
         (&invalid, U, vec!["InvalidPolicy"]),
         (&invalid, X, vec!["InvalidPolicy"]),
         (&invalid, R, vec![]),
@@ -188,13 +190,16 @@ fn rule_14_an_invalid_policy_acts_as_paused() {
 
 #[test]
 fn rule_14_one_that_cannot_be_decoded_holds_everything_but_d8() {
-    let set = set(&[json!({"rules": [{"plugins": ["x"], "access": "Sometimes"}]})]);
+    let odd = json!({"rules": [{"plugins": ["x"], "access": "Sometimes"}]});
+    let elsewhere = json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "cli": {"updates": "Never"}});
+    assert!(judge(&set(&[elsewhere]), ask(U, "v1.1.0", "v1.0.0")).is_eligible());
+    let set = set(&[odd]);
     for (component, intent, expected) in [
-        ("stronghold", A, vec!["InvalidPolicy"]),
+        ("stronghold", A, vec!["InvalidPolicy", "Manual"]),
         ("stronghold", U, vec!["InvalidPolicy"]),
         ("stronghold", X, vec!["InvalidPolicy"]),
         ("stronghold", R, vec![]),
-        ("d8", A, vec!["InvalidPolicy"]),
+        ("d8", A, vec!["InvalidPolicy", "Manual"]),
         ("d8", U, vec![]),
         ("d8", X, vec![]),
     ] {
@@ -213,7 +218,8 @@ fn rule_15_a_name_that_cannot_carry_a_record() {
         (json!({"rules": [{"plugins": ["my*"], "versions": "<1.1"}]}), U, "v1.1.0", vec!["VersionNotPermitted"]),
         (json!({"paused": true}), U, "v1.1.0", vec!["Paused"]),
         (all(json!({"minAge": "72h", "updates": "Frozen", "majorUpdates": "Stay"})), U, "v2.0.0", vec![]),
-        (json!({"rollout": {"over": "48h"}}), U, "v1.1.0", vec![]),
+        (json!({"rollout": {"over": "48h"}, "integrity": {"movedTags": "Refuse"}}), U, "v1.1.0", vec![]),
+        (json!({"windows": [{"start": "02:00", "duration": "3h"}]}), A, "v2.0.0", vec![]),
     ] {
         let ask = Ask { component: "my_plugin", ..ask(intent, version, "v1.0.0") };
         assert_eq!(codes(&judge(&set(std::slice::from_ref(&spec)), ask)), expected, "{spec}");

@@ -1,0 +1,137 @@
+//! Pins, moved tags, and records that integrity gates need.
+
+use super::{world::*, *};
+
+fn pin(version: &str, letter: char) -> Value {
+    json!({"version": version, "digest": digest(letter)})
+}
+
+fn pinned(letter: char) -> Value {
+    json!({"pins": [pin("v1.1.0", letter)]})
+}
+
+/// The same world where the tag of v1.1.0 was moved from `0…` to `a…`.
+fn moved(mut world: World) -> World {
+    let mut entry = version_seen("v1.1.0", "2026-11-20T12:00:00Z");
+    entry["moved"] = json!({"from": digest('0'), "at": "2026-11-20T12:00:00Z"});
+    world.release = Some(release(NOW, &[&entry]));
+    world
+}
+
+#[test]
+fn pins_of_all_policies_must_hold() {
+    let pins = |list: Vec<Value>| auto(&json!({"pins": list}), &json!({}));
+    for (specs, expected) in [
+        // Of the index, of the manifest, of the layer.
+        (vec![pins(vec![pin("v1.1.0", 'a')])], vec![]),
+        (vec![pins(vec![pin("v1.1.0", 'b')])], vec![]),
+        (vec![pins(vec![pin("v1.1.0", 'c')])], vec![]),
+        (vec![pins(vec![pin("1.1.0+b", 'a'), pin("v1.1.0", 'c')])], vec![]),
+        (vec![pins(vec![pin("v1.1.0", 'd')])], vec!["NotPinned"]),
+        (vec![pins(vec![pin("v1.1.0", 'a'), pin("v1.1.0", 'd')])], vec!["NotPinned"]),
+        (vec![pins(vec![pin("v1.1.0", 'a')]), pins(vec![pin("v1.1.0", 'd')])], vec!["NotPinned"]),
+        // It says nothing of other versions.
+        (vec![pins(vec![pin("v1.2.0", 'd')])], vec![]),
+    ] {
+        assert_eq!(World::of(&specs).codes(ask(U, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
+    }
+}
+
+#[test]
+fn a_pin_binds_all_but_a_repair() {
+    let world = World::auto(&pinned('d'), &json!({}));
+    for (intent, expected) in [(A, vec!["NotPinned"]), (U, vec!["NotPinned"]), (X, vec!["NotPinned"]), (R, vec![])] {
+        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{intent:?}");
+    }
+}
+
+#[test]
+fn rule_6_a_pin_acknowledges_a_moved_tag() {
+    let refuse = json!({"integrity": {"movedTags": "Refuse"}});
+    for (rule, rest, expected) in [
+        (json!({}), refuse.clone(), vec!["TagMoved"]),
+        (json!({}), json!({}), vec!["TagMoved"]),
+        (json!({}), json!({"integrity": {"movedTags": "Soak"}}), vec![]),
+        (pinned('a'), refuse.clone(), vec![]),
+        (pinned('c'), json!({}), vec![]),
+        // A pin to the old bytes acknowledges nothing.
+        (pinned('0'), refuse.clone(), vec!["NotPinned", "TagMoved"]),
+    ] {
+        assert_eq!(moved(World::auto(&rule, &rest)).codes(ask(U, "v1.1.0", "v1.0.0")), expected, "{rule} {rest}");
+    }
+    // Another policy's pin does, for the move is one and the same.
+    let specs = [auto(&pinned('a'), &json!({})), auto(&json!({}), &refuse)];
+    assert_eq!(moved(World::of(&specs)).codes(ask(U, "v1.1.0", "v1.0.0")), [""; 0]);
+    // It lifts nothing else.
+    let soaking = auto(&json!({"pins": [pin("v1.1.0", 'a')], "minAge": "72h"}), &refuse);
+    assert_eq!(moved(World::of(&[soaking])).codes(ask(U, "v1.1.0", "v1.0.0")), ["Soaking"]);
+}
+
+#[test]
+fn soak_lets_the_age_count_from_the_move() {
+    let rest = json!({"integrity": {"movedTags": "Soak"}});
+    for (min_age, expected) in [("72h", vec!["Soaking"]), ("48h", vec![])] {
+        let world = moved(World::auto(&json!({"minAge": min_age}), &rest));
+        assert_eq!(world.codes(ask(A, "v1.1.0", "v1.0.0")), expected, "{min_age}");
+    }
+}
+
+#[test]
+fn rule_19_what_is_on_disk_is_compared_by_its_receipt() {
+    let digests = |letters: &str| Some(letters.chars().map(|l| digest(l).parse().unwrap()).collect::<Vec<_>>());
+    let refuse = json!({"integrity": {"movedTags": "Refuse"}});
+    for (rule, stored, recorded, expected) in [
+        (pinned('5'), digests("45"), true, vec![]),
+        // The record is of other bytes, to which the pin is.
+        (pinned('a'), digests("45"), true, vec!["NotPinned"]),
+        // The record is of these bytes: it knows the index too.
+        (pinned('a'), digests("bc"), true, vec![]),
+        (pinned('d'), digests("bc"), true, vec!["NotPinned"]),
+        // Nothing tells.
+        (pinned('d'), digests("45"), false, vec!["NoRecord"]),
+        (pinned('d'), digests(""), true, vec!["NoRecord"]),
+        // The bytes installed before the move are not at fault.
+        (json!({}), digests("45"), true, vec![]),
+        (json!({}), None, true, vec!["TagMoved"]),
+    ] {
+        let mut world = World { stored, ..moved(World::auto(&rule, &refuse)) };
+        if !recorded {
+            world.release = None;
+        }
+        assert_eq!(world.codes(ask(X, "v1.1.0", "v1.2.0")), expected, "{rule} {:?}", world.stored);
+    }
+}
+
+#[test]
+fn rule_2_a_version_off_its_pin_is_left() {
+    let rule = json!({"majorUpdates": "Stay", "pins": [pin("v1.0.0", 'd')]});
+    let world = World::auto(&rule, &json!({}));
+    // By the record what is installed is not what was pinned, so another major may be taken.
+    assert_eq!(world.codes(ask(A, "v2.0.0", "v1.0.0")), [""; 0]);
+    // By the receipt it is.
+    let good = World { active_digests: vec![digest('d').parse().unwrap()], ..world.clone() };
+    assert_eq!(good.codes(ask(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
+    // Nothing tells.
+    let unknown = World { release: None, ..world };
+    assert_eq!(unknown.codes(ask(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
+    // The tag moved off the pinned bytes, which may be those that are installed.
+    let mut entry = version_seen("v1.0.0", "2026-11-20T12:00:00Z");
+    entry["moved"] = json!({"from": digest('d'), "at": "2026-11-20T12:00:00Z"});
+    let moved = World { release: Some(release(NOW, &[&entry])), ..unknown };
+    assert_eq!(moved.codes(ask(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
+}
+
+#[test]
+fn guidance_of_a_pinned_version() {
+    let labels = labels();
+    let (component, active) = ("stronghold".parse().unwrap(), version("v1.0.0"));
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let set = set(&[auto(&json!({"pins": [pin("v1.0.0", 'd')]}), &json!({}))]);
+    let other = [digest('c').parse().unwrap()];
+    let world = World::of(&[]);
+    let case = Case::new(host, &component, &active, A, world.now).release(world.release.as_ref());
+    for (case, leave) in [(case, true), (case.release(None), false), (case.active_digests(&other), true)] {
+        assert_eq!(set.guidance_for(&case).leave.map(|reason| reason.code), leave.then_some(ReasonCode::NotPinned));
+    }
+    assert_eq!(set.guidance(&host, &component, Some(&active)).leave, None);
+}

@@ -1,0 +1,159 @@
+//! Numbered rules that are neither about time nor about bytes, and what the merge leaves open.
+
+use super::{world::*, *};
+
+#[test]
+fn rule_3_paused_beats_leaving_and_stops_first_installs() {
+    let rule = json!({"block": ["1.0.0"], "access": "Require"});
+    let world = World::auto(&rule, &json!({"paused": true}));
+    for (intent, active, expected) in [
+        (A, Some("v1.0.0"), vec!["Paused"]),
+        (U, Some("v1.0.0"), vec!["Paused"]),
+        (X, Some("v1.0.0"), vec!["Paused"]),
+        (A, None, vec!["Paused"]),
+        (R, Some("v1.1.0"), vec![]),
+    ] {
+        assert_eq!(world.codes(ask(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
+    }
+    // Deny and block still refuse runs.
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let set = PolicySet::from_json(&world.policies);
+    assert!(set.run_allowed(&host, &"stronghold".parse().unwrap(), &version("v1.0.0")).is_err());
+    assert!(set.run_allowed(&host, &"stronghold".parse().unwrap(), &version("v1.1.0")).is_ok());
+}
+
+#[test]
+fn rule_4_frozen_forbids_replacing_by_anyone() {
+    let world = World::auto(&json!({"updates": "Frozen"}), &json!({}));
+    for (intent, active, expected) in [
+        (A, Some("v1.0.0"), vec!["Frozen"]),
+        (U, Some("v1.0.0"), vec!["Frozen"]),
+        (X, Some("v2.0.0"), vec!["Frozen"]),
+        (R, Some("v1.1.0"), vec![]),
+        (X, Some("v1.1.0"), vec![]),
+        (U, None, vec![]),
+    ] {
+        assert_eq!(world.codes(ask(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
+    }
+}
+
+#[test]
+fn rule_5_unfit_never_moves() {
+    let world = World::auto(&json!({"majorUpdates": "Stay"}), &json!({}));
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let set = PolicySet::from_json(&world.policies);
+    let guidance = set.guidance(&host, &"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
+    assert_eq!(guidance.leave, None, "whatever its requirements say");
+}
+
+#[test]
+fn rule_11_ranges_under_a_channel() {
+    let of = |channel: &Value, versions: &str| {
+        let mut rule = json!({"versions": versions});
+        if !channel.is_null() {
+            rule["channel"] = channel.clone();
+        }
+        auto(&rule, &json!({}))
+    };
+    let (both, nobody) = (json!("Prerelease"), Value::Null);
+    let out = vec!["VersionNotPermitted"];
+    for (specs, version, expected) in [
+        (vec![of(&both, "<2")], "v1.9.0-rc.1", vec![]),
+        (vec![of(&both, "<2")], "v2.0.0-rc.1", out.clone()),
+        (vec![of(&both, ">=1.2")], "v1.2.0-rc.1", vec![]),
+        (vec![of(&both, "=1.2.3")], "v1.2.3-rc.1", out.clone()),
+        (vec![of(&both, "=1.2.3-rc.1")], "v1.2.3-rc.1", vec![]),
+        (vec![of(&both, "!=1.2.3-rc.1")], "v1.2.3-rc.1", out.clone()),
+        (vec![of(&nobody, "<2")], "v1.9.0-rc.1", out.clone()),
+        (vec![of(&nobody, "")], "v1.9.0-rc.1", vec![]),
+        // A channel reads the range of its own policy: one policy more never permits what was forbidden.
+        (vec![of(&both, "<2"), of(&nobody, "<2")], "v1.9.0-rc.1", out),
+        (vec![of(&both, "<2"), of(&nobody, "")], "v1.9.0-rc.1", vec![]),
+    ] {
+        let world = World { release: None, ..World::of(&specs) };
+        assert_eq!(world.codes(ask(X, version, "v1.0.0")), expected, "{version} {specs:?}");
+    }
+    // The channel of the defaults counts, and the first number is the major, 0 included.
+    let defaults = json!({"defaults": {"channel": "Prerelease", "updates": "Auto"},
+        "rules": [{"plugins": ["stronghold"], "versions": "<2"}]});
+    let world = World { release: None, ..World::of(&[defaults]) };
+    assert_eq!(world.codes(ask(A, "v0.9.0-rc.1", "v0.8.0")), [""; 0]);
+    assert_eq!(world.codes(ask(A, "v1.0.0-rc.1", "v0.8.0")), ["MajorStays"]);
+}
+
+#[test]
+fn rule_16_a_d8_that_does_not_know_policies() {
+    let (unaware, allowed) = (Some(false), Some(true));
+    let spec = json!({"cli": {"updates": "Auto"}});
+    for (specs, component, intent, answer, expected) in [
+        (vec![spec.clone()], "d8", A, unaware, vec!["PolicyUnaware"]),
+        (vec![spec.clone()], "d8", U, unaware, vec!["PolicyUnaware"]),
+        (vec![spec.clone()], "d8", U, allowed, vec!["PolicyUnaware"]),
+        (vec![spec.clone()], "d8", X, unaware, vec!["PolicyUnaware"]),
+        (vec![spec.clone()], "d8", X, allowed, vec![]),
+        (vec![spec.clone()], "d8", R, unaware, vec![]),
+        (vec![spec.clone()], "d8", U, None, vec![]),
+        (vec![spec], "stronghold", U, unaware, vec![]),
+        (vec![], "d8", U, unaware, vec![]),
+    ] {
+        let world = World { unaware: answer, release: None, ..World::of(&specs) };
+        let ask = Ask { component, ..ask(intent, "v0.14.0", "v0.13.0") };
+        assert_eq!(world.codes(ask), expected, "{component} {intent:?} {answer:?}");
+    }
+}
+
+#[test]
+fn rule_20_the_floor_is_one_more_policy() {
+    let floor = Floor::read([("stronghold", "v1.1.0"), ("d8", "v0.14.0")], ["evil*", "stronghold@v1.5.0"]).unwrap();
+    let auto = auto(&json!({}), &json!({}));
+    for (specs, component, intent, version, active, expected) in [
+        (vec![auto.clone()], "stronghold", A, "v1.0.0", None, vec!["VersionNotPermitted"]),
+        (vec![auto.clone()], "stronghold", X, "v1.1.0-rc.1", None, vec!["VersionNotPermitted"]),
+        (vec![auto.clone()], "stronghold", R, "v1.0.0", Some("v1.0.0"), vec![]),
+        (vec![auto.clone()], "stronghold", U, "v1.1.0", Some("v1.0.0"), vec![]),
+        (vec![auto.clone()], "stronghold", R, "v1.5.0", Some("v1.5.0"), vec!["Blocked"]),
+        (vec![], "evil-twin", R, "v1.0.0", Some("v1.0.0"), vec!["Denied"]),
+        (vec![], "d8", U, "v0.13.0", None, vec!["VersionNotPermitted"]),
+        // A host with nothing but a floor is governed: what nobody speaks of is as in the merge.
+        (vec![], "stronghold", A, "v1.2.0", Some("v1.1.0"), vec!["Manual"]),
+        (vec![], "stronghold", U, "v2.0.0", Some("v1.1.0"), vec!["MajorStays"]),
+        // Below it, what is installed is to be left.
+        (vec![], "stronghold", U, "v2.0.0", Some("v1.0.0"), vec![]),
+    ] {
+        let world = World { floor: Some(floor.clone()), release: None, ..World::of(&specs) };
+        let ask = Ask { component, ..ask(intent, version, active) };
+        assert_eq!(world.codes(ask), expected, "{component} {intent:?} {version} {active:?}");
+    }
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let require = json!({"rules": [{"plugins": ["evil-twin"], "access": "Require"}]});
+    let set = set(&[require]).with_floor(floor);
+    assert!(set.required(&host).is_empty());
+    assert!(set.run_allowed(&host, &"evil-twin".parse().unwrap(), &version("v1.0.0")).is_err());
+    assert!(set.denied(&host, &"evil-twin".parse().unwrap()).is_some());
+    assert!(set.denied(&host, &"stronghold".parse().unwrap()).is_none());
+    let guidance = set.guidance(&host, &"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
+    assert_eq!(guidance.leave.map(|reason| reason.code), Some(ReasonCode::VersionNotPermitted));
+}
+
+#[test]
+fn all_reasons_are_reported_and_the_hold_that_ends_last_counts() {
+    let spec = auto(
+        &json!({"minAge": "72h"}),
+        &json!({"windows": [{"start": "02:00", "duration": "3h"}], "rollout": {"over": "720h"}}),
+    );
+    let world = World::of(std::slice::from_ref(&spec));
+    let judgement = world.judge(ask(A, "v1.1.0", "v1.0.0"));
+    assert_eq!(codes(&judgement), ["NotInWave", "OutsideWindow", "Soaking"]);
+    let ends: Vec<_> = judgement.reasons().iter().map(|reason| reason.until.unwrap()).collect();
+    assert_eq!(judgement.until(), ends.into_iter().max());
+    assert_eq!(judgement.leading().unwrap().code, ReasonCode::NotInWave);
+    // One without an end takes it away; a stronger verdict too.
+    let paused = World::of(&[spec.clone(), json!({"paused": true})]).judge(ask(A, "v1.1.0", "v1.0.0"));
+    assert_eq!((paused.class(), paused.until()), (Class::Held, None));
+    let blocked = World::of(&[spec, auto(&json!({"block": ["1.1.0"]}), &json!({}))]);
+    let blocked = blocked.judge(ask(A, "v1.1.0", "v1.0.0"));
+    assert_eq!((blocked.class(), blocked.until()), (Class::Forbidden, None));
+}
