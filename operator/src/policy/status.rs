@@ -7,7 +7,8 @@ use d8_crds::{
     platform::Platform,
     policy::{
         HostCounts, PluginPolicy, PluginPolicyStatus,
-        checked::{Checked, Pattern, Rejected},
+        checked::{Checked, Rejected},
+        warnings::{Around, warnings},
     },
     verdict::workstation_labels,
 };
@@ -46,7 +47,7 @@ pub(crate) fn status(
             let unsupported = unsupported(checked);
             if !unsupported.is_empty() {
                 let message = format!(
-                    "this release can't judge {} yet: the versions they bind stay held",
+                    "this release does nothing about {} yet; all else is enforced as written",
                     unsupported.join(", ")
                 );
                 conditions.set("Ready", Truth::False, "Unsupported", &message);
@@ -73,45 +74,15 @@ fn accepted(checked: &Checked) -> String {
         .iter()
         .filter_map(|platform| platform.parse::<Platform>().ok())
         .any(|platform| checked.selector.matches(&workstation_labels(&platform)));
-    if speaks_for_workstations {
-        notes.push("it speaks for workstations too".to_owned());
-    }
-    for (n, rule) in checked.rules.iter().enumerate() {
-        let earlier = || checked.rules[..n].iter().flat_map(|rule| &rule.plugins);
-        if rule.plugins.iter().all(|pattern| earlier().any(|other| covers(other, pattern))) {
-            notes.push(format!("spec.rules[{n}] never speaks: earlier rules name all its plugins"));
-        }
-    }
+    let around = Around { workstations: speaks_for_workstations, ..Around::default() };
+    notes.extend(warnings(checked, around));
     notes.join("; ")
 }
 
-/// Whether `wide` names every plugin that `narrow` names.
-fn covers(wide: &Pattern, narrow: &Pattern) -> bool {
-    match (wide, narrow) {
-        (_, Pattern::Name(name)) => wide.names(name),
-        (Pattern::Prefix(wide), Pattern::Prefix(narrow)) => narrow.starts_with(wide.as_str()),
-        (Pattern::Name(_), Pattern::Prefix(_)) => false,
-    }
-}
-
-/// The fields that the verdict does not judge yet (`ReasonCode::Unsupported`).
+/// The fields that this release accepts and does nothing about yet: it watches over no wave.
 fn unsupported(checked: &Checked) -> Vec<String> {
-    let mut fields = Vec::new();
-    let mut add = |field: String, present: bool| {
-        if present {
-            fields.push(field);
-        }
-    };
-    let timed = |age: Option<Duration>| age.is_some_and(|age| !age.is_zero());
-    add("spec.defaults.minAge".to_owned(), timed(checked.defaults.min_age));
-    let rules = checked.rules.iter().enumerate().map(|(n, rule)| (format!("spec.rules[{n}]"), rule));
-    for (name, rule) in rules.chain(checked.cli.iter().map(|rule| ("spec.cli".to_owned(), rule))) {
-        add(format!("{name}.minAge"), timed(rule.settings.min_age));
-        add(format!("{name}.pins"), !rule.pins.is_empty());
-    }
-    add("spec.windows".to_owned(), checked.windows.is_some());
-    add("spec.rollout".to_owned(), checked.rollout.is_some());
-    fields
+    let halts = checked.rollout.as_ref().is_some_and(|rollout| rollout.max_failed.is_some());
+    if halts { vec!["spec.rollout.maxFailed".to_owned()] } else { Vec::new() }
 }
 
 /// Whether a new status is to be written, or when to look again. `age`: since the last write; none:
@@ -190,8 +161,15 @@ mod tests {
                 json!({"hostSelector": managed, "defaults": {"minAge": "72h"}, "rollout": {"over": "48h"}}),
                 "True/Accepted",
                 "",
+                "True/Enforced",
+                "",
+            ),
+            (
+                json!({"hostSelector": managed, "rollout": {"over": "48h", "maxFailed": 3}}),
+                "True/Accepted",
+                "",
                 "False/Unsupported",
-                "spec.defaults.minAge, spec.rollout",
+                "spec.rollout.maxFailed",
             ),
             (
                 json!({"hostSelector": managed, "rules": [{"plugins": ["a*"]}, {"plugins": ["ab", "ac*"]}]}),
