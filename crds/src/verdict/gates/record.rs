@@ -70,11 +70,16 @@ fn moved_from(entry: &ReleaseVersion, digest: &Digest) -> bool {
 
 /// The pins that policies set on this version.
 pub(super) fn pins<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a Speech<'a>, Origin, &'a CheckedPin)> {
-    let View { case, speeches, .. } = *view;
-    let speeches = speeches.iter().filter(|_| view.has_record_name());
-    speeches.filter_map(|speech| Some((speech, speech.rule()?))).flat_map(move |(speech, (origin, rule))| {
-        let of_version = rule.pins.iter().filter(move |pin| pin.version == *case.version);
-        of_version.map(move |pin| (speech, origin, pin))
+    let view = *view;
+    view.speeches.iter().flat_map(move |speech| pins_of(view, speech).map(move |(origin, pin)| (speech, origin, pin)))
+}
+
+/// The pins that one policy sets on this version.
+fn pins_of<'a>(view: View<'a>, speech: &Speech<'a>) -> impl Iterator<Item = (Origin, &'a CheckedPin)> {
+    let version = view.case.version;
+    let rule = speech.rule().filter(|(_, rule)| !rule.pins.is_empty() && view.has_record_name());
+    rule.into_iter().flat_map(move |(origin, rule)| {
+        rule.pins.iter().filter(move |pin| pin.version == *version).map(move |pin| (origin, pin))
     })
 }
 
@@ -109,10 +114,9 @@ fn needed_by_time(view: &View<'_>, speech: &Speech<'_>) -> Option<(Origin, &'sta
 
 /// Where this policy says that the version's bytes matter, and nothing tells what they are.
 fn needed_for_bytes(view: &View<'_>, speech: &Speech<'_>) -> Option<(Origin, &'static str)> {
-    let mut own = pins(view).filter(|(of, ..)| std::ptr::eq(*of, speech));
     // What is active and has no receipt was not refused when it came.
     let returns = time::is_return(view);
-    if let Some((_, origin, _)) = own.find(|(.., pin)| pinned(view, pin) == Pinned::Unknown)
+    if let Some((origin, _)) = pins_of(*view, speech).find(|(_, pin)| pinned(view, pin) == Pinned::Unknown)
         && (!returns || view.case.stored.is_some())
     {
         return Some((origin, "pins"));

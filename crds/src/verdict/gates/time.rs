@@ -69,15 +69,14 @@ pub(super) fn min_age(view: &View<'_>, reasons: &mut Vec<Reason>) {
 /// `rollout`: the host's turn in the version's wave, by each policy's clock.
 pub(super) fn wave(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(first_seen) = first_seen(view) else { return };
+    let mut place = None;
     for speech in view.speeches {
         let Some(rollout) = rollout(view, speech) else { continue };
         let own_age = speech.setting(|s| s.min_age).map(|said| said.value).unwrap_or_default();
         let since = speech.policy.wave(view.case.component, view.case.version).and_then(|wave| wave.since);
         let wave = Wave::new(first_seen, own_age, since, rollout.over);
-        let host = &view.case.host;
-        let bucket =
-            if host.new_root { Bucket::LAST } else { Bucket::of(host.id, view.case.component, view.case.version) };
-        let place = Place::At(bucket);
+        // One for all policies, and not for nothing: it costs a hash.
+        let place = *place.get_or_insert_with(|| Place::At(bucket(view)));
         if wave.permits(place, view.case.now) {
             continue;
         }
@@ -98,6 +97,11 @@ pub(super) fn wave(view: &View<'_>, reasons: &mut Vec<Reason>) {
         let reason = speech.reason(ReasonCode::NotInWave, Origin::Spec("rollout"), "", &what);
         reasons.push(Reason { until: until.map(whole), ..reason });
     }
+}
+
+fn bucket(view: &View<'_>) -> Bucket {
+    let host = &view.case.host;
+    if host.new_root { Bucket::LAST } else { Bucket::of(host.id, view.case.component, view.case.version) }
 }
 
 /// A halted wave: on canaries, for expedited versions and on the way down too.
