@@ -59,9 +59,12 @@ fn a_policy_that_cannot_be_read_names_the_field_and_recovers() -> Result<()> {
 #[test]
 fn gates_that_are_not_built_yet_are_said() -> Result<()> {
     let lab = Lab::shared();
-    let spec = json!({"hostSelector": {"matchLabels": {"role": "soaking"}}, "defaults": {"minAge": "72h"}});
-    let (ready, message) = condition(&answered(lab, "soaking", &spec)?, "Ready");
-    assert!(ready == "False/Unsupported" && message.contains("spec.defaults.minAge"), "{ready}: {message}");
+    let selector = json!({"matchLabels": {"role": "soaking"}});
+    let spec = json!({"hostSelector": selector, "defaults": {"minAge": "72h"}, "rollout": {"over": "1h"}});
+    assert_eq!(condition(&answered(lab, "soaking", &spec)?, "Ready").0, "True/Enforced");
+    let spec = json!({"hostSelector": selector, "rollout": {"over": "1h", "maxFailed": 3}});
+    let (ready, message) = condition(&answered(lab, "halting", &spec)?, "Ready");
+    assert!(ready == "False/Unsupported" && message.contains("spec.rollout.maxFailed"), "{ready}: {message}");
     Ok(())
 }
 
