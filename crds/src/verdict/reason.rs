@@ -101,6 +101,8 @@ reason_codes! {
     PolicyUnaware => Held,
     /// A policy requires what was to be removed.
     Required => Held,
+    /// A policy forbids a plugin that it needs.
+    DependencyDenied => Held,
 }
 
 impl fmt::Display for ReasonCode {

@@ -1,0 +1,287 @@
+//! Random small worlds, and a slow and obvious search to compare with.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const VERSIONS: [&str; 4] = ["1.0.0", "1.1.0", "1.2.0", "2.0.0"];
+const CONSTRAINTS: [&str; 7] = ["", ">=1.1", "<1.2", ">=1.2", "=1.1.0", "<2", ">=2"];
+
+fn a_demand() -> impl Strategy<Value = String> {
+    (0..NAMES.len(), 0..CONSTRAINTS.len(), prop::bool::weighted(0.3)).prop_map(|(name, constraint, conditional)| {
+        let mark = if conditional { "?" } else { "" };
+        format!("{mark}{} {}", NAMES[name], CONSTRAINTS[constraint])
+    })
+}
+
+fn demands() -> impl Strategy<Value = String> {
+    prop::collection::vec(a_demand(), 0..3).prop_map(|all| all.join(","))
+}
+
+fn a_world() -> impl Strategy<Value = World> {
+    let published = prop::collection::vec((prop::bool::weighted(0.7), demands()), NAMES.len() * VERSIONS.len());
+    let installed = prop::collection::vec(prop::option::weighted(0.4, 0..VERSIONS.len()), NAMES.len());
+    let against = prop::collection::vec(
+        (0..NAMES.len(), 0..VERSIONS.len(), prop::sample::select(vec![ReasonCode::Soaking, ReasonCode::Blocked])),
+        0..3,
+    );
+    (published, installed, against).prop_map(|(published, installed, against)| {
+        let mut text = String::new();
+        let mut there = String::new();
+        for (i, (is_there, demands)) in published.iter().enumerate() {
+            let (name, version) = (i / VERSIONS.len(), i % VERSIONS.len());
+            let active = installed[name] == Some(version);
+            if *is_there || active {
+                let _ = write!(text, "{} {}: {demands};", NAMES[name], VERSIONS[version]);
+            }
+            if active {
+                let _ = write!(there, "{} {};", NAMES[name], VERSIONS[version]);
+            }
+        }
+        let world = World::new(&text).installed(&there);
+        against.into_iter().fold(world, |world, (name, version, code)| {
+            world.but(&format!("{} v{}", NAMES[name], VERSIONS[version]), code)
+        })
+    })
+}
+
+/// Versions by plugin.
+type Host = BTreeMap<PluginName, Version>;
+
+impl World {
+    fn host(&self) -> Host {
+        let version = |installed: &Installed| installed.version.clone().unwrap();
+        self.snapshot.installed.iter().map(|(name, installed)| (name.clone(), version(installed))).collect()
+    }
+
+    fn demands(&self, plugin: &PluginName, at: &Version) -> Demands {
+        self.offer(plugin, at).unwrap().demands
+    }
+
+    fn forbids(&self, plugin: &PluginName, at: &Version) -> bool {
+        self.verdicts.get(&format!("{plugin} {at}")) == Some(&ReasonCode::Blocked)
+    }
+
+    /// Every demand on a host that is not met, as who demands it of whom.
+    fn broken(&self, host: &Host) -> Vec<(PluginName, PluginName)> {
+        let mut broken = Vec::new();
+        for (by, at) in host {
+            for demand in self.demands(by, at).all() {
+                let met = host.get(&demand.name).map_or(!demand.mandatory, |there| demand.constraint.matches(there));
+                if !met {
+                    broken.push((by.clone(), demand.name.clone()));
+                }
+            }
+        }
+        broken
+    }
+}
+
+fn after(before: &Host, plan: &Plan) -> Host {
+    let mut host = before.clone();
+    host.extend(plan.changes.iter().map(|change| (change.name.clone(), change.to.version.clone())));
+    host
+}
+
+/// All that must hold of a plan whatever was wished.
+fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
+    let before = world.host();
+    let host = after(&before, plan);
+    let changed: BTreeSet<_> = plan.changes.iter().map(|change| &change.name).collect();
+    for (by, of) in world.broken(&host) {
+        prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} demands {of} otherwise");
+    }
+    let mut seen = BTreeSet::new();
+    for change in &plan.changes {
+        prop_assert!(seen.insert(&change.name), "once each");
+        let wish = world.snapshot.wishes.get(&change.name);
+        if let Some(from) = before.get(&change.name) {
+            let told_to = match wish {
+                Some(Wish::Exact(version)) => *version == change.to.version,
+                Some(Wish::Major(major)) => *major < from.major() && *major == change.to.version.major(),
+                _ => false,
+            };
+            prop_assert!(
+                change.to.version > *from || told_to || world.forbids(&change.name, from),
+                "{} goes down",
+                change.name
+            );
+            let crosses = world.snapshot.wishes.values().any(|wish| matches!(wish, Wish::Major(_) | Wish::Exact(_)))
+                || world.forbids(&change.name, from);
+            prop_assert!(change.to.version.major() == from.major() || crosses, "{} crosses majors", change.name);
+        }
+        let key = format!("{} {}", change.name, change.to.version);
+        prop_assert!(!world.verdicts.contains_key(&key), "{key} is not permitted");
+        if change.why != Why::Wished {
+            let mut without = host.clone();
+            match before.get(&change.name) {
+                Some(from) => without.insert(change.name.clone(), from.clone()),
+                None => without.remove(&change.name),
+            };
+            let needed = world
+                .broken(&without)
+                .iter()
+                .any(|(by, of)| *of == change.name || (*by == change.name && changed.contains(of)));
+            prop_assert!(needed, "{} needn't move", change.name);
+        }
+    }
+    Ok(())
+}
+
+/// The newest version of what is wished that can be had without asking an installed plugin to give way,
+/// by trying every combination of all others.
+fn brute_force(world: &World, wished: &PluginName) -> Option<Version> {
+    let before = world.host();
+    let now = before.get(wished);
+    let others: Vec<_> = NAMES.map(name).into_iter().filter(|name| name != wished).collect();
+    let listing = world.listing(wished);
+    let permitted = |plugin: &PluginName, at: &Version| !world.verdicts.contains_key(&format!("{plugin} {at}"));
+    let goes_up = |now: Option<&Version>, to: &Version| now.is_none_or(|now| to > now && to.major() == now.major());
+    let candidates = listing.published.into_iter().map(|published| published.version);
+    candidates.filter(|to| goes_up(now, to) && permitted(wished, to)).find(|to| {
+        let mut host = before.clone();
+        host.insert(wished.clone(), to.clone());
+        any_combination(world, &before, &mut host, wished, &others, &|plugin, to| {
+            goes_up(before.get(plugin), to) && permitted(plugin, to)
+        })
+    })
+}
+
+fn any_combination(
+    world: &World,
+    before: &Host,
+    host: &mut Host,
+    wished: &PluginName,
+    others: &[PluginName],
+    may: &dyn Fn(&PluginName, &Version) -> bool,
+) -> bool {
+    let Some((next, rest)) = others.split_first() else { return is_solution(world, before, host, wished) };
+    if any_combination(world, before, host, wished, rest, may) {
+        return true;
+    }
+    for published in world.listing(next).published.into_iter().filter(|published| may(next, &published.version)) {
+        host.insert(next.clone(), published.version);
+        if any_combination(world, before, host, wished, rest, may) {
+            return true;
+        }
+    }
+    match before.get(next) {
+        Some(back) => host.insert(next.clone(), back.clone()),
+        None => host.remove(next),
+    };
+    false
+}
+
+fn is_solution(world: &World, before: &Host, host: &Host, wished: &PluginName) -> bool {
+    let changed: BTreeSet<_> = host.keys().filter(|name| before.get(*name) != host.get(*name)).cloned().collect();
+    if world.broken(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
+        return false;
+    }
+    // Nobody who is installed has to give way.
+    for (by, at) in before.iter().filter(|(by, _)| *by != wished) {
+        let objects =
+            |demand: &Demand| changed.contains(&demand.name) && !demand.constraint.matches(&host[&demand.name]);
+        if world.demands(by, at).all().iter().any(objects) {
+            return false;
+        }
+    }
+    // From the wish on, each change needs the next, and never in a circle.
+    let needs = |by: &PluginName, of: &PluginName| {
+        world
+            .demands(by, &host[by])
+            .on(of)
+            .iter()
+            .any(|demand| before.get(of).map_or(demand.mandatory, |there| !demand.constraint.matches(there)))
+    };
+    let mut reached = BTreeSet::from([wished.clone()]);
+    while let Some(next) =
+        changed.iter().find(|of| !reached.contains(*of) && reached.iter().any(|by| needs(by, of))).cloned()
+    {
+        reached.insert(next);
+    }
+    reached == changed && !has_circle(world, host, &changed)
+}
+
+fn has_circle(world: &World, host: &Host, changed: &BTreeSet<PluginName>) -> bool {
+    let mut left = changed.clone();
+    loop {
+        let free = left.iter().find(|by| {
+            !world.demands(by, &host[*by]).all().iter().any(|demand| demand.mandatory && left.contains(&demand.name))
+        });
+        match free.cloned() {
+            Some(free) => left.remove(&free),
+            None => return !left.is_empty(),
+        };
+    }
+}
+
+/// The same world with every list the other way round.
+fn turned(mut world: World) -> World {
+    for says in world.published.values_mut().flat_map(BTreeMap::values_mut) {
+        says.plugins.mandatory.reverse();
+        says.plugins.conditional.reverse();
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 500 } else { 50_000 }))]
+
+    #[test]
+    fn one_wish(world in a_world(), wished in 0..NAMES.len()) {
+        let wished = name(NAMES[wished]);
+        let world = world.wish(wished.as_str());
+        let plan = world.plan();
+        is_sound(&world, &plan)?;
+        let before = world.host();
+        if before.get(&wished).is_some_and(|now| world.forbids(&wished, now)) {
+            return Ok(());
+        }
+        let taken = plan.changes.iter().find(|change| change.name == wished).map(|change| change.to.version.clone());
+        // What an installed plugin had to give way for, the slow search does not look for.
+        prop_assert!(taken >= brute_force(&world, &wished), "{taken:?}");
+        prop_assert_eq!(plan.changes.is_empty(), taken.is_none());
+    }
+
+    #[test]
+    fn many_wishes(world in a_world(), wishes in prop::collection::vec(0..5_u8, NAMES.len())) {
+        let wishes: Vec<_> = NAMES.iter().zip(wishes).filter_map(|(name, wish)| match wish {
+            0 => None,
+            1 => Some(format!("{name}@1.1")),
+            2 => Some(format!("{name}/1")),
+            _ => Some((*name).to_owned()),
+        }).collect();
+        prop_assume!(!wishes.is_empty());
+        let world = world.wish(&wishes.join(","));
+        let plan = world.plan();
+        is_sound(&world, &plan)?;
+        prop_assert_eq!(plan.outcomes.len(), world.snapshot.wishes.len());
+        for (wished, outcome) in &plan.outcomes {
+            let change = plan.changes.iter().find(|change| change.name == *wished);
+            match outcome {
+                Outcome::Take { version, .. } => prop_assert_eq!(change.map(|change| &change.to), Some(version)),
+                Outcome::Refused { .. } | Outcome::NotPublished(_) | Outcome::Stopped(_) => {}
+                _ => prop_assert!(change.is_none()),
+            }
+        }
+        prop_assert_eq!(turned(world).plan().changes, plan.changes, "whatever the order of lists");
+    }
+
+    #[test]
+    fn update_all_twice_is_update_all(world in a_world()) {
+        let installed: Vec<_> = world.host().into_keys().map(String::from).collect();
+        prop_assume!(!installed.is_empty());
+        let mut world = world.wish(&installed.join(","));
+        let plan = world.plan();
+        is_sound(&world, &plan)?;
+        for change in &plan.changes {
+            let contract = Contract::Known(world.demands(&change.name, &change.to.version));
+            let now = Installed { version: Some(change.to.version.clone()), contract };
+            world.snapshot.installed.insert(change.name.clone(), now);
+        }
+        prop_assert_eq!(world.changes(), "");
+    }
+}
