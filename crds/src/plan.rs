@@ -7,8 +7,8 @@
 //! calls again, until there is a [`Plan`]. A fact that was not asked for changes no choice.
 //!
 //! How it chooses, where `docs/plugins.md` leaves room:
-//! - Wishes are taken in the order exact, major, newest, and by name; the order of the input never
-//!   matters. A wish that another plugin stood in the way of is tried again after that one moved.
+//! - Wishes are taken in the order exact, major, newest; of each, what the others as installed demand
+//!   comes first, then names decide. The order of the input never matters. A wish that another plugin stood in the way of is tried again after that one moved.
 //! - A candidate is taken if all it needs of other plugins can be met. What is installed and in range
 //!   stays; else the newest that is permitted, fits and agrees with every plugin that speaks of it. If
 //!   the parts of a choice don't fit together, the part that is to blame is chosen anew.

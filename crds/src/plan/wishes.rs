@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::{
     Knowledge, Need, Outcome, PassedOver, Snapshot, Step, Stop, Wish,
     ask::readable,
+    facts::NO_DEMANDS,
     judge::Judge,
     moves::Move,
+    order,
     search::{Fail, Search},
     state::{Present, State},
 };
@@ -19,10 +21,10 @@ use crate::{
 };
 
 /// Tries that the search for the dependencies of all candidates of one wish may take.
-const STEPS_PER_WISH: usize = 8_000;
+const STEPS_PER_WISH: usize = 4_000;
 
 /// And those of one candidate.
-const STEPS_PER_CANDIDATE: usize = 2_000;
+const STEPS_PER_CANDIDATE: usize = 1_000;
 
 /// How often wishes that others stood in the way of are tried again. Each time at least one plugin has
 /// moved; chains that are longer end at a plan that is valid, if not the highest.
@@ -96,12 +98,7 @@ impl<'k> Planner<'k> {
     }
 
     pub(super) fn plan(mut self) -> Step {
-        let mut wishes: Vec<Progress<'k>> = self.snapshot.wishes.iter().map(Progress::new).collect();
-        wishes.sort_by_key(|progress| match progress.wish {
-            Wish::Exact(_) => 0,
-            Wish::Major(_) => 1,
-            Wish::Newest | Wish::NewestOfAll => 2,
-        });
+        let mut wishes = self.in_order();
         for _ in 0..MAX_ROUNDS {
             let before = self.made;
             for progress in &mut wishes {
@@ -129,6 +126,21 @@ impl<'k> Planner<'k> {
         }
         self.drop_needless();
         Step::Done(self.told(wishes))
+    }
+
+    /// The wishes as they are taken: what leaves no choice first; then what others of them, as they are
+    /// installed, demand, so that a search for those finds it in place; then by name.
+    fn in_order(&self) -> Vec<Progress<'k>> {
+        let demands = |name| self.state.get(name).map_or(&NO_DEMANDS, |present| present.demands);
+        let demands: BTreeMap<_, _> = self.snapshot.wishes.keys().map(|name| (name, demands(name))).collect();
+        let wish = |name| self.snapshot.wishes.get(name).map(|wish| Progress::new((name, wish)));
+        let mut wishes: Vec<_> = order::dependency_first(&demands).into_iter().filter_map(wish).collect();
+        wishes.sort_by_key(|progress| match progress.wish {
+            Wish::Exact(_) => 0,
+            Wish::Major(_) => 1,
+            Wish::Newest | Wish::NewestOfAll => 2,
+        });
+        wishes
     }
 
     fn fulfil(&mut self, progress: &mut Progress<'k>) {

@@ -254,7 +254,9 @@ proptest! {
             2 => Some(format!("{name}/1")),
             _ => Some((*name).to_owned()),
         }).collect();
-        prop_assume!(!wishes.is_empty());
+        if wishes.is_empty() {
+            return Ok(());
+        }
         let world = world.wish(&wishes.join(","));
         let plan = world.plan();
         is_sound(&world, &plan)?;
@@ -273,7 +275,9 @@ proptest! {
     #[test]
     fn update_all_twice_is_update_all(world in a_world()) {
         let installed: Vec<_> = world.host().into_keys().map(String::from).collect();
-        prop_assume!(!installed.is_empty());
+        if installed.is_empty() {
+            return Ok(());
+        }
         let mut world = world.wish(&installed.join(","));
         let plan = world.plan();
         is_sound(&world, &plan)?;
