@@ -48,6 +48,8 @@ pub struct View {
     pub origin: Origin,
     /// The records asked for, by component name; what has no record is absent.
     pub records: BTreeMap<String, CliRelease>,
+    /// They are all there are: what is absent has none.
+    pub complete: bool,
 }
 
 impl View {
@@ -103,7 +105,17 @@ pub async fn read(
     now: Timestamp,
 ) -> Result<View, ViewError> {
     let (policies, records) = tokio::join!(policies(client), records(client, wanted));
-    Ok(view(policies?, records?, cached, now))
+    let view = view(policies?, records?, cached, now);
+    Ok(View { complete: matches!(wanted, Wanted::All) || view.origin == Origin::Ungoverned, ..view })
+}
+
+/// The record of one component, if there is one: for a plugin that others turn out to need.
+///
+/// # Errors
+/// [`ViewError`]; an absent group is no error.
+pub async fn record(client: &Client, component: &Component) -> Result<Option<CliRelease>, ViewError> {
+    let found = records(client, Wanted::Named(std::slice::from_ref(component))).await?;
+    Ok(found.into_values().next())
 }
 
 /// What the answers mean together with what was known before. Pure.
@@ -114,11 +126,17 @@ fn view(
     now: Timestamp,
 ) -> View {
     match (policies, cached) {
-        (Some(policies), _) => View { policies, confirmed: now, origin: Origin::Live, records },
-        (None, Some(cached)) if now.duration_since(cached.confirmed) <= KEEP_AFTER_CRDS_VANISH => {
-            View { policies: cached.policies.clone(), confirmed: cached.confirmed, origin: Origin::Vanished, records }
+        (Some(policies), _) => View { policies, confirmed: now, origin: Origin::Live, records, complete: false },
+        (None, Some(cached)) if now.duration_since(cached.confirmed) <= KEEP_AFTER_CRDS_VANISH => View {
+            policies: cached.policies.clone(),
+            confirmed: cached.confirmed,
+            origin: Origin::Vanished,
+            records,
+            complete: false,
+        },
+        (None, _) => {
+            View { policies: Vec::new(), confirmed: now, origin: Origin::Ungoverned, records, complete: false }
         }
-        (None, _) => View { policies: Vec::new(), confirmed: now, origin: Origin::Ungoverned, records },
     }
 }
 

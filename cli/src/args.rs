@@ -115,6 +115,7 @@ pub(crate) enum PluginsCommand {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that people type")]
 pub(crate) struct Install {
     /// The plugins' names
     #[arg(required = true, value_name = "NAME", value_parser = plugin_name)]
@@ -131,6 +132,12 @@ pub(crate) struct Install {
     /// Say what would be done, do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Refuse instead of bringing in the plugins that one needs
+    #[arg(long)]
+    pub(crate) no_dependencies: bool,
+    /// Bring in the plugins that one needs, which is the default
+    #[arg(long, hide = true, conflicts_with = "no_dependencies")]
+    pub(crate) resolve_plugins_conflicts: bool,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +151,12 @@ pub(crate) struct Update {
     /// Say what would be done, do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Refuse instead of bringing in the plugins that one needs
+    #[arg(long)]
+    pub(crate) no_dependencies: bool,
+    /// Bring in the plugins that one needs, which is the default
+    #[arg(long, hide = true, conflicts_with = "no_dependencies")]
+    pub(crate) resolve_plugins_conflicts: bool,
 }
 
 #[derive(Debug, Args)]

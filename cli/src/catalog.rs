@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::{View, cluster_facts};
+use d8_agent::view::cluster_facts;
 use d8_crds::{
     contract::Contract,
     digest::Digest,
@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
-    plugins::decide::lookup_failure,
+    plugins::carry::lookup_failure,
 };
 
 /// Older records are used, and said to be old (design: "clients warn after 3 h").
@@ -36,25 +36,27 @@ pub(crate) struct Offer {
 }
 
 /// What is published of one plugin.
-pub(crate) struct Catalog<'a> {
+pub(crate) struct Catalog {
     pub(crate) name: PluginName,
     component: Component,
-    /// The record, and its versions by tag.
-    record: Option<(&'a CliRelease, BTreeMap<&'a str, &'a ReleaseVersion>)>,
+    /// The record that it is from.
+    record: Option<CliRelease>,
     listing: Listing,
 }
 
-impl<'a> Catalog<'a> {
-    /// Opens it: the record if the view has one that was synced, else the proxy's tag list.
+impl Catalog {
+    /// Opens it: the record if there is one that was synced, else the proxy's tag list.
     ///
     /// # Errors
     /// The proxy's, where it must be asked.
-    pub(crate) async fn open(context: &Context, view: &'a View, name: &PluginName) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        context: &Context,
+        record: Option<&CliRelease>,
+        name: &PluginName,
+    ) -> Result<Self, Failure> {
         let component = Component::Plugin(name.clone());
-        let synced = view
-            .records
-            .get(name.as_str())
-            .filter(|record| record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some()));
+        let synced =
+            record.filter(|record| record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some()));
         let Some(record) = synced else { return Self::of_proxy(context, name).await };
         let status = record.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
         let versions: BTreeMap<&str, &ReleaseVersion> =
@@ -62,7 +64,7 @@ impl<'a> Catalog<'a> {
         warn_if_old(context, record);
         let mut listing = select::read_tags(&component, versions.keys().copied(), Some(&context.platform));
         listing.settle(|tag| versions.get(tag.as_str())?.digest.parse().ok());
-        Ok(Self { name: name.clone(), component, record: Some((record, versions)), listing })
+        Ok(Self { name: name.clone(), component, listing, record: Some(record.clone()) })
     }
 
     /// Opens it so that it has a version which a person named: with the proxy's word if the record
@@ -72,11 +74,11 @@ impl<'a> Catalog<'a> {
     /// As [`Self::open`].
     pub(crate) async fn open_for(
         context: &Context,
-        view: &'a View,
+        record: Option<&CliRelease>,
         name: &PluginName,
         typed: Option<&str>,
     ) -> Result<Self, Failure> {
-        let catalog = Self::open(context, view, name).await?;
+        let catalog = Self::open(context, record, name).await?;
         match typed.map(|typed| catalog.listing.find(typed)) {
             Some(Err(LookupError::NotPublished(_))) if catalog.record.is_some() => Self::of_proxy(context, name).await,
             _ => Ok(catalog),
@@ -104,8 +106,8 @@ impl<'a> Catalog<'a> {
     }
 
     /// The component's record, for the gates that look at it.
-    pub(crate) fn record(&self) -> Option<&'a CliRelease> {
-        self.record.as_ref().map(|(record, _)| *record)
+    pub(crate) fn record(&self) -> Option<&CliRelease> {
+        self.record.as_ref()
     }
 
     /// What is published.
@@ -113,14 +115,10 @@ impl<'a> Catalog<'a> {
         &self.listing
     }
 
-    /// Whether judging a version costs no request.
-    pub(crate) fn recorded(&self, published: &Published) -> bool {
-        self.version(published).is_some()
-    }
-
-    fn version(&self, published: &Published) -> Option<&'a ReleaseVersion> {
-        let (_, versions) = self.record.as_ref()?;
-        versions.get(published.registry_tag.as_str()).copied().filter(|version| !version.artifacts.is_empty())
+    fn version(&self, published: &Published) -> Option<&ReleaseVersion> {
+        let versions = &self.record.as_ref()?.status.as_ref()?.versions;
+        let tag = published.registry_tag.as_str();
+        versions.iter().find(|v| v.version == tag && v.withdrawn.is_none() && !v.artifacts.is_empty())
     }
 
     /// The version a person typed, with or without `v`.

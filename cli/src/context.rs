@@ -154,7 +154,7 @@ impl Context {
         let cached = cache.as_ref().and_then(|cache| cache.load(&cluster.key).ok().flatten());
         let view = view::read(&cluster.client, wanted, cached.as_ref(), self.now)
             .await
-            .map_err(|error| view_failure(&server, &error))?;
+            .map_err(|error| self.view_failure(&error))?;
         if let (Some(cache), Origin::Live | Origin::Ungoverned) = (&cache, view.origin) {
             let kept = CachedPolicies::new(&server, view.confirmed, view.policies.clone());
             if let Err(error) = cache.save(&cluster.key, &kept) {
@@ -162,6 +162,12 @@ impl Context {
             }
         }
         Ok(view)
+    }
+
+    /// How it is told that the cluster's word could not be had.
+    pub(crate) fn view_failure(&self, error: &ViewError) -> Failure {
+        let server = self.config.get().map(|config| config.cluster_url.to_string()).unwrap_or_default();
+        view_failure(&server, error)
     }
 
     /// The policies kept for runs without the cluster: those of the kubeconfig's cluster, or all if

@@ -1,9 +1,11 @@
-//! `d8 plugins …`, a file a command. What they share is here and in `decide` and `change`.
+//! `d8 plugins …`, a file a command. What changes something goes through `planning`, `carry` and `change`.
 
+pub(crate) mod ask;
+pub(crate) mod carry;
 pub(crate) mod change;
-pub(crate) mod decide;
 pub(crate) mod install;
 pub(crate) mod list;
+pub(crate) mod planning;
 pub(crate) mod remove;
 pub(crate) mod update;
 pub(crate) mod why;

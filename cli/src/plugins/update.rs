@@ -1,28 +1,24 @@
 //! `d8 plugins update`: moves what is installed, in parallel, and tells how each ended.
 
-use d8_agent::view::{View, Wanted};
+use std::collections::BTreeMap;
+
+use d8_agent::view::Wanted;
 use d8_crds::{
     name::{Component, PluginName},
-    verdict::PolicySet,
+    plan::Wish,
 };
-use futures::{StreamExt as _, stream};
 
 use crate::{
     args,
-    catalog::Catalog,
     context::Context,
     failure::{Code, Failure},
     installed, output,
     plugins::{
-        decide::Wish,
-        install::{Task, plan, warn_if_waived},
+        carry::{self, How},
+        install::{newest, warn_if_waived},
         targets,
     },
-    progress::Progress,
 };
-
-/// How many plugins are worked on at once.
-const PARALLEL: usize = 8;
 
 pub(crate) async fn run(context: &Context, args: &args::Update) -> Result<(), Failure> {
     let all = installed::all(context)?;
@@ -42,41 +38,23 @@ pub(crate) async fn run(context: &Context, args: &args::Update) -> Result<(), Fa
     let wanted = if is_all { Wanted::All } else { Wanted::Named(&components) };
     let view = context.view(wanted).await?;
     let policies = view.policy_set();
-    let wish = args.use_major.map_or(Wish::Newest, Wish::Major);
-    let progress = Progress::new(context.out);
-    let results: Vec<(PluginName, Result<String, Failure>)> = stream::iter(names)
-        .map(|name| {
-            let (view, policies, progress) = (&view, &policies, &progress);
-            async move {
-                let result = one(context, view, policies, &name, wish, args.dry_run, progress).await;
-                (name, result)
-            }
-        })
-        .buffered(PARALLEL)
-        .collect()
-        .await;
-    for (_, result) in &results {
-        if let Ok(told) = result {
-            output::result(told);
+    let mut wishes = BTreeMap::new();
+    for name in names {
+        let wish = match args.use_major {
+            Some(major) => Wish::Major(major),
+            None => newest(context, &policies, &name)?,
+        };
+        wishes.insert(name, wish);
+    }
+    let how = How { force: false, dry_run: args.dry_run, no_dependencies: args.no_dependencies, go_on: is_all };
+    let mut failed = Vec::new();
+    for (name, end) in carry::carry_out(context, &view, wishes, how).await? {
+        match end {
+            Ok(told) => output::result(told),
+            Err(failure) => failed.push((name, failure)),
         }
     }
-    let failed: Vec<(PluginName, Failure)> =
-        results.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
-    if is_all { summary(&failed) } else { failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure)) }
-}
-
-async fn one(
-    context: &Context,
-    view: &View,
-    policies: &PolicySet,
-    name: &PluginName,
-    wish: Wish<'_>,
-    dry_run: bool,
-    progress: &Progress,
-) -> Result<String, Failure> {
-    let catalog = Catalog::open(context, view, name).await?;
-    let plan = plan(context, policies, &catalog, wish, false).await?;
-    Task { context, policies, catalog: &catalog, wish, force: false, dry_run }.carry_out(plan, progress).await
+    summary(&failed)
 }
 
 /// All failures in one: 1 if anything failed otherwise, else the largest of 5, 4, 3 that happened.

@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     installed,
     output::{self, Table},
-    plugins::decide::{self, Judge},
+    plugins::{ask::Judge, carry},
 };
 
 /// The document's shape (`docs/plugins.md`).
@@ -47,11 +47,13 @@ struct Row {
 
 pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failure> {
     let name = &args.name;
-    decide::check_typed(name, args.version.as_deref())?;
+    if let Some(typed) = &args.version {
+        carry::typed_version(name, typed)?;
+    }
     let component = Component::Plugin(name.clone());
     let view = context.view(Wanted::Named(std::slice::from_ref(&component))).await?;
     let policies = view.policy_set();
-    let catalog = Catalog::open_for(context, &view, name, args.version.as_deref()).await?;
+    let catalog = Catalog::open_for(context, view.records.get(name.as_str()), name, args.version.as_deref()).await?;
     let found = installed::find(context, name)?;
     let active = found.as_ref().and_then(installed::Found::version);
     let judge = Judge::new(context, &policies, &catalog, Intent::Update, active.as_ref())?;
