@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod error;
+pub mod host_id;
 pub mod order;
 pub mod progress;
 pub mod receipt;

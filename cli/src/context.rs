@@ -1,10 +1,10 @@
 //! What a command works with: roots, the cluster's word, the proxy. Each is made when it is first
 //! needed, so that a command that needs no cluster reads no kubeconfig.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::OnceLock};
 
 use d8_agent::{
-    Roots,
+    Roots, host_id,
     view::{self, CachedPolicies, ClusterKey, Origin, PolicyCache, View, ViewError, Wanted},
 };
 use d8_crds::{cluster::ClusterFacts, platform::Platform, verdict};
@@ -35,6 +35,8 @@ pub(crate) struct Context {
     /// The instant the command began: every decision of it is made for this one.
     pub(crate) now: Timestamp,
     labels: BTreeMap<String, String>,
+    /// The id kept in a root; `None`: no change was made in it yet, so it comes last in waves.
+    host_id: OnceLock<Option<String>>,
     home: Option<PathBuf>,
     config: OnceCell<kube::Config>,
     cluster: OnceCell<Cluster>,
@@ -49,6 +51,7 @@ impl Context {
         Self {
             out: Out { quiet: global.quiet },
             labels: verdict::workstation_labels(&platform),
+            host_id: OnceLock::new(),
             platform,
             now: Timestamp::now(),
             home: d8_agent::roots::home(),
@@ -62,7 +65,11 @@ impl Context {
 
     /// The host that policies select.
     pub(crate) fn host(&self) -> verdict::Host<'_> {
-        verdict::Host { id: "", labels: &self.labels, new_root: false }
+        let id = self.host_id.get_or_init(|| {
+            let (stores, _) = self.roots().for_reading();
+            stores.iter().find_map(|store| host_id::read(store.root()))
+        });
+        verdict::Host { id: id.as_deref().unwrap_or_default(), labels: &self.labels, new_root: id.is_none() }
     }
 
     /// Whether cluster requirements are waived.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store};
+use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store, host_id};
 use d8_crds::{
     name::PluginName,
     plan::{Change, Contract, From, Plan, Snapshot, Why},
@@ -132,7 +132,11 @@ impl Transaction {
             .buffered(PARALLEL)
             .try_collect()
             .await?;
-        Ok(Applied::Done(locked.switch(switches, context.now, progress).await?))
+        let outcomes = locked.switch(switches, context.now, progress).await?;
+        if let Err(error) = host_id::keep(store.root()) {
+            tracing::warn!(%error, "the machine's place in waves could not be kept");
+        }
+        Ok(Applied::Done(outcomes))
     }
 
     /// The one store all of it is in.

@@ -71,6 +71,7 @@ impl Judge for Policies<'_> {
         let case = Case::new(self.host, &component, question.version, question.intent, self.now)
             .active(question.active)
             .release(self.records.get(question.plugin.as_str()))
+            .brought_in(question.dependency_of.is_some())
             .unmet(question.unmet);
         self.set.judge(&case)
     }
