@@ -71,6 +71,8 @@ pub(crate) enum Command {
     /// Another name of `d8 plugins`, as later releases of the former tool have it
     #[command(hide = true)]
     Dist(Dist),
+    /// Check policies
+    Policy(Policy),
     /// Print a completion script
     Completion {
         /// The shell to print it for
@@ -91,6 +93,27 @@ pub(crate) struct Dist {
 pub(crate) enum DistCommand {
     /// Another name of `d8 plugins`
     Plugins(Plugins),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Say whether policies in a file are valid, and what may not be meant; asks no cluster
+    Check(PolicyCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheck {
+    /// The file, YAML or JSON, several documents too; `-` is standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

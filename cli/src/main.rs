@@ -11,6 +11,7 @@ mod installed;
 mod kubeconfig;
 mod output;
 mod plugins;
+mod policy;
 mod progress;
 mod run;
 mod suggest;
@@ -22,7 +23,7 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Cli, Command, DistCommand, PluginsCommand};
+use args::{Cli, Command, DistCommand, PluginsCommand, PolicyCommand};
 use context::Context;
 use failure::{Code, Failure};
 
@@ -79,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
                 PluginsCommand::Remove(args) => wait(plugins::remove::run(&context, &args)),
             }
         }
+        Command::Policy(args::Policy { command: PolicyCommand::Check(args) }) => policy::check::run(&args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut args::command(), "d8", &mut std::io::stdout());
             Ok(())

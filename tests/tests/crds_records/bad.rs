@@ -3,7 +3,7 @@
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::cluster::{Records, digest, object, policy, release, rule};
+use crate::cluster::{Records, checked_without_a_cluster, digest, object, policy, release, rule};
 
 /// Each object is refused with a message in which all these words stand.
 async fn refused(cases: Vec<(Value, &[&str])>) {
@@ -12,6 +12,15 @@ async fn refused(cases: Vec<(Value, &[&str])>) {
         let Err(refusal) = records.try_out(&object).await else { panic!("taken: {object}") };
         for word in words {
             assert!(refusal.contains(word), "{word:?} is not in the refusal of {object}:\n{refusal}");
+        }
+        if object["kind"] == "PluginPolicy" {
+            let (code, said) = checked_without_a_cluster(&object);
+            assert_eq!(code, Some(1), "`d8 policy check` takes {object}: {said}");
+            assert!(
+                said.contains(words[0]),
+                "{:?} is not in what `d8 policy check` says of {object}:\n{said}",
+                words[0]
+            );
         }
     }
 }

@@ -139,3 +139,21 @@ pub(crate) fn release(spec: Value) -> Value {
 pub(crate) fn digest() -> String {
     format!("sha256:{}", "0".repeat(64))
 }
+
+/// What `d8 policy check` ends with and says of an object, without any cluster.
+pub(crate) fn checked_without_a_cluster(object: &Value) -> (Option<i32>, String) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(d8_tests::tools::binary("d8").unwrap())
+        .args(["policy", "check", "-f", "-"])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}

@@ -3,7 +3,7 @@
 use d8_crds::policy::{PluginPolicy, checked::Checked};
 use serde_json::{Value, json};
 
-use crate::cluster::{Records, digest, object, policy, release, rule};
+use crate::cluster::{Records, checked_without_a_cluster, digest, object, policy, release, rule};
 
 #[tokio::test]
 async fn good_edge_values_are_taken() {
@@ -48,6 +48,10 @@ async fn good_edge_values_are_taken() {
     let records = Records::new().await;
     for object in objects {
         records.try_out(&object).await.unwrap_or_else(|refusal| panic!("{object}: {refusal}"));
+        if object["kind"] == "PluginPolicy" {
+            let (code, said) = checked_without_a_cluster(&object);
+            assert_eq!(code, Some(0), "`d8 policy check` refuses {object}: {said}");
+        }
         // What the API server takes, the verdict reads.
         if object["kind"] == "PluginPolicy" {
             let policy: PluginPolicy = serde_json::from_value(object.clone()).unwrap();

@@ -1,0 +1,113 @@
+//! `d8 policy check`: is a policy valid, and does it say what its author means; without a cluster.
+
+use std::io::Read as _;
+
+use d8_crds::policy::{
+    PluginPolicy,
+    checked::Checked,
+    warnings::{Around, warnings},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::schema::{Problem, Rules};
+use crate::{
+    args,
+    failure::{Code, Failure},
+    output,
+};
+
+/// The document's shape (`docs/policies.md`).
+#[derive(Debug, Serialize)]
+struct Report {
+    name: String,
+    valid: bool,
+    errors: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+pub(crate) fn run(args: &args::PolicyCheck) -> Result<(), Failure> {
+    let unable = |why: String| Failure::new(Code::Failed, "policies cannot be checked").because(why);
+    let rules = Rules::of_policies().map_err(unable)?;
+    let reports: Vec<Report> = read(&args.file)?.iter().map(|document| report(&rules, document)).collect();
+    if let Some(format) = args.output.output {
+        let names: Vec<String> = reports.iter().map(|report| report.name.clone()).collect();
+        output::document(format, &reports, &names)?;
+    } else {
+        for Report { name, errors, warnings, .. } in &reports {
+            for warning in warnings {
+                output::result(format!("policy {name}: warning: {warning}"));
+            }
+            if errors.is_empty() {
+                output::result(format!("policy {name}: valid"));
+            }
+        }
+    }
+    let wrong: Vec<&Report> = reports.iter().filter(|report| !report.valid).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(Code::Failed, format!("{} of {} policies are not valid", wrong.len(), reports.len()));
+    let lines = wrong
+        .iter()
+        .flat_map(|report| report.errors.iter().map(move |error| format!("policy {}: {error}", report.name)));
+    Err(lines
+        .fold(failure, Failure::because)
+        .advise("the API server would refuse or the operator not accept it", "kubectl explain ppol.spec"))
+}
+
+/// All documents of a file, or of standard input.
+///
+/// # Errors
+/// It cannot be read, is no YAML, or has no document.
+pub(super) fn read(file: &std::path::Path) -> Result<Vec<Value>, Failure> {
+    let what = || format!("policy file {} cannot be read", file.display());
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::new(Code::Failed, what()).caused_by(&error))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
+        Failure::new(Code::Failed, what()).because(error.to_string().lines().next().unwrap_or_default())
+    })?;
+    let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    if documents.is_empty() {
+        return Err(Failure::new(Code::Failed, what()).because("there is no document in it"));
+    }
+    Ok(documents)
+}
+
+fn report(rules: &Rules, document: &Value) -> Report {
+    let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
+    let mut errors = header(document);
+    errors.extend(rules.check(document));
+    let mut told = Vec::new();
+    if errors.is_empty() {
+        match serde_json::from_value::<PluginPolicy>(document.clone()) {
+            Err(error) => errors.push(Problem::new("", error.to_string())),
+            Ok(policy) => match Checked::new(&policy) {
+                Err(rejected) => errors.extend(rejected.errors.iter().map(|error| Problem::new("", error.to_string()))),
+                Ok(checked) => told = warnings(&checked, Around::default()),
+            },
+        }
+    }
+    Report { name, valid: errors.is_empty(), errors, warnings: told }
+}
+
+/// What every object has, as far as it matters here.
+fn header(document: &Value) -> Vec<Problem> {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
+    let mut problems = Vec::new();
+    if text("/apiVersion") != Some("cli.deckhouse.io/v1alpha1") {
+        problems.push(Problem::new("apiVersion", "it is cli.deckhouse.io/v1alpha1"));
+    }
+    if text("/kind") != Some("PluginPolicy") {
+        problems.push(Problem::new("kind", "it is PluginPolicy"));
+    }
+    if text("/metadata/name").is_none_or(str::is_empty) {
+        problems.push(Problem::new("metadata.name", "it is required"));
+    }
+    problems
+}
