@@ -39,6 +39,9 @@ struct Row {
     version: String,
     verdict: Class,
     reasons: Vec<Reason>,
+    /// What does not stop it and should be known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Reason>,
     /// When a hold ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
@@ -70,6 +73,7 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
             verdict: judgement.class(),
             until: judgement.until(),
             reasons: judgement.reasons().to_vec(),
+            notes: judgement.notes().to_vec(),
             active: active.as_ref() == Some(&published.version),
         });
     }
@@ -107,7 +111,7 @@ fn show(context: &Context, document: &Document, origin: Origin, run: Option<&Rea
     for row in versions {
         let mark = if row.active { "*" } else { "" };
         let verdict = format!("{:?}", row.verdict);
-        let mut lines = row.reasons.iter().map(|reason| reason.message.as_str());
+        let mut lines = row.reasons.iter().chain(&row.notes).map(|reason| reason.message.as_str());
         table.row([mark, &row.version, &verdict, lines.next().unwrap_or_default()]);
         for line in lines {
             table.row(["", "", "", line]);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     name::{Component, PluginName},
-    release::CliRelease,
+    release::{Channel, CliRelease},
     verdict::{Case, Host, Intent, Judgement, PolicySet, Required},
     version::Version,
 };
@@ -33,6 +33,13 @@ pub struct Question<'a> {
 pub trait Judge {
     /// Whether this version may be taken now. Asked again, it answers the same.
     fn judge(&self, question: &Question<'_>) -> Judgement;
+
+    /// Which versions of a plugin that is wished for are considered; of one that is only needed by
+    /// another, the stable ones are.
+    fn channel(&self, plugin: &PluginName) -> Channel {
+        let _ = plugin;
+        Channel::Stable
+    }
 
     /// The policy that requires the plugin on this host, if one does.
     fn required(&self, plugin: &PluginName) -> Option<Required> {
@@ -74,6 +81,10 @@ impl Judge for Policies<'_> {
             .brought_in(question.dependency_of.is_some())
             .unmet(question.unmet);
         self.set.judge(&case)
+    }
+
+    fn channel(&self, plugin: &PluginName) -> Channel {
+        self.set.guidance(&self.host, &Component::Plugin(plugin.clone()), None).channel
     }
 
     fn required(&self, plugin: &PluginName) -> Option<Required> {

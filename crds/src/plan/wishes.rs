@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     name::PluginName,
-    release::Channel,
     select::{Listing, Nothing, Published, in_channel},
     verdict::{Judgement, Reason},
     version::Version,
@@ -227,11 +226,12 @@ impl<'k> Planner<'k> {
         // major first.
         let down = forbidden || (asked_for_major && active.zip(major).is_some_and(|(at, major)| at.major() > major));
         let limit = major.filter(|_| asked_for_major || !forbidden);
+        let channel = self.judge.channel(name);
         let mut candidates: Vec<&Published> = listing
             .published
             .iter()
             .filter(|p| limit.is_none_or(|major| p.version.major() == major))
-            .filter(|p| in_channel(Channel::Stable, &listing.component, &p.version))
+            .filter(|p| in_channel(channel, &listing.component, &p.version))
             .filter(|p| active.is_none_or(|active| p.version > *active || (down && p.version != *active)))
             .collect();
         if forbidden {

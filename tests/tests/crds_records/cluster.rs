@@ -141,6 +141,7 @@ pub(crate) fn digest() -> String {
 }
 
 /// What `d8 policy check` ends with and says of an object, without any cluster.
+#[expect(clippy::unwrap_used, reason = "only tests call it")]
 pub(crate) fn checked_without_a_cluster(object: &Value) -> (Option<i32>, String) {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
