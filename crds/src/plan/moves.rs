@@ -72,10 +72,8 @@ impl<'k> Planner<'k> {
             Some(before) => !accepts(demands, before.version),
         });
         let objects = before.is_some_and(|before| {
-            before
-                .demands
-                .by_plugin()
-                .any(|(target, demands)| self.moves.contains_key(target) && !self.state.meets(target, demands))
+            let mut others = before.demands.by_plugin().filter(|(target, _)| *target != name);
+            others.any(|(target, demands)| self.moves.contains_key(target) && !self.state.meets(target, demands))
         });
         !missed && !objects
     }

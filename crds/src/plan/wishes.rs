@@ -112,14 +112,13 @@ impl<'k> Planner<'k> {
             }
             if self.made == before {
                 let dropped = self.drop_needless();
-                // Those must stand on their own now.
-                let mut settled = true;
+                if dropped.is_empty() {
+                    break;
+                }
+                // What was wished must stand on its own now, and what it was in the way of may go on.
+                self.made += 1;
                 for progress in wishes.iter_mut().filter(|progress| dropped.contains(progress.name)) {
                     progress.again = true;
-                    settled = false;
-                }
-                if settled {
-                    break;
                 }
             }
         }

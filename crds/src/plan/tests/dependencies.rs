@@ -67,6 +67,13 @@ fn what_moves() {
             "a 1->1.2.0, c 1->1.1.0",
         ),
         (
+            "which then stands in no way",
+            w("a 1; a 1.1: c; a 1.2; b 1; b 1.2: c <1.2; c 1; c 2; d 1: a <1.2; d 1.1")
+                .installed("a 1; b 1; d 1")
+                .wish("a, b, d"),
+            "a 1->1.2.0, c 1, b 1->1.2.0, d 1->1.1.0",
+        ),
+        (
             "a held dependency, an older one",
             w("a 1: b; b 1; b 2").wish("a").but("b v2.0.0", ReasonCode::Soaking),
             "b 1, a 1",
