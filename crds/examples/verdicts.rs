@@ -143,7 +143,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn judge(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
+pub(crate) fn judge(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
     let mut output = io::BufWriter::new(output);
     let mut line = Vec::new();
     for number in 1_u64.. {

@@ -127,6 +127,12 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
         verdict.hold("PreRelease", None);
     }
 
+    // ---- "paused | x | x | x | -". Said of the host, whatever its plugins are called; rule 14's
+    // invalid policy acts as that.
+    if !r && says.iter().any(|said| said.paused) {
+        verdict.hold("Paused", None);
+    }
+
     // Rule 13: "the CLI is free but for requirements and pre-releases". Rule 15: "only access, versions,
     // block and channel bind it". For both, no other gate is left.
     if !governed || !is_label {
@@ -154,11 +160,6 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
     let refuses_moved = moved_tags_refuse || !moved_tags_soak;
     if !r && refuses_moved && !acknowledged && entry.as_ref().is_some_and(|entry| entry.moved) {
         verdict.hold("TagMoved", None);
-    }
-
-    // ---- "paused | x | x | x | -"
-    if !r && says.iter().any(|said| said.paused) {
-        verdict.hold("Paused", None);
     }
 
     // ---- updates: Frozen > Manual > Auto, nobody speaks: Manual.
@@ -266,7 +267,7 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
     }
     // Older than 24 h: the age at which the record's own Ready turns False.
     let synced = release["status"]["lastSyncTime"].as_str().and_then(clock::instant);
-    if needs_times && entry.is_some() && synced.is_none_or(|synced| now - synced > 24 * HOUR) {
+    if needs_times && has_times && synced.is_none_or(|synced| now - synced > 24 * HOUR) {
         verdict.hold("RecordStale", None);
     }
 

@@ -272,9 +272,13 @@ fn says(object: &Value, component: &str, version: &Version, labels: &BTreeMap<St
     if !spec["rollout"].is_null() {
         says.rollout = found.take(rollout(object, spec, component, version, labels).map(Some));
     }
-    // Rule 14: "A policy that is invalid (`Accepted=False`, naming the field)".
+    // Rule 14: "A policy that is invalid (`Accepted=False`, naming the field)": whoever found it, unless that
+    // was about an earlier spec.
     for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
-        found.require(!(condition["type"] == "Accepted" && condition["status"] == "False"));
+        let outdated = condition["observedGeneration"]
+            .as_i64()
+            .is_some_and(|of| object["metadata"]["generation"].as_i64() != Some(of));
+        found.require(!(condition["type"] == "Accepted" && condition["status"] == "False" && !outdated));
     }
     match found.0 {
         None => Ok(says),
