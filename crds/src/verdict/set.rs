@@ -1,5 +1,6 @@
 //! The policies of one cluster, read once and asked about many versions.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     name::{Component, PluginName},
     policy::{
         Access, MajorUpdates, MissingDependencies, PluginPolicy,
-        checked::{Checked, Rejected},
+        checked::{Checked, FieldError, Rejected},
         selector::Selector,
     },
     release::Channel,
@@ -133,9 +134,7 @@ impl PolicySet {
         let case = &Case { now, ..*case };
         let speeches = self.speeches(&case.host, case.component);
         let (mut reasons, notes) = self.view(case, &speeches).ask();
-        if case.intent != Intent::Repair {
-            reasons.extend(self.stops(&case.host, case.component, case.intent));
-        }
+        reasons.extend(self.stops(&case.host, case.component, case.intent));
         reasons.extend(skew.err().map(|skew| Reason {
             code: ReasonCode::ClockSkew,
             policy: None,
@@ -289,6 +288,8 @@ impl PolicySet {
             let (name, why) = match policy {
                 Policy::Valid(_) => return None,
                 Policy::Unreadable { .. } if a_person_updates_d8 => return None,
+                // Paused lets the same version come in again; what cannot be read may say anything.
+                Policy::Invalid { .. } if intent == Intent::Repair => return None,
                 Policy::Unreadable { name, why, .. } => {
                     (name, format!("this d8 cannot read it ({why}); run `d8 cli update`, or correct the policy"))
                 }
@@ -320,9 +321,27 @@ fn still<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> C
     Case::new(host, component, active, Intent::Repair, jiff::Timestamp::UNIX_EPOCH).active(Some(active))
 }
 
+/// The operator may know a rule that this program does not: what it does not accept, as it is written
+/// now, is invalid here too.
+fn not_accepted(policy: &PluginPolicy) -> Option<FieldError> {
+    let refused = |condition: &&Condition| {
+        let current = condition.observed_generation.is_none_or(|seen| Some(seen) == policy.metadata.generation);
+        condition.type_ == "Accepted" && condition.status == "False" && current
+    };
+    let condition = policy.status.as_ref()?.conditions.iter().find(refused)?;
+    let why = printable(&condition.message).into_owned();
+    Some(FieldError { field: "what the operator does not accept".to_owned(), why })
+}
+
 fn read(policy: &PluginPolicy) -> Policy {
     match Checked::new(policy) {
-        Ok(checked) => Policy::Valid(Box::new(checked)),
+        Ok(checked) => match not_accepted(policy) {
+            None => Policy::Valid(Box::new(checked)),
+            Some(error) => {
+                let rejected = Rejected { errors: vec![error], selector: Some(checked.selector) };
+                Policy::Invalid { name: checked.name, rejected }
+            }
+        },
         Err(rejected) => {
             Policy::Invalid { name: printable(&kube::ResourceExt::name_any(policy)).into_owned(), rejected }
         }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{CheckedPin, CheckedRollout, CheckedRule, CheckedWave, Findings, Pattern, Settings, Unobserved};
+use jiff::Timestamp;
+
 use crate::{
     constraint::Constraint,
     duration::Bounds,
@@ -163,6 +165,9 @@ pub(super) fn rollout(raw: &Rollout, findings: &mut Findings) -> Option<CheckedR
     Some(CheckedRollout { over, canaries: canaries.flatten(), max_failed: raw.max_failed })
 }
 
+/// The annotation by which an admin resumes a halted wave.
+const RESUME: &str = "cli.deckhouse.io/resume";
+
 /// Whether the operator lags behind the policy. One that has no generation was never given to an API
 /// server, and nobody lags behind it.
 pub(super) fn unobserved(policy: &PluginPolicy) -> Option<Unobserved> {
@@ -171,17 +176,28 @@ pub(super) fn unobserved(policy: &PluginPolicy) -> Option<Unobserved> {
     observed.is_none_or(|observed| observed < generation).then_some(Unobserved { generation, observed })
 }
 
+/// The halt that the annotation names, as `<version>@<haltedAt>`: that one is over, no other, whether or
+/// not the operator has seen the annotation yet (rule 9).
+fn resumed(policy: &PluginPolicy) -> Option<(Version, Timestamp)> {
+    let (version, halted_at) = policy.metadata.annotations.as_ref()?.get(RESUME)?.split_once('@')?;
+    Some((Version::parse(version).ok()?, halted_at.parse().ok()?))
+}
+
 /// The waves of a policy's status. Names that are no versions are nobody's wave.
 pub(super) fn waves(policy: &PluginPolicy) -> BTreeMap<String, Vec<CheckedWave>> {
     let components = policy.status.iter().flat_map(|status| &status.components);
+    let resumed = resumed(policy);
     let mut waves: BTreeMap<String, Vec<CheckedWave>> = BTreeMap::new();
     for component in components {
         let read = component.waves.iter().filter_map(|raw| {
+            let version = Version::parse(&raw.version).ok()?;
+            let halted_at = raw.halted_at.as_ref().map(|time| time.0);
+            let is_resumed = resumed.as_ref().is_some_and(|(v, at)| *v == version && Some(*at) == halted_at);
             Some(CheckedWave {
-                version: Version::parse(&raw.version).ok()?,
+                version,
                 since: raw.since.as_ref().map(|time| time.0),
-                halted: raw.state == Some(WaveState::Halted),
-                halted_at: raw.halted_at.as_ref().map(|time| time.0),
+                halted: raw.state == Some(WaveState::Halted) && !is_resumed,
+                halted_at,
                 failed: raw.failed,
             })
         });
