@@ -283,7 +283,7 @@ impl PolicySet {
 
     /// What policies that cannot be read stop.
     fn stops(&self, host: &Host<'_>, component: &Component, intent: Intent) -> Vec<Reason> {
-        let a_person_updates_d8 = *component == Component::D8 && intent != Intent::Agent;
+        let a_person_updates_d8 = *component == Component::D8 && matches!(intent, Intent::Update | Intent::Explicit);
         let stop = |policy: &Policy| {
             let (name, why) = match policy {
                 Policy::Valid(_) => return None,

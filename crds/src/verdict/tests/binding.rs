@@ -198,10 +198,11 @@ fn rule_14_one_that_cannot_be_decoded_holds_everything_but_d8() {
         ("stronghold", A, vec!["InvalidPolicy", "Manual"]),
         ("stronghold", U, vec!["InvalidPolicy"]),
         ("stronghold", X, vec!["InvalidPolicy"]),
-        ("stronghold", R, vec![]),
+        ("stronghold", R, vec!["InvalidPolicy"]),
         ("d8", A, vec!["InvalidPolicy", "Manual"]),
         ("d8", U, vec![]),
         ("d8", X, vec![]),
+        ("d8", R, vec!["InvalidPolicy"]),
     ] {
         let ask = Ask { component, ..ask(intent, "v1.1.0", "v1.0.0") };
         assert_eq!(codes(&judge(&set, ask)), expected, "{component} {intent:?}");
