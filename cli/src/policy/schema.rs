@@ -7,7 +7,7 @@ use boon::{Compiler, ErrorKind, InstanceToken, Schemas, ValidationError};
 use d8_crds::policy::PluginPolicy;
 use kube::CustomResourceExt as _;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Something that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -98,8 +98,7 @@ fn close(schema: &mut Value, root: bool) {
         }
     }
     // Kubernetes' own words, which are no JSON Schema.
-    let own: Vec<String> = schema.keys().filter(|key| key.starts_with("x-kubernetes-")).cloned().collect();
-    own.iter().for_each(|key| drop(Map::remove(schema, key)));
+    schema.retain(|key, _| !key.starts_with("x-kubernetes-"));
 }
 
 fn collect(error: &ValidationError<'_, '_>, problems: &mut BTreeSet<Problem>) {
