@@ -5,7 +5,7 @@ SHELL := bash
 CARGO ?= cargo
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help tools build demo lab test fmt lint generate deny clean
+.PHONY: help tools build demo lab test bench fmt lint generate deny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -24,6 +24,9 @@ lab: tools build ## the same chain to play with; Ctrl-C takes it down
 
 test: fmt lint tools build ## everything CI runs: format, lints, unit, integration and end-to-end tests
 	@$(CARGO) test --workspace --no-fail-fast
+
+bench: ## how long decisions take, and how that grows
+	@$(CARGO) bench -p d8-tests --bench decisions
 
 fmt: ## check the format
 	@$(CARGO) fmt --all -- --check
