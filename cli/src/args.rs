@@ -138,7 +138,6 @@ pub(crate) enum PluginsCommand {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that people type")]
 pub(crate) struct Install {
     /// The plugins' names
     #[arg(required = true, value_name = "NAME", value_parser = plugin_name)]
@@ -146,12 +145,19 @@ pub(crate) struct Install {
     /// Exactly this version, pre-releases too
     #[arg(long, value_name = "VERSION", conflicts_with = "use_major")]
     pub(crate) version: Option<String>,
-    /// The newest version of this major
-    #[arg(long, value_name = "N")]
-    pub(crate) use_major: Option<u64>,
     /// Download again even if that version is installed
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) planned: Planned,
+}
+
+/// How a change is planned, whatever it is that changes.
+#[derive(Debug, Args)]
+pub(crate) struct Planned {
+    /// The newest version of this major
+    #[arg(long, value_name = "N")]
+    pub(crate) use_major: Option<u64>,
     /// Say what would be done, do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -168,18 +174,8 @@ pub(crate) struct Update {
     /// The plugins' names, or `all`
     #[arg(required = true, value_name = "NAME|all")]
     pub(crate) names: Vec<String>,
-    /// The newest version of this major
-    #[arg(long, value_name = "N")]
-    pub(crate) use_major: Option<u64>,
-    /// Say what would be done, do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Refuse instead of bringing in the plugins that one needs
-    #[arg(long)]
-    pub(crate) no_dependencies: bool,
-    /// Bring in the plugins that one needs, which is the default
-    #[arg(long, hide = true, conflicts_with = "no_dependencies")]
-    pub(crate) resolve_plugins_conflicts: bool,
+    #[command(flatten)]
+    pub(crate) planned: Planned,
 }
 
 #[derive(Debug, Args)]

@@ -30,14 +30,19 @@ pub(crate) async fn run(context: &Context, args: &args::Install) -> Result<(), F
     let policies = view.policy_set();
     let mut wishes = BTreeMap::new();
     for (name, version) in named {
-        let wish = match (version, args.use_major) {
+        let wish = match (version, args.planned.use_major) {
             (Some(version), _) => Wish::Exact(version),
             (None, Some(major)) => Wish::Major(major),
             (None, None) => newest(context, &policies, &name)?,
         };
         wishes.insert(name, wish);
     }
-    let how = How { force: args.force, dry_run: args.dry_run, no_dependencies: args.no_dependencies, go_on: false };
+    let how = How {
+        force: args.force,
+        dry_run: args.planned.dry_run,
+        no_dependencies: args.planned.no_dependencies,
+        go_on: false,
+    };
     let ended = carry::carry_out(context, &view, wishes, how).await?;
     for end in ended.into_values() {
         output::result(end?);

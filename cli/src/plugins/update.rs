@@ -40,13 +40,18 @@ pub(crate) async fn run(context: &Context, args: &args::Update) -> Result<(), Fa
     let policies = view.policy_set();
     let mut wishes = BTreeMap::new();
     for name in names {
-        let wish = match args.use_major {
+        let wish = match args.planned.use_major {
             Some(major) => Wish::Major(major),
             None => newest(context, &policies, &name)?,
         };
         wishes.insert(name, wish);
     }
-    let how = How { force: false, dry_run: args.dry_run, no_dependencies: args.no_dependencies, go_on: is_all };
+    let how = How {
+        force: false,
+        dry_run: args.planned.dry_run,
+        no_dependencies: args.planned.no_dependencies,
+        go_on: is_all,
+    };
     let mut failed = Vec::new();
     for (name, end) in carry::carry_out(context, &view, wishes, how).await? {
         match end {
