@@ -30,11 +30,13 @@ pub(crate) struct Failure {
     what: String,
     causes: Vec<String>,
     advice: Vec<Advice>,
+    /// The proxy answered, and has nothing of that name.
+    pub(crate) nothing_there: bool,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), causes: Vec::new(), advice: Vec::new() }
+        Self { code, what: what.into(), causes: Vec::new(), advice: Vec::new(), nothing_there: false }
     }
 
     /// Ctrl-C or SIGTERM.
@@ -150,7 +152,8 @@ impl From<d8_rpp::Error> for Failure {
             kind if kind.is_reach() => Code::Unreachable,
             _ => Code::Failed,
         };
-        Self::new(code, error.to_string()).caused_below(&error).with_all(error.advice())
+        let failure = Self::new(code, error.to_string()).caused_below(&error).with_all(error.advice());
+        Self { nothing_there: kind == d8_rpp::ErrorKind::NotFound, ..failure }
     }
 }
 

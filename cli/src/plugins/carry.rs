@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use d8_agent::view::View;
 use d8_crds::{
     name::PluginName,
-    plan::{Change, From, Outcome, PassedOver, Plan, Stop, Why, Wish},
+    plan::{Change, From, Need, Outcome, PassedOver, Plan, Stop, Why, Wish},
     select::{LookupError, Nothing},
     verdict::{Class, Judgement},
     version::Version,
@@ -228,6 +228,10 @@ pub(crate) fn code_of(judgement: &Judgement) -> Code {
 fn refusal(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Option<Failure> {
     Some(match outcome {
         Outcome::Take { .. } | Outcome::AlreadyActive { .. } | Outcome::Keep { .. } => return None,
+        // What the proxy says of a name that it has not is clearer than that nothing was found.
+        Outcome::Nothing { .. } | Outcome::NotPublished(_) if unknown(planning, name).is_some() => {
+            return unknown(planning, name).cloned();
+        }
         Outcome::Nothing { why, major, passed_over } => nothing(name, *why, *major, passed_over),
         Outcome::NotPublished(error) => lookup_failure(name, error),
         Outcome::Refused { version, judgement } => {
@@ -246,6 +250,11 @@ fn refusal(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Opt
         }
         Outcome::Stopped(stop) => stopped(planning, name, stop),
     })
+}
+
+/// Why nothing at all is known of a plugin.
+fn unknown<'a>(planning: &'a Planning<'_>, name: &PluginName) -> Option<&'a Failure> {
+    planning.failure(&Need::Tags(name.clone()))
 }
 
 fn stopped(planning: &Planning<'_>, name: &PluginName, stop: &Stop) -> Failure {

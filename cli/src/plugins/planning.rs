@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use d8_agent::view::{self, View};
 use d8_crds::{
     name::{Component, PluginName},
-    plan::{self, Contract, Demands, Installed, Knowledge, Need, Options, Plan, Snapshot, Step, Wish},
+    plan::{self, Contract, Demands, Installed, Knowledge, Need, Options, Outcome, Plan, Snapshot, Step, Stop, Wish},
     policy::MissingDependencies,
     release::CliRelease,
-    select::Published,
-    verdict::PolicySet,
+    select::{self, Published},
+    text::printable,
+    verdict::{PolicySet, Reason, ReasonCode},
     version::Version,
 };
 use futures::{StreamExt as _, stream};
@@ -97,6 +98,28 @@ impl<'a> Planning<'a> {
         }
     }
 
+    /// What stands between a version and other plugins: what it needs of them and cannot get, and what
+    /// those that are installed hold against it. What an install would bring in does not stand in the way.
+    ///
+    /// # Errors
+    /// A root that cannot be read.
+    pub(crate) async fn objections(&mut self, name: &PluginName, version: &Version) -> Result<Vec<Reason>, Failure> {
+        let wishes = BTreeMap::from([(name.clone(), Wish::Exact(version.clone()))]);
+        let (_, plan) = self.plan(wishes, false).await?;
+        let of_plugins = |reason: &&Reason| matches!(reason.code, ReasonCode::Unfit | ReasonCode::DependencyDenied);
+        Ok(match plan.outcomes.get(name) {
+            Some(Outcome::Refused { judgement, .. }) => {
+                judgement.reasons().iter().filter(of_plugins).cloned().collect()
+            }
+            // What cannot be checked of the version itself is told with its verdict.
+            Some(Outcome::Stopped(stop)) if !matches!(&**stop, Stop::Unchecked { name: of, .. } if of == name) => {
+                let message = printable(&stop.to_string()).into_owned();
+                vec![Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None }]
+            }
+            _ => Vec::new(),
+        })
+    }
+
     fn refusing_policy(&self) -> String {
         self.policies.matching(&self.context.host()).join(", ")
     }
@@ -114,7 +137,14 @@ impl<'a> Planning<'a> {
         for (need, answer) in answers {
             match answer {
                 Answer::Tags(name, catalog) => {
-                    let tags = catalog.as_ref().as_ref().map(|c| c.listing().clone()).map_err(Failure::headline);
+                    let tags = match catalog.as_ref() {
+                        Ok(catalog) => Ok(catalog.listing().clone()),
+                        // Whatever needs it is passed over; the search goes on.
+                        Err(failure) if failure.nothing_there => {
+                            Ok(select::read_tags::<&str>(&Component::Plugin(name.clone()), [], None))
+                        }
+                        Err(failure) => Err(failure.headline()),
+                    };
                     self.knowledge.learn_tags(name.clone(), tags);
                     match *catalog {
                         Ok(catalog) => {

@@ -1,9 +1,13 @@
 //! `d8 plugins why`: every published version with its verdict here, and every reason.
 
+use std::cmp::Reverse;
+
 use d8_agent::view::{Origin, Wanted};
 use d8_crds::{
     name::Component,
-    verdict::{Class, Intent, Reason},
+    select::Published,
+    text::printable,
+    verdict::{Class, Intent, Judgement, Reason, ReasonCode},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,10 +16,10 @@ use crate::{
     args,
     catalog::Catalog,
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     installed,
     output::{self, Table},
-    plugins::{ask::Judge, carry},
+    plugins::{ask::Judge, carry, planning::Planning},
 };
 
 /// The document's shape (`docs/plugins.md`).
@@ -48,6 +52,33 @@ struct Row {
     active: bool,
 }
 
+impl Row {
+    /// The verdict, and what other plugins have to do with it.
+    fn new(published: &Published, active: bool, judgement: &Judgement, others: Vec<Reason>) -> Self {
+        let mut reasons = judgement.reasons().to_vec();
+        let more: Vec<Reason> = others.into_iter().filter(|other| !reasons.contains(other)).collect();
+        let until = if more.is_empty() { judgement.until() } else { None };
+        reasons.extend(more);
+        reasons.sort_by_key(|reason| Reverse(reason.class()));
+        let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
+        Self { version: published.tag.to_string(), verdict, until, reasons, notes: judgement.notes().to_vec(), active }
+    }
+
+    /// A version of which is not known what it demands.
+    fn broken(published: &Published, active: bool, failure: &Failure) -> Self {
+        let message = printable(&failure.headline()).into_owned();
+        let reason = Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None };
+        Self {
+            version: published.tag.to_string(),
+            verdict: reason.class(),
+            reasons: vec![reason],
+            notes: Vec::new(),
+            until: None,
+            active,
+        }
+    }
+}
+
 pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failure> {
     let name = &args.name;
     if let Some(typed) = &args.version {
@@ -59,7 +90,8 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
     let catalog = Catalog::open_for(context, view.records.get(name.as_str()), name, args.version.as_deref()).await?;
     let found = installed::find(context, name)?;
     let active = found.as_ref().and_then(installed::Found::version);
-    let judge = Judge::new(context, &policies, &catalog, Intent::Update, active.as_ref())?;
+    let judge = Judge::new(context, &policies, &catalog, Intent::Update, active.as_ref());
+    let mut planning = Planning::new(context, view.clone());
 
     let chosen = match &args.version {
         Some(typed) => vec![catalog.expect(typed)?.clone()],
@@ -67,15 +99,19 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
     };
     let mut rows = Vec::new();
     for published in &chosen {
-        let judgement = judge.whole(published).await?;
-        rows.push(Row {
-            version: published.tag.to_string(),
-            verdict: judgement.class(),
-            until: judgement.until(),
-            reasons: judgement.reasons().to_vec(),
-            notes: judgement.notes().to_vec(),
-            active: active.as_ref() == Some(&published.version),
-        });
+        let is_active = active.as_ref() == Some(&published.version);
+        let row = match judge.whole(published).await {
+            Ok(judgement) => {
+                let others = planning.objections(name, &published.version).await?;
+                Row::new(published, is_active, &judgement, others)
+            }
+            // One version that is published broken hides nothing of the others.
+            Err(failure) if failure.code == Code::Failed && args.version.is_none() => {
+                Row::broken(published, is_active, &failure)
+            }
+            Err(failure) => return Err(failure),
+        };
+        rows.push(row);
     }
     let run = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
     let document = Document {

@@ -70,6 +70,58 @@ fn a_newer_version_comes_with_update_and_a_new_major_does_not() -> Result<()> {
 }
 
 #[test]
+fn what_a_plugin_needs_comes_in_with_it() -> Result<()> {
+    let lab = Lab::shared();
+    let needs =
+        |name: &str, constraint: &str| json!({"plugins": {"mandatory": [{"name": name, "constraint": constraint}]}});
+    for version in ["v1.0.0", "v1.1.0", "v2.0.0"] {
+        lab.publish(&Plugin::new("wheel", version))?;
+    }
+    lab.publish(&Plugin::new("axle", "v1.0.0").requires(needs("wheel", "^1.0")))?;
+    lab.publish(&Plugin::new("cart", "v1.0.0").requires(needs("axle", ">=1")))?;
+    lab.publish(&Plugin::new("cart", "v2.0.0").requires(needs("nowhere", ">=1")))?;
+    lab.track(&["wheel", "axle", "cart"])?;
+    for (name, version) in [("wheel", "v2.0.0"), ("axle", "v1.0.0"), ("cart", "v2.0.0")] {
+        lab.release_with(name, version)?;
+    }
+    let alice = lab.new_workstation()?;
+    let before = alice.files();
+
+    let verdicts = |rows: &str| -> Vec<(String, String)> {
+        let document: Value = serde_json::from_str(rows).expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        document["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|row| (text(&row["version"]), text(&row["verdict"])))
+            .collect()
+    };
+    let why = alice.d8(["plugins", "why", "cart", "-o", "json"])?.ok()?;
+    let expected = [("v2.0.0", "Unfit"), ("v1.0.0", "Eligible")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(verdicts(&why), expected, "{why}");
+
+    let refused = alice.d8(["plugins", "install", "cart", "--no-dependencies"])?.expect_code(4)?;
+    assert!(refused.stderr.contains("d8 plugins install wheel --version v1.1.0"), "{refused:?}");
+    assert_eq!(alice.files(), before, "a refusal changes nothing");
+
+    let installed = alice.d8(["plugins", "install", "cart"])?.expect_code(0)?;
+    for line in ["Installed wheel v1.1.0", "Installed axle v1.0.0 (needed by cart).", "Installed cart v1.0.0."] {
+        assert!(installed.stdout.contains(line), "{line}: {installed:?}");
+    }
+    assert_eq!(alice.d8(["cart"])?.ok()?, "This is cart v1.0.0.\n");
+
+    // What an installed plugin needs is not moved away under it.
+    let why = alice.d8(["plugins", "why", "wheel", "-o", "json"])?.ok()?;
+    assert_eq!(verdicts(&why)[0], ("v2.0.0".to_owned(), "Unfit".to_owned()), "{why}");
+    alice.d8(["plugins", "install", "wheel", "--version", "v2.0.0"])?.expect_code(4)?;
+    let removed = alice.d8(["plugins", "remove", "wheel"])?.expect_code(0)?;
+    assert!(removed.stderr.contains("axle needs wheel"), "{removed:?}");
+    alice.d8(["axle"])?.expect_code(4)?;
+    Ok(())
+}
+
+#[test]
 fn without_a_record_the_proxy_is_asked() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("untracked", "v0.1.0"))?;
