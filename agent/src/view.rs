@@ -8,12 +8,13 @@ mod facts;
 
 use std::collections::BTreeMap;
 
-use d8_crds::{name::Component, policy::PluginPolicy, release::CliRelease, verdict::PolicySet};
+use d8_crds::{clock, name::Component, policy::PluginPolicy, release::CliRelease, verdict::PolicySet};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource as _,
-    api::{DynamicObject, ListParams},
-    core::ApiResource,
+    api::{DynamicObject, ListParams, ObjectList},
+    client::Body,
+    core::{ApiResource, Request, Status},
 };
 use serde_json::Value;
 
@@ -44,6 +45,8 @@ pub struct View {
     pub policies: Vec<Value>,
     /// When the API server last confirmed them.
     pub confirmed: Timestamp,
+    /// The API server's clock, cut to seconds, as it answered.
+    pub server_time: Option<Timestamp>,
     /// Where they come from.
     pub origin: Origin,
     /// The records asked for, by component name; what has no record is absent.
@@ -105,7 +108,8 @@ pub async fn read(
     now: Timestamp,
 ) -> Result<View, ViewError> {
     let (policies, records) = tokio::join!(policies(client), records(client, wanted));
-    let view = view(policies?, records?, cached, now);
+    let (policies, server_time) = policies?;
+    let view = View { server_time, ..view(policies, records?, cached, now) };
     Ok(View { complete: matches!(wanted, Wanted::All) || view.origin == Origin::Ungoverned, ..view })
 }
 
@@ -125,29 +129,51 @@ fn view(
     cached: Option<&CachedPolicies>,
     now: Timestamp,
 ) -> View {
-    match (policies, cached) {
-        (Some(policies), _) => View { policies, confirmed: now, origin: Origin::Live, records, complete: false },
-        (None, Some(cached)) if now.duration_since(cached.confirmed) <= KEEP_AFTER_CRDS_VANISH => View {
-            policies: cached.policies.clone(),
-            confirmed: cached.confirmed,
-            origin: Origin::Vanished,
-            records,
-            complete: false,
-        },
-        (None, _) => {
-            View { policies: Vec::new(), confirmed: now, origin: Origin::Ungoverned, records, complete: false }
+    let (policies, confirmed, origin) = match (policies, cached) {
+        (Some(policies), _) => (policies, now, Origin::Live),
+        (None, Some(cached)) if now.duration_since(cached.confirmed) <= KEEP_AFTER_CRDS_VANISH => {
+            (cached.policies.clone(), cached.confirmed, Origin::Vanished)
         }
+        (None, _) => (Vec::new(), now, Origin::Ungoverned),
+    };
+    View { policies, confirmed, server_time: None, origin, records, complete: false }
+}
+
+/// All policies, `None` where the cluster does not serve the kind; and the server's time.
+async fn policies(client: &Client) -> Result<(Option<Vec<Value>>, Option<Timestamp>), ViewError> {
+    let (list, time) = list_policies(client).await;
+    match list {
+        Ok(list) => Ok((Some(list.items.into_iter().map(as_json).collect()), time)),
+        Err(error) => absent_or(client, "pluginpolicies", error).await.map(|()| (None, time)),
     }
 }
 
-/// All policies; `None` where the cluster does not serve the kind.
-async fn policies(client: &Client) -> Result<Option<Vec<Value>>, ViewError> {
+/// One request, by hand because the client gives no headers of what it lists.
+async fn list_policies(client: &Client) -> (Result<ObjectList<DynamicObject>, kube::Error>, Option<Timestamp>) {
     let kind = ApiResource::erase::<PluginPolicy>(&());
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
-    match api.list(&ListParams::default()).await {
-        Ok(list) => Ok(Some(list.items.into_iter().map(as_json).collect())),
-        Err(error) => absent_or(client, "pluginpolicies", error).await.map(|()| None),
-    }
+    let path = DynamicObject::url_path(&kind, None);
+    let request = match Request::new(path).list(&ListParams::default()) {
+        Ok(request) => request.map(Body::from),
+        Err(error) => return (Err(kube::Error::BuildRequest(error)), None),
+    };
+    let answer = match client.send(request).await {
+        Ok(answer) => answer,
+        Err(error) => return (Err(error), None),
+    };
+    let (head, body) = answer.into_parts();
+    let time = head.headers.get("date").and_then(|date| clock::http_date(date.to_str().ok()?));
+    let bytes = match body.collect_bytes().await {
+        Ok(bytes) => bytes,
+        Err(error) => return (Err(error), time),
+    };
+    let list = if head.status.is_success() {
+        serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError)
+    } else {
+        let told = serde_json::from_slice::<Status>(&bytes).ok();
+        let status = told.unwrap_or_else(|| Status::failure(head.status.as_str(), "Failed"));
+        Err(kube::Error::Api(status.with_code(head.status.as_u16()).boxed()))
+    };
+    (list, time)
 }
 
 fn as_json(mut policy: DynamicObject) -> Value {

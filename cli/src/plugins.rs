@@ -1,6 +1,5 @@
 //! `d8 plugins …`, a file a command. What changes something goes through `planning`, `carry` and `change`.
 
-pub(crate) mod ask;
 pub(crate) mod carry;
 pub(crate) mod change;
 pub(crate) mod install;

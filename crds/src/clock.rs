@@ -52,6 +52,12 @@ pub fn judging_time(local: Timestamp, server: Option<Timestamp>, intent: Intent)
     }
 }
 
+/// The instant of an HTTP `Date` header (RFC 9110, 5.6.7, the form that servers must send); `None` if it
+/// is none.
+pub fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text.trim()).ok().map(|date| date.timestamp())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -81,6 +87,20 @@ mod tests {
                 assert_eq!(judging_time(local, Some(server), intent), expected, "{local} {intent:?}");
                 assert_eq!(judging_time(local, None, intent), Ok(local), "{local} {intent:?}, no server");
             }
+        }
+    }
+
+    #[test]
+    fn the_date_that_servers_send() {
+        for (text, want) in [
+            ("Sun, 22 Nov 2026 16:27:17 GMT", Some("2026-11-22T16:27:17Z")),
+            (" Sun, 06 Nov 1994 08:49:37 GMT ", Some("1994-11-06T08:49:37Z")),
+            ("Mon, 22 Nov 2026 16:27:17 GMT", None),
+            ("2026-11-22T16:27:17Z", None),
+            ("Sun, 22 Nov 2026", None),
+            ("", None),
+        ] {
+            assert_eq!(http_date(text), want.map(|want| want.parse().unwrap()), "{text:?}");
         }
     }
 

@@ -36,7 +36,7 @@ use serde::Serialize;
 
 pub use self::{
     facts::{Contract, Demand, Demands, Installed, Knowledge, Need, Offer},
-    judge::{Judge, Policies, Question},
+    judge::{Judge, OnDisk, Policies, Question},
 };
 use crate::{
     name::PluginName,

@@ -3,6 +3,7 @@
 //!
 //! The cluster is Kubernetes v1.36, Deckhouse v1.72.1, with the modules of [`MODULES`].
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::oci::{Entry, gzip, layer};
@@ -29,6 +30,8 @@ pub struct Plugin {
     pub script: String,
     /// `<os>-<arch>` of each artefact.
     pub platforms: Vec<String>,
+    /// When its image says it was made; `None`: when it is published.
+    pub created: Option<Timestamp>,
 }
 
 impl Plugin {
@@ -40,6 +43,7 @@ impl Plugin {
             contract: (name != "d8").then(|| json!({"name": name, "version": version})),
             script: script(name, version),
             platforms: ["linux-amd64", "linux-arm64", "darwin-arm64"].map(str::to_owned).into(),
+            created: None,
         }
     }
 
@@ -65,6 +69,13 @@ impl Plugin {
     #[must_use]
     pub fn runs(mut self, script: &str) -> Self {
         self.script = script.into();
+        self
+    }
+
+    /// Made that long ago.
+    #[must_use]
+    pub fn aged(mut self, age: SignedDuration) -> Self {
+        self.created = Some(Timestamp::now() - age);
         self
     }
 

@@ -2,22 +2,19 @@
 //! download and serves one plugin, `faulty` v1.0.0, faultlessly but for one route.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use d8_crds::digest::Digest;
 use d8_crds::platform::Platform;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
 use crate::catalog::script;
+use crate::listener::{self, Stream, head};
 use crate::oci::{Entry, layer};
-use crate::{ControlPlane, Error, Result, base64};
+use crate::{ControlPlane, Result, base64};
 
 const IMAGE: &str = "/v1/images/deckhouse-cli/plugins/faulty";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -87,24 +84,9 @@ impl Liar {
     /// Starts it on a free port of 127.0.0.1, with a certificate of the cluster's authority. It ends
     /// with this process.
     pub fn start(plane: &ControlPlane) -> Result<Self> {
-        let pair = plane.serving_certificate("liar")?;
-        let unexpected = |found: String| Error::Unexpected { what: "certificate of the liar".into(), found };
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let certificate = CertificateDer::from_pem_file(&pair.certificate).map_err(|e| unexpected(e.to_string()))?;
-        let key = PrivateKeyDer::from_pem_file(&pair.key).map_err(|e| unexpected(e.to_string()))?;
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
-        let config = Arc::new(config.map_err(|e| unexpected(e.to_string()))?);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("a free port"))?;
-        let address = listener.local_addr().map_err(Error::io("a free port"))?.to_string();
         let (answers, requests) = (Arc::new(Mutex::new(truth())), Arc::new(AtomicUsize::new(0)));
         let (shared, counter) = (answers.clone(), requests.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (config, answers, requests) = (config.clone(), shared.clone(), counter.clone());
-                // A client that hangs up is what some tests are about.
-                thread::spawn(move || serve(stream, config, &answers, &requests));
-            }
-        });
+        let address = listener::listen(plane, "liar", move |stream| serve(stream, &shared, &counter))?;
         Ok(Self { address, answers, requests })
     }
 
@@ -161,20 +143,8 @@ pub fn manifest(layer: &[u8], digest: &str) -> String {
 }
 
 /// Answers one request and hangs up.
-fn serve(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-    answers: &Mutex<BTreeMap<Route, Answer>>,
-    requests: &AtomicUsize,
-) -> Option<()> {
-    let connection = ServerConnection::new(config).ok()?;
-    let mut stream = BufReader::new(StreamOwned::new(connection, stream));
-    let mut request = String::new();
-    while !request.ends_with("\r\n\r\n") {
-        if stream.by_ref().take(64 * 1024).read_line(&mut request).ok()? == 0 {
-            return None;
-        }
-    }
+fn serve(mut stream: Stream, answers: &Mutex<BTreeMap<Route, Answer>>, requests: &AtomicUsize) -> Option<()> {
+    let request = head(&mut stream)?;
     requests.fetch_add(1, Ordering::SeqCst);
     let path = request.split(' ').nth(1).unwrap_or_default();
     let route = match path.strip_prefix(IMAGE).unwrap_or_default() {

@@ -103,6 +103,9 @@ impl Registry {
             let contract = file("contract.yaml", &format!("{contract:#}\n"))?;
             args.extend(["--contract".into(), contract.display().to_string()]);
         }
+        if let Some(created) = plugin.created {
+            args.extend(["--created".into(), created.to_string()]);
+        }
         args.extend(["--to".into(), self.layout.display().to_string()]);
         run(tools::binary("d8-rpp")?, args, |_| {})?.expect_code(0)
     }

@@ -60,8 +60,8 @@ pub(crate) async fn carry_out(
     let progress = Progress::new(context.out);
     let mut ended = Ended::new();
     for _ in 0..ROUNDS {
-        let mut planning = Planning::new(context, view.clone());
-        let (snapshot, plan) = planning.plan(wishes.clone(), how.no_dependencies).await?;
+        let mut planning = Planning::new(context, view.clone())?;
+        let (snapshot, plan) = planning.plan(wishes.clone(), how.no_dependencies).await;
         settle(context, &planning, &plan, &mut ended);
         if !how.go_on
             && let Some(refused) = ended.iter().find(|(_, end)| end.is_err()).map(|(name, _)| name.clone())

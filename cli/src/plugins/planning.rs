@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use d8_agent::view::{self, View};
 use d8_crds::{
     name::{Component, PluginName},
-    plan::{self, Contract, Demands, Installed, Knowledge, Need, Options, Outcome, Plan, Snapshot, Step, Stop, Wish},
+    plan::{
+        self, Contract, Demands, Installed, Judge as _, Knowledge, Need, OnDisk, Options, Outcome, Plan, Question,
+        Snapshot, Step, Stop, Wish,
+    },
     policy::MissingDependencies,
     release::CliRelease,
     select::{self, Published},
     text::printable,
-    verdict::{PolicySet, Reason, ReasonCode},
+    verdict::{Intent, Judgement, PolicySet, Reason, ReasonCode},
     version::Version,
 };
 use futures::{StreamExt as _, stream};
@@ -32,6 +35,8 @@ pub(crate) struct Planning<'a> {
     context: &'a Context,
     view: View,
     policies: PolicySet,
+    installed: BTreeMap<PluginName, Installed>,
+    on_disk: BTreeMap<PluginName, OnDisk>,
     catalogs: BTreeMap<PluginName, Catalog>,
     offers: BTreeMap<(PluginName, Version), Offer>,
     knowledge: Knowledge,
@@ -45,16 +50,41 @@ enum Answer {
 }
 
 impl<'a> Planning<'a> {
-    pub(crate) fn new(context: &'a Context, view: View) -> Self {
-        Self {
+    /// Reads what is installed.
+    ///
+    /// # Errors
+    /// A root that cannot be read.
+    pub(crate) fn new(context: &'a Context, view: View) -> Result<Self, Failure> {
+        let found = installed::all(context)?;
+        let on_disk = found.iter().map(|(name, found)| (name.clone(), on_disk(found))).collect();
+        let installed = found.into_iter().map(|(name, found)| (name, snapshot(&found, &view.records))).collect();
+        Ok(Self {
             context,
             policies: view.policy_set(),
             view,
+            installed,
+            on_disk,
             catalogs: BTreeMap::new(),
             offers: BTreeMap::new(),
             knowledge: Knowledge::default(),
             failures: Vec::new(),
-        }
+        })
+    }
+
+    /// The policies that count here.
+    pub(crate) fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// The active version of a plugin, where it is known.
+    pub(crate) fn active(&self, name: &PluginName) -> Option<&Version> {
+        self.installed.get(name)?.version.as_ref()
+    }
+
+    fn judge(&self) -> plan::Policies<'_> {
+        plan::Policies::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
+            .by_server(self.view.server_time, Some(self.view.confirmed))
+            .on_disk(&self.on_disk)
     }
 
     /// What is offered under a version of the plan.
@@ -72,42 +102,76 @@ impl<'a> Planning<'a> {
         self.failures.iter().find(|(failed, _)| failed == need).map(|(_, failure)| failure)
     }
 
-    /// Plans, fetching what that takes.
-    ///
-    /// # Errors
-    /// A root that cannot be read. What goes wrong for one plugin is in its outcome.
-    pub(crate) async fn plan(
-        &mut self,
-        wishes: BTreeMap<PluginName, Wish>,
-        no_dependencies: bool,
-    ) -> Result<(Snapshot, Plan), Failure> {
+    /// Plans, fetching what that takes. What goes wrong for one plugin is in its outcome.
+    pub(crate) async fn plan(&mut self, wishes: BTreeMap<PluginName, Wish>, no_dependencies: bool) -> (Snapshot, Plan) {
         let missing = match self.policies.missing_dependencies(&self.context.host()) {
             MissingDependencies::Install => plan::Missing::Install,
             MissingDependencies::Refuse => plan::Missing::Refuse { policy: self.refusing_policy() },
         };
         let options = Options { missing, no_dependencies, ..Options::default() };
-        let installed = installed::all(self.context)?.into_iter();
-        let installed = installed.map(|(name, found)| (name, snapshot(&found, &self.view.records)));
-        let snapshot = Snapshot { installed: installed.collect(), wishes, options };
+        let snapshot = Snapshot { installed: self.installed.clone(), wishes, options };
         loop {
-            let judge = plan::Policies::new(&self.policies, self.context.host(), self.context.now, &self.view.records);
-            match plan::plan(&snapshot, &self.knowledge, &judge) {
-                Step::Done(plan) => return Ok((snapshot, plan)),
-                Step::Need(needs) => self.learn(&snapshot, needs).await,
+            match plan::plan(&snapshot, &self.knowledge, &self.judge()) {
+                Step::Done(plan) => return (snapshot, plan),
+                Step::Need(needs) => self.learn(&snapshot.wishes, needs).await,
             }
         }
     }
 
-    /// What stands between a version and other plugins: what it needs of them and cannot get, and what
-    /// those that are installed hold against it. What an install would bring in does not stand in the way.
+    /// Learns what is published of a plugin, with the proxy's word for a version that a person named and
+    /// the record has not.
     ///
     /// # Errors
-    /// A root that cannot be read.
-    pub(crate) async fn objections(&mut self, name: &PluginName, version: &Version) -> Result<Vec<Reason>, Failure> {
+    /// The proxy's, where it must be asked.
+    pub(crate) async fn published(&mut self, name: &PluginName, named: Option<&Version>) -> Result<&Catalog, Failure> {
+        let need = Need::Tags(name.clone());
+        let wish = named.map_or(Wish::Newest, |version| Wish::Exact(version.clone()));
+        self.learn(&BTreeMap::from([(name.clone(), wish)]), vec![need.clone()]).await;
+        match self.catalogs.get(name) {
+            Some(catalog) => Ok(catalog),
+            None => Err(self.failed(&need)),
+        }
+    }
+
+    /// The whole verdict on one version for one intent, with what cannot be checked counted as unmet:
+    /// policies and cluster. What other plugins have to do with it: [`Self::objections`].
+    ///
+    /// # Errors
+    /// What the version offers could not be had.
+    pub(crate) async fn verdict(
+        &mut self,
+        name: &PluginName,
+        published: &Published,
+        intent: Intent,
+    ) -> Result<Judgement, Failure> {
+        let need = Need::Contract { name: name.clone(), published: published.clone() };
+        if !self.knowledge.knows(&need) {
+            self.learn(&BTreeMap::new(), vec![need.clone()]).await;
+        }
+        let Some(offer) = self.offer(name, &published.version) else { return Err(self.failed(&need)) };
+        let unmet: Vec<String> = offer.findings.unmet.iter().chain(&offer.findings.unchecked).cloned().collect();
+        Ok(self.judge().judge(&Question {
+            plugin: name,
+            version: &published.version,
+            intent,
+            active: self.active(name),
+            unmet: &unmet,
+            dependency_of: None,
+        }))
+    }
+
+    fn failed(&self, need: &Need) -> Failure {
+        let failure = self.failure(need).cloned();
+        failure.unwrap_or_else(|| Failure::new(Code::Failed, "a question was left without an answer"))
+    }
+
+    /// What stands between a version and other plugins: what it needs of them and cannot get, and what
+    /// those that are installed hold against it. What an install would bring in does not stand in the way.
+    pub(crate) async fn objections(&mut self, name: &PluginName, version: &Version) -> Vec<Reason> {
         let wishes = BTreeMap::from([(name.clone(), Wish::Exact(version.clone()))]);
-        let (_, plan) = self.plan(wishes, false).await?;
+        let (_, plan) = self.plan(wishes, false).await;
         let of_plugins = |reason: &&Reason| matches!(reason.code, ReasonCode::Unfit | ReasonCode::DependencyDenied);
-        Ok(match plan.outcomes.get(name) {
+        match plan.outcomes.get(name) {
             Some(Outcome::Refused { judgement, .. }) => {
                 judgement.reasons().iter().filter(of_plugins).cloned().collect()
             }
@@ -117,18 +181,18 @@ impl<'a> Planning<'a> {
                 vec![Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None }]
             }
             _ => Vec::new(),
-        })
+        }
     }
 
     fn refusing_policy(&self) -> String {
         self.policies.matching(&self.context.host()).join(", ")
     }
 
-    async fn learn(&mut self, snapshot: &Snapshot, needs: Vec<Need>) {
+    async fn learn(&mut self, wishes: &BTreeMap<PluginName, Wish>, needs: Vec<Need>) {
         let this = &*self;
         let answers: Vec<(Need, Answer)> = stream::iter(needs)
             .map(|need| async move {
-                let answer = this.answer(snapshot, &need).await;
+                let answer = this.answer(wishes, &need).await;
                 (need, answer)
             })
             .buffered(PARALLEL)
@@ -172,10 +236,10 @@ impl<'a> Planning<'a> {
         }
     }
 
-    async fn answer(&self, snapshot: &Snapshot, need: &Need) -> Answer {
+    async fn answer(&self, wishes: &BTreeMap<PluginName, Wish>, need: &Need) -> Answer {
         match need {
             Need::Tags(name) => {
-                let typed = match snapshot.wishes.get(name) {
+                let typed = match wishes.get(name) {
                     Some(Wish::Exact(version)) => Some(version.to_string()),
                     _ => None,
                 };
@@ -228,4 +292,23 @@ fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> Installed 
         Err(why) => Contract::Unreadable(why),
     };
     Installed { version: found.version(), contract }
+}
+
+/// What the store has of it: the digests by which pins and moved tags are told.
+fn on_disk(found: &Found) -> OnDisk {
+    let digests = |installed: &d8_agent::Installed| {
+        let receipt = &installed.receipt;
+        receipt.layer.iter().chain(&receipt.manifest).cloned().collect::<Vec<_>>()
+    };
+    let once_active = |installed: &&d8_agent::Installed| found.entry.history.contains(&installed.tag);
+    OnDisk {
+        active: found.entry.installed().map(digests).unwrap_or_default(),
+        stored: found
+            .entry
+            .versions
+            .iter()
+            .filter(once_active)
+            .map(|installed| (installed.version.clone(), digests(installed)))
+            .collect(),
+    }
 }

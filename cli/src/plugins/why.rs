@@ -14,12 +14,10 @@ use serde::Serialize;
 
 use crate::{
     args,
-    catalog::Catalog,
     context::Context,
     failure::{Code, Failure},
-    installed,
     output::{self, Table},
-    plugins::{ask::Judge, carry, planning::Planning},
+    plugins::{carry, planning::Planning},
 };
 
 /// The document's shape (`docs/plugins.md`).
@@ -54,14 +52,20 @@ struct Row {
 
 impl Row {
     /// The verdict, and what other plugins have to do with it.
-    fn new(published: &Published, active: bool, judgement: &Judgement, others: Vec<Reason>) -> Self {
+    fn new(
+        published: &Published,
+        active: bool,
+        judgement: &Judgement,
+        notes: Vec<Reason>,
+        others: Vec<Reason>,
+    ) -> Self {
         let mut reasons = judgement.reasons().to_vec();
         let more: Vec<Reason> = others.into_iter().filter(|other| !reasons.contains(other)).collect();
         let until = if more.is_empty() { judgement.until() } else { None };
         reasons.extend(more);
         reasons.sort_by_key(|reason| Reverse(reason.class()));
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
-        Self { version: published.tag.to_string(), verdict, until, reasons, notes: judgement.notes().to_vec(), active }
+        Self { version: published.tag.to_string(), verdict, until, reasons, notes, active }
     }
 
     /// A version of which is not known what it demands.
@@ -81,29 +85,26 @@ impl Row {
 
 pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failure> {
     let name = &args.name;
-    if let Some(typed) = &args.version {
-        carry::typed_version(name, typed)?;
-    }
+    let asked = args.version.as_deref().map(|typed| carry::typed_version(name, typed)).transpose()?;
     let component = Component::Plugin(name.clone());
     let view = context.view(Wanted::Named(std::slice::from_ref(&component))).await?;
-    let policies = view.policy_set();
-    let catalog = Catalog::open_for(context, view.records.get(name.as_str()), name, args.version.as_deref()).await?;
-    let found = installed::find(context, name)?;
-    let active = found.as_ref().and_then(installed::Found::version);
-    let judge = Judge::new(context, &policies, &catalog, Intent::Update, active.as_ref());
-    let mut planning = Planning::new(context, view.clone());
-
+    let origin = view.origin;
+    let mut planning = Planning::new(context, view)?;
+    let catalog = planning.published(name, asked.as_ref()).await?;
     let chosen = match &args.version {
         Some(typed) => vec![catalog.expect(typed)?.clone()],
         None => catalog.listing().published.clone(),
     };
+    let active = planning.active(name).cloned();
     let mut rows = Vec::new();
     for published in &chosen {
         let is_active = active.as_ref() == Some(&published.version);
-        let row = match judge.whole(published).await {
+        let row = match planning.verdict(name, published, Intent::Update).await {
             Ok(judgement) => {
-                let others = planning.objections(name, &published.version).await?;
-                Row::new(published, is_active, &judgement, others)
+                let mut notes = judgement.notes().to_vec();
+                notes.extend(windows(&planning.verdict(name, published, Intent::Agent).await?));
+                let others = planning.objections(name, &published.version).await;
+                Row::new(published, is_active, &judgement, notes, others)
             }
             // One version that is published broken hides nothing of the others.
             Err(failure) if failure.code == Code::Failed && args.version.is_none() => {
@@ -113,6 +114,7 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
         };
         rows.push(row);
     }
+    let policies = planning.policies();
     let run = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
     let document = Document {
         component: name.to_string(),
@@ -125,8 +127,14 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
         let names: Vec<String> = document.versions.iter().map(|row| row.version.clone()).collect();
         return output::document(format, &document, &names);
     }
-    show(context, &document, view.origin, run.and_then(Result::err).as_ref());
+    show(context, &document, origin, run.and_then(Result::err).as_ref());
     Ok(())
+}
+
+/// Windows bind the agent alone; a person sees what it waits for.
+fn windows(by_agent: &Judgement) -> Vec<Reason> {
+    let of_windows = |reason: &&Reason| matches!(reason.code, ReasonCode::OutsideWindow | ReasonCode::WindowsNeverMeet);
+    by_agent.reasons().iter().filter(of_windows).cloned().collect()
 }
 
 fn show(context: &Context, document: &Document, origin: Origin, run: Option<&Reason>) {

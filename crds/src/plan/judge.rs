@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
+    digest::Digest,
     name::{Component, PluginName},
     release::{Channel, CliRelease},
     verdict::{Case, Host, Intent, Judgement, PolicySet, Required},
@@ -54,32 +55,68 @@ impl<F: Fn(&Question<'_>) -> Judgement> Judge for F {
     }
 }
 
-/// The policies of one cluster, for one host at one time.
+/// What a store has of one plugin.
+#[derive(Debug, Clone, Default)]
+pub struct OnDisk {
+    /// The digests of what is active, as its receipt has them: of its layer, its manifest. Empty: not
+    /// known.
+    pub active: Vec<Digest>,
+    /// The versions that were active here once and are whole, with their digests.
+    pub stored: BTreeMap<Version, Vec<Digest>>,
+}
+
+/// The policies of one cluster, for one host at one time. What is known beside them is added by name.
 #[derive(Debug, Clone)]
 pub struct Policies<'a> {
     set: &'a PolicySet,
     host: Host<'a>,
     now: Timestamp,
+    server_time: Option<Timestamp>,
+    confirmed: Option<Timestamp>,
     records: &'a BTreeMap<String, CliRelease>,
+    on_disk: Option<&'a BTreeMap<PluginName, OnDisk>>,
     required: BTreeMap<PluginName, Required>,
 }
 
 impl<'a> Policies<'a> {
-    /// `records` by the component's name.
+    /// `records` by the component's name; `now` by the local clock.
     pub fn new(set: &'a PolicySet, host: Host<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
         let required = set.required(&host).into_iter().map(|required| (required.plugin.clone(), required)).collect();
-        Self { set, host, now, records, required }
+        Self { set, host, now, server_time: None, confirmed: None, records, on_disk: None, required }
+    }
+
+    /// The API server's time, by which the local clock is checked, and when it last confirmed the policies.
+    #[must_use]
+    pub fn by_server(mut self, time: Option<Timestamp>, confirmed: Option<Timestamp>) -> Self {
+        self.server_time = time;
+        self.confirmed = confirmed;
+        self
+    }
+
+    /// What the host's store has.
+    #[must_use]
+    pub fn on_disk(mut self, on_disk: &'a BTreeMap<PluginName, OnDisk>) -> Self {
+        self.on_disk = Some(on_disk);
+        self
     }
 }
 
 impl Judge for Policies<'_> {
     fn judge(&self, question: &Question<'_>) -> Judgement {
         let component = Component::Plugin(question.plugin.clone());
-        let case = Case::new(self.host, &component, question.version, question.intent, self.now)
+        let mut case = Case::new(self.host, &component, question.version, question.intent, self.now)
+            .server_time(self.server_time)
+            .confirmed(self.confirmed)
             .active(question.active)
             .release(self.records.get(question.plugin.as_str()))
             .brought_in(question.dependency_of.is_some())
             .unmet(question.unmet);
+        if let Some(on_disk) = self.on_disk.and_then(|all| all.get(question.plugin)) {
+            case = case.active_digests(&on_disk.active);
+            if let Some(digests) = on_disk.stored.get(question.version) {
+                case = case.stored(digests);
+            }
+        }
         self.set.judge(&case)
     }
 

@@ -14,3 +14,4 @@ mod hostile;
 mod input;
 mod policy;
 mod rights;
+mod time;

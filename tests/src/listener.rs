@@ -1,0 +1,55 @@
+//! A TLS server of the harness's own, one thread a connection, for answers that no real server gives.
+
+use std::io::{BufRead, BufReader, Read as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::{ControlPlane, Error, Result};
+
+/// One connection, decrypted.
+pub(crate) type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
+
+/// Listens on a free port of 127.0.0.1 with a certificate of the cluster's authority until this process
+/// ends, and returns the address. A client that hangs up is what some tests are about: `serve` gives `None`.
+pub(crate) fn listen(
+    plane: &ControlPlane,
+    name: &str,
+    serve: impl Fn(Stream) -> Option<()> + Send + Sync + 'static,
+) -> Result<String> {
+    let pair = plane.serving_certificate(name)?;
+    let unexpected = |found: String| Error::Unexpected { what: format!("certificate of {name}"), found };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let certificate = CertificateDer::from_pem_file(&pair.certificate).map_err(|e| unexpected(e.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&pair.key).map_err(|e| unexpected(e.to_string()))?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+    let config = Arc::new(config.map_err(|e| unexpected(e.to_string()))?);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("a free port"))?;
+    let address = listener.local_addr().map_err(Error::io("a free port"))?.to_string();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (config, serve) = (config.clone(), serve.clone());
+            thread::spawn(move || {
+                let connection = ServerConnection::new(config).ok()?;
+                serve(BufReader::new(StreamOwned::new(connection, stream)))
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// The head of a request or of an answer, its blank line included; `None` if the other side hung up.
+pub(crate) fn head(stream: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.by_ref().take(64 * 1024).read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(head)
+}
