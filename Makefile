@@ -16,7 +16,7 @@ tools: ## build kube-apiserver, etcd, kubectl and helm from Go modules, once, in
 build: ## build the binaries: d8, d8-operator, d8-rpp, d8-lab
 	@$(CARGO) build --workspace --bins
 
-demo: tools build ## a real cluster's control plane, the whole chain, a story of ten steps; then it is gone
+demo: tools build ## a real cluster's control plane, the whole chain, a story of fifteen steps; then it is gone
 	@$(BIN)/d8-lab demo
 
 lab: tools build ## the same chain to play with; Ctrl-C takes it down

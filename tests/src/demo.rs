@@ -1,8 +1,10 @@
-//! The demo: what this project does, told in about ten steps.
+//! The demo: what this project does, told in about fifteen steps.
 
 use std::io::Write;
 
 use d8_crds::platform::Platform;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 
 use crate::catalog::script;
@@ -59,7 +61,9 @@ fn pack(version: &str) -> String {
 pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
     let mut story = Story::new(lab, out)?;
     lab.allow_download("alice")?;
-    for (version, kubernetes) in [("v1.0.0", ">=1.29"), ("v1.1.0", ">=1.29"), ("v2.0.0", ">=1.99")] {
+    for (version, kubernetes) in
+        [("v1.0.0", ">=1.29"), ("v1.1.0", ">=1.29"), ("v1.2.0", ">=1.29"), ("v2.0.0", ">=1.99")]
+    {
         let contract = CONTRACT.replace("VERSION", version).replace("KUBERNETES", kubernetes);
         story.file(&format!("contract-{version}.yaml"), &contract)?;
         story.file(&format!("stronghold-{version}"), &script("stronghold", version))?;
@@ -70,6 +74,7 @@ pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
     let cast = Cast { admin: story.typist(ADMIN)?, alice: story.typist("alice")? };
     from_the_registry_to_a_run(&mut story, &cast)?;
     a_newer_version(&mut story, &cast)?;
+    what_takes_time(&mut story, &cast)?;
     what_stops_it(&mut story, &cast)?;
     let (steps, seconds) = (story.steps(), story.elapsed().as_secs());
     story.tell("")?;
@@ -111,6 +116,14 @@ fn from_the_registry_to_a_run(story: &mut Story<'_, impl Write>, cast: &Cast) ->
     story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.0.0."]))
 }
 
+/// The operator looks every ten minutes; this asks it to look now.
+const POLL: &str = "kubectl annotate crel stronghold --overwrite cli.deckhouse.io/poll-requested=\"$(date +%T.%N)\"";
+
+/// Changes fields of the policy's spec, as one types it.
+fn patch(spec: &str) -> String {
+    format!("kubectl patch ppol workstations --type=merge -p '{{\"spec\":{spec}}}'")
+}
+
 fn a_newer_version(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
     story.step(
         "Newer versions appear",
@@ -119,8 +132,7 @@ fn a_newer_version(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()>
     )?;
     story.types(&cast.admin, &pack("v1.1.0"), Expect::done(&["v1.1.0"]))?;
     story.types(&cast.admin, &pack("v2.0.0"), Expect::done(&["v2.0.0"]))?;
-    let poll = "kubectl annotate crel stronghold cli.deckhouse.io/poll-requested=\"$(date)\"";
-    story.types(&cast.admin, poll, Expect::done(&["annotated"]))?;
+    story.types(&cast.admin, POLL, Expect::done(&["annotated"]))?;
     story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v2.0.0", "v1.1.0"]))?;
 
     story.step(
@@ -141,6 +153,50 @@ fn a_newer_version(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()>
     story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.1.0."]))
 }
 
+fn what_takes_time(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
+    story.step(
+        "A soak",
+        "The admin lets nothing in that was published less than a day ago. v1.2.0 appears, and waits: until when, \
+         and by whose word, is said.",
+    )?;
+    let soak = "echo '    minAge: 24h' >> policy.yaml && kubectl apply -f policy.yaml";
+    story.types(&cast.admin, soak, Expect::done(&["configured"]))?;
+    story.types(&cast.admin, &pack("v1.2.0"), Expect::done(&["v1.2.0"]))?;
+    story.types(&cast.admin, POLL, Expect::done(&["annotated"]))?;
+    story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v1.2.0"]))?;
+    story.types(&cast.alice, "d8 plugins update all", Expect::done(&["soaks for 24h", "v1.1.0 is active already"]))?;
+
+    story.step(
+        "A wave",
+        "No soak any more, but a rollout: every machine gets its turn within thirty days, each at a moment of its \
+         own. alice's is not yet; naming the version would take it now.",
+    )?;
+    let unsoak = "sed -i '/minAge/d' policy.yaml && kubectl apply -f policy.yaml";
+    story.types(&cast.admin, unsoak, Expect::done(&["configured"]))?;
+    story.types(&cast.admin, &patch(r#"{"rollout":{"over":"720h"}}"#), Expect::done(&["patched"]))?;
+    story.awaits(&cast.alice, "d8 plugins why stronghold v1.2.0", Expect::done(&["spreads over 720h", "in "]))?;
+    story.types(&cast.alice, "d8 plugins update all", Expect::done(&["v1.1.0 is active already"]))?;
+
+    story.step(
+        "A window",
+        "Bastions switch by themselves, and only when the admin lets them: one hour, once a week. People are not \
+         bound by it, but see what their bastions wait for.",
+    )?;
+    let window = format!(
+        r#"{{"rollout":null,"windows":[{{"days":["{}"],"start":"02:00","duration":"1h","timeZone":"Europe/Berlin"}}]}}"#,
+        in_three_days()
+    );
+    story.types(&cast.admin, &patch(&window), Expect::done(&["patched"]))?;
+    story.types(&cast.alice, "d8 plugins why stronghold v1.2.0", Expect::done(&["no window is open", "Eligible"]))?;
+    story.types(&cast.alice, "d8 plugins update all", Expect::done(&["from v1.1.0 to v1.2.0"]))
+}
+
+/// A day of the week that is neither today nor tomorrow, whatever the zone.
+fn in_three_days() -> String {
+    let day = Timestamp::now().to_zoned(TimeZone::UTC).saturating_add(3.days()).weekday();
+    format!("{day:?}").chars().take(3).collect()
+}
+
 fn what_stops_it(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
     story.step(
         "A requirement goes away",
@@ -155,12 +211,28 @@ fn what_stops_it(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
     story.awaits(
         &cast.admin,
         "kubectl get crel stronghold",
-        Expect { never: &["v1.1.0"], ..Expect::done(&["v2.0.0"]) },
+        Expect { never: &["v1.2.0"], ..Expect::done(&["v2.0.0"]) },
     )?;
     story.types(&cast.alice, "d8 stronghold", Expect::refused(4, &["module"]))?;
     story.types(&cast.admin, &module("True"), Expect::done(&["patched"]))?;
-    story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v1.1.0"]))?;
-    story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.1.0."]))?;
+    story.awaits(&cast.admin, "kubectl get crel stronghold", Expect::done(&["v1.2.0"]))?;
+    story.types(&cast.alice, "d8 stronghold", Expect::done(&["This is stronghold v1.2.0."]))?;
+
+    story.step(
+        "A tag is moved",
+        "Somebody publishes other bytes under v1.2.0. The operator sees that the tag points elsewhere than before; \
+         nobody gets the new bytes until an admin pins them, and what is installed goes on running.",
+    )?;
+    let swap = "sed -i 's/This is/All your secrets are/' stronghold-v1.2.0";
+    story.types(&cast.admin, &format!("{swap} && {}", pack("v1.2.0")), Expect::done(&["v1.2.0"]))?;
+    story.types(&cast.admin, POLL, Expect::done(&["annotated"]))?;
+    story.awaits(&cast.alice, "d8 plugins why stronghold v1.2.0", Expect::done(&["Held", "pin"]))?;
+    story.types(
+        &cast.alice,
+        "d8 plugins remove stronghold && d8 plugins install stronghold --version v1.2.0",
+        Expect::refused(3, &["v1.2.0"]),
+    )?;
+    story.types(&cast.alice, "d8 plugins install stronghold", Expect::done(&["v1.1.0"]))?;
 
     story.step(
         "The kill switch",

@@ -102,7 +102,9 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
         let row = match planning.verdict(name, published, Intent::Update).await {
             Ok(judgement) => {
                 let mut notes = judgement.notes().to_vec();
-                notes.extend(windows(&planning.verdict(name, published, Intent::Agent).await?));
+                if active.as_ref().is_none_or(|active| *active < published.version) {
+                    notes.extend(windows(&planning.verdict(name, published, Intent::Agent).await?));
+                }
                 let others = planning.objections(name, &published.version).await;
                 Row::new(published, is_active, &judgement, notes, others)
             }
@@ -155,10 +157,11 @@ fn show(context: &Context, document: &Document, origin: Origin, run: Option<&Rea
     for row in versions {
         let mark = if row.active { "*" } else { "" };
         let verdict = format!("{:?}", row.verdict);
-        let mut lines = row.reasons.iter().chain(&row.notes).map(|reason| reason.message.as_str());
-        table.row([mark, &row.version, &verdict, lines.next().unwrap_or_default()]);
+        let reasons = row.reasons.iter().map(|reason| reason.message.clone());
+        let mut lines = reasons.chain(row.notes.iter().map(|note| format!("note: {}", note.message)));
+        table.row([mark, &row.version, &verdict, &lines.next().unwrap_or_default()]);
         for line in lines {
-            table.row(["", "", "", line]);
+            table.row(["", "", "", &line]);
         }
     }
     output::table(&table);
