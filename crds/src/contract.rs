@@ -1,11 +1,12 @@
 //! The contract a plugin ships: what it is, what it reads, what it demands.
 //!
 //! This file owns the contract as the rest of the project sees it, always checked; `wire` owns how it
-//! travels, `check` the rules it must keep. Its texts are foreign: what is shown of them goes through
-//! [`crate::text::printable`].
+//! travels, `yaml` how it is read from a file of its own, `check` the rules it must keep. Its texts are
+//! foreign: what is shown of them goes through [`crate::text::printable`].
 
 mod check;
 mod wire;
+mod yaml;
 
 use base64::{
     Engine as _, alphabet,
@@ -13,6 +14,7 @@ use base64::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_path_to_error::{Path, Segment};
 
 use crate::{
     name::{Component, Tag},
@@ -179,8 +181,23 @@ impl Contract {
 
     /// Reads the JSON of a contract that was asked for by component and tag.
     pub fn from_json(json: &[u8], component: &Component, tag: &Tag) -> Result<(Self, Vec<Warning>), ContractError> {
-        let subject = format!("{component} {tag}");
-        let mut contract = Self::read(json, component, subject)?;
+        Self::of_tag(read_json(json), component, tag)
+    }
+
+    /// Reads the YAML 1.1 of a `contract.yaml`, which JSON is too. A word that YAML takes for something
+    /// else than a text, where a text is meant, is an error that names the field: `version: 1.10`.
+    pub fn from_yaml(text: &str, component: &Component, tag: &Tag) -> Result<(Self, Vec<Warning>), ContractError> {
+        Self::of_tag(read_yaml(text), component, tag)
+    }
+
+    /// A contract that was asked for by component and tag.
+    fn of_tag(
+        contract: Result<Self, Problem>,
+        component: &Component,
+        tag: &Tag,
+    ) -> Result<(Self, Vec<Warning>), ContractError> {
+        let fail = |problem| ContractError { subject: format!("{component} {tag}"), problem };
+        let mut contract = contract.and_then(|contract| contract.of(component)).map_err(fail)?;
         let warnings = if contract.version.is_empty() || same_version(&contract.version, tag.as_str()) {
             Vec::new()
         } else {
@@ -193,23 +210,19 @@ impl Contract {
 
     /// Reads the JSON of a contract kept on disk, which knows its version itself; empty if it does not.
     pub fn from_cache(json: &[u8], component: &Component) -> Result<Self, ContractError> {
-        Self::read(json, component, component.to_string())
+        let fail = |problem| ContractError { subject: component.to_string(), problem };
+        read_json(json).and_then(|contract| contract.of(component)).map_err(fail)
     }
 
-    fn read(json: &[u8], component: &Component, subject: String) -> Result<Self, ContractError> {
-        let problem = match read_json(json) {
-            Ok(mut contract) => {
-                if contract.name.is_empty() {
-                    component.name().clone_into(&mut contract.name);
-                }
-                if contract.name == component.name() {
-                    return Ok(contract);
-                }
-                Problem::OtherName { said: printable_to(&contract.name, 64).into_owned() }
-            }
-            Err(problem) => problem,
-        };
-        Err(ContractError { subject, problem })
+    /// Checks whose it is.
+    fn of(mut self, component: &Component) -> Result<Self, Problem> {
+        if self.name.is_empty() {
+            component.name().clone_into(&mut self.name);
+        }
+        if self.name == component.name() {
+            return Ok(self);
+        }
+        Err(Problem::OtherName { said: printable_to(&self.name, 64).into_owned() })
     }
 
     /// As JSON on one line.
@@ -235,9 +248,26 @@ fn read_json(json: &[u8]) -> Result<Contract, Problem> {
     }
     let mut reader = serde_json::Deserializer::from_slice(json);
     let wire: wire::Object<wire::Contract> = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| Problem::Field(FieldError::new(&error.path().to_string(), &error.inner().to_string())))?;
+        .map_err(|error| Problem::Field(FieldError::new(&field_at(error.path()), &error.inner().to_string())))?;
     reader.end().map_err(|error| Problem::Field(FieldError::new(".", &error.to_string())))?;
     Contract::try_from(wire).map_err(Problem::Field)
+}
+
+/// A path in words: `env[1].name`, `.` for the whole. What ended in the middle of a key has no name.
+fn field_at(path: &Path) -> String {
+    let named = path.iter().take_while(|segment| !matches!(segment, Segment::Unknown));
+    let field = named.fold(String::new(), |field, segment| match segment {
+        Segment::Map { .. } if !field.is_empty() => format!("{field}.{segment}"),
+        _ => format!("{field}{segment}"),
+    });
+    if field.is_empty() { ".".to_owned() } else { field }
+}
+
+fn read_yaml(text: &str) -> Result<Contract, Problem> {
+    if text.len() > MAX_CONTRACT {
+        return Err(Problem::TooLarge);
+    }
+    yaml::read(text).and_then(Contract::try_from).map_err(Problem::Field)
 }
 
 fn same_version(said: &str, tag: &str) -> bool {

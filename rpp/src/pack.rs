@@ -151,9 +151,7 @@ fn read_contract(order: &Order, path: &Path, warnings: &mut Vec<String>) -> Resu
     let file = File::open(path).map_err(|error| bad(error.to_string()))?;
     // One more than is allowed, for the reading to refuse.
     file.take(MAX_CONTRACT as u64 + 1).read_to_string(&mut text).map_err(|error| bad(error.to_string()))?;
-    // YAML is a superset of JSON.
-    let value: serde_json::Value = serde_saphyr::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    let (contract, odd) = Contract::from_json(value.to_string().as_bytes(), &order.component, &order.tag)
+    let (contract, odd) = Contract::from_yaml(&text, &order.component, &order.tag)
         .map_err(|error| PackError::Contract { path: path.to_owned(), error })?;
     warnings.extend(odd.iter().map(ToString::to_string));
     Ok(contract.to_annotation())

@@ -11,6 +11,7 @@ use std::sync::{
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use d8_crds::{
+    contract::Contract,
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,
@@ -249,6 +250,52 @@ async fn manifests_that_cannot_be_resolved() {
         let error = fault.proxy(patient()).resolve(&hello(), &tag()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{what}: {error}");
         assert!(error.to_string().contains(words), "{what}: {error}");
+    }
+}
+
+/// "On an index without it, look at the child for this platform, else the first child": who speaks for an
+/// image, by the descriptions in the contracts that the index, its first child and this host's child bear.
+#[tokio::test]
+async fn who_speaks_for_an_image() {
+    let annotated = |document: &str, contract: Option<&str>| {
+        let mut document: serde_json::Value = serde_json::from_str(document).unwrap();
+        if let Some(said) = contract {
+            let contract = Contract { description: said.to_owned(), ..Contract::bare(&hello(), &tag()) };
+            document["annotations"] = serde_json::json!({"contract": contract.to_annotation()});
+        }
+        document.to_string()
+    };
+    let layers = |content: &[u8]| format!(r#"{{"layers": [{{"digest": "{}", "size": 1}}]}}"#, Digest::of(content));
+    let own = Platform::current();
+    let foreign = "plan9-mips";
+    for (what, index, children, speaker) in [
+        ("the index", Some("index"), vec![(foreign, Some("first")), (own.as_str(), Some("own"))], Some("index")),
+        ("this platform's child", None, vec![(foreign, Some("first")), (own.as_str(), Some("own"))], Some("own")),
+        ("the first child", None, vec![(foreign, Some("first")), ("plan9-arm", Some("second"))], Some("first")),
+        ("own is silent", None, vec![(foreign, Some("first")), (own.as_str(), None)], Some("first")),
+        ("nobody", None, vec![(foreign, None), (own.as_str(), None)], None),
+        ("no children", None, vec![], None),
+    ] {
+        let children: Vec<(String, String)> = children
+            .into_iter()
+            .map(|(platform, said)| (platform.to_owned(), annotated(&layers(platform.as_bytes()), said)))
+            .collect();
+        let listed: Vec<_> = children
+            .iter()
+            .map(|(platform, manifest)| {
+                let (os, architecture) = platform.split_once('-').unwrap();
+                serde_json::json!({"digest": Digest::of(manifest.as_bytes()), "size": 1,
+                    "platform": {"os": os, "architecture": architecture}})
+            })
+            .collect();
+        let top = annotated(&serde_json::json!({"manifests": listed}).to_string(), index);
+        let fault = Fault::new(move |_, request| {
+            let path = request.uri().path();
+            let child = children.iter().find(|(_, manifest)| path.ends_with(Digest::of(manifest.as_bytes()).as_str()));
+            answer(200, child.map_or_else(|| top.clone(), |(_, manifest)| manifest.clone()))
+        });
+        let resolved = fault.proxy(patient()).resolve(&hello(), &tag()).await.unwrap();
+        assert_eq!(resolved.contract.map(|contract| contract.description).as_deref(), speaker, "{what}");
     }
 }
 

@@ -1,3 +1,6 @@
+mod protocol;
+mod yaml;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -201,6 +201,87 @@ fn modules_of_the_cluster() {
     }
 }
 
+/// The sentences of `rpp-protocol.md` on the facts that requirements are checked against, on a cluster that
+/// is described by what its API server says.
+#[test]
+fn what_the_protocol_says_of_facts() {
+    let module = |name: &str, manager: &str, config: &str, version: Option<&str>| {
+        let condition = |kind: &str, status: &str| serde_json::json!({"type": kind, "status": status});
+        let object = serde_json::json!({"metadata": {"name": name}, "properties": {"version": version},
+            "status": {"conditions":
+                [condition("EnabledByModuleManager", manager), condition("EnabledByModuleConfig", config)]}});
+        ModuleState::of_object(&object).unwrap()
+    };
+    let cluster = |kubernetes: &str, deckhouse: Option<&str>| ClusterFacts {
+        kubernetes: Fact::kubernetes(kubernetes),
+        deckhouse: Fact::deckhouse(deckhouse),
+        modules: Fact::Known(BTreeMap::from([
+            module("managed", "True", "False", Some("v1.2.0")),
+            module("configured", "False", "True", Some("v1.2.0-rc.1")),
+            module("bare", "True", "True", None),
+            module("off", "False", "Unknown", Some("v1.2.0")),
+        ])),
+    };
+    let requirements = |what: &str, constraint: &str| -> Requirements {
+        serde_json::from_value(serde_json::json!({what: {"constraint": constraint}})).unwrap()
+    };
+    let modules = |list: serde_json::Value| -> Requirements {
+        serde_json::from_value(serde_json::json!({"modules": list})).unwrap()
+    };
+    let one = |bucket: &str, name: &str, constraint: &str| {
+        let entry = serde_json::json!({"name": name, "constraint": constraint});
+        modules(match bucket {
+            "anyOf" | "noneOf" => serde_json::json!({bucket: [{"name": "g", "modules": [{"name": "x"}, entry]}]}),
+            _ => serde_json::json!({bucket: [entry]}),
+        })
+    };
+    let usual = cluster("v1.33.4", Some("v1.72.1"));
+    let bare = cluster("garbage", None);
+    let dev = cluster("v1.33.4-eks-1-30", Some("dev"));
+    let early = cluster("v1.34.0-RC.1+build", Some("v1.73.0-main+abc"));
+    // The sentence; the requirement; the cluster; how it ends, and whether with a warning.
+    for (sentence, requirements, facts, fit, warns) in [
+        ("Kubernetes: /version gitVersion", requirements("kubernetes", ">=1.33"), &usual, Fit::Fits, false),
+        ("Unparseable -> unknown; a requirement fails", requirements("kubernetes", "*"), &bare, Fit::Unknown, false),
+        ("build metadata is dropped", requirements("kubernetes", "=1.34.0-RC.1"), &early, Fit::Fits, false),
+        ("a pre-release on its way is kept", requirements("kubernetes", ">=1.34"), &early, Fit::Unfit, false),
+        ("any other pre-release is dropped: -eks", requirements("kubernetes", "=1.33.4"), &dev, Fit::Fits, false),
+        ("any other pre-release is dropped: -main", requirements("deckhouse", ">=1.73"), &early, Fit::Fits, false),
+        ("annotation of Deployment deckhouse", requirements("deckhouse", "<1.72"), &usual, Fit::Unfit, false),
+        ("absent annotation -> skipped, warned", requirements("deckhouse", "<1"), &bare, Fit::Fits, true),
+        ("not a release version -> skipped, warned", requirements("deckhouse", "<1"), &dev, Fit::Fits, true),
+        ("enabled by EnabledByModuleManager", one("mandatory", "managed", ""), &usual, Fit::Fits, false),
+        ("or by EnabledByModuleConfig", one("mandatory", "configured", ""), &usual, Fit::Fits, false),
+        ("when it is `True`", one("mandatory", "off", ""), &usual, Fit::Unfit, false),
+        ("mandatory: enabled and in range", one("mandatory", "managed", ">=1.2"), &usual, Fit::Fits, false),
+        ("mandatory: out of range", one("mandatory", "managed", ">=1.3"), &usual, Fit::Unfit, false),
+        ("mandatory: a pre-release", one("mandatory", "configured", ">=1.2"), &usual, Fit::Unfit, false),
+        ("mandatory: no version -> warned", one("mandatory", "bare", ">=9"), &usual, Fit::Fits, true),
+        ("mandatory: absent", one("mandatory", "absent", ""), &usual, Fit::Unfit, false),
+        ("conditional: only if enabled", one("conditional", "off", ">=9"), &usual, Fit::Fits, false),
+        ("conditional: enabled", one("conditional", "managed", ">=9"), &usual, Fit::Unfit, false),
+        ("anyOf: one member enabled", one("anyOf", "managed", ""), &usual, Fit::Fits, false),
+        ("anyOf: known version in range", one("anyOf", "managed", ">=9"), &usual, Fit::Unfit, false),
+        ("anyOf: without a version, constraint", one("anyOf", "bare", ">=1"), &usual, Fit::Unfit, false),
+        ("anyOf: without a version, no constraint", one("anyOf", "bare", ""), &usual, Fit::Fits, false),
+        ("noneOf: no member enabled", one("noneOf", "off", ""), &usual, Fit::Fits, false),
+        ("noneOf: a member is", one("noneOf", "managed", ""), &usual, Fit::Unfit, false),
+        ("noneOf: within its range", one("noneOf", "managed", "<2"), &usual, Fit::Unfit, false),
+        ("noneOf: outside its range", one("noneOf", "managed", ">2"), &usual, Fit::Fits, false),
+        ("noneOf: no version and a constraint", one("noneOf", "bare", "<2"), &usual, Fit::Fits, true),
+        (
+            "the Deployment unreadable",
+            requirements("deckhouse", "*"),
+            &ClusterFacts::unreadable("x"),
+            Fit::Unknown,
+            false,
+        ),
+    ] {
+        let findings = check(&requirements, facts);
+        assert_eq!((findings.fit(), !findings.warnings.is_empty()), (fit, warns), "{sentence}: {findings:?}");
+    }
+}
+
 #[test]
 fn modules_that_are_not_known() {
     let some = modules(ModuleRequirements {
