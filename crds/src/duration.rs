@@ -87,15 +87,24 @@ fn read(text: &str) -> Option<Duration> {
 
 /// Writes a duration as [`parse`] reads it; fractions of a second are cut. `90m` is shown as `1h30m`.
 pub fn show(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let mut text = String::new();
-    for (unit, count) in [('h', seconds / HOUR), ('m', seconds % HOUR / 60), ('s', seconds % 60)] {
-        if count > 0 {
-            text.push_str(&count.to_string());
-            text.push(unit);
+    Shown(duration).to_string()
+}
+
+/// The same, to be written into a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown(pub Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        for (unit, count) in [("h", seconds / HOUR), ("m", seconds % HOUR / 60), ("s", seconds % 60)] {
+            if count > 0 {
+                fmt::Display::fmt(&count, f)?;
+                f.write_str(unit)?;
+            }
         }
+        if seconds == 0 { f.write_str("0s") } else { Ok(()) }
     }
-    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod case;
 mod floor;
+mod for_host;
 mod gates;
 mod judgement;
 mod reason;
@@ -14,6 +15,7 @@ mod speech;
 pub use self::{
     case::{Case, Host, Intent, workstation_labels},
     floor::{Floor, FloorError},
+    for_host::HostPolicies,
     judgement::Judgement,
     reason::{Class, Origin, Reason, ReasonCode},
     set::{Guidance, PolicySet, Required},

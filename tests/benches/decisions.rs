@@ -2,12 +2,13 @@
 //! what is asked of them is in the design's budgets (a verdict for 1,000 plugins under 100 policies within
 //! 50 ms, a plan for 200 installed plugins within 20 ms, growth linear).
 
-use std::{collections::BTreeMap, hint::black_box};
+use std::collections::BTreeMap;
 
 use d8_crds::{
     name::{Component, PluginName},
     plan::{self, Contract, Demands, Installed, Knowledge, Offer, Question, Snapshot, Step, Wish},
     policy::PluginPolicy,
+    release::CliRelease,
     requirements::{NamedRequirement, PluginRequirements},
     select,
     verdict::{Case, Host, Intent, Judgement, PolicySet},
@@ -21,20 +22,44 @@ fn main() {
     divan::main();
 }
 
-/// Policies of three kinds: for all, for one plugin each, for a family each.
-fn policies(count: usize, windows: bool) -> PolicySet {
+/// What stands against a version in every policy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    /// Nothing: all is eligible.
+    Eligible,
+    /// A soak, and there is no record.
+    NoRecords,
+    /// A soak that is not over.
+    Soak,
+    /// Windows that are closed, over a soak that is over.
+    Windows,
+    /// A wave that has not come, over a soak that is over.
+    Waves,
+}
+
+/// Policies of three kinds: for all, for one plugin each, for a family each; no two say quite the same.
+fn policies(count: usize, mix: Mix) -> PolicySet {
     let policies: Vec<PluginPolicy> = (0..count)
         .map(|i| {
             let rule = match i % 3 {
                 0 => json!({"plugins": ["*"], "versions": ">=1.0 <2"}),
-                1 => json!({"plugins": [format!("plugin-{i}")], "block": ["v1.3.1"], "versions": "^1"}),
+                1 => json!({"plugins": [format!("plugin-{i}")], "block": ["v1.3.2"], "versions": "^1"}),
                 _ => json!({"plugins": [format!("plugin-{}*", i % 10)], "versions": ">=1.1"}),
             };
-            let mut spec =
-                json!({"hostSelector": {}, "rules": [rule], "defaults": {"minAge": "24h", "updates": "Auto"}});
-            if windows {
-                spec["windows"] =
-                    json!([{"days": ["Sat", "Sun"], "start": "02:00", "duration": "3h", "timeZone": "Europe/Berlin"}]);
+            let soak = match mix {
+                Mix::Soak => 240,
+                Mix::Waves => 67,
+                Mix::Eligible | Mix::NoRecords | Mix::Windows => 24,
+            };
+            let mut spec = json!({"hostSelector": {}, "rules": [rule],
+                "defaults": {"minAge": format!("{}h", soak + i), "updates": "Auto"}});
+            match mix {
+                Mix::Windows => {
+                    spec["windows"] = json!([{"days": ["Sat", "Sun"], "start": format!("02:{:02}", i % 60),
+                        "duration": "3h", "timeZone": "Europe/Berlin"}]);
+                }
+                Mix::Waves => spec["rollout"] = json!({"over": format!("{}h", 500 + i)}),
+                Mix::Eligible | Mix::NoRecords | Mix::Soak => {}
             }
             let policy: Value = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
                 "metadata": {"name": format!("policy-{i}")}, "spec": spec});
@@ -42,6 +67,21 @@ fn policies(count: usize, windows: bool) -> PolicySet {
         })
         .collect();
     PolicySet::new(&policies)
+}
+
+/// A record of twenty versions, the newest a week old.
+fn record() -> CliRelease {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let versions: Vec<Value> = (0..20)
+        .map(|i| {
+            json!({"version": format!("v1.{}.{}", 3 - i / 7, 6 - i % 7), "digest": digest,
+                "firstSeen": "2026-11-15T12:00:00Z", "fit": "Fits"})
+        })
+        .collect();
+    let record = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease",
+        "metadata": {"name": "any"}, "spec": {},
+        "status": {"lastSyncTime": "2026-11-22T11:30:00Z", "versions": versions}});
+    serde_json::from_value(record).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn components(count: usize) -> Vec<Component> {
@@ -56,30 +96,50 @@ fn version(text: &str) -> Version {
     Version::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, intent: Intent, windows: bool) {
-    let (set, components, labels) = (policies(100, windows), components(plugins), BTreeMap::new());
+fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, mix: Mix) {
+    let (set, components, labels) = (policies(100, mix), components(plugins), BTreeMap::new());
     let (new, old) = (version("v1.3.1"), version("v1.3.0"));
     let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
+    let record = (mix != Mix::NoRecords).then(record);
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     bencher.counter(ItemsCount::new(plugins)).bench(|| {
-        let held = components.iter().filter(|component| {
-            let case = Case::new(host, component, &new, intent, now).active(Some(&old)).confirmed(Some(now));
-            !set.judge(&case).is_eligible()
+        let policies = set.for_host(host);
+        let eligible = components.iter().filter(|component| {
+            let case = Case::new(host, component, &new, Intent::Agent, now).active(Some(&old)).confirmed(Some(now));
+            policies.judge(&case.release(record.as_ref())).is_eligible()
         });
-        black_box(held.count())
+        assert_eq!(eligible.count() > plugins / 20, mix == Mix::Eligible);
     });
 }
 
-/// 100 policies, a person asks.
-#[divan::bench(args = [1000, 2000, 4000])]
-fn verdict_100_policies(bencher: Bencher<'_, '_>, plugins: usize) {
-    judge_all(bencher, plugins, Intent::Update, false);
+/// 100 policies, the agent asks, nothing stands against it.
+#[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
+fn verdict_eligible(bencher: Bencher<'_, '_>, plugins: usize) {
+    judge_all(bencher, plugins, Mix::Eligible);
 }
 
-/// 100 policies, each with windows, the agent asks.
-#[divan::bench(args = [1000, 2000, 4000])]
-fn verdict_100_policies_with_windows(bencher: Bencher<'_, '_>, plugins: usize) {
-    judge_all(bencher, plugins, Intent::Agent, true);
+/// 100 policies, each of which wants a record that is missing.
+#[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
+fn verdict_no_records(bencher: Bencher<'_, '_>, plugins: usize) {
+    judge_all(bencher, plugins, Mix::NoRecords);
+}
+
+/// 100 policies, each of which lets the version soak.
+#[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
+fn verdict_soak(bencher: Bencher<'_, '_>, plugins: usize) {
+    judge_all(bencher, plugins, Mix::Soak);
+}
+
+/// 100 policies, the windows of each closed.
+#[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
+fn verdict_windows(bencher: Bencher<'_, '_>, plugins: usize) {
+    judge_all(bencher, plugins, Mix::Windows);
+}
+
+/// 100 policies, each with a wave that has not come to this host.
+#[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
+fn verdict_waves(bencher: Bencher<'_, '_>, plugins: usize) {
+    judge_all(bencher, plugins, Mix::Waves);
 }
 
 /// Installed plugins in chains of five, each version of one demanding the next; all move.

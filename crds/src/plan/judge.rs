@@ -8,7 +8,7 @@ use crate::{
     digest::Digest,
     name::{Component, PluginName},
     release::{Channel, CliRelease},
-    verdict::{Case, Host, Intent, Judgement, PolicySet, Required},
+    verdict::{Case, Host, HostPolicies, Intent, Judgement, PolicySet, Required},
     version::Version,
 };
 
@@ -68,7 +68,7 @@ pub struct OnDisk {
 /// The policies of one cluster, for one host at one time. What is known beside them is added by name.
 #[derive(Debug, Clone)]
 pub struct Policies<'a> {
-    set: &'a PolicySet,
+    asked: HostPolicies<'a>,
     host: Host<'a>,
     now: Timestamp,
     server_time: Option<Timestamp>,
@@ -81,8 +81,9 @@ pub struct Policies<'a> {
 impl<'a> Policies<'a> {
     /// `records` by the component's name; `now` by the local clock.
     pub fn new(set: &'a PolicySet, host: Host<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
-        let required = set.required(&host).into_iter().map(|required| (required.plugin.clone(), required)).collect();
-        Self { set, host, now, server_time: None, confirmed: None, records, on_disk: None, required }
+        let asked = set.for_host(host);
+        let required = asked.required().into_iter().map(|required| (required.plugin.clone(), required)).collect();
+        Self { asked, host, now, server_time: None, confirmed: None, records, on_disk: None, required }
     }
 
     /// The API server's time, by which the local clock is checked, and when it last confirmed the policies.
@@ -117,11 +118,11 @@ impl Judge for Policies<'_> {
                 case = case.stored(digests);
             }
         }
-        self.set.judge(&case)
+        self.asked.judge(&case)
     }
 
     fn channel(&self, plugin: &PluginName) -> Channel {
-        self.set.guidance(&self.host, &Component::Plugin(plugin.clone()), None).channel
+        self.asked.guidance(&Component::Plugin(plugin.clone()), None).channel
     }
 
     fn required(&self, plugin: &PluginName) -> Option<Required> {

@@ -98,6 +98,9 @@ pub struct Checked {
     pub defaults: Settings,
     /// Rules for plugins, the first that names one answers.
     pub rules: Vec<CheckedRule>,
+    /// Where in `rules` a plugin is first named outright, and where a beginning of names first stands.
+    names: BTreeMap<PluginName, usize>,
+    beginnings: Vec<(String, usize)>,
     /// The rule for d8 itself.
     pub cli: Option<CheckedRule>,
     /// What happens to a missing dependency.
@@ -240,7 +243,7 @@ impl Checked {
         let mut findings = Findings::default();
         let selector = Selector::read(&spec.host_selector, "spec.hostSelector", &mut findings);
         let defaults = spec.defaults.as_ref().map(|d| read::defaults(d, &mut findings)).unwrap_or_default();
-        let rules = spec
+        let rules: Vec<CheckedRule> = spec
             .rules
             .iter()
             .enumerate()
@@ -252,6 +255,8 @@ impl Checked {
 
         match selector {
             Some(selector) if findings.count() == 0 => Ok(Self {
+                names: named(&rules),
+                beginnings: beginnings(&rules),
                 name: printable(&policy.name_any()).into_owned(),
                 selector,
                 paused: spec.paused,
@@ -271,7 +276,10 @@ impl Checked {
 
     /// The rule that answers for a plugin, the first that names it, and its place among the rules.
     pub fn rule_for(&self, plugin: &PluginName) -> Option<(usize, &CheckedRule)> {
-        self.rules.iter().enumerate().find(|(_, rule)| rule.plugins.iter().any(|pattern| pattern.names(plugin)))
+        let named = self.names.get(plugin).copied();
+        let begun = self.beginnings.iter().find(|(beginning, _)| plugin.as_str().starts_with(beginning.as_str()));
+        let place = named.into_iter().chain(begun.map(|(_, place)| *place)).min()?;
+        Some((place, self.rules.get(place)?))
     }
 
     /// What the operator says of this version's way over the hosts.
@@ -281,15 +289,30 @@ impl Checked {
 
     /// The plugins it names outright, not by a glob, each once and in order.
     pub fn named_plugins(&self) -> Vec<&PluginName> {
-        let names = self.rules.iter().flat_map(|rule| &rule.plugins).filter_map(|pattern| match pattern {
-            Pattern::Name(name) => Some(name),
-            Pattern::Prefix(_) => None,
-        });
-        let mut names: Vec<_> = names.collect();
-        names.sort();
-        names.dedup();
-        names
+        self.names.keys().collect()
     }
+}
+
+fn named(rules: &[CheckedRule]) -> BTreeMap<PluginName, usize> {
+    let mut places = BTreeMap::new();
+    for (place, rule) in rules.iter().enumerate() {
+        for pattern in &rule.plugins {
+            if let Pattern::Name(name) = pattern {
+                places.entry(name.clone()).or_insert(place);
+            }
+        }
+    }
+    places
+}
+
+/// In the order of the rules, so that the first that fits is the first that speaks.
+fn beginnings(rules: &[CheckedRule]) -> Vec<(String, usize)> {
+    let all = rules.iter().enumerate().flat_map(|(place, rule)| rule.plugins.iter().map(move |p| (place, p)));
+    let beginnings = all.filter_map(|(place, pattern)| match pattern {
+        Pattern::Prefix(beginning) => Some((beginning.clone(), place)),
+        Pattern::Name(_) => None,
+    });
+    beginnings.collect()
 }
 
 #[cfg(test)]

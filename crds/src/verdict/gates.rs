@@ -8,16 +8,18 @@ mod hold;
 mod record;
 mod time;
 
+use std::cell::LazyCell;
+
 use jiff::Timestamp;
 
 use crate::{
     duration,
-    name::{Component, PluginName},
+    name::Component,
     policy::Access,
     release::ReleaseVersion,
     select::is_stable,
     verdict::{
-        Case, Floor, Intent,
+        Case, Floor, HostPolicies, Intent,
         reason::{Origin, Reason, ReasonCode},
         speech::Speech,
     },
@@ -31,10 +33,15 @@ pub(super) struct View<'a> {
     case: &'a Case<'a>,
     /// The word of each matching policy that is valid.
     speeches: &'a [Speech<'a>],
+    /// All that match.
+    policies: &'a HostPolicies<'a>,
     /// The host's own.
     floor: Option<&'a Floor>,
     /// At least one policy matches, valid or not, or the host has a floor.
     governed: bool,
+    /// The component's name can carry a record. Of a plugin whose name cannot (`my_plugin`) nothing is
+    /// recorded, so of a rule only access, versions, block and channel bind it.
+    has_record_name: bool,
     /// What the record has on the version.
     entry: Option<&'a ReleaseVersion>,
     /// The version is the installed one, and the question is whether it must be left.
@@ -114,25 +121,34 @@ const HOLD: &[Gate] = &[
 ];
 
 impl<'a> View<'a> {
-    pub(super) fn new(
-        case: &'a Case<'a>,
-        speeches: &'a [Speech<'a>],
-        floor: Option<&'a Floor>,
-        governed: bool,
-    ) -> Self {
-        Self { case, speeches, floor, governed, entry: recorded(case), installed: false }
+    pub(super) fn new(case: &'a Case<'a>, speeches: &'a [Speech<'a>], policies: &'a HostPolicies<'a>) -> Self {
+        Self {
+            case,
+            speeches,
+            policies,
+            floor: policies.floor(),
+            governed: policies.is_governed(),
+            has_record_name: match case.component {
+                Component::D8 => true,
+                Component::Plugin(name) => name.is_dns_label(),
+            },
+            entry: recorded(case),
+            installed: false,
+        }
     }
 
     /// Every reason that stands against the case, and what is only told.
     pub(super) fn ask(&self) -> (Vec<Reason>, Vec<Reason>) {
-        let leaving = self.leaving();
         let (mut reasons, mut notes) = (Vec::new(), Vec::new());
+        // Looked at only where a gate that it lifts has something to say.
+        let leaving = LazyCell::new(|| self.leaving());
         for gate in FORBID.iter().chain(HOLD) {
-            if gate.lifted.is_some_and(|from| leaving >= from) {
-                continue;
-            }
             if gate.binds.contains(&self.case.intent) {
+                let before = reasons.len();
                 (gate.says)(self, &mut reasons);
+                if reasons.len() > before && gate.lifted.is_some_and(|from| *leaving >= from) {
+                    reasons.truncate(before);
+                }
             } else if gate.tells.contains(&self.case.intent) {
                 (gate.says)(self, &mut notes);
             }
@@ -227,15 +243,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the component's name can carry a record. Of a plugin whose name cannot (`my_plugin`)
-    /// nothing is recorded, so of a rule only access, versions, block and channel bind it.
-    fn has_record_name(&self) -> bool {
-        match self.case.component {
-            Component::D8 => true,
-            Component::Plugin(name) => PluginName::is_dns_label(name),
-        }
-    }
-
     /// Some policy requires the component and none denies it.
     fn is_required(&self) -> bool {
         let said = |access| self.speeches.iter().any(|s| s.access().is_some_and(|said| said.value == access));
@@ -253,14 +260,8 @@ impl<'a> View<'a> {
         speech.rule().is_some_and(|(_, rule)| rule.expedite.contains(self.case.version))
     }
 
-    /// The host goes first in this policy's waves.
-    fn is_canary(&self, speech: &Speech<'_>) -> bool {
-        let canaries = speech.policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
-        canaries.is_some_and(|canaries| canaries.matches(self.case.host.labels))
-    }
-
     /// How long it is from now to an instant, for a sentence: `2h5m`, `40s`. Rounded up.
-    fn left(&self, until: Timestamp) -> String {
+    fn left(&self, until: Timestamp) -> duration::Shown {
         how_long(self.case.now, until)
     }
 }
@@ -272,11 +273,11 @@ fn recorded<'a>(case: &Case<'a>) -> Option<&'a ReleaseVersion> {
 
 /// The time between two instants, for a sentence: whole seconds, from an hour on whole minutes. Rounded
 /// up.
-fn how_long(from: Timestamp, to: Timestamp) -> String {
+fn how_long(from: Timestamp, to: Timestamp) -> duration::Shown {
     let between = to.duration_since(from).unsigned_abs();
     let seconds = between.as_secs() + u64::from(between.subsec_nanos() > 0);
     let seconds = if seconds < 3600 { seconds } else { seconds.next_multiple_of(60) };
-    duration::show(std::time::Duration::from_secs(seconds))
+    duration::Shown(std::time::Duration::from_secs(seconds))
 }
 
 /// The first whole second that is not before the instant: what records and people are told.

@@ -4,20 +4,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use crate::{
-    clock,
     name::{Component, PluginName},
     policy::{
-        Access, MajorUpdates, MissingDependencies, PluginPolicy,
+        MajorUpdates, MissingDependencies, PluginPolicy,
         checked::{Checked, FieldError, Rejected},
         selector::Selector,
     },
     release::Channel,
     text::printable,
     verdict::{
-        Case, Floor, Host, Intent, Judgement,
-        gates::View,
-        reason::{Origin, Reason, ReasonCode},
-        speech::Speech,
+        Case, Floor, Host, HostPolicies, Judgement,
+        reason::{Origin, Reason},
     },
     version::Version,
 };
@@ -30,7 +27,7 @@ pub struct PolicySet {
 }
 
 #[derive(Debug, Clone)]
-enum Policy {
+pub(super) enum Policy {
     Valid(Box<Checked>),
     /// Acts as paused for the hosts it selects.
     Invalid {
@@ -48,14 +45,14 @@ enum Policy {
 }
 
 impl Policy {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Valid(checked) => &checked.name,
             Self::Invalid { name, .. } | Self::Unreadable { name, .. } => name,
         }
     }
 
-    fn selects(&self, host: &Host<'_>) -> bool {
+    pub(super) fn selects(&self, host: &Host<'_>) -> bool {
         match self {
             Self::Valid(checked) => checked.selector.matches(host.labels),
             Self::Invalid { rejected: Rejected { selector, .. }, .. } | Self::Unreadable { selector, .. } => {
@@ -121,28 +118,19 @@ impl PolicySet {
         self
     }
 
+    /// Those that speak for a host, to be asked about many components.
+    pub fn for_host<'a>(&'a self, host: Host<'a>) -> HostPolicies<'a> {
+        HostPolicies::new(&self.policies, self.floor.as_ref(), host)
+    }
+
     /// The names of the policies that speak for the host, invalid ones included, in order.
     pub fn matching<'a>(&'a self, host: &Host<'_>) -> Vec<&'a str> {
-        self.selecting(host).map(Policy::name).collect()
+        self.policies.iter().filter(|policy| policy.selects(host)).map(Policy::name).collect()
     }
 
     /// Whether this version may be on this host now.
     pub fn judge(&self, case: &Case<'_>) -> Judgement {
-        let skew = clock::judging_time(case.now, case.server_time, case.intent);
-        // A skewed clock stops the agent; what else there is, is told by the smaller of the two times.
-        let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
-        let case = &Case { now, ..*case };
-        let speeches = self.speeches(&case.host, case.component);
-        let (mut reasons, notes) = self.view(case, &speeches).ask();
-        reasons.extend(self.stops(&case.host, case.component, case.intent));
-        reasons.extend(skew.err().map(|skew| Reason {
-            code: ReasonCode::ClockSkew,
-            policy: None,
-            rule: None,
-            message: skew.to_string(),
-            until: None,
-        }));
-        Judgement::new(reasons).with_notes(notes)
+        self.for_host(case.host).judge(case)
     }
 
     /// Whether the active version may run. Only `access: Deny` and `block` refuse a run, and none of
@@ -151,20 +139,12 @@ impl PolicySet {
     /// # Errors
     /// The first reason that refuses it.
     pub fn run_allowed(&self, host: &Host<'_>, component: &Component, active: &Version) -> Result<(), Reason> {
-        if *component == Component::D8 {
-            return Ok(());
-        }
-        let speeches = self.speeches(host, component);
-        let reasons = self.view(&still(*host, component, active), &speeches).ask_for_run();
-        Judgement::new(reasons).reasons().first().cloned().map_or(Ok(()), Err)
+        self.for_host(*host).run_allowed(component, active)
     }
 
     /// Why no version of the component may be here, nor run.
     pub fn denied(&self, host: &Host<'_>, component: &Component) -> Option<Reason> {
-        let speeches = self.speeches(host, component);
-        let any = Version::parse("0.0.0").ok()?;
-        let reasons = self.view(&still(*host, component, &any), &speeches).ask_for_access();
-        Judgement::new(reasons).reasons().first().cloned()
+        self.for_host(*host).denied(component)
     }
 
     /// Whether the plugin may be removed: not while changes are stopped, nor while it is required. A
@@ -173,152 +153,30 @@ impl PolicySet {
     /// # Errors
     /// The first reason that refuses it.
     pub fn remove_allowed(&self, host: &Host<'_>, plugin: &PluginName) -> Result<(), Reason> {
-        let component = Component::Plugin(plugin.clone());
-        let mut reasons = self.stops(host, &component, Intent::Explicit);
-        for policy in self.valid(host).filter(|policy| policy.paused) {
-            reasons.push(Reason {
-                code: ReasonCode::Paused,
-                policy: Some(policy.name.clone()),
-                rule: Some(Origin::Spec("paused")),
-                message: format!(
-                    "policy {}, paused: changes on this host are stopped until an admin sets it to false; remove \
-                     {plugin} then",
-                    policy.name
-                ),
-                until: None,
-            });
-        }
-        for required in self.required(host).into_iter().filter(|required| required.plugin == *plugin) {
-            reasons.push(Reason {
-                code: ReasonCode::Required,
-                message: format!(
-                    "policy {}, {}.access: {plugin} is required on this host; ask for another rule to remove it",
-                    required.policy, required.rule
-                ),
-                policy: Some(required.policy),
-                rule: Some(required.rule),
-                until: None,
-            });
-        }
-        Judgement::new(reasons).reasons().first().cloned().map_or(Ok(()), Err)
+        self.for_host(*host).remove_allowed(plugin)
     }
 
     /// The plugins that must be on the host, in order of their names. What some policy denies is not
     /// required.
     pub fn required(&self, host: &Host<'_>) -> Vec<Required> {
-        let mut names: Vec<_> = self.valid(host).flat_map(Checked::named_plugins).collect();
-        names.sort();
-        names.dedup();
-        let required = |plugin: &PluginName| {
-            let component = Component::Plugin(plugin.clone());
-            if self.floor.as_ref().is_some_and(|floor| floor.denies(&component)) {
-                return None;
-            }
-            let speeches = self.speeches(host, &component);
-            let said: Vec<_> = speeches.iter().filter_map(|s| Some((s, s.access()?))).collect();
-            if said.iter().any(|(_, said)| said.value == Access::Deny) {
-                return None;
-            }
-            let (speech, said) = said.into_iter().find(|(_, said)| said.value == Access::Require)?;
-            Some(Required { plugin: plugin.clone(), policy: speech.policy.name.clone(), rule: said.origin })
-        };
-        names.into_iter().filter_map(required).collect()
+        self.for_host(*host).required()
     }
 
     /// What to consider for a component of which this version is active.
     pub fn guidance(&self, host: &Host<'_>, component: &Component, active: Option<&Version>) -> Guidance {
-        self.guidance_with(host, component, active.map(|active| still(*host, component, active)))
+        self.for_host(*host).guidance(component, active)
     }
 
     /// The same where more is known of what is active: its digests and the component's record, which
     /// pins are compared with. The case's version is the active one.
     pub fn guidance_for(&self, active: &Case<'_>) -> Guidance {
-        let case = Case { active: Some(active.version), stored: None, ..*active };
-        self.guidance_with(&case.host, case.component, Some(case))
-    }
-
-    fn guidance_with(&self, host: &Host<'_>, component: &Component, active: Option<Case<'_>>) -> Guidance {
-        let speeches = self.speeches(host, component);
-        let channels: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.channel)).collect();
-        let majors: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.major_updates)).collect();
-        let all_prerelease = !channels.is_empty() && channels.iter().all(|said| said.value == Channel::Prerelease);
-        let all_cross = !majors.is_empty() && majors.iter().all(|said| said.value == MajorUpdates::Cross);
-        let leave = active
-            .and_then(|case| Judgement::new(self.view(&case, &speeches).ask_to_leave()).reasons().first().cloned());
-        Guidance {
-            channel: if all_prerelease { Channel::Prerelease } else { Channel::Stable },
-            major_updates: if all_cross { MajorUpdates::Cross } else { MajorUpdates::Stay },
-            leave,
-        }
+        self.for_host(active.host).guidance_for(active)
     }
 
     /// What happens to a plugin dependency that is not on the host; nobody speaks: it is installed.
     pub fn missing_dependencies(&self, host: &Host<'_>) -> MissingDependencies {
-        if self.valid(host).any(|policy| policy.missing_dependencies == Some(MissingDependencies::Refuse)) {
-            MissingDependencies::Refuse
-        } else {
-            MissingDependencies::Install
-        }
+        self.for_host(*host).missing_dependencies()
     }
-
-    fn view<'a>(&'a self, case: &'a Case<'a>, speeches: &'a [Speech<'a>]) -> View<'a> {
-        let governed = self.floor.is_some() || self.selecting(&case.host).next().is_some();
-        View::new(case, speeches, self.floor.as_ref(), governed)
-    }
-
-    fn selecting<'a>(&'a self, host: &Host<'_>) -> impl Iterator<Item = &'a Policy> {
-        self.policies.iter().filter(|policy| policy.selects(host))
-    }
-
-    fn valid<'a>(&'a self, host: &Host<'_>) -> impl Iterator<Item = &'a Checked> {
-        self.selecting(host).filter_map(|policy| match policy {
-            Policy::Valid(checked) => Some(checked.as_ref()),
-            Policy::Invalid { .. } | Policy::Unreadable { .. } => None,
-        })
-    }
-
-    fn speeches<'a>(&'a self, host: &Host<'_>, component: &Component) -> Vec<Speech<'a>> {
-        self.valid(host).map(|policy| Speech::of(policy, component)).collect()
-    }
-
-    /// What policies that cannot be read stop.
-    fn stops(&self, host: &Host<'_>, component: &Component, intent: Intent) -> Vec<Reason> {
-        let a_person_updates_d8 = *component == Component::D8 && matches!(intent, Intent::Update | Intent::Explicit);
-        let stop = |policy: &Policy| {
-            let (name, why) = match policy {
-                Policy::Valid(_) => return None,
-                Policy::Unreadable { .. } if a_person_updates_d8 => return None,
-                // Paused lets the same version come in again; what cannot be read may say anything.
-                Policy::Invalid { .. } if intent == Intent::Repair => return None,
-                Policy::Unreadable { name, why, .. } => {
-                    (name, format!("this d8 cannot read it ({why}); run `d8 cli update`, or correct the policy"))
-                }
-                Policy::Invalid { name, rejected } => {
-                    let first = rejected.errors.first().map(ToString::to_string).unwrap_or_default();
-                    let more = match rejected.errors.len() {
-                        0 | 1 => String::new(),
-                        count => format!(" (and {} more)", count - 1),
-                    };
-                    (name, format!("it is invalid and acts as paused; correct {first}{more}"))
-                }
-            };
-            Some(Reason {
-                code: ReasonCode::InvalidPolicy,
-                policy: Some(name.clone()),
-                rule: None,
-                message: format!("policy {name}: {why}"),
-                until: None,
-            })
-        };
-        // Few are, so it is asked last whom they select.
-        let broken = self.policies.iter().filter(|policy| !matches!(policy, Policy::Valid(_)));
-        broken.filter(|policy| policy.selects(host)).filter_map(stop).collect()
-    }
-}
-
-/// The question whether what is active may stay and run. No gate that answers it looks at the clock.
-fn still<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> Case<'a> {
-    Case::new(host, component, active, Intent::Repair, jiff::Timestamp::UNIX_EPOCH).active(Some(active))
 }
 
 /// The operator may know a rule that this program does not: what it does not accept, as it is written

@@ -1,19 +1,45 @@
 //! What one policy says about one component: the first rule that names it, or d8's own rule, with the
 //! policy's defaults behind it, and where each word stands.
 
+use std::fmt::Write as _;
+
 use crate::{
     name::Component,
     policy::{
         Access,
         checked::{Checked, CheckedRule, Settings},
     },
-    verdict::reason::{Class, Origin, Reason, ReasonCode},
+    verdict::{
+        Host,
+        reason::{Class, Origin, Reason, ReasonCode},
+    },
 };
+
+/// How a policy stands to a host, whatever the component.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing<'a> {
+    pub(super) policy: &'a Checked,
+    /// Its place among the valid policies of the host.
+    place: usize,
+    /// The host goes first in its waves.
+    canary: bool,
+}
+
+impl<'a> Standing<'a> {
+    pub(super) fn new(policy: &'a Checked, place: usize, host: &Host<'_>) -> Self {
+        let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
+        Self { policy, place, canary: canaries.is_some_and(|canaries| canaries.matches(host.labels)) }
+    }
+}
 
 /// One policy's word on one component.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Speech<'a> {
     pub(super) policy: &'a Checked,
+    /// The policy's place among the valid ones of the host.
+    pub(super) place: usize,
+    /// The host goes first in this policy's waves.
+    pub(super) canary: bool,
     rule: Option<(Origin, &'a CheckedRule)>,
     for_d8: bool,
 }
@@ -26,12 +52,13 @@ pub(super) struct Said<T> {
 }
 
 impl<'a> Speech<'a> {
-    pub(super) fn of(policy: &'a Checked, component: &Component) -> Self {
+    pub(super) fn of(standing: Standing<'a>, component: &Component) -> Self {
+        let Standing { policy, place, canary } = standing;
         let rule = match component {
             Component::D8 => policy.cli.as_ref().map(|rule| (Origin::Cli, rule)),
             Component::Plugin(name) => policy.rule_for(name).map(|(i, rule)| (Origin::Rule(i), rule)),
         };
-        Self { policy, rule, for_d8: *component == Component::D8 }
+        Self { policy, place, canary, rule, for_d8: *component == Component::D8 }
     }
 
     /// The rule that answers, and where it stands. What is no setting (versions, block, pins) comes from
@@ -54,13 +81,22 @@ impl<'a> Speech<'a> {
     /// A reason by this policy's word, with the sentence `policy <name>, <place>: <what>`; where it
     /// forbids, what the rule has to say to its readers follows.
     pub(super) fn reason(&self, code: ReasonCode, origin: Origin, field: &str, what: &str) -> Reason {
-        let place = match field {
-            "" => origin.to_string(),
-            field => format!("{origin}.{field}"),
-        };
-        let mut message = format!("policy {}, {place}: {what}", self.policy.name);
         let note = self.rule.and_then(|(_, rule)| rule.message.as_deref());
-        if let Some(note) = note.filter(|_| code.class() == Class::Forbidden) {
+        let note = note.filter(|_| code.class() == Class::Forbidden);
+        // There may be thousands of these: one allocation each. A place takes `defaults.majorUpdates`.
+        let length = self.policy.name.len() + what.len() + note.map_or(0, str::len);
+        let mut message = String::with_capacity(length + 40);
+        message.push_str("policy ");
+        message.push_str(&self.policy.name);
+        // Writing to a String cannot fail.
+        let _ = write!(message, ", {origin}");
+        if !field.is_empty() {
+            message.push('.');
+            message.push_str(field);
+        }
+        message.push_str(": ");
+        message.push_str(what);
+        if let Some(note) = note {
             message.push_str(" (");
             message.push_str(note);
             message.push(')');

@@ -130,3 +130,16 @@ fn the_plugins_named_outright() {
     let names: Vec<_> = checked.named_plugins().into_iter().map(PluginName::as_str).collect();
     assert_eq!(names, ["a", "b"]);
 }
+
+#[test]
+fn the_first_rule_that_names_a_plugin_answers() {
+    let rules = [vec!["a", "b-*"], vec!["b-c", "c"], vec!["a*", "d"], vec!["*"], vec!["e"]];
+    let spec: Vec<_> = rules.iter().map(|plugins| json!({"plugins": plugins})).collect();
+    let checked = check(&json!({"rules": spec})).unwrap();
+    for (plugin, place) in [("a", 0), ("b-c", 0), ("b", 3), ("c", 1), ("ab", 2), ("d", 2), ("e", 3), ("z", 3)] {
+        let plugin = plugin.parse().unwrap();
+        let first = checked.rules.iter().position(|rule| rule.plugins.iter().any(|pattern| pattern.names(&plugin)));
+        assert_eq!((checked.rule_for(&plugin).map(|(place, _)| place), first), (Some(place), Some(place)), "{plugin}");
+    }
+    assert!(check(&json!({"rules": [{"plugins": ["a"]}]})).unwrap().rule_for(&"b".parse().unwrap()).is_none());
+}

@@ -1,5 +1,7 @@
 //! Gates that rule a version out: access, block, versions, pins, a set channel, the host's minimum.
 
+use std::cell::LazyCell;
+
 use super::{
     View,
     record::{self, Pinned},
@@ -12,22 +14,19 @@ use crate::{
 
 /// `access: Deny` in any matching policy.
 pub(super) fn access(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    for speech in view.speeches {
-        let Some(said) = speech.access().filter(|said| said.value == Access::Deny) else { continue };
-        let name = view.case.component;
+    let name = view.case.component;
+    let what = LazyCell::new(|| {
         let step = if view.case.active.is_some() {
             format!("remove it with `d8 plugins remove {name}`, or ask for another rule")
         } else {
             "ask for another rule, or for a policy that leaves this host out".to_owned()
         };
-        reasons.push(speech.reason(
-            ReasonCode::Denied,
-            said.origin,
-            "access",
-            &format!("{name} is denied on this host; {step}"),
-        ));
+        format!("{name} is denied on this host; {step}")
+    });
+    for speech in view.speeches {
+        let Some(said) = speech.access().filter(|said| said.value == Access::Deny) else { continue };
+        reasons.push(speech.reason(ReasonCode::Denied, said.origin, "access", &what));
     }
-    let name = view.case.component;
     if view.floor.is_some_and(|floor| floor.denies(name)) {
         let what = format!("{name} is refused; ask the owner of this host");
         reasons.push(View::floor_reason(ReasonCode::Denied, "refuse", &what));
@@ -36,12 +35,12 @@ pub(super) fn access(view: &View<'_>, reasons: &mut Vec<Reason>) {
 
 /// `block`: the union of all.
 pub(super) fn block(view: &View<'_>, reasons: &mut Vec<Reason>) {
+    let what = LazyCell::new(|| format!("{} is blocked; {}", view.subject(), other_version(view)));
     for speech in view.speeches {
         let Some((origin, rule)) = speech.rule() else { continue };
         if !rule.block.contains(view.case.version) {
             continue;
         }
-        let what = format!("{} is blocked; {}", view.subject(), other_version(view));
         reasons.push(speech.reason(ReasonCode::Blocked, origin, "block", &what));
     }
     if view.floor.is_some_and(|floor| floor.blocks(view.case.component, view.case.version)) {
@@ -62,6 +61,7 @@ fn other_version(view: &View<'_>) -> String {
 /// `versions`: every policy's must hold, each read under its own channel, or one policy's channel would
 /// widen the range of another.
 pub(super) fn versions(view: &View<'_>, reasons: &mut Vec<Reason>) {
+    let names = LazyCell::new(|| (view.subject(), view.why()));
     for speech in view.speeches {
         let Some((origin, rule)) = speech.rule() else { continue };
         let Some(versions) = &rule.versions else { continue };
@@ -69,12 +69,9 @@ pub(super) fn versions(view: &View<'_>, reasons: &mut Vec<Reason>) {
         if versions.permits(view.case.version, channel) {
             continue;
         }
-        let what = format!(
-            "{} is outside `{}`; see `{}` for the versions inside, or ask for a wider range",
-            view.subject(),
-            crate::text::printable(versions.as_str()),
-            view.why()
-        );
+        let ((subject, why), versions) = (&*names, crate::text::printable(versions.as_str()));
+        let what =
+            format!("{subject} is outside `{versions}`; see `{why}` for the versions inside, or ask for a wider range");
         reasons.push(speech.reason(ReasonCode::VersionNotPermitted, origin, "versions", &what));
     }
 }
@@ -110,13 +107,12 @@ pub(super) fn channel(view: &View<'_>, reasons: &mut Vec<Reason>) {
     if !view.is_pre_release() {
         return;
     }
+    let what = LazyCell::new(|| {
+        let why = view.why();
+        format!("{} is a pre-release and the channel is Stable; see `{why}` for a release", view.subject())
+    });
     for speech in view.speeches {
         let Some(said) = speech.setting(|s| s.channel).filter(|said| said.value == Channel::Stable) else { continue };
-        let what = format!(
-            "{} is a pre-release and the channel is Stable; see `{}` for a release",
-            view.subject(),
-            view.why()
-        );
         reasons.push(speech.reason(ReasonCode::ChannelNotPermitted, said.origin, "channel", &what));
     }
 }

@@ -1,5 +1,7 @@
 //! Gates that hold a version by what policies say of changes as such, and the requirements.
 
+use std::cell::LazyCell;
+
 use super::{
     View,
     record::{self, Pinned},
@@ -23,8 +25,10 @@ pub(super) fn unmet(view: &View<'_>, reasons: &mut Vec<Reason>) {
 
 /// `paused`: the kill switch.
 pub(super) fn paused(view: &View<'_>, reasons: &mut Vec<Reason>) {
+    let what = LazyCell::new(|| {
+        format!("changes on this host are stopped until an admin sets it to false; {}", runs_on(view))
+    });
     for speech in view.speeches.iter().filter(|speech| speech.policy.paused) {
-        let what = format!("changes on this host are stopped until an admin sets it to false; {}", runs_on(view));
         reasons.push(speech.reason(ReasonCode::Paused, Origin::Spec("paused"), "", &what));
     }
 }
@@ -40,12 +44,13 @@ fn runs_on(view: &View<'_>) -> String {
 /// `updates: Frozen`: what is installed is replaced by nobody.
 pub(super) fn frozen(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(active) = view.case.active.filter(|active| *active != view.case.version) else { return };
-    if !view.has_record_name() {
+    if !view.has_record_name {
         return;
     }
+    let name = view.case.component;
+    let what = LazyCell::new(|| format!("{name} is Frozen at {active}; ask for `updates: Manual` to replace it"));
     for speech in view.speeches {
         let Some(said) = speech.setting(|s| s.updates).filter(|said| said.value == Updates::Frozen) else { continue };
-        let what = format!("{} is Frozen at {active}; ask for `updates: Manual` to replace it", view.case.component);
         reasons.push(speech.reason(ReasonCode::Frozen, said.origin, "updates", &what));
     }
 }
@@ -53,7 +58,7 @@ pub(super) fn frozen(view: &View<'_>, reasons: &mut Vec<Reason>) {
 /// `updates: Manual`, also where nobody speaks of it: a person starts updates.
 pub(super) fn manual(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let first_of_required = view.case.active.is_none() && view.is_required();
-    if !view.governed || first_of_required || !view.has_record_name() {
+    if !view.governed || first_of_required || !view.has_record_name {
         return;
     }
     let said: Vec<_> = view.speeches.iter().filter_map(|s| Some((s, s.setting(|s| s.updates)?))).collect();
@@ -69,8 +74,8 @@ pub(super) fn manual(view: &View<'_>, reasons: &mut Vec<Reason>) {
         );
         reasons.push(View::own_reason(ReasonCode::Manual, message));
     }
+    let what = LazyCell::new(|| format!("a person starts updates of {}; run `{}`", view.case.component, view.update()));
     for (speech, said) in said.into_iter().filter(|(_, said)| said.value == Updates::Manual) {
-        let what = format!("a person starts updates of {}; run `{}`", view.case.component, view.update());
         reasons.push(speech.reason(ReasonCode::Manual, said.origin, "updates", &what));
     }
 }
@@ -78,7 +83,7 @@ pub(super) fn manual(view: &View<'_>, reasons: &mut Vec<Reason>) {
 /// `majorUpdates: Stay`, also where no matching policy speaks of it.
 pub(super) fn major(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(active) = view.case.active.filter(|active| active.major() != view.case.version.major()) else { return };
-    if !view.governed || !view.has_record_name() {
+    if !view.governed || !view.has_record_name {
         return;
     }
     let step = format!(
@@ -126,7 +131,7 @@ pub(super) fn moved(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(seen) = view.entry.and_then(record::move_seen) else { return };
     let acknowledged = || record::pins(view).any(|(.., pin)| record::pinned(view, pin) == Pinned::Yes);
     let here_before = view.case.intent == Intent::Explicit && view.case.stored.is_some();
-    if !view.governed || !view.has_record_name() || here_before || acknowledged() {
+    if !view.governed || !view.has_record_name || here_before || acknowledged() {
         return;
     }
     let what = format!(

@@ -1,5 +1,7 @@
 //! What a gate can know of a version's bytes and age, and the gate for those that cannot.
 
+use std::cell::LazyCell;
+
 use jiff::SignedDuration;
 
 use super::{View, how_long, time};
@@ -77,7 +79,7 @@ pub(super) fn pins<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a Speech<'a>,
 /// The pins that one policy sets on this version.
 fn pins_of<'a>(view: View<'a>, speech: &Speech<'a>) -> impl Iterator<Item = (Origin, &'a CheckedPin)> {
     let version = view.case.version;
-    let rule = speech.rule().filter(|(_, rule)| !rule.pins.is_empty() && view.has_record_name());
+    let rule = speech.rule().filter(|(_, rule)| !rule.pins.is_empty() && view.has_record_name);
     rule.into_iter().flat_map(move |(origin, rule)| {
         rule.pins.iter().filter(move |pin| pin.version == *version).map(move |pin| (origin, pin))
     })
@@ -86,18 +88,19 @@ fn pins_of<'a>(view: View<'a>, speech: &Speech<'a>) -> impl Iterator<Item = (Ori
 /// No record of the version where a policy's time or integrity gate needs one, or one that is too old
 /// for a time gate.
 pub(super) fn missing_or_stale(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    if !view.has_record_name() {
+    if !view.has_record_name {
         return;
     }
     let known = view.entry.is_some_and(|entry| entry.first_seen.is_some());
+    let (no_record, stale) = (LazyCell::new(|| no_record(view)), LazyCell::new(|| stale(view)));
     for speech in view.speeches {
         let by_time = needed_by_time(view, speech);
         if let Some((origin, field)) = by_time.filter(|_| !known).or_else(|| needed_for_bytes(view, speech)) {
-            reasons.push(speech.reason(ReasonCode::NoRecord, origin, field, &no_record(view)));
+            reasons.push(speech.reason(ReasonCode::NoRecord, origin, field, &no_record));
         } else if let Some((origin, field)) = by_time
-            && let Some(stale) = stale(view)
+            && let Some(stale) = &*stale
         {
-            reasons.push(speech.reason(ReasonCode::RecordStale, origin, field, &stale));
+            reasons.push(speech.reason(ReasonCode::RecordStale, origin, field, stale));
         }
     }
 }

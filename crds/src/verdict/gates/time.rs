@@ -1,10 +1,13 @@
 //! Gates that time opens: soak, waves, windows, and how old the view of the policies may be.
 
+use std::{cell::LazyCell, fmt::Write as _};
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{View, how_long, whole};
 use crate::{
-    duration, instant,
+    duration::Shown,
+    instant,
     policy::checked::CheckedRollout,
     verdict::{
         Intent,
@@ -12,7 +15,7 @@ use crate::{
         speech::{Said, Speech},
     },
     wave::{Bucket, Place, Turn, Wave},
-    window::{Merged, Windows},
+    window::Merged,
 };
 
 /// How long the agent may act by a view of the policies that was not confirmed since.
@@ -22,16 +25,15 @@ const CONFIRMED: SignedDuration = SignedDuration::from_mins(10);
 /// someone who names a version that was active here.
 pub(super) fn soak(view: &View<'_>, speech: &Speech<'_>) -> Option<Said<std::time::Duration>> {
     let said = speech.setting(|s| s.min_age).filter(|said| !said.value.is_zero())?;
-    (view.has_record_name() && !view.is_expedited(speech) && !view.is_canary(speech) && !is_return(view))
-        .then_some(said)
+    (view.has_record_name && !view.is_expedited(speech) && !speech.canary && !is_return(view)).then_some(said)
 }
 
 /// The rollout of a policy whose wave binds: as for `minAge`, and not on the way down, nor for what
 /// another change brings in.
 pub(super) fn rollout<'a>(view: &View<'_>, speech: &Speech<'a>) -> Option<&'a CheckedRollout> {
-    let waits = view.has_record_name()
+    let waits = view.has_record_name
         && !view.is_expedited(speech)
-        && !view.is_canary(speech)
+        && !speech.canary
         && !is_return(view)
         && !view.case.goes_down()
         && !view.case.brought_in;
@@ -46,21 +48,23 @@ pub(super) fn is_return(view: &View<'_>) -> bool {
 /// `minAge`: each policy's own, so that the largest decides.
 pub(super) fn min_age(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(first_seen) = first_seen(view) else { return };
+    let parts = LazyCell::new(|| (view.subject(), format!("{first_seen:.0}")));
+    let mut what = String::new();
     for speech in view.speeches {
         let Some(said) = soak(view, speech) else { continue };
         let end = instant::after(first_seen, said.value);
         if end.is_some_and(|end| end <= view.case.now) {
             continue;
         }
-        let wait = match end {
-            Some(end) => format!("{} left; wait until {}", view.left(end), whole(end)),
-            None => "and that never ends; wait".to_owned(),
+        let (subject, seen) = &*parts;
+        what.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(what, "{subject} soaks for {} from {seen}, ", Shown(said.value));
+        let _ = match end {
+            Some(end) => write!(what, "{} left; wait until {}", view.left(end), whole(end)),
+            None => what.write_str("and that never ends; wait"),
         };
-        let what = format!(
-            "{} soaks for {} from {first_seen:.0}, {wait}, or have an admin expedite it",
-            view.subject(),
-            duration::show(said.value),
-        );
+        what.push_str(", or have an admin expedite it");
         let reason = speech.reason(ReasonCode::Soaking, said.origin, "minAge", &what);
         reasons.push(Reason { until: end.map(whole), ..reason });
     }
@@ -70,6 +74,8 @@ pub(super) fn min_age(view: &View<'_>, reasons: &mut Vec<Reason>) {
 pub(super) fn wave(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let Some(first_seen) = first_seen(view) else { return };
     let mut place = None;
+    let parts = LazyCell::new(|| (view.subject(), view.take()));
+    let mut what = String::new();
     for speech in view.speeches {
         let Some(rollout) = rollout(view, speech) else { continue };
         let own_age = speech.setting(|s| s.min_age).map(|said| said.value).unwrap_or_default();
@@ -84,16 +90,15 @@ pub(super) fn wave(view: &View<'_>, reasons: &mut Vec<Reason>) {
             Turn::From(turn) => Some(turn),
             Turn::Always | Turn::Never => None,
         };
-        let reaches = match until {
-            Some(turn) => format!("reaches this host in {}, at {}", view.left(turn), whole(turn)),
-            None => "does not reach this host before time ends".to_owned(),
+        let (subject, take) = &*parts;
+        what.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(what, "{subject} spreads over {} and ", Shown(rollout.over));
+        let _ = match until {
+            Some(turn) => write!(what, "reaches this host in {}, at {}", view.left(turn), whole(turn)),
+            None => what.write_str("does not reach this host before time ends"),
         };
-        let what = format!(
-            "{} spreads over {} and {reaches}; wait, or name it to have it now: `{}`",
-            view.subject(),
-            duration::show(rollout.over),
-            view.take()
-        );
+        let _ = write!(what, "; wait, or name it to have it now: `{take}`");
         let reason = speech.reason(ReasonCode::NotInWave, Origin::Spec("rollout"), "", &what);
         reasons.push(Reason { until: until.map(whole), ..reason });
     }
@@ -106,7 +111,7 @@ fn bucket(view: &View<'_>) -> Bucket {
 
 /// A halted wave: on canaries, for expedited versions and on the way down too.
 pub(super) fn halted(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    if !view.has_record_name() {
+    if !view.has_record_name {
         return;
     }
     for speech in view.speeches.iter().filter(|speech| speech.policy.rollout.is_some()) {
@@ -138,23 +143,28 @@ pub(super) fn halted(view: &View<'_>, reasons: &mut Vec<Reason>) {
 
 /// `windows`: all policies' must be open, but for those that expedite the version.
 pub(super) fn windows(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    if !view.has_record_name() {
+    if !view.has_record_name {
         return;
     }
-    let bound: Vec<(&Speech<'_>, &Windows)> = view
-        .speeches
-        .iter()
-        .filter(|speech| !view.is_expedited(speech))
-        .filter_map(|speech| Some((speech, speech.policy.windows.as_ref()?)))
-        .collect();
+    let has_windows = |speech: &&Speech<'_>| speech.policy.windows.is_some();
+    if !view.speeches.iter().any(|speech| has_windows(&speech)) {
+        return;
+    }
     let now = view.case.now;
-    let closed: Vec<_> = bound.iter().filter(|(_, windows)| !windows.open_at(now)).collect();
-    if closed.is_empty() {
+    let openings = view.policies.openings(now);
+    let bound: Vec<&Speech<'_>> =
+        view.speeches.iter().filter(has_windows).filter(|speech| !view.is_expedited(speech)).collect();
+    if bound.iter().all(|speech| openings.is_open(speech.place)) {
         return;
     }
-    let merged: Merged<'_> = bound.iter().map(|(_, windows)| *windows).collect();
-    let Some(opening) = merged.next_opening(now) else {
-        let names: Vec<_> = bound.iter().map(|(speech, _)| speech.policy.name.as_str()).collect();
+    let opening = if bound.len() == openings.with_windows {
+        openings.together
+    } else {
+        let windows = bound.iter().filter_map(|speech| speech.policy.windows.as_ref());
+        windows.collect::<Merged<'_>>().next_opening(now)
+    };
+    let Some(opening) = opening else {
+        let names: Vec<_> = bound.iter().map(|speech| speech.policy.name.as_str()).collect();
         let message = format!(
             "the windows of {} are never open together within 400 days; have an admin make them overlap, or run `{}`",
             match names.as_slice() {
@@ -167,13 +177,13 @@ pub(super) fn windows(view: &View<'_>, reasons: &mut Vec<Reason>) {
         return;
     };
     let together = if bound.len() > 1 { "all windows for this host are open together" } else { "the next opens" };
-    for (speech, _) in closed {
-        let what = format!(
-            "no window is open; {together} in {}, at {}; wait, or run `{}` yourself",
-            view.left(opening),
-            whole(opening),
-            view.update()
-        );
+    let what = format!(
+        "no window is open; {together} in {}, at {}; wait, or run `{}` yourself",
+        view.left(opening),
+        whole(opening),
+        view.update()
+    );
+    for speech in bound.into_iter().filter(|speech| !openings.is_open(speech.place)) {
         let reason = speech.reason(ReasonCode::OutsideWindow, Origin::Spec("windows"), "", &what);
         reasons.push(Reason { until: Some(whole(opening)), ..reason });
     }
@@ -197,7 +207,7 @@ pub(super) fn policy_stale(view: &View<'_>, reasons: &mut Vec<Reason>) {
 /// A policy with a rollout whose last edit the operator has not seen: what its status says of waves is
 /// about another spec.
 pub(super) fn not_observed(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    let rolling = |speech: &&Speech<'_>| view.has_record_name() && speech.policy.rollout.is_some();
+    let rolling = |speech: &&Speech<'_>| view.has_record_name && speech.policy.rollout.is_some();
     for speech in view.speeches.iter().filter(rolling) {
         let Some(unobserved) = speech.policy.unobserved else { continue };
         let generation = unobserved.generation;

@@ -342,3 +342,31 @@ fn rule_1_the_first_install_of_what_is_required() {
         assert_eq!(world.codes(ask(A, "v1.1.0", None)), expected, "{:?}", world.policies);
     }
 }
+
+/// What was found out for one question (openings, canaries, rules) changes no other's answer.
+#[test]
+fn policies_of_one_host_answer_each_question_as_if_it_were_the_only_one() {
+    let window = |start: &str| json!([{"start": start, "duration": "2h"}]);
+    let world = World::of(&[
+        auto(&json!({"expedite": ["v1.1.0"], "minAge": "72h"}), &json!({"windows": window("13:00")})),
+        auto(&json!({}), &json!({"windows": window("14:00"), "rollout": {"over": "720h", "canarySelector": {}}})),
+        json!({"rules": [{"plugins": ["other"], "access": "Deny"}], "windows": window("14:30")}),
+        json!({"rules": [{"plugins": ["x"], "versions": "what"}]}),
+        json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "paused": true}),
+    ]);
+    let (set, labels) = (PolicySet::from_json(&world.policies), labels());
+    let host = Host { id: world.host, labels: &labels, new_root: false };
+    let shared = set.for_host(host);
+    let (old, components) = (version("v1.0.0"), ["stronghold", "other", "my_plugin", "d8"]);
+    for now in ["2026-11-22T12:00:00Z", "2026-11-22T14:45:00Z", "2026-11-22T13:30:00Z", "2026-11-22T12:00:00Z"] {
+        for (component, wanted) in components.iter().flat_map(|c| ["v1.1.0", "v1.2.0", "v2.0.0"].map(|v| (*c, v))) {
+            for intent in [A, U, X, R] {
+                let (component, wanted): (Component, Version) = (component.parse().unwrap(), version(wanted));
+                let case = Case::new(host, &component, &wanted, intent, at(now)).active(Some(&old));
+                let case = case.confirmed(Some(at(now))).release(world.release.as_ref());
+                assert_eq!(shared.judge(&case), set.judge(&case), "{now} {component} {wanted} {intent:?}");
+            }
+        }
+    }
+    assert_eq!((shared.matching(), shared.required()), (set.matching(&host), set.required(&host)));
+}
