@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use d8_crds::{
     digest::Digest,
-    name::{PluginName, Tag},
+    name::{Component, PluginName, Tag},
 };
 
 pub use d8_rpp::Advice;
@@ -32,6 +32,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// There is no write access to the directory of the command on the PATH.
+    #[error("{} can't be made a link to the store; nothing was changed", path.display())]
+    EntryUnwritable {
+        /// The command.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A place that somebody else could change, which this user must not trust.
     #[error("{} is not trusted: {why}", path.display())]
     Untrusted {
@@ -43,8 +52,8 @@ pub enum StoreError {
     /// Somebody else holds the lock and kept it for as long as was to be waited.
     #[error("{name} is being changed by {holder} (waited {})", Seconds(*waited))]
     Locked {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The lock file.
         path: PathBuf,
         /// Who holds it.
@@ -55,16 +64,16 @@ pub enum StoreError {
     /// The lock was taken away while the change was under way; it was undone.
     #[error("the lock of {name} was taken away by another program; the change was undone")]
     LockLost {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The lock file.
         path: PathBuf,
     },
     /// Something in the store is not what it has to be.
     #[error("{name}: {}: {why}", path.display())]
     Broken {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The place.
         path: PathBuf,
         /// What is wrong with it.
@@ -89,8 +98,8 @@ pub enum StoreError {
     /// The version is not on disk, or not whole.
     #[error("{name} {tag} is not on disk: {why}")]
     NotStored {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The version.
         tag: Tag,
         /// Absent, or what is wrong with it.
@@ -105,8 +114,8 @@ pub enum StoreError {
     /// The tag is not a version.
     #[error("{name}: {tag} is not a version")]
     NotAVersion {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The tag.
         tag: Tag,
     },
@@ -116,8 +125,8 @@ pub enum StoreError {
     /// The bytes are not those that the record or the manifest names.
     #[error("{name} {tag}: the layer is {found}, expected {expected}; nothing was installed")]
     WrongDigest {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The version.
         tag: Tag,
         /// What the record or the manifest names.
@@ -128,8 +137,8 @@ pub enum StoreError {
     /// This store remembers the version with other bytes.
     #[error("{name} {tag} was {remembered} when this store last saw it, now it is {found}")]
     Moved {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The version.
         tag: Tag,
         /// The layer this store saw first.
@@ -140,8 +149,8 @@ pub enum StoreError {
     /// The binary did not pass its smoke test.
     #[error("{name} {tag} failed its smoke test: {failure}")]
     Smoke {
-        /// The plugin.
-        name: PluginName,
+        /// What is to change.
+        name: Component,
         /// The version.
         tag: Tag,
         /// How.
@@ -268,7 +277,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Root { .. } => StoreErrorKind::Root,
-            Self::Unwritable { .. } => StoreErrorKind::Unwritable,
+            Self::Unwritable { .. } | Self::EntryUnwritable { .. } => StoreErrorKind::Unwritable,
             Self::Untrusted { .. } => StoreErrorKind::Untrusted,
             Self::Locked { .. } => StoreErrorKind::Locked,
             Self::LockLost { .. } => StoreErrorKind::LockLost,
@@ -300,6 +309,14 @@ impl StoreError {
                 "the directory belongs to another user, or the file system is mounted read-only",
                 "repeat with sudo, or install for yourself: --plugins-dir ~/.deckhouse-cli".to_owned(),
             ),
+            Self::EntryUnwritable { path, .. } => pair(
+                "the directory belongs to another user, or the file system is mounted read-only",
+                format!(
+                    "repeat with sudo, or keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first \
+                     on the PATH",
+                    path.display()
+                ),
+            ),
             Self::Untrusted { path, .. } => pair(
                 "whoever can write there could make this user run or overwrite what they like",
                 format!("chown root:root {0} && chmod go-w {0}, or give another root by --plugins-dir", path.display()),
@@ -316,30 +333,38 @@ impl StoreError {
                 ),
             ),
             Self::LockLost { name, .. } => pair(
-                "two programs changed the plugin at once",
-                format!("repeat; see what is there: d8 plugins list, then {name}"),
+                "two programs changed it at once",
+                format!("repeat; see what is there: {}", command(name, "plugins list", "cli versions")),
             ),
-            Self::Broken { name, .. } | Self::Contract { name, .. } => {
+            Self::Broken { name: Component::Plugin(name), .. } | Self::Contract { name, .. } => {
                 pair("the file was changed or damaged", format!("d8 plugins install {name} --force"))
             }
-            Self::NotInstalled { name } | Self::NotStored { name, .. } => {
+            Self::Broken { path, .. } => {
+                pair("the file was changed or damaged", format!("remove {}, then: d8 cli update", path.display()))
+            }
+            Self::NotInstalled { name } | Self::NotStored { name: Component::Plugin(name), .. } => {
                 pair("it was never installed, or was removed", format!("d8 plugins install {name}"))
             }
+            Self::NotStored { tag, .. } => pair(
+                "it was never installed, or its directory was removed or changed",
+                format!("d8 cli update --version {tag}"),
+            ),
             Self::NoPrevious { name } => pair(
                 "only one version was ever active here, or the earlier ones were pruned",
                 format!("d8 plugins install {name} --version <version>"),
             ),
-            Self::NotAVersion { name, .. } => {
-                pair("only versions such as v1.2.3 can be installed", format!("d8 plugins versions {name}"))
-            }
+            Self::NotAVersion { name, .. } => pair(
+                "only versions such as v1.2.3 can be installed",
+                command(name, &format!("plugins why {name}"), "cli versions"),
+            ),
             Self::Source(error) => error.advice(),
             Self::WrongDigest { .. } => pair(
                 "the tag was moved after it was read, or something between here and the registry changed the bytes",
                 "repeat; if it stays, tell the cluster's administrator before installing anything".to_owned(),
             ),
-            Self::Moved { name, found, .. } => pair(
+            Self::Moved { found, .. } => pair(
                 "somebody published other bytes under the same version",
-                format!("ask its publisher; to take the new bytes: d8 plugins install {name} --accept-digest {found}"),
+                format!("ask its publisher; {found} is taken once an admin pins it"),
             ),
             Self::Smoke { failure, .. } => vec![failure.advice()],
             Self::Io { source, path, .. } if disk_full(source) => pair(
@@ -349,6 +374,11 @@ impl StoreError {
             Self::Io { .. } => Vec::new(),
         }
     }
+}
+
+/// The command for a plugin, or for d8 itself.
+fn command(component: &Component, for_plugin: &str, for_d8: &str) -> String {
+    format!("d8 {}", if *component == Component::D8 { for_d8 } else { for_plugin })
 }
 
 /// Whether the system refused for lack of space.

@@ -46,6 +46,11 @@ pub const ALL: &[&str] = &[
     "remove.contract",
     "remove.moved",
     "prune.moved",
+    "own.seeded",
+    "own.placed",
+    "own.current",
+    "own.backup",
+    "own.linked",
     "release.swept",
     "release.unlocked",
 ];

@@ -11,6 +11,7 @@
 pub mod error;
 pub mod host_id;
 pub mod order;
+pub mod own;
 pub mod progress;
 pub mod receipt;
 pub mod roots;
@@ -23,7 +24,7 @@ mod disk;
 mod failpoint;
 
 pub use error::{Advice, Holder, StoreError, StoreErrorKind};
-pub use order::{Change, Kept, Order, Outcome};
+pub use order::{Artifact, Change, Kept, Order, Outcome};
 pub use progress::{Event, Quiet, Watch};
 pub use receipt::{Receipt, Verified};
 pub use roots::Roots;

@@ -3,7 +3,7 @@
 use d8_crds::{
     contract::Contract,
     digest::Digest,
-    name::{PluginName, Tag},
+    name::{Component, PluginName, Tag},
     platform::Platform,
 };
 use jiff::Timestamp;
@@ -36,6 +36,31 @@ pub struct Order {
     pub skipped_cluster_checks: bool,
     /// Now.
     pub now: Timestamp,
+}
+
+/// The bytes to fetch.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// Whose.
+    pub component: Component,
+    /// Of which version, by the tag that is published.
+    pub tag: Tag,
+    /// What the layer is to be built for.
+    pub platform: Platform,
+    /// SHA-256 of the compressed layer, if somebody vouches for one.
+    pub expect_layer: Option<Digest>,
+}
+
+impl Order {
+    /// The bytes it needs.
+    pub fn artifact(&self) -> Artifact {
+        Artifact {
+            component: self.name.clone().into(),
+            tag: self.tag.clone(),
+            platform: self.platform.clone(),
+            expect_layer: self.expect_layer.clone(),
+        }
+    }
 }
 
 /// One step of a plan. Dependencies come first.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use d8_crds::name::{PluginName, Tag};
+use d8_crds::name::{Component, Tag};
 
 use crate::error::Holder;
 
@@ -12,8 +12,8 @@ use crate::error::Holder;
 pub enum Event<'a> {
     /// Somebody holds the lock; told once for each holder.
     Waiting {
-        /// The plugin.
-        name: &'a PluginName,
+        /// What is changed.
+        name: &'a Component,
         /// Who.
         holder: &'a Holder,
         /// The lock file.
@@ -26,8 +26,8 @@ pub enum Event<'a> {
     },
     /// Bytes of the compressed layer came; told at the start (0), about every 256 KiB and at the end.
     Downloading {
-        /// The plugin.
-        name: &'a PluginName,
+        /// What is changed.
+        name: &'a Component,
         /// The version.
         tag: &'a Tag,
         /// Bytes so far.
@@ -37,15 +37,15 @@ pub enum Event<'a> {
     },
     /// The smoke test begins.
     Testing {
-        /// The plugin.
-        name: &'a PluginName,
+        /// What is changed.
+        name: &'a Component,
         /// The version.
         tag: &'a Tag,
     },
     /// The version is active.
     Switched {
-        /// The plugin.
-        name: &'a PluginName,
+        /// What is changed.
+        name: &'a Component,
         /// The version.
         tag: &'a Tag,
     },

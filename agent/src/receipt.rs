@@ -2,7 +2,7 @@
 
 use d8_crds::{
     digest::Digest,
-    name::{PluginName, Tag},
+    name::{Component, Tag},
     platform::Platform,
 };
 use jiff::Timestamp;
@@ -35,8 +35,8 @@ impl Verified {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// The plugin.
-    pub name: PluginName,
+    /// Whose it is.
+    pub name: Component,
     /// The version, by the tag that was asked for.
     pub tag: Tag,
     /// What it was built for.

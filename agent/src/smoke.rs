@@ -142,7 +142,7 @@ impl Sandbox {
         let mut first = None;
         for argument in ["--version", "version"] {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.run(file, name, argument, timeout, left, scratch).await {
+            match self.run(file, name, &[argument], timeout, left, scratch).await {
                 Ok(output) => return Ok(output),
                 // Asking in another way changes nothing about these.
                 Err(failure @ (Failure::Setup { .. } | Failure::Format { .. } | Failure::Timeout { .. })) => {
@@ -154,11 +154,23 @@ impl Sandbox {
         Err(first.unwrap_or(Failure::Setup { why: "nothing was run".to_owned() }))
     }
 
+    /// Runs `file` once with these arguments, as [`Self::test`] does.
+    pub async fn ask(
+        &self,
+        file: &Path,
+        name: &str,
+        arguments: &[&str],
+        timeout: Duration,
+        scratch: &Path,
+    ) -> Result<String, Failure> {
+        self.run(file, name, arguments, timeout, timeout, scratch).await
+    }
+
     async fn run(
         &self,
         file: &Path,
         name: &str,
-        argument: &str,
+        arguments: &[&str],
         timeout: Duration,
         left: Duration,
         scratch: &Path,
@@ -168,7 +180,7 @@ impl Sandbox {
         loop {
             let task = child::Task {
                 name: name.to_owned(),
-                argument: argument.to_owned(),
+                arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
                 path: file.to_owned(),
                 home: PathBuf::new(),
                 uid: rustix::process::geteuid().is_root().then(|| rand::random_range(UIDS)),

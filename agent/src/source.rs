@@ -3,10 +3,9 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use d8_crds::name::Component;
 use futures::{StreamExt as _, stream::BoxStream};
 
-use crate::order::Order;
+use crate::order::Artifact;
 
 /// The compressed layer of a version, as it is in the registry.
 pub struct Body {
@@ -16,7 +15,7 @@ pub struct Body {
     pub size: Option<u64>,
     /// The manifest that names the layer, if the source says so.
     pub manifest: Option<d8_crds::digest::Digest>,
-    /// Whether the stream itself fails at its end unless the bytes have [`Order::expect_layer`]; they
+    /// Whether the stream itself fails at its end unless the bytes have [`Artifact::expect_layer`]; they
     /// are hashed here otherwise.
     pub checked: bool,
 }
@@ -24,14 +23,14 @@ pub struct Body {
 /// Gives the bytes of what was ordered.
 pub trait Source: Send + Sync {
     /// Begins a download.
-    fn open(&self, order: &Order) -> impl Future<Output = Result<Body, d8_rpp::Error>> + Send;
+    fn open(&self, artifact: &Artifact) -> impl Future<Output = Result<Body, d8_rpp::Error>> + Send;
 }
 
 /// The proxy checks length and digest while it streams.
 impl Source for d8_rpp::Proxy {
-    async fn open(&self, order: &Order) -> Result<Body, d8_rpp::Error> {
-        let component = Component::Plugin(order.name.clone());
-        let download = self.download(&component, &order.tag, &order.platform, order.expect_layer.as_ref()).await?;
+    async fn open(&self, artifact: &Artifact) -> Result<Body, d8_rpp::Error> {
+        let Artifact { component, tag, platform, expect_layer } = artifact;
+        let download = self.download(component, tag, platform, expect_layer.as_ref()).await?;
         Ok(Body {
             size: download.size,
             manifest: download.manifest.clone(),

@@ -197,9 +197,9 @@ async fn what_cannot_be_installed_changes_nothing() {
 async fn a_change_that_is_not_wanted_any_more_leaves_nothing() {
     struct Stuck;
     impl d8_agent::Source for Stuck {
-        async fn open(&self, order: &Order) -> Result<d8_agent::Body, d8_rpp::Error> {
+        async fn open(&self, order: &d8_agent::Artifact) -> Result<d8_agent::Body, d8_rpp::Error> {
             use futures::StreamExt as _;
-            let layer = Memory::default().layer(order.name.as_str(), order.tag.as_str()).await;
+            let layer = Memory::default().layer(order.component.name(), order.tag.as_str()).await;
             let first = layer.slice(..layer.len() / 2);
             let chunks = futures::stream::iter([Ok(first)]).chain(futures::stream::pending()).boxed();
             Ok(d8_agent::Body { chunks, size: None, manifest: None, checked: false })

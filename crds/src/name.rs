@@ -107,7 +107,8 @@ impl FromStr for PluginName {
 }
 
 /// What is delivered: the command line itself, or one of its plugins.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Component {
     /// The command line itself; its record is named `d8`.
     D8,
@@ -133,6 +134,25 @@ impl Component {
             Self::D8 => "d8",
             Self::Plugin(_) => "plugin",
         }
+    }
+}
+
+impl TryFrom<String> for Component {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Component> for String {
+    fn from(component: Component) -> String {
+        component.name().to_owned()
+    }
+}
+
+impl From<PluginName> for Component {
+    fn from(name: PluginName) -> Self {
+        Self::Plugin(name)
     }
 }
 

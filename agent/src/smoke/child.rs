@@ -51,8 +51,8 @@ const DESCRIPTORS: u64 = 256;
 pub(super) struct Task {
     /// `argv[0]` of the executable.
     pub(super) name: String,
-    /// Its argument.
-    pub(super) argument: String,
+    /// Its arguments.
+    pub(super) arguments: Vec<String>,
     /// Its path, for systems without `/proc/self/fd`.
     pub(super) path: PathBuf,
     /// A fresh directory, HOME and TMPDIR; removed at the end.
@@ -125,7 +125,7 @@ fn run(task: &Task) -> Report {
         return setup("limits", error);
     }
     let mut command = Command::new(&program);
-    command.arg0(&task.name).arg(&task.argument).env_clear().current_dir(&task.home).process_group(0);
+    command.arg0(&task.name).args(&task.arguments).env_clear().current_dir(&task.home).process_group(0);
     command.env("PATH", "/usr/bin:/bin").env("HOME", &task.home).env("TMPDIR", &task.home).env("LANG", "C");
     command.stdin(Stdio::null()).stdout(writer.0).stderr(writer.1);
     if let Some(uid) = task.uid {

@@ -133,7 +133,7 @@ impl Locked {
 
 fn receipt(plugin: &PluginDir, tag: &Tag, binary: Digest, size: u64, now: Timestamp) -> Receipt {
     Receipt {
-        name: plugin.name.clone(),
+        name: plugin.name.clone().into(),
         tag: tag.clone(),
         platform: Platform::current(),
         layer: None,

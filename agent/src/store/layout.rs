@@ -32,6 +32,11 @@ impl Layout {
         self.root.join("cache/contracts")
     }
 
+    /// The store of d8 itself.
+    pub(crate) fn own(&self) -> PathBuf {
+        self.root.join("cli")
+    }
+
     /// The digest memory.
     pub(crate) fn memory(&self) -> PathBuf {
         self.root.join("digests.jsonl")

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use d8_crds::name::PluginName;
+use d8_crds::name::{Component, PluginName};
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
     Store,
-    layout::Layout,
+    layout::{LOCK, Layout},
     lockfile::{self, Attempt, LockFile, RENEW},
     repair,
     staging::Staging,
@@ -74,16 +74,7 @@ impl Store {
 
     /// What a refused write below the root means.
     pub(super) fn refused(&self, source: io::Error) -> StoreError {
-        let root = self.root().to_owned();
-        match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                StoreError::Unwritable { root, source }
-            }
-            io::ErrorKind::NotADirectory => {
-                StoreError::Root { root, why: "a part of its path is not a directory".to_owned() }
-            }
-            _ => StoreError::Io { what: "make directories in", path: root, source },
-        }
+        refused(self.root(), source)
     }
 }
 
@@ -104,47 +95,21 @@ impl Locks {
         watch: &dyn Watch,
     ) -> Result<(), StoreError> {
         let plugin = store.layout.plugin(name);
-        let broken = |path: PathBuf, why: String| StoreError::Broken { name: name.clone(), path, why };
-        let mut told: Option<Holder> = None;
-        loop {
+        let component = Component::Plugin(name.clone());
+        let broken = |path: PathBuf, why: String| StoreError::Broken { name: component.clone(), path, why };
+        let directories = || {
             self.directories(store, &plugin.dir).map_err(|error| match error {
                 StoreError::Root { .. } if disk::lstat(&plugin.dir).is_ok_and(|found| found.is_some()) => {
                     broken(plugin.dir.clone(), "it is not a directory".to_owned())
                 }
                 error => error,
-            })?;
-            let holder = match lockfile::attempt(&plugin.dir) {
-                Ok(Attempt::Taken(lock)) => {
-                    self.renewing.push(renew(&lock, RENEW));
-                    self.held.insert(name.clone(), lock);
-                    return Ok(());
-                }
-                Ok(Attempt::Again) => None,
-                Ok(Attempt::Held(holder)) => Some(holder),
-                // The directory went with its last user.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(store.refused(error)),
-                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Err(store.refused(error)),
-                Err(error) if disk::lstat(&plugin.lock()).is_ok_and(|found| found.is_some_and(|at| !at.is_file())) => {
-                    return Err(broken(plugin.lock(), error.to_string()));
-                }
-                Err(error) => return Err(StoreError::io("lock", plugin.lock())(error)),
-            };
-            let Some(holder) = holder else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            let path = plugin.lock();
-            if told.as_ref() != Some(&holder) {
-                watch.event(Event::Waiting { name, holder: &holder, path: &path });
-                told = Some(holder.clone());
-            }
-            let waited = begun.elapsed();
-            if waited >= timeout {
-                return Err(StoreError::Locked { name: name.clone(), path, holder, waited });
-            }
-            tokio::time::sleep(POLL.min(timeout.saturating_sub(waited))).await;
-        }
+            })
+        };
+        let place = Place { component: &component, dir: &plugin.dir, root: store.root() };
+        let lock = place.wait(directories, begun, timeout, watch).await?;
+        self.renewing.push(renew(&lock, RENEW));
+        self.held.insert(name.clone(), lock);
+        Ok(())
     }
 
     /// Makes `<root>/plugins/<name>` and refuses what may not be one.
@@ -155,8 +120,75 @@ impl Locks {
     }
 }
 
+/// A directory whose lock is wanted.
+pub(crate) struct Place<'a> {
+    /// What is in it.
+    pub(crate) component: &'a Component,
+    /// The directory.
+    pub(crate) dir: &'a Path,
+    /// The root that it is below.
+    pub(crate) root: &'a Path,
+}
+
+impl Place<'_> {
+    /// Waits for the lock until `timeout` after `begun`. `prepare` makes the directory, each time anew:
+    /// it may go with its last user.
+    pub(crate) async fn wait(
+        &self,
+        mut prepare: impl FnMut() -> Result<(), StoreError>,
+        begun: Instant,
+        timeout: Duration,
+        watch: &dyn Watch,
+    ) -> Result<LockFile, StoreError> {
+        let Self { component, dir, root } = *self;
+        let path = dir.join(LOCK);
+        let mut told: Option<Holder> = None;
+        loop {
+            prepare()?;
+            let holder = match lockfile::attempt(dir) {
+                Ok(Attempt::Taken(lock)) => return Ok(lock),
+                Ok(Attempt::Again) => None,
+                Ok(Attempt::Held(holder)) => Some(holder),
+                // The directory went with its last user.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(refused(root, error)),
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Err(refused(root, error)),
+                Err(error) if disk::lstat(&path).is_ok_and(|found| found.is_some_and(|at| !at.is_file())) => {
+                    return Err(StoreError::Broken { name: component.clone(), path, why: error.to_string() });
+                }
+                Err(error) => return Err(StoreError::io("lock", path)(error)),
+            };
+            let Some(holder) = holder else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            if told.as_ref() != Some(&holder) {
+                watch.event(Event::Waiting { name: component, holder: &holder, path: &path });
+                told = Some(holder.clone());
+            }
+            let waited = begun.elapsed();
+            if waited >= timeout {
+                return Err(StoreError::Locked { name: component.clone(), path, holder, waited });
+            }
+            tokio::time::sleep(POLL.min(timeout.saturating_sub(waited))).await;
+        }
+    }
+}
+
+/// What a refused write below a root means.
+pub(crate) fn refused(root: &Path, source: io::Error) -> StoreError {
+    let root = root.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Unwritable { root, source },
+        io::ErrorKind::NotADirectory => {
+            StoreError::Root { root, why: "a part of its path is not a directory".to_owned() }
+        }
+        _ => StoreError::Io { what: "make directories in", path: root, source },
+    }
+}
+
 /// Renews the lock's time, every so often, for as long as it is held.
-fn renew(lock: &LockFile, every: Duration) -> AbortHandle {
+pub(crate) fn renew(lock: &LockFile, every: Duration) -> AbortHandle {
     let file = lock.file();
     tokio::spawn(async move {
         loop {
@@ -193,7 +225,7 @@ impl Locked {
             Some(lock) => lock.still_ours().map_err(StoreError::io("read", &path))?,
             None => false,
         };
-        if ours { Ok(()) } else { Err(StoreError::LockLost { name: name.clone(), path }) }
+        if ours { Ok(()) } else { Err(StoreError::LockLost { name: name.clone().into(), path }) }
     }
 
     async fn repair(&mut self, begun: Instant, timeout: Duration, watch: &dyn Watch) -> Result<(), StoreError> {
@@ -203,7 +235,7 @@ impl Locked {
             let waited = begun.elapsed();
             if waited >= timeout {
                 let path = self.store.layout.plugin(&busy).lock();
-                return Err(StoreError::Locked { name: busy, path, holder: Holder::Unreadable, waited });
+                return Err(StoreError::Locked { name: busy.into(), path, holder: Holder::Unreadable, waited });
             }
             tokio::time::sleep(POLL.min(timeout.saturating_sub(waited))).await;
         }

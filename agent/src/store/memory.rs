@@ -44,7 +44,7 @@ pub(crate) fn recall(
 /// Remembers the layer of an installed version, unless it is remembered so already or not known.
 pub(crate) fn remember(file: &Path, version: &Version, receipt: &Receipt) -> io::Result<()> {
     let Some(layer) = &receipt.layer else { return Ok(()) };
-    let component = receipt.name.as_str();
+    let component = receipt.name.name();
     if recall(file, component, version, &receipt.platform)?.as_ref() == Some(layer) {
         return Ok(());
     }

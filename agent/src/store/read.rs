@@ -212,7 +212,7 @@ pub(crate) fn version(plugin: &PluginDir, dir: &Path) -> Result<Installed, Strin
         .map_err(|error| format!("{RECEIPT}: {error}"))?
         .ok_or_else(|| format!("{RECEIPT} is missing"))?;
     let receipt: Receipt = serde_json::from_slice(&bytes).map_err(|error| format!("{RECEIPT}: {error}"))?;
-    if receipt.name != plugin.name || receipt.tag != tag {
+    if receipt.name.name() != plugin.name.as_str() || receipt.tag != tag {
         return Err(format!("{RECEIPT} is that of {} {}", receipt.name, receipt.tag));
     }
     let binary = dir.join(plugin.name.as_str());

@@ -26,7 +26,7 @@ use crate::{
     disk,
     error::StoreError,
     failpoint,
-    order::Order,
+    order::{Artifact, Order},
     progress::{Event, Watch},
     receipt::{Receipt, Verified},
     smoke,
@@ -39,6 +39,7 @@ const TELL: u64 = 256 * 1024;
 /// A version that is complete, verified, tested and on the disk, and not yet in the store.
 #[derive(Debug)]
 pub struct Staged {
+    pub(super) name: PluginName,
     pub(super) receipt: Receipt,
     pub(super) version: Version,
     pub(super) dir: PathBuf,
@@ -48,7 +49,7 @@ pub struct Staged {
 impl Staged {
     /// The plugin.
     pub fn name(&self) -> &PluginName {
-        &self.receipt.name
+        &self.name
     }
 
     /// The version.
@@ -63,11 +64,11 @@ impl Staged {
 }
 
 /// What came through: the layer's digest and the manifest, as far as they are known.
-struct Streamed {
-    layer: Digest,
-    manifest: Option<Digest>,
-    binary: Digest,
-    size: u64,
+pub(crate) struct Streamed {
+    pub(crate) layer: Digest,
+    pub(crate) manifest: Option<Digest>,
+    pub(crate) binary: Digest,
+    pub(crate) size: u64,
 }
 
 impl Locked {
@@ -81,7 +82,7 @@ impl Locked {
     pub async fn stage<S: Source>(&self, order: Order, source: &S, watch: &dyn Watch) -> Result<Staged, StoreError> {
         self.check(&order.name)?;
         let version = Version::parse(order.tag.as_str())
-            .map_err(|_| StoreError::NotAVersion { name: order.name.clone(), tag: order.tag.clone() })?;
+            .map_err(|_| StoreError::NotAVersion { name: order.name.clone().into(), tag: order.tag.clone() })?;
         if let Some(expected) = &order.expect_layer {
             self.not_moved(&order, &version, expected)?;
         }
@@ -104,17 +105,8 @@ impl Locked {
     ) -> Result<Staged, StoreError> {
         failpoint::hit("stage.begun").map_err(StoreError::io("write", dir))?;
         let binary = dir.join(order.name.as_str());
-        let body = source.open(&order).await?;
-        let streamed = stream(&binary, &order, body, watch).await?;
+        let streamed = bring(&binary, &order.artifact(), source, watch).await?;
         failpoint::hit("stage.streamed").map_err(StoreError::io("write", dir))?;
-        if let Some(expected) = order.expect_layer.as_ref().filter(|expected| **expected != streamed.layer) {
-            return Err(StoreError::WrongDigest {
-                name: order.name,
-                tag: order.tag,
-                expected: expected.clone(),
-                found: streamed.layer,
-            });
-        }
         self.not_moved(&order, &version, &streamed.layer)?;
         // The disk takes the bytes while they are being tested; the test needs no write descriptor.
         let (synced, tested) = tokio::join!(sync(binary.clone()), self.test(&binary, &order.name, &order.tag, watch));
@@ -127,7 +119,7 @@ impl Locked {
             binary: streamed.binary,
             size: streamed.size,
             verified: if order.expect_layer.is_some() { Verified::Digest } else { Verified::Transport },
-            name: order.name,
+            name: order.name.clone().into(),
             tag: order.tag,
             platform: order.platform,
             source: order.source,
@@ -136,7 +128,7 @@ impl Locked {
         };
         complete(dir, Some(&order.contract), &receipt)?;
         failpoint::hit("stage.complete").map_err(StoreError::io("write", dir))?;
-        Ok(Staged { receipt, version, dir: dir.to_owned(), force: order.force })
+        Ok(Staged { name: order.name, receipt, version, dir: dir.to_owned(), force: order.force })
     }
 
     /// Refuses a version that this store remembers with another layer, unless a person or a pin accepted it.
@@ -150,7 +142,7 @@ impl Locked {
         match remembered.filter(|remembered| remembered != layer) {
             None => Ok(()),
             Some(remembered) => Err(StoreError::Moved {
-                name: order.name.clone(),
+                name: order.name.clone().into(),
                 tag: order.tag.clone(),
                 remembered,
                 found: layer.clone(),
@@ -167,17 +159,17 @@ impl Locked {
         watch: &dyn Watch,
     ) -> Result<(), StoreError> {
         let Some(sandbox) = &self.store.sandbox else { return Ok(()) };
-        watch.event(Event::Testing { name, tag });
+        watch.event(Event::Testing { name: &name.clone().into(), tag });
         sandbox
             .test(binary, name.as_str(), smoke::PLUGIN_TIMEOUT, self.staging_dir())
             .await
             .map(|_| ())
-            .map_err(|failure| StoreError::Smoke { name: name.clone(), tag: tag.clone(), failure })
+            .map_err(|failure| StoreError::Smoke { name: name.clone().into(), tag: tag.clone(), failure })
     }
 }
 
 /// Contract and receipt beside the executable, and all of it on the disk.
-pub(super) fn complete(dir: &Path, contract: Option<&Contract>, receipt: &Receipt) -> Result<(), StoreError> {
+pub(crate) fn complete(dir: &Path, contract: Option<&Contract>, receipt: &Receipt) -> Result<(), StoreError> {
     if let Some(contract) = contract {
         let path = dir.join(CONTRACT);
         disk::write_new(&path, contract.to_json().as_bytes(), disk::PLAIN).map_err(StoreError::io("write", path))?;
@@ -188,18 +180,39 @@ pub(super) fn complete(dir: &Path, contract: Option<&Contract>, receipt: &Receip
     disk::sync_dir(dir).map_err(StoreError::io("write", dir))
 }
 
-async fn sync(path: PathBuf) -> io::Result<()> {
+pub(crate) async fn sync(path: PathBuf) -> io::Result<()> {
     let synced = tokio::task::spawn_blocking(move || disk::sync_file(&disk::open_regular(&path)?, &path));
     synced.await.map_err(io::Error::other)?
 }
 
+/// Fetches the executable and checks the layer's digest against the one expected, if one is.
+pub(crate) async fn bring<S: Source>(
+    binary: &Path,
+    artifact: &Artifact,
+    source: &S,
+    watch: &dyn Watch,
+) -> Result<Streamed, StoreError> {
+    let body = source.open(artifact).await?;
+    let streamed = stream(binary, artifact, body, watch).await?;
+    match artifact.expect_layer.as_ref().filter(|expected| **expected != streamed.layer) {
+        None => Ok(streamed),
+        Some(expected) => Err(StoreError::WrongDigest {
+            name: artifact.component.clone(),
+            tag: artifact.tag.clone(),
+            expected: expected.clone(),
+            found: streamed.layer,
+        }),
+    }
+}
+
 /// One pass: count, hash, inflate, untar, hash, write.
-async fn stream(binary: &Path, order: &Order, body: Body, watch: &dyn Watch) -> Result<Streamed, StoreError> {
+async fn stream(binary: &Path, artifact: &Artifact, body: Body, watch: &dyn Watch) -> Result<Streamed, StoreError> {
     let Body { chunks, size: total, manifest, checked } = body;
-    let known = order.expect_layer.clone().filter(|_| checked);
+    let known = artifact.expect_layer.clone().filter(|_| checked);
     let hash = Arc::new(Mutex::new(Sha256::new()));
     let (mut done, mut told) = (0, 0);
-    let tell = |done| watch.event(Event::Downloading { name: &order.name, tag: &order.tag, done, total });
+    let component = &artifact.component;
+    let tell = |done| watch.event(Event::Downloading { name: component, tag: &artifact.tag, done, total });
     tell(0);
     let hashed = chunks.map(|chunk| {
         let chunk = chunk.map_err(io::Error::other)?;
@@ -215,7 +228,6 @@ async fn stream(binary: &Path, order: &Order, body: Body, watch: &dyn Watch) -> 
         Ok::<_, io::Error>(chunk)
     });
     let mut writer = Writer::create(binary).map_err(StoreError::io("write", binary))?;
-    let component = d8_crds::name::Component::Plugin(order.name.clone());
     let limits = d8_rpp::layer::Limits::default();
     let unpacked = d8_rpp::layer::unpack(StreamReader::new(hashed), component.executable(), &limits, &mut writer).await;
     match unpacked {

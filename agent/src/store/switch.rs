@@ -56,7 +56,7 @@ impl Locked {
         for change in changes {
             let change = match change {
                 Change::Install(staged) => {
-                    self.adopt_both(&staged.receipt.name.clone(), staged.version.major(), now).await?;
+                    self.adopt_both(&staged.name.clone(), staged.version.major(), now).await?;
                     self.ready_to_install(staged)?
                 }
                 Change::Relink { name, tag } => self.ready_to_relink(&name, &tag, now, watch).await?,
@@ -84,7 +84,7 @@ impl Locked {
     }
 
     fn ready_to_install(&self, staged: Staged) -> Result<Ready, StoreError> {
-        let plugin = self.store.layout.plugin(&staged.receipt.name);
+        let plugin = self.store.layout.plugin(&staged.name);
         let entry = read::entry(&plugin)?;
         let home = plugin.version(&staged.receipt.tag);
         let stored = read::version(&plugin, &home).ok();
@@ -124,7 +124,7 @@ impl Locked {
             let (digest, _) = disk::digest(&installed.binary).map_err(StoreError::io("read", &installed.binary))?;
             if digest != installed.receipt.binary {
                 let why = format!("its executable is {digest}, its receipt says {}", installed.receipt.binary);
-                return Err(StoreError::NotStored { name: name.clone(), tag: tag.clone(), why });
+                return Err(StoreError::NotStored { name: name.clone().into(), tag: tag.clone(), why });
             }
             self.test(&installed.binary, name, tag, watch).await?;
         }
@@ -134,7 +134,7 @@ impl Locked {
     fn stored(&self, name: &PluginName, tag: &Tag) -> Result<Installed, StoreError> {
         let plugin = self.store.layout.plugin(name);
         let dir = plugin.version(tag);
-        let missing = |why: String| StoreError::NotStored { name: name.clone(), tag: tag.clone(), why };
+        let missing = |why: String| StoreError::NotStored { name: name.clone().into(), tag: tag.clone(), why };
         if disk::lstat(&dir).map_err(StoreError::io("read", &dir))?.is_none() {
             return Err(missing(format!("there is no {}", dir.display())));
         }
@@ -211,7 +211,7 @@ impl Locked {
         }
         for ready in &ready {
             self.note(&ready.plugin, ready.previous.as_ref(), &ready.version, &ready.receipt);
-            watch.event(Event::Switched { name: &ready.plugin.name, tag: &ready.step.tag });
+            watch.event(Event::Switched { name: &ready.plugin.name.clone().into(), tag: &ready.step.tag });
             notes::sweep_foreign(&ready.plugin);
         }
         Ok(outcomes)

@@ -49,6 +49,18 @@ pub(crate) fn root(root: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses, as root, a file that somebody else could change, by any directory or link on the way to it.
+pub(crate) fn way_to(file: &Path) -> Result<(), StoreError> {
+    if !careful() {
+        return Ok(());
+    }
+    way(file, file)?;
+    match file.canonicalize() {
+        Ok(real) if real != file => way(&real, &real),
+        _ => Ok(()),
+    }
+}
+
 fn way(path: &Path, root: &Path) -> Result<(), StoreError> {
     for place in path.ancestors() {
         let Ok(Some(metadata)) = disk::lstat(place) else { continue };

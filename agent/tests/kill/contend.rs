@@ -119,7 +119,7 @@ fn all_or_none() {
     let folder = scratch();
     let mut child = hold(folder.path(), "b");
     match attempt(folder.path(), &["c", "a", "b"]).unwrap_err() {
-        StoreError::Locked { name, .. } => assert_eq!(name.as_str(), "b"),
+        StoreError::Locked { name, .. } => assert_eq!(name.name(), "b"),
         other => panic!("{other:?}"),
     }
     assert!(!folder.path().join("plugins/a").exists() && !folder.path().join("plugins/c").exists());

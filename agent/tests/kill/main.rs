@@ -6,6 +6,7 @@
 
 mod child;
 mod contend;
+mod d8;
 mod faults;
 mod planted;
 mod points;
@@ -33,10 +34,12 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(d8_agent::smoke::child_main()).unwrap_or(1));
         }
         Some("child") => return child::main(&arguments[1..]),
+        Some("child-d8") => return d8::main(&arguments[1..]),
         _ => {}
     }
     let cases: Vec<Case> =
-        [points::CASES, random::CASES, contend::CASES, faults::CASES, planted::CASES, sandbox::CASES].concat();
+        [points::CASES, random::CASES, contend::CASES, faults::CASES, planted::CASES, sandbox::CASES, d8::CASES]
+            .concat();
     run(&arguments, &cases)
 }
 

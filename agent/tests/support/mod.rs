@@ -121,12 +121,12 @@ impl Memory {
 }
 
 impl Source for Memory {
-    async fn open(&self, order: &Order) -> Result<Body, d8_rpp::Error> {
+    async fn open(&self, order: &d8_agent::Artifact) -> Result<Body, d8_rpp::Error> {
         let unreachable = || d8_rpp::Error::Unreachable { host: "memory".to_owned(), why: "it was told to".to_owned() };
         if self.fault == Some(Fault::Refused) {
             return Err(unreachable());
         }
-        let layer = self.layer(order.name.as_str(), order.tag.as_str()).await;
+        let layer = self.layer(order.component.name(), order.tag.as_str()).await;
         let size = layer.len();
         let piece = (size / 5).clamp(1, 64 * 1024);
         let mut chunks: Vec<Result<Bytes, d8_rpp::Error>> =

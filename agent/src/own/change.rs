@@ -1,0 +1,508 @@
+//! Changing the store of d8 itself: bring a version in, test it, make it current, and make the command on
+//! the PATH a link to it. Every step that is seen is one rename; what fails is put back.
+
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use d8_crds::{
+    digest::Digest,
+    name::{Component, Tag},
+    platform::Platform,
+    version::Version,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::{task::AbortHandle, time::Instant};
+
+use super::{EXECUTABLE, Entry, OwnStore, OwnVersion};
+use crate::{
+    disk,
+    error::StoreError,
+    failpoint,
+    order::Artifact,
+    progress::{Event, Watch},
+    receipt::{Receipt, Verified},
+    smoke::D8_TIMEOUT,
+    source::Source,
+    store::{
+        lock::{self, Place},
+        lockfile::{self, LockFile, RENEW},
+        memory, stage,
+        staging::{self, Staging},
+        trust,
+    },
+};
+
+/// What the link on the PATH is called before its rename.
+const LINK_PREFIX: &str = ".d8-link-";
+
+/// One version of d8 to bring in. Chosen and permitted already.
+#[derive(Debug, Clone)]
+pub struct OwnOrder {
+    /// The bytes; their component is d8.
+    pub artifact: Artifact,
+    /// The manifest that names the layer, for the receipt.
+    pub manifest: Option<Digest>,
+    /// A layer digest that was accepted although this store remembers the version otherwise.
+    pub accept: Option<Digest>,
+    /// Where the bytes come from, for the receipt.
+    pub source: String,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// A version that was tested just now and may become current.
+#[derive(Debug)]
+pub struct Tested {
+    tag: Tag,
+    version: Version,
+    /// The directory to rename into the store; `None`: it is there.
+    staged: Option<(PathBuf, Receipt)>,
+    /// What it said when it was asked for its version, its first 200 characters.
+    pub reported: String,
+    /// What it can do, by its own word; empty for a d8 that does not know the question.
+    pub capabilities: Vec<String>,
+}
+
+impl Tested {
+    /// Its tag.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// Whether it says another version of itself than its tag.
+    pub fn misreports(&self) -> bool {
+        let says = |word: &str| Version::parse(word.trim_matches(|c: char| !c.is_ascii_alphanumeric())).ok();
+        let versions: Vec<Version> = self.reported.split_whitespace().filter_map(says).collect();
+        !versions.is_empty() && !versions.contains(&self.version)
+    }
+}
+
+/// How the command on the PATH becomes a link to the store.
+#[derive(Debug, Clone)]
+pub struct Migration {
+    /// The command, a plain file.
+    pub path: PathBuf,
+    /// The tag to store its file under before it is replaced; `None` for a development build.
+    pub seed: Option<Tag>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activated {
+    /// What is current now.
+    pub tag: Tag,
+    /// What was current before.
+    pub previous: Option<Tag>,
+    /// The file that was the command before, if it was kept under another name now.
+    pub backup: Option<PathBuf>,
+    /// The command that is a link now and was a file.
+    pub linked: Option<PathBuf>,
+}
+
+/// The right to change the store. Dropping it gives the lock back and takes away what is not finished.
+#[derive(Debug)]
+pub struct OwnLocked {
+    store: OwnStore,
+    staging: Staging,
+    made: Vec<PathBuf>,
+    /// Version directories renamed into the store, to be taken out again if the rest fails.
+    placed: Vec<PathBuf>,
+    lock: Option<LockFile>,
+    renewing: AbortHandle,
+}
+
+#[derive(Deserialize)]
+struct Capabilities {
+    capabilities: Vec<String>,
+}
+
+impl OwnStore {
+    /// Takes the lock, within `timeout` (0: one try).
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] after `timeout`; [`StoreError::Unwritable`]; [`StoreError::Untrusted`].
+    pub async fn lock(&self, timeout: Duration, watch: &dyn Watch) -> Result<OwnLocked, StoreError> {
+        let root = self.layout.root.clone();
+        let (dir, mut made) = (self.dir(), Vec::new());
+        let place = Place { component: &Component::D8, dir: &dir, root: &root };
+        let prepare = || {
+            disk::make_dirs(&dir, &mut made).map_err(|error| lock::refused(&root, error))?;
+            trust::directory(&dir)
+        };
+        let lock = place.wait(prepare, Instant::now(), timeout, watch).await?;
+        let renewing = lock::renew(&lock, RENEW);
+        lockfile::sweep(&dir).map_err(StoreError::io("read", &dir))?;
+        trust::directory(&dir.join("versions"))?;
+        trust::directory(&self.layout.staging())?;
+        let staging = Staging::begin(&self.layout, &mut made).map_err(|error| lock::refused(&root, error))?;
+        // What has a journal is a plugin's, and the business of whoever changes plugins next.
+        for orphan in staging::find(&self.layout).map_err(StoreError::io("read", self.layout.staging()))?.orphans {
+            if disk::lstat(&orphan.dir.join(EXECUTABLE)).is_ok_and(|found| found.is_some_and(|dir| dir.is_dir())) {
+                disk::remove_tree(&orphan.dir).map_err(StoreError::io("remove", &orphan.dir))?;
+            }
+        }
+        Ok(OwnLocked { store: self.clone(), staging, made, placed: Vec::new(), lock: Some(lock), renewing })
+    }
+}
+
+impl OwnLocked {
+    fn check(&self) -> Result<(), StoreError> {
+        let path = self.store.dir();
+        let ours = match &self.lock {
+            Some(lock) => lock.still_ours().map_err(StoreError::io("read", &path))?,
+            None => false,
+        };
+        if ours { Ok(()) } else { Err(StoreError::LockLost { name: Component::D8, path }) }
+    }
+
+    /// Fetches a version, verifies and tests it. Nothing outside the staging directory is touched.
+    ///
+    /// # Errors
+    /// [`StoreError::Source`], [`StoreError::WrongDigest`], [`StoreError::Moved`], [`StoreError::Smoke`].
+    pub async fn stage<S: Source>(&self, order: OwnOrder, source: &S, watch: &dyn Watch) -> Result<Tested, StoreError> {
+        let tag = order.artifact.tag.clone();
+        let version = Version::parse(tag.as_str())
+            .map_err(|_| StoreError::NotAVersion { name: Component::D8, tag: tag.clone() })?;
+        let dir = self.place_for(&tag)?;
+        let binary = dir.join(EXECUTABLE);
+        let streamed = stage::bring(&binary, &order.artifact, source, watch).await?;
+        let memory = self.store.layout.memory();
+        let remembered = memory::recall(&memory, EXECUTABLE, &version, &order.artifact.platform)
+            .map_err(StoreError::io("read", &memory))?;
+        if let Some(remembered) =
+            remembered.filter(|known| *known != streamed.layer && order.accept.as_ref() != Some(&streamed.layer))
+        {
+            let (name, found) = (Component::D8, streamed.layer);
+            return Err(StoreError::Moved { name, tag, remembered, found });
+        }
+        let (synced, tested) = tokio::join!(stage::sync(binary.clone()), self.ask(&binary, &tag, watch));
+        let (reported, capabilities) = tested?;
+        synced.map_err(StoreError::io("write", &binary))?;
+        let verified = if order.artifact.expect_layer.is_some() { Verified::Digest } else { Verified::Transport };
+        let receipt = Receipt {
+            name: Component::D8,
+            tag: tag.clone(),
+            platform: order.artifact.platform,
+            layer: Some(streamed.layer),
+            manifest: order.manifest.or(streamed.manifest),
+            binary: streamed.binary,
+            size: streamed.size,
+            source: order.source,
+            time: order.now,
+            verified,
+            skipped_cluster_checks: false,
+        };
+        stage::complete(&dir, None, &receipt)?;
+        Ok(Tested { tag, version, staged: Some((dir, receipt)), reported, capabilities })
+    }
+
+    /// Tests a version on disk again: its bytes against its receipt, then its start.
+    ///
+    /// # Errors
+    /// [`StoreError::NotStored`], [`StoreError::Smoke`].
+    pub async fn test(&self, stored: &OwnVersion, watch: &dyn Watch) -> Result<Tested, StoreError> {
+        let OwnVersion { tag, version, binary, receipt } = stored;
+        if let Some(receipt) = receipt {
+            let (digest, _) = disk::digest(binary).map_err(StoreError::io("read", binary))?;
+            if digest != receipt.binary {
+                let why = format!("its executable is {digest}, its receipt says {}", receipt.binary);
+                return Err(StoreError::NotStored { name: Component::D8, tag: tag.clone(), why });
+            }
+        }
+        let (reported, capabilities) = self.ask(binary, tag, watch).await?;
+        Ok(Tested { tag: tag.clone(), version: version.clone(), staged: None, reported, capabilities })
+    }
+
+    /// Stages the running program under its own version, for the first switch and for `use` of itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Smoke`]; a file that cannot be read.
+    pub async fn take_in(
+        &self,
+        executable: &Path,
+        tag: &Tag,
+        now: Timestamp,
+        watch: &dyn Watch,
+    ) -> Result<Tested, StoreError> {
+        let version = Version::parse(tag.as_str())
+            .map_err(|_| StoreError::NotAVersion { name: Component::D8, tag: tag.clone() })?;
+        let (dir, receipt) = self.copy_in(executable, tag, now)?;
+        let (reported, capabilities) = self.ask(&dir.join(EXECUTABLE), tag, watch).await?;
+        Ok(Tested { tag: tag.clone(), version, staged: Some((dir, receipt)), reported, capabilities })
+    }
+
+    fn copy_in(&self, executable: &Path, tag: &Tag, now: Timestamp) -> Result<(PathBuf, Receipt), StoreError> {
+        let dir = self.place_for(tag)?;
+        let binary = dir.join(EXECUTABLE);
+        let copy = || {
+            let mut from = fs::File::open(executable)?;
+            let mut to = disk::create_new(&binary, disk::EXECUTABLE)?;
+            io::copy(&mut from, &mut to)?;
+            disk::sync_file(&to, &binary)
+        };
+        copy().map_err(StoreError::io("copy", executable))?;
+        let (digest, size) = disk::digest(&binary).map_err(StoreError::io("read", &binary))?;
+        let receipt = Receipt {
+            name: Component::D8,
+            tag: tag.clone(),
+            platform: Platform::current(),
+            layer: None,
+            manifest: None,
+            binary: digest,
+            size,
+            source: executable.display().to_string(),
+            time: now,
+            verified: Verified::Adopted,
+            skipped_cluster_checks: false,
+        };
+        stage::complete(&dir, None, &receipt)?;
+        Ok((dir, receipt))
+    }
+
+    /// A fresh directory to fill, in the staging directory's folder for d8.
+    fn place_for(&self, tag: &Tag) -> Result<PathBuf, StoreError> {
+        let folder = self.staging.dir().join(EXECUTABLE);
+        let dir = folder.join(format!("{tag}-{}", disk::random_name()));
+        let make = || disk::make_dirs(&dir, &mut Vec::new());
+        make().map_err(|error| lock::refused(&self.store.layout.root, error))?;
+        Ok(dir)
+    }
+
+    /// The smoke test, and what the program says it can do. One that does not know that question is old,
+    /// not broken.
+    async fn ask(&self, binary: &Path, tag: &Tag, watch: &dyn Watch) -> Result<(String, Vec<String>), StoreError> {
+        watch.event(Event::Testing { name: &Component::D8, tag });
+        let (sandbox, scratch) = (&self.store.sandbox, self.staging.dir());
+        let reported = sandbox
+            .test(binary, EXECUTABLE, D8_TIMEOUT, scratch)
+            .await
+            .map_err(|failure| StoreError::Smoke { name: Component::D8, tag: tag.clone(), failure })?;
+        let question = ["cli", "capabilities", "-o", "json"];
+        let answer = sandbox.ask(binary, EXECUTABLE, &question, D8_TIMEOUT, scratch).await.unwrap_or_default();
+        let known = serde_json::from_str::<Capabilities>(answer.trim());
+        Ok((reported, known.map(|known| known.capabilities).unwrap_or_default()))
+    }
+
+    /// Makes a tested version current, and the command on the PATH a link to it if it is still a file.
+    /// All or nothing: whatever fails, what was there is there again.
+    ///
+    /// # Errors
+    /// [`StoreError::EntryUnwritable`] before anything is changed; [`StoreError::LockLost`]; the disk's.
+    pub fn activate(
+        &mut self,
+        tested: Tested,
+        migration: Option<&Migration>,
+        executable: &Path,
+        now: Timestamp,
+        watch: &dyn Watch,
+    ) -> Result<Activated, StoreError> {
+        self.check()?;
+        let link = migration.map(|migration| PathLink::prepare(&self.store, &migration.path)).transpose()?;
+        let previous = self.store.active()?;
+        if let Some(tag) = migration.and_then(|migration| migration.seed.as_ref())
+            && *tag != tested.tag
+            && self.store.version(tag).is_none()
+        {
+            let (dir, _) = self.copy_in(executable, tag, now)?;
+            self.place(&dir, tag)?;
+        }
+        failpoint::hit("own.seeded").map_err(StoreError::io("write", self.store.dir()))?;
+        let Tested { tag, version, staged, .. } = tested;
+        if let Some((dir, receipt)) = &staged
+            && self.store.version(&tag).is_none_or(|stored| stored.receipt.is_none_or(|r| r.binary != receipt.binary))
+        {
+            self.place(dir, &tag)?;
+        }
+        failpoint::hit("own.placed").map_err(StoreError::io("write", self.store.dir()))?;
+        self.check()?;
+        let changed = previous.as_ref().is_none_or(|previous| previous.tag != tag);
+        let before = fs::read_link(self.store.current()).ok();
+        let target = Path::new("versions").join(tag.as_str()).join(EXECUTABLE);
+        let switched = || {
+            if changed {
+                self.point(&target)?;
+            }
+            failpoint::hit("own.current").map_err(StoreError::io("write", self.store.dir()))?;
+            link.map(PathLink::finish).transpose()
+        };
+        let backup = match switched() {
+            Ok(backup) => backup,
+            Err(error) => {
+                match before {
+                    Some(before) => self.point(&before)?,
+                    None => drop(disk::unlink(&self.store.current())),
+                }
+                return Err(error);
+            }
+        };
+        let memory = self.store.layout.memory();
+        if let Some(receipt) = self.store.version(&tag).and_then(|stored| stored.receipt)
+            && let Err(error) = memory::remember(&memory, &version, &receipt)
+        {
+            tracing::warn!(%error, "the digest could not be remembered");
+        }
+        // What was made stays.
+        self.made.clear();
+        self.placed.clear();
+        watch.event(Event::Switched { name: &Component::D8, tag: &tag });
+        Ok(Activated {
+            tag,
+            previous: previous.map(|previous| previous.tag),
+            linked: migration.map(|migration| migration.path.clone()),
+            backup: backup.flatten(),
+        })
+    }
+
+    /// Renames a filled directory into the store. An entry that is not whole is replaced; one that is
+    /// whole is never.
+    fn place(&mut self, dir: &Path, tag: &Tag) -> Result<(), StoreError> {
+        let home = self.store.version_dir(tag);
+        let versions = self.store.dir().join("versions");
+        let failed = || StoreError::io("write", &home);
+        disk::make_dirs(&versions, &mut self.made).map_err(failed())?;
+        if disk::lstat(&home).map_err(failed())?.is_some() {
+            let aside = self.staging.dir().join(disk::random_name());
+            disk::rename(&home, &aside).map_err(failed())?;
+            if let Err(error) = disk::rename(dir, &home) {
+                disk::rename(&aside, &home).map_err(failed())?;
+                return Err(failed()(error));
+            }
+        } else {
+            disk::rename(dir, &home).map_err(failed())?;
+            self.placed.push(home.clone());
+        }
+        disk::sync_dir(&versions).map_err(StoreError::io("write", &versions))?;
+        disk::sync_dir(&self.store.dir()).map_err(StoreError::io("write", self.store.dir()))
+    }
+
+    fn point(&self, target: &Path) -> Result<(), StoreError> {
+        let (current, dir) = (self.store.current(), self.store.dir());
+        let temporary = self.staging.dir().join("current");
+        disk::place_symlink(target, &current, &temporary).map_err(StoreError::io("switch", &current))?;
+        disk::sync_dir(&dir).map_err(StoreError::io("write", dir))
+    }
+
+    /// Remembers the d8 that commands go to which this one has not.
+    ///
+    /// # Errors
+    /// [`StoreError::Untrusted`] as root, if somebody else could change it; the disk's.
+    pub fn set_fallback(&mut self, path: &Path) -> Result<(), StoreError> {
+        self.check()?;
+        trust::way_to(path)?;
+        let link = self.store.fallback_link();
+        let temporary = self.staging.dir().join("fallback");
+        disk::place_symlink(path, &link, &temporary).map_err(StoreError::io("write", &link))?;
+        disk::sync_dir(&self.store.dir()).map_err(StoreError::io("write", self.store.dir()))?;
+        self.made.clear();
+        Ok(())
+    }
+
+    /// Forgets it; `false` if there was none.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn unset_fallback(&mut self) -> Result<bool, StoreError> {
+        self.check()?;
+        let link = self.store.fallback_link();
+        disk::unlink(&link).map_err(StoreError::io("remove", link))
+    }
+}
+
+impl Drop for OwnLocked {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        for placed in std::mem::take(&mut self.placed) {
+            // Aside first: what is half removed would look like a version.
+            let aside = self.staging.dir().join(disk::random_name());
+            let _ = disk::rename(&placed, &aside);
+        }
+        // The lock goes after what it guards, and the directories that it lies in after it.
+        let _ = disk::remove_tree(self.staging.dir());
+        self.lock = None;
+        for made in self.made.iter().rev() {
+            let _ = fs::remove_dir(made);
+        }
+    }
+}
+
+/// A link to the store that lies ready beside the command it will replace.
+struct PathLink {
+    command: PathBuf,
+    ready: PathBuf,
+}
+
+impl PathLink {
+    /// Makes it, which shows that the directory can be written to.
+    fn prepare(store: &OwnStore, command: &Path) -> Result<Self, StoreError> {
+        let folder = command.parent().unwrap_or(Path::new("/"));
+        sweep(folder, &store.current());
+        let ready = folder.join(format!("{LINK_PREFIX}{}", disk::random_name()));
+        match symlink(store.current(), &ready) {
+            Ok(()) => Ok(Self { command: command.to_owned(), ready }),
+            Err(source) => Err(StoreError::EntryUnwritable { path: command.to_owned(), source }),
+        }
+    }
+
+    /// Keeps the file under its name with `.old` unless something is there, then renames the link over it.
+    fn finish(self) -> Result<Option<PathBuf>, StoreError> {
+        let mut name = self.command.clone().into_os_string();
+        name.push(".old");
+        let old = PathBuf::from(name);
+        let failed = |source| StoreError::EntryUnwritable { path: self.command.clone(), source };
+        let kept = keep(&self.command, &old).map_err(failed)?;
+        let linked = failpoint::hit("own.backup").and_then(|()| disk::rename(&self.ready, &self.command));
+        if let Err(error) = linked {
+            if kept {
+                let _ = disk::unlink(&old);
+            }
+            return Err(failed(error));
+        }
+        if let Some(folder) = self.command.parent() {
+            // It is done; a power loss now would leave the file, which works as well.
+            let _ = disk::sync_dir(folder);
+        }
+        let _ = failpoint::hit("own.linked");
+        Ok(kept.then_some(old))
+    }
+}
+
+impl Drop for PathLink {
+    fn drop(&mut self) {
+        let _ = disk::unlink(&self.ready);
+    }
+}
+
+/// Gives a file a second name, or copies it; `false` if something has that name.
+fn keep(file: &Path, old: &Path) -> io::Result<bool> {
+    match disk::link_or_copy(file, old, disk::EXECUTABLE) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the links that a killed command left ready.
+fn sweep(folder: &Path, target: &Path) {
+    for found in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let left = found.file_name().as_encoded_bytes().starts_with(LINK_PREFIX.as_bytes());
+        if left && fs::read_link(found.path()).is_ok_and(|to| to == target) {
+            let _ = disk::unlink(&found.path());
+        }
+    }
+}
+
+/// The command on the PATH as a migration, where it is a plain file that may be one.
+impl Migration {
+    /// `seed`: the running version; `None` for a development build. `None` if there is nothing to migrate.
+    pub fn of(entry: &Entry, seed: Option<Tag>) -> Option<Self> {
+        match entry {
+            Entry::Plain { path, .. } => Some(Self { path: path.clone(), seed }),
+            Entry::Linked { .. } | Entry::Managed { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! The store of d8 itself: there is a d8 on the PATH at every instant, whatever is killed or fails.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        process::ExitStatusExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use d8_agent::{
+    Artifact, Quiet, StoreError,
+    own::{Databases, Entry, Migration, OwnOrder, OwnStore, invoked},
+    smoke::Sandbox,
+    testing,
+};
+use d8_crds::{digest::Digest, name::Component, platform::Platform, version::Version};
+
+use crate::{
+    Case, block_on, copy_tree, own, scratch,
+    support::{Memory, layer, now, tag, tree},
+};
+
+pub const CASES: &[Case] = &[
+    ("d8_killed_at_every_failpoint", killed),
+    ("d8_failing_half_way_puts_everything_back", failing),
+    ("d8_first_switch_keeps_the_file_and_stores_its_version", first_switch),
+    ("d8_versions_of_the_go_d8_are_taken_over", go_store),
+    ("d8_that_does_not_start_never_enters_the_store", broken_bytes),
+    ("d8_entry_is_immutable_and_tested_again", immutable),
+    ("d8_what_stands_on_the_path", entries),
+    ("d8_how_it_was_started", started),
+    ("d8_without_write_access_nothing_changes", unwritable),
+    ("d8_is_there_at_every_instant_of_a_thousand_switches", every_instant),
+];
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A d8 that says its version, and that it knows policies from v2 on.
+fn program(version: &str) -> String {
+    let knows = if version.starts_with("v2") { r#"echo '{"capabilities":["policy/v1alpha1"]}'"# } else { "exit 2" };
+    format!("#!/bin/sh\nif [ \"$1\" = cli ]; then {knows}; else echo d8 {version}; fi\n")
+}
+
+fn executable(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What the command on the PATH says.
+fn says(folder: &Path) -> String {
+    let output = loop {
+        // A fork of another thread of this test may hold a file open for writing that it has just made.
+        match Command::new(folder.join("bin/d8")).output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => break output.expect("there is no d8"),
+        }
+    };
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn store(folder: &Path) -> OwnStore {
+    OwnStore::at(folder.join("root")).unwrap().with_sandbox(Sandbox::of(own()))
+}
+
+fn entry(folder: &Path) -> Entry {
+    let nobody = Databases { dpkg: folder.join("none"), rpm: folder.join("no-rpm") };
+    Entry::of(&folder.join("bin/d8"), Some(folder), &nobody)
+}
+
+async fn order(version: &str) -> (OwnOrder, Memory) {
+    let bytes = layer(&[("d8", program(version).as_bytes())]).await;
+    let artifact = Artifact {
+        component: Component::D8,
+        tag: tag(version),
+        platform: Platform::current(),
+        expect_layer: Some(Digest::of(&bytes)),
+    };
+    let order = OwnOrder { artifact, manifest: None, accept: None, source: "memory".to_owned(), now: now() };
+    (order, Memory::default().with("d8", version, bytes))
+}
+
+/// Fetches `version` unless it is on disk and makes it current, as `d8 cli update --version` does; the
+/// running program is `seed`.
+async fn switch(folder: &Path, version: &str, seed: Option<&str>) -> Result<d8_agent::own::Activated, StoreError> {
+    let store = store(folder);
+    let entry = entry(folder);
+    let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+    let tested = if let Some(stored) = store.find(&Version::parse(version).unwrap())? {
+        locked.test(&stored, &Quiet).await?
+    } else {
+        let (order, source) = order(version).await;
+        locked.stage(order, &source, &Quiet).await?
+    };
+    let migration = Migration::of(&entry, seed.map(tag));
+    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &Quiet)
+}
+
+/// `child-d8 <folder> <version> <seed>`.
+pub fn main(arguments: &[String]) -> ExitCode {
+    let [folder, version, seed] = arguments else { panic!("child-d8 <folder> <version> <seed>") };
+    match block_on(switch(Path::new(folder), version, Some(seed))) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{}: {error}", error.kind().as_str());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plain() -> tempfile::TempDir {
+    let folder = scratch();
+    executable(&folder.path().join("bin/d8"), &program("v1.0.0"));
+    folder
+}
+
+fn child(folder: &Path, version: &str, failpoint: &str) -> std::process::Output {
+    let mut child = Command::new(own());
+    child.arg("child-d8").arg(folder).args([version, "v1.0.0"]).env("D8_FAILPOINT", failpoint);
+    child.output().unwrap()
+}
+
+fn killed() {
+    let outer = scratch();
+    let [folder, template] = ["world", "template"].map(|name| outer.path().join(name));
+    let mut kills = 0;
+    for (what, switched) in [("the first switch", false), ("a later one", true)] {
+        let _ = fs::remove_dir_all(&folder);
+        executable(&folder.join("bin/d8"), &program("v1.0.0"));
+        if switched {
+            block_on(switch(&folder, "v1.1.0", Some("v1.0.0"))).unwrap();
+        }
+        copy_tree(&folder, &template).unwrap();
+        let before = says(&folder);
+        block_on(switch(&folder, "v2.0.0", Some("v1.0.0"))).unwrap();
+        let wanted = tree(&folder);
+        for point in testing::ALL.iter().filter(|point| !point.starts_with("disk.")) {
+            copy_tree(&template, &folder).unwrap();
+            let child = child(&folder, "v2.0.0", &format!("{point}=kill"));
+            if child.status.signal() != Some(9) {
+                assert!(child.status.success(), "{what} at {point}: {child:?}");
+                assert!(switched || !point.starts_with("own."), "{what} does not come to {point}");
+                continue;
+            }
+            kills += 1;
+            let said = says(&folder);
+            assert!(said == before || said == "d8 v2.0.0", "{what}, killed at {point}: {said}");
+            block_on(switch(&folder, "v2.0.0", Some("v1.0.0"))).unwrap();
+            assert_eq!(says(&folder), "d8 v2.0.0", "{what}, killed at {point}");
+            assert_eq!(tree(&folder), wanted, "{what}, killed at {point}");
+        }
+    }
+    println!("  {kills} kills");
+}
+
+fn failing() {
+    for switched in [false, true] {
+        let folder = plain();
+        if switched {
+            block_on(switch(folder.path(), "v1.1.0", Some("v1.0.0"))).unwrap();
+        }
+        let (before, said) = (tree(folder.path()), says(folder.path()));
+        for point in ["own.seeded", "own.placed", "own.current", "own.backup"] {
+            let child = child(folder.path(), "v2.0.0", &format!("{point}=fail"));
+            if switched && point == "own.backup" {
+                assert!(child.status.success(), "nothing is kept twice");
+                continue;
+            }
+            assert!(!child.status.success(), "{point}: {child:?}");
+            assert_eq!(says(folder.path()), said, "{point}");
+            let left: Vec<_> = tree(folder.path()).into_iter().filter(|line| !line.contains("digests.jsonl")).collect();
+            let before: Vec<_> = before.iter().filter(|line| !line.contains("digests.jsonl")).cloned().collect();
+            assert_eq!(left, before, "{point}");
+        }
+    }
+}
+
+fn first_switch() {
+    let folder = plain();
+    let done = block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    assert_eq!((done.tag, done.previous), (tag("v2.0.0"), None));
+    let (bin, root) = (folder.path().join("bin"), folder.path().join("root"));
+    assert_eq!(done.backup.as_deref(), Some(bin.join("d8.old").as_path()));
+    assert_eq!(done.linked.as_deref(), Some(bin.join("d8").as_path()));
+    assert_eq!(fs::read_link(bin.join("d8")).unwrap(), root.join("cli/current"));
+    assert_eq!(fs::read_link(root.join("cli/current")).unwrap(), Path::new("versions/v2.0.0/d8"));
+    assert_eq!(fs::read_to_string(bin.join("d8.old")).unwrap(), program("v1.0.0"));
+    let stored: Vec<_> = store(folder.path()).versions().unwrap().into_iter().map(|v| v.tag).collect();
+    assert_eq!(stored, [tag("v2.0.0"), tag("v1.0.0")]);
+    // Back, offline; the command is a link already.
+    let back = block_on(switch(folder.path(), "v1.0.0", Some("v2.0.0"))).unwrap();
+    assert_eq!((back.previous, back.backup, back.linked), (Some(tag("v2.0.0")), None, None));
+    assert_eq!(says(folder.path()), "d8 v1.0.0");
+    // Other tooling puts a file there: it becomes a link again, and the older backup stays.
+    fs::remove_file(bin.join("d8")).unwrap();
+    executable(&bin.join("d8"), &program("v1.5.0"));
+    let again = block_on(switch(folder.path(), "v2.0.0", Some("v1.5.0"))).unwrap();
+    assert_eq!(again.backup, None);
+    assert_eq!(says(folder.path()), "d8 v2.0.0");
+    assert_eq!(fs::read_to_string(bin.join("d8.old")).unwrap(), program("v1.0.0"));
+    assert!(store(folder.path()).find(&Version::parse("1.5.0").unwrap()).unwrap().is_some());
+    // A development build is not stored: the backup is its only copy.
+    let folder = plain();
+    let done = block_on(switch(folder.path(), "v2.0.0", None)).unwrap();
+    assert!(done.backup.is_some());
+    assert_eq!(store(folder.path()).versions().unwrap().len(), 1);
+}
+
+/// As the Go d8 leaves its store: no receipts, an absolute or a relative `current`.
+fn go_store() {
+    for absolute in [false, true] {
+        let folder = scratch();
+        let (bin, cli) = (folder.path().join("bin"), folder.path().join("root/cli"));
+        for version in ["v0.13.0", "v0.13.1"] {
+            executable(&cli.join("versions").join(version).join("d8"), &program(version));
+        }
+        let target = Path::new("versions/v0.13.1/d8");
+        symlink(if absolute { cli.join(target) } else { target.to_owned() }, cli.join("current")).unwrap();
+        fs::create_dir(&bin).unwrap();
+        symlink(cli.join("current"), bin.join("d8")).unwrap();
+        let own = store(folder.path());
+        assert_eq!(own.active().unwrap().unwrap().tag, tag("v0.13.1"));
+        let versions: Vec<_> = own.versions().unwrap().into_iter().map(|v| (v.tag, v.receipt.is_some())).collect();
+        assert_eq!(versions, [(tag("v0.13.1"), false), (tag("v0.13.0"), false)]);
+        assert!(matches!(entry(folder.path()), Entry::Linked { store, .. } if store == cli));
+        let done = block_on(switch(folder.path(), "v2.0.0", None)).unwrap();
+        assert_eq!((done.previous, done.linked), (Some(tag("v0.13.1")), None));
+        assert_eq!(says(folder.path()), "d8 v2.0.0");
+        // What the Go d8 reads is as it writes it: a relative link, a plain executable.
+        assert_eq!(fs::read_link(cli.join("current")).unwrap(), Path::new("versions/v2.0.0/d8"));
+        assert!(cli.join("versions/v0.13.1/d8").is_file());
+        block_on(switch(folder.path(), "v0.13.0", None)).unwrap();
+        assert_eq!(says(folder.path()), "d8 v0.13.0");
+    }
+}
+
+fn broken_bytes() {
+    let folder = plain();
+    let before = tree(folder.path());
+    block_on(async {
+        let bytes = layer(&[("d8", b"#!/bin/sh\nexit 3\n")]).await;
+        let (mut order, _) = order("v2.0.0").await;
+        order.artifact.expect_layer = Some(Digest::of(&bytes));
+        let source = Memory::default().with("d8", "v2.0.0", bytes.clone());
+        let store = store(folder.path());
+        let locked = store.lock(TIMEOUT, &Quiet).await.unwrap();
+        let error = locked.stage(order.clone(), &source, &Quiet).await.unwrap_err();
+        assert!(matches!(error, StoreError::Smoke { .. }), "{error}");
+        order.artifact.expect_layer = Some(Digest::of(b"other"));
+        let error = locked.stage(order, &source, &Quiet).await.unwrap_err();
+        assert!(matches!(error, StoreError::WrongDigest { .. }), "{error}");
+    });
+    assert_eq!(tree(folder.path()), before);
+}
+
+fn immutable() {
+    let folder = plain();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    block_on(switch(folder.path(), "v1.0.0", Some("v1.0.0"))).unwrap();
+    let binary = folder.path().join("root/cli/versions/v2.0.0/d8");
+    let good = fs::read(&binary).unwrap();
+    fs::write(&binary, program("v2.0.1")).unwrap();
+    let error = block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap_err();
+    assert!(matches!(error, StoreError::NotStored { .. }), "{error}");
+    assert_eq!(says(folder.path()), "d8 v1.0.0");
+    // Of another length it is no whole version any more, and is fetched again.
+    fs::write(&binary, "#!/bin/sh\nexit 1\n").unwrap();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    assert_eq!(fs::read(&binary).unwrap(), good);
+}
+
+fn entries() {
+    let folder = scratch();
+    let at = |name: &str| folder.path().join(name);
+    let dpkg = at("dpkg");
+    fs::create_dir(&dpkg).unwrap();
+    executable(&at("usr/bin/d8"), "#!/bin/sh\n");
+    executable(&at("own/d8"), "#!/bin/sh\n");
+    executable(&at("opt/Cellar/d8/1/d8"), "#!/bin/sh\n");
+    fs::create_dir(at("bin")).unwrap();
+    symlink(at("opt/Cellar/d8/1/d8"), at("bin/brewed")).unwrap();
+    symlink(at("own/d8"), at("bin/by-hand")).unwrap();
+    fs::write(dpkg.join("d8-tools:amd64.list"), format!("/.\n{}\n", at("usr/bin/d8").display())).unwrap();
+    let rpm = at("rpm");
+    executable(&rpm, "#!/bin/sh\ncase \"$5\" in */own/rpmed) echo d8-rpm;; *) exit 1;; esac\n");
+    executable(&at("own/rpmed"), "#!/bin/sh\n");
+    let databases = Databases { dpkg, rpm };
+    let of = |name: &str, home: Option<&Path>| Entry::of(&at(name), home, &databases);
+    let managed = |name: &str| match of(name, None) {
+        Entry::Managed { by, .. } => by,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(managed("usr/bin/d8"), "dpkg (package d8-tools)");
+    assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
+    assert_eq!(managed("bin/brewed"), "Homebrew");
+    assert!(matches!(of("bin/by-hand", Some(folder.path())), Entry::Plain { shared: false, .. }));
+    // A private directory is nobody else's to run from, wherever it is.
+    fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(matches!(of("own/d8", None), Entry::Plain { shared: false, .. }));
+    assert!(matches!(
+        Entry::of(Path::new("/bin/sh"), None, &Databases { dpkg: at("none"), rpm: at("none") }),
+        Entry::Plain { shared: true, .. }
+    ));
+    // The real database of this machine, where there is one.
+    if Path::new("/var/lib/dpkg/info/coreutils.list").exists() {
+        let ls = Entry::of(Path::new("/bin/ls"), None, &Databases::default());
+        assert!(matches!(&ls, Entry::Managed { by, .. } if by == "dpkg (package coreutils)"), "{ls:?}");
+    }
+}
+
+fn started() {
+    let folder = scratch();
+    let real = folder.path().join("store/d8");
+    executable(&real, "#!/bin/sh\n");
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(&real, bin.join("d8")).unwrap();
+    executable(&folder.path().join("other/d8"), "#!/bin/sh\n");
+    let path = std::env::join_paths([folder.path().join("other"), bin.clone()]).unwrap();
+    let real = real.canonicalize().unwrap();
+    let from = |argv0: &str| invoked(argv0.as_ref(), Some(&path), folder.path(), &real);
+    for (argv0, want) in [
+        ("d8", bin.join("d8")),
+        ("bin/d8", bin.join("d8")),
+        ("./bin/d8", folder.path().join("./bin/d8")),
+        ("other/d8", real.clone()),
+        ("nothing", real.clone()),
+        ("", real.clone()),
+    ] {
+        assert_eq!(from(argv0), want, "{argv0:?}");
+    }
+    assert_eq!(from(&bin.join("d8").display().to_string()), bin.join("d8"));
+}
+
+fn unwritable() {
+    if rustix::process::geteuid().is_root() {
+        // What root may not write to is a file system that nobody may.
+        let entry = Path::new("/proc/self/d8");
+        let folder = scratch();
+        let done = block_on(async {
+            let store = store(folder.path());
+            let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+            let (order, source) = order("v2.0.0").await;
+            let tested = locked.stage(order, &source, &Quiet).await?;
+            let migration = Migration { path: entry.to_owned(), seed: None };
+            locked.activate(tested, Some(&migration), entry, now(), &Quiet)
+        });
+        let error = done.unwrap_err();
+        assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
+        assert!(error.advice()[0].fix.contains("sudo"), "{error}");
+        assert_eq!(tree(folder.path()), [""; 0]);
+        return;
+    }
+    let folder = plain();
+    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o555)).unwrap();
+    let before = tree(folder.path());
+    let error = block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap_err();
+    assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
+    assert_eq!(tree(folder.path()), before);
+    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Somebody calls d8 all the time while it is migrated and switched again and again.
+fn every_instant() {
+    let folder = plain();
+    let command = folder.path().join("bin/d8");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let mut calls = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                says(folder.path());
+                calls += 1;
+            }
+            calls
+        });
+        for round in 0..1000 {
+            if round % 2 == 0 {
+                // A file again, as other tooling leaves it: in one rename.
+                let file = folder.path().join("bin/next");
+                executable(&file, &program("v1.0.0"));
+                fs::rename(&file, &command).unwrap();
+            }
+            block_on(quick(folder.path(), if round % 2 == 0 { "v2.0.0" } else { "v1.0.0" })).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let calls = caller.join().unwrap();
+        assert!(calls > 100, "{calls}");
+        println!("  {calls} calls during 1000 changes");
+    });
+}
+
+/// The same as [`switch`], of versions on disk and without their test, which is not what is counted here.
+async fn quick(folder: &Path, version: &str) -> Result<(), StoreError> {
+    let quiet: PathBuf = folder.join("sandbox");
+    if !quiet.exists() {
+        executable(&quiet, "#!/bin/sh\necho '{\"passed\":\"d8\"}'\n");
+        switch(folder, "v2.0.0", Some("v1.0.0")).await?;
+    }
+    let store = OwnStore::at(folder.join("root"))?.with_sandbox(Sandbox::of(&quiet));
+    let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+    let stored = store.find(&Version::parse(version).unwrap())?.unwrap();
+    let tested = locked.test(&stored, &Quiet).await?;
+    let migration = Migration::of(&entry(folder), Some(tag("v1.0.0")));
+    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &Quiet)?;
+    Ok(())
+}
