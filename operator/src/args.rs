@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
-/// Publishes as `CliRelease` what exists and fits this cluster, and accepts `PluginPolicy` objects.
+/// Publishes as `CliRelease` what exists and fits this cluster, and leads the waves of `PluginPolicy` objects.
 ///
 /// The cluster is the one of KUBECONFIG, else the one this process runs in. The first line on stdout is
 /// the address that /healthz, /readyz and /metrics are served on; logs go to stderr.

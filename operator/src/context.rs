@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use d8_crds::{policy::PluginPolicy, release::CliRelease};
 use kube::{Client, Resource, runtime::reflector};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     cluster::Cluster, demand::Demand, events::Events, hosts::Hosts, metrics::Metrics, policy, queue::Queue,
@@ -49,8 +49,10 @@ pub(crate) struct Context<R> {
     pub(crate) cluster: watch::Receiver<Cluster>,
     /// What is known of each record.
     pub(crate) book: Book,
-    /// What is known of each policy's status.
-    pub(crate) written: policy::Written,
+    /// What is known of each policy.
+    pub(crate) policy_book: policy::Book,
+    /// A policy went: what was kept for it is to go too.
+    pub(crate) policies_went: Notify,
     /// What policies and hosts ask of the records.
     pub(crate) demand: Demand,
     /// For news.

@@ -41,7 +41,7 @@ pub(crate) async fn lead<R: Registry>(ctx: Arc<Context<R>>) {
     refresh(&ctx);
     ctx.releases.all();
     ctx.policies.all();
-    tokio::join!(releases(ctx.clone()), policies(ctx.clone()), cluster(&ctx), demand(&ctx));
+    tokio::join!(releases(ctx.clone()), policies(ctx.clone()), cluster(&ctx), demand(&ctx), sweep(&ctx));
 }
 
 async fn releases<R: Registry>(ctx: Arc<Context<R>>) {
@@ -100,6 +100,21 @@ async fn demand<R: Registry>(ctx: &Context<R>) {
         ctx.policies.all();
         wait = if meet(ctx, &asked).await { RECORDS_EVERY } else { RECORDS_RETRY };
         sleep(PACE).await;
+    }
+}
+
+/// What was kept for policies that are gone goes, at the start for those that went meanwhile.
+async fn sweep<R: Registry>(ctx: &Context<R>) {
+    loop {
+        let wait = match policy::sweep(ctx).await {
+            Ok(()) => RECORDS_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "the ledgers of policies that are gone could not be removed");
+                RECORDS_RETRY
+            }
+        };
+        // Either way it is time.
+        let _ = timeout(wait, ctx.policies_went.notified()).await;
     }
 }
 

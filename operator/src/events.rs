@@ -32,6 +32,12 @@ impl Note {
         Self { warning: true, ..Self::normal(reason, about, text) }
     }
 
+    /// The text.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Everything but the text.
     #[cfg(test)]
     pub(crate) fn summary(&self) -> String {

@@ -1,8 +1,8 @@
-//! `d8-operator`: publishes as `CliRelease` what exists and fits this cluster, and accepts
+//! `d8-operator`: publishes as `CliRelease` what exists and fits this cluster, and leads the waves of
 //! `PluginPolicy` objects.
 //!
 //! What is decided is pure and needs no cluster to be tried: `release::judge`, `release::survey`,
-//! `release::ledger`, `policy::status`, `records::plan`. The rest reads, calls it, and writes.
+//! `release::ledger`, `policy::judge`, `policy::waves`, `records::plan`. The rest reads, calls it, and writes.
 
 mod apply;
 mod args;
@@ -13,6 +13,7 @@ mod controllers;
 mod demand;
 mod events;
 mod hosts;
+mod kept;
 mod leader;
 mod metrics;
 mod policy;

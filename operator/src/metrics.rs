@@ -62,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) leading: Gauge,
     /// Policies that are not accepted.
     pub(crate) policies_rejected: Gauge,
+    /// Waves that are halted.
+    pub(crate) waves_halted: Gauge,
 }
 
 impl Metrics {
@@ -81,6 +83,7 @@ impl Metrics {
             reconcile_failures: Family::default(),
             leading: Gauge::default(),
             policies_rejected: Gauge::default(),
+            waves_halted: Gauge::default(),
         };
         let r = &mut metrics.registry;
         r.register("polls", "Polls of the proxy, by how they ended", metrics.polls.clone());
@@ -95,6 +98,7 @@ impl Metrics {
         r.register("reconcile_failures", "Reconciliations that failed", metrics.reconcile_failures.clone());
         r.register("leading", "1 while this instance leads", metrics.leading.clone());
         r.register("policies_rejected", "PluginPolicies that are not accepted", metrics.policies_rejected.clone());
+        r.register("waves_halted", "Waves of PluginPolicies that are halted", metrics.waves_halted.clone());
         metrics
     }
 

@@ -16,7 +16,8 @@ use crate::apply::FIELD_MANAGER;
 /// A record of ours that nothing needs any more is removed after this time.
 pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The label of what this operator makes.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const COMPONENT: &str = "cli.deckhouse.io/component";
 /// Annotation on a record of ours: since when nothing needs it.
 const UNNEEDED_SINCE: &str = "cli.deckhouse.io/unneeded-since";

@@ -12,7 +12,7 @@ use kube::{Api, Client, Config, ResourceExt as _, runtime::reflector, runtime::w
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     hosts::Hosts,
     leader,
     metrics::Metrics,
-    policy::Written,
+    policy,
     proxy::Upstream,
     release::book::Book,
     serve::{Readiness, router},
@@ -107,7 +107,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         hosts: Arc::new(Mutex::new(Hosts::default())),
         cluster,
         book: Book::default(),
-        written: Written::default(),
+        policy_book: policy::Book::default(),
+        policies_went: Notify::default(),
         demand: Demand::default(),
         events: Events::new(client.clone(), args.identity.clone()),
         metrics: metrics.clone(),
@@ -160,7 +161,7 @@ async fn lead(ctx: Arc<Context<Upstream>>, mut leading: watch::Receiver<bool>, r
         ctx.metrics.leading.set(0);
         // Another may write now: what this one knows is read anew if it leads again.
         ctx.book.clear();
-        ctx.written.clear();
+        ctx.policy_book.clear();
         tracing::warn!("not leading any more");
     }
 }
@@ -178,10 +179,8 @@ async fn follow_own_kinds(
             if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
                 ctx.releases.queue.push(object.name_any());
             }
-            // One that is gone may be needed still.
-            if matches!(event, Event::Delete(_) | Event::InitDone) {
-                ctx.demand.stirred.notify_one();
-            }
+            // One that is gone may be needed still; of one that changed policies may permit more.
+            ctx.demand.stirred.notify_one();
         }),
         watches::reflect(Api::all(client.clone()), policies, readiness, POLICIES, |event| {
             if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {

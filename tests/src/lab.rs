@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use d8_crds::policy::PluginPolicy;
 use d8_crds::release::CliRelease;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::catalog::{self, Plugin};
@@ -98,6 +100,20 @@ impl Lab {
         &mut self.operator
     }
 
+    /// Ends the operator as a kubelet does, so that another may lead at once.
+    pub fn stop_operator(&mut self) -> Result<()> {
+        let pid = wait_for("the operator's process id", SOON, || self.operator.pid())?;
+        // One that ended by itself is what was asked for.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        wait_for("the operator's end", SOON, || self.operator.ended()).map(drop)
+    }
+
+    /// Starts the operator again.
+    pub fn start_operator(&mut self) -> Result<()> {
+        (self.operator, self.operator_address) = start_operator(&self.plane)?;
+        Ok(())
+    }
+
     /// Status code and body of the operator's `/healthz`, `/readyz` or `/metrics`.
     pub fn operator_get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.operator_address, path)
@@ -182,6 +198,23 @@ impl Lab {
         self.release_when(name, version, |release| {
             release.status.iter().flat_map(|status| &status.versions).any(|known| known.version == version)
         })
+    }
+
+    /// Waits until a policy is as it should be.
+    pub fn policy_when(&self, name: &str, what: &str, right: impl Fn(&PluginPolicy) -> bool) -> Result<PluginPolicy> {
+        let found = || self.plugin_policy(name).filter(&right);
+        let seen = wait_for(&format!("PluginPolicy {name}: {what}"), SOON, found);
+        seen.map_err(|error| self.with_operator_log(error))
+    }
+
+    /// Makes a `CliHost` with a label `role`, and writes its status as its agent would.
+    pub fn host(&self, name: &str, role: &str, status: &Value) -> Result<()> {
+        let host = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
+            "metadata": {"name": name, "labels": {"role": role}},
+            "spec": {"identity": format!("system:serviceaccount:d8-cli-hosts:{name}")}});
+        self.plane.apply(&host.to_string())?;
+        let patch = format!("--patch={}", json!({"status": status}));
+        self.plane.kubectl(["patch", "clihost", name, "--subresource=status", "--type=merge", &patch]).map(drop)
     }
 
     /// Waits until a policy's condition `Accepted` is `True` or `False` for its present spec.

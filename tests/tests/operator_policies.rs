@@ -57,30 +57,12 @@ fn a_policy_that_cannot_be_read_names_the_field_and_recovers() -> Result<()> {
 }
 
 #[test]
-fn gates_that_are_not_built_yet_are_said() -> Result<()> {
-    let lab = Lab::shared();
-    let selector = json!({"matchLabels": {"role": "soaking"}});
-    let spec = json!({"hostSelector": selector, "defaults": {"minAge": "72h"}, "rollout": {"over": "1h"}});
-    assert_eq!(condition(&answered(lab, "soaking", &spec)?, "Ready").0, "True/Enforced");
-    let spec = json!({"hostSelector": selector, "rollout": {"over": "1h", "maxFailed": 3}});
-    let (ready, message) = condition(&answered(lab, "halting", &spec)?, "Ready");
-    assert!(ready == "False/Unsupported" && message.contains("spec.rollout.maxFailed"), "{ready}: {message}");
-    Ok(())
-}
-
-#[test]
 fn hosts_are_counted() -> Result<()> {
     let lab = Lab::shared();
     for (name, role, state) in
         [("counted-1", "counted", "UpToDate"), ("counted-2", "counted", "Failed"), ("counted-3", "other", "Held")]
     {
-        let host = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
-            "metadata": {"name": name, "labels": {"role": role}},
-            "spec": {"identity": format!("system:serviceaccount:d8-cli-hosts:{name}")}});
-        lab.plane().apply(&host.to_string())?;
-        let status = json!({"status": {"components": [{"name": "d8", "active": "v0.1.0", "state": state}]}});
-        let patch = format!("--patch={status}");
-        lab.plane().kubectl(["patch", "clihost", name, "--subresource=status", "--type=merge", &patch])?;
+        lab.host(name, role, &json!({"components": [{"name": "d8", "active": "v0.1.0", "state": state}]}))?;
     }
     lab.policy("counting", &json!({"hostSelector": {"matchLabels": {"role": "counted"}}}))?;
     let counts = wait_for("counts", Duration::from_secs(90), || {
@@ -131,6 +113,10 @@ fn the_operator_has_the_rights_it_uses_and_no_more() -> Result<()> {
         (true, "patch clireleases.cli.deckhouse.io --subresource=status"),
         (true, "patch pluginpolicies.cli.deckhouse.io --subresource=status"),
         (true, "create configmaps --namespace=d8-operator"),
+        (true, "list configmaps --namespace=d8-operator"),
+        (true, "delete configmaps --namespace=d8-operator"),
+        (false, "watch configmaps --namespace=d8-operator"),
+        (false, "delete configmaps --namespace=default"),
         (
             true,
             "get deployments.apps/registry-packages-proxy --subresource=cli-binary --namespace=d8-cloud-instance-manager",

@@ -115,7 +115,22 @@ pub struct Checked {
     pub unobserved: Option<Unobserved>,
     /// The clock of each version, by the component's name.
     pub waves: BTreeMap<String, Vec<CheckedWave>>,
+    /// The halt that an admin declared over.
+    pub resumed: Option<Resumed>,
 }
+
+/// The halt that annotation [`RESUME`] names, as `<version>@<haltedAt>`: that one is over, no other,
+/// whether or not the operator has seen the annotation yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// The version whose wave goes on.
+    pub version: Version,
+    /// When it was halted.
+    pub halted_at: Timestamp,
+}
+
+/// The annotation by which an admin resumes a halted wave.
+pub const RESUME: &str = "cli.deckhouse.io/resume";
 
 /// How far the operator is behind a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,6 +284,7 @@ impl Checked {
                 moved_tags: spec.integrity.as_ref().and_then(|i| i.moved_tags),
                 unobserved: read::unobserved(policy),
                 waves: read::waves(policy),
+                resumed: read::resumed(policy),
             }),
             selector => Err(Rejected { errors: findings.into_errors(), selector }),
         }
@@ -280,6 +296,21 @@ impl Checked {
         let begun = self.beginnings.iter().find(|(beginning, _)| plugin.as_str().starts_with(beginning.as_str()));
         let place = named.into_iter().chain(begun.map(|(_, place)| *place)).min()?;
         Some((place, self.rules.get(place)?))
+    }
+
+    /// The rule that answers for a component: for d8 its own.
+    pub fn rule_of(&self, component: &Component) -> Option<&CheckedRule> {
+        match component {
+            Component::D8 => self.cli.as_ref(),
+            Component::Plugin(name) => self.rule_for(name).map(|(_, rule)| rule),
+        }
+    }
+
+    /// How long a version of the component must have been published by this policy's own word, from
+    /// which its waves count.
+    pub fn min_age(&self, component: &Component) -> Duration {
+        let own = self.rule_of(component).and_then(|rule| rule.settings.min_age);
+        own.or(self.defaults.min_age).unwrap_or_default()
     }
 
     /// What the operator says of this version's way over the hosts.

@@ -111,6 +111,19 @@ impl PolicySet {
         Self { policies, floor: None }
     }
 
+    /// One policy as it speaks to the host that comes last in its waves: whatever hosts it selects, to one
+    /// that is no canary, and as if the operator had just seen it. For asking what a policy leads to
+    /// without a host.
+    #[must_use]
+    pub fn to_the_last_host(mut policy: Checked) -> Self {
+        policy.selector = Selector::default();
+        policy.unobserved = None;
+        if let Some(rollout) = &mut policy.rollout {
+            rollout.canaries = None;
+        }
+        Self::of(vec![Policy::Valid(Box::new(policy))])
+    }
+
     /// With the host's own floor: one more policy, of this host alone.
     #[must_use]
     pub fn with_floor(mut self, floor: Floor) -> Self {

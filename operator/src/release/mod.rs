@@ -33,12 +33,12 @@ use kube::{Api, Resource as _, ResourceExt as _, runtime::controller::Action};
 use self::{
     book::{Entry, Stored},
     judge::{Case, Outcome, judge},
-    ledger_store::StoreError,
 };
 use crate::{
     apply, backoff,
     cluster::Cluster,
     context::Context,
+    kept::StoreError,
     metrics::{ComponentLabel, FailureLabel, KindLabel},
     proxy::Registry,
 };

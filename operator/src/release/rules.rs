@@ -56,8 +56,9 @@ impl Rules {
         })
     }
 
-    /// Whether the record publishes this version.
+    /// Whether the record publishes this version. Its range is read as an admin's: under channel
+    /// Prerelease a pre-release counts as the release it leads to (`docs/policies.md`, rule 11).
     pub(crate) fn publishes(&self, component: &Component, version: &Version) -> bool {
-        in_channel(self.channel, component, version) && self.versions.matches(version)
+        in_channel(self.channel, component, version) && self.versions.permits(version, self.channel)
     }
 }

@@ -213,6 +213,22 @@ mod tests {
                 Some("v1.2.0"),
             ),
             (
+                "a range under both channels: a pre-release counts as its release",
+                "p",
+                CliReleaseSpec { versions: Some(">=1.9 <1.10".into()), channel: Prerelease, ..spec() },
+                vec![],
+                "v1.9.0-rc.1",
+                None,
+            ),
+            (
+                "and is outside where its release is",
+                "d8",
+                CliReleaseSpec { versions: Some("<2".into()), channel: Prerelease, ..spec() },
+                vec![],
+                "v1.10.0 v1.9.0-rc.1 v1.2.0 v0.9.0",
+                Some("v1.10.0"),
+            ),
+            (
                 "a short history, and what is pinned besides",
                 "p",
                 CliReleaseSpec { history: Some(1), ..spec() },

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{CheckedPin, CheckedRollout, CheckedRule, CheckedWave, Findings, Pattern, Settings, Unobserved};
-use jiff::Timestamp;
+use super::{
+    CheckedPin, CheckedRollout, CheckedRule, CheckedWave, Findings, Pattern, RESUME, Resumed, Settings, Unobserved,
+};
 
 use crate::{
     constraint::Constraint,
@@ -165,9 +166,6 @@ pub(super) fn rollout(raw: &Rollout, findings: &mut Findings) -> Option<CheckedR
     Some(CheckedRollout { over, canaries: canaries.flatten(), max_failed: raw.max_failed })
 }
 
-/// The annotation by which an admin resumes a halted wave.
-const RESUME: &str = "cli.deckhouse.io/resume";
-
 /// Whether the operator lags behind the policy. One that has no generation was never given to an API
 /// server, and nobody lags behind it.
 pub(super) fn unobserved(policy: &PluginPolicy) -> Option<Unobserved> {
@@ -176,11 +174,10 @@ pub(super) fn unobserved(policy: &PluginPolicy) -> Option<Unobserved> {
     observed.is_none_or(|observed| observed < generation).then_some(Unobserved { generation, observed })
 }
 
-/// The halt that the annotation names, as `<version>@<haltedAt>`: that one is over, no other, whether or
-/// not the operator has seen the annotation yet (rule 9).
-fn resumed(policy: &PluginPolicy) -> Option<(Version, Timestamp)> {
+/// What the annotation says, if that can be read.
+pub(super) fn resumed(policy: &PluginPolicy) -> Option<Resumed> {
     let (version, halted_at) = policy.metadata.annotations.as_ref()?.get(RESUME)?.split_once('@')?;
-    Some((Version::parse(version).ok()?, halted_at.parse().ok()?))
+    Some(Resumed { version: Version::parse(version).ok()?, halted_at: halted_at.parse().ok()? })
 }
 
 /// The waves of a policy's status. Names that are no versions are nobody's wave.
@@ -192,7 +189,7 @@ pub(super) fn waves(policy: &PluginPolicy) -> BTreeMap<String, Vec<CheckedWave>>
         let read = component.waves.iter().filter_map(|raw| {
             let version = Version::parse(&raw.version).ok()?;
             let halted_at = raw.halted_at.as_ref().map(|time| time.0);
-            let is_resumed = resumed.as_ref().is_some_and(|(v, at)| *v == version && Some(*at) == halted_at);
+            let is_resumed = resumed.as_ref().is_some_and(|r| r.version == version && Some(r.halted_at) == halted_at);
             Some(CheckedWave {
                 version,
                 since: raw.since.as_ref().map(|time| time.0),

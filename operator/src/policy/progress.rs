@@ -1,0 +1,314 @@
+//! Where a policy leads each component, what holds that back, and where its waves are. Pure; the verdict
+//! is `crds`'s, asked for the host that comes last.
+
+use std::collections::BTreeMap;
+
+use d8_crds::{
+    name::Component,
+    policy::{
+        ComponentProgress, MajorUpdates, Wave, WaveState,
+        checked::{Checked, CheckedWave},
+    },
+    release::{Channel, CliRelease, Fit, ReleaseVersion},
+    schema::limits,
+    verdict::{Case, Class, Host, Intent, Judgement, PolicySet, ReasonCode},
+    version::Version,
+    wave,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+
+use super::{
+    ledger::{Entry, Ledger},
+    waves::{Failures, Offer},
+};
+use crate::hosts::{Matched, Span};
+
+/// Most waves that a status shows, halted ones not counted: with some 110 bytes each it stays far from
+/// the 1.5 MiB that etcd takes.
+const MAX_WAVES: usize = 4096;
+
+/// A record, its versions read once: newest first.
+pub(crate) struct Record<'a> {
+    pub(crate) component: Component,
+    pub(crate) versions: Vec<(Version, &'a ReleaseVersion)>,
+    release: &'a CliRelease,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record. None: the API server refuses such names.
+    pub(crate) fn read(release: &'a CliRelease) -> Option<Self> {
+        let component = release.name_any().parse().ok()?;
+        let recorded = release.status.iter().flat_map(|status| &status.versions);
+        let mut versions: Vec<_> = recorded.filter_map(|r| Some((Version::parse(&r.version).ok()?, r))).collect();
+        versions.sort_by(|(a, _), (b, _)| b.cmp(a));
+        Some(Self { component, versions, release })
+    }
+
+    /// What the record publishes.
+    pub(crate) fn channel(&self) -> Channel {
+        self.release.spec.channel
+    }
+
+    /// What it has, for a policy that denies the component.
+    pub(crate) fn refused(&self) -> Vec<Offer> {
+        self.offers(|_| false)
+    }
+
+    fn offers(&self, permits: impl Fn(&Version) -> bool) -> Vec<Offer> {
+        let offer = |(version, entry): &(Version, &ReleaseVersion)| Offer {
+            version: version.clone(),
+            permitted: permits(version),
+            first_seen: entry.first_seen.as_ref().map(|time| time.0),
+        };
+        self.versions.iter().map(offer).collect()
+    }
+}
+
+/// A policy, asked without a host.
+pub(crate) struct Word<'a> {
+    checked: &'a Checked,
+    policies: PolicySet,
+    labels: BTreeMap<String, String>,
+    now: Timestamp,
+}
+
+impl<'a> Word<'a> {
+    /// The policy's word at this instant.
+    pub(crate) fn new(checked: &'a Checked, now: Timestamp) -> Self {
+        let policies = PolicySet::to_the_last_host(checked.clone());
+        Self { checked, policies, labels: BTreeMap::new(), now }
+    }
+
+    /// The same with the waves that the ledger knows, instead of those of the policy's status.
+    pub(crate) fn with_waves(mut self, ledger: &Ledger) -> Self {
+        let wave = |(version, entry): (&Version, &Entry)| CheckedWave {
+            version: version.clone(),
+            since: Some(entry.since),
+            halted: entry.halt.is_some(),
+            halted_at: entry.halt.map(|halt| halt.at),
+            failed: 0,
+        };
+        let mut checked = self.checked.clone();
+        let entries = ledger.entries.iter();
+        checked.waves = entries.map(|(name, versions)| (name.clone(), versions.iter().map(wave).collect())).collect();
+        self.policies = PolicySet::to_the_last_host(checked);
+        self
+    }
+
+    /// Whether it speaks of the component otherwise than by denying it.
+    pub(crate) fn governs(&self, component: &Component) -> bool {
+        self.policies.denied(&self.host(), component).is_none()
+    }
+
+    /// What a record has, and whether the policy permits it.
+    pub(crate) fn offers(&self, record: &Record<'_>) -> Vec<Offer> {
+        record.offers(|version| self.permits(record, version))
+    }
+
+    /// Nothing that it says forbids the version. The record is asked for digests only: to look a version up
+    /// in it takes as long as it is.
+    fn permits(&self, record: &Record<'_>, version: &Version) -> bool {
+        let rule = self.checked.rule_of(&record.component);
+        let pinned = rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version));
+        let case = Case::new(self.host(), &record.component, version, Intent::Explicit, self.now)
+            .release(pinned.then_some(record.release));
+        self.policies.judge(&case).class() != Class::Forbidden
+    }
+
+    /// It lets hosts go on to another major version.
+    fn crosses(&self, component: &Component) -> bool {
+        self.policies.guidance(&self.host(), component, None).major_updates == MajorUpdates::Cross
+    }
+
+    /// What the agent of the last host would say to the version, an older one of its major being installed.
+    fn judge(&self, record: &Record<'_>, version: &Version) -> Judgement {
+        let older = Version::parse(&format!("{}.0.0-0", version.major())).ok();
+        let case = Case::new(self.host(), &record.component, version, Intent::Agent, self.now)
+            .confirmed(Some(self.now))
+            .active(older.as_ref())
+            .release(Some(record.release));
+        self.policies.judge(&case)
+    }
+
+    /// Whoever comes last in every wave; no label matters.
+    fn host(&self) -> Host<'_> {
+        Host { id: "", labels: &self.labels, new_root: true }
+    }
+}
+
+/// What becomes of one component.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Progress {
+    /// As the status shows it.
+    pub(crate) shown: ComponentProgress,
+    /// The wave of its target is under way, until then.
+    pub(crate) rolling: Option<Timestamp>,
+    /// When any of it changes by itself.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// Looks at one component.
+pub(crate) fn progress(
+    word: &Word<'_>,
+    record: &Record<'_>,
+    ledger: &Ledger,
+    failures: &Failures,
+    matched: &Matched,
+) -> Progress {
+    let span = matched.active.get(record.component.name());
+    let (target, hold) = target(word, record, span);
+    let mut shown = ComponentProgress {
+        name: record.component.name().to_owned(),
+        target: target.map(|(_, entry)| entry.version.clone()),
+        hold: hold.map(|(code, _)| code.to_string()),
+        until: hold.and_then(|(_, until)| until).map(Time),
+        waves: Vec::new(),
+    };
+    let mut next = hold.and_then(|(_, until)| until);
+    let mut rolling = None;
+    for (version, entry) in &record.versions {
+        let Some(kept) = ledger.entry(&shown.name, version) else { continue };
+        let first_seen = entry.first_seen.as_ref().map(|time| time.0);
+        let Some(clock) = Clock::of(word, &record.component, version, first_seen, kept) else { continue };
+        let is_target = target.is_some_and(|(t, _)| t == version);
+        let failed = failures.of(&shown.name, version);
+        let state = match kept.halt {
+            Some(_) => WaveState::Halted,
+            None if clock.is_over(word.now) => WaveState::Complete,
+            None => WaveState::Running,
+        };
+        next = [next, clock.next(word.now)].into_iter().flatten().min();
+        if is_target && state == WaveState::Running && clock.has_begun(word.now) {
+            rolling = clock.end;
+        }
+        // Without its start, a wave that is over is over.
+        if state == WaveState::Complete && failed == 0 && !is_target {
+            continue;
+        }
+        shown.waves.push(Wave {
+            version: entry.version.clone(),
+            since: Some(Time(kept.since)),
+            state: Some(state),
+            failed,
+            halted_at: kept.halt.map(|halt| Time(halt.at)),
+        });
+    }
+    bound(&mut shown.waves, usize::try_from(limits::WAVES).unwrap_or(usize::MAX));
+    Progress { shown, rolling, next }
+}
+
+/// The first so many waves, newest first, and halted ones before all others.
+fn bound(waves: &mut Vec<Wave>, most: usize) {
+    if waves.len() > most {
+        let halted = waves.iter().filter(|wave| wave.state == Some(WaveState::Halted)).count();
+        let mut room = most.saturating_sub(halted);
+        waves.retain(|wave| {
+            let halted = wave.state == Some(WaveState::Halted);
+            let kept = halted || room > 0;
+            room = room.saturating_sub(usize::from(!halted));
+            kept
+        });
+        waves.truncate(most);
+    }
+}
+
+/// Keeps what all components show together within bounds: the newest versions of each. Says whether
+/// something does not show.
+pub(crate) fn bound_all(components: &mut Vec<ComponentProgress>) -> bool {
+    let most = usize::try_from(limits::COMPONENTS).unwrap_or(usize::MAX);
+    let mut trimmed = components.len() > most;
+    if trimmed {
+        // What holds hosts back goes last.
+        components.sort_by_key(|component| component.waves.is_empty());
+        components.truncate(most);
+        components.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    let all: usize = components.iter().map(|component| component.waves.len()).sum();
+    if all > MAX_WAVES {
+        let depth = (MAX_WAVES / components.len()).max(1);
+        for component in components.iter_mut() {
+            bound(&mut component.waves, depth);
+        }
+        trimmed = true;
+    }
+    trimmed
+}
+
+/// When a version's wave is where.
+struct Clock {
+    start: Option<Timestamp>,
+    /// None: beyond the end of time.
+    end: Option<Timestamp>,
+}
+
+impl Clock {
+    /// None: the policy has no rollout.
+    fn of(
+        word: &Word<'_>,
+        component: &Component,
+        version: &Version,
+        first_seen: Option<Timestamp>,
+        kept: &Entry,
+    ) -> Option<Self> {
+        let rollout = word.checked.rollout.as_ref()?;
+        let rule = word.checked.rule_of(component);
+        if rule.is_some_and(|rule| rule.expedite.contains(version)) {
+            // No wave binds it.
+            return Some(Self { start: Some(kept.since), end: Some(kept.since) });
+        }
+        let min_age = word.checked.min_age(component);
+        let wave = wave::Wave::new(first_seen.unwrap_or(kept.since), min_age, Some(kept.since), rollout.over);
+        let over = SignedDuration::try_from(rollout.over).ok();
+        let end = wave.start().zip(over).and_then(|(start, over)| start.checked_add(over).ok());
+        Some(Self { start: wave.start(), end })
+    }
+
+    fn has_begun(&self, now: Timestamp) -> bool {
+        self.start.is_some_and(|start| start <= now)
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.end.is_some_and(|end| end <= now)
+    }
+
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        [self.start, self.end].into_iter().flatten().find(|instant| *instant > now)
+    }
+}
+
+type Target<'a> = Option<(&'a Version, &'a ReleaseVersion)>;
+type Hold = Option<(ReasonCode, Option<Timestamp>)>;
+
+/// The newest version that hosts come to by themselves or by `update`, sooner or later; and what holds it
+/// back, unless every host that runs the component has it. Where there is none, what stands against the
+/// newest.
+fn target<'a>(word: &Word<'_>, record: &'a Record<'_>, span: Option<&Span>) -> (Target<'a>, Hold) {
+    let mut against: Hold = None;
+    let highest = span.map(|span| span.newest.major()).filter(|_| !word.crosses(&record.component));
+    for (version, entry) in &record.versions {
+        if entry.withdrawn.is_some() {
+            continue;
+        }
+        if entry.fit != Fit::Fits {
+            against = against.or(Some((ReasonCode::Unfit, None)));
+            continue;
+        }
+        if highest.is_some_and(|highest| version.major() > highest) {
+            against = against.or(Some((ReasonCode::MajorStays, None)));
+            continue;
+        }
+        let judgement = word.judge(record, version);
+        let leading = judgement.leading().map(|reason| (reason.code, reason.until));
+        let never = |code| matches!(code, ReasonCode::TagMoved | ReasonCode::PreRelease);
+        let stays_out = judgement.reasons().iter().find(|reason| never(reason.code)).map(|r| (r.code, None));
+        if judgement.class() == Class::Forbidden || stays_out.is_some() {
+            against = against.or(stays_out).or(leading);
+            continue;
+        }
+        let reached = span.is_some_and(|span| span.oldest >= *version);
+        return (Some((version, entry)), leading.filter(|_| !reached));
+    }
+    (None, against)
+}
