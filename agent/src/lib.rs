@@ -28,7 +28,7 @@ pub use order::{Artifact, Change, Kept, Order, Outcome};
 pub use progress::{Event, Quiet, Watch};
 pub use receipt::{Receipt, Verified};
 pub use roots::Roots;
-pub use source::{Body, Source};
+pub use source::{Body, FromProxy, Source};
 pub use store::{Active, Entry, Installed, Locked, Staged, Store};
 
 #[cfg(feature = "testing")]

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use d8_crds::name::Tag;
 use futures::{StreamExt as _, stream::BoxStream};
 
 use crate::order::Artifact;
@@ -26,16 +27,39 @@ pub trait Source: Send + Sync {
     fn open(&self, artifact: &Artifact) -> impl Future<Output = Result<Body, d8_rpp::Error>> + Send;
 }
 
-/// The proxy checks length and digest while it streams.
-impl Source for d8_rpp::Proxy {
+/// A version that the proxy publishes.
+#[derive(Debug, Clone)]
+pub enum FromProxy {
+    /// Still there; length and digest are checked as it streams.
+    There {
+        /// The proxy.
+        proxy: d8_rpp::Proxy,
+        /// What it calls the version: the tag with its platform if it has one.
+        tag: Tag,
+    },
+    /// Here already: its contract had to be read out of it.
+    Fetched(d8_rpp::Fetched),
+}
+
+impl Source for FromProxy {
     async fn open(&self, artifact: &Artifact) -> Result<Body, d8_rpp::Error> {
-        let Artifact { component, tag, platform, expect_layer } = artifact;
-        let download = self.download(component, tag, platform, expect_layer.as_ref()).await?;
-        Ok(Body {
-            size: download.size,
-            manifest: download.manifest.clone(),
-            checked: download.expected.is_some(),
-            chunks: download.into_body().boxed(),
-        })
+        match self {
+            Self::There { proxy, tag } => {
+                let Artifact { component, platform, expect_layer, .. } = artifact;
+                let download = proxy.download(component, tag, platform, expect_layer.as_ref()).await?;
+                Ok(Body {
+                    size: download.size,
+                    manifest: download.manifest.clone(),
+                    checked: download.expected.is_some(),
+                    chunks: download.into_body().boxed(),
+                })
+            }
+            Self::Fetched(fetched) => Ok(Body {
+                size: Some(fetched.size),
+                manifest: fetched.manifest.clone(),
+                checked: false,
+                chunks: fetched.bytes().boxed(),
+            }),
+        }
     }
 }

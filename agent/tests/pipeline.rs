@@ -216,6 +216,24 @@ async fn a_change_that_is_not_wanted_any_more_leaves_nothing() {
     assert!(!root.exists(), "{:?}", tree(folder.path()));
 }
 
+#[tokio::test]
+async fn a_download_that_breaks_is_begun_anew() {
+    struct Breaks(std::sync::atomic::AtomicUsize);
+    impl d8_agent::Source for Breaks {
+        async fn open(&self, artifact: &d8_agent::Artifact) -> Result<d8_agent::Body, d8_rpp::Error> {
+            let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let memory = Memory::default();
+            if number < 2 { memory.failing(Fault::Broken) } else { memory }.open(artifact).await
+        }
+    }
+    let folder = scratch();
+    let root = folder.path().join("root");
+    let mut locked = lock(&root, &["a"]).await;
+    let staged = locked.stage(order("a", "v1.0.0"), &Breaks(0.into()), &Quiet).await.unwrap();
+    locked.switch(vec![Change::Install(staged)], now(), &Quiet).await.unwrap();
+    assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"));
+}
+
 /// A kind of change, over versions v1.0.0 of `a` and `b`.
 type Make = fn(&Path) -> futures::future::BoxFuture<'_, Result<(), StoreError>>;
 

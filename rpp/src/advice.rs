@@ -57,8 +57,21 @@ impl Error {
                 "the kubeconfig's credentials are not, or no longer, accepted by the Kubernetes API",
                 "log in again, or check them with: kubectl auth whoami",
             )],
+            Self::ClusterCertificate { .. } => vec![pair(
+                "this is the connection to the Kubernetes API: only the kubeconfig's cluster CA vouches for it, --rpp-ca-file does not",
+                "check certificate-authority and server of the kubeconfig's cluster: kubectl cluster-info",
+            )],
+            Self::EndpointChanged { .. } => vec![
+                pair(
+                    "whoever can edit the proxy's ConfigMap or Ingress may be leading tokens elsewhere; none was sent",
+                    format!(
+                        "ask the cluster's admins, and look: kubectl -n {NAMESPACE} get configmap {CONFIG_MAP} -o yaml"
+                    ),
+                ),
+                pair("the proxy has moved, or has a new authority", "if they say so: d8 policy trust"),
+            ],
             Self::Unauthorized { token_sent, .. } => unauthorized(*token_sent),
-            Self::Forbidden { .. } => forbidden(),
+            Self::Forbidden { words, .. } => forbidden(words),
             Self::NotFound { subject } => not_found(subject),
             Self::Unavailable { .. } => vec![
                 pair(
@@ -107,6 +120,10 @@ impl Error {
                 "what is published is broken; nothing was installed",
                 "tell its publisher, or ask for another version with --version",
             )],
+            Self::Spool { .. } => vec![pair(
+                "an old proxy has no contracts by themselves, so a version is downloaded before it is judged",
+                "make room there, or name another folder with TMPDIR",
+            )],
             Self::Client { .. } | Self::Sink(_) => Vec::new(),
         }
     }
@@ -119,7 +136,7 @@ fn discovery(server: &str) -> Vec<Advice> {
             "check the kubeconfig and its context: kubectl cluster-info",
         ),
         pair(
-            format!("ConfigMap {NAMESPACE}/{CONFIG_MAP} is missing, can't be read by you, or names no address"),
+            "the cluster does not say, or not to you, where its proxy is",
             "give the address yourself with --rpp-endpoint https://… (D8_RPP_ENDPOINT)",
         ),
         pair(
@@ -143,16 +160,31 @@ fn unauthorized(token_sent: bool) -> Vec<Advice> {
     }
 }
 
-fn forbidden() -> Vec<Advice> {
+fn forbidden(words: &str) -> Vec<Advice> {
+    let whom = denied(words).unwrap_or_else(|| "--user=<you>".to_owned());
     vec![
         pair(
             format!("ClusterRole {DOWNLOAD_ROLE} is bound to nobody by default"),
             format!(
-                "an admin binds it: kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE} --user=<you>"
+                "an admin binds it: kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE} {whom}"
             ),
         ),
         pair("it was bound a moment ago: a denial is cached for 30 s", "wait half a minute and run the command again"),
     ]
+}
+
+/// Whom kube-rbac-proxy names in `Forbidden (user=…, verb=…`, as a flag of kubectl. Only what can be
+/// typed into a shell as it is.
+fn denied(words: &str) -> Option<String> {
+    let user = words.split_once("(user=")?.1.split([',', ')']).next()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._@-".contains(&byte);
+    if user.is_empty() || user.starts_with('-') || !user.bytes().all(plain) {
+        return None;
+    }
+    Some(match user.strip_prefix("system:serviceaccount:").filter(|account| account.split(':').count() == 2) {
+        Some(account) => format!("--serviceaccount={account}"),
+        None => format!("--user={user}"),
+    })
 }
 
 fn not_found(subject: &Subject) -> Vec<Advice> {
@@ -188,5 +220,26 @@ fn certificate(problem: &CertificateProblem) -> Vec<Advice> {
             "the proxy's certificate could not be verified",
             "check it, and the authority given with --rpp-ca-file",
         )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_denial_names() {
+        for (words, flag) in [
+            ("Forbidden (user=alice, verb=get, resource=deployments)", Some("--user=alice")),
+            ("Forbidden (user=alice@example.com)", Some("--user=alice@example.com")),
+            ("Forbidden (user=system:serviceaccount:ci:runner, verb=get)", Some("--serviceaccount=ci:runner")),
+            ("Forbidden (user=system:serviceaccount:odd, verb=get)", Some("--user=system:serviceaccount:odd")),
+            ("Forbidden (user=a;rm -rf, verb=get)", None),
+            ("Forbidden (user=--all, verb=get)", None),
+            ("Forbidden (user=, verb=get)", None),
+            ("Forbidden", None),
+        ] {
+            assert_eq!(denied(words).as_deref(), flag, "{words}");
+        }
     }
 }

@@ -1,13 +1,17 @@
-//! Where the proxy is: an endpoint given by hand, or the ConfigMap that Deckhouse publishes.
+//! Where the proxy is: an endpoint given by hand, or what the cluster says of it.
+//!
+//! Here are endpoints as such; `steps` asks the cluster, `config_map` reads what it publishes.
 
-use std::{fmt, time::Duration};
+mod config_map;
+mod steps;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
+use std::fmt;
+
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use crate::{error::Error, identity::explain, tls};
+pub use self::steps::find;
+use crate::{error::Error, remember::Announced};
 
 /// The namespace the proxy runs in.
 pub const NAMESPACE: &str = "d8-cloud-instance-manager";
@@ -17,9 +21,12 @@ pub const CONFIG_MAP: &str = "registry-packages-proxy-config";
 pub const DEPLOYMENT: &str = "registry-packages-proxy";
 /// That subresource.
 pub const SUBRESOURCE: &str = "cli-binary";
-
-/// How long the Kubernetes API may take to say where the proxy is.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The Ingress that leads to it where there is no such ConfigMap.
+pub const INGRESS: &str = "registry-packages-proxy";
+/// What its Pods are labelled with.
+pub const POD_SELECTOR: &str = "app=registry-packages-proxy";
+/// The port they listen on.
+pub(crate) const PORT: u16 = 4219;
 
 /// Which of the cluster's endpoints to try first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +44,7 @@ pub enum Trust {
     /// The machine's own authorities.
     System,
     /// These authorities only: those that the ConfigMap names for the endpoints inside of the cluster.
+    /// Empty for a Pod that nothing but a CA file given by hand can vouch for.
     Only(Vec<CertificateDer<'static>>),
 }
 
@@ -104,73 +112,18 @@ impl Endpoint {
     }
 }
 
-/// Finds the proxy through the Kubernetes API. `server` is the API server's address, for messages.
-///
-/// What stops discovery is an error that says so; an endpoint is never guessed.
-pub async fn find(client: &kube::Client, server: &str, prefer: Prefer) -> Result<Vec<Endpoint>, Error> {
-    let failed = |why: String| Error::Discovery { server: server.to_owned(), why };
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let map = match tokio::time::timeout(PATIENCE, maps.get(CONFIG_MAP)).await {
-        Err(_) => return Err(failed(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()))),
-        Ok(Ok(map)) => map,
-        Ok(Err(kube::Error::Api(status))) => {
-            return Err(match status.code {
-                401 => Error::ClusterUnauthorized { server: server.to_owned() },
-                403 => failed(format!("ConfigMap {NAMESPACE}/{CONFIG_MAP} may not be read with this identity")),
-                404 => failed(format!("there is no ConfigMap {NAMESPACE}/{CONFIG_MAP}")),
-                _ => failed(explain(&kube::Error::Api(status))),
-            });
-        }
-        Ok(Err(kube::Error::Auth(error))) => return Err(Error::Identity { why: explain(&error) }),
-        Ok(Err(error)) => return Err(failed(explain(&error))),
-    };
-    read(&map, prefer).map_err(|why| failed(format!("ConfigMap {NAMESPACE}/{CONFIG_MAP}: {why}")))
-}
-
-/// The endpoints a ConfigMap names, in the order to try them.
-fn read(map: &ConfigMap, prefer: Prefer) -> Result<Vec<Endpoint>, String> {
-    let field = |key: &str| {
-        map.data.as_ref().and_then(|data| data.get(key)).map(|text| text.trim()).filter(|text| !text.is_empty())
-    };
-    let public = field("publicEndpoint")
-        .map(|given| Endpoint::new(given, Trust::System).map_err(|error| format!("publicEndpoint: {error}")))
-        .transpose()?;
-    let internal = match (field("endpoints"), field("ca.crt")) {
-        (None, _) => Vec::new(),
-        (Some(list), Some(pem)) => internal(list, pem)?,
-        // Without an authority nothing could vouch for them; the public one needs none.
-        (Some(_), None) if public.is_some() => Vec::new(),
-        (Some(_), None) => return Err("`endpoints` without `ca.crt`, and no `publicEndpoint`".to_owned()),
-    };
-    let endpoints: Vec<_> = match prefer {
-        Prefer::Public => public.into_iter().chain(internal).collect(),
-        Prefer::Internal => internal.into_iter().chain(public).collect(),
-    };
-    if endpoints.is_empty() { Err("it names no address".to_owned()) } else { Ok(endpoints) }
-}
-
-fn internal(list: &str, pem: &str) -> Result<Vec<Endpoint>, String> {
-    let hosts: Vec<String> =
-        serde_json::from_str(list).map_err(|error| format!("`endpoints` is not a JSON list of texts: {error}"))?;
-    let authorities = tls::parse_pem(pem.as_bytes()).map_err(|why| format!("`ca.crt`: {why}"))?;
-    let endpoint = |host: &String| {
-        if host.contains(['/', '@']) {
-            return Err(format!("`endpoints`: {host:?} is not `host:port`"));
-        }
-        Endpoint::new(&format!("https://{host}"), Trust::Only(authorities.clone()))
-            .map_err(|error| format!("`endpoints`: {error}"))
-    };
-    hosts.iter().map(endpoint).collect()
+/// What a cluster says of its proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is, in the order to try.
+    pub endpoints: Vec<Endpoint>,
+    /// What of it is remembered, lest somebody who may edit it leads the token elsewhere.
+    pub announced: Announced,
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-
-    /// Data of the map, what is preferred, the hosts expected or words of the error.
-    type Case<'a> = (&'a [(&'a str, &'a str)], Prefer, Result<&'a [&'a str], &'a str>);
 
     #[test]
     fn endpoints_given_by_hand() {
@@ -197,53 +150,6 @@ mod tests {
             if let Err(error) = endpoint {
                 assert_eq!(error.kind(), crate::ErrorKind::Usage);
                 assert_eq!(error.advice().len(), 1);
-            }
-        }
-    }
-
-    fn pem() -> String {
-        let key = rcgen::KeyPair::generate().unwrap();
-        rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
-    }
-
-    #[test]
-    fn what_a_config_map_says() {
-        let ca = pem();
-        let both: &[(&str, &str)] = &[
-            ("publicEndpoint", "https://public/"),
-            ("endpoints", r#"["10.0.0.1:4219","[::1]:4219"]"#),
-            ("ca.crt", &ca),
-        ];
-        let no_ca: &[(&str, &str)] = &[("endpoints", r#"["10.0.0.1:4219"]"#)];
-        let bad_ca: &[(&str, &str)] = &[("endpoints", r#"["10.0.0.1:4219"]"#), ("ca.crt", "nonsense")];
-        let bad_list: &[(&str, &str)] = &[("endpoints", "10.0.0.1:4219"), ("ca.crt", &ca)];
-        let bad_host: &[(&str, &str)] = &[("endpoints", r#"["evil/x"]"#), ("ca.crt", &ca)];
-        let public_no_ca: &[(&str, &str)] =
-            &[("publicEndpoint", "https://public"), ("endpoints", r#"["10.0.0.1:4219"]"#)];
-        let cases: [Case<'_>; 9] = [
-            (both, Prefer::Public, Ok(&["public", "10.0.0.1:4219", "[::1]:4219"])),
-            (both, Prefer::Internal, Ok(&["10.0.0.1:4219", "[::1]:4219", "public"])),
-            (public_no_ca, Prefer::Internal, Ok(&["public"])),
-            (&[], Prefer::Public, Err("names no address")),
-            (&[("publicEndpoint", "http://public")], Prefer::Public, Err("publicEndpoint")),
-            (no_ca, Prefer::Public, Err("without `ca.crt`")),
-            (bad_ca, Prefer::Public, Err("`ca.crt`")),
-            (bad_list, Prefer::Public, Err("JSON list")),
-            (bad_host, Prefer::Public, Err("evil/x")),
-        ];
-        for (data, prefer, expected) in cases {
-            let data: BTreeMap<String, String> =
-                data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            let map = ConfigMap { data: Some(data), ..ConfigMap::default() };
-            match (read(&map, prefer), expected) {
-                (Ok(found), Ok(hosts)) => {
-                    assert_eq!(found.iter().map(Endpoint::host).collect::<Vec<_>>(), hosts);
-                    for endpoint in found {
-                        assert_eq!(*endpoint.trust() == Trust::System, endpoint.host() == "public");
-                    }
-                }
-                (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
-                (got, expected) => panic!("{got:?}, expected {expected:?}"),
             }
         }
     }

@@ -21,6 +21,7 @@ use tokio_util::io::StreamReader;
 
 use crate::{
     error::{Error, Subject, Waiting},
+    generation::Generation,
     identity::explain,
     image,
     proxy::Proxy,
@@ -143,9 +144,10 @@ impl Stream for Body {
 }
 
 impl Proxy {
-    /// Opens the layer of a platform. `expect` is the digest the layer must have, from a record or
-    /// from [`Proxy::resolve`]; without it only the length is checked, and what came is as
-    /// trustworthy as the connection.
+    /// Opens the layer of a platform, by the newest route that the proxy has. `tag` is the one that is
+    /// listed, with its platform if it has one. `expect` is the digest the layer must have, from a record
+    /// or from [`Proxy::resolve`]; without it only the length is checked, and what came is as trustworthy
+    /// as the connection.
     ///
     /// Tried again like any request until the headers are there; a body that breaks is the caller's to
     /// open anew.
@@ -157,9 +159,7 @@ impl Proxy {
         expect: Option<&Digest>,
     ) -> Result<Download, Error> {
         let subject = Subject::tag(component, tag);
-        let path = image::layer_path(component, tag, platform);
-        let question = Question { path: &path, accept: "*/*", subject: &subject };
-        let (response, host) = self.transport.open(question).await?;
+        let (response, host) = self.layer(component, tag, platform, false).await?;
         let size = content_length(response.headers());
         let malformed = |why: &str| Error::Malformed { subject: subject.clone(), why: why.to_owned() };
         match size {
@@ -182,6 +182,60 @@ impl Proxy {
             done: false,
         };
         Ok(Download { size, manifest, expected: expect.cloned(), body })
+    }
+
+    /// What tells one content of a tag from another: the digest it points at (generation 3), else that
+    /// of the platform's manifest as the proxy names it; nothing if it names none.
+    pub async fn digest(&self, component: &Component, tag: &Tag, platform: &Platform) -> Result<Option<Digest>, Error> {
+        if let Some(manifest) = self.manifest_if_any(component, tag).await? {
+            return Ok(Some(manifest.digest));
+        }
+        let (response, _) = self.layer(component, tag, platform, true).await?;
+        let subject = Subject::tag(component, tag);
+        manifest_digest(response.headers()).map_err(|why| Error::Malformed { subject, why })
+    }
+
+    /// Asks for a layer. Only where the tag is listed and a newer route has nothing, the older ones are
+    /// asked; whatever else a route answers, stands.
+    async fn layer(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+        head: bool,
+    ) -> Result<(reqwest::Response, String), Error> {
+        let subject = Subject::tag(component, tag);
+        let ask = async |path: String| {
+            let question = Question { path: &path, accept: "*/*", subject: &subject, head };
+            self.transport.open(question).await
+        };
+        if !self.transport.memory().lacks(Generation::Two) {
+            match ask(image::layer_path(component, tag, platform)).await {
+                Ok(answer) => {
+                    self.transport.memory().prove(Generation::Two);
+                    return Ok(answer);
+                }
+                Err(Error::NotFound { .. }) if !self.transport.memory().has(Generation::Two) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let not_found = || Error::NotFound { subject: subject.clone() };
+        let listed = self.listed(component).await.map_err(|error| match error {
+            Error::NotFound { .. } => not_found(),
+            error => error,
+        })?;
+        for old in image::old_tags(tag, platform).into_iter().filter(|old| listed.contains(old.as_str())) {
+            match ask(image::old_layer_path(component, &old)).await {
+                Ok(answer) => {
+                    self.transport.memory().prove(Generation::One);
+                    self.transport.memory().rule_out(Generation::Two);
+                    return Ok(answer);
+                }
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(not_found())
     }
 }
 

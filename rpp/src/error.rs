@@ -8,6 +8,8 @@ use d8_crds::{
     name::{Component, Tag},
 };
 
+use crate::remember::Announced;
+
 /// Why the proxy could not be used, or what it gave could not.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +58,24 @@ pub enum Error {
     ClusterUnauthorized {
         /// The API server asked.
         server: String,
+    },
+    /// The certificate of the Kubernetes API, not the proxy's, is not trusted, or not its own.
+    #[error("certificate of the Kubernetes API at {server}: {problem}")]
+    ClusterCertificate {
+        /// The API server asked.
+        server: String,
+        /// What is wrong with it.
+        problem: CertificateProblem,
+    },
+    /// The cluster names another proxy than the one remembered of it.
+    #[error("the proxy of {server} is not the one remembered: remembered {remembered}; now {announced}")]
+    EndpointChanged {
+        /// The API server asked.
+        server: String,
+        /// What is remembered.
+        remembered: Box<Announced>,
+        /// What the cluster says now.
+        announced: Box<Announced>,
     },
     /// 401 from the proxy.
     #[error("the proxy at {host} did not accept the identity (401 Unauthorized){}", Words(words))]
@@ -208,6 +228,14 @@ pub enum Error {
         /// What bears its name, though it is no regular file.
         found: Option<&'static str>,
     },
+    /// A download that had to be looked into first could not be kept meanwhile.
+    #[error("keeping the download in {}: {error}", folder.display())]
+    Spool {
+        /// The folder tried last.
+        folder: PathBuf,
+        /// What failed.
+        error: io::Error,
+    },
     /// What was unpacked could not be written; the caller's own error.
     #[error("writing what was unpacked: {0}")]
     Sink(#[source] io::Error),
@@ -225,6 +253,8 @@ pub enum ErrorKind {
     Discovery,
     /// 401 of the Kubernetes API.
     ClusterUnauthorized,
+    /// Another proxy than the one remembered.
+    EndpointChanged,
     /// 401 of the proxy.
     Unauthorized,
     /// 403 of the proxy.
@@ -267,6 +297,7 @@ impl ErrorKind {
             Self::Identity => "Identity",
             Self::Discovery => "Discovery",
             Self::ClusterUnauthorized => "ClusterUnauthorized",
+            Self::EndpointChanged => "EndpointChanged",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "NotFound",
@@ -294,6 +325,7 @@ impl ErrorKind {
             Self::Identity
                 | Self::Discovery
                 | Self::ClusterUnauthorized
+                | Self::EndpointChanged
                 | Self::Unauthorized
                 | Self::Forbidden
                 | Self::Unavailable
@@ -318,7 +350,8 @@ impl Error {
         match self {
             Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
             Self::Identity { .. } => ErrorKind::Identity,
-            Self::Discovery { .. } => ErrorKind::Discovery,
+            Self::Discovery { .. } | Self::ClusterCertificate { .. } => ErrorKind::Discovery,
+            Self::EndpointChanged { .. } => ErrorKind::EndpointChanged,
             Self::ClusterUnauthorized { .. } => ErrorKind::ClusterUnauthorized,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Forbidden { .. } => ErrorKind::Forbidden,
@@ -335,12 +368,12 @@ impl Error {
             Self::Malformed { .. } => ErrorKind::Malformed,
             Self::Contract(_) => ErrorKind::Contract,
             Self::Archive { .. } | Self::MissingExecutable { .. } => ErrorKind::Archive,
-            Self::Client { .. } | Self::Sink(_) => ErrorKind::Local,
+            Self::Client { .. } | Self::Spool { .. } | Self::Sink(_) => ErrorKind::Local,
         }
     }
 
     /// Whether the same question may get another answer in a moment: network errors and 5xx. The
-    /// client itself has tried three times by then; whole downloads are the caller's to try again.
+    /// client itself has tried three times by then; a body that breaks is its reader's to ask for again.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Length { .. })
     }

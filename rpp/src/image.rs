@@ -46,6 +46,30 @@ pub(crate) fn layer_path(component: &Component, tag: &Tag, platform: &Platform) 
     format!("v1/images/{}/images/{tag}?platform={platform}", name(component))
 }
 
+/// Where the layer of a tag is pulled (generation 1).
+pub(crate) fn old_layer_path(component: &Component, tag: &Tag) -> String {
+    format!("v1/images/{}/tags/{tag}", name(component))
+}
+
+/// The tag that people know a version by, and the platform that a tag of generation 1 is for.
+pub fn split_tag(tag: &Tag) -> (Tag, Option<Platform>) {
+    match Platform::split_suffix(tag.as_str()) {
+        Some((bare, platform)) => (bare.parse().unwrap_or_else(|_| tag.clone()), Some(platform)),
+        None => (tag.clone(), None),
+    }
+}
+
+/// Under which tags a version may be pulled for a platform by the route of generation 1, the likeliest
+/// first; never under another platform's.
+pub(crate) fn old_tags(tag: &Tag, platform: &Platform) -> Vec<Tag> {
+    let (bare, of) = split_tag(tag);
+    if of.as_ref().is_some_and(|of| of != platform) {
+        return Vec::new();
+    }
+    let own = format!("{bare}-{platform}").parse().ok();
+    own.into_iter().chain([bare]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +95,23 @@ mod tests {
                 assert_eq!(name(&found), image);
             }
         }
+    }
+
+    #[test]
+    fn tags_of_generation_1() {
+        let platform = "linux-amd64".parse().unwrap();
+        for (tag, expected) in [
+            ("v1.2.3", &["v1.2.3-linux-amd64", "v1.2.3"][..]),
+            ("v1.2.3-linux-amd64", &["v1.2.3-linux-amd64", "v1.2.3"]),
+            ("v1.2.3-darwin-arm64", &[]),
+            ("v1.0.0-rc-1", &["v1.0.0-rc-1-linux-amd64", "v1.0.0-rc-1"]),
+        ] {
+            let tags = old_tags(&tag.parse().unwrap(), &platform);
+            assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), expected, "{tag}");
+        }
+        let longest: Tag = "v".repeat(128).parse().unwrap();
+        let tags = old_tags(&longest, &platform);
+        assert_eq!(tags, std::slice::from_ref(&longest), "what is no tag with the suffix");
     }
 
     #[test]

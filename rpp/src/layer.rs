@@ -5,19 +5,21 @@
 //! lead nowhere. All gzip members are read and garbage behind the last is refused; the archive is read
 //! to its end, as only there the choice stands and the digest of the download is known.
 
-use std::{
-    future::Future,
-    io,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
-};
+mod beside;
+mod path;
+mod readers;
 
-use async_compression::tokio::bufread::GzipDecoder;
+use std::{future::Future, io};
+
 use futures::StreamExt as _;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_tar::{Archive, Entry, EntryType};
 
+use self::{
+    beside::Beside,
+    path::Place,
+    readers::{Cause, Inflated, Source},
+};
 use crate::{error::Error, text::one_line};
 
 /// Bytes taken out of the archive at a time.
@@ -84,6 +86,15 @@ impl Sink for tokio::fs::File {
     }
 }
 
+/// What a layer holds.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// The executable.
+    pub(crate) unpacked: Unpacked,
+    /// The text file beside it, whatever the order in the archive; or why what is there is none.
+    pub(crate) beside: Result<Option<Vec<u8>>, Error>,
+}
+
 /// Unpacks `executable` out of the layer that `reader` yields. Reads the reader to its end also when
 /// the archive is bad, so that wrong bytes are reported as that and not as a bad archive.
 pub async fn unpack<R, S>(reader: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<Unpacked, Error>
@@ -91,24 +102,30 @@ where
     R: AsyncBufRead + Send + Unpin,
     S: Sink,
 {
+    Ok(read(reader, executable, None, limits, sink).await?.unpacked)
+}
+
+/// As [`unpack`], and takes a small file with it that lies beside the executable.
+pub(crate) async fn read<R, S>(
+    reader: R,
+    executable: &str,
+    beside: Option<&'static str>,
+    limits: &Limits,
+    sink: &mut S,
+) -> Result<Contents, Error>
+where
+    R: AsyncBufRead + Send + Unpin,
+    S: Sink,
+{
     let cause = Cause::default();
     let mut source = Source { reader, cause: cause.clone() };
-    let inflated = Inflated {
-        gzip: {
-            let mut gzip = GzipDecoder::new(&mut source);
-            gzip.multiple_members(true);
-            gzip
-        },
-        left: limits.archive,
-        limit: limits.archive,
-        cause: cause.clone(),
-    };
-    let result = read_archive(inflated, executable, limits, sink).await;
+    let inflated = Inflated::new(&mut source, limits.archive, cause.clone());
+    let result = read_archive(inflated, executable, beside, limits, sink).await;
     let error = match (cause.take(), result) {
         // What failed first is what happened; what the archive's reader makes of it is an echo.
         (Some(cause), _) => cause,
         (None, Err(error)) => error,
-        (None, Ok(unpacked)) => return Ok(unpacked),
+        (None, Ok(contents)) => return Ok(contents),
     };
     if matches!(error, Error::Archive { .. } | Error::MissingExecutable { .. }) {
         // Wrong bytes make a bad archive: if the rest of the download says they are wrong, that is the error.
@@ -118,14 +135,21 @@ where
     Err(error)
 }
 
-async fn read_archive<R, S>(inflated: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<Unpacked, Error>
+async fn read_archive<R, S>(
+    inflated: R,
+    executable: &str,
+    beside: Option<&'static str>,
+    limits: &Limits,
+    sink: &mut S,
+) -> Result<Contents, Error>
 where
     R: AsyncRead + Send + Unpin,
     S: Sink,
 {
     let mut archive = Archive::new(inflated);
-    let mut best: Option<(usize, Unpacked)> = None;
+    let mut best: Option<(Place, Unpacked)> = None;
     let mut found = None;
+    let mut beside = Beside::new(beside);
     let mut name: Option<Vec<u8>> = None;
     let mut buffer = vec![0; CHUNK];
     {
@@ -142,12 +166,19 @@ where
                 Some(name) => name,
                 None => entry.path_bytes().map_err(|error| bad(&error))?.into_owned(),
             };
-            let Some(depth) = depth(&path, executable) else { continue };
+            let Some(place) = Place::of(&path) else { continue };
+            if beside.takes(&place) {
+                beside.take(place, kind, &mut entry).await?;
+                continue;
+            }
+            if place.name() != executable.as_bytes() {
+                continue;
+            }
             if !kind.is_file() {
                 found = found.or(Some(describe(kind)));
                 continue;
             }
-            if best.as_ref().is_some_and(|(nearest, _)| *nearest <= depth) {
+            if best.as_ref().is_some_and(|(nearest, _)| nearest.depth() <= place.depth()) {
                 continue;
             }
             let size = entry.effective_size();
@@ -155,14 +186,14 @@ where
                 return Err(Error::ArchiveTooLarge { what: "the executable", limit: limits.executable });
             }
             copy(&mut entry, size, sink, &mut buffer).await?;
-            best = Some((depth, Unpacked { entry: one_line(&path, 256), size }));
+            best = Some((place, Unpacked { entry: one_line(&path, 256), size }));
         }
     }
     // What follows the end-of-archive mark is read too: the digest covers it, and so does the limit.
     let mut rest = archive.into_inner().map_err(|_| Error::Archive { why: "it is still being read".to_owned() })?;
     while rest.read(&mut buffer).await.map_err(|error| bad(&error))? > 0 {}
     match best {
-        Some((_, unpacked)) => Ok(unpacked),
+        Some((place, unpacked)) => Ok(Contents { unpacked, beside: beside.of(&place) }),
         None => Err(Error::MissingExecutable { entry: executable.to_owned(), found }),
     }
 }
@@ -211,24 +242,6 @@ where
     Ok(other.then_some(None))
 }
 
-/// How deep below the root an entry lies that bears the executable's name; `/x`, `./x` and `x` are the
-/// same. Nothing for other names, and for what leaves the root.
-fn depth(path: &[u8], executable: &str) -> Option<usize> {
-    let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
-    let last = parts.next_back()?;
-    if last != executable.as_bytes() || path.ends_with(b"/") {
-        return None;
-    }
-    let mut depth = 0;
-    for part in parts {
-        if part == b".." {
-            return None;
-        }
-        depth += 1;
-    }
-    Some(depth)
-}
-
 fn describe(kind: EntryType) -> &'static str {
     if kind.is_dir() {
         "a directory"
@@ -265,80 +278,4 @@ where
         copied += filled as u64;
     }
     if copied == size { Ok(()) } else { Err(Error::Archive { why: "it ends in the middle of an entry".to_owned() }) }
-}
-
-/// What went wrong first, wherever in the chain of readers; those behind it only see that reading
-/// failed.
-#[derive(Clone, Default)]
-struct Cause(Arc<Mutex<Option<Error>>>);
-
-impl Cause {
-    fn set(&self, error: Error) -> io::Error {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        io::Error::other("reading failed")
-    }
-
-    fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// The compressed bytes; keeps their error.
-struct Source<R> {
-    reader: R,
-    cause: Cause,
-}
-
-impl<R: AsyncBufRead + Unpin> AsyncBufRead for Source<R> {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.reader).poll_fill_buf(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(this.cause.set(Error::from_reader(error)))),
-            other => other,
-        }
-    }
-
-    fn consume(self: Pin<&mut Self>, amount: usize) {
-        Pin::new(&mut self.get_mut().reader).consume(amount);
-    }
-}
-
-impl<R: AsyncBufRead + Unpin> AsyncRead for Source<R> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let ready = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let amount = ready.len().min(buf.remaining());
-        buf.put_slice(&ready[..amount]);
-        self.consume(amount);
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// The unpacked bytes, up to the limit.
-struct Inflated<R> {
-    gzip: GzipDecoder<R>,
-    left: u64,
-    limit: u64,
-    cause: Cause,
-}
-
-impl<R: AsyncBufRead + Unpin> AsyncRead for Inflated<R> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        if let Err(error) = ready!(Pin::new(&mut this.gzip).poll_read(cx, buf)) {
-            // If the source failed, that is known already.
-            let why = match error.kind() {
-                io::ErrorKind::UnexpectedEof => "the gzip stream ends too early".to_owned(),
-                _ => one_line(format!("gzip: {error}").as_bytes(), 256),
-            };
-            return Poll::Ready(Err(this.cause.set(Error::Archive { why })));
-        }
-        let read = (buf.filled().len() - before) as u64;
-        if read > this.left {
-            let error = Error::ArchiveTooLarge { what: "what it unpacks to", limit: this.limit };
-            return Poll::Ready(Err(this.cause.set(error)));
-        }
-        this.left -= read;
-        Poll::Ready(Ok(()))
-    }
 }

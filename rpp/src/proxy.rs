@@ -1,18 +1,26 @@
 //! The client: tags and manifests of components, and the way to downloads.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
-use d8_crds::{digest::Digest, name::Component};
+use d8_crds::{
+    digest::Digest,
+    name::{Component, Tag},
+};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::Deserialize;
 
 use crate::{
     discovery::{self, Endpoint},
     error::{Error, Subject},
+    generation::Generation,
     identity::{Identity, explain},
     image,
     oci::MANIFEST_TYPES,
+    remember::{Announced, Verdict, judge},
     text::one_line,
     transport::{Question, Transport, check_trust},
 };
@@ -28,7 +36,11 @@ pub(crate) const MAX_MANIFEST: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Proxy {
     pub(crate) transport: Arc<Transport>,
+    listed: Arc<Lists>,
 }
+
+/// The tags of each component as last listed.
+type Lists = Mutex<BTreeMap<Component, Arc<BTreeSet<String>>>>;
 
 /// A manifest or an index as the registry stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,19 +72,64 @@ impl Proxy {
         config: &kube::Config,
         options: &Options,
     ) -> Result<Self, Error> {
-        check_trust(options)?;
-        let endpoints = match &options.endpoint {
-            Some(given) => vec![Endpoint::explicit(given)?],
-            None => discovery::find(&client()?, &config.cluster_url.to_string(), options.prefer).await?,
+        let (endpoints, _) = Self::look_up(client, config, options).await?;
+        Self::identified(endpoints, config, options).await
+    }
+
+    /// As [`Self::connect_with`], held against what is remembered of this cluster's proxy: what was
+    /// changed since by somebody is an error before any token is sent. Beside the client comes what is to
+    /// be remembered from now on; nothing where nothing is new.
+    pub async fn connect_remembering(
+        client: impl FnOnce() -> Result<kube::Client, Error>,
+        config: &kube::Config,
+        options: &Options,
+        remembered: Option<&Announced>,
+    ) -> Result<(Self, Option<Announced>), Error> {
+        let (endpoints, announced) = Self::look_up(client, config, options).await?;
+        let verdict = announced.as_ref().map_or(Verdict::Trusted, |announced| judge(remembered, announced));
+        let remember = match verdict {
+            Verdict::Trusted => None,
+            // Without verification nobody has shown the keys.
+            Verdict::Remember(_) if options.insecure => None,
+            Verdict::Remember(announced) => Some(announced),
+            Verdict::Changed => {
+                return Err(Error::EndpointChanged {
+                    server: config.cluster_url.to_string(),
+                    remembered: Box::new(remembered.cloned().unwrap_or_default()),
+                    announced: Box::new(announced.unwrap_or_default()),
+                });
+            }
         };
+        Ok((Self::identified(endpoints, config, options).await?, remember))
+    }
+
+    /// Where the proxy is, and what the cluster says of it; an endpoint given by hand is nobody's word.
+    async fn look_up(
+        client: impl FnOnce() -> Result<kube::Client, Error>,
+        config: &kube::Config,
+        options: &Options,
+    ) -> Result<(Vec<Endpoint>, Option<Announced>), Error> {
+        check_trust(options)?;
+        if let Some(given) = &options.endpoint {
+            return Ok((vec![Endpoint::explicit(given)?], None));
+        }
+        let found = discovery::find(&client()?, &config.cluster_url.to_string(), options).await?;
+        Ok((found.endpoints, Some(found.announced)))
+    }
+
+    async fn identified(endpoints: Vec<Endpoint>, config: &kube::Config, options: &Options) -> Result<Self, Error> {
         let identity = Identity::of(config).await?;
         let forward = forward_proxy(config);
-        Ok(Self { transport: Arc::new(Transport::new(endpoints, identity, options, forward.as_deref())?) })
+        Ok(Self::over(Transport::new(endpoints, identity, options, forward.as_deref())?))
     }
 
     /// A client of these endpoints, in this order, with this identity. Makes no request.
     pub fn new(endpoints: Vec<Endpoint>, identity: Identity, options: &Options) -> Result<Self, Error> {
-        Ok(Self { transport: Arc::new(Transport::new(endpoints, identity, options, None)?) })
+        Ok(Self::over(Transport::new(endpoints, identity, options, None)?))
+    }
+
+    fn over(transport: Transport) -> Self {
+        Self { transport: Arc::new(transport), listed: Arc::default() }
     }
 
     /// The host that answered last, or is tried first: for messages.
@@ -91,21 +148,36 @@ impl Proxy {
         }
         let subject = Subject::tags(component);
         let path = image::tags_path(component);
-        let question = Question { path: &path, accept: "application/json", subject: &subject };
+        let question = Question { path: &path, accept: "application/json", subject: &subject, head: false };
         let answer = self.transport.read(question, "the tag list", MAX_TAGS).await?;
         let tags: Tags = serde_json::from_slice(&answer.body).map_err(|error| Error::Malformed {
             subject,
             why: format!("the tag list can't be read: {}", one_line(error.to_string().as_bytes(), 256)),
         })?;
-        Ok(tags.tags.unwrap_or_default())
+        let tags = tags.tags.unwrap_or_default();
+        let listed = Arc::new(tags.iter().cloned().collect());
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(component.clone(), listed);
+        Ok(tags)
     }
 
-    /// The manifest or index behind a tag or a digest. If a digest was asked for, the bytes have it.
+    /// The tags of a component as last listed; asks if they never were.
+    pub(crate) async fn listed(&self, component: &Component) -> Result<Arc<BTreeSet<String>>, Error> {
+        let known = || self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned();
+        if let Some(listed) = known() {
+            return Ok(listed);
+        }
+        let tags = self.tags(component).await?;
+        Ok(known().unwrap_or_else(|| Arc::new(tags.into_iter().collect())))
+    }
+
+    /// The manifest or index behind a tag or a digest (generation 3). If a digest was asked for, the
+    /// bytes have it.
     pub async fn manifest(&self, component: &Component, reference: &str) -> Result<RawManifest, Error> {
         let subject = Subject::reference(component, reference);
         let path = image::manifest_path(component, reference);
-        let question = Question { path: &path, accept: MANIFEST_TYPES, subject: &subject };
+        let question = Question { path: &path, accept: MANIFEST_TYPES, subject: &subject, head: false };
         let answer = self.transport.read(question, "the manifest", MAX_MANIFEST).await?;
+        self.transport.memory().prove(Generation::Three);
         let digest = Digest::of(&answer.body);
         if let Ok(expected) = reference.parse::<Digest>()
             && expected != digest
@@ -113,6 +185,23 @@ impl Proxy {
             return Err(Error::Digest { subject, expected, got: digest });
         }
         Ok(RawManifest { digest, media_type: media_type(&answer.headers), bytes: answer.body })
+    }
+
+    /// As [`Self::manifest`] by tag; nothing where the tag is listed and the proxy has no manifest of
+    /// it: it is of an older generation.
+    pub(crate) async fn manifest_if_any(&self, component: &Component, tag: &Tag) -> Result<Option<RawManifest>, Error> {
+        if self.transport.memory().lacks(Generation::Three) {
+            return Ok(None);
+        }
+        match self.manifest(component, tag.as_str()).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(error @ Error::NotFound { .. }) => {
+                let of_old_proxy = !self.transport.memory().has(Generation::Three)
+                    && self.listed(component).await?.contains(tag.as_str());
+                if of_old_proxy { Ok(None) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -148,6 +237,7 @@ mod tests {
                 let platform = "linux-amd64".parse().ok()?;
                 proxy.tags(&component).await.ok()?;
                 proxy.resolve(&component, &tag).await.ok()?;
+                proxy.offer(&component, &tag, &platform, &[]).await.ok()?;
                 let reader = proxy.download(&component, &tag, &platform, None).await.ok()?.into_reader();
                 let mut sink = Vec::new();
                 crate::layer::unpack(reader, "plugin", &crate::layer::Limits::default(), &mut sink).await.ok()

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::{
     download::MAX_LAYER,
     error::{Error, Subject},
+    image,
     oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document},
     proxy::{Proxy, RawManifest},
     text::one_line,
@@ -71,13 +72,29 @@ impl Proxy {
         tag: &Tag,
         top: &RawManifest,
     ) -> Result<Resolved, Error> {
+        self.resolve_for(component, tag, top, None).await
+    }
+
+    /// `only`: the platform whose part is wanted; of an index no other child is read then, but for the
+    /// first where it has none for this platform, as that may have the contract.
+    pub(crate) async fn resolve_for(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        top: &RawManifest,
+        only: Option<&Platform>,
+    ) -> Result<Resolved, Error> {
         let subject = Subject::tag(component, tag);
         let document = read(&subject, top)?;
         let Some(listed) = &document.manifests else {
             let artifact = artifact(&subject, None, top.digest.clone(), &document)?;
             return finish(component, tag, top, vec![artifact], Vec::new(), &[&document]);
         };
-        let (children, mut warnings) = platforms(&subject, listed)?;
+        let (mut children, mut warnings) = platforms(&subject, listed)?;
+        if let Some(only) = only {
+            let own = children.iter().position(|child| child.platform == *only).unwrap_or_default();
+            children = children.into_iter().skip(own).take(1).collect();
+        }
         let parts: Vec<(Artifact, Document)> = stream::iter(children)
             .map(|child| self.clone().part(component.clone(), subject.clone(), child))
             .buffered(PARALLEL)
@@ -85,7 +102,8 @@ impl Proxy {
             .await?;
         let (artifacts, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         // This host's child speaks for an index without a contract, else the first.
-        let own = artifacts.iter().position(|a| a.platform.as_ref() == Some(&Platform::current())).unwrap_or_default();
+        let here = only.cloned().unwrap_or_else(Platform::current);
+        let own = artifacts.iter().position(|a| a.platform.as_ref() == Some(&here)).unwrap_or_default();
         let speakers: Vec<&Document> = std::iter::once(&document).chain(parts.get(own)).chain(&parts).collect();
         if artifacts.is_empty() {
             warnings.push("it is published for no platform".to_owned());
@@ -172,7 +190,8 @@ fn finish(
     let annotation = |key| speakers.iter().find_map(|document| document.annotation(key));
     let contract = match (component, annotation(CONTRACT_ANNOTATION)) {
         (Component::Plugin(_), Some(text)) => {
-            let (contract, odd) = Contract::from_annotation(text, component, tag).map_err(Error::Contract)?;
+            let (tag, _) = image::split_tag(tag);
+            let (contract, odd) = Contract::from_annotation(text, component, &tag).map_err(Error::Contract)?;
             warnings.extend(odd.iter().map(ToString::to_string));
             Some(contract)
         }

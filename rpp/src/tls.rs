@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, path::Path, sync::Arc};
 
+use d8_crds::digest::Digest;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -38,6 +39,28 @@ pub(crate) fn parse_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Stri
         store.add(certificate.clone()).map_err(|error| format!("a certificate in it can't be used: {error}"))?;
     }
     Ok(certificates)
+}
+
+/// What tells one authority's key from another: SHA-256 of the `SubjectPublicKeyInfo`, as
+/// `openssl x509 -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it.
+pub(crate) fn keys(authorities: &[CertificateDer<'_>]) -> Vec<Digest> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(authorities.iter().cloned().map(CertificateDer::into_owned));
+    store.roots.iter().map(|root| Digest::of(&sequence(&root.subject_public_key_info))).collect()
+}
+
+/// The content with the head that DER gives a sequence (X.690, 8.1.3): rustls keeps it without.
+fn sequence(content: &[u8]) -> Vec<u8> {
+    const SEQUENCE: u8 = 0x30;
+    let length = content.len().to_be_bytes();
+    let significant = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let head = match significant {
+        [] => vec![SEQUENCE, 0],
+        [short] if *short < 0x80 => vec![SEQUENCE, *short],
+        // Never more than eight bytes.
+        long => [&[SEQUENCE, 0x80 | u8::try_from(long.len()).unwrap_or_default()], long].concat(),
+    };
+    [&head, content].concat()
 }
 
 /// Who may vouch for an endpoint.
@@ -157,5 +180,37 @@ impl ServerCertVerifier for AcceptAnything {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As openssl has it: 91 bytes of an EC key, 294 of an RSA key of 2048 bits.
+    #[test]
+    fn sequences_of_all_lengths() {
+        for (length, head) in [
+            (0, &[0x30, 0][..]),
+            (0x7f, &[0x30, 0x7f]),
+            (0x80, &[0x30, 0x81, 0x80]),
+            (0xff, &[0x30, 0x81, 0xff]),
+            (0x122, &[0x30, 0x82, 0x01, 0x22]),
+        ] {
+            let content = vec![7; length];
+            assert_eq!(sequence(&content), [head, &content].concat(), "{length}");
+        }
+    }
+
+    #[test]
+    fn an_authoritys_key_outlives_its_certificate() {
+        use rcgen::PublicKeyData as _;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = |name: &str| {
+            let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            CertificateDer::from(params.self_signed(&key).unwrap().der().to_vec())
+        };
+        let digest = Digest::of(&key.subject_public_key_info());
+        assert_eq!(keys(&[certificate("old"), certificate("new")]), [digest.clone(), digest]);
     }
 }

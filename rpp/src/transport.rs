@@ -10,7 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::{
-    HeaderMap,
+    HeaderMap, Method,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION},
 };
 use reqwest::{Client, Response, redirect};
@@ -19,6 +19,7 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::{
     discovery::{Endpoint, Trust},
     error::{Error, ErrorKind, Subject, Waiting},
+    generation::Memory,
     identity::{Identity, explain},
     text::{MAX_WORDS, one_line},
     tls,
@@ -88,6 +89,7 @@ pub(crate) struct Transport {
 struct Route {
     endpoint: Endpoint,
     client: Client,
+    memory: Memory,
 }
 
 /// An answer read whole.
@@ -102,6 +104,14 @@ pub(crate) struct Question<'a> {
     pub(crate) path: &'a str,
     pub(crate) accept: &'a str,
     pub(crate) subject: &'a Subject,
+    /// The headers are enough.
+    pub(crate) head: bool,
+}
+
+impl Question<'_> {
+    fn method(&self) -> Method {
+        if self.head { Method::HEAD } else { Method::GET }
+    }
 }
 
 impl Transport {
@@ -124,7 +134,7 @@ impl Transport {
                 tls::verifying(&tls::Roots { system, extra: vec![only, &extra] })?
             };
             let client = client(tls, &options.patience, forward)?;
-            Ok(Route { endpoint, client })
+            Ok(Route { endpoint, client, memory: Memory::default() })
         };
         let routes = endpoints.into_iter().map(route).collect::<Result<Vec<_>, Error>>()?;
         if routes.is_empty() {
@@ -147,6 +157,11 @@ impl Transport {
     /// The host that answered last, or is tried first.
     pub(crate) fn host(&self) -> String {
         self.routes[self.live.load(Ordering::Relaxed)].endpoint.host()
+    }
+
+    /// What is known of the endpoint that answered last, or is tried first.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.routes[self.live.load(Ordering::Relaxed)].memory
     }
 
     /// Asks, and reads the whole answer of at most `limit` bytes. A broken body is tried again like a
@@ -214,7 +229,7 @@ impl Transport {
             .url()
             .join(question.path)
             .map_err(|error| Error::Client { why: format!("{}: {error}", question.path) })?;
-        let mut request = route.client.get(url).header(ACCEPT, question.accept);
+        let mut request = route.client.request(question.method(), url).header(ACCEPT, question.accept);
         let header = self.identity.header().await?;
         let token_sent = header.is_some();
         if let Some(header) = header {
@@ -229,8 +244,8 @@ impl Transport {
             Ok(Ok(response)) => response,
         };
         tracing::debug!(
-            %host, path = question.path, status = response.status().as_u16(),
-            millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "GET"
+            %host, method = %question.method(), path = question.path, status = response.status().as_u16(),
+            millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "asked"
         );
         if response.status() == http::StatusCode::OK {
             return Ok((response, host));
@@ -265,7 +280,10 @@ impl Transport {
             403 => Error::Forbidden { host, words },
             404 => Error::NotFound { subject: question.subject.clone() },
             500..600 => Error::Unavailable { host, path, status, words },
-            _ => Error::Status { host, method: "GET", path, status, words },
+            _ => {
+                let method = if question.head { "HEAD" } else { "GET" };
+                Error::Status { host, method, path, status, words }
+            }
         }
     }
 
@@ -317,28 +335,38 @@ impl Transport {
     }
 }
 
-/// The tries left of one request.
-struct Tries {
+/// The tries left of one request, or of one download.
+#[derive(Debug)]
+pub struct Tries {
     left: u32,
     pause: Duration,
 }
 
 impl Tries {
-    fn new(patience: &Patience) -> Self {
+    /// All of them.
+    pub fn new(patience: &Patience) -> Self {
         Self { left: patience.tries.saturating_sub(1), pause: patience.pause }
     }
 
     /// Waits until it may be tried again; gives the error back if it may not: tries are for what failed
     /// by the network or with 5xx.
-    async fn again(&mut self, error: Error) -> Result<(), Error> {
+    pub async fn again(&mut self, error: Error) -> Result<(), Error> {
+        let pause = self.pause(error, rand::random_range(0.5..1.5))?;
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// How long to wait before the next try: doubled each time, and by this much more or less, lest all
+    /// who failed at once come back at once.
+    fn pause(&mut self, error: Error, jitter: f64) -> Result<Duration, Error> {
         if self.left == 0 || !error.is_transient() {
             return Err(error);
         }
-        tracing::debug!(%error, left = self.left, "trying again");
-        tokio::time::sleep(self.pause.mul_f64(rand::random_range(0.5..1.5))).await;
+        let pause = self.pause.mul_f64(jitter);
+        tracing::debug!(%error, left = self.left, ?pause, "trying again");
         self.left -= 1;
         self.pause *= 2;
-        Ok(())
+        Ok(pause)
     }
 }
 
@@ -373,4 +401,22 @@ fn client(tls: rustls::ClientConfig, patience: &Patience, forward: Option<&str>)
         builder = builder.proxy(reqwest::Proxy::all(forward).map_err(failed)?);
     }
     builder.build().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_tries_and_the_pauses_between() {
+        let unavailable =
+            || Error::Unavailable { host: String::new(), path: String::new(), status: 503, words: String::new() };
+        let mut tries = Tries::new(&Patience::default());
+        assert_eq!(tries.pause(unavailable(), 1.0).unwrap(), Duration::from_millis(250));
+        assert_eq!(tries.pause(unavailable(), 1.5).unwrap(), Duration::from_millis(750));
+        assert_eq!(tries.pause(unavailable(), 1.0).unwrap_err().kind(), ErrorKind::Unavailable);
+        let mut tries = Tries::new(&Patience::default());
+        let refused = Error::Forbidden { host: String::new(), words: String::new() };
+        assert_eq!(tries.pause(refused, 1.0).unwrap_err().kind(), ErrorKind::Forbidden);
+    }
 }

@@ -4,13 +4,18 @@
 
 mod support;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use axum::Router;
 use d8_crds::name::Component;
 use d8_rpp::{CertificateProblem, Endpoint, Error, ErrorKind, Identity, Options, Prefer, Proxy};
 use rcgen::date_time_ymd;
 use support::{Authority, Fault, TOKEN, Tls, answer, kubeconfig, patient, plain};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TAGS: &str = r#"{"name": "deckhouse-cli", "tags": ["v1.0.0"]}"#;
 
@@ -72,41 +77,6 @@ async fn cluster(status: u16, body: String) -> SocketAddr {
 
 fn config_map(data: &serde_json::Value) -> String {
     serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": data}).to_string()
-}
-
-fn status(code: u16) -> String {
-    serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": "x"})
-        .to_string()
-}
-
-#[tokio::test]
-async fn discovery_that_fails_says_why() {
-    let no_address = config_map(&serde_json::json!({}));
-    let bad_public = config_map(&serde_json::json!({"publicEndpoint": "http://plain"}));
-    let cases = [
-        (401, status(401), ErrorKind::ClusterUnauthorized, "the Kubernetes API at http://127.0.0.1"),
-        (403, status(403), ErrorKind::Discovery, "may not be read"),
-        (
-            404,
-            status(404),
-            ErrorKind::Discovery,
-            "there is no ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config",
-        ),
-        (500, status(500), ErrorKind::Discovery, "no"),
-        (200, "<html>".to_owned(), ErrorKind::Discovery, "endpoint discovery"),
-        (200, no_address, ErrorKind::Discovery, "names no address"),
-        (200, bad_public, ErrorKind::Discovery, "publicEndpoint"),
-    ];
-    for (code, body, kind, words) in cases {
-        let config = kubeconfig(cluster(code, body).await);
-        let error = Proxy::connect(&config, &Options::default()).await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains(words), "{code}: {error}");
-        assert!(!error.advice().is_empty());
-    }
-    let error = Proxy::connect(&kubeconfig(nowhere()), &Options::default()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Discovery, "{error}");
-    assert!(error.advice().iter().any(|advice| advice.fix.contains("--rpp-endpoint")));
 }
 
 #[tokio::test]
@@ -280,4 +250,44 @@ async fn a_denial_names_the_line_to_type() {
     assert!(advice[0].fix.contains("kubectl create clusterrolebinding"), "{advice:?}");
     assert!(advice[0].fix.contains("--clusterrole=d8:registry-packages-proxy:cli-download"), "{advice:?}");
     assert!(advice[1].cause.contains("30 s"), "{advice:?}");
+}
+
+/// A forward proxy that tunnels, and to whom it did.
+async fn tunnels() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(near.read_u8().await?);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let target = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
+                let mut far = tokio::net::TcpStream::connect(&target).await?;
+                log.lock().unwrap().push(target);
+                near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn the_kubeconfigs_forward_proxy_is_for_both_legs() {
+    let fault = Fault::new(|_, _| answer(200, TAGS));
+    let here = fault.server.address.to_string();
+    let data = serde_json::json!({"endpoints": format!("[\"{here}\"]"), "ca.crt": fault.authority.pem});
+    let api = cluster(200, config_map(&data)).await;
+    let (forward, asked) = tunnels().await;
+    let mut config = kubeconfig(api);
+    config.proxy_url = Some(format!("http://{forward}").parse().unwrap());
+    let proxy = Proxy::connect(&config, &Options { patience: patient(), ..Options::default() }).await.unwrap();
+    assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"]);
+    assert_eq!(*asked.lock().unwrap(), [api.to_string(), here]);
 }

@@ -185,15 +185,23 @@ pub(crate) async fn sync(path: PathBuf) -> io::Result<()> {
     synced.await.map_err(io::Error::other)?
 }
 
-/// Fetches the executable and checks the layer's digest against the one expected, if one is.
+/// Fetches the executable and checks the layer's digest against the one expected, if one is. A body that
+/// breaks is begun anew; opening one has tries of its own.
 pub(crate) async fn bring<S: Source>(
     binary: &Path,
     artifact: &Artifact,
     source: &S,
     watch: &dyn Watch,
 ) -> Result<Streamed, StoreError> {
-    let body = source.open(artifact).await?;
-    let streamed = stream(binary, artifact, body, watch).await?;
+    let mut tries = d8_rpp::Tries::new(&d8_rpp::Patience::default());
+    let streamed = loop {
+        let body = source.open(artifact).await?;
+        match stream(binary, artifact, body, watch).await {
+            Err(StoreError::Source(error)) => tries.again(error).await?,
+            done => break done?,
+        }
+        std::fs::remove_file(binary).map_err(StoreError::io("remove", binary))?;
+    };
     match artifact.expect_layer.as_ref().filter(|expected| **expected != streamed.layer) {
         None => Ok(streamed),
         Some(expected) => Err(StoreError::WrongDigest {

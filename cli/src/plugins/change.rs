@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store, host_id};
+use d8_agent::{Active, Change as Switch, FromProxy, Locked, Order, Outcome, Staged, Store, host_id};
 use d8_crds::{
     name::PluginName,
     plan::{Change, Contract, From, Plan, Snapshot, Why},
@@ -204,9 +204,10 @@ async fn stage(
         skipped_cluster_checks: context.skips_cluster_checks() && offer.contract.requirements.concern_cluster(),
         now: context.now,
     };
+    let source = FromProxy::There { proxy: proxy.clone(), tag: offer.tag.clone() };
     let subject = format!("{name} {}", offer.tag);
     locked
-        .stage(order, proxy, progress)
+        .stage(order, &source, progress)
         .await
         .map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
 }

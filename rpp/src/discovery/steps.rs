@@ -1,0 +1,195 @@
+//! The three places in a cluster where the proxy can be found, asked one after the other.
+//!
+//! Only what the API says leads on: the object is not there, may not be read (the ConfigMap) or names
+//! no address. Whatever keeps the API from answering would keep it from answering the next question.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Pod},
+    networking::v1::Ingress,
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, ListParams, Object},
+    core::NotUsed,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{CONFIG_MAP, Endpoint, Found, INGRESS, NAMESPACE, POD_SELECTOR, PORT, Trust, config_map};
+use crate::{error::Error, identity::explain, remember::Announced, tls, transport::Options};
+
+/// How long the Kubernetes API may take for each answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Finds the proxy through the Kubernetes API. `server` is the API server's address, for messages.
+///
+/// What stops discovery is an error that says so; an endpoint is never guessed.
+pub async fn find(client: &Client, server: &str, options: &Options) -> Result<Found, Error> {
+    let cluster = Cluster { client, server, vouched: options.insecure || options.ca_file.is_some() };
+    let mut nothing = Vec::new();
+    match cluster.config_map(options).await? {
+        Ok(found) => return Ok(found),
+        Err(why) => nothing.push(why),
+    }
+    match cluster.ingress().await? {
+        Ok(found) => return Ok(found),
+        Err(why) => nothing.push(why),
+    }
+    match cluster.pods().await? {
+        Ok(found) => return Ok(found),
+        Err(why) => nothing.push(why),
+    }
+    Err(cluster.failed(nothing.join("; ")))
+}
+
+/// What a step came to: an address, or why there is none and the next one is asked.
+type Step = Result<Found, String>;
+
+struct Cluster<'a> {
+    client: &'a Client,
+    server: &'a str,
+    /// Something vouches for addresses that the cluster gives no authority for.
+    vouched: bool,
+}
+
+/// Of the objects only what is read here: their whole types are large.
+type Slim<S, T> = Object<S, T>;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct IngressSpec {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Rule {
+    host: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodStatus {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+impl Cluster<'_> {
+    fn failed(&self, why: String) -> Error {
+        Error::Discovery { server: self.server.to_owned(), why }
+    }
+
+    /// An answer in time, or why there is none.
+    async fn ask<T>(&self, question: impl Future<Output = kube::Result<T>>) -> Result<T, Refusal> {
+        let stops = |error| Err(Refusal::Stops(error));
+        match tokio::time::timeout(PATIENCE, question).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Err(_) => stops(self.failed(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()))),
+            Ok(Err(kube::Error::Api(status))) => match status.code {
+                401 => stops(Error::ClusterUnauthorized { server: self.server.to_owned() }),
+                403 => Err(Refusal::Forbidden),
+                404 => Err(Refusal::Absent),
+                _ => stops(self.failed(explain(&kube::Error::Api(status)))),
+            },
+            Ok(Err(kube::Error::Auth(error))) => stops(Error::Identity { why: explain(&error) }),
+            Ok(Err(error)) => stops(match tls::certificate_problem(&error) {
+                Some(problem) => Error::ClusterCertificate { server: self.server.to_owned(), problem },
+                None => self.failed(explain(&error)),
+            }),
+        }
+    }
+
+    async fn config_map(&self, options: &Options) -> Result<Step, Error> {
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), NAMESPACE);
+        let name = format!("ConfigMap {NAMESPACE}/{CONFIG_MAP}");
+        let map = match self.ask(maps.get(CONFIG_MAP)).await {
+            Ok(map) => map,
+            Err(Refusal::Absent) => return Ok(Err(format!("there is no {name}"))),
+            Err(Refusal::Forbidden) => return Ok(Err(format!("{name} may not be read with this identity"))),
+            Err(Refusal::Stops(error)) => return Err(error),
+        };
+        let data: BTreeMap<String, String> = map.data.unwrap_or_default();
+        match config_map::read(&data, options.prefer, self.vouched) {
+            Ok(Some(found)) => Ok(Ok(found)),
+            Ok(None) => Ok(Err(format!("{name} names no address that something vouches for"))),
+            Err(why) => Err(self.failed(format!("{name}: {why}"))),
+        }
+    }
+
+    async fn ingress(&self) -> Result<Step, Error> {
+        let ingresses: Api<Slim<IngressSpec, NotUsed>> =
+            Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::erase::<Ingress>(&()));
+        let name = format!("Ingress {NAMESPACE}/{INGRESS}");
+        let ingress = match self.ask(ingresses.get(INGRESS)).await {
+            Ok(ingress) => ingress,
+            Err(Refusal::Absent) => return Ok(Err(format!("there is no {name}"))),
+            Err(Refusal::Forbidden) => {
+                return Err(self.failed(format!("{name} may not be read with this identity")));
+            }
+            Err(Refusal::Stops(error)) => return Err(error),
+        };
+        // A rule for every host, or for all of a domain, names none that could be asked.
+        let named = |rule: &Rule| !rule.host.is_empty() && !rule.host.starts_with('*');
+        let Some(rule) = ingress.spec.rules.into_iter().find(named) else {
+            return Ok(Err(format!("{name} has no host")));
+        };
+        let endpoint = Endpoint::new(&format!("https://{}", rule.host), Trust::System)
+            .map_err(|error| self.failed(format!("{name}: {error}")))?;
+        let announced = Announced { host: Some(endpoint.host()), ..Announced::default() };
+        Ok(Ok(Found { endpoints: vec![endpoint], announced }))
+    }
+
+    async fn pods(&self) -> Result<Step, Error> {
+        let pods: Api<Slim<NotUsed, PodStatus>> =
+            Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::erase::<Pod>(&()));
+        let name = format!("pods {POD_SELECTOR} in namespace {NAMESPACE}");
+        let list = match self.ask(pods.list(&ListParams::default().labels(POD_SELECTOR))).await {
+            Ok(list) => list,
+            Err(Refusal::Absent) => return Ok(Err(format!("there is no namespace {NAMESPACE}"))),
+            Err(Refusal::Forbidden) => {
+                return Err(self.failed(format!("{name} may not be listed with this identity")));
+            }
+            Err(Refusal::Stops(error)) => return Err(error),
+        };
+        let Some(ip) = list.items.iter().find_map(serving) else {
+            return Ok(Err(format!("none of the {name} is ready")));
+        };
+        if !self.vouched {
+            return Ok(Err(format!("a pod serves at {ip}, and nothing vouches for its certificate (--rpp-ca-file)")));
+        }
+        let host = match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let endpoint = Endpoint::new(&format!("https://{host}:{PORT}"), Trust::Only(Vec::new()))
+            .map_err(|error| self.failed(format!("{name}: {error}")))?;
+        Ok(Ok(Found { endpoints: vec![endpoint], announced: Announced::default() }))
+    }
+}
+
+/// The address of a Pod that takes requests.
+fn serving(pod: &Slim<NotUsed, PodStatus>) -> Option<IpAddr> {
+    let status = pod.status.as_ref()?;
+    let ready = status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True");
+    let serves = status.phase == "Running" && ready && pod.metadata.deletion_timestamp.is_none();
+    if serves { status.pod_ip.parse().ok() } else { None }
+}
+
+/// Why the API gave no object.
+enum Refusal {
+    Absent,
+    Forbidden,
+    /// Discovery ends here.
+    Stops(Error),
+}

@@ -1,0 +1,160 @@
+//! A layer that is downloaded before it is judged, because the contract is in it (generations 1 and 2).
+//!
+//! The compressed bytes go to a file without a name while the archive is read as they pass; whoever
+//! installs the version reads them from there. Nothing is left behind, however the process ends.
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use d8_crds::{
+    contract::{Contract, ContractError, FieldError, Problem},
+    digest::Digest,
+    name::{Component, Tag},
+    platform::Platform,
+};
+use futures::{Stream, StreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+use tokio_util::io::StreamReader;
+
+use crate::{
+    download::Download,
+    error::Error,
+    generation::Generation,
+    image,
+    layer::{Contents, Limits, Sink, read},
+    proxy::Proxy,
+    transport::Tries,
+};
+
+/// The file in a plugin's image that holds its contract.
+const CONTRACT_FILE: &str = "contract.yaml";
+/// Bytes read back at a time.
+const CHUNK: usize = 256 << 10;
+
+/// A layer that is here, compressed as the registry has it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    file: Arc<File>,
+    /// SHA-256 of the bytes; nobody vouches for it.
+    pub layer: Digest,
+    /// The manifest that names it, as the proxy says.
+    pub manifest: Option<Digest>,
+    /// How many bytes, compressed.
+    pub size: u64,
+}
+
+impl Fetched {
+    /// The bytes, from the first; as often as wanted.
+    pub fn bytes(&self) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+        stream::try_unfold((Arc::clone(&self.file), 0, self.size), |(file, from, size)| async move {
+            if from == size {
+                return Ok(None);
+            }
+            let length = usize::try_from(size - from).map_or(CHUNK, |left| left.min(CHUNK));
+            let reader = Arc::clone(&file);
+            let chunk = tokio::task::spawn_blocking(move || {
+                use std::os::unix::fs::FileExt as _;
+                let mut chunk = vec![0; length];
+                reader.read_exact_at(&mut chunk, from).map(|()| chunk)
+            });
+            let chunk = chunk.await.map_err(io::Error::other).and_then(|read| read).map_err(Error::Sink)?;
+            Ok(Some((Bytes::from(chunk), (file, from + length as u64, size))))
+        })
+    }
+}
+
+impl Proxy {
+    /// Downloads a plugin's layer and reads the contract in it. A body that breaks is begun anew.
+    pub(crate) async fn fetch(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+        spool: &[PathBuf],
+    ) -> Result<(Fetched, Option<Contract>, Vec<String>), Error> {
+        let mut tries = Tries::new(self.transport.patience());
+        let (fetched, contents) = loop {
+            // Opening has tries of its own.
+            let download = self.download(component, tag, platform, None).await?;
+            match keep(component, download, spool).await {
+                Ok(kept) => break kept,
+                Err(error) => tries.again(error).await?,
+            }
+        };
+        self.transport.memory().rule_out(Generation::Three);
+        let Some(text) = contents.beside? else { return Ok((fetched, None, Vec::new())) };
+        let (tag, _) = image::split_tag(tag);
+        let (contract, odd) = read_contract(text, component, &tag).map_err(Error::Contract)?;
+        Ok((fetched, Some(contract), odd))
+    }
+}
+
+fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Contract, Vec<String>), ContractError> {
+    let text = String::from_utf8(text).map_err(|_| ContractError {
+        subject: format!("{component} {tag}"),
+        problem: Problem::Field(FieldError { field: ".".to_owned(), why: format!("{CONTRACT_FILE} is not UTF-8") }),
+    })?;
+    let (contract, odd) = Contract::from_yaml(&text, component, tag)?;
+    Ok((contract, odd.iter().map(ToString::to_string).collect()))
+}
+
+/// Reads a download to its end: into the file, and as an archive.
+async fn keep(component: &Component, download: Download, spool: &[PathBuf]) -> Result<(Fetched, Contents), Error> {
+    let (file, folder) = open(spool)?;
+    let manifest = download.manifest.clone();
+    let file = Arc::new(file);
+    let tally = Arc::new(Mutex::new((Sha256::new(), 0)));
+    let (writer, counter) = (Arc::clone(&file), Arc::clone(&tally));
+    let kept = download.into_body().then(move |chunk| {
+        let (file, tally, folder) = (Arc::clone(&writer), Arc::clone(&counter), folder.clone());
+        async move {
+            let chunk = chunk.map_err(io::Error::other)?;
+            let bytes = chunk.clone();
+            let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &bytes));
+            let written = written.await.map_err(io::Error::other).and_then(|written| written);
+            written.map_err(|error| io::Error::other(Error::Spool { folder, error }))?;
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.0.update(&chunk);
+            tally.1 += chunk.len() as u64;
+            Ok::<_, io::Error>(chunk)
+        }
+    });
+    let reader = StreamReader::new(Box::pin(kept));
+    let contents = read(reader, component.executable(), Some(CONTRACT_FILE), &Limits::default(), &mut Nowhere).await?;
+    let (hash, size) = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
+    let layer = Digest::from_sha256(hash.finalize().into());
+    Ok((Fetched { file, layer, manifest, size }, contents))
+}
+
+/// A file without a name in the first folder that takes one.
+fn open(spool: &[PathBuf]) -> Result<(File, PathBuf), Error> {
+    let temporary = std::env::temp_dir();
+    for folder in spool {
+        match tempfile::tempfile_in(folder) {
+            Ok(file) => return Ok((file, folder.clone())),
+            Err(error) => tracing::debug!(folder = %folder.display(), %error, "no file can be made there"),
+        }
+    }
+    match tempfile::tempfile_in(&temporary) {
+        Ok(file) => Ok((file, temporary)),
+        Err(error) => Err(Error::Spool { folder: temporary, error }),
+    }
+}
+
+/// For an executable that is looked for and not wanted yet.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    async fn restart(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! The three places in a cluster that say where the proxy is, and what leads from one to the next.
+// Tables of cases are long.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
+
+mod support;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, extract::Request};
+use d8_rpp::{Announced, Error, ErrorKind, Options, Prefer, Proxy};
+use serde_json::{Value, json};
+use support::{Authority, Fault, TOKEN, answer, kubeconfig, patient, plain};
+
+const NAMESPACE: &str = "/namespaces/d8-cloud-instance-manager";
+
+/// What the cluster answers: status and body of the ConfigMap, of the Ingress and of the list of Pods.
+type Answers = [(u16, Value); 3];
+
+/// What was asked: `ConfigMap`, `Ingress`, `Pods`.
+type Asked = Arc<Mutex<Vec<&'static str>>>;
+
+async fn cluster(answers: Answers) -> (SocketAddr, Asked) {
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    let router = Router::new().fallback(move |request: Request| {
+        let (answers, log) = (answers.clone(), Arc::clone(&log));
+        async move {
+            assert_eq!(request.headers()["authorization"], format!("Bearer {TOKEN}"));
+            let uri = request.uri().to_string();
+            let place = [
+                format!("/api/v1{NAMESPACE}/configmaps/registry-packages-proxy-config"),
+                format!("/apis/networking.k8s.io/v1{NAMESPACE}/ingresses/registry-packages-proxy"),
+                format!("/api/v1{NAMESPACE}/pods?&labelSelector=app%3Dregistry-packages-proxy"),
+            ];
+            let place = place.iter().position(|place| *place == uri).unwrap_or_else(|| panic!("{uri}"));
+            log.lock().unwrap().push(["ConfigMap", "Ingress", "Pods"][place]);
+            let (status, body) = &answers[place];
+            let mut response = answer(*status, body.to_string());
+            response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+            response
+        }
+    });
+    (plain(router).await, asked)
+}
+
+fn status(code: u16) -> (u16, Value) {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": "x"});
+    (code, body)
+}
+
+fn config_map(data: &Value) -> (u16, Value) {
+    (200, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": data}))
+}
+
+fn ingress(rules: &Value) -> (u16, Value) {
+    let spec = json!({"ingressClassName": "nginx", "rules": rules, "tls": [{"hosts": ["x"], "secretName": "x"}]});
+    (200, json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "x"}, "spec": spec}))
+}
+
+fn pods(items: &[Value]) -> (u16, Value) {
+    (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items}))
+}
+
+fn pod(change: impl FnOnce(&mut Value)) -> Value {
+    let mut pod = json!({
+        "metadata": {"name": "p", "labels": {"app": "registry-packages-proxy"}},
+        "spec": {"containers": [{"name": "proxy"}]},
+        "status": {
+            "phase": "Running", "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}],
+            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+        },
+    });
+    change(&mut pod);
+    pod
+}
+
+#[tokio::test]
+async fn what_leads_to_the_next_place() {
+    let authority = Authority::new();
+    let vouched = || Some(authority.file());
+    let public = || config_map(&json!({"publicEndpoint": "https://packages.example.com/"}));
+    let nameless = || config_map(&json!({}));
+    let internal = || config_map(&json!({"endpoints": "[\"10.0.0.1:4219\"]"}));
+    let host = || {
+        ingress(&json!([{"http": {"paths": []}}, {"host": "*.all"}, {"host": "ingress.example.com"}, {"host": "b"}]))
+    };
+    let hostless = || ingress(&json!([{"http": {"paths": []}}, {"host": "*.all"}]));
+    let ready = || pods(&[pod(|_| {})]);
+    let all = vec!["ConfigMap", "Ingress", "Pods"];
+    let (one, two) = (vec!["ConfigMap"], vec!["ConfigMap", "Ingress"]);
+    let none = || status(404);
+    let cases: Vec<(&str, Answers, Option<std::path::PathBuf>, Result<&str, (ErrorKind, &str)>, &Vec<&str>)> = vec![
+        ("the ConfigMap", [public(), host(), ready()], vouched(), Ok("packages.example.com"), &one),
+        ("no ConfigMap", [none(), host(), ready()], vouched(), Ok("ingress.example.com"), &two),
+        ("a forbidden one", [status(403), host(), ready()], vouched(), Ok("ingress.example.com"), &two),
+        ("one without an address", [nameless(), host(), ready()], vouched(), Ok("ingress.example.com"), &two),
+        ("one that nothing vouches for", [internal(), host(), ready()], None, Ok("ingress.example.com"), &two),
+        ("one that a file vouches for", [internal(), host(), ready()], vouched(), Ok("10.0.0.1:4219"), &one),
+        ("no Ingress", [none(), none(), ready()], vouched(), Ok("10.1.2.3:4219"), &all),
+        ("an Ingress without a host", [none(), hostless(), ready()], vouched(), Ok("10.1.2.3:4219"), &all),
+        (
+            "a pod that nothing vouches for",
+            [none(), none(), ready()],
+            None,
+            Err((
+                ErrorKind::Discovery,
+                "a pod serves at 10.1.2.3, and nothing vouches for its certificate (--rpp-ca-file)",
+            )),
+            &all,
+        ),
+        (
+            "nothing at all",
+            [none(), hostless(), pods(&[])],
+            vouched(),
+            Err((
+                ErrorKind::Discovery,
+                "there is no ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config; \
+                 Ingress d8-cloud-instance-manager/registry-packages-proxy has no host; \
+                 none of the pods app=registry-packages-proxy in namespace d8-cloud-instance-manager is ready",
+            )),
+            &all,
+        ),
+        // What stops at once.
+        (
+            "401",
+            [status(401), host(), ready()],
+            vouched(),
+            Err((ErrorKind::ClusterUnauthorized, "the Kubernetes API at http://127.0.0.1")),
+            &one,
+        ),
+        ("500", [status(500), host(), ready()], vouched(), Err((ErrorKind::Discovery, "no")), &one),
+        (
+            "no answer of the API",
+            [(200, json!("<html>")), host(), ready()],
+            vouched(),
+            Err((ErrorKind::Discovery, "discovery")),
+            &one,
+        ),
+        (
+            "a bad ConfigMap",
+            [config_map(&json!({"publicEndpoint": "http://plain"})), host(), ready()],
+            vouched(),
+            Err((ErrorKind::Discovery, "publicEndpoint")),
+            &one,
+        ),
+        ("Ingress 401", [none(), status(401), ready()], vouched(), Err((ErrorKind::ClusterUnauthorized, "401")), &two),
+        (
+            "Ingress 403",
+            [none(), status(403), ready()],
+            vouched(),
+            Err((ErrorKind::Discovery, "Ingress d8-cloud-instance-manager/registry-packages-proxy may not be read")),
+            &two,
+        ),
+        ("Ingress 500", [none(), status(500), ready()], vouched(), Err((ErrorKind::Discovery, "no")), &two),
+        ("Pods 403", [none(), none(), status(403)], vouched(), Err((ErrorKind::Discovery, "may not be listed")), &all),
+        (
+            "no namespace",
+            [none(), none(), none()],
+            vouched(),
+            Err((ErrorKind::Discovery, "there is no namespace")),
+            &all,
+        ),
+    ];
+    for (what, answers, ca_file, expected, questions) in cases {
+        let (address, asked) = cluster(answers).await;
+        let options = Options { ca_file, ..Options::default() };
+        match (Proxy::connect(&kubeconfig(address), &options).await, expected) {
+            (Ok(proxy), Ok(host)) => assert_eq!(proxy.host(), host, "{what}"),
+            (Err(error), Err((kind, words))) => {
+                assert_eq!(error.kind(), kind, "{what}: {error}");
+                assert!(error.to_string().contains(words), "{what}: {error}");
+                assert!(!error.advice().is_empty(), "{what}");
+            }
+            (other, _) => panic!("{what}: {other:?}"),
+        }
+        assert_eq!(*asked.lock().unwrap(), *questions, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn which_pod() {
+    let authority = Authority::new();
+    let away = [
+        pod(|pod| pod["status"]["phase"] = json!("Pending")),
+        pod(|pod| pod["status"]["conditions"][1]["status"] = json!("False")),
+        pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z")),
+        pod(|pod| pod["status"]["podIP"] = json!("")),
+        pod(|pod| pod["status"]["conditions"] = json!([])),
+        pod(|pod| pod["status"] = json!({})),
+    ];
+    for (first, host) in [("10.0.0.9", "10.0.0.9:4219"), ("fd00::1", "[fd00::1]:4219")] {
+        let here = pod(|pod| pod["status"]["podIP"] = json!(first));
+        let items: Vec<Value> = away.iter().cloned().chain([here, pod(|_| {})]).collect();
+        let (address, _) = cluster([status(404), status(404), pods(&items)]).await;
+        let options = Options { ca_file: Some(authority.file()), ..Options::default() };
+        assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
+        let options = Options { insecure: true, ..Options::default() };
+        assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
+    }
+    let (address, _) = cluster([status(404), status(404), pods(&away)]).await;
+    let options = Options { ca_file: Some(authority.file()), ..Options::default() };
+    let error = Proxy::connect(&kubeconfig(address), &options).await.unwrap_err();
+    assert!(error.to_string().contains("is ready"), "{error}");
+}
+
+#[tokio::test]
+async fn a_kubernetes_api_that_cannot_be_asked() {
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Proxy::connect(&kubeconfig(nowhere), &Options::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Discovery, "{error}");
+    assert!(error.advice().iter().any(|advice| advice.fix.contains("--rpp-endpoint")));
+    assert!(error.advice().iter().any(|advice| advice.fix.contains("https://127.0.0.1:6445")));
+
+    // Its certificate is its own affair.
+    let api = Fault::new(|_, _| answer(200, "{}"));
+    let mut config = kubeconfig(nowhere);
+    config.cluster_url = format!("https://{}", api.server.address).parse().unwrap();
+    let options = Options { ca_file: Some(api.authority.file()), ..Options::default() };
+    let error = Proxy::connect(&config, &options).await.unwrap_err();
+    assert!(matches!(error, Error::ClusterCertificate { .. }), "{error:?}");
+    assert!(error.advice()[0].cause.contains("--rpp-ca-file does not"), "{:?}", error.advice());
+    assert_eq!(api.count(), 0);
+}
+
+#[tokio::test]
+async fn a_cluster_that_names_another_proxy() {
+    let fault = Fault::new(|_, _| answer(200, r#"{"tags": ["v1.0.0"]}"#));
+    let here = fault.server.address.to_string();
+    let map = |host: &str, ca: &str| {
+        config_map(
+            &json!({"publicEndpoint": format!("https://{host}"), "endpoints": format!("[\"{here}\"]"), "ca.crt": ca}),
+        )
+    };
+    let connect = async |map: (u16, Value), remembered: Option<&Announced>, insecure: bool| {
+        let (address, _) = cluster([map, status(404), status(404)]).await;
+        let config = kubeconfig(address);
+        let options = Options { prefer: Prefer::Internal, patience: patient(), insecure, ..Options::default() };
+        let client = || Ok(kube::Client::try_from(config.clone()).unwrap());
+        Proxy::connect_remembering(client, &config, &options, remembered).await
+    };
+    let (own, other) = (&fault.authority.pem, Authority::new().pem);
+    let (_, first) = connect(map("public", own), None, false).await.unwrap();
+    let first = first.expect("a cluster that is met first is believed");
+    assert_eq!((first.host.as_deref(), first.keys.len()), (Some("public"), 1));
+    let (_, again) = connect(map("public", own), Some(&first), false).await.unwrap();
+    assert_eq!(again, None);
+    let (proxy, more) = connect(map("public", &format!("{other}{own}")), Some(&first), false).await.unwrap();
+    assert_eq!(more.expect("a bundle that still has a key adds its others").keys.len(), 2);
+    assert_eq!(proxy.tags(&d8_crds::name::Component::D8).await.unwrap(), ["v1.0.0"]);
+    let requests = fault.count();
+    for (map, insecure) in [(map("evil", own), false), (map("public", &other), false), (map("evil", own), true)] {
+        let error = connect(map, Some(&first), insecure).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::EndpointChanged, "{error}");
+        assert!(error.to_string().contains("remembered host public, keys sha256:"), "{error}");
+        assert!(error.advice().iter().any(|advice| advice.fix.contains("d8 policy trust")), "{:?}", error.advice());
+    }
+    let (_, unverified) = connect(map("public", own), None, true).await.unwrap();
+    assert_eq!(unverified, None, "what nobody has verified is not remembered");
+    assert_eq!(fault.count(), requests, "no token was sent");
+}

@@ -1,0 +1,371 @@
+//! Proxies of all three generations, and what the client asks of each.
+// Tables of cases are long.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
+
+mod support;
+
+use std::{
+    io::Write as _,
+    sync::{Arc, Mutex},
+};
+
+use axum::response::Response;
+use d8_crds::{
+    digest::Digest,
+    name::{Component, Tag},
+    platform::Platform,
+};
+use d8_rpp::{Bytes, ErrorKind, Fetched, Proxy, layer};
+use futures::TryStreamExt as _;
+use serde_json::json;
+use support::{Fault, Rest, answer, patient, then};
+
+const ROOT: &str = "/base/v1/images/deckhouse-cli/plugins/hello";
+const CONTRACT: &str = "name: hello\nversion: v1.0.0\nrequirements: {kubernetes: {constraint: '>= 1.29'}}\n";
+
+fn hello() -> Component {
+    "hello".parse().unwrap()
+}
+
+fn linux() -> Platform {
+    "linux-amd64".parse().unwrap()
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+/// An entry of an archive: its path, and its content or where it leads to.
+type Entry<'a> = (&'a str, Result<&'a [u8], &'a str>);
+
+fn gzip_tar(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for (path, content) in entries {
+        let mut header = tokio_tar::Header::new_ustar();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        let data = match content {
+            Ok(data) => *data,
+            Err(to) => {
+                header.set_entry_type(tokio_tar::EntryType::Symlink);
+                header.set_link_name(to).unwrap();
+                &[]
+            }
+        };
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        tar.extend_from_slice(header.as_bytes());
+        tar.extend_from_slice(data);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    }
+    tar.resize(tar.len() + 1024, 0);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&tar).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn plugin_layer() -> Vec<u8> {
+    gzip_tar(&[("plugin", Ok(b"#!/bin/sh\n")), ("contract.yaml", Ok(CONTRACT.as_bytes()))])
+}
+
+/// The paths asked for, without what they have in common.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A proxy of a generation that publishes these tags of `hello`, all with one layer.
+fn proxy_of(generation: u8, tags: &'static [&'static str], layer: Vec<u8>) -> (Fault, Asked) {
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    let fault = Fault::new(move |_, request| {
+        let uri = request.uri().to_string();
+        let path = uri.strip_prefix(ROOT).expect("only what is below the base path").to_owned();
+        log.lock().unwrap().push(format!("{} {path}", request.method()).replace("GET ", ""));
+        serve(generation, tags, &layer, &path)
+    });
+    (fault, asked)
+}
+
+fn serve(generation: u8, tags: &[&str], layer: &[u8], path: &str) -> Response {
+    let not_found = || answer(404, "not found\n");
+    let published = |tag: &str| tags.contains(&tag);
+    let manifest = json!({
+        "layers": [{"digest": Digest::of(layer).to_string(), "size": layer.len()}],
+        "annotations": {"contract": "e30="},
+    })
+    .to_string();
+    let pulled = || {
+        let mut response = answer(200, layer.to_vec());
+        let headers = response.headers_mut();
+        headers.insert("content-length", layer.len().into());
+        headers.insert("docker-content-digest", Digest::of(manifest.as_bytes()).to_string().parse().unwrap());
+        response
+    };
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["tags"] => answer(200, json!({"name": "x", "tags": tags}).to_string()),
+        ["manifests", tag] if generation == 3 && published(tag) => answer(200, manifest),
+        ["images", image] if generation >= 2 => match image.split_once("?platform=") {
+            Some((tag, "linux-amd64")) if published(tag) => pulled(),
+            _ => not_found(),
+        },
+        ["tags", tag] if generation == 1 && published(tag) => pulled(),
+        _ => not_found(),
+    }
+}
+
+async fn content(fetched: &Fetched) -> Vec<u8> {
+    fetched.bytes().try_fold(Vec::new(), async |all, chunk| Ok([all, chunk.to_vec()].concat())).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_asked_of_each_generation() {
+    let by_platform = "/images/v1.0.0?platform=linux-amd64";
+    let own = "/images/v1.0.0-linux-amd64?platform=linux-amd64";
+    let cases: Vec<(&str, u8, &[&str], &str, Vec<&str>, Vec<&str>)> = vec![
+        // What, generation, tags listed, tag wanted; asked for its offer, and for another version's then.
+        ("3", 3, &["v1.0.0"], "v1.0.0", vec!["/manifests/v1.0.0"], vec!["/manifests/v1.0.0"]),
+        ("2", 2, &["v1.0.0"], "v1.0.0", vec!["/manifests/v1.0.0", "/tags", by_platform], vec![by_platform]),
+        (
+            "1, a tag for each platform",
+            1,
+            &["v1.0.0-linux-amd64", "v1.0.0-darwin-arm64"],
+            "v1.0.0-linux-amd64",
+            vec!["/manifests/v1.0.0-linux-amd64", "/tags", own, "/tags/v1.0.0-linux-amd64"],
+            vec!["/tags/v1.0.0-linux-amd64"],
+        ),
+        (
+            "1, one tag for all",
+            1,
+            &["v1.0.0"],
+            "v1.0.0",
+            vec!["/manifests/v1.0.0", "/tags", by_platform, "/tags/v1.0.0"],
+            vec!["/tags/v1.0.0"],
+        ),
+        (
+            "1, both",
+            1,
+            &["v1.0.0", "v1.0.0-linux-amd64"],
+            "v1.0.0",
+            vec!["/manifests/v1.0.0", "/tags", by_platform, "/tags/v1.0.0-linux-amd64"],
+            vec!["/tags/v1.0.0-linux-amd64"],
+        ),
+        (
+            "3, published as for generation 1",
+            3,
+            &["v1.0.0-linux-amd64"],
+            "v1.0.0-linux-amd64",
+            vec!["/manifests/v1.0.0-linux-amd64"],
+            vec!["/manifests/v1.0.0-linux-amd64"],
+        ),
+    ];
+    let layer = plugin_layer();
+    for (what, generation, tags, wanted, first, then) in cases {
+        let (fault, asked) = proxy_of(generation, tags, layer.clone());
+        let proxy = fault.proxy(patient());
+        for expected in [first, then] {
+            let offer = proxy.offer(&hello(), &tag(wanted), &linux(), &[]).await.unwrap();
+            assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), expected, "{what}");
+            assert_eq!(offer.warnings, Vec::<String>::new(), "{what}");
+            let contract = offer.contract.unwrap();
+            assert_eq!((contract.name.as_str(), contract.version.as_str()), ("hello", "v1.0.0"), "{what}");
+            match offer.bytes {
+                Bytes::Named(artifact) if generation == 3 => assert_eq!(artifact.layer, Digest::of(&layer), "{what}"),
+                Bytes::Fetched(fetched) if generation < 3 => {
+                    assert!(contract.requirements.kubernetes.is_some(), "{what}");
+                    assert_eq!(fetched.layer, Digest::of(&layer), "{what}");
+                    assert!(fetched.manifest.is_some(), "{what}");
+                    for _ in 0..2 {
+                        assert_eq!(content(&fetched).await, layer, "{what}: as often as wanted");
+                    }
+                    assert!(asked.lock().unwrap().is_empty(), "{what}: never downloaded twice");
+                }
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_download_with_a_known_digest_finds_its_route() {
+    let layer = plugin_layer();
+    let digest = Digest::of(&layer);
+    for (generation, tags, wanted) in
+        [(3, &["v1.0.0"][..], "v1.0.0"), (2, &["v1.0.0"], "v1.0.0"), (1, &["v1.0.0-linux-amd64"], "v1.0.0-linux-amd64")]
+    {
+        let (fault, asked) = proxy_of(generation, tags, layer.clone());
+        let download = fault.proxy(patient()).download(&hello(), &tag(wanted), &linux(), Some(&digest)).await.unwrap();
+        let mut sink = Vec::new();
+        layer::unpack(download.into_reader(), "plugin", &layer::Limits::default(), &mut sink).await.unwrap();
+        assert_eq!(sink, b"#!/bin/sh\n");
+        let layers = asked.lock().unwrap().iter().filter(|path| !path.ends_with("/tags")).count();
+        assert_eq!(layers, if generation == 1 { 2 } else { 1 }, "{generation}");
+    }
+}
+
+#[tokio::test]
+async fn what_tells_one_content_from_another() {
+    for (generation, last) in
+        [(3, "/manifests/v1.0.0"), (2, "HEAD /images/v1.0.0?platform=linux-amd64"), (1, "HEAD /tags/v1.0.0")]
+    {
+        let (fault, asked) = proxy_of(generation, &["v1.0.0"], plugin_layer());
+        let digest = fault.proxy(patient()).digest(&hello(), &tag("v1.0.0"), &linux()).await.unwrap();
+        assert!(digest.is_some(), "{generation}");
+        assert_eq!(asked.lock().unwrap().last().unwrap(), last);
+    }
+}
+
+#[tokio::test]
+async fn d8_itself_is_not_downloaded_to_be_judged() {
+    for generation in [1, 2] {
+        let fault = Fault::new(move |_, request| {
+            let path = request.uri().path().strip_prefix("/base/v1/images/deckhouse-cli").unwrap().to_owned();
+            serve(generation, &["v1.0.0-linux-amd64", "v1.0.0"], &plugin_layer(), &path)
+        });
+        let proxy = fault.proxy(patient());
+        let offer = proxy.offer(&Component::D8, &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        assert!(matches!(offer.bytes, Bytes::Unnamed) && offer.contract.is_none(), "{offer:?}");
+        assert_eq!(fault.count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
+    // The route that answers otherwise, its status, the kind of error, and what was asked.
+    let manifests = "/manifests/v1.0.0";
+    let images = "/images/v1.0.0?platform=linux-amd64";
+    let cases: Vec<(&str, &[&str], u16, ErrorKind, Vec<&str>)> = vec![
+        (manifests, &["v1.0.0"], 401, ErrorKind::Unauthorized, vec![manifests]),
+        (manifests, &["v1.0.0"], 403, ErrorKind::Forbidden, vec![manifests]),
+        (manifests, &["v1.0.0"], 502, ErrorKind::Unavailable, vec![manifests; 3]),
+        (manifests, &["v1.0.0"], 400, ErrorKind::UnexpectedStatus, vec![manifests]),
+        (manifests, &["v1.0.0"], 405, ErrorKind::UnexpectedStatus, vec![manifests]),
+        (images, &["v1.0.0"], 401, ErrorKind::Unauthorized, vec![manifests, "/tags", images]),
+        (images, &["v1.0.0"], 403, ErrorKind::Forbidden, vec![manifests, "/tags", images]),
+        (images, &["v1.0.0"], 500, ErrorKind::Unavailable, vec![manifests, "/tags", images, images, images]),
+        ("/tags/v1.0.0", &["v1.0.0"], 403, ErrorKind::Forbidden, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
+        ("/tags", &["v1.0.0"], 403, ErrorKind::Forbidden, vec![manifests, "/tags"]),
+        // Not published, for all that any route says.
+        ("none", &["v2.0.0"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
+        ("none", &["v1.0.0-linux-amd64"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
+        // Withdrawn since it was listed.
+        ("/tags/v1.0.0", &["v1.0.0"], 404, ErrorKind::NotFound, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
+    ];
+    for (route, tags, status, kind, expected) in cases {
+        let asked = Asked::default();
+        let log = Arc::clone(&asked);
+        let fault = Fault::new(move |_, request| {
+            let path = request.uri().to_string().strip_prefix(ROOT).unwrap().to_owned();
+            log.lock().unwrap().push(path.clone());
+            if path == route { answer(status, "words") } else { serve(1, tags, &plugin_layer(), &path) }
+        });
+        let error = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{route} {status}: {error}");
+        assert_eq!(*asked.lock().unwrap(), expected, "{route} {status}");
+    }
+}
+
+#[tokio::test]
+async fn another_platforms_tag_is_never_asked_for() {
+    let (fault, asked) = proxy_of(1, &["v1.0.0-darwin-arm64"], plugin_layer());
+    let proxy = fault.proxy(patient());
+    for wanted in ["v1.0.0", "v1.0.0-darwin-arm64"] {
+        let error = proxy.download(&hello(), &tag(wanted), &linux(), None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    let asked = asked.lock().unwrap();
+    assert!(!asked.iter().any(|path| path.starts_with("/tags/")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn contracts_in_layers() {
+    let plugin: Entry<'_> = ("plugin", Ok(b"x"));
+    let contract: Entry<'_> = ("contract.yaml", Ok(CONTRACT.as_bytes()));
+    let other: &[u8] = b"name: other\n";
+    let large = vec![b'#'; (1 << 20) + 1];
+    let many: Vec<String> = (0..17).map(|number| format!("{number}/contract.yaml")).collect();
+    let many: Vec<Entry<'_>> =
+        many.iter().map(|path| (path.as_str(), Ok(other))).chain([("0/1/plugin", Ok(&b"x"[..]))]).collect();
+    // The archive; whether there is a contract, or the error's kind and words.
+    let cases: Vec<(&str, Vec<Entry<'_>>, Result<bool, (ErrorKind, &str)>)> = vec![
+        ("before", vec![contract, plugin], Ok(true)),
+        ("after", vec![plugin, contract], Ok(true)),
+        ("dotted", vec![("./plugin", Ok(b"x")), ("./contract.yaml", Ok(CONTRACT.as_bytes()))], Ok(true)),
+        ("absolute", vec![("/plugin", Ok(b"x")), ("/contract.yaml", Ok(CONTRACT.as_bytes()))], Ok(true)),
+        ("none", vec![plugin], Ok(false)),
+        ("an example deeper down", vec![("a/contract.yaml", Ok(other)), plugin], Ok(false)),
+        ("a decoy deeper down", vec![("a/contract.yaml", Ok(other)), plugin, contract], Ok(true)),
+        ("a decoy above", vec![("../contract.yaml", Ok(other)), plugin, contract], Ok(true)),
+        ("beside both", vec![("a/plugin", Ok(b"y")), ("a/contract.yaml", Ok(other)), plugin, contract], Ok(true)),
+        (
+            "in the folder of the executable",
+            vec![("a/contract.yaml", Ok(CONTRACT.as_bytes())), ("a/plugin", Ok(b"x"))],
+            Ok(true),
+        ),
+        ("above the executable", vec![contract, ("a/plugin", Ok(b"x"))], Ok(true)),
+        ("the last of two counts", vec![("contract.yaml", Ok(other)), contract, plugin], Ok(true)),
+        ("of another", vec![plugin, ("contract.yaml", Ok(other))], Err((ErrorKind::Contract, "it says `other`"))),
+        (
+            "a flat list",
+            vec![plugin, ("contract.yaml", Ok(b"requirements: {modules: []}\n"))],
+            Err((ErrorKind::Contract, "requirements.modules")),
+        ),
+        ("no YAML", vec![plugin, ("contract.yaml", Ok(b"a: [\n"))], Err((ErrorKind::Contract, "contract"))),
+        ("no text", vec![plugin, ("contract.yaml", Ok(b"\xff"))], Err((ErrorKind::Contract, "UTF-8"))),
+        ("a link", vec![plugin, ("contract.yaml", Err("/etc/passwd"))], Err((ErrorKind::Archive, "a symbolic link"))),
+        ("too large", vec![plugin, ("contract.yaml", Ok(&large))], Err((ErrorKind::Archive, "1 MiB"))),
+        ("too many", many, Err((ErrorKind::Archive, "more than 16"))),
+        ("no executable", vec![contract], Err((ErrorKind::Archive, "`plugin` is missing"))),
+    ];
+    for (what, entries, expected) in cases {
+        let (fault, _) = proxy_of(2, &["v1.0.0"], gzip_tar(&entries));
+        let result = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
+        match (result, expected) {
+            (Ok(offer), Ok(has)) => {
+                let demands = offer.contract.map(|contract| contract.requirements.kubernetes.is_some());
+                assert_eq!(demands, has.then_some(true), "{what}");
+            }
+            (Err(error), Err((kind, words))) => {
+                assert_eq!(error.kind(), kind, "{what}: {error}");
+                assert!(error.to_string().contains(words), "{what}: {error}");
+            }
+            (other, _) => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_is_begun_anew() {
+    let layer: &'static [u8] = plugin_layer().leak();
+    let respond = move |breaks: usize| {
+        let count = Arc::new(Mutex::new(0));
+        move |_: usize, request: axum::extract::Request| {
+            let path = request.uri().to_string().strip_prefix(ROOT).unwrap().to_owned();
+            let mut response = serve(2, &["v1.0.0"], layer, &path);
+            let mut count = count.lock().unwrap();
+            if path.starts_with("/images") {
+                *count += 1;
+                if *count <= breaks {
+                    *response.body_mut() = then(&layer[..20], Rest::Breaks);
+                }
+            }
+            response
+        }
+    };
+    for (breaks, requests, ends_well) in [(2, 5, true), (3, 5, false)] {
+        let fault = Fault::new(respond(breaks));
+        let result = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
+        assert_eq!(result.is_ok(), ends_well, "{result:?}");
+        assert_eq!(fault.count(), requests);
+    }
+}
+
+#[tokio::test]
+async fn where_a_download_waits() {
+    let (fault, _) = proxy_of(2, &["v1.0.0"], plugin_layer());
+    let proxy: Proxy = fault.proxy(patient());
+    let folder = tempfile::TempDir::new().unwrap();
+    let missing = folder.path().join("missing");
+    for spool in [vec![folder.path().to_owned()], vec![missing.clone(), folder.path().to_owned()], vec![missing]] {
+        let offer = proxy.offer(&hello(), &tag("v1.0.0"), &linux(), &spool).await.unwrap();
+        assert!(matches!(offer.bytes, Bytes::Fetched(_)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
+    }
+}
