@@ -81,6 +81,17 @@ fn when_a_wave_began_outlives_whatever_is_lost() -> Result<()> {
     delete_status(&lab, &long)?;
     assert_eq!(in_state(&lab, &long, "waved", "v1.0.0", WaveState::Running)?.1, first, "the status was deleted");
 
+    // Someone else wrote it meanwhile, as another leader may: it is read again, not overwritten.
+    let map = format!("d8-waves-{long}");
+    let touched = ["annotate", "configmap", &map, "--namespace", OPERATOR, "touched=by-someone"];
+    lab.plane().kubectl(touched)?;
+    lab.publish(&Plugin::new("waved", "v1.0.1"))?;
+    lab.poll("waved")?;
+    in_state(&lab, &long, "waved", "v1.0.1", WaveState::Running)?;
+    let jsonpath = "--output=jsonpath={.metadata.annotations.touched}";
+    let annotation = lab.plane().kubectl(["get", "configmap", &map, "--namespace", OPERATOR, jsonpath])?;
+    assert_eq!(annotation, "by-someone");
+
     lab.stop_operator()?;
     delete_status(&lab, &long)?;
     lab.publish(&Plugin::new("waved", "v1.1.0"))?;
@@ -91,7 +102,6 @@ fn when_a_wave_began_outlives_whatever_is_lost() -> Result<()> {
     assert!(second.since > first.since);
 
     lab.stop_operator()?;
-    let map = format!("d8-waves-{long}");
     lab.plane().kubectl(["delete", "configmap", &map, "--namespace", OPERATOR])?;
     lab.start_operator()?;
     let kept = wait_for("a ledger made anew", SOON, || ledger(&lab, &long))?;

@@ -12,12 +12,13 @@ use d8_crds::{
         checked::{Checked, Rejected},
     },
     release::CliRelease,
+    verdict::PolicySet,
 };
 use jiff::Timestamp;
 
 use super::{
     ledger::Ledger,
-    progress::{Record, Word, bound_all, progress},
+    progress::{Record, Word, bound_all, progress, with_waves},
     status::{Facts, status, window_changes},
     waves::{self, Failures, News, Offer},
 };
@@ -35,8 +36,6 @@ pub(super) struct Situation<'a> {
     pub(super) matched: &'a Matched,
     /// The status that it shows.
     pub(super) previous: &'a PluginPolicyStatus,
-    /// There is no ConfigMap: it was not made yet, or was lost.
-    pub(super) without_ledger: bool,
     /// The cluster's identity.
     pub(super) cluster_uid: Option<&'a str>,
     /// Now, in whole seconds: the API keeps no fractions.
@@ -89,7 +88,8 @@ pub(super) fn judge(situation: &Situation<'_>, ledger: &mut Ledger) -> Outcome {
 fn way(situation: &Situation<'_>, checked: &Checked, records: &[Record<'_>], ledger: &mut Ledger) -> Way {
     let now = situation.now;
     let mut way = Way::default();
-    let mut word = Word::new(checked, now);
+    let policies = PolicySet::to_the_last_host(checked.clone());
+    let word = Word::new(checked, &policies, now);
     let governed: BTreeSet<_> = records.iter().map(|r| &r.component).filter(|c| word.governs(c)).collect();
     let failures = Failures::count(&situation.matched.troubles, now);
     if checked.rollout.is_some() {
@@ -99,8 +99,9 @@ fn way(situation: &Situation<'_>, checked: &Checked, records: &[Record<'_>], led
         });
         (way.news, way.trimmed) = keep(situation, checked, &offers.collect(), &failures, ledger);
         way.next = failures.next;
-        word = word.with_waves(ledger);
     }
+    let policies = with_waves(checked, ledger);
+    let word = Word::new(checked, &policies, now);
     for record in records.iter().filter(|record| governed.contains(&record.component)) {
         let progress = progress(&word, record, ledger, &failures, situation.matched);
         let name = &progress.shown.name;
@@ -109,6 +110,7 @@ fn way(situation: &Situation<'_>, checked: &Checked, records: &[Record<'_>], led
                 .rolling
                 .map(|end| (format!("{name} {}", progress.shown.target.as_deref().unwrap_or_default()), end)),
         );
+        way.trimmed |= progress.trimmed;
         way.next = earlier(way.next, progress.next);
         way.components.push(progress.shown);
     }
@@ -127,16 +129,17 @@ fn keep(
     ledger: &mut Ledger,
 ) -> (Vec<News>, bool) {
     let uid = &situation.policy.metadata.uid;
-    if ledger.uid.is_some() && ledger.uid != *uid {
-        *ledger = Ledger::default();
-    }
-    ledger.uid.clone_from(uid);
     let generation = situation.policy.metadata.generation.unwrap_or_default();
-    let settled = if situation.without_ledger && ledger.is_empty() {
-        ledger.adopt(situation.previous, generation, situation.now)
-    } else {
-        BTreeSet::new()
+    // A ledger has the UID from the first judgement on, versions or not: without it, it is new or lost.
+    let settled = match &ledger.uid {
+        None => ledger.adopt(situation.previous, generation, situation.now),
+        known if known == uid => BTreeSet::new(),
+        Some(_) => {
+            *ledger = Ledger::default();
+            BTreeSet::new()
+        }
     };
+    ledger.uid.clone_from(uid);
     let case = waves::Case {
         generation,
         max_failed: checked.rollout.as_ref().and_then(|rollout| rollout.max_failed),

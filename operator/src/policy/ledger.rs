@@ -54,7 +54,8 @@ impl Entry {
 /// The ledger of one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
-    /// The policy it is of: one that was made anew under the same name starts anew.
+    /// The policy it is of: one that was made anew under the same name starts anew. Absent: nothing was
+    /// kept yet, or all was lost.
     pub(crate) uid: Option<String>,
     /// By component and version.
     pub(crate) entries: BTreeMap<String, BTreeMap<Version, Entry>>,
@@ -115,11 +116,6 @@ impl Ledger {
     /// The data of the ConfigMap.
     pub(crate) fn to_data(&self) -> Data {
         self.all().map(|(component, version, entry)| line(component, version, entry)).chain(self.uid_line()).collect()
-    }
-
-    /// Whether there is nothing worth keeping.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// One version's entry.

@@ -98,7 +98,6 @@ pub(crate) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
         releases: &ctx.releases.store.state(),
         matched: &matched,
         previous: &before,
-        without_ledger: stored.resource_version.is_none(),
         cluster_uid: uid.as_deref(),
         now,
     };
@@ -172,8 +171,7 @@ async fn keep<R>(
     ledger: Ledger,
     ctx: &Context<R>,
 ) -> Result<(), Error> {
-    let missing = stored.resource_version.is_none() && !ledger.is_empty();
-    let stored = if missing || ledger != stored.ledger && !(ledger.is_empty() && stored.ledger.is_empty()) {
+    let stored = if stored.resource_version.is_none() || ledger != stored.ledger {
         ctx.policy_book.set_ledger(name, None);
         ledger_store::store(ledgers, name, ledger, stored.resource_version).await?
     } else {

@@ -11,7 +11,7 @@ use d8_crds::{
     },
     release::{Channel, CliRelease, Fit, ReleaseVersion},
     schema::limits,
-    verdict::{Case, Class, Host, Intent, Judgement, PolicySet, ReasonCode},
+    verdict::{Case, Class, Host, HostPolicies, Intent, Judgement, PolicySet, ReasonCode},
     version::Version,
     wave,
 };
@@ -66,40 +66,42 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Whoever comes last in every wave; no label matters.
+const LAST: Host<'static> = Host { id: "", labels: &NO_LABELS, new_root: true };
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
+/// The policy as it speaks to the last host, with the waves that the ledger knows instead of those of its
+/// status.
+pub(crate) fn with_waves(checked: &Checked, ledger: &Ledger) -> PolicySet {
+    let wave = |(version, entry): (&Version, &Entry)| CheckedWave {
+        version: version.clone(),
+        since: Some(entry.since),
+        halted: entry.halt.is_some(),
+        halted_at: entry.halt.map(|halt| halt.at),
+        failed: 0,
+    };
+    let mut checked = checked.clone();
+    let entries = ledger.entries.iter();
+    checked.waves = entries.map(|(name, versions)| (name.clone(), versions.iter().map(wave).collect())).collect();
+    PolicySet::to_the_last_host(checked)
+}
+
 /// A policy, asked without a host.
 pub(crate) struct Word<'a> {
     checked: &'a Checked,
-    policies: PolicySet,
-    labels: BTreeMap<String, String>,
+    policies: HostPolicies<'a>,
     now: Timestamp,
 }
 
 impl<'a> Word<'a> {
-    /// The policy's word at this instant.
-    pub(crate) fn new(checked: &'a Checked, now: Timestamp) -> Self {
-        let policies = PolicySet::to_the_last_host(checked.clone());
-        Self { checked, policies, labels: BTreeMap::new(), now }
-    }
-
-    /// The same with the waves that the ledger knows, instead of those of the policy's status.
-    pub(crate) fn with_waves(mut self, ledger: &Ledger) -> Self {
-        let wave = |(version, entry): (&Version, &Entry)| CheckedWave {
-            version: version.clone(),
-            since: Some(entry.since),
-            halted: entry.halt.is_some(),
-            halted_at: entry.halt.map(|halt| halt.at),
-            failed: 0,
-        };
-        let mut checked = self.checked.clone();
-        let entries = ledger.entries.iter();
-        checked.waves = entries.map(|(name, versions)| (name.clone(), versions.iter().map(wave).collect())).collect();
-        self.policies = PolicySet::to_the_last_host(checked);
-        self
+    /// The policy's word at this instant; `policies` is that policy as it speaks to the last host.
+    pub(crate) fn new(checked: &'a Checked, policies: &'a PolicySet, now: Timestamp) -> Self {
+        Self { checked, policies: policies.for_host(LAST), now }
     }
 
     /// Whether it speaks of the component otherwise than by denying it.
     pub(crate) fn governs(&self, component: &Component) -> bool {
-        self.policies.denied(&self.host(), component).is_none()
+        self.policies.denied(component).is_none()
     }
 
     /// What a record has, and whether the policy permits it.
@@ -107,34 +109,31 @@ impl<'a> Word<'a> {
         record.offers(|version| self.permits(record, version))
     }
 
-    /// Nothing that it says forbids the version. The record is asked for digests only: to look a version up
-    /// in it takes as long as it is.
+    /// Nothing that it says forbids the version. Asked of thousands of versions: where no pin needs the
+    /// record's digests, by what would make the version leave, which is nothing else.
     fn permits(&self, record: &Record<'_>, version: &Version) -> bool {
         let rule = self.checked.rule_of(&record.component);
-        let pinned = rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version));
-        let case = Case::new(self.host(), &record.component, version, Intent::Explicit, self.now)
-            .release(pinned.then_some(record.release));
+        if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
+            return self.policies.guidance(&record.component, Some(version)).leave.is_none();
+        }
+        let case =
+            Case::new(LAST, &record.component, version, Intent::Explicit, self.now).release(Some(record.release));
         self.policies.judge(&case).class() != Class::Forbidden
     }
 
     /// It lets hosts go on to another major version.
     fn crosses(&self, component: &Component) -> bool {
-        self.policies.guidance(&self.host(), component, None).major_updates == MajorUpdates::Cross
+        self.policies.guidance(component, None).major_updates == MajorUpdates::Cross
     }
 
     /// What the agent of the last host would say to the version, an older one of its major being installed.
     fn judge(&self, record: &Record<'_>, version: &Version) -> Judgement {
         let older = Version::parse(&format!("{}.0.0-0", version.major())).ok();
-        let case = Case::new(self.host(), &record.component, version, Intent::Agent, self.now)
+        let case = Case::new(LAST, &record.component, version, Intent::Agent, self.now)
             .confirmed(Some(self.now))
             .active(older.as_ref())
             .release(Some(record.release));
         self.policies.judge(&case)
-    }
-
-    /// Whoever comes last in every wave; no label matters.
-    fn host(&self) -> Host<'_> {
-        Host { id: "", labels: &self.labels, new_root: true }
     }
 }
 
@@ -143,6 +142,8 @@ impl<'a> Word<'a> {
 pub(crate) struct Progress {
     /// As the status shows it.
     pub(crate) shown: ComponentProgress,
+    /// Not all its waves show.
+    pub(crate) trimmed: bool,
     /// The wave of its target is under way, until then.
     pub(crate) rolling: Option<Timestamp>,
     /// When any of it changes by itself.
@@ -195,13 +196,14 @@ pub(crate) fn progress(
             halted_at: kept.halt.map(|halt| Time(halt.at)),
         });
     }
-    bound(&mut shown.waves, usize::try_from(limits::WAVES).unwrap_or(usize::MAX));
-    Progress { shown, rolling, next }
+    let trimmed = bound(&mut shown.waves, usize::try_from(limits::WAVES).unwrap_or(usize::MAX));
+    Progress { shown, trimmed, rolling, next }
 }
 
-/// The first so many waves, newest first, and halted ones before all others.
-fn bound(waves: &mut Vec<Wave>, most: usize) {
-    if waves.len() > most {
+/// Keeps the first so many waves, newest first, and halted ones before all others. Says whether some went.
+fn bound(waves: &mut Vec<Wave>, most: usize) -> bool {
+    let trimmed = waves.len() > most;
+    if trimmed {
         let halted = waves.iter().filter(|wave| wave.state == Some(WaveState::Halted)).count();
         let mut room = most.saturating_sub(halted);
         waves.retain(|wave| {
@@ -212,6 +214,7 @@ fn bound(waves: &mut Vec<Wave>, most: usize) {
         });
         waves.truncate(most);
     }
+    trimmed
 }
 
 /// Keeps what all components show together within bounds: the newest versions of each. Says whether
@@ -229,9 +232,8 @@ pub(crate) fn bound_all(components: &mut Vec<ComponentProgress>) -> bool {
     if all > MAX_WAVES {
         let depth = (MAX_WAVES / components.len()).max(1);
         for component in components.iter_mut() {
-            bound(&mut component.waves, depth);
+            trimmed |= bound(&mut component.waves, depth);
         }
-        trimmed = true;
     }
     trimmed
 }
@@ -311,4 +313,55 @@ fn target<'a>(word: &Word<'_>, record: &'a Record<'_>, span: Option<&Span>) -> (
         return (Some((version, entry)), leading.filter(|_| !reached));
     }
     (None, against)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waves(states: &[WaveState]) -> Vec<Wave> {
+        let wave = |(n, state): (usize, &WaveState)| Wave {
+            version: format!("v{}.0.0", states.len() - n),
+            since: None,
+            state: Some(*state),
+            failed: 0,
+            halted_at: None,
+        };
+        states.iter().enumerate().map(wave).collect()
+    }
+
+    #[test]
+    fn of_a_component_the_newest_waves_show_and_those_that_are_halted() {
+        use WaveState::{Halted, Running};
+        for (states, most, shown) in [
+            (&[Running, Running][..], 2, "v2.0.0 v1.0.0"),
+            (&[Running, Running, Running], 2, "v3.0.0 v2.0.0"),
+            (&[Running, Running, Halted], 2, "v3.0.0 v1.0.0"),
+            (&[Halted, Running, Halted], 2, "v3.0.0 v1.0.0"),
+            (&[Halted, Halted, Halted], 2, "v3.0.0 v2.0.0"),
+        ] {
+            let mut waves = waves(states);
+            assert_eq!(bound(&mut waves, most), states.len() > most);
+            let found: Vec<_> = waves.iter().map(|wave| wave.version.as_str()).collect();
+            assert_eq!(found.join(" "), shown, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn all_of_them_stay_far_from_what_an_object_may_take() {
+        for (components, each, trimmed) in [(100, 32, false), (1000, 20, true), (2000, 2, true)] {
+            let component = |n| ComponentProgress {
+                name: format!("plugin-with-a-name-{n:04}"),
+                target: Some("v1.0.0".to_owned()),
+                waves: waves(&vec![WaveState::Running; each]),
+                ..ComponentProgress::default()
+            };
+            let mut all: Vec<_> = (0..components).map(component).collect();
+            assert_eq!(bound_all(&mut all), trimmed, "{components}");
+            let bytes = serde_json::to_string(&all).unwrap().len();
+            assert!(bytes < 600 << 10, "{components}: {bytes}");
+            assert!(all.iter().all(|c| c.waves.first().is_some_and(|wave| wave.version == format!("v{each}.0.0"))));
+            assert!(all.is_sorted_by(|a, b| a.name < b.name));
+        }
+    }
 }

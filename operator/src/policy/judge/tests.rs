@@ -43,7 +43,6 @@ struct World {
     matched: Matched,
     shown: PluginPolicyStatus,
     ledger: Ledger,
-    lost: bool,
 }
 
 impl World {
@@ -57,7 +56,6 @@ impl World {
             matched: Matched { counts: HostCounts { matched: 5, ..HostCounts::default() }, ..Matched::default() },
             shown: PluginPolicyStatus::default(),
             ledger: Ledger::default(),
-            lost: true,
         }
     }
 
@@ -91,7 +89,6 @@ impl World {
             releases: &releases,
             matched: &self.matched,
             previous: &self.shown,
-            without_ledger: self.lost,
             cluster_uid: Some("uid"),
             now: at(second),
         };
@@ -99,7 +96,6 @@ impl World {
         // What is written reads back.
         self.ledger = Ledger::from_data(&self.ledger.to_data()).unwrap();
         self.shown = serde_json::from_value(serde_json::to_value(&outcome.status).unwrap()).unwrap();
-        self.lost = self.ledger.is_empty();
         outcome
     }
 
@@ -228,13 +224,24 @@ fn what_is_lost_is_made_again() {
             world.shown = PluginPolicyStatus::default();
         }
         if lose_ledger {
-            (world.ledger, world.lost) = (Ledger::default(), true);
+            world.ledger = Ledger::default();
         }
         world.judge(200 + DAY);
         assert_eq!(world.shown.components, before.components, "{what}");
         // The waves that were over stay so.
         assert_eq!(world.ledger.entries["p"].len(), 3, "{what}");
     }
+}
+
+#[test]
+fn a_record_that_comes_after_the_policy_starts_its_waves_then() {
+    let mut world = World::rolling();
+    let versions = std::mem::take(&mut world.versions);
+    world.judge(100);
+    assert_eq!(world.way(), (None, None, None), "it is listed, and has nothing yet");
+    world.versions = versions;
+    world.judge(200);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 200, failed 0"]);
 }
 
 #[test]
@@ -386,7 +393,7 @@ fn where_it_leads_and_what_holds_it_back() {
         world.matched.active = runs.map(|span| ("p".to_owned(), span)).into_iter().collect();
         let outcome = world.judge(100);
         assert_eq!(world.way(), way, "{what}");
-        assert!(world.ledger.is_empty(), "{what}: without a rollout nothing is kept");
+        assert!(world.ledger == Ledger::default(), "{what}: without a rollout nothing is kept");
         assert_eq!(outcome.next.map(Timestamp::as_second), way.2, "{what}");
     }
 }
