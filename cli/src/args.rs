@@ -8,7 +8,7 @@ use d8_crds::name::PluginName;
 
 /// The Deckhouse command line and its plugins, delivered as policy says.
 #[derive(Debug, Parser)]
-#[command(name = "d8", version, propagate_version = false, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "d8", version = crate::version::shown(), propagate_version = false, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "Any installed plugin runs as `d8 <name> args…`.")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -68,9 +68,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) enum Command {
     /// Install, update, inspect and remove plugins
     Plugins(Plugins),
-    /// Another name of `d8 plugins`, as later releases of the former tool have it
-    #[command(hide = true)]
-    Dist(Dist),
+    /// Check, update and switch d8 itself
+    #[command(visible_alias = "dist")]
+    Cli(OwnGroup),
     /// Check policies
     Policy(Policy),
     /// Print a completion script
@@ -84,15 +84,100 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Dist {
+pub(crate) struct OwnGroup {
     #[command(subcommand)]
-    pub(crate) command: DistCommand,
+    pub(crate) command: OwnCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum DistCommand {
+pub(crate) enum OwnCommand {
+    /// Say whether a newer version is there and may be had
+    Check(CliCheck),
+    /// List what is published and what is installed
+    #[command(visible_alias = "list")]
+    Versions(CliVersions),
+    /// Move to the newest version that is permitted, or to one that is named
+    Update(CliUpdate),
+    /// Switch to a version; offline if it is installed
+    Use(CliUse),
+    /// The d8 of another kind that has the commands which this one has not
+    Fallback(Fallback),
+    /// Say what this d8 can do that others may not
+    Capabilities(Capabilities),
     /// Another name of `d8 plugins`
+    #[command(hide = true)]
     Plugins(Plugins),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CliCheck {
+    /// Exit with 100 if there is something newer to move to
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CliVersions {
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CliUpdate {
+    /// Exactly this version, an older one or a pre-release too
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+    /// Say what would be done, do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Accept a version that does not know policies where one speaks
+    #[arg(long)]
+    pub(crate) allow_ungoverned: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CliUse {
+    /// The version, with or without `v`
+    pub(crate) version: String,
+    /// Accept a version that does not know policies where one speaks
+    #[arg(long)]
+    pub(crate) allow_ungoverned: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fallback {
+    #[command(subcommand)]
+    pub(crate) command: Option<FallbackCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FallbackCommand {
+    /// Say which it is
+    Show(FallbackShow),
+    /// Set it
+    Set(FallbackSet),
+    /// Forget it
+    Unset,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct FallbackShow {
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FallbackSet {
+    /// The program
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Capabilities {
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -205,7 +290,7 @@ pub(crate) struct Remove {
     pub(crate) yes: bool,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Output {
     /// Print it for a program to read
     #[arg(short, long, value_enum, value_name = "FORMAT")]

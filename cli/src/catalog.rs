@@ -1,4 +1,4 @@
-//! What is published of a plugin: from the cluster's record where there is one, else from the proxy.
+//! What is published of a plugin or of d8 itself: from the cluster's record where there is one, else from the proxy.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use d8_agent::view::cluster_facts;
 use d8_crds::{
     contract::Contract,
     digest::Digest,
-    name::{Component, PluginName, Tag},
+    name::{Component, Tag},
     release::{CliRelease, Fit, ReleaseVersion},
     requirements::{self, Findings, Requirements},
     select::{self, Listing, LookupError, Published},
@@ -17,7 +17,6 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
-    plugins::carry::lookup_failure,
 };
 
 /// Older records are used, and said to be old (design: "clients warn after 3 h").
@@ -35,9 +34,8 @@ pub(crate) struct Offer {
     pub(crate) findings: Findings,
 }
 
-/// What is published of one plugin.
+/// What is published of one component.
 pub(crate) struct Catalog {
-    pub(crate) name: PluginName,
     component: Component,
     /// The record that it is from.
     record: Option<CliRelease>,
@@ -52,19 +50,18 @@ impl Catalog {
     pub(crate) async fn open(
         context: &Context,
         record: Option<&CliRelease>,
-        name: &PluginName,
+        component: &Component,
     ) -> Result<Self, Failure> {
-        let component = Component::Plugin(name.clone());
         let synced =
             record.filter(|record| record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some()));
-        let Some(record) = synced else { return Self::of_proxy(context, name).await };
+        let Some(record) = synced else { return Self::of_proxy(context, component).await };
         let status = record.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
         let versions: BTreeMap<&str, &ReleaseVersion> =
             status.iter().filter(|v| v.withdrawn.is_none()).map(|v| (v.version.as_str(), v)).collect();
         warn_if_old(context, record);
-        let mut listing = select::read_tags(&component, versions.keys().copied(), Some(&context.platform));
+        let mut listing = select::read_tags(component, versions.keys().copied(), Some(&context.platform));
         listing.settle(|tag| versions.get(tag.as_str())?.digest.parse().ok());
-        Ok(Self { name: name.clone(), component, listing, record: Some(record.clone()) })
+        Ok(Self { component: component.clone(), listing, record: Some(record.clone()) })
     }
 
     /// Opens it so that it has a version which a person named: with the proxy's word if the record
@@ -75,12 +72,14 @@ impl Catalog {
     pub(crate) async fn open_for(
         context: &Context,
         record: Option<&CliRelease>,
-        name: &PluginName,
+        component: &Component,
         typed: Option<&str>,
     ) -> Result<Self, Failure> {
-        let catalog = Self::open(context, record, name).await?;
+        let catalog = Self::open(context, record, component).await?;
         match typed.map(|typed| catalog.listing.find(typed)) {
-            Some(Err(LookupError::NotPublished(_))) if catalog.record.is_some() => Self::of_proxy(context, name).await,
+            Some(Err(LookupError::NotPublished(_))) if catalog.record.is_some() => {
+                Self::of_proxy(context, component).await
+            }
             _ => Ok(catalog),
         }
     }
@@ -89,20 +88,19 @@ impl Catalog {
     ///
     /// # Errors
     /// The proxy's.
-    async fn of_proxy(context: &Context, name: &PluginName) -> Result<Self, Failure> {
-        let component = Component::Plugin(name.clone());
+    async fn of_proxy(context: &Context, component: &Component) -> Result<Self, Failure> {
         let proxy = context.proxy().await?;
-        let tags = proxy.tags(&component).await?;
-        let mut listing = select::read_tags(&component, &tags, Some(&context.platform));
+        let tags = proxy.tags(component).await?;
+        let mut listing = select::read_tags(component, &tags, Some(&context.platform));
         // Two tags of one value are one version if they point at the same thing.
         let twins: Vec<_> =
             listing.ambiguous.iter().flat_map(|twins| &twins.tags).map(|twin| &twin.registry_tag).collect();
         let mut digests = BTreeMap::new();
         for tag in twins {
-            digests.insert(tag.clone(), proxy.manifest(&component, tag.as_str()).await?.digest);
+            digests.insert(tag.clone(), proxy.manifest(component, tag.as_str()).await?.digest);
         }
         listing.settle(|tag| digests.get(tag).cloned());
-        Ok(Self { name: name.clone(), component, record: None, listing })
+        Ok(Self { component: component.clone(), record: None, listing })
     }
 
     /// The component's record, for the gates that look at it.
@@ -126,7 +124,7 @@ impl Catalog {
     /// # Errors
     /// No version (2), or none that is published (1).
     pub(crate) fn expect(&self, typed: &str) -> Result<&Published, Failure> {
-        self.listing.find(typed).map_err(|error| lookup_failure(&self.name, &error))
+        self.listing.find(typed).map_err(|error| lookup_failure(&self.component, &error))
     }
 
     /// What one version offers.
@@ -148,9 +146,12 @@ impl Catalog {
         version: &ReleaseVersion,
     ) -> Result<Offer, Failure> {
         let damaged = |what: &str, error: &dyn std::error::Error| {
-            Failure::new(Code::Failed, format!("the record of {} {} has a bad {what}", self.name, published.tag))
+            Failure::new(Code::Failed, format!("the record of {} {} has a bad {what}", self.component, published.tag))
                 .caused_by(error)
-                .advise("something other than the operator wrote it", format!("kubectl get crel {} -o yaml", self.name))
+                .advise(
+                    "something other than the operator wrote it",
+                    format!("kubectl get crel {} -o yaml", self.component),
+                )
         };
         let artifact = version
             .artifacts
@@ -166,7 +167,7 @@ impl Catalog {
             None => (None, None, not_for(context)),
         };
         let contract = Contract {
-            name: self.name.to_string(),
+            name: self.component.to_string(),
             version: published.tag.to_string(),
             description: version.description.clone().unwrap_or_default(),
             env: version.env.clone(),
@@ -179,7 +180,7 @@ impl Catalog {
     async fn offer_of_proxy(&self, context: &Context, published: &Published) -> Result<Offer, Failure> {
         let resolved = context.proxy().await?.resolve(&self.component, &published.registry_tag).await?;
         for warning in &resolved.warnings {
-            output::warn(format!("{} {}: {warning}", self.name, published.tag));
+            output::warn(format!("{} {}: {warning}", self.component, published.tag));
         }
         let artifact = resolved
             .artifacts
@@ -198,6 +199,22 @@ impl Catalog {
             findings,
             contract,
         })
+    }
+}
+
+/// A version that a person typed and that cannot be had.
+pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Failure {
+    let code = if matches!(error, LookupError::NotAVersion(_)) { Code::Usage } else { Code::Failed };
+    let (what, list) = match component {
+        Component::D8 => ("deckhouse-cli", "d8 cli versions".to_owned()),
+        Component::Plugin(name) => (name.as_str(), format!("d8 plugins why {name}")),
+    };
+    let failure = Failure::new(code, format!("{what}: {error}"));
+    let fix = format!("see what is published: {list}");
+    match error {
+        LookupError::NotAVersion(_) => failure.advise("a version looks like v1.2.3", fix),
+        LookupError::NotPublished(_) => failure.advise("nobody published it, or it was withdrawn", fix),
+        LookupError::Ambiguous { .. } => failure.advise("its publisher must remove one of the tags", fix),
     }
 }
 

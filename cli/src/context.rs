@@ -1,7 +1,12 @@
 //! What a command works with: roots, the cluster's word, the proxy. Each is made when it is first
 //! needed, so that a command that needs no cluster reads no kubeconfig.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use d8_agent::{
     Roots, host_id,
@@ -70,6 +75,11 @@ impl Context {
             stores.iter().find_map(|store| host_id::read(store.root()))
         });
         verdict::Host { id: id.as_deref().unwrap_or_default(), labels: &self.labels, new_root: id.is_none() }
+    }
+
+    /// The user's home.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 
     /// Whether cluster requirements are waived.
@@ -183,24 +193,35 @@ impl Context {
     /// # Errors
     /// A kept copy that cannot be read: it may have forbidden anything.
     pub(crate) async fn kept_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
-        let Some(home) = &self.home else { return Ok(Vec::new()) };
-        let cache = PolicyCache::at(&home.join(".deckhouse-cli"));
-        let unreadable = |error: d8_agent::view::CacheError| {
-            Failure::new(Code::Refused, "the policies kept on this machine cannot be read").caused_by(&error).advise(
-                "the file is damaged or of a newer d8",
-                format!("remove {} and run d8 plugins update all, which writes it anew", error.path.display()),
-            )
-        };
-        if !cache.any() {
-            return Ok(Vec::new());
-        }
+        let Some(cache) = self.kept() else { return Ok(Vec::new()) };
         if let Ok(config) = self.config().await
-            && let Some(kept) = cache.load(&kubeconfig::cluster_key(config)).map_err(unreadable)?
+            && let Some(kept) = cache.load(&kubeconfig::cluster_key(config)).map_err(|e| unreadable_copy(&e))?
         {
             return Ok(vec![kept]);
         }
-        cache.load_all().map_err(unreadable)
+        cache.load_all().map_err(|error| unreadable_copy(&error))
     }
+
+    /// The policies kept of all clusters, for what reads no kubeconfig.
+    ///
+    /// # Errors
+    /// As [`Self::kept_policies`].
+    pub(crate) fn all_kept_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
+        let kept = self.kept().map(|cache| cache.load_all()).transpose();
+        kept.map(Option::unwrap_or_default).map_err(|error| unreadable_copy(&error))
+    }
+
+    fn kept(&self) -> Option<PolicyCache> {
+        let cache = PolicyCache::at(&self.home.as_ref()?.join(".deckhouse-cli"));
+        cache.any().then_some(cache)
+    }
+}
+
+fn unreadable_copy(error: &d8_agent::view::CacheError) -> Failure {
+    Failure::new(Code::Refused, "the policies kept on this machine cannot be read").caused_by(error).advise(
+        "the file is damaged or of a newer d8",
+        format!("remove {} and run d8 plugins update all, which writes it anew", error.path.display()),
+    )
 }
 
 fn view_failure(server: &str, error: &ViewError) -> Failure {

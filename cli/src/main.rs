@@ -10,11 +10,13 @@ mod failure;
 mod installed;
 mod kubeconfig;
 mod output;
+mod own;
 mod plugins;
 mod policy;
 mod progress;
 mod run;
 mod suggest;
+mod version;
 
 use std::{
     ffi::OsString,
@@ -23,7 +25,7 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Cli, Command, DistCommand, PluginsCommand, PolicyCommand};
+use args::{Cli, Command, FallbackCommand, OwnCommand, PluginsCommand, PolicyCommand};
 use context::Context;
 use failure::{Code, Failure};
 
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     // Before anything is read or parsed: this is asked by scripts, by completion and by updates.
     if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
-        let _ = writeln!(std::io::stdout(), "d8 v{}", env!("CARGO_PKG_VERSION"));
+        let _ = writeln!(std::io::stdout(), "d8 {}", version::shown());
         return ExitCode::SUCCESS;
     }
     if words.get(1).is_some_and(|word| word == d8_agent::smoke::CHILD_ARG) {
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     };
     log(cli.global.verbose);
     match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             failure.show();
             ExitCode::from(failure.code as u8)
@@ -68,30 +70,52 @@ fn log(verbose: bool) {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), Failure> {
+/// There is something newer, and `--exit-code` asks for it to be told so.
+const SOMETHING_NEWER: u8 = 100;
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let context = Context::new(cli.global);
+    let done = |()| ExitCode::SUCCESS;
     match cli.command {
-        Command::Plugins(group) | Command::Dist(args::Dist { command: DistCommand::Plugins(group) }) => {
-            match group.command {
-                PluginsCommand::List(args) => plugins::list::run(&context, &args),
-                PluginsCommand::Install(args) => wait(plugins::install::run(&context, &args)),
-                PluginsCommand::Update(args) => wait(plugins::update::run(&context, &args)),
-                PluginsCommand::Why(args) => wait(plugins::why::run(&context, &args)),
-                PluginsCommand::Remove(args) => wait(plugins::remove::run(&context, &args)),
+        Command::Plugins(group) => plugins_command(&context, group).map(done),
+        Command::Cli(group) => match group.command {
+            OwnCommand::Check(args) => wait(own::check::run(&context, &args))
+                .map(|newer| ExitCode::from(if newer && args.exit_code { SOMETHING_NEWER } else { 0 })),
+            OwnCommand::Versions(args) => wait(own::versions::run(&context, &args)).map(done),
+            OwnCommand::Update(args) => wait(own::switch::update(&context, &args)).map(done),
+            OwnCommand::Use(args) => wait(own::switch::use_version(&context, &args)).map(done),
+            OwnCommand::Fallback(args) => match args.command {
+                Some(FallbackCommand::Set(args)) => wait(own::fallback::set(&context, &args)),
+                Some(FallbackCommand::Unset) => wait(own::fallback::unset(&context)),
+                Some(FallbackCommand::Show(args)) => own::fallback::show(&context, &args),
+                None => own::fallback::show(&context, &args::FallbackShow::default()),
             }
-        }
-        Command::Policy(args::Policy { command: PolicyCommand::Check(args) }) => policy::check::run(&args),
+            .map(done),
+            OwnCommand::Capabilities(args) => own::capabilities::run(&args).map(done),
+            OwnCommand::Plugins(group) => plugins_command(&context, group).map(done),
+        },
+        Command::Policy(args::Policy { command: PolicyCommand::Check(args) }) => policy::check::run(&args).map(done),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut args::command(), "d8", &mut std::io::stdout());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Plugin(words) => wait(run::run(&context, words)),
+        Command::Plugin(words) => wait(run::run(&context, words)).map(done),
+    }
+}
+
+fn plugins_command(context: &Context, group: args::Plugins) -> Result<(), Failure> {
+    match group.command {
+        PluginsCommand::List(args) => plugins::list::run(context, &args),
+        PluginsCommand::Install(args) => wait(plugins::install::run(context, &args)),
+        PluginsCommand::Update(args) => wait(plugins::update::run(context, &args)),
+        PluginsCommand::Why(args) => wait(plugins::why::run(context, &args)),
+        PluginsCommand::Remove(args) => wait(plugins::remove::run(context, &args)),
     }
 }
 
 /// Runs a command to its end, or to Ctrl-C or SIGTERM: then what it holds is dropped, which unlocks
 /// and sweeps, and the process ends as shells expect.
-fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
     // Installed once; a second call could only find it installed.

@@ -23,7 +23,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     installed::{self, Found},
-    output, suggest,
+    output, own, suggest,
 };
 
 /// How long an executable may be busy: a fork that inherited its descriptor holds it for milliseconds
@@ -39,7 +39,10 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
     let mut words = words.into_iter();
     let typed = words.next().unwrap_or_default();
     let args: Vec<OsString> = words.collect();
-    let Some(found) = find(context, &typed)? else { return Err(unknown(context, &typed.to_string_lossy())) };
+    let Some(found) = find(context, &typed)? else {
+        let failed = own::fallback::become_it(context);
+        return Err(failed.unwrap_or_else(|| unknown(context, &typed.to_string_lossy())));
+    };
     let name = &found.entry.name;
     if let Active::Broken { why } = &found.entry.active {
         return Err(Failure::new(Code::Failed, format!("the install of {name} is broken"))

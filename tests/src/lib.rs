@@ -19,6 +19,7 @@ pub mod other_clock;
 mod pki;
 pub mod process;
 pub mod registry;
+pub mod release;
 pub mod story;
 pub mod supervisor;
 pub mod tools;

@@ -14,6 +14,7 @@ use d8_crds::{
 use futures::{StreamExt as _, stream};
 
 use crate::{
+    catalog::lookup_failure,
     context::Context,
     failure::{Code, Failure},
     output,
@@ -233,7 +234,7 @@ fn refusal(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Opt
             return unknown(planning, name).cloned();
         }
         Outcome::Nothing { why, major, passed_over } => nothing(name, *why, *major, passed_over),
-        Outcome::NotPublished(error) => lookup_failure(name, error),
+        Outcome::NotPublished(error) => lookup_failure(&name.clone().into(), error),
         Outcome::Refused { version, judgement } => {
             let failure = Failure::new(code_of(judgement), format!("{name} {} may not be installed here", version.tag));
             judgement
@@ -310,17 +311,5 @@ fn nothing(name: &PluginName, why: Nothing, major: Option<u64>, passed_over: &[P
 /// # Errors
 /// Exit 2, naming it.
 pub(crate) fn typed_version(name: &PluginName, typed: &str) -> Result<Version, Failure> {
-    Version::parse(typed).map_err(|error| lookup_failure(name, &LookupError::NotAVersion(error)))
-}
-
-/// A version that a person typed and that cannot be had.
-pub(crate) fn lookup_failure(name: &PluginName, error: &LookupError) -> Failure {
-    let code = if matches!(error, LookupError::NotAVersion(_)) { Code::Usage } else { Code::Failed };
-    let failure = Failure::new(code, format!("{name}: {error}"));
-    let fix = format!("see what is published: d8 plugins why {name}");
-    match error {
-        LookupError::NotAVersion(_) => failure.advise("a version looks like v1.2.3", fix),
-        LookupError::NotPublished(_) => failure.advise("nobody published it, or it was withdrawn", fix),
-        LookupError::Ambiguous { .. } => failure.advise("its publisher must remove one of the tags", fix),
-    }
+    Version::parse(typed).map_err(|error| lookup_failure(&name.clone().into(), &LookupError::NotAVersion(error)))
 }

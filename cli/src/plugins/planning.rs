@@ -258,14 +258,14 @@ impl<'a> Planning<'a> {
     /// A plugin's catalog; the record of one that others turn out to need is fetched first.
     async fn open(&self, name: &PluginName, typed: Option<&str>) -> Result<Catalog, Failure> {
         let kept = self.view.records.get(name.as_str());
+        let component = Component::Plugin(name.clone());
         let fetched = if kept.is_none() && !self.view.complete {
             let cluster = self.context.cluster().await?;
-            let component = Component::Plugin(name.clone());
             view::record(&cluster.client, &component).await.map_err(|error| self.context.view_failure(&error))?
         } else {
             None
         };
-        Catalog::open_for(self.context, kept.or(fetched.as_ref()), name, typed).await
+        Catalog::open_for(self.context, kept.or(fetched.as_ref()), &component, typed).await
     }
 }
 

@@ -12,6 +12,7 @@ mod chain;
 mod faults;
 mod hostile;
 mod input;
+mod own;
 mod policy;
 mod rights;
 mod time;

@@ -1,0 +1,179 @@
+//! `d8 cli`: which d8 this is, which there are, and moving from one to another.
+
+pub(crate) mod capabilities;
+pub(crate) mod check;
+pub(crate) mod fallback;
+pub(crate) mod select;
+pub(crate) mod switch;
+pub(crate) mod versions;
+
+use std::path::{Path, PathBuf};
+
+use d8_agent::{
+    StoreError,
+    own::{Databases, Entry, OwnStore, OwnVersion, invoked},
+};
+use d8_crds::{name::Tag, version::Version};
+
+use crate::{
+    context::Context,
+    failure::{Code, Failure},
+    version,
+};
+
+/// How people know the command line itself.
+pub(crate) const PRODUCT: &str = "deckhouse-cli";
+
+/// This d8, its store, and what stands on the PATH.
+pub(crate) struct Own {
+    pub(crate) store: OwnStore,
+    /// The program that runs, links followed.
+    pub(crate) executable: PathBuf,
+    /// The release that runs; `None`: a development build.
+    pub(crate) running: Option<(Tag, Version)>,
+    /// It runs from the store.
+    from_store: bool,
+}
+
+/// The version that counts as the one people have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Current {
+    /// A release.
+    Release(Tag, Version),
+    /// A development build, older than any release.
+    Development,
+}
+
+impl Current {
+    pub(crate) fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Release(_, version) => Some(version),
+            Self::Development => None,
+        }
+    }
+
+    pub(crate) fn is(&self, version: &Version) -> bool {
+        self.version() == Some(version)
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Release(tag, _) => tag.to_string(),
+            Self::Development => version::shown(),
+        }
+    }
+}
+
+impl Own {
+    /// Looks where this runs from. Changes nothing.
+    ///
+    /// # Errors
+    /// No store could be had: no home, or one that this user must not trust.
+    pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
+        let executable = std::env::current_exe().and_then(|path| path.canonicalize()).map_err(|error| {
+            Failure::new(Code::Failed, "it cannot be told where this d8 is")
+                .caused_by(&error)
+                .advise("its file was removed or replaced while it ran", "repeat the command")
+        })?;
+        let holding = OwnStore::holding(&executable)?;
+        let from_store = holding.is_some();
+        let store = match holding {
+            Some(store) => store,
+            None => OwnStore::at(root(context)?)?,
+        };
+        Ok(Self { store, executable, running: version::release(), from_store })
+    }
+
+    /// What the store's `current` names when this process runs from that store, else this build's own.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn current(&self) -> Result<Current, Failure> {
+        let active = if self.from_store { self.store.active()? } else { None };
+        let release = active.map(|active| (active.tag, active.version)).or_else(|| self.running.clone());
+        Ok(release.map_or(Current::Development, |(tag, version)| Current::Release(tag, version)))
+    }
+
+    /// The command that people type.
+    pub(crate) fn entry(&self, context: &Context) -> Entry {
+        let argv0 = std::env::args_os().next().unwrap_or_default();
+        let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let path = invoked(&argv0, std::env::var_os("PATH").as_deref(), &directory, &self.executable);
+        Entry::of(&path, context.home(), &Databases::default())
+    }
+
+    /// The same, if it may be changed.
+    ///
+    /// # Errors
+    /// It belongs to a package manager or to somebody else, or others run it and it would lead into a
+    /// home.
+    pub(crate) fn changeable(&self, context: &Context) -> Result<Entry, Failure> {
+        let entry = self.entry(context);
+        let by_hand = format!(
+            "keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first on the PATH",
+            self.executable.display()
+        );
+        match &entry {
+            Entry::Managed { path, by } => {
+                Err(Failure::new(Code::Failed, format!("{} is not replaced: it belongs to {by}", path.display()))
+                    .advise("what manages the file would not know of the change, or undo it", by_hand))
+            }
+            Entry::Plain { path, shared: true } if !is_root() => Err(Failure::new(
+                Code::Failed,
+                format!("{} is not made a link into a home: other users run it", path.display()),
+            )
+            .advise("as root the store is one that all can read", format!("sudo {} cli update", path.display()))
+            .advise("or leave theirs alone", by_hand)),
+            Entry::Plain { .. } | Entry::Linked { .. } => Ok(entry),
+        }
+    }
+
+    /// The d8 of another kind that commands go to which this one has not: the one that was set, else the
+    /// newest in the store.
+    pub(crate) fn fallback(&self) -> Option<PathBuf> {
+        let set = self.store.fallback();
+        set.or_else(|| newest_other(&self.store.versions().ok()?, &self.executable))
+    }
+}
+
+/// The newest version in the store that is a d8 of another kind. What d8 brought in itself has a receipt,
+/// but that says nothing: a Go d8 is published under the same name.
+pub(crate) fn newest_other(versions: &[OwnVersion], executable: &Path) -> Option<PathBuf> {
+    let others = versions.iter().map(|stored| &stored.binary).filter(|binary| *binary != executable);
+    others.filter(|binary| !version::is_ours(binary)).map(Clone::clone).next()
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// As root the root that all users share, else home's.
+fn root(context: &Context) -> Result<PathBuf, Failure> {
+    if is_root() {
+        return Ok(context.roots().configured().to_owned());
+    }
+    let home = context.home().map(|home| home.join(d8_agent::roots::HOME_ROOT));
+    home.ok_or_else(|| {
+        Failure::new(Code::Failed, "there is no home directory to keep versions of d8 in")
+            .advise("HOME is not set, and /etc/passwd names none", "export HOME=DIR")
+    })
+}
+
+/// What a store's refusal means where d8 itself is concerned.
+pub(crate) fn refused(own: &Own, error: StoreError) -> Failure {
+    match error {
+        StoreError::Unwritable { .. } => {
+            Failure::new(Code::Failed, format!("no write access to {}; nothing was changed", own.store.dir().display()))
+                .caused_by(&error)
+                .advise("this d8 is one that an administrator manages for all users", "repeat with sudo")
+                .advise(
+                    "or leave theirs alone",
+                    format!(
+                        "keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first on the PATH",
+                        own.executable.display()
+                    ),
+                )
+        }
+        error => error.into(),
+    }
+}

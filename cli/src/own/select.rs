@@ -1,0 +1,116 @@
+//! Which version of d8 to move to: the walk over what is published, and the verdict on each.
+
+use d8_agent::view::{View, Wanted};
+use d8_crds::{
+    digest::Digest,
+    name::Component,
+    select::{Choice, Installed, Limits, Published, Walk},
+    verdict::{Case, Intent, Judgement, PolicySet},
+    version::Version,
+};
+
+use crate::{
+    catalog::Catalog,
+    context::Context,
+    failure::Failure,
+    own::{Current, Own},
+};
+
+/// What the cluster says of d8.
+pub(crate) struct Known {
+    view: View,
+    policies: PolicySet,
+    pub(crate) catalog: Catalog,
+}
+
+/// What a search came to, with the verdict on each version passed over.
+pub(crate) type Chosen = Choice<Judgement>;
+
+impl Known {
+    /// Asks the cluster, and the proxy where there is no record.
+    ///
+    /// # Errors
+    /// Either cannot be reached or refuses: exit 5.
+    pub(crate) async fn fetch(context: &Context, named: Option<&str>) -> Result<Self, Failure> {
+        let view = context.view(Wanted::Named(&[Component::D8])).await?;
+        let record = view.records.get(Component::D8_NAME);
+        let catalog = Catalog::open_for(context, record, &Component::D8, named).await?;
+        Ok(Self { policies: view.policy_set(), view, catalog })
+    }
+
+    /// The verdict on one version.
+    pub(crate) fn judge(&self, context: &Context, question: &Question<'_>) -> Judgement {
+        let case = Case::new(context.host(), &Component::D8, question.version, question.intent, context.now)
+            .server_time(self.view.server_time)
+            .confirmed(Some(self.view.confirmed))
+            .active(question.current.version())
+            .active_digests(question.active_digests)
+            .release(self.catalog.record())
+            .unmet(question.unmet);
+        let case = match question.stored {
+            Some(digests) => case.stored(digests),
+            None => case,
+        };
+        let case = question.unaware.map_or(case, |allowed| case.unaware(true, allowed));
+        self.policies.judge(&case)
+    }
+
+    /// The newest version against which nothing stands.
+    ///
+    /// # Errors
+    /// A version that is published broken stops the search, naming it.
+    pub(crate) async fn choose(&self, context: &Context, own: &Own, current: &Current) -> Result<Chosen, Failure> {
+        let active_digests = active_digests(own)?;
+        let guidance = self.policies.guidance(&context.host(), &Component::D8, current.version());
+        let installed = current.version().map_or(Installed::Unversioned, Installed::Version);
+        let limits = Limits { major: None, channel: guidance.channel, may_go_down: guidance.leave.is_some() };
+        let mut walk = Walk::new(self.catalog.listing(), installed, limits);
+        while let Some(published) = walk.current() {
+            let unmet = self.unmet(context, published).await?;
+            let judgement = self.judge(
+                context,
+                &Question {
+                    version: &published.version,
+                    intent: Intent::Update,
+                    current,
+                    active_digests: &active_digests,
+                    stored: None,
+                    unmet: &unmet,
+                    unaware: None,
+                },
+            );
+            if judgement.is_eligible() {
+                break;
+            }
+            walk.pass_over(judgement);
+        }
+        Ok(walk.finish())
+    }
+
+    /// What stands against a version beside policies.
+    pub(crate) async fn unmet(&self, context: &Context, published: &Published) -> Result<Vec<String>, Failure> {
+        let findings = self.catalog.offer(context, published).await?.findings;
+        Ok(findings.unmet.into_iter().chain(findings.unchecked).collect())
+    }
+}
+
+/// One question about one version.
+pub(crate) struct Question<'a> {
+    pub(crate) version: &'a Version,
+    pub(crate) intent: Intent,
+    pub(crate) current: &'a Current,
+    pub(crate) active_digests: &'a [Digest],
+    /// Its digests, if it is in the store.
+    pub(crate) stored: Option<&'a [Digest]>,
+    pub(crate) unmet: &'a [String],
+    /// It was run and does not know policies, which the person accepts or not.
+    pub(crate) unaware: Option<bool>,
+}
+
+/// The digests of what is active, as its receipt has them.
+///
+/// # Errors
+/// A store that cannot be read.
+pub(crate) fn active_digests(own: &Own) -> Result<Vec<Digest>, Failure> {
+    Ok(own.store.active()?.map(|active| active.digests()).unwrap_or_default())
+}

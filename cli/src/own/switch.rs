@@ -1,0 +1,324 @@
+//! `d8 cli update` and `d8 cli use`: from one version of d8 to another.
+
+use d8_agent::{
+    Artifact, FromProxy,
+    own::{Entry, Migration, OwnLocked, OwnOrder, OwnVersion, Tested},
+};
+use d8_crds::{
+    name::{Component, Tag},
+    select::{Choice, Nothing, Published},
+    verdict::{Case, Intent, Judgement},
+    version::Version,
+};
+
+use crate::{
+    args,
+    catalog::lookup_failure,
+    context::Context,
+    failure::{Code, Failure},
+    output,
+    own::{
+        Current, Own, PRODUCT,
+        capabilities::POLICY,
+        check::nothing_published,
+        newest_other, refused,
+        select::{Known, Question, active_digests},
+    },
+    plugins::carry::code_of,
+    progress::Progress,
+};
+
+/// Where the bytes of a switch come from.
+enum From<'a> {
+    /// They are in the store.
+    Store(OwnVersion),
+    /// They are those of the running program.
+    Running,
+    /// They are published.
+    Proxy(&'a Known, Published),
+}
+
+/// A switch that is decided but for what the candidate says of itself.
+struct Switch<'a> {
+    own: &'a Own,
+    entry: Entry,
+    current: Current,
+    tag: Tag,
+    version: Version,
+    intent: Intent,
+    from: From<'a>,
+    allow_ungoverned: bool,
+}
+
+pub(crate) async fn update(context: &Context, args: &args::CliUpdate) -> Result<(), Failure> {
+    let typed = args.version.as_deref().map(read_version).transpose()?;
+    let own = Own::find(context)?;
+    let entry = own.changeable(context)?;
+    let current = own.current()?;
+    let known = Known::fetch(context, args.version.as_deref()).await?;
+    let (published, intent) = match (&typed, &args.version) {
+        (Some(version), _) if current.is(version) => {
+            already(&current);
+            return Ok(());
+        }
+        (Some(_), Some(typed)) => {
+            let published = known.catalog.expect(typed)?.clone();
+            permitted(context, &own, &known, &current, &published).await?;
+            (published, Intent::Explicit)
+        }
+        _ => {
+            let chosen = known.choose(context, &own, &current).await?;
+            for (published, judgement) in chosen.passed_over() {
+                for reason in judgement.reasons() {
+                    context.out.note(format!("passed over {PRODUCT} {}: {}", published.tag, reason.message));
+                }
+            }
+            match chosen {
+                Choice::Install { version, .. } => (version, Intent::Update),
+                Choice::Nothing { why: Nothing::NotPublished, .. } => return Err(nothing_published()),
+                _ if known.catalog.listing().published.is_empty() => return Err(nothing_published()),
+                Choice::Nothing { passed_over, .. } => return Err(none_eligible(&passed_over)),
+                Choice::Keep { passed_over } if current == Current::Development && !passed_over.is_empty() => {
+                    return Err(none_eligible(&passed_over));
+                }
+                Choice::Keep { .. } | Choice::AlreadyActive { .. } => {
+                    already(&current);
+                    return Ok(());
+                }
+            }
+        }
+    };
+    if args.dry_run {
+        output::result(format!("Would switch {PRODUCT} from {} to {}.", current.shown(), published.tag));
+        return Ok(());
+    }
+    let from = match own.store.find(&published.version)? {
+        Some(stored) => From::Store(stored),
+        None => From::Proxy(&known, published.clone()),
+    };
+    let (tag, version) = (published.tag.clone(), published.version.clone());
+    let allow_ungoverned = args.allow_ungoverned;
+    let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
+    switch.carry_out(context, Some(&known)).await
+}
+
+pub(crate) async fn use_version(context: &Context, args: &args::CliUse) -> Result<(), Failure> {
+    let version = read_version(&args.version)?;
+    let own = Own::find(context)?;
+    let current = own.current()?;
+    let entry = own.changeable(context)?;
+    let linked = matches!(entry, Entry::Linked { .. });
+    if linked && current.is(&version) {
+        {
+            already(&current);
+            return Ok(());
+        }
+    }
+    let running = own.running.as_ref().filter(|(_, running)| *running == version);
+    let from = match own.store.find(&version)? {
+        Some(stored) => From::Store(stored),
+        None if running.is_some() => From::Running,
+        None => {
+            let known = Known::fetch(context, Some(&args.version)).await?;
+            let published = known.catalog.expect(&args.version)?.clone();
+            permitted(context, &own, &known, &current, &published).await?;
+            let (tag, from) = (published.tag.clone(), From::Proxy(&known, published));
+            let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
+            let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
+            return switch.carry_out(context, Some(&known)).await;
+        }
+    };
+    let (tag, digests) = match (&from, running) {
+        (From::Store(stored), _) => (stored.tag.clone(), stored.digests()),
+        (_, Some((tag, _))) => (tag.clone(), Vec::new()),
+        (_, None) => {
+            already(&current);
+            return Ok(());
+        }
+    };
+    // The cluster is not asked: what was kept of its policies decides.
+    for kept in context.all_kept_policies()? {
+        let case = Case::new(context.host(), &Component::D8, &version, Intent::Explicit, context.now)
+            .active(current.version())
+            .stored(&digests)
+            .confirmed(Some(kept.confirmed));
+        let judgement = kept.policy_set().judge(&case);
+        if !judgement.is_eligible() && !current.is(&version) {
+            return Err(may_not(&tag, &judgement).advise(
+                format!("this is what {} said when it was last read, at {:.0}", kept.server, kept.confirmed),
+                format!("if that has changed since: d8 cli update --version {tag}"),
+            ));
+        }
+    }
+    let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
+    Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned }.carry_out(context, None).await
+}
+
+fn read_version(typed: &str) -> Result<Version, Failure> {
+    Version::parse(typed)
+        .map_err(|error| lookup_failure(&Component::D8, &d8_crds::select::LookupError::NotAVersion(error)))
+}
+
+fn already(current: &Current) {
+    output::result(format!("{PRODUCT} is already at {}.", current.shown()));
+}
+
+/// Refuses a version that a person named and that may not be had.
+async fn permitted(
+    context: &Context,
+    own: &Own,
+    known: &Known,
+    current: &Current,
+    published: &Published,
+) -> Result<(), Failure> {
+    let unmet = known.unmet(context, published).await?;
+    let (active_digests, stored) = (active_digests(own)?, own.store.find(&published.version)?);
+    let digests = stored.map(|stored| stored.digests());
+    let judgement = known.judge(
+        context,
+        &Question {
+            version: &published.version,
+            intent: Intent::Explicit,
+            current,
+            active_digests: &active_digests,
+            stored: digests.as_deref(),
+            unmet: &unmet,
+            unaware: None,
+        },
+    );
+    if judgement.is_eligible() { Ok(()) } else { Err(may_not(&published.tag, &judgement)) }
+}
+
+fn may_not(tag: &Tag, judgement: &Judgement) -> Failure {
+    let failure = Failure::new(code_of(judgement), format!("{PRODUCT} {tag} may not be used here"));
+    judgement
+        .reasons()
+        .iter()
+        .fold(failure, |failure, reason| failure.because(reason.message.as_str()))
+        .advise("the version was named, so no other is tried", "d8 cli check")
+}
+
+fn none_eligible(passed_over: &[(Published, Judgement)]) -> Failure {
+    let code = passed_over.first().map_or(Code::Failed, |(_, judgement)| code_of(judgement));
+    let reasons = passed_over.iter().flat_map(|(published, judgement)| {
+        judgement.reasons().iter().map(move |reason| format!("{}: {}", published.tag, reason.message))
+    });
+    let failure = Failure::new(code, format!("no version of {PRODUCT} may be had here"));
+    reasons.fold(failure, Failure::because).advise("every published version was passed over", "d8 cli versions")
+}
+
+impl Switch<'_> {
+    async fn carry_out(self, context: &Context, known: Option<&Known>) -> Result<(), Failure> {
+        let progress = Progress::new(context.out);
+        let refused = |error| refused(self.own, error);
+        let fetched = matches!(self.from, From::Proxy(..));
+        let mut locked = self.own.store.lock(context.global.lock_timeout, &progress).await.map_err(refused)?;
+        let tested = self.bring(context, &locked, &progress).await?;
+        self.aware(context, known, &tested)?;
+        if tested.misreports() {
+            output::warn(format!("{} says of itself: {}", self.tag, tested.reported.trim()));
+        }
+        let seed = self.own.running.as_ref().map(|(tag, _)| tag.clone());
+        let migration = Migration::of(&self.entry, seed);
+        let done = locked
+            .activate(tested, migration.as_ref(), &self.own.executable, context.now, &progress)
+            .map_err(refused)?;
+        if self.own.store.fallback().is_none()
+            && let Ok(versions) = self.own.store.versions()
+            && let Some(other) = newest_other(&versions, &self.own.executable)
+            && let Err(error) = locked.set_fallback(&other)
+        {
+            tracing::warn!(%error, "the former d8 could not be remembered as the fallback");
+        }
+        drop(locked);
+        output::result(match (self.intent, fetched) {
+            (_, false) => format!("Switched {PRODUCT} to {} (installed locally).", done.tag),
+            (Intent::Update, true) => format!("{PRODUCT} updated to {}.", done.tag),
+            (_, true) => format!("Switched {PRODUCT} to {}.", done.tag),
+        });
+        let before = done.previous.or_else(|| self.own.running.as_ref().map(|(tag, _)| tag.clone()));
+        if let Some(before) = before.filter(|before| *before != done.tag) {
+            context
+                .out
+                .note(format!("Previous version {before} remains installed - switch back with 'd8 cli use {before}'."));
+        }
+        if let Some(linked) = done.linked {
+            let (linked, current) = (linked.display(), self.own.store.current());
+            context.out.note(format!("{linked} is a link to {} now.", current.display()));
+            match (done.backup, &self.own.running) {
+                (Some(backup), Some(_)) => context.out.note(format!("The file it was is {}.", backup.display())),
+                (Some(backup), None) => context.out.note(format!(
+                    "The file it was is {}: its only copy, as a development build is not stored.",
+                    backup.display()
+                )),
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn bring(&self, context: &Context, locked: &OwnLocked, progress: &Progress) -> Result<Tested, Failure> {
+        let refused = |error| refused(self.own, error);
+        match &self.from {
+            From::Store(stored) => locked.test(stored, progress).await.map_err(refused),
+            From::Running => {
+                locked.take_in(&self.own.executable, &self.tag, context.now, progress).await.map_err(refused)
+            }
+            From::Proxy(known, published) => {
+                context.out.note(format!("Updating {PRODUCT} to {}...", self.tag));
+                let offer = known.catalog.offer(context, published).await?;
+                let proxy = context.proxy().await?;
+                let artifact = Artifact {
+                    component: Component::D8,
+                    tag: offer.tag.clone(),
+                    platform: context.platform.clone(),
+                    expect_layer: offer.layer.clone(),
+                };
+                let (host, now) = (proxy.host(), context.now);
+                let order = OwnOrder { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
+                let source = FromProxy::There { proxy: proxy.clone(), tag: published.registry_tag.clone() };
+                let subject = format!("{PRODUCT} {}", self.tag);
+                locked
+                    .stage(order, &source, progress)
+                    .await
+                    .map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
+            }
+        }
+    }
+
+    /// A candidate that does not know policies is refused where one speaks, unless that is accepted.
+    fn aware(&self, context: &Context, known: Option<&Known>, tested: &Tested) -> Result<(), Failure> {
+        if tested.capabilities.iter().any(|capability| capability == POLICY) {
+            return Ok(());
+        }
+        let question = Question {
+            version: &self.version,
+            intent: self.intent,
+            current: &self.current,
+            active_digests: &[],
+            // What stands beside this was asked before.
+            stored: Some(&[]),
+            unmet: &[],
+            unaware: Some(self.allow_ungoverned),
+        };
+        let mut judgements = Vec::new();
+        if let Some(known) = known {
+            judgements.push(known.judge(context, &question));
+        } else {
+            for kept in context.all_kept_policies()? {
+                let case = Case::new(context.host(), &Component::D8, &self.version, self.intent, context.now)
+                    .stored(&[])
+                    .unaware(true, self.allow_ungoverned);
+                judgements.push(kept.policy_set().judge(&case));
+            }
+        }
+        let unaware = |judgement: &&Judgement| {
+            judgement.reasons().iter().any(|reason| reason.code == d8_crds::verdict::ReasonCode::PolicyUnaware)
+        };
+        if let Some(judgement) = judgements.iter().find(unaware) {
+            return Err(may_not(&self.tag, judgement));
+        }
+        output::warn(format!("{PRODUCT} {} does not know policies: none will bind it", self.tag));
+        Ok(())
+    }
+}

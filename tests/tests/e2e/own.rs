@@ -1,0 +1,269 @@
+//! d8 itself: checking, updating, switching, going back. Releases are the program under test with another
+//! release's name in its stamp.
+
+use std::path::{Path, PathBuf};
+
+use d8_tests::catalog::Plugin;
+use d8_tests::{Finished, Lab, Result, Workstation, release, run};
+use serde_json::{Value, json};
+
+/// A workstation with a d8 of its own on the PATH.
+struct Machine {
+    who: Workstation,
+    d8: PathBuf,
+}
+
+impl Machine {
+    fn new(lab: &Lab, version: &str) -> Result<Self> {
+        let who = lab.new_workstation()?;
+        let d8 = release::d8(&who.home().join("bin"), version)?;
+        Ok(Self { who, d8 })
+    }
+
+    fn d8(&self, line: &str) -> Result<Finished> {
+        run(self.d8.clone(), line.split_whitespace(), |command| self.who.environment(command))
+    }
+
+    /// The same without a cluster to ask.
+    fn offline(&self, line: &str) -> Result<Finished> {
+        run(self.d8.clone(), line.split_whitespace(), |command| {
+            self.who.environment(command);
+            command.env("KUBECONFIG", "/nonexistent");
+        })
+    }
+
+    fn says(&self) -> Result<String> {
+        Ok(self.d8("--version")?.ok()?.trim().to_owned())
+    }
+
+    /// As root the store is the one that all users of the root share.
+    fn store(&self) -> PathBuf {
+        let root = if nix::unistd::geteuid().is_root() {
+            self.who.root().to_owned()
+        } else {
+            self.who.home().join(".deckhouse-cli")
+        };
+        root.join("cli")
+    }
+
+    /// All of the store and of the folder on the PATH.
+    fn files(&self) -> Vec<String> {
+        fn walk(folder: &Path, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let target = std::fs::read_link(entry.path()).map(|to| format!(" -> {}", to.display()));
+                found.push(format!("{}{}", entry.path().display(), target.unwrap_or_default()));
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    walk(&entry.path(), found);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.store(), &mut found);
+        walk(self.d8.parent().unwrap_or(Path::new("/")), &mut found);
+        found.sort();
+        found
+    }
+}
+
+/// A d8 of another kind: it answers `--version`, and says what it was asked.
+fn former(version: &str) -> Plugin {
+    Plugin::new("d8", version).runs(&format!(
+        "#!/bin/sh\ncase \"$1\" in --version) echo d8 {version};; cli) exit 2;; *) echo \"former: $*\";; esac\n"
+    ))
+}
+
+fn publish(lab: &Lab, version: &str) -> Result<()> {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    lab.registry().publish_d8(version, &release::d8(folder.path(), version)?)
+}
+
+/// One story in one lab: publishing a real d8 takes seconds, and policies about d8 speak for everybody.
+#[test]
+fn d8_itself() -> Result<()> {
+    let lab = &Lab::start(|_| {})?;
+    let nobody = Machine::new(lab, "v9.0.0")?;
+    let refused = nobody.d8("cli check")?.expect_code(1)?;
+    assert!(refused.stderr.contains("not published") || refused.stderr.contains("no version"), "{refused:?}");
+
+    publish(lab, "v9.0.0")?;
+    publish(lab, "v9.1.0")?;
+    lab.publish(&former("v8.9.0"))?;
+    lab.publish(&Plugin::new("d8", "latest"))?;
+    lab.publish(&Plugin::new("d8", "v9.2.0-rc.1"))?;
+
+    lab.track(&["d8"])?;
+    lab.poll("d8")?;
+    for version in ["v9.1.0", "v9.0.0", "v8.9.0"] {
+        lab.release_with("d8", version)?;
+    }
+    there_and_back(lab)?;
+    wrong_input(lab)?;
+    broken_releases(lab)?;
+    a_development_build(lab)?;
+    the_former_tool(lab)?;
+    policies(lab)
+}
+
+fn there_and_back(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "v9.0.0")?;
+    assert_eq!(alice.says()?, "d8 v9.0.0");
+    let check = alice.d8("cli check")?.ok()?;
+    assert_eq!(
+        check,
+        "A newer deckhouse-cli is available: v9.1.0 (current: v9.0.0). Run 'd8 cli update' to upgrade.\n"
+    );
+    alice.d8("cli check --exit-code")?.expect_code(100)?;
+    assert_eq!(
+        alice.d8("cli versions")?.ok()?,
+        "  v9.1.0  newer\n* v9.0.0  current\n  v8.9.0\n",
+        "the record is of channel Stable"
+    );
+    let check = alice.d8("cli check -o json")?.ok()?;
+    let check: Value = serde_json::from_str(&check).unwrap_or_else(|error| panic!("{error}: {check}"));
+    assert_eq!(check, json!({"current": "v9.0.0", "available": "v9.1.0", "passedOver": []}));
+    assert_eq!(alice.d8("dist versions -o name")?.ok()?, "v9.1.0\nv9.0.0\nv8.9.0\n");
+    let before = alice.files();
+    let dry = alice.d8("cli update --dry-run")?.ok()?;
+    assert_eq!(dry, "Would switch deckhouse-cli from v9.0.0 to v9.1.0.\n");
+    assert_eq!(alice.files(), before, "nothing is changed by looking");
+
+    let update = alice.d8("cli update")?.expect_code(0)?;
+    assert_eq!(update.stdout, "deckhouse-cli updated to v9.1.0.\n");
+    let told = ["switch back with 'd8 cli use v9.0.0'", "is a link to", "d8.old"];
+    assert!(told.iter().all(|words| update.stderr.contains(words)), "{update:?}");
+    assert_eq!(alice.says()?, "d8 v9.1.0");
+    assert_eq!(std::fs::read_link(&alice.d8).ok(), Some(alice.store().join("current")));
+    assert_eq!(alice.d8("cli check")?.ok()?, "deckhouse-cli is up to date (v9.1.0).\n");
+    alice.d8("cli check --exit-code")?.expect_code(0)?;
+    assert_eq!(alice.d8("cli update")?.ok()?, "deckhouse-cli is already at v9.1.0.\n");
+
+    let back = alice.offline("cli use v9.0.0")?.expect_code(0)?;
+    assert_eq!(back.stdout, "Switched deckhouse-cli to v9.0.0 (installed locally).\n");
+    assert!(back.stderr.contains("'d8 cli use v9.1.0'"), "{back:?}");
+    assert_eq!(alice.says()?, "d8 v9.0.0");
+    assert_eq!(alice.offline("dist use 9.0.0")?.ok()?, "deckhouse-cli is already at v9.0.0.\n");
+    assert_eq!(alice.d8("cli list")?.ok()?, "  v9.1.0  newer  installed\n* v9.0.0  current  installed\n  v8.9.0\n");
+    // What is in the store is not fetched again.
+    let again = alice.d8("cli update")?.expect_code(0)?;
+    assert_eq!(again.stdout, "Switched deckhouse-cli to v9.1.0 (installed locally).\n");
+
+    // `use` of what runs already makes it a link, without a download and without a kubeconfig.
+    let bob = Machine::new(lab, "v9.0.0")?;
+    bob.offline("cli use v9.0.0")?.expect_code(0)?;
+    assert_eq!(std::fs::read_link(&bob.d8).ok(), Some(bob.store().join("current")));
+    assert_eq!(bob.says()?, "d8 v9.0.0");
+    assert!(bob.files().iter().any(|file| file.ends_with("bin/d8.old")), "{:?}", bob.files());
+    Ok(())
+}
+
+fn wrong_input(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "v9.0.0")?;
+    let before = alice.files();
+    for (line, code, says) in [
+        ("cli use nonsense", 2, "nonsense"),
+        ("cli update --version 1.2.3.4", 2, "1.2.3.4"),
+        ("cli update --version v7.7.7", 1, "d8 cli versions"),
+        ("cli use v7.7.7", 1, "v7.7.7"),
+        ("cli frobnicate", 2, "frobnicate"),
+        ("cli fallback set /nonexistent", 2, "/nonexistent"),
+        ("cli fallback set /etc/passwd", 2, "executable"),
+        ("mirror pull", 2, "mirror"),
+    ] {
+        let refused = alice.d8(line)?.expect_code(code)?;
+        assert!(refused.stderr.contains(says), "{line}: {refused:?}");
+    }
+    let own = alice.d8.display().to_string();
+    alice.d8(&format!("cli fallback set {own}"))?.expect_code(2)?;
+    alice.offline("cli check")?.expect_code(5)?;
+    assert_eq!(alice.files(), before);
+    Ok(())
+}
+
+fn broken_releases(lab: &Lab) -> Result<()> {
+    lab.publish(&Plugin::new("d8", "v9.0.7").runs("#!/bin/sh\necho no such luck >&2\nexit 3\n"))?;
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    lab.registry().publish_d8("v9.0.5", &release::d8(folder.path(), "v9.0.6")?)?;
+    lab.poll("d8")?;
+    for version in ["v9.0.5", "v9.0.7"] {
+        lab.release_with("d8", version)?;
+    }
+    let alice = Machine::new(lab, "v9.0.0")?;
+    let before = alice.files();
+    let refused = alice.d8("cli update --version v9.0.7")?.expect_code(1)?;
+    assert!(refused.stderr.contains("smoke test") && refused.stderr.contains("no such luck"), "{refused:?}");
+    assert_eq!(alice.files(), before);
+    let warned = alice.d8("cli update --version v9.0.5")?.expect_code(0)?;
+    assert!(warned.stderr.contains("warning: v9.0.5 says of itself: d8 v9.0.6"), "{warned:?}");
+    Ok(())
+}
+
+fn a_development_build(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "")?;
+    assert!(alice.says()?.starts_with("d8 dev"), "{}", alice.says()?);
+    let list = alice.d8("cli versions")?.ok()?;
+    assert!(list.lines().all(|line| !line.contains([' ', '*'])), "a plain list: {list}");
+    let check = alice.d8("cli check")?.ok()?;
+    assert!(check.contains("v9.1.0 (current: dev"), "{check}");
+    let update = alice.d8("cli update")?.expect_code(0)?;
+    assert!(update.stderr.contains("its only copy"), "{update:?}");
+    assert_eq!(alice.says()?, "d8 v9.1.0");
+    let stored: Vec<_> = alice.d8("cli versions")?.ok()?.lines().map(str::to_owned).collect();
+    assert_eq!(stored.iter().filter(|line| line.contains("installed")).count(), 1, "{stored:?}");
+    Ok(())
+}
+
+/// The Go d8 beside ours: commands that ours has not are handed to it.
+fn the_former_tool(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "v9.0.0")?;
+    let warned = alice.d8("cli update --version v8.9.0")?.expect_code(0)?;
+    assert!(warned.stderr.contains("v8.9.0 does not know policies"), "{warned:?}");
+    assert_eq!(alice.d8("mirror pull -x -- y")?.ok()?, "former: mirror pull -x -- y\n");
+    // Back by ours, which is in the store; it remembers the other.
+    let ours = alice.store().join("versions/v9.0.0/d8");
+    let back = run(ours, ["cli", "use", "v9.0.0"], |command| alice.who.environment(command))?;
+    back.expect_code(0)?;
+    assert_eq!(alice.says()?, "d8 v9.0.0");
+    assert_eq!(alice.d8("mirror --help pull -x -- y")?.ok()?, "former: mirror --help pull -x -- y\n");
+    assert!(alice.d8("cli fallback")?.ok()?.contains("versions/v8.9.0/d8"));
+    alice.d8("cli fallback unset")?.expect_code(0)?;
+    assert!(alice.d8("cli fallback show")?.ok()?.contains("found in the store"));
+    // One that is set by hand.
+    let other = alice.who.home().join("other-d8");
+    std::fs::write(&other, "#!/bin/sh\necho by hand: $*\nexit 7\n").unwrap_or_else(|error| panic!("{error}"));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&other, mode).unwrap_or_else(|error| panic!("{error}"));
+    alice.d8(&format!("cli fallback set {}", other.display()))?.expect_code(0)?;
+    assert_eq!(alice.d8("backup now")?.expect_code(7)?.stdout, "by hand: backup now\n");
+    Ok(())
+}
+
+fn policies(lab: &Lab) -> Result<()> {
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v9.1.0"]}}))?;
+    let alice = Machine::new(lab, "v9.0.0")?;
+    let check = alice.d8("cli check")?.ok()?;
+    assert!(check.starts_with("A newer deckhouse-cli is available: v9.0.7"), "{check}");
+    assert!(check.contains("v9.1.0 is passed over: policy own, cli.block"), "{check}");
+    let update = alice.d8("cli update --version v9.1.0")?.expect_code(3)?;
+    assert!(update.stderr.contains("policy own, cli.block"), "{update:?}");
+    assert_eq!(alice.says()?, "d8 v9.0.0");
+
+    // Offline the kept policies decide; leaving what is blocked goes down, too.
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=8"}}))?;
+    alice.d8("cli update --version v9.1.0")?.expect_code(0)?;
+    alice.offline("cli use v9.0.0")?.expect_code(0)?;
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v9.1.0", "v9.0.5"]}}))?;
+    alice.d8("cli check")?.expect_code(0)?;
+    let refused = alice.offline("cli use v9.1.0")?.expect_code(3)?;
+    assert!(refused.stderr.contains("policy own, cli.block"), "{refused:?}");
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v9.0.0", "v9.1.0", "v9.0.5", "v9.0.7"]}}))?;
+    assert_eq!(alice.d8("--version")?.ok()?, "d8 v9.0.0\n", "no policy refuses running d8 itself");
+
+    // One that does not know policies, where one speaks.
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=8"}}))?;
+    let refused = alice.d8("cli update --version v8.9.0")?.expect_code(3)?;
+    assert!(refused.stderr.contains("--allow-ungoverned"), "{refused:?}");
+    assert_eq!(alice.says()?, "d8 v9.0.0");
+    let allowed = alice.d8("cli update --version v8.9.0 --allow-ungoverned")?.expect_code(0)?;
+    assert!(allowed.stderr.contains("does not know policies"), "{allowed:?}");
+    Ok(())
+}
