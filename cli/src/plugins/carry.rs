@@ -25,8 +25,9 @@ use crate::{
     progress::Progress,
 };
 
-/// How often it is planned again because another process was quicker.
-const ROUNDS: usize = 3;
+/// How often it is planned again because another process was quicker: each time one of them is done, so
+/// that many may run side by side.
+const ROUNDS: usize = 16;
 
 /// How many transactions are under way at once.
 const PARALLEL: usize = 8;
