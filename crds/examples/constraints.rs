@@ -2,12 +2,11 @@
 //! prints each with `valid` (the constraint parses), `versionValid` (the version parses) and, where
 //! both do, `match`. Blank lines are skipped. A line that is no such row is an error that names it.
 
-use std::{
-    io::{self, BufRead, Write},
-    process::ExitCode,
-};
+mod support;
 
-use d8_crds::{constraint::Constraint, text::printable, version::Version};
+use std::process::ExitCode;
+
+use d8_crds::{constraint::Constraint, version::Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -27,64 +26,23 @@ struct Answer {
     version_valid: bool,
 }
 
-impl From<Question> for Answer {
-    fn from(Question { constraint, version }: Question) -> Self {
+impl support::Question for Question {
+    type Answer = Answer;
+    const IS: &'static str = "a row is a JSON object with `constraint` and `version`";
+
+    fn answer(self) -> Result<Answer, String> {
+        let Self { constraint, version } = self;
         let parsed = (Constraint::parse(&constraint).ok(), Version::parse(&version).ok());
         let matches = match &parsed {
             (Some(constraint), Some(version)) => Some(constraint.matches(version)),
             _ => None,
         };
-        Self { constraint, version, valid: parsed.0.is_some(), matches, version_valid: parsed.1.is_some() }
+        Ok(Answer { constraint, version, valid: parsed.0.is_some(), matches, version_valid: parsed.1.is_some() })
     }
 }
 
 fn main() -> ExitCode {
-    match judge(io::stdin().lock(), io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", printable(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn judge(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
-    let mut output = io::BufWriter::new(output);
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let question = match read(line.trim_ascii_end()) {
-            Ok(question) => question,
-            Err(why) => {
-                output.flush()?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("line {number}{why}")));
-            }
-        };
-        serde_json::to_writer(&mut output, &Answer::from(question))?;
-        output.write_all(b"\n")?;
-    }
-    output.flush()
-}
-
-fn read(line: &[u8]) -> Result<Question, String> {
-    // Serde would take a list of both texts, too.
-    if !line.trim_ascii_start().starts_with(b"{") {
-        return Err(": a row is a JSON object with `constraint` and `version`".to_owned());
-    }
-    serde_json::from_slice(line).map_err(|error| {
-        let text = error.to_string();
-        // Its own position counts from the start of this line.
-        let cause = text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause);
-        format!(", column {}: {cause}", error.column())
-    })
+    support::run::<Question>()
 }
 
 #[cfg(test)]
@@ -93,7 +51,7 @@ mod tests {
 
     fn run(input: &[u8]) -> (String, Option<String>) {
         let mut output = Vec::new();
-        let error = judge(input, &mut output).err().map(|error| error.to_string());
+        let error = support::judge::<Question>(input, &mut output).err().map(|error| error.to_string());
         (String::from_utf8(output).unwrap(), error)
     }
 

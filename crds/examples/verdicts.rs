@@ -10,16 +10,16 @@
 //! Out: `verdict`, `reasons` (the names, sorted, each once), `until` (or null), `runAllowed` (may the
 //! active version run).
 
+pub(crate) mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead, Write},
     process::ExitCode,
 };
 
 use d8_crds::{
     name::Component,
     release::{CliRelease, Fit},
-    text::printable,
     verdict::{Case, Class, Host, Intent, PolicySet},
     version::Version,
 };
@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Question {
+pub(crate) struct Question {
     component: String,
     version: String,
     #[serde(default)]
@@ -71,14 +71,17 @@ struct Asked {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(crate) struct Answer {
     verdict: Class,
     reasons: BTreeSet<&'static str>,
     until: Option<Timestamp>,
     run_allowed: bool,
 }
 
-impl Question {
+impl support::Question for Question {
+    type Answer = Answer;
+    const IS: &'static str = "a question is a JSON object";
+
     fn answer(self) -> Result<Answer, String> {
         let component: Component = self.component.parse().map_err(|error| format!("component: {error}"))?;
         let version = Version::parse(&self.version).map_err(|error| format!("version: {error}"))?;
@@ -132,51 +135,7 @@ fn unmet(release: Option<&CliRelease>, version: &Version) -> Vec<String> {
 }
 
 fn main() -> ExitCode {
-    match judge(io::stdin().lock(), io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", printable(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-pub(crate) fn judge(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
-    let mut output = io::BufWriter::new(output);
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match read(line.trim_ascii_end()).and_then(|question| question.answer().map_err(|why| format!(": {why}"))) {
-            Ok(answer) => serde_json::to_writer(&mut output, &answer)?,
-            Err(why) => {
-                output.flush()?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("line {number}{why}")));
-            }
-        }
-        output.write_all(b"\n")?;
-    }
-    output.flush()
-}
-
-fn read(line: &[u8]) -> Result<Question, String> {
-    // Serde would take a list of the fields, too.
-    if !line.trim_ascii_start().starts_with(b"{") {
-        return Err(": a question is a JSON object".to_owned());
-    }
-    serde_json::from_slice(line).map_err(|error| {
-        let text = error.to_string();
-        // Its own position counts from the start of this line.
-        let cause = text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause);
-        format!(", column {}: {cause}", error.column())
-    })
+    support::run::<Question>()
 }
 
 #[cfg(test)]
@@ -187,7 +146,7 @@ mod tests {
 
     fn run(input: &str) -> (String, Option<String>) {
         let mut output = Vec::new();
-        let error = judge(input.as_bytes(), &mut output).err().map(|error| error.to_string());
+        let error = support::judge::<Question>(input.as_bytes(), &mut output).err().map(|error| error.to_string());
         (String::from_utf8(output).unwrap(), error)
     }
 
