@@ -168,6 +168,9 @@ fn days(raw: Option<&[Day]>) -> Result<[bool; 7], String> {
     if raw.is_some_and(<[Day]>::is_empty) {
         return Err("an empty list never opens: leave it out for every day".to_owned());
     }
+    if raw.is_some_and(|days| days.len() > 7) {
+        return Err("a week has seven days".to_owned());
+    }
     for day in raw.unwrap_or_default() {
         days[opening::index(weekday(*day))] = true;
     }

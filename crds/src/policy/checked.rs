@@ -17,6 +17,7 @@ use crate::{
     name::{Component, PluginName},
     policy::{Access, MajorUpdates, MissingDependencies, MovedTags, PluginPolicy, Updates, selector::Selector},
     release::Channel,
+    schema::limits,
     text::{printable, printable_to},
     version::Version,
     window::Windows,
@@ -55,9 +56,15 @@ fn join(errors: &[FieldError]) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<FieldError>);
 
+/// Most errors noted: whoever corrects as many looks again.
+const MOST: usize = 100;
+
 impl Findings {
     /// Notes an error. Texts from the record are made printable.
     pub(super) fn add(&mut self, field: impl Into<String>, why: impl fmt::Display) {
+        if self.0.len() == MOST {
+            return;
+        }
         self.0.push(FieldError {
             field: printable_to(&field.into(), 200).into_owned(),
             why: printable_to(&why.to_string(), 300).into_owned(),
@@ -66,6 +73,13 @@ impl Findings {
 
     pub(super) fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// Notes a list that is longer than the record takes.
+    pub(super) fn limit(&mut self, field: &str, length: usize, limit: u64) {
+        if u64::try_from(length).is_ok_and(|length| length > limit) {
+            self.add(field, format!("has {length} entries, at most {limit} fit"));
+        }
     }
 
     /// Takes in what was found elsewhere.
@@ -258,6 +272,7 @@ impl Checked {
         let mut findings = Findings::default();
         let selector = Selector::read(&spec.host_selector, "spec.hostSelector", &mut findings);
         let defaults = spec.defaults.as_ref().map(|d| read::defaults(d, &mut findings)).unwrap_or_default();
+        findings.limit("spec.rules", spec.rules.len(), limits::RULES);
         let rules: Vec<CheckedRule> = spec
             .rules
             .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::policy::checked::Findings;
+use crate::{policy::checked::Findings, schema::limits};
 
 /// A label selector that was found valid. Without any requirement it matches every host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +31,10 @@ impl Selector {
     pub(super) fn read(selector: &LabelSelector, field: &str, findings: &mut Findings) -> Option<Self> {
         let before = findings.count();
         let mut requirements = Vec::new();
+        let labels = selector.match_labels.as_ref().map_or(0, BTreeMap::len);
+        findings.limit(&format!("{field}.matchLabels"), labels, limits::EXPRESSIONS);
+        let expressions = selector.match_expressions.as_ref().map_or(0, Vec::len);
+        findings.limit(&format!("{field}.matchExpressions"), expressions, limits::EXPRESSIONS);
         for (key, value) in selector.match_labels.iter().flatten() {
             let field = format!("{field}.matchLabels[{key:?}]");
             check_key(key, &field, findings);
@@ -41,6 +45,7 @@ impl Selector {
             let field = format!("{field}.matchExpressions[{i}]");
             check_key(&expression.key, &format!("{field}.key"), findings);
             let values = expression.values.clone().unwrap_or_default();
+            findings.limit(&format!("{field}.values"), values.len(), limits::EXPRESSION_VALUES);
             for (j, value) in values.iter().enumerate() {
                 check_value(value, &format!("{field}.values[{j}]"), findings);
             }

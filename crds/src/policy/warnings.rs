@@ -29,6 +29,7 @@ pub fn warnings(policy: &Checked, around: Around<'_>) -> Vec<String> {
     warnings.extend(matches(around));
     for place in 0..policy.rules.len() {
         shadows(policy, place, &mut warnings);
+        repeats(&policy.rules[place], place, &mut warnings);
     }
     let rules = policy.rules.iter().enumerate().map(|(i, rule)| (format!("spec.rules[{i}]"), rule));
     for (field, rule) in rules.chain(policy.cli.iter().map(|rule| ("spec.cli".to_owned(), rule))) {
@@ -53,6 +54,15 @@ fn matches(around: Around<'_>) -> Option<String> {
         (Some(hosts), false) => format!("it matches {hosts} hosts"),
         (Some(hosts), true) => format!("it matches {hosts} hosts, and workstations"),
     })
+}
+
+/// What one rule names twice.
+fn repeats(rule: &CheckedRule, place: usize, warnings: &mut Vec<String>) {
+    for (j, pattern) in rule.plugins.iter().enumerate() {
+        if rule.plugins[..j].contains(pattern) {
+            warnings.push(format!("spec.rules[{place}].plugins[{j}]: `{pattern}` is named twice"));
+        }
+    }
 }
 
 /// What of one rule never speaks, for an earlier one answers.
@@ -124,6 +134,10 @@ mod tests {
             (
                 json!({"rules": [{"plugins": ["x"]}, {"plugins": ["b-*"]}, {"plugins": ["b*", "b-c"]}]}),
                 vec!["spec.rules[2].plugins[1]: `b-c` is answered by spec.rules[1]"],
+            ),
+            (
+                json!({"rules": [{"plugins": ["a", "b-c", "b-*", "a"]}]}),
+                vec!["spec.rules[0].plugins[3]: `a` is named twice"],
             ),
             (
                 json!({"rules": [{"plugins": ["a"], "versions": "=1.2"}], "cli": {"versions": "1"}}),

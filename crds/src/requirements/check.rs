@@ -179,9 +179,11 @@ impl Modules<'_> {
         }
     }
 
-    /// Here a module without a version is no answer to a constraint: another member may be one.
+    /// Here a module without a version is no answer to a constraint: another member may be one. Where a
+    /// member can't be judged and no other answers, it is not known whether the demand is met.
     fn any_of(&mut self, group: &ModuleGroup) {
         let mut states = Vec::new();
+        let mut is_judged = true;
         for wanted in &group.modules {
             let name = &wanted.name;
             states.push(match self.standing(wanted) {
@@ -189,8 +191,14 @@ impl Modules<'_> {
                 Standing::Off => format!("{name} is not enabled"),
                 Standing::Outside(version) => format!("{name} is {version}"),
                 Standing::Unversioned => format!("{name} has no version"),
-                Standing::Unjudged => format!("{name} could not be judged"),
+                Standing::Unjudged => {
+                    is_judged = false;
+                    continue;
+                }
             });
+        }
+        if !is_judged {
+            return;
         }
         let members: Vec<_> = group.modules.iter().map(shown).collect();
         let sentence =

@@ -53,6 +53,8 @@ pub const RULE_VERSION: u64 = 64;
 pub const MESSAGE: u64 = 512;
 /// `PluginPolicy.spec.windows`.
 pub const WINDOWS: u64 = 32;
+/// `rollout.maxFailed`.
+pub const MAX_FAILED: u64 = 100_000;
 /// Expressions in a label selector.
 pub const EXPRESSIONS: u64 = 16;
 /// Values in one of those expressions.

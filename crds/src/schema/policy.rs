@@ -48,7 +48,7 @@ pub(super) fn rules(shape: &mut Shape) {
 
     windows(shape, "spec.windows");
     shape.at("spec.rollout.over").duration(Bounds::ROLLOUT);
-    shape.at("spec.rollout.maxFailed").number(1, 100_000);
+    shape.at("spec.rollout.maxFailed").number(1, limits::MAX_FAILED);
     common::selector(shape, "spec.rollout.canarySelector");
     status(shape);
 }

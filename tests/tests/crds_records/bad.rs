@@ -1,5 +1,6 @@
 //! One bad object for every rule, and what the API server says of it: each names the field.
 
+use d8_crds::policy::{PluginPolicy, checked::Checked};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ async fn refused(cases: Vec<(Value, &[&str])>) {
             assert!(refusal.contains(word), "{word:?} is not in the refusal of {object}:\n{refusal}");
         }
         if object["kind"] == "PluginPolicy" {
+            checked_again(&object, words[0]);
             let (code, said) = checked_without_a_cluster(&object);
             assert_eq!(code, Some(1), "`d8 policy check` takes {object}: {said}");
             assert!(
@@ -22,6 +24,28 @@ async fn refused(cases: Vec<(Value, &[&str])>) {
                 words[0]
             );
         }
+    }
+}
+
+/// Fields of which a client makes no rule: it does not read them, names are the API server's matter, and
+/// a message is made printable instead.
+const NOT_CHECKED_AGAIN: [&str; 7] = [
+    "metadata.name",
+    "spec.pause",
+    "spec.hostSelector.matchLabel",
+    "spec.defaults.versions",
+    "spec.cli.access",
+    "spec.rules[0].message",
+    "spec.cli.message",
+];
+
+/// A policy that never came by the API server, as one from a cache, is refused by the same field, unless it
+/// can't be decoded at all.
+fn checked_again(object: &Value, field: &str) {
+    let Ok(policy) = serde_json::from_value::<PluginPolicy>(object.clone()) else { return };
+    match Checked::new(&policy) {
+        Ok(_) => assert!(NOT_CHECKED_AGAIN.contains(&field), "taken by a client: {object}"),
+        Err(rejected) => assert!(rejected.to_string().contains(field), "{field} is not in {rejected}"),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     duration::Bounds,
     name::{NameError, PluginName},
     policy::{Access, CliRule, Defaults, Pin, PluginPolicy, Rollout, Rule, WaveState, Window, selector::Selector},
+    schema::limits,
     text::printable_to,
     version::Version,
     window::Windows,
@@ -33,6 +34,7 @@ pub(super) fn rule(raw: &Rule, field: &str, findings: &mut Findings) -> CheckedR
     if raw.plugins.is_empty() {
         findings.add(format!("{field}.plugins"), "name at least one plugin, or `*`");
     }
+    findings.limit(&format!("{field}.plugins"), raw.plugins.len(), limits::RULE_PLUGINS);
     let plugins: Vec<_> = raw
         .plugins
         .iter()
@@ -97,6 +99,9 @@ pub(super) fn cli_rule(raw: &CliRule, findings: &mut Findings) -> CheckedRule {
 /// Longest `message` shown, in characters; the schema bounds it alike.
 const MESSAGE: usize = 512;
 
+/// Longest constraint read, in characters, as in [`limits::CONSTRAINT`].
+const CONSTRAINT: usize = 256;
+
 fn pattern(text: &str) -> Result<Pattern, String> {
     if let Some(prefix) = text.strip_suffix('*') {
         let good = prefix.len() <= 62
@@ -124,14 +129,26 @@ fn min_age(raw: Option<&str>, parent: &str, findings: &mut Findings) -> Option<D
 }
 
 fn range(raw: Option<&str>, parent: &str, findings: &mut Findings) -> Option<Constraint> {
-    findings.keep(&format!("{parent}.versions"), Constraint::parse(raw?))
+    let raw = raw?;
+    let field = format!("{parent}.versions");
+    if raw.chars().nth(CONSTRAINT).is_some() {
+        findings.add(field, format!("is longer than {CONSTRAINT} characters"));
+        return None;
+    }
+    if raw.contains(char::is_control) {
+        findings.add(field, "must be one line without control characters");
+        return None;
+    }
+    findings.keep(&field, Constraint::parse(raw))
 }
 
 fn versions(raw: &[String], field: &str, findings: &mut Findings) -> Vec<Version> {
+    findings.limit(field, raw.len(), limits::RULE_VERSIONS);
     raw.iter().enumerate().filter_map(|(i, text)| findings.keep(&format!("{field}[{i}]"), full_version(text))).collect()
 }
 
 fn pins(raw: &[Pin], parent: &str, findings: &mut Findings) -> Vec<CheckedPin> {
+    findings.limit(&format!("{parent}.pins"), raw.len(), limits::RULE_VERSIONS);
     let read = |(i, pin): (usize, &Pin)| {
         let version = findings.keep(&format!("{parent}.pins[{i}].version"), full_version(&pin.version));
         let digest = findings.keep(&format!("{parent}.pins[{i}].digest"), pin.digest.parse());
@@ -153,14 +170,15 @@ fn full_version(text: &str) -> Result<Version, String> {
 }
 
 pub(super) fn windows(raw: &[Window], findings: &mut Findings) -> Option<Windows> {
+    findings.limit("spec.windows", raw.len(), limits::WINDOWS);
     Windows::read(raw, "spec.windows").map_err(|errors| findings.extend(errors)).ok()
 }
 
 pub(super) fn rollout(raw: &Rollout, findings: &mut Findings) -> Option<CheckedRollout> {
     let canaries =
         raw.canary_selector.as_ref().map(|selector| Selector::read(selector, "spec.rollout.canarySelector", findings));
-    if raw.max_failed == Some(0) {
-        findings.add("spec.rollout.maxFailed", "is at least 1");
+    if raw.max_failed.is_some_and(|failed| !(1..=limits::MAX_FAILED).contains(&u64::from(failed))) {
+        findings.add("spec.rollout.maxFailed", format!("is 1 to {}", limits::MAX_FAILED));
     }
     let over = findings.keep("spec.rollout.over", Bounds::ROLLOUT.parse(&raw.over))?;
     Some(CheckedRollout { over, canaries: canaries.flatten(), max_failed: raw.max_failed })

@@ -40,6 +40,7 @@ fn what_is_accepted() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_error_names_its_field() {
     let rule = |fields: Value| {
         let mut rule = json!({"plugins": ["x"]});
@@ -80,6 +81,88 @@ fn every_error_names_its_field() {
         (deny("updates", json!("Auto")), "spec.rules[1].updates: has no meaning"),
         (deny("majorUpdates", json!("Stay")), "spec.rules[1].majorUpdates: has no meaning"),
         (deny("minAge", json!("1h")), "spec.rules[1].minAge: has no meaning"),
+        (rule(json!({"plugins": vec!["x"; 65]})), "spec.rules[1].plugins: has 65 entries, at most 64 fit"),
+        (rule(json!({"plugins": [""]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"plugins": ["a--b"]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"plugins": ["-*"]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"plugins": ["x".repeat(64)]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"plugins": ["\u{1b}[2J"]})), "spec.rules[1].plugins[0]: "),
+        (rule(json!({"versions": "v".repeat(257)})), "spec.rules[1].versions: is longer than 256 characters"),
+        (rule(json!({"versions": "1\t2"})), "spec.rules[1].versions: "),
+        (rule(json!({"block": ["v01.2.3"]})), "spec.rules[1].block[0]: "),
+        (rule(json!({"block": ["1.2.3-01"]})), "spec.rules[1].block[0]: "),
+        (rule(json!({"block": [">=1.2.3"]})), "spec.rules[1].block[0]: "),
+        (rule(json!({"block": ["18446744073709551616.0.0"]})), "spec.rules[1].block[0]: "),
+        (rule(json!({"block": vec!["1.0.0"; 65]})), "spec.rules[1].block: has 65 entries, at most 64 fit"),
+        (rule(json!({"expedite": ["latest"]})), "spec.rules[1].expedite[0]: "),
+        (rule(json!({"expedite": vec!["1.0.0"; 65]})), "spec.rules[1].expedite: has 65 entries"),
+        (
+            rule(json!({"pins": vec![json!({"version": "1.0.0", "digest": DIGEST}); 65]})),
+            "spec.rules[1].pins: has 65 entries",
+        ),
+        (rule(json!({"pins": [{"version": "1.0.0", "digest": "md5:0"}]})), "spec.rules[1].pins[0].digest: "),
+        (
+            rule(json!({"pins": [{"version": "1.0.0", "digest": DIGEST.to_uppercase()}]})),
+            "spec.rules[1].pins[0].digest: ",
+        ),
+        (rule(json!({"minAge": "-1h"})), "spec.rules[1].minAge: \"-1h\" is not a duration"),
+        (rule(json!({"minAge": "1.5h"})), "spec.rules[1].minAge: "),
+        (rule(json!({"minAge": "1m1h"})), "spec.rules[1].minAge: "),
+        (rule(json!({"minAge": ""})), "spec.rules[1].minAge: "),
+        (json!({"rules": vec![json!({"plugins": ["x"]}); 129]}), "spec.rules: has 129 entries, at most 128 fit"),
+        (
+            json!({"hostSelector": {"matchLabels": (0..17).map(|i| (format!("k{i}"), json!("v"))).collect::<serde_json::Map<_, _>>()}}),
+            "spec.hostSelector.matchLabels: has 17 entries, at most 16 fit",
+        ),
+        (
+            json!({"hostSelector": {"matchExpressions": vec![json!({"key": "a", "operator": "Exists"}); 17]}}),
+            "spec.hostSelector.matchExpressions: has 17 entries",
+        ),
+        (
+            json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": vec!["v"; 33]}]}}),
+            "spec.hostSelector.matchExpressions[0].values: has 33 entries, at most 32 fit",
+        ),
+        (
+            json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": []}]}}),
+            "spec.hostSelector.matchExpressions[0].values: NotIn needs at least one value",
+        ),
+        (
+            json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["v"]}]}}),
+            "spec.hostSelector.matchExpressions[0].values: Exists takes no values",
+        ),
+        (
+            json!({"hostSelector": {"matchExpressions": [{"key": "-a", "operator": "Exists"}]}}),
+            "spec.hostSelector.matchExpressions[0].key: ",
+        ),
+        (json!({"hostSelector": {"matchLabels": {"a": "b c"}}}), "spec.hostSelector.matchLabels[\"a\"]: "),
+        (
+            json!({"rollout": {"over": "1h", "canarySelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
+            "spec.rollout.canarySelector.matchExpressions[0].values: In needs at least one value",
+        ),
+        (json!({"rollout": {"over": "721h"}}), "spec.rollout.over: 721h is not within 1m to 720h"),
+        (json!({"rollout": {"over": "-1h"}}), "spec.rollout.over: "),
+        (json!({"rollout": {"over": "1h", "maxFailed": 100_001}}), "spec.rollout.maxFailed: is 1 to 100000"),
+        (
+            json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]}),
+            "spec.windows: has 33 entries, at most 32 fit",
+        ),
+        (
+            json!({"windows": [{"start": "02:00", "duration": "1h", "days": vec!["Mon"; 8]}]}),
+            "spec.windows[0].days: a week has seven days",
+        ),
+        (json!({"windows": [{"start": "02:60", "duration": "1h"}]}), "spec.windows[0].start: "),
+        (json!({"windows": [{"start": "02:00", "duration": "169h"}]}), "spec.windows[0].duration: 169h is not within"),
+        (json!({"windows": [{"start": "02:00", "duration": "-3h"}]}), "spec.windows[0].duration: "),
+        (
+            json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": "Mars/Base"}]}),
+            "spec.windows[0].timeZone: \"Mars/Base\" is not an IANA zone",
+        ),
+        (
+            json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": "europe/berlin"}]}),
+            "spec.windows[0].timeZone: \"europe/berlin\" is spelt `Europe/Berlin`",
+        ),
+        (json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": ""}]}), "spec.windows[0].timeZone: "),
+        (json!({"defaults": {"minAge": "8760h1s"}}), "spec.defaults.minAge: 8760h1s is not within"),
         (json!({"cli": {"versions": "!"}}), "spec.cli.versions: "),
         (json!({"cli": {"block": ["v0"]}}), "spec.cli.block[0]: "),
         (json!({"cli": {"expedite": [""]}}), "spec.cli.expedite[0]: "),
@@ -106,6 +189,39 @@ fn every_error_names_its_field() {
         let error = rejected.to_string();
         assert!(error.starts_with(start), "{error}\ndoes not start with\n{start}");
     }
+}
+
+/// What no field can hold: a policy that says it is not read at all, and no policy of the store is.
+#[test]
+fn what_cannot_be_decoded() {
+    for spec in [
+        json!({}),
+        json!({"hostSelector": []}),
+        json!({"hostSelector": {}, "paused": "yes"}),
+        json!({"hostSelector": {}, "rules": {}}),
+        json!({"hostSelector": {}, "rules": [{"access": "Allow"}]}),
+        json!({"hostSelector": {}, "rules": [{"plugins": ["x"], "access": "Forbid"}]}),
+        json!({"hostSelector": {}, "rules": [{"plugins": ["x"], "minAge": 5}]}),
+        json!({"hostSelector": {}, "rules": [{"plugins": ["x"], "pins": [{"version": "1.0.0"}]}]}),
+        json!({"hostSelector": {}, "windows": [{"start": "02:00", "duration": "1h", "days": ["Monday"]}]}),
+        json!({"hostSelector": {}, "rollout": {"over": "1h", "maxFailed": -1}}),
+        json!({"hostSelector": {}, "rollout": {}}),
+        json!({"hostSelector": {}, "integrity": {"signature": "Require"}}),
+    ] {
+        let policy = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+            "metadata": {"name": "p"}, "spec": spec});
+        assert!(serde_json::from_value::<PluginPolicy>(policy).is_err(), "{spec}");
+    }
+}
+
+#[test]
+fn a_hundred_errors_are_enough() {
+    let rule = json!({"plugins": ["\u{1b}\u{202e}".repeat(1000)], "versions": "?", "minAge": "x".repeat(10_000)});
+    let rejected = check(&json!({"rules": vec![rule; 10_000]})).unwrap_err();
+    assert_eq!(rejected.errors.len(), 100);
+    let said = rejected.to_string();
+    assert!(said.len() < 100_000, "{}", said.len());
+    assert_eq!(printable_to(&said, 1 << 20), said);
 }
 
 #[test]

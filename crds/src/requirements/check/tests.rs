@@ -189,6 +189,14 @@ fn modules_of_the_cluster() {
             unmet(&["requires one of the modules off, absent <1, on >=2, bare >=1 (g): \
                      off is not enabled, absent is not enabled, on is v1.5.0, bare has no version"]),
         ),
+        (
+            any_of(&["off", "on soon"]),
+            Expected {
+                unchecked: &["requires module on soon: `soon` is not a version constraint: \
+                     write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`"],
+                ..NONE
+            },
+        ),
         (none_of(&["off", "absent", "on >=2"]), NONE),
         (
             none_of(&["on", "on <2"]),
