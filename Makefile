@@ -5,7 +5,7 @@ SHELL := bash
 CARGO ?= cargo
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help tools build demo lab test bench fmt lint generate deny clean
+.PHONY: help tools build demo lab test bench fuzz fmt lint generate deny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -27,6 +27,9 @@ test: fmt lint tools build ## everything CI runs: format, lints, unit, integrati
 
 bench: ## how long decisions take, and how that grows
 	@$(CARGO) bench -p d8-tests --bench decisions
+
+fuzz: ## look for hostile input, FUZZ_SECONDS (20) a target (needs a C++ compiler)
+	@tests/fuzz/run.sh
 
 fmt: ## check the format
 	@$(CARGO) fmt --all -- --check

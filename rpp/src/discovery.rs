@@ -10,7 +10,7 @@ use std::fmt;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-pub use self::steps::find;
+pub use self::{config_map::read as read_config_map, steps::find};
 use crate::{error::Error, remember::Announced};
 
 /// The namespace the proxy runs in.

@@ -88,11 +88,11 @@ impl Sink for tokio::fs::File {
 
 /// What a layer holds.
 #[derive(Debug)]
-pub(crate) struct Contents {
+pub struct Contents {
     /// The executable.
-    pub(crate) unpacked: Unpacked,
+    pub unpacked: Unpacked,
     /// The text file beside it, whatever the order in the archive; or why what is there is none.
-    pub(crate) beside: Result<Option<Vec<u8>>, Error>,
+    pub beside: Result<Option<Vec<u8>>, Error>,
 }
 
 /// Unpacks `executable` out of the layer that `reader` yields. Reads the reader to its end also when
@@ -106,7 +106,7 @@ where
 }
 
 /// As [`unpack`], and takes a small file with it that lies beside the executable.
-pub(crate) async fn read<R, S>(
+pub async fn read<R, S>(
     reader: R,
     executable: &str,
     beside: Option<&'static str>,

@@ -9,7 +9,7 @@ use crate::{remember::Announced, tls};
 
 /// What a ConfigMap's data says; nothing where it names no address that could be used. `vouched`: a CA
 /// file was given, or nothing is to be verified, so that an address without `ca.crt` can be used.
-pub(super) fn read(data: &BTreeMap<String, String>, prefer: Prefer, vouched: bool) -> Result<Option<Found>, String> {
+pub fn read(data: &BTreeMap<String, String>, prefer: Prefer, vouched: bool) -> Result<Option<Found>, String> {
     let field = |key: &str| data.get(key).map(|text| text.trim()).filter(|text| !text.is_empty());
     let public = field("publicEndpoint")
         .map(|given| Endpoint::new(given, Trust::System).map_err(|error| format!("publicEndpoint: {error}")))

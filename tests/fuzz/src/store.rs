@@ -1,0 +1,80 @@
+//! A store whose small files hold anything: receipts, contracts, locks, journals, kept policies.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    time::Duration,
+};
+
+use d8_agent::{Quiet, Store, view::PolicyCache};
+use d8_crds::name::PluginName;
+use tempfile::TempDir;
+
+use crate::input::{parts, shown};
+
+/// The files that the parts become, in order.
+const FILES: [&str; 8] = [
+    "plugins/hello/versions/v1.0.0/receipt.json",
+    "plugins/hello/versions/v1.0.0/contract.json",
+    "cache/contracts/hello.json",
+    "plugins/hello/install.lock",
+    "plugins/hello/versions/.history",
+    ".staging/0123456789abcdef/journal.json",
+    "digests.jsonl",
+    "policy/0123456789abcdef.json",
+];
+
+fn directory(path: &Path) {
+    fs::create_dir_all(path).expect("a directory");
+}
+
+pub(crate) fn store(data: &[u8]) {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a folder");
+    let root = folder.path().join("root");
+    let outside = folder.path().join("outside");
+    fs::write(&outside, "untouched").expect("a file");
+    directory(&root.join("plugins/hello/v1"));
+    directory(&root.join("plugins/hello/versions/v1.0.0"));
+    fs::write(root.join("plugins/hello/versions/v1.0.0/hello"), "binary").expect("a file");
+    fs::hard_link(root.join("plugins/hello/versions/v1.0.0/hello"), root.join("plugins/hello/v1/hello"))
+        .expect("a link");
+    fs::set_permissions(root.join("plugins/hello/v1/hello"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    symlink(root.join("plugins/hello/v1/hello"), root.join("plugins/hello/current")).expect("a link");
+    for (file, content) in FILES.iter().zip(parts(data)) {
+        if !content.is_empty() {
+            let path = root.join(file);
+            directory(path.parent().expect("a folder"));
+            fs::write(path, content).expect("a file");
+        }
+    }
+
+    let hello: PluginName = "hello".parse().expect("a name");
+    let store = Store::at(&root).expect("a folder of our own");
+    for entry in store.list().expect("a list") {
+        assert_eq!(entry.name, hello);
+        for damage in &entry.damaged {
+            shown(&damage.why);
+        }
+    }
+    if let Err(error) = store.contract(&hello) {
+        shown(&error.to_string());
+    }
+    if let Ok(kept) = PolicyCache::at(&root).load_all() {
+        for kept in &kept {
+            kept.policy_set();
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    match runtime.block_on(store.lock(std::slice::from_ref(&hello), Duration::ZERO, &Quiet)) {
+        Ok(locked) => {
+            assert!(locked.names().eq([&hello]));
+            drop(locked);
+            assert!(!root.join("plugins/hello/install.lock").exists(), "the lock is given back");
+        }
+        Err(error) => shown(&error.to_string()),
+    }
+    assert_eq!(fs::read_to_string(&outside).expect("a file"), "untouched");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2, "nothing else outside of the root");
+}

@@ -1,0 +1,135 @@
+//! Versions, constraints, names and other words; tags.
+
+use std::cmp::Ordering;
+
+use d8_crds::{
+    clock,
+    cluster::{ClusterVersion, Fact},
+    constraint::Constraint,
+    digest::Digest,
+    duration,
+    name::{Component, PluginName, Tag},
+    platform::Platform,
+    release::Channel,
+    select::{is_stable, read_tags},
+    text::{printable, printable_to},
+    verdict::Floor,
+    version::Version,
+};
+
+use crate::input::{parts, shown};
+
+/// Up to three versions: they read as they are shown, and are in one order.
+pub(crate) fn version(data: &[u8]) {
+    let mut versions = Vec::new();
+    for text in parts(data).iter().take(3) {
+        match Version::parse(text) {
+            Ok(version) => {
+                shown(&version.to_string());
+                assert_eq!(Version::parse(&version.to_string()).as_ref(), Ok(&version), "{text:?}");
+                assert!(!version.release().is_prerelease() && version.without_build().build().is_empty());
+                assert!(!version.is_candidate() || version.is_prerelease());
+                versions.push(version);
+            }
+            Err(error) => shown(&error.to_string()),
+        }
+        if let Some(known) = ClusterVersion::parse(text) {
+            assert!(known.version().build().is_empty());
+        }
+    }
+    for a in &versions {
+        assert_eq!(a.cmp(a), Ordering::Equal);
+        for b in &versions {
+            assert_eq!(a.cmp(b), b.cmp(a).reverse(), "{a} and {b}");
+            assert_eq!(a == b, a.cmp(b) == Ordering::Equal, "{a} and {b}");
+            for c in &versions {
+                assert!(!(a <= b && b <= c) || a <= c, "{a}, {b}, {c}");
+            }
+        }
+    }
+}
+
+/// A constraint and versions to try on it.
+pub(crate) fn constraint(data: &[u8]) {
+    let parts = parts(data);
+    let Some((text, versions)) = parts.split_first() else { return };
+    let constraint = match Constraint::parse(text) {
+        Ok(constraint) => constraint,
+        Err(error) => return shown(&error.to_string()),
+    };
+    assert_eq!(constraint.as_str(), text);
+    if let Some(reading) = constraint.reading() {
+        shown(&reading);
+    }
+    for version in versions.iter().filter_map(|text| Version::parse(text).ok()) {
+        let matches = constraint.matches(&version);
+        assert_eq!(constraint.permits(&version, Channel::Stable), matches, "{text:?} of {version}");
+        let _ = constraint.permits(&version, Channel::Prerelease);
+        assert!(matches || !constraint.is_any(), "{text:?} of {version}");
+    }
+}
+
+/// Every short word that comes from outside: what is read is shown as it was, what is not is said.
+pub(crate) fn words(data: &[u8]) {
+    let all = parts(data);
+    for text in &all {
+        for error in [
+            text.parse::<PluginName>().map(|name| assert_eq!(name.as_str(), text)).map_err(|error| error.to_string()),
+            text.parse::<Component>().map(|name| assert_eq!(name.name(), text)).map_err(|error| error.to_string()),
+            text.parse::<Tag>().map(|tag| assert_eq!(tag.as_str(), text)).map_err(|error| error.to_string()),
+            text.parse::<Digest>().map(|digest| assert_eq!(digest.as_str(), text)).map_err(|error| error.to_string()),
+            text.parse::<Platform>().map(|of| assert_eq!(of.as_str(), text)).map_err(|error| error.to_string()),
+        ]
+        .into_iter()
+        .filter_map(Result::err)
+        {
+            shown(&error);
+        }
+        match duration::parse(text) {
+            Ok(read) => assert_eq!(duration::parse(&duration::show(read)), Ok(read), "{text:?}"),
+            Err(error) => shown(&error.to_string()),
+        }
+        if let Some((rest, platform)) = Platform::split_suffix(text) {
+            assert_eq!(format!("{rest}-{platform}"), *text);
+        }
+        if let Some(said) = Fact::kubernetes(text).shown() {
+            shown(&said);
+        }
+        let _ = clock::http_date(text);
+        let once = printable(text);
+        assert_eq!(printable(&once), once);
+        assert!(printable_to(text, 7).chars().count() <= 7);
+    }
+    let pairs = all.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
+    if let Err(error) = Floor::read(pairs, all.iter().map(String::as_str)) {
+        shown(&error.to_string());
+    }
+}
+
+/// A platform or nothing, then tags.
+pub(crate) fn tags(data: &[u8]) {
+    let parts = parts(data);
+    let Some((platform, tags)) = parts.split_first() else { return };
+    let platform: Option<Platform> = platform.parse().ok();
+    for component in ["d8", "stronghold"] {
+        let component: Component = component.parse().expect("a name");
+        let mut listing = read_tags(&component, tags, platform.as_ref());
+        let sorted = |listing: &d8_crds::select::Listing| {
+            assert!(listing.published.windows(2).all(|pair| pair[0].version > pair[1].version), "{tags:?}");
+        };
+        sorted(&listing);
+        for published in &listing.published {
+            assert_eq!(listing.find(published.tag.as_str()), Ok(published));
+        }
+        if let Some(newest) = listing.newest_stable() {
+            assert!(is_stable(&component, &newest.version));
+        }
+        for tag in tags {
+            if let Err(error) = listing.find(tag) {
+                shown(&error.to_string());
+            }
+        }
+        listing.settle(|tag| (!tag.as_str().contains('7')).then(|| Digest::of(b"the same")));
+        sorted(&listing);
+    }
+}

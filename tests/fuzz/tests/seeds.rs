@@ -1,0 +1,37 @@
+//! Every seed, and what was found once, through its target; and what a fuzzer does first to each of them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use d8_fuzz::TARGETS;
+
+/// Cuts, zeroes and repeats at this many places of a seed.
+const PLACES: usize = 8;
+
+#[test]
+fn every_target_takes_its_seeds() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+    let folders: BTreeSet<_> = fs::read_dir(&seeds)
+        .expect("the folder of seeds")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    let names: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+    assert_eq!(folders, names, "a folder for every target");
+    for target in TARGETS {
+        (target.run)(b"");
+        for entry in fs::read_dir(seeds.join(target.name)).expect("the target's folder") {
+            let path = entry.expect("an entry").path();
+            eprintln!("{}", path.display());
+            let seed = fs::read(&path).expect("a seed");
+            (target.run)(&seed);
+            for place in (0..seed.len()).step_by(seed.len().div_ceil(PLACES).max(1)) {
+                (target.run)(&seed[..place]);
+                for byte in [0, b'"', 0xff] {
+                    let mut changed = seed.clone();
+                    changed[place] = byte;
+                    (target.run)(&changed);
+                }
+                (target.run)(&[&seed[..place], &seed[place / 2..]].concat());
+            }
+        }
+    }
+}
