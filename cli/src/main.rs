@@ -3,6 +3,9 @@
 //! Owns words and exit codes: reads the command line, asks the libraries, says what came of it. It
 //! decides nothing about versions (`d8_crds`) and touches no store by itself (`d8_agent`).
 
+#[cfg(not(unix))]
+compile_error!("d8 runs on Linux and macOS; on Windows it runs in WSL 2, where it is a Linux program");
+
 mod args;
 mod catalog;
 mod context;

@@ -1,4 +1,4 @@
-//! The demo: what this project does, told in about fifteen steps.
+//! The demo: what this project does, told in fifteen steps.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::catalog::script;
 use crate::story::{Expect, Story, Typist};
-use crate::{ADMIN, Lab, Result};
+use crate::{ADMIN, Lab, Result, release};
 
 const CONTRACT: &str = "\
 name: stronghold
@@ -72,10 +72,13 @@ pub fn tell(lab: &Lab, out: impl Write) -> Result<()> {
     story.file("policy.yaml", POLICY)?;
     story.link("registry", lab.registry().layout())?;
     let cast = Cast { admin: story.typist(ADMIN)?, alice: story.typist("alice")? };
+    release::d8(&story.bin(&cast.alice), "v0.1.0")?;
+    release::d8(&story.folder().join("d8-v0.2.0"), "v0.2.0")?;
     from_the_registry_to_a_run(&mut story, &cast)?;
     a_newer_version(&mut story, &cast)?;
     what_takes_time(&mut story, &cast)?;
     what_stops_it(&mut story, &cast)?;
+    d8_itself(&mut story, &cast)?;
     let (steps, seconds) = (story.steps(), story.elapsed().as_secs());
     story.tell("")?;
     story.tell(&format!("All {steps} steps gave what they should, in {seconds} s."))
@@ -248,4 +251,27 @@ fn what_stops_it(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
     story.step("And out again", "What was installed goes without a trace.")?;
     story.types(&cast.alice, "d8 plugins remove stronghold", Expect::done(&["stronghold"]))?;
     story.types(&cast.alice, "d8 plugins list", Expect { never: &["v1.0.0"], ..Expect::done(&[]) })
+}
+
+fn d8_itself(story: &mut Story<'_, impl Write>, cast: &Cast) -> Result<()> {
+    story.step(
+        "d8 itself",
+        "It is delivered as its plugins are. alice's is a plain file of v0.1.0; the update makes it a link to the \
+         version that is active, and the way back takes no network.",
+    )?;
+    let platform = Platform::current();
+    let pack =
+        format!("d8-rpp pack --image deckhouse-cli --version v0.2.0 --platform {platform}=d8-v0.2.0/d8 --to registry");
+    story.types(&cast.admin, &pack, Expect::done(&["v0.2.0"]))?;
+    let poll = POLL.replace("stronghold", "d8");
+    story.types(&cast.admin, &poll, Expect::done(&["annotated"]))?;
+    story.awaits(&cast.admin, "kubectl get crel d8", Expect::done(&["v0.2.0"]))?;
+    story.types(&cast.alice, "d8 cli check", Expect::done(&["v0.2.0 (current: v0.1.0)"]))?;
+    story.types(&cast.alice, "d8 cli update", Expect::done(&["updated to v0.2.0"]))?;
+    story.types(&cast.alice, "d8 --version", Expect::done(&["v0.2.0"]))?;
+    story.types(
+        &cast.alice,
+        "KUBECONFIG=/nowhere d8 cli use v0.1.0 && d8 --version",
+        Expect::done(&["installed locally", "d8 v0.1.0"]),
+    )
 }

@@ -88,6 +88,16 @@ impl<'a, W: Write> Story<'a, W> {
         Ok(Typist { name, workstation })
     }
 
+    /// Where this person keeps programs of their own, first on their PATH.
+    pub fn bin(&self, who: &Typist) -> PathBuf {
+        who.workstation.home().join("bin")
+    }
+
+    /// The folder that commands run in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A headline and why this step is worth looking at.
     pub fn step(&mut self, headline: &str, why: &str) -> Result<()> {
         self.steps += 1;
@@ -186,9 +196,12 @@ impl<'a, W: Write> Story<'a, W> {
 
     /// By a shell, so that what is printed is what runs.
     fn run(&self, who: &Typist, line: &str) -> Result<Finished> {
+        let mut path = self.bin(who).into_os_string();
+        path.push(":");
+        path.push(&self.path);
         run_as_seen("bash", ["-c", line], |command: &mut Command| {
             who.workstation.environment(command);
-            command.env("PATH", &self.path).current_dir(&self.folder);
+            command.env("PATH", &path).current_dir(&self.folder);
         })
     }
 }

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use d8_tests::catalog::Plugin;
-use d8_tests::{Finished, Lab, Result, Workstation, release, run};
+use d8_tests::command::run_as_seen;
+use d8_tests::{ADMIN, Finished, Lab, Result, Workstation, release, run, tools};
 use serde_json::{Value, json};
 
 /// A workstation with a d8 of its own on the PATH.
@@ -81,21 +82,22 @@ fn publish(lab: &Lab, version: &str) -> Result<()> {
 #[test]
 fn d8_itself() -> Result<()> {
     let lab = &Lab::start(|_| {})?;
-    let nobody = Machine::new(lab, "v9.0.0")?;
+    let nobody = Machine::new(lab, "v0.13.1")?;
     let refused = nobody.d8("cli check")?.expect_code(1)?;
     assert!(refused.stderr.contains("not published") || refused.stderr.contains("no version"), "{refused:?}");
 
-    publish(lab, "v9.0.0")?;
-    publish(lab, "v9.1.0")?;
-    lab.publish(&former("v8.9.0"))?;
+    publish(lab, "v0.13.1")?;
+    publish(lab, "v0.14.0")?;
+    lab.publish(&former("v0.12.0"))?;
     lab.publish(&Plugin::new("d8", "latest"))?;
-    lab.publish(&Plugin::new("d8", "v9.2.0-rc.1"))?;
+    lab.publish(&Plugin::new("d8", "v0.15.0-rc.1"))?;
 
     lab.track(&["d8"])?;
     lab.poll("d8")?;
-    for version in ["v9.1.0", "v9.0.0", "v8.9.0"] {
+    for version in ["v0.14.0", "v0.13.1", "v0.12.0"] {
         lab.release_with("d8", version)?;
     }
+    the_page(lab)?;
     there_and_back(lab)?;
     wrong_input(lab)?;
     broken_releases(lab)?;
@@ -104,60 +106,91 @@ fn d8_itself() -> Result<()> {
     policies(lab)
 }
 
+/// Every command of `docs/self-update.md` gives what the page says, in the order of the page.
+fn the_page(lab: &Lab) -> Result<()> {
+    let page = include_str!("../../../docs/self-update.md");
+    let who = lab.workstation(lab.plane().new_user())?;
+    let alice = Machine { d8: release::d8(&who.home().join("bin"), "v0.13.1")?, who };
+    let admin = lab.workstation(lab.plane().user(ADMIN))?;
+    let bin = alice.d8.parent().unwrap_or(Path::new("/")).display().to_string();
+    let places = [(alice.store().display().to_string(), "/home/alice/.deckhouse-cli/cli"), (bin, "/home/alice/bin")];
+    let folders = [places[1].0.as_ref(), tools::Tools::get()?.folder(), Path::new("/usr/bin"), Path::new("/bin")];
+    let path = std::env::join_paths(folders).unwrap_or_default();
+    let mut ran = 0;
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        for example in block.split("\n\n") {
+            let Some((prompt, rest)) = example.split_once("$ ") else { panic!("no command in {example:?}") };
+            let (line, want) = rest.split_once('\n').unwrap_or((rest, ""));
+            let typist = if prompt == "admin" { &admin } else { &alice.who };
+            let real = places.iter().fold(line.to_owned(), |line, (real, shown)| line.replace(shown, real));
+            let finished = run_as_seen("bash", ["-c", &real], |command: &mut std::process::Command| {
+                typist.environment(command);
+                command.env("PATH", &path).env("ALICE", &alice.who.who().user);
+            })?;
+            let said = places.iter().fold(finished.stdout, |said, (real, shown)| said.replace(real, shown));
+            assert_eq!(said.trim(), want.trim(), "{line}");
+            ran += 1;
+        }
+    }
+    assert!(ran > 15, "{ran}");
+    Ok(())
+}
+
 fn there_and_back(lab: &Lab) -> Result<()> {
-    let alice = Machine::new(lab, "v9.0.0")?;
-    assert_eq!(alice.says()?, "d8 v9.0.0");
+    let alice = Machine::new(lab, "v0.13.1")?;
+    assert_eq!(alice.says()?, "d8 v0.13.1");
     let check = alice.d8("cli check")?.ok()?;
     assert_eq!(
         check,
-        "A newer deckhouse-cli is available: v9.1.0 (current: v9.0.0). Run 'd8 cli update' to upgrade.\n"
+        "A newer deckhouse-cli is available: v0.14.0 (current: v0.13.1). Run 'd8 cli update' to upgrade.\n"
     );
     alice.d8("cli check --exit-code")?.expect_code(100)?;
     assert_eq!(
         alice.d8("cli versions")?.ok()?,
-        "  v9.1.0  newer\n* v9.0.0  current\n  v8.9.0\n",
+        "  v0.14.0  newer\n* v0.13.1  current\n  v0.12.0\n",
         "the record is of channel Stable"
     );
     let check = alice.d8("cli check -o json")?.ok()?;
     let check: Value = serde_json::from_str(&check).unwrap_or_else(|error| panic!("{error}: {check}"));
-    assert_eq!(check, json!({"current": "v9.0.0", "available": "v9.1.0", "passedOver": []}));
-    assert_eq!(alice.d8("dist versions -o name")?.ok()?, "v9.1.0\nv9.0.0\nv8.9.0\n");
+    assert_eq!(check, json!({"current": "v0.13.1", "available": "v0.14.0", "passedOver": []}));
+    assert_eq!(alice.d8("dist versions -o name")?.ok()?, "v0.14.0\nv0.13.1\nv0.12.0\n");
     let before = alice.files();
     let dry = alice.d8("cli update --dry-run")?.ok()?;
-    assert_eq!(dry, "Would switch deckhouse-cli from v9.0.0 to v9.1.0.\n");
+    assert_eq!(dry, "Would switch deckhouse-cli from v0.13.1 to v0.14.0.\n");
     assert_eq!(alice.files(), before, "nothing is changed by looking");
 
     let update = alice.d8("cli update")?.expect_code(0)?;
-    assert_eq!(update.stdout, "deckhouse-cli updated to v9.1.0.\n");
-    let told = ["switch back with 'd8 cli use v9.0.0'", "is a link to", "d8.old"];
+    assert_eq!(update.stdout, "deckhouse-cli updated to v0.14.0.\n");
+    let told = ["switch back with 'd8 cli use v0.13.1'", "is a link to", "d8.old"];
     assert!(told.iter().all(|words| update.stderr.contains(words)), "{update:?}");
-    assert_eq!(alice.says()?, "d8 v9.1.0");
+    assert_eq!(alice.says()?, "d8 v0.14.0");
     assert_eq!(std::fs::read_link(&alice.d8).ok(), Some(alice.store().join("current")));
-    assert_eq!(alice.d8("cli check")?.ok()?, "deckhouse-cli is up to date (v9.1.0).\n");
+    assert_eq!(alice.d8("cli check")?.ok()?, "deckhouse-cli is up to date (v0.14.0).\n");
     alice.d8("cli check --exit-code")?.expect_code(0)?;
-    assert_eq!(alice.d8("cli update")?.ok()?, "deckhouse-cli is already at v9.1.0.\n");
+    assert_eq!(alice.d8("cli update")?.ok()?, "deckhouse-cli is already at v0.14.0.\n");
 
-    let back = alice.offline("cli use v9.0.0")?.expect_code(0)?;
-    assert_eq!(back.stdout, "Switched deckhouse-cli to v9.0.0 (installed locally).\n");
-    assert!(back.stderr.contains("'d8 cli use v9.1.0'"), "{back:?}");
-    assert_eq!(alice.says()?, "d8 v9.0.0");
-    assert_eq!(alice.offline("dist use 9.0.0")?.ok()?, "deckhouse-cli is already at v9.0.0.\n");
-    assert_eq!(alice.d8("cli list")?.ok()?, "  v9.1.0  newer  installed\n* v9.0.0  current  installed\n  v8.9.0\n");
+    let back = alice.offline("cli use v0.13.1")?.expect_code(0)?;
+    assert_eq!(back.stdout, "Switched deckhouse-cli to v0.13.1 (installed locally).\n");
+    assert!(back.stderr.contains("'d8 cli use v0.14.0'"), "{back:?}");
+    assert_eq!(alice.says()?, "d8 v0.13.1");
+    assert_eq!(alice.offline("dist use 0.13.1")?.ok()?, "deckhouse-cli is already at v0.13.1.\n");
+    assert_eq!(alice.d8("cli list")?.ok()?, "  v0.14.0  newer  installed\n* v0.13.1  current  installed\n  v0.12.0\n");
     // What is in the store is not fetched again.
     let again = alice.d8("cli update")?.expect_code(0)?;
-    assert_eq!(again.stdout, "Switched deckhouse-cli to v9.1.0 (installed locally).\n");
+    assert_eq!(again.stdout, "Switched deckhouse-cli to v0.14.0 (installed locally).\n");
 
     // `use` of what runs already makes it a link, without a download and without a kubeconfig.
-    let bob = Machine::new(lab, "v9.0.0")?;
-    bob.offline("cli use v9.0.0")?.expect_code(0)?;
+    let bob = Machine::new(lab, "v0.13.1")?;
+    bob.offline("cli use v0.13.1")?.expect_code(0)?;
     assert_eq!(std::fs::read_link(&bob.d8).ok(), Some(bob.store().join("current")));
-    assert_eq!(bob.says()?, "d8 v9.0.0");
+    assert_eq!(bob.says()?, "d8 v0.13.1");
     assert!(bob.files().iter().any(|file| file.ends_with("bin/d8.old")), "{:?}", bob.files());
     Ok(())
 }
 
 fn wrong_input(lab: &Lab) -> Result<()> {
-    let alice = Machine::new(lab, "v9.0.0")?;
+    let alice = Machine::new(lab, "v0.13.1")?;
     let before = alice.files();
     for (line, code, says) in [
         ("cli use nonsense", 2, "nonsense"),
@@ -180,20 +213,20 @@ fn wrong_input(lab: &Lab) -> Result<()> {
 }
 
 fn broken_releases(lab: &Lab) -> Result<()> {
-    lab.publish(&Plugin::new("d8", "v9.0.7").runs("#!/bin/sh\necho no such luck >&2\nexit 3\n"))?;
+    lab.publish(&Plugin::new("d8", "v0.13.7").runs("#!/bin/sh\necho no such luck >&2\nexit 3\n"))?;
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    lab.registry().publish_d8("v9.0.5", &release::d8(folder.path(), "v9.0.6")?)?;
+    lab.registry().publish_d8("v0.13.5", &release::d8(folder.path(), "v0.13.6")?)?;
     lab.poll("d8")?;
-    for version in ["v9.0.5", "v9.0.7"] {
+    for version in ["v0.13.5", "v0.13.7"] {
         lab.release_with("d8", version)?;
     }
-    let alice = Machine::new(lab, "v9.0.0")?;
+    let alice = Machine::new(lab, "v0.13.1")?;
     let before = alice.files();
-    let refused = alice.d8("cli update --version v9.0.7")?.expect_code(1)?;
+    let refused = alice.d8("cli update --version v0.13.7")?.expect_code(1)?;
     assert!(refused.stderr.contains("smoke test") && refused.stderr.contains("no such luck"), "{refused:?}");
     assert_eq!(alice.files(), before);
-    let warned = alice.d8("cli update --version v9.0.5")?.expect_code(0)?;
-    assert!(warned.stderr.contains("warning: v9.0.5 says of itself: d8 v9.0.6"), "{warned:?}");
+    let warned = alice.d8("cli update --version v0.13.5")?.expect_code(0)?;
+    assert!(warned.stderr.contains("warning: v0.13.5 says of itself: d8 v0.13.6"), "{warned:?}");
     Ok(())
 }
 
@@ -203,10 +236,10 @@ fn a_development_build(lab: &Lab) -> Result<()> {
     let list = alice.d8("cli versions")?.ok()?;
     assert!(list.lines().all(|line| !line.contains([' ', '*'])), "a plain list: {list}");
     let check = alice.d8("cli check")?.ok()?;
-    assert!(check.contains("v9.1.0 (current: dev"), "{check}");
+    assert!(check.contains("v0.14.0 (current: dev"), "{check}");
     let update = alice.d8("cli update")?.expect_code(0)?;
     assert!(update.stderr.contains("its only copy"), "{update:?}");
-    assert_eq!(alice.says()?, "d8 v9.1.0");
+    assert_eq!(alice.says()?, "d8 v0.14.0");
     let stored: Vec<_> = alice.d8("cli versions")?.ok()?.lines().map(str::to_owned).collect();
     assert_eq!(stored.iter().filter(|line| line.contains("installed")).count(), 1, "{stored:?}");
     Ok(())
@@ -214,17 +247,17 @@ fn a_development_build(lab: &Lab) -> Result<()> {
 
 /// The Go d8 beside ours: commands that ours has not are handed to it.
 fn the_former_tool(lab: &Lab) -> Result<()> {
-    let alice = Machine::new(lab, "v9.0.0")?;
-    let warned = alice.d8("cli update --version v8.9.0")?.expect_code(0)?;
-    assert!(warned.stderr.contains("v8.9.0 does not know policies"), "{warned:?}");
+    let alice = Machine::new(lab, "v0.13.1")?;
+    let warned = alice.d8("cli update --version v0.12.0")?.expect_code(0)?;
+    assert!(warned.stderr.contains("v0.12.0 does not know policies"), "{warned:?}");
     assert_eq!(alice.d8("mirror pull -x -- y")?.ok()?, "former: mirror pull -x -- y\n");
     // Back by ours, which is in the store; it remembers the other.
-    let ours = alice.store().join("versions/v9.0.0/d8");
-    let back = run(ours, ["cli", "use", "v9.0.0"], |command| alice.who.environment(command))?;
+    let ours = alice.store().join("versions/v0.13.1/d8");
+    let back = run(ours, ["cli", "use", "v0.13.1"], |command| alice.who.environment(command))?;
     back.expect_code(0)?;
-    assert_eq!(alice.says()?, "d8 v9.0.0");
+    assert_eq!(alice.says()?, "d8 v0.13.1");
     assert_eq!(alice.d8("mirror --help pull -x -- y")?.ok()?, "former: mirror --help pull -x -- y\n");
-    assert!(alice.d8("cli fallback")?.ok()?.contains("versions/v8.9.0/d8"));
+    assert!(alice.d8("cli fallback")?.ok()?.contains("versions/v0.12.0/d8"));
     alice.d8("cli fallback unset")?.expect_code(0)?;
     assert!(alice.d8("cli fallback show")?.ok()?.contains("found in the store"));
     // One that is set by hand.
@@ -238,32 +271,32 @@ fn the_former_tool(lab: &Lab) -> Result<()> {
 }
 
 fn policies(lab: &Lab) -> Result<()> {
-    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v9.1.0"]}}))?;
-    let alice = Machine::new(lab, "v9.0.0")?;
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v0.14.0"]}}))?;
+    let alice = Machine::new(lab, "v0.13.1")?;
     let check = alice.d8("cli check")?.ok()?;
-    assert!(check.starts_with("A newer deckhouse-cli is available: v9.0.7"), "{check}");
-    assert!(check.contains("v9.1.0 is passed over: policy own, cli.block"), "{check}");
-    let update = alice.d8("cli update --version v9.1.0")?.expect_code(3)?;
+    assert!(check.starts_with("A newer deckhouse-cli is available: v0.13.7"), "{check}");
+    assert!(check.contains("v0.14.0 is passed over: policy own, cli.block"), "{check}");
+    let update = alice.d8("cli update --version v0.14.0")?.expect_code(3)?;
     assert!(update.stderr.contains("policy own, cli.block"), "{update:?}");
-    assert_eq!(alice.says()?, "d8 v9.0.0");
+    assert_eq!(alice.says()?, "d8 v0.13.1");
 
     // Offline the kept policies decide; leaving what is blocked goes down, too.
-    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=8"}}))?;
-    alice.d8("cli update --version v9.1.0")?.expect_code(0)?;
-    alice.offline("cli use v9.0.0")?.expect_code(0)?;
-    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v9.1.0", "v9.0.5"]}}))?;
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
+    alice.d8("cli update --version v0.14.0")?.expect_code(0)?;
+    alice.offline("cli use v0.13.1")?.expect_code(0)?;
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v0.14.0", "v0.13.5"]}}))?;
     alice.d8("cli check")?.expect_code(0)?;
-    let refused = alice.offline("cli use v9.1.0")?.expect_code(3)?;
+    let refused = alice.offline("cli use v0.14.0")?.expect_code(3)?;
     assert!(refused.stderr.contains("policy own, cli.block"), "{refused:?}");
-    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v9.0.0", "v9.1.0", "v9.0.5", "v9.0.7"]}}))?;
-    assert_eq!(alice.d8("--version")?.ok()?, "d8 v9.0.0\n", "no policy refuses running d8 itself");
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v0.13.1", "v0.14.0", "v0.13.5", "v0.13.7"]}}))?;
+    assert_eq!(alice.d8("--version")?.ok()?, "d8 v0.13.1\n", "no policy refuses running d8 itself");
 
     // One that does not know policies, where one speaks.
-    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=8"}}))?;
-    let refused = alice.d8("cli update --version v8.9.0")?.expect_code(3)?;
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
+    let refused = alice.d8("cli update --version v0.12.0")?.expect_code(3)?;
     assert!(refused.stderr.contains("--allow-ungoverned"), "{refused:?}");
-    assert_eq!(alice.says()?, "d8 v9.0.0");
-    let allowed = alice.d8("cli update --version v8.9.0 --allow-ungoverned")?.expect_code(0)?;
+    assert_eq!(alice.says()?, "d8 v0.13.1");
+    let allowed = alice.d8("cli update --version v0.12.0 --allow-ungoverned")?.expect_code(0)?;
     assert!(allowed.stderr.contains("does not know policies"), "{allowed:?}");
     Ok(())
 }
