@@ -4,7 +4,10 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::SubcommandCandidates;
 use d8_crds::name::PluginName;
+
+use crate::complete;
 
 /// The Deckhouse command line and its plugins, delivered as policy says.
 #[derive(Debug, Parser)]
@@ -19,7 +22,7 @@ pub(crate) struct Cli {
 
 /// Flags that every command knows. A flag wins over its variable.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that people type")]
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Kubeconfig to use [env: KUBECONFIG, several files merged]
@@ -140,6 +143,7 @@ pub(crate) struct CliUpdate {
 #[derive(Debug, Args)]
 pub(crate) struct CliUse {
     /// The version, with or without `v`
+    #[arg(add = complete::of_stored())]
     pub(crate) version: String,
     /// Accept a version that does not know policies where one speaks
     #[arg(long)]
@@ -225,7 +229,7 @@ pub(crate) enum PluginsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Install {
     /// The plugins' names
-    #[arg(required = true, value_name = "NAME", value_parser = plugin_name)]
+    #[arg(required = true, value_name = "NAME", value_parser = plugin_name, add = complete::of_plugins())]
     pub(crate) names: Vec<PluginName>,
     /// Exactly this version, pre-releases too
     #[arg(long, value_name = "VERSION", conflicts_with = "use_major")]
@@ -257,7 +261,7 @@ pub(crate) struct Planned {
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// The plugins' names, or `all`
-    #[arg(required = true, value_name = "NAME|all")]
+    #[arg(required = true, value_name = "NAME|all", add = complete::of_plugins_or_all())]
     pub(crate) names: Vec<String>,
     #[command(flatten)]
     pub(crate) planned: Planned,
@@ -272,7 +276,7 @@ pub(crate) struct List {
 #[derive(Debug, Args)]
 pub(crate) struct Why {
     /// The plugin's name
-    #[arg(value_parser = plugin_name)]
+    #[arg(value_parser = plugin_name, add = complete::of_plugins())]
     pub(crate) name: PluginName,
     /// One version; absent: every published one
     pub(crate) version: Option<String>,
@@ -283,7 +287,7 @@ pub(crate) struct Why {
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// The plugins' names, or `all`
-    #[arg(required = true, value_name = "NAME|all")]
+    #[arg(required = true, value_name = "NAME|all", add = complete::of_plugins_or_all())]
     pub(crate) names: Vec<String>,
     /// Do not ask
     #[arg(short, long)]
@@ -314,7 +318,7 @@ pub(crate) fn plugin_name(text: &str) -> Result<PluginName, String> {
 
 /// The whole command tree: `_` and `-` are the same in flag names.
 pub(crate) fn command() -> clap::Command {
-    underscores(Cli::command())
+    underscores(Cli::command()).add(SubcommandCandidates::new(complete::plugins))
 }
 
 fn underscores(command: clap::Command) -> clap::Command {

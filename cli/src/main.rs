@@ -8,6 +8,7 @@ compile_error!("d8 runs on Linux and macOS; on Windows it runs in WSL 2, where i
 
 mod args;
 mod catalog;
+mod complete;
 mod context;
 mod failure;
 mod installed;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
     // Before anything is read or parsed: this is asked by scripts, by completion and by updates.
     if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
         let _ = writeln!(std::io::stdout(), "d8 {}", version::shown());
+        return ExitCode::SUCCESS;
+    }
+    if complete::answer(&words) {
         return ExitCode::SUCCESS;
     }
     if words.get(1).is_some_and(|word| word == d8_agent::smoke::CHILD_ARG) {
@@ -98,10 +102,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             OwnCommand::Plugins(group) => plugins_command(&context, group).map(done),
         },
         Command::Policy(args::Policy { command: PolicyCommand::Check(args) }) => policy::check::run(&args).map(done),
-        Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut args::command(), "d8", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completion { shell } => complete::script(shell).map(done),
         Command::Plugin(words) => wait(run::run(&context, words)).map(done),
     }
 }

@@ -300,3 +300,34 @@ fn policies(lab: &Lab) -> Result<()> {
     assert!(allowed.stderr.contains("does not know policies"), "{allowed:?}");
     Ok(())
 }
+
+#[test]
+fn completion_knows_what_is_here_and_asks_nobody() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("completed", "v1.0.0").described("Goes\u{7} on"))?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "completed"])?.expect_code(0)?;
+    let versions = alice.root().join("cli/versions");
+    for version in ["v0.9.0", "v0.10.0"] {
+        let folder = versions.join(version);
+        std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::write(folder.join("d8"), "#!/bin/sh\n").unwrap_or_else(|error| panic!("{error}"));
+    }
+    let asks = |words: &[&str]| {
+        let offline = alice.clone().with("KUBECONFIG", "/nonexistent").with("_D8_COMPLETE", "fish");
+        let line = ["--", "d8"].iter().chain(words).copied();
+        Ok::<_, d8_tests::Error>(offline.d8(line)?.ok()?.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let all = asks(&["plugins", "update", ""])?;
+    assert!(all.iter().any(|line| line.starts_with("completed\tGoes")), "{all:?}");
+    assert!(all.iter().any(|line| line.starts_with("all\t")) && !all.concat().contains('\u{7}'), "{all:?}");
+    assert_eq!(asks(&["plugins", "why", "comp"])?.len(), 1);
+    assert!(asks(&["comp"])?.iter().any(|line| line.starts_with("completed")), "plugins are commands");
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(asks(&["cli", "use", "v"])?, ["v0.10.0\tinstalled", "v0.9.0\tinstalled"]);
+    }
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        assert!(alice.d8(["completion", shell])?.ok()?.contains("_D8_COMPLETE"), "{shell}");
+    }
+    Ok(())
+}
