@@ -5,6 +5,7 @@
 
 mod cache;
 mod facts;
+mod hosts;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub use self::{
     cache::{CacheError, CachedPolicies, ClusterKey, PolicyCache},
     facts::cluster_facts,
+    hosts::{host, hosts},
 };
 
 /// How long a store that was governed once keeps the last policies after the cluster stopped serving
@@ -79,7 +81,7 @@ pub enum ViewError {
     /// The kinds are there and this identity may not read them.
     #[error("the identity of the kubeconfig may not read {kind} of group cli.deckhouse.io")]
     Unreadable {
-        /// `pluginpolicies` or `clireleases`.
+        /// `pluginpolicies`, `clireleases` or `clihosts`.
         kind: &'static str,
     },
     /// The API server does not accept the identity.

@@ -3,9 +3,12 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use clap_complete::engine::SubcommandCandidates;
-use d8_crds::name::PluginName;
+use d8_crds::name::{Component, PluginName};
 
 use crate::complete;
 
@@ -192,8 +195,42 @@ pub(crate) struct Policy {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
+    /// List the policies, or say what they come to on one host
+    Get(PolicyGet),
+    /// Say what would change on which host if the policies in files were applied
+    Diff(PolicyDiff),
     /// Say whether policies in a file are valid, and what may not be meant; asks no cluster
     Check(PolicyCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiff {
+    /// Files, YAML or JSON, several documents and lists too; `-` is standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Exit with 100 if anything would move
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyGet {
+    /// One policy; absent: all
+    #[arg(conflicts_with = "effective")]
+    pub(crate) name: Option<String>,
+    /// What all of them come to on this machine, and whose word each field is
+    #[arg(long)]
+    pub(crate) effective: bool,
+    /// On this managed host instead of this machine
+    #[arg(long, value_name = "NAME", requires = "effective")]
+    pub(crate) host: Option<String>,
+    /// Of this plugin only, or of `d8`
+    #[arg(long, value_name = "NAME", requires = "effective", value_parser = component)]
+    pub(crate) plugin: Option<Component>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -296,13 +333,17 @@ pub(crate) struct Remove {
 
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Output {
-    /// Print it for a program to read
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub(crate) output: Option<Format>,
+    /// Print it for a program to read: json, yaml, or name; for people: table
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    #[arg(value_parser = format_parser(), hide_possible_values = true)]
+    pub(crate) output: Shown,
 }
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// None: for people. Under a name of its own, for an `Option` would be an argument without a value.
+pub(crate) type Shown = Option<Format>;
+
+/// How a document is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// JSON
     Json,
@@ -310,6 +351,19 @@ pub(crate) enum Format {
     Yaml,
     /// Names only, one a line
     Name,
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Shown> {
+    PossibleValuesParser::new(["table", "json", "yaml", "name"]).map(|word| match word.as_str() {
+        "json" => Some(Format::Json),
+        "yaml" => Some(Format::Yaml),
+        "name" => Some(Format::Name),
+        _ => None,
+    })
+}
+
+fn component(text: &str) -> Result<Component, String> {
+    text.parse().map_err(|error: d8_crds::name::NameError| error.to_string())
 }
 
 pub(crate) fn plugin_name(text: &str) -> Result<PluginName, String> {

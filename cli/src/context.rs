@@ -228,6 +228,10 @@ fn view_failure(server: &str, error: &ViewError) -> Failure {
     let failure =
         Failure::new(Code::Unreachable, "the cluster's policies and records could not be read").caused_by(error);
     match error {
+        ViewError::Unreadable { kind: "clihosts" } => failure.advise(
+            "ordinary users may read policies and records, not hosts",
+            "ask an admin for get and list on clihosts.cli.deckhouse.io",
+        ),
         ViewError::Unreadable { .. } => failure.advise(
             "ClusterRole d8:cli:viewer lets everybody who is authenticated read them; its binding is missing",
             "kubectl create clusterrolebinding d8:cli:viewer --clusterrole=d8:cli:viewer --group=system:authenticated",

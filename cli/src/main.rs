@@ -77,7 +77,7 @@ fn log(verbose: bool) {
     }
 }
 
-/// There is something newer, and `--exit-code` asks for it to be told so.
+/// There is something newer, or something would move, and `--exit-code` asks for it to be told so.
 const SOMETHING_NEWER: u8 = 100;
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
@@ -101,7 +101,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             OwnCommand::Capabilities(args) => own::capabilities::run(&args).map(done),
             OwnCommand::Plugins(group) => plugins_command(&context, group).map(done),
         },
-        Command::Policy(args::Policy { command: PolicyCommand::Check(args) }) => policy::check::run(&args).map(done),
+        Command::Policy(args::Policy { command }) => match command {
+            PolicyCommand::Get(args) => wait(policy::get::run(&context, &args)).map(done),
+            PolicyCommand::Diff(args) => wait(policy::diff::run(&context, &args))
+                .map(|moves| ExitCode::from(if moves && args.exit_code { SOMETHING_NEWER } else { 0 })),
+            PolicyCommand::Check(args) => policy::check::run(&args).map(done),
+        },
         Command::Completion { shell } => complete::script(shell).map(done),
         Command::Plugin(words) => wait(run::run(&context, words)).map(done),
     }

@@ -14,6 +14,7 @@ pub mod duration;
 pub mod host;
 mod instant;
 pub mod name;
+pub mod outlook;
 pub mod plan;
 pub mod platform;
 pub mod policy;

@@ -4,6 +4,7 @@
 //! `now` are arguments. It neither chooses a version nor reads a cluster.
 
 mod case;
+mod effective;
 mod floor;
 mod for_host;
 mod gates;
@@ -14,6 +15,7 @@ mod speech;
 
 pub use self::{
     case::{Case, Host, Intent, workstation_labels},
+    effective::{Decided, Effective, EffectiveComponent, PinnedTo, Recorded, Source, Speaking, Spread, Word},
     floor::{Floor, FloorError},
     for_host::HostPolicies,
     judgement::Judgement,

@@ -16,7 +16,7 @@ use jiff::{Timestamp, civil::Weekday, tz::TimeZoneDatabase};
 
 use self::opening::{Cursor, OneWindow};
 use crate::{
-    duration::Bounds,
+    duration::{self, Bounds},
     instant,
     policy::{Day, Window, checked::FieldError},
     text::printable_to,
@@ -42,6 +42,11 @@ impl Windows {
         let windows: Vec<_> =
             raw.iter().enumerate().filter_map(|(i, raw)| window(raw, &format!("{field}[{i}]"), &mut errors)).collect();
         if errors.0.is_empty() { Ok(Self(windows)) } else { Err(errors.0) }
+    }
+
+    /// As a record writes them: days in the order of the week, absent if all; no zone for UTC.
+    pub fn as_written(&self) -> Vec<Window> {
+        self.0.iter().map(written).collect()
     }
 
     /// Whether one of them is open.
@@ -186,6 +191,17 @@ fn weekday(day: Day) -> Weekday {
         Day::Fri => Weekday::Friday,
         Day::Sat => Weekday::Saturday,
         Day::Sun => Weekday::Sunday,
+    }
+}
+
+fn written(window: &OneWindow) -> Window {
+    const WEEK: [Day; 7] = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
+    let days: Vec<_> = WEEK.into_iter().filter(|day| window.days[opening::index(weekday(*day))]).collect();
+    Window {
+        days: (days.len() < WEEK.len()).then_some(days),
+        start: format!("{:02}:{:02}", window.start.hour(), window.start.minute()),
+        duration: duration::show(window.duration),
+        time_zone: window.zone.iana_name().filter(|name| *name != "UTC").map(str::to_owned),
     }
 }
 

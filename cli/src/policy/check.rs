@@ -27,9 +27,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &args::PolicyCheck) -> Result<(), Failure> {
-    let unable = |why: String| Failure::new(Code::Failed, "policies cannot be checked").because(why);
-    let rules = Rules::of_policies().map_err(unable)?;
-    let reports: Vec<Report> = read(&args.file)?.iter().map(|document| report(&rules, document)).collect();
+    let reports = examine(&read(&args.file)?)?;
     if let Some(format) = args.output.output {
         let names: Vec<String> = reports.iter().map(|report| report.name.clone()).collect();
         output::document(format, &reports, &names)?;
@@ -43,6 +41,33 @@ pub(crate) fn run(args: &args::PolicyCheck) -> Result<(), Failure> {
             }
         }
     }
+    refuse(&reports)
+}
+
+/// What is to be said of each document.
+///
+/// # Errors
+/// This d8 cannot check policies.
+fn examine(documents: &[Value]) -> Result<Vec<Report>, Failure> {
+    let unable = |why: String| Failure::new(Code::Failed, "policies cannot be checked").because(why);
+    let rules = Rules::of_policies().map_err(unable)?;
+    Ok(documents.iter().map(|document| report(&rules, document)).collect())
+}
+
+/// The policies of these documents.
+///
+/// # Errors
+/// As [`refuse`].
+pub(super) fn policies(documents: &[Value]) -> Result<Vec<PluginPolicy>, Failure> {
+    refuse(&examine(documents)?)?;
+    let undecodable =
+        |error: serde_json::Error| Failure::new(Code::Failed, "a policy cannot be read").caused_by(&error);
+    documents.iter().map(|document| serde_json::from_value(document.clone()).map_err(undecodable)).collect()
+}
+
+/// # Errors
+/// What is wrong, if anything is.
+fn refuse(reports: &[Report]) -> Result<(), Failure> {
     let wrong: Vec<&Report> = reports.iter().filter(|report| !report.valid).collect();
     if wrong.is_empty() {
         return Ok(());
@@ -72,11 +97,27 @@ pub(super) fn read(file: &std::path::Path) -> Result<Vec<Value>, Failure> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
         Failure::new(Code::Failed, what()).because(error.to_string().lines().next().unwrap_or_default())
     })?;
-    let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    let documents: Vec<Value> = documents.into_iter().flat_map(items).filter(|document| !document.is_null()).collect();
     if documents.is_empty() {
         return Err(Failure::new(Code::Failed, what()).because("there is no document in it"));
     }
     Ok(documents)
+}
+
+/// The objects of a list, as `kubectl get -o yaml` writes one; anything else is one object.
+fn items(document: Value) -> Vec<Value> {
+    match document {
+        Value::Array(items) => items,
+        Value::Object(mut object)
+            if object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) =>
+        {
+            match object.remove("items") {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            }
+        }
+        document => vec![document],
+    }
 }
 
 fn report(rules: &Rules, document: &Value) -> Report {

@@ -86,7 +86,7 @@ impl Floor {
 
     /// The lowest version of the component that may be here, if this one is below it.
     pub(super) fn below(&self, component: &Component, version: &Version) -> Option<&Version> {
-        self.minimum.get(component).filter(|minimum| version < *minimum)
+        self.minimum(component).filter(|minimum| version < *minimum)
     }
 
     /// Whether the component is refused as a whole.
@@ -95,6 +95,40 @@ impl Floor {
             Component::D8 => false,
             Component::Plugin(name) => self.refused.iter().any(|pattern| pattern.names(name)),
         }
+    }
+
+    /// Whether every plugin that the pattern means is refused as a whole.
+    pub(super) fn denies_all(&self, plugins: &Pattern) -> bool {
+        self.refused.iter().any(|pattern| pattern.covers(plugins))
+    }
+
+    /// What is refused as a whole.
+    pub(super) fn refused(&self) -> &[Pattern] {
+        &self.refused
+    }
+
+    /// The lowest version of the component that may be here.
+    pub(super) fn minimum(&self, component: &Component) -> Option<&Version> {
+        self.minimum.get(component)
+    }
+
+    /// The versions of the component that are refused.
+    pub(super) fn blocked(&self, component: &Component) -> impl Iterator<Item = &Version> {
+        self.blocked.iter().filter(move |(of, _)| of == component).map(|(_, version)| version)
+    }
+
+    /// The plugins it names outright; a name may come several times.
+    pub(super) fn named_plugins(&self) -> impl Iterator<Item = &PluginName> {
+        let components = self.minimum.keys().chain(self.blocked.iter().map(|(component, _)| component));
+        let by_version = components.filter_map(|component| match component {
+            Component::Plugin(name) => Some(name),
+            Component::D8 => None,
+        });
+        let as_a_whole = self.refused.iter().filter_map(|pattern| match pattern {
+            Pattern::Name(name) => Some(name),
+            Pattern::Prefix(_) => None,
+        });
+        by_version.chain(as_a_whole)
     }
 
     /// Whether this version is refused.

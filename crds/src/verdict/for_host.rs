@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use crate::{
     clock,
     name::{Component, PluginName},
-    policy::{Access, MajorUpdates, MissingDependencies, checked::Checked},
+    policy::{
+        Access, MajorUpdates, MissingDependencies,
+        checked::{Checked, Pattern},
+    },
     release::Channel,
     verdict::{
         Case, Floor, Host, Intent, Judgement,
@@ -220,6 +223,16 @@ impl<'a> HostPolicies<'a> {
     /// Valid ones, by name.
     pub(super) fn valid(&self) -> impl Iterator<Item = &'a Checked> {
         self.standings.iter().map(|standing| standing.policy)
+    }
+
+    /// The others, by name.
+    pub(super) fn broken(&self) -> impl Iterator<Item = &'a Policy> {
+        self.broken.iter().copied()
+    }
+
+    /// What each says of plugins that begin alike and that no narrower pattern names.
+    pub(super) fn speeches_on_rest(&self, pattern: &Pattern) -> Vec<Speech<'a>> {
+        self.standings.iter().map(|standing| Speech::on_rest(*standing, pattern)).collect()
     }
 
     /// The word of each valid policy, by the policy's name.

@@ -7,7 +7,7 @@ use crate::{
     name::Component,
     policy::{
         Access,
-        checked::{Checked, CheckedRule, Settings},
+        checked::{Checked, CheckedRule, Pattern, Settings},
     },
     verdict::{
         Host,
@@ -53,12 +53,24 @@ pub(super) struct Said<T> {
 
 impl<'a> Speech<'a> {
     pub(super) fn of(standing: Standing<'a>, component: &Component) -> Self {
-        let Standing { policy, place, canary } = standing;
+        let policy = standing.policy;
         let rule = match component {
             Component::D8 => policy.cli.as_ref().map(|rule| (Origin::Cli, rule)),
             Component::Plugin(name) => policy.rule_for(name).map(|(i, rule)| (Origin::Rule(i), rule)),
         };
-        Self { policy, place, canary, rule, for_d8: *component == Component::D8 }
+        Self::with(standing, rule, *component == Component::D8)
+    }
+
+    /// Its word on plugins that begin alike and that no narrower pattern names.
+    pub(super) fn on_rest(standing: Standing<'a>, pattern: &Pattern) -> Self {
+        let mut rules = standing.policy.rules.iter().enumerate();
+        let rule = rules.find(|(_, rule)| rule.plugins.iter().any(|of_rule| of_rule.covers(pattern)));
+        Self::with(standing, rule.map(|(i, rule)| (Origin::Rule(i), rule)), false)
+    }
+
+    fn with(standing: Standing<'a>, rule: Option<(Origin, &'a CheckedRule)>, for_d8: bool) -> Self {
+        let Standing { policy, place, canary } = standing;
+        Self { policy, place, canary, rule, for_d8 }
     }
 
     /// The rule that answers, and where it stands. What is no setting (versions, block, pins) comes from

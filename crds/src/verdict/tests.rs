@@ -2,6 +2,7 @@
 
 mod binding;
 mod bytes;
+mod effective;
 mod merging;
 mod messages;
 mod properties;

@@ -30,7 +30,7 @@ fn wrong_usage_is_2_and_reaches_nobody() -> Result<()> {
         "plugins remove",
         "plugins remove ../x",
         "plugins frobnicate",
-        "plugins list -o table",
+        "plugins list -o xml",
         "no-such-command",
     ] {
         let refused = alice.d8(line.split(' '))?.expect_code(2)?;

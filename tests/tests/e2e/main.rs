@@ -14,5 +14,6 @@ mod hostile;
 mod input;
 mod own;
 mod policy;
+mod policy_commands;
 mod rights;
 mod time;

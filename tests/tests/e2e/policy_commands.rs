@@ -1,0 +1,225 @@
+//! What policies come to, before anything is changed: `d8 policy get` and `d8 policy diff`. They speak of
+//! every policy there is, so they have a lab of their own.
+
+use std::sync::OnceLock;
+
+use d8_tests::catalog::Plugin;
+use d8_tests::{Lab, Result, Workstation};
+use serde_json::{Value, json};
+
+/// Its policies are those of [`furnish`] and no others.
+fn lab() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| {
+        let lab = Lab::start(|_| {}).unwrap_or_else(|error| panic!("{error}"));
+        furnish(&lab).unwrap_or_else(|error| panic!("{error}"));
+        lab
+    })
+}
+
+fn furnish(lab: &Lab) -> Result<()> {
+    for version in ["v1.0.0", "v1.1.0"] {
+        lab.publish(&Plugin::new("tool", version))?;
+    }
+    lab.track(&["tool"])?;
+    for version in ["v1.0.0", "v1.1.0"] {
+        lab.release_with("tool", version)?;
+    }
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for (name, role) in [("bastion-1", "bastion"), ("ci-1", "ci")] {
+        let host = json!({
+            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
+            "metadata": {"name": name, "labels": {"role": role}},
+            "spec": {"identity": format!("system:serviceaccount:d8-cli-hosts:{name}")},
+        });
+        lab.plane().apply(&host.to_string())?;
+        let mut status = host;
+        status["status"] = json!({"platform": "linux-amd64", "components": [
+            {"name": "tool", "active": "v1.0.0", "digest": digest, "state": "UpToDate"}]});
+        lab.plane().apply_status(&status.to_string())?;
+    }
+    lab.policy(
+        "bastions",
+        &json!({
+            "hostSelector": {"matchLabels": {"role": "bastion"}},
+            "defaults": {"updates": "Auto"},
+            "rules": [{"plugins": ["tool"], "access": "Require", "versions": "^1.0"}],
+        }),
+    )?;
+    lab.policy(
+        "everybody",
+        &json!({"hostSelector": {}, "rules": [{"plugins": ["tool"], "updates": "Manual", "block": ["v0.9.0"]}]}),
+    )?;
+    lab.policy_accepted("bastions")?;
+    lab.policy_accepted("everybody").map(drop)
+}
+
+fn document(alice: &Workstation, args: &[&str]) -> Result<Value> {
+    let text = alice.d8(args)?.ok()?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+}
+
+/// A user who may also read hosts.
+fn admin(lab: &Lab) -> Result<Workstation> {
+    let alice = lab.new_workstation()?;
+    let (plane, user) = (lab.plane(), &alice.who().user);
+    let role = format!("{user}-hosts");
+    plane.kubectl(["create", "clusterrole", &role, "--verb=get,list", "--resource=clihosts.cli.deckhouse.io"])?;
+    plane.kubectl([
+        "create",
+        "clusterrolebinding",
+        &role,
+        &format!("--clusterrole={role}"),
+        &format!("--user={user}"),
+    ])?;
+    Ok(alice)
+}
+
+#[test]
+fn get_lists_what_there_is() -> Result<()> {
+    let alice = lab().new_workstation()?;
+    let listed = document(&alice, &["policy", "get", "-o", "json"])?;
+    let rows: Vec<_> = listed.as_array().into_iter().flatten().map(|row| [&row["name"], &row["accepted"]]).collect();
+    let [bastions, everybody, yes] = ["bastions", "everybody", "True"].map(Value::from);
+    assert_eq!(rows, [[&bastions, &yes], [&everybody, &yes]]);
+    assert_eq!((&listed[0]["here"], &listed[1]["here"]), (&json!(false), &json!(true)));
+    assert_eq!(alice.d8(["policy", "get", "-o", "name"])?.ok()?, "bastions\neverybody\n");
+    let table = alice.d8(["policy", "get", "everybody", "-o", "table"])?.ok()?;
+    assert!(table.starts_with("NAME ") && table.contains("everybody") && !table.contains("bastions"), "{table}");
+    let missing = alice.d8(["policy", "get", "nobody"])?.expect_code(1)?;
+    assert!(missing.stderr.contains("nobody") && missing.stderr.contains("d8 policy get"), "{missing:?}");
+    alice.d8(["policy", "get", "everybody", "--effective"])?.expect_code(2)?;
+    alice.d8(["policy", "get", "--host", "bastion-1"])?.expect_code(2)?;
+    Ok(())
+}
+
+#[test]
+fn get_effective_names_whose_word_each_field_is() -> Result<()> {
+    let alice = admin(lab())?;
+    let here = document(&alice, &["policy", "get", "--effective", "-o", "json"])?;
+    assert_eq!(here["host"]["labels"]["cli.deckhouse.io/managed"], "false");
+    assert_eq!(here["policies"], json!([{"name": "everybody", "valid": true}]));
+    let names: Vec<_> = here["components"].as_array().into_iter().flatten().map(|c| &c["component"]).collect();
+    assert_eq!(names, ["d8", "tool", "*"]);
+    let tool = &here["components"][1];
+    assert_eq!(tool["access"], json!({"value": "Allow", "from": []}));
+    assert_eq!(tool["block"], json!([{"value": "v0.9.0", "policy": "everybody", "field": "rules[0].block"}]));
+
+    let there = ["policy", "get", "--effective", "--host", "bastion-1", "--plugin", "tool"];
+    let bastion = document(&alice, &[&there[..], &["-o", "json"]].concat())?;
+    assert_eq!(bastion["host"], json!({"name": "bastion-1", "labels": {"role": "bastion"}}));
+    assert_eq!(bastion["components"].as_array().map(Vec::len), Some(1));
+    let tool = &bastion["components"][0];
+    assert_eq!(
+        tool["access"],
+        json!({"value": "Require", "from": [{"policy": "bastions", "field": "rules[0].access"}]})
+    );
+    assert_eq!(
+        tool["updates"],
+        json!({"value": "Manual", "from": [{"policy": "everybody", "field": "rules[0].updates"}]})
+    );
+    let yaml = alice.d8([&there[..], &["-o", "yaml"]].concat())?.ok()?;
+    assert!(yaml.contains("component: tool"), "{yaml}");
+    let table = alice.d8(there)?.ok()?;
+    let line = table.lines().find(|line| line.contains("versions")).unwrap_or_default();
+    assert!(line.contains("^1.0") && line.contains("policy bastions, rules[0].versions"), "{table}");
+
+    let missing = alice.d8(["policy", "get", "--effective", "--host", "nowhere"])?.expect_code(1)?;
+    assert!(missing.stderr.contains("nowhere") && missing.stderr.contains("kubectl get clihosts"), "{missing:?}");
+    let stranger = lab().new_workstation()?;
+    let refused = stranger.d8(["policy", "get", "--effective", "--host", "bastion-1"])?.expect_code(5)?;
+    assert!(refused.stderr.contains("may not read clihosts"), "{refused:?}");
+    Ok(())
+}
+
+/// A file with these policies.
+fn file(name: &str, text: &str) -> Result<String> {
+    Ok(lab().plane().scratch().write(name, text)?.display().to_string())
+}
+
+/// Policy `bastions` with other versions.
+fn bastions(versions: &str) -> Value {
+    json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "bastions"},
+        "spec": {
+            "hostSelector": {"matchLabels": {"role": "bastion"}},
+            "defaults": {"updates": "Auto"},
+            "rules": [{"plugins": ["tool"], "access": "Require", "versions": versions}],
+        },
+    })
+}
+
+#[test]
+fn diff_says_what_would_move_and_where() -> Result<()> {
+    let alice = admin(lab())?;
+    alice.d8(["plugins", "install", "tool", "--version", "v1.0.0"])?.expect_code(0)?;
+    let same = file("same.json", &bastions("^1.0").to_string())?;
+    let nothing = alice.d8(["policy", "diff", "-f", &same, "--exit-code"])?.ok()?;
+    assert_eq!(nothing, "Nothing would change on 2 managed hosts and this machine.\n");
+
+    // On the bastion v1.0.0 becomes forbidden; a second policy freezes the tool everywhere.
+    let freeze = json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "freeze"},
+        "spec": {"hostSelector": {}, "rules": [{"plugins": ["tool"], "updates": "Frozen"}]},
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [bastions(">1.0.0")]});
+    let both = file("both.yaml", &format!("{list}\n---\n{freeze}\n"))?;
+    let changed = alice.d8(["policy", "diff", "-f", &both, "--exit-code", "-o", "json"])?.expect_code(100)?;
+    let changed: Value = serde_json::from_str(&changed.stdout).unwrap_or_else(|error| panic!("{error}: {changed:?}"));
+    assert_eq!(changed["managedHosts"], 2);
+    let rows: Vec<_> = changed["changes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            let place = |at: &str| json!([row[at]["verdict"], row[at]["target"], row[at]["reason"]["code"]]);
+            json!([row["host"], row["component"], row["active"], place("old"), place("new"), row["moves"]])
+        })
+        .collect();
+    let frozen = json!(["Held", "v1.1.0", "Frozen"]);
+    assert_eq!(
+        Value::from(rows),
+        json!([
+            [
+                "bastion-1",
+                "tool",
+                "v1.0.0",
+                ["Held", "v1.1.0", "Manual"],
+                ["Forbidden", null, "VersionNotPermitted"],
+                true
+            ],
+            ["ci-1", "tool", "v1.0.0", ["Held", "v1.1.0", "Manual"], frozen, false],
+            [null, "tool", "v1.0.0", ["Eligible", "v1.1.0", null], frozen, true],
+        ])
+    );
+    // Reading is all it did.
+    assert!(lab().plugin_policy("freeze").is_none());
+    alice.d8(["policy", "diff", "-f", &both])?.expect_code(0)?;
+    let names = alice.d8(["policy", "diff", "-f", &both, "-o", "name"])?.ok()?;
+    assert_eq!(names, "bastion-1\nci-1\nthis machine\n");
+    let table = alice.d8(["policy", "diff", "-f", &both])?.ok()?;
+    assert!(table.contains("Held v1.1.0") && table.contains("policy freeze, rules[0].updates"), "{table}");
+    Ok(())
+}
+
+#[test]
+fn diff_for_who_may_not_read_hosts_and_of_what_is_not_valid() -> Result<()> {
+    let alice = lab().new_workstation()?;
+    let bad = file("bad.json", &bastions(">=one").to_string())?;
+    let good = file("good.json", &bastions("<1.1").to_string())?;
+    let refused = alice.d8(["policy", "diff", "-f", &good, &bad])?.expect_code(1)?;
+    assert!(
+        refused.stderr.contains("policy bastions: ") && refused.stderr.contains("rules[0].versions"),
+        "{refused:?}"
+    );
+    assert_eq!(refused.stdout, "");
+    alice.d8(["policy", "diff", "-f", "/no/such/file"])?.expect_code(1)?;
+    alice.d8(["policy", "diff"])?.expect_code(2)?;
+
+    let seen = alice.d8(["policy", "diff", "-f", &good, "--exit-code"])?.expect_code(0)?;
+    assert!(seen.stderr.contains("clihosts") && seen.stderr.contains("only this machine is compared"), "{seen:?}");
+    assert_eq!(seen.stdout, "Nothing would change on this machine.\n");
+    let json = document(&alice, &["policy", "diff", "-f", &good, "-o", "json"])?;
+    assert_eq!(json, json!({"changes": []}));
+    Ok(())
+}
