@@ -63,7 +63,24 @@ impl Known {
         let active_digests = active_digests(own)?;
         let guidance = self.policies.guidance(&context.host(), &Component::D8, current.version());
         let installed = current.version().map_or(Installed::Unversioned, Installed::Version);
-        let limits = Limits { major: None, channel: guidance.channel, may_go_down: guidance.leave.is_some() };
+        let mut chosen = Choice::Keep { passed_over: Vec::new() };
+        for limits in guidance.searches(current.version()) {
+            chosen = self.search(context, current, installed, limits, &active_digests).await?;
+            if matches!(chosen, Choice::Install { .. }) {
+                break;
+            }
+        }
+        Ok(chosen)
+    }
+
+    async fn search(
+        &self,
+        context: &Context,
+        current: &Current,
+        installed: Installed<'_>,
+        limits: Limits,
+        active_digests: &[Digest],
+    ) -> Result<Chosen, Failure> {
         let mut walk = Walk::new(self.catalog.listing(), installed, limits);
         while let Some(published) = walk.current() {
             let unmet = self.unmet(context, published).await?;
@@ -73,7 +90,7 @@ impl Known {
                     version: &published.version,
                     intent: Intent::Update,
                     current,
-                    active_digests: &active_digests,
+                    active_digests,
                     stored: None,
                     unmet: &unmet,
                     unaware: None,

@@ -175,11 +175,9 @@ impl Eye<'_> {
         let record = self.records.get(Component::D8_NAME);
         let still = self.case(host, &Component::D8, active);
         let guidance = policies.guidance_for(&still);
-        let leaves = guidance.leave.is_some();
         let nothing = select::read_tags(&Component::D8, [""; 0], None);
         let listing = self.published.d8.as_ref().unwrap_or(&nothing);
-        let choose = |major: Option<u64>| {
-            let limits = Limits { major, channel: guidance.channel, may_go_down: leaves };
+        let choose = |limits: Limits| {
             select::choose(listing, Installed::Version(active), limits, |published| {
                 let recorded = record.and_then(|record| record.recorded(&published.version));
                 let unmet = recorded.map(|version| unmet(version, self.machine.platform.as_ref()).unmet);
@@ -192,12 +190,14 @@ impl Eye<'_> {
             Choice::Install { version, .. } => Some(version.version.clone()),
             Choice::AlreadyActive { .. } | Choice::Keep { .. } | Choice::Nothing { .. } => None,
         };
-        // Off a forbidden version any way is good, its own major first, as for plugins.
-        let stays = guidance.major_updates == MajorUpdates::Stay || leaves;
-        let mut choice = choose(stays.then(|| active.major()));
-        if leaves && taken(&choice).is_none() {
-            choice = choose(None);
+        let mut choice = None;
+        for limits in guidance.searches(Some(active)) {
+            let found = choice.insert(choose(limits));
+            if taken(found).is_some() {
+                break;
+            }
         }
+        let choice = choice?;
         let passed_over: Vec<_> = choice.passed_over().iter().map(|(p, j)| (&p.version, j)).collect();
         Some(self.sum_up(policies, host, &Component::D8, taken(&choice), &passed_over))
     }
