@@ -25,14 +25,12 @@ use crate::{
     download::Download,
     error::Error,
     generation::Generation,
-    image,
+    image::{self, CONTRACT_FILE},
     layer::{Contents, Limits, Sink, read},
     proxy::Proxy,
     transport::Tries,
 };
 
-/// The file in a plugin's image that holds its contract.
-const CONTRACT_FILE: &str = "contract.yaml";
 /// Bytes read back at a time.
 const CHUNK: usize = 256 << 10;
 

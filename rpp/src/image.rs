@@ -11,6 +11,9 @@ pub const CLI_IMAGE: &str = "deckhouse-cli";
 /// What precedes a plugin's name in its image.
 pub const PLUGIN_PREFIX: &str = "deckhouse-cli/plugins/";
 
+/// The file in a plugin's image of generation 1 that holds its contract.
+pub(crate) const CONTRACT_FILE: &str = "contract.yaml";
+
 /// What may stand unescaped in a path segment or a query value (RFC 3986, "unreserved"), and `:` as
 /// it stands in digests.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');

@@ -32,6 +32,8 @@ mod layout;
 #[cfg(feature = "server")]
 pub mod pack;
 #[cfg(feature = "server")]
+pub mod registry;
+#[cfg(feature = "server")]
 pub mod server;
 
 pub use advice::Advice;

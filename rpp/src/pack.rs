@@ -1,5 +1,7 @@
-//! The packer: how an author ships a version. Writes an image into an OCI layout, deterministically,
-//! after everything about it has been checked.
+//! The packer: how an author ships a version. Writes an image into an OCI layout or a registry,
+//! deterministically, after everything about it has been checked.
+
+mod push;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +13,7 @@ use std::{
 use d8_crds::{
     contract::{Contract, ContractError, MAX_CONTRACT},
     digest::Digest,
-    name::{Component, Tag},
+    name::{Component, NameError, Tag},
     platform::Platform,
 };
 use flate2::{Compression, GzBuilder};
@@ -19,9 +21,10 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    image,
+    image::{self, CONTRACT_FILE},
     layout::Layout,
     oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document, INDEX, MANIFEST, PlatformFields},
+    registry::{RegistryError, RegistryOptions},
 };
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -44,17 +47,35 @@ pub struct Order {
     pub contract: Option<PathBuf>,
     /// The time of publishing.
     pub created: Timestamp,
-    /// The layout, made if it does not exist.
-    pub to: PathBuf,
+    /// How it is laid out.
+    pub form: Form,
+    /// Where it goes.
+    pub to: Target,
+}
+
+/// How an image is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// An index of all platforms under the tag, the contract in annotations.
+    Index,
+    /// As for generation 1: an image for each platform under `<tag>-<os>-<arch>`, the contract in its layer.
+    PerPlatform,
+}
+
+/// Where an image goes.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// An OCI image layout, made if it does not exist.
+    Layout(PathBuf),
+    /// A registry.
+    Registry(RegistryOptions),
 }
 
 /// What was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
-    /// Its name in the layout.
-    pub name: String,
-    /// The digest its tag points at.
-    pub digest: Digest,
+    /// What was named, as `<image>:<tag>`, and the digest that points at.
+    pub names: Vec<(String, Digest)>,
     /// What is odd about the contract, though legal.
     pub warnings: Vec<String>,
 }
@@ -81,6 +102,9 @@ pub enum PackError {
         /// The field and what is wrong with it.
         error: ContractError,
     },
+    /// The registry did not take it; what was published before still is.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The layout could not be written; what was published before still is.
     #[error("writing the layout {}: {error}", path.display())]
     Layout {
@@ -99,10 +123,32 @@ pub fn pack(order: &Order) -> Result<Packed, PackError> {
         Some(path) => Some(read_contract(order, path, &mut warnings)?),
         None => None,
     };
-    let annotations = annotations(order, contract);
-    let (name, digest) =
-        write(order, &annotations).map_err(|error| PackError::Layout { path: order.to.clone(), error })?;
-    Ok(Packed { name, digest, warnings })
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| PackError::Layout { path, error }
+    };
+    let named = match &order.to {
+        Target::Layout(path) => {
+            let layout = Layout::at(path);
+            let named = write(&layout, order, contract.as_ref()).map_err(failed(path))?;
+            for (tag, descriptor) in &named {
+                layout.publish(&name(&order.component, tag), descriptor.clone()).map_err(failed(path))?;
+            }
+            named
+        }
+        Target::Registry(registry) => {
+            let here = std::env::temp_dir();
+            let folder = tempfile::TempDir::with_prefix("d8-rpp-").map_err(failed(&here))?;
+            let layout = Layout::at(folder.path());
+            let named = write(&layout, order, contract.as_ref()).map_err(failed(folder.path()))?;
+            push::push(registry, &layout, &order.component, &named)?;
+            named
+        }
+    };
+    let digest = |descriptor: &Descriptor| descriptor.digest.parse().map_err(io::Error::other);
+    let names = named.iter().map(|(tag, descriptor)| Ok((name(&order.component, tag), digest(descriptor)?)));
+    let names = names.collect::<io::Result<_>>().map_err(failed(Path::new("")))?;
+    Ok(Packed { names, warnings })
 }
 
 /// Takes a tag away; whether there was one. Blobs stay: a download that runs goes on.
@@ -117,10 +163,23 @@ fn name(component: &Component, tag: &Tag) -> String {
     format!("{}:{tag}", image::name(component))
 }
 
+/// The tag of one platform's image (generation 1).
+fn platform_tag(tag: &Tag, platform: &Platform) -> Result<Tag, NameError> {
+    format!("{tag}-{platform}").parse()
+}
+
 /// Everything but the contract.
 fn check(order: &Order) -> Result<(), PackError> {
     if order.platforms.is_empty() {
         return Err(PackError::Order("no platform is given".to_owned()));
+    }
+    if order.form == Form::PerPlatform {
+        if let (_, Some(platform)) = image::split_tag(&order.tag) {
+            return Err(PackError::Order(format!("the tag names {platform}, and gets each platform's name by itself")));
+        }
+        for (platform, _) in &order.platforms {
+            platform_tag(&order.tag, platform).map_err(|error| PackError::Order(error.to_string()))?;
+        }
     }
     if order.component == Component::D8 && order.contract.is_some() {
         return Err(PackError::Order("d8 itself has no contract".to_owned()));
@@ -144,8 +203,15 @@ fn check(order: &Order) -> Result<(), PackError> {
     Ok(())
 }
 
-/// The contract as an annotation, after the client's own reading of it has accepted it.
-fn read_contract(order: &Order, path: &Path, warnings: &mut Vec<String>) -> Result<String, PackError> {
+/// The contract, after the client's own reading of it has accepted it.
+struct Checked {
+    /// As its author wrote it.
+    text: String,
+    /// For the annotation.
+    contract: Contract,
+}
+
+fn read_contract(order: &Order, path: &Path, warnings: &mut Vec<String>) -> Result<Checked, PackError> {
     let bad = |why: String| PackError::Input { path: path.to_owned(), why };
     let mut text = String::new();
     let file = File::open(path).map_err(|error| bad(error.to_string()))?;
@@ -154,32 +220,43 @@ fn read_contract(order: &Order, path: &Path, warnings: &mut Vec<String>) -> Resu
     let (contract, odd) = Contract::from_yaml(&text, &order.component, &order.tag)
         .map_err(|error| PackError::Contract { path: path.to_owned(), error })?;
     warnings.extend(odd.iter().map(ToString::to_string));
-    Ok(contract.to_annotation())
+    Ok(Checked { text, contract })
 }
 
-fn annotations(order: &Order, contract: Option<String>) -> BTreeMap<String, String> {
+fn annotations(order: &Order, contract: Option<&Checked>) -> BTreeMap<String, String> {
     // Whole seconds, as other tools write it.
     let created = Timestamp::from_second(order.created.as_second()).unwrap_or(order.created);
     let mut annotations = BTreeMap::from([(CREATED_ANNOTATION.to_owned(), created.to_string())]);
-    annotations.extend(contract.map(|contract| (CONTRACT_ANNOTATION.to_owned(), contract)));
+    let contract = contract.filter(|_| order.form == Form::Index);
+    annotations.extend(contract.map(|checked| (CONTRACT_ANNOTATION.to_owned(), checked.contract.to_annotation())));
     annotations
 }
 
-fn write(order: &Order, annotations: &BTreeMap<String, String>) -> io::Result<(String, Digest)> {
-    let layout = Layout::at(&order.to);
+/// Writes all blobs; returns what is to be named, and how.
+fn write(layout: &Layout, order: &Order, contract: Option<&Checked>) -> io::Result<Vec<(Tag, Descriptor)>> {
     layout.create()?;
+    let annotations = annotations(order, contract);
+    // The annotation says it where there is one.
+    let in_layer = contract.filter(|_| order.form == Form::PerPlatform).map(|checked| checked.text.as_str());
     let mut platforms: Vec<_> = order.platforms.iter().collect();
     platforms.sort();
     let manifests = platforms
-        .into_iter()
-        .map(|(platform, path)| write_platform(&layout, order, platform, path, annotations))
+        .iter()
+        .map(|(platform, path)| write_platform(layout, order, platform, path, in_layer, &annotations))
         .collect::<io::Result<Vec<_>>>()?;
-    let index = Document { manifests: Some(manifests), ..document(INDEX, annotations) };
-    let descriptor = write_document(&layout, &index)?;
-    let digest = descriptor.digest.parse().map_err(io::Error::other)?;
-    let name = name(&order.component, &order.tag);
-    layout.publish(&name, descriptor)?;
-    Ok((name, digest))
+    match order.form {
+        Form::Index => {
+            let index = Document { manifests: Some(manifests), ..document(INDEX, &annotations) };
+            Ok(vec![(order.tag.clone(), write_document(layout, &index)?)])
+        }
+        Form::PerPlatform => {
+            let named = platforms.iter().zip(manifests).map(|((platform, _), manifest)| {
+                let tag = platform_tag(&order.tag, platform).map_err(io::Error::other)?;
+                Ok((tag, Descriptor { platform: None, ..manifest }))
+            });
+            named.collect()
+        }
+    }
 }
 
 fn document(media_type: &str, annotations: &BTreeMap<String, String>) -> Document {
@@ -212,9 +289,10 @@ fn write_platform(
     order: &Order,
     platform: &Platform,
     executable: &Path,
+    contract: Option<&str>,
     annotations: &BTreeMap<String, String>,
 ) -> io::Result<Descriptor> {
-    let layer = write_layer(layout, order.component.executable(), executable)?;
+    let layer = write_layer(layout, order.component.executable(), executable, contract)?;
     let config = serde_json::json!({
         "architecture": platform.arch(),
         "os": platform.os(),
@@ -242,37 +320,46 @@ struct Layer {
     size: u64,
 }
 
-/// Streams the executable into a gzip tar of one entry: mode 0755, no owner, no time.
-fn write_layer(layout: &Layout, entry: &str, executable: &Path) -> io::Result<Layer> {
+/// Streams the executable into a gzip tar, and the contract behind it if there is one for it: no owner,
+/// no time.
+fn write_layer(layout: &Layout, entry: &str, executable: &Path, contract: Option<&str>) -> io::Result<Layer> {
     let file = File::open(executable)?;
     let size = file.metadata()?.len();
-    let mut header = tokio_tar::Header::new_ustar();
-    header.set_path(entry)?;
-    header.set_entry_type(tokio_tar::EntryType::Regular);
-    header.set_size(size);
-    header.set_mode(0o755);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_cksum();
-
     let stored = Hashing::new(io::BufWriter::new(layout.new_blob()?));
     // No name, no time, an unknown system: nothing of the machine it was made on.
     let gzip = GzBuilder::new().mtime(0).operating_system(255).write(stored, Compression::default());
     let mut tar = Hashing::new(gzip);
-    tar.write_all(header.as_bytes())?;
-    let copied = io::copy(&mut file.take(size), &mut tar)?;
+    let copied = write_entry(&mut tar, entry, 0o755, size, &mut file.take(size))?;
     if copied != size {
         return Err(io::Error::other(format!("{} changed while it was read", executable.display())));
     }
-    let padding = usize::try_from(size % BLOCK as u64).map_or(0, |rest| (BLOCK - rest) % BLOCK);
-    tar.write_all(&[0; BLOCK][..padding])?;
+    if let Some(contract) = contract {
+        write_entry(&mut tar, CONTRACT_FILE, 0o644, contract.len() as u64, &mut contract.as_bytes())?;
+    }
     tar.write_all(&[0; 2 * BLOCK])?;
     let (gzip, unpacked, _) = tar.finish();
     let (buffered, stored, size) = gzip.finish()?.finish();
     let blob = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
     layout.keep_blob(blob, &stored)?;
     Ok(Layer { stored, unpacked, size })
+}
+
+/// One regular file of a tar; returns how many bytes it had.
+fn write_entry(tar: &mut impl Write, name: &str, mode: u32, size: u64, content: &mut impl Read) -> io::Result<u64> {
+    let mut header = tokio_tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_entry_type(tokio_tar::EntryType::Regular);
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    tar.write_all(header.as_bytes())?;
+    let copied = io::copy(content, tar)?;
+    let padding = usize::try_from(size % BLOCK as u64).map_or(0, |rest| (BLOCK - rest) % BLOCK);
+    tar.write_all(&[0; BLOCK][..padding])?;
+    Ok(copied)
 }
 
 /// Hashes and counts what is written through it.

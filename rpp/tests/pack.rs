@@ -77,6 +77,46 @@ fn an_image_is_written_and_always_the_same() {
 }
 
 #[test]
+fn the_form_of_generation_1() {
+    let folder = workshop();
+    let args = format!(
+        "{HELLO} --generation 1 --platform linux-amd64=hello --platform darwin-arm64=hello --contract contract.yaml"
+    );
+    let output = run(folder.path(), &args, &[]);
+    assert!(output.status.success(), "{output:?}");
+    let names = published(folder.path());
+    let expected =
+        ["v1.0.0-darwin-arm64", "v1.0.0-linux-amd64"].map(|tag| format!("deckhouse-cli/plugins/hello:{tag}"));
+    assert_eq!(names.keys().cloned().collect::<Vec<_>>(), expected);
+    let lines: Vec<String> = names.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), lines.concat());
+    let manifest = blob(folder.path(), &names[&expected[1]]);
+    assert!(manifest["annotations"]["contract"].is_null(), "{manifest}");
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let tar = Command::new("tar")
+        .arg("-xzOf")
+        .arg(folder.path().join("layout/blobs/sha256").join(layer))
+        .arg("contract.yaml")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(tar.stdout).unwrap(), CONTRACT, "as its author wrote it");
+
+    for (args, words) in [
+        (
+            format!("{HELLO} --generation 1 --platform linux-amd64=hello").replace("v1.0.0", "v1.0.0-linux-amd64"),
+            "the tag names linux-amd64",
+        ),
+        (format!("{HELLO} --generation 4 --platform linux-amd64=hello"), "1 or 3"),
+        (format!("{HELLO} --generation 1 --platform linux-amd64=hello").replace("v1.0.0", &"v".repeat(120)), "tag"),
+        (format!("{HELLO}://x --platform linux-amd64=hello"), "http"),
+    ] {
+        let output = run(folder.path(), &args, &[]);
+        assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{args}: {output:?}");
+    }
+}
+
+#[test]
 fn the_time_of_publishing() {
     for (args, env, expected) in [
         (" --created 2026-11-22T10:00:00Z", &[("SOURCE_DATE_EPOCH", "1700000000")][..], Some("2026-11-22T10:00:00Z")),

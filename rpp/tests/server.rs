@@ -17,7 +17,7 @@ use d8_crds::{name::Component, platform::Platform};
 use d8_rpp::{
     Endpoint, ErrorKind, Identity, Options, Proxy,
     layer::{Limits, unpack},
-    pack::{Order, pack, unpublish},
+    pack::{Form, Order, Target, pack, unpublish},
     server::{self, Server},
 };
 use serde_json::{Value, json};
@@ -65,6 +65,7 @@ struct Lab {
     folder: TempDir,
     authority: Authority,
     address: SocketAddr,
+    inside: SocketAddr,
     asked: Asked,
     end: Option<tokio::sync::oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
@@ -91,9 +92,10 @@ fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Optio
         ],
         contract: contract.map(|text| file("contract.yaml", text)),
         created: "2026-11-22T10:00:00Z".parse().unwrap(),
-        to: folder.join("layout"),
+        form: Form::Index,
+        to: Target::Layout(folder.join("layout")),
     };
-    pack(&order).unwrap().digest.to_string()
+    pack(&order).unwrap().names[0].1.to_string()
 }
 
 const HELLO: &str = "deckhouse-cli/plugins/hello";
@@ -118,18 +120,20 @@ impl Lab {
         std::fs::write(&tls_cert, cert).unwrap();
         std::fs::write(&tls_key, key).unwrap();
         let options = server::Options {
-            layout: folder.path().join("layout"),
+            source: server::Source::Layout(folder.path().join("layout")),
+            generation: 3,
+            inside: Some("127.0.0.1:0".parse().unwrap()),
             listen: "127.0.0.1:0".parse().unwrap(),
             tls_cert,
             tls_key,
         };
         let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster)).unwrap()).unwrap();
-        let address = server.address();
+        let (address, inside) = (server.address(), server.inside().unwrap());
         let (end, ended) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
             server.run(async { drop(ended.await) }).await.unwrap();
         });
-        Self { folder, authority, address, asked, end: Some(end), task }
+        Self { folder, authority, address, inside, asked, end: Some(end), task }
     }
 
     fn proxy(&self, token: &str) -> Proxy {
@@ -242,6 +246,52 @@ async fn who_may_download() {
 }
 
 #[tokio::test]
+async fn the_clusters_word_is_believed_for_a_while() {
+    let lab = Lab::new().await;
+    let path = format!("/v1/images/{HELLO}/tags");
+    let asks = (0..20).flat_map(|_| ["good", "stranger", "wrong"]).map(|token| lab.ask("GET", &path, Some(token)));
+    let answers = futures::future::join_all(asks).await;
+    for (number, (code, ..)) in answers.iter().enumerate() {
+        assert_eq!(*code, [200, 403, 401][number % 3]);
+    }
+    let asked = lab.asked.lock().unwrap();
+    let of = |kind: &str| asked.iter().filter(|review| review["kind"] == kind).count();
+    assert_eq!((of("TokenReview"), of("SubjectAccessReview")), (3, 2), "denials as well, and once for all who ask");
+}
+
+#[tokio::test]
+async fn what_is_for_those_inside() {
+    let mut lab = Lab::new().await;
+    let get = |path: &'static str| {
+        let url = format!("http://{}{path}", lab.inside);
+        async move {
+            let response = reqwest::get(url).await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        }
+    };
+    assert_eq!(lab.ask("GET", &format!("/v1/images/{HELLO}/images/v1.0.0"), Some("good")).await.0, 200);
+    assert_eq!(lab.ask("GET", "/metrics", None).await.0, 401, "not for those outside");
+    assert_eq!(lab.ask("GET", "/readyz", None).await.0, 200);
+    assert_eq!(get("/readyz").await, (200, "ok\n".to_owned()));
+    let (code, text) = get("/metrics").await;
+    assert_eq!(code, 200);
+    for line in [
+        "d8_rpp_requests_total{route=\"layer\",code=\"200\"} 1",
+        "d8_rpp_reviews_total{kind=\"token\",result=\"ok\"} 1",
+        "d8_rpp_in_flight 0",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let sent = text.lines().find_map(|line| line.strip_prefix("d8_rpp_sent_bytes_total ")).unwrap();
+    assert!(sent.parse::<u64>().unwrap() > 100, "{sent}");
+
+    // A download that stands still keeps the server from ending at once; it is not ready meanwhile.
+    std::fs::write(lab.folder.path().join("layout/index.json"), "{").unwrap();
+    assert_eq!(get("/readyz").await.0, 503);
+    lab.end.take().unwrap().send(()).unwrap();
+}
+
+#[tokio::test]
 async fn nobody_passes_while_the_cluster_is_away() {
     let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let lab = Lab::before(away, Asked::default());
@@ -259,6 +309,11 @@ async fn routes_and_their_answers() {
     let cases = [
         ("GET", "hello/tags".to_owned(), 200),
         ("GET", "missing/tags".to_owned(), 404),
+        ("GET", "hello/tags/v1.0.0".to_owned(), 200),
+        ("HEAD", "hello/tags/v1.0.0".to_owned(), 200),
+        ("GET", "hello/tags/v9.9.9".to_owned(), 404),
+        ("DELETE", "hello/tags/v1.0.0".to_owned(), 405),
+        ("HEAD", "hello/manifests/v1.0.0".to_owned(), 405),
         ("HEAD", "hello/tags".to_owned(), 405),
         ("POST", "hello/tags".to_owned(), 405),
         ("GET", "hello/images/v1.0.0".to_owned(), 200),
@@ -296,11 +351,12 @@ async fn routes_and_their_answers() {
 #[tokio::test]
 async fn headers_of_a_layer() {
     let lab = Lab::new().await;
-    let path = format!("/v1/images/{HELLO}/images/v1.0.0?platform=linux-amd64");
     let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
     let artifact = &resolved.artifacts[1];
-    for method in ["GET", "HEAD"] {
-        let (_, headers, body) = lab.ask(method, &path, Some("good")).await;
+    // By platform, for the default one, and by the route of generation 1, which is for that one too.
+    let ways = ["images/v1.0.0?platform=linux-amd64", "images/v1.0.0", "tags/v1.0.0"];
+    for (method, path) in ["GET", "HEAD"].into_iter().flat_map(|method| ways.map(|path| (method, path))) {
+        let (_, headers, body) = lab.ask(method, &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
         assert_eq!(headers["content-type"], "application/x-gzip");
         assert_eq!(headers["content-length"], artifact.size.to_string());
         assert_eq!(headers["docker-content-digest"], artifact.manifest.as_str());
@@ -349,7 +405,8 @@ async fn a_request_that_runs_may_finish() {
         platforms: vec![("linux-amd64".parse().unwrap(), path)],
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
-        to: lab.folder.path().join("layout"),
+        form: Form::Index,
+        to: Target::Layout(lab.folder.path().join("layout")),
     };
     pack(&order).unwrap();
     let (tag, platform) = (order.tag.clone(), order.platforms[0].0.clone());
@@ -368,14 +425,19 @@ async fn a_request_that_runs_may_finish() {
 async fn what_keeps_the_server_from_starting() {
     let lab = Lab::new().await;
     let folder = lab.folder.path();
+    let layout = |name: &str| server::Source::Layout(folder.join(name));
     let good = server::Options {
-        layout: folder.join("layout"),
+        source: layout("layout"),
+        generation: 3,
+        inside: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         tls_cert: folder.join("tls.crt"),
         tls_key: folder.join("tls.key"),
     };
     let cases = [
-        (server::Options { layout: folder.join("missing"), ..good.clone() }, "missing"),
+        (server::Options { source: layout("missing"), ..good.clone() }, "missing"),
+        (server::Options { generation: 4, ..good.clone() }, "generation 4"),
+        (server::Options { inside: Some(lab.address), ..good.clone() }, "listening on 127.0.0.1"),
         (server::Options { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
         (server::Options { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
         (server::Options { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),

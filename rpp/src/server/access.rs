@@ -1,20 +1,74 @@
 //! Who may download: TokenReview, then SubjectAccessReview, as kube-rbac-proxy does it in front of
-//! the proxy of a cluster.
+//! the proxy of a cluster. What the cluster said, a denial as well, is believed for 30 s.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt as _;
 use http::{HeaderMap, header::AUTHORIZATION};
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
 };
 use kube::{Api, api::PostParams};
+use sha2::{Digest as _, Sha256};
 
+use super::{flight::Flights, metrics::Metrics};
 use crate::discovery::{DEPLOYMENT, NAMESPACE, SUBRESOURCE};
 
-/// Asks the cluster.
-#[derive(Clone)]
+/// How long the cluster's word is believed.
+const BELIEVED: Duration = Duration::from_secs(30);
+/// Words kept at most.
+const KEPT: usize = 4096;
+
+/// What a token is known by: it is not kept itself.
+type Key = [u8; 32];
+
+/// Asks the cluster, or remembers what it said.
 pub(super) struct Gate {
+    cluster: Cluster,
+    words: Mutex<Words>,
+    asking: Flights<Key, Result<Word, Arc<kube::Error>>>,
+}
+
+#[derive(Clone)]
+struct Cluster {
     tokens: Api<TokenReview>,
     access: Api<SubjectAccessReview>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the cluster says of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Word {
+    Allowed(String),
+    Denied(String),
+    Nobody,
+}
+
+/// What the cluster said, and when.
+#[derive(Default)]
+struct Words(HashMap<Key, (Instant, Word)>);
+
+impl Words {
+    fn get(&self, key: &Key, now: Instant) -> Option<Word> {
+        let (said, word) = self.0.get(key)?;
+        (now.duration_since(*said) < BELIEVED).then(|| word.clone())
+    }
+
+    fn keep(&mut self, key: Key, word: Word, now: Instant) {
+        if self.0.len() >= KEPT {
+            self.0.retain(|_, (said, _)| now.duration_since(*said) < BELIEVED);
+        }
+        // Thousands of tokens in half a minute: they are asked for anew.
+        if self.0.len() >= KEPT {
+            self.0.clear();
+        }
+        self.0.insert(key, (now, word));
+    }
 }
 
 /// Why somebody may not pass.
@@ -28,36 +82,62 @@ pub(super) enum Refusal {
         user: String,
     },
     /// The cluster could not be asked: 500.
-    Unknown(kube::Error),
+    Unknown(Arc<kube::Error>),
 }
 
 impl Gate {
-    pub(super) fn new(client: kube::Client) -> Self {
-        Self { tokens: Api::all(client.clone()), access: Api::all(client) }
+    pub(super) fn new(client: kube::Client, metrics: Arc<Metrics>) -> Self {
+        let cluster = Cluster { tokens: Api::all(client.clone()), access: Api::all(client), metrics };
+        Self { cluster, words: Mutex::default(), asking: Flights::default() }
     }
 
     /// The name of whoever the token is of, if they may download.
     pub(super) async fn pass(&self, headers: &HeaderMap) -> Result<String, Refusal> {
         let token = bearer(headers).ok_or(Refusal::Unauthenticated)?;
-        let user = self.user(token).await?;
+        let key: Key = Sha256::digest(token).into();
+        let words = || self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = words().get(&key, Instant::now());
+        let word = match kept {
+            Some(word) => word,
+            None => {
+                let (cluster, token) = (self.cluster.clone(), token.to_owned());
+                let ask = || async move { cluster.ask(&token).await.map_err(Arc::new) }.boxed();
+                let word = self.asking.join(key, ask).await.map_err(Refusal::Unknown)?;
+                words().keep(key, word.clone(), Instant::now());
+                word
+            }
+        };
+        match word {
+            Word::Allowed(user) => Ok(user),
+            Word::Denied(user) => Err(Refusal::Denied { user }),
+            Word::Nobody => Err(Refusal::Unauthenticated),
+        }
+    }
+}
+
+impl Cluster {
+    async fn ask(&self, token: &str) -> Result<Word, kube::Error> {
+        let user = self.user(token).await;
+        self.metrics.review("token", user.is_ok());
+        let Some(user) = user? else { return Ok(Word::Nobody) };
         let name = user.username.clone().unwrap_or_default();
-        if self.allowed(user).await? { Ok(name) } else { Err(Refusal::Denied { user: name }) }
+        let allowed = self.allowed(user).await;
+        self.metrics.review("access", allowed.is_ok());
+        Ok(if allowed? { Word::Allowed(name) } else { Word::Denied(name) })
     }
 
-    async fn user(&self, token: &str) -> Result<UserInfo, Refusal> {
+    /// Who has this token; nobody if the cluster does not accept it.
+    async fn user(&self, token: &str) -> Result<Option<UserInfo>, kube::Error> {
         let review = TokenReview {
             spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: None },
             ..TokenReview::default()
         };
-        let review = self.tokens.create(&PostParams::default(), &review).await.map_err(Refusal::Unknown)?;
+        let review = self.tokens.create(&PostParams::default(), &review).await?;
         let status = review.status.unwrap_or_default();
-        match (status.authenticated, status.user) {
-            (Some(true), Some(user)) => Ok(user),
-            _ => Err(Refusal::Unauthenticated),
-        }
+        Ok(status.user.filter(|_| status.authenticated == Some(true)))
     }
 
-    async fn allowed(&self, user: UserInfo) -> Result<bool, Refusal> {
+    async fn allowed(&self, user: UserInfo) -> Result<bool, kube::Error> {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: user.username,
@@ -78,7 +158,7 @@ impl Gate {
             },
             ..SubjectAccessReview::default()
         };
-        let review = self.access.create(&PostParams::default(), &review).await.map_err(Refusal::Unknown)?;
+        let review = self.access.create(&PostParams::default(), &review).await?;
         Ok(review.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
 }
@@ -93,6 +173,32 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_believed_for_half_a_minute() {
+        let start = Instant::now();
+        let mut words = Words::default();
+        words.keep([1; 32], Word::Nobody, start);
+        words.keep([2; 32], Word::Allowed("a".to_owned()), start);
+        for (seconds, known) in [(0, true), (29, true), (30, false)] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(words.get(&[1; 32], now).is_some(), known, "{seconds}");
+            assert_eq!(words.get(&[2; 32], now).is_some(), known, "{seconds}");
+        }
+        assert_eq!(words.get(&[3; 32], start), None);
+    }
+
+    #[test]
+    fn never_more_words_than_are_kept() {
+        let start = Instant::now();
+        let mut words = Words::default();
+        for number in 0..3 * KEPT {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_be_bytes());
+            words.keep(key, Word::Nobody, start + Duration::from_millis(number as u64));
+            assert!(words.0.len() <= KEPT);
+        }
+    }
 
     #[test]
     fn bearer_tokens() {

@@ -1,5 +1,5 @@
-//! What the layout publishes: tags of images, manifests, layers. Read again whenever `index.json` was
-//! replaced; what is served of an image is only what its own tags lead to.
+//! What a layout publishes: tags of images, manifests, layers. Read again whenever `index.json` was
+//! replaced; what is served of an image is only what its own tags lead to. Reads the disk, and waits for it.
 
 use std::{
     collections::BTreeMap,
@@ -14,15 +14,13 @@ use d8_crds::{
     platform::Platform,
 };
 
+use super::images::{self, LayerOf, Manifest, Selected, invalid};
 use crate::{
     image,
     layout::{Layout, Stamp},
-    oci::{Document, INDEX, MANIFEST},
+    oci::Document,
     proxy::MAX_MANIFEST,
 };
-
-/// The platform of whoever names none: the default of the registries' own libraries.
-const DEFAULT_PLATFORM: (&str, &str) = ("linux", "amd64");
 
 /// The layout, and what it last published.
 pub(super) struct Catalog {
@@ -34,20 +32,6 @@ pub(super) struct Catalog {
 #[derive(Default)]
 pub(super) struct Published {
     images: BTreeMap<String, BTreeMap<Tag, Digest>>,
-}
-
-/// A manifest or index as stored.
-pub(super) struct Manifest {
-    pub(super) bytes: Vec<u8>,
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
-}
-
-/// A layer as stored.
-pub(super) struct Layer {
-    pub(super) path: PathBuf,
-    /// Of the manifest it is the last layer of.
-    pub(super) manifest: Digest,
 }
 
 impl Catalog {
@@ -85,13 +69,8 @@ impl Catalog {
             },
             _ => return Ok(None),
         };
-        let (bytes, document) = self.document(&digest)?;
-        let media_type = match (document.media_type.is_empty(), document.manifests.is_some()) {
-            (false, _) => document.media_type,
-            (true, true) => INDEX.to_owned(),
-            (true, false) => MANIFEST.to_owned(),
-        };
-        Ok(Some(Manifest { bytes, media_type, digest }))
+        let (bytes, _) = self.document(&digest)?;
+        Ok(Some(Manifest::new(bytes.into(), digest)))
     }
 
     /// The layer of a tag for a platform; nothing if there is no such tag or platform.
@@ -100,28 +79,21 @@ impl Catalog {
         component: &Component,
         tag: &Tag,
         platform: Option<&Platform>,
-    ) -> io::Result<Option<Layer>> {
+    ) -> io::Result<Option<(LayerOf, PathBuf)>> {
         let published = self.published()?;
         let Some(top) = published.tags(component).and_then(|tags| tags.get(tag)) else { return Ok(None) };
         let (_, document) = self.document(top)?;
-        let (manifest, document) = match &document.manifests {
-            // An image for one platform is given whatever was asked for, as registries' libraries do.
-            None => (top.clone(), document),
-            Some(children) => {
-                let (os, arch) = platform.map_or(DEFAULT_PLATFORM, |platform| (platform.os(), platform.arch()));
-                let matching = |fields: &crate::oci::PlatformFields| fields.os == os && fields.architecture == arch;
-                let Some(child) = children.iter().find(|child| child.platform.as_ref().is_some_and(matching)) else {
-                    return Ok(None);
-                };
+        let layer = match images::selected(&document, platform) {
+            Selected::Itself => images::last_layer(top.clone(), &document)?,
+            Selected::Child(child) => {
                 let digest: Digest = child.digest.parse().map_err(invalid)?;
-                let document = self.document(&digest)?.1;
-                (digest, document)
+                let (_, document) = self.document(&digest)?;
+                images::last_layer(digest, &document)?
             }
+            Selected::Nothing => return Ok(None),
         };
-        let layers = document.layers.unwrap_or_default();
-        let layer = layers.last().ok_or_else(|| invalid(format!("manifest {manifest} has no layers")))?;
-        let digest: Digest = layer.digest.parse().map_err(invalid)?;
-        Ok(Some(Layer { path: self.layout.blob(&digest), manifest }))
+        let path = self.layout.blob(&layer.digest);
+        Ok(Some((layer, path)))
     }
 
     /// Whether a digest is a tag's of this image, or that of a child of one of its indexes. Without this
@@ -140,10 +112,6 @@ impl Catalog {
         let document = serde_json::from_slice(&bytes)?;
         Ok((bytes, document))
     }
-}
-
-fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 impl Published {

@@ -1,12 +1,15 @@
-//! The routes of generation 3, what they answer, and the access log.
+//! The routes of all generations, and what they answer.
 
-use std::{io, sync::Arc, time::Instant};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
-    middleware::{self, Next},
+    extract::State,
+    middleware,
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -15,58 +18,96 @@ use d8_crds::{
     platform::Platform,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+    HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG},
     request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use tokio_util::io::ReaderStream;
 
 use super::{
     access::{Gate, Refusal},
-    catalog::{Catalog, Layer, Manifest},
+    images::{Images, ImagesError, Layer, Manifest},
+    log::{self, User},
+    metrics::Metrics,
 };
-use crate::image;
+use crate::{generation::Generation, image};
 
-/// Bytes of a layer read at a time.
-const CHUNK: usize = 256 << 10;
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// What every request needs.
 pub(super) struct App {
     pub(super) gate: Gate,
-    pub(super) catalog: Catalog,
+    pub(super) images: Images,
+    /// The newest whose routes there are.
+    pub(super) generation: Generation,
+    pub(super) metrics: Arc<Metrics>,
+    /// No more requests are wanted.
+    pub(super) ending: AtomicBool,
 }
-
-/// The user a request was let in as, for the access log.
-#[derive(Clone)]
-struct User(String);
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
     Tags(Component),
+    /// Generation 1.
+    OldLayer(Component, Tag),
+    /// Generation 2.
     Layer(Component, Tag),
+    /// Generation 3.
     Manifest(Component, String),
 }
 
 /// An answer other than 200: a status and one line of text.
 struct Failure(StatusCode, String);
 
-impl From<io::Error> for Failure {
-    /// The store behind the server is its registry.
-    fn from(error: io::Error) -> Self {
-        tracing::error!(%error, "layout");
-        Self(StatusCode::BAD_GATEWAY, "the registry failed".to_owned())
+impl From<ImagesError> for Failure {
+    fn from(error: ImagesError) -> Self {
+        tracing::error!(%error, "no answer from what is behind the proxy");
+        match error {
+            ImagesError::Registry(_) => Self(StatusCode::BAD_GATEWAY, "the registry failed".to_owned()),
+            ImagesError::Config(_) => {
+                Self(StatusCode::INTERNAL_SERVER_ERROR, "the proxy has no usable registry configuration".to_owned())
+            }
+        }
     }
 }
 
 pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .fallback(answer)
-        .with_state(app)
-        .layer(middleware::from_fn(log))
+    observers(Arc::clone(&app)).merge(
+        Router::new()
+            .fallback(answer)
+            .layer(middleware::from_fn_with_state(Arc::clone(&app), log::log))
+            .with_state(app),
+    )
+}
+
+/// Health and readiness: for everybody.
+fn observers(app: Arc<App>) -> Router {
+    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(app)
+}
+
+/// What is for those inside of the cluster only: health, readiness and metrics.
+pub(super) fn inside(app: Arc<App>) -> Router {
+    observers(Arc::clone(&app)).merge(Router::new().route("/metrics", get(metrics)).with_state(app))
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.ending.load(Ordering::Relaxed) {
+        text(StatusCode::SERVICE_UNAVAILABLE, "ending".to_owned())
+    } else if app.images.ready().await {
+        text(StatusCode::OK, "ok".to_owned())
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "the layout can't be read".to_owned())
+    }
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    match app.metrics.text() {
+        Ok(text) => {
+            ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn answer(State(app): State<Arc<App>>, request: Parts) -> Response {
@@ -74,7 +115,7 @@ async fn answer(State(app): State<Arc<App>>, request: Parts) -> Response {
         Ok(user) => user,
         Err(refusal) => return refused(refusal),
     };
-    let mut response = match route_and_serve(app, &request).await {
+    let mut response = match route_and_serve(&app, &request).await {
         Ok(response) => response,
         Err(Failure(status, line)) => {
             let mut response = text(status, line);
@@ -98,7 +139,7 @@ fn refused(refusal: Refusal) -> Response {
             response
         }
         Refusal::Unknown(error) => {
-            tracing::error!(error = %crate::identity::explain(&error), "the cluster could not be asked");
+            tracing::error!(error = %crate::identity::explain(&*error), "the cluster could not be asked");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the cluster could not be asked who may download".to_owned())
         }
     }
@@ -108,41 +149,33 @@ fn text(status: StatusCode, line: String) -> Response {
     (status, line + "\n").into_response()
 }
 
-async fn route_and_serve(app: Arc<App>, request: &Parts) -> Result<Response, Failure> {
+async fn route_and_serve(app: &App, request: &Parts) -> Result<Response, Failure> {
     let not_found = || Failure(StatusCode::NOT_FOUND, "not found".to_owned());
-    let route = Route::of(request.uri.path()).ok_or_else(not_found)?;
+    let route = Route::of(request.uri.path()).filter(|route| route.is_of(app.generation)).ok_or_else(not_found)?;
     let head = request.method == Method::HEAD;
-    if request.method != Method::GET && !(head && matches!(route, Route::Layer(..))) {
+    if request.method != Method::GET && !(head && route.has_head()) {
         return Err(Failure(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".to_owned()));
     }
-    let platform = match &route {
-        Route::Layer(..) => platform(&request.uri)?,
-        _ => None,
+    let response = match route {
+        Route::Tags(component) => app.images.tags(&component).await?.map(|tags| tags_response(&component, &tags)),
+        Route::Manifest(component, reference) => {
+            app.images.manifest(&component, &reference).await?.map(manifest_response)
+        }
+        Route::Layer(component, tag) => {
+            let platform = platform(&request.uri)?;
+            let layer = app.images.layer(&component, &tag, platform.as_ref(), !head).await?;
+            layer.map(|layer| layer_response(layer, &component, &tag, head))
+        }
+        Route::OldLayer(component, tag) => {
+            let layer = app.images.layer(&component, &tag, None, !head).await?;
+            layer.map(|layer| layer_response(layer, &component, &tag, head))
+        }
     };
-    // Small reads, but reads of a disk.
-    let response = tokio::task::spawn_blocking(move || serve(&app, route, platform.as_ref(), head))
-        .await
-        .map_err(|error| io::Error::other(error.to_string()))??;
     response.ok_or_else(not_found)
 }
 
-fn serve(app: &App, route: Route, platform: Option<&Platform>, head: bool) -> Result<Option<Response>, Failure> {
-    match route {
-        Route::Tags(component) => {
-            let published = app.catalog.published()?;
-            let Some(tags) = published.tags(&component) else { return Ok(None) };
-            let tags: Vec<&str> = tags.keys().map(Tag::as_str).collect();
-            let list = serde_json::json!({"name": image::name(&component), "tags": tags});
-            Ok(Some(axum::Json(list).into_response()))
-        }
-        Route::Manifest(component, reference) => {
-            Ok(app.catalog.manifest(&component, &reference)?.map(manifest_response))
-        }
-        Route::Layer(component, tag) => {
-            let layer = app.catalog.layer(&component, &tag, platform)?;
-            layer.map(|layer| layer_response(&layer, &component, &tag, head)).transpose()
-        }
-    }
+fn tags_response(component: &Component, tags: &[String]) -> Response {
+    axum::Json(serde_json::json!({"name": image::name(component), "tags": tags})).into_response()
 }
 
 fn manifest_response(manifest: Manifest) -> Response {
@@ -154,26 +187,18 @@ fn manifest_response(manifest: Manifest) -> Response {
     (headers, manifest.bytes).into_response()
 }
 
-fn layer_response(layer: &Layer, component: &Component, tag: &Tag, head: bool) -> Result<Response, Failure> {
-    let file = std::fs::File::open(&layer.path)?;
-    let size = file.metadata()?.len();
+fn layer_response(layer: Layer, component: &Component, tag: &Tag, head: bool) -> Response {
     let headers = [
         (CONTENT_TYPE, "application/x-gzip".to_owned()),
-        (CONTENT_LENGTH, size.to_string()),
+        (CONTENT_LENGTH, layer.size.to_string()),
         (ETAG, format!("\"{}\"", layer.manifest)),
         (DOCKER_CONTENT_DIGEST, layer.manifest.to_string()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{component}-{tag}.tar.gz\"")),
         // A tag can move.
         (CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
-    let body = if head {
-        Body::empty()
-    } else {
-        let mut file = tokio::fs::File::from_std(file);
-        file.set_max_buf_size(CHUNK);
-        Body::from_stream(ReaderStream::with_capacity(file, CHUNK))
-    };
-    Ok((headers, body).into_response())
+    let body = if head { Body::empty() } else { Body::from_stream(layer.bytes()) };
+    (headers, body).into_response()
 }
 
 /// `platform=<os>-<arch>`; none if it is not named.
@@ -189,7 +214,31 @@ fn platform(uri: &Uri) -> Result<Option<Platform>, Failure> {
     }
 }
 
+/// The route a path names, for metrics.
+pub(super) fn route_name(path: &str) -> &'static str {
+    match Route::of(path) {
+        Some(Route::Tags(_)) => "tags",
+        Some(Route::OldLayer(..)) => "old_layer",
+        Some(Route::Layer(..)) => "layer",
+        Some(Route::Manifest(..)) => "manifest",
+        None => "none",
+    }
+}
+
 impl Route {
+    /// Whether a proxy of a generation has it. Ours keeps the older ones.
+    fn is_of(&self, generation: Generation) -> bool {
+        match self {
+            Self::Tags(_) | Self::OldLayer(..) => true,
+            Self::Layer(..) => generation >= Generation::Two,
+            Self::Manifest(..) => generation >= Generation::Three,
+        }
+    }
+
+    fn has_head(&self) -> bool {
+        matches!(self, Self::Layer(..) | Self::OldLayer(..))
+    }
+
     /// Reads a path. The split is at the last word of action, so that a plugin may be called `images` or
     /// `tags`; images that are not d8's are no route.
     fn of(path: &str) -> Option<Self> {
@@ -204,34 +253,12 @@ impl Route {
         let component = image::component(image)?;
         let last = percent_decode_str(last).decode_utf8().ok()?;
         match action {
+            "tags" => Some(Self::OldLayer(component, last.parse().ok()?)),
             "images" => Some(Self::Layer(component, last.parse().ok()?)),
             "manifests" => Some(Self::Manifest(component, last.into_owned())),
             _ => None,
         }
     }
-}
-
-/// One line for each request, without its headers: they hold tokens. The path has no control
-/// characters, as the parser of requests refuses them.
-async fn log(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let started = Instant::now();
-    let response = next.run(request).await;
-    if path == "/healthz" {
-        return response;
-    }
-    let user = response.extensions().get::<User>().map_or("-", |User(name)| name);
-    tracing::info!(
-        target: "access",
-        %method, path, status = response.status().as_u16(), user = ?user,
-        bytes = announced(response.headers()),
-        millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
-    response
-}
-
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    crate::transport::content_length(headers)
 }
 
 #[cfg(test)]
@@ -257,7 +284,11 @@ mod tests {
             ("deckhouse-cli/manifests/sha256%3Aab", Some(Route::Manifest(Component::D8, "sha256:ab".to_owned()))),
             ("deckhouse-cli/images/..%2F..", None),
             ("deckhouse-cli/images/v1%20", None),
-            ("deckhouse-cli/tags/v1.0.0", None),
+            ("deckhouse-cli/tags/v1.0.0", Some(Route::OldLayer(Component::D8, tag("v1.0.0")))),
+            ("deckhouse-cli/plugins/tags/tags/v1.0.0", Some(Route::OldLayer(plugin("tags"), tag("v1.0.0")))),
+            ("deckhouse-cli/plugins/images/tags/tags", Some(Route::OldLayer(plugin("images"), tag("tags")))),
+            ("deckhouse-cli/plugins/tags/tags/tags", Some(Route::OldLayer(plugin("tags"), tag("tags")))),
+            ("deckhouse-cli/tags/..%2F..", None),
             ("deckhouse-cli/plugins/tags", None),
             ("deckhouse-cli/plugins/../tags", None),
             ("deckhouse-controller/tags", None),

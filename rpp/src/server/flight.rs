@@ -1,0 +1,77 @@
+//! One answer for all who ask the same at the same time.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+};
+
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+
+/// Questions that are under way.
+pub(super) struct Flights<K, V: Clone>(Mutex<HashMap<K, Shared<BoxFuture<'static, V>>>>);
+
+impl<K, V: Clone> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Clone + Send + Sync + 'static> Flights<K, V> {
+    /// Waits for the answer to a question, which is asked only if nobody is asking it now.
+    pub(super) async fn join(&self, key: K, ask: impl FnOnce() -> BoxFuture<'static, V>) -> V {
+        let flight = {
+            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // One whose askers have all gone is not waited for any longer: it was never answered.
+            let running = flights.get(&key).filter(|flight| flight.peek().is_none()).cloned();
+            running.unwrap_or_else(|| {
+                let flight = ask().shared();
+                flights.insert(key.clone(), flight.clone());
+                flight
+            })
+        };
+        let answer = flight.clone().await;
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.get(&key).is_some_and(|running| running.ptr_eq(&flight)) {
+            flights.remove(&key);
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_ask_once() {
+        let flights = Flights::<&str, usize>::default();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let ask = || {
+            let asked = Arc::clone(&asked);
+            flights.join("x", move || {
+                async move {
+                    let number = asked.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    number
+                }
+                .boxed()
+            })
+        };
+        assert_eq!(futures::future::join_all((0..10).map(|_| ask())).await, [0; 10]);
+        assert_eq!(ask().await, 1, "what was answered is asked anew");
+        // Somebody who goes away before the answer leaves the question to the others.
+        let mut first = Box::pin(ask());
+        assert!(futures::poll!(&mut first).is_pending());
+        drop(first);
+        assert_eq!(ask().await, 2);
+    }
+}
