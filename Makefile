@@ -10,8 +10,9 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-tools: ## build kube-apiserver, etcd, kubectl and helm from Go modules, once, into the user's cache
+tools: ## build kube-apiserver, etcd, kubectl, helm and a registry from Go modules, once, into the user's cache
 	@tests/tools/build.sh >/dev/null
+	@tests/tools/registry/build.sh >/dev/null
 
 build: ## build the binaries: d8, d8-operator, d8-rpp, d8-lab
 	@$(CARGO) build --workspace --bins

@@ -4,6 +4,7 @@
 //! Owns the reading and the cache; decides nothing about versions (that is `d8_crds::verdict`).
 
 mod cache;
+mod endpoints;
 mod facts;
 mod hosts;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use self::{
     cache::{CacheError, CachedPolicies, ClusterKey, PolicyCache},
+    endpoints::Endpoints,
     facts::cluster_facts,
     hosts::{host, hosts},
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::cluster_facts;
+use d8_agent::{FromProxy, view::cluster_facts};
 use d8_crds::{
     contract::Contract,
     digest::Digest,
@@ -11,6 +11,7 @@ use d8_crds::{
     requirements::{self, Findings, Requirements},
     select::{self, Listing, LookupError, Published},
 };
+use d8_rpp::{Bytes, Fetched, Proxy};
 use jiff::SignedDuration;
 
 use crate::{
@@ -27,11 +28,25 @@ const RECORD_WARN_AGE: SignedDuration = SignedDuration::from_hours(3);
 pub(crate) struct Offer {
     pub(crate) tag: Tag,
     pub(crate) contract: Contract,
+    /// What the registry calls it.
+    registry_tag: Tag,
+    /// Its bytes, where an old proxy gave the contract with them only.
+    fetched: Option<Fetched>,
     /// The layer of this platform, if somebody vouches for it.
     pub(crate) layer: Option<Digest>,
     pub(crate) manifest: Option<Digest>,
     /// What the cluster says to its requirements.
     pub(crate) findings: Findings,
+}
+
+impl Offer {
+    /// Where its bytes come from.
+    pub(crate) fn source(&self, proxy: &Proxy) -> FromProxy {
+        match &self.fetched {
+            Some(fetched) => FromProxy::Fetched(fetched.clone()),
+            None => FromProxy::There { proxy: proxy.clone(), tag: self.registry_tag.clone() },
+        }
+    }
 }
 
 /// What is published of one component.
@@ -97,7 +112,9 @@ impl Catalog {
             listing.ambiguous.iter().flat_map(|twins| &twins.tags).map(|twin| &twin.registry_tag).collect();
         let mut digests = BTreeMap::new();
         for tag in twins {
-            digests.insert(tag.clone(), proxy.manifest(component, tag.as_str()).await?.digest);
+            if let Some(digest) = proxy.digest(component, tag, &context.platform).await? {
+                digests.insert(tag.clone(), digest);
+            }
         }
         listing.settle(|tag| digests.get(tag).cloned());
         Ok(Self { component: component.clone(), record: None, listing })
@@ -174,31 +191,32 @@ impl Catalog {
             flags: version.flags.clone(),
             requirements: version.requirements.clone(),
         };
-        Ok(Offer { tag: published.tag.clone(), contract, layer, manifest, findings })
+        let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
+        Ok(Offer { tag, contract, registry_tag, fetched: None, layer, manifest, findings })
     }
 
     async fn offer_of_proxy(&self, context: &Context, published: &Published) -> Result<Offer, Failure> {
-        let resolved = context.proxy().await?.resolve(&self.component, &published.registry_tag).await?;
-        for warning in &resolved.warnings {
-            output::warn(format!("{} {}: {warning}", self.component, published.tag));
+        let proxy = context.proxy().await?;
+        let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
+        let offer = proxy.offer(&self.component, &registry_tag, &context.platform, &context.spool()).await?;
+        for warning in &offer.warnings {
+            output::warn(format!("{} {tag}: {warning}", self.component));
         }
-        let artifact = resolved
-            .artifacts
-            .iter()
-            .find(|artifact| artifact.platform.as_ref() == Some(&context.platform))
-            .or_else(|| resolved.artifacts.iter().find(|artifact| artifact.platform.is_none()));
-        let contract = resolved.contract.unwrap_or_else(|| Contract::bare(&self.component, &published.tag));
-        let findings = match artifact {
-            None => not_for(context),
-            Some(_) => check(context, &contract.requirements).await?,
+        let contract = offer.contract.unwrap_or_else(|| Contract::bare(&self.component, &tag));
+        let findings = match offer.bytes {
+            Bytes::Absent => not_for(context),
+            _ => check(context, &contract.requirements).await?,
         };
-        Ok(Offer {
-            tag: published.tag.clone(),
-            layer: artifact.map(|artifact| artifact.layer.clone()),
-            manifest: artifact.map(|artifact| artifact.manifest.clone()),
-            findings,
-            contract,
-        })
+        let (layer, manifest, fetched) = match offer.bytes {
+            Bytes::Named(artifact) => (Some(artifact.layer), Some(artifact.manifest), None),
+            // What does not fit here is not installed: its bytes make room.
+            Bytes::Fetched(fetched, artifact) => {
+                let manifest = fetched.manifest.clone();
+                (artifact.map(|artifact| artifact.layer), manifest, findings.unmet.is_empty().then_some(fetched))
+            }
+            Bytes::Unnamed | Bytes::Absent => (None, None, None),
+        };
+        Ok(Offer { tag, contract, registry_tag, fetched, layer, manifest, findings })
     }
 }
 

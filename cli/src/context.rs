@@ -10,10 +10,10 @@ use std::{
 
 use d8_agent::{
     Roots, host_id,
-    view::{self, CachedPolicies, ClusterKey, Origin, PolicyCache, View, ViewError, Wanted},
+    view::{self, CachedPolicies, ClusterKey, Endpoints, Origin, PolicyCache, View, ViewError, Wanted},
 };
 use d8_crds::{cluster::ClusterFacts, platform::Platform, verdict};
-use d8_rpp::{Options, Prefer, Proxy};
+use d8_rpp::{Announced, Options, Prefer, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
@@ -154,9 +154,47 @@ impl Context {
                     ..Options::default()
                 };
                 let cluster = self.cluster().await?;
-                Ok(Proxy::connect_with(|| Ok(cluster.client.clone()), &cluster.config, &options).await?)
+                let remembered = self.remembered_proxy(&cluster.key)?;
+                let client = || Ok(cluster.client.clone());
+                let connected =
+                    Proxy::connect_remembering(client, &cluster.config, &options, remembered.as_ref()).await?;
+                let (proxy, remember) = connected;
+                if let (Some(endpoints), Some(announced)) = (self.endpoints(), remember)
+                    && let Err(error) =
+                        endpoints.save(&cluster.key, &cluster.config.cluster_url.to_string(), &announced)
+                {
+                    tracing::warn!(%error, "the cluster's proxy could not be remembered");
+                }
+                Ok(proxy)
             })
             .await
+    }
+
+    /// Where the proxies of clusters are remembered: in the person's own root.
+    pub(crate) fn endpoints(&self) -> Option<Endpoints> {
+        Some(Endpoints::at(&self.home.as_ref()?.join(".deckhouse-cli")))
+    }
+
+    /// The proxy that is remembered of a cluster.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read: the token may not go anywhere then.
+    pub(crate) fn remembered_proxy(&self, key: &ClusterKey) -> Result<Option<Announced>, Failure> {
+        let Some(endpoints) = self.endpoints() else { return Ok(None) };
+        endpoints.load(key).map_err(|error| {
+            Failure::new(Code::Unreachable, "the proxy that is remembered of this cluster cannot be read")
+                .caused_by(&error)
+                .advise(
+                    "the file is damaged or of a newer d8",
+                    "see what the cluster says now, and accept it: d8 policy trust",
+                )
+        })
+    }
+
+    /// Where a download may wait that is looked into before it is installed: the roots, as they have room
+    /// for what is installed. A root that is not there yet is not made for it.
+    pub(crate) fn spool(&self) -> Vec<PathBuf> {
+        self.roots().for_reading().0.iter().map(|store| store.root().to_owned()).collect()
     }
 
     /// What the cluster says now, policies kept for later.

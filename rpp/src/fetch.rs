@@ -24,7 +24,6 @@ use tokio_util::io::StreamReader;
 use crate::{
     download::Download,
     error::Error,
-    generation::Generation,
     image::{self, CONTRACT_FILE},
     layer::{Contents, Limits, Sink, read},
     proxy::Proxy,
@@ -38,7 +37,7 @@ const CHUNK: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct Fetched {
     file: Arc<File>,
-    /// SHA-256 of the bytes; nobody vouches for it.
+    /// SHA-256 of the bytes.
     pub layer: Digest,
     /// The manifest that names it, as the proxy says.
     pub manifest: Option<Digest>,
@@ -67,24 +66,25 @@ impl Fetched {
 }
 
 impl Proxy {
-    /// Downloads a plugin's layer and reads the contract in it. A body that breaks is begun anew.
+    /// Downloads a plugin's layer and reads the contract in it. A body that breaks is begun anew. `expect`
+    /// is the digest it must have, where one is known.
     pub(crate) async fn fetch(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
+        expect: Option<&Digest>,
         spool: &[PathBuf],
     ) -> Result<(Fetched, Option<Contract>, Vec<String>), Error> {
         let mut tries = Tries::new(self.transport.patience());
         let (fetched, contents) = loop {
             // Opening has tries of its own.
-            let download = self.download(component, tag, platform, None).await?;
+            let download = self.download(component, tag, platform, expect).await?;
             match keep(component, download, spool).await {
                 Ok(kept) => break kept,
                 Err(error) => tries.again(error).await?,
             }
         };
-        self.transport.memory().rule_out(Generation::Three);
         let Some(text) = contents.beside? else { return Ok((fetched, None, Vec::new())) };
         let (tag, _) = image::split_tag(tag);
         let (contract, odd) = read_contract(text, component, &tag).map_err(Error::Contract)?;

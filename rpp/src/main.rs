@@ -73,7 +73,7 @@ struct Serve {
 /// How to reach a registry.
 #[derive(Args)]
 struct Registry {
-    /// The registry with the images, https://host[:port][/path]; http:// is for tests.
+    /// The registry with the images, `https://host[:port][/path]`; `http://` is for tests.
     #[arg(long, value_name = "URL")]
     registry: Option<Address>,
     #[command(flatten)]
@@ -126,7 +126,7 @@ struct Pack {
     /// annotations.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = read_form)]
     generation: u8,
-    /// The layout, made if it does not exist; or a registry, https://host[:port][/path].
+    /// The layout, made if it does not exist; or a registry, `https://host[:port][/path]`.
     #[arg(long, value_name = "DIR|URL")]
     to: String,
     #[command(flatten)]
@@ -221,12 +221,11 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
         Some(created) => created,
         None => source_date_epoch()?.unwrap_or_else(Timestamp::now),
     };
-    let to = match pack.to.contains("://") {
-        false => pack::Target::Layout(pack.to.into()),
-        true => {
-            let address = pack.to.parse().map_err(|why| Failure::usage(format!("{}: {why}", pack.to)))?;
-            pack::Target::Registry(pack.registry.of(address))
-        }
+    let to = if pack.to.contains("://") {
+        let address = pack.to.parse().map_err(|why| Failure::usage(format!("{}: {why}", pack.to)))?;
+        pack::Target::Registry(pack.registry.of(address))
+    } else {
+        pack::Target::Layout(pack.to.into())
     };
     let order = pack::Order {
         component: pack.image,

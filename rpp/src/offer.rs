@@ -12,6 +12,8 @@ use d8_crds::{
 use crate::{
     error::Error,
     fetch::Fetched,
+    generation::Generation,
+    image,
     proxy::Proxy,
     resolve::{Artifact, Resolved},
 };
@@ -36,15 +38,17 @@ pub enum Bytes {
     Named(Artifact),
     /// At the proxy, which vouches for no digest (generations 1 and 2).
     Unnamed,
-    /// Here: the contract had to be read out of them. As trustworthy as the connection.
-    Fetched(Fetched),
+    /// Here: the contract had to be read out of them. Without an artifact nobody vouches for their digest,
+    /// and they are as trustworthy as the connection.
+    Fetched(Fetched, Option<Artifact>),
 }
 
 impl Proxy {
     /// Reads what a version offers to a platform. `tag` is the one that is listed, with its platform if
     /// it has one.
     ///
-    /// A proxy without manifests has a plugin's contract in the layer only: it is downloaded, once, into
+    /// A proxy without manifests, or an image as for generation 1, has a plugin's contract in the layer only:
+    /// it is downloaded, once, into
     /// an unnamed file in the first of the `spool` folders that takes it, else in the system's temporary
     /// one, and is gone with [`Fetched`].
     pub async fn offer(
@@ -56,13 +60,25 @@ impl Proxy {
     ) -> Result<Offer, Error> {
         if let Some(top) = self.manifest_if_any(component, tag).await? {
             let resolved = self.resolve_for(component, tag, &top, Some(platform)).await?;
-            return Ok(of_manifest(resolved, platform));
+            let mut offer = of_manifest(resolved, platform);
+            // An image as for generation 1 has its contract in the layer, whoever serves it.
+            if let (Component::Plugin(_), None, (_, Some(_)), Bytes::Named(artifact)) =
+                (component, &offer.contract, image::split_tag(tag), &offer.bytes)
+            {
+                let artifact = artifact.clone();
+                let (fetched, contract, odd) =
+                    self.fetch(component, tag, platform, Some(&artifact.layer), spool).await?;
+                offer.warnings.extend(odd);
+                return Ok(Offer { contract, bytes: Bytes::Fetched(fetched, Some(artifact)), ..offer });
+            }
+            return Ok(offer);
         }
         match component {
             Component::D8 => Ok(Offer { contract: None, warnings: Vec::new(), bytes: Bytes::Unnamed }),
             Component::Plugin(_) => {
-                let (fetched, contract, warnings) = self.fetch(component, tag, platform, spool).await?;
-                Ok(Offer { contract, warnings, bytes: Bytes::Fetched(fetched) })
+                let (fetched, contract, warnings) = self.fetch(component, tag, platform, None, spool).await?;
+                self.transport.memory().rule_out(Generation::Three);
+                Ok(Offer { contract, warnings, bytes: Bytes::Fetched(fetched, None) })
             }
         }
     }

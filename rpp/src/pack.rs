@@ -56,9 +56,10 @@ pub struct Order {
 /// How an image is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// An index of all platforms under the tag, the contract in annotations.
+    /// An index of all platforms under the tag, the contract in annotations and in the layers.
     Index,
-    /// As for generation 1: an image for each platform under `<tag>-<os>-<arch>`, the contract in its layer.
+    /// As for generation 1: an image for each platform under `<tag>-<os>-<arch>`, the contract in its layer
+    /// only.
     PerPlatform,
 }
 
@@ -146,9 +147,9 @@ pub fn pack(order: &Order) -> Result<Packed, PackError> {
         }
     };
     let digest = |descriptor: &Descriptor| descriptor.digest.parse().map_err(io::Error::other);
-    let names = named.iter().map(|(tag, descriptor)| Ok((name(&order.component, tag), digest(descriptor)?)));
-    let names = names.collect::<io::Result<_>>().map_err(failed(Path::new("")))?;
-    Ok(Packed { names, warnings })
+    let told = named.iter().map(|(tag, descriptor)| Ok((name(&order.component, tag), digest(descriptor)?)));
+    let told = told.collect::<io::Result<_>>().map_err(failed(Path::new("")))?;
+    Ok(Packed { names: told, warnings })
 }
 
 /// Takes a tag away; whether there was one. Blobs stay: a download that runs goes on.
@@ -236,8 +237,8 @@ fn annotations(order: &Order, contract: Option<&Checked>) -> BTreeMap<String, St
 fn write(layout: &Layout, order: &Order, contract: Option<&Checked>) -> io::Result<Vec<(Tag, Descriptor)>> {
     layout.create()?;
     let annotations = annotations(order, contract);
-    // The annotation says it where there is one.
-    let in_layer = contract.filter(|_| order.form == Form::PerPlatform).map(|checked| checked.text.as_str());
+    // In the layer, too: of a proxy of generation 2 a client gets nothing else.
+    let in_layer = contract.map(|checked| checked.text.as_str());
     let mut platforms: Vec<_> = order.platforms.iter().collect();
     platforms.sort();
     let manifests = platforms

@@ -105,11 +105,15 @@ impl Address {
 
     /// A tag or digest of a component.
     pub(crate) fn reference(&self, component: &Component, reference: &str) -> Reference {
-        let repository = self.repository(component);
         match reference.parse::<Digest>() {
-            Ok(digest) => Reference::with_digest(self.host.clone(), repository, digest.to_string()),
-            Err(_) => Reference::with_tag(self.host.clone(), repository, reference.to_owned()),
+            Ok(digest) => Reference::with_digest(self.host.clone(), self.repository(component), digest.to_string()),
+            Err(_) => self.as_tag(component, reference),
         }
+    }
+
+    /// Whatever stands in the place of a tag.
+    pub(crate) fn as_tag(&self, component: &Component, tag: &str) -> Reference {
+        Reference::with_tag(self.host.clone(), self.repository(component), tag.to_owned())
     }
 }
 

@@ -148,7 +148,7 @@ async fn what_is_asked_of_each_generation() {
             vec!["/tags/v1.0.0-linux-amd64"],
         ),
         (
-            "3, published as for generation 1",
+            "3, a tag for each platform and an annotation",
             3,
             &["v1.0.0-linux-amd64"],
             "v1.0.0-linux-amd64",
@@ -168,7 +168,7 @@ async fn what_is_asked_of_each_generation() {
             assert_eq!((contract.name.as_str(), contract.version.as_str()), ("hello", "v1.0.0"), "{what}");
             match offer.bytes {
                 Bytes::Named(artifact) if generation == 3 => assert_eq!(artifact.layer, Digest::of(&layer), "{what}"),
-                Bytes::Fetched(fetched) if generation < 3 => {
+                Bytes::Fetched(fetched, None) if generation < 3 => {
                     assert!(contract.requirements.kubernetes.is_some(), "{what}");
                     assert_eq!(fetched.layer, Digest::of(&layer), "{what}");
                     assert!(fetched.manifest.is_some(), "{what}");
@@ -180,6 +180,36 @@ async fn what_is_asked_of_each_generation() {
                 other => panic!("{what}: {other:?}"),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn an_image_of_generation_1_behind_a_newer_proxy() {
+    let layer: &'static [u8] = plugin_layer().leak();
+    // The digest that the manifest says, and whether the bytes have it.
+    for (says, right) in [(Digest::of(layer), true), (Digest::of(b"other"), false)] {
+        let manifest = json!({"layers": [{"digest": says.to_string(), "size": layer.len()}]}).to_string();
+        let fault = Fault::new(move |_, request| {
+            let path = request.uri().to_string().strip_prefix(ROOT).unwrap().to_owned();
+            match path.as_str() {
+                "/manifests/v1.0.0-linux-amd64" | "/manifests/v1.0.0" => answer(200, manifest.clone()),
+                _ => serve(3, &["v1.0.0-linux-amd64"], layer, &path),
+            }
+        });
+        let proxy = fault.proxy(patient());
+        let result = proxy.offer(&hello(), &tag("v1.0.0-linux-amd64"), &linux(), &[]).await;
+        match (result, right) {
+            (Ok(offer), true) => {
+                assert!(offer.contract.unwrap().requirements.kubernetes.is_some());
+                let Bytes::Fetched(fetched, Some(artifact)) = offer.bytes else { panic!("{:?}", offer.bytes) };
+                assert_eq!(fetched.layer, artifact.layer);
+            }
+            (Err(error), false) => assert_eq!(error.kind(), ErrorKind::DigestMismatch, "{error}"),
+            (other, _) => panic!("{other:?}"),
+        }
+        // One for all platforms has it in an annotation, or has none.
+        let offer = proxy.offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        assert!(offer.contract.is_none() && matches!(offer.bytes, Bytes::Named(_)), "{offer:?}");
     }
 }
 
@@ -365,7 +395,7 @@ async fn where_a_download_waits() {
     let missing = folder.path().join("missing");
     for spool in [vec![folder.path().to_owned()], vec![missing.clone(), folder.path().to_owned()], vec![missing]] {
         let offer = proxy.offer(&hello(), &tag("v1.0.0"), &linux(), &spool).await.unwrap();
-        assert!(matches!(offer.bytes, Bytes::Fetched(_)));
+        assert!(matches!(offer.bytes, Bytes::Fetched(..)));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
     }
 }

@@ -43,24 +43,7 @@ impl Registry {
             let path = layout.join(name);
             std::fs::write(&path, content).map_err(Error::io(path.display().to_string()))?;
         }
-        let who = plane.service_account(NAMESPACE, "registry-packages-proxy")?;
-        let kubeconfig = plane.kubeconfig_for(&who)?;
-        let serving = plane.serving_certificate("registry-packages-proxy")?;
-        let flags: [OsString; 11] = [
-            "serve".into(),
-            "--layout".into(),
-            (&layout).into(),
-            "--listen".into(),
-            "127.0.0.1:0".into(),
-            "--tls-cert".into(),
-            serving.certificate.into(),
-            "--tls-key".into(),
-            serving.key.into(),
-            "--kubeconfig".into(),
-            kubeconfig.into(),
-        ];
-        let mut server = plane.scratch().start("d8-rpp", tools::binary("d8-rpp")?, flags, |_| {})?;
-        let address = address(&server.first_line(START)?)?;
+        let (server, address) = serve(plane, "d8-rpp", ["--layout".into(), (&layout).into()])?;
         let config = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE},
@@ -115,6 +98,29 @@ impl Registry {
         let name = catalog::image(image.name);
         oci::push(&self.layout, &name, image.version, &image.layer, &image.annotations).map(drop)
     }
+}
+
+/// Starts `d8-rpp serve` with its own `ServiceAccount`, a certificate of the cluster's authority and these
+/// flags beside; it and the `host:port` it listens on.
+pub fn serve(plane: &ControlPlane, name: &str, flags: impl IntoIterator<Item = OsString>) -> Result<(Server, String)> {
+    let who = plane.service_account(NAMESPACE, "registry-packages-proxy")?;
+    let kubeconfig = plane.kubeconfig_for(&who)?;
+    let serving = plane.serving_certificate(name)?;
+    let common: [OsString; 9] = [
+        "serve".into(),
+        "--listen".into(),
+        "127.0.0.1:0".into(),
+        "--tls-cert".into(),
+        serving.certificate.into(),
+        "--tls-key".into(),
+        serving.key.into(),
+        "--kubeconfig".into(),
+        kubeconfig.into(),
+    ];
+    let flags = common.into_iter().chain(flags);
+    let mut server = plane.scratch().start(name, tools::binary("d8-rpp")?, flags, |_| {})?;
+    let address = address(&server.first_line(START)?)?;
+    Ok((server, address))
 }
 
 /// The `host:port` at the end of the line that a server prints when it listens.

@@ -14,6 +14,34 @@ pub struct Tools {
     folder: PathBuf,
 }
 
+/// Path of the registry that tests run against; built if the cache has none.
+pub fn registry() -> Result<PathBuf> {
+    static REGISTRY: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = REGISTRY.get() {
+        return Ok(path.clone());
+    }
+    let path = built_by("tools/registry/build.sh")?;
+    Ok(REGISTRY.get_or_init(|| path).clone())
+}
+
+/// What a script prints that builds something once.
+fn built_by(script: &str) -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    let output = without_cargo(&mut Command::new("bash"))
+        .arg(&script)
+        .stdin(Stdio::null())
+        // A first build takes minutes: its progress is for the person who waits.
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(Error::io(format!("bash {}", script.display())))?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() && !path.is_empty() {
+        Ok(path.into())
+    } else {
+        Err(Error::Command { line: script.display().to_string(), code: output.status.to_string(), output: path })
+    }
+}
+
 impl Tools {
     /// Builds them if the cache has none, else only finds them.
     pub fn get() -> Result<&'static Self> {
@@ -21,23 +49,8 @@ impl Tools {
         if let Some(tools) = TOOLS.get() {
             return Ok(tools);
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/build.sh");
-        let output = without_cargo(&mut Command::new("bash"))
-            .arg(&script)
-            .stdin(Stdio::null())
-            // A first build takes minutes: its progress is for the person who waits.
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(Error::io(format!("bash {}", script.display())))?;
-        let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || folder.is_empty() {
-            return Err(Error::Command {
-                line: script.display().to_string(),
-                code: output.status.to_string(),
-                output: folder,
-            });
-        }
-        Ok(TOOLS.get_or_init(|| Self { folder: folder.into() }))
+        let folder = built_by("tools/build.sh")?;
+        Ok(TOOLS.get_or_init(|| Self { folder }))
     }
 
     /// Path of `kube-apiserver`, `etcd`, `kubectl` or `helm`.

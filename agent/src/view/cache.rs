@@ -1,7 +1,7 @@
 //! The policies as last confirmed, on disk: what decides while the cluster is away.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -15,6 +15,12 @@ use serde_json::Value;
 /// Which cluster: its server's URL and the CA it is known by. A file name, safe by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterKey(String);
+
+impl fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl ClusterKey {
     /// From the kubeconfig's server and its CA certificates in DER (none: the system's roots).
@@ -62,7 +68,7 @@ pub struct PolicyCache {
 
 /// A copy that is there and cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the kept policies in {path} cannot be read")]
+#[error("what is kept in {path} cannot be read")]
 pub struct CacheError {
     /// The file.
     pub path: PathBuf,
@@ -83,7 +89,24 @@ impl PolicyCache {
 
     /// Whether anything is kept at all.
     pub fn any(&self) -> bool {
-        self.dir.exists()
+        // What cannot be looked into may hold something.
+        self.files().map_or(true, |files| !files.is_empty())
+    }
+
+    /// The files in it, in order.
+    fn files(&self) -> Result<Vec<PathBuf>, CacheError> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(CacheError { path: self.dir.clone(), source }),
+        };
+        let of_cluster = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            !name.starts_with('.') && name.ends_with(".json")
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(of_cluster).collect();
+        paths.sort();
+        Ok(paths)
     }
 
     /// What is kept of one cluster.
@@ -100,21 +123,7 @@ impl PolicyCache {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_all(&self) -> Result<Vec<CachedPolicies>, CacheError> {
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(CacheError { path: self.dir.clone(), source }),
-        };
-        let mut paths: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                !name.starts_with('.') && name.ends_with(".json")
-            })
-            .collect();
-        paths.sort();
-        paths.iter().filter_map(|path| Self::read(path).transpose()).collect()
+        self.files()?.iter().filter_map(|path| Self::read(path).transpose()).collect()
     }
 
     fn read(path: &Path) -> Result<Option<CachedPolicies>, CacheError> {
@@ -144,19 +153,27 @@ impl PolicyCache {
         if cached.policies.is_empty() && !self.any() {
             return Ok(());
         }
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.dir)?;
-        let staged = self.dir.join(format!(".{}.{}", key.0, std::process::id()));
-        let _ = fs::remove_file(&staged);
-        let write = || {
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&staged)?;
-            file.write_all(&serde_json::to_vec_pretty(cached)?)?;
-            file.sync_all()?;
-            fs::rename(&staged, &path)
-        };
-        write().inspect_err(|_| {
-            let _ = fs::remove_file(&staged);
-        })
+        replace(&path, &serde_json::to_vec_pretty(cached)?)
     }
+}
+
+/// Puts a file in place of what has its name, in one rename; its folder is made if it is missing.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_stem()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no folder or no name"));
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let staged = dir.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let _ = fs::remove_file(&staged);
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&staged)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&staged, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&staged);
+    })
 }
 
 #[cfg(test)]

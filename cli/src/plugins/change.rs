@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_agent::{Active, Change as Switch, FromProxy, Locked, Order, Outcome, Staged, Store, host_id};
+use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store, host_id};
 use d8_crds::{
     name::PluginName,
     plan::{Change, Contract, From, Plan, Snapshot, Why},
@@ -204,7 +204,7 @@ async fn stage(
         skipped_cluster_checks: context.skips_cluster_checks() && offer.contract.requirements.concern_cluster(),
         now: context.now,
     };
-    let source = FromProxy::There { proxy: proxy.clone(), tag: offer.tag.clone() };
+    let source = offer.source(proxy);
     let subject = format!("{name} {}", offer.tag);
     locked
         .stage(order, &source, progress)

@@ -77,22 +77,34 @@ impl Pusher<'_> {
         let digests: BTreeSet<&str> = blobs.map(|blob| blob.digest.as_str()).collect();
         for digest in digests {
             let reference = self.access.address().reference(self.component, digest);
-            let client = &self.session.client;
-            let there = client.blob_exists(&reference, digest).await;
-            if there.map_err(|error| RegistryError::from(&error))? {
+            if self.has(digest).await? {
                 continue;
             }
             let parsed: Digest = digest.parse().map_err(|error| failed(&error))?;
             let file = File::open(self.layout.blob(&parsed)).map_err(|error| failed(&error))?;
             let size = file.metadata().map_err(|error| failed(&error))?.len();
-            let pushed = client.push_blob_stream(&reference, read(file, size), digest, Some(size)).await;
-            pushed.map_err(|error| RegistryError::from(&error))?;
+            let pushed = self.session.client.push_blob_stream(&reference, read(file, size), digest, Some(size)).await;
+            match pushed {
+                Ok(_) => {}
+                // Some registries do not say where it is now, though they must.
+                Err(OciDistributionError::RegistryNoLocationError) if self.has(digest).await? => {}
+                Err(error) => return Err(RegistryError::from(&error)),
+            }
         }
         Ok(())
     }
 
+    /// Whether the registry has a blob already.
+    async fn has(&self, digest: &str) -> Result<bool, RegistryError> {
+        let reference = self.access.address().reference(self.component, digest);
+        let there = self.session.client.blob_exists(&reference, digest).await;
+        there.map_err(|error| RegistryError::from(&error))
+    }
+
     async fn manifest(&self, reference: &str, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<(), RegistryError> {
-        let named = self.access.address().reference(self.component, reference);
+        // A digest as if it were a tag: the library takes nothing else where the registry does not say where
+        // the manifest is now.
+        let named = self.access.address().as_tag(self.component, reference);
         let kind = HeaderValue::try_from(descriptor.media_type.as_str()).map_err(|error| failed(&error))?;
         let pushed = self.session.client.push_manifest_raw(&named, bytes, kind).await;
         pushed.map_err(|error| RegistryError::from(&error)).map(drop)

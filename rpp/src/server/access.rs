@@ -97,15 +97,14 @@ impl Gate {
         let key: Key = Sha256::digest(token).into();
         let words = || self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = words().get(&key, Instant::now());
-        let word = match kept {
-            Some(word) => word,
-            None => {
-                let (cluster, token) = (self.cluster.clone(), token.to_owned());
-                let ask = || async move { cluster.ask(&token).await.map_err(Arc::new) }.boxed();
-                let word = self.asking.join(key, ask).await.map_err(Refusal::Unknown)?;
-                words().keep(key, word.clone(), Instant::now());
-                word
-            }
+        let word = if let Some(word) = kept {
+            word
+        } else {
+            let (cluster, token) = (self.cluster.clone(), token.to_owned());
+            let ask = || async move { cluster.ask(&token).await.map_err(Arc::new) }.boxed();
+            let word = self.asking.join(key, ask).await.map_err(Refusal::Unknown)?;
+            words().keep(key, word.clone(), Instant::now());
+            word
         };
         match word {
             Word::Allowed(user) => Ok(user),

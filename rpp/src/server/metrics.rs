@@ -87,7 +87,7 @@ impl Metrics {
         self.reviews.get_or_create(&asked(kind, ok)).inc();
     }
 
-    /// As text (OpenMetrics).
+    /// As text, in the format of `OpenMetrics`.
     pub(super) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

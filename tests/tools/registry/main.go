@@ -1,6 +1,6 @@
 // A container registry for tests: that of go-containerregistry, in memory, on a free port of 127.0.0.1,
 // which is printed as one line. With a user and a password it asks for them; it counts the blobs pulled
-// and says how many at /count.
+// from each repository and says how many at /count/<repository>.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 )
@@ -23,10 +23,13 @@ func main() {
 	flag.Parse()
 
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	var blobs atomic.Int64
+	var lock sync.Mutex
+	pulled := map[string]int{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/count" {
-			fmt.Fprintln(w, blobs.Load())
+		if repository, ok := strings.CutPrefix(r.URL.Path, "/count/"); ok {
+			lock.Lock()
+			defer lock.Unlock()
+			fmt.Fprintln(w, pulled[repository])
 			return
 		}
 		if *user != "" {
@@ -39,8 +42,11 @@ func main() {
 				return
 			}
 		}
-		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
-			blobs.Add(1)
+		repository, _, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/blobs/sha256:")
+		if ok && r.Method == http.MethodGet {
+			lock.Lock()
+			pulled[repository]++
+			lock.Unlock()
 		}
 		images.ServeHTTP(w, r)
 	})
