@@ -47,7 +47,7 @@ fn the_demo_gives_what_it_should() {
     let story = String::from_utf8_lossy(&told.stdout);
     assert!(told.status.success(), "{story}\n{}", String::from_utf8_lossy(&told.stderr));
     let headlines = story.lines().filter(|line| line.chars().all(|c| c == '-') && !line.is_empty()).count();
-    assert_eq!(headlines, 10, "{story}");
+    assert_eq!(headlines, 15, "{story}");
     assert!(story.contains("alice $ d8 plugins why stronghold"), "{story}");
     assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
     assert_nothing_left(temporary.path());
