@@ -5,7 +5,7 @@ SHELL := bash
 CARGO ?= cargo
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help tools build demo lab test bench fuzz fmt lint generate deny clean
+.PHONY: help tools build demo lab test bench load fuzz fmt lint generate deny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -31,6 +31,9 @@ bench: ## how long decisions take, and how that grows
 
 fuzz: ## look for hostile input, FUZZ_SECONDS (20) a target (needs a C++ compiler)
 	@tests/fuzz/run.sh
+
+load: ## two hundred clients at the proxy for half a minute
+	@$(CARGO) test --workspace --test load -- --ignored --nocapture
 
 fmt: ## check the format
 	@$(CARGO) fmt --all -- --check

@@ -201,6 +201,15 @@ pub(crate) enum PolicyCommand {
     Diff(PolicyDiff),
     /// Say whether policies in a file are valid, and what may not be meant; asks no cluster
     Check(PolicyCheck),
+    /// Accept the proxy that the cluster names now in place of the one remembered, after showing both
+    Trust(PolicyTrust),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyTrust {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -139,6 +139,17 @@ impl Context {
             .await
     }
 
+    /// How to reach the proxy, as given by flags and environment.
+    pub(crate) fn rpp_options(&self) -> Options {
+        Options {
+            endpoint: self.global.rpp_endpoint.clone(),
+            ca_file: self.global.rpp_ca_file.clone(),
+            insecure: self.global.rpp_insecure_skip_tls_verify || self.global.insecure_skip_tls_verify,
+            prefer: Prefer::Public,
+            ..Options::default()
+        }
+    }
+
     /// The proxy, found through the cluster unless its endpoint was given.
     ///
     /// # Errors
@@ -146,15 +157,10 @@ impl Context {
     pub(crate) async fn proxy(&self) -> Result<&Proxy, Failure> {
         self.proxy
             .get_or_try_init(|| async {
-                let options = Options {
-                    endpoint: self.global.rpp_endpoint.clone(),
-                    ca_file: self.global.rpp_ca_file.clone(),
-                    insecure: self.global.rpp_insecure_skip_tls_verify || self.global.insecure_skip_tls_verify,
-                    prefer: Prefer::Public,
-                    ..Options::default()
-                };
+                let options = self.rpp_options();
                 let cluster = self.cluster().await?;
-                let remembered = self.remembered_proxy(&cluster.key)?;
+                // An endpoint given by hand is nobody's word.
+                let remembered = if options.endpoint.is_some() { None } else { self.remembered_proxy(&cluster.key)? };
                 let client = || Ok(cluster.client.clone());
                 let connected =
                     Proxy::connect_remembering(client, &cluster.config, &options, remembered.as_ref()).await?;

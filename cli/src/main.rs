@@ -106,6 +106,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             PolicyCommand::Diff(args) => wait(policy::diff::run(&context, &args))
                 .map(|moves| ExitCode::from(if moves && args.exit_code { SOMETHING_NEWER } else { 0 })),
             PolicyCommand::Check(args) => policy::check::run(&args).map(done),
+            PolicyCommand::Trust(args) => wait(policy::trust::run(&context, &args)).map(done),
         },
         Command::Completion { shell } => complete::script(shell).map(done),
         Command::Plugin(words) => wait(run::run(&context, words)).map(done),

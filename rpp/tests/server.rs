@@ -9,10 +9,9 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-use axum::{Json, Router, routing::post};
 use d8_crds::{name::Component, platform::Platform};
 use d8_rpp::{
     Endpoint, ErrorKind, Identity, Options, Proxy,
@@ -20,46 +19,9 @@ use d8_rpp::{
     pack::{Form, Order, Target, pack, unpublish},
     server::{self, Server},
 };
-use serde_json::{Value, json};
-use support::{Authority, kubeconfig, patient, plain};
+use serde_json::json;
+use support::{Asked, Authority, cluster, kubeconfig, patient};
 use tempfile::TempDir;
-
-/// What the stand-in was asked.
-type Asked = Arc<Mutex<Vec<Value>>>;
-
-/// Knows `good` and `stranger`; lets `good` download.
-async fn cluster(asked: Asked) -> SocketAddr {
-    let tokens = Arc::clone(&asked);
-    let review = async move |Json(review): Json<Value>| {
-        let name = match review["spec"]["token"].as_str().unwrap() {
-            "good" => Some("system:serviceaccount:x:good"),
-            "stranger" => Some("stranger"),
-            _ => None,
-        };
-        tokens.lock().unwrap().push(review.clone());
-        let status = match name {
-            Some(name) => {
-                json!({"authenticated": true, "user": {"username": name, "uid": "1", "groups": ["g"], "extra": {"k": ["v"]}}})
-            }
-            None => json!({"authenticated": false, "error": "no"}),
-        };
-        Json(
-            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": {}, "status": status}),
-        )
-    };
-    let access = async move |Json(review): Json<Value>| {
-        let allowed = review["spec"]["user"] == "system:serviceaccount:x:good";
-        asked.lock().unwrap().push(review.clone());
-        Json(json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {},
-            "status": {"allowed": allowed}}))
-    };
-    plain(
-        Router::new()
-            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review))
-            .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access)),
-    )
-    .await
-}
 
 struct Lab {
     folder: TempDir,

@@ -6,13 +6,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Once,
+        Arc, Mutex, Once,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{Json, Router, body::Body, extract::Request, response::Response, routing::post};
 use axum_server::tls_rustls::RustlsConfig;
 use d8_rpp::{Endpoint, Identity, Options, Patience, Proxy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -21,6 +21,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What the token of every test looks like; it may stand in no output.
@@ -200,4 +201,41 @@ pub async fn plain(router: Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+/// What the stand-in was asked.
+pub type Asked = Arc<Mutex<Vec<Value>>>;
+
+/// A stand-in for the Kubernetes API: knows `good` and `stranger`; lets `good` download.
+pub async fn cluster(asked: Asked) -> SocketAddr {
+    let tokens = Arc::clone(&asked);
+    let review = async move |Json(review): Json<Value>| {
+        let name = match review["spec"]["token"].as_str().unwrap() {
+            "good" => Some("system:serviceaccount:x:good"),
+            "stranger" => Some("stranger"),
+            _ => None,
+        };
+        tokens.lock().unwrap().push(review.clone());
+        let status = match name {
+            Some(name) => {
+                json!({"authenticated": true, "user": {"username": name, "uid": "1", "groups": ["g"], "extra": {"k": ["v"]}}})
+            }
+            None => json!({"authenticated": false, "error": "no"}),
+        };
+        Json(
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": {}, "status": status}),
+        )
+    };
+    let access = async move |Json(review): Json<Value>| {
+        let allowed = review["spec"]["user"] == "system:serviceaccount:x:good";
+        asked.lock().unwrap().push(review.clone());
+        Json(json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {},
+            "status": {"allowed": allowed}}))
+    };
+    plain(
+        Router::new()
+            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review))
+            .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access)),
+    )
+    .await
 }

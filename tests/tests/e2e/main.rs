@@ -17,3 +17,4 @@ mod policy;
 mod policy_commands;
 mod rights;
 mod time;
+mod trust;

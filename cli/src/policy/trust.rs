@@ -1,0 +1,74 @@
+//! `d8 policy trust`: accepts that a cluster has another proxy than the one remembered, once a person has
+//! seen both.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use d8_rpp::{
+    Announced, discovery,
+    remember::{Verdict, judge},
+};
+
+use crate::{
+    args,
+    context::Context,
+    failure::{Code, Failure},
+    output,
+};
+
+pub(crate) async fn run(context: &Context, args: &args::PolicyTrust) -> Result<(), Failure> {
+    let Some(endpoints) = context.endpoints() else {
+        return Err(Failure::new(Code::Failed, "there is no home to remember it in")
+            .advise("the user has no home directory", "set HOME"));
+    };
+    let cluster = context.cluster().await?;
+    let server = cluster.config.cluster_url.to_string();
+    // What the cluster says, whatever endpoint is given by hand.
+    let options = d8_rpp::Options { endpoint: None, ..context.rpp_options() };
+    let now = discovery::find(&cluster.client, &server, &options).await?.announced;
+    let remembered = endpoints.load(&cluster.key);
+    output::result(format!("cluster:    {server}"));
+    output::result(match &remembered {
+        Ok(Some(remembered)) => format!("remembered: {remembered}"),
+        Ok(None) => "remembered: nothing".to_owned(),
+        Err(error) => format!("remembered: unreadable, {}", error.source),
+    });
+    output::result(format!("now:        {now}"));
+    let accepted: Announced = match &remembered {
+        Ok(known) => match judge(known.as_ref(), &now) {
+            Verdict::Trusted => {
+                output::result("It is trusted already.");
+                return Ok(());
+            }
+            Verdict::Remember(both) => both,
+            Verdict::Changed => now,
+        },
+        Err(_) => now,
+    };
+    confirmed(args.yes)?;
+    endpoints
+        .save(&cluster.key, &server, &accepted)
+        .map_err(|error| Failure::new(Code::Failed, "it could not be remembered").caused_by(&error))?;
+    output::result("It is trusted from now on.");
+    Ok(())
+}
+
+/// Asks on a terminal; without one `--yes` must have been given.
+fn confirmed(yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(Code::Usage, "trusting another proxy needs a yes").advise(
+            "there is no terminal to ask on",
+            "ask the cluster's admins whether it is right, then: d8 policy trust --yes",
+        ));
+    }
+    let _ = write!(std::io::stderr(), "Send your token there from now on? [y/N] ");
+    let mut answer = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new(Code::Failed, "what is remembered was left as it is"))
+    }
+}
