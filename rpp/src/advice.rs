@@ -27,7 +27,7 @@ pub(crate) const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download"
 /// The command that lists what is published of a component.
 fn list_command(component: &Component) -> String {
     match component {
-        Component::D8 => "kubectl get crel d8 -o yaml".to_owned(),
+        Component::D8 => "d8 cli versions".to_owned(),
         Component::Plugin(name) => format!("d8 plugins why {name}"),
     }
 }
@@ -52,7 +52,7 @@ impl Error {
                 "the kubeconfig's user has no token that can be used now",
                 "log in again, or check the user with: kubectl auth whoami",
             )],
-            Self::Discovery { server, .. } => discovery(server),
+            Self::Discovery { server, denied, .. } => discovery(server, *denied),
             Self::ClusterUnauthorized { .. } => vec![pair(
                 "the kubeconfig's credentials are not, or no longer, accepted by the Kubernetes API",
                 "log in again, or check them with: kubectl auth whoami",
@@ -129,8 +129,15 @@ impl Error {
     }
 }
 
-fn discovery(server: &str) -> Vec<Advice> {
-    vec![
+fn discovery(server: &str, denied: bool) -> Vec<Advice> {
+    let right = pair(
+        format!(
+            "ClusterRole {DOWNLOAD_ROLE}, which lets one find the proxy and download, is bound to nobody by default"
+        ),
+        format!("an admin binds it: {} --user=<you>", bind()),
+    );
+    let mut advice = if denied { vec![right] } else { Vec::new() };
+    advice.extend([
         pair(
             format!("the Kubernetes API at {server} can't be reached, or is not a Deckhouse cluster's"),
             "check the kubeconfig and its context: kubectl cluster-info",
@@ -143,7 +150,8 @@ fn discovery(server: &str) -> Vec<Advice> {
             "on a master node the kubeconfig may lead past the local API server",
             "use the server https://127.0.0.1:6445 with /etc/kubernetes/pki/ca.crt",
         ),
-    ]
+    ]);
+    advice
 }
 
 fn unauthorized(token_sent: bool) -> Vec<Advice> {
@@ -160,14 +168,17 @@ fn unauthorized(token_sent: bool) -> Vec<Advice> {
     }
 }
 
+/// The command that binds the role, but for whom.
+fn bind() -> String {
+    format!("kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE}")
+}
+
 fn forbidden(words: &str) -> Vec<Advice> {
     let whom = denied(words).unwrap_or_else(|| "--user=<you>".to_owned());
     vec![
         pair(
             format!("ClusterRole {DOWNLOAD_ROLE} is bound to nobody by default"),
-            format!(
-                "an admin binds it: kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE} {whom}"
-            ),
+            format!("an admin binds it: {} {whom}", bind()),
         ),
         pair("it was bound a moment ago: a denial is cached for 30 s", "wait half a minute and run the command again"),
     ]

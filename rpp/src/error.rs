@@ -50,6 +50,8 @@ pub enum Error {
     Discovery {
         /// The API server asked.
         server: String,
+        /// Somewhere it was only that this identity may not look.
+        denied: bool,
         /// What failed.
         why: String,
     },

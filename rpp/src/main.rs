@@ -163,7 +163,8 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
+    // What the library warns of are other registries' habits.
+    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info,oci_client=error".to_owned());
     let cli = Cli::parse();
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

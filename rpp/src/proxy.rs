@@ -60,7 +60,9 @@ impl Proxy {
         let client = || {
             kube::Client::try_from(config.clone()).map_err(|error| match error {
                 kube::Error::Auth(error) => Error::Identity { why: explain(&error) },
-                error => Error::Discovery { server: config.cluster_url.to_string(), why: explain(&error) },
+                error => {
+                    Error::Discovery { server: config.cluster_url.to_string(), denied: false, why: explain(&error) }
+                }
             })
         };
         Self::connect_with(client, config, options).await

@@ -154,13 +154,24 @@ async fn what_leads_to_the_next_place() {
             Err((ErrorKind::Discovery, "Ingress d8-cloud-instance-manager/registry-packages-proxy may not be read")),
             &two,
         ),
+        (
+            "403 twice",
+            [status(403), status(403), ready()],
+            vouched(),
+            Err((
+                ErrorKind::Discovery,
+                "ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config may not be read with this identity; \
+                 Ingress d8-cloud-instance-manager/registry-packages-proxy may not be read with this identity",
+            )),
+            &two,
+        ),
         ("Ingress 500", [none(), status(500), ready()], vouched(), Err((ErrorKind::Discovery, "no")), &two),
-        ("Pods 403", [none(), none(), status(403)], vouched(), Err((ErrorKind::Discovery, "may not be listed")), &all),
+        ("Pods 403", [none(), none(), status(403)], vouched(), Err((ErrorKind::Discovery, "may not be read")), &all),
         (
             "no namespace",
             [none(), none(), none()],
             vouched(),
-            Err((ErrorKind::Discovery, "there is no namespace")),
+            Err((ErrorKind::Discovery, "there is no pods app=")),
             &all,
         ),
     ];
@@ -173,6 +184,8 @@ async fn what_leads_to_the_next_place() {
                 assert_eq!(error.kind(), kind, "{what}: {error}");
                 assert!(error.to_string().contains(words), "{what}: {error}");
                 assert!(!error.advice().is_empty(), "{what}");
+                let binds = error.advice()[0].fix.contains("kubectl create clusterrolebinding");
+                assert_eq!(binds, what.contains("403"), "{what}: {:?}", error.advice());
             }
             (other, _) => panic!("{what}: {other:?}"),
         }

@@ -2,7 +2,9 @@
 //! generations do.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use d8_crds::platform::Platform;
 use d8_tests::catalog::script;
 use d8_tests::process::Server;
 use d8_tests::registry::serve;
-use d8_tests::{ControlPlane, Finished, Result, Workstation, cluster, run, tools};
+use d8_tests::{ADMIN, ControlPlane, Finished, Result, Workstation, cluster, command::run_as_seen, run, tools};
 use serde_json::{Value, json};
 
 struct World {
@@ -81,10 +83,16 @@ impl World {
     }
 
     /// How many blobs of an image the registry has given away.
-    fn pulled(&self, image: &str) -> Result<u32> {
-        let url = format!("http://{}/count/d8/ee/{image}", self.address);
-        let count = run("curl", ["-sSf", &url], |_| {})?.ok()?;
-        Ok(count.trim().parse().unwrap_or_else(|_| panic!("{count:?}")))
+    fn pulled(&self, image: &str) -> u32 {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(&self.address)?;
+            write!(stream, "GET /count/d8/ee/{image} HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = ask().unwrap_or_else(|error| panic!("{error}"));
+        answer.lines().last().and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{answer:?}"))
     }
 }
 
@@ -133,24 +141,24 @@ fn one_fetch_for_many_and_a_bound() -> Result<()> {
         world.pack(image, version, None, &[])?.expect_code(0)?;
     }
     let (_server, proxy) = world.serve("proxy-cache", &world.credentials, &["--cache-size", "1"])?;
-    let before = world.pulled(image)?;
+    let before = world.pulled(image);
     let stations: Vec<Workstation> = (0..6).map(|_| world.workstation(&proxy)).collect::<Result<_>>()?;
     let install = |station: &Workstation, version: &str| {
         station.d8(["plugins", "install", "shared", "--version", version])?.expect_code(0)
     };
     install(&stations[0], "v1.0.0")?;
-    assert_eq!(world.pulled(image)? - before, 1);
+    assert_eq!(world.pulled(image) - before, 1);
     install(&stations[1], "v1.0.0")?;
-    assert_eq!(world.pulled(image)? - before, 2, "a layer larger than the cache is only passed through");
+    assert_eq!(world.pulled(image) - before, 2, "a layer larger than the cache is only passed through");
 
     let (_server, proxy) = world.serve("proxy-room", &world.credentials, &[])?;
     let stations: Vec<Workstation> = (0..6).map(|_| world.workstation(&proxy)).collect::<Result<_>>()?;
-    let before = world.pulled(image)?;
+    let before = world.pulled(image);
     std::thread::scope(|scope| {
         let running: Vec<_> = stations.iter().map(|station| scope.spawn(|| install(station, "v2.0.0"))).collect();
         running.into_iter().map(|one| one.join().expect("no panic").map(drop)).collect::<Result<Vec<()>>>()
     })?;
-    assert_eq!(world.pulled(image)? - before, 1);
+    assert_eq!(world.pulled(image) - before, 1);
     Ok(())
 }
 
@@ -182,4 +190,78 @@ fn what_is_wrong_with_the_registry_is_told_as_that() -> Result<()> {
     assert_eq!(denied.code(), 2, "{denied:?}");
     let _ = &world.registry;
     Ok(())
+}
+
+/// Every command of `docs/proxy.md` gives what the page says, in the order of the page.
+#[test]
+fn the_page() -> Result<()> {
+    let world = World::shared();
+    let (plane, scratch) = (&world.plane, world.plane.scratch());
+    let folder = scratch.folder("page")?;
+    let file = |name: &str, content: &str| scratch.write(&format!("page/{name}"), content);
+    file("hello", &script("hello", "v1.0.0"))?;
+    file("contract.yaml", "name: hello\ndescription: says hello\n")?;
+    file("docker.json", &read(&world.credentials))?;
+    file("ca.crt", plane.ca_pem())?;
+    let serving = plane.serving_certificate("page")?;
+    file("tls.crt", &read(&serving.certificate))?;
+    file("tls.key", &read(&serving.key))?;
+    let account = plane.service_account("d8-cloud-instance-manager", "registry-packages-proxy")?;
+    file("kubeconfig", &read(&plane.kubeconfig_for(&account)?))?;
+
+    let station = |user| Workstation::new(plane, user);
+    let (alice, bob) = (station(plane.new_user())?, station(plane.new_user())?);
+    let admin = station(plane.user(ADMIN))?;
+    let built = tools::binary("d8")?.parent().map(Path::to_owned).unwrap_or_default();
+    let folders = [built.as_path(), tools::Tools::get()?.folder(), Path::new("/usr/bin"), Path::new("/bin")];
+    let path = std::env::join_paths(folders).unwrap_or_default();
+    let mut places = vec![
+        (format!("http://{}", world.address), "https://registry.example.com".to_owned()),
+        (plane.url(), "https://127.0.0.1:6443".to_owned()),
+        (bob.who().user.clone(), "$BOB".to_owned()),
+    ];
+    let mut servers = Vec::new();
+    let mut ran = 0;
+    for block in include_str!("../../docs/proxy.md").split("```console\n").skip(1) {
+        for example in block.split("```").next().unwrap_or_default().split("\n\n") {
+            let Some((prompt, rest)) = example.split_once("$ ") else { panic!("no command in {example:?}") };
+            let (line, want) = rest.split_once('\n').unwrap_or((rest, ""));
+            ran += 1;
+            let real = places.iter().fold(line.to_owned(), |line, (real, shown)| line.replace(shown, real));
+            if prompt == "proxy" {
+                let line = format!("cd '{}' && exec {}", folder.display(), real.replace(":4219", ":0"));
+                let path = path.clone();
+                let mut server = scratch.start("page", "bash", ["-c", &line], |command| {
+                    command.env("PATH", path);
+                })?;
+                places.push((server.first_line(Duration::from_mins(1))?, want.trim().to_owned()));
+                servers.push(server);
+                continue;
+            }
+            let typist = match prompt {
+                "admin" => &admin,
+                "bob" => &bob,
+                _ => &alice,
+            };
+            let finished = run_as_seen("bash", ["-c", &real], |command: &mut std::process::Command| {
+                typist.environment(command);
+                command.env("PATH", &path).env("ALICE", &alice.who().user).current_dir(&folder);
+            })?;
+            let said = places.iter().fold(finished.stdout, |said, (real, shown)| said.replace(real, shown));
+            assert_eq!(without_digests(said.trim()), want.trim(), "{line}");
+        }
+    }
+    assert!(ran > 9, "{ran}");
+    Ok(())
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// `sha256:…` for each digest.
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "sha256:…" + part.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
 }

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod},
     networking::v1::Ingress,
@@ -28,23 +29,29 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub async fn find(client: &Client, server: &str, options: &Options) -> Result<Found, Error> {
     let cluster = Cluster { client, server, vouched: options.insecure || options.ca_file.is_some() };
     let mut nothing = Vec::new();
-    match cluster.config_map(options).await? {
-        Ok(found) => return Ok(found),
-        Err(why) => nothing.push(why),
+    let mut denied = false;
+    let steps: [BoxFuture<'_, Step>; 3] =
+        [cluster.config_map(options).boxed(), cluster.ingress().boxed(), cluster.pods().boxed()];
+    for (number, step) in steps.into_iter().enumerate() {
+        match step.await {
+            Ok(found) => return Ok(found),
+            Err(Refusal::Stops(error)) => return Err(error),
+            Err(Refusal::Absent(why)) => nothing.push(why),
+            Err(Refusal::Forbidden(why)) => {
+                nothing.push(why);
+                denied = true;
+                // Only the ConfigMap: those who may not read it may know the older ways.
+                if number > 0 {
+                    break;
+                }
+            }
+        }
     }
-    match cluster.ingress().await? {
-        Ok(found) => return Ok(found),
-        Err(why) => nothing.push(why),
-    }
-    match cluster.pods().await? {
-        Ok(found) => return Ok(found),
-        Err(why) => nothing.push(why),
-    }
-    Err(cluster.failed(nothing.join("; ")))
+    Err(Error::Discovery { server: server.to_owned(), denied, why: nothing.join("; ") })
 }
 
-/// What a step came to: an address, or why there is none and the next one is asked.
-type Step = Result<Found, String>;
+/// What a step came to: an address, or why there is none.
+type Step = Result<Found, Refusal>;
 
 struct Cluster<'a> {
     client: &'a Client,
@@ -87,19 +94,19 @@ struct Condition {
 
 impl Cluster<'_> {
     fn failed(&self, why: String) -> Error {
-        Error::Discovery { server: self.server.to_owned(), why }
+        Error::Discovery { server: self.server.to_owned(), denied: false, why }
     }
 
-    /// An answer in time, or why there is none.
-    async fn ask<T>(&self, question: impl Future<Output = kube::Result<T>>) -> Result<T, Refusal> {
+    /// An answer in time, or why there is none. `name` is what is asked for.
+    async fn ask<T>(&self, name: &str, question: impl Future<Output = kube::Result<T>>) -> Result<T, Refusal> {
         let stops = |error| Err(Refusal::Stops(error));
         match tokio::time::timeout(PATIENCE, question).await {
             Ok(Ok(answer)) => Ok(answer),
             Err(_) => stops(self.failed(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()))),
             Ok(Err(kube::Error::Api(status))) => match status.code {
                 401 => stops(Error::ClusterUnauthorized { server: self.server.to_owned() }),
-                403 => Err(Refusal::Forbidden),
-                404 => Err(Refusal::Absent),
+                403 => Err(Refusal::Forbidden(format!("{name} may not be read with this identity"))),
+                404 => Err(Refusal::Absent(format!("there is no {name}"))),
                 _ => stops(self.failed(explain(&kube::Error::Api(status)))),
             },
             Ok(Err(kube::Error::Auth(error))) => stops(Error::Identity { why: explain(&error) }),
@@ -110,71 +117,54 @@ impl Cluster<'_> {
         }
     }
 
-    async fn config_map(&self, options: &Options) -> Result<Step, Error> {
+    async fn config_map(&self, options: &Options) -> Step {
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), NAMESPACE);
         let name = format!("ConfigMap {NAMESPACE}/{CONFIG_MAP}");
-        let map = match self.ask(maps.get(CONFIG_MAP)).await {
-            Ok(map) => map,
-            Err(Refusal::Absent) => return Ok(Err(format!("there is no {name}"))),
-            Err(Refusal::Forbidden) => return Ok(Err(format!("{name} may not be read with this identity"))),
-            Err(Refusal::Stops(error)) => return Err(error),
-        };
+        let map = self.ask(&name, maps.get(CONFIG_MAP)).await?;
         let data: BTreeMap<String, String> = map.data.unwrap_or_default();
         match config_map::read(&data, options.prefer, self.vouched) {
-            Ok(Some(found)) => Ok(Ok(found)),
-            Ok(None) => Ok(Err(format!("{name} names no address that something vouches for"))),
-            Err(why) => Err(self.failed(format!("{name}: {why}"))),
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(Refusal::Absent(format!("{name} names no address that something vouches for"))),
+            Err(why) => Err(Refusal::Stops(self.failed(format!("{name}: {why}")))),
         }
     }
 
-    async fn ingress(&self) -> Result<Step, Error> {
+    async fn ingress(&self) -> Step {
         let ingresses: Api<Slim<IngressSpec, NotUsed>> =
             Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::erase::<Ingress>(&()));
         let name = format!("Ingress {NAMESPACE}/{INGRESS}");
-        let ingress = match self.ask(ingresses.get(INGRESS)).await {
-            Ok(ingress) => ingress,
-            Err(Refusal::Absent) => return Ok(Err(format!("there is no {name}"))),
-            Err(Refusal::Forbidden) => {
-                return Err(self.failed(format!("{name} may not be read with this identity")));
-            }
-            Err(Refusal::Stops(error)) => return Err(error),
-        };
+        let ingress = self.ask(&name, ingresses.get(INGRESS)).await?;
         // A rule for every host, or for all of a domain, names none that could be asked.
         let named = |rule: &Rule| !rule.host.is_empty() && !rule.host.starts_with('*');
         let Some(rule) = ingress.spec.rules.into_iter().find(named) else {
-            return Ok(Err(format!("{name} has no host")));
+            return Err(Refusal::Absent(format!("{name} has no host")));
         };
         let endpoint = Endpoint::new(&format!("https://{}", rule.host), Trust::System)
-            .map_err(|error| self.failed(format!("{name}: {error}")))?;
+            .map_err(|error| Refusal::Stops(self.failed(format!("{name}: {error}"))))?;
         let announced = Announced { host: Some(endpoint.host()), ..Announced::default() };
-        Ok(Ok(Found { endpoints: vec![endpoint], announced }))
+        Ok(Found { endpoints: vec![endpoint], announced })
     }
 
-    async fn pods(&self) -> Result<Step, Error> {
+    async fn pods(&self) -> Step {
         let pods: Api<Slim<NotUsed, PodStatus>> =
             Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::erase::<Pod>(&()));
         let name = format!("pods {POD_SELECTOR} in namespace {NAMESPACE}");
-        let list = match self.ask(pods.list(&ListParams::default().labels(POD_SELECTOR))).await {
-            Ok(list) => list,
-            Err(Refusal::Absent) => return Ok(Err(format!("there is no namespace {NAMESPACE}"))),
-            Err(Refusal::Forbidden) => {
-                return Err(self.failed(format!("{name} may not be listed with this identity")));
-            }
-            Err(Refusal::Stops(error)) => return Err(error),
-        };
+        let list = self.ask(&name, pods.list(&ListParams::default().labels(POD_SELECTOR))).await?;
         let Some(ip) = list.items.iter().find_map(serving) else {
-            return Ok(Err(format!("none of the {name} is ready")));
+            return Err(Refusal::Absent(format!("none of the {name} is ready")));
         };
         if !self.vouched {
-            return Ok(Err(format!("a pod serves at {ip}, and nothing vouches for its certificate (--rpp-ca-file)")));
+            return Err(Refusal::Absent(format!(
+                "a pod serves at {ip}, and nothing vouches for its certificate (--rpp-ca-file)"
+            )));
         }
         let host = match ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         let endpoint = Endpoint::new(&format!("https://{host}:{PORT}"), Trust::Only(Vec::new()))
-            .map_err(|error| self.failed(format!("{name}: {error}")))?;
-        Ok(Ok(Found { endpoints: vec![endpoint], announced: Announced::default() }))
+            .map_err(|error| Refusal::Stops(self.failed(format!("{name}: {error}"))))?;
+        Ok(Found { endpoints: vec![endpoint], announced: Announced::default() })
     }
 }
 
@@ -186,10 +176,12 @@ fn serving(pod: &Slim<NotUsed, PodStatus>) -> Option<IpAddr> {
     if serves { status.pod_ip.parse().ok() } else { None }
 }
 
-/// Why the API gave no object.
+/// Why a place gave no address.
 enum Refusal {
-    Absent,
-    Forbidden,
+    /// There is none.
+    Absent(String),
+    /// This identity may not look.
+    Forbidden(String),
     /// Discovery ends here.
     Stops(Error),
 }
