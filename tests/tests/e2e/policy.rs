@@ -125,7 +125,7 @@ fn what_is_required_stays_and_what_is_frozen_does_not_move() -> Result<()> {
 }
 
 #[test]
-fn a_gate_of_a_later_step_holds_and_says_so() -> Result<()> {
+fn a_soak_holds_and_says_so() -> Result<()> {
     let lab = Lab::shared();
     published(lab, "gated", &["v1.0.0"])?;
     rule(lab, "gated", &json!({"minAge": "72h"}))?;
