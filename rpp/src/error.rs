@@ -1,13 +1,17 @@
 //! Everything that can go wrong between a caller and the proxy, under stable kinds.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+mod kind;
+mod parts;
 
-use d8_crds::{
-    contract::ContractError,
-    digest::Digest,
-    name::{Component, Tag},
+use std::{io, path::PathBuf, time::Duration};
+
+use d8_crds::{contract::ContractError, digest::Digest};
+
+use self::parts::{Instead, Seconds, Words};
+pub use self::{
+    kind::ErrorKind,
+    parts::{CertificateProblem, Subject, Waiting},
 };
-
 use crate::remember::Announced;
 
 /// Why the proxy could not be used, or what it gave could not.
@@ -243,109 +247,6 @@ pub enum Error {
     Sink(#[source] io::Error),
 }
 
-/// The stable name of an [`Error`]'s kind: for exit codes, metric labels and condition reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Wrong endpoint, CA file or their combination.
-    Usage,
-    /// No token could be had.
-    Identity,
-    /// The proxy was not found.
-    Discovery,
-    /// 401 of the Kubernetes API.
-    ClusterUnauthorized,
-    /// Another proxy than the one remembered.
-    EndpointChanged,
-    /// 401 of the proxy.
-    Unauthorized,
-    /// 403 of the proxy.
-    Forbidden,
-    /// Not published.
-    NotFound,
-    /// 5xx.
-    Unavailable,
-    /// A status the protocol does not know.
-    UnexpectedStatus,
-    /// A redirect.
-    Redirect,
-    /// No connection.
-    Unreachable,
-    /// Too slow.
-    Timeout,
-    /// The certificate is not accepted.
-    Certificate,
-    /// Truncated, or longer than announced.
-    Truncated,
-    /// Not the bytes that were asked for.
-    DigestMismatch,
-    /// Over a limit.
-    TooLarge,
-    /// An answer or a manifest that can't be understood.
-    Malformed,
-    /// The contract is wrong.
-    Contract,
-    /// The archive is wrong or lacks the executable.
-    Archive,
-    /// The caller's own disk or client failed.
-    Local,
-}
-
-impl ErrorKind {
-    /// The kind as it stands in metrics and conditions; never changes.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Usage => "Usage",
-            Self::Identity => "Identity",
-            Self::Discovery => "Discovery",
-            Self::ClusterUnauthorized => "ClusterUnauthorized",
-            Self::EndpointChanged => "EndpointChanged",
-            Self::Unauthorized => "Unauthorized",
-            Self::Forbidden => "Forbidden",
-            Self::NotFound => "NotFound",
-            Self::Unavailable => "Unavailable",
-            Self::UnexpectedStatus => "UnexpectedStatus",
-            Self::Redirect => "Redirect",
-            Self::Unreachable => "Unreachable",
-            Self::Timeout => "Timeout",
-            Self::Certificate => "Certificate",
-            Self::Truncated => "Truncated",
-            Self::DigestMismatch => "DigestMismatch",
-            Self::TooLarge => "TooLarge",
-            Self::Malformed => "Malformed",
-            Self::Contract => "Contract",
-            Self::Archive => "Archive",
-            Self::Local => "Local",
-        }
-    }
-
-    /// Whether this is "the proxy or the cluster could not be reached or refused the identity"
-    /// (exit code 5), as opposed to a failure of what was asked for.
-    pub const fn is_reach(self) -> bool {
-        matches!(
-            self,
-            Self::Identity
-                | Self::Discovery
-                | Self::ClusterUnauthorized
-                | Self::EndpointChanged
-                | Self::Unauthorized
-                | Self::Forbidden
-                | Self::Unavailable
-                | Self::UnexpectedStatus
-                | Self::Redirect
-                | Self::Unreachable
-                | Self::Timeout
-                | Self::Certificate
-        )
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl Error {
     /// The stable kind.
     pub const fn kind(&self) -> ErrorKind {
@@ -385,124 +286,6 @@ impl Error {
         match error.downcast::<Self>() {
             Ok(own) => own,
             Err(other) => Self::Archive { why: format!("reading it: {other}") },
-        }
-    }
-}
-
-/// What a question to the proxy was about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
-    /// The component.
-    pub component: Component,
-    /// Its tag or digest; none for the tag list.
-    pub reference: Option<String>,
-}
-
-impl Subject {
-    pub(crate) fn tags(component: &Component) -> Self {
-        Self { component: component.clone(), reference: None }
-    }
-
-    pub(crate) fn reference(component: &Component, reference: &str) -> Self {
-        Self { component: component.clone(), reference: Some(reference.to_owned()) }
-    }
-
-    pub(crate) fn tag(component: &Component, tag: &Tag) -> Self {
-        Self::reference(component, tag.as_str())
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.component {
-            Component::D8 => f.write_str("d8")?,
-            Component::Plugin(name) => write!(f, "plugin {name}")?,
-        }
-        match &self.reference {
-            Some(reference) => write!(f, " {reference}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What was waited for in vain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// TCP and TLS.
-    Connection,
-    /// The answer's headers.
-    Answer,
-    /// More of the body.
-    Data,
-}
-
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connection => "connection",
-            Self::Answer => "answer",
-            Self::Data => "more data",
-        })
-    }
-}
-
-/// What is wrong with a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CertificateProblem {
-    /// Signed by none that is trusted.
-    UnknownIssuer,
-    /// Made for other names.
-    OtherHost {
-        /// The names it was made for.
-        presented: Vec<String>,
-        /// The host asked for is an IP address, and the certificate names none.
-        no_ip_names: bool,
-    },
-    /// Its time has passed, or is yet to come.
-    Expired,
-    /// Anything else.
-    Other(String),
-}
-
-impl fmt::Display for CertificateProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownIssuer => f.write_str("signed by an authority that is not trusted here"),
-            Self::OtherHost { presented, .. } if presented.is_empty() => f.write_str("made for another host"),
-            Self::OtherHost { presented, .. } => write!(f, "made for {}", presented.join(", ")),
-            Self::Expired => f.write_str("not valid at this time"),
-            Self::Other(why) => f.write_str(why),
-        }
-    }
-}
-
-/// A server's words behind a colon; nothing if it said nothing.
-struct Words<'a>(&'a str);
-
-impl fmt::Display for Words<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
-    }
-}
-
-/// What stands in the executable's place.
-struct Instead(Option<&'static str>);
-
-impl fmt::Display for Instead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |found| write!(f, " (what bears that name is {found})"))
-    }
-}
-
-/// A duration as people read it.
-struct Seconds(Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.subsec_millis() == 0 {
-            write!(f, "{} s", self.0.as_secs())
-        } else {
-            write!(f, "{} ms", self.0.as_millis())
         }
     }
 }

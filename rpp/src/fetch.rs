@@ -27,7 +27,7 @@ use crate::{
     image::{self, CONTRACT_FILE},
     layer::{Contents, Limits, Sink, read},
     proxy::Proxy,
-    transport::Tries,
+    tries::Tries,
 };
 
 /// Bytes read back at a time.

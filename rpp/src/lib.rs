@@ -26,6 +26,7 @@ mod resolve;
 mod text;
 mod tls;
 mod transport;
+mod tries;
 
 #[cfg(feature = "server")]
 mod layout;
@@ -47,4 +48,4 @@ pub use offer::{Bytes, Offer};
 pub use proxy::{Options, Patience, Proxy, RawManifest};
 pub use remember::Announced;
 pub use resolve::{Artifact, Resolved};
-pub use transport::Tries;
+pub use tries::Tries;

@@ -272,6 +272,9 @@ async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
         (images, &["v1.0.0"], 500, ErrorKind::Unavailable, vec![manifests, "/tags", images, images, images]),
         ("/tags/v1.0.0", &["v1.0.0"], 403, ErrorKind::Forbidden, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
         ("/tags", &["v1.0.0"], 403, ErrorKind::Forbidden, vec![manifests, "/tags"]),
+        (manifests, &["v1.0.0"], 307, ErrorKind::Redirect, vec![manifests]),
+        (images, &["v1.0.0"], 307, ErrorKind::Redirect, vec![manifests, "/tags", images]),
+        ("/tags/v1.0.0", &["v1.0.0"], 302, ErrorKind::Redirect, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
         // Not published, for all that any route says.
         ("none", &["v2.0.0"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
         ("none", &["v1.0.0-linux-amd64"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),

@@ -223,7 +223,7 @@ async fn the_clusters_word_is_believed_for_a_while() {
 
 #[tokio::test]
 async fn what_is_for_those_inside() {
-    let mut lab = Lab::new().await;
+    let lab = Lab::new().await;
     let get = |path: &'static str| {
         let url = format!("http://{}{path}", lab.inside);
         async move {
@@ -247,10 +247,9 @@ async fn what_is_for_those_inside() {
     let sent = text.lines().find_map(|line| line.strip_prefix("d8_rpp_sent_bytes_total ")).unwrap();
     assert!(sent.parse::<u64>().unwrap() > 100, "{sent}");
 
-    // A download that stands still keeps the server from ending at once; it is not ready meanwhile.
+    // Without its layout it is not ready.
     std::fs::write(lab.folder.path().join("layout/index.json"), "{").unwrap();
     assert_eq!(get("/readyz").await.0, 503);
-    lab.end.take().unwrap().send(()).unwrap();
 }
 
 #[tokio::test]
@@ -375,6 +374,12 @@ async fn a_request_that_runs_may_finish() {
     let layer = proxy.resolve(&hello(), &tag).await.unwrap().artifacts[0].layer.clone();
     let download = proxy.download(&hello(), &tag, &platform, Some(&layer)).await.unwrap();
     lab.end.take().unwrap().send(()).unwrap();
+    // Whoever sends requests here is told to send no more.
+    let ready = async || reqwest::get(format!("http://{}/readyz", lab.inside)).await.unwrap().status().as_u16();
+    while ready().await == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ready().await, 503);
     let mut sink = Vec::new();
     unpack(download.into_reader(), "plugin", &Limits::default(), &mut sink).await.unwrap();
     assert_eq!(sink, large);

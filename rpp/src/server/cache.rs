@@ -273,3 +273,6 @@ impl Blob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

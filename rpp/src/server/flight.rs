@@ -55,23 +55,29 @@ mod tests {
     async fn many_ask_once() {
         let flights = Flights::<&str, usize>::default();
         let asked = Arc::new(AtomicUsize::new(0));
+        let answer = Arc::new(tokio::sync::Notify::new());
         let ask = || {
-            let asked = Arc::clone(&asked);
+            let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
             flights.join("x", move || {
                 async move {
                     let number = asked.fetch_add(1, Ordering::SeqCst);
-                    tokio::task::yield_now().await;
+                    answer.notified().await;
                     number
                 }
                 .boxed()
             })
         };
-        assert_eq!(futures::future::join_all((0..10).map(|_| ask())).await, [0; 10]);
+        let all = futures::future::join_all((0..10).map(|_| ask()));
+        // Polled after all of them.
+        let (answers, ()) = futures::join!(all, async { answer.notify_one() });
+        assert_eq!(answers, [0; 10]);
+        answer.notify_one();
         assert_eq!(ask().await, 1, "what was answered is asked anew");
         // Somebody who goes away before the answer leaves the question to the others.
         let mut first = Box::pin(ask());
         assert!(futures::poll!(&mut first).is_pending());
         drop(first);
+        answer.notify_one();
         assert_eq!(ask().await, 2);
     }
 }
