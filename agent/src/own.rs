@@ -11,6 +11,7 @@
 
 mod change;
 mod entry;
+mod link;
 mod owner;
 
 use std::{
@@ -21,8 +22,9 @@ use std::{
 use d8_crds::{digest::Digest, name::Tag, version::Version};
 
 pub use self::{
-    change::{Activated, Migration, OwnLocked, OwnOrder, Tested},
-    entry::{Entry, invoked},
+    change::{Activated, OwnLocked, OwnOrder, Tested},
+    entry::{Entry, closed_to_others, invoked},
+    link::Migration,
     owner::Databases,
 };
 use crate::{
@@ -151,7 +153,7 @@ impl OwnStore {
     pub fn active(&self) -> Result<Option<OwnVersion>, StoreError> {
         trust::directory(&self.dir())?;
         let Ok(target) = fs::read_link(self.current()) else { return Ok(None) };
-        let relative = target.strip_prefix(self.dir()).unwrap_or(&target);
+        let relative = self.within(&target);
         let mut parts = relative.iter();
         let (Some(versions), Some(tag), Some(name), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
@@ -160,6 +162,14 @@ impl OwnStore {
         let ours = versions == "versions" && name == EXECUTABLE;
         let tag = tag.to_str().and_then(|tag| tag.parse().ok()).filter(|_| ours);
         Ok(tag.and_then(|tag| self.version(&tag)))
+    }
+
+    /// An absolute target as it is seen from the store's directory, by whichever way it names that.
+    fn within(&self, target: &Path) -> PathBuf {
+        let (Some(above), true) = (target.ancestors().nth(3), target.is_absolute()) else { return target.to_owned() };
+        let same = above == self.dir() || above.canonicalize().ok() == self.dir().canonicalize().ok();
+        let inside = target.strip_prefix(above).ok().filter(|_| same && above.exists());
+        inside.unwrap_or(target).to_owned()
     }
 
     /// The version on disk that has this value.
@@ -174,8 +184,19 @@ impl OwnStore {
         self.dir().join("fallback")
     }
 
-    /// The d8 that commands go to which this one has not.
-    pub fn fallback(&self) -> Option<PathBuf> {
+    /// The d8 that commands go to which this one has not, as it was set. Not to be run: [`Self::fallback`].
+    pub fn remembered_fallback(&self) -> Option<PathBuf> {
         fs::read_link(self.fallback_link()).ok()
+    }
+
+    /// The same, to be run.
+    ///
+    /// # Errors
+    /// [`StoreError::Untrusted`] as root, if somebody else could have set or changed it.
+    pub fn fallback(&self) -> Result<Option<PathBuf>, StoreError> {
+        trust::directory(&self.dir())?;
+        let Some(path) = self.remembered_fallback() else { return Ok(None) };
+        trust::way_to(&path)?;
+        Ok(Some(path))
     }
 }

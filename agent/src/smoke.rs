@@ -142,7 +142,7 @@ impl Sandbox {
         let mut first = None;
         for argument in ["--version", "version"] {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.run(file, name, &[argument], timeout, left, scratch).await {
+            match self.run(file, name, &[argument], child::SHOWN, (timeout, left), scratch).await {
                 Ok(output) => return Ok(output),
                 // Asking in another way changes nothing about these.
                 Err(failure @ (Failure::Setup { .. } | Failure::Format { .. } | Failure::Timeout { .. })) => {
@@ -154,7 +154,7 @@ impl Sandbox {
         Err(first.unwrap_or(Failure::Setup { why: "nothing was run".to_owned() }))
     }
 
-    /// Runs `file` once with these arguments, as [`Self::test`] does.
+    /// Runs `file` once with these arguments, as [`Self::test`] does, and gives its first 4,096 bytes.
     pub async fn ask(
         &self,
         file: &Path,
@@ -163,7 +163,7 @@ impl Sandbox {
         timeout: Duration,
         scratch: &Path,
     ) -> Result<String, Failure> {
-        self.run(file, name, arguments, timeout, timeout, scratch).await
+        self.run(file, name, arguments, child::OUTPUT, (timeout, timeout), scratch).await
     }
 
     async fn run(
@@ -171,8 +171,8 @@ impl Sandbox {
         file: &Path,
         name: &str,
         arguments: &[&str],
-        timeout: Duration,
-        left: Duration,
+        wanted: usize,
+        (timeout, left): (Duration, Duration),
         scratch: &Path,
     ) -> Result<String, Failure> {
         let begun = Instant::now();
@@ -187,6 +187,7 @@ impl Sandbox {
                 user_namespace,
                 timeout: left.saturating_sub(begun.elapsed()),
                 seconds: timeout.as_secs(),
+                wanted,
             };
             match self.once(task, scratch).await.map_err(|error| Failure::Setup { why: error.to_string() })? {
                 Report::Passed(output) => return Ok(output),

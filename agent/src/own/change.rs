@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{EXECUTABLE, Entry, OwnStore, OwnVersion};
+use super::{EXECUTABLE, Migration, OwnStore, OwnVersion, link::PathLink};
 use crate::{
     disk,
     error::StoreError,
@@ -36,9 +35,6 @@ use crate::{
         trust,
     },
 };
-
-/// What the link on the PATH is called before its rename.
-const LINK_PREFIX: &str = ".d8-link-";
 
 /// One version of d8 to bring in. Chosen and permitted already.
 #[derive(Debug, Clone)]
@@ -80,15 +76,6 @@ impl Tested {
         let versions: Vec<Version> = self.reported.split_whitespace().filter_map(says).collect();
         !versions.is_empty() && !versions.contains(&self.version)
     }
-}
-
-/// How the command on the PATH becomes a link to the store.
-#[derive(Debug, Clone)]
-pub struct Migration {
-    /// The command, a plain file.
-    pub path: PathBuf,
-    /// The tag to store its file under before it is replaced; `None` for a development build.
-    pub seed: Option<Tag>,
 }
 
 /// What became of a change.
@@ -245,7 +232,8 @@ impl OwnLocked {
             io::copy(&mut from, &mut to)?;
             disk::sync_file(&to, &binary)
         };
-        copy().map_err(StoreError::io("copy", executable))?;
+        copy().map_err(StoreError::io("write", &binary))?;
+        let named = fs::read_link(executable).unwrap_or_else(|_| executable.to_owned());
         let (digest, size) = disk::digest(&binary).map_err(StoreError::io("read", &binary))?;
         let receipt = Receipt {
             name: Component::D8,
@@ -255,7 +243,7 @@ impl OwnLocked {
             manifest: None,
             binary: digest,
             size,
-            source: executable.display().to_string(),
+            source: named.display().to_string(),
             time: now,
             verified: Verified::Adopted,
             skipped_cluster_checks: false,
@@ -302,8 +290,13 @@ impl OwnLocked {
         watch: &dyn Watch,
     ) -> Result<Activated, StoreError> {
         self.check()?;
-        let link = migration.map(|migration| PathLink::prepare(&self.store, &migration.path)).transpose()?;
+        let link = migration.map(|migration| PathLink::prepare(&self.store, migration)).transpose()?;
         let previous = self.store.active()?;
+        let (dir, current) = (self.store.dir(), self.store.current());
+        if disk::lstat(&current).map_err(StoreError::io("read", &current))?.is_some_and(|found| found.is_dir()) {
+            let (path, why) = (current, "it is a directory, not a link to a version".to_owned());
+            return Err(StoreError::Broken { name: Component::D8, path, why });
+        }
         if let Some(tag) = migration.and_then(|migration| migration.seed.as_ref())
             && *tag != tested.tag
             && self.store.version(tag).is_none()
@@ -313,10 +306,13 @@ impl OwnLocked {
         }
         failpoint::hit("own.seeded").map_err(StoreError::io("write", self.store.dir()))?;
         let Tested { tag, version, staged, .. } = tested;
-        if let Some((dir, receipt)) = &staged
-            && self.store.version(&tag).is_none_or(|stored| stored.receipt.is_none_or(|r| r.binary != receipt.binary))
-        {
-            self.place(dir, &tag)?;
+        if let Some((dir, receipt)) = &staged {
+            // What is there and has these bytes stays as it is; what was staged all the same is damaged.
+            let there = disk::digest(&self.store.version_dir(&tag).join(EXECUTABLE)).ok();
+            let whole = self.store.version(&tag).is_some() && there.is_some_and(|(there, _)| there == receipt.binary);
+            if !whole {
+                self.place(dir, &tag)?;
+            }
         }
         failpoint::hit("own.placed").map_err(StoreError::io("write", self.store.dir()))?;
         self.check()?;
@@ -333,9 +329,12 @@ impl OwnLocked {
         let backup = match switched() {
             Ok(backup) => backup,
             Err(error) => {
-                match before {
-                    Some(before) => self.point(&before)?,
-                    None => drop(disk::unlink(&self.store.current())),
+                let undone = match before {
+                    Some(before) => self.point(&before),
+                    None => disk::unlink(&self.store.current()).map(drop).map_err(StoreError::io("remove", &dir)),
+                };
+                if let Err(error) = undone {
+                    tracing::warn!(%error, "what was current could not be made so again");
                 }
                 return Err(error);
             }
@@ -358,19 +357,21 @@ impl OwnLocked {
         })
     }
 
-    /// Renames a filled directory into the store. An entry that is not whole is replaced; one that is
-    /// whole is never.
+    /// Renames a filled directory into the store. An entry that is not whole is replaced, in one step
+    /// where the system can: it may be the current one.
     fn place(&mut self, dir: &Path, tag: &Tag) -> Result<(), StoreError> {
         let home = self.store.version_dir(tag);
         let versions = self.store.dir().join("versions");
         let failed = || StoreError::io("write", &home);
         disk::make_dirs(&versions, &mut self.made).map_err(failed())?;
         if disk::lstat(&home).map_err(failed())?.is_some() {
-            let aside = self.staging.dir().join(disk::random_name());
-            disk::rename(&home, &aside).map_err(failed())?;
-            if let Err(error) = disk::rename(dir, &home) {
-                disk::rename(&aside, &home).map_err(failed())?;
-                return Err(failed()(error));
+            if !disk::exchange(dir, &home).map_err(failed())? {
+                let aside = self.staging.dir().join(disk::random_name());
+                disk::rename(&home, &aside).map_err(failed())?;
+                if let Err(error) = disk::rename(dir, &home) {
+                    disk::rename(&aside, &home).map_err(failed())?;
+                    return Err(failed()(error));
+                }
             }
         } else {
             disk::rename(dir, &home).map_err(failed())?;
@@ -426,83 +427,6 @@ impl Drop for OwnLocked {
         self.lock = None;
         for made in self.made.iter().rev() {
             let _ = fs::remove_dir(made);
-        }
-    }
-}
-
-/// A link to the store that lies ready beside the command it will replace.
-struct PathLink {
-    command: PathBuf,
-    ready: PathBuf,
-}
-
-impl PathLink {
-    /// Makes it, which shows that the directory can be written to.
-    fn prepare(store: &OwnStore, command: &Path) -> Result<Self, StoreError> {
-        let folder = command.parent().unwrap_or(Path::new("/"));
-        sweep(folder, &store.current());
-        let ready = folder.join(format!("{LINK_PREFIX}{}", disk::random_name()));
-        match symlink(store.current(), &ready) {
-            Ok(()) => Ok(Self { command: command.to_owned(), ready }),
-            Err(source) => Err(StoreError::EntryUnwritable { path: command.to_owned(), source }),
-        }
-    }
-
-    /// Keeps the file under its name with `.old` unless something is there, then renames the link over it.
-    fn finish(self) -> Result<Option<PathBuf>, StoreError> {
-        let mut name = self.command.clone().into_os_string();
-        name.push(".old");
-        let old = PathBuf::from(name);
-        let failed = |source| StoreError::EntryUnwritable { path: self.command.clone(), source };
-        let kept = keep(&self.command, &old).map_err(failed)?;
-        let linked = failpoint::hit("own.backup").and_then(|()| disk::rename(&self.ready, &self.command));
-        if let Err(error) = linked {
-            if kept {
-                let _ = disk::unlink(&old);
-            }
-            return Err(failed(error));
-        }
-        if let Some(folder) = self.command.parent() {
-            // It is done; a power loss now would leave the file, which works as well.
-            let _ = disk::sync_dir(folder);
-        }
-        let _ = failpoint::hit("own.linked");
-        Ok(kept.then_some(old))
-    }
-}
-
-impl Drop for PathLink {
-    fn drop(&mut self) {
-        let _ = disk::unlink(&self.ready);
-    }
-}
-
-/// Gives a file a second name, or copies it; `false` if something has that name.
-fn keep(file: &Path, old: &Path) -> io::Result<bool> {
-    match disk::link_or_copy(file, old, disk::EXECUTABLE) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Removes the links that a killed command left ready.
-fn sweep(folder: &Path, target: &Path) {
-    for found in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let left = found.file_name().as_encoded_bytes().starts_with(LINK_PREFIX.as_bytes());
-        if left && fs::read_link(found.path()).is_ok_and(|to| to == target) {
-            let _ = disk::unlink(&found.path());
-        }
-    }
-}
-
-/// The command on the PATH as a migration, where it is a plain file that may be one.
-impl Migration {
-    /// `seed`: the running version; `None` for a development build. `None` if there is nothing to migrate.
-    pub fn of(entry: &Entry, seed: Option<Tag>) -> Option<Self> {
-        match entry {
-            Entry::Plain { path, .. } => Some(Self { path: path.clone(), seed }),
-            Entry::Linked { .. } | Entry::Managed { .. } => None,
         }
     }
 }

@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use d8_crds::version::Version;
+
 use super::{EXECUTABLE, owner::Databases};
-use crate::disk;
 
 /// What stands on the PATH.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,16 +81,17 @@ impl Entry {
     }
 }
 
-/// The store's directory if this canonical path is a version in one: `<dir>/versions/<tag>/d8` with
-/// `<dir>/current` beside.
+/// The store's directory if this canonical path is a version in one: `<dir>/versions/<tag>/d8`. A store
+/// that lost its `current` is one all the same: a version in it must never be taken for a plain file.
 pub(super) fn store_of(real: &Path) -> Option<&Path> {
     if real.file_name()? != EXECUTABLE {
         return None;
     }
-    let versions = real.parent()?.parent()?;
+    let version = real.parent()?;
+    let versions = version.parent()?;
     let dir = versions.parent()?;
-    let is_store = versions.file_name()? == "versions" && dir.file_name()? == "cli";
-    (is_store && disk::lstat(&dir.join("current")).ok()?.is_some_and(|link| link.is_symlink())).then_some(dir)
+    let named = versions.file_name()? == "versions" && dir.file_name()? == "cli";
+    (named && Version::parse(version.file_name()?.to_str()?).is_ok()).then_some(dir)
 }
 
 /// The owner of the nearest private directory above a file that is neither this user's nor root's.
@@ -101,5 +103,16 @@ fn home_of_another(file: &Path, uid: u32) -> Option<u32> {
 
 /// Whether a user other than the owner gets at the file and may run it.
 fn others_can_run(file: &Path) -> bool {
-    file.ancestors().all(|place| fs::metadata(place).is_ok_and(|found| found.permissions().mode() & 0o001 != 0))
+    file.ancestors().all(open_to_all)
+}
+
+fn open_to_all(place: &Path) -> bool {
+    fs::metadata(place).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
+}
+
+/// The outermost directory on the way to a place that users other than its owner cannot pass. What is not
+/// there yet will be made so that they can.
+pub fn closed_to_others(place: &Path) -> Option<PathBuf> {
+    let there = place.ancestors().filter(|part| fs::symlink_metadata(part).is_ok());
+    there.filter(|part| !open_to_all(part)).last().map(Path::to_owned)
 }

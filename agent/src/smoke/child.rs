@@ -32,10 +32,10 @@ use crate::disk;
 pub(super) const EXECUTABLE_FD: i32 = 9;
 
 /// Characters of output shown.
-const SHOWN: usize = 200;
+pub(super) const SHOWN: usize = 200;
 
 /// Bytes of output kept.
-const OUTPUT: usize = 4096;
+pub(super) const OUTPUT: usize = 4096;
 
 /// Largest file the executable may write, in bytes.
 const FILE_SIZE: u64 = 64 * 1024 * 1024;
@@ -65,6 +65,8 @@ pub(super) struct Task {
     pub(super) timeout: Duration,
     /// The same in full seconds, as messages say it.
     pub(super) seconds: u64,
+    /// Characters of a clean exit's output that are wanted.
+    pub(super) wanted: usize,
 }
 
 /// What came of it; one line of JSON on the sandbox's standard output.
@@ -291,7 +293,9 @@ fn supervise(task: &Task, mut child: Child, news: &Receiver<News>, output: &Outp
         }
     }
     let said = output.lock().unwrap_or_else(PoisonError::into_inner);
-    let said = printable_to(String::from_utf8_lossy(&said).trim(), SHOWN).into_owned();
+    let passed = !late && matches!(&ended, Ok(Some(status)) if status.success());
+    let wanted = if passed { task.wanted } else { SHOWN };
+    let said = printable_to(String::from_utf8_lossy(&said).trim(), wanted).into_owned();
     verdict(ended, late, said, task.seconds)
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use d8_agent::{
     Artifact, Quiet, StoreError,
-    own::{Databases, Entry, Migration, OwnOrder, OwnStore, invoked},
+    own::{Databases, Entry, Migration, OwnOrder, OwnStore, closed_to_others, invoked},
     smoke::Sandbox,
     testing,
 };
@@ -31,6 +31,10 @@ pub const CASES: &[Case] = &[
     ("d8_versions_of_the_go_d8_are_taken_over", go_store),
     ("d8_that_does_not_start_never_enters_the_store", broken_bytes),
     ("d8_entry_is_immutable_and_tested_again", immutable),
+    ("d8_damaged_entry_is_replaced_by_what_is_fetched_again", damaged),
+    ("d8_store_that_lost_its_current_is_still_a_store", no_current),
+    ("d8_development_build_is_never_lost", only_copy),
+    ("d8_fallback_that_others_could_change_is_not_run", untrusted_fallback),
     ("d8_what_stands_on_the_path", entries),
     ("d8_how_it_was_started", started),
     ("d8_without_write_access_nothing_changes", unwritable),
@@ -213,14 +217,17 @@ fn first_switch() {
 
 /// As the Go d8 leaves its store: no receipts, an absolute or a relative `current`.
 fn go_store() {
-    for absolute in [false, true] {
+    for how in ["relative", "absolute", "by another name"] {
+        let absolute = how != "relative";
         let folder = scratch();
         let (bin, cli) = (folder.path().join("bin"), folder.path().join("root/cli"));
         for version in ["v0.13.0", "v0.13.1"] {
             executable(&cli.join("versions").join(version).join("d8"), &program(version));
         }
         let target = Path::new("versions/v0.13.1/d8");
-        symlink(if absolute { cli.join(target) } else { target.to_owned() }, cli.join("current")).unwrap();
+        symlink(".", folder.path().join("alias")).unwrap();
+        let way = if how == "by another name" { folder.path().join("alias/root/cli") } else { cli.clone() };
+        symlink(if absolute { way.join(target) } else { target.to_owned() }, cli.join("current")).unwrap();
         fs::create_dir(&bin).unwrap();
         symlink(cli.join("current"), bin.join("d8")).unwrap();
         let own = store(folder.path());
@@ -274,6 +281,101 @@ fn immutable() {
     assert_eq!(fs::read(&binary).unwrap(), good);
 }
 
+/// Damage that the size does not show, to the version that is current.
+fn damaged() {
+    let folder = plain();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    let wanted = tree(folder.path());
+    let binary = folder.path().join("root/cli/versions/v2.0.0/d8");
+    fs::write(&binary, program("v2.0.1")).unwrap();
+    block_on(async {
+        let store = store(folder.path());
+        let mut locked = store.lock(TIMEOUT, &Quiet).await.unwrap();
+        let stored = store.find(&Version::parse("2.0.0").unwrap()).unwrap().unwrap();
+        let error = locked.test(&stored, &Quiet).await.unwrap_err();
+        assert!(matches!(error, StoreError::NotStored { .. }), "{error}");
+        let (order, source) = order("v2.0.0").await;
+        let tested = locked.stage(order, &source, &Quiet).await.unwrap();
+        locked.activate(tested, None, &binary, now(), &Quiet).unwrap();
+    });
+    assert_eq!(says(folder.path()), "d8 v2.0.0");
+    assert_eq!(tree(folder.path()), wanted);
+}
+
+fn no_current() {
+    let folder = plain();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    let wanted = tree(folder.path());
+    let (current, version) =
+        (folder.path().join("root/cli/current"), folder.path().join("root/cli/versions/v1.0.0/d8"));
+    let nobody = Databases { dpkg: folder.path().join("none"), rpm: folder.path().join("no-rpm") };
+    fs::remove_file(&current).unwrap();
+    // A version in the store is no plain file: made a link to `current` it would lead to itself.
+    let entry = Entry::of(&version, Some(folder.path()), &nobody);
+    assert!(matches!(&entry, Entry::Linked { .. }), "{entry:?}");
+    assert!(store(folder.path()).active().unwrap().is_none());
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    assert_eq!(tree(folder.path()), wanted);
+    // What is no link to a version of this store is replaced, but for a directory.
+    for odd in ["/usr/bin/env", "versions", "versions/v9.9.9/d8", "../../cli/versions/v2.0.0/d8/x"] {
+        fs::remove_file(&current).unwrap();
+        symlink(odd, &current).unwrap();
+        assert!(store(folder.path()).active().unwrap().is_none(), "{odd}");
+        block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+        assert_eq!(tree(folder.path()), wanted, "{odd}");
+    }
+    fs::remove_file(&current).unwrap();
+    fs::create_dir(&current).unwrap();
+    let before = tree(folder.path());
+    let error = block_on(switch(folder.path(), "v2.0.0", None)).unwrap_err();
+    assert!(matches!(error, StoreError::Broken { .. }), "{error}");
+    assert_eq!(tree(folder.path()), before);
+}
+
+fn only_copy() {
+    let folder = scratch();
+    let bin = folder.path().join("bin");
+    let mut kept = Vec::new();
+    for build in ["one", "two", "three"] {
+        executable(&bin.join("next"), &program(build));
+        fs::rename(bin.join("next"), bin.join("d8")).unwrap();
+        let done = block_on(switch(folder.path(), "v2.0.0", None)).unwrap();
+        let backup = done.backup.unwrap();
+        assert_eq!(fs::read_to_string(&backup).unwrap(), program(build));
+        kept.push(backup);
+    }
+    assert_eq!(kept, ["d8.old", "d8.old.1", "d8.old.2"].map(|name| bin.join(name)));
+    // A link by hand is kept as the link it is.
+    let folder = scratch();
+    executable(&folder.path().join("opt/d8"), &program("v1.0.0"));
+    fs::create_dir(folder.path().join("bin")).unwrap();
+    symlink("../opt/d8", folder.path().join("bin/d8")).unwrap();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    assert_eq!(fs::read_link(folder.path().join("bin/d8.old")).unwrap(), Path::new("../opt/d8"));
+    assert_eq!(fs::read_to_string(folder.path().join("opt/d8")).unwrap(), program("v1.0.0"));
+    assert_eq!(says(folder.path()), "d8 v2.0.0");
+}
+
+fn untrusted_fallback() {
+    let folder = plain();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    let (store, cli) = (store(folder.path()), folder.path().join("root/cli"));
+    let other = folder.path().join("other/d8");
+    executable(&other, "#!/bin/sh\n");
+    block_on(async { store.lock(TIMEOUT, &Quiet).await?.set_fallback(&other) }).unwrap();
+    assert_eq!(store.fallback().unwrap(), Some(other.clone()));
+    let careful = rustix::process::geteuid().is_root();
+    for place in [&cli, other.parent().unwrap(), &other] {
+        fs::set_permissions(place, fs::Permissions::from_mode(0o777)).unwrap();
+        let fallback = store.fallback();
+        let refused = matches!(&fallback, Err(StoreError::Untrusted { path, .. }) if path == place);
+        assert_eq!(refused, careful, "{}: {fallback:?}", place.display());
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // It can be seen and forgotten all the same.
+    assert_eq!(store.remembered_fallback(), Some(other));
+}
+
 fn entries() {
     let folder = scratch();
     let at = |name: &str| folder.path().join(name);
@@ -299,6 +401,13 @@ fn entries() {
     assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
     assert_eq!(managed("bin/brewed"), "Homebrew");
     assert!(matches!(of("bin/by-hand", Some(folder.path())), Entry::Plain { shared: false, .. }));
+    // Where others cannot go a d8 of theirs must not lead; what is not there yet will be open.
+    fs::create_dir_all(at("open/closed/open")).unwrap();
+    fs::set_permissions(at("open/closed"), fs::Permissions::from_mode(0o750)).unwrap();
+    let closed = |name: &str| closed_to_others(&at(name)).filter(|place| place.starts_with(folder.path()));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(closed("open/closed/open/new"), Some(at("open/closed")));
+    assert_eq!(closed("open/new/newer"), None);
     // A private directory is nobody else's to run from, wherever it is.
     fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
     assert!(matches!(of("own/d8", None), Entry::Plain { shared: false, .. }));
