@@ -1,7 +1,7 @@
 //! Which release this is. The word stands in the program in one place, marked, so that whoever packs or
 //! examines a binary finds it without running it, and so that one kind of d8 is told from another.
 
-use std::hint::black_box;
+use std::{hint::black_box, io::Read};
 
 use d8_crds::{name::Tag, version::Version};
 
@@ -53,9 +53,30 @@ pub(crate) fn shown() -> String {
 
 /// Whether a file is a d8 of this kind: it knows policies, and hands what it has not to a fallback.
 pub(crate) fn is_ours(file: &std::path::Path) -> bool {
-    let Ok(bytes) = std::fs::read(file) else { return false };
     let stamp: &'static [u8; LENGTH] = black_box(&STAMP);
-    memchr::memmem::find(&bytes, &stamp[..MARK.len()]).is_some()
+    std::fs::File::open(file).is_ok_and(|file| holds(file, &stamp[..MARK.len()]).unwrap_or(false))
+}
+
+/// Whether something holds these bytes, read piece by piece: programs are large.
+fn holds(mut from: impl Read, wanted: &[u8]) -> std::io::Result<bool> {
+    let finder = memchr::memmem::Finder::new(wanted);
+    let mut buffer = vec![0; 256 * 1024];
+    let mut kept = 0;
+    loop {
+        let read = match from.read(&mut buffer[kept..]) {
+            Ok(0) => return Ok(false),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let end = kept + read;
+        if finder.find(&buffer[..end]).is_some() {
+            return Ok(true);
+        }
+        // It may begin at the end of this piece.
+        kept = end.min(wanted.len() - 1);
+        buffer.copy_within(end - kept..end, 0);
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +89,18 @@ mod tests {
         assert!(stamp.starts_with(MARK));
         assert_eq!(&stamp[MARK.len()..MARK.len() + 12], b"v1.2.3-rc.1\0");
         assert_eq!(stamp.len(), LENGTH);
+    }
+
+    #[test]
+    fn what_lies_across_two_pieces_is_found() {
+        for (bytes, held) in [("xxabcxx", true), ("abc", true), ("ab", false), ("", false), ("ababab", false)] {
+            for piece in 1..4 {
+                let pieces = bytes.as_bytes().chunks(piece).map(std::io::Cursor::new);
+                let from =
+                    pieces.fold(Box::new(std::io::empty()) as Box<dyn Read>, |all, next| Box::new(all.chain(next)));
+                assert_eq!(holds(from, b"abc").unwrap(), held, "{bytes} in pieces of {piece}");
+            }
+        }
     }
 
     #[test]
