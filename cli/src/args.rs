@@ -154,7 +154,10 @@ pub(crate) struct CliUse {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Fallback {
+    #[command(flatten)]
+    pub(crate) show: FallbackShow,
     #[command(subcommand)]
     pub(crate) command: Option<FallbackCommand>,
 }

@@ -81,7 +81,8 @@ fn stored() -> Vec<CompletionCandidate> {
     let context = Context::new(args::Global { plugins_dir, ..args::Global::default() });
     let Ok(own) = Own::find(&context) else { return Vec::new() };
     let current = own.current().ok();
-    let versions = own.store.versions().unwrap_or_default().into_iter().enumerate();
+    let Ok(store) = own.store() else { return Vec::new() };
+    let versions = store.versions().unwrap_or_default().into_iter().enumerate();
     let candidate = |(order, stored): (usize, d8_agent::own::OwnVersion)| {
         let active = current.as_ref().is_some_and(|current| current.is(&stored.version));
         let help = if active { "current" } else { "installed" };

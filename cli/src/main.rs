@@ -95,7 +95,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
                 Some(FallbackCommand::Set(args)) => wait(own::fallback::set(&context, &args)),
                 Some(FallbackCommand::Unset) => wait(own::fallback::unset(&context)),
                 Some(FallbackCommand::Show(args)) => own::fallback::show(&context, &args),
-                None => own::fallback::show(&context, &args::FallbackShow::default()),
+                None => own::fallback::show(&context, &args.show),
             }
             .map(done),
             OwnCommand::Capabilities(args) => own::capabilities::run(&args).map(done),

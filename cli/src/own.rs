@@ -7,11 +7,15 @@ pub(crate) mod select;
 pub(crate) mod switch;
 pub(crate) mod versions;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use d8_agent::{
     StoreError,
-    own::{Databases, Entry, OwnStore, OwnVersion, invoked},
+    own::{Databases, Entry, OwnStore, OwnVersion, closed_to_others, invoked},
 };
 use d8_crds::{name::Tag, version::Version};
 
@@ -26,7 +30,8 @@ pub(crate) const PRODUCT: &str = "deckhouse-cli";
 
 /// This d8, its store, and what stands on the PATH.
 pub(crate) struct Own {
-    pub(crate) store: OwnStore,
+    /// Or why there is none: many commands need none.
+    store: Result<OwnStore, Failure>,
     /// The program that runs, links followed.
     pub(crate) executable: PathBuf,
     /// The release that runs; `None`: a development build.
@@ -68,20 +73,50 @@ impl Own {
     /// Looks where this runs from. Changes nothing.
     ///
     /// # Errors
-    /// No store could be had: no home, or one that this user must not trust.
+    /// The running program has no path.
     pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
         let executable = std::env::current_exe().and_then(|path| path.canonicalize()).map_err(|error| {
             Failure::new(Code::Failed, "it cannot be told where this d8 is")
                 .caused_by(&error)
                 .advise("its file was removed or replaced while it ran", "repeat the command")
         })?;
-        let holding = OwnStore::holding(&executable)?;
-        let from_store = holding.is_some();
-        let store = match holding {
-            Some(store) => store,
-            None => OwnStore::at(root(context)?)?,
+        let (store, from_store) = match OwnStore::holding(&executable) {
+            Ok(Some(store)) => (Ok(store), true),
+            Ok(None) => (root(context).and_then(|root| Ok(OwnStore::at(root)?)), false),
+            Err(error) => (Err(of_another(&executable, error)), true),
         };
         Ok(Self { store, executable, running: version::release(), from_store })
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// There is none: no home, or one that this user must not trust.
+    pub(crate) fn store(&self) -> Result<&OwnStore, Failure> {
+        self.store.as_ref().map_err(Clone::clone)
+    }
+
+    /// The bytes that run, even if their file was replaced meanwhile.
+    pub(crate) fn bytes(&self) -> &Path {
+        let own = Path::new("/proc/self/exe");
+        if own.exists() { own } else { &self.executable }
+    }
+
+    /// Whether a path still leads to the program that runs.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let id = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+        id(path).is_some_and(|found| Some(found) == id(self.bytes()))
+    }
+
+    /// What is active in the store that this runs from.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn active(&self) -> Result<Option<OwnVersion>, Failure> {
+        match &self.store {
+            Ok(store) if self.from_store => Ok(store.active()?),
+            _ => Ok(None),
+        }
     }
 
     /// What the store's `current` names when this process runs from that store, else this build's own.
@@ -89,8 +124,7 @@ impl Own {
     /// # Errors
     /// A store that cannot be read.
     pub(crate) fn current(&self) -> Result<Current, Failure> {
-        let active = if self.from_store { self.store.active()? } else { None };
-        let release = active.map(|active| (active.tag, active.version)).or_else(|| self.running.clone());
+        let release = self.active()?.map(|active| (active.tag, active.version)).or_else(|| self.running.clone());
         Ok(release.map_or(Current::Development, |(tag, version)| Current::Release(tag, version)))
     }
 
@@ -124,15 +158,31 @@ impl Own {
             )
             .advise("as root the store is one that all can read", format!("sudo {} cli update", path.display()))
             .advise("or leave theirs alone", by_hand)),
+            Entry::Plain { path, shared: true } if let Some(closed) = closed_to_others(&self.store()?.dir()) => {
+                Err(Failure::new(
+                    Code::Failed,
+                    format!("{} is not made a link into {}: other users run it", path.display(), closed.display()),
+                )
+                .advise(
+                    format!("{} is closed to others, who would have no d8 then", closed.display()),
+                    format!("give a root that all can read: --plugins-dir {}", d8_agent::roots::DEFAULT_ROOT),
+                ))
+            }
             Entry::Plain { .. } | Entry::Linked { .. } => Ok(entry),
         }
     }
 
     /// The d8 of another kind that commands go to which this one has not: the one that was set, else the
     /// newest in the store.
-    pub(crate) fn fallback(&self) -> Option<PathBuf> {
-        let set = self.store.fallback();
-        set.or_else(|| newest_other(&self.store.versions().ok()?, &self.executable))
+    ///
+    /// # Errors
+    /// As root, a place that others can write to.
+    pub(crate) fn fallback(&self) -> Result<Option<PathBuf>, Failure> {
+        let Ok(store) = &self.store else { return Ok(None) };
+        match store.fallback()? {
+            Some(set) => Ok(Some(set)),
+            None => Ok(newest_other(&store.versions()?, &self.executable)),
+        }
     }
 }
 
@@ -159,21 +209,32 @@ fn root(context: &Context) -> Result<PathBuf, Failure> {
     })
 }
 
+/// A store that root must not trust, and that holds the program which runs.
+fn of_another(executable: &Path, error: StoreError) -> Failure {
+    let StoreError::Untrusted { .. } = &error else { return error.into() };
+    Failure::new(Code::Failed, "this d8 is in a store that users other than root can change")
+        .caused_by(&error)
+        .advise("it is some user's own, who updates it without sudo", "repeat without sudo")
+        .advise("or have one that is root's", format!("install -D {} /usr/local/bin/d8", executable.display()))
+}
+
 /// What a store's refusal means where d8 itself is concerned.
 pub(crate) fn refused(own: &Own, error: StoreError) -> Failure {
-    match error {
-        StoreError::Unwritable { .. } => {
-            Failure::new(Code::Failed, format!("no write access to {}; nothing was changed", own.store.dir().display()))
-                .caused_by(&error)
-                .advise("this d8 is one that an administrator manages for all users", "repeat with sudo")
-                .advise(
-                    "or leave theirs alone",
-                    format!(
-                        "keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first on the PATH",
-                        own.executable.display()
-                    ),
-                )
-        }
-        error => error.into(),
+    let StoreError::Unwritable { root, .. } = &error else { return error.into() };
+    let failure = Failure::new(Code::Failed, format!("no write access to {}; nothing was changed", root.display()))
+        .caused_by(&error);
+    let by_hand = format!(
+        "keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first on the PATH",
+        own.executable.display()
+    );
+    if is_root() {
+        failure.advise("the file system is mounted read-only", "mount it for writing, or give another --plugins-dir")
+    } else if own.from_store {
+        failure
+            .advise("this d8 is one that an administrator manages for all users", "repeat with sudo")
+            .advise("or leave theirs alone", by_hand)
+    } else {
+        let look = format!("ls -ld {} {}", root.display(), root.parent().unwrap_or(root).display());
+        failure.advise("it belongs to another user (is HOME right?), or the file system is mounted read-only", look)
     }
 }

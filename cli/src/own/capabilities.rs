@@ -11,7 +11,7 @@ pub(crate) const POLICY: &str = "policy/v1alpha1";
 /// It hands commands that it has not to a fallback.
 const FALLBACK: &str = "fallback/v1";
 
-/// At most 200 characters as JSON: that much is kept of what a candidate answers.
+/// At most 200 characters as JSON: the first d8 that asked kept no more of what a candidate answers.
 #[derive(Serialize)]
 struct Document {
     version: String,

@@ -19,7 +19,10 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Document {
     current: String,
-    /// The newest that may be had, if it is newer than what is current.
+    /// Why the current one must be left, for an older one too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leave: Option<Reason>,
+    /// The newest that may be had, if it is newer than what is current or that must be left.
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<String>,
     /// Newer ones that may not.
@@ -50,26 +53,37 @@ pub(crate) async fn run(context: &Context, args: &args::CliCheck) -> Result<bool
         verdict: judgement.class(),
         reasons: judgement.reasons().to_vec(),
     });
-    let document = Document { current: current.shown(), passed_over: passed_over.collect(), available };
+    let leave = known.guidance(context, &own, &current)?.leave;
+    let document = Document { current: current.shown(), leave, passed_over: passed_over.collect(), available };
     let newer = document.available.is_some();
     if let Some(format) = args.output.output {
         let names: Vec<String> = document.available.iter().cloned().collect();
         output::document(format, &document, &names)?;
         return Ok(newer);
     }
-    let Document { current, available, passed_over } = &document;
-    output::result(match available {
-        Some(newer) => {
-            format!("A newer {PRODUCT} is available: {newer} (current: {current}). Run 'd8 cli update' to upgrade.")
-        }
-        None => format!("{PRODUCT} is up to date ({current})."),
-    });
-    for PassedOver { version, reasons, .. } in passed_over {
-        for reason in reasons {
-            output::result(format!("{version} is passed over: {}", reason.message));
-        }
-    }
+    document.lines().iter().for_each(output::result);
     Ok(newer)
+}
+
+impl Document {
+    fn lines(&self) -> Vec<String> {
+        let Self { current, leave, available, passed_over } = self;
+        let first = match (leave, available) {
+            (None, Some(newer)) => {
+                format!("A newer {PRODUCT} is available: {newer} (current: {current}). Run 'd8 cli update' to upgrade.")
+            }
+            (None, None) => format!("{PRODUCT} is up to date ({current})."),
+            (Some(_), Some(other)) => {
+                format!("{PRODUCT} {current} may not stay. Run 'd8 cli update' to move to {other}.")
+            }
+            (Some(_), None) => format!("{PRODUCT} {current} may not stay, and there is no version to leave it for."),
+        };
+        let why = leave.iter().map(|reason| reason.message.clone());
+        let others = passed_over.iter().flat_map(|PassedOver { version, reasons, .. }| {
+            reasons.iter().map(move |reason| format!("{version} is passed over: {}", reason.message))
+        });
+        std::iter::once(first).chain(why).chain(others).collect()
+    }
 }
 
 /// The proxy or the record knows of no version at all.

@@ -18,8 +18,12 @@ use crate::{
     version,
 };
 
-/// Set for a fallback that is run: should it come back here, that ends.
-const GUARD: &str = "D8_FALLBACK_OF";
+/// How many fallbacks this was started by, one through the other: a fallback that comes back here, by
+/// whichever way, must end, and one that calls d8 for another of its commands may.
+const DEPTH: &str = "D8_FALLBACK_DEPTH";
+
+/// Deeper than scripts call one another.
+const DEEPEST: u32 = 8;
 
 #[derive(Serialize)]
 struct Document {
@@ -31,7 +35,7 @@ struct Document {
 
 pub(crate) fn show(context: &Context, args: &args::FallbackShow) -> Result<(), Failure> {
     let own = Own::find(context)?;
-    let document = Document { path: own.fallback(), set: own.store.fallback().is_some() };
+    let document = Document { path: own.fallback()?, set: own.store()?.remembered_fallback().is_some() };
     if let Some(format) = args.output.output {
         let names: Vec<String> = document.path.iter().map(|path| path.display().to_string()).collect();
         return output::document(format, &document, &names);
@@ -48,8 +52,9 @@ pub(crate) async fn set(context: &Context, args: &args::FallbackSet) -> Result<(
     let own = Own::find(context)?;
     let path = usable(&args.path, &own.executable)?;
     let progress = Progress::new(context.out);
+    let store = own.store()?;
     let change = async {
-        let mut locked = own.store.lock(context.global.lock_timeout, &progress).await?;
+        let mut locked = store.lock(context.global.lock_timeout, &progress).await?;
         locked.set_fallback(&path)
     };
     change.await.map_err(|error| refused(&own, error))?;
@@ -59,13 +64,14 @@ pub(crate) async fn set(context: &Context, args: &args::FallbackSet) -> Result<(
 
 pub(crate) async fn unset(context: &Context) -> Result<(), Failure> {
     let own = Own::find(context)?;
-    if own.store.fallback().is_none() {
+    if own.store()?.remembered_fallback().is_none() {
         output::result("No fallback was set.");
         return Ok(());
     }
     let progress = Progress::new(context.out);
+    let store = own.store()?;
     let change = async {
-        let mut locked = own.store.lock(context.global.lock_timeout, &progress).await?;
+        let mut locked = store.lock(context.global.lock_timeout, &progress).await?;
         locked.unset_fallback()
     };
     change.await.map_err(|error| refused(&own, error))?;
@@ -93,15 +99,20 @@ fn usable(given: &Path, own: &Path) -> Result<PathBuf, Failure> {
 /// Becomes the fallback, with all that was typed; returns only if there is none, or it cannot be started.
 pub(crate) fn become_it(context: &Context) -> Option<Failure> {
     let own = Own::find(context).ok()?;
-    let fallback = own.fallback()?;
-    if std::env::var_os(GUARD).is_some() {
+    let fallback = match own.fallback() {
+        Ok(fallback) => fallback?,
+        Err(failure) => return Some(failure),
+    };
+    let depth = std::env::var(DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0);
+    if depth >= DEEPEST {
         return Some(
             Failure::new(Code::Usage, "the fallback d8 leads back to this one")
                 .because(fallback.display().to_string())
                 .advise("neither has the command", "d8 cli fallback unset"),
         );
     }
-    let error = Command::new(&fallback).args(std::env::args_os().skip(1)).env(GUARD, &own.executable).exec();
+    let mut command = Command::new(&fallback);
+    let error = command.args(std::env::args_os().skip(1)).env(DEPTH, (depth + 1).to_string()).exec();
     Some(
         Failure::new(Code::Failed, "the fallback d8 cannot be started")
             .because(fallback.display().to_string())

@@ -5,7 +5,7 @@ use d8_crds::{
     digest::Digest,
     name::Component,
     select::{Choice, Installed, Limits, Published, Walk},
-    verdict::{Case, Intent, Judgement, PolicySet},
+    verdict::{Case, Guidance, Intent, Judgement, PolicySet},
     version::Version,
 };
 
@@ -55,13 +55,28 @@ impl Known {
         self.policies.judge(&case)
     }
 
+    /// What the policies say before any version is judged: whether the current one must be left, too.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn guidance(&self, context: &Context, own: &Own, current: &Current) -> Result<Guidance, Failure> {
+        let (host, digests) = (context.host(), active_digests(own)?);
+        let Some(active) = current.version() else { return Ok(self.policies.guidance(&host, &Component::D8, None)) };
+        let case = Case::new(host, &Component::D8, active, Intent::Update, context.now)
+            .server_time(self.view.server_time)
+            .confirmed(Some(self.view.confirmed))
+            .active_digests(&digests)
+            .release(self.catalog.record());
+        Ok(self.policies.guidance_for(&case))
+    }
+
     /// The newest version against which nothing stands.
     ///
     /// # Errors
     /// A version that is published broken stops the search, naming it.
     pub(crate) async fn choose(&self, context: &Context, own: &Own, current: &Current) -> Result<Chosen, Failure> {
         let active_digests = active_digests(own)?;
-        let guidance = self.policies.guidance(&context.host(), &Component::D8, current.version());
+        let guidance = self.guidance(context, own, current)?;
         let installed = current.version().map_or(Installed::Unversioned, Installed::Version);
         let mut chosen = Choice::Keep { passed_over: Vec::new() };
         for limits in guidance.searches(current.version()) {
@@ -129,5 +144,5 @@ pub(crate) struct Question<'a> {
 /// # Errors
 /// A store that cannot be read.
 pub(crate) fn active_digests(own: &Own) -> Result<Vec<Digest>, Failure> {
-    Ok(own.store.active()?.map(|active| active.digests()).unwrap_or_default())
+    Ok(own.active()?.map(|active| active.digests()).unwrap_or_default())
 }

@@ -1,8 +1,8 @@
 //! `d8 cli update` and `d8 cli use`: from one version of d8 to another.
 
 use d8_agent::{
-    Artifact, FromProxy,
-    own::{Entry, Migration, OwnLocked, OwnOrder, OwnVersion, Tested},
+    Artifact, FromProxy, StoreError,
+    own::{Entry, Migration, OwnLocked, OwnOrder, OwnStore, OwnVersion, Tested},
 };
 use d8_crds::{
     name::{Component, Tag},
@@ -34,7 +34,7 @@ enum From<'a> {
     Store(OwnVersion),
     /// They are those of the running program.
     Running,
-    /// They are published.
+    /// They are published; what the store has already is not fetched.
     Proxy(&'a Known, Published),
 }
 
@@ -82,6 +82,11 @@ pub(crate) async fn update(context: &Context, args: &args::CliUpdate) -> Result<
                     return Err(none_eligible(&passed_over));
                 }
                 Choice::Keep { .. } | Choice::AlreadyActive { .. } => {
+                    if let Some(leave) = known.guidance(context, &own, &current)?.leave {
+                        let shown = current.shown();
+                        output::warn(format!("{PRODUCT} {shown} may not stay: {}", leave.message));
+                        output::warn("there is no version to leave it for. See: d8 cli check");
+                    }
                     already(&current);
                     return Ok(());
                 }
@@ -92,11 +97,7 @@ pub(crate) async fn update(context: &Context, args: &args::CliUpdate) -> Result<
         output::result(format!("Would switch {PRODUCT} from {} to {}.", current.shown(), published.tag));
         return Ok(());
     }
-    let from = match own.store.find(&published.version)? {
-        Some(stored) => From::Store(stored),
-        None => From::Proxy(&known, published.clone()),
-    };
-    let (tag, version) = (published.tag.clone(), published.version.clone());
+    let (tag, version, from) = (published.tag.clone(), published.version.clone(), From::Proxy(&known, published));
     let allow_ungoverned = args.allow_ungoverned;
     let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
     switch.carry_out(context, Some(&known)).await
@@ -108,14 +109,13 @@ pub(crate) async fn use_version(context: &Context, args: &args::CliUse) -> Resul
     let current = own.current()?;
     let entry = own.changeable(context)?;
     let linked = matches!(entry, Entry::Linked { .. });
-    if linked && current.is(&version) {
-        {
-            already(&current);
-            return Ok(());
-        }
+    // Where `current` is gone or names nothing, it is made anew.
+    if linked && own.active()?.is_some_and(|active| active.version == version) {
+        already(&current);
+        return Ok(());
     }
     let running = own.running.as_ref().filter(|(_, running)| *running == version);
-    let from = match own.store.find(&version)? {
+    let from = match own.store()?.find(&version)? {
         Some(stored) => From::Store(stored),
         None if running.is_some() => From::Running,
         None => {
@@ -172,7 +172,8 @@ async fn permitted(
     published: &Published,
 ) -> Result<(), Failure> {
     let unmet = known.unmet(context, published).await?;
-    let (active_digests, stored) = (active_digests(own)?, own.store.find(&published.version)?);
+    let active_digests = active_digests(own)?;
+    let stored = own.store().ok().map(|store| store.find(&published.version)).transpose()?.flatten();
     let digests = stored.map(|stored| stored.digests());
     let judgement = known.judge(
         context,
@@ -211,20 +212,24 @@ impl Switch<'_> {
     async fn carry_out(self, context: &Context, known: Option<&Known>) -> Result<(), Failure> {
         let progress = Progress::new(context.out);
         let refused = |error| refused(self.own, error);
-        let fetched = matches!(self.from, From::Proxy(..));
-        let mut locked = self.own.store.lock(context.global.lock_timeout, &progress).await.map_err(refused)?;
-        let tested = self.bring(context, &locked, &progress).await?;
+        let store = self.own.store()?;
+        let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(refused)?;
+        let (tested, fetched) = self.bring(context, store, &locked, &progress).await?;
         self.aware(context, known, &tested)?;
         if tested.misreports() {
             output::warn(format!("{} says of itself: {}", self.tag, tested.reported.trim()));
         }
         let seed = self.own.running.as_ref().map(|(tag, _)| tag.clone());
         let migration = Migration::of(&self.entry, seed);
-        let done = locked
-            .activate(tested, migration.as_ref(), &self.own.executable, context.now, &progress)
-            .map_err(refused)?;
-        if self.own.store.fallback().is_none()
-            && let Ok(versions) = self.own.store.versions()
+        if let Some(Migration { path, .. }) = migration.as_ref().filter(|migration| !self.own.is_at(&migration.path)) {
+            return Err(Failure::new(Code::Failed, format!("{} was replaced meanwhile", path.display()))
+                .because("nothing was changed")
+                .advise("another program or person installed another d8 there", "repeat the command"));
+        }
+        let done =
+            locked.activate(tested, migration.as_ref(), self.own.bytes(), context.now, &progress).map_err(refused)?;
+        if store.remembered_fallback().is_none_or(|path| !path.exists())
+            && let Ok(versions) = store.versions()
             && let Some(other) = newest_other(&versions, &self.own.executable)
             && let Err(error) = locked.set_fallback(&other)
         {
@@ -236,14 +241,17 @@ impl Switch<'_> {
             (Intent::Update, true) => format!("{PRODUCT} updated to {}.", done.tag),
             (_, true) => format!("Switched {PRODUCT} to {}.", done.tag),
         });
-        let before = done.previous.or_else(|| self.own.running.as_ref().map(|(tag, _)| tag.clone()));
-        if let Some(before) = before.filter(|before| *before != done.tag) {
+        if let Current::Release(before, version) = &self.current
+            && *version != self.version
+            && store.find(version)?.is_some()
+        {
             context
                 .out
                 .note(format!("Previous version {before} remains installed - switch back with 'd8 cli use {before}'."));
         }
+        self.leads_elsewhere(store);
         if let Some(linked) = done.linked {
-            let (linked, current) = (linked.display(), self.own.store.current());
+            let (linked, current) = (linked.display(), store.current());
             context.out.note(format!("{linked} is a link to {} now.", current.display()));
             match (done.backup, &self.own.running) {
                 (Some(backup), Some(_)) => context.out.note(format!("The file it was is {}.", backup.display())),
@@ -257,12 +265,42 @@ impl Switch<'_> {
         Ok(())
     }
 
-    async fn bring(&self, context: &Context, locked: &OwnLocked, progress: &Progress) -> Result<Tested, Failure> {
+    /// Says so if the command that was typed leads to one version by itself, and so did not move.
+    fn leads_elsewhere(&self, store: &OwnStore) {
+        let (path, current) = (self.entry.path(), store.current());
+        if path.is_symlink() && path.canonicalize().ok() != current.canonicalize().ok() {
+            let (path, current) = (path.display(), current.display());
+            output::warn(format!("{path} does not lead to {current} and stays as it is: ln -sfn {current} {path}"));
+        }
+    }
+
+    /// The version, tested, and whether it had to be fetched. Asks the store again: another command may
+    /// have brought it in while this one waited for the lock.
+    async fn bring(
+        &self,
+        context: &Context,
+        store: &OwnStore,
+        locked: &OwnLocked,
+        progress: &Progress,
+    ) -> Result<(Tested, bool), Failure> {
         let refused = |error| refused(self.own, error);
-        match &self.from {
-            From::Store(stored) => locked.test(stored, progress).await.map_err(refused),
-            From::Running => {
-                locked.take_in(&self.own.executable, &self.tag, context.now, progress).await.map_err(refused)
+        let stored = match &self.from {
+            From::Store(stored) => return Ok((locked.test(stored, progress).await.map_err(refused)?, false)),
+            From::Running | From::Proxy(..) => store.find(&self.version)?,
+        };
+        if let Some(stored) = stored {
+            match locked.test(&stored, progress).await {
+                Ok(tested) => return Ok((tested, false)),
+                Err(error @ StoreError::NotStored { .. }) => output::warn(error),
+                // Of what another tool brought in nothing tells whether it is damaged.
+                Err(error @ StoreError::Smoke { .. }) if stored.receipt.is_none() => output::warn(error),
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        let tested = match &self.from {
+            From::Store(_) | From::Running => {
+                let running = locked.take_in(self.own.bytes(), &self.tag, context.now, progress);
+                return Ok((running.await.map_err(refused)?, false));
             }
             From::Proxy(known, published) => {
                 context.out.note(format!("Updating {PRODUCT} to {}...", self.tag));
@@ -283,7 +321,8 @@ impl Switch<'_> {
                     .await
                     .map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
             }
-        }
+        };
+        Ok((tested?, true))
     }
 
     /// A candidate that does not know policies is refused where one speaks, unless that is accepted.

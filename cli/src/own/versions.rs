@@ -31,7 +31,13 @@ struct Row {
 pub(crate) async fn run(context: &Context, args: &args::CliVersions) -> Result<(), Failure> {
     let own = Own::find(context)?;
     let current = own.current()?;
-    let stored = own.store.versions()?;
+    let stored = match own.store() {
+        Ok(store) => store.versions()?,
+        Err(failure) => {
+            output::warn(failure.headline());
+            Vec::new()
+        }
+    };
     let known = Known::fetch(context, None).await?;
     let published = &known.catalog.listing().published;
     if published.is_empty() && stored.is_empty() {

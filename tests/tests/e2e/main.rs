@@ -13,6 +13,7 @@ mod faults;
 mod hostile;
 mod input;
 mod own;
+mod own_places;
 mod policy;
 mod policy_commands;
 mod rights;

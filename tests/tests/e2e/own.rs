@@ -180,6 +180,19 @@ fn there_and_back(lab: &Lab) -> Result<()> {
     let again = alice.d8("cli update")?.expect_code(0)?;
     assert_eq!(again.stdout, "Switched deckhouse-cli to v0.14.0 (installed locally).\n");
 
+    // Damage that the size does not show: the store's copy is refused, and fetched again.
+    let stored = alice.store().join("versions/v0.13.1/d8");
+    let good = std::fs::read(&stored).unwrap_or_else(|error| panic!("{error}"));
+    let mut bad = good.clone();
+    bad.reverse();
+    std::fs::write(&stored, &bad).unwrap_or_else(|error| panic!("{error}"));
+    let refused = alice.offline("cli use v0.13.1")?.expect_code(1)?;
+    assert!(refused.stderr.contains("d8 cli update --version v0.13.1"), "{refused:?}");
+    let mended = alice.d8("cli update --version v0.13.1")?.expect_code(0)?;
+    assert!(mended.stderr.contains("its receipt says"), "{mended:?}");
+    assert_eq!(std::fs::read(&stored).ok(), Some(good));
+    assert_eq!(alice.says()?, "d8 v0.13.1");
+
     // `use` of what runs already makes it a link, without a download and without a kubeconfig.
     let bob = Machine::new(lab, "v0.13.1")?;
     bob.offline("cli use v0.13.1")?.expect_code(0)?;
@@ -283,6 +296,7 @@ fn policies(lab: &Lab) -> Result<()> {
     // Offline the kept policies decide; leaving what is blocked goes down, too.
     lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
     alice.d8("cli update --version v0.14.0")?.expect_code(0)?;
+    must_be_left(lab, &alice)?;
     alice.offline("cli use v0.13.1")?.expect_code(0)?;
     lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v0.14.0", "v0.13.5"]}}))?;
     alice.d8("cli check")?.expect_code(0)?;
@@ -299,6 +313,25 @@ fn policies(lab: &Lab) -> Result<()> {
     let allowed = alice.d8("cli update --version v0.12.0 --allow-ungoverned")?.expect_code(0)?;
     assert!(allowed.stderr.contains("does not know policies"), "{allowed:?}");
     Ok(())
+}
+
+/// At v0.14.0, which a policy forbids by and by: there is an older one to leave it for, or none.
+fn must_be_left(lab: &Lab, alice: &Machine) -> Result<()> {
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": "=0.13.1"}}))?;
+    let check = alice.d8("cli check --exit-code")?.expect_code(100)?.stdout;
+    assert!(
+        check.starts_with("deckhouse-cli v0.14.0 may not stay. Run 'd8 cli update' to move to v0.13.1.\npolicy own"),
+        "{check}"
+    );
+    assert_eq!(alice.d8("cli update --dry-run")?.ok()?, "Would switch deckhouse-cli from v0.14.0 to v0.13.1.\n");
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=5"}}))?;
+    let check = alice.d8("cli check --exit-code")?.expect_code(0)?.stdout;
+    assert!(check.contains("may not stay, and there is no version to leave it for.\npolicy own"), "{check}");
+    let kept = alice.d8("cli update")?.expect_code(0)?;
+    assert_eq!(kept.stdout, "deckhouse-cli is already at v0.14.0.\n");
+    assert!(kept.stderr.contains("may not stay: policy own"), "{kept:?}");
+    lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
+    alice.d8("cli check")?.expect_code(0).map(drop)
 }
 
 #[test]
