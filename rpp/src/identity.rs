@@ -149,6 +149,35 @@ mod tests {
         }
     }
 
+    /// A kubeconfig of OIDC whose ID token ends at this time, in seconds since 1970.
+    fn oidc(expires: i64) -> (AuthInfo, String) {
+        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+        provider();
+        let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+        let token = format!("{}.{}.sig", part(r#"{"alg":"RS256"}"#.into()), part(format!(r#"{{"exp":{expires}}}"#)));
+        let provider = serde_json::json!({"name": "oidc", "config": {"id-token": token, "client-id": "kubectl"}});
+        let auth = AuthInfo { auth_provider: serde_json::from_value(provider).unwrap(), ..AuthInfo::default() };
+        (auth, token)
+    }
+
+    fn provider() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+
+    #[tokio::test]
+    async fn oidc_sends_its_id_token_while_it_lasts() {
+        let (auth, token) = oidc(4_102_444_800);
+        assert_eq!(header(auth).await, Some(format!("Bearer {token}")));
+        let (auth, _) = oidc(0);
+        let identity = Identity::of(&config(auth)).await;
+        let error = match identity {
+            Err(error) => error,
+            Ok(identity) => identity.header().await.unwrap_err(),
+        };
+        assert_eq!(error.kind(), crate::ErrorKind::Identity, "{error}");
+        assert!(error.to_string().contains("expired"), "{error}");
+    }
+
     #[tokio::test]
     async fn a_plugin_that_fails_is_an_identity_error() {
         let exec = serde_json::from_str(r#"{"command": "/nonexistent/plugin", "interactiveMode": "Never"}"#).unwrap();
