@@ -77,7 +77,7 @@ pub(crate) enum Command {
     /// Check, update and switch d8 itself
     #[command(visible_alias = "dist")]
     Cli(OwnGroup),
-    /// Check policies
+    /// Check policies, show what they come to here, try edits, trust a proxy that changed
     Policy(Policy),
     /// Print a completion script
     Completion {
@@ -106,7 +106,7 @@ pub(crate) enum OwnCommand {
     Update(CliUpdate),
     /// Switch to a version; offline if it is installed
     Use(CliUse),
-    /// The d8 of another kind that has the commands which this one has not
+    /// Show or set the d8, such as the former one, that gets the commands which this one has not
     Fallback(Fallback),
     /// Say what this d8 can do that others may not
     Capabilities(Capabilities),

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
 use d8_crds::text::printable;
@@ -44,6 +44,22 @@ pub(crate) fn result(text: impl fmt::Display) {
 /// Something a person should know even with `--quiet`.
 pub(crate) fn warn(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "warning: {}", printable(&text.to_string()));
+}
+
+/// Asks for a yes; `None`: there is no terminal to ask on. Ctrl-C ends the wait as it ends any other.
+pub(crate) async fn confirm(question: &str) -> Option<bool> {
+    if !io::stdin().is_terminal() {
+        return None;
+    }
+    let _ = write!(io::stderr(), "{} [y/N] ", printable(question));
+    // On a thread of its own: a read that nobody answers must not keep the signals from being seen.
+    let read = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        let _ = io::stdin().lock().read_line(&mut answer);
+        answer
+    });
+    let answer = read.await.unwrap_or_default();
+    Some(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a document for a program to read.

@@ -39,14 +39,7 @@ pub(crate) fn root(root: &Path) -> Result<(), StoreError> {
     if !root.is_absolute() {
         return Err(StoreError::Root { root: root.to_owned(), why: "it is not an absolute path".to_owned() });
     }
-    if !careful() {
-        return Ok(());
-    }
-    way(root, root)?;
-    match root.canonicalize() {
-        Ok(real) if real != root => way(&real, &real),
-        _ => Ok(()),
-    }
+    way_to(root)
 }
 
 /// Refuses, as root, a file that somebody else could change, by any directory or link on the way to it.

@@ -1,7 +1,5 @@
 //! `d8 plugins remove`: takes plugins away, unless policy requires them.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use d8_crds::name::PluginName;
 
 use crate::{
@@ -24,7 +22,7 @@ pub(crate) async fn run(context: &Context, args: &args::Remove) -> Result<(), Fa
             output::result("No plugins are installed.");
             return Ok(());
         }
-        confirmed(&names, args.yes)?;
+        confirmed(&names, args.yes).await?;
         names
     };
     let kept = context.kept_policies().await?;
@@ -68,21 +66,15 @@ fn dependents<'a>(
 }
 
 /// Asks on a terminal; without one `--yes` must have been given.
-fn confirmed(names: &[PluginName], yes: bool) -> Result<(), Failure> {
+async fn confirmed(names: &[PluginName], yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
     let list = names.iter().map(PluginName::as_str).collect::<Vec<_>>().join(", ");
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Code::Usage, format!("removing all of {list} needs a yes"))
-            .advise("there is no terminal to ask on", "d8 plugins remove all --yes"));
-    }
-    let _ = write!(std::io::stderr(), "Remove {list}? [y/N] ");
-    let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::new(Code::Failed, "nothing was removed"))
+    match output::confirm(&format!("Remove {list}?")).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(Code::Failed, "nothing was removed")),
+        None => Err(Failure::new(Code::Usage, format!("removing all of {list} needs a yes"))
+            .advise("there is no terminal to ask on", "d8 plugins remove all --yes")),
     }
 }

@@ -1,8 +1,6 @@
 //! `d8 policy trust`: accepts that a cluster has another proxy than the one remembered, once a person has
 //! seen both.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use d8_rpp::{
     Announced, discovery,
     remember::{Verdict, judge},
@@ -44,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrust) -> Result<(
         },
         Err(_) => now,
     };
-    confirmed(args.yes)?;
+    confirmed(args.yes).await?;
     endpoints
         .save(&cluster.key, &server, &accepted)
         .map_err(|error| Failure::new(Code::Failed, "it could not be remembered").caused_by(&error))?;
@@ -53,22 +51,16 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrust) -> Result<(
 }
 
 /// Asks on a terminal; without one `--yes` must have been given.
-fn confirmed(yes: bool) -> Result<(), Failure> {
+async fn confirmed(yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Code::Usage, "trusting another proxy needs a yes").advise(
+    match output::confirm("Send your token there from now on?").await {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(Code::Failed, "what is remembered was left as it is")),
+        None => Err(Failure::new(Code::Usage, "trusting another proxy needs a yes").advise(
             "there is no terminal to ask on",
             "ask the cluster's admins whether it is right, then: d8 policy trust --yes",
-        ));
-    }
-    let _ = write!(std::io::stderr(), "Send your token there from now on? [y/N] ");
-    let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::new(Code::Failed, "what is remembered was left as it is"))
+        )),
     }
 }
