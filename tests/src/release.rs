@@ -22,8 +22,12 @@ pub fn d8(folder: &Path, version: &str) -> Result<PathBuf> {
     name[..version.len()].copy_from_slice(version.as_bytes());
     std::fs::create_dir_all(folder).map_err(Error::io(folder.display().to_string()))?;
     let path = folder.join("d8");
-    let next = folder.join(".d8.next");
-    std::fs::write(&next, bytes).map_err(Error::io(next.display().to_string()))?;
+    let (ours, next) = (folder.join(".d8.ours"), folder.join(".d8.next"));
+    std::fs::write(&ours, bytes).map_err(Error::io(ours.display().to_string()))?;
+    // Copied by another program: a fork of another thread here may hold what we wrote open for writing, and
+    // then it can't be run.
+    run("cp", [&ours, &next], |_| {})?.expect_code(0)?;
+    std::fs::remove_file(&ours).map_err(Error::io(ours.display().to_string()))?;
     let executable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&next, executable).map_err(Error::io(next.display().to_string()))?;
     std::fs::rename(&next, &path).map_err(Error::io(path.display().to_string()))?;
