@@ -74,6 +74,14 @@ impl Entry {
         Self::Plain { path: path.to_owned(), shared: !home.is_some_and(own) && others_can_run(&real) }
     }
 
+    /// The store that it leads into.
+    pub fn store(&self) -> Option<&Path> {
+        match self {
+            Self::Linked { store, .. } => Some(store),
+            Self::Plain { .. } | Self::Managed { .. } => None,
+        }
+    }
+
     /// The command.
     pub fn path(&self) -> &Path {
         let (Self::Linked { path, .. } | Self::Plain { path, .. } | Self::Managed { path, .. }) = self;

@@ -2,7 +2,7 @@
 
 use d8_agent::{
     Artifact, FromProxy, StoreError,
-    own::{Entry, Migration, OwnLocked, OwnOrder, OwnStore, OwnVersion, Tested},
+    own::{Databases, Entry, Migration, OwnLocked, OwnOrder, OwnStore, OwnVersion, Tested},
 };
 use d8_crds::{
     name::{Component, Tag},
@@ -220,12 +220,7 @@ impl Switch<'_> {
             output::warn(format!("{} says of itself: {}", self.tag, tested.reported.trim()));
         }
         let seed = self.own.running.as_ref().map(|(tag, _)| tag.clone());
-        let migration = Migration::of(&self.entry, seed);
-        if let Some(Migration { path, .. }) = migration.as_ref().filter(|migration| !self.own.is_at(&migration.path)) {
-            return Err(Failure::new(Code::Failed, format!("{} was replaced meanwhile", path.display()))
-                .because("nothing was changed")
-                .advise("another program or person installed another d8 there", "repeat the command"));
-        }
+        let migration = Migration::of(&self.entry_now(context, store)?, seed);
         let done =
             locked.activate(tested, migration.as_ref(), self.own.bytes(), context.now, &progress).map_err(refused)?;
         if store.remembered_fallback().is_none_or(|path| !path.exists())
@@ -263,6 +258,22 @@ impl Switch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The command on the PATH now that the lock is held. Another update may have made it a link to the
+    /// store; what anything else put there is left alone.
+    fn entry_now(&self, context: &Context, store: &OwnStore) -> Result<Entry, Failure> {
+        let Entry::Plain { path, .. } = &self.entry else { return Ok(self.entry.clone()) };
+        if self.own.is_at(path) {
+            return Ok(self.entry.clone());
+        }
+        let dir = store.dir().canonicalize().ok();
+        match Entry::of(path, context.home(), &Databases::default()) {
+            linked @ Entry::Linked { .. } if linked.store() == dir.as_deref() => Ok(linked),
+            _ => Err(Failure::new(Code::Failed, format!("{} was replaced meanwhile", path.display()))
+                .because("nothing was changed")
+                .advise("another program or person installed another d8 there", "repeat the command")),
+        }
     }
 
     /// Says so if the command that was typed leads to one version by itself, and so did not move.

@@ -14,6 +14,7 @@ mod hostile;
 mod input;
 mod own;
 mod own_places;
+mod own_rivals;
 mod policy;
 mod policy_commands;
 mod rights;

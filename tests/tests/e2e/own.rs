@@ -9,36 +9,36 @@ use d8_tests::{ADMIN, Finished, Lab, Result, Workstation, release, run, tools};
 use serde_json::{Value, json};
 
 /// A workstation with a d8 of its own on the PATH.
-struct Machine {
-    who: Workstation,
-    d8: PathBuf,
+pub(crate) struct Machine {
+    pub(crate) who: Workstation,
+    pub(crate) d8: PathBuf,
 }
 
 impl Machine {
-    fn new(lab: &Lab, version: &str) -> Result<Self> {
+    pub(crate) fn new(lab: &Lab, version: &str) -> Result<Self> {
         let who = lab.new_workstation()?;
         let d8 = release::d8(&who.home().join("bin"), version)?;
         Ok(Self { who, d8 })
     }
 
-    fn d8(&self, line: &str) -> Result<Finished> {
+    pub(crate) fn d8(&self, line: &str) -> Result<Finished> {
         run(self.d8.clone(), line.split_whitespace(), |command| self.who.environment(command))
     }
 
     /// The same without a cluster to ask.
-    fn offline(&self, line: &str) -> Result<Finished> {
+    pub(crate) fn offline(&self, line: &str) -> Result<Finished> {
         run(self.d8.clone(), line.split_whitespace(), |command| {
             self.who.environment(command);
             command.env("KUBECONFIG", "/nonexistent");
         })
     }
 
-    fn says(&self) -> Result<String> {
+    pub(crate) fn says(&self) -> Result<String> {
         Ok(self.d8("--version")?.ok()?.trim().to_owned())
     }
 
     /// As root the store is the one that all users of the root share.
-    fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         let root = if nix::unistd::geteuid().is_root() {
             self.who.root().to_owned()
         } else {
@@ -48,7 +48,7 @@ impl Machine {
     }
 
     /// All of the store and of the folder on the PATH.
-    fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         fn walk(folder: &Path, found: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let target = std::fs::read_link(entry.path()).map(|to| format!(" -> {}", to.display()));
@@ -73,7 +73,7 @@ fn former(version: &str) -> Plugin {
     ))
 }
 
-fn publish(lab: &Lab, version: &str) -> Result<()> {
+pub(crate) fn publish(lab: &Lab, version: &str) -> Result<()> {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     lab.registry().publish_d8(version, &release::d8(folder.path(), version)?)
 }

@@ -1,0 +1,151 @@
+//! d8 itself against rivals: another update at the same instant, an impatient person, a kill, a candidate
+//! that hangs or shouts, a proxy that gives no digest.
+
+#![expect(clippy::unwrap_used, reason = "processes of the test's own: that they cannot be started is its report")]
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use d8_tests::catalog::Plugin;
+use d8_tests::process::wait_for;
+use d8_tests::registry::serve;
+use d8_tests::{Lab, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::own::{Machine, publish};
+
+/// An argument by which a process of the candidate that hangs is found.
+const HANGS: &str = "98761234";
+
+#[test]
+fn d8_and_its_rivals() -> Result<()> {
+    let lab = &Lab::start(|_| {})?;
+    for version in ["v0.13.1", "v0.14.0"] {
+        publish(lab, version)?;
+    }
+    let hangs = format!("#!/bin/sh\ncase \"$1\" in --version) sleep {HANGS}; esac\n");
+    lab.publish(&Plugin::new("d8", "v0.1.1").runs(&hangs))?;
+    let shouts = "#!/bin/sh\ncase \"$1\" in --version) printf 'd8 v9.9.9 \\033[31m\\r\\n'; yes | head -c 3000000;; \
+                  cli) printf '{\"capabilities\":[\"\\033]0;policy/v1alpha1'; exit 0;; esac\n";
+    lab.publish(&Plugin::new("d8", "v0.1.2").runs(shouts))?;
+    two_at_once(lab)?;
+    interrupted(lab)?;
+    shouting(lab)?;
+    without_digests(lab)
+}
+
+/// `d8 cli …` in the background.
+fn begin(machine: &Machine, line: &str) -> Child {
+    let mut command = Command::new(&machine.d8);
+    machine.who.environment(&mut command);
+    command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn two_at_once(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "v0.13.1")?;
+    let rivals: Vec<Child> = (0..3).map(|_| begin(&alice, "cli update")).collect();
+    let mut fetched = 0;
+    for rival in rivals {
+        let done = rival.wait_with_output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        fetched += usize::from(String::from_utf8_lossy(&done.stderr).contains("Updating"));
+    }
+    assert_eq!(fetched, 1, "what another brought in is not fetched again");
+    assert_eq!(alice.says()?, "d8 v0.14.0");
+    let files = alice.files();
+    let stray = |file: &&String| [".d8-link-", "install.lock", ".staging"].iter().any(|name| file.contains(name));
+    assert_eq!(files.iter().find(stray), None, "{files:?}");
+    let stored: Vec<_> = files.iter().filter(|file| file.ends_with("/d8") && !file.contains(" -> ")).collect();
+    assert_eq!(stored.len(), 2, "{files:?}");
+    Ok(())
+}
+
+/// Processes with this word in their command line.
+fn running(word: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).split('\0').any(|part| part == word)).count()
+}
+
+fn interrupted(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "v0.13.1")?;
+    alice.offline("cli use v0.13.1")?.expect_code(0)?;
+    let before = alice.files();
+    let lock = alice.store().join("install.lock");
+    let limit = Duration::from_secs(20);
+    for phase in ["the lock", "the test"] {
+        for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+            let waits_for_lock = phase == "the lock";
+            if waits_for_lock {
+                std::fs::write(&lock, "").unwrap();
+            }
+            let mut update = begin(&alice, "cli update --version v0.1.1");
+            if waits_for_lock {
+                first_words(&mut update);
+            } else {
+                let hangs = wait_for("the candidate to hang", limit, || (running(HANGS) > 0).then_some(()));
+                hangs.unwrap();
+            }
+            let told = Instant::now();
+            let pid = Pid::from_child(&update);
+            kill_process(pid, signal).unwrap();
+            let status = update.wait().unwrap();
+            assert!(told.elapsed() < Duration::from_secs(2), "{phase}, {signal:?}: {:?}", told.elapsed());
+            wait_for("the end of the candidate", limit, || (running(HANGS) == 0).then_some(()))?;
+            if waits_for_lock {
+                std::fs::remove_file(&lock).unwrap();
+            }
+            if signal == Signal::KILL {
+                // What it left goes with the next change.
+                alice.offline("cli fallback set /bin/true")?.expect_code(0)?;
+                alice.offline("cli fallback unset")?.expect_code(0)?;
+            } else {
+                assert_eq!(status.code(), Some(130), "{phase}, {signal:?}");
+            }
+            assert_eq!(alice.files(), before, "{phase}, {signal:?}");
+            assert!(!alice.store().with_file_name(".staging").exists(), "{phase}, {signal:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Waits until it says something on stderr.
+fn first_words(child: &mut Child) {
+    let said = child.stderr.as_mut().unwrap().read(&mut [0]).unwrap();
+    assert_eq!(said, 1, "it ended");
+}
+
+fn shouting(lab: &Lab) -> Result<()> {
+    let alice = Machine::new(lab, "v0.13.1")?;
+    let done = alice.d8("cli update --version v0.1.2")?.expect_code(0)?;
+    assert!(done.stderr.contains("v0.1.2 says of itself: d8 "), "{done:?}");
+    assert!(done.stderr.contains("v0.1.2 does not know policies"), "{done:?}");
+    assert!(!done.stderr.contains(['\u{1b}', '\r', '\u{7}']) && done.stderr.len() < 2000, "{done:?}");
+    Ok(())
+}
+
+/// A version that the operator has not seen yet: the proxy alone says what it is.
+fn without_digests(lab: &Lab) -> Result<()> {
+    publish(lab, "v0.14.1")?;
+    for (generation, by) in [("1", "transport"), ("2", "transport"), ("3", "digest")] {
+        let flags = ["--layout".into(), lab.registry().layout().into(), "--generation".into(), generation.into()];
+        let (_server, address) = serve(lab.plane(), &format!("own-{generation}"), flags)?;
+        let alice = Machine::new(lab, "v0.13.1")?;
+        let proxy = format!("--rpp-endpoint https://{address} --rpp-ca-file {}", lab.plane().ca_file().display());
+        alice.d8(&format!("cli update --version v0.14.1 {proxy}"))?.expect_code(0)?;
+        assert_eq!(alice.says()?, "d8 v0.14.1");
+        assert_eq!(verified(&alice.store(), "v0.14.1").as_deref(), Some(by), "generation {generation}");
+        assert_eq!(verified(&alice.store(), "v0.13.1").as_deref(), Some("adopted"));
+    }
+    Ok(())
+}
+
+/// How the receipt says that a version was verified.
+fn verified(store: &Path, version: &str) -> Option<String> {
+    let receipt = std::fs::read(store.join("versions").join(version).join("receipt.json")).ok()?;
+    let receipt: serde_json::Value = serde_json::from_slice(&receipt).ok()?;
+    Some(receipt["verified"].as_str()?.to_owned())
+}
