@@ -297,6 +297,7 @@ fn policies(lab: &Lab) -> Result<()> {
     lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
     alice.d8("cli update --version v0.14.0")?.expect_code(0)?;
     must_be_left(lab, &alice)?;
+    kept_policies(lab, &alice)?;
     alice.offline("cli use v0.13.1")?.expect_code(0)?;
     lab.policy("own", &json!({"hostSelector": {}, "cli": {"block": ["v0.14.0", "v0.13.5"]}}))?;
     alice.d8("cli check")?.expect_code(0)?;
@@ -331,6 +332,37 @@ fn must_be_left(lab: &Lab, alice: &Machine) -> Result<()> {
     assert_eq!(kept.stdout, "deckhouse-cli is already at v0.14.0.\n");
     assert!(kept.stderr.contains("may not stay: policy own"), "{kept:?}");
     lab.policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
+    alice.d8("cli check")?.expect_code(0).map(drop)
+}
+
+/// At v0.14.0: what binds going back to v0.13.1, which is in the store, by the policy kept on the machine.
+fn kept_policies(lab: &Lab, alice: &Machine) -> Result<()> {
+    let cli = |rule: Value| json!({"hostSelector": {}, "cli": rule});
+    for (policy, held_by) in [
+        (json!({"hostSelector": {}, "paused": true}), Some("paused")),
+        (cli(json!({"updates": "Frozen"})), Some("Frozen")),
+        (cli(json!({"versions": ">0.13"})), Some("cli.versions")),
+        // These are about what comes anew.
+        (cli(json!({"updates": "Manual"})), None),
+        (cli(json!({"updates": "Auto", "minAge": "720h"})), None),
+    ] {
+        lab.policy("own", &policy)?;
+        // Whatever it says, it has read the policy.
+        alice.d8("cli check")?.expect_code(0)?;
+        let back = alice.offline("cli use v0.13.1")?;
+        let Some(held_by) = held_by else {
+            back.expect_code(0)?;
+            alice.offline("cli use v0.14.0")?.expect_code(0)?;
+            continue;
+        };
+        let refused = back.expect_code(3)?;
+        let told = [held_by, "policy own", "d8 cli update --version v0.13.1"];
+        assert!(told.iter().all(|words| refused.stderr.contains(words)), "{policy}: {refused:?}");
+        assert_eq!(alice.says()?, "d8 v0.14.0", "{policy}");
+        let online = alice.d8("cli update --version v0.13.1")?.expect_code(3)?;
+        assert!(online.stderr.contains("policy own"), "{policy}: {online:?}");
+    }
+    lab.policy("own", &cli(json!({"versions": ">=0.12"})))?;
     alice.d8("cli check")?.expect_code(0).map(drop)
 }
 
