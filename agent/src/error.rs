@@ -49,6 +49,14 @@ pub enum StoreError {
         /// Who could change it.
         why: String,
     },
+    /// A place in the store that has to be a directory of its own.
+    #[error("{} is not used: {why}", path.display())]
+    NotADirectory {
+        /// The place.
+        path: PathBuf,
+        /// What it is.
+        why: &'static str,
+    },
     /// Somebody else holds the lock and kept it for as long as was to be waited.
     #[error("{name} is being changed by {holder} (waited {})", Seconds(*waited))]
     Locked {
@@ -278,7 +286,7 @@ impl StoreError {
         match self {
             Self::Root { .. } => StoreErrorKind::Root,
             Self::Unwritable { .. } | Self::EntryUnwritable { .. } => StoreErrorKind::Unwritable,
-            Self::Untrusted { .. } => StoreErrorKind::Untrusted,
+            Self::Untrusted { .. } | Self::NotADirectory { .. } => StoreErrorKind::Untrusted,
             Self::Locked { .. } => StoreErrorKind::Locked,
             Self::LockLost { .. } => StoreErrorKind::LockLost,
             Self::Broken { .. } => StoreErrorKind::Broken,
@@ -320,6 +328,10 @@ impl StoreError {
             Self::Untrusted { path, .. } => pair(
                 "whoever can write there could make this user run or overwrite what they like",
                 format!("chown root:root {0} && chmod go-w {0}, or give another root by --plugins-dir", path.display()),
+            ),
+            Self::NotADirectory { path, .. } => pair(
+                "whoever can change what it leads to could make this user overwrite what they like",
+                format!("put the directory itself at {}; the root above it may be a link", path.display()),
             ),
             Self::Locked { path, holder: Holder::Process { .. }, .. } => pair(
                 "another d8 is installing, updating or removing it",

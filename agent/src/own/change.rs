@@ -118,8 +118,8 @@ impl OwnStore {
         let (dir, mut made) = (self.dir(), Vec::new());
         let place = Place { component: &Component::D8, dir: &dir, root: &root };
         let prepare = || {
-            disk::make_dirs(&dir, &mut made).map_err(|error| lock::refused(&root, error))?;
-            trust::directory(&dir)
+            trust::directory(&dir)?;
+            disk::make_dirs(&dir, &mut made).map_err(|error| lock::refused(&root, error))
         };
         let lock = place.wait(prepare, Instant::now(), timeout, watch).await?;
         let renewing = lock::renew(&lock, RENEW);

@@ -23,14 +23,14 @@ pub(crate) fn trouble(metadata: &Metadata) -> Option<String> {
 /// else could change. One that is not there is fine.
 pub(crate) fn directory(path: &Path) -> Result<(), StoreError> {
     let Some(metadata) = disk::lstat(path).map_err(StoreError::io("read", path))? else { return Ok(()) };
-    let why = if metadata.is_symlink() {
-        Some("it is a symbolic link, not a directory".to_owned())
-    } else if metadata.is_dir() {
-        trouble(&metadata)
+    let path = path.to_owned();
+    if metadata.is_symlink() {
+        Err(StoreError::NotADirectory { path, why: "it is a symbolic link, not a directory" })
+    } else if !metadata.is_dir() {
+        Err(StoreError::NotADirectory { path, why: "it is not a directory" })
     } else {
-        Some("it is not a directory".to_owned())
-    };
-    why.map_or(Ok(()), |why| Err(StoreError::Untrusted { path: path.to_owned(), why }))
+        trouble(&metadata).map_or(Ok(()), |why| Err(StoreError::Untrusted { path, why }))
+    }
 }
 
 /// Refuses, as root, a root that somebody else could change, by any directory or link on the way to it.

@@ -34,6 +34,7 @@ pub const CASES: &[Case] = &[
     ("d8_damaged_entry_is_replaced_by_what_is_fetched_again", damaged),
     ("d8_store_that_lost_its_current_is_still_a_store", no_current),
     ("d8_development_build_is_never_lost", only_copy),
+    ("d8_directories_of_the_store_that_are_links_are_refused", linked_directories),
     ("d8_fallback_that_others_could_change_is_not_run", untrusted_fallback),
     ("d8_what_stands_on_the_path", entries),
     ("d8_how_it_was_started", started),
@@ -330,6 +331,32 @@ fn no_current() {
     let error = block_on(switch(folder.path(), "v2.0.0", None)).unwrap_err();
     assert!(matches!(error, StoreError::Broken { .. }), "{error}");
     assert_eq!(tree(folder.path()), before);
+}
+
+fn linked_directories() {
+    for place in ["cli", "cli/versions", ".staging"] {
+        let folder = plain();
+        block_on(switch(folder.path(), "v1.1.0", Some("v1.0.0"))).unwrap();
+        let (dir, elsewhere) = (folder.path().join("root").join(place), folder.path().join("elsewhere"));
+        if dir.exists() {
+            fs::rename(&dir, &elsewhere).unwrap();
+        } else {
+            fs::create_dir(&elsewhere).unwrap();
+        }
+        symlink(&elsewhere, &dir).unwrap();
+        let before = tree(folder.path());
+        let error = block_on(switch(folder.path(), "v2.0.0", None)).unwrap_err();
+        assert!(matches!(&error, StoreError::NotADirectory { path, .. } if *path == dir), "{place}: {error}");
+        assert!(!error.advice()[0].fix.contains("chown"), "{place}: {error}");
+        assert_eq!(tree(folder.path()), before, "{place}");
+    }
+    // A version that is one is none.
+    let folder = plain();
+    block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
+    let (version, elsewhere) = (folder.path().join("root/cli/versions/v1.0.0"), folder.path().join("elsewhere"));
+    fs::rename(&version, &elsewhere).unwrap();
+    symlink(&elsewhere, &version).unwrap();
+    assert!(store(folder.path()).find(&Version::parse("1.0.0").unwrap()).unwrap().is_none());
 }
 
 fn only_copy() {
