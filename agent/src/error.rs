@@ -381,7 +381,7 @@ impl StoreError {
             Self::Smoke { failure, .. } => vec![failure.advice()],
             Self::Io { source, path, .. } if disk_full(source) => pair(
                 "no space is left on the file system, or a limit or quota is reached",
-                format!("free some space below {}: d8 plugins prune", path.display()),
+                format!("free some space below {}; what goes first: d8 plugins remove NAME", path.display()),
             ),
             Self::Io { .. } => Vec::new(),
         }
