@@ -1,7 +1,10 @@
 //! The proxy as the operator asks it: within a budget of requests, and with answers cut to what a
 //! record is made from.
 
+mod layers;
+
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
@@ -10,6 +13,7 @@ use std::{
 use d8_crds::{
     digest::Digest,
     name::{Component, Tag},
+    platform::Platform,
     release::Artifact,
 };
 use d8_rpp::{Error, ErrorKind, Options, Proxy, RawManifest};
@@ -31,19 +35,32 @@ const IN_FLIGHT: u32 = 4;
 const RATE: f64 = 20.0;
 /// Requests that may be sent at once after a quiet time.
 const BURST: f64 = 1000.0;
+/// Layers read at a time.
+const STREAMS: usize = 2;
+
+/// What a poll asks of one version.
+pub(crate) struct Ask<'a> {
+    /// The component.
+    pub(crate) component: &'a Component,
+    /// The tag that the version is known by.
+    pub(crate) tag: &'a Tag,
+    /// The platforms it is listed for; empty: the tag itself is listed.
+    pub(crate) parts: &'a BTreeSet<Platform>,
+    /// The platforms the record is about; none: all.
+    pub(crate) platforms: Option<&'a BTreeSet<Platform>>,
+    /// Layers are worth downloading to know what it holds.
+    pub(crate) deep: bool,
+    /// Whether a digest needs no reading.
+    pub(crate) known: &'a (dyn Fn(&Digest) -> bool + Sync),
+}
 
 /// Where tags and manifests come from; tests put a scripted one in its place.
 pub(crate) trait Registry: Send + Sync + 'static {
     /// The component's tags, as listed.
     fn tags(&self, component: &Component) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
-    /// What a tag points at, and what that holds unless it is `known` already.
-    fn read(
-        &self,
-        component: &Component,
-        tag: &Tag,
-        known: &(dyn Fn(&Digest) -> bool + Sync),
-    ) -> impl Future<Output = Result<(Digest, Option<Facts>), Failure>> + Send;
+    /// What a version points at, and what that holds unless it is known already.
+    fn read(&self, ask: &Ask<'_>) -> impl Future<Output = Result<(Digest, Option<Facts>), Failure>> + Send;
 }
 
 /// A question that was not answered.
@@ -70,7 +87,11 @@ impl From<&Error> for Failure {
             Error::NotFound { subject } => subject.reference.is_some(),
             _ => matches!(
                 kind,
-                ErrorKind::Malformed | ErrorKind::Contract | ErrorKind::DigestMismatch | ErrorKind::TooLarge
+                ErrorKind::Malformed
+                    | ErrorKind::Contract
+                    | ErrorKind::DigestMismatch
+                    | ErrorKind::TooLarge
+                    | ErrorKind::Truncated
             ),
         };
         let reason = if matches!(error, Error::NotFound { .. }) { "NotPublished" } else { kind.as_str() };
@@ -128,6 +149,8 @@ pub(crate) struct Upstream {
     config: Config,
     options: Options,
     budget: Budget,
+    /// Layers that may be read now.
+    streams: Semaphore,
     metrics: Arc<Metrics>,
     /// Made at the first question, and again after the proxy could not be reached: it may have moved.
     proxy: Mutex<Option<Proxy>>,
@@ -136,7 +159,8 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Asks nothing yet.
     pub(crate) fn new(client: Client, config: Config, options: Options, metrics: Arc<Metrics>) -> Self {
-        Self { client, config, options, budget: Budget::new(), metrics, proxy: Mutex::new(None) }
+        let (budget, streams) = (Budget::new(), Semaphore::new(STREAMS));
+        Self { client, config, options, budget, streams, metrics, proxy: Mutex::new(None) }
     }
 
     async fn proxy(&self) -> Result<Proxy, Failure> {
@@ -174,20 +198,26 @@ impl Registry for Upstream {
         }
     }
 
-    async fn read(
-        &self,
-        component: &Component,
-        tag: &Tag,
-        known: &(dyn Fn(&Digest) -> bool + Sync),
-    ) -> Result<(Digest, Option<Facts>), Failure> {
+    async fn read(&self, ask: &Ask<'_>) -> Result<(Digest, Option<Facts>), Failure> {
         let proxy = self.proxy().await?;
+        match self.read_version(&proxy, ask).await {
+            Ok(read) => Ok(read),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+}
+
+impl Upstream {
+    async fn read_version(&self, proxy: &Proxy, ask: &Ask<'_>) -> Result<(Digest, Option<Facts>), Error> {
+        let (component, tag) = (ask.component, ask.tag);
+        if !ask.parts.is_empty() {
+            return self.read_layers(proxy, ask).await;
+        }
         let permit = self.take(1).await;
-        let top = match proxy.manifest(component, tag.as_str()).await {
-            Ok(top) => top,
-            Err(error) => return Err(self.failed(error).await),
-        };
+        let top = proxy.manifest_if_any(component, tag).await?;
         drop(permit);
-        if known(&top.digest) {
+        let Some(top) = top else { return self.read_layers(proxy, ask).await };
+        if (ask.known)(&top.digest) {
             return Ok((top.digest, None));
         }
         let children = children(&top);
@@ -204,7 +234,7 @@ impl Registry for Upstream {
             Err(error @ Error::Contract { .. }) => {
                 Ok((top.digest, Some(Facts::malformed(Vec::new(), &error.to_string(), None))))
             }
-            Err(error) => Err(self.failed(error).await),
+            Err(error) => Err(error),
         }
     }
 }

@@ -190,9 +190,37 @@ impl Proxy {
         if let Some(manifest) = self.manifest_if_any(component, tag).await? {
             return Ok(Some(manifest.digest));
         }
+        self.layer_digest(component, tag, platform).await
+    }
+
+    /// The digest of a platform's manifest as the route of its layer names it; nothing if that names none.
+    /// Only for a tag that is listed and has no manifest here ([`Self::manifest_if_any`]).
+    pub async fn layer_digest(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+    ) -> Result<Option<Digest>, Error> {
         let (response, _) = self.layer(component, tag, platform, true).await?;
+        self.transport.memory().rule_out(Generation::Three);
         let subject = Subject::tag(component, tag);
         manifest_digest(response.headers()).map_err(|why| Error::Malformed { subject, why })
+    }
+
+    /// A platform's own tag of a version that is not listed under the version's name but under one name for
+    /// each platform (generation 1).
+    pub(crate) async fn own_tag(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+    ) -> Result<Option<Tag>, Error> {
+        let listed = match self.listed(component).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            listed => listed?,
+        };
+        let own = image::old_tags(tag, platform).into_iter().next();
+        Ok(own.filter(|own| own != tag && listed.contains(own.as_str()) && !listed.contains(tag.as_str())))
     }
 
     /// Asks for a layer. Only where the tag is listed and a newer route has nothing, the older ones are
@@ -215,7 +243,21 @@ impl Proxy {
                     self.transport.memory().prove(Generation::Two);
                     return Ok(answer);
                 }
-                Err(Error::NotFound { .. }) if !self.transport.memory().has(Generation::Two) => {}
+                Err(error @ Error::NotFound { .. }) => {
+                    if let Some(own) = self.own_tag(component, tag, platform).await? {
+                        match ask(image::layer_path(component, &own, platform)).await {
+                            Err(Error::NotFound { .. }) => {}
+                            Err(error) => return Err(error),
+                            Ok(answer) => {
+                                self.transport.memory().prove(Generation::Two);
+                                return Ok(answer);
+                            }
+                        }
+                    }
+                    if self.transport.memory().has(Generation::Two) {
+                        return Err(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -1,7 +1,7 @@
-//! A layer that is downloaded before it is judged, because the contract is in it (generations 1 and 2).
+//! A layer that is read before it is judged, because the contract is in it (generations 1 and 2).
 //!
-//! The compressed bytes go to a file without a name while the archive is read as they pass; whoever
-//! installs the version reads them from there. Nothing is left behind, however the process ends.
+//! Whoever vouches for versions reads it as it passes and keeps nothing. For whoever installs it the compressed
+//! bytes go to a file without a name meanwhile, and are read back from there. Nothing is left behind, however the process ends.
 
 use std::{
     fs::File,
@@ -65,7 +65,44 @@ impl Fetched {
     }
 }
 
+/// A layer that was read to its end and not kept.
+#[derive(Debug)]
+pub struct Inspected {
+    /// SHA-256 of the bytes, compressed as the registry has them.
+    pub layer: Digest,
+    /// The manifest that names it, as the proxy says.
+    pub manifest: Option<Digest>,
+    /// How many bytes, compressed.
+    pub size: u64,
+    /// The plugin's contract, if the layer has one; d8 itself has none.
+    pub contract: Option<Contract>,
+    /// What is odd about it, for people.
+    pub warnings: Vec<String>,
+}
+
 impl Proxy {
+    /// Reads a layer to its end and keeps nothing but its digest and its contract: for whoever vouches for
+    /// what a proxy without manifests has. A body that breaks is begun anew. `expect` is the digest it must
+    /// have, where one is known.
+    pub async fn inspect(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+        expect: Option<&Digest>,
+    ) -> Result<Inspected, Error> {
+        let mut tries = Tries::new(self.transport.patience());
+        let (passed, contents) = loop {
+            let download = self.download(component, tag, platform, expect).await?;
+            match pass(component, download, None).await {
+                Ok(passed) => break passed,
+                Err(error) => tries.again(error).await?,
+            }
+        };
+        let (contract, warnings) = contract_of(contents, component, tag)?;
+        Ok(Inspected { layer: passed.layer, manifest: passed.manifest, size: passed.size, contract, warnings })
+    }
+
     /// Downloads a plugin's layer and reads the contract in it. A body that breaks is begun anew. `expect`
     /// is the digest it must have, where one is known.
     pub(crate) async fn fetch(
@@ -85,11 +122,17 @@ impl Proxy {
                 Err(error) => tries.again(error).await?,
             }
         };
-        let Some(text) = contents.beside? else { return Ok((fetched, None, Vec::new())) };
-        let (tag, _) = image::split_tag(tag);
-        let (contract, odd) = read_contract(text, component, &tag).map_err(Error::Contract)?;
-        Ok((fetched, Some(contract), odd))
+        let (contract, odd) = contract_of(contents, component, tag)?;
+        Ok((fetched, contract, odd))
     }
+}
+
+/// The contract in a layer, if it has one, and what is odd about it.
+fn contract_of(contents: Contents, component: &Component, tag: &Tag) -> Result<(Option<Contract>, Vec<String>), Error> {
+    let Some(text) = contents.beside? else { return Ok((None, Vec::new())) };
+    let (tag, _) = image::split_tag(tag);
+    let (contract, odd) = read_contract(text, component, &tag).map_err(Error::Contract)?;
+    Ok((Some(contract), odd))
 }
 
 fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Contract, Vec<String>), ContractError> {
@@ -101,32 +144,51 @@ fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Con
     Ok((contract, odd.iter().map(ToString::to_string).collect()))
 }
 
-/// Reads a download to its end: into the file, and as an archive.
+/// Reads a download to its end: into a file, and as an archive.
 async fn keep(component: &Component, download: Download, spool: &[PathBuf]) -> Result<(Fetched, Contents), Error> {
     let (file, folder) = open(spool)?;
-    let manifest = download.manifest.clone();
     let file = Arc::new(file);
+    let (passed, contents) = pass(component, download, Some((Arc::clone(&file), folder))).await?;
+    Ok((Fetched { file, layer: passed.layer, manifest: passed.manifest, size: passed.size }, contents))
+}
+
+/// What is known of a download once it has passed.
+struct Passed {
+    layer: Digest,
+    manifest: Option<Digest>,
+    size: u64,
+}
+
+/// Reads a download to its end as an archive, and into a file of that folder if there is one.
+async fn pass(
+    component: &Component,
+    download: Download,
+    into: Option<(Arc<File>, PathBuf)>,
+) -> Result<(Passed, Contents), Error> {
+    let manifest = download.manifest.clone();
     let tally = Arc::new(Mutex::new((Sha256::new(), 0)));
-    let (writer, counter) = (Arc::clone(&file), Arc::clone(&tally));
-    let kept = download.into_body().then(move |chunk| {
-        let (file, tally, folder) = (Arc::clone(&writer), Arc::clone(&counter), folder.clone());
+    let counter = Arc::clone(&tally);
+    let body = download.into_body().then(move |chunk| {
+        let (into, tally) = (into.clone(), Arc::clone(&counter));
         async move {
             let chunk = chunk.map_err(io::Error::other)?;
-            let bytes = chunk.clone();
-            let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &bytes));
-            let written = written.await.map_err(io::Error::other).and_then(|written| written);
-            written.map_err(|error| io::Error::other(Error::Spool { folder, error }))?;
+            if let Some((file, folder)) = into {
+                let bytes = chunk.clone();
+                let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &bytes));
+                let written = written.await.map_err(io::Error::other).and_then(|written| written);
+                written.map_err(|error| io::Error::other(Error::Spool { folder, error }))?;
+            }
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.0.update(&chunk);
             tally.1 += chunk.len() as u64;
             Ok::<_, io::Error>(chunk)
         }
     });
-    let reader = StreamReader::new(Box::pin(kept));
-    let contents = read(reader, component.executable(), Some(CONTRACT_FILE), &Limits::default(), &mut Nowhere).await?;
+    let reader = StreamReader::new(Box::pin(body));
+    let beside = matches!(component, Component::Plugin(_)).then_some(CONTRACT_FILE);
+    let contents = read(reader, component.executable(), beside, &Limits::default(), &mut Nowhere).await?;
     let (hash, size) = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
-    let layer = Digest::from_sha256(hash.finalize().into());
-    Ok((Fetched { file, layer, manifest, size }, contents))
+    Ok((Passed { layer: Digest::from_sha256(hash.finalize().into()), manifest, size }, contents))
 }
 
 /// A file without a name in the first folder that takes one.

@@ -41,7 +41,7 @@ pub use advice::Advice;
 pub use discovery::{Endpoint, Found, Prefer, Trust};
 pub use download::{Body, Download, MAX_LAYER};
 pub use error::{CertificateProblem, Error, ErrorKind, Subject, Waiting};
-pub use fetch::Fetched;
+pub use fetch::{Fetched, Inspected};
 pub use identity::Identity;
 pub use oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION};
 pub use offer::{Bytes, Offer};

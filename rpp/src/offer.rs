@@ -44,14 +44,31 @@ pub enum Bytes {
 }
 
 impl Proxy {
-    /// Reads what a version offers to a platform. `tag` is the one that is listed, with its platform if
-    /// it has one.
+    /// Reads what a version offers to a platform. `tag` is the one that is listed; of one that is listed
+    /// with its platform only, the name without it will do.
     ///
     /// A proxy without manifests, or an image as for generation 1, has a plugin's contract in the layer only:
     /// it is downloaded, once, into
     /// an unnamed file in the first of the `spool` folders that takes it, else in the system's temporary
     /// one, and is gone with [`Fetched`].
     pub async fn offer(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+        spool: &[PathBuf],
+    ) -> Result<Offer, Error> {
+        let error = match self.offer_of(component, tag, platform, spool).await {
+            Err(error @ Error::NotFound { .. }) => error,
+            offer => return offer,
+        };
+        match self.own_tag(component, tag, platform).await? {
+            Some(own) => self.offer_of(component, &own, platform, spool).await,
+            None => Err(error),
+        }
+    }
+
+    async fn offer_of(
         &self,
         component: &Component,
         tag: &Tag,

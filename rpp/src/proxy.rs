@@ -191,7 +191,7 @@ impl Proxy {
 
     /// As [`Self::manifest`] by tag; nothing where the tag is listed and the proxy has no manifest of
     /// it: it is of an older generation.
-    pub(crate) async fn manifest_if_any(&self, component: &Component, tag: &Tag) -> Result<Option<RawManifest>, Error> {
+    pub async fn manifest_if_any(&self, component: &Component, tag: &Tag) -> Result<Option<RawManifest>, Error> {
         if self.transport.memory().lacks(Generation::Three) {
             return Ok(None);
         }

@@ -230,6 +230,40 @@ async fn a_download_with_a_known_digest_finds_its_route() {
     }
 }
 
+/// As a record names it.
+#[tokio::test]
+async fn a_version_that_is_listed_by_platform_is_found_without_one() {
+    let layer = plugin_layer();
+    for generation in [1, 2, 3] {
+        let (fault, _) = proxy_of(generation, &["v1.0.0-linux-amd64"], layer.clone());
+        let proxy = fault.proxy(patient());
+        let download = proxy.download(&hello(), &tag("v1.0.0"), &linux(), Some(&Digest::of(&layer))).await;
+        assert!(download.is_ok(), "{generation}: {download:?}");
+        let offer = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        assert!(offer.contract.is_some() || generation == 3, "{generation}");
+        let arm = "linux-arm64".parse().unwrap();
+        let error = proxy.download(&hello(), &tag("v1.0.0"), &arm, None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{generation}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_is_read_and_not_kept() {
+    let layer = plugin_layer();
+    for generation in [1, 2] {
+        let (fault, _) = proxy_of(generation, &["v1.0.0"], layer.clone());
+        let proxy = fault.proxy(patient());
+        let named = proxy.layer_digest(&hello(), &tag("v1.0.0"), &linux()).await.unwrap();
+        let read = proxy.inspect(&hello(), &tag("v1.0.0"), &linux(), None).await.unwrap();
+        assert_eq!((read.layer, read.size), (Digest::of(&layer), layer.len() as u64));
+        assert!(read.manifest.is_some() && read.manifest == named);
+        assert!(read.contract.unwrap().requirements.kubernetes.is_some());
+        let wrong = Digest::of(b"other");
+        let error = proxy.inspect(&hello(), &tag("v1.0.0"), &linux(), Some(&wrong)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DigestMismatch, "{error}");
+    }
+}
+
 #[tokio::test]
 async fn what_tells_one_content_from_another() {
     for (generation, last) in
@@ -277,7 +311,7 @@ async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
         ("/tags/v1.0.0", &["v1.0.0"], 302, ErrorKind::Redirect, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
         // Not published, for all that any route says.
         ("none", &["v2.0.0"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
-        ("none", &["v1.0.0-linux-amd64"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
+        ("none", &["v1.0.0-darwin-arm64"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
         // Withdrawn since it was listed.
         ("/tags/v1.0.0", &["v1.0.0"], 404, ErrorKind::NotFound, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
     ];

@@ -15,7 +15,10 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-use super::bounds;
+use super::{
+    bounds,
+    parts::{Names, points_at},
+};
 
 /// Longest description a record carries, in characters.
 const MAX_DESCRIPTION: usize = 256;
@@ -41,8 +44,8 @@ pub(crate) struct Facts {
     pub(crate) created: Option<Timestamp>,
     /// Why the contract can't be judged by; the version's fit is unknown while this stands.
     pub(crate) problem: Option<Problem>,
-    /// Taken from a status, which may hold only the platforms its spec named.
-    pub(crate) recorded: bool,
+    /// May hold only the platforms that the spec named, as a status does.
+    pub(crate) narrow: bool,
     /// May hold less than the image: to be read again at the next poll.
     pub(crate) partial: bool,
 }
@@ -54,13 +57,20 @@ pub(crate) enum Problem {
     Malformed(String),
     /// Its requirements are larger than a record may carry.
     TooLarge(String),
+    /// It is in the layers only, and those are not downloaded for each old version.
+    NotRead,
 }
+
+/// Why the contract of a version was not read.
+const NOT_READ: &str = "it was not read: the proxy shows no manifests of it, and only the layers of the newest 3 \
+                        versions and of those that a policy pins are downloaded to see what is in them";
 
 impl Problem {
     /// The reason the record shows.
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::Malformed(text) | Self::TooLarge(text) => text,
+            Self::NotRead => NOT_READ,
         }
     }
 }
@@ -91,6 +101,16 @@ impl Facts {
         }
     }
 
+    /// Of a version that only its digest is known of.
+    pub(crate) fn not_read() -> Self {
+        Self { problem: Some(Problem::NotRead), ..Self::default() }
+    }
+
+    /// Whether nothing but the digest is known.
+    pub(crate) fn is_not_read(&self) -> bool {
+        self.problem == Some(Problem::NotRead)
+    }
+
     /// What a record remembers of a version.
     fn recorded(version: &ReleaseVersion, partial: bool) -> Self {
         // A verdict that no requirement explains came from a contract that could not be used. It
@@ -108,16 +128,31 @@ impl Facts {
             env: version.env.clone(),
             flags: version.flags.clone(),
             created: None,
-            recorded: true,
+            narrow: true,
             partial: partial || problem.is_some(),
             problem,
         }
     }
 
-    /// Whether these facts say the same of every platform that `recorded` has, and the same
-    /// contract: an index that only gained a platform was not moved.
-    pub(crate) fn only_adds_to(&self, recorded: &ReleaseVersion) -> bool {
-        recorded.artifacts.iter().all(|old| self.artifacts.contains(old))
+    /// Whether these facts, found under `digest`, say the same of every platform that `recorded` has, and
+    /// the same contract: an index that only gained a platform was not moved. Nor was a version that a proxy
+    /// of another generation shows under another digest.
+    pub(crate) fn only_adds_to(&self, digest: &Digest, recorded: &ReleaseVersion) -> bool {
+        let before = recorded.digest.parse();
+        let shown_anew = points_at(&recorded.artifacts, digest)
+            || before.is_ok_and(|before| points_at(&self.artifacts, &before))
+            || self.artifacts.iter().any(|new| new.manifest == recorded.digest);
+        // What was not read then, or now, is what its manifests are.
+        if shown_anew && (self.is_not_read() || recorded.artifacts.is_empty()) {
+            return true;
+        }
+        let same = |old: &Artifact, new: &Artifact| {
+            old.manifest == new.manifest
+                && old.layer == new.layer
+                && (old.platform.is_none() || old.platform == new.platform)
+        };
+        let all_there = || recorded.artifacts.iter().all(|old| self.artifacts.iter().any(|new| same(old, new)));
+        (shown_anew || (!recorded.artifacts.is_empty() && all_there()))
             && self.requirements == recorded.requirements
             && self.description == recorded.description
             && self.env == recorded.env
@@ -148,6 +183,8 @@ pub(crate) struct Trouble {
 pub(crate) struct Observed {
     /// The tags of the last poll whose list was believed; absent: none since the start.
     pub(crate) tags: Option<BTreeSet<Tag>>,
+    /// Those of them that stand for a tag of each platform, with the platforms.
+    pub(crate) parts: Names,
     /// How many of the entries in that list were no tags at all.
     pub(crate) malformed_tags: usize,
     /// What each tag points at.
@@ -183,7 +220,7 @@ impl Observed {
 
     /// Another spec may be about platforms that the record did not name so far.
     pub(crate) fn spec_changed(&mut self) {
-        self.facts.values_mut().for_each(|facts| facts.partial |= facts.recorded);
+        self.facts.values_mut().for_each(|facts| facts.partial |= facts.narrow);
     }
 
     /// What the tag is known to hold.
@@ -195,6 +232,11 @@ impl Observed {
     /// Whether the tag's manifest is still to be read.
     pub(crate) fn is_unread(&self, tag: &Tag) -> bool {
         self.of_tag(tag).is_none_or(|(_, facts)| facts.partial)
+    }
+
+    /// Whether the tag's layers are still to be read, if they should be.
+    pub(crate) fn is_not_read(&self, tag: &Tag) -> bool {
+        self.of_tag(tag).is_some_and(|(_, facts)| facts.is_not_read())
     }
 
     /// Forgets what no tag and no recorded version refers to.
@@ -281,6 +323,48 @@ mod tests {
         let huge = Facts::read(vec![], Some(contract("1".repeat(MAX_REQUIREMENTS))), None);
         assert!(matches!(huge.problem, Some(Problem::TooLarge(_))));
         assert!(huge.requirements.is_empty());
+    }
+
+    #[test]
+    fn another_generation_of_the_proxy_moves_no_tag() {
+        let artifact = |platform: Option<&str>, bytes: &[u8]| Artifact {
+            platform: platform.map(str::to_owned),
+            manifest: Digest::of(bytes).to_string(),
+            layer: Digest::of(&[bytes, b" layer"].concat()).to_string(),
+            size_bytes: 1,
+        };
+        let (linux, arm) = (artifact(Some("linux-amd64"), b"l"), artifact(Some("linux-arm64"), b"a"));
+        let (windows, other) = (artifact(Some("windows-amd64"), b"w"), artifact(Some("linux-arm64"), b"x"));
+        let any = artifact(None, b"l");
+        let pointed = |artifacts: &[Artifact]| {
+            let each = artifacts.iter().map(|a| (a.platform.as_deref().unwrap_or_default(), a.manifest.as_str()));
+            crate::release::parts::pointer(each).unwrap()
+        };
+        let (old, index) = (pointed(&[linux.clone(), arm.clone()]), Digest::of(b"index"));
+        let needs = demands_kubernetes;
+        for (what, was, had, now, has, demands, same) in [
+            ("2 to 3", &old, vec![&linux, &arm], &index, vec![&linux, &arm, &windows], needs(), true),
+            ("2 to 3, not read before", &old, vec![], &index, vec![&linux, &arm, &windows], needs(), true),
+            ("2 to 3, not read before, moved", &old, vec![], &index, vec![&linux, &other], needs(), false),
+            ("3 to 2", &index, vec![&linux, &arm, &windows], &old, vec![&linux, &arm], needs(), true),
+            ("3 to 2, not read any more", &index, vec![&linux, &arm, &windows], &old, vec![], needs(), true),
+            ("1 to 3, no platform named before", &Digest::of(b"l"), vec![&any], &index, vec![&linux], needs(), true),
+            ("1 to 3, not read before", &Digest::of(b"l"), vec![], &index, vec![&linux, &arm], needs(), true),
+            ("3, a platform went", &index, vec![&linux, &arm], &Digest::of(b"l"), vec![&linux], needs(), false),
+            ("moved while not read", &old, vec![], &index, vec![], needs(), false),
+            ("another contract", &old, vec![&linux, &arm], &index, vec![&linux, &arm], Requirements::default(), false),
+        ] {
+            let all = |artifacts: Vec<&Artifact>| artifacts.into_iter().cloned().collect::<Vec<_>>();
+            let (had, has) = (all(had), all(has));
+            let demanded = if had.is_empty() { Requirements::default() } else { needs() };
+            let recorded = ReleaseVersion { digest: was.to_string(), artifacts: had, ..version(Fit::Fits, demanded) };
+            let facts = if has.is_empty() {
+                Facts::not_read()
+            } else {
+                Facts { artifacts: has, requirements: demands, ..Facts::default() }
+            };
+            assert_eq!(facts.only_adds_to(now, &recorded), same, "{what}");
+        }
     }
 
     #[test]

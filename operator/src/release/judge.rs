@@ -116,6 +116,9 @@ fn publish(
         match candidate.naming(case.observed) {
             Naming::One(tag) => {
                 let Some((digest, facts)) = case.observed.of_tag(tag) else { continue };
+                if candidate.deep && facts.is_not_read() {
+                    unread(case.observed, candidate, standing);
+                }
                 let old = recorded.get(tag.as_str()).copied();
                 let entry = entry(case, rules, tag, digest, facts, old, ledger);
                 entries.push((candidate.version.clone(), entry));
@@ -221,7 +224,7 @@ fn withdrawn(case: &Case<'_>, rules: &Rules, listed: &BTreeSet<Tag>, entries: &m
     }
 }
 
-/// Counts a version that is not in the record yet, and why.
+/// Counts a version that is not in the record yet, or not with all that it should have there, and why.
 fn unread(observed: &Observed, candidate: &Candidate, standing: &mut Standing) {
     let unreadable = candidate.tags.iter().find_map(|tag| Some((tag, observed.unreadable.get(tag)?)));
     match unreadable {

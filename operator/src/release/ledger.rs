@@ -144,7 +144,8 @@ impl Ledger {
         let entry = match self.entries.get(tag) {
             Some(entry) if entry.digest == *digest => return entry.clone(),
             Some(entry) => {
-                let grown = recorded.is_some_and(|old| old.digest == entry.digest.as_str() && facts.only_adds_to(old));
+                let grown =
+                    recorded.is_some_and(|old| old.digest == entry.digest.as_str() && facts.only_adds_to(digest, old));
                 if grown {
                     Entry { digest: digest.clone(), ..entry.clone() }
                 } else {

@@ -12,6 +12,7 @@ pub(crate) mod judge;
 pub(crate) mod ledger;
 mod ledger_store;
 mod notes;
+pub(crate) mod parts;
 pub(crate) mod poll;
 pub(crate) mod poller;
 pub(crate) mod rules;

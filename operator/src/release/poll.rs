@@ -10,10 +10,11 @@ use jiff::Timestamp;
 
 use super::{
     facts::{Observed, Trouble, Unreadable},
+    parts::names,
     rules::Rules,
     survey::{Reading, Wanted, reading, shrank, survey},
 };
-use crate::proxy::{Failure, Registry};
+use crate::proxy::{Ask, Failure, Registry};
 
 /// After so many versions what was read is shown for the first time: the newest are what matters.
 const FIRST_SHOWN: usize = 3;
@@ -62,20 +63,21 @@ impl Poll<'_> {
         let listed = registry.tags(self.component).await?;
         let plan = self.plan(&listed)?;
         for (n, tag) in plan.unread.iter().enumerate() {
-            self.read_one(registry, tag).await?;
+            self.read_one(registry, tag, plan.deep.contains(tag)).await?;
             if n + 1 >= FIRST_SHOWN && (n + 1 - FIRST_SHOWN).is_multiple_of(SHOWN_EVERY) {
                 (self.found)();
             }
         }
         for tag in &plan.verify {
-            self.read_one(registry, tag).await?;
+            self.read_one(registry, tag, plan.deep.contains(tag)).await?;
         }
         Ok(plan.cursor)
     }
 
     /// Takes the tag list over, unless it is not to be believed, and says what to read.
     fn plan(&self, listed: &[String]) -> Result<Reading, Trouble> {
-        let tags: BTreeSet<Tag> = listed.iter().filter_map(|text| text.parse().ok()).collect();
+        let parts = names(&listed.iter().filter_map(|text| text.parse().ok()).collect());
+        let tags: BTreeSet<Tag> = parts.keys().cloned().collect();
         let mut observed = self.observed();
         let before = observed.tags.clone().unwrap_or_else(|| observed.heads.keys().cloned().collect());
         if shrank(&before, &tags) && self.accepted_shrink != Some(tags.len()) {
@@ -84,13 +86,19 @@ impl Poll<'_> {
         observed.malformed_tags = listed.iter().filter(|text| text.parse::<Tag>().is_err()).count();
         let survey = survey(self.component, &tags, self.rules, self.wanted);
         observed.tags = Some(tags);
+        observed.parts = parts.into_iter().filter(|(_, platforms)| !platforms.is_empty()).collect();
         observed.reading = true;
         Ok(reading(&survey, &observed, self.wanted, self.answers, self.rules.interval, self.cursor))
     }
 
-    async fn read_one<R: Registry>(&self, registry: &R, tag: &Tag) -> Result<(), Trouble> {
-        let known = |digest: &_| self.observed().facts.get(digest).is_some_and(|facts| !facts.partial);
-        let answer = registry.read(self.component, tag, &known).await;
+    async fn read_one<R: Registry>(&self, registry: &R, tag: &Tag, deep: bool) -> Result<(), Trouble> {
+        let parts = self.observed().parts.get(tag).cloned().unwrap_or_default();
+        let known = |digest: &_| {
+            let observed = self.observed();
+            observed.facts.get(digest).is_some_and(|facts| !(facts.partial || deep && facts.is_not_read()))
+        };
+        let (component, platforms) = (self.component, self.rules.platforms.as_ref());
+        let answer = registry.read(&Ask { component, tag, parts: &parts, platforms, deep, known: &known }).await;
         let mut observed = self.observed();
         match answer {
             Ok((digest, facts)) => {
@@ -144,6 +152,8 @@ mod tests {
         list_fails: Option<Failure>,
         fails: BTreeMap<&'static str, Failure>,
         moved: Vec<&'static str>,
+        /// It shows no manifests.
+        old: bool,
         questions: Mutex<Vec<String>>,
     }
 
@@ -153,18 +163,15 @@ mod tests {
             self.list_fails.clone().map_or(Ok(self.tags.iter().map(|&t| t.to_owned()).collect()), Err)
         }
 
-        async fn read(
-            &self,
-            _: &Component,
-            tag: &Tag,
-            known: &(dyn Fn(&Digest) -> bool + Sync),
-        ) -> Result<(Digest, Option<Facts>), Failure> {
+        async fn read(&self, ask: &Ask<'_>) -> Result<(Digest, Option<Facts>), Failure> {
+            let tag = ask.tag;
             if let Some(failure) = self.fails.get(tag.as_str()) {
                 return Err(failure.clone());
             }
             let moved = self.moved.contains(&tag.as_str());
             let digest = Digest::of(format!("{tag}{moved}").as_bytes());
-            let facts = (!known(&digest)).then(Facts::default);
+            let facts = if self.old && !ask.deep { Facts::not_read() } else { Facts::default() };
+            let facts = (!(ask.known)(&digest)).then_some(facts);
             self.questions.lock().unwrap().push(format!("{tag}{}", if facts.is_some() { "+" } else { "" }));
             Ok((digest, facts))
         }
@@ -227,6 +234,37 @@ mod tests {
         assert_eq!((observed.trouble, observed.reading), (None, false));
         bench.poll(&script).await.unwrap();
         assert_eq!(*script.questions.lock().unwrap(), ["tags", "v1.0.0"], "one manifest is read again");
+    }
+
+    #[tokio::test]
+    async fn of_an_old_proxy_the_newest_three_and_the_pinned_are_read_once() {
+        let mut bench = Bench::new();
+        let tags = vec!["v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0-linux-amd64", "v1.4.0-darwin-arm64"];
+        let mut script = Script { tags, old: true, ..Script::default() };
+        let deep = |bench: &Bench| {
+            let observed = bench.observed();
+            let read = observed.heads.keys().filter(|tag| !observed.is_not_read(tag));
+            read.map(Tag::as_str).collect::<Vec<_>>().join(" ")
+        };
+        bench.poll(&script).await.unwrap();
+        assert_eq!(bench.observed().tags.unwrap().len(), 5, "tags of platforms are one version");
+        assert_eq!(bench.observed().parts.values().map(std::collections::BTreeSet::len).collect::<Vec<_>>(), [2]);
+        assert_eq!(deep(&bench), "v1.2.0 v1.3.0 v1.4.0");
+        bench.poll(&script).await.unwrap();
+        assert!(
+            !script.questions.lock().unwrap().iter().any(|asked| asked.ends_with('+')),
+            "a quiet poll reads nothing"
+        );
+        bench.wanted.pinned.insert(d8_crds::version::Version::parse("v1.0.0").unwrap());
+        bench.poll(&script).await.unwrap();
+        assert_eq!(script.questions.lock().unwrap()[..2], ["tags", "v1.0.0+"]);
+        assert_eq!(deep(&bench), "v1.0.0 v1.2.0 v1.3.0 v1.4.0");
+        script.tags.push("v1.5.0");
+        bench.poll(&script).await.unwrap();
+        assert_eq!(deep(&bench), "v1.0.0 v1.2.0 v1.3.0 v1.4.0 v1.5.0", "what was read stays known");
+        script.moved = vec!["v1.0.0"];
+        bench.poll(&script).await.unwrap();
+        assert!(script.questions.lock().unwrap().contains(&"v1.0.0+".to_owned()), "a moved one is read again");
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ use super::{facts::Observed, rules::Rules};
 /// Within this time every recorded version's manifest is read again, so that a moved tag is found.
 const ROUND: Duration = Duration::from_hours(6);
 
+/// Of so many versions, the newest, layers are downloaded where there is no other way to read a contract.
+const DEEP: usize = 3;
+
 /// Versions that a record keeps whatever its channel, range and history say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -37,6 +40,8 @@ pub(crate) struct Candidate {
     pub(crate) version: Version,
     /// The tags; the preferred one, written with `v`, comes first.
     pub(crate) tags: Vec<Tag>,
+    /// Its layers are worth downloading where there is no other way to read its contract.
+    pub(crate) deep: bool,
 }
 
 /// What of a tag list a record is about.
@@ -65,7 +70,8 @@ impl Candidate {
     /// The preferred tag stays first.
     fn of(tags: Vec<Published>) -> Option<Self> {
         let version = tags.first()?.version.clone();
-        Some(Self { version, tags: tags.into_iter().map(|published| published.registry_tag).collect() })
+        let tags = tags.into_iter().map(|published| published.registry_tag).collect();
+        Some(Self { version, tags, deep: false })
     }
 
     /// The tag to record: of several with the same digest the one with `v`.
@@ -95,7 +101,7 @@ pub(crate) fn survey<'a>(
     let mut candidates: Vec<Candidate> = one.chain(twins).filter_map(Candidate::of).collect();
     candidates.sort_by(|a, b| b.version.cmp(&a.version));
     let mut taken = 0;
-    for candidate in candidates {
+    for mut candidate in candidates {
         let publishes = rules.publishes(component, &candidate.version);
         if publishes && survey.latest.is_none() && is_stable(component, &candidate.version) {
             survey.latest = Some(candidate.clone());
@@ -103,6 +109,7 @@ pub(crate) fn survey<'a>(
         let within = publishes && taken < rules.history;
         taken += usize::from(within);
         if within || wanted.contains(&candidate.version) {
+            candidate.deep = survey.chosen.len() < DEEP || wanted.pinned.contains(&candidate.version);
             survey.chosen.push(candidate);
         }
     }
@@ -124,6 +131,8 @@ pub(crate) struct Reading {
     pub(crate) unread: Vec<Tag>,
     /// Known, to be compared with what their tags point at now.
     pub(crate) verify: Vec<Tag>,
+    /// Those whose layers are worth downloading.
+    pub(crate) deep: BTreeSet<Tag>,
     /// Where the share of the next poll begins.
     pub(crate) cursor: Option<Tag>,
 }
@@ -140,8 +149,11 @@ pub(crate) fn reading(
     let mut reading = Reading::default();
     let mut rest = BTreeSet::new();
     for candidate in &survey.chosen {
+        if candidate.deep {
+            reading.deep.extend(candidate.tags.iter().cloned());
+        }
         for tag in &candidate.tags {
-            if observed.is_unread(tag) {
+            if observed.is_unread(tag) || (candidate.deep && observed.is_not_read(tag)) {
                 reading.unread.push(tag.clone());
             } else if wanted.pinned.contains(&candidate.version) || always.contains(&tag.as_str()) {
                 reading.verify.push(tag.clone());
