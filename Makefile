@@ -42,7 +42,8 @@ lint: ## clippy, warnings are errors
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 generate: ## write the files that code generates (CRDs)
-	@$(CARGO) run -q -p d8-crds --example crds
+	@$(CARGO) run -q -p d8-crds --example crds >charts/d8-operator/templates/.crds.yaml
+	@mv charts/d8-operator/templates/.crds.yaml charts/d8-operator/templates/crds.yaml
 
 deny: ## licences, duplicates and sources of dependencies (needs cargo-deny)
 	@$(CARGO) deny check licenses bans sources

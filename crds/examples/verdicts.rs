@@ -1,11 +1,12 @@
 //! Judges versions by policies: reads JSON questions from stdin, one a line, and prints an answer each,
 //! for comparing with other readings of `docs/policies.md`. Blank lines are skipped. A line that is no
-//! such question is an error that names it.
+//! such question is answered by `error`, which names it; the others are answered all the same.
 //!
 //! In: `component`, `version`, `active` (or null), `intent` (`A`, `U`, `X`, `R`), `now`, `confirmed` (when
 //! the policies were last confirmed), `host` with `id`, `labels` and `newRoot`, `policies` (PluginPolicy
-//! objects), `release` (a CliRelease, its `spec` left out or not; or null). The version's requirements count as met where the record
-//! says `fit: Fits`, and where there is no record of it.
+//! objects), `release` (a CliRelease, or as much of one as matters; or null). The version's requirements
+//! count as met where the record says `fit: Fits`, and where there is no record of it. A d8 whose `active` is
+//! no version is a development build, older than any.
 //!
 //! Out: `verdict`, `reasons` (the names, sorted, each once), `until` (or null), `runAllowed` (may the
 //! active version run).
@@ -25,10 +26,9 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Question {
     component: String,
     version: String,
@@ -47,8 +47,48 @@ pub(crate) struct Question {
 /// A record, of which only the status matters here.
 fn record<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<CliRelease>, D::Error> {
     let Some(mut object) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
-    object.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+    complete(&mut object);
     serde_json::from_value(Value::Object(object)).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Fills in what the kind demands and no question is about.
+fn complete(object: &mut Map<String, Value>) {
+    const BEGINNING: &str = "1970-01-01T00:00:00Z";
+    let or_else = |object: &mut Map<String, Value>, field: &str, value: Value| {
+        let entry = object.entry(field).or_insert(Value::Null);
+        if entry.is_null() {
+            *entry = value;
+        }
+    };
+    for field in ["metadata", "spec"] {
+        or_else(object, field, json!({}));
+    }
+    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else { return };
+    for condition in objects(status.get_mut("conditions")) {
+        or_else(condition, "lastTransitionTime", json!(BEGINNING));
+    }
+    for version in objects(status.get_mut("versions")) {
+        // Not known to be met.
+        or_else(version, "fit", json!("Unknown"));
+        or_else(version, "digest", json!(""));
+        if let Some(moved) = version.get_mut("moved").and_then(Value::as_object_mut) {
+            or_else(moved, "from", json!(""));
+            or_else(moved, "at", json!(BEGINNING));
+        }
+        if let Some(withdrawn) = version.get_mut("withdrawn").filter(|withdrawn| withdrawn.is_boolean()) {
+            *withdrawn = if *withdrawn == true { json!(BEGINNING) } else { Value::Null };
+        }
+        for artifact in objects(version.get_mut("artifacts")) {
+            or_else(artifact, "manifest", json!(""));
+            or_else(artifact, "layer", json!(""));
+            or_else(artifact, "sizeBytes", json!(0));
+        }
+    }
+}
+
+/// The objects of a list, if it is one.
+fn objects(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+    list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -60,7 +100,7 @@ enum Letter {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Asked {
     id: String,
     #[serde(default)]
@@ -85,8 +125,10 @@ impl support::Question for Question {
     fn answer(self) -> Result<Answer, String> {
         let component: Component = self.component.parse().map_err(|error| format!("component: {error}"))?;
         let version = Version::parse(&self.version).map_err(|error| format!("version: {error}"))?;
-        let active = self.active.as_deref().map(Version::parse).transpose();
-        let active = active.map_err(|error| format!("active: {error}"))?;
+        let active = match self.active.as_deref().map(Version::parse).transpose() {
+            Err(_) if component == Component::D8 => None,
+            active => active.map_err(|error| format!("active: {error}"))?,
+        };
         let policies: Vec<Value> = self.policies.into_iter().map(Value::Object).collect();
         let set = PolicySet::from_json(&policies);
         let host = Host { id: &self.host.id, labels: &self.host.labels, new_root: self.host.new_root };
@@ -211,6 +253,12 @@ mod tests {
                 r#"{"verdict":"Eligible","reasons":[],"until":null,"runAllowed":false}"#,
             ),
             (
+                json!({"component": "my_plugin", "policies": [
+                    {"metadata": {"name": "p"}, "spec": {"hostSelector": {},
+                     "rules": [{"plugins": ["my_plugin"], "access": "Deny"}]}}]}),
+                r#"{"verdict":"Forbidden","reasons":["Denied"],"until":null,"runAllowed":false}"#,
+            ),
+            (
                 json!({"component": "d8", "intent": "U", "policies": [{"spec": {"cli": {"updates": "Never"}}}, denied]}),
                 r#"{"verdict":"Eligible","reasons":[],"until":null,"runAllowed":true}"#,
             ),
@@ -220,13 +268,41 @@ mod tests {
     }
 
     #[test]
+    fn as_much_of_a_record_as_matters() {
+        let open = json!([{"metadata": {"name": "p"}, "spec": {"hostSelector": {}, "rules": null, "paused": null},
+            "status": {"conditions": [{"type": "Accepted", "status": "True"}]}}]);
+        for (fields, answer) in [
+            (json!({"release": null}), ("Eligible", json!([]))),
+            (json!({"release": {}}), ("Eligible", json!([]))),
+            (json!({"release": {"status": {"versions": [{"version": "v1.3.3"}]}}}), ("Unfit", json!(["Unfit"]))),
+            (
+                json!({"release": {"status": {"versions": [{"version": "v1.3.3", "fit": "Fits", "moved": {}}],
+                    "conditions": [{"type": "Ready", "status": "True"}]}}}),
+                ("Held", json!(["TagMoved"])),
+            ),
+            (json!({"id": 7, "release": null}), ("Eligible", json!([]))),
+        ] {
+            let mut fields = fields;
+            fields["policies"] = open.clone();
+            fields["intent"] = json!("U");
+            let (output, said) = run(&question(&fields));
+            let answered: Value = serde_json::from_str(&output).unwrap();
+            assert_eq!(
+                (&answered["verdict"], &answered["reasons"]),
+                (&json!(answer.0), &answer.1),
+                "{fields} {said:?}"
+            );
+        }
+        let dev = json!({"component": "d8", "active": "dev", "intent": "U", "policies": open});
+        assert_eq!(run(&question(&dev)).1, None);
+    }
+
+    #[test]
     fn a_bad_line_is_named() {
         let good = question(&json!({}));
         for (bad, error) in [
             (question(&json!({"intent": "B"})), "line 3, column"),
-            (question(&json!({"intents": "A"})), "line 3, column"),
             (question(&json!({"now": "yesterday"})), "line 3, column"),
-            (question(&json!({"host": {"id": "x", "name": "y"}})), "line 3, column"),
             (question(&json!({"policies": ["p"]})), "line 3, column"),
             (question(&json!({"release": {"spec": 1}})), "line 3, column"),
             (question(&json!({"version": "one"})), "line 3: version: `one` is not a version"),
@@ -238,7 +314,10 @@ mod tests {
             let (output, said) = run(&format!("{good}\n\n{bad}\n{good}\n"));
             let said = said.unwrap_or_default();
             assert!(said.starts_with(error), "{bad}: {said}");
-            assert_eq!(output.lines().count(), 1, "what came before is answered");
+            let lines: Vec<&str> = output.lines().collect();
+            assert_eq!((lines.len(), lines[0]), (3, lines[2]), "the others are answered: {output}");
+            let wrong: Value = serde_json::from_str(lines[1]).unwrap();
+            assert_eq!(wrong, json!({"error": said}), "{bad}");
         }
     }
 }

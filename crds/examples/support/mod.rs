@@ -30,10 +30,12 @@ pub(crate) fn run<Q: Question>() -> ExitCode {
     }
 }
 
-/// Answers line by line. Blank lines are skipped; a line that is no question is an error that names it.
+/// Answers line by line. Blank lines are skipped; a line that is no question is answered by `error`, and
+/// the first of them is the result once all are read.
 pub(crate) fn judge<Q: Question>(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
     let mut output = io::BufWriter::new(output);
     let mut line = Vec::new();
+    let mut first = None;
     for number in 1_u64.. {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -46,13 +48,21 @@ pub(crate) fn judge<Q: Question>(mut input: impl BufRead, output: impl Write) ->
         {
             Ok(answer) => serde_json::to_writer(&mut output, &answer)?,
             Err(why) => {
-                output.flush()?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("line {number}{why}")));
+                let error = format!("line {number}{why}");
+                serde_json::to_writer(&mut output, &Wrong { error: &error })?;
+                first.get_or_insert(error);
             }
         }
         output.write_all(b"\n")?;
     }
-    output.flush()
+    output.flush()?;
+    first.map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// The answer to what is no question.
+#[derive(Serialize)]
+struct Wrong<'a> {
+    error: &'a str,
 }
 
 fn read<Q: Question>(line: &[u8]) -> Result<Q, String> {

@@ -38,8 +38,8 @@ pub(super) fn rules(shape: &mut Shape) {
         .at(&format!("{rule}.plugins[]"))
         .text(limits::NAME)
         .rule(
-            "self.matches('^([a-z0-9]+(-[a-z0-9]+)*|[a-z0-9-]*[*])$') && !self.startsWith('-')",
-            "must be a plugin's name, lower-case letters and digits joined by single -, or its beginning and *",
+            "self.matches('^([a-z0-9]+([._-][a-z0-9]+)*|([a-z0-9][a-z0-9._-]*)?[*])$')",
+            "must be a plugin's name, lower-case letters and digits joined by single -, . or _, or its beginning and *",
         )
         .rule("self != 'd8'", "d8 is no plugin: its rule is spec.cli");
     for rule in [rule, "spec.cli"] {

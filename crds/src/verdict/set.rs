@@ -104,7 +104,7 @@ impl PolicySet {
 
     /// From policies as JSON objects, some of which may be of a schema that is not known here.
     pub fn from_json<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
-        let read_any = |object: &Value| match serde_json::from_value::<PluginPolicy>(object.clone()) {
+        let read_any = |object: &Value| match serde_json::from_value::<PluginPolicy>(tolerated(object)) {
             Ok(policy) => read(&policy),
             Err(error) => {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
@@ -201,6 +201,34 @@ impl PolicySet {
     /// What happens to a plugin dependency that is not on the host; nobody speaks: it is installed.
     pub fn missing_dependencies(&self, host: &Host<'_>) -> MissingDependencies {
         self.for_host(*host).missing_dependencies()
+    }
+}
+
+/// What does not change what a policy says: a field that is null is one that nobody sets, and a condition
+/// counts without the time it began.
+fn tolerated(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec") {
+        without_nulls(spec);
+    }
+    let conditions = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let began = condition.entry("lastTransitionTime").or_insert(Value::Null);
+        if began.is_null() {
+            *began = Value::String("1970-01-01T00:00:00Z".to_owned());
+        }
+    }
+    object
+}
+
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(without_nulls);
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(without_nulls),
+        _ => {}
     }
 }
 

@@ -227,8 +227,16 @@ fn rule_fields(d: &mut Dice, scene: &Scene, rule: &mut Value) {
 }
 
 fn rule(d: &mut Dice, scene: &Scene) -> Value {
-    let names: &[&[&str]] =
-        &[&["stronghold"], &["stronghold"], &["*"], &["*"], &["delivery-*"], &["strong*", "delivery-kit"], &["my*"]];
+    let names: &[&[&str]] = &[
+        &["stronghold"],
+        &["stronghold"],
+        &["*"],
+        &["*"],
+        &["delivery-*"],
+        &["strong*", "delivery-kit"],
+        &["my*"],
+        &["my_plugin"],
+    ];
     let plugins = d.pick(names);
     let mut rule = json!({"plugins": plugins});
     match d.below(20) {

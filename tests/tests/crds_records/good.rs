@@ -44,6 +44,7 @@ async fn good_edge_values_are_taken() {
         policy(&json!({"rollout": {"over": "720h", "canarySelector": {}}})),
         policy(&json!({"integrity": {"movedTags": "Soak"}, "missingDependencies": "Refuse"})),
         policy(&json!({"cli": {}, "defaults": {}, "integrity": {}})),
+        policy(&json!({"rules": [{"plugins": ["my_plugin", "a.b-c_d"], "access": "Deny"}, {"plugins": ["my_*"]}]})),
     ];
     let records = Records::new().await;
     for object in objects {

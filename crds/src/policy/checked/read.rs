@@ -9,7 +9,7 @@ use super::{
 use crate::{
     constraint::Constraint,
     duration::Bounds,
-    name::{NameError, PluginName},
+    name::{MAX_DNS_LABEL, NameError, PluginName},
     policy::{Access, CliRule, Defaults, Pin, PluginPolicy, Rollout, Rule, WaveState, Window, selector::Selector},
     schema::limits,
     text::printable_to,
@@ -105,8 +105,8 @@ const CONSTRAINT: usize = 256;
 fn pattern(text: &str) -> Result<Pattern, String> {
     if let Some(prefix) = text.strip_suffix('*') {
         let good = prefix.len() <= 62
-            && !prefix.starts_with('-')
-            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && !prefix.starts_with(['-', '.', '_'])
+            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b));
         return if good {
             Ok(Pattern::Prefix(prefix.to_owned()))
         } else {
@@ -117,10 +117,11 @@ fn pattern(text: &str) -> Result<Pattern, String> {
         return Err("d8 is no plugin: its rule is `spec.cli`".to_owned());
     }
     let name: PluginName = text.parse().map_err(|error: NameError| error.to_string())?;
-    if name.is_dns_label() {
+    // One that can't have a record (`my_plugin`) may be named: access, versions, block and channel bind it.
+    if name.as_str().len() <= MAX_DNS_LABEL {
         Ok(Pattern::Name(name))
     } else {
-        Err(format!("{text:?} is no DNS label: lower-case letters, digits and single `-`, at most 63"))
+        Err(format!("{text:?} is longer than {MAX_DNS_LABEL} characters"))
     }
 }
 
