@@ -65,7 +65,7 @@ pub struct OwnVersion {
 impl OwnVersion {
     /// The digests that pins and moved tags are told by: of its layer, its manifest.
     pub fn digests(&self) -> Vec<Digest> {
-        self.receipt.iter().flat_map(|receipt| receipt.layer.iter().chain(&receipt.manifest)).cloned().collect()
+        self.receipt.as_ref().map(Receipt::digests).unwrap_or_default()
     }
 }
 

@@ -62,6 +62,13 @@ pub struct Receipt {
     pub skipped_cluster_checks: bool,
 }
 
+impl Receipt {
+    /// The digests that pins and moved tags are told by: of its layer, its manifest.
+    pub fn digests(&self) -> Vec<Digest> {
+        self.layer.iter().chain(&self.manifest).cloned().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -296,19 +296,15 @@ fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> Installed 
 
 /// What the store has of it: the digests by which pins and moved tags are told.
 fn on_disk(found: &Found) -> OnDisk {
-    let digests = |installed: &d8_agent::Installed| {
-        let receipt = &installed.receipt;
-        receipt.layer.iter().chain(&receipt.manifest).cloned().collect::<Vec<_>>()
-    };
     let once_active = |installed: &&d8_agent::Installed| found.entry.history.contains(&installed.tag);
     OnDisk {
-        active: found.entry.installed().map(digests).unwrap_or_default(),
+        active: found.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
         stored: found
             .entry
             .versions
             .iter()
             .filter(once_active)
-            .map(|installed| (installed.version.clone(), digests(installed)))
+            .map(|installed| (installed.version.clone(), installed.receipt.digests()))
             .collect(),
     }
 }
