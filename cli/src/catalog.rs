@@ -18,6 +18,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
+    own::PRODUCT,
 };
 
 /// Older records are used, and said to be old (design: "clients warn after 3 h").
@@ -224,7 +225,7 @@ impl Catalog {
 pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Failure {
     let code = if matches!(error, LookupError::NotAVersion(_)) { Code::Usage } else { Code::Failed };
     let (what, list) = match component {
-        Component::D8 => ("deckhouse-cli", "d8 cli versions".to_owned()),
+        Component::D8 => (PRODUCT, "d8 cli versions".to_owned()),
         Component::Plugin(name) => (name.as_str(), format!("d8 plugins why {name}")),
     };
     let failure = Failure::new(code, format!("{what}: {error}"));

@@ -10,6 +10,7 @@ use std::{
 
 use d8_agent::{
     Roots, host_id,
+    roots::HOME_ROOT,
     view::{self, CachedPolicies, ClusterKey, Endpoints, Origin, PolicyCache, View, ViewError, Wanted},
 };
 use d8_crds::{cluster::ClusterFacts, platform::Platform, verdict};
@@ -80,6 +81,11 @@ impl Context {
     /// The user's home.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.home.as_deref()
+    }
+
+    /// The person's own root, where what clusters said is kept.
+    pub(crate) fn own_root(&self) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.join(HOME_ROOT))
     }
 
     /// Whether cluster requirements are waived.
@@ -178,7 +184,7 @@ impl Context {
 
     /// Where the proxies of clusters are remembered: in the person's own root.
     pub(crate) fn endpoints(&self) -> Option<Endpoints> {
-        Some(Endpoints::at(&self.home.as_ref()?.join(".deckhouse-cli")))
+        Some(Endpoints::at(&self.own_root()?))
     }
 
     /// The proxy that is remembered of a cluster.
@@ -210,7 +216,7 @@ impl Context {
     pub(crate) async fn view(&self, wanted: Wanted<'_>) -> Result<View, Failure> {
         let cluster = self.cluster().await?;
         let server = cluster.config.cluster_url.to_string();
-        let cache = self.home.as_ref().map(|home| PolicyCache::at(&home.join(".deckhouse-cli")));
+        let cache = self.own_root().map(|root| PolicyCache::at(&root));
         // A copy that cannot be read is written anew by this very command.
         let cached = cache.as_ref().and_then(|cache| cache.load(&cluster.key).ok().flatten());
         let view = view::read(&cluster.client, wanted, cached.as_ref(), self.now)
@@ -256,7 +262,7 @@ impl Context {
     }
 
     fn kept(&self) -> Option<PolicyCache> {
-        let cache = PolicyCache::at(&self.home.as_ref()?.join(".deckhouse-cli"));
+        let cache = PolicyCache::at(&self.own_root()?);
         cache.any().then_some(cache)
     }
 }

@@ -202,8 +202,7 @@ fn root(context: &Context) -> Result<PathBuf, Failure> {
     if is_root() {
         return Ok(context.roots().configured().to_owned());
     }
-    let home = context.home().map(|home| home.join(d8_agent::roots::HOME_ROOT));
-    home.ok_or_else(|| {
+    context.own_root().ok_or_else(|| {
         Failure::new(Code::Failed, "there is no home directory to keep versions of d8 in")
             .advise("HOME is not set, and /etc/passwd names none", "export HOME=DIR")
     })
