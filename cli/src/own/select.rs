@@ -1,6 +1,6 @@
 //! Which version of d8 to move to: the walk over what is published, and the verdict on each.
 
-use d8_agent::view::{View, Wanted};
+use d8_agent::view::{CachedPolicies, View, Wanted};
 use d8_crds::{
     digest::Digest,
     name::Component,
@@ -40,19 +40,8 @@ impl Known {
 
     /// The verdict on one version.
     pub(crate) fn judge(&self, context: &Context, question: &Question<'_>) -> Judgement {
-        let case = Case::new(context.host(), &Component::D8, question.version, question.intent, context.now)
-            .server_time(self.view.server_time)
-            .confirmed(Some(self.view.confirmed))
-            .active(question.current.version())
-            .active_digests(question.active_digests)
-            .release(self.catalog.record())
-            .unmet(question.unmet);
-        let case = match question.stored {
-            Some(digests) => case.stored(digests),
-            None => case,
-        };
-        let case = question.unaware.map_or(case, |allowed| case.unaware(true, allowed));
-        self.policies.judge(&case)
+        let case = question.case(context).server_time(self.view.server_time).confirmed(Some(self.view.confirmed));
+        self.policies.judge(&case.release(self.catalog.record()))
     }
 
     /// What the policies say before any version is judged: whether the current one must be left, too.
@@ -137,6 +126,33 @@ pub(crate) struct Question<'a> {
     pub(crate) unmet: &'a [String],
     /// It was run and does not know policies, which the person accepts or not.
     pub(crate) unaware: Option<bool>,
+}
+
+impl<'a> Question<'a> {
+    /// The case, without what only the cluster can say.
+    fn case(&'a self, context: &'a Context) -> Case<'a> {
+        let case = Case::new(context.host(), &Component::D8, self.version, self.intent, context.now)
+            .active(self.current.version())
+            .active_digests(self.active_digests)
+            .unmet(self.unmet);
+        let case = self.stored.map_or(case, |digests| case.stored(digests));
+        self.unaware.map_or(case, |allowed| case.unaware(true, allowed))
+    }
+}
+
+/// The verdicts by what was kept of each cluster's policies: the cluster is not asked.
+///
+/// # Errors
+/// A kept copy that cannot be read.
+pub(crate) fn judge_kept(
+    context: &Context,
+    question: &Question<'_>,
+) -> Result<Vec<(CachedPolicies, Judgement)>, Failure> {
+    let judged = |kept: CachedPolicies| {
+        let judgement = kept.policy_set().judge(&question.case(context).confirmed(Some(kept.confirmed)));
+        (kept, judgement)
+    };
+    Ok(context.all_kept_policies()?.into_iter().map(judged).collect())
 }
 
 /// The digests of what is active, as its receipt has them.

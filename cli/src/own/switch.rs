@@ -7,7 +7,7 @@ use d8_agent::{
 use d8_crds::{
     name::{Component, Tag},
     select::{Choice, Nothing, Published},
-    verdict::{Case, Intent, Judgement},
+    verdict::{Intent, Judgement, ReasonCode},
     version::Version,
 };
 
@@ -22,7 +22,7 @@ use crate::{
         capabilities::POLICY,
         check::nothing_published,
         newest_other, refused,
-        select::{Known, Question, active_digests},
+        select::{Known, Question, active_digests, judge_kept},
     },
     plugins::carry::code_of,
     progress::Progress,
@@ -136,13 +136,17 @@ pub(crate) async fn use_version(context: &Context, args: &args::CliUse) -> Resul
             return Ok(());
         }
     };
-    // The cluster is not asked: what was kept of its policies decides.
-    for kept in context.all_kept_policies()? {
-        let case = Case::new(context.host(), &Component::D8, &version, Intent::Explicit, context.now)
-            .active(current.version())
-            .stored(&digests)
-            .confirmed(Some(kept.confirmed));
-        let judgement = kept.policy_set().judge(&case);
+    let active_digests = active_digests(&own)?;
+    let question = Question {
+        version: &version,
+        intent: Intent::Explicit,
+        current: &current,
+        active_digests: &active_digests,
+        stored: Some(&digests),
+        unmet: &[],
+        unaware: None,
+    };
+    for (kept, judgement) in judge_kept(context, &question)? {
         if !judgement.is_eligible() && !current.is(&version) {
             return Err(may_not(&tag, &judgement).advise(
                 format!("this is what {} said when it was last read, at {:.0}", kept.server, kept.confirmed),
@@ -351,20 +355,12 @@ impl Switch<'_> {
             unmet: &[],
             unaware: Some(self.allow_ungoverned),
         };
-        let mut judgements = Vec::new();
-        if let Some(known) = known {
-            judgements.push(known.judge(context, &question));
-        } else {
-            for kept in context.all_kept_policies()? {
-                let case = Case::new(context.host(), &Component::D8, &self.version, self.intent, context.now)
-                    .stored(&[])
-                    .unaware(true, self.allow_ungoverned);
-                judgements.push(kept.policy_set().judge(&case));
-            }
-        }
-        let unaware = |judgement: &&Judgement| {
-            judgement.reasons().iter().any(|reason| reason.code == d8_crds::verdict::ReasonCode::PolicyUnaware)
+        let judgements = match known {
+            Some(known) => vec![known.judge(context, &question)],
+            None => judge_kept(context, &question)?.into_iter().map(|(_, judgement)| judgement).collect(),
         };
+        let unaware =
+            |judgement: &&Judgement| judgement.reasons().iter().any(|reason| reason.code == ReasonCode::PolicyUnaware);
         if let Some(judgement) = judgements.iter().find(unaware) {
             return Err(may_not(&self.tag, judgement));
         }

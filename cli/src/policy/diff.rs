@@ -137,10 +137,7 @@ fn machine(host: &CliHost) -> Machine {
 fn this_machine(context: &Context) -> Result<Machine, Failure> {
     let mut active: BTreeMap<Component, Active> = BTreeMap::new();
     for (name, found) in installed::all(context)? {
-        let digests = found.entry.installed().map(|installed| {
-            let receipt = &installed.receipt;
-            receipt.layer.iter().chain(&receipt.manifest).cloned().collect()
-        });
+        let digests = found.entry.installed().map(|installed| installed.receipt.digests());
         let digests = digests.unwrap_or_default();
         active.insert(Component::Plugin(name), Active { version: found.version(), digests });
     }
