@@ -299,11 +299,10 @@ impl Switch<'_> {
         progress: &Progress,
     ) -> Result<(Tested, bool), Failure> {
         let refused = |error| refused(self.own, error);
-        let stored = match &self.from {
-            From::Store(stored) => return Ok((locked.test(stored, progress).await.map_err(refused)?, false)),
-            From::Running | From::Proxy(..) => store.find(&self.version)?,
-        };
-        if let Some(stored) = stored {
+        if let From::Store(stored) = &self.from {
+            return Ok((locked.test(stored, progress).await.map_err(refused)?, false));
+        }
+        if let Some(stored) = store.find(&self.version)? {
             match locked.test(&stored, progress).await {
                 Ok(tested) => return Ok((tested, false)),
                 Err(error @ StoreError::NotStored { .. }) => output::warn(error),
@@ -312,32 +311,36 @@ impl Switch<'_> {
                 Err(error) => return Err(refused(error)),
             }
         }
-        let tested = match &self.from {
-            From::Store(_) | From::Running => {
-                let running = locked.take_in(self.own.bytes(), &self.tag, context.now, progress);
-                return Ok((running.await.map_err(refused)?, false));
-            }
-            From::Proxy(known, published) => {
-                context.out.note(format!("Updating {PRODUCT} to {}...", self.tag));
-                let offer = known.catalog.offer(context, published).await?;
-                let proxy = context.proxy().await?;
-                let artifact = Artifact {
-                    component: Component::D8,
-                    tag: offer.tag.clone(),
-                    platform: context.platform.clone(),
-                    expect_layer: offer.layer.clone(),
-                };
-                let (host, now) = (proxy.host(), context.now);
-                let order = OwnOrder { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
-                let source = FromProxy::There { proxy: proxy.clone(), tag: published.registry_tag.clone() };
-                let subject = format!("{PRODUCT} {}", self.tag);
-                locked
-                    .stage(order, &source, progress)
-                    .await
-                    .map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
-            }
+        let From::Proxy(known, published) = &self.from else {
+            let running = locked.take_in(self.own.bytes(), &self.tag, context.now, progress);
+            return Ok((running.await.map_err(refused)?, false));
         };
-        Ok((tested?, true))
+        Ok((self.fetch(context, known, published, locked, progress).await?, true))
+    }
+
+    async fn fetch(
+        &self,
+        context: &Context,
+        known: &Known,
+        published: &Published,
+        locked: &OwnLocked,
+        progress: &Progress,
+    ) -> Result<Tested, Failure> {
+        context.out.note(format!("Updating {PRODUCT} to {}...", self.tag));
+        let offer = known.catalog.offer(context, published).await?;
+        let proxy = context.proxy().await?;
+        let artifact = Artifact {
+            component: Component::D8,
+            tag: offer.tag.clone(),
+            platform: context.platform.clone(),
+            expect_layer: offer.layer.clone(),
+        };
+        let (host, now) = (proxy.host(), context.now);
+        let order = OwnOrder { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
+        let source = FromProxy::There { proxy: proxy.clone(), tag: published.registry_tag.clone() };
+        let subject = format!("{PRODUCT} {}", self.tag);
+        let staged = locked.stage(order, &source, progress).await;
+        staged.map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
     }
 
     /// A candidate that does not know policies is refused where one speaks, unless that is accepted.
