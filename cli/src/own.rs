@@ -143,10 +143,7 @@ impl Own {
     /// home.
     pub(crate) fn changeable(&self, context: &Context) -> Result<Entry, Failure> {
         let entry = self.entry(context);
-        let by_hand = format!(
-            "keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first on the PATH",
-            self.executable.display()
-        );
+        let by_hand = self.by_hand();
         match &entry {
             Entry::Managed { path, by } => {
                 Err(Failure::new(Code::Failed, format!("{} is not replaced: it belongs to {by}", path.display()))
@@ -170,6 +167,12 @@ impl Own {
             }
             Entry::Plain { .. } | Entry::Linked { .. } => Ok(entry),
         }
+    }
+
+    /// How to have a d8 that nobody else depends on.
+    fn by_hand(&self) -> String {
+        let own = self.executable.display();
+        format!("keep a d8 of your own: install -D {own} ~/.local/bin/d8, with ~/.local/bin first on the PATH")
     }
 
     /// The d8 of another kind that commands go to which this one has not: the one that was set, else the
@@ -222,16 +225,12 @@ pub(crate) fn refused(own: &Own, error: StoreError) -> Failure {
     let StoreError::Unwritable { root, .. } = &error else { return error.into() };
     let failure = Failure::new(Code::Failed, format!("no write access to {}; nothing was changed", root.display()))
         .caused_by(&error);
-    let by_hand = format!(
-        "keep a d8 of your own: install -D {} ~/.local/bin/d8, with ~/.local/bin first on the PATH",
-        own.executable.display()
-    );
     if is_root() {
         failure.advise("the file system is mounted read-only", "mount it for writing, or give another --plugins-dir")
     } else if own.from_store {
         failure
             .advise("this d8 is one that an administrator manages for all users", "repeat with sudo")
-            .advise("or leave theirs alone", by_hand)
+            .advise("or leave theirs alone", own.by_hand())
     } else {
         let look = format!("ls -ld {} {}", root.display(), root.parent().unwrap_or(root).display());
         failure.advise("it belongs to another user (is HOME right?), or the file system is mounted read-only", look)

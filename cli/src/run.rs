@@ -194,8 +194,13 @@ pub(crate) fn become_plugin(
     {
         command.env("PLUGINS_CALLER", own);
     }
-    // Another process that is just being started by an update may still hold the file open for writing,
-    // for as long as it takes that process to become another program.
+    exec(&mut command)
+}
+
+/// Becomes another program; returns only if that failed. Another process that is just being started by an
+/// update may still hold its file open for writing, for as long as it takes that process to become another
+/// program: it is tried again for [`BUSY`].
+pub(crate) fn exec(command: &mut Command) -> std::io::Error {
     let begun = Instant::now();
     loop {
         let error = command.exec();

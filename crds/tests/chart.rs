@@ -1,7 +1,6 @@
 //! The chart carries the definitions that the types make.
 
-// Its `main` is the example's.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a program of its own, of which one function is asked")]
 #[path = "../examples/crds.rs"]
 mod example;
 

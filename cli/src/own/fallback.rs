@@ -1,7 +1,6 @@
 //! `d8 cli fallback`: the d8 of another kind that has commands which this one has not.
 
 use std::{
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,7 +14,7 @@ use crate::{
     output,
     own::{Own, refused},
     progress::Progress,
-    version,
+    run, version,
 };
 
 /// How many fallbacks this was started by, one through the other: a fallback that comes back here, by
@@ -112,7 +111,8 @@ pub(crate) fn become_it(context: &Context) -> Option<Failure> {
         );
     }
     let mut command = Command::new(&fallback);
-    let error = command.args(std::env::args_os().skip(1)).env(DEPTH, (depth + 1).to_string()).exec();
+    command.args(std::env::args_os().skip(1)).env(DEPTH, (depth + 1).to_string());
+    let error = run::exec(&mut command);
     Some(
         Failure::new(Code::Failed, "the fallback d8 cannot be started")
             .because(fallback.display().to_string())
