@@ -25,7 +25,9 @@ impl<K: Eq + Hash + Clone, V: Clone + Send + Sync + 'static> Flights<K, V> {
     pub(super) async fn join(&self, key: K, ask: impl FnOnce() -> BoxFuture<'static, V>) -> V {
         let flight = {
             let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // One whose askers have all gone is not waited for any longer: it was never answered.
+            // One whose askers have all gone is not waited for any longer, and nobody else would take it away.
+            // Clones are made under this lock only: the one that is left is the map's.
+            flights.retain(|_, flight| flight.strong_count() != Some(1));
             let running = flights.get(&key).filter(|flight| flight.peek().is_none()).cloned();
             running.unwrap_or_else(|| {
                 let flight = ask().shared();
@@ -74,10 +76,19 @@ mod tests {
         answer.notify_one();
         assert_eq!(ask().await, 1, "what was answered is asked anew");
         // Somebody who goes away before the answer leaves the question to the others.
-        let mut first = Box::pin(ask());
-        assert!(futures::poll!(&mut first).is_pending());
+        let (mut first, mut second) = (Box::pin(ask()), Box::pin(ask()));
+        assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
         drop(first);
         answer.notify_one();
-        assert_eq!(ask().await, 2);
+        assert_eq!(second.await, 2);
+        // A question that nobody waits for any more is forgotten, and asked anew.
+        let mut third = Box::pin(ask());
+        assert!(futures::poll!(&mut third).is_pending());
+        drop(third);
+        let mut fourth = Box::pin(ask());
+        assert!(futures::poll!(&mut fourth).is_pending());
+        answer.notify_one();
+        assert_eq!(fourth.await, 4);
+        assert!(flights.0.lock().unwrap().is_empty());
     }
 }
