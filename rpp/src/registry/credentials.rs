@@ -1,5 +1,5 @@
 //! Credentials in the format of docker's `config.json`: `auths` by registry, each with `auth` (base64 of
-//! `user:password`), or `username` and `password`, or an `identitytoken` or `registrytoken`.
+//! `user:password`), or `username` and `password`, or a `registrytoken`.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -78,11 +78,12 @@ fn of_entry(entry: &Entry) -> Result<RegistryAuth, String> {
     if !entry.registrytoken.is_empty() {
         return Ok(RegistryAuth::Bearer(entry.registrytoken.clone()));
     }
-    if !entry.identitytoken.is_empty() {
-        return Ok(RegistryAuth::Bearer(entry.identitytoken.clone()));
-    }
     if !entry.username.is_empty() {
         return Ok(RegistryAuth::Basic(entry.username.clone(), entry.password.clone()));
+    }
+    // A refresh token for an authorization server: no registry may see it.
+    if !entry.identitytoken.is_empty() {
+        return Err("`identitytoken` is not supported; give `auth`, or `username` and `password`".to_owned());
     }
     if entry.auth.is_empty() {
         return Ok(RegistryAuth::Anonymous);
@@ -106,6 +107,7 @@ mod tests {
             "registry.example.com/d8/ee": {"username": "path", "password": "p"},
             "https://other.example.com/v1/": {"auth": auth("docker:p")},
             "token.example.com": {"registrytoken": "t"},
+            "refresh.example.com": {"identitytoken": "t"},
             "empty.example.com": {},
             "bad.example.com": {"auth": "%%%"},
         }, "credHelpers": {}})
@@ -120,6 +122,7 @@ mod tests {
             ("registry.example.com:5000", "", Ok(RegistryAuth::Anonymous)),
             ("other.example.com", "x", basic("docker", "p")),
             ("token.example.com", "", Ok(RegistryAuth::Bearer("t".to_owned()))),
+            ("refresh.example.com", "", Err(())),
             ("empty.example.com", "", Ok(RegistryAuth::Anonymous)),
             ("nobody.example.com", "", Ok(RegistryAuth::Anonymous)),
             ("bad.example.com", "", Err(())),
