@@ -144,21 +144,17 @@ async fn tags(access: &Access, component: &Component) -> Result<Vec<String>, Reg
         let last = tags.last().cloned();
         let page = session.client.list_tags(&reference, &session.auth, Some(PAGE), last.as_deref()).await;
         let page = page.map_err(|error| RegistryError::from(&error))?.tags;
-        let more = page.len() >= PAGE;
-        // A registry that does not know pages answers with the same list again.
-        if last.is_some() && page.first() == tags.first() {
-            break;
+        // A registry may give fewer than were asked for; one that does not know pages gives the same again.
+        if page.is_empty() || (last.is_some() && page.first() == tags.first()) {
+            return Ok(tags);
         }
         bytes += page.iter().map(|tag| tag.len() + 3).sum::<usize>();
         tags.extend(page);
         if bytes > MAX_TAGS {
             return Err(RegistryError::Failed(format!("the tags of {component} are more than {MAX_TAGS} bytes")));
         }
-        if !more {
-            break;
-        }
     }
-    Ok(tags)
+    Err(RegistryError::Failed(format!("the tags of {component} are more than {MAX_PAGES} pages")))
 }
 
 async fn manifest(access: &Access, component: &Component, reference: &str) -> Result<Manifest, RegistryError> {
