@@ -150,8 +150,12 @@ impl Cache {
             }
             Err(error) => {
                 tracing::error!(%digest, %error, "a layer could not be fetched");
+                // Whoever comes from here on fetches it anew; those who wait are told after that.
+                let mut state = self.lock();
+                state.remove(&digest);
+                self.make_room(&mut state, 0);
+                drop(state);
                 progress.send_replace(Progress::Failed(error.to_string().into()));
-                self.lock().remove(&digest);
             }
         }
     }
