@@ -42,7 +42,11 @@ pub(super) async fn log(State(app): State<Arc<App>>, request: Request, next: Nex
     let response = next.run(request).await;
     line.user = response.extensions().get::<User>().map(|User(name)| name.clone());
     line.status = response.status().as_u16();
-    response.map(|body| Body::new(Logged { body, line }))
+    response.map(|body| {
+        // A body without bytes is never asked for any.
+        line.whole = body.is_end_stream();
+        Body::new(Logged { body, line })
+    })
 }
 
 /// What is told of a request; told when it is dropped, so also of one that was given up.
