@@ -9,7 +9,7 @@ use d8_crds::{
     name::{Component, Tag},
     platform::Platform,
 };
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, stream::BoxStream};
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -196,14 +196,10 @@ impl Layer {
                 file.set_max_buf_size(CHUNK);
                 ReaderStream::with_capacity(file, CHUNK).boxed()
             }
-            Source::Cached(blob) => pinned(blob.bytes()),
+            Source::Cached(blob) => blob.bytes().boxed(),
             Source::None => futures::stream::empty().boxed(),
         }
     }
-}
-
-fn pinned(stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> BoxStream<'static, io::Result<Bytes>> {
-    stream.boxed()
 }
 
 impl Manifest {
