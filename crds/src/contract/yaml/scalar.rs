@@ -31,9 +31,9 @@ fn is_number(word: &str) -> bool {
         return true;
     }
     let prefixed = |prefix: &str, radix: u32| {
-        unsigned
-            .strip_prefix(prefix)
-            .is_some_and(|digits| digits.chars().all(|c| c == '_' || c.is_digit(radix)) && digits.len() > 1)
+        unsigned.strip_prefix(prefix).is_some_and(|digits| {
+            digits.chars().all(|c| c == '_' || c.is_digit(radix)) && digits.chars().any(|c| c != '_')
+        })
     };
     prefixed("0x", 16) || prefixed("0b", 2) || prefixed("0o", 8) || is_sexagesimal(unsigned) || is_decimal(unsigned)
 }
@@ -92,7 +92,7 @@ mod tests {
         for (words, expected) in [
             ("~ null Null NULL", Some(NULL)),
             ("y Y yes Yes YES n N no No NO true True TRUE false False FALSE on On ON off Off OFF", Some(BOOLEAN)),
-            ("0 7 -1 +1 12 010 08 1_000 0x1F 0b101 0o17 -0x_f 18446744073709551616", Some(NUMBER)),
+            ("0 7 -1 +1 12 010 08 1_000 0x1F 0b101 0o17 -0x_f 0x1 0b1 0o7 18446744073709551616", Some(NUMBER)),
             ("1.10 1. .5 -1.5 1_0.0_1 1e3 1.5e+3 1E-3 .inf -.INF +.Inf .NaN", Some(NUMBER)),
             ("12:30 1:30:00 190:20:30.15 -1:59", Some(NUMBER)),
             ("2026-11-22 2026-1-2 2026-11-22T09:00:00Z 2026-11-22t9:00:00.5+1", Some(TIME)),
