@@ -46,12 +46,16 @@ impl Book {
         self.pages().get(name)?.last.clone()
     }
 
-    /// Notes a write; what failed before is over.
+    /// Notes a write.
     pub(super) fn wrote(&self, name: &str, last: Last) {
-        let mut pages = self.pages();
-        let page = pages.entry(name.to_owned()).or_default();
-        page.last = Some(last);
-        page.failures = 0;
+        self.pages().entry(name.to_owned()).or_default().last = Some(last);
+    }
+
+    /// Notes that a reconciliation went through; what failed before is over.
+    pub(super) fn succeeded(&self, name: &str) {
+        if let Some(page) = self.pages().get_mut(name) {
+            page.failures = 0;
+        }
     }
 
     pub(super) fn ledger(&self, name: &str) -> Option<Stored> {

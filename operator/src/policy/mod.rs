@@ -126,6 +126,7 @@ pub(crate) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
             again
         }
     };
+    ctx.policy_book.succeeded(&name);
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
