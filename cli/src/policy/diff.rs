@@ -59,8 +59,9 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiff) -> Result<bo
         }
         Err(error) => return Err(context.view_failure(&error)),
     };
-    let (old, new) = (view.policy_set(), PolicySet::from_json(&outlook::edited(&view.policies, &files)));
     let now = view.server_time.unwrap_or(context.now);
+    let after = outlook::edited(&view.policies, &files, &view.records, now);
+    let (old, new) = (view.policy_set(), PolicySet::from_json(&after));
     let mut comparison = Comparison::new(&old, &new, &view.records, now);
     let managed = hosts.iter().flatten().map(|host| (host.metadata.name.clone(), machine(host)));
     let here = std::iter::once((None, this_machine(context)?));

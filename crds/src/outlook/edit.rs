@@ -1,21 +1,34 @@
 //! What the policies of a cluster would be after `kubectl apply` of some.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::policy::{PluginPolicy, PluginPolicySpec};
+use crate::{
+    policy::{PluginPolicy, PluginPolicySpec},
+    release::CliRelease,
+};
 
 /// The live policies with `files` put in their place by name, or added; of one name the last counts.
 ///
 /// An edit keeps what the operator knows of its waves, and resumes those that were halted, as the operator
-/// does (`docs/policies.md`, rollout). One that changes nothing stays as it is. It counts as seen by the
+/// does (`docs/policies.md`, rollout). A rollout that is new begins a wave of every recorded version at
+/// `now`. One that changes nothing stays as it is. It counts as seen by the
 /// operator: what is asked is where it leads, not whether it has been noticed yet.
-pub fn edited(live: &[Value], files: &[PluginPolicy]) -> Vec<Value> {
+pub fn edited(
+    live: &[Value],
+    files: &[PluginPolicy],
+    records: &BTreeMap<String, CliRelease>,
+    now: Timestamp,
+) -> Vec<Value> {
     let mut all = live.to_vec();
     for file in files {
         let name = file.metadata.name.as_deref();
         let place = all.iter().position(|policy| policy.pointer("/metadata/name").and_then(Value::as_str) == name);
         let before = place.and_then(|place| all[place].get("spec"));
         let before = before.and_then(|spec| serde_json::from_value::<PluginPolicySpec>(spec.clone()).ok());
+        let rolled = before.as_ref().is_some_and(|before| before.rollout.is_some());
         if before.is_some_and(|before| before == file.spec) {
             continue;
         }
@@ -24,7 +37,9 @@ pub fn edited(live: &[Value], files: &[PluginPolicy]) -> Vec<Value> {
             "spec": file.spec,
         });
         let status = place.and_then(|place| all[place].get("status")).and_then(|status| status.get("components"));
-        if let Some(components) = status {
+        if file.spec.rollout.is_some() && !rolled {
+            edit["status"] = json!({"components": begun(records, now)});
+        } else if let Some(components) = status {
             let mut components = components.clone();
             go_on(&mut components);
             edit["status"] = json!({"components": components});
@@ -35,6 +50,16 @@ pub fn edited(live: &[Value], files: &[PluginPolicy]) -> Vec<Value> {
         }
     }
     all
+}
+
+/// The waves that the operator begins for a rollout it has not seen before.
+fn begun(records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Value> {
+    let wave = |version: &str| json!({"version": version, "since": now});
+    let component = |(name, record): (&String, &CliRelease)| {
+        let versions = record.status.iter().flat_map(|status| &status.versions);
+        json!({"name": name, "waves": versions.map(|recorded| wave(&recorded.version)).collect::<Vec<_>>()})
+    };
+    records.iter().map(component).collect()
 }
 
 /// No wave is halted any more.

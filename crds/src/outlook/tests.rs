@@ -179,9 +179,11 @@ fn what_the_policies_are_after_an_edit() {
     let live = [live, policy("b", &json!({}))];
     let file = |name: &str, spec: &Value| -> PluginPolicy { serde_json::from_value(policy(name, spec)).unwrap() };
 
-    assert_eq!(edited(&live, &[]), live);
-    assert_eq!(edited(&live, &[file("a", &spec)]), live, "an edit that changes nothing");
-    let after = edited(&live, &[file("c", &json!({"paused": true})), file("a", &json!({"rollout": {"over": "2h"}}))]);
+    let (records, now) = (records(), NOW.parse().unwrap());
+    let edited = |files: &[PluginPolicy]| edited(&live, files, &records, now);
+    assert_eq!(edited(&[]), live);
+    assert_eq!(edited(&[file("a", &spec)]), live, "an edit that changes nothing");
+    let after = edited(&[file("c", &json!({"paused": true})), file("a", &json!({"rollout": {"over": "2h"}}))]);
     let names: Vec<_> = after.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(after[0]["spec"]["rollout"]["over"], "2h");
@@ -189,9 +191,18 @@ fn what_the_policies_are_after_an_edit() {
     let wave = json!({"version": "v1.3.0", "since": NOW, "failed": 3});
     assert_eq!(after[0]["status"], json!({"components": [{"name": "tool", "waves": [wave]}]}));
     assert_eq!(after[1], live[1]);
-    let twice = edited(&live, &[file("c", &json!({"paused": true})), file("c", &json!({}))]);
+    let twice = edited(&[file("c", &json!({"paused": true})), file("c", &json!({}))]);
     assert_eq!(twice.len(), 3);
     assert_eq!(twice[2]["spec"].get("paused"), None, "the last counts");
+
+    // A rollout that is new begins its waves now, as the operator will: nobody has long passed through it.
+    let gains = edited(&[file("b", &json!({"defaults": {"updates": "Auto"}, "rollout": {"over": "48h"}}))]);
+    let waves = gains[1]["status"]["components"][1]["waves"].as_array().unwrap();
+    assert_eq!((waves.len(), &waves[0]), (6, &json!({"version": "v2.0.0", "since": now})));
+    let machine = machine(true, &[("tool", "v1.0.0")]);
+    let auto = [live[0].clone(), policy("b", &json!({"defaults": {"updates": "Auto"}}))];
+    let changes = compared(&machine, &auto[1..], &gains[1..]);
+    assert_eq!(shown(changes[0].new.as_ref()), "Held v1.3.0 NotInWave");
 }
 
 /// Whatever order policies, files and versions come in.
