@@ -1,5 +1,7 @@
 //! The store of d8 itself: there is a d8 on the PATH at every instant, whatever is killed or fails.
 
+mod entry;
+
 use std::{
     fs,
     os::unix::{
@@ -13,7 +15,7 @@ use std::{
 
 use d8_agent::{
     Artifact, Quiet, StoreError,
-    own::{Databases, Entry, Migration, OwnOrder, OwnStore, closed_to_others, invoked},
+    own::{Databases, Entry, Migration, OwnOrder, OwnStore},
     smoke::Sandbox,
     testing,
 };
@@ -36,9 +38,9 @@ pub const CASES: &[Case] = &[
     ("d8_development_build_is_never_lost", only_copy),
     ("d8_directories_of_the_store_that_are_links_are_refused", linked_directories),
     ("d8_fallback_that_others_could_change_is_not_run", untrusted_fallback),
-    ("d8_what_stands_on_the_path", entries),
-    ("d8_how_it_was_started", started),
-    ("d8_without_write_access_nothing_changes", unwritable),
+    ("d8_what_stands_on_the_path", entry::entries),
+    ("d8_how_it_was_started", entry::started),
+    ("d8_without_write_access_nothing_changes", entry::unwritable),
     ("d8_is_there_at_every_instant_of_a_thousand_switches", every_instant),
 ];
 
@@ -401,104 +403,6 @@ fn untrusted_fallback() {
     }
     // It can be seen and forgotten all the same.
     assert_eq!(store.remembered_fallback(), Some(other));
-}
-
-fn entries() {
-    let folder = scratch();
-    let at = |name: &str| folder.path().join(name);
-    let dpkg = at("dpkg");
-    fs::create_dir(&dpkg).unwrap();
-    executable(&at("usr/bin/d8"), "#!/bin/sh\n");
-    executable(&at("own/d8"), "#!/bin/sh\n");
-    executable(&at("opt/Cellar/d8/1/d8"), "#!/bin/sh\n");
-    fs::create_dir(at("bin")).unwrap();
-    symlink(at("opt/Cellar/d8/1/d8"), at("bin/brewed")).unwrap();
-    symlink(at("own/d8"), at("bin/by-hand")).unwrap();
-    fs::write(dpkg.join("d8-tools:amd64.list"), format!("/.\n{}\n", at("usr/bin/d8").display())).unwrap();
-    let rpm = at("rpm");
-    executable(&rpm, "#!/bin/sh\ncase \"$5\" in */own/rpmed) echo d8-rpm;; *) exit 1;; esac\n");
-    executable(&at("own/rpmed"), "#!/bin/sh\n");
-    let databases = Databases { dpkg, rpm };
-    let of = |name: &str, home: Option<&Path>| Entry::of(&at(name), home, &databases);
-    let managed = |name: &str| match of(name, None) {
-        Entry::Managed { by, .. } => by,
-        other => panic!("{name}: {other:?}"),
-    };
-    assert_eq!(managed("usr/bin/d8"), "dpkg (package d8-tools)");
-    assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
-    assert_eq!(managed("bin/brewed"), "Homebrew");
-    assert!(matches!(of("bin/by-hand", Some(folder.path())), Entry::Plain { shared: false, .. }));
-    // Where others cannot go a d8 of theirs must not lead; what is not there yet will be open.
-    fs::create_dir_all(at("open/closed/open")).unwrap();
-    fs::set_permissions(at("open/closed"), fs::Permissions::from_mode(0o750)).unwrap();
-    let closed = |name: &str| closed_to_others(&at(name)).filter(|place| place.starts_with(folder.path()));
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(closed("open/closed/open/new"), Some(at("open/closed")));
-    assert_eq!(closed("open/new/newer"), None);
-    // A private directory is nobody else's to run from, wherever it is.
-    fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(matches!(of("own/d8", None), Entry::Plain { shared: false, .. }));
-    assert!(matches!(
-        Entry::of(Path::new("/bin/sh"), None, &Databases { dpkg: at("none"), rpm: at("none") }),
-        Entry::Plain { shared: true, .. }
-    ));
-    // The real database of this machine, where there is one.
-    if Path::new("/var/lib/dpkg/info/coreutils.list").exists() {
-        let ls = Entry::of(Path::new("/bin/ls"), None, &Databases::default());
-        assert!(matches!(&ls, Entry::Managed { by, .. } if by == "dpkg (package coreutils)"), "{ls:?}");
-    }
-}
-
-fn started() {
-    let folder = scratch();
-    let real = folder.path().join("store/d8");
-    executable(&real, "#!/bin/sh\n");
-    let bin = folder.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    symlink(&real, bin.join("d8")).unwrap();
-    executable(&folder.path().join("other/d8"), "#!/bin/sh\n");
-    let path = std::env::join_paths([folder.path().join("other"), bin.clone()]).unwrap();
-    let real = real.canonicalize().unwrap();
-    let from = |argv0: &str| invoked(argv0.as_ref(), Some(&path), folder.path(), &real);
-    for (argv0, want) in [
-        ("d8", bin.join("d8")),
-        ("bin/d8", bin.join("d8")),
-        ("./bin/d8", folder.path().join("./bin/d8")),
-        ("other/d8", real.clone()),
-        ("nothing", real.clone()),
-        ("", real.clone()),
-    ] {
-        assert_eq!(from(argv0), want, "{argv0:?}");
-    }
-    assert_eq!(from(&bin.join("d8").display().to_string()), bin.join("d8"));
-}
-
-fn unwritable() {
-    if rustix::process::geteuid().is_root() {
-        // What root may not write to is a file system that nobody may.
-        let entry = Path::new("/proc/self/d8");
-        let folder = scratch();
-        let done = block_on(async {
-            let store = store(folder.path());
-            let mut locked = store.lock(TIMEOUT, &Quiet).await?;
-            let (order, source) = order("v2.0.0").await;
-            let tested = locked.stage(order, &source, &Quiet).await?;
-            let migration = Migration { path: entry.to_owned(), seed: None };
-            locked.activate(tested, Some(&migration), entry, now(), &Quiet)
-        });
-        let error = done.unwrap_err();
-        assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
-        assert!(error.advice()[0].fix.contains("sudo"), "{error}");
-        assert_eq!(tree(folder.path()), [""; 0]);
-        return;
-    }
-    let folder = plain();
-    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o555)).unwrap();
-    let before = tree(folder.path());
-    let error = block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap_err();
-    assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
-    assert_eq!(tree(folder.path()), before);
-    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Somebody calls d8 all the time while it is migrated and switched again and again.

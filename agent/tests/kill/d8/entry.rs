@@ -1,0 +1,116 @@
+//! The command on the PATH: whose it is, how it was started, where it may not be changed.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+};
+
+use d8_agent::{
+    Quiet, StoreError,
+    own::{Databases, Entry, Migration, closed_to_others, invoked},
+};
+
+use super::{TIMEOUT, executable, order, plain, store, switch};
+use crate::{
+    block_on, scratch,
+    support::{now, tree},
+};
+
+pub(super) fn entries() {
+    let folder = scratch();
+    let at = |name: &str| folder.path().join(name);
+    let dpkg = at("dpkg");
+    fs::create_dir(&dpkg).unwrap();
+    executable(&at("usr/bin/d8"), "#!/bin/sh\n");
+    executable(&at("own/d8"), "#!/bin/sh\n");
+    executable(&at("opt/Cellar/d8/1/d8"), "#!/bin/sh\n");
+    fs::create_dir(at("bin")).unwrap();
+    symlink(at("opt/Cellar/d8/1/d8"), at("bin/brewed")).unwrap();
+    symlink(at("own/d8"), at("bin/by-hand")).unwrap();
+    fs::write(dpkg.join("d8-tools:amd64.list"), format!("/.\n{}\n", at("usr/bin/d8").display())).unwrap();
+    let rpm = at("rpm");
+    executable(&rpm, "#!/bin/sh\ncase \"$5\" in */own/rpmed) echo d8-rpm;; *) exit 1;; esac\n");
+    executable(&at("own/rpmed"), "#!/bin/sh\n");
+    let databases = Databases { dpkg, rpm };
+    let of = |name: &str, home: Option<&Path>| Entry::of(&at(name), home, &databases);
+    let managed = |name: &str| match of(name, None) {
+        Entry::Managed { by, .. } => by,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(managed("usr/bin/d8"), "dpkg (package d8-tools)");
+    assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
+    assert_eq!(managed("bin/brewed"), "Homebrew");
+    assert!(matches!(of("bin/by-hand", Some(folder.path())), Entry::Plain { shared: false, .. }));
+    // Where others cannot go a d8 of theirs must not lead; what is not there yet will be open.
+    fs::create_dir_all(at("open/closed/open")).unwrap();
+    fs::set_permissions(at("open/closed"), fs::Permissions::from_mode(0o750)).unwrap();
+    let closed = |name: &str| closed_to_others(&at(name)).filter(|place| place.starts_with(folder.path()));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(closed("open/closed/open/new"), Some(at("open/closed")));
+    assert_eq!(closed("open/new/newer"), None);
+    // A private directory is nobody else's to run from, wherever it is.
+    fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(matches!(of("own/d8", None), Entry::Plain { shared: false, .. }));
+    assert!(matches!(
+        Entry::of(Path::new("/bin/sh"), None, &Databases { dpkg: at("none"), rpm: at("none") }),
+        Entry::Plain { shared: true, .. }
+    ));
+    // The real database of this machine, where there is one.
+    if Path::new("/var/lib/dpkg/info/coreutils.list").exists() {
+        let ls = Entry::of(Path::new("/bin/ls"), None, &Databases::default());
+        assert!(matches!(&ls, Entry::Managed { by, .. } if by == "dpkg (package coreutils)"), "{ls:?}");
+    }
+}
+
+pub(super) fn started() {
+    let folder = scratch();
+    let real = folder.path().join("store/d8");
+    executable(&real, "#!/bin/sh\n");
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(&real, bin.join("d8")).unwrap();
+    executable(&folder.path().join("other/d8"), "#!/bin/sh\n");
+    let path = std::env::join_paths([folder.path().join("other"), bin.clone()]).unwrap();
+    let real = real.canonicalize().unwrap();
+    let from = |argv0: &str| invoked(argv0.as_ref(), Some(&path), folder.path(), &real);
+    for (argv0, want) in [
+        ("d8", bin.join("d8")),
+        ("bin/d8", bin.join("d8")),
+        ("./bin/d8", folder.path().join("./bin/d8")),
+        ("other/d8", real.clone()),
+        ("nothing", real.clone()),
+        ("", real.clone()),
+    ] {
+        assert_eq!(from(argv0), want, "{argv0:?}");
+    }
+    assert_eq!(from(&bin.join("d8").display().to_string()), bin.join("d8"));
+}
+
+pub(super) fn unwritable() {
+    if rustix::process::geteuid().is_root() {
+        // What root may not write to is a file system that nobody may.
+        let entry = Path::new("/proc/self/d8");
+        let folder = scratch();
+        let done = block_on(async {
+            let store = store(folder.path());
+            let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+            let (order, source) = order("v2.0.0").await;
+            let tested = locked.stage(order, &source, &Quiet).await?;
+            let migration = Migration { path: entry.to_owned(), seed: None };
+            locked.activate(tested, Some(&migration), entry, now(), &Quiet)
+        });
+        let error = done.unwrap_err();
+        assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
+        assert!(error.advice()[0].fix.contains("sudo"), "{error}");
+        assert_eq!(tree(folder.path()), [""; 0]);
+        return;
+    }
+    let folder = plain();
+    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o555)).unwrap();
+    let before = tree(folder.path());
+    let error = block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap_err();
+    assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
+    assert_eq!(tree(folder.path()), before);
+    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
+}
