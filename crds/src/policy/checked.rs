@@ -146,6 +146,11 @@ pub struct Resumed {
 /// The annotation by which an admin resumes a halted wave.
 pub const RESUME: &str = "cli.deckhouse.io/resume";
 
+/// The command that sets it. `at`: RFC 3339, in whole seconds.
+pub fn resume_command(policy: &str, version: &impl fmt::Display, at: &impl fmt::Display) -> String {
+    format!("kubectl annotate pluginpolicy {policy} --overwrite {RESUME}={version}@{at}")
+}
+
 /// How far the operator is behind a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unobserved {

@@ -1,6 +1,6 @@
 //! What is told of policies in events. No IO.
 
-use d8_crds::policy::{PluginPolicyStatus, checked::RESUME};
+use d8_crds::policy::{PluginPolicyStatus, checked::resume_command};
 
 use super::waves::{Happened, News};
 use crate::events::Note;
@@ -39,9 +39,9 @@ pub(super) fn wave(policy: &str, news: &News) -> Note {
 /// A halt, and what to do about it. `about` is component and version.
 pub(super) fn halt(policy: &str, about: &str, version: &str, failed: u32, at: &str) -> String {
     format!(
-        "the wave of {about} was halted at {at}, {} on it; block the version, or resume the wave with \
-         `kubectl annotate pluginpolicy {policy} --overwrite {RESUME}={version}@{at}`",
-        hosts_fail(failed)
+        "the wave of {about} was halted at {at}, {} on it; block the version, or resume the wave with `{}`",
+        hosts_fail(failed),
+        resume_command(policy, &version, &at)
     )
 }
 

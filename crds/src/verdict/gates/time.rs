@@ -8,7 +8,7 @@ use super::{View, how_long, whole};
 use crate::{
     duration::Shown,
     instant,
-    policy::checked::CheckedRollout,
+    policy::checked::{CheckedRollout, resume_command},
     verdict::{
         Intent,
         reason::{Origin, Reason, ReasonCode},
@@ -126,10 +126,7 @@ pub(super) fn halted(view: &View<'_>, reasons: &mut Vec<Reason>) {
         let (when, resume) = match wave.halted_at {
             Some(at) => (
                 format!(" at {at:.0}"),
-                format!(
-                    "`kubectl annotate pluginpolicy {policy} --overwrite cli.deckhouse.io/resume={}@{at:.0}`",
-                    view.case.version
-                ),
+                format!("`{}`", resume_command(policy, view.case.version, &format_args!("{at:.0}"))),
             ),
             None => (String::new(), format!("an edit of the policy: `kubectl edit pluginpolicy {policy}`")),
         };
