@@ -159,14 +159,7 @@ impl OwnLocked {
         let binary = dir.join(EXECUTABLE);
         let streamed = stage::bring(&binary, &order.artifact, source, watch).await?;
         let memory = self.store.layout.memory();
-        let remembered = memory::recall(&memory, EXECUTABLE, &version, &order.artifact.platform)
-            .map_err(StoreError::io("read", &memory))?;
-        if let Some(remembered) =
-            remembered.filter(|known| *known != streamed.layer && order.accept.as_ref() != Some(&streamed.layer))
-        {
-            let (name, found) = (Component::D8, streamed.layer);
-            return Err(StoreError::Moved { name, tag, remembered, found });
-        }
+        memory::not_moved(&memory, &order.artifact, &version, &streamed.layer, order.accept.as_ref())?;
         let (synced, tested) = tokio::join!(stage::sync(binary.clone()), self.ask(&binary, &tag, watch));
         let (reported, capabilities) = tested?;
         synced.map_err(StoreError::io("write", &binary))?;

@@ -12,7 +12,7 @@ use std::{
 use d8_crds::{digest::Digest, platform::Platform, version::Version};
 use serde::{Deserialize, Serialize};
 
-use crate::{disk, receipt::Receipt};
+use crate::{disk, error::StoreError, order::Artifact, receipt::Receipt};
 
 /// Largest memory read, in bytes: some 300,000 versions.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -26,12 +26,7 @@ struct Line {
 }
 
 /// The layer last remembered for a version.
-pub(crate) fn recall(
-    file: &Path,
-    component: &str,
-    version: &Version,
-    platform: &Platform,
-) -> io::Result<Option<Digest>> {
+fn recall(file: &Path, component: &str, version: &Version, platform: &Platform) -> io::Result<Option<Digest>> {
     let bytes = disk::read_small(file, LIMIT)?.unwrap_or_default();
     let version = version.to_string();
     let found = bytes.split(|byte| *byte == b'\n').rev().find_map(|line| {
@@ -39,6 +34,27 @@ pub(crate) fn recall(
         (line.component == component && line.version == version && line.platform == *platform).then_some(line.layer)
     });
     Ok(found)
+}
+
+/// Refuses a version that is remembered with another layer, unless a person or a pin accepted this one.
+///
+/// # Errors
+/// [`StoreError::Moved`]; a memory that cannot be read.
+pub(crate) fn not_moved(
+    file: &Path,
+    artifact: &Artifact,
+    version: &Version,
+    layer: &Digest,
+    accept: Option<&Digest>,
+) -> Result<(), StoreError> {
+    let Artifact { component, tag, platform, .. } = artifact;
+    if accept == Some(layer) {
+        return Ok(());
+    }
+    let remembered = recall(file, component.name(), version, platform).map_err(StoreError::io("read", file))?;
+    remembered.filter(|remembered| remembered != layer).map_or(Ok(()), |remembered| {
+        Err(StoreError::Moved { name: component.clone(), tag: tag.clone(), remembered, found: layer.clone() })
+    })
 }
 
 /// Remembers the layer of an installed version, unless it is remembered so already or not known.

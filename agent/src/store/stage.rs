@@ -84,7 +84,13 @@ impl Locked {
         let version = Version::parse(order.tag.as_str())
             .map_err(|_| StoreError::NotAVersion { name: order.name.clone().into(), tag: order.tag.clone() })?;
         if let Some(expected) = &order.expect_layer {
-            self.not_moved(&order, &version, expected)?;
+            memory::not_moved(
+                &self.store.layout.memory(),
+                &order.artifact(),
+                &version,
+                expected,
+                order.accept.as_ref(),
+            )?;
         }
         let dir = self.staging_dir().join(format!("{}-{}", order.name, disk::random_name()));
         disk::make_dir(&dir).map_err(|error| self.store.refused(error))?;
@@ -107,7 +113,13 @@ impl Locked {
         let binary = dir.join(order.name.as_str());
         let streamed = bring(&binary, &order.artifact(), source, watch).await?;
         failpoint::hit("stage.streamed").map_err(StoreError::io("write", dir))?;
-        self.not_moved(&order, &version, &streamed.layer)?;
+        memory::not_moved(
+            &self.store.layout.memory(),
+            &order.artifact(),
+            &version,
+            &streamed.layer,
+            order.accept.as_ref(),
+        )?;
         // The disk takes the bytes while they are being tested; the test needs no write descriptor.
         let (synced, tested) = tokio::join!(sync(binary.clone()), self.test(&binary, &order.name, &order.tag, watch));
         tested?;
@@ -129,25 +141,6 @@ impl Locked {
         complete(dir, Some(&order.contract), &receipt)?;
         failpoint::hit("stage.complete").map_err(StoreError::io("write", dir))?;
         Ok(Staged { name: order.name, receipt, version, dir: dir.to_owned(), force: order.force })
-    }
-
-    /// Refuses a version that this store remembers with another layer, unless a person or a pin accepted it.
-    fn not_moved(&self, order: &Order, version: &Version, layer: &Digest) -> Result<(), StoreError> {
-        if order.accept.as_ref() == Some(layer) {
-            return Ok(());
-        }
-        let file = self.store.layout.memory();
-        let remembered = memory::recall(&file, order.name.as_str(), version, &order.platform)
-            .map_err(StoreError::io("read", &file))?;
-        match remembered.filter(|remembered| remembered != layer) {
-            None => Ok(()),
-            Some(remembered) => Err(StoreError::Moved {
-                name: order.name.clone().into(),
-                tag: order.tag.clone(),
-                remembered,
-                found: layer.clone(),
-            }),
-        }
     }
 
     /// The smoke test.
