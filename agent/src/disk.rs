@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::failpoint;

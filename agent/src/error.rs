@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, PluginName, Tag},
 };

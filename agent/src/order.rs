@@ -1,10 +1,12 @@
 //! What is asked of the store, and what came of it.
 
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{Component, PluginName, Tag},
-    platform::Platform,
+    records::contract::Contract,
+    values::{
+        digest::Digest,
+        name::{Component, PluginName, Tag},
+        platform::Platform,
+    },
 };
 use jiff::Timestamp;
 

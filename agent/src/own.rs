@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::{digest::Digest, name::Tag, version::Version};
+use d8_crds::values::{digest::Digest, name::Tag, version::Version};
 
 pub use self::{
     change::{Activated, OwnLocked, OwnOrder, Tested},

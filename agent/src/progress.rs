@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use d8_crds::name::{Component, Tag};
+use d8_crds::values::name::{Component, Tag};
 
 use crate::error::Holder;
 

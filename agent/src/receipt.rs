@@ -1,6 +1,6 @@
 //! What the store knows of a version it holds, so that no binary has to be run to ask it.
 
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

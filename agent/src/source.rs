@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use d8_crds::name::Tag;
+use d8_crds::values::name::Tag;
 use futures::{StreamExt as _, stream::BoxStream};
 
 use crate::order::Artifact;
@@ -15,7 +15,7 @@ pub struct Body {
     /// How many bytes there will be, if the source says so.
     pub size: Option<u64>,
     /// The manifest that names the layer, if the source says so.
-    pub manifest: Option<d8_crds::digest::Digest>,
+    pub manifest: Option<d8_crds::values::digest::Digest>,
     /// Whether the stream itself fails at its end unless the bytes have [`Artifact::expect_layer`]; they
     /// are hashed here otherwise.
     pub checked: bool,

@@ -19,8 +19,8 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use d8_crds::{
-    contract::Contract,
-    name::{PluginName, Tag},
+    records::contract::Contract,
+    values::name::{PluginName, Tag},
 };
 
 use self::layout::Layout;

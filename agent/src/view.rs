@@ -1,7 +1,7 @@
 //! What the cluster says now: its policies and the records a command needs, read in one round trip,
 //! and the copy kept on disk for when the cluster is away.
 //!
-//! Owns the reading and the cache; decides nothing about versions (that is `d8_crds::verdict`).
+//! Owns the reading and the cache; decides nothing about versions (that is `d8_crds::decisions::verdict`).
 
 mod cache;
 mod endpoints;
@@ -10,7 +10,11 @@ mod hosts;
 
 use std::collections::BTreeMap;
 
-use d8_crds::{clock, name::Component, policy::PluginPolicy, release::CliRelease, verdict::PolicySet};
+use d8_crds::{
+    decisions::{clock, verdict::PolicySet},
+    records::{policy::PluginPolicy, release::CliRelease},
+    values::name::Component,
+};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource as _,

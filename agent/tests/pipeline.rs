@@ -79,7 +79,7 @@ async fn what_an_install_leaves() {
     let receipt = &entry.installed().unwrap().receipt;
     assert_eq!(receipt.layer.as_ref(), Some(&expected));
     assert_eq!(receipt.size, script("a", "v1.2.0").len() as u64);
-    assert_eq!(receipt.binary, d8_crds::digest::Digest::of(&script("a", "v1.2.0")));
+    assert_eq!(receipt.binary, d8_crds::values::digest::Digest::of(&script("a", "v1.2.0")));
     assert_eq!((receipt.verified, receipt.time, receipt.skipped_cluster_checks), (Verified::Digest, now(), true));
     assert_eq!(store(&root).contract(&name("a")).unwrap().unwrap().description, "a as of v1.2.0");
     // Again: nothing to do.
@@ -154,7 +154,7 @@ async fn bad_sources() -> Vec<(&'static str, Memory, Order, &'static str)> {
     let good = layer(&[("plugin", &plugin)]).await;
     let with = |layer: Bytes| Memory::default().with("a", "v2.0.0", layer);
     let mut expecting = order("a", "v2.0.0");
-    expecting.expect_layer = Some(d8_crds::digest::Digest::of(b"other bytes"));
+    expecting.expect_layer = Some(d8_crds::values::digest::Digest::of(b"other bytes"));
     let plain = || order("a", "v2.0.0");
     let mut garbage = good.to_vec();
     garbage.extend_from_slice(b"garbage");
@@ -340,7 +340,7 @@ async fn a_version_that_comes_back_with_other_bytes() {
     install(root, "a", "v1.0.0").await;
     assert!(lock(root, &["a"]).await.remove(&name("a")).unwrap());
     let other = layer(&[("plugin", b"#!/bin/sh\necho a v1.0.0 moved\n")]).await;
-    let found = d8_crds::digest::Digest::of(&other);
+    let found = d8_crds::values::digest::Digest::of(&other);
     let source = Memory::default().with("a", "v1.0.0", other);
     for expect in [None, Some(found.clone())] {
         let mut order = order("a", "v1.0.0");

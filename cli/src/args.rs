@@ -8,7 +8,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::engine::SubcommandCandidates;
-use d8_crds::name::{Component, PluginName};
+use d8_crds::values::name::{Component, PluginName};
 
 use crate::complete;
 
@@ -67,7 +67,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    d8_crds::duration::parse(text).map_err(|error| error.to_string())
+    d8_crds::values::duration::parse(text).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Subcommand)]
@@ -375,11 +375,11 @@ fn format_parser() -> impl TypedValueParser<Value = Shown> {
 }
 
 fn component(text: &str) -> Result<Component, String> {
-    text.parse().map_err(|error: d8_crds::name::NameError| error.to_string())
+    text.parse().map_err(|error: d8_crds::values::name::NameError| error.to_string())
 }
 
 pub(crate) fn plugin_name(text: &str) -> Result<PluginName, String> {
-    text.parse().map_err(|error: d8_crds::name::NameError| error.to_string())
+    text.parse().map_err(|error: d8_crds::values::name::NameError| error.to_string())
 }
 
 /// The whole command tree: `_` and `-` are the same in flag names.

@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use d8_agent::{FromProxy, view::cluster_facts};
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{Component, Tag},
-    release::{CliRelease, Fit, ReleaseVersion},
-    requirements::{self, Findings, Requirements},
-    select::{self, Listing, LookupError, Published},
+    decisions::{
+        requirements::{self, Findings},
+        selection::{self, Listing, LookupError, Published},
+    },
+    records::{
+        contract::Contract,
+        release::{CliRelease, Fit, ReleaseVersion},
+        requirements::Requirements,
+    },
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+    },
 };
 use d8_rpp::{Bytes, Fetched, Proxy};
 use jiff::SignedDuration;
@@ -75,7 +82,7 @@ impl Catalog {
         let versions: BTreeMap<&str, &ReleaseVersion> =
             status.iter().filter(|v| v.withdrawn.is_none()).map(|v| (v.version.as_str(), v)).collect();
         warn_if_old(context, record);
-        let mut listing = select::read_tags(component, versions.keys().copied(), Some(&context.platform));
+        let mut listing = selection::read_tags(component, versions.keys().copied(), Some(&context.platform));
         listing.settle(|tag| versions.get(tag.as_str())?.digest.parse().ok());
         Ok(Self { component: component.clone(), listing, record: Some(record.clone()) })
     }
@@ -107,7 +114,7 @@ impl Catalog {
     async fn of_proxy(context: &Context, component: &Component) -> Result<Self, Failure> {
         let proxy = context.proxy().await?;
         let tags = proxy.tags(component).await?;
-        let mut listing = select::read_tags(component, &tags, Some(&context.platform));
+        let mut listing = selection::read_tags(component, &tags, Some(&context.platform));
         // Two tags of one value are one version if they point at the same thing.
         let twins: Vec<_> =
             listing.ambiguous.iter().flat_map(|twins| &twins.tags).map(|twin| &twin.registry_tag).collect();

@@ -10,7 +10,7 @@ use clap_complete::{
     env::{CompleteEnv, Shells},
 };
 use d8_agent::{Roots, roots::ROOT_VARIABLE};
-use d8_crds::text::printable;
+use d8_crds::values::text::printable;
 
 use crate::{
     args,

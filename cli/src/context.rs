@@ -13,7 +13,7 @@ use d8_agent::{
     roots::HOME_ROOT,
     view::{self, CachedPolicies, ClusterKey, Endpoints, Origin, PolicyCache, View, ViewError, Wanted},
 };
-use d8_crds::{cluster::ClusterFacts, platform::Platform, verdict};
+use d8_crds::{decisions::verdict, records::cluster::ClusterFacts, values::platform::Platform};
 use d8_rpp::{Announced, Options, Prefer, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io::IsTerminal as _};
 
-use d8_crds::text::printable;
+use d8_crds::values::text::printable;
 pub(crate) use d8_rpp::Advice;
 
 /// Exit codes, part of the contract with scripts (`docs/cli.md`).

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use d8_agent::{Active, Entry, Store};
-use d8_crds::{name::PluginName, version::Version};
+use d8_crds::values::{name::PluginName, version::Version};
 
 use crate::{context::Context, failure::Failure, output};
 

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
-use d8_crds::text::printable;
+use d8_crds::values::text::printable;
 use serde::Serialize;
 
 use crate::{

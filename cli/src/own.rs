@@ -17,7 +17,7 @@ use d8_agent::{
     StoreError,
     own::{Databases, Entry, OwnStore, OwnVersion, closed_to_others, invoked},
 };
-use d8_crds::{name::Tag, version::Version};
+use d8_crds::values::{name::Tag, version::Version};
 
 use crate::{
     context::Context,

@@ -9,7 +9,7 @@ pub(crate) mod remove;
 pub(crate) mod update;
 pub(crate) mod why;
 
-use d8_crds::name::PluginName;
+use d8_crds::values::name::PluginName;
 
 use crate::failure::{Code, Failure};
 
@@ -24,8 +24,9 @@ fn targets(words: &[String]) -> Result<Option<Vec<PluginName>>, Failure> {
     }
     let mut names = Vec::new();
     for word in words {
-        let name =
-            word.parse().map_err(|error: d8_crds::name::NameError| Failure::new(Code::Usage, error.to_string()))?;
+        let name = word
+            .parse()
+            .map_err(|error: d8_crds::values::name::NameError| Failure::new(Code::Usage, error.to_string()))?;
         if !names.contains(&name) {
             names.push(name);
         }

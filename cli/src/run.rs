@@ -11,11 +11,15 @@ use std::{
 
 use d8_agent::{Active, view::Wanted};
 use d8_crds::{
-    contract::Contract,
-    name::{Component, PluginName},
-    requirements::{self, Findings},
-    verdict::PolicySet,
-    version::Version,
+    decisions::{
+        requirements::{self, Findings},
+        verdict::PolicySet,
+    },
+    records::contract::Contract,
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::{hint::black_box, io::Read};
 
-use d8_crds::{name::Tag, version::Version};
+use d8_crds::values::{name::Tag, version::Version};
 
 /// Bytes of the stamp, mark included.
 const LENGTH: usize = 96;

@@ -6,7 +6,7 @@ mod support;
 
 use std::process::ExitCode;
 
-use d8_crds::{constraint::Constraint, version::Version};
+use d8_crds::values::{constraint::Constraint, version::Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) fn render() -> Result<String, Box<dyn Error>> {
     let mut text =
         String::from("# Generated: cargo run -q -p d8-crds --example crds > charts/d8-operator/templates/crds.yaml\n");
-    for crd in d8_crds::schema::crds() {
+    for crd in d8_crds::records::schema::crds() {
         let value = serde_json::to_value(&crd)?;
         text.push_str("---\n");
         text.push_str(serde_saphyr::to_string(&ordered(value))?.trim_end());

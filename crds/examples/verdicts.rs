@@ -19,10 +19,12 @@ use std::{
 };
 
 use d8_crds::{
-    name::Component,
-    release::{CliRelease, Fit},
-    verdict::{Case, Class, Host, Intent, PolicySet},
-    version::Version,
+    decisions::{
+        intent::Intent,
+        verdict::{Case, Class, Host, PolicySet},
+    },
+    records::release::{CliRelease, Fit},
+    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,29 +1,15 @@
-//! The records of d8 delivery and what they mean.
+//! The records of d8 delivery and the decisions made from them.
 //!
-//! Pure: no IO, no clock, no async, no logging. What a decision needs (the records, the cluster's
-//! facts, the host, `now`) is an argument, so that operator, agent and command line, given the same
-//! facts, decide the same.
+//! Pure: no IO, no clock, no async, no logging. Everything a decision depends on (the records, the
+//! cluster's facts, the host, `now`) is an argument, so that operator, agent and command line make the
+//! same decision from the same facts.
+//!
+//! Three layers, each using only those below it:
+//! 1. [`decisions`]: requirements, validation, selection, verdict, plan, impact.
+//! 2. [`records`]: the custom resources, their schema, contracts, cluster facts.
+//! 3. [`values`]: names, digests, versions, constraints, durations.
 #![warn(missing_docs)]
 
-pub mod clock;
-pub mod cluster;
-pub mod constraint;
-pub mod contract;
-pub mod digest;
-pub mod duration;
-pub mod host;
-mod instant;
-pub mod name;
-pub mod outlook;
-pub mod plan;
-pub mod platform;
-pub mod policy;
-pub mod release;
-pub mod requirements;
-pub mod schema;
-pub mod select;
-pub mod text;
-pub mod verdict;
-pub mod version;
-pub mod wave;
-pub mod window;
+pub mod decisions;
+pub mod records;
+pub mod values;

@@ -36,5 +36,5 @@ fn the_file_reads_back_as_the_definitions() {
     let made = example::render().unwrap();
     let read: Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
         made.split("---\n").skip(1).map(|text| serde_saphyr::from_str(text).unwrap()).collect();
-    assert_eq!(read, d8_crds::schema::crds());
+    assert_eq!(read, d8_crds::records::schema::crds());
 }

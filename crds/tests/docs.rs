@@ -9,10 +9,12 @@
 use std::collections::BTreeMap;
 
 use d8_crds::{
-    name::Component,
-    release::CliRelease,
-    verdict::{Case, Host, Intent, PolicySet, Reason, ReasonCode},
-    version::Version,
+    decisions::{
+        intent::Intent,
+        verdict::{Case, Host, PolicySet, Reason, ReasonCode},
+    },
+    records::release::CliRelease,
+    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -167,8 +169,10 @@ fn every_reason_is_listed_with_its_verdict() {
 
 #[test]
 fn every_field_has_its_words() {
-    let crd =
-        d8_crds::schema::crds().into_iter().find(|crd| crd.spec.names.kind == "PluginPolicy").expect("it is made");
+    let crd = d8_crds::records::schema::crds()
+        .into_iter()
+        .find(|crd| crd.spec.names.kind == "PluginPolicy")
+        .expect("it is made");
     let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("a schema");
     let mut fields = Vec::new();
     for (at, list) in [("", false), ("rules", true), ("windows", true), ("rollout", false), ("integrity", false)] {

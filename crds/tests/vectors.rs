@@ -1,6 +1,6 @@
 //! Every row that Go's Masterminds/semver v3.3.1 produced, against our reading of it.
 
-use d8_crds::{constraint::Constraint, version::Version};
+use d8_crds::values::{constraint::Constraint, version::Version};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

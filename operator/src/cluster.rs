@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use d8_crds::{
+use d8_crds::records::{
     cluster::{ClusterFacts, ClusterVersion, Fact, ModuleState},
     release::ClusterSeen,
 };

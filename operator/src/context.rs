@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use d8_crds::{policy::PluginPolicy, release::CliRelease};
+use d8_crds::records::{policy::PluginPolicy, release::CliRelease};
 use kube::{Client, Resource, runtime::reflector};
 use tokio::sync::{Notify, watch};
 

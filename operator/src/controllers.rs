@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use d8_crds::{policy::PluginPolicy, release::CliRelease};
+use d8_crds::records::{policy::PluginPolicy, release::CliRelease};
 use futures::StreamExt as _;
 use kube::runtime::{
     controller::{Config, Error, applier},

@@ -7,9 +7,11 @@ use std::{
 };
 
 use d8_crds::{
-    name::{Component, PluginName},
-    policy::{Pin, PluginPolicy},
-    version::Version,
+    records::policy::{Pin, PluginPolicy},
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 use tokio::sync::Notify;
 

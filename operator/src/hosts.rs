@@ -9,9 +9,11 @@ use std::{
 };
 
 use d8_crds::{
-    host::{CliHost, ComponentState, HostComponent},
-    policy::HostCounts,
-    version::Version,
+    records::{
+        host::{CliHost, ComponentState, HostComponent},
+        policy::HostCounts,
+    },
+    values::version::Version,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt as _, runtime::watcher::Event};
@@ -252,7 +254,7 @@ fn shared<T: Eq + Hash + ?Sized>(known: &mut HashSet<Arc<T>>, value: Arc<T>) -> 
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::host::{CliHostSpec, CliHostStatus};
+    use d8_crds::records::host::{CliHostSpec, CliHostStatus};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;

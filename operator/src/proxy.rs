@@ -11,10 +11,12 @@ use std::{
 };
 
 use d8_crds::{
-    digest::Digest,
-    name::{Component, Tag},
-    platform::Platform,
-    release::Artifact,
+    records::release::Artifact,
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+    },
 };
 use d8_rpp::{Error, ErrorKind, Options, Proxy, RawManifest};
 use kube::{Client, Config};

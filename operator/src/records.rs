@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_crds::release::{CliRelease, CliReleaseSpec};
+use d8_crds::records::release::{CliRelease, CliReleaseSpec};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt as _,

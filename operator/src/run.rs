@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use d8_crds::host::CliHost;
+use d8_crds::records::host::CliHost;
 use d8_rpp::{Endpoint, Identity, Options, Prefer, Proxy};
 use kube::{Api, Client, Config, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
@@ -169,8 +169,8 @@ async fn lead(ctx: Arc<Context<Upstream>>, mut leading: watch::Receiver<bool>, r
 /// Watches records, policies and hosts, and tells the controllers what changed.
 async fn follow_own_kinds(
     ctx: &Context<Upstream>,
-    releases: reflector::store::Writer<d8_crds::release::CliRelease>,
-    policies: reflector::store::Writer<d8_crds::policy::PluginPolicy>,
+    releases: reflector::store::Writer<d8_crds::records::release::CliRelease>,
+    policies: reflector::store::Writer<d8_crds::records::policy::PluginPolicy>,
     readiness: &Readiness,
 ) {
     let client = &ctx.client;

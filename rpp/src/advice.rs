@@ -1,6 +1,6 @@
 //! Cause and fix of each error, in words to type.
 
-use d8_crds::name::Component;
+use d8_crds::values::name::Component;
 
 use crate::{
     discovery::{CONFIG_MAP, NAMESPACE},

@@ -5,7 +5,7 @@ mod parts;
 
 use std::{io, path::PathBuf, time::Duration};
 
-use d8_crds::{contract::ContractError, digest::Digest};
+use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
 use self::parts::{Instead, Seconds, Words};
 pub use self::{

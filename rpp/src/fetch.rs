@@ -12,10 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use d8_crds::{
-    contract::{Contract, ContractError, FieldError, Problem},
-    digest::Digest,
-    name::{Component, Tag},
-    platform::Platform,
+    records::contract::{Contract, ContractError, FieldError, Problem},
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+    },
 };
 use futures::{Stream, StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};

@@ -1,6 +1,6 @@
 //! How components are called at the proxy: image names and the paths of its routes.
 
-use d8_crds::{
+use d8_crds::values::{
     name::{Component, PluginName, Tag},
     platform::Platform,
 };

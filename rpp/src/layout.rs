@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use tempfile::NamedTempFile;
 
 use crate::oci::{Descriptor, Document, INDEX};

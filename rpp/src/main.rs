@@ -3,7 +3,7 @@
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use d8_crds::{
+use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
@@ -197,7 +197,7 @@ fn read_image(text: &str) -> Result<Component, String> {
 
 fn read_platform(text: &str) -> Result<(Platform, PathBuf), String> {
     let (platform, path) = text.split_once('=').ok_or("it is `<os>-<arch>=<file>`")?;
-    Ok((platform.parse().map_err(|error: d8_crds::name::NameError| error.to_string())?, path.into()))
+    Ok((platform.parse().map_err(|error: d8_crds::values::name::NameError| error.to_string())?, path.into()))
 }
 
 fn read_form(text: &str) -> Result<u8, String> {

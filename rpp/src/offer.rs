@@ -4,9 +4,11 @@
 use std::path::PathBuf;
 
 use d8_crds::{
-    contract::Contract,
-    name::{Component, Tag},
-    platform::Platform,
+    records::contract::Contract,
+    values::{
+        name::{Component, Tag},
+        platform::Platform,
+    },
 };
 
 use crate::{

@@ -11,10 +11,12 @@ use std::{
 };
 
 use d8_crds::{
-    contract::{Contract, ContractError, MAX_CONTRACT},
-    digest::Digest,
-    name::{Component, NameError, Tag},
-    platform::Platform,
+    records::contract::{Contract, ContractError, MAX_CONTRACT},
+    values::{
+        digest::Digest,
+        name::{Component, NameError, Tag},
+        platform::Platform,
+    },
 };
 use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;

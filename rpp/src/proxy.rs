@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
 };
@@ -141,7 +141,7 @@ impl Proxy {
 
     /// The component's tags as the proxy lists them, in no order. What is no tag by the OCI grammar is
     /// still in it; nothing that comes from here may be shown unescaped or made part of a path before
-    /// it has passed [`d8_crds::name::Tag`].
+    /// it has passed [`d8_crds::values::name::Tag`].
     pub async fn tags(&self, component: &Component) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]
         struct Tags {

@@ -5,7 +5,7 @@ mod credentials;
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Mutex, sync::PoisonError, time::Duration};
 
-use d8_crds::{digest::Digest, name::Component};
+use d8_crds::values::{digest::Digest, name::Component};
 use oci_client::{
     Reference,
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},

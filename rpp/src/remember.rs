@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 /// What a cluster says of its proxy, as far as it decides where a token goes.

@@ -1,10 +1,12 @@
 //! What a tag stands for: its platforms, their layers, and the contract.
 
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{Component, Tag},
-    platform::Platform,
+    records::contract::Contract,
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+    },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;

@@ -1,6 +1,6 @@
 //! Words of servers and archives, made safe to show on one line.
 
-use d8_crds::text::printable_to;
+use d8_crds::values::text::printable_to;
 
 /// As much of a server's words as is shown, in bytes.
 pub(crate) const MAX_WORDS: usize = 256;

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, path::Path, sync::Arc};
 
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},

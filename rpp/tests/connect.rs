@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::Router;
-use d8_crds::name::Component;
+use d8_crds::values::name::Component;
 use d8_rpp::{CertificateProblem, Endpoint, Error, ErrorKind, Identity, Options, Prefer, Proxy};
 use rcgen::date_time_ymd;
 use support::{Authority, Fault, TOKEN, Tls, answer, kubeconfig, patient, plain};

@@ -262,7 +262,7 @@ async fn a_cluster_that_names_another_proxy() {
     assert_eq!(again, None);
     let (proxy, more) = connect(map("public", &format!("{other}{own}")), Some(&first), false).await.unwrap();
     assert_eq!(more.expect("a bundle that still has a key adds its others").keys.len(), 2);
-    assert_eq!(proxy.tags(&d8_crds::name::Component::D8).await.unwrap(), ["v1.0.0"]);
+    assert_eq!(proxy.tags(&d8_crds::values::name::Component::D8).await.unwrap(), ["v1.0.0"]);
     let requests = fault.count();
     for (map, insecure) in [(map("evil", own), false), (map("public", &other), false), (map("evil", own), true)] {
         let error = connect(map, Some(&first), insecure).await.unwrap_err();

@@ -5,7 +5,7 @@
 mod support;
 
 use axum::{body::Body, response::Response};
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

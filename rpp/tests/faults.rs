@@ -11,10 +11,12 @@ use std::sync::{
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{Component, Tag},
-    platform::Platform,
+    records::contract::Contract,
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+    },
 };
 use d8_rpp::{Error, ErrorKind, Proxy};
 use futures::{StreamExt as _, stream};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::response::Response;
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

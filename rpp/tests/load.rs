@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use d8_crds::{digest::Digest, name::Component, platform::Platform};
+use d8_crds::values::{digest::Digest, name::Component, platform::Platform};
 use d8_rpp::{
     Endpoint, Identity, Options, Proxy,
     layer::{Limits, unpack},

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use d8_crds::{name::Component, platform::Platform};
+use d8_crds::values::{name::Component, platform::Platform};
 use d8_rpp::{
     Endpoint, ErrorKind, Identity, Options, Proxy,
     layer::{Limits, unpack},

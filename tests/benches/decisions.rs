@@ -5,14 +5,21 @@
 use std::collections::BTreeMap;
 
 use d8_crds::{
-    name::{Component, PluginName},
-    plan::{self, Contract, Demands, Installed, Knowledge, Offer, Question, Snapshot, Step, Wish},
-    policy::PluginPolicy,
-    release::CliRelease,
-    requirements::{NamedRequirement, PluginRequirements},
-    select,
-    verdict::{Case, Host, Intent, Judgement, PolicySet},
-    version::Version,
+    decisions::{
+        intent::Intent,
+        plan::{self, Contract, Demands, Installed, Knowledge, Offer, Question, Snapshot, Step, Wish},
+        selection,
+        verdict::{Case, Host, Judgement, PolicySet},
+    },
+    records::{
+        policy::PluginPolicy,
+        release::CliRelease,
+        requirements::{NamedRequirement, PluginRequirements},
+    },
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 use divan::{Bencher, counter::ItemsCount};
 use jiff::Timestamp;
@@ -159,7 +166,7 @@ fn plan_update_all(bencher: Bencher<'_, '_>, plugins: usize) {
         snapshot.installed.insert(plugin(i), installed);
         snapshot.wishes.insert(plugin(i), Wish::Newest);
         let tags = ["v1.0.0", "v1.1.0", "v1.2.0", "v2.0.0"];
-        knowledge.learn_tags(plugin(i), Ok(select::read_tags(&component, tags, None)));
+        knowledge.learn_tags(plugin(i), Ok(selection::read_tags(&component, tags, None)));
         for tag in tags {
             let offer = Offer { demands: demands("^1.0"), ..Offer::default() };
             knowledge.learn_offer(plugin(i), version(tag), Ok(offer));

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use d8_crds::platform::Platform;
+use d8_crds::values::platform::Platform;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;

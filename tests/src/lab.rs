@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use d8_crds::policy::PluginPolicy;
-use d8_crds::release::CliRelease;
+use d8_crds::records::policy::PluginPolicy;
+use d8_crds::records::release::CliRelease;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};

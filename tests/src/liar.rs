@@ -7,8 +7,8 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use d8_crds::digest::Digest;
-use d8_crds::platform::Platform;
+use d8_crds::values::digest::Digest;
+use d8_crds::values::platform::Platform;
 use serde_json::json;
 
 use crate::catalog::script;

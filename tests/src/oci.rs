@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 

@@ -56,7 +56,7 @@ fn bare() -> Result<(Vec<u8>, usize)> {
 impl Registry {
     /// Publishes an executable as d8 itself.
     pub fn publish_d8(&self, version: &str, executable: &Path) -> Result<()> {
-        let platform = d8_crds::platform::Platform::current();
+        let platform = d8_crds::values::platform::Platform::current();
         let args = [
             "pack".to_owned(),
             "--image=deckhouse-cli".to_owned(),

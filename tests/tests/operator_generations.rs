@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use d8_crds::platform::Platform;
-use d8_crds::release::{CliRelease, CliReleaseStatus, Fit, ReleaseVersion};
+use d8_crds::records::release::{CliRelease, CliReleaseStatus, Fit, ReleaseVersion};
+use d8_crds::values::platform::Platform;
 use d8_tests::catalog::{Hostile, Plugin, image};
 use d8_tests::lab::Lab;
 use d8_tests::process::{Server, wait_for};

@@ -4,7 +4,7 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use d8_crds::release::{CliRelease, CliReleaseStatus, Fit};
+use d8_crds::records::release::{CliRelease, CliReleaseStatus, Fit};
 use d8_tests::catalog::Plugin;
 use d8_tests::lab::{Lab, OPERATOR};
 use d8_tests::process::{Server, wait_for};

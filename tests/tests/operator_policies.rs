@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use d8_crds::policy::{PluginPolicy, PluginPolicyStatus};
+use d8_crds::records::policy::{PluginPolicy, PluginPolicyStatus};
 use d8_tests::lab::{Lab, OPERATOR};
 use d8_tests::process::wait_for;
 use d8_tests::{Result, catalog::Plugin};

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use d8_crds::release::{CliRelease, CliReleaseStatus, Fit, ReleaseVersion};
+use d8_crds::records::release::{CliRelease, CliReleaseStatus, Fit, ReleaseVersion};
 use d8_tests::catalog::{self, Plugin};
 use d8_tests::lab::Lab;
 use d8_tests::process::wait_for;

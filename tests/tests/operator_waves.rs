@@ -1,6 +1,6 @@
 //! Waves as the operator leads them: when they begin, what they outlive, and what halts them.
 
-use d8_crds::policy::{ComponentProgress, PluginPolicy, Wave, WaveState};
+use d8_crds::records::policy::{ComponentProgress, PluginPolicy, Wave, WaveState};
 use d8_tests::lab::{Lab, OPERATOR, SOON};
 use d8_tests::process::wait_for;
 use d8_tests::{Result, catalog::Plugin};

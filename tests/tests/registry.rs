@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use d8_crds::platform::Platform;
+use d8_crds::values::platform::Platform;
 use d8_tests::catalog::script;
 use d8_tests::process::Server;
 use d8_tests::registry::serve;

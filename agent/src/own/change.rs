@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::version::Version;
+use d8_crds::values::version::Version;
 
 use super::{EXECUTABLE, owner::Databases};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::name::Tag;
+use d8_crds::values::name::Tag;
 
 use super::{Entry, OwnStore};
 use crate::{disk, error::StoreError, failpoint};

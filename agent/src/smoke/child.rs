@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use d8_crds::text::printable_to;
+use d8_crds::values::text::printable_to;
 use rustix::{
     io::Errno,
     process::{Pid, Signal},

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{PluginName, Tag},
-    platform::Platform,
-    version::Version,
+    records::contract::Contract,
+    values::{
+        digest::Digest,
+        name::{PluginName, Tag},
+        platform::Platform,
+        version::Version,
+    },
 };
 use jiff::Timestamp;
 

@@ -9,7 +9,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use d8_crds::name::{PluginName, Tag};
+use d8_crds::values::name::{PluginName, Tag};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{CONTRACT, Layout, PluginDir};

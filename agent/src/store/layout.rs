@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use d8_crds::name::{PluginName, Tag};
+use d8_crds::values::name::{PluginName, Tag};
 
 /// Name of the lock file in a plugin's directory, shared with the Go d8.
 pub(crate) const LOCK: &str = "install.lock";

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use d8_crds::name::{Component, PluginName};
+use d8_crds::values::name::{Component, PluginName};
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use d8_crds::{digest::Digest, platform::Platform, version::Version};
+use d8_crds::values::{digest::Digest, platform::Platform, version::Version};
 use serde::{Deserialize, Serialize};
 
 use crate::{disk, error::StoreError, order::Artifact, receipt::Receipt};

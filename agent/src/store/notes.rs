@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::{name::Tag, version::Version};
+use d8_crds::values::{name::Tag, version::Version};
 
 use super::{Locked, layout::PluginDir, lockfile, memory, read};
 use crate::{disk, failpoint, receipt::Receipt};

@@ -6,9 +6,11 @@ use std::{
 };
 
 use d8_crds::{
-    contract::Contract,
-    name::{Component, PluginName, Tag},
-    version::Version,
+    records::contract::Contract,
+    values::{
+        name::{Component, PluginName, Tag},
+        version::Version,
+    },
 };
 
 use super::{

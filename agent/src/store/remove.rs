@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::name::{PluginName, Tag};
+use d8_crds::values::name::{PluginName, Tag};
 
 use super::{
     Installed, Locked,

@@ -3,7 +3,7 @@
 
 use std::{fs, io};
 
-use d8_crds::name::{Component, PluginName};
+use d8_crds::values::name::{Component, PluginName};
 
 use super::{
     Locked,
@@ -17,7 +17,7 @@ use crate::{
     error::StoreError,
     progress::{Event, Watch},
 };
-use d8_crds::contract::Contract;
+use d8_crds::records::contract::Contract;
 
 /// Largest contract, in bytes.
 const CONTRACT_LIMIT: u64 = 4 * 1024 * 1024;

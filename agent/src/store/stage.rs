@@ -7,10 +7,12 @@ use std::{
 };
 
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{PluginName, Tag},
-    version::Version,
+    records::contract::Contract,
+    values::{
+        digest::Digest,
+        name::{PluginName, Tag},
+        version::Version,
+    },
 };
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};

@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use d8_crds::{
+use d8_crds::values::{
     name::{PluginName, Tag},
     version::Version,
 };

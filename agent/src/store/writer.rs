@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use d8_rpp::layer::Sink;
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::mpsc, task::JoinHandle};

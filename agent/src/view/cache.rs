@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::{digest::Digest, verdict::PolicySet};
+use d8_crds::{decisions::verdict::PolicySet, values::digest::Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

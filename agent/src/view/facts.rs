@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use d8_crds::cluster::{ClusterFacts, Fact, ModuleState};
+use d8_crds::records::cluster::{ClusterFacts, Fact, ModuleState};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Client,
@@ -36,12 +36,12 @@ async fn within<T>(question: impl Future<Output = kube::Result<T>>) -> Result<T,
     }
 }
 
-async fn kubernetes(client: &Client) -> Result<Fact<d8_crds::cluster::ClusterVersion>, String> {
+async fn kubernetes(client: &Client) -> Result<Fact<d8_crds::records::cluster::ClusterVersion>, String> {
     let version = within(client.apiserver_version()).await?;
     Ok(Fact::kubernetes(&version.git_version))
 }
 
-async fn deckhouse(client: &Client) -> Result<Fact<d8_crds::cluster::ClusterVersion>, String> {
+async fn deckhouse(client: &Client) -> Result<Fact<d8_crds::records::cluster::ClusterVersion>, String> {
     let (namespace, name, annotation) = DECKHOUSE;
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let deployment = within(api.get_metadata(name)).await?;

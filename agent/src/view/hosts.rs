@@ -1,6 +1,6 @@
 //! The managed hosts as their records have them: for those who ask what a policy does to others.
 
-use d8_crds::host::CliHost;
+use d8_crds::records::host::CliHost;
 use kube::{Api, Client, api::ListParams};
 
 use super::{ViewError, absent_or};

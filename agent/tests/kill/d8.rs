@@ -19,7 +19,7 @@ use d8_agent::{
     smoke::Sandbox,
     testing,
 };
-use d8_crds::{digest::Digest, name::Component, platform::Platform, version::Version};
+use d8_crds::values::{digest::Digest, name::Component, platform::Platform, version::Version};
 
 use crate::{
     Case, block_on, copy_tree, own, scratch,

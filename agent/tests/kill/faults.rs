@@ -13,7 +13,7 @@ use std::{
 };
 
 use d8_agent::{Active, Quiet, Roots, Store, StoreErrorKind};
-use d8_crds::name::Tag;
+use d8_crds::values::name::Tag;
 
 use crate::{
     Case, block_on, copy_tree, own,

@@ -14,10 +14,12 @@ use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
 use d8_agent::{Body, Order, Source};
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{Component, PluginName, Tag},
-    platform::Platform,
+    records::contract::Contract,
+    values::{
+        digest::Digest,
+        name::{Component, PluginName, Tag},
+        platform::Platform,
+    },
 };
 use futures::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;

@@ -1,7 +1,7 @@
 //! `d8 cli check`: is there something newer, and may it be had.
 
-use d8_crds::{
-    select::{Choice, Nothing},
+use d8_crds::decisions::{
+    selection::{Choice, Nothing},
     verdict::{Class, Reason},
 };
 use serde::Serialize;

@@ -2,11 +2,12 @@
 
 use d8_agent::view::{CachedPolicies, View, Wanted};
 use d8_crds::{
-    digest::Digest,
-    name::Component,
-    select::{Choice, Installed, Limits, Published, Walk},
-    verdict::{Case, Guidance, Intent, Judgement, PolicySet},
-    version::Version,
+    decisions::{
+        intent::Intent,
+        selection::{Choice, Installed, Limits, Published, Walk},
+        verdict::{Case, Guidance, Judgement, PolicySet},
+    },
+    values::{digest::Digest, name::Component, version::Version},
 };
 
 use crate::{

@@ -5,10 +5,15 @@ use d8_agent::{
     own::{Databases, Entry, Migration, OwnLocked, OwnOrder, OwnStore, OwnVersion, Tested},
 };
 use d8_crds::{
-    name::{Component, Tag},
-    select::{Choice, Nothing, Published},
-    verdict::{Intent, Judgement, ReasonCode},
-    version::Version,
+    decisions::{
+        intent::Intent,
+        selection::{Choice, Nothing, Published},
+        verdict::{Judgement, ReasonCode},
+    },
+    values::{
+        name::{Component, Tag},
+        version::Version,
+    },
 };
 
 use crate::{
@@ -159,8 +164,9 @@ pub(crate) async fn use_version(context: &Context, args: &args::CliUse) -> Resul
 }
 
 fn read_version(typed: &str) -> Result<Version, Failure> {
-    Version::parse(typed)
-        .map_err(|error| lookup_failure(&Component::D8, &d8_crds::select::LookupError::NotAVersion(error)))
+    Version::parse(typed).map_err(|error| {
+        lookup_failure(&Component::D8, &d8_crds::decisions::selection::LookupError::NotAVersion(error))
+    })
 }
 
 fn already(current: &Current) {

@@ -1,6 +1,6 @@
 //! `d8 cli versions`: what is published and what is in the store.
 
-use d8_crds::version::Version;
+use d8_crds::values::version::Version;
 use serde::Serialize;
 
 use crate::{

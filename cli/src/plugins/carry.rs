@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use d8_agent::view::View;
 use d8_crds::{
-    name::PluginName,
-    plan::{Change, From, Need, Outcome, PassedOver, Plan, Stop, Why, Wish},
-    select::{LookupError, Nothing},
-    verdict::{Class, Judgement},
-    version::Version,
+    decisions::{
+        plan::{Change, From, Need, Outcome, PassedOver, Plan, Stop, Why, Wish},
+        selection::{LookupError, Nothing},
+        verdict::{Class, Judgement},
+    },
+    values::{name::PluginName, version::Version},
 };
 use futures::{StreamExt as _, stream};
 

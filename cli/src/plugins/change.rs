@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store, host_id};
 use d8_crds::{
-    name::PluginName,
-    plan::{Change, Contract, From, Plan, Snapshot, Why},
-    version::Version,
+    decisions::plan::{Change, Contract, From, Plan, Snapshot, Why},
+    values::{name::PluginName, version::Version},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 

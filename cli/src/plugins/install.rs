@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use d8_agent::view::Wanted;
 use d8_crds::{
-    name::{Component, PluginName},
-    plan::Wish,
-    policy::MajorUpdates,
-    verdict::PolicySet,
+    decisions::{plan::Wish, verdict::PolicySet},
+    records::policy::MajorUpdates,
+    values::name::{Component, PluginName},
 };
 
 use crate::{

@@ -1,22 +1,26 @@
 //! From wishes to a plan: fetches what the planner asks for until it needs nothing more.
 //!
-//! The choice itself is `d8_crds::plan`'s; here are only the answers to its questions, each asked once.
+//! The choice itself is `d8_crds::decisions::plan`'s; here are only the answers to its questions, each asked once.
 
 use std::collections::BTreeMap;
 
 use d8_agent::view::{self, View};
 use d8_crds::{
-    name::{Component, PluginName},
-    plan::{
-        self, Contract, Demands, Installed, Judge as _, Knowledge, Need, OnDisk, Options, Outcome, Plan, Question,
-        Snapshot, Step, Stop, Wish,
+    decisions::{
+        intent::Intent,
+        plan::{
+            self, Contract, Demands, Installed, Judge as _, Knowledge, Need, OnDisk, Options, Outcome, Plan, Question,
+            Snapshot, Step, Stop, Wish,
+        },
+        selection::{self, Published},
+        verdict::{Judgement, PolicySet, Reason, ReasonCode},
     },
-    policy::MissingDependencies,
-    release::CliRelease,
-    select::{self, Published},
-    text::printable,
-    verdict::{Intent, Judgement, PolicySet, Reason, ReasonCode},
-    version::Version,
+    records::{policy::MissingDependencies, release::CliRelease},
+    values::{
+        name::{Component, PluginName},
+        text::printable,
+        version::Version,
+    },
 };
 use futures::{StreamExt as _, stream};
 
@@ -205,7 +209,7 @@ impl<'a> Planning<'a> {
                         Ok(catalog) => Ok(catalog.listing().clone()),
                         // Whatever needs it is passed over; the search goes on.
                         Err(failure) if failure.nothing_there => {
-                            Ok(select::read_tags::<&str>(&Component::Plugin(name.clone()), [], None))
+                            Ok(selection::read_tags::<&str>(&Component::Plugin(name.clone()), [], None))
                         }
                         Err(failure) => Err(failure.headline()),
                     };

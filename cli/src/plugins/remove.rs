@@ -1,6 +1,6 @@
 //! `d8 plugins remove`: takes plugins away, unless policy requires them.
 
-use d8_crds::name::PluginName;
+use d8_crds::values::name::PluginName;
 
 use crate::{
     args,

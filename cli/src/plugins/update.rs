@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use d8_agent::view::Wanted;
 use d8_crds::{
-    name::{Component, PluginName},
-    plan::Wish,
+    decisions::plan::Wish,
+    values::name::{Component, PluginName},
 };
 
 use crate::{

@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 
 use d8_agent::view::{Origin, Wanted};
 use d8_crds::{
-    name::Component,
-    select::Published,
-    text::printable,
-    verdict::{Class, Intent, Judgement, Reason, ReasonCode},
+    decisions::{
+        intent::Intent,
+        selection::Published,
+        verdict::{Class, Judgement, Reason, ReasonCode},
+    },
+    values::{name::Component, text::printable},
 };
 use jiff::Timestamp;
 use serde::Serialize;

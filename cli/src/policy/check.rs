@@ -2,10 +2,12 @@
 
 use std::io::Read as _;
 
-use d8_crds::policy::{
-    PluginPolicy,
-    checked::Checked,
-    warnings::{Around, warnings},
+use d8_crds::{
+    decisions::validation::{
+        Checked,
+        warnings::{Around, warnings},
+    },
+    records::policy::PluginPolicy,
 };
 use serde::Serialize;
 use serde_json::Value;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use d8_agent::view::{self, ViewError, Wanted};
 use d8_crds::{
-    host::CliHost,
-    name::Component,
-    outlook::{self, Active, Change, Comparison, Machine, Outlook},
-    verdict::PolicySet,
-    version::Version,
+    decisions::{
+        impact::{self, Active, Change, Comparison, Machine, Outlook},
+        verdict::PolicySet,
+    },
+    records::host::CliHost,
+    values::{name::Component, version::Version},
 };
 use serde::Serialize;
 
@@ -60,7 +61,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiff) -> Result<bo
         Err(error) => return Err(context.view_failure(&error)),
     };
     let now = view.server_time.unwrap_or(context.now);
-    let after = outlook::edited(&view.policies, &files, &view.records, now);
+    let after = impact::edited(&view.policies, &files, &view.records, now);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&after));
     let mut comparison = Comparison::new(&old, &new, &view.records, now);
     let managed = hosts.iter().flatten().map(|host| (host.metadata.name.clone(), machine(host)));

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use d8_agent::view::View;
 use d8_crds::{
-    name::Component,
-    verdict::{Decided, Effective, EffectiveComponent, Host, Source, Word},
+    decisions::verdict::{Decided, Effective, EffectiveComponent, Host, Source, Word},
+    values::name::Component,
 };
 use serde::Serialize;
 
@@ -81,7 +81,7 @@ fn show(document: &Document<'_>) {
     rows.decided("", "missingDependencies", &effective.missing_dependencies, debug);
     rows.decided("", "integrity.movedTags", &effective.moved_tags, debug);
     rows.words("", "windows", &effective.windows, |windows| {
-        let one = |window: &d8_crds::policy::Window| {
+        let one = |window: &d8_crds::records::policy::Window| {
             let days = window.days.as_ref().map(|days| days.iter().map(debug).collect::<Vec<_>>().join(","));
             let zone = window.time_zone.as_deref().unwrap_or("UTC");
             format!("{} {} for {} {zone}", days.as_deref().unwrap_or("daily"), window.start, window.duration)

@@ -1,7 +1,7 @@
 //! `d8 policy get`: the policies there are, or with `--effective` what they come to on a host.
 
 use d8_agent::view::{self, Origin, View, Wanted};
-use d8_crds::policy::PluginPolicyStatus;
+use d8_crds::records::policy::PluginPolicyStatus;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -102,7 +102,7 @@ fn row(policy: &Value) -> Row {
 ///
 /// # Errors
 /// There is none (1), or it may not be read (5).
-pub(super) async fn managed(context: &Context, name: &str) -> Result<d8_crds::host::CliHost, Failure> {
+pub(super) async fn managed(context: &Context, name: &str) -> Result<d8_crds::records::host::CliHost, Failure> {
     let cluster = context.cluster().await?;
     let found = view::host(&cluster.client, name).await.map_err(|error| context.view_failure(&error))?;
     found.ok_or_else(|| {

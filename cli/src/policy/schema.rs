@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use boon::{Compiler, ErrorKind, InstanceToken, Schemas, ValidationError};
-use d8_crds::policy::PluginPolicy;
+use d8_crds::records::policy::PluginPolicy;
 use kube::CustomResourceExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ impl Rules {
     /// The schema of this build is damaged; a test holds it against that.
     pub(super) fn of_policies() -> Result<Self, String> {
         let name = PluginPolicy::crd_name();
-        let crd = d8_crds::schema::crds().into_iter().find(|crd| crd.metadata.name.as_deref() == Some(name));
+        let crd = d8_crds::records::schema::crds().into_iter().find(|crd| crd.metadata.name.as_deref() == Some(name));
         let schema = crd
             .and_then(|crd| crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema)
             .ok_or("this d8 has no schema of PluginPolicy")?;

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use d8_crds::text::printable;
+use d8_crds::values::text::printable;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A question that has an answer; `Err` says why it has none.

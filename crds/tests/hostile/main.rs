@@ -13,21 +13,29 @@ use std::{
 };
 
 use d8_crds::{
-    cluster::{ClusterFacts, Fact, ModuleState},
-    constraint::Constraint,
-    contract::Contract,
-    name::{Component, PluginName, Tag},
-    plan::Demands,
-    policy::{
-        PluginPolicy,
-        checked::Checked,
-        warnings::{Around, warnings},
+    decisions::{
+        intent::Intent,
+        plan::Demands,
+        requirements::{Findings, check, check_plugins},
+        validation::{
+            Checked,
+            warnings::{Around, warnings},
+        },
+        verdict::{Case, Host, PolicySet, Reason},
     },
-    release::CliRelease,
-    requirements::{Findings, Requirements, check, check_plugins},
-    text::printable_to,
-    verdict::{Case, Host, Intent, PolicySet, Reason},
-    version::Version,
+    records::{
+        cluster::{ClusterFacts, Fact, ModuleState},
+        contract::Contract,
+        policy::PluginPolicy,
+        release::CliRelease,
+        requirements::Requirements,
+    },
+    values::{
+        constraint::Constraint,
+        name::{Component, PluginName, Tag},
+        text::printable_to,
+        version::Version,
+    },
 };
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -3,12 +3,16 @@
 use std::cell::Cell;
 
 use d8_crds::{
-    name::Component,
-    plan::{Contract, Demands, Installed, Knowledge, Need, Offer, Outcome, Plan, Question, Snapshot, Step, Wish, plan},
-    requirements::{Findings, Requirements},
-    select::read_tags,
-    verdict::Judgement,
-    version::Version,
+    decisions::{
+        plan::{
+            Contract, Demands, Installed, Knowledge, Need, Offer, Outcome, Plan, Question, Snapshot, Step, Wish, plan,
+        },
+        requirements::Findings,
+        selection::read_tags,
+        verdict::Judgement,
+    },
+    records::requirements::Requirements,
+    values::{name::Component, version::Version},
 };
 use serde::Deserialize as _;
 use serde_json::{Value, json};

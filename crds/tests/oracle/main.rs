@@ -3,7 +3,7 @@
 //! beside it lists where the page leaves room and which reading was taken.
 //!
 //! Of the library it uses the small vocabulary only (versions, constraints); it may not look at
-//! `d8_crds::verdict` but through `first`.
+//! `d8_crds::decisions::verdict` but through `first`.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod clock;

@@ -63,7 +63,7 @@ fn another_policy_never_permits_what_was_forbidden() {
 
 /// The agent as the page has it: off a forbidden version to the newest Eligible one, else up.
 fn agent_moves_to(case: &Value, versions: &[&'static str]) -> Option<&'static str> {
-    let active = d8_crds::version::Version::parse(case["active"].as_str()?).unwrap();
+    let active = d8_crds::values::version::Version::parse(case["active"].as_str()?).unwrap();
     let judge = |version: &str| {
         let mut case = case.clone();
         case["version"] = json!(version);
@@ -71,9 +71,9 @@ fn agent_moves_to(case: &Value, versions: &[&'static str]) -> Option<&'static st
         answer(&case)
     };
     let leaves = judge(case["active"].as_str()?)["verdict"] == "Forbidden";
-    let mut best: Option<(&'static str, d8_crds::version::Version)> = None;
+    let mut best: Option<(&'static str, d8_crds::values::version::Version)> = None;
     for text in versions {
-        let version = d8_crds::version::Version::parse(text).unwrap();
+        let version = d8_crds::values::version::Version::parse(text).unwrap();
         let up = version > active;
         if version != active
             && (up || leaves)
@@ -102,8 +102,11 @@ fn held_never_removes() {
         if of_active["verdict"] != "Forbidden" {
             assert_eq!(of_active["runAllowed"], true, "{case}");
             if let Some(to) = agent_moves_to(&case, &VERSIONS) {
-                let to = d8_crds::version::Version::parse(to).unwrap();
-                assert!(to > d8_crds::version::Version::parse(case["active"].as_str().unwrap()).unwrap(), "{case}");
+                let to = d8_crds::values::version::Version::parse(to).unwrap();
+                assert!(
+                    to > d8_crds::values::version::Version::parse(case["active"].as_str().unwrap()).unwrap(),
+                    "{case}"
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_crds::{constraint::Constraint, version::Version};
+use d8_crds::values::{constraint::Constraint, version::Version};
 use serde_json::Value;
 
 use crate::{

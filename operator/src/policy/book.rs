@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use d8_crds::policy::{PluginPolicyStatus, WaveState};
+use d8_crds::records::policy::{PluginPolicyStatus, WaveState};
 use tokio::time::Instant;
 
 use super::ledger::Ledger;

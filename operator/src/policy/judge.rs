@@ -7,12 +7,14 @@ use std::{
 };
 
 use d8_crds::{
-    policy::{
-        ComponentProgress, PluginPolicy, PluginPolicyStatus,
-        checked::{Checked, Rejected},
+    decisions::{
+        validation::{Checked, Rejected},
+        verdict::PolicySet,
     },
-    release::CliRelease,
-    verdict::PolicySet,
+    records::{
+        policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus},
+        release::CliRelease,
+    },
 };
 use jiff::Timestamp;
 

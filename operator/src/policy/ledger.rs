@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
-    policy::{PluginPolicyStatus, WaveState},
-    version::Version,
+    records::policy::{PluginPolicyStatus, WaveState},
+    values::version::Version,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -195,7 +195,7 @@ fn size((key, value): &(String, String)) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::policy::{ComponentProgress, Wave};
+    use d8_crds::records::policy::{ComponentProgress, Wave};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;

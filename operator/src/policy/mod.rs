@@ -16,9 +16,9 @@ use std::{
     time::Duration,
 };
 
-use d8_crds::policy::{
-    PluginPolicy, PluginPolicyStatus,
-    checked::{Checked, Rejected},
+use d8_crds::{
+    decisions::validation::{Checked, Rejected},
+    records::policy::{PluginPolicy, PluginPolicyStatus},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{

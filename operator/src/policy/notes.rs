@@ -1,6 +1,6 @@
 //! What is told of policies in events. No IO.
 
-use d8_crds::policy::{PluginPolicyStatus, checked::resume_command};
+use d8_crds::{decisions::validation::resume_command, records::policy::PluginPolicyStatus};
 
 use super::waves::{Happened, News};
 use crate::events::Note;
@@ -51,7 +51,7 @@ fn hosts_fail(failed: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::version::Version;
+    use d8_crds::values::version::Version;
     use jiff::Timestamp;
 
     use super::*;

@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 
 use d8_crds::{
-    name::Component,
-    policy::{
-        ComponentProgress, MajorUpdates, Wave, WaveState,
-        checked::{Checked, CheckedWave},
+    decisions::{
+        intent::Intent,
+        validation::{Checked, CheckedWave},
+        verdict::{Case, Class, Host, HostPolicies, Judgement, PolicySet, ReasonCode},
+        wave,
     },
-    release::{Channel, CliRelease, Fit, ReleaseVersion},
-    schema::limits,
-    verdict::{Case, Class, Host, HostPolicies, Intent, Judgement, PolicySet, ReasonCode},
-    version::Version,
-    wave,
+    records::{
+        policy::{ComponentProgress, MajorUpdates, Wave, WaveState},
+        release::{CliRelease, Fit, ReleaseVersion},
+    },
+    values::{channel::Channel, limits, name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -4,15 +4,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use d8_crds::{
-    name::Component,
-    platform::Platform,
-    policy::{
-        ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, Wave, WaveState,
-        checked::{Checked, Rejected},
-        warnings::{Around, warnings},
+    decisions::{
+        validation::{
+            Checked, Rejected,
+            warnings::{Around, warnings},
+        },
+        verdict::workstation_labels,
     },
-    release::Channel,
-    verdict::workstation_labels,
+    records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, Wave, WaveState},
+    values::{channel::Channel, name::Component, platform::Platform},
 };
 use jiff::{SignedDuration, Timestamp};
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_crds::{policy::checked::Resumed, version::Version};
+use d8_crds::{decisions::validation::Resumed, values::version::Version};
 use jiff::{SignedDuration, Timestamp};
 
 use super::ledger::{Entry, Halt, Ledger};

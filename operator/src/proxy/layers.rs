@@ -3,11 +3,12 @@
 //! is kept of it, in memory or on disk.
 
 use d8_crds::{
-    contract::Contract,
-    digest::Digest,
-    name::{Component, Tag},
-    platform::Platform,
-    release::Artifact,
+    records::{contract::Contract, release::Artifact},
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+    },
 };
 use d8_rpp::{Error, ErrorKind, Proxy, RawManifest, Subject};
 use futures::{StreamExt as _, TryStreamExt as _, stream};

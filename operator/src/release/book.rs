@@ -6,8 +6,8 @@ use std::{
 };
 
 use d8_crds::{
-    name::{Component, Tag},
-    release::{CliRelease, CliReleaseStatus},
+    records::release::{CliRelease, CliReleaseStatus},
+    values::name::{Component, Tag},
 };
 use kube::ResourceExt as _;
 use tokio::{sync::Notify, task::AbortHandle};

@@ -2,9 +2,8 @@
 //! too long, so one odd version would stop the record; it is cut out here instead. No IO.
 
 use d8_crds::{
-    requirements::{ModuleGroup, NamedRequirement, Requirements, VersionRequirement},
-    schema::limits,
-    text::printable_to,
+    records::requirements::{ModuleGroup, NamedRequirement, Requirements, VersionRequirement},
+    values::{limits, text::printable_to},
 };
 
 use super::facts::json_size;

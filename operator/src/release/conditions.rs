@@ -1,6 +1,6 @@
 //! Conditions that keep their transition time while their status stays. No IO.
 
-use d8_crds::{release::CliReleaseStatus, text::printable_to};
+use d8_crds::{records::release::CliReleaseStatus, values::text::printable_to};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use d8_crds::{
-    contract::{Contract, EnvVar, Flag},
-    digest::Digest,
-    name::Tag,
-    release::{Artifact, CliReleaseStatus, Fit, ReleaseVersion},
-    requirements::Requirements,
-    text::printable_to,
+    records::{
+        contract::{Contract, EnvVar, Flag},
+        release::{Artifact, CliReleaseStatus, Fit, ReleaseVersion},
+        requirements::Requirements,
+    },
+    values::{digest::Digest, name::Tag, text::printable_to},
 };
 use jiff::Timestamp;
 
@@ -264,7 +264,7 @@ fn fits(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::requirements::VersionRequirement;
+    use d8_crds::records::requirements::VersionRequirement;
 
     use super::{super::bounds::MAX_REQUIREMENTS, *};
 

@@ -7,14 +7,18 @@ use std::{
 };
 
 use d8_crds::{
-    digest::Digest,
-    name::{Component, Tag},
-    release::{Artifact, CliReleaseStatus, ClusterSeen, Fit, ReleaseVersion},
-    requirements::Requirements,
-    schema::limits,
-    select::is_stable,
-    text::printable_to,
-    version::Version,
+    decisions::selection::is_stable,
+    records::{
+        release::{Artifact, CliReleaseStatus, ClusterSeen, Fit, ReleaseVersion},
+        requirements::Requirements,
+    },
+    values::{
+        digest::Digest,
+        limits,
+        name::{Component, Tag},
+        text::printable_to,
+        version::Version,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

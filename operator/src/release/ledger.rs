@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
-    digest::Digest,
-    name::{NameError, Tag},
-    release::{CliReleaseStatus, Moved, ReleaseVersion},
+    records::release::{CliReleaseStatus, Moved, ReleaseVersion},
+    values::{
+        digest::Digest,
+        name::{NameError, Tag},
+    },
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -189,7 +191,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::{
+    use d8_crds::records::{
         release::{Artifact, Fit},
         requirements::Requirements,
     };

@@ -23,9 +23,12 @@ pub(crate) mod verdict;
 use std::{sync::Arc, time::Duration};
 
 use d8_crds::{
-    name::Component,
-    release::{CliRelease, CliReleaseStatus, Fit},
-    requirements::{Requirements, check},
+    decisions::requirements::check,
+    records::{
+        release::{CliRelease, CliReleaseStatus, Fit},
+        requirements::Requirements,
+    },
+    values::name::Component,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_crds::release::{CliReleaseStatus, ReleaseVersion};
+use d8_crds::records::release::{CliReleaseStatus, ReleaseVersion};
 
 use super::conditions::reason;
 use crate::events::Note;
@@ -65,7 +65,7 @@ fn of_condition(before: &CliReleaseStatus, after: &CliReleaseStatus, kind: &str)
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::{
+    use d8_crds::records::{
         release::{Fit, Moved},
         requirements::Requirements,
     };

@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_crds::{digest::Digest, name::Tag, platform::Platform, release::Artifact, version::Version};
+use d8_crds::{
+    records::release::Artifact,
+    values::{digest::Digest, name::Tag, platform::Platform, version::Version},
+};
 
 /// The platforms that d8 runs on: those asked for where nothing lists a version's own. The first is the
 /// default of registries.

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use d8_crds::name::{Component, Tag};
+use d8_crds::values::name::{Component, Tag};
 use jiff::Timestamp;
 
 use super::{
@@ -141,7 +141,7 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use d8_crds::{digest::Digest, release::CliReleaseSpec};
+    use d8_crds::{records::release::CliReleaseSpec, values::digest::Digest};
 
     use super::{super::facts::Facts, *};
 
@@ -255,7 +255,7 @@ mod tests {
             !script.questions.lock().unwrap().iter().any(|asked| asked.ends_with('+')),
             "a quiet poll reads nothing"
         );
-        bench.wanted.pinned.insert(d8_crds::version::Version::parse("v1.0.0").unwrap());
+        bench.wanted.pinned.insert(d8_crds::values::version::Version::parse("v1.0.0").unwrap());
         bench.poll(&script).await.unwrap();
         assert_eq!(script.questions.lock().unwrap()[..2], ["tags", "v1.0.0+"]);
         assert_eq!(deep(&bench), "v1.0.0 v1.2.0 v1.3.0 v1.4.0");

@@ -3,13 +3,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use d8_crds::{
-    constraint::Constraint,
-    duration::Bounds,
-    name::Component,
-    platform::Platform,
-    release::{Channel, CliReleaseSpec},
-    select::in_channel,
-    version::Version,
+    decisions::selection::in_channel,
+    records::release::CliReleaseSpec,
+    values::{
+        channel::Channel, constraint::Constraint, duration::Bounds, name::Component, platform::Platform,
+        version::Version,
+    },
 };
 
 /// How often the proxy is asked where the record does not say.
@@ -51,7 +50,7 @@ impl Rules {
             versions: versions.map_err(|e| bad("spec.versions", &e))?,
             interval: interval.map_err(|e| bad("spec.interval", &e))?,
             history: usize::from(spec.history.unwrap_or(HISTORY).clamp(1, 50)),
-            platforms: platforms.map_err(|e: d8_crds::name::NameError| bad("spec.platforms", &e))?,
+            platforms: platforms.map_err(|e: d8_crds::values::name::NameError| bad("spec.platforms", &e))?,
             suspend: spec.suspend,
         })
     }

@@ -4,9 +4,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use d8_crds::{
-    name::{Component, Tag},
-    select::{Published, is_stable, read_tags},
-    version::Version,
+    decisions::selection::{Published, is_stable, read_tags},
+    values::{
+        name::{Component, Tag},
+        version::Version,
+    },
 };
 
 use super::{facts::Observed, rules::Rules};
@@ -180,7 +182,7 @@ fn share(count: usize, interval: Duration) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::{digest::Digest, release::CliReleaseSpec};
+    use d8_crds::{records::release::CliReleaseSpec, values::digest::Digest};
 
     use super::{super::facts::Facts, *};
 
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_a_record_is_about() {
-        use d8_crds::release::Channel::{Prerelease, Stable};
+        use d8_crds::values::channel::Channel::{Prerelease, Stable};
         let all = ["v1.2.0", "v1.10.0", "v1.9.0-rc.1", "v2.0.0-main", "latest", "v0.9.0", "v3.0.0-linux-amd64"];
         let spec = CliReleaseSpec::default;
         for (what, component, spec, pinned, chosen, latest) in [

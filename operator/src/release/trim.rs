@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use d8_crds::{release::CliReleaseStatus, schema::limits, version::Version};
+use d8_crds::{
+    records::release::CliReleaseStatus,
+    values::{limits, version::Version},
+};
 
 use super::{bounds::bound, facts::json_size};
 
@@ -68,7 +71,7 @@ pub(crate) fn trim(status: &mut CliReleaseStatus, wanted: impl Fn(&Version) -> b
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::{
+    use d8_crds::records::{
         release::{Artifact, Fit, ReleaseVersion},
         requirements::Requirements,
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use d8_crds::release::CliReleaseStatus;
+use d8_crds::records::release::CliReleaseStatus;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use d8_crds::name::{Component, Tag};
+use d8_crds::values::name::{Component, Tag};
 
 /// What a question to the proxy was about.
 #[derive(Debug, Clone, PartialEq, Eq)]

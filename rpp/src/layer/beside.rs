@@ -8,7 +8,7 @@ use super::{bad, describe, path::Place};
 use crate::error::Error;
 
 /// The largest file taken, in bytes.
-const MAX_FILE: u64 = d8_crds::contract::MAX_CONTRACT as u64;
+const MAX_FILE: u64 = d8_crds::records::contract::MAX_CONTRACT as u64;
 /// Files of that name kept at most.
 const MAX_FILES: usize = 16;
 

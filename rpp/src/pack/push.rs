@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs::File, io, sync::Arc};
 
 use bytes::Bytes;
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
 };

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use d8_crds::digest::Digest;
+use d8_crds::values::digest::Digest;
 use futures::{Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;

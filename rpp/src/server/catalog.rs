@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

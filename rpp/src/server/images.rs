@@ -4,7 +4,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use d8_crds::{
+use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
@@ -210,7 +210,7 @@ fn platform(uri: &Uri) -> Result<Option<Platform>, Failure> {
         Some((_, text)) => text
             .parse()
             .map(Some)
-            .map_err(|error: d8_crds::name::NameError| Failure(StatusCode::BAD_REQUEST, error.to_string())),
+            .map_err(|error: d8_crds::values::name::NameError| Failure(StatusCode::BAD_REQUEST, error.to_string())),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc};
 
-use d8_crds::{
+use d8_crds::values::{
     digest::Digest,
     name::{Component, Tag},
     platform::Platform,

@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 
 use d8_crds::{
-    cluster::{ClusterFacts, Fact, ModuleState},
-    contract::{Contract, ContractError, Warning},
-    name::{Component, PluginName, Tag},
-    plan::Demands,
-    requirements::{Findings, Requirements, check, check_plugins},
-    version::Version,
+    decisions::{
+        plan::Demands,
+        requirements::{Findings, check, check_plugins},
+    },
+    records::{
+        cluster::{ClusterFacts, Fact, ModuleState},
+        contract::{Contract, ContractError, Warning},
+        requirements::Requirements,
+    },
+    values::{
+        name::{Component, PluginName, Tag},
+        version::Version,
+    },
 };
 use serde::Deserialize as _;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Bytes as small decisions, and what every message must be.
 
-use d8_crds::text::printable_to;
+use d8_crds::values::text::printable_to;
 
 /// Reads decisions off the front of the bytes; after their end all is zero.
 pub(crate) struct Input<'a>(&'a [u8]);

@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
-    name::{Component, PluginName},
-    plan::{
-        Actor, Contract, Demands, Installed, Judge, Knowledge, Missing, Need, Offer, Options, Outcome, Plan, Question,
-        Snapshot, Step, Why, Wish, plan as make,
+    decisions::{
+        plan::{
+            Actor, Contract, Demands, Installed, Judge, Knowledge, Missing, Need, Offer, Options, Outcome, Plan,
+            Question, Snapshot, Step, Why, Wish, plan as make,
+        },
+        requirements::Findings,
+        selection::read_tags,
+        verdict::Judgement,
     },
-    release::Channel,
-    requirements::{Findings, NamedRequirement, PluginRequirements},
-    select::read_tags,
-    verdict::Judgement,
-    version::Version,
+    records::requirements::{NamedRequirement, PluginRequirements},
+    values::{
+        channel::Channel,
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 
 use crate::input::{Input, shown};

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use d8_crds::{
-    name::Component,
-    policy::{
-        Day, PluginPolicy, Window,
-        checked::Checked,
-        warnings::{Around, warnings},
+    decisions::{
+        intent::Intent,
+        validation::{
+            Checked,
+            warnings::{Around, warnings},
+        },
+        verdict::{Case, Class, Host, PolicySet, Reason},
+        window::{Merged, Windows},
     },
-    release::CliRelease,
-    verdict::{Case, Class, Host, Intent, PolicySet, Reason},
-    version::Version,
-    window::{Merged, Windows},
+    records::{
+        policy::{Day, PluginPolicy, Window},
+        release::CliRelease,
+    },
+    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use serde::Deserialize as _;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use d8_agent::{Quiet, Store, view::PolicyCache};
-use d8_crds::name::PluginName;
+use d8_crds::values::name::PluginName;
 use tempfile::TempDir;
 
 use crate::input::{parts, shown};

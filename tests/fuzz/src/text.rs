@@ -3,18 +3,22 @@
 use std::cmp::Ordering;
 
 use d8_crds::{
-    clock,
-    cluster::{ClusterVersion, Fact},
-    constraint::Constraint,
-    digest::Digest,
-    duration,
-    name::{Component, PluginName, Tag},
-    platform::Platform,
-    release::Channel,
-    select::{is_stable, read_tags},
-    text::{printable, printable_to},
-    verdict::Floor,
-    version::Version,
+    decisions::{
+        clock,
+        selection::{is_stable, read_tags},
+        verdict::Floor,
+    },
+    records::cluster::{ClusterVersion, Fact},
+    values::{
+        channel::Channel,
+        constraint::Constraint,
+        digest::Digest,
+        duration,
+        name::{Component, PluginName, Tag},
+        platform::Platform,
+        text::{printable, printable_to},
+        version::Version,
+    },
 };
 
 use crate::input::{parts, shown};
@@ -114,7 +118,7 @@ pub(crate) fn tags(data: &[u8]) {
     for component in ["d8", "stronghold"] {
         let component: Component = component.parse().expect("a name");
         let mut listing = read_tags(&component, tags, platform.as_ref());
-        let sorted = |listing: &d8_crds::select::Listing| {
+        let sorted = |listing: &d8_crds::decisions::selection::Listing| {
             assert!(listing.published.windows(2).all(|pair| pair[0].version > pair[1].version), "{tags:?}");
         };
         sorted(&listing);

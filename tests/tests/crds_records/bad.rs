@@ -1,6 +1,6 @@
 //! One bad object for every rule, and what the API server says of it: each names the field.
 
-use d8_crds::policy::{PluginPolicy, checked::Checked};
+use d8_crds::{decisions::validation::Checked, records::policy::PluginPolicy};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 

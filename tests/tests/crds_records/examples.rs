@@ -1,7 +1,7 @@
 //! The examples of the design, spec and status, go in and come out as they are, and are listed with
 //! their columns.
 
-use d8_crds::{host::CliHost, policy::PluginPolicy, release::CliRelease};
+use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -81,5 +81,5 @@ fn the_examples_pass_through_the_types_unchanged() {
 #[test]
 fn the_policy_of_the_design_is_accepted() {
     let policy: PluginPolicy = serde_json::from_value(read(POLICY)).expect("a policy");
-    d8_crds::policy::checked::Checked::new(&policy).unwrap_or_else(|rejected| panic!("{rejected}"));
+    d8_crds::decisions::validation::Checked::new(&policy).unwrap_or_else(|rejected| panic!("{rejected}"));
 }

@@ -1,6 +1,6 @@
 //! Values at the edges of what is allowed.
 
-use d8_crds::policy::{PluginPolicy, checked::Checked};
+use d8_crds::{decisions::validation::Checked, records::policy::PluginPolicy};
 use serde_json::{Value, json};
 
 use crate::cluster::{Records, checked_without_a_cluster, digest, object, policy, release, rule};

@@ -1,7 +1,7 @@
 //! The way of a version: registry, proxy, operator, record, command line, run.
 
-use d8_crds::platform::Platform;
-use d8_crds::release::Fit;
+use d8_crds::records::release::Fit;
+use d8_crds::values::platform::Platform;
 use d8_tests::catalog::Plugin;
 use d8_tests::{Lab, Result};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! One policy, a few records and hosts over time: what its status says.
 
-use d8_crds::{
+use d8_crds::records::{
     policy::{HostCounts, PluginPolicy, WaveState},
     release::CliRelease,
 };
@@ -107,7 +107,7 @@ impl World {
 
     /// `v1.3.0 Running since 5, failed 0` for each wave.
     fn waves(&self) -> Vec<String> {
-        let say = |wave: &d8_crds::policy::Wave| {
+        let say = |wave: &d8_crds::records::policy::Wave| {
             let since = wave.since.as_ref().map_or(-1, |time| time.0.as_second());
             format!("{} {:?} since {since}, failed {}", wave.version, wave.state.unwrap(), wave.failed)
         };

@@ -1,6 +1,6 @@
 use d8_crds::{
-    release::{Channel, CliReleaseSpec},
-    requirements::VersionRequirement,
+    records::{release::CliReleaseSpec, requirements::VersionRequirement},
+    values::channel::Channel,
 };
 
 use super::{
@@ -91,7 +91,7 @@ impl World {
         let cluster = ClusterSeen { kubernetes: Some(self.kubernetes.to_owned()), ..ClusterSeen::default() };
         let kubernetes = Version::parse(self.kubernetes).unwrap();
         let check = |requirements: &Requirements| match &requirements.kubernetes {
-            Some(v) if !d8_crds::constraint::Constraint::parse(&v.constraint).unwrap().matches(&kubernetes) => {
+            Some(v) if !d8_crds::values::constraint::Constraint::parse(&v.constraint).unwrap().matches(&kubernetes) => {
                 (Fit::Unfit, vec![format!("requires Kubernetes {}, the cluster runs {kubernetes}", v.constraint)])
             }
             _ => (Fit::Fits, vec![]),

@@ -1,0 +1,106 @@
+//! Which versions of a dependency may be tried, and why none may.
+
+use std::collections::BTreeSet;
+
+use super::{
+    search::{Fail, Goal, Search},
+    state::accepts,
+};
+use crate::{
+    decisions::{
+        selection::{Listing, Published, in_channel},
+        verdict::Reason,
+    },
+    values::{channel::Channel, version::Version},
+};
+
+/// The versions of a dependency that may be tried, those that nobody objects to first.
+pub(super) struct Range<'k> {
+    pub(super) candidates: Vec<(&'k Published, bool)>,
+    /// Levels whose demands have a part in what it is.
+    pub(super) blame: BTreeSet<usize>,
+}
+
+impl<'k> Search<'_, 'k> {
+    pub(super) fn range(&self, goal: Goal<'k>, listing: &'k Listing) -> Result<Range<'k>, Fail> {
+        let target = goal.target;
+        let present = self.planner.state.get(target);
+        let place = || self.place(goal.by);
+        let alone = |reason| Fail::Blocked { blame: BTreeSet::from([goal.by]), reasons: vec![reason] };
+        let now = match present.map(|present| present.version) {
+            None => None,
+            Some(Some(now)) => Some(now),
+            Some(None) => return Err(alone(place().unknown_version(target, goal.demands))),
+        };
+        if listing.published.is_empty() {
+            return Err(alone(place().unpublished(target, goal.demands)));
+        }
+        let in_range: Vec<&Published> =
+            listing.published.iter().filter(|p| accepts(goal.demands, Some(&p.version))).collect();
+        let open: Vec<&Published> = in_range
+            .iter()
+            .copied()
+            .filter(|p| now.is_none_or(|now| p.version > *now))
+            .filter(|p| self.planner.may_be_of(target, now, p.version.major(), self.crossing.is_some()))
+            .filter(|p| in_channel(Channel::Stable, &listing.component, &p.version))
+            .collect();
+        if open.is_empty() {
+            return Err(alone(self.nothing_open(goal, now, listing, &in_range)));
+        }
+        let mut blame = BTreeSet::from([goal.by]);
+        let (mut bind, mut object) = (Vec::new(), Vec::new());
+        for (by, demands) in self.planner.state.demands_on(target) {
+            match self.levels.get(by) {
+                Some(level) => bind.push((*level, demands)),
+                None => object.push(demands),
+            }
+        }
+        let mut candidates = Vec::new();
+        let mut at_odds = None;
+        for published in open {
+            let version = Some(&published.version);
+            if let Some((level, demands)) = bind.iter().find(|(_, demands)| !accepts(demands, version)) {
+                blame.insert(*level);
+                at_odds.get_or_insert((*level, *demands));
+                continue;
+            }
+            candidates.push((published, object.iter().any(|demands| !accepts(demands, version))));
+        }
+        if let (true, Some((level, demands))) = (candidates.is_empty(), at_odds) {
+            let with = self.trail[level].name;
+            let reasons = vec![place().at_odds(target, goal.demands, with, demands)];
+            return Err(Fail::Blocked { blame, reasons });
+        }
+        // Stable: the own major before others, what nobody objects to before the rest; newest first.
+        let other_major = |p: &Published| now.is_some_and(|now| now.major() != p.version.major());
+        candidates.sort_by_key(|(published, indebted)| (*indebted, other_major(published)));
+        Ok(Range { candidates, blame })
+    }
+
+    /// Why no version in range may be tried.
+    fn nothing_open(
+        &self,
+        goal: Goal<'k>,
+        now: Option<&'k Version>,
+        listing: &Listing,
+        in_range: &[&'k Published],
+    ) -> Reason {
+        let (target, demands, place) = (goal.target, goal.demands, self.place(goal.by));
+        let stable = |p: &&&Published| in_channel(Channel::Stable, &listing.component, &p.version);
+        let newest = in_range.iter().find(stable).or(in_range.first()).map(|p| &p.version);
+        let Some(now) = now else {
+            return match newest {
+                Some(version) => place.only_pre_release(target, demands, version),
+                None => place.none_in_range(target, demands, None),
+            };
+        };
+        let above: Vec<_> = in_range.iter().filter(|p| p.version > *now).collect();
+        let crossing = above.iter().filter(|p| p.version.major() != now.major()).find(|p| stable(p));
+        match (crossing, above.first(), newest) {
+            (Some(to), ..) => place.other_major(target, demands, now, to.version.major()),
+            (None, Some(to), _) => place.only_pre_release(target, demands, &to.version),
+            (None, None, Some(to)) => place.too_new(target, demands, now, to),
+            (None, None, None) => place.none_in_range(target, demands, Some(now)),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Tables over the sentences of `docs/plugins.md` on selection and dependencies, and properties.
+
+mod choice;
+mod dependencies;
+mod hostile;
+mod properties;
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::*;
+use crate::{
+    decisions::{
+        requirements::Findings,
+        selection,
+        verdict::{Class, Reason, ReasonCode},
+    },
+    records::requirements::{NamedRequirement, PluginRequirements},
+    values::name::Component,
+};
+
+/// What one version has to say: what it demands, and what the cluster says to it.
+#[derive(Debug, Clone, Default)]
+struct Says {
+    plugins: PluginRequirements,
+    findings: Findings,
+    broken: bool,
+}
+
+/// A small world: what is published, installed, wished and judged.
+#[derive(Debug, Clone, Default)]
+struct World {
+    published: BTreeMap<PluginName, BTreeMap<String, Says>>,
+    snapshot: Snapshot,
+    /// By plugin, or by plugin and version: what the verdict has against it.
+    verdicts: BTreeMap<String, ReasonCode>,
+    /// There are records: all is known from the start.
+    recorded: bool,
+}
+
+fn name(text: &str) -> PluginName {
+    text.parse().unwrap()
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+/// `b >=2, ?c <3`: mandatory b, conditional c.
+fn requirements(text: &str) -> PluginRequirements {
+    let mut plugins = PluginRequirements::default();
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let (list, one) = match one.strip_prefix('?') {
+            Some(one) => (&mut plugins.conditional, one),
+            None => (&mut plugins.mandatory, one),
+        };
+        let (name, constraint) = one.split_once(' ').unwrap_or((one, ""));
+        list.push(NamedRequirement { name: name.to_owned(), constraint: constraint.to_owned() });
+    }
+    plugins
+}
+
+impl World {
+    /// `a 2: b >=2, ?c; b 2 !requires Kubernetes >=9; c 1 ?unreadable; d 1 *` : what is published. After
+    /// `!` comes what the cluster does not meet, after `?` without a list what cannot be checked; `*` is
+    /// a broken contract; a bare name has no versions.
+    fn new(published: &str) -> Self {
+        let mut world = Self::default();
+        for one in published.split(';').map(str::trim).filter(|one| !one.is_empty()) {
+            let (head, demands) = one.split_once(':').unwrap_or((one, ""));
+            let (head, unmet) = head.split_once('!').unwrap_or((head, ""));
+            let (head, unchecked) = head.split_once('?').unwrap_or((head, ""));
+            let mut words = head.split_whitespace();
+            let versions = world.published.entry(name(words.next().unwrap())).or_default();
+            if let Some(version) = words.next() {
+                let sentence = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+                let findings = Findings {
+                    unmet: sentence(unmet).into_iter().collect(),
+                    unchecked: sentence(unchecked).into_iter().collect(),
+                    warnings: Vec::new(),
+                };
+                let says = Says { plugins: requirements(demands), findings, broken: words.next().is_some() };
+                versions.insert(version.to_owned(), says);
+            }
+        }
+        world
+    }
+
+    /// `a 1: b >=1; b ?; c 1 *`: what is installed, `?` in an unknown version, `*` with a broken contract. What
+    /// is published in that version demands what it says there, unless it is said anew.
+    fn installed(mut self, installed: &str) -> Self {
+        for one in installed.split(';').map(str::trim).filter(|one| !one.is_empty()) {
+            let (head, demands) = one.split_once(':').unwrap_or((one, ""));
+            let mut words = head.split_whitespace();
+            let (plugin, at) = (name(words.next().unwrap()), words.next().unwrap());
+            let published = self.published.get(&plugin).and_then(|versions| versions.get(at));
+            let plugins = match published {
+                Some(says) if demands.is_empty() => says.plugins.clone(),
+                _ => requirements(demands),
+            };
+            let contract = match words.next() {
+                Some(_) => Contract::Unreadable("it is empty".to_owned()),
+                None => Contract::Known(Demands::read(&plugins).unwrap()),
+            };
+            let installed = Installed { version: (at != "?").then(|| version(at)), contract };
+            self.snapshot.installed.insert(plugin, installed);
+        }
+        self
+    }
+
+    /// `a, b@1.2, c/3`: newest, exact, major.
+    fn wish(mut self, wishes: &str) -> Self {
+        for one in wishes.split(',').map(str::trim) {
+            let (plugin, wish) = match (one.split_once('@'), one.split_once('/')) {
+                (Some((plugin, exact)), _) => (plugin, Wish::Exact(version(exact))),
+                (_, Some((plugin, major))) => (plugin, Wish::Major(major.parse().unwrap())),
+                _ => (one, Wish::Newest),
+            };
+            self.snapshot.wishes.insert(name(plugin), wish);
+        }
+        self
+    }
+
+    fn but(mut self, what: &str, code: ReasonCode) -> Self {
+        self.verdicts.insert(what.to_owned(), code);
+        self
+    }
+
+    fn options(mut self, options: Options) -> Self {
+        self.snapshot.options = options;
+        self
+    }
+
+    fn judge(&self, question: &Question<'_>) -> Judgement {
+        let mut reasons: Vec<Reason> = Vec::new();
+        let mut add = |code, message: String, policy: Option<&str>| {
+            reasons.push(Reason { code, policy: policy.map(str::to_owned), rule: None, message, until: None });
+        };
+        for sentence in question.unmet {
+            add(ReasonCode::Unfit, format!("{} {} {sentence}", question.plugin, question.version), None);
+        }
+        for key in [question.plugin.to_string(), format!("{} {}", question.plugin, question.version)] {
+            if let Some(code) = self.verdicts.get(&key) {
+                add(*code, format!("policy p, rules[0]: {key} is {code}"), Some("p"));
+            }
+        }
+        Judgement::new(reasons)
+    }
+
+    fn listing(&self, plugin: &PluginName) -> selection::Listing {
+        let tags = self.published.get(plugin).into_iter().flat_map(BTreeMap::keys).map(|tag| version(tag).to_string());
+        selection::read_tags(&Component::Plugin(plugin.clone()), tags, None)
+    }
+
+    fn offer(&self, plugin: &PluginName, wanted: &Version) -> Result<Offer, String> {
+        let (_, says) = self.published[plugin].iter().find(|(tag, _)| version(tag) == *wanted).unwrap();
+        if says.broken {
+            return Err(format!("the contract of {plugin} {wanted} is not valid"));
+        }
+        Ok(Offer { findings: says.findings.clone(), demands: Demands::read(&says.plugins).unwrap() })
+    }
+
+    fn learn(&self, knowledge: &mut Knowledge, need: &Need) {
+        match need {
+            Need::Tags(plugin) => knowledge.learn_tags(plugin.clone(), Ok(self.listing(plugin))),
+            Need::Contract { name, published } => {
+                let offer = self.offer(name, &published.version);
+                knowledge.learn_offer(name.clone(), published.version.clone(), offer);
+            }
+        }
+    }
+
+    /// Everything there is to know.
+    fn all(&self) -> Knowledge {
+        let mut knowledge = Knowledge::default();
+        for plugin in self.published.keys() {
+            let listing = self.listing(plugin);
+            for published in &listing.published {
+                self.learn(&mut knowledge, &Need::Contract { name: plugin.clone(), published: published.clone() });
+            }
+            knowledge.learn_tags(plugin.clone(), Ok(listing));
+        }
+        knowledge
+    }
+
+    /// Plans, learning what is asked for and no more; and what was asked for, round by round.
+    fn plan_lazily(&self) -> (Plan, Vec<Vec<String>>) {
+        let mut knowledge = Knowledge::default();
+        let mut asked = Vec::new();
+        loop {
+            match plan(&self.snapshot, &knowledge, &|q: &Question<'_>| self.judge(q)) {
+                Step::Done(plan) => return (plan, asked),
+                Step::Need(needs) => {
+                    assert!(!needs.is_empty() && asked.len() < 1000);
+                    for need in &needs {
+                        assert!(!knowledge.knows(need), "{need:?} is known");
+                        self.learn(&mut knowledge, need);
+                    }
+                    asked.push(needs.iter().map(shown_need).collect());
+                }
+            }
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let (lazy, _) = self.plan_lazily();
+        let mut all = self.all();
+        for need in self.published.values().flat_map(BTreeMap::values).flat_map(|says| {
+            says.plugins.mandatory.iter().chain(&says.plugins.conditional).map(|wanted| name(&wanted.name))
+        }) {
+            all.tags.entry(need.clone()).or_insert_with(|| Ok(self.listing(&need)));
+        }
+        for wished in self.snapshot.wishes.keys() {
+            all.tags.entry(wished.clone()).or_insert_with(|| Ok(self.listing(wished)));
+        }
+        let Step::Done(full) = plan(&self.snapshot, &all, &|q: &Question<'_>| self.judge(q)) else {
+            panic!("everything is known")
+        };
+        assert_eq!(full.changes, lazy.changes, "what is known beyond need changes nothing");
+        if self.recorded { full } else { lazy }
+    }
+
+    /// The plan in short: `b 1.0.0 -> 2.0.0, a -> 1.0.0`.
+    fn changes(&self) -> String {
+        shown_changes(&self.plan().changes)
+    }
+
+    /// Why versions were passed over, a line each.
+    fn reasons(&self, plugin: &str) -> String {
+        let plan = self.plan();
+        let mut lines = String::new();
+        let outcome = &plan.outcomes[&name(plugin)];
+        let refused = match outcome {
+            Outcome::Refused { version, judgement } => vec![(version.clone(), judgement.clone())],
+            _ => Vec::new(),
+        };
+        for (published, judgement) in outcome.passed_over().iter().chain(&refused) {
+            for reason in judgement.reasons() {
+                let _ = writeln!(lines, "{}: {}: {}", published.tag, reason.code, reason.message);
+            }
+        }
+        lines
+    }
+}
+
+fn shown_need(need: &Need) -> String {
+    match need {
+        Need::Tags(name) => name.to_string(),
+        Need::Contract { name, published } => format!("{name} {}", published.tag),
+    }
+}
+
+fn bare(version: &Version) -> String {
+    version.to_string().trim_start_matches('v').trim_end_matches(".0.0").to_owned()
+}
+
+fn shown_changes(changes: &[Change]) -> String {
+    let one = |change: &Change| match &change.from {
+        super::From::Nothing => format!("{} {}", change.name, bare(&change.to.version)),
+        super::From::Unknown => format!("{} ?->{}", change.name, bare(&change.to.version)),
+        super::From::Version(from) => format!("{} {}->{}", change.name, bare(from), bare(&change.to.version)),
+    };
+    changes.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn class_of(world: &World, plugin: &str) -> Option<Class> {
+    world.plan().outcomes[&name(plugin)].passed_over().first().map(|(_, judgement)| judgement.class())
+}

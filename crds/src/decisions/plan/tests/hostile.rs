@@ -1,0 +1,215 @@
+//! Contracts and universes made to keep the planner busy, and how long honest ones take.
+
+use super::*;
+use crate::decisions::selection::Published;
+
+/// Plugins that are made as they are asked for.
+struct Universe<T, C> {
+    tags: T,
+    contract: C,
+    asked: usize,
+}
+
+impl<T, C> Universe<T, C>
+where
+    T: Fn(&str) -> Vec<String>,
+    C: Fn(&str, &Version) -> PluginRequirements,
+{
+    fn plan(&mut self, snapshot: &Snapshot) -> Plan {
+        let mut knowledge = Knowledge::default();
+        loop {
+            let needs = match plan(snapshot, &knowledge, &|_: &Question<'_>| Judgement::default()) {
+                Step::Done(plan) => return plan,
+                Step::Need(needs) => needs,
+            };
+            self.asked += needs.len();
+            for need in needs {
+                match need {
+                    Need::Tags(name) => {
+                        let component = Component::Plugin(name.clone());
+                        let listing = selection::read_tags(&component, (self.tags)(name.as_str()), None);
+                        knowledge.learn_tags(name, Ok(listing));
+                    }
+                    Need::Contract { name, published: Published { version, .. } } => {
+                        let demands = Demands::read(&(self.contract)(name.as_str(), &version)).unwrap();
+                        let offer = Offer { demands, ..Offer::default() };
+                        knowledge.learn_offer(name, version, Ok(offer));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn wish(text: &str) -> Snapshot {
+    World::default().wish(text).snapshot
+}
+
+fn first_reason(plan: &Plan, plugin: &str) -> String {
+    let outcome = &plan.outcomes[&name(plugin)];
+    outcome.passed_over().first().map(|(_, why)| why.reasons()[0].message.clone()).unwrap_or_default()
+}
+
+fn number(name: &str) -> usize {
+    name.trim_start_matches(char::is_alphabetic).parse().unwrap_or(0)
+}
+
+fn versions(count: usize) -> Vec<String> {
+    (0..count).map(|minor| format!("v1.{minor}.0")).collect()
+}
+
+#[test]
+fn chains_end_at_their_cap() {
+    for (length, taken) in [(MAX_DEPTH, MAX_DEPTH + 1), (MAX_DEPTH + 1, 0), (1_000_000, 0)] {
+        let contract = |name: &str, _: &Version| {
+            let next = number(name) + 1;
+            requirements(&if next <= length { format!("p{next}") } else { String::new() })
+        };
+        let mut universe = Universe { tags: |_: &str| versions(1), contract, asked: 0 };
+        let plan = universe.plan(&wish("p0"));
+        assert_eq!(plan.changes.len(), taken, "{length}");
+        if taken == 0 {
+            let reason = first_reason(&plan, "p0");
+            assert!(
+                reason.contains("requires plugin p17, more than 16 steps away (needed by: p0 -> p1 -> "),
+                "{reason}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_list_of_ten_thousand() {
+    let all: Vec<_> = (1..=10_000).map(|i| format!("p{i} >=1")).collect();
+    let (missing, optional) = (all.join(","), format!("?{}", all.join(",?")));
+    let mut universe = Universe {
+        tags: |_: &str| versions(20),
+        contract: |_: &str, version: &Version| requirements(if version.minor() < 5 { &optional } else { &missing }),
+        asked: 0,
+    };
+    let plan = universe.plan(&wish("p0"));
+    assert_eq!(shown_changes(&plan.changes), "p0 v1.4.0".replace('v', ""));
+    assert!(first_reason(&plan, "p0").contains("needs more than 255 other plugins changed"), "{plan:?}");
+    assert!(universe.asked < 20, "{}", universe.asked);
+}
+
+#[test]
+fn all_demand_all() {
+    // Every version of every plugin wants every other, in a version that is never chosen last.
+    let contract = |name: &str, version: &Version| {
+        let next = (1..12).filter(|i| *i > number(name)).map(|i| format!("p{i} !={version}"));
+        requirements(&next.collect::<Vec<_>>().join(","))
+    };
+    let mut universe = Universe { tags: |_: &str| versions(8), contract, asked: 0 };
+    universe.plan(&wish("p0"));
+    assert!(universe.asked <= 12 * 9);
+}
+
+#[test]
+fn a_search_without_end_is_cut_off() {
+    // Ten plugins of ten versions that agree with each other in no way, which only shows at the last.
+    let contract = |name: &str, version: &Version| match number(name) {
+        0 => requirements(&(1..=10).map(|i| format!("p{i}")).collect::<Vec<_>>().join(",")),
+        10 => requirements("p9 >=1.3, p8 >=1.9, p7 <1.2, p6 >=9"),
+        i => requirements(
+            &(1..i).map(|i| format!("?p{i} !=1.{}.0", (version.minor() * 7) % 10)).collect::<Vec<_>>().join(","),
+        ),
+    };
+    let mut universe = Universe { tags: |_: &str| versions(10), contract, asked: 0 };
+    let plan = universe.plan(&wish("p0"));
+    assert!(plan.changes.is_empty());
+}
+
+#[test]
+fn wide_and_cyclic() {
+    // Two hundred plugins in a ring, each wanting the next fifty.
+    let contract = |name: &str, _: &Version| {
+        let at = number(name);
+        requirements(&(1..=50).map(|i| format!("p{}", (at + i) % 200)).collect::<Vec<_>>().join(","))
+    };
+    let mut universe = Universe { tags: |_: &str| versions(3), contract, asked: 0 };
+    let plan = universe.plan(&wish("p0"));
+    assert!(plan.changes.is_empty());
+}
+
+#[test]
+fn hostile_words_stay_words() {
+    let constraint = format!(">=1 || {}", "1.2.3 || ".repeat(500) + "9");
+    let mut universe = Universe {
+        tags: |name: &str| if name == "p0" { versions(1) } else { vec!["v0.1.0".to_owned()] },
+        contract: move |_: &str, _: &Version| requirements(&format!("p1 {constraint}")),
+        asked: 0,
+    };
+    let reason = first_reason(&universe.plan(&wish("p0")), "p0");
+    assert!(reason.contains('…') && reason.len() < 300, "{reason}");
+    let bad = PluginRequirements {
+        mandatory: vec![NamedRequirement { name: "../x\u{1b}".to_owned(), constraint: String::new() }],
+        conditional: vec![NamedRequirement { name: "b".to_owned(), constraint: "nonsense\u{1b}".to_owned() }],
+    };
+    let error = Demands::read(&bad).unwrap_err().to_string();
+    assert!(error.starts_with("requirements.plugins.mandatory[0].name: ") && !error.contains('\u{1b}'), "{error}");
+    let bad = PluginRequirements { mandatory: Vec::new(), ..bad };
+    let error = Demands::read(&bad).unwrap_err().to_string();
+    assert!(
+        error.starts_with("requirements.plugins.conditional[0].constraint: ") && !error.contains('\u{1b}'),
+        "{error}"
+    );
+}
+
+/// `count` installed plugins, each of which needs three others, and all of which move.
+fn fleet(count: usize) -> (Snapshot, Knowledge) {
+    let mut snapshot = Snapshot::default();
+    let mut knowledge = Knowledge::default();
+    let demands = |at: usize, minor: usize| {
+        let three = (1..=3).map(|i| at + i * 7).filter(|to| *to < count);
+        let text: Vec<_> = three.map(|to| format!("plugin-{to:05} >=1.{}, <2", minor.saturating_sub(1))).collect();
+        let mut plugins = PluginRequirements::default();
+        for one in text {
+            let (name, constraint) = one.split_once(' ').unwrap();
+            plugins.mandatory.push(NamedRequirement { name: name.to_owned(), constraint: constraint.to_owned() });
+        }
+        Demands::read(&plugins).unwrap()
+    };
+    for at in 0..count {
+        let plugin = name(&format!("plugin-{at:05}"));
+        let tags = (0..20).map(|minor| format!("v1.{minor}.0"));
+        let listing = selection::read_tags(&Component::Plugin(plugin.clone()), tags, None);
+        for published in &listing.published {
+            let minor = usize::try_from(published.version.minor()).unwrap();
+            let offer = Offer { demands: demands(at, minor), ..Offer::default() };
+            knowledge.learn_offer(plugin.clone(), published.version.clone(), Ok(offer));
+        }
+        knowledge.learn_tags(plugin.clone(), Ok(listing));
+        let contract = Contract::Known(demands(at, 10));
+        snapshot.installed.insert(plugin.clone(), Installed { version: Some(version("1.10.0")), contract });
+        snapshot.wishes.insert(plugin, Wish::Newest);
+    }
+    (snapshot, knowledge)
+}
+
+#[test]
+fn a_fleet_moves() {
+    let (snapshot, knowledge) = fleet(50);
+    let Step::Done(plan) = plan(&snapshot, &knowledge, &|_: &Question<'_>| Judgement::default()) else { panic!() };
+    assert_eq!(plan.changes.len(), 50);
+    assert!(plan.changes.iter().all(|change| change.to.version == version("1.19.0")));
+}
+
+/// Prints how long a plan takes: `cargo test --release … -- --ignored --nocapture plan_speed`.
+#[test]
+#[ignore = "prints figures"]
+fn plan_speed() {
+    for count in [200, 400, 800] {
+        let (snapshot, knowledge) = fleet(count);
+        let mut times: Vec<_> = (0..15)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                let step = plan(&snapshot, &knowledge, &|_: &Question<'_>| Judgement::default());
+                assert!(matches!(step, Step::Done(plan) if plan.changes.len() == count));
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("{count} plugins: {:?} (of 15, the middle one)", times[7]);
+    }
+}

@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::values::{digest::Digest, name::Tag, platform::Platform};
+
+fn plugin() -> Component {
+    "stronghold".parse().unwrap()
+}
+
+fn linux() -> Platform {
+    "linux-amd64".parse().unwrap()
+}
+
+fn read(tags: &[&str]) -> Listing {
+    read_tags(&plugin(), tags, Some(&linux()))
+}
+
+fn names(published: &[Published]) -> Vec<&str> {
+    published.iter().map(|p| p.tag.as_str()).collect()
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+#[test]
+fn what_is_stable() {
+    for (text, plugin_stable, d8_stable) in [
+        ("1.0.0", true, true),
+        ("1.0.1-main", true, false),
+        ("1.0.0-RC.1", false, false),
+        ("1.0.0-preview", false, false),
+        ("1.0.0-0", true, false),
+    ] {
+        let version = version(text);
+        assert_eq!(is_stable(&plugin(), &version), plugin_stable, "{text}");
+        assert_eq!(is_stable(&Component::D8, &version), d8_stable, "{text}");
+        assert!(in_channel(Channel::Prerelease, &Component::D8, &version));
+        assert_eq!(in_channel(Channel::Stable, &Component::D8, &version), d8_stable, "{text}");
+    }
+}
+
+#[test]
+fn tags_become_versions_newest_first() {
+    let listing =
+        read(&["v1.2.0", "latest", "1.10.0", "v1.9.0-rc.1", "sha256-abc", "v2", "v1.2.0", "\u{1b}[31m", "", "v1.9.0"]);
+    assert_eq!(names(&listing.published), ["v2", "1.10.0", "v1.9.0", "v1.9.0-rc.1", "v1.2.0"]);
+    assert_eq!((listing.ignored, listing.foreign, listing.ambiguous.len()), (4, 0, 0));
+    assert_eq!(listing.newest_stable().map(|p| p.tag.as_str()), Some("v2"));
+}
+
+#[test]
+fn tags_of_platforms() {
+    let tags = [
+        "v1.0.0-linux-amd64",
+        "v1.0.0-darwin-arm64",
+        "v1.1.0",
+        "v1.1.0-linux-amd64",
+        "v1.2.0-darwin-arm64",
+        "v1.3.0-rc.1-linux-amd64",
+        "latest-linux-amd64",
+    ];
+    let listing = read(&tags);
+    let both: Vec<_> = listing.published.iter().map(|p| (p.tag.as_str(), p.registry_tag.as_str())).collect();
+    assert_eq!(
+        both,
+        [("v1.3.0-rc.1", "v1.3.0-rc.1-linux-amd64"), ("v1.1.0", "v1.1.0"), ("v1.0.0", "v1.0.0-linux-amd64"),]
+    );
+    assert_eq!((listing.ignored, listing.foreign), (1, 2));
+    let any = read_tags(&Component::D8, tags, None);
+    assert_eq!((names(&any.published), any.foreign), (vec!["v1.1.0"], 5));
+}
+
+#[test]
+fn tags_of_one_value() {
+    let listing = read(&["1.0.0", "v1.0.0", "v1", "v2.0.0", "v0.9.0", "1.2", "1.2.0"]);
+    assert_eq!(names(&listing.published), ["v2.0.0", "v0.9.0"]);
+    let twins: Vec<_> = listing.ambiguous.iter().map(|twins| names(&twins.tags)).collect();
+    assert_eq!(twins, [vec!["1.2", "1.2.0"], vec!["v1.0.0", "v1", "1.0.0"]]);
+
+    let same = |_: &Tag| Some(Digest::of(b"same"));
+    let own = |tag: &Tag| Some(Digest::of(tag.as_str().as_bytes()));
+    let unknown = |tag: &Tag| (tag.as_str() != "v1").then(|| Digest::of(b"same"));
+    for (digest_of, published, left) in [
+        (&same as &dyn Fn(&Tag) -> Option<Digest>, vec!["v2.0.0", "1.2", "v1.0.0", "v0.9.0"], 0),
+        (&own, vec!["v2.0.0", "v0.9.0"], 2),
+        (&unknown, vec!["v2.0.0", "1.2", "v0.9.0"], 1),
+    ] {
+        let mut listing = listing.clone();
+        listing.settle(digest_of);
+        assert_eq!((names(&listing.published), listing.ambiguous.len()), (published, left));
+    }
+}
+
+#[test]
+fn what_a_person_types() {
+    let listing = read(&["v1.2.3", "2.0.0", "v3.0.0", "3.0.0", "v1.3.0-rc.1"]);
+    for (typed, found) in [
+        ("1.2.3", Ok("v1.2.3")),
+        ("v1.2.3", Ok("v1.2.3")),
+        ("v2", Ok("2.0.0")),
+        ("1.3.0-rc.1", Ok("v1.3.0-rc.1")),
+        ("1.2.3+build", Ok("v1.2.3")),
+        ("1.2.4", Err(("not-published", "version v1.2.4 is not published"))),
+        ("3", Err(("ambiguous", "version v3.0.0 is ambiguous: v3.0.0 and 3.0.0 are published with different content"))),
+        ("newest", Err(("not-a-version", "`newest` is not a version: it is up to three numbers joined by `.`"))),
+        ("", Err(("not-a-version", "`` is not a version: it is empty"))),
+    ] {
+        let got = listing.find(typed).map(|p| p.tag.to_string()).map_err(|e| (e.kind(), e.to_string()));
+        assert_eq!(got, found.map(str::to_owned).map_err(|(kind, text)| (kind, text.to_owned())), "{typed:?}");
+    }
+}
+
+/// How a walk ended, and what it passed over.
+fn walk(tags: &[&str], installed: &str, limits: Limits, refused: &[&str]) -> (String, Vec<String>) {
+    let listing = read(tags);
+    let active = Version::parse(installed);
+    let installed = match (&active, installed) {
+        (Ok(active), _) => Installed::Version(active),
+        (Err(_), "") => Installed::No,
+        (Err(_), _) => Installed::Unversioned,
+    };
+    let judge = |p: &Published| if refused.contains(&p.tag.as_str()) { Err(()) } else { Ok(()) };
+    let choice = choose(&listing, installed, limits, judge);
+    let passed_over = choice.passed_over().iter().map(|(p, ())| p.tag.to_string()).collect();
+    let end = match choice {
+        Choice::Install { version, .. } => format!("install {}", version.tag),
+        Choice::AlreadyActive { version, .. } => format!("active {}", version.tag),
+        Choice::Keep { .. } => "keep".to_owned(),
+        Choice::Nothing { why, .. } => format!("{why:?}"),
+    };
+    (end, passed_over)
+}
+
+#[test]
+fn the_choice() {
+    let any = Limits::default();
+    let major = |major| Limits { major: Some(major), ..any };
+    let pre = Limits { channel: Channel::Prerelease, ..any };
+    let down = Limits { may_go_down: true, ..any };
+    let tags = ["v1.0.0", "v1.1.0", "v2.0.0", "v2.1.0-rc.1"];
+    let pres = ["v1.0.0-rc.1"];
+    for (tags, installed, limits, refused, end, passed_over) in [
+        (&tags[..], "", any, &[][..], "install v2.0.0", &[][..]),
+        (&tags, "", pre, &[], "install v2.1.0-rc.1", &[]),
+        (&tags, "", major(1), &[], "install v1.1.0", &[]),
+        (&tags, "", any, &["v2.0.0"], "install v1.1.0", &["v2.0.0"]),
+        (&tags, "", any, &["v1.0.0", "v1.1.0", "v2.0.0"], "AllPassedOver", &["v2.0.0", "v1.1.0", "v1.0.0"]),
+        (&tags, "", major(7), &[], "NotInMajor(7)", &[]),
+        (&pres, "", any, &[], "OnlyPrereleases", &[]),
+        (&pres, "", major(1), &[], "OnlyPrereleases", &[]),
+        (&[], "", any, &[], "NotPublished", &[]),
+        (&[], "", major(1), &[], "NotPublished", &[]),
+        // Something is installed.
+        (&tags, "1.0.0", any, &[], "install v2.0.0", &[]),
+        (&tags, "1.0.0", major(1), &[], "install v1.1.0", &[]),
+        (&tags, "1.1.0", major(1), &[], "active v1.1.0", &[]),
+        (&tags, "2.0.0", any, &[], "active v2.0.0", &[]),
+        (&tags, "1.1.0", any, &["v2.0.0"], "active v1.1.0", &["v2.0.0"]),
+        (&tags, "1.0.5", any, &["v2.0.0", "v1.1.0"], "keep", &["v2.0.0", "v1.1.0"]),
+        (&tags, "3.0.0", any, &[], "keep", &[]),
+        (&tags, "2.1.0-rc.1", any, &[], "active v2.1.0-rc.1", &[]),
+        (&tags, "2.1.0-alpha", any, &[], "keep", &[]),
+        (&[], "1.0.0", any, &[], "keep", &[]),
+        // What is active is not judged, and nothing below it is tried.
+        (&tags, "1.1.0", any, &["v2.0.0", "v1.1.0"], "active v1.1.0", &["v2.0.0"]),
+        // Unless what is installed must be left, or another major was asked for.
+        (&tags, "1.1.0", down, &["v2.0.0", "v1.1.0"], "install v1.0.0", &["v2.0.0", "v1.1.0"]),
+        (&tags, "1.1.0", down, &["v2.0.0"], "active v1.1.0", &["v2.0.0"]),
+        (&tags, "1.0.0", down, &["v2.0.0", "v1.1.0", "v1.0.0"], "keep", &["v2.0.0", "v1.1.0", "v1.0.0"]),
+        (&tags, "2.0.0", Limits { major: Some(1), ..down }, &[], "install v1.1.0", &[]),
+        // A development build is older than any release.
+        (&tags, "dev", any, &[], "install v2.0.0", &[]),
+        (&tags, "dev", any, &["v1.0.0", "v1.1.0", "v2.0.0"], "keep", &["v2.0.0", "v1.1.0", "v1.0.0"]),
+    ] {
+        let (got, over) = walk(tags, installed, limits, refused);
+        assert_eq!(
+            (got.as_str(), over),
+            (end, passed_over.iter().map(ToString::to_string).collect()),
+            "{installed} {limits:?} {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_walk_that_is_over_passes_nothing_over() {
+    let listing = read(&["v1.0.0"]);
+    let active = version("1.0.0");
+    let mut walk = Walk::new(&listing, Installed::Version(&active), Limits::default());
+    assert_eq!(walk.current(), None);
+    walk.pass_over("ignored");
+    assert!(matches!(walk.finish(), Choice::AlreadyActive { passed_over, .. } if passed_over.is_empty()));
+}
+
+proptest! {
+    #[test]
+    fn any_tags(tags in proptest::collection::vec("\\PC{0,12}|v?[0-2](\\.[0-2]){0,2}(-(rc|main|linux-amd64|darwin-arm64))?", 0..20)) {
+        let listing = read_tags(&plugin(), &tags, Some(&linux()));
+        prop_assert!(listing.published.windows(2).all(|pair| pair[0].version > pair[1].version));
+        for published in &listing.published {
+            prop_assert_eq!(listing.find(published.tag.as_str()), Ok(published));
+            prop_assert!(tags.iter().any(|tag| tag == published.registry_tag.as_str()));
+        }
+        let mut settled = listing.clone();
+        settled.settle(|_| Some(Digest::of(b"")));
+        prop_assert!(settled.published.windows(2).all(|pair| pair[0].version > pair[1].version));
+        prop_assert_eq!(settled.published.len(), listing.published.len() + listing.ambiguous.len());
+    }
+}

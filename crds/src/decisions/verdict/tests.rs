@@ -1,0 +1,85 @@
+//! Tables over `docs/policies.md`: how policies merge, what binds whom, the numbered rules.
+
+mod binding;
+mod bytes;
+mod effective;
+mod merging;
+mod messages;
+mod properties;
+mod rules;
+mod runs;
+mod time;
+mod world;
+
+use crate::decisions::intent::Intent;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    records::release::CliRelease,
+    values::{name::Component, version::Version},
+};
+
+/// A question in short form.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    component: &'a str,
+    version: &'a str,
+    active: Option<&'a str>,
+    intent: Intent,
+}
+
+const A: Intent = Intent::Agent;
+const U: Intent = Intent::Update;
+const X: Intent = Intent::Explicit;
+const R: Intent = Intent::Repair;
+
+fn ask<'a>(intent: Intent, version: &'a str, active: impl Into<Option<&'a str>>) -> Ask<'a> {
+    Ask { component: "stronghold", version, active: active.into(), intent }
+}
+
+fn version(text: &str) -> Version {
+    Version::parse(text).unwrap()
+}
+
+/// A policy for every host.
+fn policy(name: &str, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let fields = spec.as_object_mut().unwrap();
+    fields.entry("hostSelector").or_insert_with(|| json!({}));
+    json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+/// Policies `p0`, `p1`, … for every host.
+fn set(specs: &[Value]) -> PolicySet {
+    let policies: Vec<_> = specs.iter().enumerate().map(|(i, spec)| policy(&format!("p{i}"), spec)).collect();
+    PolicySet::from_json(&policies)
+}
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("role".to_owned(), "bastion".to_owned())])
+}
+
+fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[String], release: Option<&CliRelease>) -> Judgement {
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let component: Component = ask.component.parse().unwrap();
+    let (candidate, active) = (version(ask.version), ask.active.map(version));
+    let now = Timestamp::UNIX_EPOCH;
+    let case = Case::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
+    set.judge(&case.active(active.as_ref()).unmet(unmet).release(release))
+}
+
+fn judge(set: &PolicySet, ask: Ask<'_>) -> Judgement {
+    judge_full(set, ask, &[], None)
+}
+
+/// The names of all reasons, in the order they are shown.
+fn codes(judgement: &Judgement) -> Vec<&'static str> {
+    judgement.reasons().iter().map(|reason| reason.code.as_str()).collect()
+}

@@ -1,0 +1,163 @@
+//! "Which policies speak, and how they merge": a row a field, and the choice of a rule within a policy.
+
+use super::*;
+use crate::decisions::intent::Intent;
+
+/// What two policies say, in either order, of a move from v1.0.0 by this intent.
+fn merged(first: &Value, second: &Value, intent: Intent, version: &str) -> Vec<&'static str> {
+    let one = codes(&judge(&set(&[first.clone(), second.clone()]), ask(intent, version, "v1.0.0")));
+    let other = codes(&judge(&set(&[second.clone(), first.clone()]), ask(intent, version, "v1.0.0")));
+    assert_eq!(one, other, "order must not matter: {first} {second}");
+    one
+}
+
+fn says(fields: &Value) -> Value {
+    let mut rule = json!({"plugins": ["stronghold"]});
+    rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!({"rules": [rule]})
+}
+
+#[test]
+fn each_field_merges_by_its_row() {
+    let silent = json!({});
+    let auto = says(&json!({"updates": "Auto"}));
+    let cross = says(&json!({"updates": "Auto", "majorUpdates": "Cross"}));
+    for (first, second, intent, version, expected) in [
+        // access: Deny > Require > Allow
+        (says(&json!({"access": "Allow"})), says(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied"]),
+        (says(&json!({"access": "Require"})), says(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied"]),
+        (says(&json!({"access": "Require"})), json!({"defaults": {"access": "Deny"}}), U, "v1.1.0", vec!["Denied"]),
+        (says(&json!({"access": "Deny"})), says(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied", "Denied"]),
+        // versions: all must hold
+        (says(&json!({"versions": ">=1.1"})), says(&json!({"versions": "<2"})), U, "v1.1.0", vec![]),
+        (
+            says(&json!({"versions": ">=1.1"})),
+            says(&json!({"versions": "<1.1"})),
+            U,
+            "v1.1.0",
+            vec!["VersionNotPermitted"],
+        ),
+        // block: union
+        (says(&json!({"block": ["1.1.0"]})), says(&json!({"block": ["1.2.0"]})), U, "v1.1.0", vec!["Blocked"]),
+        (says(&json!({"block": ["1.1.0"]})), says(&json!({"block": ["1.2.0"]})), U, "v1.2.0", vec!["Blocked"]),
+        // channel: Stable > Prerelease
+        (
+            says(&json!({"channel": "Stable"})),
+            says(&json!({"channel": "Prerelease"})),
+            X,
+            "v1.1.0-rc.1",
+            vec!["ChannelNotPermitted"],
+        ),
+        (silent.clone(), says(&json!({"channel": "Prerelease"})), U, "v1.1.0-rc.1", vec![]),
+        // updates: Frozen > Manual > Auto
+        (auto.clone(), says(&json!({"updates": "Manual"})), A, "v1.1.0", vec!["Manual"]),
+        (says(&json!({"updates": "Frozen"})), says(&json!({"updates": "Manual"})), A, "v1.1.0", vec!["Frozen"]),
+        (auto.clone(), says(&json!({"updates": "Frozen"})), U, "v1.1.0", vec!["Frozen"]),
+        (auto.clone(), silent.clone(), A, "v1.1.0", vec![]),
+        // majorUpdates: Stay > Cross
+        (cross.clone(), auto.clone(), A, "v2.0.0", vec![]),
+        (cross, says(&json!({"majorUpdates": "Stay"})), A, "v2.0.0", vec!["MajorStays"]),
+        // paused: or
+        (auto, json!({"paused": true}), A, "v1.1.0", vec!["Paused"]),
+    ] {
+        assert_eq!(merged(&first, &second, intent, version), expected, "{first} {second} {version}");
+    }
+}
+
+#[test]
+fn missing_dependencies_refuse_wins() {
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let refuse = json!({"missingDependencies": "Refuse"});
+    let install = json!({"missingDependencies": "Install"});
+    let elsewhere = json!({"missingDependencies": "Refuse", "hostSelector": {"matchLabels": {"role": "ci"}}});
+    for (specs, refused) in [
+        (vec![], false),
+        (vec![json!({})], false),
+        (vec![install.clone(), refuse.clone()], true),
+        (vec![refuse, install.clone()], true),
+        (vec![install, elsewhere], false),
+    ] {
+        let is_refused = set(&specs).missing_dependencies(&host) == crate::records::policy::MissingDependencies::Refuse;
+        assert_eq!(is_refused, refused, "{specs:?}");
+    }
+}
+
+#[test]
+fn within_a_policy_the_first_rule_that_names_it_answers_alone() {
+    let rules = json!({
+        "defaults": {"updates": "Auto", "access": "Deny"},
+        "rules": [
+            {"plugins": ["other", "strong*"], "access": "Allow", "versions": "<2"},
+            {"plugins": ["stronghold"], "access": "Deny"},
+            {"plugins": ["delivery-*"], "updates": "Manual"},
+            {"plugins": ["*"], "access": "Allow", "updates": "Frozen"},
+        ],
+    });
+    for (component, intent, version, expected) in [
+        ("stronghold", A, "v1.1.0", vec![]),
+        ("stronghold", A, "v2.0.0", vec!["VersionNotPermitted", "MajorStays"]),
+        ("other", A, "v1.1.0", vec![]),
+        // What its rule leaves out comes from the defaults, never from a later rule.
+        ("delivery-kit", U, "v1.1.0", vec!["Denied"]),
+        ("delivery-kit", A, "v1.1.0", vec!["Denied", "Manual"]),
+        ("delivery", U, "v1.1.0", vec!["Frozen"]),
+        ("strong", A, "v1.1.0", vec![]),
+    ] {
+        let ask = Ask { component, ..ask(intent, version, "v1.0.0") };
+        assert_eq!(codes(&judge(&set(std::slice::from_ref(&rules)), ask)), expected, "{component} {version}");
+    }
+}
+
+#[test]
+fn a_reason_says_who_and_where() {
+    let first = json!({
+        "defaults": {"channel": "Stable"},
+        "rules": [{"plugins": ["x"]}, {"plugins": ["stronghold"], "block": ["1.1.0-rc.1"]}],
+        "paused": true,
+    });
+    let judgement = judge(&set(&[first]), ask(U, "v1.1.0-rc.1", "v1.0.0"));
+    let origins: Vec<_> = judgement
+        .reasons()
+        .iter()
+        .map(|r| (r.code.as_str(), r.policy.clone().unwrap(), r.rule.unwrap().to_string()))
+        .collect();
+    let expected = [("Blocked", "rules[1]"), ("ChannelNotPermitted", "defaults"), ("Paused", "paused")]
+        .map(|(code, rule)| (code, "p0".to_owned(), rule.to_owned()));
+    assert_eq!(origins, expected);
+    assert_eq!(judgement.class(), Class::Forbidden);
+    assert_eq!(judgement.leading().unwrap().code, ReasonCode::Blocked);
+}
+
+#[test]
+fn the_verdict_is_the_strongest_reason() {
+    use Class::{Eligible, Forbidden, Held, Unfit};
+    let unmet = ["requires module cni".to_owned()];
+    let blocked = says(&json!({"block": ["1.1.0"]}));
+    for (specs, unmet, class) in [
+        (vec![], &[][..], Eligible),
+        (vec![json!({"paused": true})], &[], Held),
+        (vec![json!({"paused": true})], &unmet, Unfit),
+        (vec![json!({"paused": true}), blocked], &unmet, Forbidden),
+    ] {
+        assert_eq!(judge_full(&set(&specs), ask(U, "v1.1.0", "v1.0.0"), unmet, None).class(), class, "{specs:?}");
+    }
+    assert!(Eligible < Held && Held < Unfit && Unfit < Forbidden);
+}
+
+#[test]
+fn a_hold_ends_with_its_last_reason() {
+    let at = |second| Some(Timestamp::from_second(second).unwrap());
+    let reason = |code, until| Reason { code, policy: None, rule: None, message: String::new(), until };
+    let (soaking, outside) = (ReasonCode::Soaking, ReasonCode::OutsideWindow);
+    for (reasons, until, leading) in [
+        (vec![], None, None),
+        (vec![reason(soaking, at(5)), reason(outside, at(9))], at(9), Some(outside)),
+        (vec![reason(soaking, at(9)), reason(outside, at(5))], at(9), Some(soaking)),
+        (vec![reason(soaking, at(5)), reason(ReasonCode::Paused, None)], None, Some(ReasonCode::Paused)),
+        (vec![reason(soaking, at(5)), reason(ReasonCode::Denied, None)], None, Some(ReasonCode::Denied)),
+    ] {
+        let judgement = Judgement::new(reasons);
+        assert_eq!((judgement.until(), judgement.leading().map(|r| r.code)), (until, leading));
+    }
+}

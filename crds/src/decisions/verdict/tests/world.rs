@@ -1,0 +1,142 @@
+//! A host, its policies and a record, for questions that need more than versions.
+
+use super::*;
+use crate::{decisions::validation::Checked, values::digest::Digest};
+
+/// Where all clocks of these tests stand: a Sunday.
+pub(super) const NOW: &str = "2026-11-22T12:00:00Z";
+
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A digest that reads as its letter.
+pub(super) fn digest(letter: char) -> String {
+    format!("sha256:{}", String::from(letter).repeat(64))
+}
+
+/// What a question is asked against. Changed by field.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) policies: Vec<Value>,
+    pub(super) now: Timestamp,
+    pub(super) confirmed: Option<Timestamp>,
+    pub(super) server_time: Option<Timestamp>,
+    pub(super) host: &'static str,
+    pub(super) new_root: bool,
+    pub(super) release: Option<CliRelease>,
+    pub(super) active_digests: Vec<Digest>,
+    pub(super) stored: Option<Vec<Digest>>,
+    pub(super) brought_in: bool,
+    pub(super) unaware: Option<bool>,
+    pub(super) floor: Option<Floor>,
+}
+
+impl World {
+    /// Specs `p0`, `p1`, … for every host; the record has v1.0.0, v1.1.0 and v2.0.0, seen a day, two
+    /// days and three days ago, and was synced just now.
+    pub(super) fn of(specs: &[Value]) -> Self {
+        Self {
+            policies: specs.iter().enumerate().map(|(i, spec)| policy(&format!("p{i}"), spec)).collect(),
+            now: at(NOW),
+            confirmed: Some(at(NOW)),
+            server_time: None,
+            host: "bastion-1",
+            new_root: false,
+            release: Some(release(
+                NOW,
+                &[
+                    &version_seen("v2.0.0", "2026-11-19T12:00:00Z"),
+                    &version_seen("v1.1.0", "2026-11-20T12:00:00Z"),
+                    &version_seen("v1.0.0", "2026-11-21T12:00:00Z"),
+                ],
+            )),
+            active_digests: Vec::new(),
+            stored: None,
+            brought_in: false,
+            unaware: None,
+            floor: None,
+        }
+    }
+
+    /// One rule for the plugin, which updates by itself, and what else the policy says.
+    pub(super) fn auto(rule: &Value, rest: &Value) -> Self {
+        Self::of(&[auto(rule, rest)])
+    }
+
+    /// The status of policy `p0` as the operator writes it.
+    pub(super) fn status(mut self, status: &Value) -> Self {
+        self.policies[0]["status"] = status.clone();
+        self
+    }
+
+    pub(super) fn judge(&self, ask: Ask<'_>) -> Judgement {
+        let mut set = PolicySet::from_json(&self.policies);
+        if let Some(floor) = &self.floor {
+            set = set.with_floor(floor.clone());
+        }
+        self.judge_by(&set, ask)
+    }
+
+    pub(super) fn judge_by(&self, set: &PolicySet, ask: Ask<'_>) -> Judgement {
+        let labels = labels();
+        let host = Host { id: self.host, labels: &labels, new_root: self.new_root };
+        let component: Component = ask.component.parse().unwrap();
+        let (candidate, active) = (version(ask.version), ask.active.map(version));
+        let mut case = Case::new(host, &component, &candidate, ask.intent, self.now)
+            .confirmed(self.confirmed)
+            .server_time(self.server_time)
+            .active(active.as_ref())
+            .active_digests(&self.active_digests)
+            .release(self.release.as_ref())
+            .brought_in(self.brought_in)
+            .unaware(self.unaware.is_some(), self.unaware.unwrap_or_default());
+        if let Some(stored) = &self.stored {
+            case = case.stored(stored);
+        }
+        set.judge(&case)
+    }
+
+    pub(super) fn codes(&self, ask: Ask<'_>) -> Vec<&'static str> {
+        codes(&self.judge(ask))
+    }
+
+    /// Every reason as `Code: sentence`, for snapshots.
+    pub(super) fn sentences(&self, ask: Ask<'_>) -> String {
+        let judgement = self.judge(ask);
+        let lines = |reasons: &[Reason], mark: &str| {
+            let line = |reason: &Reason| [mark, reason.code.as_str(), ": ", &reason.message, "\n"].concat();
+            reasons.iter().map(line).collect::<String>()
+        };
+        lines(judgement.reasons(), "") + &lines(judgement.notes(), "note ")
+    }
+}
+
+pub(super) fn auto(rule: &Value, rest: &Value) -> Value {
+    let mut own = json!({"plugins": ["stronghold"], "updates": "Auto", "majorUpdates": "Cross"});
+    own.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+    let mut spec = json!({"rules": [own]});
+    spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    Checked::new(&serde_json::from_value(policy("p", &spec)).unwrap()).unwrap();
+    spec
+}
+
+pub(super) fn version_seen(version: &str, first_seen: &str) -> Value {
+    json!({"version": version, "digest": digest('a'), "firstSeen": first_seen, "fit": "Fits", "artifacts": [
+        {"platform": "linux-amd64", "manifest": digest('b'), "layer": digest('c'), "sizeBytes": 1}]})
+}
+
+pub(super) fn release(synced: &str, versions: &[&Value]) -> CliRelease {
+    serde_json::from_value(json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease", "metadata": {"name": "stronghold"},
+        "spec": {}, "status": {"lastSyncTime": synced, "versions": versions},
+    }))
+    .unwrap()
+}
+
+/// A policy's status with one wave of the plugin.
+pub(super) fn wave(version: &str, fields: &Value) -> Value {
+    let mut wave = json!({"version": version});
+    wave.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!({"components": [{"name": "stronghold", "waves": [wave]}]})
+}

@@ -1,0 +1,332 @@
+//! Versions, read as leniently as Go's Masterminds/semver v3.3.1 `NewVersion` reads them: tags,
+//! clusters and contracts in the field are written for it.
+
+use std::{cmp::Ordering, fmt, hash, str::FromStr};
+
+use crate::values::text::printable_to;
+
+/// A version. Ordered and equal by precedence (semver.org, section 11), so build metadata counts for
+/// nothing: `v1.0.0+a` equals `1.0.0+b`.
+#[derive(Debug, Clone)]
+pub struct Version {
+    major: u64,
+    minor: u64,
+    patch: u64,
+    pre: String,
+    build: String,
+}
+
+/// Why a text is no version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a version: {why}")]
+pub struct VersionError {
+    /// What was given, fit for a terminal.
+    pub text: String,
+    /// The rule it breaks.
+    pub why: &'static str,
+}
+
+impl Version {
+    /// Reads `1.2.3`, `v1.2.3-rc.1+build`, and also `1.2` and `1` (what is left out is 0). Leading
+    /// zeros, blanks, an upper-case `V` and numbers that exceed 64 bits are refused.
+    pub fn parse(text: &str) -> Result<Self, VersionError> {
+        Self::read(text).map_err(|why| VersionError { text: printable_to(text, 128).into_owned(), why })
+    }
+
+    fn read(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("it is empty");
+        }
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let (text, build) = text.split_once('+').map_or((text, None), |(head, build)| (head, Some(build)));
+        let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
+        let mut numbers = core.split('.');
+        let major = number(numbers.next().unwrap_or_default())?;
+        let minor = numbers.next().map_or(Ok(0), number)?;
+        let patch = numbers.next().map_or(Ok(0), number)?;
+        if numbers.next().is_some() {
+            return Err("it has more than three numbers");
+        }
+        if pre.is_some_and(|pre| !pre.split('.').all(|id| is_identifier(id) && !has_leading_zero(id))) {
+            return Err("after `-` come identifiers of letters, digits and `-`, numbers without leading zeros");
+        }
+        if build.is_some_and(|build| !build.split('.').all(is_identifier)) {
+            return Err("after `+` come identifiers of letters, digits and `-`");
+        }
+        Ok(Self {
+            major,
+            minor,
+            patch,
+            pre: pre.unwrap_or_default().to_owned(),
+            build: build.unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// The first number.
+    pub fn major(&self) -> u64 {
+        self.major
+    }
+
+    /// The second number.
+    pub fn minor(&self) -> u64 {
+        self.minor
+    }
+
+    /// The third number.
+    pub fn patch(&self) -> u64 {
+        self.patch
+    }
+
+    /// The pre-release identifiers without their `-`; empty for a release.
+    pub fn pre(&self) -> &str {
+        &self.pre
+    }
+
+    /// The build metadata without its `+`; empty if there is none.
+    pub fn build(&self) -> &str {
+        &self.build
+    }
+
+    /// Whether it has pre-release identifiers, whatever they say.
+    pub fn is_prerelease(&self) -> bool {
+        !self.pre.is_empty()
+    }
+
+    /// Whether the first pre-release identifier starts with alpha, beta, rc, pre, preview or
+    /// snapshot, in any case: what is on its way to a release, as opposed to `-main` or `-eks-1-30`.
+    pub fn is_candidate(&self) -> bool {
+        const MARKS: [&str; 5] = ["alpha", "beta", "rc", "pre", "snapshot"];
+        let first = self.pre.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        MARKS.iter().any(|mark| first.starts_with(mark))
+    }
+
+    /// The same without pre-release identifiers and build metadata.
+    #[must_use]
+    pub fn release(&self) -> Self {
+        Self { major: self.major, minor: self.minor, patch: self.patch, pre: String::new(), build: String::new() }
+    }
+
+    /// The same without build metadata.
+    #[must_use]
+    pub fn without_build(&self) -> Self {
+        Self { build: String::new(), ..self.clone() }
+    }
+}
+
+/// A number as versions have them: digits only, no leading zero, at most 64 bits.
+fn number(text: &str) -> Result<u64, &'static str> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("it is up to three numbers joined by `.`");
+    }
+    if has_leading_zero(text) {
+        return Err("a number starts with 0");
+    }
+    text.parse().map_err(|_| "a number is larger than 64 bits hold")
+}
+
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn has_leading_zero(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A release is above its pre-releases; those compare identifier by identifier, fewer first.
+fn compare_pre(a: &str, b: &str) -> Ordering {
+    match (a.is_empty(), b.is_empty()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) => a.split('.').map(Identifier::of).cmp(b.split('.').map(Identifier::of)),
+    }
+}
+
+/// Numbers are below words. A number that exceeds 64 bits counts as a word, as it does there.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Identifier<'a> {
+    Number(u64),
+    Word(&'a str),
+}
+
+impl<'a> Identifier<'a> {
+    fn of(text: &'a str) -> Self {
+        text.parse().map_or(Self::Word(text), Self::Number)
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.major, self.minor, self.patch)
+            .cmp(&(other.major, other.minor, other.patch))
+            .then_with(|| compare_pre(&self.pre, &other.pre))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Version {}
+
+impl hash::Hash for Version {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        (self.major, self.minor, self.patch, &self.pre).hash(state);
+    }
+}
+
+/// Canonical, with `v`: `v1.2.0` for what was given as `1.2`.
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}.{}.{}", self.major, self.minor, self.patch)?;
+        if !self.pre.is_empty() {
+            write!(f, "-{}", self.pre)?;
+        }
+        if !self.build.is_empty() {
+            write!(f, "+{}", self.build)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn v(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_a_version() {
+        for (text, shown) in [
+            ("1.2.3", "v1.2.3"),
+            ("v1.2.3", "v1.2.3"),
+            ("1.2", "v1.2.0"),
+            ("1", "v1.0.0"),
+            ("1-rc.1", "v1.0.0-rc.1"),
+            ("1.2+b.01", "v1.2.0+b.01"),
+            ("v1.30.1-eks-1-30", "v1.30.1-eks-1-30"),
+            ("1.0.0--", "v1.0.0--"),
+            ("1.0.0-0a", "v1.0.0-0a"),
+            ("1.0.0+a-b", "v1.0.0+a-b"),
+            ("18446744073709551615.0.0", "v18446744073709551615.0.0"),
+        ] {
+            assert_eq!(v(text).to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_none() {
+        for text in [
+            "",
+            "v",
+            "V1.0.0",
+            "vv1",
+            "x",
+            "1.",
+            ".1",
+            "1..2",
+            "1.2.3.4",
+            "01.2.3",
+            "1.02.3",
+            "1.2.3-",
+            "1.2.3-01",
+            "1.2.3-a..b",
+            "1.2.3+",
+            "1.2.3+a+b",
+            "1.2.3-a_b",
+            " 1.2.3",
+            "1.2.3\n",
+            "-1.2.3",
+            "+1.2.3",
+            "１.0.0",
+            "18446744073709551616.0.0",
+        ] {
+            assert!(Version::parse(text).is_err(), "{text:?}");
+        }
+        let error = Version::parse("\u{1b}[31m1.0").unwrap_err().to_string();
+        assert_eq!(error, r"`\u{1b}[31m1.0` is not a version: it is up to three numbers joined by `.`");
+    }
+
+    #[test]
+    fn precedence() {
+        let rising = [
+            "0.0.0-0",
+            "0.0.0",
+            "0.0.1",
+            "1.0.0-1",
+            "1.0.0-2",
+            "1.0.0-10",
+            "1.0.0-18446744073709551616",
+            "1.0.0-RC",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-rc.2",
+            "1.0.0-rc.10",
+            "1.0.0",
+            "1.2.0",
+            "1.10.0",
+            "2.0.0",
+        ];
+        for pair in rising.windows(2) {
+            assert!(v(pair[0]) < v(pair[1]), "{pair:?}");
+        }
+        assert_eq!(v("v1.2+a"), v("1.2.0+b"));
+    }
+
+    #[test]
+    fn on_the_way_to_a_release() {
+        for (text, candidate) in [
+            ("1.0.0", false),
+            ("1.0.0-rc.1", true),
+            ("1.0.0-RC1", true),
+            ("1.0.0-Alpha", true),
+            ("1.0.0-beta-2", true),
+            ("1.0.0-pre", true),
+            ("1.0.0-preview.1", true),
+            ("1.0.0-SNAPSHOT", true),
+            ("1.0.0-main", false),
+            ("1.0.0-eks-1-30", false),
+            ("1.0.0-1.rc", false),
+            ("1.0.0+rc.1", false),
+        ] {
+            assert_eq!(v(text).is_candidate(), candidate, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(?s:.*)") {
+            let _ = Version::parse(&text);
+        }
+
+        #[test]
+        fn canonical_form_reads_back(text in "v?[0-9]{1,3}(\\.[0-9]{1,2}){0,2}(-[0-9a-z.-]{1,6})?(\\+[0-9a-z.-]{1,6})?") {
+            if let Ok(version) = Version::parse(&text) {
+                let again = v(&version.to_string());
+                prop_assert_eq!(&again, &version);
+                prop_assert_eq!(again.build(), version.build());
+            }
+        }
+    }
+}
