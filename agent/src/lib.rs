@@ -8,10 +8,10 @@
 //! argument. What to install and whether it may be installed is decided elsewhere (`d8-crds`).
 #![warn(missing_docs)]
 
+pub mod d8_store;
 pub mod error;
 pub mod host_id;
 pub mod order;
-pub mod own;
 pub mod progress;
 pub mod receipt;
 pub mod roots;

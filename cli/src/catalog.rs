@@ -6,7 +6,7 @@ use d8_agent::{FromProxy, view::cluster_facts};
 use d8_crds::{
     decisions::{
         requirements::{self, Findings},
-        selection::{self, Listing, LookupError, Published},
+        selection::{self, LookupError, PublishedVersion, TagList},
     },
     records::{
         contract::Contract,
@@ -25,7 +25,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
-    own::PRODUCT,
+    self_update::PRODUCT,
 };
 
 /// Older records are used, and said to be old (design: "clients warn after 3 h").
@@ -62,7 +62,7 @@ pub(crate) struct Catalog {
     component: Component,
     /// The record that it is from.
     record: Option<CliRelease>,
-    listing: Listing,
+    listing: TagList,
 }
 
 impl Catalog {
@@ -134,11 +134,11 @@ impl Catalog {
     }
 
     /// What is published.
-    pub(crate) fn listing(&self) -> &Listing {
+    pub(crate) fn listing(&self) -> &TagList {
         &self.listing
     }
 
-    fn version(&self, published: &Published) -> Option<&ReleaseVersion> {
+    fn version(&self, published: &PublishedVersion) -> Option<&ReleaseVersion> {
         let versions = &self.record.as_ref()?.status.as_ref()?.versions;
         let tag = published.registry_tag.as_str();
         versions.iter().find(|v| v.version == tag && v.withdrawn.is_none() && !v.artifacts.is_empty())
@@ -148,7 +148,7 @@ impl Catalog {
     ///
     /// # Errors
     /// No version (2), or none that is published (1).
-    pub(crate) fn expect(&self, typed: &str) -> Result<&Published, Failure> {
+    pub(crate) fn expect(&self, typed: &str) -> Result<&PublishedVersion, Failure> {
         self.listing.find(typed).map_err(|error| lookup_failure(&self.component, &error))
     }
 
@@ -157,7 +157,7 @@ impl Catalog {
     /// # Errors
     /// An unreadable manifest or contract stops the command, naming the version; so does a cluster
     /// requirement that cannot be checked for want of an answer.
-    pub(crate) async fn offer(&self, context: &Context, published: &Published) -> Result<Offer, Failure> {
+    pub(crate) async fn offer(&self, context: &Context, published: &PublishedVersion) -> Result<Offer, Failure> {
         match self.version(published) {
             Some(version) => self.offer_of_record(context, published, version),
             None => self.offer_of_proxy(context, published).await,
@@ -167,7 +167,7 @@ impl Catalog {
     fn offer_of_record(
         &self,
         context: &Context,
-        published: &Published,
+        published: &PublishedVersion,
         version: &ReleaseVersion,
     ) -> Result<Offer, Failure> {
         let damaged = |what: &str, error: &dyn std::error::Error| {
@@ -203,7 +203,7 @@ impl Catalog {
         Ok(Offer { tag, contract, registry_tag, fetched: None, layer, manifest, findings })
     }
 
-    async fn offer_of_proxy(&self, context: &Context, published: &Published) -> Result<Offer, Failure> {
+    async fn offer_of_proxy(&self, context: &Context, published: &PublishedVersion) -> Result<Offer, Failure> {
         let proxy = context.proxy().await?;
         let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
         let offer = proxy.offer(&self.component, &registry_tag, &context.platform, &context.spool()).await?;

@@ -16,7 +16,7 @@ use crate::{
     args,
     context::Context,
     failure::{Code, Failure},
-    own::Own,
+    self_update::Own,
 };
 
 /// By this variable a shell's script asks.
@@ -83,7 +83,7 @@ fn stored() -> Vec<CompletionCandidate> {
     let current = own.current().ok();
     let Ok(store) = own.store() else { return Vec::new() };
     let versions = store.versions().unwrap_or_default().into_iter().enumerate();
-    let candidate = |(order, stored): (usize, d8_agent::own::OwnVersion)| {
+    let candidate = |(order, stored): (usize, d8_agent::d8_store::D8Version)| {
         let active = current.as_ref().is_some_and(|current| current.is(&stored.version));
         let help = if active { "current" } else { "installed" };
         CompletionCandidate::new(stored.tag.as_str()).help(Some(help.into())).display_order(Some(order))

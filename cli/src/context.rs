@@ -14,7 +14,7 @@ use d8_agent::{
     view::{self, CachedPolicies, ClusterKey, Endpoints, Origin, PolicyCache, View, ViewError, Wanted},
 };
 use d8_crds::{decisions::verdict, records::cluster::ClusterFacts, values::platform::Platform};
-use d8_rpp::{Announced, Options, Prefer, Proxy};
+use d8_rpp::{EndpointIdentity, Options, Prefer, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
@@ -191,7 +191,7 @@ impl Context {
     ///
     /// # Errors
     /// What is remembered cannot be read: the token may not go anywhere then.
-    pub(crate) fn remembered_proxy(&self, key: &ClusterKey) -> Result<Option<Announced>, Failure> {
+    pub(crate) fn remembered_proxy(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, Failure> {
         let Some(endpoints) = self.endpoints() else { return Ok(None) };
         endpoints.load(key).map_err(|error| {
             Failure::new(Code::Unreachable, "the proxy that is remembered of this cluster cannot be read")

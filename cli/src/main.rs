@@ -14,11 +14,11 @@ mod failure;
 mod installed;
 mod kubeconfig;
 mod output;
-mod own;
 mod plugins;
 mod policy;
 mod progress;
 mod run;
+mod self_update;
 mod suggest;
 mod version;
 
@@ -86,19 +86,19 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Plugins(group) => plugins_command(&context, group).map(done),
         Command::Cli(group) => match group.command {
-            OwnCommand::Check(args) => wait(own::check::run(&context, &args))
+            OwnCommand::Check(args) => wait(self_update::check::run(&context, &args))
                 .map(|newer| ExitCode::from(if newer && args.exit_code { SOMETHING_NEWER } else { 0 })),
-            OwnCommand::Versions(args) => wait(own::versions::run(&context, &args)).map(done),
-            OwnCommand::Update(args) => wait(own::switch::update(&context, &args)).map(done),
-            OwnCommand::Use(args) => wait(own::switch::use_version(&context, &args)).map(done),
+            OwnCommand::Versions(args) => wait(self_update::versions::run(&context, &args)).map(done),
+            OwnCommand::Update(args) => wait(self_update::switch::update(&context, &args)).map(done),
+            OwnCommand::Use(args) => wait(self_update::switch::use_version(&context, &args)).map(done),
             OwnCommand::Fallback(args) => match args.command {
-                Some(FallbackCommand::Set(args)) => wait(own::fallback::set(&context, &args)),
-                Some(FallbackCommand::Unset) => wait(own::fallback::unset(&context)),
-                Some(FallbackCommand::Show(args)) => own::fallback::show(&context, &args),
-                None => own::fallback::show(&context, &args.show),
+                Some(FallbackCommand::Set(args)) => wait(self_update::fallback::set(&context, &args)),
+                Some(FallbackCommand::Unset) => wait(self_update::fallback::unset(&context)),
+                Some(FallbackCommand::Show(args)) => self_update::fallback::show(&context, &args),
+                None => self_update::fallback::show(&context, &args.show),
             }
             .map(done),
-            OwnCommand::Capabilities(args) => own::capabilities::run(&args).map(done),
+            OwnCommand::Capabilities(args) => self_update::capabilities::run(&args).map(done),
             OwnCommand::Plugins(group) => plugins_command(&context, group).map(done),
         },
         Command::Policy(args::Policy { command }) => match command {

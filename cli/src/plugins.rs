@@ -1,7 +1,7 @@
 //! `d8 plugins …`, a file a command. What changes something goes through `planning`, `carry` and `change`.
 
-pub(crate) mod carry;
 pub(crate) mod change;
+pub(crate) mod execute;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod planning;

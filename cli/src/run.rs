@@ -27,7 +27,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     installed::{self, Found},
-    output, own, suggest,
+    output, self_update, suggest,
 };
 
 /// How long an executable may be busy: a fork that inherited its descriptor holds it for milliseconds
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
     let typed = words.next().unwrap_or_default();
     let args: Vec<OsString> = words.collect();
     let Some(found) = find(context, &typed)? else {
-        let failed = own::fallback::become_it(context);
+        let failed = self_update::fallback::become_it(context);
         return Err(failed.unwrap_or_else(|| unknown(context, &typed.to_string_lossy())));
     };
     let name = &found.entry.name;

@@ -21,7 +21,7 @@ use std::{
 use d8_crds::{
     decisions::{
         intent::Intent,
-        verdict::{Case, Class, Host, PolicySet},
+        verdict::{Candidate, Class, Host, PolicySet},
     },
     records::release::{CliRelease, Fit},
     values::{name::Component, version::Version},
@@ -136,7 +136,7 @@ impl support::Question for Question {
         let host = Host { id: &self.host.id, labels: &self.host.labels, new_root: self.host.new_root };
 
         let unmet = unmet(self.release.as_ref(), &version);
-        let case = Case::new(host, &component, &version, self.intent.into(), self.now)
+        let case = Candidate::new(host, &component, &version, self.intent.into(), self.now)
             .confirmed(self.confirmed)
             .active(active.as_ref())
             .release(self.release.as_ref())

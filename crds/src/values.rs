@@ -1,4 +1,4 @@
-//! Checked values that records and decisions are built from. They know nothing of records.
+//! CheckedPolicy values that records and decisions are built from. They know nothing of records.
 
 pub mod channel;
 pub mod constraint;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use d8_crds::{
     decisions::{
         intent::Intent,
-        verdict::{Case, Host, PolicySet, Reason, ReasonCode},
+        verdict::{Candidate, Host, PolicySet, Reason, ReasonCode},
     },
     records::release::CliRelease,
     values::{name::Component, version::Version},
@@ -105,7 +105,7 @@ impl Page {
         let host = Host { id: "bastion-1", labels: &labels, new_root: false };
         let record = self.record.as_ref().filter(|record| record.metadata.name.as_deref() == Some(component.name()));
         let set = PolicySet::from_json(&self.policies);
-        let case = Case::new(host, &component, &version, intent, now)
+        let case = Candidate::new(host, &component, &version, intent, now)
             .confirmed(Some(confirmed))
             .active(active.as_ref())
             .release(record);

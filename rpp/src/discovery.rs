@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use url::Url;
 
 pub use self::{config_map::read as read_config_map, steps::find};
-use crate::{error::Error, remember::Announced};
+use crate::{endpoint_pin::EndpointIdentity, error::Error};
 
 /// The namespace the proxy runs in.
 pub const NAMESPACE: &str = "d8-cloud-instance-manager";
@@ -118,7 +118,7 @@ pub struct Found {
     /// Where it is, in the order to try.
     pub endpoints: Vec<Endpoint>,
     /// What of it is remembered, lest somebody who may edit it leads the token elsewhere.
-    pub announced: Announced,
+    pub announced: EndpointIdentity,
 }
 
 #[cfg(test)]

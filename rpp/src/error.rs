@@ -12,7 +12,7 @@ pub use self::{
     kind::ErrorKind,
     parts::{CertificateProblem, Subject, Waiting},
 };
-use crate::remember::Announced;
+use crate::endpoint_pin::EndpointIdentity;
 
 /// Why the proxy could not be used, or what it gave could not.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +79,9 @@ pub enum Error {
         /// The API server asked.
         server: String,
         /// What is remembered.
-        remembered: Box<Announced>,
+        remembered: Box<EndpointIdentity>,
         /// What the cluster says now.
-        announced: Box<Announced>,
+        announced: Box<EndpointIdentity>,
     },
     /// 401 from the proxy.
     #[error("the proxy at {host} did not accept the identity (401 Unauthorized){}", Words(words))]

@@ -29,7 +29,7 @@ use crate::{
     image::{self, CONTRACT_FILE},
     layer::{Contents, Limits, Sink, read},
     proxy::Proxy,
-    tries::Tries,
+    retry::Retry,
 };
 
 /// Bytes read back at a time.
@@ -93,7 +93,7 @@ impl Proxy {
         platform: &Platform,
         expect: Option<&Digest>,
     ) -> Result<Inspected, Error> {
-        let mut tries = Tries::new(self.transport.patience());
+        let mut tries = Retry::new(self.transport.patience());
         let (passed, contents) = loop {
             let download = self.download(component, tag, platform, expect).await?;
             match pass(component, download, None).await {
@@ -115,7 +115,7 @@ impl Proxy {
         expect: Option<&Digest>,
         spool: &[PathBuf],
     ) -> Result<(Fetched, Option<Contract>, Vec<String>), Error> {
-        let mut tries = Tries::new(self.transport.patience());
+        let mut tries = Retry::new(self.transport.patience());
         let (fetched, contents) = loop {
             // Opening has tries of its own.
             let download = self.download(component, tag, platform, expect).await?;

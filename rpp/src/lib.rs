@@ -12,6 +12,7 @@
 mod advice;
 pub mod discovery;
 mod download;
+pub mod endpoint_pin;
 mod error;
 mod fetch;
 mod generation;
@@ -21,12 +22,11 @@ pub mod layer;
 mod oci;
 mod offer;
 mod proxy;
-pub mod remember;
 mod resolve;
+mod retry;
 mod text;
 mod tls;
 mod transport;
-mod tries;
 
 #[cfg(feature = "server")]
 mod layout;
@@ -40,12 +40,12 @@ pub mod server;
 pub use advice::Advice;
 pub use discovery::{Endpoint, Found, Prefer, Trust};
 pub use download::{Body, Download, MAX_LAYER};
+pub use endpoint_pin::EndpointIdentity;
 pub use error::{CertificateProblem, Error, ErrorKind, Subject, Waiting};
 pub use fetch::{Fetched, Inspected};
 pub use identity::Identity;
 pub use oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION};
 pub use offer::{Bytes, Offer};
-pub use proxy::{Options, Patience, Proxy, RawManifest};
-pub use remember::Announced;
+pub use proxy::{Options, Proxy, RawManifest, Timeouts};
 pub use resolve::{Artifact, Resolved};
-pub use tries::Tries;
+pub use retry::Retry;

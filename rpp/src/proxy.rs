@@ -15,17 +15,17 @@ use serde::Deserialize;
 
 use crate::{
     discovery::{self, Endpoint},
+    endpoint_pin::{EndpointIdentity, PinCheck, judge},
     error::{Error, Subject},
     generation::Generation,
     identity::{Identity, explain},
     image,
     oci::MANIFEST_TYPES,
-    remember::{Announced, Verdict, judge},
     text::one_line,
     transport::{Question, Transport, check_trust},
 };
 
-pub use crate::transport::{Options, Patience};
+pub use crate::transport::{Options, Timeouts};
 
 /// The largest tag list accepted, in bytes.
 pub(crate) const MAX_TAGS: usize = 4 << 20;
@@ -85,16 +85,16 @@ impl Proxy {
         client: impl FnOnce() -> Result<kube::Client, Error>,
         config: &kube::Config,
         options: &Options,
-        remembered: Option<&Announced>,
-    ) -> Result<(Self, Option<Announced>), Error> {
+        remembered: Option<&EndpointIdentity>,
+    ) -> Result<(Self, Option<EndpointIdentity>), Error> {
         let (endpoints, announced) = Self::look_up(client, config, options).await?;
-        let verdict = announced.as_ref().map_or(Verdict::Trusted, |announced| judge(remembered, announced));
+        let verdict = announced.as_ref().map_or(PinCheck::Trusted, |announced| judge(remembered, announced));
         let remember = match verdict {
-            Verdict::Trusted => None,
+            PinCheck::Trusted => None,
             // Without verification nobody has shown the keys.
-            Verdict::Remember(_) if options.insecure => None,
-            Verdict::Remember(announced) => Some(announced),
-            Verdict::Changed => {
+            PinCheck::Remember(_) if options.insecure => None,
+            PinCheck::Remember(announced) => Some(announced),
+            PinCheck::Changed => {
                 return Err(Error::EndpointChanged {
                     server: config.cluster_url.to_string(),
                     remembered: Box::new(remembered.cloned().unwrap_or_default()),
@@ -110,7 +110,7 @@ impl Proxy {
         client: impl FnOnce() -> Result<kube::Client, Error>,
         config: &kube::Config,
         options: &Options,
-    ) -> Result<(Vec<Endpoint>, Option<Announced>), Error> {
+    ) -> Result<(Vec<Endpoint>, Option<EndpointIdentity>), Error> {
         check_trust(options)?;
         if let Some(given) = &options.endpoint {
             return Ok((vec![Endpoint::explicit(given)?], None));

@@ -21,9 +21,9 @@ use crate::{
     error::{Error, ErrorKind, Subject, Waiting},
     generation::Memory,
     identity::{Identity, explain},
+    retry::Retry,
     text::{MAX_WORDS, one_line},
     tls,
-    tries::Tries,
 };
 
 /// HTTP/2 flow control windows, in bytes: with the protocol's own 64 KiB a large download waits for
@@ -32,20 +32,20 @@ const WINDOW: u32 = 8 << 20;
 
 /// How long to wait and how often to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// For TCP and TLS.
     pub connect: Duration,
     /// For the headers of an answer, the connection included.
     pub headers: Duration,
     /// For the next bytes of a body.
     pub idle: Duration,
-    /// Tries of a request that failed by the network or with 5xx; at least one.
+    /// Retry of a request that failed by the network or with 5xx; at least one.
     pub tries: u32,
     /// The pause before the second try; doubled for each further one, with jitter.
     pub pause: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -69,7 +69,7 @@ pub struct Options {
     /// Which endpoint of a cluster to try first.
     pub prefer: crate::discovery::Prefer,
     /// How long to wait and how often to try.
-    pub patience: Patience,
+    pub patience: Timeouts,
 }
 
 /// Requests to the proxy, wherever it answers.
@@ -83,7 +83,7 @@ pub(crate) struct Transport {
     warm: AtomicBool,
     first: Mutex<()>,
     identity: Identity,
-    patience: Patience,
+    patience: Timeouts,
 }
 
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Transport {
         })
     }
 
-    pub(crate) fn patience(&self) -> &Patience {
+    pub(crate) fn patience(&self) -> &Timeouts {
         &self.patience
     }
 
@@ -168,7 +168,7 @@ impl Transport {
     /// Asks, and reads the whole answer of at most `limit` bytes. A broken body is tried again like a
     /// broken connection.
     pub(crate) async fn read(&self, question: Question<'_>, what: &'static str, limit: usize) -> Result<Answer, Error> {
-        let mut tries = Tries::new(&self.patience);
+        let mut tries = Retry::new(&self.patience);
         loop {
             let result = match self.ask(question).await {
                 Ok((response, host)) => self.read_body(response, &host, question.subject, what, limit).await,
@@ -183,7 +183,7 @@ impl Transport {
 
     /// Asks, and hands over the answer once its headers are there.
     pub(crate) async fn open(&self, question: Question<'_>) -> Result<(Response, String), Error> {
-        let mut tries = Tries::new(&self.patience);
+        let mut tries = Retry::new(&self.patience);
         loop {
             match self.ask(question).await {
                 Ok(answer) => return Ok(answer),
@@ -351,7 +351,7 @@ pub(crate) fn check_trust(options: &Options) -> Result<Vec<rustls::pki_types::Ce
 }
 
 /// `forward`: the proxy on the way that the kubeconfig names; without it the environment's holds.
-fn client(tls: rustls::ClientConfig, patience: &Patience, forward: Option<&str>) -> Result<Client, Error> {
+fn client(tls: rustls::ClientConfig, patience: &Timeouts, forward: Option<&str>) -> Result<Client, Error> {
     let failed = |error: reqwest::Error| Error::Client { why: explain(&error) };
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, extract::Request};
-use d8_rpp::{Announced, Error, ErrorKind, Options, Prefer, Proxy};
+use d8_rpp::{EndpointIdentity, Error, ErrorKind, Options, Prefer, Proxy};
 use serde_json::{Value, json};
 use support::{Authority, Fault, TOKEN, answer, kubeconfig, patient, plain};
 
@@ -247,7 +247,7 @@ async fn a_cluster_that_names_another_proxy() {
             &json!({"publicEndpoint": format!("https://{host}"), "endpoints": format!("[\"{here}\"]"), "ca.crt": ca}),
         )
     };
-    let connect = async |map: (u16, Value), remembered: Option<&Announced>, insecure: bool| {
+    let connect = async |map: (u16, Value), remembered: Option<&EndpointIdentity>, insecure: bool| {
         let (address, _) = cluster([map, status(404), status(404)]).await;
         let config = kubeconfig(address);
         let options = Options { prefer: Prefer::Internal, patience: patient(), insecure, ..Options::default() };

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use d8_crds::{
     decisions::{
         intent::Intent,
-        plan::{self, Contract, Demands, Installed, Knowledge, Offer, Question, Snapshot, Step, Wish},
+        plan::{
+            self, Contract, Dependencies, EvaluationRequest, Installed, Knowledge, Request, Snapshot, Step,
+            VersionFacts,
+        },
         selection,
-        verdict::{Case, Host, Judgement, PolicySet},
+        verdict::{Candidate, Host, PolicySet, Verdict},
     },
     records::{
         policy::PluginPolicy,
@@ -112,7 +115,8 @@ fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, mix: Mix) {
     bencher.counter(ItemsCount::new(plugins)).bench(|| {
         let policies = set.for_host(host);
         let eligible = components.iter().filter(|component| {
-            let case = Case::new(host, component, &new, Intent::Agent, now).active(Some(&old)).confirmed(Some(now));
+            let case =
+                Candidate::new(host, component, &new, Intent::Agent, now).active(Some(&old)).confirmed(Some(now));
             policies.judge(&case.release(record.as_ref())).is_eligible()
         });
         assert_eq!(eligible.count() > plugins / 20, mix == Mix::Eligible);
@@ -159,21 +163,21 @@ fn plan_update_all(bencher: Bencher<'_, '_>, plugins: usize) {
             let next = NamedRequirement { name: format!("plugin-{}", i + 1), constraint: constraint.to_owned() };
             let mandatory = if i % 5 == 4 || i + 1 == plugins { Vec::new() } else { vec![next] };
             let wanted = PluginRequirements { mandatory, ..PluginRequirements::default() };
-            Demands::read(&wanted).unwrap_or_else(|error| panic!("{error}"))
+            Dependencies::read(&wanted).unwrap_or_else(|error| panic!("{error}"))
         };
         let component = Component::Plugin(plugin(i));
         let installed = Installed { version: Some(version("v1.0.0")), contract: Contract::Known(demands("^1.0")) };
         snapshot.installed.insert(plugin(i), installed);
-        snapshot.wishes.insert(plugin(i), Wish::Newest);
+        snapshot.requests.insert(plugin(i), Request::Newest);
         let tags = ["v1.0.0", "v1.1.0", "v1.2.0", "v2.0.0"];
         knowledge.learn_tags(plugin(i), Ok(selection::read_tags(&component, tags, None)));
         for tag in tags {
-            let offer = Offer { demands: demands("^1.0"), ..Offer::default() };
+            let offer = VersionFacts { dependencies: demands("^1.0"), ..VersionFacts::default() };
             knowledge.learn_offer(plugin(i), version(tag), Ok(offer));
         }
     }
     bencher.counter(ItemsCount::new(plugins)).bench(|| {
-        let step = plan::plan(&snapshot, &knowledge, &|_: &Question<'_>| Judgement::default());
+        let step = plan::plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default());
         let Step::Done(plan) = step else { panic!("a fact is missing") };
         assert_eq!(plan.changes.len(), plugins);
         plan

@@ -73,7 +73,7 @@ pub(crate) enum Attempt {
     Again,
 }
 
-/// Tries once to take `dir/install.lock`. The directory exists.
+/// Retry once to take `dir/install.lock`. The directory exists.
 pub(crate) fn attempt(dir: &Path) -> io::Result<Attempt> {
     let path = dir.join(LOCK);
     match create(dir, &path) {
@@ -207,7 +207,7 @@ fn record(file: &File) -> io::Result<Option<Record>> {
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// Tries to get the flock.
+/// Retry to get the flock.
 pub(crate) fn flock(file: &File) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),

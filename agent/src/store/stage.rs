@@ -188,7 +188,7 @@ pub(crate) async fn bring<S: Source>(
     source: &S,
     watch: &dyn Watch,
 ) -> Result<Streamed, StoreError> {
-    let mut tries = d8_rpp::Tries::new(&d8_rpp::Patience::default());
+    let mut tries = d8_rpp::Retry::new(&d8_rpp::Timeouts::default());
     let streamed = loop {
         let body = source.open(artifact).await?;
         match stream(binary, artifact, body, watch).await {

@@ -1,4 +1,4 @@
-//! What is remembered of each cluster's proxy, on disk beside the policies: `d8_rpp::remember` judges by
+//! What is remembered of each cluster's proxy, on disk beside the policies: `d8_rpp::endpoint_pin` judges by
 //! it where a token may go.
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_rpp::Announced;
+use d8_rpp::EndpointIdentity;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{CacheError, ClusterKey, replace};
@@ -18,7 +18,7 @@ struct File {
     format: u32,
     /// The API server, for people.
     server: String,
-    proxy: Announced,
+    proxy: EndpointIdentity,
 }
 
 const FORMAT: u32 = 1;
@@ -43,7 +43,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// [`CacheError`] if there is a file and it cannot be used: it is not taken for a first meeting.
-    pub fn load(&self, key: &ClusterKey) -> Result<Option<Announced>, CacheError> {
+    pub fn load(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
         let path = self.file(key);
         let failed = |source| CacheError { path: path.clone(), source };
         let bytes = match fs::read(&path) {
@@ -64,7 +64,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn save(&self, key: &ClusterKey, server: &str, proxy: &Announced) -> io::Result<()> {
+    pub fn save(&self, key: &ClusterKey, server: &str, proxy: &EndpointIdentity) -> io::Result<()> {
         let file = File { format: FORMAT, server: server.to_owned(), proxy: proxy.clone() };
         replace(&self.file(key), &serde_json::to_vec_pretty(&file)?)
     }
@@ -81,7 +81,7 @@ mod tests {
         let endpoints = Endpoints::at(root.path());
         let key = ClusterKey::new("https://a", None);
         assert_eq!(endpoints.load(&key).unwrap(), None);
-        let proxy = Announced { host: Some("packages.example.com".to_owned()), ..Announced::default() };
+        let proxy = EndpointIdentity { host: Some("packages.example.com".to_owned()), ..EndpointIdentity::default() };
         endpoints.save(&key, "https://a", &proxy).unwrap();
         assert_eq!(endpoints.load(&key).unwrap(), Some(proxy));
         assert_eq!(endpoints.load(&ClusterKey::new("https://b", None)).unwrap(), None);

@@ -15,7 +15,7 @@ use std::{
 
 use d8_agent::{
     Artifact, Quiet, StoreError,
-    own::{Databases, Entry, Migration, OwnOrder, OwnStore},
+    d8_store::{D8Order, D8Store, Databases, Entry, Migration},
     smoke::Sandbox,
     testing,
 };
@@ -71,8 +71,8 @@ fn says(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn store(folder: &Path) -> OwnStore {
-    OwnStore::at(folder.join("root")).unwrap().with_sandbox(Sandbox::of(own()))
+fn store(folder: &Path) -> D8Store {
+    D8Store::at(folder.join("root")).unwrap().with_sandbox(Sandbox::of(own()))
 }
 
 fn entry(folder: &Path) -> Entry {
@@ -80,7 +80,7 @@ fn entry(folder: &Path) -> Entry {
     Entry::of(&folder.join("bin/d8"), Some(folder), &nobody)
 }
 
-async fn order(version: &str) -> (OwnOrder, Memory) {
+async fn order(version: &str) -> (D8Order, Memory) {
     let bytes = layer(&[("d8", program(version).as_bytes())]).await;
     let artifact = Artifact {
         component: Component::D8,
@@ -88,13 +88,13 @@ async fn order(version: &str) -> (OwnOrder, Memory) {
         platform: Platform::current(),
         expect_layer: Some(Digest::of(&bytes)),
     };
-    let order = OwnOrder { artifact, manifest: None, accept: None, source: "memory".to_owned(), now: now() };
+    let order = D8Order { artifact, manifest: None, accept: None, source: "memory".to_owned(), now: now() };
     (order, Memory::default().with("d8", version, bytes))
 }
 
 /// Fetches `version` unless it is on disk and makes it current, as `d8 cli update --version` does; the
 /// running program is `seed`.
-async fn switch(folder: &Path, version: &str, seed: Option<&str>) -> Result<d8_agent::own::Activated, StoreError> {
+async fn switch(folder: &Path, version: &str, seed: Option<&str>) -> Result<d8_agent::d8_store::Activated, StoreError> {
     let store = store(folder);
     let entry = entry(folder);
     let mut locked = store.lock(TIMEOUT, &Quiet).await?;
@@ -442,7 +442,7 @@ async fn quick(folder: &Path, version: &str) -> Result<(), StoreError> {
         executable(&quiet, "#!/bin/sh\necho '{\"passed\":\"d8\"}'\n");
         switch(folder, "v2.0.0", Some("v1.0.0")).await?;
     }
-    let store = OwnStore::at(folder.join("root"))?.with_sandbox(Sandbox::of(&quiet));
+    let store = D8Store::at(folder.join("root"))?.with_sandbox(Sandbox::of(&quiet));
     let mut locked = store.lock(TIMEOUT, &Quiet).await?;
     let stored = store.find(&Version::parse(version).unwrap())?.unwrap();
     let tested = locked.test(&stored, &Quiet).await?;

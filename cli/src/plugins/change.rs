@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store, host_id};
 use d8_crds::{
-    decisions::plan::{Change, Contract, From, Plan, Snapshot, Why},
+    decisions::plan::{Change, ChangeReason, Contract, Plan, PreviousVersion, Snapshot},
     values::{name::PluginName, version::Version},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -103,8 +103,8 @@ fn speaks_of(planning: &Planning<'_>, snapshot: &Snapshot, change: &Change) -> B
         Contract::Unreadable(_) => Vec::new(),
     });
     let chain = match &change.why {
-        Why::Dependency { chain } => chain.clone(),
-        Why::Wished => Vec::new(),
+        ChangeReason::Dependency { chain } => chain.clone(),
+        ChangeReason::Requested => Vec::new(),
     };
     new.chain(old).chain(chain).collect()
 }
@@ -174,10 +174,10 @@ impl Part {
 fn as_planned(store: &Store, change: &Change) -> Result<bool, Failure> {
     let entry = store.get(&change.name)?;
     Ok(match (entry.map(|entry| entry.active), &change.from) {
-        (Some(Active::Known(installed)), From::Version(version)) => installed.version == *version,
+        (Some(Active::Known(installed)), PreviousVersion::Version(version)) => installed.version == *version,
         (Some(Active::Known(_)), _) => false,
-        (Some(Active::Unknown { .. } | Active::Broken { .. }), from) => *from != From::Nothing,
-        (None, from) => *from == From::Nothing,
+        (Some(Active::Unknown { .. } | Active::Broken { .. }), from) => *from != PreviousVersion::Nothing,
+        (None, from) => *from == PreviousVersion::Nothing,
     })
 }
 
@@ -212,7 +212,7 @@ async fn stage(
 }
 
 /// How a change is told, one line.
-pub(crate) fn told(outcome: &Outcome, why: &Why) -> String {
+pub(crate) fn told(outcome: &Outcome, why: &ChangeReason) -> String {
     let Outcome { name, tag, previous, changed } = outcome;
     let line = match (changed, previous) {
         (false, _) => format!("{name} {tag} is active already"),
@@ -224,14 +224,14 @@ pub(crate) fn told(outcome: &Outcome, why: &Why) -> String {
 }
 
 /// ` (needed by a)`, or the whole chain where it takes more than one step.
-pub(crate) fn needed_by(why: &Why) -> String {
+pub(crate) fn needed_by(why: &ChangeReason) -> String {
     match why {
-        Why::Dependency { chain } if chain.len() > 2 => {
+        ChangeReason::Dependency { chain } if chain.len() > 2 => {
             let chain: Vec<&str> = chain.iter().map(PluginName::as_str).collect();
             format!(" (needed by: {})", chain.join(" -> "))
         }
-        Why::Dependency { chain } => chain.first().map(|by| format!(" (needed by {by})")).unwrap_or_default(),
-        Why::Wished => String::new(),
+        ChangeReason::Dependency { chain } => chain.first().map(|by| format!(" (needed by {by})")).unwrap_or_default(),
+        ChangeReason::Requested => String::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use d8_agent::view::Wanted;
 use d8_crds::{
-    decisions::{plan::Wish, verdict::PolicySet},
+    decisions::{plan::Request, verdict::PolicySet},
     records::policy::MajorUpdates,
     values::name::{Component, PluginName},
 };
@@ -14,27 +14,27 @@ use crate::{
     context::Context,
     failure::Failure,
     installed, output,
-    plugins::carry::{self, How},
+    plugins::execute::{self, How},
 };
 
 pub(crate) async fn run(context: &Context, args: &args::Install) -> Result<(), Failure> {
     let mut named = BTreeMap::new();
     for name in &args.names {
-        let version = args.version.as_deref().map(|typed| carry::typed_version(name, typed)).transpose()?;
+        let version = args.version.as_deref().map(|typed| execute::typed_version(name, typed)).transpose()?;
         named.insert(name.clone(), version);
     }
     warn_if_waived(context);
     let components: Vec<Component> = named.keys().cloned().map(Component::Plugin).collect();
     let view = context.view(Wanted::Named(&components)).await?;
     let policies = view.policy_set();
-    let mut wishes = BTreeMap::new();
+    let mut requests = BTreeMap::new();
     for (name, version) in named {
-        let wish = match (version, args.planned.use_major) {
-            (Some(version), _) => Wish::Exact(version),
-            (None, Some(major)) => Wish::Major(major),
+        let request = match (version, args.planned.use_major) {
+            (Some(version), _) => Request::Exact(version),
+            (None, Some(major)) => Request::Major(major),
             (None, None) => newest(context, &policies, &name)?,
         };
-        wishes.insert(name, wish);
+        requests.insert(name, request);
     }
     let how = How {
         force: args.force,
@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: &args::Install) -> Result<(), F
         no_dependencies: args.planned.no_dependencies,
         go_on: false,
     };
-    let ended = carry::carry_out(context, &view, wishes, how).await?;
+    let ended = execute::carry_out(context, &view, requests, how).await?;
     for end in ended.into_values() {
         output::result(end?);
     }
@@ -50,11 +50,11 @@ pub(crate) async fn run(context: &Context, args: &args::Install) -> Result<(), F
 }
 
 /// The newest, within the installed major unless every policy that speaks of majors lets it cross.
-pub(crate) fn newest(context: &Context, policies: &PolicySet, name: &PluginName) -> Result<Wish, Failure> {
+pub(crate) fn newest(context: &Context, policies: &PolicySet, name: &PluginName) -> Result<Request, Failure> {
     let active = installed::find(context, name)?.and_then(|found| found.version());
     let component = Component::Plugin(name.clone());
     let guidance = policies.guidance(&context.host(), &component, active.as_ref());
-    Ok(if guidance.major_updates == MajorUpdates::Cross { Wish::NewestOfAll } else { Wish::Newest })
+    Ok(if guidance.major_updates == MajorUpdates::Cross { Request::NewestOfAll } else { Request::Newest })
 }
 
 pub(crate) fn warn_if_waived(context: &Context) {

@@ -1,4 +1,4 @@
-//! From wishes to a plan: fetches what the planner asks for until it needs nothing more.
+//! From requests to a plan: fetches what the planner asks for until it needs nothing more.
 //!
 //! The choice itself is `d8_crds::decisions::plan`'s; here are only the answers to its questions, each asked once.
 
@@ -9,11 +9,11 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         plan::{
-            self, Contract, Demands, Installed, Judge as _, Knowledge, Need, OnDisk, Options, Outcome, Plan, Question,
-            Snapshot, Step, Stop, Wish,
+            self, Contract, Dependencies, EvaluationRequest, Evaluator as _, Installed, Knowledge, Need, Options,
+            Outcome, Plan, PlanError, Request, Snapshot, Step, StoredDigests,
         },
-        selection::{self, Published},
-        verdict::{Judgement, PolicySet, Reason, ReasonCode},
+        selection::{self, PublishedVersion},
+        verdict::{PolicySet, Reason, ReasonCode, Verdict},
     },
     records::{policy::MissingDependencies, release::CliRelease},
     values::{
@@ -40,7 +40,7 @@ pub(crate) struct Planning<'a> {
     view: View,
     policies: PolicySet,
     installed: BTreeMap<PluginName, Installed>,
-    on_disk: BTreeMap<PluginName, OnDisk>,
+    on_disk: BTreeMap<PluginName, StoredDigests>,
     catalogs: BTreeMap<PluginName, Catalog>,
     offers: BTreeMap<(PluginName, Version), Offer>,
     knowledge: Knowledge,
@@ -50,7 +50,7 @@ pub(crate) struct Planning<'a> {
 /// An answer to one of the planner's questions.
 enum Answer {
     Tags(PluginName, Box<Result<Catalog, Failure>>),
-    Offer(PluginName, Published, Box<Result<Offer, Failure>>),
+    Offer(PluginName, PublishedVersion, Box<Result<Offer, Failure>>),
 }
 
 impl<'a> Planning<'a> {
@@ -85,8 +85,8 @@ impl<'a> Planning<'a> {
         self.installed.get(name)?.version.as_ref()
     }
 
-    fn judge(&self) -> plan::Policies<'_> {
-        plan::Policies::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
+    fn judge(&self) -> plan::PolicyEvaluator<'_> {
+        plan::PolicyEvaluator::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))
             .on_disk(&self.on_disk)
     }
@@ -107,17 +107,21 @@ impl<'a> Planning<'a> {
     }
 
     /// Plans, fetching what that takes. What goes wrong for one plugin is in its outcome.
-    pub(crate) async fn plan(&mut self, wishes: BTreeMap<PluginName, Wish>, no_dependencies: bool) -> (Snapshot, Plan) {
+    pub(crate) async fn plan(
+        &mut self,
+        requests: BTreeMap<PluginName, Request>,
+        no_dependencies: bool,
+    ) -> (Snapshot, Plan) {
         let missing = match self.policies.missing_dependencies(&self.context.host()) {
-            MissingDependencies::Install => plan::Missing::Install,
-            MissingDependencies::Refuse => plan::Missing::Refuse { policy: self.refusing_policy() },
+            MissingDependencies::Install => plan::MissingPolicy::Install,
+            MissingDependencies::Refuse => plan::MissingPolicy::Refuse { policy: self.refusing_policy() },
         };
         let options = Options { missing, no_dependencies, ..Options::default() };
-        let snapshot = Snapshot { installed: self.installed.clone(), wishes, options };
+        let snapshot = Snapshot { installed: self.installed.clone(), requests, options };
         loop {
             match plan::plan(&snapshot, &self.knowledge, &self.judge()) {
                 Step::Done(plan) => return (snapshot, plan),
-                Step::Need(needs) => self.learn(&snapshot.wishes, needs).await,
+                Step::Need(needs) => self.learn(&snapshot.requests, needs).await,
             }
         }
     }
@@ -129,8 +133,8 @@ impl<'a> Planning<'a> {
     /// The proxy's, where it must be asked.
     pub(crate) async fn published(&mut self, name: &PluginName, named: Option<&Version>) -> Result<&Catalog, Failure> {
         let need = Need::Tags(name.clone());
-        let wish = named.map_or(Wish::Newest, |version| Wish::Exact(version.clone()));
-        self.learn(&BTreeMap::from([(name.clone(), wish)]), vec![need.clone()]).await;
+        let request = named.map_or(Request::Newest, |version| Request::Exact(version.clone()));
+        self.learn(&BTreeMap::from([(name.clone(), request)]), vec![need.clone()]).await;
         match self.catalogs.get(name) {
             Some(catalog) => Ok(catalog),
             None => Err(self.failed(&need)),
@@ -145,16 +149,16 @@ impl<'a> Planning<'a> {
     pub(crate) async fn verdict(
         &mut self,
         name: &PluginName,
-        published: &Published,
+        published: &PublishedVersion,
         intent: Intent,
-    ) -> Result<Judgement, Failure> {
+    ) -> Result<Verdict, Failure> {
         let need = Need::Contract { name: name.clone(), published: published.clone() };
         if !self.knowledge.knows(&need) {
             self.learn(&BTreeMap::new(), vec![need.clone()]).await;
         }
         let Some(offer) = self.offer(name, &published.version) else { return Err(self.failed(&need)) };
         let unmet: Vec<String> = offer.findings.unmet.iter().chain(&offer.findings.unchecked).cloned().collect();
-        Ok(self.judge().judge(&Question {
+        Ok(self.judge().judge(&EvaluationRequest {
             plugin: name,
             version: &published.version,
             intent,
@@ -172,15 +176,15 @@ impl<'a> Planning<'a> {
     /// What stands between a version and other plugins: what it needs of them and cannot get, and what
     /// those that are installed hold against it. What an install would bring in does not stand in the way.
     pub(crate) async fn objections(&mut self, name: &PluginName, version: &Version) -> Vec<Reason> {
-        let wishes = BTreeMap::from([(name.clone(), Wish::Exact(version.clone()))]);
-        let (_, plan) = self.plan(wishes, false).await;
+        let requests = BTreeMap::from([(name.clone(), Request::Exact(version.clone()))]);
+        let (_, plan) = self.plan(requests, false).await;
         let of_plugins = |reason: &&Reason| matches!(reason.code, ReasonCode::Unfit | ReasonCode::DependencyDenied);
         match plan.outcomes.get(name) {
             Some(Outcome::Refused { judgement, .. }) => {
                 judgement.reasons().iter().filter(of_plugins).cloned().collect()
             }
             // What cannot be checked of the version itself is told with its verdict.
-            Some(Outcome::Stopped(stop)) if !matches!(&**stop, Stop::Unchecked { name: of, .. } if of == name) => {
+            Some(Outcome::Stopped(stop)) if !matches!(&**stop, PlanError::Unchecked { name: of, .. } if of == name) => {
                 let message = printable(&stop.to_string()).into_owned();
                 vec![Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None }]
             }
@@ -192,11 +196,11 @@ impl<'a> Planning<'a> {
         self.policies.matching(&self.context.host()).join(", ")
     }
 
-    async fn learn(&mut self, wishes: &BTreeMap<PluginName, Wish>, needs: Vec<Need>) {
+    async fn learn(&mut self, requests: &BTreeMap<PluginName, Request>, needs: Vec<Need>) {
         let this = &*self;
         let answers: Vec<(Need, Answer)> = stream::iter(needs)
             .map(|need| async move {
-                let answer = this.answer(wishes, &need).await;
+                let answer = this.answer(requests, &need).await;
                 (need, answer)
             })
             .buffered(PARALLEL)
@@ -227,8 +231,9 @@ impl<'a> Planning<'a> {
                 Answer::Offer(name, published, offer) => {
                     let version = published.version;
                     let known = offer.as_ref().as_ref().map_err(Failure::headline).and_then(|offer| {
-                        let demands = Demands::read(&offer.contract.requirements.plugins).map_err(|e| e.to_string())?;
-                        Ok(plan::Offer { findings: offer.findings.clone(), demands })
+                        let demands =
+                            Dependencies::read(&offer.contract.requirements.plugins).map_err(|e| e.to_string())?;
+                        Ok(plan::VersionFacts { findings: offer.findings.clone(), dependencies: demands })
                     });
                     self.knowledge.learn_offer(name.clone(), version.clone(), known);
                     match *offer {
@@ -240,11 +245,11 @@ impl<'a> Planning<'a> {
         }
     }
 
-    async fn answer(&self, wishes: &BTreeMap<PluginName, Wish>, need: &Need) -> Answer {
+    async fn answer(&self, requests: &BTreeMap<PluginName, Request>, need: &Need) -> Answer {
         match need {
             Need::Tags(name) => {
-                let typed = match wishes.get(name) {
-                    Some(Wish::Exact(version)) => Some(version.to_string()),
+                let typed = match requests.get(name) {
+                    Some(Request::Exact(version)) => Some(version.to_string()),
                     _ => None,
                 };
                 Answer::Tags(name.clone(), Box::new(self.open(name, typed.as_deref()).await))
@@ -290,8 +295,8 @@ fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> Installed 
         Err(error) => own().map(Some).ok_or_else(|| error.to_string()),
     };
     let contract = match demands {
-        Ok(None) => Contract::Known(Demands::default()),
-        Ok(Some(demands)) => Demands::read(&demands.plugins)
+        Ok(None) => Contract::Known(Dependencies::default()),
+        Ok(Some(demands)) => Dependencies::read(&demands.plugins)
             .map_or_else(|error| Contract::Unreadable(error.to_string()), Contract::Known),
         Err(why) => Contract::Unreadable(why),
     };
@@ -299,9 +304,9 @@ fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> Installed 
 }
 
 /// What the store has of it: the digests by which pins and moved tags are told.
-fn on_disk(found: &Found) -> OnDisk {
+fn on_disk(found: &Found) -> StoredDigests {
     let once_active = |installed: &&d8_agent::Installed| found.entry.history.contains(&installed.tag);
-    OnDisk {
+    StoredDigests {
         active: found.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
         stored: found
             .entry

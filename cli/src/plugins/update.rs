@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use d8_agent::view::Wanted;
 use d8_crds::{
-    decisions::plan::Wish,
+    decisions::plan::Request,
     values::name::{Component, PluginName},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     failure::{Code, Failure},
     installed, output,
     plugins::{
-        carry::{self, How},
+        execute::{self, How},
         install::{newest, warn_if_waived},
         targets,
     },
@@ -38,13 +38,13 @@ pub(crate) async fn run(context: &Context, args: &args::Update) -> Result<(), Fa
     let wanted = if is_all { Wanted::All } else { Wanted::Named(&components) };
     let view = context.view(wanted).await?;
     let policies = view.policy_set();
-    let mut wishes = BTreeMap::new();
+    let mut requests = BTreeMap::new();
     for name in names {
-        let wish = match args.planned.use_major {
-            Some(major) => Wish::Major(major),
+        let request = match args.planned.use_major {
+            Some(major) => Request::Major(major),
             None => newest(context, &policies, &name)?,
         };
-        wishes.insert(name, wish);
+        requests.insert(name, request);
     }
     let how = How {
         force: false,
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: &args::Update) -> Result<(), Fa
         go_on: is_all,
     };
     let mut failed = Vec::new();
-    for (name, end) in carry::carry_out(context, &view, wishes, how).await? {
+    for (name, end) in execute::carry_out(context, &view, requests, how).await? {
         match end {
             Ok(told) => output::result(told),
             Err(failure) => failed.push((name, failure)),

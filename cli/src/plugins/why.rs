@@ -6,8 +6,8 @@ use d8_agent::view::{Origin, Wanted};
 use d8_crds::{
     decisions::{
         intent::Intent,
-        selection::Published,
-        verdict::{Class, Judgement, Reason, ReasonCode},
+        selection::PublishedVersion,
+        verdict::{Class, Reason, ReasonCode, Verdict},
     },
     values::{name::Component, text::printable},
 };
@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output::{self, Table},
-    plugins::{carry, planning::Planning},
+    plugins::{execute, planning::Planning},
 };
 
 /// The document's shape (`docs/plugins.md`).
@@ -55,9 +55,9 @@ struct Row {
 impl Row {
     /// The verdict, and what other plugins have to do with it.
     fn new(
-        published: &Published,
+        published: &PublishedVersion,
         active: bool,
-        judgement: &Judgement,
+        judgement: &Verdict,
         notes: Vec<Reason>,
         others: Vec<Reason>,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Row {
     }
 
     /// A version of which is not known what it demands.
-    fn broken(published: &Published, active: bool, failure: &Failure) -> Self {
+    fn broken(published: &PublishedVersion, active: bool, failure: &Failure) -> Self {
         let message = printable(&failure.headline()).into_owned();
         let reason = Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None };
         Self {
@@ -87,7 +87,7 @@ impl Row {
 
 pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failure> {
     let name = &args.name;
-    let asked = args.version.as_deref().map(|typed| carry::typed_version(name, typed)).transpose()?;
+    let asked = args.version.as_deref().map(|typed| execute::typed_version(name, typed)).transpose()?;
     let component = Component::Plugin(name.clone());
     let view = context.view(Wanted::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
@@ -136,7 +136,7 @@ pub(crate) async fn run(context: &Context, args: &args::Why) -> Result<(), Failu
 }
 
 /// Windows bind the agent alone; a person sees what it waits for.
-fn windows(by_agent: &Judgement) -> Vec<Reason> {
+fn windows(by_agent: &Verdict) -> Vec<Reason> {
     let of_windows = |reason: &&Reason| matches!(reason.code, ReasonCode::OutsideWindow | ReasonCode::WindowsNeverMeet);
     by_agent.reasons().iter().filter(of_windows).cloned().collect()
 }

@@ -4,8 +4,8 @@ use std::io::Read as _;
 
 use d8_crds::{
     decisions::validation::{
-        Checked,
-        warnings::{Around, warnings},
+        CheckedPolicy,
+        warnings::{PolicyContext, warnings},
     },
     records::policy::PluginPolicy,
 };
@@ -130,9 +130,9 @@ fn report(rules: &Rules, document: &Value) -> Report {
     if errors.is_empty() {
         match serde_json::from_value::<PluginPolicy>(document.clone()) {
             Err(error) => errors.push(Problem::new("", error.to_string())),
-            Ok(policy) => match Checked::new(&policy) {
+            Ok(policy) => match CheckedPolicy::new(&policy) {
                 Err(rejected) => errors.extend(rejected.errors.iter().map(|error| Problem::new("", error.to_string()))),
-                Ok(checked) => told = warnings(&checked, Around::default()),
+                Ok(checked) => told = warnings(&checked, PolicyContext::default()),
             },
         }
     }

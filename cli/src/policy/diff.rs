@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use d8_agent::view::{self, ViewError, Wanted};
 use d8_crds::{
     decisions::{
-        impact::{self, Active, Change, Comparison, Machine, Outlook},
+        impact::{self, Active, Change, HostFacts, HostImpact, PolicyDiff},
         verdict::PolicySet,
     },
     records::host::CliHost,
@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     installed,
     output::{self, Table},
-    own::{Current, Own, select::active_digests},
+    self_update::{Current, Own, select::active_digests},
 };
 
 /// The document's shape (`docs/policy-commands.md`).
@@ -63,7 +63,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiff) -> Result<bo
     let now = view.server_time.unwrap_or(context.now);
     let after = impact::edited(&view.policies, &files, &view.records, now);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&after));
-    let mut comparison = Comparison::new(&old, &new, &view.records, now);
+    let mut comparison = PolicyDiff::new(&old, &new, &view.records, now);
     let managed = hosts.iter().flatten().map(|host| (host.metadata.name.clone(), machine(host)));
     let here = std::iter::once((None, this_machine(context)?));
     let mut document = Document { managed_hosts: hosts.as_ref().map(Vec::len), changes: Vec::new() };
@@ -110,7 +110,7 @@ fn show(document: &Document) {
     ));
 }
 
-fn place(outlook: Option<&Outlook>) -> String {
+fn place(outlook: Option<&HostImpact>) -> String {
     let Some(outlook) = outlook else { return "not wanted".to_owned() };
     let target = outlook.target.as_ref().map_or("none".to_owned(), ToString::to_string);
     let runs = if outlook.runs { "" } else { ", runs refused" };
@@ -118,14 +118,14 @@ fn place(outlook: Option<&Outlook>) -> String {
 }
 
 /// A managed host as its record has it. Names and versions that are none are nobody's.
-fn machine(host: &CliHost) -> Machine {
+fn machine(host: &CliHost) -> HostFacts {
     let status = host.status.clone().unwrap_or_default();
     let active = status.components.iter().filter_map(|component| {
         let version = Version::parse(component.active.as_ref()?).ok()?;
         let digests = component.digest.iter().filter_map(|digest| digest.parse().ok()).collect();
         Some((component.name.parse().ok()?, Active { version: Some(version), digests }))
     });
-    Machine {
+    HostFacts {
         id: host.metadata.name.clone().unwrap_or_default(),
         labels: host.metadata.labels.clone().unwrap_or_default(),
         managed: true,
@@ -136,7 +136,7 @@ fn machine(host: &CliHost) -> Machine {
 }
 
 /// This machine as a workstation: its plugins, and its d8.
-fn this_machine(context: &Context) -> Result<Machine, Failure> {
+fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
     let mut active: BTreeMap<Component, Active> = BTreeMap::new();
     for (name, found) in installed::all(context)? {
         let digests = found.entry.installed().map(|installed| installed.receipt.digests());
@@ -151,7 +151,7 @@ fn this_machine(context: &Context) -> Result<Machine, Failure> {
         active.insert(Component::D8, Active { version: Some(version), digests });
     }
     let host = context.host();
-    Ok(Machine {
+    Ok(HostFacts {
         id: host.id.to_owned(),
         labels: host.labels.clone(),
         managed: false,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use d8_agent::view::View;
 use d8_crds::{
-    decisions::verdict::{Decided, Effective, EffectiveComponent, Host, Source, Word},
+    decisions::verdict::{Attributed, Effective, EffectiveComponent, FieldSource, Host, Merged},
     values::name::Component,
 };
 use serde::Serialize;
@@ -109,14 +109,14 @@ fn show(document: &Document<'_>) {
 struct Rows(Table);
 
 impl Rows {
-    fn decided<T>(&mut self, component: &str, field: &str, decided: &Decided<T>, show: impl Fn(&T) -> String) {
+    fn decided<T>(&mut self, component: &str, field: &str, decided: &Merged<T>, show: impl Fn(&T) -> String) {
         if !decided.from.is_empty() {
-            let from: Vec<String> = decided.from.iter().map(Source::to_string).collect();
+            let from: Vec<String> = decided.from.iter().map(FieldSource::to_string).collect();
             self.0.row([component, field, &show(&decided.value), &from.join("; ")]);
         }
     }
 
-    fn words<T>(&mut self, component: &str, field: &str, words: &[Word<T>], show: impl Fn(&T) -> String) {
+    fn words<T>(&mut self, component: &str, field: &str, words: &[Attributed<T>], show: impl Fn(&T) -> String) {
         for word in words {
             self.0.row([component, field, &show(&word.value), &word.from.to_string()]);
         }

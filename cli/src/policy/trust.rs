@@ -2,8 +2,8 @@
 //! seen both.
 
 use d8_rpp::{
-    Announced, discovery,
-    remember::{Verdict, judge},
+    EndpointIdentity, discovery,
+    endpoint_pin::{PinCheck, judge},
 };
 
 use crate::{
@@ -31,14 +31,14 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrust) -> Result<(
         Err(error) => format!("remembered: unreadable, {}", error.source),
     });
     output::result(format!("now:        {now}"));
-    let accepted: Announced = match &remembered {
+    let accepted: EndpointIdentity = match &remembered {
         Ok(known) => match judge(known.as_ref(), &now) {
-            Verdict::Trusted => {
+            PinCheck::Trusted => {
                 output::result("It is trusted already.");
                 return Ok(());
             }
-            Verdict::Remember(both) => both,
-            Verdict::Changed => now,
+            PinCheck::Remember(both) => both,
+            PinCheck::Changed => now,
         },
         Err(_) => now,
     };

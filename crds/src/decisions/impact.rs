@@ -6,7 +6,7 @@
 //! active.
 
 mod edit;
-mod look;
+mod preview;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::edit::edited;
-use self::look::{Eye, Published};
+use self::preview::{HostPreview, RecordedVersions};
 use crate::{
     decisions::verdict::{Class, PolicySet, Reason, ReasonCode},
     records::release::CliRelease,
@@ -23,7 +23,7 @@ use crate::{
 
 /// One host and what is active on it.
 #[derive(Debug, Clone, Default)]
-pub struct Machine {
+pub struct HostFacts {
     /// Its id: the `CliHost`'s name, or what a workstation drew.
     pub id: String,
     /// What policies select it by.
@@ -50,7 +50,7 @@ pub struct Active {
 /// Where policies lead one component of one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Outlook {
+pub struct HostImpact {
     /// Forbidden: what is active must be left. Else the verdict on `target`.
     pub verdict: Class,
     /// The version that would be taken now (Eligible, Forbidden) or once what holds it is over (Held); what
@@ -74,9 +74,9 @@ pub struct Change {
     #[serde(serialize_with = "shown")]
     pub active: Option<Version>,
     /// As it is; absent: nothing is to be there.
-    pub old: Option<Outlook>,
+    pub old: Option<HostImpact>,
     /// As it would be.
-    pub new: Option<Outlook>,
+    pub new: Option<HostImpact>,
     /// Verdict, target or the right to run would differ, not the reason alone.
     pub moves: bool,
 }
@@ -91,16 +91,16 @@ fn shown<S: serde::Serializer>(version: &Option<Version>, serializer: S) -> Resu
 
 /// Compares two sets of policies over many hosts of one cluster, at one time.
 #[derive(Debug)]
-pub struct Comparison<'a> {
+pub struct PolicyDiff<'a> {
     old: &'a PolicySet,
     new: &'a PolicySet,
     records: &'a BTreeMap<String, CliRelease>,
     now: Timestamp,
     /// What records offer, by what is downloaded for.
-    published: BTreeMap<Option<Platform>, Published>,
+    published: BTreeMap<Option<Platform>, RecordedVersions>,
 }
 
-impl<'a> Comparison<'a> {
+impl<'a> PolicyDiff<'a> {
     /// `records` by the component's name.
     pub fn new(
         old: &'a PolicySet,
@@ -112,19 +112,19 @@ impl<'a> Comparison<'a> {
     }
 
     /// What would change on one host, by component. What stays as it is, is left out.
-    pub fn of(&mut self, machine: &Machine) -> Vec<Change> {
+    pub fn of(&mut self, machine: &HostFacts) -> Vec<Change> {
         let (records, now) = (self.records, self.now);
         let published = self
             .published
             .entry(machine.platform.clone())
-            .or_insert_with(|| Published::read(records, machine.platform.as_ref()));
-        let mut eye = Eye { machine, records, published, now };
-        let (old, new) = (eye.look(self.old), eye.look(self.new));
+            .or_insert_with(|| RecordedVersions::read(records, machine.platform.as_ref()));
+        let mut host_preview = HostPreview { machine, records, published, now };
+        let (old, new) = (host_preview.evaluate(self.old), host_preview.evaluate(self.new));
         let components: BTreeSet<&Component> = old.keys().chain(new.keys()).collect();
         let change = |component: &Component| {
             let (old, new) = (old.get(component), new.get(component));
-            let moves = old.map(Outlook::place) != new.map(Outlook::place);
-            (moves || old.map(Outlook::word) != new.map(Outlook::word)).then(|| Change {
+            let moves = old.map(HostImpact::place) != new.map(HostImpact::place);
+            (moves || old.map(HostImpact::word) != new.map(HostImpact::word)).then(|| Change {
                 component: component.to_string(),
                 active: machine.active.get(component).and_then(|active| active.version.clone()),
                 moves,
@@ -136,7 +136,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-impl Outlook {
+impl HostImpact {
     /// What differs where a host would move, or could no longer run what it has.
     fn place(&self) -> (Class, Option<&Version>, bool) {
         (self.verdict, self.target.as_ref(), self.runs)

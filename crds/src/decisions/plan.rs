@@ -1,4 +1,4 @@
-//! From wishes to an ordered plan: which versions to bring in, of which plugins, and why no others.
+//! From requests to an ordered plan: which versions to bring in, of which plugins, and why no others.
 //!
 //! Owns the choice across plugins: candidates newest first, what each needs of the others and the others
 //! of it. It neither judges a version ([`crate::decisions::verdict`]) nor a cluster ([`crate::records::requirements`]), reads
@@ -7,54 +7,54 @@
 //! calls again, until there is a [`Plan`]. A fact that was not asked for changes no choice.
 //!
 //! How it chooses, where `docs/plugins.md` leaves room:
-//! - Wishes are taken in the order exact, major, newest; of each, what the others as installed demand
-//!   comes first, then names decide. The order of the input never matters. A wish that another plugin stood in the way of is tried again after that one moved.
+//! - Wishes are taken in the order exact, major, newest; of each, what the others as installed dependency
+//!   comes first, then names decide. The order of the input never matters. A request that another plugin stood in the way of is tried again after that one moved.
 //! - A candidate is taken if all it needs of other plugins can be met. What is installed and in range
 //!   stays; else the newest that is permitted, fits and agrees with every plugin that speaks of it. If
 //!   the parts of a choice don't fit together, the part that is to blame is chosen anew.
 //! - An installed plugin's constraints bind what is chosen, unless it is itself moved by the same plan.
-//! - A dependency only goes up, in its own major unless the wish crosses majors, and only to a stable
+//! - A dependency only goes up, in its own major unless the request crosses majors, and only to a stable
 //!   version. A conditional requirement is as good as a mandatory one while its plugin is there.
 //! - Whatever needs itself through others is refused as a cycle. A chain has at most [`MAX_DEPTH`]
-//!   steps, one wish brings in at most [`MAX_CHANGES`] plugins, and the search ends after a fixed number
+//!   steps, one request brings in at most [`MAX_CHANGES`] plugins, and the search ends after a fixed number
 //!   of tries, so that no contract can keep it busy.
 
-mod ask;
+mod candidates;
+mod changes;
+mod evaluator;
 mod facts;
-mod judge;
-mod moves;
+mod knowledge;
 mod order;
-mod range;
+mod requests;
 mod say;
 mod search;
 mod state;
-mod wishes;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use self::{
-    facts::{Contract, Demand, Demands, Installed, Knowledge, Need, Offer},
-    judge::{Judge, OnDisk, Policies, Question},
+    evaluator::{EvaluationRequest, Evaluator, PolicyEvaluator, StoredDigests},
+    knowledge::{Contract, Dependencies, Dependency, Installed, Knowledge, Need, VersionFacts},
 };
 use crate::{
     decisions::{
-        selection::{LookupError, Nothing, Published},
-        verdict::Judgement,
+        selection::{LookupError, NoCandidate, PublishedVersion},
+        verdict::Verdict,
     },
     values::{name::PluginName, version::Version},
 };
 
-/// Longest chain of dependencies, in steps from what was wished for.
+/// Longest chain of dependencies, in steps from what was requested for.
 pub const MAX_DEPTH: usize = 16;
 
-/// Most plugins that one wish may change, itself included.
+/// Most plugins that one request may change, itself included.
 pub const MAX_CHANGES: usize = 256;
 
-/// What is wished for one plugin.
+/// What is requested for one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     /// The newest, in the installed major if there is one.
     Newest,
     /// The newest, whatever its major: whether majors are crossed is left to the verdict. The installed
@@ -66,7 +66,7 @@ pub enum Wish {
     Exact(Version),
 }
 
-/// Who wishes.
+/// Who requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Actor {
     /// A person: the verdict's intents U and X.
@@ -78,7 +78,7 @@ pub enum Actor {
 
 /// What becomes of other plugins that a version needs and that are missing or out of range.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Missing {
+pub enum MissingPolicy {
     /// They are planned too.
     #[default]
     Install,
@@ -92,21 +92,21 @@ pub enum Missing {
 /// How to plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Who wishes.
+    /// Who requests.
     pub actor: Actor,
     /// `missingDependencies` as policies say it.
-    pub missing: Missing,
-    /// `--no-dependencies`: a wish that needs other plugins changed ends as [`Outcome::NeedsOthers`].
+    pub missing: MissingPolicy,
+    /// `--no-dependencies`: a request that needs other plugins changed ends as [`Outcome::NeedsOthers`].
     pub no_dependencies: bool,
 }
 
-/// What there is and what is wished.
+/// What there is and what is requested.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Every installed plugin.
     pub installed: BTreeMap<PluginName, Installed>,
-    /// What is wished for which plugin.
-    pub wishes: BTreeMap<PluginName, Wish>,
+    /// What is requested for which plugin.
+    pub requests: BTreeMap<PluginName, Request>,
     /// How to plan.
     pub options: Options,
 }
@@ -120,12 +120,12 @@ pub enum Step {
     Done(Plan),
 }
 
-/// What is to be done, and what each wish came to.
+/// What is to be done, and what each request came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Dependency first.
     pub changes: Vec<Change>,
-    /// By wish.
+    /// By request.
     pub outcomes: BTreeMap<PluginName, Outcome>,
 }
 
@@ -135,18 +135,18 @@ pub struct Change {
     /// The plugin.
     pub name: PluginName,
     /// What it leaves.
-    pub from: From,
+    pub from: PreviousVersion,
     /// What is brought in.
-    pub to: Published,
+    pub to: PublishedVersion,
     /// Why.
-    pub why: Why,
+    pub why: ChangeReason,
     /// What passed without being known to be met, a sentence each.
     pub warnings: Vec<String>,
 }
 
 /// What a change leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
+pub enum PreviousVersion {
     /// Nothing: it is a first install.
     Nothing,
     /// This version.
@@ -158,33 +158,33 @@ pub enum From {
 /// Why a plugin is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Why {
-    /// It was wished for.
-    Wished,
+pub enum ChangeReason {
+    /// It was requested for.
+    Requested,
     /// Another one needs it.
     Dependency {
-        /// From what was wished for down to this plugin.
+        /// From what was requested for down to this plugin.
         chain: Vec<PluginName>,
     },
 }
 
 /// A version that was passed over, with every reason.
-pub type PassedOver = (Published, Judgement);
+pub type PassedOver = (PublishedVersion, Verdict);
 
-/// What one wish came to. Versions passed over are newest first and newer than what it ended at.
+/// What one request came to. Versions passed over are newest first and newer than what it ended at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is among the changes.
     Take {
         /// Its version.
-        version: Published,
+        version: PublishedVersion,
         /// Newer ones.
         passed_over: Vec<PassedOver>,
     },
     /// The newest that remains is active.
     AlreadyActive {
         /// It.
-        version: Published,
+        version: PublishedVersion,
         /// Newer ones.
         passed_over: Vec<PassedOver>,
     },
@@ -199,7 +199,7 @@ pub enum Outcome {
     /// Nothing is installed and nothing can be.
     Nothing {
         /// Why.
-        why: Nothing,
+        why: NoCandidate,
         /// The major that the search was limited to.
         major: Option<u64>,
         /// All that were tried.
@@ -210,26 +210,26 @@ pub enum Outcome {
     /// The version that was named may not be installed.
     Refused {
         /// It.
-        version: Published,
+        version: PublishedVersion,
         /// Every reason.
-        judgement: Judgement,
+        judgement: Verdict,
     },
     /// Without dependencies (`--no-dependencies`) it can't be installed.
     NeedsOthers {
         /// The version that would have been taken.
-        version: Published,
+        version: PublishedVersion,
         /// What it needs changed, dependency first. [`Outcome::fixes`] has the commands.
         needs: Vec<Change>,
         /// Newer ones.
         passed_over: Vec<PassedOver>,
     },
     /// The search can't go on; no older version is tried.
-    Stopped(Box<Stop>),
+    Stopped(Box<PlanError>),
 }
 
 /// What stops a search.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
+pub enum PlanError {
     /// A tag list or a contract could not be had.
     #[error("{message}")]
     Fact {
@@ -258,7 +258,7 @@ pub enum Stop {
     },
 }
 
-impl Stop {
+impl PlanError {
     /// The next command to type.
     pub fn fix(&self) -> String {
         match self {
@@ -292,8 +292,8 @@ impl Outcome {
 }
 
 /// Plans, or says what it must know first.
-pub fn plan(snapshot: &Snapshot, knowledge: &Knowledge, judge: &impl Judge) -> Step {
-    wishes::Planner::new(snapshot, knowledge, judge).plan()
+pub fn plan(snapshot: &Snapshot, knowledge: &Knowledge, judge: &impl Evaluator) -> Step {
+    requests::Planner::new(snapshot, knowledge, judge).plan()
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ mod tags;
 mod walk;
 
 pub use self::{
-    tags::{Listing, LookupError, Published, Twins, read_tags},
-    walk::{Choice, Installed, Limits, Nothing, Walk, choose},
+    tags::{AmbiguousTags, LookupError, PublishedVersion, TagList, read_tags},
+    walk::{Installed, Limits, NoCandidate, Selection, VersionWalk, choose},
 };
 use crate::values::{channel::Channel, name::Component, version::Version};
 

@@ -45,7 +45,7 @@ impl fmt::Display for FieldError {
 /// Why a policy is not accepted. It then acts as paused on the hosts it selects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", join(.errors))]
-pub struct Rejected {
+pub struct Rejection {
     /// Everything that is wrong, in the record's order; at least one.
     pub errors: Vec<FieldError>,
     /// The hosts it selects; absent where the selector itself is bad: every host.
@@ -105,7 +105,7 @@ impl Findings {
 
 /// A policy whose every field was found valid.
 #[derive(Debug, Clone)]
-pub struct Checked {
+pub struct CheckedPolicy {
     /// The policy's name.
     pub name: String,
     /// The hosts it speaks for.
@@ -271,12 +271,12 @@ pub struct CheckedRollout {
     pub max_failed: Option<u32>,
 }
 
-impl Checked {
+impl CheckedPolicy {
     /// Reads a policy.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its field.
-    pub fn new(policy: &PluginPolicy) -> Result<Self, Rejected> {
+    pub fn new(policy: &PluginPolicy) -> Result<Self, Rejection> {
         let spec = &policy.spec;
         let mut findings = Findings::default();
         let selector = Selector::read(&spec.host_selector, "spec.hostSelector", &mut findings);
@@ -310,7 +310,7 @@ impl Checked {
                 waves: read::waves(policy),
                 resumed: read::resumed(policy),
             }),
-            selector => Err(Rejected { errors: findings.into_errors(), selector }),
+            selector => Err(Rejection { errors: findings.into_errors(), selector }),
         }
     }
 

@@ -3,22 +3,25 @@
 //! Owns how policies merge and what binds whom (`docs/policies.md`). Pure: host, records, policies and
 //! `now` are arguments. It neither chooses a version nor reads a cluster.
 
-mod case;
+mod candidate;
 mod effective;
-mod floor;
 mod for_host;
 mod gates;
-mod judgement;
+mod local_rules;
+mod outcome;
 mod reason;
 mod set;
 mod speech;
 
 pub use self::{
-    case::{Case, Host, workstation_labels},
-    effective::{Decided, Effective, EffectiveComponent, PinnedTo, Recorded, Source, Speaking, Spread, Word},
-    floor::{Floor, FloorError},
+    candidate::{Candidate, Host, workstation_labels},
+    effective::{
+        Attributed, Effective, EffectiveComponent, FieldSource, Merged, PinnedDigest, PolicyInEffect, RecordSettings,
+        RolloutSettings,
+    },
     for_host::HostPolicies,
-    judgement::Judgement,
+    local_rules::{LocalRules, LocalRulesError},
+    outcome::Verdict,
     reason::{Class, Origin, Reason, ReasonCode},
     set::{Guidance, PolicySet, Required},
 };

@@ -15,13 +15,13 @@ use std::{
 use d8_crds::{
     decisions::{
         intent::Intent,
-        plan::Demands,
+        plan::Dependencies,
         requirements::{Findings, check, check_plugins},
         validation::{
-            Checked,
-            warnings::{Around, warnings},
+            CheckedPolicy,
+            warnings::{PolicyContext, warnings},
         },
-        verdict::{Case, Host, PolicySet, Reason},
+        verdict::{Candidate, Host, PolicySet, Reason},
     },
     records::{
         cluster::{ClusterFacts, Fact, ModuleState},
@@ -168,7 +168,7 @@ fn judged(requirements: &Requirements, word: &str) {
     });
     told(&check_plugins(requirements, &installed.collect()), plugins.mandatory.len() + plugins.conditional.len());
     told(&check_plugins(requirements, &BTreeMap::new()), plugins.mandatory.len() + plugins.conditional.len());
-    if let Err(error) = Demands::read(plugins) {
+    if let Err(error) = Dependencies::read(plugins) {
         shown(&error.to_string());
     }
 }
@@ -246,14 +246,14 @@ fn a_question(document: &Value) {
     let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
 
     if let Ok(policy) = PluginPolicy::deserialize(&document["policy"]) {
-        match Checked::new(&policy) {
-            Ok(checked) => warnings(&checked, Around::default()).iter().for_each(|warning| shown(warning)),
+        match CheckedPolicy::new(&policy) {
+            Ok(checked) => warnings(&checked, PolicyContext::default()).iter().for_each(|warning| shown(warning)),
             Err(rejected) => rejected.errors.iter().for_each(|error| shown(&error.to_string())),
         }
     }
     let set = PolicySet::from_json([&document["policy"]]);
     for intent in [Intent::Agent, Intent::Update, Intent::Explicit, Intent::Repair] {
-        let case = Case::new(host, &component, &version, intent, now)
+        let case = Candidate::new(host, &component, &version, intent, now)
             .confirmed(Some(now))
             .active(active.as_ref())
             .release(release.as_ref())

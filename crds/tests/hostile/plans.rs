@@ -5,11 +5,12 @@ use std::cell::Cell;
 use d8_crds::{
     decisions::{
         plan::{
-            Contract, Demands, Installed, Knowledge, Need, Offer, Outcome, Plan, Question, Snapshot, Step, Wish, plan,
+            Contract, Dependencies, EvaluationRequest, Installed, Knowledge, Need, Outcome, Plan, Request, Snapshot,
+            Step, VersionFacts, plan,
         },
         requirements::Findings,
         selection::read_tags,
-        verdict::Judgement,
+        verdict::Verdict,
     },
     records::requirements::Requirements,
     values::{name::Component, version::Version},
@@ -25,12 +26,12 @@ type Says<'a> = Box<dyn Fn(&str, &Version) -> Value + 'a>;
 /// Plans in a world that answers every question, and counts them and the verdicts asked for.
 fn planned(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, usize) {
     let asked = Cell::new(0);
-    let judge = |_: &Question<'_>| {
+    let judge = |_: &EvaluationRequest<'_>| {
         asked.set(asked.get() + 1);
-        Judgement::default()
+        Verdict::default()
     };
     let mut snapshot = Snapshot::default();
-    snapshot.wishes.insert("p0".parse().unwrap(), Wish::Newest);
+    snapshot.requests.insert("p0".parse().unwrap(), Request::Newest);
     let old =
         Installed { version: Some("0.9.0".parse().unwrap()), contract: Contract::Unreadable("\u{1b}".to_owned()) };
     snapshot.installed.insert("bystander".parse().unwrap(), old);
@@ -50,8 +51,8 @@ fn planned(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, 
                 Need::Contract { name, published } => {
                     let says = contract(name.as_str(), &published.version);
                     let requirements = Requirements::deserialize(says).unwrap();
-                    let offer = Demands::read(&requirements.plugins).map_err(|error| error.to_string());
-                    let offer = offer.map(|demands| Offer { demands, findings: Findings::default() });
+                    let offer = Dependencies::read(&requirements.plugins).map_err(|error| error.to_string());
+                    let offer = offer.map(|dependencies| VersionFacts { dependencies, findings: Findings::default() });
                     knowledge.learn_offer(name, published.version, offer);
                 }
             }

@@ -1,4 +1,4 @@
-//! Random cases out of small vocabularies, so that what interacts meets often. Case n is the same on
+//! Random cases out of small vocabularies, so that what interacts meets often. Candidate n is the same on
 //! every machine.
 
 use jiff::Timestamp;
@@ -95,7 +95,7 @@ struct Scene {
     now: i64,
 }
 
-/// Case number `seed`.
+/// Candidate number `seed`.
 pub(crate) fn case(seed: u64) -> Value {
     let mut dice = Dice::new(seed);
     let d = &mut dice;

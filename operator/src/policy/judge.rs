@@ -8,7 +8,7 @@ use std::{
 
 use d8_crds::{
     decisions::{
-        validation::{Checked, Rejected},
+        validation::{CheckedPolicy, Rejection},
         verdict::PolicySet,
     },
     records::{
@@ -31,7 +31,7 @@ pub(super) struct Situation<'a> {
     /// The policy.
     pub(super) policy: &'a PluginPolicy,
     /// Its spec, or what is wrong with it.
-    pub(super) checked: &'a Result<Checked, Rejected>,
+    pub(super) checked: &'a Result<CheckedPolicy, Rejection>,
     /// All records.
     pub(super) releases: &'a [Arc<CliRelease>],
     /// Its hosts.
@@ -87,7 +87,7 @@ pub(super) fn judge(situation: &Situation<'_>, ledger: &mut Ledger) -> Outcome {
     Outcome { status: status(situation.policy, situation.checked, facts), news: way.news, next: way.next }
 }
 
-fn way(situation: &Situation<'_>, checked: &Checked, records: &[Record<'_>], ledger: &mut Ledger) -> Way {
+fn way(situation: &Situation<'_>, checked: &CheckedPolicy, records: &[Record<'_>], ledger: &mut Ledger) -> Way {
     let now = situation.now;
     let mut way = Way::default();
     let policies = PolicySet::to_the_last_host(checked.clone());
@@ -125,7 +125,7 @@ fn way(situation: &Situation<'_>, checked: &Checked, records: &[Record<'_>], led
 /// Brings the ledger up to date; says what happened, and whether not all of it fits.
 fn keep(
     situation: &Situation<'_>,
-    checked: &Checked,
+    checked: &CheckedPolicy,
     offers: &BTreeMap<String, Vec<Offer>>,
     failures: &Failures,
     ledger: &mut Ledger,

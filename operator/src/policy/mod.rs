@@ -17,7 +17,7 @@ use std::{
 };
 
 use d8_crds::{
-    decisions::validation::{Checked, Rejected},
+    decisions::validation::{CheckedPolicy, Rejection},
     records::policy::{PluginPolicy, PluginPolicyStatus},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -83,7 +83,7 @@ pub(crate) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
         _ => policy.status.clone(),
     };
     let before = shown.clone().unwrap_or_default();
-    let checked = Checked::new(&policy);
+    let checked = CheckedPolicy::new(&policy);
     let ledgers: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
     let rolls = checked.as_ref().is_ok_and(|checked| checked.rollout.is_some());
     let stored = if rolls { stored(&ledgers, &policy, &before, &ctx).await? } else { Stored::default() };
@@ -131,7 +131,7 @@ pub(crate) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
 }
 
 /// The hosts it selects; all where its selector is bad.
-fn matched<R>(checked: &Result<Checked, Rejected>, ctx: &Context<R>) -> Matched {
+fn matched<R>(checked: &Result<CheckedPolicy, Rejection>, ctx: &Context<R>) -> Matched {
     let hosts = ctx.hosts.lock().unwrap_or_else(PoisonError::into_inner);
     match checked {
         Ok(checked) => hosts.matched(|labels| checked.selector.matches(labels)),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use d8_crds::{
     decisions::{
         intent::Intent,
-        validation::{Checked, CheckedWave},
-        verdict::{Case, Class, Host, HostPolicies, Judgement, PolicySet, ReasonCode},
+        validation::{CheckedPolicy, CheckedWave},
+        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
         wave,
     },
     records::{
@@ -73,7 +73,7 @@ static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
 /// The policy as it speaks to the last host, with the waves that the ledger knows instead of those of its
 /// status.
-pub(crate) fn with_waves(checked: &Checked, ledger: &Ledger) -> PolicySet {
+pub(crate) fn with_waves(checked: &CheckedPolicy, ledger: &Ledger) -> PolicySet {
     let wave = |(version, entry): (&Version, &Entry)| CheckedWave {
         version: version.clone(),
         since: Some(entry.since),
@@ -89,14 +89,14 @@ pub(crate) fn with_waves(checked: &Checked, ledger: &Ledger) -> PolicySet {
 
 /// A policy, asked without a host.
 pub(crate) struct Word<'a> {
-    checked: &'a Checked,
+    checked: &'a CheckedPolicy,
     policies: HostPolicies<'a>,
     now: Timestamp,
 }
 
 impl<'a> Word<'a> {
     /// The policy's word at this instant; `policies` is that policy as it speaks to the last host.
-    pub(crate) fn new(checked: &'a Checked, policies: &'a PolicySet, now: Timestamp) -> Self {
+    pub(crate) fn new(checked: &'a CheckedPolicy, policies: &'a PolicySet, now: Timestamp) -> Self {
         Self { checked, policies: policies.for_host(LAST), now }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Word<'a> {
             return self.policies.guidance(&record.component, Some(version)).leave.is_none();
         }
         let case =
-            Case::new(LAST, &record.component, version, Intent::Explicit, self.now).release(Some(record.release));
+            Candidate::new(LAST, &record.component, version, Intent::Explicit, self.now).release(Some(record.release));
         self.policies.judge(&case).class() != Class::Forbidden
     }
 
@@ -128,9 +128,9 @@ impl<'a> Word<'a> {
     }
 
     /// What the agent of the last host would say to the version, an older one of its major being installed.
-    fn judge(&self, record: &Record<'_>, version: &Version) -> Judgement {
+    fn judge(&self, record: &Record<'_>, version: &Version) -> Verdict {
         let older = Version::parse(&format!("{}.0.0-0", version.major())).ok();
-        let case = Case::new(LAST, &record.component, version, Intent::Agent, self.now)
+        let case = Candidate::new(LAST, &record.component, version, Intent::Agent, self.now)
             .confirmed(Some(self.now))
             .active(older.as_ref())
             .release(Some(record.release));

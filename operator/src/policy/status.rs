@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use d8_crds::{
     decisions::{
         validation::{
-            Checked, Rejected,
-            warnings::{Around, warnings},
+            CheckedPolicy, Rejection,
+            warnings::{PolicyContext, warnings},
         },
         verdict::workstation_labels,
     },
@@ -52,7 +52,7 @@ pub(super) struct Facts<'a> {
 /// Makes the status of a policy.
 pub(super) fn status(
     policy: &PluginPolicy,
-    checked: &Result<Checked, Rejected>,
+    checked: &Result<CheckedPolicy, Rejection>,
     facts: Facts<'_>,
 ) -> PluginPolicyStatus {
     let generation = policy.metadata.generation.unwrap_or_default();
@@ -98,31 +98,31 @@ pub(super) fn blocked(
 
 /// When its windows open next: after the one that is open, if one is. None: they never close, or it has
 /// none.
-fn next_window(checked: &Checked, now: Timestamp) -> Option<Timestamp> {
+fn next_window(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
     let windows = checked.windows.as_ref()?;
     windows.next_opening(windows.open_until(now)?)
 }
 
 /// When one of its windows opens or closes.
-pub(super) fn window_changes(checked: &Checked, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn window_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
     let windows = checked.windows.as_ref()?;
     if windows.open_at(now) { windows.open_until(now) } else { windows.next_opening(now) }
 }
 
 /// What an admin should know about a policy that is valid.
-fn accepted(checked: &Checked, facts: &Facts<'_>) -> String {
+fn accepted(checked: &CheckedPolicy, facts: &Facts<'_>) -> String {
     let mut notes = vec!["every field is valid".to_owned()];
     let workstations = WORKSTATIONS
         .iter()
         .filter_map(|platform| platform.parse::<Platform>().ok())
         .any(|platform| checked.selector.matches(&workstation_labels(&platform)));
-    let around = Around { hosts: Some(facts.hosts.matched), workstations, channels: Some(facts.channels) };
+    let around = PolicyContext { hosts: Some(facts.hosts.matched), workstations, channels: Some(facts.channels) };
     notes.extend(warnings(checked, around));
     notes.join("; ")
 }
 
 /// Whether it is enforced as written, and what an admin should know of that.
-fn ready(checked: &Checked, facts: &Facts<'_>) -> (Truth, &'static str, String) {
+fn ready(checked: &CheckedPolicy, facts: &Facts<'_>) -> (Truth, &'static str, String) {
     let halts = halts(&checked.name, &facts.components);
     if !halts.is_empty() {
         return (Truth::False, "WaveHalted", some(&halts));
@@ -216,7 +216,7 @@ mod tests {
         let object = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
             "metadata": {"name": "p", "generation": 4}, "spec": spec});
         let policy: PluginPolicy = serde_json::from_value(object).unwrap();
-        let checked = Checked::new(&policy);
+        let checked = CheckedPolicy::new(&policy);
         let facts = Facts {
             cluster_uid: Some("uid"),
             hosts: HostCounts { matched: 3, ..HostCounts::default() },

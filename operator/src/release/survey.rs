@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use d8_crds::{
-    decisions::selection::{Published, is_stable, read_tags},
+    decisions::selection::{PublishedVersion, is_stable, read_tags},
     values::{
         name::{Component, Tag},
         version::Version,
@@ -70,7 +70,7 @@ pub(crate) enum Naming<'a> {
 
 impl Candidate {
     /// The preferred tag stays first.
-    fn of(tags: Vec<Published>) -> Option<Self> {
+    fn of(tags: Vec<PublishedVersion>) -> Option<Self> {
         let version = tags.first()?.version.clone();
         let tags = tags.into_iter().map(|published| published.registry_tag).collect();
         Some(Self { version, tags, deep: false })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustls::pki_types::CertificateDer;
 
 use super::{Endpoint, Found, Prefer, Trust};
-use crate::{remember::Announced, tls};
+use crate::{endpoint_pin::EndpointIdentity, tls};
 
 /// What a ConfigMap's data says; nothing where it names no address that could be used. `vouched`: a CA
 /// file was given, or nothing is to be verified, so that an address without `ca.crt` can be used.
@@ -23,7 +23,7 @@ pub fn read(data: &BTreeMap<String, String>, prefer: Prefer, vouched: bool) -> R
         Some(list) if vouched || !authorities.is_empty() => internal(list, &authorities)?,
         _ => Vec::new(),
     };
-    let announced = Announced {
+    let announced = EndpointIdentity {
         host: public.as_ref().map(Endpoint::host),
         keys: if internal.is_empty() { Vec::new() } else { tls::keys(&authorities) }.into_iter().collect(),
     };

@@ -18,7 +18,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use super::{CONFIG_MAP, Endpoint, Found, INGRESS, NAMESPACE, POD_SELECTOR, PORT, Trust, config_map};
-use crate::{error::Error, identity::explain, remember::Announced, tls, transport::Options};
+use crate::{endpoint_pin::EndpointIdentity, error::Error, identity::explain, tls, transport::Options};
 
 /// How long the Kubernetes API may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,7 +141,7 @@ impl Cluster<'_> {
         };
         let endpoint = Endpoint::new(&format!("https://{}", rule.host), Trust::System)
             .map_err(|error| Refusal::Stops(self.failed(format!("{name}: {error}"))))?;
-        let announced = Announced { host: Some(endpoint.host()), ..Announced::default() };
+        let announced = EndpointIdentity { host: Some(endpoint.host()), ..EndpointIdentity::default() };
         Ok(Found { endpoints: vec![endpoint], announced })
     }
 
@@ -164,7 +164,7 @@ impl Cluster<'_> {
         };
         let endpoint = Endpoint::new(&format!("https://{host}:{PORT}"), Trust::Only(Vec::new()))
             .map_err(|error| Refusal::Stops(self.failed(format!("{name}: {error}"))))?;
-        Ok(Found { endpoints: vec![endpoint], announced: Announced::default() })
+        Ok(Found { endpoints: vec![endpoint], announced: EndpointIdentity::default() })
     }
 }
 

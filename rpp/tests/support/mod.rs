@@ -14,7 +14,7 @@ use std::{
 
 use axum::{Json, Router, body::Body, extract::Request, response::Response, routing::post};
 use axum_server::tls_rustls::RustlsConfig;
-use d8_rpp::{Endpoint, Identity, Options, Patience, Proxy};
+use d8_rpp::{Endpoint, Identity, Options, Proxy, Timeouts};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ServerConfig,
@@ -142,7 +142,7 @@ impl Fault {
     }
 
     /// A client of it with this patience.
-    pub fn proxy(&self, patience: Patience) -> Proxy {
+    pub fn proxy(&self, patience: Timeouts) -> Proxy {
         let options = Options { ca_file: Some(self.authority.file()), patience, ..Options::default() };
         let endpoint = Endpoint::explicit(&format!("https://{}/base/", self.server.address)).unwrap();
         Proxy::new(vec![endpoint], Identity::token(TOKEN).unwrap(), &options).unwrap()
@@ -150,13 +150,13 @@ impl Fault {
 }
 
 /// Waits long for what comes, and not long between tries.
-pub fn patient() -> Patience {
-    Patience { pause: Duration::from_millis(1), ..Patience::default() }
+pub fn patient() -> Timeouts {
+    Timeouts { pause: Duration::from_millis(1), ..Timeouts::default() }
 }
 
 /// For what never comes.
-pub fn impatient() -> Patience {
-    Patience { headers: Duration::from_millis(300), idle: Duration::from_millis(300), ..patient() }
+pub fn impatient() -> Timeouts {
+    Timeouts { headers: Duration::from_millis(300), idle: Duration::from_millis(300), ..patient() }
 }
 
 pub fn answer(status: u16, body: impl Into<Body>) -> Response {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use d8_crds::{
     decisions::{
-        plan::Demands,
+        plan::Dependencies,
         requirements::{Findings, check, check_plugins},
     },
     records::{
@@ -115,7 +115,7 @@ fn judged(requirements: &Requirements) {
     let installed: BTreeMap<PluginName, Option<Version>> =
         all().step_by(2).filter_map(|wanted| Some((wanted.name.parse().ok()?, "1.2.3".parse().ok()))).collect();
     findings(&check_plugins(requirements, &installed), all().count());
-    match Demands::read(plugins) {
+    match Dependencies::read(plugins) {
         Ok(demands) => assert_eq!(demands.all().len(), all().count()),
         Err(error) => shown(&error.to_string()),
     }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use d8_crds::{
     decisions::{
         plan::{
-            Actor, Contract, Demands, Installed, Judge, Knowledge, Missing, Need, Offer, Options, Outcome, Plan,
-            Question, Snapshot, Step, Why, Wish, plan as make,
+            Actor, ChangeReason, Contract, Dependencies, EvaluationRequest, Evaluator, Installed, Knowledge,
+            MissingPolicy, Need, Options, Outcome, Plan, Request, Snapshot, Step, VersionFacts, plan as make,
         },
         requirements::Findings,
         selection::read_tags,
-        verdict::Judgement,
+        verdict::Verdict,
     },
     records::requirements::{NamedRequirement, PluginRequirements},
     values::{
@@ -51,7 +51,7 @@ fn name(text: &str) -> PluginName {
 }
 
 impl World<'_> {
-    fn demands(&mut self) -> PluginRequirements {
+    fn dependencies(&mut self) -> PluginRequirements {
         let mut plugins = PluginRequirements::default();
         for _ in 0..self.input.number(4) {
             let wanted = NamedRequirement {
@@ -76,27 +76,31 @@ impl World<'_> {
             self.tags.insert(name(text), tags);
             if self.input.rarely(3) {
                 let version = self.input.pick(TAGS).parse::<Version>().ok();
-                let contract = match Demands::read(&self.demands()) {
-                    Ok(demands) => Contract::Known(demands),
+                let contract = match Dependencies::read(&self.dependencies()) {
+                    Ok(dependencies) => Contract::Known(dependencies),
                     Err(error) => Contract::Unreadable(error.to_string()),
                 };
                 snapshot.installed.insert(name(text), Installed { version, contract });
             }
             let wish = match self.input.number(8) {
-                0 => Wish::Newest,
-                1 => Wish::NewestOfAll,
-                2 => Wish::Major(if self.input.rarely(4) { u64::MAX } else { self.input.number(3) as u64 }),
+                0 => Request::Newest,
+                1 => Request::NewestOfAll,
+                2 => Request::Major(if self.input.rarely(4) { u64::MAX } else { self.input.number(3) as u64 }),
                 3 => match self.input.pick(TAGS).parse() {
-                    Ok(version) => Wish::Exact(version),
+                    Ok(version) => Request::Exact(version),
                     Err(_) => continue,
                 },
                 _ => continue,
             };
-            snapshot.wishes.insert(name(text), wish);
+            snapshot.requests.insert(name(text), wish);
         }
         snapshot.options = Options {
             actor: if self.input.rarely(3) { Actor::Agent } else { Actor::Person },
-            missing: if self.input.rarely(5) { Missing::Refuse { policy: "p".to_owned() } } else { Missing::Install },
+            missing: if self.input.rarely(5) {
+                MissingPolicy::Refuse { policy: "p".to_owned() }
+            } else {
+                MissingPolicy::Install
+            },
             no_dependencies: self.input.rarely(6),
         };
         snapshot
@@ -111,14 +115,25 @@ impl World<'_> {
                 knowledge.learn_tags(name, Ok(listing));
             }
             Need::Contract { name, published } => {
-                let offer = Demands::read(&self.demands()).map_err(|error| error.to_string()).map(|demands| Offer {
-                    findings: Findings {
-                        unmet: if self.input.rarely(6) { vec!["requires Kubernetes".to_owned()] } else { Vec::new() },
-                        unchecked: if self.input.rarely(20) { vec!["could not".to_owned()] } else { Vec::new() },
-                        warnings: Vec::new(),
-                    },
-                    demands,
-                });
+                let offer =
+                    Dependencies::read(&self.dependencies()).map_err(|error| error.to_string()).map(|dependencies| {
+                        VersionFacts {
+                            findings: Findings {
+                                unmet: if self.input.rarely(6) {
+                                    vec!["requires Kubernetes".to_owned()]
+                                } else {
+                                    Vec::new()
+                                },
+                                unchecked: if self.input.rarely(20) {
+                                    vec!["could not".to_owned()]
+                                } else {
+                                    Vec::new()
+                                },
+                                warnings: Vec::new(),
+                            },
+                            dependencies,
+                        }
+                    });
                 knowledge.learn_offer(name, published.version, offer);
             }
         }
@@ -128,9 +143,9 @@ impl World<'_> {
 /// Judges all alike, and takes pre-releases into account for some.
 struct Lenient(bool);
 
-impl Judge for Lenient {
-    fn judge(&self, _: &Question<'_>) -> Judgement {
-        Judgement::default()
+impl Evaluator for Lenient {
+    fn judge(&self, _: &EvaluationRequest<'_>) -> Verdict {
+        Verdict::default()
     }
 
     fn channel(&self, _: &PluginName) -> Channel {
@@ -162,7 +177,7 @@ pub(crate) fn plan(data: &[u8]) {
 }
 
 fn sound(snapshot: &Snapshot, knowledge: &Knowledge, plan: &Plan) {
-    assert!(plan.outcomes.keys().eq(snapshot.wishes.keys()), "an outcome for every wish");
+    assert!(plan.outcomes.keys().eq(snapshot.requests.keys()), "an outcome for every wish");
     let mut after: BTreeMap<&PluginName, &Version> = BTreeMap::new();
     for (name, installed) in &snapshot.installed {
         after.extend(installed.version.as_ref().map(|version| (name, version)));
@@ -172,7 +187,7 @@ fn sound(snapshot: &Snapshot, knowledge: &Knowledge, plan: &Plan) {
         assert!(changed.insert(&change.name), "{} twice", change.name);
         after.insert(&change.name, &change.to.version);
         change.warnings.iter().for_each(|warning| shown(warning));
-        if let Why::Dependency { chain } = &change.why {
+        if let ChangeReason::Dependency { chain } = &change.why {
             assert!(chain.len() > 1 && chain.last() == Some(&change.name));
         }
     }
@@ -181,7 +196,7 @@ fn sound(snapshot: &Snapshot, knowledge: &Knowledge, plan: &Plan) {
         else {
             panic!("{} is taken without a look at its contract", change.name)
         };
-        for demand in offer.demands.all() {
+        for demand in offer.dependencies.all() {
             match after.get(&demand.name) {
                 Some(version) => assert!(demand.constraint.matches(version), "{} and {}", change.name, demand.name),
                 None => assert!(!demand.mandatory || snapshot.installed.contains_key(&demand.name)),

@@ -6,10 +6,10 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         validation::{
-            Checked,
-            warnings::{Around, warnings},
+            CheckedPolicy,
+            warnings::{PolicyContext, warnings},
         },
-        verdict::{Case, Class, Host, PolicySet, Reason},
+        verdict::{Candidate, Class, Host, PolicySet, Reason},
         window::{Merged, Windows},
     },
     records::{
@@ -40,8 +40,8 @@ pub(crate) fn policy(data: &[u8]) {
     let Ok(question) = serde_json::from_slice::<Value>(data) else { return };
     let objects: Vec<Value> = question["policies"].as_array().cloned().unwrap_or_default();
     for object in &objects {
-        match PluginPolicy::deserialize(object).map(|policy| Checked::new(&policy)) {
-            Ok(Ok(checked)) => warnings(&checked, Around::default()).iter().for_each(|warning| shown(warning)),
+        match PluginPolicy::deserialize(object).map(|policy| CheckedPolicy::new(&policy)) {
+            Ok(Ok(checked)) => warnings(&checked, PolicyContext::default()).iter().for_each(|warning| shown(warning)),
             Ok(Err(rejected)) => rejected.errors.iter().for_each(|error| shown(&error.to_string())),
             Err(_) => {}
         }
@@ -59,7 +59,7 @@ pub(crate) fn policy(data: &[u8]) {
     let component = named.unwrap_or(Component::D8);
 
     for intent in INTENTS {
-        let case = Case::new(host, &component, &wanted, intent, now)
+        let case = Candidate::new(host, &component, &wanted, intent, now)
             .server_time(time("server"))
             .confirmed(time("confirmed"))
             .active(active.as_ref())

@@ -6,7 +6,7 @@ use d8_crds::{
     decisions::{
         clock,
         selection::{is_stable, read_tags},
-        verdict::Floor,
+        verdict::LocalRules,
     },
     records::cluster::{ClusterVersion, Fact},
     values::{
@@ -105,7 +105,7 @@ pub(crate) fn words(data: &[u8]) {
         assert!(printable_to(text, 7).chars().count() <= 7);
     }
     let pairs = all.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
-    if let Err(error) = Floor::read(pairs, all.iter().map(String::as_str)) {
+    if let Err(error) = LocalRules::read(pairs, all.iter().map(String::as_str)) {
         shown(&error.to_string());
     }
 }
@@ -118,7 +118,7 @@ pub(crate) fn tags(data: &[u8]) {
     for component in ["d8", "stronghold"] {
         let component: Component = component.parse().expect("a name");
         let mut listing = read_tags(&component, tags, platform.as_ref());
-        let sorted = |listing: &d8_crds::decisions::selection::Listing| {
+        let sorted = |listing: &d8_crds::decisions::selection::TagList| {
             assert!(listing.published.windows(2).all(|pair| pair[0].version > pair[1].version), "{tags:?}");
         };
         sorted(&listing);

@@ -1,6 +1,6 @@
 //! One bad object for every rule, and what the API server says of it: each names the field.
 
-use d8_crds::{decisions::validation::Checked, records::policy::PluginPolicy};
+use d8_crds::{decisions::validation::CheckedPolicy, records::policy::PluginPolicy};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ const NOT_CHECKED_AGAIN: [&str; 7] = [
 /// can't be decoded at all.
 fn checked_again(object: &Value, field: &str) {
     let Ok(policy) = serde_json::from_value::<PluginPolicy>(object.clone()) else { return };
-    match Checked::new(&policy) {
+    match CheckedPolicy::new(&policy) {
         Ok(_) => assert!(NOT_CHECKED_AGAIN.contains(&field), "taken by a client: {object}"),
         Err(rejected) => assert!(rejected.to_string().contains(field), "{field} is not in {rejected}"),
     }

@@ -81,5 +81,5 @@ fn the_examples_pass_through_the_types_unchanged() {
 #[test]
 fn the_policy_of_the_design_is_accepted() {
     let policy: PluginPolicy = serde_json::from_value(read(POLICY)).expect("a policy");
-    d8_crds::decisions::validation::Checked::new(&policy).unwrap_or_else(|rejected| panic!("{rejected}"));
+    d8_crds::decisions::validation::CheckedPolicy::new(&policy).unwrap_or_else(|rejected| panic!("{rejected}"));
 }

@@ -1,6 +1,6 @@
 //! Values at the edges of what is allowed.
 
-use d8_crds::{decisions::validation::Checked, records::policy::PluginPolicy};
+use d8_crds::{decisions::validation::CheckedPolicy, records::policy::PluginPolicy};
 use serde_json::{Value, json};
 
 use crate::cluster::{Records, checked_without_a_cluster, digest, object, policy, release, rule};
@@ -56,7 +56,7 @@ async fn good_edge_values_are_taken() {
         // What the API server takes, the verdict reads.
         if object["kind"] == "PluginPolicy" {
             let policy: PluginPolicy = serde_json::from_value(object.clone()).unwrap();
-            Checked::new(&policy).unwrap_or_else(|rejected| panic!("{object}: {rejected}"));
+            CheckedPolicy::new(&policy).unwrap_or_else(|rejected| panic!("{object}: {rejected}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use d8_agent::{
     Quiet, StoreError,
-    own::{Databases, Entry, Migration, closed_to_others, invoked},
+    d8_store::{Databases, Entry, Migration, closed_to_others, invoked},
 };
 
 use super::{TIMEOUT, executable, order, plain, store, switch};

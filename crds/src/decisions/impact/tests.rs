@@ -28,22 +28,22 @@ fn records() -> BTreeMap<String, CliRelease> {
     BTreeMap::from([record("tool"), record("d8")])
 }
 
-fn machine(managed: bool, active: &[(&str, &str)]) -> Machine {
+fn machine(managed: bool, active: &[(&str, &str)]) -> HostFacts {
     let active = active.iter().map(|(component, version)| {
         let version = Version::parse(version).unwrap();
         (component.parse().unwrap(), Active { version: Some(version), digests: Vec::new() })
     });
     let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
-    Machine { id: "bastion-1".to_owned(), labels, managed, active: active.collect(), ..Machine::default() }
+    HostFacts { id: "bastion-1".to_owned(), labels, managed, active: active.collect(), ..HostFacts::default() }
 }
 
-fn compared(machine: &Machine, old: &[Value], new: &[Value]) -> Vec<Change> {
+fn compared(machine: &HostFacts, old: &[Value], new: &[Value]) -> Vec<Change> {
     let (old, new) = (PolicySet::from_json(old), PolicySet::from_json(new));
-    Comparison::new(&old, &new, &records(), NOW.parse().unwrap()).of(machine)
+    PolicyDiff::new(&old, &new, &records(), NOW.parse().unwrap()).of(machine)
 }
 
 /// `verdict target reason`, with `!` where it may not run.
-fn shown(outlook: Option<&Outlook>) -> String {
+fn shown(outlook: Option<&HostImpact>) -> String {
     let Some(outlook) = outlook else { return "nothing".to_owned() };
     let target = outlook.target.as_ref().map_or("none".to_owned(), ToString::to_string);
     let reason = outlook.reason.as_ref().map(|reason| format!(" {}", reason.code)).unwrap_or_default();

@@ -1,167 +1,134 @@
-//! What a plan is made from, and what it may ask for.
+//! What the planner asks of what it knows: the verdict, the facts, the others' word.
 
 use std::collections::BTreeMap;
 
+use super::{
+    Actor, Need, Options, PlanError, Request, evaluator::EvaluationRequest, knowledge::VersionFacts, requests::Planner,
+    say, state::accepts,
+};
 use crate::{
     decisions::{
-        requirements::Findings,
-        selection::{Listing, Published},
+        intent::Intent,
+        selection::{PublishedVersion, TagList},
+        verdict::{Class, Reason, Required, Verdict},
     },
-    records::{
-        contract::FieldError,
-        requirements::{NamedRequirement, PluginRequirements},
-    },
-    values::{constraint::Constraint, name::PluginName, version::Version},
+    values::{name::PluginName, text::printable, version::Version},
 };
 
-/// What one version demands of one other plugin.
-#[derive(Debug, Clone)]
-pub struct Demand {
-    /// The other plugin.
-    pub name: PluginName,
-    /// The versions of it that do.
-    pub constraint: Constraint,
-    /// It must be there; else the constraint binds only while it is.
-    pub mandatory: bool,
-}
+impl<'k> Planner<'k> {
+    /// What plugins that are there, the ones at hand excepted, have against a version.
+    pub(super) fn objections(
+        &self,
+        name: &PluginName,
+        version: &Version,
+        at_hand: &BTreeMap<&PluginName, usize>,
+    ) -> Vec<Reason> {
+        let others = self.state.demands_on(name).filter(|(by, _)| !at_hand.contains_key(*by));
+        let object = others.filter(|(_, dependencies)| !accepts(dependencies, Some(version)));
+        object
+            .map(|(by, dependencies)| {
+                let there = self.state.get(by).and_then(|present| present.version);
+                say::objection((name, version), by, there, dependencies)
+            })
+            .collect()
+    }
 
-/// What one version demands of other plugins, read once.
-#[derive(Debug, Clone, Default)]
-pub struct Demands {
-    /// By name; a name may come several times.
-    list: Vec<Demand>,
-}
+    /// An installed plugin of which is not known what it needs.
+    pub(super) fn unreadable(&self) -> Option<PlanError> {
+        self.unreadable.iter().find_map(|name| {
+            let why = self.state.get(name)?.unreadable?;
+            Some(PlanError::Unreadable { name: (*name).clone(), why: printable(why).into_owned() })
+        })
+    }
 
-pub(super) static NO_DEMANDS: Demands = Demands { list: Vec::new() };
+    /// The verdict on a version, cluster included as far as it is known, and what it offers.
+    pub(super) fn judge(
+        &self,
+        name: &'k PluginName,
+        published: &PublishedVersion,
+        intent: Intent,
+        dependency_of: Option<(&PluginName, &Version)>,
+    ) -> (Verdict, Option<&'k Result<VersionFacts, String>>) {
+        let offer = self.knowledge.offer(name, &published.version);
+        let unmet = match offer {
+            Some(Ok(offer)) => offer.findings.unmet.as_slice(),
+            _ => &[],
+        };
+        let question = EvaluationRequest {
+            plugin: name,
+            version: &published.version,
+            intent,
+            active: self.active(name),
+            unmet,
+            dependency_of,
+        };
+        (self.judge.judge(&question), offer)
+    }
 
-impl Demands {
-    /// Reads what a contract or a record says.
-    ///
-    /// # Errors
-    /// A name that is none or a constraint that is none, by its field. Contracts are checked when they
-    /// are read; a record may have been written by anyone.
-    pub fn read(plugins: &PluginRequirements) -> Result<Self, FieldError> {
-        let mut list = Vec::with_capacity(plugins.mandatory.len() + plugins.conditional.len());
-        for (bucket, wanted, mandatory) in
-            [("mandatory", &plugins.mandatory, true), ("conditional", &plugins.conditional, false)]
-        {
-            for (index, wanted) in wanted.iter().enumerate() {
-                list.push(demand(wanted, mandatory).map_err(|(field, why)| {
-                    FieldError::new(&format!("requirements.plugins.{bucket}[{index}].{field}"), &why)
-                })?);
+    pub(super) fn active(&self, name: &PluginName) -> Option<&'k Version> {
+        self.snapshot.installed.get(name)?.version.as_ref()
+    }
+
+    /// Whether policy forbids what is installed, and it has not been left yet.
+    pub(super) fn is_forbidden(&self, name: &'k PluginName) -> bool {
+        let Some(active) = self.active(name).filter(|_| !self.moves.contains_key(name)) else { return false };
+        let intent = self.intent(&Request::Newest);
+        let question = EvaluationRequest {
+            plugin: name,
+            version: active,
+            intent,
+            active: Some(active),
+            unmet: &[],
+            dependency_of: None,
+        };
+        self.judge.judge(&question).class() == Class::Forbidden
+    }
+
+    /// What is published of a plugin, if that is known.
+    pub(super) fn listing(&self, name: &PluginName) -> Result<Option<&'k TagList>, Box<PlanError>> {
+        match self.knowledge.tags.get(name) {
+            None => Ok(None),
+            Some(Ok(listing)) => Ok(Some(listing)),
+            Some(Err(message)) => {
+                let message = printable(message).into_owned();
+                Err(Box::new(PlanError::Fact { need: Need::Tags(name.clone()), message }))
             }
         }
-        list.sort_by(|a, b| {
-            let key = |demand: &Demand| (!demand.mandatory, demand.constraint.as_str().to_owned());
-            a.name.cmp(&b.name).then_with(|| key(a).cmp(&key(b)))
-        });
-        Ok(Self { list })
     }
 
-    /// All, by name.
-    pub fn all(&self) -> &[Demand] {
-        &self.list
+    pub(super) fn required(&self, name: &PluginName) -> Option<Required> {
+        self.judge.required(name)
     }
 
-    /// Those on one plugin.
-    pub fn on(&self, name: &PluginName) -> &[Demand] {
-        let start = self.list.partition_point(|demand| demand.name < *name);
-        let len = self.list[start..].partition_point(|demand| demand.name == *name);
-        &self.list[start..start + len]
+    pub(super) fn options(&self) -> &'k Options {
+        &self.snapshot.options
     }
 
-    /// Each plugin it speaks of, with what it says.
-    pub(super) fn by_plugin(&self) -> impl Iterator<Item = (&PluginName, &[Demand])> {
-        self.list.chunk_by(|a, b| a.name == b.name).filter_map(|chunk| Some((&chunk.first()?.name, chunk)))
-    }
-}
-
-fn demand(wanted: &NamedRequirement, mandatory: bool) -> Result<Demand, (&'static str, String)> {
-    let name = wanted.name.parse().map_err(|error: crate::values::name::NameError| ("name", error.to_string()))?;
-    let constraint = Constraint::parse(&wanted.constraint).map_err(|error| ("constraint", error.to_string()))?;
-    Ok(Demand { name, constraint, mandatory })
-}
-
-/// What an installed version says of itself.
-#[derive(Debug, Clone)]
-pub enum Contract {
-    /// What it demands of others; nothing, if it came without a contract.
-    Known(Demands),
-    /// It has one that neither the store nor a record can tell: what is wrong with it, fit for a terminal.
-    Unreadable(String),
-}
-
-/// An installed plugin.
-#[derive(Debug, Clone)]
-pub struct Installed {
-    /// The active version; None: not known.
-    pub version: Option<Version>,
-    /// What that demands of others.
-    pub contract: Contract,
-}
-
-/// What must be known of a version before it can be taken.
-#[derive(Debug, Clone, Default)]
-pub struct Offer {
-    /// What the cluster says to its requirements, those on plugins excepted.
-    pub findings: Findings,
-    /// What it demands of other plugins.
-    pub demands: Demands,
-}
-
-/// Facts that are known so far; an error is the message of what went wrong, fit for a terminal, and is
-/// final. It stops whatever search comes to it.
-#[derive(Debug, Clone, Default)]
-pub struct Knowledge {
-    /// What is published, by plugin. Of an unknown plugin nothing is.
-    pub tags: BTreeMap<PluginName, Result<Listing, String>>,
-    /// What versions offer, by plugin.
-    pub offers: BTreeMap<PluginName, BTreeMap<Version, Result<Offer, String>>>,
-}
-
-impl Knowledge {
-    /// Adds what is published of a plugin.
-    pub fn learn_tags(&mut self, name: PluginName, tags: Result<Listing, String>) {
-        self.tags.insert(name, tags);
-    }
-
-    /// Adds what a version offers.
-    pub fn learn_offer(&mut self, name: PluginName, version: Version, offer: Result<Offer, String>) {
-        self.offers.entry(name).or_default().insert(version, offer);
-    }
-
-    /// Whether this is known.
-    pub fn knows(&self, need: &Need) -> bool {
-        match need {
-            Need::Tags(name) => self.tags.contains_key(name),
-            Need::Contract { name, published } => self.offer(name, &published.version).is_some(),
+    pub(super) fn intent(&self, request: &Request) -> Intent {
+        match (request, self.snapshot.options.actor) {
+            (Request::Major(_) | Request::Exact(_), Actor::Person) => Intent::Explicit,
+            (Request::Newest | Request::NewestOfAll, Actor::Person) => Intent::Update,
+            (_, Actor::Agent) => Intent::Agent,
         }
     }
-
-    pub(super) fn offer(&self, name: &PluginName, version: &Version) -> Option<&Result<Offer, String>> {
-        self.offers.get(name)?.get(version)
-    }
 }
 
-/// A fact that is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Need {
-    /// What is published of a plugin.
-    Tags(PluginName),
-    /// What a version offers.
-    Contract {
-        /// The plugin.
-        name: PluginName,
-        /// Its version.
-        published: Published,
-    },
-}
-
-impl Need {
-    pub(super) fn key(&self) -> (&PluginName, Option<&Version>) {
-        match self {
-            Self::Tags(name) => (name, None),
-            Self::Contract { name, published } => (name, Some(&published.version)),
+/// What a version offers, unless that stops the search.
+pub(super) fn readable<'k>(
+    name: &PluginName,
+    published: &PublishedVersion,
+    offer: &'k Result<VersionFacts, String>,
+) -> Result<&'k VersionFacts, Box<PlanError>> {
+    match offer {
+        Err(message) => {
+            let need = Need::Contract { name: name.clone(), published: published.clone() };
+            Err(Box::new(PlanError::Fact { need, message: printable(message).into_owned() }))
         }
+        Ok(offer) if !offer.findings.unchecked.is_empty() => Err(Box::new(PlanError::Unchecked {
+            name: name.clone(),
+            version: published.version.clone(),
+            unchecked: offer.findings.unchecked.clone(),
+        })),
+        Ok(offer) => Ok(offer),
     }
 }

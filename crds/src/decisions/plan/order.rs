@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::Demands;
+use super::knowledge::Dependencies;
 use crate::values::name::PluginName;
 
 /// How many of the others a plugin waits for.
@@ -12,23 +12,23 @@ struct Waits {
     conditional: usize,
 }
 
-/// Orders names so that a plugin comes after those of them it demands something of. Where that goes in
-/// a circle, conditional demands give way first; then, and among equals, names decide.
-pub(super) fn dependency_first<'k>(demands: &BTreeMap<&'k PluginName, &'k Demands>) -> Vec<&'k PluginName> {
-    let mut waits: BTreeMap<&PluginName, Waits> = demands.keys().map(|name| (*name, Waits::default())).collect();
+/// Orders names so that a plugin comes after those of them it dependencies something of. Where that goes in
+/// a circle, conditional dependencies give way first; then, and among equals, names decide.
+pub(super) fn dependency_first<'k>(dependencies: &BTreeMap<&'k PluginName, &'k Dependencies>) -> Vec<&'k PluginName> {
+    let mut waits: BTreeMap<&PluginName, Waits> = dependencies.keys().map(|name| (*name, Waits::default())).collect();
     let mut wanted_by: BTreeMap<&PluginName, Vec<(&'k PluginName, bool)>> = BTreeMap::new();
-    for (name, demands) in demands {
-        for (target, wanted) in demands.by_plugin().filter(|(target, _)| target != name) {
+    for (name, dependencies) in dependencies {
+        for (target, wanted) in dependencies.by_plugin().filter(|(target, _)| target != name) {
             if !waits.contains_key(target) {
                 continue;
             }
-            let mandatory = wanted.iter().any(|demand| demand.mandatory);
+            let mandatory = wanted.iter().any(|dependency| dependency.mandatory);
             wanted_by.entry(target).or_default().push((name, mandatory));
             let waits = waits.entry(name).or_default();
             *(if mandatory { &mut waits.mandatory } else { &mut waits.conditional }) += 1;
         }
     }
-    let mut rest: BTreeSet<&'k PluginName> = demands.keys().copied().collect();
+    let mut rest: BTreeSet<&'k PluginName> = dependencies.keys().copied().collect();
     let mut ready: BTreeSet<&'k PluginName> =
         rest.iter().copied().filter(|name| waits.get(name) == Some(&Waits::default())).collect();
     let mut ordered = Vec::with_capacity(rest.len());

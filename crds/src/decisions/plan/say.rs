@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::facts::Demand;
+use super::knowledge::Dependency;
 use crate::{
-    decisions::verdict::{Class, Judgement, Reason, ReasonCode, Required},
+    decisions::verdict::{Class, Reason, ReasonCode, Required, Verdict},
     values::{name::PluginName, text::printable_to, version::Version},
 };
 
@@ -13,10 +13,11 @@ pub(super) fn install(name: &PluginName, version: &Version) -> String {
     format!("d8 plugins install {name} --version {version}")
 }
 
-/// What demands on one plugin come to, as `b >=2, <3`.
-pub(super) fn demanded(name: &PluginName, demands: &[Demand]) -> String {
+/// What dependencies on one plugin come to, as `b >=2, <3`.
+pub(super) fn demanded(name: &PluginName, dependencies: &[Dependency]) -> String {
     let mut text = name.to_string();
-    let constraints = demands.iter().map(|demand| demand.constraint.as_str().trim()).filter(|c| !c.is_empty());
+    let constraints =
+        dependencies.iter().map(|dependency| dependency.constraint.as_str().trim()).filter(|c| !c.is_empty());
     for (i, constraint) in constraints.enumerate() {
         let _ = write!(text, "{}{}", if i == 0 { " " } else { ", " }, printable_to(constraint, 64));
         if text.len() > 512 {
@@ -27,7 +28,7 @@ pub(super) fn demanded(name: &PluginName, demands: &[Demand]) -> String {
     text
 }
 
-/// Where in a chain a sentence is said: what the wish is about, then each plugin that the one before
+/// Where in a chain a sentence is said: what the request is about, then each plugin that the one before
 /// needs, with its version.
 pub(super) struct Place<'k> {
     pub(super) chain: Vec<(&'k PluginName, &'k Version)>,
@@ -36,9 +37,10 @@ pub(super) struct Place<'k> {
 impl Place<'_> {
     /// `a v2.0.0 requires plugin b >=3`; of what a dependency requires, `a v2.0.0 needs b v3.0.0, which
     /// requires plugin c`.
-    fn requires(&self, target: &PluginName, demands: &[Demand]) -> String {
-        let where_there = if demands.iter().any(|demand| demand.mandatory) { "" } else { " where it is installed" };
-        format!("{} requires plugin {}{where_there}", self.subject(), demanded(target, demands))
+    fn requires(&self, target: &PluginName, dependencies: &[Dependency]) -> String {
+        let where_there =
+            if dependencies.iter().any(|dependency| dependency.mandatory) { "" } else { " where it is installed" };
+        format!("{} requires plugin {}{where_there}", self.subject(), demanded(target, dependencies))
     }
 
     fn subject(&self) -> String {
@@ -58,66 +60,88 @@ impl Place<'_> {
         format!(" (needed by: {})", path(self.chain.iter().map(|(name, _)| *name).chain([target])))
     }
 
-    fn unfit(&self, target: &PluginName, demands: &[Demand], what: &str) -> Reason {
-        let message = format!("{}, {what}{}", self.requires(target, demands), self.needed_by(target));
+    fn unfit(&self, target: &PluginName, dependencies: &[Dependency], what: &str) -> Reason {
+        let message = format!("{}, {what}{}", self.requires(target, dependencies), self.needed_by(target));
         reason(ReasonCode::Unfit, message)
     }
 
-    pub(super) fn unpublished(&self, target: &PluginName, demands: &[Demand]) -> Reason {
-        self.unfit(target, demands, &format!("which is not published; see `d8 plugins why {target}`"))
+    pub(super) fn unpublished(&self, target: &PluginName, dependencies: &[Dependency]) -> Reason {
+        self.unfit(target, dependencies, &format!("which is not published; see `d8 plugins why {target}`"))
     }
 
     /// Versions are published, none of them is in range.
-    pub(super) fn none_in_range(&self, target: &PluginName, demands: &[Demand], installed: Option<&Version>) -> Reason {
+    pub(super) fn none_in_range(
+        &self,
+        target: &PluginName,
+        dependencies: &[Dependency],
+        installed: Option<&Version>,
+    ) -> Reason {
         let what = match installed {
             Some(version) => format!("{version} is installed, and no published version would do"),
             None => "of which no published version is in range".to_owned(),
         };
         let what = format!("{what}; see `d8 plugins why {target}`");
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
     /// Only a pre-release is in range.
-    pub(super) fn only_pre_release(&self, target: &PluginName, demands: &[Demand], version: &Version) -> Reason {
+    pub(super) fn only_pre_release(
+        &self,
+        target: &PluginName,
+        dependencies: &[Dependency],
+        version: &Version,
+    ) -> Reason {
         let what = format!("of which only pre-releases are in range; run `{}`", install(target, version));
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
     /// What is in range is in another major than what is installed.
-    pub(super) fn other_major(&self, target: &PluginName, demands: &[Demand], installed: &Version, to: u64) -> Reason {
+    pub(super) fn other_major(
+        &self,
+        target: &PluginName,
+        dependencies: &[Dependency],
+        installed: &Version,
+        to: u64,
+    ) -> Reason {
         let what = format!("{installed} is installed; run `d8 plugins install {target} --use-major {to}`");
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
-    pub(super) fn too_new(&self, target: &PluginName, demands: &[Demand], installed: &Version, to: &Version) -> Reason {
+    pub(super) fn too_new(
+        &self,
+        target: &PluginName,
+        dependencies: &[Dependency],
+        installed: &Version,
+        to: &Version,
+    ) -> Reason {
         let what = format!("{installed} is installed, which is too new; run `{}`", install(target, to));
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
-    pub(super) fn unknown_version(&self, target: &PluginName, demands: &[Demand]) -> Reason {
+    pub(super) fn unknown_version(&self, target: &PluginName, dependencies: &[Dependency]) -> Reason {
         let what = format!("whose installed version is not known; reinstall it: `d8 plugins install {target} --force`");
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
     /// The plan has a version that is out of range.
-    pub(super) fn planned(&self, target: &PluginName, demands: &[Demand], planned: &Version) -> Reason {
+    pub(super) fn planned(&self, target: &PluginName, dependencies: &[Dependency], planned: &Version) -> Reason {
         let what = format!("but {planned} is to be installed; see `d8 plugins why {target}`");
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
     /// No version of the target meets what several changed plugins want.
     pub(super) fn at_odds(
         &self,
         target: &PluginName,
-        demands: &[Demand],
+        dependencies: &[Dependency],
         with: &PluginName,
-        theirs: &[Demand],
+        theirs: &[Dependency],
     ) -> Reason {
         let what = format!(
             "and {with}, which comes with it, requires {}; no published version is both; see `d8 plugins why {target}`",
             demanded(target, theirs)
         );
-        self.unfit(target, demands, &what)
+        self.unfit(target, dependencies, &what)
     }
 
     pub(super) fn cycle(&self, target: &PluginName) -> Reason {
@@ -144,10 +168,10 @@ impl Place<'_> {
     }
 
     /// A policy wants no dependencies brought in.
-    pub(super) fn refused_by_policy(&self, target: &PluginName, demands: &[Demand], policy: &str) -> Reason {
+    pub(super) fn refused_by_policy(&self, target: &PluginName, dependencies: &[Dependency], policy: &str) -> Reason {
         let message = format!(
             "policy {policy}, missingDependencies: {}, and no dependency is brought in; run `d8 plugins install {target}`",
-            self.requires(target, demands)
+            self.requires(target, dependencies)
         );
         Reason { policy: Some(policy.to_owned()), ..reason(ReasonCode::DependencyDenied, message) }
     }
@@ -157,12 +181,12 @@ impl Place<'_> {
     pub(super) fn judged(
         &self,
         target: &PluginName,
-        demands: &[Demand],
+        dependencies: &[Dependency],
         version: &Version,
-        judgement: &Judgement,
+        judgement: &Verdict,
         required: Option<&Required>,
     ) -> Vec<Reason> {
-        let lead = format!("{}, and {target} {version} may not be installed: ", self.requires(target, demands));
+        let lead = format!("{}, and {target} {version} may not be installed: ", self.requires(target, dependencies));
         let mut tail = self.needed_by(target);
         if let Some(required) = required {
             let _ = write!(tail, "; policy {}, {}.access requires {}", required.policy, required.rule, required.plugin);
@@ -183,13 +207,13 @@ pub(super) fn objection(
     (name, version): (&PluginName, &Version),
     by: &PluginName,
     by_version: Option<&Version>,
-    demands: &[Demand],
+    dependencies: &[Dependency],
 ) -> Reason {
     let by_version = by_version.map(|version| format!(" {version}")).unwrap_or_default();
     let message = format!(
         "{name} {version} is not what plugin {by}{by_version} requires, which is {}; try `d8 plugins update \
          {by}` first",
-        demanded(name, demands)
+        demanded(name, dependencies)
     );
     reason(ReasonCode::Unfit, message)
 }

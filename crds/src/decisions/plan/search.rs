@@ -11,15 +11,15 @@ use std::{
 };
 
 use super::{
-    MAX_CHANGES, MAX_DEPTH, Missing, Need, Stop, Wish,
-    ask::readable,
-    facts::{Demand, Demands, Offer},
+    MAX_CHANGES, MAX_DEPTH, MissingPolicy, Need, PlanError, Request,
+    facts::readable,
+    knowledge::{Dependencies, Dependency, VersionFacts},
+    requests::Planner,
     say::{self, Place},
     state::Present,
-    wishes::Planner,
 };
 use crate::{
-    decisions::{intent::Intent, selection::Published, verdict::Reason},
+    decisions::{intent::Intent, selection::PublishedVersion, verdict::Reason},
     values::{name::PluginName, version::Version},
 };
 
@@ -30,8 +30,8 @@ const MAX_NEEDS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Chosen<'k> {
     pub(super) name: &'k PluginName,
-    pub(super) published: &'k Published,
-    pub(super) offer: &'k Offer,
+    pub(super) published: &'k PublishedVersion,
+    pub(super) offer: &'k VersionFacts,
     /// What was there.
     pub(super) before: Option<Present<'k>>,
     /// The level of what needs it; its own for the candidate.
@@ -59,8 +59,8 @@ fn levels_down_to(trail: &[Chosen<'_>], mut level: usize) -> Vec<usize> {
     chain
 }
 
-fn is_mandatory(demands: &[Demand]) -> bool {
-    demands.iter().any(|demand| demand.mandatory)
+fn is_mandatory(dependencies: &[Dependency]) -> bool {
+    dependencies.iter().any(|dependency| dependency.mandatory)
 }
 
 /// Why no versions fit together.
@@ -73,14 +73,14 @@ pub(super) enum Fail {
     /// Facts are missing.
     Missing(Vec<Need>),
     /// Nothing else may be tried.
-    Stop(Box<Stop>),
+    PlanError(Box<PlanError>),
 }
 
-/// That a plugin meets what the choice at a level demands of it.
+/// That a plugin meets what the choice at a level dependencies of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Goal<'k> {
     pub(super) target: &'k PluginName,
-    pub(super) demands: &'k [Demand],
+    pub(super) dependencies: &'k [Dependency],
     pub(super) by: usize,
 }
 
@@ -105,16 +105,16 @@ pub(super) struct Search<'p, 'k> {
     pub(super) levels: BTreeMap<&'k PluginName, usize>,
     /// Whether dependencies may cross their majors, and with which intent.
     pub(super) crossing: Option<Intent>,
-    /// Tries left.
+    /// Retry left.
     steps: &'p mut usize,
 }
 
 impl<'p, 'k> Search<'p, 'k> {
-    pub(super) fn new(planner: &'p mut Planner<'k>, wish: &Wish, steps: &'p mut usize) -> Self {
-        let crossing = match wish {
-            Wish::Major(_) => Some(Intent::Explicit),
-            Wish::NewestOfAll => Some(planner.intent(&Wish::Newest)),
-            Wish::Newest | Wish::Exact(_) => None,
+    pub(super) fn new(planner: &'p mut Planner<'k>, request: &Request, steps: &'p mut usize) -> Self {
+        let crossing = match request {
+            Request::Major(_) => Some(Intent::Explicit),
+            Request::NewestOfAll => Some(planner.intent(&Request::Newest)),
+            Request::Newest | Request::Exact(_) => None,
         };
         Self { planner, trail: Vec::new(), levels: BTreeMap::new(), crossing, steps }
     }
@@ -124,8 +124,8 @@ impl<'p, 'k> Search<'p, 'k> {
     pub(super) fn run(
         &mut self,
         name: &'k PluginName,
-        published: &'k Published,
-        offer: &'k Offer,
+        published: &'k PublishedVersion,
+        offer: &'k VersionFacts,
     ) -> Result<Vec<Chosen<'k>>, Fail> {
         self.choose(name, published, offer, 0, true);
         let found = self.goals(0).and_then(|goals| self.pursue(push(goals, None)));
@@ -158,12 +158,13 @@ impl<'p, 'k> Search<'p, 'k> {
     fn choose(
         &mut self,
         name: &'k PluginName,
-        published: &'k Published,
-        offer: &'k Offer,
+        published: &'k PublishedVersion,
+        offer: &'k VersionFacts,
         parent: usize,
         mandatory: bool,
     ) -> usize {
-        let present = Present { version: Some(&published.version), demands: &offer.demands, unreadable: None };
+        let present =
+            Present { version: Some(&published.version), dependencies: &offer.dependencies, unreadable: None };
         let before = self.planner.state.put(name, Some(present));
         let level = self.trail.len();
         let depth = if level == 0 { 0 } else { self.trail[parent].depth + 1 };
@@ -182,14 +183,14 @@ impl<'p, 'k> Search<'p, 'k> {
 
     /// What the choice at a level needs and has not.
     fn goals(&self, level: usize) -> Result<Vec<Goal<'k>>, Fail> {
-        let demands: &'k Demands = &self.trail[level].offer.demands;
+        let dependencies: &'k Dependencies = &self.trail[level].offer.dependencies;
         let mut goals = Vec::new();
         let mut reasons = Vec::new();
         let mut blame = BTreeSet::from([level]);
-        for (target, demands) in demands.by_plugin() {
-            let met = self.planner.state.meets(target, demands);
+        for (target, dependencies) in dependencies.by_plugin() {
+            let met = self.planner.state.meets(target, dependencies);
             let chosen = self.levels.get(target).copied();
-            if is_mandatory(demands) && chosen.is_some_and(|at| self.is_circle(at, level)) {
+            if is_mandatory(dependencies) && chosen.is_some_and(|at| self.is_circle(at, level)) {
                 reasons.push(self.place(level).cycle(target));
                 blame.extend(self.chain(level));
                 continue;
@@ -198,16 +199,16 @@ impl<'p, 'k> Search<'p, 'k> {
                 continue;
             }
             if let Some(at) = chosen {
-                reasons.push(self.place(level).planned(target, demands, &self.trail[at].published.version));
+                reasons.push(self.place(level).planned(target, dependencies, &self.trail[at].published.version));
                 blame.insert(at);
             } else if let Some(pinned) = self.planner.pinned.get(target) {
-                reasons.push(self.place(level).planned(target, demands, pinned));
+                reasons.push(self.place(level).planned(target, dependencies, pinned));
             } else {
-                goals.push(Goal { target, demands, by: level });
+                goals.push(Goal { target, dependencies, by: level });
             }
         }
-        if let Missing::Refuse { policy } = &self.planner.options().missing {
-            let refused = |goal: &Goal<'_>| self.place(level).refused_by_policy(goal.target, goal.demands, policy);
+        if let MissingPolicy::Refuse { policy } = &self.planner.options().missing {
+            let refused = |goal: &Goal<'_>| self.place(level).refused_by_policy(goal.target, goal.dependencies, policy);
             reasons.extend(goals.iter().take(MAX_NEEDS).map(refused));
         }
         if !reasons.is_empty() {
@@ -216,7 +217,7 @@ impl<'p, 'k> Search<'p, 'k> {
         if goals.len() >= MAX_CHANGES {
             return Err(self.blocked(level, say::too_many(self.root())));
         }
-        // What is to move for certain goes first: what it demands today then binds no more.
+        // What is to move for certain goes first: what it dependencies today then binds no more.
         goals.sort_by_key(|goal| self.planner.state.get(goal.target).is_none());
         let unknown = goals.iter().filter(|goal| !self.planner.knowledge.tags.contains_key(goal.target));
         let unknown: Vec<_> = unknown.take(MAX_NEEDS).map(|goal| Need::Tags(goal.target.clone())).collect();
@@ -233,13 +234,13 @@ impl<'p, 'k> Search<'p, 'k> {
         let (goal, rest) = loop {
             let Some(next) = &agenda else { return self.settle() };
             let (goal, rest) = (next.goal, next.rest.clone());
-            if !self.planner.state.meets(goal.target, goal.demands) {
+            if !self.planner.state.meets(goal.target, goal.dependencies) {
                 break (goal, rest);
             }
             agenda = rest;
         };
         self.within_bounds(goal)?;
-        let listing = self.planner.listing(goal.target).map_err(Fail::Stop)?;
+        let listing = self.planner.listing(goal.target).map_err(Fail::PlanError)?;
         let Some(listing) = listing else { return Err(Fail::Missing(vec![Need::Tags(goal.target.clone())])) };
         let range = self.range(goal, listing)?;
         let mut blame = range.blame;
@@ -253,7 +254,9 @@ impl<'p, 'k> Search<'p, 'k> {
             }
             self.step(goal.by)?;
             let (offer, level) = match self.judged(goal, published)? {
-                Ok(offer) => (offer, self.choose(goal.target, published, offer, goal.by, is_mandatory(goal.demands))),
+                Ok(offer) => {
+                    (offer, self.choose(goal.target, published, offer, goal.by, is_mandatory(goal.dependencies)))
+                }
                 Err(why) => {
                     reasons.get_or_insert(why);
                     continue;
@@ -291,9 +294,9 @@ impl<'p, 'k> Search<'p, 'k> {
         Ok(())
     }
 
-    /// Counts a try; a long list of demands counts more.
+    /// Counts a try; a long list of dependencies counts more.
     fn step(&mut self, by: usize) -> Result<(), Fail> {
-        let cost = 1 + self.trail[by].offer.demands.all().len() / 256;
+        let cost = 1 + self.trail[by].offer.dependencies.all().len() / 256;
         match self.steps.checked_sub(cost) {
             Some(left) => {
                 *self.steps = left;
@@ -304,31 +307,41 @@ impl<'p, 'k> Search<'p, 'k> {
     }
 
     /// What the verdict and the cluster say to a dependency.
-    fn judged(&self, goal: Goal<'k>, published: &'k Published) -> Result<Result<&'k Offer, Vec<Reason>>, Fail> {
+    fn judged(
+        &self,
+        goal: Goal<'k>,
+        published: &'k PublishedVersion,
+    ) -> Result<Result<&'k VersionFacts, Vec<Reason>>, Fail> {
         let by = &self.trail[goal.by];
         let now = self.planner.state.get(goal.target).and_then(|present| present.version);
         let crosses = now.is_some_and(|now| now.major() != published.version.major());
-        let intent = self.crossing.filter(|_| crosses).unwrap_or_else(|| self.planner.intent(&Wish::Newest));
+        let intent = self.crossing.filter(|_| crosses).unwrap_or_else(|| self.planner.intent(&Request::Newest));
         let needed_by = Some((by.name, &by.published.version));
         let (judgement, offer) = self.planner.judge(goal.target, published, intent, needed_by);
         if !judgement.is_eligible() {
             let required = self.planner.required(self.trail[0].name);
             let place = self.place(goal.by);
-            return Ok(Err(place.judged(goal.target, goal.demands, &published.version, &judgement, required.as_ref())));
+            return Ok(Err(place.judged(
+                goal.target,
+                goal.dependencies,
+                &published.version,
+                &judgement,
+                required.as_ref(),
+            )));
         }
         match offer {
             None => {
                 let need = Need::Contract { name: goal.target.clone(), published: published.clone() };
                 Err(Fail::Missing(vec![need]))
             }
-            Some(offer) => readable(goal.target, published, offer).map(Ok).map_err(Fail::Stop),
+            Some(offer) => readable(goal.target, published, offer).map(Ok).map_err(Fail::PlanError),
         }
     }
 
     /// A cap that only the contract shows.
-    fn warrant(&mut self, level: usize, offer: &Offer) -> Result<(), Fail> {
+    fn warrant(&mut self, level: usize, offer: &VersionFacts) -> Result<(), Fail> {
         // Putting it in place took as long as its list.
-        if offer.demands.all().len() < 256 { Ok(()) } else { self.step(level) }
+        if offer.dependencies.all().len() < 256 { Ok(()) } else { self.step(level) }
     }
 
     /// All goals are met: nobody whom the plan leaves alone may object.
@@ -340,7 +353,7 @@ impl<'p, 'k> Search<'p, 'k> {
             }
         }
         match self.planner.unreadable() {
-            Some(stop) => Err(Fail::Stop(Box::new(stop))),
+            Some(stop) => Err(Fail::PlanError(Box::new(stop))),
             None => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     values::name::Component,
 };
 
-/// What one version has to say: what it demands, and what the cluster says to it.
+/// What one version has to say: what it dependencies, and what the cluster says to it.
 #[derive(Debug, Clone, Default)]
 struct Says {
     plugins: PluginRequirements,
@@ -26,7 +26,7 @@ struct Says {
     broken: bool,
 }
 
-/// A small world: what is published, installed, wished and judged.
+/// A small world: what is published, installed, requested and judged.
 #[derive(Debug, Clone, Default)]
 struct World {
     published: BTreeMap<PluginName, BTreeMap<String, Says>>,
@@ -66,7 +66,7 @@ impl World {
     fn new(published: &str) -> Self {
         let mut world = Self::default();
         for one in published.split(';').map(str::trim).filter(|one| !one.is_empty()) {
-            let (head, demands) = one.split_once(':').unwrap_or((one, ""));
+            let (head, dependencies) = one.split_once(':').unwrap_or((one, ""));
             let (head, unmet) = head.split_once('!').unwrap_or((head, ""));
             let (head, unchecked) = head.split_once('?').unwrap_or((head, ""));
             let mut words = head.split_whitespace();
@@ -78,7 +78,7 @@ impl World {
                     unchecked: sentence(unchecked).into_iter().collect(),
                     warnings: Vec::new(),
                 };
-                let says = Says { plugins: requirements(demands), findings, broken: words.next().is_some() };
+                let says = Says { plugins: requirements(dependencies), findings, broken: words.next().is_some() };
                 versions.insert(version.to_owned(), says);
             }
         }
@@ -86,20 +86,20 @@ impl World {
     }
 
     /// `a 1: b >=1; b ?; c 1 *`: what is installed, `?` in an unknown version, `*` with a broken contract. What
-    /// is published in that version demands what it says there, unless it is said anew.
+    /// is published in that version dependencies what it says there, unless it is said anew.
     fn installed(mut self, installed: &str) -> Self {
         for one in installed.split(';').map(str::trim).filter(|one| !one.is_empty()) {
-            let (head, demands) = one.split_once(':').unwrap_or((one, ""));
+            let (head, dependencies) = one.split_once(':').unwrap_or((one, ""));
             let mut words = head.split_whitespace();
             let (plugin, at) = (name(words.next().unwrap()), words.next().unwrap());
             let published = self.published.get(&plugin).and_then(|versions| versions.get(at));
             let plugins = match published {
-                Some(says) if demands.is_empty() => says.plugins.clone(),
-                _ => requirements(demands),
+                Some(says) if dependencies.is_empty() => says.plugins.clone(),
+                _ => requirements(dependencies),
             };
             let contract = match words.next() {
                 Some(_) => Contract::Unreadable("it is empty".to_owned()),
-                None => Contract::Known(Demands::read(&plugins).unwrap()),
+                None => Contract::Known(Dependencies::read(&plugins).unwrap()),
             };
             let installed = Installed { version: (at != "?").then(|| version(at)), contract };
             self.snapshot.installed.insert(plugin, installed);
@@ -108,14 +108,14 @@ impl World {
     }
 
     /// `a, b@1.2, c/3`: newest, exact, major.
-    fn wish(mut self, wishes: &str) -> Self {
-        for one in wishes.split(',').map(str::trim) {
-            let (plugin, wish) = match (one.split_once('@'), one.split_once('/')) {
-                (Some((plugin, exact)), _) => (plugin, Wish::Exact(version(exact))),
-                (_, Some((plugin, major))) => (plugin, Wish::Major(major.parse().unwrap())),
-                _ => (one, Wish::Newest),
+    fn request(mut self, requests: &str) -> Self {
+        for one in requests.split(',').map(str::trim) {
+            let (plugin, request) = match (one.split_once('@'), one.split_once('/')) {
+                (Some((plugin, exact)), _) => (plugin, Request::Exact(version(exact))),
+                (_, Some((plugin, major))) => (plugin, Request::Major(major.parse().unwrap())),
+                _ => (one, Request::Newest),
             };
-            self.snapshot.wishes.insert(name(plugin), wish);
+            self.snapshot.requests.insert(name(plugin), request);
         }
         self
     }
@@ -130,7 +130,7 @@ impl World {
         self
     }
 
-    fn judge(&self, question: &Question<'_>) -> Judgement {
+    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
         let mut reasons: Vec<Reason> = Vec::new();
         let mut add = |code, message: String, policy: Option<&str>| {
             reasons.push(Reason { code, policy: policy.map(str::to_owned), rule: None, message, until: None });
@@ -143,20 +143,20 @@ impl World {
                 add(*code, format!("policy p, rules[0]: {key} is {code}"), Some("p"));
             }
         }
-        Judgement::new(reasons)
+        Verdict::new(reasons)
     }
 
-    fn listing(&self, plugin: &PluginName) -> selection::Listing {
+    fn listing(&self, plugin: &PluginName) -> selection::TagList {
         let tags = self.published.get(plugin).into_iter().flat_map(BTreeMap::keys).map(|tag| version(tag).to_string());
         selection::read_tags(&Component::Plugin(plugin.clone()), tags, None)
     }
 
-    fn offer(&self, plugin: &PluginName, wanted: &Version) -> Result<Offer, String> {
+    fn offer(&self, plugin: &PluginName, wanted: &Version) -> Result<VersionFacts, String> {
         let (_, says) = self.published[plugin].iter().find(|(tag, _)| version(tag) == *wanted).unwrap();
         if says.broken {
             return Err(format!("the contract of {plugin} {wanted} is not valid"));
         }
-        Ok(Offer { findings: says.findings.clone(), demands: Demands::read(&says.plugins).unwrap() })
+        Ok(VersionFacts { findings: says.findings.clone(), dependencies: Dependencies::read(&says.plugins).unwrap() })
     }
 
     fn learn(&self, knowledge: &mut Knowledge, need: &Need) {
@@ -187,7 +187,7 @@ impl World {
         let mut knowledge = Knowledge::default();
         let mut asked = Vec::new();
         loop {
-            match plan(&self.snapshot, &knowledge, &|q: &Question<'_>| self.judge(q)) {
+            match plan(&self.snapshot, &knowledge, &|q: &EvaluationRequest<'_>| self.judge(q)) {
                 Step::Done(plan) => return (plan, asked),
                 Step::Need(needs) => {
                     assert!(!needs.is_empty() && asked.len() < 1000);
@@ -209,10 +209,10 @@ impl World {
         }) {
             all.tags.entry(need.clone()).or_insert_with(|| Ok(self.listing(&need)));
         }
-        for wished in self.snapshot.wishes.keys() {
-            all.tags.entry(wished.clone()).or_insert_with(|| Ok(self.listing(wished)));
+        for requested in self.snapshot.requests.keys() {
+            all.tags.entry(requested.clone()).or_insert_with(|| Ok(self.listing(requested)));
         }
-        let Step::Done(full) = plan(&self.snapshot, &all, &|q: &Question<'_>| self.judge(q)) else {
+        let Step::Done(full) = plan(&self.snapshot, &all, &|q: &EvaluationRequest<'_>| self.judge(q)) else {
             panic!("everything is known")
         };
         assert_eq!(full.changes, lazy.changes, "what is known beyond need changes nothing");
@@ -255,9 +255,9 @@ fn bare(version: &Version) -> String {
 
 fn shown_changes(changes: &[Change]) -> String {
     let one = |change: &Change| match &change.from {
-        super::From::Nothing => format!("{} {}", change.name, bare(&change.to.version)),
-        super::From::Unknown => format!("{} ?->{}", change.name, bare(&change.to.version)),
-        super::From::Version(from) => format!("{} {}->{}", change.name, bare(from), bare(&change.to.version)),
+        PreviousVersion::Nothing => format!("{} {}", change.name, bare(&change.to.version)),
+        PreviousVersion::Unknown => format!("{} ?->{}", change.name, bare(&change.to.version)),
+        PreviousVersion::Version(from) => format!("{} {}->{}", change.name, bare(from), bare(&change.to.version)),
     };
     changes.iter().map(one).collect::<Vec<_>>().join(", ")
 }

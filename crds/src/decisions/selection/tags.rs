@@ -13,7 +13,7 @@ use crate::values::{
 
 /// A published version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishedVersion {
     /// What people see and the store is named by: the tag without its platform.
     pub tag: Tag,
     /// What the registry has: another than `tag` only where versions are published per platform
@@ -25,14 +25,14 @@ pub struct Published {
 
 /// Tags of one value: `v1.2.3` beside `1.2.3`. With the same digest they are one version, else none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Twins {
+pub struct AmbiguousTags {
     /// Two or more, the preferred one first: canonical, then with `v`, then by text.
-    pub tags: Vec<Published>,
+    pub tags: Vec<PublishedVersion>,
 }
 
-impl Twins {
+impl AmbiguousTags {
     /// The version, if all its tags are known to have the same digest.
-    pub fn settle(&self, digest_of: impl Fn(&Tag) -> Option<Digest>) -> Option<Published> {
+    pub fn settle(&self, digest_of: impl Fn(&Tag) -> Option<Digest>) -> Option<PublishedVersion> {
         let (first, rest) = self.tags.split_first()?;
         let digest = digest_of(&first.registry_tag)?;
         let same = rest.iter().all(|twin| digest_of(&twin.registry_tag).as_ref() == Some(&digest));
@@ -42,13 +42,13 @@ impl Twins {
 
 /// What a list of tags offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
+pub struct TagList {
     /// Whose tags they are.
     pub component: Component,
     /// Newest first; each value once.
-    pub published: Vec<Published>,
-    /// Values that more than one tag has, newest first: in `published` only after [`Listing::settle`].
-    pub ambiguous: Vec<Twins>,
+    pub published: Vec<PublishedVersion>,
+    /// Values that more than one tag has, newest first: in `published` only after [`TagList::settle`].
+    pub ambiguous: Vec<AmbiguousTags>,
     /// How many tags are no versions.
     pub ignored: usize,
     /// How many tags are another platform's.
@@ -91,10 +91,10 @@ pub fn read_tags<T: AsRef<str>>(
     component: &Component,
     tags: impl IntoIterator<Item = T>,
     platform: Option<&Platform>,
-) -> Listing {
+) -> TagList {
     let component = component.clone();
-    let mut listing = Listing { component, published: Vec::new(), ambiguous: Vec::new(), ignored: 0, foreign: 0 };
-    let mut values: BTreeMap<Version, Vec<Published>> = BTreeMap::new();
+    let mut listing = TagList { component, published: Vec::new(), ambiguous: Vec::new(), ignored: 0, foreign: 0 };
+    let mut values: BTreeMap<Version, Vec<PublishedVersion>> = BTreeMap::new();
     for tag in tags {
         let Some((published, of)) = read_tag(tag.as_ref()) else {
             listing.ignored += 1;
@@ -118,7 +118,7 @@ pub fn read_tags<T: AsRef<str>>(
                 let tag = twin.tag.as_str();
                 (tag != twin.version.to_string(), !tag.starts_with('v'), tag.to_owned())
             });
-            listing.ambiguous.push(Twins { tags });
+            listing.ambiguous.push(AmbiguousTags { tags });
         } else {
             listing.published.append(&mut tags);
         }
@@ -127,17 +127,17 @@ pub fn read_tags<T: AsRef<str>>(
 }
 
 /// A tag as a version, and the platform it is for, if it names one.
-fn read_tag(text: &str) -> Option<(Published, Option<Platform>)> {
+fn read_tag(text: &str) -> Option<(PublishedVersion, Option<Platform>)> {
     let registry_tag: Tag = text.parse().ok()?;
     let (bare, platform) = match Platform::split_suffix(text) {
         Some((bare, platform)) => (bare, Some(platform)),
         None => (text, None),
     };
     let version = Version::parse(bare).ok()?;
-    Some((Published { tag: bare.parse().ok()?, registry_tag, version }, platform))
+    Some((PublishedVersion { tag: bare.parse().ok()?, registry_tag, version }, platform))
 }
 
-impl Listing {
+impl TagList {
     /// Takes in the ambiguous values whose tags all have the same digest; the others stay out.
     pub fn settle(&mut self, digest_of: impl Fn(&Tag) -> Option<Digest>) {
         let published = &mut self.published;
@@ -152,7 +152,7 @@ impl Listing {
     }
 
     /// The tag with the value of what a person typed, with or without `v`.
-    pub fn find(&self, typed: &str) -> Result<&Published, LookupError> {
+    pub fn find(&self, typed: &str) -> Result<&PublishedVersion, LookupError> {
         let version = Version::parse(typed)?;
         if let Some(published) = self.of_version(&version) {
             return Ok(published);
@@ -168,13 +168,13 @@ impl Listing {
     }
 
     /// The tag with this value.
-    pub fn of_version(&self, version: &Version) -> Option<&Published> {
+    pub fn of_version(&self, version: &Version) -> Option<&PublishedVersion> {
         let place = self.published.partition_point(|other| other.version > *version);
         self.published.get(place).filter(|published| published.version == *version)
     }
 
     /// The newest stable version.
-    pub fn newest_stable(&self) -> Option<&Published> {
+    pub fn newest_stable(&self) -> Option<&PublishedVersion> {
         self.published.iter().find(|published| is_stable(&self.component, &published.version))
     }
 }

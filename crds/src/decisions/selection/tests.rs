@@ -11,11 +11,11 @@ fn linux() -> Platform {
     "linux-amd64".parse().unwrap()
 }
 
-fn read(tags: &[&str]) -> Listing {
+fn read(tags: &[&str]) -> TagList {
     read_tags(&plugin(), tags, Some(&linux()))
 }
 
-fn names(published: &[Published]) -> Vec<&str> {
+fn names(published: &[PublishedVersion]) -> Vec<&str> {
     published.iter().map(|p| p.tag.as_str()).collect()
 }
 
@@ -120,14 +120,14 @@ fn walk(tags: &[&str], installed: &str, limits: Limits, refused: &[&str]) -> (St
         (Err(_), "") => Installed::No,
         (Err(_), _) => Installed::Unversioned,
     };
-    let judge = |p: &Published| if refused.contains(&p.tag.as_str()) { Err(()) } else { Ok(()) };
+    let judge = |p: &PublishedVersion| if refused.contains(&p.tag.as_str()) { Err(()) } else { Ok(()) };
     let choice = choose(&listing, installed, limits, judge);
     let passed_over = choice.passed_over().iter().map(|(p, ())| p.tag.to_string()).collect();
     let end = match choice {
-        Choice::Install { version, .. } => format!("install {}", version.tag),
-        Choice::AlreadyActive { version, .. } => format!("active {}", version.tag),
-        Choice::Keep { .. } => "keep".to_owned(),
-        Choice::Nothing { why, .. } => format!("{why:?}"),
+        Selection::Install { version, .. } => format!("install {}", version.tag),
+        Selection::AlreadyActive { version, .. } => format!("active {}", version.tag),
+        Selection::Keep { .. } => "keep".to_owned(),
+        Selection::Nothing { why, .. } => format!("{why:?}"),
     };
     (end, passed_over)
 }
@@ -186,10 +186,10 @@ fn the_choice() {
 fn a_walk_that_is_over_passes_nothing_over() {
     let listing = read(&["v1.0.0"]);
     let active = version("1.0.0");
-    let mut walk = Walk::new(&listing, Installed::Version(&active), Limits::default());
+    let mut walk = VersionWalk::new(&listing, Installed::Version(&active), Limits::default());
     assert_eq!(walk.current(), None);
     walk.pass_over("ignored");
-    assert!(matches!(walk.finish(), Choice::AlreadyActive { passed_over, .. } if passed_over.is_empty()));
+    assert!(matches!(walk.finish(), Selection::AlreadyActive { passed_over, .. } if passed_over.is_empty()));
 }
 
 proptest! {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::{
     in_channel,
-    tags::{Listing, Published},
+    tags::{PublishedVersion, TagList},
 };
 use crate::values::{channel::Channel, version::Version};
 
@@ -36,38 +36,38 @@ pub struct Limits {
 /// What a walk comes to. The versions passed over are those newer than the one it ended at, newest
 /// first, each with the caller's reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice<R> {
+pub enum Selection<R> {
     /// This one is to be installed.
     Install {
         /// It.
-        version: Published,
+        version: PublishedVersion,
         /// Newer ones.
-        passed_over: Vec<(Published, R)>,
+        passed_over: Vec<(PublishedVersion, R)>,
     },
     /// The newest that remains is active already.
     AlreadyActive {
         /// It.
-        version: Published,
+        version: PublishedVersion,
         /// Newer ones.
-        passed_over: Vec<(Published, R)>,
+        passed_over: Vec<(PublishedVersion, R)>,
     },
     /// What is installed stays: nothing newer remains, and it is not among what is published.
     Keep {
         /// Newer ones, or all where it has no version.
-        passed_over: Vec<(Published, R)>,
+        passed_over: Vec<(PublishedVersion, R)>,
     },
     /// Nothing is installed and nothing can be.
     Nothing {
         /// Why.
-        why: Nothing,
+        why: NoCandidate,
         /// All that were tried.
-        passed_over: Vec<(Published, R)>,
+        passed_over: Vec<(PublishedVersion, R)>,
     },
 }
 
-impl<R> Choice<R> {
+impl<R> Selection<R> {
     /// The versions passed over, newest first.
-    pub fn passed_over(&self) -> &[(Published, R)] {
+    pub fn passed_over(&self) -> &[(PublishedVersion, R)] {
         let (Self::Install { passed_over, .. }
         | Self::AlreadyActive { passed_over, .. }
         | Self::Keep { passed_over }
@@ -78,8 +78,8 @@ impl<R> Choice<R> {
 
 /// Why nothing can be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nothing {
-    /// No version is published, or only ambiguous ones ([`Listing::ambiguous`]).
+pub enum NoCandidate {
+    /// No version is published, or only ambiguous ones ([`TagList::ambiguous`]).
     NotPublished,
     /// Only pre-releases are published, and the channel has none.
     OnlyPrereleases,
@@ -91,18 +91,18 @@ pub enum Nothing {
 
 /// A walk under way.
 #[derive(Debug)]
-pub struct Walk<'a, R> {
-    listing: &'a Listing,
+pub struct VersionWalk<'a, R> {
+    listing: &'a TagList,
     installed: Installed<'a>,
     limits: Limits,
     /// What is left to try.
-    rest: VecDeque<&'a Published>,
-    passed_over: Vec<(Published, R)>,
+    rest: VecDeque<&'a PublishedVersion>,
+    passed_over: Vec<(PublishedVersion, R)>,
 }
 
-impl<'a, R> Walk<'a, R> {
+impl<'a, R> VersionWalk<'a, R> {
     /// Starts at the newest version within the limits.
-    pub fn new(listing: &'a Listing, installed: Installed<'a>, limits: Limits) -> Self {
+    pub fn new(listing: &'a TagList, installed: Installed<'a>, limits: Limits) -> Self {
         let rest = listing
             .published
             .iter()
@@ -113,9 +113,9 @@ impl<'a, R> Walk<'a, R> {
         Self { listing, installed, limits, rest, passed_over: Vec::new() }
     }
 
-    /// The version to judge next. None: the walk is over, [`Walk::finish`] says how; what is active is
+    /// The version to judge next. None: the walk is over, [`VersionWalk::finish`] says how; what is active is
     /// not judged, unless the walk may go on below it.
-    pub fn current(&self) -> Option<&'a Published> {
+    pub fn current(&self) -> Option<&'a PublishedVersion> {
         let next = *self.rest.front()?;
         (self.limits.may_go_down || self.installed.is_older_than(&next.version)).then_some(next)
     }
@@ -130,25 +130,27 @@ impl<'a, R> Walk<'a, R> {
     }
 
     /// Ends the walk at the version that is to be judged next, or where nothing is.
-    pub fn finish(self) -> Choice<R> {
+    pub fn finish(self) -> Selection<R> {
         let here = self.rest.front().copied();
         let accepted = self.current().is_some();
         let passed_over = self.passed_over;
         match here {
             Some(here) if self.installed.is(&here.version) => {
-                Choice::AlreadyActive { version: here.clone(), passed_over }
+                Selection::AlreadyActive { version: here.clone(), passed_over }
             }
-            Some(here) if accepted => Choice::Install { version: here.clone(), passed_over },
-            _ if self.installed != Installed::No => Choice::Keep { passed_over },
+            Some(here) if accepted => Selection::Install { version: here.clone(), passed_over },
+            _ if self.installed != Installed::No => Selection::Keep { passed_over },
             _ => {
                 let published = &self.listing.published;
                 let why = match self.limits.major {
-                    _ if !passed_over.is_empty() => Nothing::AllPassedOver,
-                    _ if published.is_empty() => Nothing::NotPublished,
-                    Some(major) if !published.iter().any(|p| p.version.major() == major) => Nothing::NotInMajor(major),
-                    _ => Nothing::OnlyPrereleases,
+                    _ if !passed_over.is_empty() => NoCandidate::AllPassedOver,
+                    _ if published.is_empty() => NoCandidate::NotPublished,
+                    Some(major) if !published.iter().any(|p| p.version.major() == major) => {
+                        NoCandidate::NotInMajor(major)
+                    }
+                    _ => NoCandidate::OnlyPrereleases,
                 };
-                Choice::Nothing { why, passed_over }
+                Selection::Nothing { why, passed_over }
             }
         }
     }
@@ -169,12 +171,12 @@ impl Installed<'_> {
 
 /// Chooses the newest version against which nothing stands. `judge` gives the reason to pass one over.
 pub fn choose<R>(
-    listing: &Listing,
+    listing: &TagList,
     installed: Installed<'_>,
     limits: Limits,
-    mut judge: impl FnMut(&Published) -> Result<(), R>,
-) -> Choice<R> {
-    let mut walk = Walk::new(listing, installed, limits);
+    mut judge: impl FnMut(&PublishedVersion) -> Result<(), R>,
+) -> Selection<R> {
+    let mut walk = VersionWalk::new(listing, installed, limits);
     while let Some(published) = walk.current() {
         match judge(published) {
             Ok(()) => break,

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn check(spec: &Value) -> Result<Checked, Rejected> {
+fn check(spec: &Value) -> Result<CheckedPolicy, Rejection> {
     let mut spec = spec.clone();
     spec.as_object_mut().unwrap().entry("hostSelector").or_insert_with(|| json!({}));
     let policy: PluginPolicy = serde_json::from_value(json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "p"}, "spec": spec,
     }))
     .unwrap();
-    Checked::new(&policy)
+    CheckedPolicy::new(&policy)
 }
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    decisions::validation::{Checked, CheckedRule},
+    decisions::validation::{CheckedPolicy, CheckedRule},
     records::policy::Access,
     values::{channel::Channel, name::Component},
 };
 
 /// What is around a policy, as far as whoever asks knows it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Around<'a> {
+pub struct PolicyContext<'a> {
     /// How many managed hosts the selector matches; absent: not known here.
     pub hosts: Option<u32>,
     /// The selector matches workstations.
@@ -21,7 +21,7 @@ pub struct Around<'a> {
 }
 
 /// The warnings, a sentence each, in the order of the policy's fields.
-pub fn warnings(policy: &Checked, around: Around<'_>) -> Vec<String> {
+pub fn warnings(policy: &CheckedPolicy, around: PolicyContext<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     warnings.extend(matches(around));
     for place in 0..policy.rules.len() {
@@ -40,7 +40,7 @@ pub fn warnings(policy: &Checked, around: Around<'_>) -> Vec<String> {
     warnings
 }
 
-fn matches(around: Around<'_>) -> Option<String> {
+fn matches(around: PolicyContext<'_>) -> Option<String> {
     Some(match (around.hosts, around.workstations) {
         (None, false) => return None,
         (None, true) => "it speaks for workstations too".to_owned(),
@@ -63,7 +63,7 @@ fn repeats(rule: &CheckedRule, place: usize, warnings: &mut Vec<String>) {
 }
 
 /// What of one rule never speaks, for an earlier one answers.
-fn shadows(policy: &Checked, place: usize, warnings: &mut Vec<String>) {
+fn shadows(policy: &CheckedPolicy, place: usize, warnings: &mut Vec<String>) {
     let (earlier, rest) = policy.rules.split_at(place);
     let Some(rule) = rest.first() else { return };
     let answers = |pattern| earlier.iter().position(|rule| rule.plugins.iter().any(|other| other.covers(pattern)));
@@ -79,7 +79,7 @@ fn shadows(policy: &Checked, place: usize, warnings: &mut Vec<String>) {
 }
 
 /// Pre-releases that are asked for and not published.
-fn unpublished(policy: &Checked, component: &Component, published: Channel) -> Option<String> {
+fn unpublished(policy: &CheckedPolicy, component: &Component, published: Channel) -> Option<String> {
     if published == Channel::Prerelease {
         return None;
     }
@@ -107,13 +107,13 @@ mod tests {
 
     use super::*;
 
-    fn warned(spec: &Value, around: Around<'_>) -> Vec<String> {
+    fn warned(spec: &Value, around: PolicyContext<'_>) -> Vec<String> {
         let mut spec = spec.clone();
         spec.as_object_mut().unwrap().entry("hostSelector").or_insert_with(|| json!({}));
         let policy = json!({
             "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "p"}, "spec": spec,
         });
-        warnings(&Checked::new(&serde_json::from_value(policy).unwrap()).unwrap(), around)
+        warnings(&CheckedPolicy::new(&serde_json::from_value(policy).unwrap()).unwrap(), around)
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
             ),
             (json!({"rules": [{"plugins": ["a"], "versions": ">=1.2 <2"}]}), vec![]),
         ] {
-            assert_eq!(warned(&spec, Around::default()), expected, "{spec}");
+            assert_eq!(warned(&spec, PolicyContext::default()), expected, "{spec}");
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
             (Some(1), false, Some("it matches 1 host")),
             (Some(120), true, Some("it matches 120 hosts, and workstations")),
         ] {
-            let found = warned(&json!({}), Around { hosts, workstations, channels: None });
+            let found = warned(&json!({}), PolicyContext { hosts, workstations, channels: None });
             assert_eq!(found.first().map(String::as_str), expected);
         }
     }
@@ -169,7 +169,7 @@ mod tests {
             (of("stable"), Channel::Stable),
             (of("both"), Channel::Prerelease),
         ]);
-        let around = Around { channels: Some(&channels), ..Around::default() };
+        let around = PolicyContext { channels: Some(&channels), ..PolicyContext::default() };
         let warning = |field: &str, name: &str| {
             format!(
                 "{field}.channel: pre-releases of {name} are not published; set `channel: Prerelease` in CliRelease \

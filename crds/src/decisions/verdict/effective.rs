@@ -18,17 +18,17 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
     /// The policies that speak for it, by name.
-    pub policies: Vec<Speaking>,
+    pub policies: Vec<PolicyInEffect>,
     /// Changes are stopped.
-    pub paused: Decided<bool>,
+    pub paused: Merged<bool>,
     /// What happens to a plugin dependency that is not there.
-    pub missing_dependencies: Decided<MissingDependencies>,
+    pub missing_dependencies: Merged<MissingDependencies>,
     /// What is done about moved tags.
-    pub moved_tags: Decided<MovedTags>,
+    pub moved_tags: Merged<MovedTags>,
     /// Windows, all of which must be open.
-    pub windows: Vec<Word<Vec<Window>>>,
+    pub windows: Vec<Attributed<Vec<Window>>>,
     /// Waves, all of which must have come.
-    pub rollouts: Vec<Word<Spread>>,
+    pub rollouts: Vec<Attributed<RolloutSettings>>,
     /// d8, then plugins by name, then beginnings of names, then `*`: any other plugin.
     pub components: Vec<EffectiveComponent>,
 }
@@ -36,7 +36,7 @@ pub struct Effective {
 /// A policy that speaks for the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Speaking {
+pub struct PolicyInEffect {
     /// Its name.
     pub name: String,
     /// It is understood and valid. One that is not acts as paused.
@@ -48,7 +48,7 @@ pub struct Speaking {
 
 /// Where a word stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Source {
+pub struct FieldSource {
     /// The policy; `agent.toml` is the host's own.
     pub policy: String,
     /// Where in its spec, `rules[0].access`; absent: the policy as a whole, which is invalid.
@@ -58,27 +58,27 @@ pub struct Source {
 
 /// A field of which one value is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Decided<T> {
+pub struct Merged<T> {
     /// It.
     pub value: T,
     /// Everyone who says so; empty: nobody speaks, and this is what holds then.
-    pub from: Vec<Source>,
+    pub from: Vec<FieldSource>,
 }
 
 /// One of several words that hold together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Word<T> {
+pub struct Attributed<T> {
     /// What is said.
     pub value: T,
     /// By whom.
     #[serde(flatten)]
-    pub from: Source,
+    pub from: FieldSource,
 }
 
 /// How a policy spreads versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Spread {
+pub struct RolloutSettings {
     /// The time in which a version reaches every host, `48h`.
     pub over: String,
     /// This host goes first, and the policy's `minAge` does not bind it.
@@ -90,7 +90,7 @@ pub struct Spread {
 
 /// A version and the bytes it must have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct PinnedTo {
+pub struct PinnedDigest {
     /// The version.
     pub version: String,
     /// Digest of its index, manifest or layer.
@@ -105,40 +105,40 @@ pub struct EffectiveComponent {
     pub component: String,
     /// May it be here; absent of d8, which no policy takes away.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access: Option<Decided<Access>>,
+    pub access: Option<Merged<Access>>,
     /// Constraints, all of which must hold.
-    pub versions: Vec<Word<String>>,
+    pub versions: Vec<Attributed<String>>,
     /// Versions that may neither be installed nor run.
-    pub block: Vec<Word<String>>,
+    pub block: Vec<Attributed<String>>,
     /// Which versions are spoken of. The value is absent where nobody speaks: a pre-release must be named.
-    pub channel: Decided<Option<Channel>>,
+    pub channel: Merged<Option<Channel>>,
     /// What needs a record; absent of a plugin whose name (`my_plugin`) cannot have one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordSettings>,
     /// Shown with what the rules forbid.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub messages: Vec<Word<String>>,
+    pub messages: Vec<Attributed<String>>,
 }
 
 /// What binds only a component that can have a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Recorded {
+pub struct RecordSettings {
     /// Who starts an update.
-    pub updates: Decided<Updates>,
+    pub updates: Merged<Updates>,
     /// Whether an update may change the major version.
-    pub major_updates: Decided<MajorUpdates>,
+    pub major_updates: Merged<MajorUpdates>,
     /// How long a version must have been published, `72h`; not counted of policies whose canary the host
     /// is.
-    pub min_age: Decided<String>,
+    pub min_age: Merged<String>,
     /// Versions bound to bytes.
-    pub pins: Vec<Word<PinnedTo>>,
+    pub pins: Vec<Attributed<PinnedDigest>>,
     /// Versions for which their own policy's minAge, wave and windows do not count.
-    pub expedite: Vec<Word<String>>,
+    pub expedite: Vec<Attributed<String>>,
 }
 
 /// As a sentence names it: `policy p, rules[0].access`.
-impl fmt::Display for Source {
+impl fmt::Display for FieldSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.field {
             Some(field) => write!(f, "policy {}, {field}", self.policy),

@@ -9,9 +9,9 @@ use crate::{
     decisions::{
         clock,
         intent::Intent,
-        validation::{Checked, Pattern},
+        validation::{CheckedPolicy, Pattern},
         verdict::{
-            Case, Floor, Host, Judgement,
+            Candidate, Host, LocalRules, Verdict,
             gates::View,
             reason::{Origin, Reason, ReasonCode},
             set::{Guidance, Policy, Required},
@@ -36,7 +36,7 @@ pub struct HostPolicies<'a> {
     standings: Vec<Standing<'a>>,
     /// The others, which are few.
     broken: Vec<&'a Policy>,
-    floor: Option<&'a Floor>,
+    local_rules: Option<&'a LocalRules>,
     /// Of the first instant that was asked about, which as a rule is the only one.
     openings: OnceLock<Openings>,
 }
@@ -61,8 +61,8 @@ impl Openings {
 }
 
 impl<'a> HostPolicies<'a> {
-    pub(super) fn new(policies: &'a [Policy], floor: Option<&'a Floor>, host: Host<'a>) -> Self {
-        let mut this = Self { host, standings: Vec::new(), broken: Vec::new(), floor, openings: OnceLock::new() };
+    pub(super) fn new(policies: &'a [Policy], local_rules: Option<&'a LocalRules>, host: Host<'a>) -> Self {
+        let mut this = Self { host, standings: Vec::new(), broken: Vec::new(), local_rules, openings: OnceLock::new() };
         for policy in policies.iter().filter(|policy| policy.selects(&host)) {
             match policy {
                 Policy::Valid(checked) => this.standings.push(Standing::new(checked, this.standings.len(), &host)),
@@ -81,11 +81,11 @@ impl<'a> HostPolicies<'a> {
     }
 
     /// Whether this version may be on this host now. The case is taken to be of this host.
-    pub fn judge(&self, case: &Case<'_>) -> Judgement {
+    pub fn judge(&self, case: &Candidate<'_>) -> Verdict {
         let skew = clock::judging_time(case.now, case.server_time, case.intent);
         // A skewed clock stops the agent; what else there is, is told by the smaller of the two times.
         let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
-        let case = &Case { now, host: self.host, ..*case };
+        let case = &Candidate { now, host: self.host, ..*case };
         let speeches = self.speeches(case.component);
         let (mut reasons, notes) = View::new(case, &speeches, self).ask();
         reasons.extend(self.stops(case.component, case.intent));
@@ -96,7 +96,7 @@ impl<'a> HostPolicies<'a> {
             message: skew.to_string(),
             until: None,
         }));
-        Judgement::new(reasons).with_notes(notes)
+        Verdict::new(reasons).with_notes(notes)
     }
 
     /// As [`PolicySet::run_allowed`](super::PolicySet::run_allowed).
@@ -160,7 +160,7 @@ impl<'a> HostPolicies<'a> {
 
     /// The plugins that some policy names outright, each once and in order.
     pub(super) fn named_plugins(&self) -> Vec<&'a PluginName> {
-        let mut names: Vec<_> = self.valid().flat_map(Checked::named_plugins).collect();
+        let mut names: Vec<_> = self.valid().flat_map(CheckedPolicy::named_plugins).collect();
         names.sort();
         names.dedup();
         names
@@ -168,7 +168,7 @@ impl<'a> HostPolicies<'a> {
 
     fn requires(&self, plugin: &PluginName) -> Option<Required> {
         let component = Component::Plugin(plugin.clone());
-        if self.floor.is_some_and(|floor| floor.denies(&component)) {
+        if self.local_rules.is_some_and(|local_rules| local_rules.denies(&component)) {
             return None;
         }
         let speeches = self.speeches(&component);
@@ -186,12 +186,12 @@ impl<'a> HostPolicies<'a> {
     }
 
     /// As [`PolicySet::guidance_for`](super::PolicySet::guidance_for).
-    pub fn guidance_for(&self, active: &Case<'_>) -> Guidance {
-        let case = Case { host: self.host, active: Some(active.version), stored: None, ..*active };
+    pub fn guidance_for(&self, active: &Candidate<'_>) -> Guidance {
+        let case = Candidate { host: self.host, active: Some(active.version), stored: None, ..*active };
         self.guidance_with(case.component, Some(case))
     }
 
-    fn guidance_with(&self, component: &Component, active: Option<Case<'_>>) -> Guidance {
+    fn guidance_with(&self, component: &Component, active: Option<Candidate<'_>>) -> Guidance {
         let speeches = self.speeches(component);
         let channels: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.channel)).collect();
         let majors: Vec<_> = speeches.iter().filter_map(|s| s.setting(|s| s.major_updates)).collect();
@@ -214,17 +214,17 @@ impl<'a> HostPolicies<'a> {
         }
     }
 
-    /// At least one policy matches, valid or not, or the host has a floor.
+    /// At least one policy matches, valid or not, or the host has a local_rules.
     pub(super) fn is_governed(&self) -> bool {
-        self.floor.is_some() || !self.standings.is_empty() || !self.broken.is_empty()
+        self.local_rules.is_some() || !self.standings.is_empty() || !self.broken.is_empty()
     }
 
-    pub(super) fn floor(&self) -> Option<&'a Floor> {
-        self.floor
+    pub(super) fn local_rules(&self) -> Option<&'a LocalRules> {
+        self.local_rules
     }
 
     /// Valid ones, by name.
-    pub(super) fn valid(&self) -> impl Iterator<Item = &'a Checked> {
+    pub(super) fn valid(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
         self.standings.iter().map(|standing| standing.policy)
     }
 
@@ -295,10 +295,10 @@ impl<'a> HostPolicies<'a> {
 
 /// The strongest of some reasons.
 fn first(reasons: Vec<Reason>) -> Option<Reason> {
-    Judgement::new(reasons).reasons().first().cloned()
+    Verdict::new(reasons).reasons().first().cloned()
 }
 
 /// The question whether what is active may stay and run. No gate that answers it looks at the clock.
-fn still<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> Case<'a> {
-    Case::new(host, component, active, Intent::Repair, Timestamp::UNIX_EPOCH).active(Some(active))
+fn still<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> Candidate<'a> {
+    Candidate::new(host, component, active, Intent::Repair, Timestamp::UNIX_EPOCH).active(Some(active))
 }

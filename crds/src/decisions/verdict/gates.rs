@@ -17,7 +17,7 @@ use crate::{
         intent::Intent,
         selection::is_stable,
         verdict::{
-            Case, Floor, HostPolicies,
+            Candidate, HostPolicies, LocalRules,
             reason::{Origin, Reason, ReasonCode},
             speech::Speech,
         },
@@ -31,14 +31,14 @@ use Intent::{Agent, Explicit, Repair, Update};
 /// What a gate is asked about.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    case: &'a Case<'a>,
+    case: &'a Candidate<'a>,
     /// The word of each matching policy that is valid.
     speeches: &'a [Speech<'a>],
     /// All that match.
     policies: &'a HostPolicies<'a>,
     /// The host's own.
-    floor: Option<&'a Floor>,
-    /// At least one policy matches, valid or not, or the host has a floor.
+    local_rules: Option<&'a LocalRules>,
+    /// At least one policy matches, valid or not, or the host has a local_rules.
     governed: bool,
     /// The component's name can carry a record. Of a plugin whose name cannot (`my_plugin`) nothing is
     /// recorded, so of a rule only access, versions, block and channel bind it.
@@ -122,12 +122,12 @@ const HOLD: &[Gate] = &[
 ];
 
 impl<'a> View<'a> {
-    pub(super) fn new(case: &'a Case<'a>, speeches: &'a [Speech<'a>], policies: &'a HostPolicies<'a>) -> Self {
+    pub(super) fn new(case: &'a Candidate<'a>, speeches: &'a [Speech<'a>], policies: &'a HostPolicies<'a>) -> Self {
         Self {
             case,
             speeches,
             policies,
-            floor: policies.floor(),
+            local_rules: policies.local_rules(),
             governed: policies.is_governed(),
             has_record_name: match case.component {
                 Component::D8 => true,
@@ -187,7 +187,7 @@ impl<'a> View<'a> {
         let Some(active) = self.case.active.filter(|active| *active != self.case.version) else {
             return Leaving::No;
         };
-        let case = Case { version: active, stored: None, ..*self.case };
+        let case = Candidate { version: active, stored: None, ..*self.case };
         let reasons = View { case: &case, entry: recorded(&case), ..*self }.ask_to_leave();
         if reasons.iter().any(|reason| reason.code == ReasonCode::Blocked) {
             Leaving::Blocked
@@ -203,8 +203,8 @@ impl<'a> View<'a> {
         Reason { code, policy: None, rule: None, message, until: None }
     }
 
-    /// A reason by the host's floor.
-    fn floor_reason(code: ReasonCode, field: &'static str, what: &str) -> Reason {
+    /// A reason by the host's local_rules.
+    fn local_reason(code: ReasonCode, field: &'static str, what: &str) -> Reason {
         Reason {
             code,
             policy: Some("agent.toml".to_owned()),
@@ -247,7 +247,9 @@ impl<'a> View<'a> {
     /// Some policy requires the component and none denies it.
     fn is_required(&self) -> bool {
         let said = |access| self.speeches.iter().any(|s| s.access().is_some_and(|said| said.value == access));
-        let denied = || said(Access::Deny) || self.floor.is_some_and(|floor| floor.denies(self.case.component));
+        let denied = || {
+            said(Access::Deny) || self.local_rules.is_some_and(|local_rules| local_rules.denies(self.case.component))
+        };
         said(Access::Require) && !denied()
     }
 
@@ -268,7 +270,7 @@ impl<'a> View<'a> {
 }
 
 /// What the record has on the version in question.
-fn recorded<'a>(case: &Case<'a>) -> Option<&'a ReleaseVersion> {
+fn recorded<'a>(case: &Candidate<'a>) -> Option<&'a ReleaseVersion> {
     case.release?.recorded(case.version)
 }
 

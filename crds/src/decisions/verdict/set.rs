@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::{
     decisions::{
         selection::Limits,
-        validation::{Checked, FieldError, Rejected, selector::Selector},
+        validation::{CheckedPolicy, FieldError, Rejection, selector::Selector},
         verdict::{
-            Case, Floor, Host, HostPolicies, Judgement,
+            Candidate, Host, HostPolicies, LocalRules, Verdict,
             reason::{Origin, Reason},
         },
     },
@@ -25,16 +25,16 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     policies: Vec<Policy>,
-    floor: Option<Floor>,
+    local_rules: Option<LocalRules>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Policy {
-    Valid(Box<Checked>),
+    Valid(Box<CheckedPolicy>),
     /// Acts as paused for the hosts it selects.
     Invalid {
         name: String,
-        rejected: Rejected,
+        rejected: Rejection,
     },
     /// Its shape is not known here: holds everything on the hosts it selects but an update of d8 by a
     /// person.
@@ -57,7 +57,7 @@ impl Policy {
     pub(super) fn selects(&self, host: &Host<'_>) -> bool {
         match self {
             Self::Valid(checked) => checked.selector.matches(host.labels),
-            Self::Invalid { rejected: Rejected { selector, .. }, .. } | Self::Unreadable { selector, .. } => {
+            Self::Invalid { rejected: Rejection { selector, .. }, .. } | Self::Unreadable { selector, .. } => {
                 selector.as_ref().is_none_or(|selector| selector.matches(host.labels))
             }
         }
@@ -121,14 +121,14 @@ impl PolicySet {
 
     fn of(mut policies: Vec<Policy>) -> Self {
         policies.sort_by(|a, b| a.name().cmp(b.name()));
-        Self { policies, floor: None }
+        Self { policies, local_rules: None }
     }
 
     /// One policy as it speaks to the host that comes last in its waves: whatever hosts it selects, to one
     /// that is no canary, and as if the operator had just seen it. For asking what a policy leads to
     /// without a host.
     #[must_use]
-    pub fn to_the_last_host(mut policy: Checked) -> Self {
+    pub fn to_the_last_host(mut policy: CheckedPolicy) -> Self {
         policy.selector = Selector::default();
         policy.unobserved = None;
         if let Some(rollout) = &mut policy.rollout {
@@ -137,16 +137,16 @@ impl PolicySet {
         Self::of(vec![Policy::Valid(Box::new(policy))])
     }
 
-    /// With the host's own floor: one more policy, of this host alone.
+    /// With the host's own local_rules: one more policy, of this host alone.
     #[must_use]
-    pub fn with_floor(mut self, floor: Floor) -> Self {
-        self.floor = Some(floor);
+    pub fn with_local_rules(mut self, local_rules: LocalRules) -> Self {
+        self.local_rules = Some(local_rules);
         self
     }
 
     /// Those that speak for a host, to be asked about many components.
     pub fn for_host<'a>(&'a self, host: Host<'a>) -> HostPolicies<'a> {
-        HostPolicies::new(&self.policies, self.floor.as_ref(), host)
+        HostPolicies::new(&self.policies, self.local_rules.as_ref(), host)
     }
 
     /// The names of the policies that speak for the host, invalid ones included, in order.
@@ -155,7 +155,7 @@ impl PolicySet {
     }
 
     /// Whether this version may be on this host now.
-    pub fn judge(&self, case: &Case<'_>) -> Judgement {
+    pub fn judge(&self, case: &Candidate<'_>) -> Verdict {
         self.for_host(case.host).judge(case)
     }
 
@@ -195,7 +195,7 @@ impl PolicySet {
 
     /// The same where more is known of what is active: its digests and the component's record, which
     /// pins are compared with. The case's version is the active one.
-    pub fn guidance_for(&self, active: &Case<'_>) -> Guidance {
+    pub fn guidance_for(&self, active: &Candidate<'_>) -> Guidance {
         self.for_host(active.host).guidance_for(active)
     }
 
@@ -246,11 +246,11 @@ fn not_accepted(policy: &PluginPolicy) -> Option<FieldError> {
 }
 
 fn read(policy: &PluginPolicy) -> Policy {
-    match Checked::new(policy) {
+    match CheckedPolicy::new(policy) {
         Ok(checked) => match not_accepted(policy) {
             None => Policy::Valid(Box::new(checked)),
             Some(error) => {
-                let rejected = Rejected { errors: vec![error], selector: Some(checked.selector) };
+                let rejected = Rejection { errors: vec![error], selector: Some(checked.selector) };
                 Policy::Invalid { name: checked.name, rejected }
             }
         },

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::{
     decisions::{
-        validation::{Checked, CheckedRule, Pattern, Settings},
+        validation::{CheckedPolicy, CheckedRule, Pattern, Settings},
         verdict::{
             Host,
             reason::{Class, Origin, Reason, ReasonCode},
@@ -18,7 +18,7 @@ use crate::{
 /// How a policy stands to a host, whatever the component.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing<'a> {
-    pub(super) policy: &'a Checked,
+    pub(super) policy: &'a CheckedPolicy,
     /// Its place among the valid policies of the host.
     place: usize,
     /// The host goes first in its waves.
@@ -26,7 +26,7 @@ pub(super) struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    pub(super) fn new(policy: &'a Checked, place: usize, host: &Host<'_>) -> Self {
+    pub(super) fn new(policy: &'a CheckedPolicy, place: usize, host: &Host<'_>) -> Self {
         let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
         Self { policy, place, canary: canaries.is_some_and(|canaries| canaries.matches(host.labels)) }
     }
@@ -35,7 +35,7 @@ impl<'a> Standing<'a> {
 /// One policy's word on one component.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Speech<'a> {
-    pub(super) policy: &'a Checked,
+    pub(super) policy: &'a CheckedPolicy,
     /// The policy's place among the valid ones of the host.
     pub(super) place: usize,
     /// The host goes first in this policy's waves.

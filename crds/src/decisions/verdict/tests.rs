@@ -65,21 +65,21 @@ fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("role".to_owned(), "bastion".to_owned())])
 }
 
-fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[String], release: Option<&CliRelease>) -> Judgement {
+fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[String], release: Option<&CliRelease>) -> Verdict {
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let component: Component = ask.component.parse().unwrap();
     let (candidate, active) = (version(ask.version), ask.active.map(version));
     let now = Timestamp::UNIX_EPOCH;
-    let case = Case::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
+    let case = Candidate::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
     set.judge(&case.active(active.as_ref()).unmet(unmet).release(release))
 }
 
-fn judge(set: &PolicySet, ask: Ask<'_>) -> Judgement {
+fn judge(set: &PolicySet, ask: Ask<'_>) -> Verdict {
     judge_full(set, ask, &[], None)
 }
 
 /// The names of all reasons, in the order they are shown.
-fn codes(judgement: &Judgement) -> Vec<&'static str> {
+fn codes(judgement: &Verdict) -> Vec<&'static str> {
     judgement.reasons().iter().map(|reason| reason.code.as_str()).collect()
 }

@@ -82,7 +82,7 @@ impl World {
             Arc::new(serde_json::from_value::<CliRelease>(record).unwrap())
         };
         let releases = [release("p", &self.versions), release("denied", &[version("v9.0.0", 0, &json!({}))])];
-        let checked = Checked::new(&policy);
+        let checked = CheckedPolicy::new(&policy);
         let situation = Situation {
             policy: &policy,
             checked: &checked,
@@ -160,7 +160,7 @@ fn what_the_clients_read_is_what_was_written() {
     world.judge(200);
     let policy = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
         "metadata": {"name": "slowly", "generation": 1}, "spec": world.spec, "status": world.shown});
-    let checked = Checked::new(&serde_json::from_value(policy).unwrap()).unwrap();
+    let checked = CheckedPolicy::new(&serde_json::from_value(policy).unwrap()).unwrap();
     assert_eq!(checked.unobserved, None);
     let waves = &checked.waves["p"];
     let read: Vec<_> =

@@ -1,7 +1,7 @@
-//! Which version of what was wished for.
+//! Which version of what was requested for.
 
 use super::*;
-use crate::decisions::selection::Nothing;
+use crate::decisions::selection::NoCandidate;
 
 fn outcome(world: &World, plugin: &str) -> String {
     match &world.plan().outcomes[&name(plugin)] {
@@ -25,60 +25,60 @@ fn what_a_wish_comes_to() {
     let denied = ReasonCode::Blocked;
     let w = World::new;
     for (what, world, wanted) in [
-        ("the newest", w("a 1; a 2").wish("a"), "take 2"),
-        ("stable", w("a 1; a 2.0.0-rc.1").wish("a"), "take 1"),
-        ("-main is stable", w("a 1; a 2.0.0-main").wish("a"), "take 2.0.0-main"),
-        ("permitted", w("a 1; a 2").wish("a").but("a v2.0.0", held), "take 1"),
-        ("fits", w("a 1; a 2 !requires Kubernetes >=9").wish("a"), "take 1"),
-        ("its own major", w("a 1; a 1.1; a 2").installed("a 1").wish("a"), "take 1.1.0"),
-        ("--use-major up", w("a 1; a 2.1; a 3").installed("a 1").wish("a/2"), "take 2.1.0"),
-        ("--use-major down", w("a 1; a 1.1; a 2").installed("a 2").wish("a/1"), "take 1.1.0"),
-        ("--use-major, in it, never down", w("a 2; a 2.1").installed("a 2.2").wish("a/2"), "keep"),
-        ("--version", w("a 1; a 2; a 3").wish("a@2"), "take 2"),
-        ("--version of a pre-release", w("a 1; a 2.0.0-rc.1").wish("a@2.0.0-rc.1"), "take 2.0.0-rc.1"),
-        ("--version down, across majors", w("a 1; a 2").installed("a 2").wish("a@1"), "take 1"),
-        ("--version, refused: no other", w("a 1; a 2").wish("a@2").but("a v2.0.0", held), "refused 2"),
-        ("--version, not published", w("a 1").wish("a@2"), "version v2.0.0 is not published"),
-        ("--version of what is active", w("a 1").installed("a 1").wish("a@1"), "active 1"),
-        ("active already", w("a 1; a 1.1").installed("a 1.1").wish("a"), "active 1.1.0"),
-        ("active, a newer one held", w("a 1; a 1.1").installed("a 1").wish("a").but("a v1.1.0", held), "active 1"),
-        ("an older choice keeps", w("a 1; a 1.1").installed("a 1.2").wish("a"), "keep"),
-        ("an unknown version is older", w("a 1; a 2").installed("a ?").wish("a"), "take 2"),
-        ("nothing", w("a").wish("a"), "nothing NotPublished"),
-        ("only pre-releases", w("a 1.0.0-rc.1").wish("a"), "nothing OnlyPrereleases"),
-        ("not in that major", w("a 1").wish("a/2"), "nothing NotInMajor(2) in 2"),
-        ("all passed over", w("a 1").wish("a/1").but("a", held), "nothing AllPassedOver in 1"),
+        ("the newest", w("a 1; a 2").request("a"), "take 2"),
+        ("stable", w("a 1; a 2.0.0-rc.1").request("a"), "take 1"),
+        ("-main is stable", w("a 1; a 2.0.0-main").request("a"), "take 2.0.0-main"),
+        ("permitted", w("a 1; a 2").request("a").but("a v2.0.0", held), "take 1"),
+        ("fits", w("a 1; a 2 !requires Kubernetes >=9").request("a"), "take 1"),
+        ("its own major", w("a 1; a 1.1; a 2").installed("a 1").request("a"), "take 1.1.0"),
+        ("--use-major up", w("a 1; a 2.1; a 3").installed("a 1").request("a/2"), "take 2.1.0"),
+        ("--use-major down", w("a 1; a 1.1; a 2").installed("a 2").request("a/1"), "take 1.1.0"),
+        ("--use-major, in it, never down", w("a 2; a 2.1").installed("a 2.2").request("a/2"), "keep"),
+        ("--version", w("a 1; a 2; a 3").request("a@2"), "take 2"),
+        ("--version of a pre-release", w("a 1; a 2.0.0-rc.1").request("a@2.0.0-rc.1"), "take 2.0.0-rc.1"),
+        ("--version down, across majors", w("a 1; a 2").installed("a 2").request("a@1"), "take 1"),
+        ("--version, refused: no other", w("a 1; a 2").request("a@2").but("a v2.0.0", held), "refused 2"),
+        ("--version, not published", w("a 1").request("a@2"), "version v2.0.0 is not published"),
+        ("--version of what is active", w("a 1").installed("a 1").request("a@1"), "active 1"),
+        ("active already", w("a 1; a 1.1").installed("a 1.1").request("a"), "active 1.1.0"),
+        ("active, a newer one held", w("a 1; a 1.1").installed("a 1").request("a").but("a v1.1.0", held), "active 1"),
+        ("an older choice keeps", w("a 1; a 1.1").installed("a 1.2").request("a"), "keep"),
+        ("an unknown version is older", w("a 1; a 2").installed("a ?").request("a"), "take 2"),
+        ("nothing", w("a").request("a"), "nothing NotPublished"),
+        ("only pre-releases", w("a 1.0.0-rc.1").request("a"), "nothing OnlyPrereleases"),
+        ("not in that major", w("a 1").request("a/2"), "nothing NotInMajor(2) in 2"),
+        ("all passed over", w("a 1").request("a/1").but("a", held), "nothing AllPassedOver in 1"),
         (
             "off a forbidden version, down",
-            w("a 1; a 1.1").installed("a 1.1").wish("a").but("a v1.1.0", denied),
+            w("a 1; a 1.1").installed("a 1.1").request("a").but("a v1.1.0", denied),
             "take 1",
         ),
         (
             "off a forbidden version, its own major first",
-            w("a 1; a 1.1; a 2").installed("a 1.1").wish("a").but("a v1.1.0", denied),
+            w("a 1; a 1.1; a 2").installed("a 1.1").request("a").but("a v1.1.0", denied),
             "take 1",
         ),
         (
             "off a forbidden version, across majors",
-            w("a 1.1; a 2").installed("a 1.1").wish("a").but("a v1.1.0", denied),
+            w("a 1.1; a 2").installed("a 1.1").request("a").but("a v1.1.0", denied),
             "take 2",
         ),
-        ("nowhere to go", w("a 1; a 1.1").installed("a 1.1").wish("a").but("a", denied), "keep forbidden"),
-        ("held: no way down", w("a 1; a 1.1").installed("a 1.1").wish("a").but("a v1.1.0", held), "active 1.1.0"),
+        ("nowhere to go", w("a 1; a 1.1").installed("a 1.1").request("a").but("a", denied), "keep forbidden"),
+        ("held: no way down", w("a 1; a 1.1").installed("a 1.1").request("a").but("a v1.1.0", held), "active 1.1.0"),
         (
             "what cannot be checked stops",
-            w("a 1; a 2 ?requires Kubernetes >=1, which could not be checked").wish("a"),
+            w("a 1; a 2 ?requires Kubernetes >=1, which could not be checked").request("a"),
             "requirements of a v2.0.0 cannot be checked: requires Kubernetes >=1, which could not be checked",
         ),
-        ("a malformed contract stops", w("a 1; a 2 *").wish("a"), "the contract of a v2.0.0 is not valid"),
-        ("not behind a verdict", w("a 1; a 2 *").wish("a").but("a v2.0.0", held), "take 1"),
+        ("a malformed contract stops", w("a 1; a 2 *").request("a"), "the contract of a v2.0.0 is not valid"),
+        ("not behind a verdict", w("a 1; a 2 *").request("a").but("a v2.0.0", held), "take 1"),
         (
             "another's unreadable contract stops a change",
-            w("a 1; b 1").installed("b 1 *").wish("a"),
+            w("a 1; b 1").installed("b 1 *").request("a"),
             "the contract of installed plugin b cannot be read (it is empty); reinstall it: `d8 plugins install b --force`",
         ),
-        ("and nothing else", w("a 1; b 1").installed("a 1; b 1 *").wish("a"), "active 1"),
-        ("unless it goes", w("a 1; b 1; b 1.1").installed("b 1 *").wish("a, b"), "take 1"),
+        ("and nothing else", w("a 1; b 1").installed("a 1; b 1 *").request("a"), "active 1"),
+        ("unless it goes", w("a 1; b 1; b 1.1").installed("b 1 *").request("a, b"), "take 1"),
     ] {
         assert_eq!(outcome(&world, "a"), wanted, "{what}");
     }
@@ -87,7 +87,7 @@ fn what_a_wish_comes_to() {
 #[test]
 fn newer_versions_are_listed_with_every_reason() {
     let world = World::new("a 1; a 2 !requires Kubernetes >=9; a 3")
-        .wish("a")
+        .request("a")
         .but("a v3.0.0", ReasonCode::Soaking)
         .but("a v2.0.0", ReasonCode::Blocked);
     let by_policy = "v3.0.0: Soaking: policy p, rules[0]: a v3.0.0 is Soaking\n\
@@ -95,32 +95,32 @@ fn newer_versions_are_listed_with_every_reason() {
     assert_eq!(world.reasons("a"), by_policy, "no contract is fetched for a version that policy holds");
     let recorded = World { recorded: true, ..world };
     assert_eq!(recorded.reasons("a"), format!("{by_policy}v2.0.0: Unfit: a v2.0.0 requires Kubernetes >=9\n"));
-    let nothing = World::new("a 1").wish("a").but("a", ReasonCode::Denied);
+    let nothing = World::new("a 1").request("a").but("a", ReasonCode::Denied);
     assert!(
-        matches!(&nothing.plan().outcomes[&name("a")], Outcome::Nothing { why: Nothing::AllPassedOver, passed_over, .. } if passed_over.len() == 1)
+        matches!(&nothing.plan().outcomes[&name("a")], Outcome::Nothing { why: NoCandidate::AllPassedOver, passed_over, .. } if passed_over.len() == 1)
     );
 }
 
 #[test]
 fn it_asks_for_what_it_needs_and_no_more() {
     for (what, world, wanted) in [
-        ("tags, then a contract", World::new("a 1; a 2").wish("a"), "a / a v2.0.0"),
-        ("no contract of what is active", World::new("a 1").installed("a 1").wish("a"), "a"),
+        ("tags, then a contract", World::new("a 1; a 2").request("a"), "a / a v2.0.0"),
+        ("no contract of what is active", World::new("a 1").installed("a 1").request("a"), "a"),
         (
             "no contract behind a verdict",
-            World::new("a 1; a 2").wish("a").but("a v2.0.0", ReasonCode::Soaking),
+            World::new("a 1; a 2").request("a").but("a v2.0.0", ReasonCode::Soaking),
             "a / a v1.0.0",
         ),
-        ("all wishes at once", World::new("a 1; b 1").wish("a, b"), "a b / a v1.0.0 b v1.0.0"),
+        ("all requests at once", World::new("a 1; b 1").request("a, b"), "a b / a v1.0.0 b v1.0.0"),
         (
             "all missing dependencies at once",
-            World::new("a 1: b, c; b 1; c 1").wish("a"),
+            World::new("a 1: b, c; b 1; c 1").request("a"),
             "a / a v1.0.0 / b c / b v1.0.0 / c v1.0.0",
         ),
-        ("nothing of a dependency that stays", World::new("a 1: b; b 1").installed("b 1").wish("a"), "a / a v1.0.0"),
+        ("nothing of a dependency that stays", World::new("a 1: b; b 1").installed("b 1").request("a"), "a / a v1.0.0"),
         (
             "no versions of one that is not to blame",
-            World::new("a 1: b, c; b 1; b 2; b 3; c").wish("a"),
+            World::new("a 1: b, c; b 1; b 2; b 3; c").request("a"),
             "a / a v1.0.0 / b c / b v3.0.0",
         ),
     ] {

@@ -1,4 +1,4 @@
-//! What wishes make of other plugins.
+//! What requests make of other plugins.
 
 use super::*;
 
@@ -6,81 +6,93 @@ use super::*;
 fn what_moves() {
     let w = World::new;
     for (what, world, wanted) in [
-        ("a missing one is planned, first", w("a 1: b; b 1; b 2").wish("a"), "b 2, a 1"),
-        ("the newest that satisfies", w("a 1: b <3; b 1; b 2; b 3").wish("a"), "b 2, a 1"),
-        ("not a pre-release", w("a 1: b; b 1; b 2.0.0-rc.1").wish("a"), "b 1, a 1"),
-        ("one that satisfies stays", w("a 1: b; b 1; b 1.1").installed("b 1").wish("a"), "a 1"),
-        ("one that does not goes up", w("a 1: b >=1.1; b 1; b 1.2; b 2").installed("b 1").wish("a"), "b 1->1.2.0, a 1"),
-        ("within its major", w("a 1; a 2: b >=2; b 1; b 2").installed("b 1").wish("a"), "a 1"),
-        ("unless --use-major crosses it", w("a 1; a 2: b >=2; b 1; b 2").installed("b 1").wish("a/2"), "b 1->2, a 2"),
-        ("its own major first", w("a 1: b >=1.1; b 1; b 1.1; b 2").installed("b 1").wish("a/1"), "b 1->1.1.0, a 1"),
-        ("never down", w("a 1; a 2: b <2; b 1; b 2").installed("b 2").wish("a"), "a 1"),
-        ("of dependencies", w("a 1: b; b 1: c; c 1").wish("a"), "c 1, b 1, a 1"),
-        ("a diamond", w("a 1: b, c; b 1: d; c 1: d <2; d 1; d 2").wish("a"), "d 1, b 1, c 1, a 1"),
+        ("a missing one is planned, first", w("a 1: b; b 1; b 2").request("a"), "b 2, a 1"),
+        ("the newest that satisfies", w("a 1: b <3; b 1; b 2; b 3").request("a"), "b 2, a 1"),
+        ("not a pre-release", w("a 1: b; b 1; b 2.0.0-rc.1").request("a"), "b 1, a 1"),
+        ("one that satisfies stays", w("a 1: b; b 1; b 1.1").installed("b 1").request("a"), "a 1"),
+        (
+            "one that does not goes up",
+            w("a 1: b >=1.1; b 1; b 1.2; b 2").installed("b 1").request("a"),
+            "b 1->1.2.0, a 1",
+        ),
+        ("within its major", w("a 1; a 2: b >=2; b 1; b 2").installed("b 1").request("a"), "a 1"),
+        (
+            "unless --use-major crosses it",
+            w("a 1; a 2: b >=2; b 1; b 2").installed("b 1").request("a/2"),
+            "b 1->2, a 2",
+        ),
+        ("its own major first", w("a 1: b >=1.1; b 1; b 1.1; b 2").installed("b 1").request("a/1"), "b 1->1.1.0, a 1"),
+        ("never down", w("a 1; a 2: b <2; b 1; b 2").installed("b 2").request("a"), "a 1"),
+        ("of dependencies", w("a 1: b; b 1: c; c 1").request("a"), "c 1, b 1, a 1"),
+        ("a diamond", w("a 1: b, c; b 1: d; c 1: d <2; d 1; d 2").request("a"), "d 1, b 1, c 1, a 1"),
         (
             "a diamond by an older arm",
-            w("a 1: b, c; b 1: d <2; b 2: d; c 1: d >=2; d 1; d 2").wish("a"),
+            w("a 1: b, c; b 1: d <2; b 2: d; c 1: d >=2; d 1; d 2").request("a"),
             "d 2, b 2, c 1, a 1",
         ),
-        ("an unpublished one", w("a 1; a 2: b; b").wish("a"), "a 1"),
-        ("one of another version", w("a 1; a 2: b >=2; b 1").wish("a"), "a 1"),
-        ("deep down, an older arm", w("a 1: b; b 1; b 2: c; c").wish("a"), "b 1, a 1"),
-        ("a conditional one that is not there", w("a 1: ?b >=2; b 1; b 2").wish("a"), "a 1"),
-        ("one that is, in range", w("a 1: ?b >=1; b 1; b 2").installed("b 1").wish("a"), "a 1"),
-        ("one that is not in range", w("a 1: ?b >=1.1; b 1; b 1.1").installed("b 1").wish("a"), "b 1->1.1.0, a 1"),
-        ("one that comes with it", w("a 1: ?c <2, b; b 1: c; c 1; c 2").wish("a"), "c 1, b 1, a 1"),
-        ("what is installed has a say", w("a 1; a 2; c 1: a <2").installed("c 1").wish("a"), "a 1"),
-        ("conditionally too", w("a 1; a 2; c 1: ?a <2").installed("c 1").wish("a"), "a 1"),
-        ("in dependencies too", w("a 1: b; b 1; b 2; c 1: ?b <2").installed("c 1").wish("a"), "b 1, a 1"),
+        ("an unpublished one", w("a 1; a 2: b; b").request("a"), "a 1"),
+        ("one of another version", w("a 1; a 2: b >=2; b 1").request("a"), "a 1"),
+        ("deep down, an older arm", w("a 1: b; b 1; b 2: c; c").request("a"), "b 1, a 1"),
+        ("a conditional one that is not there", w("a 1: ?b >=2; b 1; b 2").request("a"), "a 1"),
+        ("one that is, in range", w("a 1: ?b >=1; b 1; b 2").installed("b 1").request("a"), "a 1"),
+        ("one that is not in range", w("a 1: ?b >=1.1; b 1; b 1.1").installed("b 1").request("a"), "b 1->1.1.0, a 1"),
+        ("one that comes with it", w("a 1: ?c <2, b; b 1: c; c 1; c 2").request("a"), "c 1, b 1, a 1"),
+        ("what is installed has a say", w("a 1; a 2; c 1: a <2").installed("c 1").request("a"), "a 1"),
+        ("conditionally too", w("a 1; a 2; c 1: ?a <2").installed("c 1").request("a"), "a 1"),
+        ("in dependencies too", w("a 1: b; b 1; b 2; c 1: ?b <2").installed("c 1").request("a"), "b 1, a 1"),
         (
             "unless it moves",
-            w("a 1: b >=2, c >=1.1; b 2; c 1: ?b <2; c 1.1").installed("c 1").wish("a"),
+            w("a 1: b >=2, c >=1.1; b 2; c 1: ?b <2; c 1.1").installed("c 1").request("a"),
             "b 2, c 1->1.1.0, a 1",
         ),
-        ("what is planned has a say", w("a 1: b <2; b 1; b 2").wish("a, b"), "b 1, a 1"),
-        ("what is named stays so", w("a 1: b; a 2: b >=2; b 1; b 2").wish("a, b@1"), "b 1, a 1"),
-        ("what has a major keeps it", w("a 1; a 1.1: b >=2; b 1; b 2").installed("b 2").wish("a, b/1"), "a 1, b 2->1"),
+        ("what is planned has a say", w("a 1: b <2; b 1; b 2").request("a, b"), "b 1, a 1"),
+        ("what is named stays so", w("a 1: b; a 2: b >=2; b 1; b 2").request("a, b@1"), "b 1, a 1"),
+        (
+            "what has a major keeps it",
+            w("a 1; a 1.1: b >=2; b 1; b 2").installed("b 2").request("a, b/1"),
+            "a 1, b 2->1",
+        ),
         (
             "a circle with a condition in it",
-            w("a 1: ?b >=1.1; b 1; b 1.1: a").installed("b 1").wish("a"),
+            w("a 1: ?b >=1.1; b 1; b 1.1: a").installed("b 1").request("a"),
             "a 1, b 1->1.1.0",
         ),
-        ("a cycle", w("a 1; a 2: b; b 1: a").wish("a"), "a 1"),
-        ("a cycle, an older arm", w("a 1: b; b 1; b 2: a").wish("a"), "b 1, a 1"),
-        ("itself", w("a 1; a 2: a >=1").wish("a"), "a 1"),
-        ("itself if installed", w("a 2: ?a >=1").wish("a"), "a 2"),
+        ("a cycle", w("a 1; a 2: b; b 1: a").request("a"), "a 1"),
+        ("a cycle, an older arm", w("a 1: b; b 1; b 2: a").request("a"), "b 1, a 1"),
+        ("itself", w("a 1; a 2: a >=1").request("a"), "a 1"),
+        ("itself if installed", w("a 2: ?a >=1").request("a"), "a 2"),
         (
             "a pair that is there",
-            w("a 1: b; a 1.1: b; b 1: a; b 1.1: a").installed("a 1; b 1").wish("a, b"),
+            w("a 1: b; a 1.1: b; b 1: a; b 1.1: a").installed("a 1; b 1").request("a, b"),
             "a 1->1.1.0, b 1->1.1.0",
         ),
-        ("unknown but any", w("a 1: b; b 1").installed("b ?").wish("a"), "a 1"),
-        ("unknown", w("a 1; a 2: b >=1; b 1").installed("b ?").wish("a"), "a 1"),
+        ("unknown but any", w("a 1: b; b 1").installed("b ?").request("a"), "a 1"),
+        ("unknown", w("a 1; a 2: b >=1; b 1").installed("b ?").request("a"), "a 1"),
         (
             "one after the other moved",
-            w("a 1; a 1.1; c 1: a <1.1; c 1.1").installed("a 1; c 1").wish("a, c"),
+            w("a 1; a 1.1; c 1: a <1.1; c 1.1").installed("a 1; c 1").request("a, c"),
             "a 1->1.1.0, c 1->1.1.0",
         ),
         (
             "no dependency of what moved on",
-            w("a 1; a 1.1: d; a 1.2; c 1: a <1.2; c 1.1; d 1").installed("a 1; c 1").wish("a, c"),
+            w("a 1; a 1.1: d; a 1.2; c 1: a <1.2; c 1.1; d 1").installed("a 1; c 1").request("a, c"),
             "a 1->1.2.0, c 1->1.1.0",
         ),
         (
             "which then stands in no way",
             w("a 1; a 1.1: c; a 1.2; b 1; b 1.2: c <1.2; c 1; c 2; d 1: a <1.2; d 1.1")
                 .installed("a 1; b 1; d 1")
-                .wish("a, b, d"),
+                .request("a, b, d"),
             "a 1->1.2.0, c 1, b 1->1.2.0, d 1->1.1.0",
         ),
         (
             "a held dependency, an older one",
-            w("a 1: b; b 1; b 2").wish("a").but("b v2.0.0", ReasonCode::Soaking),
+            w("a 1: b; b 1; b 2").request("a").but("b v2.0.0", ReasonCode::Soaking),
             "b 1, a 1",
         ),
-        ("an unfit one", w("a 1: b; b 1; b 2 !requires Kubernetes >=9").wish("a"), "b 1, a 1"),
-        ("a denied one", w("a 1; a 2: b; b 1").wish("a").but("b", ReasonCode::Denied), "a 1"),
-        ("nothing, as nothing is wished", w("a 1; a 2").installed("a 1"), ""),
+        ("an unfit one", w("a 1: b; b 1; b 2 !requires Kubernetes >=9").request("a"), "b 1, a 1"),
+        ("a denied one", w("a 1; a 2: b; b 1").request("a").but("b", ReasonCode::Denied), "a 1"),
+        ("nothing, as nothing is requested", w("a 1; a 2").installed("a 1"), ""),
     ] {
         assert_eq!(world.changes(), wanted, "{what}");
     }
@@ -92,93 +104,93 @@ fn what_is_said() {
     for (what, world, wanted) in [
         (
             "unpublished",
-            w("a 2: b >=1; b").wish("a"),
+            w("a 2: b >=1; b").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, which is not published; see `d8 plugins why b`\n",
         ),
         (
             "every one",
-            w("a 2: b, c; b; c").wish("a"),
+            w("a 2: b, c; b; c").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b, which is not published; see `d8 plugins why b`\n\
              v2.0.0: Unfit: a v2.0.0 requires plugin c, which is not published; see `d8 plugins why c`\n",
         ),
         (
             "the chain",
-            w("a 2: b; b 1: c; c").wish("a"),
+            w("a 2: b; b 1: c; c").request("a"),
             "v2.0.0: Unfit: a v2.0.0 needs b v1.0.0, which requires plugin c, which is not published; see `d8 plugins why \
              c` (needed by: a -> b -> c)\n",
         ),
         (
             "not in range",
-            w("a 2: b >=2; b 1").wish("a"),
+            w("a 2: b >=2; b 1").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, of which no published version is in range; see `d8 plugins \
              why b`\n",
         ),
         (
             "too new",
-            w("a 2: b <2; b 1; b 1.5; b 2").installed("b 2").wish("a"),
+            w("a 2: b <2; b 1; b 1.5; b 2").installed("b 2").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b <2, v2.0.0 is installed, which is too new; run `d8 plugins install \
              b --version v1.5.0`\n",
         ),
         (
             "another major",
-            w("a 2: b >=2; b 1; b 2").installed("b 1").wish("a"),
+            w("a 2: b >=2; b 1; b 2").installed("b 1").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, v1.0.0 is installed; run `d8 plugins install b --use-major 2`\n",
         ),
         (
             "only a pre-release",
-            w("a 2: b >=2.0.0-0; b 1; b 2.0.0-rc.1").wish("a"),
+            w("a 2: b >=2.0.0-0; b 1; b 2.0.0-rc.1").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2.0.0-0, of which only pre-releases are in range; run `d8 \
              plugins install b --version v2.0.0-rc.1`\n",
         ),
         (
             "conditional",
-            w("a 2: ?b >=9; b 1").installed("b 1").wish("a"),
+            w("a 2: ?b >=9; b 1").installed("b 1").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=9 where it is installed, v1.0.0 is installed, and no published \
              version would do; see `d8 plugins why b`\n",
         ),
         (
             "unknown",
-            w("a 2: b >=1; b 1").installed("b ?").wish("a"),
+            w("a 2: b >=1; b 1").installed("b ?").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, whose installed version is not known; reinstall it: `d8 \
              plugins install b --force`\n",
         ),
         (
             "a cycle",
-            w("a 2: b; b 1: c; c 1: b").wish("a"),
+            w("a 2: b; b 1: c; c 1: b").request("a"),
             "v2.0.0: Unfit: a v2.0.0 leads to a cycle of dependencies, b -> c -> b, of which none can come first; ask the \
              publisher of b\n",
         ),
         (
             "an installed one's word",
-            w("a 2; c 1: a <2").installed("c 1").wish("a"),
+            w("a 2; c 1: a <2").installed("c 1").request("a"),
             "v2.0.0: Unfit: a v2.0.0 is not what plugin c v1.0.0 requires, which is a <2; try `d8 plugins update c` first\n",
         ),
         (
             "at odds",
-            w("a 2: b, c; b 1: d <2; c 1: d >=2; d 1; d 2").wish("a"),
+            w("a 2: b, c; b 1: d <2; c 1: d >=2; d 1; d 2").request("a"),
             "v2.0.0: Unfit: a v2.0.0 needs c v1.0.0, which requires plugin d >=2, but v1.0.0 is to be installed; see `d8 \
              plugins why d` (needed by: a -> c -> d)\n",
         ),
         (
             "what was named",
-            w("a 2: b >=2; b 1; b 2").wish("a, b@1"),
+            w("a 2: b >=2; b 1; b 2").request("a, b@1"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, but v1.0.0 is to be installed; see `d8 plugins why b`\n",
         ),
         (
             "a dependency's verdict",
-            w("a 2: b >=1; b 1").wish("a").but("b", ReasonCode::Denied),
+            w("a 2: b >=1; b 1").request("a").but("b", ReasonCode::Denied),
             "v2.0.0: DependencyDenied: a v2.0.0 requires plugin b >=1, and b v1.0.0 may not be installed: policy p, \
              rules[0]: b is Denied\n",
         ),
         (
             "a hold stays one",
-            w("a 2: b >=1; b 1").wish("a").but("b", ReasonCode::Soaking),
+            w("a 2: b >=1; b 1").request("a").but("b", ReasonCode::Soaking),
             "v2.0.0: Soaking: a v2.0.0 requires plugin b >=1, and b v1.0.0 may not be installed: policy p, rules[0]: b is \
              Soaking\n",
         ),
         (
             "a cluster's",
-            w("a 2: b >=1; b 1 !requires Kubernetes >=9").wish("a"),
+            w("a 2: b >=1; b 1 !requires Kubernetes >=9").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, and b v1.0.0 may not be installed: b v1.0.0 requires Kubernetes \
              >=9\n",
         ),
@@ -189,8 +201,8 @@ fn what_is_said() {
 
 #[test]
 fn a_policy_that_wants_no_dependencies() {
-    let options = Options { missing: Missing::Refuse { policy: "prod".to_owned() }, ..Options::default() };
-    let world = World::new("a 1; a 2: b; b 1").wish("a").options(options);
+    let options = Options { missing: MissingPolicy::Refuse { policy: "prod".to_owned() }, ..Options::default() };
+    let world = World::new("a 1; a 2: b; b 1").request("a").options(options);
     assert_eq!(world.changes(), "a 1");
     assert_eq!(
         world.reasons("a"),
@@ -203,7 +215,7 @@ fn a_policy_that_wants_no_dependencies() {
 #[test]
 fn without_dependencies_each_is_listed_with_its_fix() {
     let options = Options { no_dependencies: true, ..Options::default() };
-    let world = World::new("a 1; a 2: b, d; b 1: c; c 1; d 1; d 1.1; a 3: x; x").installed("d 1").wish("a");
+    let world = World::new("a 1; a 2: b, d; b 1: c; c 1; d 1; d 1.1; a 3: x; x").installed("d 1").request("a");
     let plan = world.options(options).plan();
     assert!(plan.changes.is_empty());
     let outcome = &plan.outcomes[&name("a")];
@@ -216,17 +228,17 @@ fn without_dependencies_each_is_listed_with_its_fix() {
 
 #[test]
 fn why_a_dependency_moves() {
-    let plan = World::new("a 1: b; b 1: c; c 1").wish("a").plan();
+    let plan = World::new("a 1: b; b 1: c; c 1").request("a").plan();
     let whys: Vec<_> = plan.changes.iter().map(|change| change.why.clone()).collect();
-    let chain = |names: &[&str]| Why::Dependency { chain: names.iter().map(|text| name(text)).collect() };
-    assert_eq!(whys, [chain(&["a", "b", "c"]), chain(&["a", "b"]), Why::Wished]);
+    let chain = |names: &[&str]| ChangeReason::Dependency { chain: names.iter().map(|text| name(text)).collect() };
+    assert_eq!(whys, [chain(&["a", "b", "c"]), chain(&["a", "b"]), ChangeReason::Requested]);
 }
 
 #[test]
 fn both_policies_are_named() {
     struct Two;
-    impl Judge for Two {
-        fn judge(&self, question: &Question<'_>) -> Judgement {
+    impl Evaluator for Two {
+        fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
             World::default().but("b", ReasonCode::Denied).judge(question)
         }
         fn required(&self, plugin: &PluginName) -> Option<crate::decisions::verdict::Required> {
@@ -234,7 +246,7 @@ fn both_policies_are_named() {
             Some(crate::decisions::verdict::Required { plugin: plugin.clone(), policy: "prod".to_owned(), rule })
         }
     }
-    let world = World::new("a 2: b; b 1").wish("a");
+    let world = World::new("a 2: b; b 1").request("a");
     let Step::Done(plan) = plan(&world.snapshot, &world.all(), &Two) else { panic!() };
     let reason = &plan.outcomes[&name("a")].passed_over()[0].1.reasons()[0];
     assert_eq!(reason.code, ReasonCode::DependencyDenied);
@@ -245,15 +257,15 @@ fn both_policies_are_named() {
 #[test]
 fn a_dependency_is_judged_as_one() {
     // A hold that binds only what nothing needs, as a wave does.
-    let waves = |question: &Question<'_>| {
+    let waves = |question: &EvaluationRequest<'_>| {
         let mut world = World::default();
         if question.plugin.as_str() == "b" && question.dependency_of.is_none() {
             world = world.but("b", ReasonCode::NotInWave);
         }
         world.judge(question)
     };
-    for (wishes, wanted) in [("a", "b 1, a 1"), ("b", "")] {
-        let world = World::new("a 1: b; b 1").wish(wishes);
+    for (requests, wanted) in [("a", "b 1, a 1"), ("b", "")] {
+        let world = World::new("a 1: b; b 1").request(requests);
         let Step::Done(plan) = plan(&world.snapshot, &world.all(), &waves) else { panic!() };
         assert_eq!(shown_changes(&plan.changes), wanted);
     }
@@ -262,22 +274,22 @@ fn a_dependency_is_judged_as_one() {
 #[test]
 fn intents() {
     use crate::decisions::intent::Intent::{Agent, Explicit, Update};
-    for (actor, wish, own, other) in [
+    for (actor, request, own, other) in [
         (Actor::Person, "a", Update, Update),
         (Actor::Person, "a@2", Explicit, Update),
         (Actor::Person, "a/2", Explicit, Explicit),
         (Actor::Agent, "a", Agent, Agent),
     ] {
-        let world = World::new("a 1.0.0-main; a 2: b >=2; b 1; b 2; b 1.1").wish(wish);
+        let world = World::new("a 1.0.0-main; a 2: b >=2; b 1; b 2; b 1.1").request(request);
         // With a crossing only the last but one can have its dependency; the others ask for a new one.
-        let world = if wish == "a/2" { world.installed("b 1") } else { world };
+        let world = if request == "a/2" { world.installed("b 1") } else { world };
         let world = world.options(Options { actor, ..Options::default() });
         let asked = std::cell::RefCell::new(BTreeMap::new());
-        let judge = |question: &Question<'_>| {
+        let judge = |question: &EvaluationRequest<'_>| {
             asked.borrow_mut().insert(question.plugin.to_string(), question.intent);
             world.judge(question)
         };
         let Step::Done(_) = plan(&world.snapshot, &world.all(), &judge) else { panic!() };
-        assert_eq!(asked.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{wish}");
+        assert_eq!(asked.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{request}");
     }
 }

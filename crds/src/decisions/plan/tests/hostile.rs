@@ -1,7 +1,7 @@
 //! Contracts and universes made to keep the planner busy, and how long honest ones take.
 
 use super::*;
-use crate::decisions::selection::Published;
+use crate::decisions::selection::PublishedVersion;
 
 /// Plugins that are made as they are asked for.
 struct Universe<T, C> {
@@ -18,7 +18,7 @@ where
     fn plan(&mut self, snapshot: &Snapshot) -> Plan {
         let mut knowledge = Knowledge::default();
         loop {
-            let needs = match plan(snapshot, &knowledge, &|_: &Question<'_>| Judgement::default()) {
+            let needs = match plan(snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) {
                 Step::Done(plan) => return plan,
                 Step::Need(needs) => needs,
             };
@@ -30,9 +30,9 @@ where
                         let listing = selection::read_tags(&component, (self.tags)(name.as_str()), None);
                         knowledge.learn_tags(name, Ok(listing));
                     }
-                    Need::Contract { name, published: Published { version, .. } } => {
-                        let demands = Demands::read(&(self.contract)(name.as_str(), &version)).unwrap();
-                        let offer = Offer { demands, ..Offer::default() };
+                    Need::Contract { name, published: PublishedVersion { version, .. } } => {
+                        let dependencies = Dependencies::read(&(self.contract)(name.as_str(), &version)).unwrap();
+                        let offer = VersionFacts { dependencies, ..VersionFacts::default() };
                         knowledge.learn_offer(name, version, Ok(offer));
                     }
                 }
@@ -41,8 +41,8 @@ where
     }
 }
 
-fn wish(text: &str) -> Snapshot {
-    World::default().wish(text).snapshot
+fn request(text: &str) -> Snapshot {
+    World::default().request(text).snapshot
 }
 
 fn first_reason(plan: &Plan, plugin: &str) -> String {
@@ -66,7 +66,7 @@ fn chains_end_at_their_cap() {
             requirements(&if next <= length { format!("p{next}") } else { String::new() })
         };
         let mut universe = Universe { tags: |_: &str| versions(1), contract, asked: 0 };
-        let plan = universe.plan(&wish("p0"));
+        let plan = universe.plan(&request("p0"));
         assert_eq!(plan.changes.len(), taken, "{length}");
         if taken == 0 {
             let reason = first_reason(&plan, "p0");
@@ -87,7 +87,7 @@ fn a_list_of_ten_thousand() {
         contract: |_: &str, version: &Version| requirements(if version.minor() < 5 { &optional } else { &missing }),
         asked: 0,
     };
-    let plan = universe.plan(&wish("p0"));
+    let plan = universe.plan(&request("p0"));
     assert_eq!(shown_changes(&plan.changes), "p0 v1.4.0".replace('v', ""));
     assert!(first_reason(&plan, "p0").contains("needs more than 255 other plugins changed"), "{plan:?}");
     assert!(universe.asked < 20, "{}", universe.asked);
@@ -101,7 +101,7 @@ fn all_demand_all() {
         requirements(&next.collect::<Vec<_>>().join(","))
     };
     let mut universe = Universe { tags: |_: &str| versions(8), contract, asked: 0 };
-    universe.plan(&wish("p0"));
+    universe.plan(&request("p0"));
     assert!(universe.asked <= 12 * 9);
 }
 
@@ -116,7 +116,7 @@ fn a_search_without_end_is_cut_off() {
         ),
     };
     let mut universe = Universe { tags: |_: &str| versions(10), contract, asked: 0 };
-    let plan = universe.plan(&wish("p0"));
+    let plan = universe.plan(&request("p0"));
     assert!(plan.changes.is_empty());
 }
 
@@ -128,7 +128,7 @@ fn wide_and_cyclic() {
         requirements(&(1..=50).map(|i| format!("p{}", (at + i) % 200)).collect::<Vec<_>>().join(","))
     };
     let mut universe = Universe { tags: |_: &str| versions(3), contract, asked: 0 };
-    let plan = universe.plan(&wish("p0"));
+    let plan = universe.plan(&request("p0"));
     assert!(plan.changes.is_empty());
 }
 
@@ -140,16 +140,16 @@ fn hostile_words_stay_words() {
         contract: move |_: &str, _: &Version| requirements(&format!("p1 {constraint}")),
         asked: 0,
     };
-    let reason = first_reason(&universe.plan(&wish("p0")), "p0");
+    let reason = first_reason(&universe.plan(&request("p0")), "p0");
     assert!(reason.contains('…') && reason.len() < 300, "{reason}");
     let bad = PluginRequirements {
         mandatory: vec![NamedRequirement { name: "../x\u{1b}".to_owned(), constraint: String::new() }],
         conditional: vec![NamedRequirement { name: "b".to_owned(), constraint: "nonsense\u{1b}".to_owned() }],
     };
-    let error = Demands::read(&bad).unwrap_err().to_string();
+    let error = Dependencies::read(&bad).unwrap_err().to_string();
     assert!(error.starts_with("requirements.plugins.mandatory[0].name: ") && !error.contains('\u{1b}'), "{error}");
     let bad = PluginRequirements { mandatory: Vec::new(), ..bad };
-    let error = Demands::read(&bad).unwrap_err().to_string();
+    let error = Dependencies::read(&bad).unwrap_err().to_string();
     assert!(
         error.starts_with("requirements.plugins.conditional[0].constraint: ") && !error.contains('\u{1b}'),
         "{error}"
@@ -160,7 +160,7 @@ fn hostile_words_stay_words() {
 fn fleet(count: usize) -> (Snapshot, Knowledge) {
     let mut snapshot = Snapshot::default();
     let mut knowledge = Knowledge::default();
-    let demands = |at: usize, minor: usize| {
+    let dependencies = |at: usize, minor: usize| {
         let three = (1..=3).map(|i| at + i * 7).filter(|to| *to < count);
         let text: Vec<_> = three.map(|to| format!("plugin-{to:05} >=1.{}, <2", minor.saturating_sub(1))).collect();
         let mut plugins = PluginRequirements::default();
@@ -168,7 +168,7 @@ fn fleet(count: usize) -> (Snapshot, Knowledge) {
             let (name, constraint) = one.split_once(' ').unwrap();
             plugins.mandatory.push(NamedRequirement { name: name.to_owned(), constraint: constraint.to_owned() });
         }
-        Demands::read(&plugins).unwrap()
+        Dependencies::read(&plugins).unwrap()
     };
     for at in 0..count {
         let plugin = name(&format!("plugin-{at:05}"));
@@ -176,13 +176,13 @@ fn fleet(count: usize) -> (Snapshot, Knowledge) {
         let listing = selection::read_tags(&Component::Plugin(plugin.clone()), tags, None);
         for published in &listing.published {
             let minor = usize::try_from(published.version.minor()).unwrap();
-            let offer = Offer { demands: demands(at, minor), ..Offer::default() };
+            let offer = VersionFacts { dependencies: dependencies(at, minor), ..VersionFacts::default() };
             knowledge.learn_offer(plugin.clone(), published.version.clone(), Ok(offer));
         }
         knowledge.learn_tags(plugin.clone(), Ok(listing));
-        let contract = Contract::Known(demands(at, 10));
+        let contract = Contract::Known(dependencies(at, 10));
         snapshot.installed.insert(plugin.clone(), Installed { version: Some(version("1.10.0")), contract });
-        snapshot.wishes.insert(plugin, Wish::Newest);
+        snapshot.requests.insert(plugin, Request::Newest);
     }
     (snapshot, knowledge)
 }
@@ -190,7 +190,9 @@ fn fleet(count: usize) -> (Snapshot, Knowledge) {
 #[test]
 fn a_fleet_moves() {
     let (snapshot, knowledge) = fleet(50);
-    let Step::Done(plan) = plan(&snapshot, &knowledge, &|_: &Question<'_>| Judgement::default()) else { panic!() };
+    let Step::Done(plan) = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) else {
+        panic!()
+    };
     assert_eq!(plan.changes.len(), 50);
     assert!(plan.changes.iter().all(|change| change.to.version == version("1.19.0")));
 }
@@ -204,7 +206,7 @@ fn plan_speed() {
         let mut times: Vec<_> = (0..15)
             .map(|_| {
                 let start = std::time::Instant::now();
-                let step = plan(&snapshot, &knowledge, &|_: &Question<'_>| Judgement::default());
+                let step = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default());
                 assert!(matches!(step, Step::Done(plan) if plan.changes.len() == count));
                 start.elapsed()
             })

@@ -17,12 +17,12 @@ fn a_demand() -> impl Strategy<Value = String> {
     })
 }
 
-fn demands() -> impl Strategy<Value = String> {
+fn dependencies() -> impl Strategy<Value = String> {
     prop::collection::vec(a_demand(), 0..3).prop_map(|all| all.join(","))
 }
 
 fn a_world() -> impl Strategy<Value = World> {
-    let published = prop::collection::vec((prop::bool::weighted(0.7), demands()), NAMES.len() * VERSIONS.len());
+    let published = prop::collection::vec((prop::bool::weighted(0.7), dependencies()), NAMES.len() * VERSIONS.len());
     let installed = prop::collection::vec(prop::option::weighted(0.4, 0..VERSIONS.len()), NAMES.len());
     let against = prop::collection::vec(
         (0..NAMES.len(), 0..VERSIONS.len(), prop::sample::select(vec![ReasonCode::Soaking, ReasonCode::Blocked])),
@@ -31,11 +31,11 @@ fn a_world() -> impl Strategy<Value = World> {
     (published, installed, against).prop_map(|(published, installed, against)| {
         let mut text = String::new();
         let mut there = String::new();
-        for (i, (is_there, demands)) in published.iter().enumerate() {
+        for (i, (is_there, dependencies)) in published.iter().enumerate() {
             let (name, version) = (i / VERSIONS.len(), i % VERSIONS.len());
             let active = installed[name] == Some(version);
             if *is_there || active {
-                let _ = write!(text, "{} {}: {demands};", NAMES[name], VERSIONS[version]);
+                let _ = write!(text, "{} {}: {dependencies};", NAMES[name], VERSIONS[version]);
             }
             if active {
                 let _ = write!(there, "{} {};", NAMES[name], VERSIONS[version]);
@@ -57,22 +57,24 @@ impl World {
         self.snapshot.installed.iter().map(|(name, installed)| (name.clone(), version(installed))).collect()
     }
 
-    fn demands(&self, plugin: &PluginName, at: &Version) -> Demands {
-        self.offer(plugin, at).unwrap().demands
+    fn dependencies(&self, plugin: &PluginName, at: &Version) -> Dependencies {
+        self.offer(plugin, at).unwrap().dependencies
     }
 
     fn forbids(&self, plugin: &PluginName, at: &Version) -> bool {
         self.verdicts.get(&format!("{plugin} {at}")) == Some(&ReasonCode::Blocked)
     }
 
-    /// Every demand on a host that is not met, as who demands it of whom.
+    /// Every dependency on a host that is not met, as who dependencies it of whom.
     fn broken(&self, host: &Host) -> Vec<(PluginName, PluginName)> {
         let mut broken = Vec::new();
         for (by, at) in host {
-            for demand in self.demands(by, at).all() {
-                let met = host.get(&demand.name).map_or(!demand.mandatory, |there| demand.constraint.matches(there));
+            for dependency in self.dependencies(by, at).all() {
+                let met = host
+                    .get(&dependency.name)
+                    .map_or(!dependency.mandatory, |there| dependency.constraint.matches(there));
                 if !met {
-                    broken.push((by.clone(), demand.name.clone()));
+                    broken.push((by.clone(), dependency.name.clone()));
                 }
             }
         }
@@ -86,22 +88,22 @@ fn after(before: &Host, plan: &Plan) -> Host {
     host
 }
 
-/// All that must hold of a plan whatever was wished.
+/// All that must hold of a plan whatever was requested.
 fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     let before = world.host();
     let host = after(&before, plan);
     let changed: BTreeSet<_> = plan.changes.iter().map(|change| &change.name).collect();
     for (by, of) in world.broken(&host) {
-        prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} demands {of} otherwise");
+        prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} dependencies {of} otherwise");
     }
     let mut seen = BTreeSet::new();
     for change in &plan.changes {
         prop_assert!(seen.insert(&change.name), "once each");
-        let wish = world.snapshot.wishes.get(&change.name);
+        let request = world.snapshot.requests.get(&change.name);
         if let Some(from) = before.get(&change.name) {
-            let told_to = match wish {
-                Some(Wish::Exact(version)) => *version == change.to.version,
-                Some(Wish::Major(major)) => *major < from.major() && *major == change.to.version.major(),
+            let told_to = match request {
+                Some(Request::Exact(version)) => *version == change.to.version,
+                Some(Request::Major(major)) => *major < from.major() && *major == change.to.version.major(),
                 _ => false,
             };
             prop_assert!(
@@ -109,13 +111,17 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
                 "{} goes down",
                 change.name
             );
-            let crosses = world.snapshot.wishes.values().any(|wish| matches!(wish, Wish::Major(_) | Wish::Exact(_)))
+            let crosses = world
+                .snapshot
+                .requests
+                .values()
+                .any(|request| matches!(request, Request::Major(_) | Request::Exact(_)))
                 || world.forbids(&change.name, from);
             prop_assert!(change.to.version.major() == from.major() || crosses, "{} crosses majors", change.name);
         }
         let key = format!("{} {}", change.name, change.to.version);
         prop_assert!(!world.verdicts.contains_key(&key), "{key} is not permitted");
-        if change.why != Why::Wished {
+        if change.why != ChangeReason::Requested {
             let mut without = host.clone();
             match before.get(&change.name) {
                 Some(from) => without.insert(change.name.clone(), from.clone()),
@@ -131,20 +137,20 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The newest version of what is wished that can be had without asking an installed plugin to give way,
+/// The newest version of what is requested that can be had without asking an installed plugin to give way,
 /// by trying every combination of all others.
-fn brute_force(world: &World, wished: &PluginName) -> Option<Version> {
+fn brute_force(world: &World, requested: &PluginName) -> Option<Version> {
     let before = world.host();
-    let now = before.get(wished);
-    let others: Vec<_> = NAMES.map(name).into_iter().filter(|name| name != wished).collect();
-    let listing = world.listing(wished);
+    let now = before.get(requested);
+    let others: Vec<_> = NAMES.map(name).into_iter().filter(|name| name != requested).collect();
+    let listing = world.listing(requested);
     let permitted = |plugin: &PluginName, at: &Version| !world.verdicts.contains_key(&format!("{plugin} {at}"));
     let goes_up = |now: Option<&Version>, to: &Version| now.is_none_or(|now| to > now && to.major() == now.major());
     let candidates = listing.published.into_iter().map(|published| published.version);
-    candidates.filter(|to| goes_up(now, to) && permitted(wished, to)).find(|to| {
+    candidates.filter(|to| goes_up(now, to) && permitted(requested, to)).find(|to| {
         let mut host = before.clone();
-        host.insert(wished.clone(), to.clone());
-        any_combination(world, &before, &mut host, wished, &others, &|plugin, to| {
+        host.insert(requested.clone(), to.clone());
+        any_combination(world, &before, &mut host, requested, &others, &|plugin, to| {
             goes_up(before.get(plugin), to) && permitted(plugin, to)
         })
     })
@@ -154,17 +160,17 @@ fn any_combination(
     world: &World,
     before: &Host,
     host: &mut Host,
-    wished: &PluginName,
+    requested: &PluginName,
     others: &[PluginName],
     may: &dyn Fn(&PluginName, &Version) -> bool,
 ) -> bool {
-    let Some((next, rest)) = others.split_first() else { return is_solution(world, before, host, wished) };
-    if any_combination(world, before, host, wished, rest, may) {
+    let Some((next, rest)) = others.split_first() else { return is_solution(world, before, host, requested) };
+    if any_combination(world, before, host, requested, rest, may) {
         return true;
     }
     for published in world.listing(next).published.into_iter().filter(|published| may(next, &published.version)) {
         host.insert(next.clone(), published.version);
-        if any_combination(world, before, host, wished, rest, may) {
+        if any_combination(world, before, host, requested, rest, may) {
             return true;
         }
     }
@@ -175,28 +181,27 @@ fn any_combination(
     false
 }
 
-fn is_solution(world: &World, before: &Host, host: &Host, wished: &PluginName) -> bool {
+fn is_solution(world: &World, before: &Host, host: &Host, requested: &PluginName) -> bool {
     let changed: BTreeSet<_> = host.keys().filter(|name| before.get(*name) != host.get(*name)).cloned().collect();
     if world.broken(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
         return false;
     }
     // Nobody who is installed has to give way.
-    for (by, at) in before.iter().filter(|(by, _)| *by != wished) {
-        let objects =
-            |demand: &Demand| changed.contains(&demand.name) && !demand.constraint.matches(&host[&demand.name]);
-        if world.demands(by, at).all().iter().any(objects) {
+    for (by, at) in before.iter().filter(|(by, _)| *by != requested) {
+        let objects = |dependency: &Dependency| {
+            changed.contains(&dependency.name) && !dependency.constraint.matches(&host[&dependency.name])
+        };
+        if world.dependencies(by, at).all().iter().any(objects) {
             return false;
         }
     }
-    // From the wish on, each change needs the next, and never in a circle.
+    // From the request on, each change needs the next, and never in a circle.
     let needs = |by: &PluginName, of: &PluginName| {
-        world
-            .demands(by, &host[by])
-            .on(of)
-            .iter()
-            .any(|demand| before.get(of).map_or(demand.mandatory, |there| !demand.constraint.matches(there)))
+        world.dependencies(by, &host[by]).on(of).iter().any(|dependency| {
+            before.get(of).map_or(dependency.mandatory, |there| !dependency.constraint.matches(there))
+        })
     };
-    let mut reached = BTreeSet::from([wished.clone()]);
+    let mut reached = BTreeSet::from([requested.clone()]);
     while let Some(next) =
         changed.iter().find(|of| !reached.contains(*of) && reached.iter().any(|by| needs(by, of))).cloned()
     {
@@ -209,7 +214,11 @@ fn has_circle(world: &World, host: &Host, changed: &BTreeSet<PluginName>) -> boo
     let mut left = changed.clone();
     loop {
         let free = left.iter().find(|by| {
-            !world.demands(by, &host[*by]).all().iter().any(|demand| demand.mandatory && left.contains(&demand.name))
+            !world
+                .dependencies(by, &host[*by])
+                .all()
+                .iter()
+                .any(|dependency| dependency.mandatory && left.contains(&dependency.name))
         });
         match free.cloned() {
             Some(free) => left.remove(&free),
@@ -231,38 +240,38 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 500 } else { 50_000 }))]
 
     #[test]
-    fn one_wish(world in a_world(), wished in 0..NAMES.len()) {
-        let wished = name(NAMES[wished]);
-        let world = world.wish(wished.as_str());
+    fn one_wish(world in a_world(), requested in 0..NAMES.len()) {
+        let requested = name(NAMES[requested]);
+        let world = world.request(requested.as_str());
         let plan = world.plan();
         is_sound(&world, &plan)?;
         let before = world.host();
-        if before.get(&wished).is_some_and(|now| world.forbids(&wished, now)) {
+        if before.get(&requested).is_some_and(|now| world.forbids(&requested, now)) {
             return Ok(());
         }
-        let taken = plan.changes.iter().find(|change| change.name == wished).map(|change| change.to.version.clone());
+        let taken = plan.changes.iter().find(|change| change.name == requested).map(|change| change.to.version.clone());
         // What an installed plugin had to give way for, the slow search does not look for.
-        prop_assert!(taken >= brute_force(&world, &wished), "{taken:?}");
+        prop_assert!(taken >= brute_force(&world, &requested), "{taken:?}");
         prop_assert_eq!(plan.changes.is_empty(), taken.is_none());
     }
 
     #[test]
-    fn many_wishes(world in a_world(), wishes in prop::collection::vec(0..5_u8, NAMES.len())) {
-        let wishes: Vec<_> = NAMES.iter().zip(wishes).filter_map(|(name, wish)| match wish {
+    fn many_wishes(world in a_world(), requests in prop::collection::vec(0..5_u8, NAMES.len())) {
+        let requests: Vec<_> = NAMES.iter().zip(requests).filter_map(|(name, request)| match request {
             0 => None,
             1 => Some(format!("{name}@1.1")),
             2 => Some(format!("{name}/1")),
             _ => Some((*name).to_owned()),
         }).collect();
-        if wishes.is_empty() {
+        if requests.is_empty() {
             return Ok(());
         }
-        let world = world.wish(&wishes.join(","));
+        let world = world.request(&requests.join(","));
         let plan = world.plan();
         is_sound(&world, &plan)?;
-        prop_assert_eq!(plan.outcomes.len(), world.snapshot.wishes.len());
-        for (wished, outcome) in &plan.outcomes {
-            let change = plan.changes.iter().find(|change| change.name == *wished);
+        prop_assert_eq!(plan.outcomes.len(), world.snapshot.requests.len());
+        for (requested, outcome) in &plan.outcomes {
+            let change = plan.changes.iter().find(|change| change.name == *requested);
             match outcome {
                 Outcome::Take { version, .. } => prop_assert_eq!(change.map(|change| &change.to), Some(version)),
                 Outcome::Refused { .. } | Outcome::NotPublished(_) | Outcome::Stopped(_) => {}
@@ -278,11 +287,11 @@ proptest! {
         if installed.is_empty() {
             return Ok(());
         }
-        let mut world = world.wish(&installed.join(","));
+        let mut world = world.request(&installed.join(","));
         let plan = world.plan();
         is_sound(&world, &plan)?;
         for change in &plan.changes {
-            let contract = Contract::Known(world.demands(&change.name, &change.to.version));
+            let contract = Contract::Known(world.dependencies(&change.name, &change.to.version));
             let now = Installed { version: Some(change.to.version.clone()), contract };
             world.snapshot.installed.insert(change.name.clone(), now);
         }

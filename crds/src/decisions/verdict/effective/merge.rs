@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Decided, Effective, EffectiveComponent, PinnedTo, Recorded, Source, Speaking, Spread, Word};
+use super::{
+    Attributed, Effective, EffectiveComponent, FieldSource, Merged, PinnedDigest, PolicyInEffect, RecordSettings,
+    RolloutSettings,
+};
 use crate::{
     decisions::{
-        validation::{Checked, CheckedRule, Pattern, Settings},
+        validation::{CheckedPolicy, CheckedRule, Pattern, Settings},
         verdict::{
-            Floor, HostPolicies,
+            HostPolicies, LocalRules,
             reason::Origin,
             set::Policy,
             speech::{Said, Speech},
@@ -33,7 +36,7 @@ enum Subject {
 
 impl HostPolicies<'_> {
     /// What they come to: for d8, every plugin and every beginning of names that some policy or the host's
-    /// floor names, those asked for, and any other plugin.
+    /// local_rules names, those asked for, and any other plugin.
     pub fn effective(&self, asked: &[PluginName]) -> Effective {
         let plugins: BTreeSet<PluginName> = self.subjects_named(asked);
         let beginnings: BTreeSet<String> = self.beginnings();
@@ -45,7 +48,7 @@ impl HostPolicies<'_> {
         Effective {
             policies: self.speaking(),
             paused: self.paused(),
-            missing_dependencies: Decided {
+            missing_dependencies: Merged {
                 value: missing,
                 from: self.who("missingDependencies", |policy| policy.missing_dependencies == Some(missing)),
             },
@@ -58,13 +61,13 @@ impl HostPolicies<'_> {
 
     fn subjects_named(&self, asked: &[PluginName]) -> BTreeSet<PluginName> {
         let named = self.named_plugins().into_iter().cloned();
-        let by_floor = self.floor().into_iter().flat_map(|floor| floor.named_plugins().cloned());
+        let by_floor = self.local_rules().into_iter().flat_map(|local_rules| local_rules.named_plugins().cloned());
         named.chain(by_floor).chain(asked.iter().cloned()).collect()
     }
 
     fn beginnings(&self) -> BTreeSet<String> {
         let patterns = self.valid().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.plugins);
-        let by_floor = self.floor().into_iter().flat_map(Floor::refused);
+        let by_floor = self.local_rules().into_iter().flat_map(LocalRules::refused);
         let beginnings = patterns.chain(by_floor).filter_map(|pattern| match pattern {
             Pattern::Prefix(beginning) => Some(beginning.clone()),
             Pattern::Name(_) => None,
@@ -72,9 +75,9 @@ impl HostPolicies<'_> {
         beginnings.collect()
     }
 
-    fn speaking(&self) -> Vec<Speaking> {
-        let valid = self.valid().map(|policy| Speaking { name: policy.name.clone(), valid: true, why: None });
-        let broken = self.broken().map(|policy| Speaking {
+    fn speaking(&self) -> Vec<PolicyInEffect> {
+        let valid = self.valid().map(|policy| PolicyInEffect { name: policy.name.clone(), valid: true, why: None });
+        let broken = self.broken().map(|policy| PolicyInEffect {
             name: policy.name().to_owned(),
             valid: false,
             why: match policy {
@@ -88,45 +91,49 @@ impl HostPolicies<'_> {
         all
     }
 
-    fn paused(&self) -> Decided<bool> {
+    fn paused(&self) -> Merged<bool> {
         let mut from = self.who("paused", |policy| policy.paused);
-        from.extend(self.broken().map(|policy| Source { policy: policy.name().to_owned(), field: None }));
+        from.extend(self.broken().map(|policy| FieldSource { policy: policy.name().to_owned(), field: None }));
         from.sort();
-        Decided { value: !from.is_empty(), from }
+        Merged { value: !from.is_empty(), from }
     }
 
-    fn moved_tags(&self) -> Decided<MovedTags> {
+    fn moved_tags(&self) -> Merged<MovedTags> {
         let said = |value| self.who("integrity.movedTags", |policy| policy.moved_tags == Some(value));
         let (refuse, soak) = (said(MovedTags::Refuse), said(MovedTags::Soak));
         if refuse.is_empty() && !soak.is_empty() {
-            Decided { value: MovedTags::Soak, from: soak }
+            Merged { value: MovedTags::Soak, from: soak }
         } else {
-            Decided { value: MovedTags::Refuse, from: refuse }
+            Merged { value: MovedTags::Refuse, from: refuse }
         }
     }
 
     /// The policies of which something holds, and the field that says it.
-    fn who(&self, field: &str, says: impl Fn(&Checked) -> bool) -> Vec<Source> {
+    fn who(&self, field: &str, says: impl Fn(&CheckedPolicy) -> bool) -> Vec<FieldSource> {
         let said = self.valid().filter(|policy| says(policy));
-        said.map(|policy| Source { policy: policy.name.clone(), field: Some(field.to_owned()) }).collect()
+        said.map(|policy| FieldSource { policy: policy.name.clone(), field: Some(field.to_owned()) }).collect()
     }
 
-    fn windows(&self) -> Vec<Word<Vec<Window>>> {
+    fn windows(&self) -> Vec<Attributed<Vec<Window>>> {
         let said = self.valid().filter_map(|policy| Some((policy, policy.windows.as_ref()?)));
-        let word = |(policy, windows): (&Checked, &Windows)| Word {
+        let word = |(policy, windows): (&CheckedPolicy, &Windows)| Attributed {
             value: windows.as_written(),
-            from: Source { policy: policy.name.clone(), field: Some("windows".to_owned()) },
+            from: FieldSource { policy: policy.name.clone(), field: Some("windows".to_owned()) },
         };
         said.map(word).collect()
     }
 
-    fn rollouts(&self) -> Vec<Word<Spread>> {
+    fn rollouts(&self) -> Vec<Attributed<RolloutSettings>> {
         // Waves are the same for every component, so any speech tells them.
         let speeches = self.speeches(&Component::D8);
         let said = speeches.iter().filter_map(|speech| Some((speech, speech.policy.rollout.as_ref()?)));
-        said.map(|(speech, rollout)| Word {
-            value: Spread { over: duration::show(rollout.over), canary: speech.canary, max_failed: rollout.max_failed },
-            from: Source { policy: speech.policy.name.clone(), field: Some("rollout".to_owned()) },
+        said.map(|(speech, rollout)| Attributed {
+            value: RolloutSettings {
+                over: duration::show(rollout.over),
+                canary: speech.canary,
+                max_failed: rollout.max_failed,
+            },
+            from: FieldSource { policy: speech.policy.name.clone(), field: Some("rollout".to_owned()) },
         })
         .collect()
     }
@@ -153,22 +160,22 @@ impl HostPolicies<'_> {
             Access::Require => 1,
             Access::Deny => 2,
         });
-        if let Some(floor) = self.floor() {
-            let by_floor = |field: &str| Source { policy: "agent.toml".to_owned(), field: Some(field.to_owned()) };
+        if let Some(local_rules) = self.local_rules() {
+            let by_floor = |field: &str| FieldSource { policy: "agent.toml".to_owned(), field: Some(field.to_owned()) };
             let denied = match subject {
-                Subject::One(component) => floor.denies(component),
-                Subject::Rest(beginning) => floor.denies_all(&Pattern::Prefix(beginning.clone())),
+                Subject::One(component) => local_rules.denies(component),
+                Subject::Rest(beginning) => local_rules.denies_all(&Pattern::Prefix(beginning.clone())),
             };
             if denied {
                 let others = if access.value == Access::Deny { access.from } else { Vec::new() };
-                access = Decided { value: Access::Deny, from: others };
+                access = Merged { value: Access::Deny, from: others };
                 access.from.push(by_floor("refuse"));
             }
             if let Subject::One(component) = subject {
-                let minimum = floor.minimum(component).map(|minimum| format!(">={minimum}"));
-                versions.extend(minimum.map(|value| Word { value, from: by_floor("minimumVersions") }));
-                let refused = floor.blocked(component).map(ToString::to_string);
-                block.extend(refused.map(|value| Word { value, from: by_floor("refuse") }));
+                let minimum = local_rules.minimum(component).map(|minimum| format!(">={minimum}"));
+                versions.extend(minimum.map(|value| Attributed { value, from: by_floor("minimumVersions") }));
+                let refused = local_rules.blocked(component).map(ToString::to_string);
+                block.extend(refused.map(|value| Attributed { value, from: by_floor("refuse") }));
             }
         }
         EffectiveComponent {
@@ -183,7 +190,7 @@ impl HostPolicies<'_> {
     }
 }
 
-fn channel(speeches: &[Speech<'_>]) -> Decided<Option<Channel>> {
+fn channel(speeches: &[Speech<'_>]) -> Merged<Option<Channel>> {
     let said = strongest(
         speeches,
         "channel",
@@ -194,10 +201,10 @@ fn channel(speeches: &[Speech<'_>]) -> Decided<Option<Channel>> {
             Channel::Stable => 1,
         },
     );
-    Decided { value: (!said.from.is_empty()).then_some(said.value), from: said.from }
+    Merged { value: (!said.from.is_empty()).then_some(said.value), from: said.from }
 }
 
-fn recorded(speeches: &[Speech<'_>]) -> Recorded {
+fn recorded(speeches: &[Speech<'_>]) -> RecordSettings {
     let min_age = strongest(
         speeches,
         "minAge",
@@ -205,7 +212,7 @@ fn recorded(speeches: &[Speech<'_>]) -> Recorded {
         |speech| speech.setting(|s: &Settings| s.min_age).filter(|_| !speech.canary),
         |age| age,
     );
-    Recorded {
+    RecordSettings {
         updates: strongest(
             speeches,
             "updates",
@@ -227,10 +234,10 @@ fn recorded(speeches: &[Speech<'_>]) -> Recorded {
                 MajorUpdates::Stay => 1,
             },
         ),
-        min_age: Decided { value: duration::show(min_age.value), from: min_age.from },
+        min_age: Merged { value: duration::show(min_age.value), from: min_age.from },
         pins: of_rules(speeches, "pins", |rule| {
             let pins = rule.pins.iter();
-            pins.map(|pin| PinnedTo { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
+            pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
         }),
         expedite: of_rules(speeches, "expedite", |rule| shown(&rule.expedite)),
     }
@@ -243,27 +250,31 @@ fn strongest<'a, T: Copy, K: Ord>(
     nobody_speaks: T,
     said: impl Fn(&Speech<'a>) -> Option<Said<T>>,
     strength: impl Fn(T) -> K,
-) -> Decided<T> {
+) -> Merged<T> {
     let words: Vec<_> = speeches.iter().filter_map(|speech| Some((speech, said(speech)?))).collect();
     let Some(value) = words.iter().map(|(_, said)| said.value).max_by_key(|value| strength(*value)) else {
-        return Decided { value: nobody_speaks, from: Vec::new() };
+        return Merged { value: nobody_speaks, from: Vec::new() };
     };
     let agree = words.into_iter().filter(|(_, said)| strength(said.value) == strength(value));
-    Decided { value, from: agree.map(|(speech, said)| source(speech, said.origin, field)).collect() }
+    Merged { value, from: agree.map(|(speech, said)| source(speech, said.origin, field)).collect() }
 }
 
 /// What the rules say that answer, all of which hold.
-fn of_rules<T>(speeches: &[Speech<'_>], field: &'static str, says: impl Fn(&CheckedRule) -> Vec<T>) -> Vec<Word<T>> {
+fn of_rules<T>(
+    speeches: &[Speech<'_>],
+    field: &'static str,
+    says: impl Fn(&CheckedRule) -> Vec<T>,
+) -> Vec<Attributed<T>> {
     let rules = speeches.iter().filter_map(|speech| Some((speech, speech.rule()?)));
     let words = rules.flat_map(|(speech, (origin, rule))| {
         let from = source(speech, origin, field);
-        says(rule).into_iter().map(move |value| Word { value, from: from.clone() })
+        says(rule).into_iter().map(move |value| Attributed { value, from: from.clone() })
     });
     words.collect()
 }
 
-fn source(speech: &Speech<'_>, origin: Origin, field: &str) -> Source {
-    Source { policy: speech.policy.name.clone(), field: Some(format!("{origin}.{field}")) }
+fn source(speech: &Speech<'_>, origin: Origin, field: &str) -> FieldSource {
+    FieldSource { policy: speech.policy.name.clone(), field: Some(format!("{origin}.{field}")) }
 }
 
 fn shown(versions: &[Version]) -> Vec<String> {

@@ -27,9 +27,9 @@ pub(super) fn access(view: &View<'_>, reasons: &mut Vec<Reason>) {
         let Some(said) = speech.access().filter(|said| said.value == Access::Deny) else { continue };
         reasons.push(speech.reason(ReasonCode::Denied, said.origin, "access", &what));
     }
-    if view.floor.is_some_and(|floor| floor.denies(name)) {
+    if view.local_rules.is_some_and(|local_rules| local_rules.denies(name)) {
         let what = format!("{name} is refused; ask the owner of this host");
-        reasons.push(View::floor_reason(ReasonCode::Denied, "refuse", &what));
+        reasons.push(View::local_reason(ReasonCode::Denied, "refuse", &what));
     }
 }
 
@@ -43,9 +43,9 @@ pub(super) fn block(view: &View<'_>, reasons: &mut Vec<Reason>) {
         }
         reasons.push(speech.reason(ReasonCode::Blocked, origin, "block", &what));
     }
-    if view.floor.is_some_and(|floor| floor.blocks(view.case.component, view.case.version)) {
+    if view.local_rules.is_some_and(|local_rules| local_rules.blocks(view.case.component, view.case.version)) {
         let what = format!("{} is refused; {}", view.subject(), other_version(view));
-        reasons.push(View::floor_reason(ReasonCode::Blocked, "refuse", &what));
+        reasons.push(View::local_reason(ReasonCode::Blocked, "refuse", &what));
     }
 }
 
@@ -78,10 +78,10 @@ pub(super) fn versions(view: &View<'_>, reasons: &mut Vec<Reason>) {
 
 /// The lowest version that the host's owner takes.
 pub(super) fn minimum(view: &View<'_>, reasons: &mut Vec<Reason>) {
-    let below = view.floor.and_then(|floor| floor.below(view.case.component, view.case.version));
+    let below = view.local_rules.and_then(|local_rules| local_rules.below(view.case.component, view.case.version));
     if let Some(minimum) = below {
         let what = format!("{} is below {minimum}; {}", view.subject(), other_version(view));
-        reasons.push(View::floor_reason(ReasonCode::VersionNotPermitted, "minimumVersions", &what));
+        reasons.push(View::local_reason(ReasonCode::VersionNotPermitted, "minimumVersions", &what));
     }
 }
 

@@ -129,7 +129,7 @@ fn guidance_of_a_pinned_version() {
     let set = set(&[auto(&json!({"pins": [pin("v1.0.0", 'd')]}), &json!({}))]);
     let other = [digest('c').parse().unwrap()];
     let world = World::of(&[]);
-    let case = Case::new(host, &component, &active, A, world.now).release(world.release.as_ref());
+    let case = Candidate::new(host, &component, &active, A, world.now).release(world.release.as_ref());
     for (case, leave) in [(case, true), (case.release(None), false), (case.active_digests(&other), true)] {
         assert_eq!(set.guidance_for(&case).leave.map(|reason| reason.code), leave.then_some(ReasonCode::NotPinned));
     }

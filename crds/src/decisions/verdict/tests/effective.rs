@@ -174,8 +174,8 @@ fn who_is_spoken_of() {
         json!({"rules": [{"plugins": ["b", "delivery-*"]}, {"plugins": ["delivery-kit", "*"], "access": "Deny"}]}),
         json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "rules": [{"plugins": ["elsewhere"]}]}),
     ]);
-    let floor = Floor::read([("a", "v1.2.0"), ("d8", "v0.13.0")], ["evil", "evil-*", "b@v1.3.1"]).unwrap();
-    let effective = effective_of(&set.with_floor(floor), &["asked", "my_plugin"]);
+    let local_rules = LocalRules::read([("a", "v1.2.0"), ("d8", "v0.13.0")], ["evil", "evil-*", "b@v1.3.1"]).unwrap();
+    let effective = effective_of(&set.with_local_rules(local_rules), &["asked", "my_plugin"]);
     let names: Vec<_> = effective["components"].as_array().unwrap().iter().map(|c| c["component"].clone()).collect();
     let expected = ["d8", "a", "asked", "b", "delivery-kit", "evil", "my_plugin", "delivery-*", "evil-*", "*"];
     assert_eq!(names, expected.map(Value::from));

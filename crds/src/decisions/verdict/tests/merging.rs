@@ -157,7 +157,7 @@ fn a_hold_ends_with_its_last_reason() {
         (vec![reason(soaking, at(5)), reason(ReasonCode::Paused, None)], None, Some(ReasonCode::Paused)),
         (vec![reason(soaking, at(5)), reason(ReasonCode::Denied, None)], None, Some(ReasonCode::Denied)),
     ] {
-        let judgement = Judgement::new(reasons);
+        let judgement = Verdict::new(reasons);
         assert_eq!((judgement.until(), judgement.leading().map(|r| r.code)), (until, leading));
     }
 }

@@ -53,8 +53,8 @@ fn stories() -> Vec<(&'static str, World, Ask<'static>)> {
     let d8 = |ask: Ask<'static>| Ask { component: "d8", ..ask };
     let up = |intent| ask(intent, "v1.1.0", "v1.0.0");
     let slow = json!({"rollout": {"over": "720h"}});
-    let floor = Floor::read([("stronghold", "v1.2.0")], ["evil", "stronghold@v1.3.0"]).unwrap();
-    let floored = World { floor: Some(floor), ..own(json!({})) };
+    let local_rules = LocalRules::read([("stronghold", "v1.2.0")], ["evil", "stronghold@v1.3.0"]).unwrap();
+    let floored = World { local_rules: Some(local_rules), ..own(json!({})) };
     let note = json!({"plugins": ["stronghold"], "access": "Deny", "message": "Runbook: https://wiki.example"});
     vec![
         ("denied, with the rule's message", World::of(&[json!({"rules": [note]})]), up(U)),

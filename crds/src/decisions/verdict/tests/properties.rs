@@ -181,7 +181,7 @@ fn leave(world: &World, active: &str) -> Option<ReasonCode> {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version(active));
     let host = Host { id: world.host, labels: &labels, new_root: world.new_root };
-    let case = Case::new(host, &component, &active, A, world.now).release(world.release.as_ref());
+    let case = Candidate::new(host, &component, &active, A, world.now).release(world.release.as_ref());
     PolicySet::from_json(&world.policies).guidance_for(&case).leave.map(|reason| reason.code)
 }
 

@@ -106,7 +106,8 @@ fn rule_16_a_d8_that_does_not_know_policies() {
 
 #[test]
 fn rule_20_the_floor_is_one_more_policy() {
-    let floor = Floor::read([("stronghold", "v1.1.0"), ("d8", "v0.14.0")], ["evil*", "stronghold@v1.5.0"]).unwrap();
+    let local_rules =
+        LocalRules::read([("stronghold", "v1.1.0"), ("d8", "v0.14.0")], ["evil*", "stronghold@v1.5.0"]).unwrap();
     let auto = auto(&json!({}), &json!({}));
     for (specs, component, intent, version, active, expected) in [
         (vec![auto.clone()], "stronghold", A, "v1.0.0", None, vec!["VersionNotPermitted"]),
@@ -116,20 +117,20 @@ fn rule_20_the_floor_is_one_more_policy() {
         (vec![auto.clone()], "stronghold", R, "v1.5.0", Some("v1.5.0"), vec!["Blocked"]),
         (vec![], "evil-twin", R, "v1.0.0", Some("v1.0.0"), vec!["Denied"]),
         (vec![], "d8", U, "v0.13.0", None, vec!["VersionNotPermitted"]),
-        // A host with nothing but a floor is governed: what nobody speaks of is as in the merge.
+        // A host with nothing but a local_rules is governed: what nobody speaks of is as in the merge.
         (vec![], "stronghold", A, "v1.2.0", Some("v1.1.0"), vec!["Manual"]),
         (vec![], "stronghold", U, "v2.0.0", Some("v1.1.0"), vec!["MajorStays"]),
         // Below it, what is installed is to be left.
         (vec![], "stronghold", U, "v2.0.0", Some("v1.0.0"), vec![]),
     ] {
-        let world = World { floor: Some(floor.clone()), release: None, ..World::of(&specs) };
+        let world = World { local_rules: Some(local_rules.clone()), release: None, ..World::of(&specs) };
         let ask = Ask { component, ..ask(intent, version, active) };
         assert_eq!(world.codes(ask), expected, "{component} {intent:?} {version} {active:?}");
     }
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let require = json!({"rules": [{"plugins": ["evil-twin"], "access": "Require"}]});
-    let set = set(&[require]).with_floor(floor);
+    let set = set(&[require]).with_local_rules(local_rules);
     assert!(set.required(&host).is_empty());
     assert!(set.run_allowed(&host, &"evil-twin".parse().unwrap(), &version("v1.0.0")).is_err());
     assert!(set.denied(&host, &"evil-twin".parse().unwrap()).is_some());

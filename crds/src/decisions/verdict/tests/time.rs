@@ -362,7 +362,7 @@ fn policies_of_one_host_answer_each_question_as_if_it_were_the_only_one() {
         for (component, wanted) in components.iter().flat_map(|c| ["v1.1.0", "v1.2.0", "v2.0.0"].map(|v| (*c, v))) {
             for intent in [A, U, X, R] {
                 let (component, wanted): (Component, Version) = (component.parse().unwrap(), version(wanted));
-                let case = Case::new(host, &component, &wanted, intent, at(now)).active(Some(&old));
+                let case = Candidate::new(host, &component, &wanted, intent, at(now)).active(Some(&old));
                 let case = case.confirmed(Some(at(now))).release(world.release.as_ref());
                 assert_eq!(shared.judge(&case), set.judge(&case), "{now} {component} {wanted} {intent:?}");
             }

@@ -1,7 +1,7 @@
 //! A host, its policies and a record, for questions that need more than versions.
 
 use super::*;
-use crate::{decisions::validation::Checked, values::digest::Digest};
+use crate::{decisions::validation::CheckedPolicy, values::digest::Digest};
 
 /// Where all clocks of these tests stand: a Sunday.
 pub(super) const NOW: &str = "2026-11-22T12:00:00Z";
@@ -29,7 +29,7 @@ pub(super) struct World {
     pub(super) stored: Option<Vec<Digest>>,
     pub(super) brought_in: bool,
     pub(super) unaware: Option<bool>,
-    pub(super) floor: Option<Floor>,
+    pub(super) local_rules: Option<LocalRules>,
 }
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
             stored: None,
             brought_in: false,
             unaware: None,
-            floor: None,
+            local_rules: None,
         }
     }
 
@@ -70,20 +70,20 @@ impl World {
         self
     }
 
-    pub(super) fn judge(&self, ask: Ask<'_>) -> Judgement {
+    pub(super) fn judge(&self, ask: Ask<'_>) -> Verdict {
         let mut set = PolicySet::from_json(&self.policies);
-        if let Some(floor) = &self.floor {
-            set = set.with_floor(floor.clone());
+        if let Some(local_rules) = &self.local_rules {
+            set = set.with_local_rules(local_rules.clone());
         }
         self.judge_by(&set, ask)
     }
 
-    pub(super) fn judge_by(&self, set: &PolicySet, ask: Ask<'_>) -> Judgement {
+    pub(super) fn judge_by(&self, set: &PolicySet, ask: Ask<'_>) -> Verdict {
         let labels = labels();
         let host = Host { id: self.host, labels: &labels, new_root: self.new_root };
         let component: Component = ask.component.parse().unwrap();
         let (candidate, active) = (version(ask.version), ask.active.map(version));
-        let mut case = Case::new(host, &component, &candidate, ask.intent, self.now)
+        let mut case = Candidate::new(host, &component, &candidate, ask.intent, self.now)
             .confirmed(self.confirmed)
             .server_time(self.server_time)
             .active(active.as_ref())
@@ -117,7 +117,7 @@ pub(super) fn auto(rule: &Value, rest: &Value) -> Value {
     own.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
     let mut spec = json!({"rules": [own]});
     spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
-    Checked::new(&serde_json::from_value(policy("p", &spec)).unwrap()).unwrap();
+    CheckedPolicy::new(&serde_json::from_value(policy("p", &spec)).unwrap()).unwrap();
     spec
 }
 

@@ -12,9 +12,10 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
-    own::{Own, refused},
     progress::Progress,
-    run, version,
+    run,
+    self_update::{Own, refused},
+    version,
 };
 
 /// How many fallbacks this was started by, one through the other: a fallback that comes back here, by

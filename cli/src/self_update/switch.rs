@@ -2,13 +2,13 @@
 
 use d8_agent::{
     Artifact, FromProxy, StoreError,
-    own::{Databases, Entry, Migration, OwnLocked, OwnOrder, OwnStore, OwnVersion, Tested},
+    d8_store::{D8Order, D8Store, D8Version, Databases, Entry, LockedD8Store, Migration, Tested},
 };
 use d8_crds::{
     decisions::{
         intent::Intent,
-        selection::{Choice, Nothing, Published},
-        verdict::{Judgement, ReasonCode},
+        selection::{NoCandidate, PublishedVersion, Selection},
+        verdict::{ReasonCode, Verdict},
     },
     values::{
         name::{Component, Tag},
@@ -22,25 +22,25 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
-    own::{
+    plugins::execute::code_of,
+    progress::Progress,
+    self_update::{
         Current, Own, PRODUCT,
         capabilities::POLICY,
         check::nothing_published,
         newest_other, refused,
         select::{Known, Question, active_digests, judge_kept},
     },
-    plugins::carry::code_of,
-    progress::Progress,
 };
 
 /// Where the bytes of a switch come from.
 enum From<'a> {
     /// They are in the store.
-    Store(OwnVersion),
+    Store(D8Version),
     /// They are those of the running program.
     Running,
     /// They are published; what the store has already is not fetched.
-    Proxy(&'a Known, Published),
+    Proxy(&'a Known, PublishedVersion),
 }
 
 /// A switch that is decided but for what the candidate says of itself.
@@ -79,14 +79,14 @@ pub(crate) async fn update(context: &Context, args: &args::CliUpdate) -> Result<
                 }
             }
             match chosen {
-                Choice::Install { version, .. } => (version, Intent::Update),
-                Choice::Nothing { why: Nothing::NotPublished, .. } => return Err(nothing_published()),
+                Selection::Install { version, .. } => (version, Intent::Update),
+                Selection::Nothing { why: NoCandidate::NotPublished, .. } => return Err(nothing_published()),
                 _ if known.catalog.listing().published.is_empty() => return Err(nothing_published()),
-                Choice::Nothing { passed_over, .. } => return Err(none_eligible(&passed_over)),
-                Choice::Keep { passed_over } if current == Current::Development && !passed_over.is_empty() => {
+                Selection::Nothing { passed_over, .. } => return Err(none_eligible(&passed_over)),
+                Selection::Keep { passed_over } if current == Current::Development && !passed_over.is_empty() => {
                     return Err(none_eligible(&passed_over));
                 }
-                Choice::Keep { .. } | Choice::AlreadyActive { .. } => {
+                Selection::Keep { .. } | Selection::AlreadyActive { .. } => {
                     if let Some(leave) = known.guidance(context, &own, &current)?.leave {
                         let shown = current.shown();
                         output::warn(format!("{PRODUCT} {shown} may not stay: {}", leave.message));
@@ -179,7 +179,7 @@ async fn permitted(
     own: &Own,
     known: &Known,
     current: &Current,
-    published: &Published,
+    published: &PublishedVersion,
 ) -> Result<(), Failure> {
     let unmet = known.unmet(context, published).await?;
     let active_digests = active_digests(own)?;
@@ -200,7 +200,7 @@ async fn permitted(
     if judgement.is_eligible() { Ok(()) } else { Err(may_not(&published.tag, &judgement)) }
 }
 
-fn may_not(tag: &Tag, judgement: &Judgement) -> Failure {
+fn may_not(tag: &Tag, judgement: &Verdict) -> Failure {
     let failure = Failure::new(code_of(judgement), format!("{PRODUCT} {tag} may not be used here"));
     judgement
         .reasons()
@@ -209,7 +209,7 @@ fn may_not(tag: &Tag, judgement: &Judgement) -> Failure {
         .advise("the version was named, so no other is tried", "d8 cli check")
 }
 
-fn none_eligible(passed_over: &[(Published, Judgement)]) -> Failure {
+fn none_eligible(passed_over: &[(PublishedVersion, Verdict)]) -> Failure {
     let code = passed_over.first().map_or(Code::Failed, |(_, judgement)| code_of(judgement));
     let reasons = passed_over.iter().flat_map(|(published, judgement)| {
         judgement.reasons().iter().map(move |reason| format!("{}: {}", published.tag, reason.message))
@@ -272,7 +272,7 @@ impl Switch<'_> {
 
     /// The command on the PATH now that the lock is held. Another update may have made it a link to the
     /// store; what anything else put there is left alone.
-    fn entry_now(&self, context: &Context, store: &OwnStore) -> Result<Entry, Failure> {
+    fn entry_now(&self, context: &Context, store: &D8Store) -> Result<Entry, Failure> {
         let Entry::Plain { path, .. } = &self.entry else { return Ok(self.entry.clone()) };
         if self.own.is_at(path) {
             return Ok(self.entry.clone());
@@ -287,7 +287,7 @@ impl Switch<'_> {
     }
 
     /// Says so if the command that was typed leads to one version by itself, and so did not move.
-    fn leads_elsewhere(&self, store: &OwnStore) {
+    fn leads_elsewhere(&self, store: &D8Store) {
         let (path, current) = (self.entry.path(), store.current());
         if path.is_symlink() && path.canonicalize().ok() != current.canonicalize().ok() {
             let (path, current) = (path.display(), current.display());
@@ -300,8 +300,8 @@ impl Switch<'_> {
     async fn bring(
         &self,
         context: &Context,
-        store: &OwnStore,
-        locked: &OwnLocked,
+        store: &D8Store,
+        locked: &LockedD8Store,
         progress: &Progress,
     ) -> Result<(Tested, bool), Failure> {
         let refused = |error| refused(self.own, error);
@@ -328,8 +328,8 @@ impl Switch<'_> {
         &self,
         context: &Context,
         known: &Known,
-        published: &Published,
-        locked: &OwnLocked,
+        published: &PublishedVersion,
+        locked: &LockedD8Store,
         progress: &Progress,
     ) -> Result<Tested, Failure> {
         context.out.note(format!("Updating {PRODUCT} to {}...", self.tag));
@@ -342,7 +342,7 @@ impl Switch<'_> {
             expect_layer: offer.layer.clone(),
         };
         let (host, now) = (proxy.host(), context.now);
-        let order = OwnOrder { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
+        let order = D8Order { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
         let source = FromProxy::There { proxy: proxy.clone(), tag: published.registry_tag.clone() };
         let subject = format!("{PRODUCT} {}", self.tag);
         let staged = locked.stage(order, &source, progress).await;
@@ -369,7 +369,7 @@ impl Switch<'_> {
             None => judge_kept(context, &question)?.into_iter().map(|(_, judgement)| judgement).collect(),
         };
         let unaware =
-            |judgement: &&Judgement| judgement.reasons().iter().any(|reason| reason.code == ReasonCode::PolicyUnaware);
+            |judgement: &&Verdict| judgement.reasons().iter().any(|reason| reason.code == ReasonCode::PolicyUnaware);
         if let Some(judgement) = judgements.iter().find(unaware) {
             return Err(may_not(&self.tag, judgement));
         }

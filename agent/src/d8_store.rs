@@ -6,8 +6,8 @@
 //! <root>/cli/fallback               -> a d8 of another kind, absolute
 //! <root>/cli/install.lock           the lock of `crate::store`, while held
 //! ```
-//! A command on the PATH is a link to `current`. Reading runs nothing; [`OwnStore::lock`] gives an
-//! [`OwnLocked`] that changes it. The promise: at every instant the PATH entry leads to a whole d8.
+//! A command on the PATH is a link to `current`. Reading runs nothing; [`D8Store::lock`] gives an
+//! [`LockedD8Store`] that changes it. The promise: at every instant the PATH entry leads to a whole d8.
 
 mod change;
 mod entry;
@@ -22,7 +22,7 @@ use std::{
 use d8_crds::values::{digest::Digest, name::Tag, version::Version};
 
 pub use self::{
-    change::{Activated, OwnLocked, OwnOrder, Tested},
+    change::{Activated, D8Order, LockedD8Store, Tested},
     entry::{Entry, closed_to_others, invoked},
     link::Migration,
     owner::Databases,
@@ -44,14 +44,14 @@ const RECEIPT_LIMIT: u64 = 1024 * 1024;
 
 /// The versions of d8 below one root. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]
-pub struct OwnStore {
+pub struct D8Store {
     layout: layout::Layout,
     sandbox: Sandbox,
 }
 
 /// A version of d8 on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnVersion {
+pub struct D8Version {
     /// Its directory's name.
     pub tag: Tag,
     /// The same, for comparing.
@@ -62,14 +62,14 @@ pub struct OwnVersion {
     pub receipt: Option<Receipt>,
 }
 
-impl OwnVersion {
+impl D8Version {
     /// The digests that pins and moved tags are told by: of its layer, its manifest.
     pub fn digests(&self) -> Vec<Digest> {
         self.receipt.as_ref().map(Receipt::digests).unwrap_or_default()
     }
 }
 
-impl OwnStore {
+impl D8Store {
     /// The store below `root`, which need not exist yet.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl OwnStore {
     ///
     /// # Errors
     /// [`StoreError::Untrusted`], or a directory that cannot be read.
-    pub fn versions(&self) -> Result<Vec<OwnVersion>, StoreError> {
+    pub fn versions(&self) -> Result<Vec<D8Version>, StoreError> {
         let folder = self.dir().join("versions");
         trust::directory(&self.dir())?;
         trust::directory(&folder)?;
@@ -120,13 +120,13 @@ impl OwnStore {
             return Ok(Vec::new());
         };
         let tags = found.flatten().filter_map(|found| found.file_name().to_str()?.parse::<Tag>().ok());
-        let mut versions: Vec<OwnVersion> = tags.filter_map(|tag| self.version(&tag)).collect();
+        let mut versions: Vec<D8Version> = tags.filter_map(|tag| self.version(&tag)).collect();
         versions.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.tag.cmp(&a.tag)));
         Ok(versions)
     }
 
     /// One version, if it is whole.
-    fn version(&self, tag: &Tag) -> Option<OwnVersion> {
+    fn version(&self, tag: &Tag) -> Option<D8Version> {
         let version = Version::parse(tag.as_str()).ok()?;
         let dir = self.version_dir(tag);
         let sound = |metadata: &fs::Metadata| trust::trouble(metadata).is_none();
@@ -143,14 +143,14 @@ impl OwnStore {
         if receipt.as_ref().is_some_and(|receipt| receipt.size != file.len()) {
             return None;
         }
-        Some(OwnVersion { tag: tag.clone(), version, binary, receipt })
+        Some(D8Version { tag: tag.clone(), version, binary, receipt })
     }
 
     /// What `current` names, if it is whole and of this store.
     ///
     /// # Errors
     /// As [`Self::versions`].
-    pub fn active(&self) -> Result<Option<OwnVersion>, StoreError> {
+    pub fn active(&self) -> Result<Option<D8Version>, StoreError> {
         trust::directory(&self.dir())?;
         let Ok(target) = fs::read_link(self.current()) else { return Ok(None) };
         let relative = self.within(&target);
@@ -176,7 +176,7 @@ impl OwnStore {
     ///
     /// # Errors
     /// As [`Self::versions`].
-    pub fn find(&self, version: &Version) -> Result<Option<OwnVersion>, StoreError> {
+    pub fn find(&self, version: &Version) -> Result<Option<D8Version>, StoreError> {
         Ok(self.versions()?.into_iter().find(|stored| stored.version == *version))
     }
 

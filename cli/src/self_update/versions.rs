@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     failure::Failure,
     output,
-    own::{Current, Own, check::nothing_published, select::Known},
+    self_update::{Current, Own, check::nothing_published, select::Known},
 };
 
 /// The document's shape (`docs/self-update.md`).

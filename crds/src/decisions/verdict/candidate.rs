@@ -31,11 +31,11 @@ pub fn workstation_labels(platform: &Platform) -> BTreeMap<String, String> {
     ])
 }
 
-/// One question: may this host have this version of this component. Made by [`Case::new`]; what it
+/// One question: may this host have this version of this component. Made by [`Candidate::new`]; what it
 /// leaves out is set by name.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Case<'a> {
+pub struct Candidate<'a> {
     /// The host.
     pub host: Host<'a>,
     /// The component.
@@ -69,7 +69,7 @@ pub struct Case<'a> {
     pub allow_ungoverned: bool,
 }
 
-impl<'a> Case<'a> {
+impl<'a> Candidate<'a> {
     /// A version of a component that is not installed, without a record, whose requirements are met, by
     /// policies that were never confirmed.
     pub fn new(host: Host<'a>, component: &'a Component, version: &'a Version, intent: Intent, now: Timestamp) -> Self {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// What a cluster says of its proxy, as far as it decides where a token goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Announced {
+pub struct EndpointIdentity {
     /// The public endpoint's host, with its port if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -23,35 +23,35 @@ pub struct Announced {
 
 /// What an announcement means to whoever remembers an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PinCheck {
     /// Nothing new.
     Trusted,
     /// To be trusted, and to be remembered so from now on.
-    Remember(Announced),
+    Remember(EndpointIdentity),
     /// Another host, or none of the keys that are remembered: only a person may say that it is right.
     Changed,
 }
 
 /// Judges an announcement. A cluster that is met first is believed.
-pub fn judge(remembered: Option<&Announced>, announced: &Announced) -> Verdict {
+pub fn judge(remembered: Option<&EndpointIdentity>, announced: &EndpointIdentity) -> PinCheck {
     let Some(remembered) = remembered.filter(|remembered| !remembered.is_empty()) else {
-        return if announced.is_empty() { Verdict::Trusted } else { Verdict::Remember(announced.clone()) };
+        return if announced.is_empty() { PinCheck::Trusted } else { PinCheck::Remember(announced.clone()) };
     };
     let same_host = announced.host.is_none() || announced.host == remembered.host;
     let known_key = announced.keys.is_empty() || !announced.keys.is_disjoint(&remembered.keys);
     if !(same_host && known_key) {
-        return Verdict::Changed;
+        return PinCheck::Changed;
     }
     if announced.keys.is_subset(&remembered.keys) {
-        return Verdict::Trusted;
+        return PinCheck::Trusted;
     }
-    Verdict::Remember(Announced {
+    PinCheck::Remember(EndpointIdentity {
         host: remembered.host.clone(),
         keys: remembered.keys.union(&announced.keys).cloned().collect(),
     })
 }
 
-impl Announced {
+impl EndpointIdentity {
     /// Whether there is nothing in it to remember.
     pub fn is_empty(&self) -> bool {
         self.host.is_none() && self.keys.is_empty()
@@ -59,7 +59,7 @@ impl Announced {
 }
 
 /// `host packages.example.com, keys sha256:…`
-impl fmt::Display for Announced {
+impl fmt::Display for EndpointIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Some(host) => write!(f, "host {host}")?,
@@ -79,10 +79,10 @@ mod tests {
     use super::*;
 
     /// `host a b`: a host, or `-`, and keys.
-    fn announced(text: &str) -> Announced {
+    fn announced(text: &str) -> EndpointIdentity {
         let mut words = text.split(' ');
         let host = words.next().filter(|host| *host != "-").map(str::to_owned);
-        Announced { host, keys: words.map(|key| Digest::of(key.as_bytes())).collect() }
+        EndpointIdentity { host, keys: words.map(|key| Digest::of(key.as_bytes())).collect() }
     }
 
     #[test]
@@ -112,13 +112,13 @@ mod tests {
         for (remembered, said, expected) in cases {
             let verdict = judge(Some(&announced(remembered)), &announced(said));
             let expected = match expected {
-                Ok(None) => Verdict::Trusted,
-                Ok(Some(then)) => Verdict::Remember(announced(then)),
-                Err(()) => Verdict::Changed,
+                Ok(None) => PinCheck::Trusted,
+                Ok(Some(then)) => PinCheck::Remember(announced(then)),
+                Err(()) => PinCheck::Changed,
             };
             assert_eq!(verdict, expected, "{remembered} -> {said}");
         }
-        assert_eq!(judge(None, &announced("h a")), Verdict::Remember(announced("h a")));
+        assert_eq!(judge(None, &announced("h a")), PinCheck::Remember(announced("h a")));
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         assert!(both.to_string().starts_with("host h, keys sha256:"), "{both}");
         assert_eq!(announced("-").to_string(), "no public host");
         let text = serde_json::to_string(&both).unwrap();
-        assert_eq!(serde_json::from_str::<Announced>(&text).unwrap(), both);
+        assert_eq!(serde_json::from_str::<EndpointIdentity>(&text).unwrap(), both);
         assert_eq!(serde_json::to_string(&announced("-")).unwrap(), "{}");
     }
 }

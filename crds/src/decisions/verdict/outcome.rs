@@ -6,12 +6,12 @@ use super::reason::{Class, Reason};
 
 /// The answer: every reason that applies. Without any the version is eligible.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judgement {
+pub struct Verdict {
     reasons: Vec<Reason>,
     notes: Vec<Reason>,
 }
 
-impl Judgement {
+impl Verdict {
     pub(crate) fn new(reasons: Vec<Reason>) -> Self {
         Self { reasons: in_order(reasons), notes: Vec::new() }
     }

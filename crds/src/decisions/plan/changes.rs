@@ -3,30 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Change, From, Outcome, Plan, Why,
-    facts::Offer,
+    Change, ChangeReason, Outcome, Plan, PreviousVersion,
+    knowledge::VersionFacts,
     order,
+    requests::{Planner, Progress},
     search::Chosen,
     state::{Present, accepts},
-    wishes::{Planner, Progress},
 };
-use crate::{decisions::selection::Published, values::name::PluginName};
+use crate::{decisions::selection::PublishedVersion, values::name::PluginName};
 
 /// A change that is decided.
 #[derive(Debug)]
 pub(super) struct Move<'k> {
-    to: &'k Published,
-    offer: &'k Offer,
-    wished: bool,
+    to: &'k PublishedVersion,
+    offer: &'k VersionFacts,
+    requested: bool,
     chain: Vec<&'k PluginName>,
 }
 
 impl<'k> Planner<'k> {
     pub(super) fn commit(&mut self, chosen: &[Chosen<'k>]) {
         for (level, one) in chosen.iter().enumerate() {
-            let wished = level == 0 || self.moves.get(one.name).is_some_and(|earlier| earlier.wished);
+            let requested = level == 0 || self.moves.get(one.name).is_some_and(|earlier| earlier.requested);
             let chain = Chosen::chain(chosen, level);
-            self.moves.insert(one.name, Move { to: one.published, offer: one.offer, wished, chain });
+            self.moves.insert(one.name, Move { to: one.published, offer: one.offer, requested, chain });
         }
         self.made += 1;
     }
@@ -35,13 +35,13 @@ impl<'k> Planner<'k> {
     pub(super) fn undone(&mut self, chosen: Vec<Chosen<'k>>) -> Vec<Change> {
         let dependencies: BTreeMap<_, _> =
             chosen.iter().enumerate().skip(1).map(|(level, one)| (one.name, (level, one))).collect();
-        let demands = dependencies.iter().map(|(name, (_, one))| (*name, &one.offer.demands)).collect();
-        let needs = order::dependency_first(&demands)
+        let edges = dependencies.iter().map(|(name, (_, one))| (*name, &one.offer.dependencies)).collect();
+        let needs = order::dependency_first(&edges)
             .into_iter()
             .filter_map(|name| dependencies.get(name))
             .map(|(level, one)| {
                 let chain = Chosen::chain(&chosen, *level);
-                self.change(one.name, &Move { to: one.published, offer: one.offer, wished: false, chain })
+                self.change(one.name, &Move { to: one.published, offer: one.offer, requested: false, chain })
             })
             .collect();
         for one in chosen.into_iter().rev() {
@@ -54,7 +54,7 @@ impl<'k> Planner<'k> {
     pub(super) fn drop_needless(&mut self) -> BTreeSet<&'k PluginName> {
         let mut dropped = BTreeSet::new();
         loop {
-            let needless = self.moves.iter().find(|(name, one)| !one.wished && self.is_needless(name));
+            let needless = self.moves.iter().find(|(name, one)| !one.requested && self.is_needless(name));
             let Some((name, _)) = needless else { return dropped };
             let name = *name;
             dropped.insert(name);
@@ -67,42 +67,44 @@ impl<'k> Planner<'k> {
     /// Whether all is well with what was there before the move.
     pub(super) fn is_needless(&self, name: &PluginName) -> bool {
         let before = self.snapshot.installed.get(name).map(Present::of);
-        let missed = self.state.demands_on(name).any(|(_, demands)| match before {
-            None => demands.iter().any(|demand| demand.mandatory),
-            Some(before) => !accepts(demands, before.version),
+        let missed = self.state.demands_on(name).any(|(_, dependencies)| match before {
+            None => dependencies.iter().any(|dependency| dependency.mandatory),
+            Some(before) => !accepts(dependencies, before.version),
         });
         let objects = before.is_some_and(|before| {
-            let mut others = before.demands.by_plugin().filter(|(target, _)| *target != name);
-            others.any(|(target, demands)| self.moves.contains_key(target) && !self.state.meets(target, demands))
+            let mut others = before.dependencies.by_plugin().filter(|(target, _)| *target != name);
+            others.any(|(target, dependencies)| {
+                self.moves.contains_key(target) && !self.state.meets(target, dependencies)
+            })
         });
         !missed && !objects
     }
 
     fn change(&self, name: &PluginName, one: &Move<'k>) -> Change {
         let from = match self.snapshot.installed.get(name).map(|installed| &installed.version) {
-            None => From::Nothing,
-            Some(None) => From::Unknown,
-            Some(Some(version)) => From::Version(version.clone()),
+            None => PreviousVersion::Nothing,
+            Some(None) => PreviousVersion::Unknown,
+            Some(Some(version)) => PreviousVersion::Version(version.clone()),
         };
-        let why = if one.wished {
-            Why::Wished
+        let why = if one.requested {
+            ChangeReason::Requested
         } else {
-            Why::Dependency { chain: one.chain.iter().map(|name| (*name).clone()).collect() }
+            ChangeReason::Dependency { chain: one.chain.iter().map(|name| (*name).clone()).collect() }
         };
         let warnings = one.offer.findings.warnings.clone();
         Change { name: name.clone(), from, to: one.to.clone(), why, warnings }
     }
 
-    pub(super) fn told(&self, wishes: Vec<Progress<'k>>) -> Plan {
-        let demands = self.moves.iter().map(|(name, one)| (*name, &one.offer.demands)).collect();
-        let changes = order::dependency_first(&demands)
+    pub(super) fn told(&self, requests: Vec<Progress<'k>>) -> Plan {
+        let dependencies = self.moves.iter().map(|(name, one)| (*name, &one.offer.dependencies)).collect();
+        let changes = order::dependency_first(&dependencies)
             .into_iter()
             .filter_map(|name| Some(self.change(name, self.moves.get(name)?)))
             .collect();
         let mut outcomes = BTreeMap::new();
-        for progress in wishes {
+        for progress in requests {
             let Some(outcome) = progress.outcome else { continue };
-            // Another wish may have moved it on meanwhile, or have moved it first.
+            // Another request may have moved it on meanwhile, or have moved it first.
             let outcome = match (self.moves.get(progress.name), outcome) {
                 (
                     Some(one),

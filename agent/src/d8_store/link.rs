@@ -8,7 +8,7 @@ use std::{
 
 use d8_crds::values::name::Tag;
 
-use super::{Entry, OwnStore};
+use super::{D8Store, Entry};
 use crate::{disk, error::StoreError, failpoint};
 
 /// What the link on the PATH is called before its rename.
@@ -43,7 +43,7 @@ pub(super) struct PathLink {
 
 impl PathLink {
     /// Makes it, which shows that the directory can be written to.
-    pub(super) fn prepare(store: &OwnStore, migration: &Migration) -> Result<Self, StoreError> {
+    pub(super) fn prepare(store: &D8Store, migration: &Migration) -> Result<Self, StoreError> {
         let (command, only_copy) = (&migration.path, migration.seed.is_none());
         let folder = command.parent().unwrap_or(Path::new("/"));
         sweep(folder, &store.current());

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Machine, Outlook};
+use super::{HostFacts, HostImpact};
 use crate::{
     decisions::{
         intent::Intent,
         plan::{
-            self, Actor, Contract, Demands, Knowledge, Missing, Need, OnDisk, Options, Outcome, Snapshot, Step, Wish,
+            self, Actor, Contract, Dependencies, Knowledge, MissingPolicy, Need, Options, Outcome, Request, Snapshot,
+            Step, StoredDigests,
         },
         requirements::Findings,
-        selection::{self, Choice, Installed, Limits, Listing},
-        verdict::{Case, Class, Host, HostPolicies, Judgement, PolicySet, Reason},
+        selection::{self, Installed, Limits, Selection, TagList},
+        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, Reason, Verdict},
     },
     records::{
         policy::{MajorUpdates, MissingDependencies},
@@ -28,12 +29,12 @@ use crate::{
 
 /// What records offer for one platform.
 #[derive(Debug, Default)]
-pub(super) struct Published {
+pub(super) struct RecordedVersions {
     plugins: Knowledge,
-    d8: Option<Listing>,
+    d8: Option<TagList>,
 }
 
-impl Published {
+impl RecordedVersions {
     pub(super) fn read(records: &BTreeMap<String, CliRelease>, platform: Option<&Platform>) -> Self {
         let mut published = Self::default();
         for (name, record) in records {
@@ -49,8 +50,9 @@ impl Published {
             };
             for one in &listing.published {
                 let Some(version) = there.get(one.registry_tag.as_str()) else { continue };
-                let demands = Demands::read(&version.requirements.plugins).map_err(|error| error.to_string());
-                let offer = demands.map(|demands| plan::Offer { findings: unmet(version, platform), demands });
+                let dependencies = Dependencies::read(&version.requirements.plugins).map_err(|error| error.to_string());
+                let offer = dependencies
+                    .map(|dependencies| plan::VersionFacts { findings: unmet(version, platform), dependencies });
                 published.plugins.learn_offer(name.clone(), one.version.clone(), offer);
             }
             published.plugins.learn_tags(name, Ok(listing));
@@ -76,16 +78,16 @@ fn unmet(version: &ReleaseVersion, platform: Option<&Platform>) -> Findings {
 }
 
 /// Who looks, and at what.
-pub(super) struct Eye<'a> {
-    pub(super) machine: &'a Machine,
+pub(super) struct HostPreview<'a> {
+    pub(super) machine: &'a HostFacts,
     pub(super) records: &'a BTreeMap<String, CliRelease>,
-    pub(super) published: &'a mut Published,
+    pub(super) published: &'a mut RecordedVersions,
     pub(super) now: Timestamp,
 }
 
-impl Eye<'_> {
+impl HostPreview<'_> {
     /// Where these policies lead what is there and what must be there.
-    pub(super) fn look(&mut self, set: &PolicySet) -> BTreeMap<Component, Outlook> {
+    pub(super) fn evaluate(&mut self, set: &PolicySet) -> BTreeMap<Component, HostImpact> {
         let machine = self.machine;
         let host = Host { id: &machine.id, labels: &machine.labels, new_root: machine.new_root };
         let policies = set.for_host(host);
@@ -101,14 +103,14 @@ impl Eye<'_> {
         set: &PolicySet,
         policies: &HostPolicies<'_>,
         host: Host<'_>,
-    ) -> BTreeMap<Component, Outlook> {
+    ) -> BTreeMap<Component, HostImpact> {
         let snapshot = self.snapshot(policies);
         let (now, records) = (self.now, self.records);
-        let on_disk = self
-            .plugins_here()
-            .map(|(name, active)| (name.clone(), OnDisk { active: active.digests.clone(), ..OnDisk::default() }));
+        let on_disk = self.plugins_here().map(|(name, active)| {
+            (name.clone(), StoredDigests { active: active.digests.clone(), ..StoredDigests::default() })
+        });
         let on_disk = on_disk.collect();
-        let judge = plan::Policies::new(set, host, now, records).by_server(None, Some(now)).on_disk(&on_disk);
+        let judge = plan::PolicyEvaluator::new(set, host, now, records).by_server(None, Some(now)).on_disk(&on_disk);
         let plan = loop {
             match plan::plan(&snapshot, &self.published.plugins, &judge) {
                 Step::Done(plan) => break plan,
@@ -140,10 +142,10 @@ impl Eye<'_> {
         let installed = self.plugins_here().map(|(name, active)| {
             let recorded =
                 active.version.as_ref().and_then(|version| self.records.get(name.as_str())?.recorded(version));
-            let contract = match recorded.map(|recorded| Demands::read(&recorded.requirements.plugins)) {
+            let contract = match recorded.map(|recorded| Dependencies::read(&recorded.requirements.plugins)) {
                 Some(Err(error)) => Contract::Unreadable(error.to_string()),
-                Some(Ok(demands)) => Contract::Known(demands),
-                None => Contract::Known(Demands::default()),
+                Some(Ok(dependencies)) => Contract::Known(dependencies),
+                None => Contract::Known(Dependencies::default()),
             };
             (name.clone(), plan::Installed { version: active.version.clone(), contract })
         });
@@ -151,16 +153,16 @@ impl Eye<'_> {
         let wish = |name: PluginName| {
             let component = Component::Plugin(name.clone());
             let crosses = policies.guidance(&component, None).major_updates == MajorUpdates::Cross;
-            (name, if crosses { Wish::NewestOfAll } else { Wish::Newest })
+            (name, if crosses { Request::NewestOfAll } else { Request::Newest })
         };
         let missing = match policies.missing_dependencies() {
-            MissingDependencies::Install => Missing::Install,
-            MissingDependencies::Refuse => Missing::Refuse { policy: policies.matching().join(", ") },
+            MissingDependencies::Install => MissingPolicy::Install,
+            MissingDependencies::Refuse => MissingPolicy::Refuse { policy: policies.matching().join(", ") },
         };
         let actor = if self.machine.managed { Actor::Agent } else { Actor::Person };
         Snapshot {
             installed: installed.collect(),
-            wishes: self.plugins_here().map(|(name, _)| name.clone()).chain(required).map(wish).collect(),
+            requests: self.plugins_here().map(|(name, _)| name.clone()).chain(required).map(wish).collect(),
             options: Options { actor, missing, ..Options::default() },
         }
     }
@@ -179,7 +181,7 @@ impl Eye<'_> {
         }
     }
 
-    fn d8(&self, policies: &HostPolicies<'_>, host: Host<'_>) -> Option<Outlook> {
+    fn d8(&self, policies: &HostPolicies<'_>, host: Host<'_>) -> Option<HostImpact> {
         let active = self.machine.active.get(&Component::D8)?.version.as_ref()?;
         let record = self.records.get(Component::D8_NAME);
         let still = self.case(host, &Component::D8, active);
@@ -191,13 +193,13 @@ impl Eye<'_> {
                 let recorded = record.and_then(|record| record.recorded(&published.version));
                 let unmet = recorded.map(|version| unmet(version, self.machine.platform.as_ref()).unmet);
                 let unmet = unmet.unwrap_or_default();
-                let judgement = policies.judge(&Case { version: &published.version, ..still }.unmet(&unmet));
+                let judgement = policies.judge(&Candidate { version: &published.version, ..still }.unmet(&unmet));
                 if judgement.is_eligible() { Ok(()) } else { Err(judgement) }
             })
         };
-        let taken = |choice: &Choice<_>| match choice {
-            Choice::Install { version, .. } => Some(version.version.clone()),
-            Choice::AlreadyActive { .. } | Choice::Keep { .. } | Choice::Nothing { .. } => None,
+        let taken = |choice: &Selection<_>| match choice {
+            Selection::Install { version, .. } => Some(version.version.clone()),
+            Selection::AlreadyActive { .. } | Selection::Keep { .. } | Selection::Nothing { .. } => None,
         };
         let mut choice = None;
         for limits in guidance.searches(Some(active)) {
@@ -212,10 +214,10 @@ impl Eye<'_> {
     }
 
     /// The question about what is active, by whoever acts on the host.
-    fn case<'c>(&'c self, host: Host<'c>, component: &'c Component, active: &'c Version) -> Case<'c> {
+    fn case<'c>(&'c self, host: Host<'c>, component: &'c Component, active: &'c Version) -> Candidate<'c> {
         let intent = if self.machine.managed { Intent::Agent } else { Intent::Update };
         let digests = self.machine.active.get(component).map(|active| active.digests.as_slice());
-        Case::new(host, component, active, intent, self.now)
+        Candidate::new(host, component, active, intent, self.now)
             .active(Some(active))
             .active_digests(digests.unwrap_or_default())
             .confirmed(Some(self.now))
@@ -229,12 +231,12 @@ impl Eye<'_> {
         host: Host<'_>,
         component: &Component,
         taken: Option<Version>,
-        passed_over: &[(&Version, &Judgement)],
-    ) -> Outlook {
+        passed_over: &[(&Version, &Verdict)],
+    ) -> HostImpact {
         let active = self.machine.active.get(component).and_then(|active| active.version.clone());
         let leave = active.as_ref().and_then(|active| policies.guidance_for(&self.case(host, component, active)).leave);
         let runs = active.as_ref().is_none_or(|active| policies.run_allowed(component, active).is_ok());
-        let of = |judgement: &Judgement| judgement.leading().cloned();
+        let of = |judgement: &Verdict| judgement.leading().cloned();
         let held = passed_over.iter().find(|(_, judgement)| judgement.class() == Class::Held);
         let newest: Option<Reason> = passed_over.first().and_then(|(_, judgement)| of(judgement));
         let (verdict, target, reason) = match (leave, taken, held) {
@@ -245,6 +247,6 @@ impl Eye<'_> {
             // It must be there, and nothing can be.
             (None, None, None) => (passed_over.first().map_or(Class::Unfit, |(_, j)| j.class()), None, newest),
         };
-        Outlook { verdict, target, runs, reason }
+        HostImpact { verdict, target, runs, reason }
     }
 }

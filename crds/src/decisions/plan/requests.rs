@@ -3,38 +3,38 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Knowledge, Need, Outcome, PassedOver, Snapshot, Step, Stop, Wish,
-    ask::readable,
-    facts::NO_DEMANDS,
-    judge::Judge,
-    moves::Move,
+    Knowledge, Need, Outcome, PassedOver, PlanError, Request, Snapshot, Step,
+    changes::Move,
+    evaluator::Evaluator,
+    facts::readable,
+    knowledge::NO_DEMANDS,
     order,
     search::{Fail, Search},
     state::{Present, State},
 };
 use crate::{
     decisions::{
-        selection::{Listing, Nothing, Published, in_channel},
-        verdict::{Judgement, Reason},
+        selection::{NoCandidate, PublishedVersion, TagList, in_channel},
+        verdict::{Reason, Verdict},
     },
     values::{name::PluginName, version::Version},
 };
 
-/// Tries that the search for the dependencies of all candidates of one wish may take.
+/// Retry that the search for the dependencies of all candidates of one request may take.
 const STEPS_PER_WISH: usize = 4_000;
 
 /// And those of one candidate.
 const STEPS_PER_CANDIDATE: usize = 1_000;
 
-/// How often wishes that others stood in the way of are tried again. Each time at least one plugin has
+/// How often requests that others stood in the way of are tried again. Each time at least one plugin has
 /// moved; chains that are longer end at a plan that is valid, if not the highest.
 const MAX_ROUNDS: usize = 16;
 
-/// What is known of one wish so far.
+/// What is known of one request so far.
 #[derive(Debug)]
 pub(super) struct Progress<'k> {
     pub(super) name: &'k PluginName,
-    wish: &'k Wish,
+    request: &'k Request,
     steps: usize,
     /// Another plugin stood in its way.
     blocked: bool,
@@ -46,7 +46,7 @@ pub(super) struct Progress<'k> {
 }
 
 impl Halt {
-    fn stopped(stop: Box<Stop>) -> Self {
+    fn stopped(stop: Box<PlanError>) -> Self {
         Self::Ended(Box::new(Outcome::Stopped(stop)))
     }
 }
@@ -55,7 +55,7 @@ impl Halt {
 pub(super) struct Planner<'k> {
     pub(super) snapshot: &'k Snapshot,
     pub(super) knowledge: &'k Knowledge,
-    pub(super) judge: &'k dyn Judge,
+    pub(super) judge: &'k dyn Evaluator,
     pub(super) state: State<'k>,
     pub(super) moves: BTreeMap<&'k PluginName, Move<'k>>,
     /// Moves made, those that replaced earlier ones counted too.
@@ -67,14 +67,14 @@ pub(super) struct Planner<'k> {
     needs: Vec<Need>,
 }
 
-/// What trying a wish came to where that is no outcome.
+/// What trying a request came to where that is no outcome.
 enum Halt {
     Missing(Vec<Need>),
     Ended(Box<Outcome>),
 }
 
 impl<'k> Planner<'k> {
-    pub(super) fn new(snapshot: &'k Snapshot, knowledge: &'k Knowledge, judge: &'k dyn Judge) -> Self {
+    pub(super) fn new(snapshot: &'k Snapshot, knowledge: &'k Knowledge, judge: &'k dyn Evaluator) -> Self {
         let mut state = State::default();
         let mut unreadable = Vec::new();
         for (name, installed) in &snapshot.installed {
@@ -98,10 +98,10 @@ impl<'k> Planner<'k> {
     }
 
     pub(super) fn plan(mut self) -> Step {
-        let mut wishes = self.in_order();
+        let mut requests = self.in_order();
         for _ in 0..MAX_ROUNDS {
             let before = self.made;
-            for progress in &mut wishes {
+            for progress in &mut requests {
                 if progress.due(self.made) {
                     self.fulfil(progress);
                 }
@@ -116,37 +116,38 @@ impl<'k> Planner<'k> {
                 if dropped.is_empty() {
                     break;
                 }
-                // What was wished must stand on its own now, and what it was in the way of may go on.
+                // What was requested must stand on its own now, and what it was in the way of may go on.
                 self.made += 1;
-                for progress in wishes.iter_mut().filter(|progress| dropped.contains(progress.name)) {
+                for progress in requests.iter_mut().filter(|progress| dropped.contains(progress.name)) {
                     progress.again = true;
                 }
             }
         }
         self.drop_needless();
-        Step::Done(self.told(wishes))
+        Step::Done(self.told(requests))
     }
 
-    /// The wishes as they are taken: what leaves no choice first; then what others of them, as they are
-    /// installed, demand, so that a search for those finds it in place; then by name.
+    /// The requests as they are taken: what leaves no choice first; then what others of them, as they are
+    /// installed, dependency, so that a search for those finds it in place; then by name.
     fn in_order(&self) -> Vec<Progress<'k>> {
-        let demands = |name| self.state.get(name).map_or(&NO_DEMANDS, |present| present.demands);
-        let demands: BTreeMap<_, _> = self.snapshot.wishes.keys().map(|name| (name, demands(name))).collect();
-        let wish = |name| self.snapshot.wishes.get(name).map(|wish| Progress::new((name, wish)));
-        let mut wishes: Vec<_> = order::dependency_first(&demands).into_iter().filter_map(wish).collect();
-        wishes.sort_by_key(|progress| match progress.wish {
-            Wish::Exact(_) => 0,
-            Wish::Major(_) => 1,
-            Wish::Newest | Wish::NewestOfAll => 2,
+        let dependencies = |name| self.state.get(name).map_or(&NO_DEMANDS, |present| present.dependencies);
+        let dependencies: BTreeMap<_, _> =
+            self.snapshot.requests.keys().map(|name| (name, dependencies(name))).collect();
+        let request = |name| self.snapshot.requests.get(name).map(|request| Progress::new((name, request)));
+        let mut requests: Vec<_> = order::dependency_first(&dependencies).into_iter().filter_map(request).collect();
+        requests.sort_by_key(|progress| match progress.request {
+            Request::Exact(_) => 0,
+            Request::Major(_) => 1,
+            Request::Newest | Request::NewestOfAll => 2,
         });
-        wishes
+        requests
     }
 
     fn fulfil(&mut self, progress: &mut Progress<'k>) {
         (progress.blocked, progress.again) = (false, false);
         // Before it: what it brings along may be what stood in its way.
         progress.tried_at = self.made;
-        let result = self.wish(progress);
+        let result = self.request(progress);
         match result {
             Ok(outcome) => progress.outcome = Some(outcome),
             Err(Halt::Ended(outcome)) => progress.outcome = Some(*outcome),
@@ -154,23 +155,23 @@ impl<'k> Planner<'k> {
         }
     }
 
-    fn wish(&mut self, progress: &mut Progress<'k>) -> Result<Outcome, Halt> {
+    fn request(&mut self, progress: &mut Progress<'k>) -> Result<Outcome, Halt> {
         let Some(listing) = self.listing(progress.name).map_err(Halt::stopped)? else {
             return Err(Halt::Missing(vec![Need::Tags(progress.name.clone())]));
         };
-        match progress.wish {
-            Wish::Exact(version) => self.exact(progress, listing, version),
-            Wish::Newest => self.newest(progress, listing, self.own_major(progress.name)),
-            Wish::NewestOfAll => self.newest(progress, listing, None),
-            Wish::Major(major) => self.newest(progress, listing, Some(*major)),
+        match progress.request {
+            Request::Exact(version) => self.exact(progress, listing, version),
+            Request::Newest => self.newest(progress, listing, self.own_major(progress.name)),
+            Request::NewestOfAll => self.newest(progress, listing, None),
+            Request::Major(major) => self.newest(progress, listing, Some(*major)),
         }
     }
 
-    /// Whether a dependency may be of this major: that which was wished for it, else the installed one
+    /// Whether a dependency may be of this major: that which was requested for it, else the installed one
     /// unless majors are crossed.
     pub(super) fn may_be_of(&self, name: &PluginName, now: Option<&Version>, major: u64, crossing: bool) -> bool {
-        match self.snapshot.wishes.get(name) {
-            Some(Wish::Major(wished)) => *wished == major,
+        match self.snapshot.requests.get(name) {
+            Some(Request::Major(requested)) => *requested == major,
             _ => crossing || now.is_none_or(|now| now.major() == major),
         }
     }
@@ -184,7 +185,7 @@ impl<'k> Planner<'k> {
     fn exact(
         &mut self,
         progress: &mut Progress<'k>,
-        listing: &'k Listing,
+        listing: &'k TagList,
         version: &'k Version,
     ) -> Result<Outcome, Halt> {
         let published = match listing.find(&version.without_build().to_string()) {
@@ -196,7 +197,7 @@ impl<'k> Planner<'k> {
             match self.candidate(progress, published)? {
                 Ok(()) => {}
                 Err(reasons) => {
-                    let judgement = Judgement::new(reasons);
+                    let judgement = Verdict::new(reasons);
                     return Ok(Outcome::Refused { version: published.clone(), judgement });
                 }
             }
@@ -214,20 +215,20 @@ impl<'k> Planner<'k> {
     fn newest(
         &mut self,
         progress: &mut Progress<'k>,
-        listing: &'k Listing,
+        listing: &'k TagList,
         major: Option<u64>,
     ) -> Result<Outcome, Halt> {
         let name = progress.name;
         let now = self.state.get(name);
         let active = now.and_then(|now| now.version);
         let forbidden = self.is_forbidden(name);
-        let asked_for_major = matches!(progress.wish, Wish::Major(_));
+        let asked_for_major = matches!(progress.request, Request::Major(_));
         // The major that is asked for may lie below; off a forbidden version any way is good, its own
         // major first.
         let down = forbidden || (asked_for_major && active.zip(major).is_some_and(|(at, major)| at.major() > major));
         let limit = major.filter(|_| asked_for_major || !forbidden);
         let channel = self.judge.channel(name);
-        let mut candidates: Vec<&Published> = listing
+        let mut candidates: Vec<&PublishedVersion> = listing
             .published
             .iter()
             .filter(|p| limit.is_none_or(|major| p.version.major() == major))
@@ -243,7 +244,7 @@ impl<'k> Planner<'k> {
             match self.candidate(progress, published) {
                 Ok(Ok(())) => ended = Some(Ok(published)),
                 Ok(Err(reasons)) => {
-                    passed_over.push((published.clone(), Judgement::new(reasons)));
+                    passed_over.push((published.clone(), Verdict::new(reasons)));
                     continue;
                 }
                 Err(Halt::Ended(outcome)) => match *outcome {
@@ -256,7 +257,7 @@ impl<'k> Planner<'k> {
         }
         passed_over.sort_by(|(a, _), (b, _)| b.version.cmp(&a.version));
         let published = active.and_then(|active| listing.of_version(active));
-        let within = |p: &&Published| limit.is_none_or(|major| p.version.major() == major);
+        let within = |p: &&PublishedVersion| limit.is_none_or(|major| p.version.major() == major);
         Ok(match (ended, published.filter(within)) {
             (Some(Ok(version)), _) => Outcome::Take { version: version.clone(), passed_over },
             (Some(Err((version, needs))), _) => Outcome::NeedsOthers { version, needs, passed_over },
@@ -266,14 +267,14 @@ impl<'k> Planner<'k> {
         })
     }
 
-    /// Puts one candidate of a wish in place with all it needs, or says why not.
+    /// Puts one candidate of a request in place with all it needs, or says why not.
     fn candidate(
         &mut self,
         progress: &mut Progress<'k>,
-        published: &'k Published,
+        published: &'k PublishedVersion,
     ) -> Result<Result<(), Vec<Reason>>, Halt> {
-        let (name, wish) = (progress.name, progress.wish);
-        let (judgement, offer) = self.judge(name, published, self.intent(wish), None);
+        let (name, request) = (progress.name, progress.request);
+        let (judgement, offer) = self.judge(name, published, self.intent(request), None);
         if !judgement.is_eligible() {
             let mut reasons = judgement.reasons().to_vec();
             let objections = self.objections(name, &published.version, &BTreeMap::new());
@@ -288,7 +289,7 @@ impl<'k> Planner<'k> {
         let offer = readable(name, published, offer).map_err(Halt::stopped)?;
         let mut steps = progress.steps.min(STEPS_PER_CANDIDATE);
         let budget = steps;
-        let found = Search::new(self, wish, &mut steps).run(name, published, offer);
+        let found = Search::new(self, request, &mut steps).run(name, published, offer);
         progress.steps -= budget - steps;
         match found {
             Ok(chosen) if self.options().no_dependencies && chosen.len() > 1 => {
@@ -301,8 +302,8 @@ impl<'k> Planner<'k> {
                 Ok(Ok(()))
             }
             Err(Fail::Missing(needs)) => Err(Halt::Missing(needs)),
-            Err(Fail::Stop(stop)) => {
-                progress.blocked |= matches!(*stop, Stop::Unreadable { .. });
+            Err(Fail::PlanError(stop)) => {
+                progress.blocked |= matches!(*stop, PlanError::Unreadable { .. });
                 Err(Halt::stopped(stop))
             }
             Err(Fail::Blocked { reasons, .. }) => {
@@ -315,8 +316,8 @@ impl<'k> Planner<'k> {
 }
 
 impl<'k> Progress<'k> {
-    fn new((name, wish): (&'k PluginName, &'k Wish)) -> Self {
-        Self { name, wish, steps: STEPS_PER_WISH, blocked: false, again: false, tried_at: 0, outcome: None }
+    fn new((name, request): (&'k PluginName, &'k Request)) -> Self {
+        Self { name, request, steps: STEPS_PER_WISH, blocked: false, again: false, tried_at: 0, outcome: None }
     }
 
     /// Whether it is to be tried: for the first time, or because something moved since.
@@ -325,11 +326,11 @@ impl<'k> Progress<'k> {
     }
 }
 
-fn nothing(listing: &Listing, major: Option<u64>, passed_over: &[PassedOver]) -> Nothing {
+fn nothing(listing: &TagList, major: Option<u64>, passed_over: &[PassedOver]) -> NoCandidate {
     match major {
-        _ if !passed_over.is_empty() => Nothing::AllPassedOver,
-        _ if listing.published.is_empty() => Nothing::NotPublished,
-        Some(major) if !listing.published.iter().any(|p| p.version.major() == major) => Nothing::NotInMajor(major),
-        _ => Nothing::OnlyPrereleases,
+        _ if !passed_over.is_empty() => NoCandidate::AllPassedOver,
+        _ if listing.published.is_empty() => NoCandidate::NotPublished,
+        Some(major) if !listing.published.iter().any(|p| p.version.major() == major) => NoCandidate::NotInMajor(major),
+        _ => NoCandidate::OnlyPrereleases,
     }
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{EXECUTABLE, Migration, OwnStore, OwnVersion, link::PathLink};
+use super::{D8Store, D8Version, EXECUTABLE, Migration, link::PathLink};
 use crate::{
     disk,
     error::StoreError,
@@ -38,7 +38,7 @@ use crate::{
 
 /// One version of d8 to bring in. Chosen and permitted already.
 #[derive(Debug, Clone)]
-pub struct OwnOrder {
+pub struct D8Order {
     /// The bytes; their component is d8.
     pub artifact: Artifact,
     /// The manifest that names the layer, for the receipt.
@@ -93,8 +93,8 @@ pub struct Activated {
 
 /// The right to change the store. Dropping it gives the lock back and takes away what is not finished.
 #[derive(Debug)]
-pub struct OwnLocked {
-    store: OwnStore,
+pub struct LockedD8Store {
+    store: D8Store,
     staging: Staging,
     made: Vec<PathBuf>,
     /// Version directories renamed into the store, to be taken out again if the rest fails.
@@ -108,12 +108,12 @@ struct Capabilities {
     capabilities: Vec<String>,
 }
 
-impl OwnStore {
+impl D8Store {
     /// Takes the lock, within `timeout` (0: one try).
     ///
     /// # Errors
     /// [`StoreError::Locked`] after `timeout`; [`StoreError::Unwritable`]; [`StoreError::Untrusted`].
-    pub async fn lock(&self, timeout: Duration, watch: &dyn Watch) -> Result<OwnLocked, StoreError> {
+    pub async fn lock(&self, timeout: Duration, watch: &dyn Watch) -> Result<LockedD8Store, StoreError> {
         let root = self.layout.root.clone();
         let (dir, mut made) = (self.dir(), Vec::new());
         let place = Place { component: &Component::D8, dir: &dir, root: &root };
@@ -133,11 +133,11 @@ impl OwnStore {
                 disk::remove_tree(&orphan.dir).map_err(StoreError::io("remove", &orphan.dir))?;
             }
         }
-        Ok(OwnLocked { store: self.clone(), staging, made, placed: Vec::new(), lock: Some(lock), renewing })
+        Ok(LockedD8Store { store: self.clone(), staging, made, placed: Vec::new(), lock: Some(lock), renewing })
     }
 }
 
-impl OwnLocked {
+impl LockedD8Store {
     fn check(&self) -> Result<(), StoreError> {
         let path = self.store.dir();
         let ours = match &self.lock {
@@ -151,7 +151,7 @@ impl OwnLocked {
     ///
     /// # Errors
     /// [`StoreError::Source`], [`StoreError::WrongDigest`], [`StoreError::Moved`], [`StoreError::Smoke`].
-    pub async fn stage<S: Source>(&self, order: OwnOrder, source: &S, watch: &dyn Watch) -> Result<Tested, StoreError> {
+    pub async fn stage<S: Source>(&self, order: D8Order, source: &S, watch: &dyn Watch) -> Result<Tested, StoreError> {
         let tag = order.artifact.tag.clone();
         let version = Version::parse(tag.as_str())
             .map_err(|_| StoreError::NotAVersion { name: Component::D8, tag: tag.clone() })?;
@@ -185,8 +185,8 @@ impl OwnLocked {
     ///
     /// # Errors
     /// [`StoreError::NotStored`], [`StoreError::Smoke`].
-    pub async fn test(&self, stored: &OwnVersion, watch: &dyn Watch) -> Result<Tested, StoreError> {
-        let OwnVersion { tag, version, binary, receipt } = stored;
+    pub async fn test(&self, stored: &D8Version, watch: &dyn Watch) -> Result<Tested, StoreError> {
+        let D8Version { tag, version, binary, receipt } = stored;
         if let Some(receipt) = receipt {
             let (digest, _) = disk::digest(binary).map_err(StoreError::io("read", binary))?;
             if digest != receipt.binary {
@@ -407,7 +407,7 @@ impl OwnLocked {
     }
 }
 
-impl Drop for OwnLocked {
+impl Drop for LockedD8Store {
     fn drop(&mut self) {
         self.renewing.abort();
         for placed in std::mem::take(&mut self.placed) {

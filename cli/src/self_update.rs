@@ -15,7 +15,7 @@ use std::{
 
 use d8_agent::{
     StoreError,
-    own::{Databases, Entry, OwnStore, OwnVersion, closed_to_others, invoked},
+    d8_store::{D8Store, D8Version, Databases, Entry, closed_to_others, invoked},
 };
 use d8_crds::values::{name::Tag, version::Version};
 
@@ -31,7 +31,7 @@ pub(crate) const PRODUCT: &str = "deckhouse-cli";
 /// This d8, its store, and what stands on the PATH.
 pub(crate) struct Own {
     /// Or why there is none: many commands need none.
-    store: Result<OwnStore, Failure>,
+    store: Result<D8Store, Failure>,
     /// The program that runs, links followed.
     pub(crate) executable: PathBuf,
     /// The release that runs; `None`: a development build.
@@ -80,9 +80,9 @@ impl Own {
                 .caused_by(&error)
                 .advise("its file was removed or replaced while it ran", "repeat the command")
         })?;
-        let (store, from_store) = match OwnStore::holding(&executable) {
+        let (store, from_store) = match D8Store::holding(&executable) {
             Ok(Some(store)) => (Ok(store), true),
-            Ok(None) => (root(context).and_then(|root| Ok(OwnStore::at(root)?)), false),
+            Ok(None) => (root(context).and_then(|root| Ok(D8Store::at(root)?)), false),
             Err(error) => (Err(of_another(&executable, error)), true),
         };
         Ok(Self { store, executable, running: version::release(), from_store })
@@ -92,7 +92,7 @@ impl Own {
     ///
     /// # Errors
     /// There is none: no home, or one that this user must not trust.
-    pub(crate) fn store(&self) -> Result<&OwnStore, Failure> {
+    pub(crate) fn store(&self) -> Result<&D8Store, Failure> {
         self.store.as_ref().map_err(Clone::clone)
     }
 
@@ -112,7 +112,7 @@ impl Own {
     ///
     /// # Errors
     /// A store that cannot be read.
-    pub(crate) fn active(&self) -> Result<Option<OwnVersion>, Failure> {
+    pub(crate) fn active(&self) -> Result<Option<D8Version>, Failure> {
         match &self.store {
             Ok(store) if self.from_store => Ok(store.active()?),
             _ => Ok(None),
@@ -191,7 +191,7 @@ impl Own {
 
 /// The newest version in the store that is a d8 of another kind. What d8 brought in itself has a receipt,
 /// but that says nothing: a Go d8 is published under the same name.
-pub(crate) fn newest_other(versions: &[OwnVersion], executable: &Path) -> Option<PathBuf> {
+pub(crate) fn newest_other(versions: &[D8Version], executable: &Path) -> Option<PathBuf> {
     let others = versions.iter().map(|stored| &stored.binary).filter(|binary| *binary != executable);
     others.filter(|binary| !version::is_ours(binary)).map(Clone::clone).next()
 }

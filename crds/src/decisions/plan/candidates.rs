@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decisions::{
-        selection::{Listing, Published, in_channel},
+        selection::{PublishedVersion, TagList, in_channel},
         verdict::Reason,
     },
     values::{channel::Channel, version::Version},
@@ -16,13 +16,13 @@ use crate::{
 
 /// The versions of a dependency that may be tried, those that nobody objects to first.
 pub(super) struct Range<'k> {
-    pub(super) candidates: Vec<(&'k Published, bool)>,
-    /// Levels whose demands have a part in what it is.
+    pub(super) candidates: Vec<(&'k PublishedVersion, bool)>,
+    /// Levels whose dependencies have a part in what it is.
     pub(super) blame: BTreeSet<usize>,
 }
 
 impl<'k> Search<'_, 'k> {
-    pub(super) fn range(&self, goal: Goal<'k>, listing: &'k Listing) -> Result<Range<'k>, Fail> {
+    pub(super) fn range(&self, goal: Goal<'k>, listing: &'k TagList) -> Result<Range<'k>, Fail> {
         let target = goal.target;
         let present = self.planner.state.get(target);
         let place = || self.place(goal.by);
@@ -30,14 +30,14 @@ impl<'k> Search<'_, 'k> {
         let now = match present.map(|present| present.version) {
             None => None,
             Some(Some(now)) => Some(now),
-            Some(None) => return Err(alone(place().unknown_version(target, goal.demands))),
+            Some(None) => return Err(alone(place().unknown_version(target, goal.dependencies))),
         };
         if listing.published.is_empty() {
-            return Err(alone(place().unpublished(target, goal.demands)));
+            return Err(alone(place().unpublished(target, goal.dependencies)));
         }
-        let in_range: Vec<&Published> =
-            listing.published.iter().filter(|p| accepts(goal.demands, Some(&p.version))).collect();
-        let open: Vec<&Published> = in_range
+        let in_range: Vec<&PublishedVersion> =
+            listing.published.iter().filter(|p| accepts(goal.dependencies, Some(&p.version))).collect();
+        let open: Vec<&PublishedVersion> = in_range
             .iter()
             .copied()
             .filter(|p| now.is_none_or(|now| p.version > *now))
@@ -49,30 +49,30 @@ impl<'k> Search<'_, 'k> {
         }
         let mut blame = BTreeSet::from([goal.by]);
         let (mut bind, mut object) = (Vec::new(), Vec::new());
-        for (by, demands) in self.planner.state.demands_on(target) {
+        for (by, dependencies) in self.planner.state.demands_on(target) {
             match self.levels.get(by) {
-                Some(level) => bind.push((*level, demands)),
-                None => object.push(demands),
+                Some(level) => bind.push((*level, dependencies)),
+                None => object.push(dependencies),
             }
         }
         let mut candidates = Vec::new();
         let mut at_odds = None;
         for published in open {
             let version = Some(&published.version);
-            if let Some((level, demands)) = bind.iter().find(|(_, demands)| !accepts(demands, version)) {
+            if let Some((level, dependencies)) = bind.iter().find(|(_, dependencies)| !accepts(dependencies, version)) {
                 blame.insert(*level);
-                at_odds.get_or_insert((*level, *demands));
+                at_odds.get_or_insert((*level, *dependencies));
                 continue;
             }
-            candidates.push((published, object.iter().any(|demands| !accepts(demands, version))));
+            candidates.push((published, object.iter().any(|dependencies| !accepts(dependencies, version))));
         }
-        if let (true, Some((level, demands))) = (candidates.is_empty(), at_odds) {
+        if let (true, Some((level, dependencies))) = (candidates.is_empty(), at_odds) {
             let with = self.trail[level].name;
-            let reasons = vec![place().at_odds(target, goal.demands, with, demands)];
+            let reasons = vec![place().at_odds(target, goal.dependencies, with, dependencies)];
             return Err(Fail::Blocked { blame, reasons });
         }
         // Stable: the own major before others, what nobody objects to before the rest; newest first.
-        let other_major = |p: &Published| now.is_some_and(|now| now.major() != p.version.major());
+        let other_major = |p: &PublishedVersion| now.is_some_and(|now| now.major() != p.version.major());
         candidates.sort_by_key(|(published, indebted)| (*indebted, other_major(published)));
         Ok(Range { candidates, blame })
     }
@@ -82,25 +82,25 @@ impl<'k> Search<'_, 'k> {
         &self,
         goal: Goal<'k>,
         now: Option<&'k Version>,
-        listing: &Listing,
-        in_range: &[&'k Published],
+        listing: &TagList,
+        in_range: &[&'k PublishedVersion],
     ) -> Reason {
-        let (target, demands, place) = (goal.target, goal.demands, self.place(goal.by));
-        let stable = |p: &&&Published| in_channel(Channel::Stable, &listing.component, &p.version);
+        let (target, dependencies, place) = (goal.target, goal.dependencies, self.place(goal.by));
+        let stable = |p: &&&PublishedVersion| in_channel(Channel::Stable, &listing.component, &p.version);
         let newest = in_range.iter().find(stable).or(in_range.first()).map(|p| &p.version);
         let Some(now) = now else {
             return match newest {
-                Some(version) => place.only_pre_release(target, demands, version),
-                None => place.none_in_range(target, demands, None),
+                Some(version) => place.only_pre_release(target, dependencies, version),
+                None => place.none_in_range(target, dependencies, None),
             };
         };
         let above: Vec<_> = in_range.iter().filter(|p| p.version > *now).collect();
         let crossing = above.iter().filter(|p| p.version.major() != now.major()).find(|p| stable(p));
         match (crossing, above.first(), newest) {
-            (Some(to), ..) => place.other_major(target, demands, now, to.version.major()),
-            (None, Some(to), _) => place.only_pre_release(target, demands, &to.version),
-            (None, None, Some(to)) => place.too_new(target, demands, now, to),
-            (None, None, None) => place.none_in_range(target, demands, Some(now)),
+            (Some(to), ..) => place.other_major(target, dependencies, now, to.version.major()),
+            (None, Some(to), _) => place.only_pre_release(target, dependencies, &to.version),
+            (None, None, Some(to)) => place.too_new(target, dependencies, now, to),
+            (None, None, None) => place.none_in_range(target, dependencies, Some(now)),
         }
     }
 }

@@ -4,8 +4,8 @@ use d8_agent::view::{CachedPolicies, View, Wanted};
 use d8_crds::{
     decisions::{
         intent::Intent,
-        selection::{Choice, Installed, Limits, Published, Walk},
-        verdict::{Case, Guidance, Judgement, PolicySet},
+        selection::{Installed, Limits, PublishedVersion, Selection, VersionWalk},
+        verdict::{Candidate, Guidance, PolicySet, Verdict},
     },
     values::{digest::Digest, name::Component, version::Version},
 };
@@ -14,7 +14,7 @@ use crate::{
     catalog::Catalog,
     context::Context,
     failure::Failure,
-    own::{Current, Own},
+    self_update::{Current, Own},
 };
 
 /// What the cluster says of d8.
@@ -25,7 +25,7 @@ pub(crate) struct Known {
 }
 
 /// What a search came to, with the verdict on each version passed over.
-pub(crate) type Chosen = Choice<Judgement>;
+pub(crate) type Chosen = Selection<Verdict>;
 
 impl Known {
     /// Asks the cluster, and the proxy where there is no record.
@@ -40,7 +40,7 @@ impl Known {
     }
 
     /// The verdict on one version.
-    pub(crate) fn judge(&self, context: &Context, question: &Question<'_>) -> Judgement {
+    pub(crate) fn judge(&self, context: &Context, question: &Question<'_>) -> Verdict {
         let case = question.case(context).server_time(self.view.server_time).confirmed(Some(self.view.confirmed));
         self.policies.judge(&case.release(self.catalog.record()))
     }
@@ -52,7 +52,7 @@ impl Known {
     pub(crate) fn guidance(&self, context: &Context, own: &Own, current: &Current) -> Result<Guidance, Failure> {
         let (host, digests) = (context.host(), active_digests(own)?);
         let Some(active) = current.version() else { return Ok(self.policies.guidance(&host, &Component::D8, None)) };
-        let case = Case::new(host, &Component::D8, active, Intent::Update, context.now)
+        let case = Candidate::new(host, &Component::D8, active, Intent::Update, context.now)
             .server_time(self.view.server_time)
             .confirmed(Some(self.view.confirmed))
             .active_digests(&digests)
@@ -68,10 +68,10 @@ impl Known {
         let active_digests = active_digests(own)?;
         let guidance = self.guidance(context, own, current)?;
         let installed = current.version().map_or(Installed::Unversioned, Installed::Version);
-        let mut chosen = Choice::Keep { passed_over: Vec::new() };
+        let mut chosen = Selection::Keep { passed_over: Vec::new() };
         for limits in guidance.searches(current.version()) {
             chosen = self.search(context, current, installed, limits, &active_digests).await?;
-            if matches!(chosen, Choice::Install { .. }) {
+            if matches!(chosen, Selection::Install { .. }) {
                 break;
             }
         }
@@ -86,7 +86,7 @@ impl Known {
         limits: Limits,
         active_digests: &[Digest],
     ) -> Result<Chosen, Failure> {
-        let mut walk = Walk::new(self.catalog.listing(), installed, limits);
+        let mut walk = VersionWalk::new(self.catalog.listing(), installed, limits);
         while let Some(published) = walk.current() {
             let unmet = self.unmet(context, published).await?;
             let judgement = self.judge(
@@ -110,7 +110,7 @@ impl Known {
     }
 
     /// What stands against a version beside policies.
-    pub(crate) async fn unmet(&self, context: &Context, published: &Published) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn unmet(&self, context: &Context, published: &PublishedVersion) -> Result<Vec<String>, Failure> {
         let findings = self.catalog.offer(context, published).await?.findings;
         Ok(findings.unmet.into_iter().chain(findings.unchecked).collect())
     }
@@ -131,8 +131,8 @@ pub(crate) struct Question<'a> {
 
 impl<'a> Question<'a> {
     /// The case, without what only the cluster can say.
-    fn case(&'a self, context: &'a Context) -> Case<'a> {
-        let case = Case::new(context.host(), &Component::D8, self.version, self.intent, context.now)
+    fn case(&'a self, context: &'a Context) -> Candidate<'a> {
+        let case = Candidate::new(context.host(), &Component::D8, self.version, self.intent, context.now)
             .active(self.current.version())
             .active_digests(self.active_digests)
             .unmet(self.unmet);
@@ -148,7 +148,7 @@ impl<'a> Question<'a> {
 pub(crate) fn judge_kept(
     context: &Context,
     question: &Question<'_>,
-) -> Result<Vec<(CachedPolicies, Judgement)>, Failure> {
+) -> Result<Vec<(CachedPolicies, Verdict)>, Failure> {
     let judged = |kept: CachedPolicies| {
         let judgement = kept.policy_set().judge(&question.case(context).confirmed(Some(kept.confirmed)));
         (kept, judgement)

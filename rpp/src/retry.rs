@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use crate::{error::Error, transport::Patience};
+use crate::{error::Error, transport::Timeouts};
 
 /// The tries left of one request, or of one download.
 #[derive(Debug)]
-pub struct Tries {
+pub struct Retry {
     left: u32,
     pause: Duration,
 }
 
-impl Tries {
+impl Retry {
     /// All of them.
-    pub fn new(patience: &Patience) -> Self {
+    pub fn new(patience: &Timeouts) -> Self {
         Self { left: patience.tries.saturating_sub(1), pause: patience.pause }
     }
 
@@ -48,11 +48,11 @@ mod tests {
     fn three_tries_and_the_pauses_between() {
         let unavailable =
             || Error::Unavailable { host: String::new(), path: String::new(), status: 503, words: String::new() };
-        let mut tries = Tries::new(&Patience::default());
+        let mut tries = Retry::new(&Timeouts::default());
         assert_eq!(tries.pause(unavailable(), 1.0).unwrap(), Duration::from_millis(250));
         assert_eq!(tries.pause(unavailable(), 1.5).unwrap(), Duration::from_millis(750));
         assert_eq!(tries.pause(unavailable(), 1.0).unwrap_err().kind(), ErrorKind::Unavailable);
-        let mut tries = Tries::new(&Patience::default());
+        let mut tries = Retry::new(&Timeouts::default());
         let refused = Error::Forbidden { host: String::new(), words: String::new() };
         assert_eq!(tries.pause(refused, 1.0).unwrap_err().kind(), ErrorKind::Forbidden);
     }

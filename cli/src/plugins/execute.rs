@@ -1,14 +1,14 @@
-//! A command's wishes, from the plan to the lines that tell how each ended. Shared by `install` and
-//! `update`, which differ in what they wish and in whether one failure stops the others.
+//! A command's requests, from the plan to the lines that tell how each ended. Shared by `install` and
+//! `update`, which differ in what they request and in whether one failure stops the others.
 
 use std::collections::BTreeMap;
 
 use d8_agent::view::View;
 use d8_crds::{
     decisions::{
-        plan::{Change, From, Need, Outcome, PassedOver, Plan, Stop, Why, Wish},
-        selection::{LookupError, Nothing},
-        verdict::{Class, Judgement},
+        plan::{Change, ChangeReason, Need, Outcome, PassedOver, Plan, PlanError, PreviousVersion, Request},
+        selection::{LookupError, NoCandidate},
+        verdict::{Class, Verdict},
     },
     values::{name::PluginName, version::Version},
 };
@@ -33,7 +33,7 @@ const ROUNDS: usize = 16;
 /// How many transactions are under way at once.
 const PARALLEL: usize = 8;
 
-/// How wishes are carried out.
+/// How requests are carried out.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct How {
@@ -50,21 +50,21 @@ pub(crate) struct How {
 /// How each plugin ended, dependencies included.
 pub(crate) type Ended = BTreeMap<PluginName, Result<String, Failure>>;
 
-/// Carries wishes out.
+/// Carries requests out.
 ///
 /// # Errors
 /// What stops all of them. What stops one is in [`Ended`] where `go_on` is set, else it is the error.
 pub(crate) async fn carry_out(
     context: &Context,
     view: &View,
-    mut wishes: BTreeMap<PluginName, Wish>,
+    mut requests: BTreeMap<PluginName, Request>,
     how: How,
 ) -> Result<Ended, Failure> {
     let progress = Progress::new(context.out);
     let mut ended = Ended::new();
     for _ in 0..ROUNDS {
         let mut planning = Planning::new(context, view.clone())?;
-        let (snapshot, plan) = planning.plan(wishes.clone(), how.no_dependencies).await;
+        let (snapshot, plan) = planning.plan(requests.clone(), how.no_dependencies).await;
         settle(context, &planning, &plan, &mut ended);
         if !how.go_on
             && let Some(refused) = ended.iter().find(|(_, end)| end.is_err()).map(|(name, _)| name.clone())
@@ -98,14 +98,15 @@ pub(crate) async fn carry_out(
                 Ok(Applied::Done(outcomes)) => {
                     for outcome in outcomes {
                         let part = transaction.parts.iter().find(|part| part.change.name == outcome.name);
-                        let told = change::told(&outcome, part.map_or(&Why::Wished, |part| &part.change.why));
+                        let told =
+                            change::told(&outcome, part.map_or(&ChangeReason::Requested, |part| &part.change.why));
                         ended.insert(outcome.name, Ok(told));
                     }
                 }
-                Ok(Applied::Overtaken) => overtaken.extend(transaction.wished(&wishes)),
+                Ok(Applied::Overtaken) => overtaken.extend(transaction.requested(&requests)),
                 Err(failure) if !how.go_on => return Err(failure),
                 Err(failure) => {
-                    for (name, _) in transaction.wished(&wishes) {
+                    for (name, _) in transaction.requested(&requests) {
                         ended.insert(name, Err(failure.clone()));
                     }
                 }
@@ -115,18 +116,18 @@ pub(crate) async fn carry_out(
             return Ok(ended);
         }
         context.out.note("another process changed some of it meanwhile; looking again");
-        wishes = overtaken;
+        requests = overtaken;
     }
-    let names: Vec<&str> = wishes.keys().map(PluginName::as_str).collect();
+    let names: Vec<&str> = requests.keys().map(PluginName::as_str).collect();
     Err(Failure::new(Code::Failed, format!("{} is being changed by other processes all the time", names.join(", ")))
         .advise("several updates run at once", "wait for them to end, and run the command again"))
 }
 
 impl Transaction {
-    /// Which wishes it was for.
-    fn wished(&self, wishes: &BTreeMap<PluginName, Wish>) -> Vec<(PluginName, Wish)> {
+    /// Which requests it was for.
+    fn requested(&self, requests: &BTreeMap<PluginName, Request>) -> Vec<(PluginName, Request)> {
         let names = self.parts.iter().map(|part| &part.change.name);
-        names.filter_map(|name| Some((name.clone(), wishes.get(name)?.clone()))).collect()
+        names.filter_map(|name| Some((name.clone(), requests.get(name)?.clone()))).collect()
     }
 }
 
@@ -139,9 +140,9 @@ async fn again(context: &Context, planning: &Planning<'_>, plan: &Plan) -> Resul
         let offer = catalog.offer(context, version).await?;
         let change = Change {
             name: name.clone(),
-            from: From::Version(version.version.clone()),
+            from: PreviousVersion::Version(version.version.clone()),
             to: version.clone(),
-            why: Why::Wished,
+            why: ChangeReason::Requested,
             warnings: Vec::new(),
         };
         transactions.push(Transaction { parts: vec![Part { change, offer, force: true }] });
@@ -149,7 +150,7 @@ async fn again(context: &Context, planning: &Planning<'_>, plan: &Plan) -> Resul
     Ok(transactions)
 }
 
-/// Tells what was passed over and notes how each wish that changes nothing ended.
+/// Tells what was passed over and notes how each request that changes nothing ended.
 fn settle(context: &Context, planning: &Planning<'_>, plan: &Plan, ended: &mut Ended) {
     for (name, outcome) in &plan.outcomes {
         let refused = refusal(planning, name, outcome);
@@ -190,7 +191,7 @@ fn stays(context: &Context, name: &PluginName, forbidden: bool, passed_over: &[P
 
 /// Shows the plan where more than what was asked for changes.
 fn show(context: &Context, plan: &Plan) {
-    if plan.changes.iter().all(|change| change.why == Why::Wished) {
+    if plan.changes.iter().all(|change| change.why == ChangeReason::Requested) {
         return;
     }
     for change in &plan.changes {
@@ -201,8 +202,8 @@ fn show(context: &Context, plan: &Plan) {
 fn step(change: &Change) -> String {
     let (name, tag, needed) = (&change.name, &change.to.tag, change::needed_by(&change.why));
     match &change.from {
-        From::Version(from) => format!("switch {name} from {from} to {tag}{needed}"),
-        From::Nothing | From::Unknown => format!("install {name} {tag}{needed}"),
+        PreviousVersion::Version(from) => format!("switch {name} from {from} to {tag}{needed}"),
+        PreviousVersion::Nothing | PreviousVersion::Unknown => format!("install {name} {tag}{needed}"),
     }
 }
 
@@ -219,7 +220,7 @@ fn tell_passed_over(context: &Context, name: &PluginName, passed_over: &[PassedO
 }
 
 /// The exit code of a verdict that is no yes.
-pub(crate) fn code_of(judgement: &Judgement) -> Code {
+pub(crate) fn code_of(judgement: &Verdict) -> Code {
     match judgement.class() {
         Class::Unfit => Code::Requirements,
         Class::Forbidden | Class::Held => Code::Refused,
@@ -260,23 +261,23 @@ fn unknown<'a>(planning: &'a Planning<'_>, name: &PluginName) -> Option<&'a Fail
     planning.failure(&Need::Tags(name.clone()))
 }
 
-fn stopped(planning: &Planning<'_>, name: &PluginName, stop: &Stop) -> Failure {
+fn stopped(planning: &Planning<'_>, name: &PluginName, stop: &PlanError) -> Failure {
     match stop {
-        Stop::Fact { need, message } => planning.failure(need).cloned().unwrap_or_else(|| {
+        PlanError::Fact { need, message } => planning.failure(need).cloned().unwrap_or_else(|| {
             Failure::new(Code::Failed, message.clone()).advise("what is published is broken", stop.fix())
         }),
-        Stop::Unchecked { name, version, unchecked } => {
+        PlanError::Unchecked { name, version, unchecked } => {
             let failure =
                 Failure::new(Code::Unreachable, format!("requirements of {name} {version} cannot be checked"));
             unchecked.iter().fold(failure, |failure, why| failure.because(why.as_str())).or_skip_checks(name)
         }
-        Stop::Unreadable { .. } => Failure::new(Code::Failed, format!("{name} cannot be changed"))
+        PlanError::Unreadable { .. } => Failure::new(Code::Failed, format!("{name} cannot be changed"))
             .because(stop.to_string())
             .advise("what the other plugin needs is not known, so nothing may be moved under it", stop.fix()),
     }
 }
 
-fn nothing(name: &PluginName, why: Nothing, major: Option<u64>, passed_over: &[PassedOver]) -> Failure {
+fn nothing(name: &PluginName, why: NoCandidate, major: Option<u64>, passed_over: &[PassedOver]) -> Failure {
     let code = passed_over.first().map_or(Code::Failed, |(_, judgement)| code_of(judgement));
     let failure = Failure::new(code, format!("no version of {name} may be installed here"));
     let reasons = passed_over.iter().flat_map(|(published, judgement)| {
@@ -284,23 +285,23 @@ fn nothing(name: &PluginName, why: Nothing, major: Option<u64>, passed_over: &[P
     });
     let failure = reasons.fold(failure, Failure::because);
     let failure = match why {
-        Nothing::NotPublished => {
+        NoCandidate::NotPublished => {
             failure.advise(format!("nothing is published under the name {name}"), "see what is: kubectl get crel")
         }
-        Nothing::OnlyPrereleases => failure.advise(
+        NoCandidate::OnlyPrereleases => failure.advise(
             "only pre-releases are published",
             format!("name one: d8 plugins install {name} --version VERSION, of d8 plugins why {name}"),
         ),
-        Nothing::NotInMajor(major) => failure.advise(
+        NoCandidate::NotInMajor(major) => failure.advise(
             format!("nothing of major {major} is published"),
             format!("another one: d8 plugins install {name} --use-major N, of d8 plugins why {name}"),
         ),
-        Nothing::AllPassedOver => {
+        NoCandidate::AllPassedOver => {
             failure.advise("every published version was passed over", format!("d8 plugins why {name}"))
         }
     };
     match (why, major) {
-        (Nothing::AllPassedOver, Some(major)) => failure.advise(
+        (NoCandidate::AllPassedOver, Some(major)) => failure.advise(
             format!("the search was limited to major {major}"),
             format!("d8 plugins install {name} --use-major N"),
         ),

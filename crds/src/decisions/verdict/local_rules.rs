@@ -16,15 +16,15 @@ use crate::{
 
 /// What the host's owner rules out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Floor {
+pub struct LocalRules {
     minimum: BTreeMap<Component, Version>,
     refused: Vec<Pattern>,
     blocked: Vec<(Component, Version)>,
 }
 
-/// What is wrong with a floor, and where. The floor is then not to be used in part.
+/// What is wrong with a local_rules, and where. The local_rules is then not to be used in part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FloorError {
+pub enum LocalRulesError {
     /// A name that is none.
     #[error("{field}: {error}")]
     Name {
@@ -51,7 +51,7 @@ pub enum FloorError {
     Pattern(String),
 }
 
-impl Floor {
+impl LocalRules {
     /// Reads both fields. `minimum`: component (`d8` for the command line itself) and the lowest version
     /// there may be. `refuse`: plugins (names, or a trailing `*`), or one version as `name@v1.2.3`.
     ///
@@ -60,30 +60,31 @@ impl Floor {
     pub fn read<'a>(
         minimum: impl IntoIterator<Item = (&'a str, &'a str)>,
         refuse: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, FloorError> {
-        let mut floor = Self::default();
+    ) -> Result<Self, LocalRulesError> {
+        let mut local_rules = Self::default();
         for (name, version) in minimum {
             let (component, version) = one("minimumVersions", name, version)?;
-            floor.minimum.insert(component, version);
+            local_rules.minimum.insert(component, version);
         }
         for entry in refuse {
             if let Some((name, version)) = entry.split_once('@') {
-                floor.blocked.push(one("refuse", name, version)?);
+                local_rules.blocked.push(one("refuse", name, version)?);
             } else if entry == Component::D8_NAME {
-                return Err(FloorError::D8);
+                return Err(LocalRulesError::D8);
             } else if let Some(prefix) = entry.strip_suffix('*') {
                 let good = prefix.len() <= 127
                     && prefix.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_'));
                 if !good {
-                    return Err(FloorError::Pattern(printable_to(entry, 128).into_owned()));
+                    return Err(LocalRulesError::Pattern(printable_to(entry, 128).into_owned()));
                 }
-                floor.refused.push(Pattern::Prefix(prefix.to_owned()));
+                local_rules.refused.push(Pattern::Prefix(prefix.to_owned()));
             } else {
-                let name: PluginName = entry.parse().map_err(|error| FloorError::Name { field: "refuse", error })?;
-                floor.refused.push(Pattern::Name(name));
+                let name: PluginName =
+                    entry.parse().map_err(|error| LocalRulesError::Name { field: "refuse", error })?;
+                local_rules.refused.push(Pattern::Name(name));
             }
         }
-        Ok(floor)
+        Ok(local_rules)
     }
 
     /// The lowest version of the component that may be here, if this one is below it.
@@ -139,11 +140,11 @@ impl Floor {
     }
 }
 
-fn one(field: &'static str, name: &str, version: &str) -> Result<(Component, Version), FloorError> {
-    let component: Component = name.parse().map_err(|error| FloorError::Name { field, error })?;
+fn one(field: &'static str, name: &str, version: &str) -> Result<(Component, Version), LocalRulesError> {
+    let component: Component = name.parse().map_err(|error| LocalRulesError::Name { field, error })?;
     match Version::parse(version) {
         Ok(version) => Ok((component, version)),
-        Err(error) => Err(FloorError::Version { field, component, error }),
+        Err(error) => Err(LocalRulesError::Version { field, component, error }),
     }
 }
 
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_a_floor_rules_out() {
-        let floor = Floor::read(
+        let local_rules = LocalRules::read(
             [("stronghold", "1.2"), ("d8", "v0.13.0")],
             ["evil", "delivery-*", "stronghold@v1.3.1", "d8@0.13.5"],
         )
@@ -172,9 +173,9 @@ mod tests {
         ] {
             let (component, version): (Component, Version) = (component.parse().unwrap(), version.parse().unwrap());
             let found = (
-                floor.below(&component, &version).is_some(),
-                floor.denies(&component),
-                floor.blocks(&component, &version),
+                local_rules.below(&component, &version).is_some(),
+                local_rules.denies(&component),
+                local_rules.blocks(&component, &version),
             );
             assert_eq!(found, (below, denied, blocked), "{component} {version}");
         }
@@ -190,7 +191,7 @@ mod tests {
             (None, Some("A"), "refuse: plugin name \"A\" is not valid: "),
             (None, Some("x@"), "refuse: x: `` is not a version: "),
         ] {
-            let error = Floor::read(minimum, refuse).unwrap_err().to_string();
+            let error = LocalRules::read(minimum, refuse).unwrap_err().to_string();
             assert!(error.starts_with(start), "{error}\ndoes not start with\n{start}");
         }
     }

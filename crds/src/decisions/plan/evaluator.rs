@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     decisions::{
         intent::Intent,
-        verdict::{Case, Host, HostPolicies, Judgement, PolicySet, Required},
+        verdict::{Candidate, Host, HostPolicies, PolicySet, Required, Verdict},
     },
     records::release::CliRelease,
     values::{
@@ -20,7 +20,7 @@ use crate::{
 
 /// One question about one version of one plugin.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct EvaluationRequest<'a> {
     /// The plugin.
     pub plugin: &'a PluginName,
     /// The version in question.
@@ -37,11 +37,11 @@ pub struct Question<'a> {
 }
 
 /// Who gives the verdict.
-pub trait Judge {
+pub trait Evaluator {
     /// Whether this version may be taken now. Asked again, it answers the same.
-    fn judge(&self, question: &Question<'_>) -> Judgement;
+    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict;
 
-    /// Which versions of a plugin that is wished for are considered; of one that is only needed by
+    /// Which versions of a plugin that is requested for are considered; of one that is only needed by
     /// another, the stable ones are.
     fn channel(&self, plugin: &PluginName) -> Channel {
         let _ = plugin;
@@ -55,15 +55,15 @@ pub trait Judge {
     }
 }
 
-impl<F: Fn(&Question<'_>) -> Judgement> Judge for F {
-    fn judge(&self, question: &Question<'_>) -> Judgement {
+impl<F: Fn(&EvaluationRequest<'_>) -> Verdict> Evaluator for F {
+    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
         self(question)
     }
 }
 
 /// What a store has of one plugin.
 #[derive(Debug, Clone, Default)]
-pub struct OnDisk {
+pub struct StoredDigests {
     /// The digests of what is active, as its receipt has them: of its layer, its manifest. Empty: not
     /// known.
     pub active: Vec<Digest>,
@@ -73,18 +73,18 @@ pub struct OnDisk {
 
 /// The policies of one cluster, for one host at one time. What is known beside them is added by name.
 #[derive(Debug, Clone)]
-pub struct Policies<'a> {
+pub struct PolicyEvaluator<'a> {
     asked: HostPolicies<'a>,
     host: Host<'a>,
     now: Timestamp,
     server_time: Option<Timestamp>,
     confirmed: Option<Timestamp>,
     records: &'a BTreeMap<String, CliRelease>,
-    on_disk: Option<&'a BTreeMap<PluginName, OnDisk>>,
+    on_disk: Option<&'a BTreeMap<PluginName, StoredDigests>>,
     required: BTreeMap<PluginName, Required>,
 }
 
-impl<'a> Policies<'a> {
+impl<'a> PolicyEvaluator<'a> {
     /// `records` by the component's name; `now` by the local clock.
     pub fn new(set: &'a PolicySet, host: Host<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
         let asked = set.for_host(host);
@@ -102,16 +102,16 @@ impl<'a> Policies<'a> {
 
     /// What the host's store has.
     #[must_use]
-    pub fn on_disk(mut self, on_disk: &'a BTreeMap<PluginName, OnDisk>) -> Self {
+    pub fn on_disk(mut self, on_disk: &'a BTreeMap<PluginName, StoredDigests>) -> Self {
         self.on_disk = Some(on_disk);
         self
     }
 }
 
-impl Judge for Policies<'_> {
-    fn judge(&self, question: &Question<'_>) -> Judgement {
+impl Evaluator for PolicyEvaluator<'_> {
+    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
         let component = Component::Plugin(question.plugin.clone());
-        let mut case = Case::new(self.host, &component, question.version, question.intent, self.now)
+        let mut case = Candidate::new(self.host, &component, question.version, question.intent, self.now)
             .server_time(self.server_time)
             .confirmed(self.confirmed)
             .active(question.active)

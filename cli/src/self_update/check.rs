@@ -1,7 +1,7 @@
 //! `d8 cli check`: is there something newer, and may it be had.
 
 use d8_crds::decisions::{
-    selection::{Choice, Nothing},
+    selection::{NoCandidate, Selection},
     verdict::{Class, Reason},
 };
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     output,
-    own::{Own, PRODUCT, select::Known},
+    self_update::{Own, PRODUCT, select::Known},
 };
 
 /// The document's shape (`docs/self-update.md`).
@@ -43,8 +43,8 @@ pub(crate) async fn run(context: &Context, args: &args::CliCheck) -> Result<bool
     let known = Known::fetch(context, None).await?;
     let chosen = known.choose(context, &own, &current).await?;
     let available = match &chosen {
-        Choice::Install { version, .. } => Some(version.tag.to_string()),
-        Choice::Nothing { why: Nothing::NotPublished, .. } => return Err(nothing_published()),
+        Selection::Install { version, .. } => Some(version.tag.to_string()),
+        Selection::Nothing { why: NoCandidate::NotPublished, .. } => return Err(nothing_published()),
         _ if known.catalog.listing().published.is_empty() => return Err(nothing_published()),
         _ => None,
     };
