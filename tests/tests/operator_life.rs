@@ -214,7 +214,7 @@ fn what_it_depends_on_goes_and_comes_back() -> Result<()> {
     poll(&lab, "needy", "3")?;
     let release = lab.release_when("needy", "not synced", |r| condition(r, "Synced").starts_with("False/"))?;
     assert_eq!(condition(&release, "Synced"), "False/Unreachable");
-    assert_eq!(condition(&release, "Ready"), "True/PublishedVersion");
+    assert_eq!(condition(&release, "Ready"), "True/Published");
     assert_eq!(status(&release).versions.len(), 4);
     Ok(())
 }

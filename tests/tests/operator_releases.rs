@@ -102,9 +102,8 @@ fn a_new_version_is_found_and_is_news() -> Result<()> {
     let events = ["get", "events.events.k8s.io", "--namespace=default", "--output=json"];
     let found = wait_for("an event", Duration::from_secs(20), || {
         let list: serde_json::Value = serde_json::from_str(&lab.plane().kubectl(events).ok()?).ok()?;
-        let of_growing = |event: &&serde_json::Value| {
-            event["regarding"]["name"] == "growing" && event["reason"] == "PublishedVersion"
-        };
+        let of_growing =
+            |event: &&serde_json::Value| event["regarding"]["name"] == "growing" && event["reason"] == "Published";
         list["items"].as_array()?.iter().find(of_growing).cloned()
     })?;
     assert_eq!((&found["action"], &found["type"]), (&json!("v1.1.0"), &json!("Normal")));
@@ -169,7 +168,7 @@ fn a_withdrawn_version_stays_marked_and_a_shrunken_list_is_not_believed() -> Res
     let suspicious = |r: &CliRelease| condition(r, "Synced") == "False/SuspiciousShrink";
     let release = lab.release_when("shrinking", "suspicious", suspicious)?;
     assert_eq!(status(&release).latest.as_deref(), Some("v1.2.0"), "the data is kept");
-    assert_eq!(condition(&release, "Ready"), "True/PublishedVersion");
+    assert_eq!(condition(&release, "Ready"), "True/Published");
     let accept = "cli.deckhouse.io/accept-shrink=1";
     lab.plane().kubectl(["annotate", "--overwrite", "clirelease", "shrinking", accept])?;
     let release = lab.release_when("shrinking", "accepted", |r| status(r).latest.as_deref() == Some("v1.0.0"))?;

@@ -34,7 +34,7 @@ pub(crate) fn notes(before: &CliReleaseStatus, after: &CliReleaseStatus) -> Vec<
 fn of_version(before: Option<&ReleaseVersion>, after: &ReleaseVersion) -> Option<Note> {
     let name = &after.version;
     let Some(before) = before else {
-        return Some(Note::normal("PublishedVersion", name, format!("version {name} is published ({})", after.digest)));
+        return Some(Note::normal("Published", name, format!("version {name} is published ({})", after.digest)));
     };
     if before.moved != after.moved
         && let Some(moved) = &after.moved
@@ -44,7 +44,7 @@ fn of_version(before: Option<&ReleaseVersion>, after: &ReleaseVersion) -> Option
     }
     match (&before.withdrawn, &after.withdrawn) {
         (None, Some(_)) => Some(Note::warning("Withdrawn", name, format!("tag {name} is gone from the registry"))),
-        (Some(_), None) => Some(Note::normal("PublishedVersion", name, format!("tag {name} is in the registry again"))),
+        (Some(_), None) => Some(Note::normal("Published", name, format!("tag {name} is in the registry again"))),
         _ => None,
     }
 }

@@ -124,7 +124,7 @@ fn ready(case: &Case<'_>, status: &CliReleaseStatus) -> (Saying, Option<Duration
     }
     let fitting = status.latest_fitting.as_deref().unwrap_or("none");
     let message = format!("latest {}, newest that fits {fitting}", status.latest.as_deref().unwrap_or("none"));
-    (Saying::new(Truth::True, "PublishedVersion", message), again)
+    (Saying::new(Truth::True, "Published", message), again)
 }
 
 fn reconciling(case: &Case<'_>, standing: &Standing, status: &CliReleaseStatus) -> Option<Saying> {

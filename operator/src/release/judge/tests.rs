@@ -157,10 +157,7 @@ fn the_first_record() {
     assert_eq!(world.status.latest_fitting.as_deref(), Some("v1.3.3"));
     assert_eq!(world.version("v1.4.0").fit, Fit::Unfit);
     assert_eq!(world.version("v1.4.0").reasons, ["requires Kubernetes >=1.34, the cluster runs v1.33.4"]);
-    assert_eq!(
-        (world.condition("Synced"), world.condition("Ready")),
-        ("True/Synced".into(), "True/PublishedVersion".into())
-    );
+    assert_eq!((world.condition("Synced"), world.condition("Ready")), ("True/Synced".into(), "True/Published".into()));
     assert_eq!((world.condition("Reconciling").as_str(), world.condition("Stalled").as_str()), ("", ""));
     assert_eq!(world.status.observed_generation, Some(1));
     assert!(world.status.conditions.iter().all(|c| c.observed_generation == Some(1)));
@@ -300,19 +297,14 @@ fn withdrawn_versions_older_than_all_published_go_unless_wanted() {
 fn failed_polls_never_drop_data() {
     let mut world = World::new();
     world.poll(&["v1.0.0"]).judge();
-    for (seconds, ready) in
-        [(60, "True/PublishedVersion"), (23 * HOUR, "True/PublishedVersion"), (HOUR, "False/RecordOld")]
-    {
+    for (seconds, ready) in [(60, "True/Published"), (23 * HOUR, "True/Published"), (HOUR, "False/RecordOld")] {
         let outcome = world.pass(seconds).fails("Unavailable").judge();
         assert_eq!((world.condition("Synced"), world.condition("Ready")), ("False/Unavailable".into(), ready.into()));
         assert_eq!((world.names().as_str(), world.status.latest.as_deref()), ("v1.0.0", Some("v1.0.0")));
-        assert_eq!(outcome.again.is_some(), ready == "True/PublishedVersion", "it is judged again when it becomes old");
+        assert_eq!(outcome.again.is_some(), ready == "True/Published", "it is judged again when it becomes old");
     }
     world.pass(1).poll(&["v1.0.0"]).judge();
-    assert_eq!(
-        (world.condition("Synced"), world.condition("Ready")),
-        ("True/Synced".into(), "True/PublishedVersion".into())
-    );
+    assert_eq!((world.condition("Synced"), world.condition("Ready")), ("True/Synced".into(), "True/Published".into()));
 }
 
 #[test]
@@ -346,7 +338,7 @@ fn suspension_stops_polling_and_not_judging() {
     world.pass(60).judge();
     assert_eq!(
         (world.condition("Synced"), world.condition("Ready")),
-        ("False/Suspended".into(), "True/PublishedVersion".into())
+        ("False/Suspended".into(), "True/Published".into())
     );
     assert_eq!(world.version("v1.0.0").fit, Fit::Fits);
 }
