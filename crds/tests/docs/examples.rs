@@ -1,10 +1,11 @@
-//! Runs the examples of `docs/policies.md`.
+//! The examples of the page.
 //!
-//! Fenced blocks are marked by their second word: `yaml record` is the record that all questions are asked
-//! of; `yaml policy` a policy, which speaks from there to the next heading or to the policy after a
-//! question; `yaml asked` a list of questions, each with what is expected: `verdict`, `reasons` (their
-//! names, sorted), `why` (their sentences), `notes`, `until`, `runs` (may the active version run; true).
-#![allow(clippy::expect_used, clippy::panic, reason = "a page that cannot be read fails the test")]
+//! The second word of a fenced block says what it is:
+//! - `yaml record`: the record that every example is evaluated with.
+//! - `yaml policy`: a policy. It applies up to the next heading, or up to the first policy after a list of
+//!   expectations.
+//! - `yaml asked`: a list of candidates with what is expected of each: `verdict`, `reasons` (their codes,
+//!   sorted), `why` (their messages), `notes`, `until`, and `runs` (whether the active version may run).
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const PAGE: &str = include_str!("../../docs/policies.md");
+use crate::PAGE;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
