@@ -23,9 +23,11 @@ use jiff::SignedDuration;
 
 use crate::{
     context::Context,
-    failure::{Code, Failure},
-    output,
-    self_update::PRODUCT,
+    terminal::{
+        failure::{Code, Failure},
+        output,
+    },
+    version::PRODUCT,
 };
 
 /// Older records are used, and said to be old (design: "clients warn after 3 h").

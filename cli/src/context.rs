@@ -1,6 +1,8 @@
 //! What a command works with: roots, the cluster's word, the proxy. Each is made when it is first
 //! needed, so that a command that needs no cluster reads no kubeconfig.
 
+mod kubeconfig;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -19,10 +21,11 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use crate::{
-    args::Global,
-    failure::{Code, Failure},
-    kubeconfig,
-    output::Out,
+    args::GlobalArgs,
+    terminal::{
+        failure::{Code, Failure},
+        output::Printer,
+    },
 };
 
 /// The API server of the kubeconfig, ready to be asked.
@@ -35,8 +38,8 @@ pub(crate) struct Cluster {
 
 /// One command's surroundings.
 pub(crate) struct Context {
-    pub(crate) global: Global,
-    pub(crate) out: Out,
+    pub(crate) global: GlobalArgs,
+    pub(crate) printer: Printer,
     pub(crate) platform: Platform,
     /// The instant the command began: every decision of it is made for this one.
     pub(crate) now: Timestamp,
@@ -52,10 +55,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: Global) -> Self {
+    pub(crate) fn new(global: GlobalArgs) -> Self {
         let platform = Platform::current();
         Self {
-            out: Out { quiet: global.quiet },
+            printer: Printer { quiet: global.quiet },
             labels: verdict::workstation_labels(&platform),
             host_id: OnceLock::new(),
             platform,

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use d8_agent::{Active, Entry, Store};
 use d8_crds::values::{name::PluginName, version::Version};
 
-use crate::{context::Context, failure::Failure, output};
+use crate::{
+    context::Context,
+    terminal::{failure::Failure, output},
+};
 
 /// An install and the store it is in.
 pub(crate) struct Found {

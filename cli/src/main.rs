@@ -8,18 +8,12 @@ compile_error!("d8 runs on Linux and macOS; on Windows it runs in WSL 2, where i
 
 mod args;
 mod catalog;
-mod complete;
+mod commands;
 mod context;
-mod failure;
+mod exec;
 mod installed;
-mod kubeconfig;
-mod output;
-mod plugins;
-mod policy;
-mod progress;
-mod run;
-mod self_update;
-mod suggest;
+mod running_d8;
+mod terminal;
 mod version;
 
 use std::{
@@ -29,18 +23,19 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Cli, Command, FallbackCommand, OwnCommand, PluginsCommand, PolicyCommand};
+use args::{Cli, Command, FallbackCommand, PluginsArgs, PluginsCommand, PolicyCommand, SelfCommand};
+use commands::{completion, plugins, policy, run, self_update};
 use context::Context;
-use failure::{Code, Failure};
+use terminal::failure::{self, Code, Failure};
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     // Before anything is read or parsed: this is asked by scripts, by completion and by updates.
     if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
-        let _ = writeln!(std::io::stdout(), "d8 {}", version::shown());
+        let _ = writeln!(std::io::stdout(), "d8 {}", version::display());
         return ExitCode::SUCCESS;
     }
-    if complete::answer(&words) {
+    if completion::answer(&words) {
         return ExitCode::SUCCESS;
     }
     if words.get(1).is_some_and(|word| word == d8_agent::smoke::CHILD_ARG) {
@@ -86,34 +81,34 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Plugins(group) => plugins_command(&context, group).map(done),
         Command::Cli(group) => match group.command {
-            OwnCommand::Check(args) => wait(self_update::check::run(&context, &args))
+            SelfCommand::Check(args) => wait(self_update::check::run(&context, &args))
                 .map(|newer| ExitCode::from(if newer && args.exit_code { SOMETHING_NEWER } else { 0 })),
-            OwnCommand::Versions(args) => wait(self_update::versions::run(&context, &args)).map(done),
-            OwnCommand::Update(args) => wait(self_update::switch::update(&context, &args)).map(done),
-            OwnCommand::Use(args) => wait(self_update::switch::use_version(&context, &args)).map(done),
-            OwnCommand::Fallback(args) => match args.command {
+            SelfCommand::Versions(args) => wait(self_update::versions::run(&context, &args)).map(done),
+            SelfCommand::Update(args) => wait(self_update::switch::update(&context, &args)).map(done),
+            SelfCommand::Use(args) => wait(self_update::switch::use_version(&context, &args)).map(done),
+            SelfCommand::Fallback(args) => match args.command {
                 Some(FallbackCommand::Set(args)) => wait(self_update::fallback::set(&context, &args)),
                 Some(FallbackCommand::Unset) => wait(self_update::fallback::unset(&context)),
                 Some(FallbackCommand::Show(args)) => self_update::fallback::show(&context, &args),
                 None => self_update::fallback::show(&context, &args.show),
             }
             .map(done),
-            OwnCommand::Capabilities(args) => self_update::capabilities::run(&args).map(done),
-            OwnCommand::Plugins(group) => plugins_command(&context, group).map(done),
+            SelfCommand::Capabilities(args) => self_update::capabilities::run(&args).map(done),
+            SelfCommand::Plugins(group) => plugins_command(&context, group).map(done),
         },
-        Command::Policy(args::Policy { command }) => match command {
+        Command::Policy(group) => match group.command {
             PolicyCommand::Get(args) => wait(policy::get::run(&context, &args)).map(done),
             PolicyCommand::Diff(args) => wait(policy::diff::run(&context, &args))
                 .map(|moves| ExitCode::from(if moves && args.exit_code { SOMETHING_NEWER } else { 0 })),
             PolicyCommand::Check(args) => policy::check::run(&args).map(done),
             PolicyCommand::Trust(args) => wait(policy::trust::run(&context, &args)).map(done),
         },
-        Command::Completion { shell } => complete::script(shell).map(done),
+        Command::Completion { shell } => completion::print_script(shell).map(done),
         Command::Plugin(words) => wait(run::run(&context, words)).map(done),
     }
 }
 
-fn plugins_command(context: &Context, group: args::Plugins) -> Result<(), Failure> {
+fn plugins_command(context: &Context, group: PluginsArgs) -> Result<(), Failure> {
     match group.command {
         PluginsCommand::List(args) => plugins::list::run(context, &args),
         PluginsCommand::Install(args) => wait(plugins::install::run(context, &args)),

@@ -5,6 +5,9 @@ use std::{hint::black_box, io::Read};
 
 use d8_crds::values::{name::Tag, version::Version};
 
+/// Name of the product in messages.
+pub(crate) const PRODUCT: &str = "deckhouse-cli";
+
 /// Bytes of the stamp, mark included.
 const LENGTH: usize = 96;
 
@@ -47,7 +50,7 @@ pub(crate) fn release() -> Option<(Tag, Version)> {
 }
 
 /// The same for people.
-pub(crate) fn shown() -> String {
+pub(crate) fn display() -> String {
     release().map_or_else(|| format!("dev ({})", env!("CARGO_PKG_VERSION")), |(tag, _)| tag.to_string())
 }
 

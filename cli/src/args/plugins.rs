@@ -1,0 +1,95 @@
+//! `d8 plugins …`.
+
+use clap::{Args, Subcommand};
+use d8_crds::values::name::PluginName;
+
+use super::value::{self, OutputArgs};
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsArgs {
+    #[command(subcommand)]
+    pub(crate) command: PluginsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginsCommand {
+    /// Install the newest version of plugins that policies permit and the cluster supports
+    Install(PluginsInstallArgs),
+    /// Update installed plugins to the newest version that policies permit and the cluster supports
+    Update(PluginsUpdateArgs),
+    /// List installed plugins
+    List(PluginsListArgs),
+    /// Explain for each published version whether it can be installed on this machine
+    Why(PluginsWhyArgs),
+    /// Remove plugins
+    #[command(visible_aliases = ["uninstall", "delete"])]
+    Remove(PluginsRemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsInstallArgs {
+    /// Names of the plugins
+    #[arg(required = true, value_name = "NAME", value_parser = value::name::<PluginName>)]
+    pub(crate) names: Vec<PluginName>,
+    /// Install exactly this version; pre-releases are accepted
+    #[arg(long, value_name = "VERSION", conflicts_with = "use_major")]
+    pub(crate) version: Option<String>,
+    /// Download the version again even if it is installed
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+}
+
+/// Flags of commands that plan changes of plugins.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Use the newest version of this major version
+    #[arg(long, value_name = "MAJOR")]
+    pub(crate) use_major: Option<u64>,
+    /// Show what would change without changing it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Fail instead of installing or updating dependencies
+    #[arg(long)]
+    pub(crate) no_dependencies: bool,
+    /// Install and update dependencies; this is the default
+    #[arg(long, hide = true, conflicts_with = "no_dependencies")]
+    pub(crate) resolve_plugins_conflicts: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsUpdateArgs {
+    /// Names of the plugins, or `all`
+    #[arg(required = true, value_name = "NAME|all")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsListArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsWhyArgs {
+    /// Name of the plugin
+    #[arg(value_parser = value::name::<PluginName>)]
+    pub(crate) name: PluginName,
+    /// Version to explain [default: all published versions]
+    pub(crate) version: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsRemoveArgs {
+    /// Names of the plugins, or `all`
+    #[arg(required = true, value_name = "NAME|all")]
+    pub(crate) names: Vec<String>,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}

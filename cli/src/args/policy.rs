@@ -1,0 +1,72 @@
+//! `d8 policy …`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use d8_crds::values::name::Component;
+
+use super::value::{self, OutputArgs};
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// List policies, or show the effective policy of a host
+    Get(PolicyGetArgs),
+    /// Show what would change on each host if the policies in files were applied
+    Diff(PolicyDiffArgs),
+    /// Validate policies in a file without a cluster
+    Check(PolicyCheckArgs),
+    /// Trust a changed proxy of the cluster, after showing the old and the new one
+    Trust(PolicyTrustArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyGetArgs {
+    /// Name of the policy [default: all policies]
+    #[arg(conflicts_with = "effective")]
+    pub(crate) name: Option<String>,
+    /// Merge all policies that match this machine, and show which policy sets each field
+    #[arg(long)]
+    pub(crate) effective: bool,
+    /// Show the effective policy of this managed host [default: this machine]
+    #[arg(long, value_name = "NAME", requires = "effective")]
+    pub(crate) host: Option<String>,
+    /// Show this plugin only, or `d8`
+    #[arg(long, value_name = "NAME", requires = "effective", value_parser = value::name::<Component>)]
+    pub(crate) plugin: Option<Component>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiffArgs {
+    /// YAML or JSON files with one or more policies; `-` reads standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Exit with code 100 if a version changes or a plugin may no longer run, or may run again
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheckArgs {
+    /// YAML or JSON file with one or more policies; `-` reads standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyTrustArgs {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}

@@ -1,0 +1,7 @@
+//! The commands, one file each.
+
+pub(crate) mod completion;
+pub(crate) mod plugins;
+pub(crate) mod policy;
+pub(crate) mod run;
+pub(crate) mod self_update;
