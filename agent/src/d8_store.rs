@@ -9,10 +9,10 @@
 //! A command on the PATH is a link to `current`. Reading runs nothing; [`D8Store::lock`] gives an
 //! [`LockedD8Store`] that changes it. The promise: at every instant the PATH entry leads to a whole d8.
 
-mod change;
-mod entry;
-mod link;
-mod owner;
+mod locked;
+mod package_owner;
+mod path_entry;
+mod path_link;
 
 use std::{
     fs,
@@ -22,18 +22,17 @@ use std::{
 use d8_crds::values::{digest::Digest, name::Tag, version::Version};
 
 pub use self::{
-    change::{Activated, D8Order, LockedD8Store, Tested},
-    entry::{Entry, closed_to_others, invoked},
-    link::Migration,
-    owner::Databases,
+    locked::{D8Activation, D8InstallRequest, LockedD8Store, TestedVersion},
+    package_owner::PackageDatabases,
+    path_entry::{PathEntry, inaccessible_ancestor, invocation_path},
+    path_link::PathMigration,
 };
 use crate::{
     disk,
     error::StoreError,
+    install_root::{layout, trust},
     receipt::Receipt,
-    roots,
     smoke::Sandbox,
-    store::{layout, trust},
 };
 
 /// The executable's name in a version directory.
@@ -76,7 +75,7 @@ impl D8Store {
     /// [`StoreError::Untrusted`] as root, if somebody else could change it.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        roots::trusted(&root)?;
+        trust::root(&root)?;
         Ok(Self { layout: layout::Layout { root }, sandbox: Sandbox::default() })
     }
 
@@ -91,7 +90,7 @@ impl D8Store {
     /// # Errors
     /// As [`Self::at`].
     pub fn holding(executable: &Path) -> Result<Option<Self>, StoreError> {
-        entry::store_of(executable).and_then(Path::parent).map(Self::at).transpose()
+        path_entry::store_of(executable).and_then(Path::parent).map(Self::at).transpose()
     }
 
     /// `<root>/cli`.

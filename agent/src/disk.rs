@@ -3,6 +3,10 @@
 //!
 //! Knows nothing of plugins.
 
+pub(crate) mod failpoint;
+#[cfg(feature = "testing")]
+mod trace;
+
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
@@ -12,8 +16,6 @@ use std::{
 
 use d8_crds::values::digest::Digest;
 use sha2::{Digest as _, Sha256};
-
-use crate::failpoint;
 
 /// Mode of directories and executables.
 pub(crate) const EXECUTABLE: u32 = 0o755;
@@ -261,33 +263,6 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 fn note(_: &str, _: &Path) {}
 
 #[cfg(feature = "testing")]
-pub(crate) use traced::note;
+pub(crate) use trace::note;
 #[cfg(feature = "testing")]
-pub use traced::{take_trace, trace};
-
-#[cfg(feature = "testing")]
-mod traced {
-    use std::{cell::RefCell, path::Path};
-
-    thread_local! {
-        static TRACE: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
-    }
-
-    /// Begins to record this thread's barriers, renames and unlinks.
-    pub fn trace() {
-        TRACE.set(Some(Vec::new()));
-    }
-
-    /// What was recorded, as `rename <path>`, in order.
-    pub fn take_trace() -> Vec<String> {
-        TRACE.take().unwrap_or_default()
-    }
-
-    pub(crate) fn note(what: &str, path: &Path) {
-        TRACE.with_borrow_mut(|trace| {
-            if let Some(trace) = trace {
-                trace.push(format!("{what} {}", path.display()));
-            }
-        });
-    }
-}
+pub use trace::{take_trace, trace};

@@ -65,7 +65,7 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
         /// Who holds it.
-        holder: Holder,
+        holder: LockHolder,
         /// How long was waited.
         waited: Duration,
     },
@@ -129,7 +129,7 @@ pub enum StoreError {
     },
     /// The bytes could not be had, or were not what the source said they are.
     #[error(transparent)]
-    Source(#[from] d8_rpp::Error),
+    Proxy(#[from] d8_rpp::Error),
     /// The bytes are not those that the record or the manifest names.
     #[error("{name} {tag}: the layer is {found}, expected {expected}; nothing was installed")]
     WrongDigest {
@@ -162,7 +162,7 @@ pub enum StoreError {
         /// The version.
         tag: Tag,
         /// How.
-        failure: smoke::Failure,
+        failure: smoke::SmokeFailure,
     },
     /// The system refused an operation.
     #[error("can't {what} {}", path.display())]
@@ -199,7 +199,7 @@ pub enum StoreErrorKind {
     /// A tag that is no version.
     NotAVersion,
     /// The proxy; [`d8_rpp::Error`] has the kind.
-    Source,
+    Proxy,
     /// Other bytes than named.
     WrongDigest,
     /// Other bytes than remembered.
@@ -227,7 +227,7 @@ impl StoreErrorKind {
             Self::Contract => "Contract",
             Self::NotInstalled => "NotInstalled",
             Self::NotAVersion => "NotAVersion",
-            Self::Source => "Source",
+            Self::Proxy => "Proxy",
             Self::WrongDigest => "WrongDigest",
             Self::Moved => "Moved",
             Self::Smoke => "Smoke",
@@ -240,7 +240,7 @@ impl StoreErrorKind {
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
+pub enum LockHolder {
     /// A process that left its record.
     Process {
         /// The process id, on `host`.
@@ -256,7 +256,7 @@ pub enum Holder {
     Unreadable,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Process { pid, host, program } => write!(f, "{program} (process {pid} on {host})"),
@@ -295,10 +295,10 @@ impl StoreError {
                 StoreErrorKind::NotInstalled
             }
             Self::NotAVersion { .. } => StoreErrorKind::NotAVersion,
-            Self::Source(_) => StoreErrorKind::Source,
+            Self::Proxy(_) => StoreErrorKind::Proxy,
             Self::WrongDigest { .. } => StoreErrorKind::WrongDigest,
             Self::Moved { .. } => StoreErrorKind::Moved,
-            Self::Smoke { failure: smoke::Failure::Setup { .. }, .. } => StoreErrorKind::SmokeSetup,
+            Self::Smoke { failure: smoke::SmokeFailure::Setup { .. }, .. } => StoreErrorKind::SmokeSetup,
             Self::Smoke { .. } => StoreErrorKind::Smoke,
             Self::Io { source, .. } if disk_full(source) => StoreErrorKind::DiskFull,
             Self::Io { .. } => StoreErrorKind::Io,
@@ -333,7 +333,7 @@ impl StoreError {
                 "whoever can change what it leads to could make this user overwrite what they like",
                 format!("put the directory itself at {}; the root above it may be a link", path.display()),
             ),
-            Self::Locked { path, holder: Holder::Process { .. }, .. } => pair(
+            Self::Locked { path, holder: LockHolder::Process { .. }, .. } => pair(
                 "another d8 is installing, updating or removing it",
                 format!("wait for it, or raise --lock-timeout; the lock is {}", path.display()),
             ),
@@ -369,7 +369,7 @@ impl StoreError {
                 "only versions such as v1.2.3 can be installed",
                 command(name, &format!("plugins why {name}"), "cli versions"),
             ),
-            Self::Source(error) => error.advice(),
+            Self::Proxy(error) => error.advice(),
             Self::WrongDigest { .. } => pair(
                 "the tag was moved after it was read, or something between here and the registry changed the bytes",
                 "repeat; if it stays, tell the cluster's administrator before installing anything".to_owned(),

@@ -4,18 +4,18 @@ use std::path::Path;
 
 use d8_crds::values::name::{Component, Tag};
 
-use crate::error::Holder;
+use crate::error::LockHolder;
 
 /// Something that happened.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Event<'a> {
+pub enum ProgressEvent<'a> {
     /// Somebody holds the lock; told once for each holder.
     Waiting {
         /// What is changed.
         name: &'a Component,
         /// Who.
-        holder: &'a Holder,
+        holder: &'a LockHolder,
         /// The lock file.
         path: &'a Path,
     },
@@ -52,15 +52,15 @@ pub enum Event<'a> {
 }
 
 /// Who is told. Called from async code: must not block.
-pub trait Watch: Send + Sync {
+pub trait ProgressReporter: Send + Sync {
     /// Something happened.
-    fn event(&self, event: Event<'_>);
+    fn event(&self, event: ProgressEvent<'_>);
 }
 
 /// Tells nobody.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Quiet;
+pub struct SilentReporter;
 
-impl Watch for Quiet {
-    fn event(&self, _: Event<'_>) {}
+impl ProgressReporter for SilentReporter {
+    fn event(&self, _: ProgressEvent<'_>) {}
 }

@@ -16,7 +16,7 @@ pub enum Verified {
     Digest,
     /// By the connection alone: the proxy gave no digest.
     Transport,
-    /// Installed by another tool and taken over as it was.
+    /// The install of another tool; its bytes were not checked.
     Adopted,
 }
 

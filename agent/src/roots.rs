@@ -5,11 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    disk,
-    error::StoreError,
-    store::{Store, trust},
-};
+use crate::{disk, error::StoreError, store::Store};
 
 /// The root that all users of a host share.
 pub const DEFAULT_ROOT: &str = "/opt/deckhouse/lib/deckhouse-cli";
@@ -139,11 +135,6 @@ fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
         let home = fields.nth(2)?;
         (matches && home.starts_with('/')).then(|| PathBuf::from(home))
     })
-}
-
-/// Refuses, as root, a root that somebody else could change.
-pub(crate) fn trusted(root: &Path) -> Result<(), StoreError> {
-    trust::root(root)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub const D8_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why an executable did not pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Failure {
+pub enum SmokeFailure {
     /// The test could not be set up; says nothing about the executable.
     Setup {
         /// What failed.
@@ -67,7 +67,7 @@ pub enum Failure {
     },
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SmokeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = |output: &str| if output.is_empty() { String::new() } else { format!(": {output}") };
         match self {
@@ -80,7 +80,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Failure {
+impl SmokeFailure {
     /// Cause and fix.
     pub fn advice(&self) -> Advice {
         let (cause, fix) = match self {
@@ -137,7 +137,13 @@ impl Sandbox {
     /// `scratch` is a directory for what the test needs; it leaves nothing there.
     ///
     /// Dropping the future ends the test and all that it started.
-    pub async fn test(&self, file: &Path, name: &str, timeout: Duration, scratch: &Path) -> Result<String, Failure> {
+    pub async fn test(
+        &self,
+        file: &Path,
+        name: &str,
+        timeout: Duration,
+        scratch: &Path,
+    ) -> Result<String, SmokeFailure> {
         let deadline = Instant::now() + timeout;
         let mut first = None;
         for argument in ["--version", "version"] {
@@ -145,13 +151,15 @@ impl Sandbox {
             match self.run(file, name, &[argument], child::SHOWN, (timeout, left), scratch).await {
                 Ok(output) => return Ok(output),
                 // Asking in another way changes nothing about these.
-                Err(failure @ (Failure::Setup { .. } | Failure::Format { .. } | Failure::Timeout { .. })) => {
+                Err(
+                    failure @ (SmokeFailure::Setup { .. } | SmokeFailure::Format { .. } | SmokeFailure::Timeout { .. }),
+                ) => {
                     return Err(first.unwrap_or(failure));
                 }
                 Err(failure) => first = first.or(Some(failure)),
             }
         }
-        Err(first.unwrap_or(Failure::Setup { why: "nothing was run".to_owned() }))
+        Err(first.unwrap_or(SmokeFailure::Setup { why: "nothing was run".to_owned() }))
     }
 
     /// Runs `file` once with these arguments, as [`Self::test`] does, and gives its first 4,096 bytes.
@@ -162,7 +170,7 @@ impl Sandbox {
         arguments: &[&str],
         timeout: Duration,
         scratch: &Path,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, SmokeFailure> {
         self.run(file, name, arguments, child::OUTPUT, (timeout, timeout), scratch).await
     }
 
@@ -174,7 +182,7 @@ impl Sandbox {
         wanted: usize,
         (timeout, left): (Duration, Duration),
         scratch: &Path,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, SmokeFailure> {
         let begun = Instant::now();
         let mut user_namespace = true;
         loop {
@@ -189,14 +197,16 @@ impl Sandbox {
                 seconds: timeout.as_secs(),
                 wanted,
             };
-            match self.once(task, scratch).await.map_err(|error| Failure::Setup { why: error.to_string() })? {
+            match self.once(task, scratch).await.map_err(|error| SmokeFailure::Setup { why: error.to_string() })? {
                 Report::Passed(output) => return Ok(output),
                 Report::Failed(failure) => return Err(failure),
                 Report::NoNamespace if user_namespace => user_namespace = false,
-                Report::NoNamespace => return Err(Failure::Setup { why: "it makes namespaces unasked".to_owned() }),
+                Report::NoNamespace => {
+                    return Err(SmokeFailure::Setup { why: "it makes namespaces unasked".to_owned() });
+                }
                 Report::Busy if begun.elapsed() < BUSY => tokio::time::sleep(Duration::from_millis(10)).await,
                 Report::Busy => {
-                    return Err(Failure::Setup { why: "another program has it open for writing".to_owned() });
+                    return Err(SmokeFailure::Setup { why: "another program has it open for writing".to_owned() });
                 }
             }
         }

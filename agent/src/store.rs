@@ -1,20 +1,14 @@
 //! One install root: what is in it, read without running anything, and the way to change it.
 
 mod adopt;
+mod history;
 mod journal;
-pub(crate) mod layout;
-pub(crate) mod lock;
-pub(crate) mod lockfile;
-pub(crate) mod memory;
-mod notes;
+mod locked;
 mod read;
 mod remove;
 mod repair;
-pub(crate) mod stage;
-pub(crate) mod staging;
+mod stage;
 mod switch;
-pub(crate) mod trust;
-mod writer;
 
 use std::path::{Path, PathBuf};
 
@@ -23,13 +17,19 @@ use d8_crds::{
     values::name::{PluginName, Tag},
 };
 
-use self::layout::Layout;
 pub use self::{
-    lock::Locked,
-    read::{Active, Damage, Entry, Installed},
-    stage::Staged,
+    locked::LockedStore,
+    read::{ActiveVersion, DamagedVersion, InstalledVersion, PluginEntry},
+    stage::StagedVersion,
 };
-use crate::{error::StoreError, roots, smoke::Sandbox};
+use crate::{
+    error::StoreError,
+    install_root::{
+        layout::{self, Layout},
+        trust,
+    },
+    smoke::Sandbox,
+};
 
 /// An install root. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Store {
     /// [`StoreError::Untrusted`] as root, if somebody else could change it.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        roots::trusted(&root)?;
+        trust::root(&root)?;
         Ok(Self { layout: Layout { root }, sandbox: Some(Sandbox::default()) })
     }
 
@@ -69,12 +69,12 @@ impl Store {
     }
 
     /// What is installed, by name. Broken installs are in it and say what is wrong with them.
-    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+    pub fn list(&self) -> Result<Vec<PluginEntry>, StoreError> {
         read::list(&self.layout)
     }
 
     /// One plugin; `None` if it is not installed.
-    pub fn get(&self, name: &PluginName) -> Result<Option<Entry>, StoreError> {
+    pub fn get(&self, name: &PluginName) -> Result<Option<PluginEntry>, StoreError> {
         trust::directory(&self.layout.plugins())?;
         read::entry(&self.layout.plugin(name))
     }

@@ -8,8 +8,8 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use bytes::Bytes;
 use d8_agent::{
-    Active, Change, Event, Kept, Locked, Order, Outcome, Quiet, Store, StoreError, StoreErrorKind, Verified, Watch,
-    testing,
+    Activation, ActiveVersion, InstallRequest, LockedStore, ProgressEvent, ProgressReporter, Retention, SilentReporter,
+    Store, StoreChange, StoreError, StoreErrorKind, Verified, testing,
 };
 use support::{Fault, Memory, layer, name, now, order, run_current, scratch, script, tag, tree};
 
@@ -17,30 +17,30 @@ fn store(root: &Path) -> Store {
     Store::at(root).unwrap().without_smoke_test()
 }
 
-async fn lock(root: &Path, plugins: &[&str]) -> Locked {
+async fn lock(root: &Path, plugins: &[&str]) -> LockedStore {
     let names: Vec<_> = plugins.iter().map(|plugin| name(plugin)).collect();
-    store(root).lock(&names, Duration::ZERO, &Quiet).await.unwrap()
+    store(root).lock(&names, Duration::ZERO, &SilentReporter).await.unwrap()
 }
 
-async fn install_all(root: &Path, source: &Memory, orders: Vec<Order>) -> Result<Vec<Outcome>, StoreError> {
+async fn install_all(root: &Path, source: &Memory, orders: Vec<InstallRequest>) -> Result<Vec<Activation>, StoreError> {
     let names: Vec<_> = orders.iter().map(|order| order.name.clone()).collect();
-    let mut locked = store(root).lock(&names, Duration::ZERO, &Quiet).await?;
+    let mut locked = store(root).lock(&names, Duration::ZERO, &SilentReporter).await?;
     let mut changes = Vec::new();
     for order in orders {
-        changes.push(Change::Install(locked.stage(order, source, &Quiet).await?));
+        changes.push(StoreChange::Install(locked.stage(order, source, &SilentReporter).await?));
     }
-    locked.switch(changes, now(), &Quiet).await
+    locked.switch(changes, now(), &SilentReporter).await
 }
 
-async fn install(root: &Path, plugin: &str, version: &str) -> Outcome {
+async fn install(root: &Path, plugin: &str, version: &str) -> Activation {
     let outcomes = install_all(root, &Memory::default(), vec![order(plugin, version)]).await.unwrap();
     outcomes.into_iter().next().unwrap()
 }
 
-async fn relink(root: &Path, plugin: &str, version: &str) -> Result<Outcome, StoreError> {
+async fn relink(root: &Path, plugin: &str, version: &str) -> Result<Activation, StoreError> {
     let mut locked = lock(root, &[plugin]).await;
-    let change = Change::Relink { name: name(plugin), tag: tag(version) };
-    Ok(locked.switch(vec![change], now(), &Quiet).await?.remove(0))
+    let change = StoreChange::Relink { name: name(plugin), tag: tag(version) };
+    Ok(locked.switch(vec![change], now(), &SilentReporter).await?.remove(0))
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn what_an_install_leaves() {
     order.expect_layer = Some(expected.clone());
     order.skipped_cluster_checks = true;
     let outcomes = install_all(&root, &source, vec![order]).await.unwrap();
-    assert_eq!(outcomes, [Outcome { name: name("a"), tag: tag("v1.2.0"), previous: None, changed: true }]);
+    assert_eq!(outcomes, [Activation { name: name("a"), tag: tag("v1.2.0"), previous: None, changed: true }]);
     assert_eq!(
         tree(&root),
         [
@@ -99,10 +99,10 @@ async fn barriers_come_in_order() {
     install(root, "a", "v1.0.0").await;
     let mut locked = lock(root, &["a"]).await;
     testing::trace();
-    let staged = locked.stage(order("a", "v2.0.0"), &Memory::default(), &Quiet).await.unwrap();
+    let staged = locked.stage(order("a", "v2.0.0"), &Memory::default(), &SilentReporter).await.unwrap();
     let staging = testing::take_trace();
     testing::trace();
-    locked.switch(vec![Change::Install(staged)], now(), &Quiet).await.unwrap();
+    locked.switch(vec![StoreChange::Install(staged)], now(), &SilentReporter).await.unwrap();
     let switching = testing::take_trace();
     // Names in the staging directory are random.
     let plain = |trace: Vec<String>| -> Vec<String> {
@@ -149,7 +149,7 @@ fn shorten(line: &str) -> String {
 }
 
 /// A layer, what it is ordered as, and the kind of error it gives.
-async fn bad_sources() -> Vec<(&'static str, Memory, Order, &'static str)> {
+async fn bad_sources() -> Vec<(&'static str, Memory, InstallRequest, &'static str)> {
     let plugin = script("a", "v2.0.0");
     let good = layer(&[("plugin", &plugin)]).await;
     let with = |layer: Bytes| Memory::default().with("a", "v2.0.0", layer);
@@ -159,15 +159,15 @@ async fn bad_sources() -> Vec<(&'static str, Memory, Order, &'static str)> {
     let mut garbage = good.to_vec();
     garbage.extend_from_slice(b"garbage");
     vec![
-        ("the source refuses", Memory::default().failing(Fault::Refused), plain(), "Source"),
-        ("the connection breaks", Memory::default().failing(Fault::Broken), plain(), "Source"),
+        ("the source refuses", Memory::default().failing(Fault::Refused), plain(), "Proxy"),
+        ("the connection breaks", Memory::default().failing(Fault::Broken), plain(), "Proxy"),
         ("another digest", with(good.clone()), expecting, "WrongDigest"),
-        ("no executable", with(layer(&[("other", &plugin)]).await), plain(), "Source"),
-        ("outside the archive", with(layer(&[("x/../../plugin", &plugin)]).await), plain(), "Source"),
-        ("nothing", with(Bytes::new()), plain(), "Source"),
-        ("no gzip", with(Bytes::from_static(b"plain text")), plain(), "Source"),
-        ("cut short", with(good.slice(..good.len() / 2)), plain(), "Source"),
-        ("garbage behind it", with(garbage.into()), plain(), "Source"),
+        ("no executable", with(layer(&[("other", &plugin)]).await), plain(), "Proxy"),
+        ("outside the archive", with(layer(&[("x/../../plugin", &plugin)]).await), plain(), "Proxy"),
+        ("nothing", with(Bytes::new()), plain(), "Proxy"),
+        ("no gzip", with(Bytes::from_static(b"plain text")), plain(), "Proxy"),
+        ("cut short", with(good.slice(..good.len() / 2)), plain(), "Proxy"),
+        ("garbage behind it", with(garbage.into()), plain(), "Proxy"),
         ("no version", with(good), order("a", "latest"), "NotAVersion"),
     ]
 }
@@ -196,20 +196,20 @@ async fn what_cannot_be_installed_changes_nothing() {
 #[tokio::test]
 async fn a_change_that_is_not_wanted_any_more_leaves_nothing() {
     struct Stuck;
-    impl d8_agent::Source for Stuck {
-        async fn open(&self, order: &d8_agent::Artifact) -> Result<d8_agent::Body, d8_rpp::Error> {
+    impl d8_agent::LayerSource for Stuck {
+        async fn open(&self, order: &d8_agent::Artifact) -> Result<d8_agent::LayerStream, d8_rpp::Error> {
             use futures::StreamExt as _;
             let layer = Memory::default().layer(order.component.name(), order.tag.as_str()).await;
             let first = layer.slice(..layer.len() / 2);
             let chunks = futures::stream::iter([Ok(first)]).chain(futures::stream::pending()).boxed();
-            Ok(d8_agent::Body { chunks, size: None, manifest: None, checked: false })
+            Ok(d8_agent::LayerStream { chunks, size: None, manifest: None, checked: false })
         }
     }
     let folder = scratch();
     let root = folder.path().join("root");
     let change = async {
         let locked = lock(&root, &["a"]).await;
-        locked.stage(order("a", "v1.0.0"), &Stuck, &Quiet).await
+        locked.stage(order("a", "v1.0.0"), &Stuck, &SilentReporter).await
     };
     let waited = tokio::time::timeout(Duration::from_millis(50), change).await;
     assert!(waited.is_err());
@@ -219,8 +219,8 @@ async fn a_change_that_is_not_wanted_any_more_leaves_nothing() {
 #[tokio::test]
 async fn a_download_that_breaks_is_begun_anew() {
     struct Breaks(std::sync::atomic::AtomicUsize);
-    impl d8_agent::Source for Breaks {
-        async fn open(&self, artifact: &d8_agent::Artifact) -> Result<d8_agent::Body, d8_rpp::Error> {
+    impl d8_agent::LayerSource for Breaks {
+        async fn open(&self, artifact: &d8_agent::Artifact) -> Result<d8_agent::LayerStream, d8_rpp::Error> {
             let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             let memory = Memory::default();
             if number < 2 { memory.failing(Fault::Broken) } else { memory }.open(artifact).await
@@ -229,8 +229,8 @@ async fn a_download_that_breaks_is_begun_anew() {
     let folder = scratch();
     let root = folder.path().join("root");
     let mut locked = lock(&root, &["a"]).await;
-    let staged = locked.stage(order("a", "v1.0.0"), &Breaks(0.into()), &Quiet).await.unwrap();
-    locked.switch(vec![Change::Install(staged)], now(), &Quiet).await.unwrap();
+    let staged = locked.stage(order("a", "v1.0.0"), &Breaks(0.into()), &SilentReporter).await.unwrap();
+    locked.switch(vec![StoreChange::Install(staged)], now(), &SilentReporter).await.unwrap();
     assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"));
 }
 
@@ -261,7 +261,7 @@ const CHANGES: &[(&str, Make)] = &[
         })
     }),
     ("rollback", |root| {
-        Box::pin(async { lock(root, &["b"]).await.rollback(&name("b"), now(), &Quiet).await.map(|_| ()) })
+        Box::pin(async { lock(root, &["b"]).await.rollback(&name("b"), now(), &SilentReporter).await.map(|_| ()) })
     }),
     ("remove", |root| Box::pin(async { lock(root, &["a"]).await.remove(&name("a")).map(|_| ()) })),
 ];
@@ -364,7 +364,7 @@ async fn a_version_that_comes_back_with_other_bytes() {
 async fn going_back_and_forth() {
     let folder = scratch();
     let root = folder.path();
-    let rollback = async || lock(root, &["a"]).await.rollback(&name("a"), now(), &Quiet).await;
+    let rollback = async || lock(root, &["a"]).await.rollback(&name("a"), now(), &SilentReporter).await;
     assert_eq!(rollback().await.unwrap_err().kind(), StoreErrorKind::NotInstalled);
     install(root, "a", "v1.0.0").await;
     assert!(matches!(rollback().await.unwrap_err(), StoreError::NoPrevious { .. }));
@@ -421,19 +421,19 @@ async fn what_another_tool_installed_is_adopted() {
     };
     let active = || store(root).get(&name("a")).unwrap().unwrap().active;
     put("v1", "v1.0.0");
-    assert!(matches!(active(), Active::Unknown { major: 1, .. }));
+    assert!(matches!(active(), ActiveVersion::Unknown { major: 1, .. }));
     let adopted = lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap().unwrap();
     assert_eq!((adopted.tag, adopted.receipt.verified), (tag("v1.0.0"), Verified::Adopted));
     assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"));
     // It can be gone back to.
     install(root, "a", "v1.1.0").await;
     let mut locked = lock(root, &["a"]).await;
-    assert_eq!(locked.rollback(&name("a"), now(), &Quiet).await.unwrap().tag, tag("v1.0.0"));
+    assert_eq!(locked.rollback(&name("a"), now(), &SilentReporter).await.unwrap().tag, tag("v1.0.0"));
     drop(locked);
     // The other tool came again: within the major, and with a major of its own.
     for (major, version) in [("v1", "v1.5.0"), ("v3", "v3.0.0")] {
         put(major, version);
-        assert!(matches!(active(), Active::Unknown { .. }), "{version}");
+        assert!(matches!(active(), ActiveVersion::Unknown { .. }), "{version}");
         let outcome = install(root, "a", "v1.1.0").await;
         assert_eq!(outcome.previous, Some(tag(version)));
         assert!(store(root).get(&name("a")).unwrap().unwrap().version(&tag(version)).is_some());
@@ -468,10 +468,10 @@ async fn what_prune_keeps() {
     for version in versions {
         install(root, "a", version).await;
     }
-    let gone = lock(root, &["a"]).await.prune(&name("a"), &Kept::default()).unwrap();
+    let gone = lock(root, &["a"]).await.prune(&name("a"), &Retention::default()).unwrap();
     // Kept: v1.6.0 active, v1.5.0 before it, v0.9.0 named by its major, and three more.
     assert_eq!(gone, [tag("v1.1.0"), tag("v1.0.0")]);
-    let kept = Kept { pinned: vec![tag("v1.2.0")], others: 0 };
+    let kept = Retention { pinned: vec![tag("v1.2.0")], others: 0 };
     assert_eq!(lock(root, &["a"]).await.prune(&name("a"), &kept).unwrap(), [tag("v1.4.0"), tag("v1.3.0")]);
     let left = store(root).get(&name("a")).unwrap().unwrap().versions;
     let left: Vec<_> = left.iter().map(|version| version.tag.as_str()).collect();
@@ -511,11 +511,11 @@ async fn a_corrupt_cached_contract() {
 async fn what_a_watcher_is_told() {
     #[derive(Default)]
     struct Told(std::sync::Mutex<Vec<String>>);
-    impl Watch for Told {
-        fn event(&self, event: Event<'_>) {
+    impl ProgressReporter for Told {
+        fn event(&self, event: ProgressEvent<'_>) {
             let line = match event {
-                Event::Downloading { done, total, .. } => format!("{done} of {}", total.unwrap_or_default()),
-                Event::Switched { name, tag } => format!("{name} {tag}"),
+                ProgressEvent::Downloading { done, total, .. } => format!("{done} of {}", total.unwrap_or_default()),
+                ProgressEvent::Switched { name, tag } => format!("{name} {tag}"),
                 other => format!("{other:?}"),
             };
             self.0.lock().unwrap().push(line);
@@ -526,6 +526,6 @@ async fn what_a_watcher_is_told() {
     let size = source.layer("a", "v1.0.0").await.len();
     let mut locked = lock(folder.path(), &["a"]).await;
     let staged = locked.stage(order("a", "v1.0.0"), &source, &told).await.unwrap();
-    locked.switch(vec![Change::Install(staged)], now(), &told).await.unwrap();
+    locked.switch(vec![StoreChange::Install(staged)], now(), &told).await.unwrap();
     assert_eq!(*told.0.lock().unwrap(), [format!("0 of {size}"), format!("{size} of {size}"), "a v1.0.0".to_owned()]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::{FromProxy, view::cluster_facts};
+use d8_agent::{ProxySource, cluster::cluster_facts};
 use d8_crds::{
     decisions::{
         requirements::{self, Findings},
@@ -18,7 +18,7 @@ use d8_crds::{
         name::{Component, Tag},
     },
 };
-use d8_rpp::{Bytes, Fetched, Proxy};
+use d8_rpp::{LayerLocation, Proxy, SpooledLayer};
 use jiff::SignedDuration;
 
 use crate::{
@@ -41,7 +41,7 @@ pub(crate) struct Offer {
     /// What the registry calls it.
     registry_tag: Tag,
     /// Its bytes, where an old proxy gave the contract with them only.
-    fetched: Option<Fetched>,
+    fetched: Option<SpooledLayer>,
     /// The layer of this platform, if somebody vouches for it.
     pub(crate) layer: Option<Digest>,
     pub(crate) manifest: Option<Digest>,
@@ -51,10 +51,10 @@ pub(crate) struct Offer {
 
 impl Offer {
     /// Where its bytes come from.
-    pub(crate) fn source(&self, proxy: &Proxy) -> FromProxy {
+    pub(crate) fn source(&self, proxy: &Proxy) -> ProxySource {
         match &self.fetched {
-            Some(fetched) => FromProxy::Fetched(fetched.clone()),
-            None => FromProxy::There { proxy: proxy.clone(), tag: self.registry_tag.clone() },
+            Some(fetched) => ProxySource::Spooled(fetched.clone()),
+            None => ProxySource::Remote { proxy: proxy.clone(), tag: self.registry_tag.clone() },
         }
     }
 }
@@ -208,23 +208,23 @@ impl Catalog {
     async fn offer_of_proxy(&self, context: &Context, published: &PublishedVersion) -> Result<Offer, Failure> {
         let proxy = context.proxy().await?;
         let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
-        let offer = proxy.offer(&self.component, &registry_tag, &context.platform, &context.spool()).await?;
-        for warning in &offer.warnings {
+        let image = proxy.platform_image(&self.component, &registry_tag, &context.platform, &context.spool()).await?;
+        for warning in &image.warnings {
             output::warn(format!("{} {tag}: {warning}", self.component));
         }
-        let contract = offer.contract.unwrap_or_else(|| Contract::bare(&self.component, &tag));
-        let findings = match offer.bytes {
-            Bytes::Absent => not_for(context),
+        let contract = image.contract.unwrap_or_else(|| Contract::bare(&self.component, &tag));
+        let findings = match image.layer {
+            LayerLocation::NotPublished => not_for(context),
             _ => check(context, &contract.requirements).await?,
         };
-        let (layer, manifest, fetched) = match offer.bytes {
-            Bytes::Named(artifact) => (Some(artifact.layer), Some(artifact.manifest), None),
+        let (layer, manifest, fetched) = match image.layer {
+            LayerLocation::Registry(artifact) => (Some(artifact.layer), Some(artifact.manifest), None),
             // What does not fit here is not installed: its bytes make room.
-            Bytes::Fetched(fetched, artifact) => {
+            LayerLocation::Spooled(fetched, artifact) => {
                 let manifest = fetched.manifest.clone();
                 (artifact.map(|artifact| artifact.layer), manifest, findings.unmet.is_empty().then_some(fetched))
             }
-            Bytes::Unnamed | Bytes::Absent => (None, None, None),
+            LayerLocation::RegistryUnverified | LayerLocation::NotPublished => (None, None, None),
         };
         Ok(Offer { tag, contract, registry_tag, fetched, layer, manifest, findings })
     }

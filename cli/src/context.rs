@@ -11,12 +11,16 @@ use std::{
 };
 
 use d8_agent::{
-    Roots, host_id,
+    Roots,
+    cluster::{
+        self, CachedPolicies, ClusterKey, ClusterView, EndpointPins, PolicyCache, RecordSelection, ViewError,
+        ViewOrigin,
+    },
+    host_id,
     roots::HOME_ROOT,
-    view::{self, CachedPolicies, ClusterKey, Endpoints, Origin, PolicyCache, View, ViewError, Wanted},
 };
 use d8_crds::{decisions::verdict, records::cluster::ClusterFacts, values::platform::Platform};
-use d8_rpp::{EndpointIdentity, Options, Prefer, Proxy};
+use d8_rpp::{ClientOptions, EndpointIdentity, Prefer, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
@@ -149,13 +153,13 @@ impl Context {
     }
 
     /// How to reach the proxy, as given by flags and environment.
-    pub(crate) fn rpp_options(&self) -> Options {
-        Options {
+    pub(crate) fn rpp_options(&self) -> ClientOptions {
+        ClientOptions {
             endpoint: self.global.rpp_endpoint.clone(),
             ca_file: self.global.rpp_ca_file.clone(),
             insecure: self.global.rpp_insecure_skip_tls_verify || self.global.insecure_skip_tls_verify,
             prefer: Prefer::Public,
-            ..Options::default()
+            ..ClientOptions::default()
         }
     }
 
@@ -186,8 +190,8 @@ impl Context {
     }
 
     /// Where the proxies of clusters are remembered: in the person's own root.
-    pub(crate) fn endpoints(&self) -> Option<Endpoints> {
-        Some(Endpoints::at(&self.own_root()?))
+    pub(crate) fn endpoints(&self) -> Option<EndpointPins> {
+        Some(EndpointPins::at(&self.own_root()?))
     }
 
     /// The proxy that is remembered of a cluster.
@@ -216,16 +220,16 @@ impl Context {
     ///
     /// # Errors
     /// The API server is away or refuses: exit 5.
-    pub(crate) async fn view(&self, wanted: Wanted<'_>) -> Result<View, Failure> {
+    pub(crate) async fn view(&self, wanted: RecordSelection<'_>) -> Result<ClusterView, Failure> {
         let cluster = self.cluster().await?;
         let server = cluster.config.cluster_url.to_string();
         let cache = self.own_root().map(|root| PolicyCache::at(&root));
         // A copy that cannot be read is written anew by this very command.
         let cached = cache.as_ref().and_then(|cache| cache.load(&cluster.key).ok().flatten());
-        let view = view::read(&cluster.client, wanted, cached.as_ref(), self.now)
+        let view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now)
             .await
             .map_err(|error| self.view_failure(&error))?;
-        if let (Some(cache), Origin::Live | Origin::Ungoverned) = (&cache, view.origin) {
+        if let (Some(cache), ViewOrigin::Live | ViewOrigin::Ungoverned) = (&cache, view.origin) {
             let kept = CachedPolicies::new(&server, view.confirmed, view.policies.clone());
             if let Err(error) = cache.save(&cluster.key, &kept) {
                 tracing::warn!(%error, "the policies could not be kept for runs without the cluster");
@@ -270,7 +274,7 @@ impl Context {
     }
 }
 
-fn unreadable_copy(error: &d8_agent::view::CacheError) -> Failure {
+fn unreadable_copy(error: &d8_agent::cluster::CacheError) -> Failure {
     Failure::new(Code::Refused, "the policies kept on this machine cannot be read").caused_by(error).advise(
         "the file is damaged or of a newer d8",
         format!("remove {} and run d8 plugins update all, which writes it anew", error.path.display()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::{Active, Entry, Store};
+use d8_agent::{ActiveVersion, PluginEntry, Store};
 use d8_crds::values::{name::PluginName, version::Version};
 
 use crate::{
@@ -13,19 +13,19 @@ use crate::{
 /// An install and the store it is in.
 pub(crate) struct Found {
     pub(crate) store: Store,
-    pub(crate) entry: Entry,
+    pub(crate) entry: PluginEntry,
 }
 
 impl Found {
     /// The active version, where a receipt or the contract tells it.
     pub(crate) fn version(&self) -> Option<Version> {
         match &self.entry.active {
-            Active::Known(installed) => Some(installed.version.clone()),
-            Active::Unknown { .. } => {
+            ActiveVersion::Known(installed) => Some(installed.version.clone()),
+            ActiveVersion::Unknown { .. } => {
                 let contract = self.store.contract(&self.entry.name).ok().flatten()?;
                 Version::parse(&contract.version).ok()
             }
-            Active::Broken { .. } => None,
+            ActiveVersion::Broken { .. } => None,
         }
     }
 }

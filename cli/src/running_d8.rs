@@ -8,7 +8,7 @@ use std::{
 
 use d8_agent::{
     StoreError,
-    d8_store::{D8Store, D8Version, Databases, Entry, closed_to_others, invoked},
+    d8_store::{D8Store, D8Version, PackageDatabases, PathEntry, inaccessible_ancestor, invocation_path},
 };
 use d8_crds::values::{digest::Digest, name::Tag, version::Version};
 
@@ -129,11 +129,11 @@ impl Own {
     }
 
     /// The command that people type.
-    pub(crate) fn entry(&self, context: &Context) -> Entry {
+    pub(crate) fn entry(&self, context: &Context) -> PathEntry {
         let argv0 = std::env::args_os().next().unwrap_or_default();
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        let path = invoked(&argv0, std::env::var_os("PATH").as_deref(), &directory, &self.executable);
-        Entry::of(&path, context.home(), &Databases::default())
+        let path = invocation_path(&argv0, std::env::var_os("PATH").as_deref(), &directory, &self.executable);
+        PathEntry::of(&path, context.home(), &PackageDatabases::default())
     }
 
     /// The same, if it may be changed.
@@ -141,21 +141,23 @@ impl Own {
     /// # Errors
     /// It belongs to a package manager or to somebody else, or others run it and it would lead into a
     /// home.
-    pub(crate) fn changeable(&self, context: &Context) -> Result<Entry, Failure> {
+    pub(crate) fn changeable(&self, context: &Context) -> Result<PathEntry, Failure> {
         let entry = self.entry(context);
         let by_hand = self.by_hand();
         match &entry {
-            Entry::Managed { path, by } => {
+            PathEntry::Managed { path, by } => {
                 Err(Failure::new(Code::Failed, format!("{} is not replaced: it belongs to {by}", path.display()))
                     .advise("what manages the file would not know of the change, or undo it", by_hand))
             }
-            Entry::Plain { path, shared: true } if !is_root() => Err(Failure::new(
+            PathEntry::Plain { path, shared: true } if !is_root() => Err(Failure::new(
                 Code::Failed,
                 format!("{} is not made a link into a home: other users run it", path.display()),
             )
             .advise("as root the store is one that all can read", format!("sudo {} cli update", path.display()))
             .advise("or leave theirs alone", by_hand)),
-            Entry::Plain { path, shared: true } if let Some(closed) = closed_to_others(&self.store()?.dir()) => {
+            PathEntry::Plain { path, shared: true }
+                if let Some(closed) = inaccessible_ancestor(&self.store()?.dir()) =>
+            {
                 Err(Failure::new(
                     Code::Failed,
                     format!("{} is not made a link into {}: other users run it", path.display(), closed.display()),
@@ -165,7 +167,7 @@ impl Own {
                     format!("give a root that all can read: --plugins-dir {}", d8_agent::roots::DEFAULT_ROOT),
                 ))
             }
-            Entry::Plain { .. } | Entry::Linked { .. } => Ok(entry),
+            PathEntry::Plain { .. } | PathEntry::Linked { .. } => Ok(entry),
         }
     }
 

@@ -18,7 +18,7 @@ use d8_crds::{
         platform::Platform,
     },
 };
-use d8_rpp::{Error, ErrorKind, Options, Proxy, RawManifest};
+use d8_rpp::{ClientOptions, Error, ErrorKind, Proxy, RawManifest};
 use kube::{Client, Config};
 use serde::Deserialize;
 use tokio::{
@@ -149,7 +149,7 @@ impl Bucket {
 pub(crate) struct Upstream {
     client: Client,
     config: Config,
-    options: Options,
+    options: ClientOptions,
     budget: Budget,
     /// Layers that may be read now.
     streams: Semaphore,
@@ -160,7 +160,7 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// Asks nothing yet.
-    pub(crate) fn new(client: Client, config: Config, options: Options, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, config: Config, options: ClientOptions, metrics: Arc<Metrics>) -> Self {
         let (budget, streams) = (Budget::new(), Semaphore::new(STREAMS));
         Self { client, config, options, budget, streams, metrics, proxy: Mutex::new(None) }
     }
@@ -298,9 +298,11 @@ mod tests {
 
     #[test]
     fn which_failures_end_a_poll() {
-        use d8_rpp::Subject;
-        let subject =
-            |reference: Option<&str>| Subject { component: Component::D8, reference: reference.map(str::to_owned) };
+        use d8_rpp::ImageReference;
+        let subject = |reference: Option<&str>| ImageReference {
+            component: Component::D8,
+            reference: reference.map(str::to_owned),
+        };
         for (error, of_version, reason) in [
             (Error::NotFound { subject: subject(None) }, false, "NotPublished"),
             (Error::NotFound { subject: subject(Some("v1.0.0")) }, true, "NotPublished"),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use d8_crds::records::host::CliHost;
-use d8_rpp::{Endpoint, Identity, Options, Prefer, Proxy};
+use d8_rpp::{ClientOptions, Endpoint, Identity, Prefer, Proxy};
 use kube::{Api, Client, Config, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
     net::TcpListener,
@@ -75,11 +75,11 @@ impl Error {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
-    let options = Options {
+    let options = ClientOptions {
         endpoint: args.rpp_endpoint.clone(),
         ca_file: args.rpp_ca_file.clone(),
         prefer: Prefer::Internal,
-        ..Options::default()
+        ..ClientOptions::default()
     };
     check(&options)?;
     let config = Config::infer().await.map_err(Box::new)?;
@@ -139,7 +139,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
 }
 
 /// Finds what is wrong with the endpoint and the CA file before anything is asked.
-fn check(options: &Options) -> Result<(), Error> {
+fn check(options: &ClientOptions) -> Result<(), Error> {
     let usage = |error| Error::Usage(Box::new(error));
     // Without an endpoint any will do: this client is made to read the CA file, and asks nothing.
     let endpoint = Endpoint::explicit(options.endpoint.as_deref().unwrap_or("https://localhost")).map_err(usage)?;

@@ -1,5 +1,6 @@
 //! Everything that can go wrong between a caller and the proxy, under stable kinds.
 
+mod advice;
 mod kind;
 mod parts;
 
@@ -9,8 +10,9 @@ use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
 use self::parts::{Instead, Seconds, Words};
 pub use self::{
+    advice::Advice,
     kind::ErrorKind,
-    parts::{CertificateProblem, Subject, Waiting},
+    parts::{CertificateProblem, ImageReference, TimeoutPhase},
 };
 use crate::endpoint_pin::EndpointIdentity;
 
@@ -105,7 +107,7 @@ pub enum Error {
     #[error("{subject} is not published at the proxy (404 Not Found)")]
     NotFound {
         /// What was asked for.
-        subject: Subject,
+        subject: ImageReference,
     },
     /// 5xx from the proxy, after the last try.
     #[error("the proxy at {host} failed: {path} answered {status}{}", Words(words))]
@@ -159,7 +161,7 @@ pub enum Error {
         /// The proxy's host.
         host: String,
         /// For what.
-        waiting: Waiting,
+        waiting: TimeoutPhase,
         /// How long was waited.
         after: Duration,
     },
@@ -175,7 +177,7 @@ pub enum Error {
     #[error("download of {subject}: got {got} bytes, {expected} were announced")]
     Length {
         /// What was downloaded.
-        subject: Subject,
+        subject: ImageReference,
         /// Bytes announced.
         expected: u64,
         /// Bytes that came.
@@ -185,7 +187,7 @@ pub enum Error {
     #[error("{subject}: digest mismatch: expected {expected}, got {got}")]
     Digest {
         /// What was read.
-        subject: Subject,
+        subject: ImageReference,
         /// The digest asked for.
         expected: Digest,
         /// The digest of what came.
@@ -195,7 +197,7 @@ pub enum Error {
     #[error("{what} of {subject} is larger than {limit} bytes")]
     TooLarge {
         /// What was read.
-        subject: Subject,
+        subject: ImageReference,
         /// Which part of it.
         what: &'static str,
         /// The limit, in bytes.
@@ -205,7 +207,7 @@ pub enum Error {
     #[error("{subject}: {why}")]
     Malformed {
         /// What was read.
-        subject: Subject,
+        subject: ImageReference,
         /// What is wrong with it.
         why: String,
     },

@@ -5,9 +5,9 @@
 //! lead nowhere. All gzip members are read and garbage behind the last is refused; the archive is read
 //! to its end, as only there the choice stands and the digest of the download is known.
 
-mod beside;
 mod path;
 mod readers;
+mod sibling;
 
 use std::{future::Future, io};
 
@@ -16,9 +16,9 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, A
 use tokio_tar::{Archive, Entry, EntryType};
 
 use self::{
-    beside::Beside,
     path::Place,
     readers::{Cause, Inflated, Source},
+    sibling::Beside,
 };
 use crate::{error::Error, text::one_line};
 

@@ -8,7 +8,8 @@ use d8_crds::values::{
     platform::Platform,
 };
 use d8_rpp::{
-    image, pack,
+    pack,
+    protocol::image,
     registry::{Address, RegistryOptions},
     server,
 };
@@ -228,13 +229,13 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
     } else {
         pack::Target::Layout(pack.to.into())
     };
-    let order = pack::Order {
+    let order = pack::PackRequest {
         component: pack.image,
         tag: pack.version,
         platforms: pack.platforms,
         contract: pack.contract,
         created,
-        form: if pack.generation == 1 { pack::Form::PerPlatform } else { pack::Form::Index },
+        form: if pack.generation == 1 { pack::ImageFormat::PerPlatform } else { pack::ImageFormat::Index },
         to,
     };
     let packed = pack::pack(&order).map_err(|error| match error {
@@ -280,7 +281,7 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
         }
         _ => return Err(Failure::usage("give either --layout, or --registry and --cache")),
     };
-    let options = server::Options {
+    let options = server::ServeOptions {
         source,
         generation: serve.generation,
         inside: serve.metrics_listen,

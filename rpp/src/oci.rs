@@ -1,6 +1,9 @@
 //! Shapes of the OCI image spec: indexes, manifests, descriptors. Only what this project reads or
 //! writes, with maps in order, so that the same image always has the same digest.
 
+#[cfg(feature = "server")]
+pub(crate) mod layout;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -23,9 +23,10 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    image::{self, CONTRACT_FILE},
-    layout::Layout,
-    oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document, INDEX, MANIFEST, PlatformFields},
+    oci::{
+        CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document, INDEX, MANIFEST, PlatformFields, layout::Layout,
+    },
+    protocol::image::{self, CONTRACT_FILE},
     registry::{RegistryError, RegistryOptions},
 };
 
@@ -38,7 +39,7 @@ const BLOCK: usize = 512;
 
 /// What to publish.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct PackRequest {
     /// Whose image.
     pub component: Component,
     /// The version.
@@ -50,14 +51,14 @@ pub struct Order {
     /// The time of publishing.
     pub created: Timestamp,
     /// How it is laid out.
-    pub form: Form,
+    pub form: ImageFormat,
     /// Where it goes.
     pub to: Target,
 }
 
 /// How an image is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ImageFormat {
     /// An index of all platforms under the tag, the contract in annotations and in the layers.
     Index,
     /// As for generation 1: an image for each platform under `<tag>-<os>-<arch>`, the contract in its layer
@@ -76,7 +77,7 @@ pub enum Target {
 
 /// What was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct PackedImage {
     /// What was named, as `<image>:<tag>`, and the digest that points at.
     pub names: Vec<(String, Digest)>,
     /// What is odd about the contract, though legal.
@@ -88,7 +89,7 @@ pub struct Packed {
 pub enum PackError {
     /// The order contradicts itself; nothing was written.
     #[error("{0}")]
-    Order(String),
+    Invalid(String),
     /// A file given can't be used; nothing was written.
     #[error("{}: {why}", path.display())]
     Input {
@@ -119,7 +120,7 @@ pub enum PackError {
 }
 
 /// Checks the order, then publishes it in place of what had its tag. Same order, same digests.
-pub fn pack(order: &Order) -> Result<Packed, PackError> {
+pub fn pack(order: &PackRequest) -> Result<PackedImage, PackError> {
     check(order)?;
     let mut warnings = Vec::new();
     let contract = match &order.contract {
@@ -151,7 +152,7 @@ pub fn pack(order: &Order) -> Result<Packed, PackError> {
     let digest = |descriptor: &Descriptor| descriptor.digest.parse().map_err(io::Error::other);
     let told = named.iter().map(|(tag, descriptor)| Ok((name(&order.component, tag), digest(descriptor)?)));
     let told = told.collect::<io::Result<_>>().map_err(failed(Path::new("")))?;
-    Ok(Packed { names: told, warnings })
+    Ok(PackedImage { names: told, warnings })
 }
 
 /// Takes a tag away; whether there was one. Blobs stay: a download that runs goes on.
@@ -172,24 +173,26 @@ fn platform_tag(tag: &Tag, platform: &Platform) -> Result<Tag, NameError> {
 }
 
 /// Everything but the contract.
-fn check(order: &Order) -> Result<(), PackError> {
+fn check(order: &PackRequest) -> Result<(), PackError> {
     if order.platforms.is_empty() {
-        return Err(PackError::Order("no platform is given".to_owned()));
+        return Err(PackError::Invalid("no platform is given".to_owned()));
     }
-    if order.form == Form::PerPlatform {
+    if order.form == ImageFormat::PerPlatform {
         if let (_, Some(platform)) = image::split_tag(&order.tag) {
-            return Err(PackError::Order(format!("the tag names {platform}, and gets each platform's name by itself")));
+            return Err(PackError::Invalid(format!(
+                "the tag names {platform}, and gets each platform's name by itself"
+            )));
         }
         for (platform, _) in &order.platforms {
-            platform_tag(&order.tag, platform).map_err(|error| PackError::Order(error.to_string()))?;
+            platform_tag(&order.tag, platform).map_err(|error| PackError::Invalid(error.to_string()))?;
         }
     }
     if order.component == Component::D8 && order.contract.is_some() {
-        return Err(PackError::Order("d8 itself has no contract".to_owned()));
+        return Err(PackError::Invalid("d8 itself has no contract".to_owned()));
     }
     for (index, (platform, path)) in order.platforms.iter().enumerate() {
         if order.platforms[..index].iter().any(|(other, _)| other == platform) {
-            return Err(PackError::Order(format!("platform {platform} is given twice")));
+            return Err(PackError::Invalid(format!("platform {platform} is given twice")));
         }
         let bad = |why: String| PackError::Input { path: path.clone(), why };
         let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
@@ -214,7 +217,7 @@ struct Checked {
     contract: Contract,
 }
 
-fn read_contract(order: &Order, path: &Path, warnings: &mut Vec<String>) -> Result<Checked, PackError> {
+fn read_contract(order: &PackRequest, path: &Path, warnings: &mut Vec<String>) -> Result<Checked, PackError> {
     let bad = |why: String| PackError::Input { path: path.to_owned(), why };
     let mut text = String::new();
     let file = File::open(path).map_err(|error| bad(error.to_string()))?;
@@ -226,17 +229,17 @@ fn read_contract(order: &Order, path: &Path, warnings: &mut Vec<String>) -> Resu
     Ok(Checked { text, contract })
 }
 
-fn annotations(order: &Order, contract: Option<&Checked>) -> BTreeMap<String, String> {
+fn annotations(order: &PackRequest, contract: Option<&Checked>) -> BTreeMap<String, String> {
     // Whole seconds, as other tools write it.
     let created = Timestamp::from_second(order.created.as_second()).unwrap_or(order.created);
     let mut annotations = BTreeMap::from([(CREATED_ANNOTATION.to_owned(), created.to_string())]);
-    let contract = contract.filter(|_| order.form == Form::Index);
+    let contract = contract.filter(|_| order.form == ImageFormat::Index);
     annotations.extend(contract.map(|checked| (CONTRACT_ANNOTATION.to_owned(), checked.contract.to_annotation())));
     annotations
 }
 
 /// Writes all blobs; returns what is to be named, and how.
-fn write(layout: &Layout, order: &Order, contract: Option<&Checked>) -> io::Result<Vec<(Tag, Descriptor)>> {
+fn write(layout: &Layout, order: &PackRequest, contract: Option<&Checked>) -> io::Result<Vec<(Tag, Descriptor)>> {
     layout.create()?;
     let annotations = annotations(order, contract);
     // In the layer, too: of a proxy of generation 2 a client gets nothing else.
@@ -248,11 +251,11 @@ fn write(layout: &Layout, order: &Order, contract: Option<&Checked>) -> io::Resu
         .map(|(platform, path)| write_platform(layout, order, platform, path, in_layer, &annotations))
         .collect::<io::Result<Vec<_>>>()?;
     match order.form {
-        Form::Index => {
+        ImageFormat::Index => {
             let index = Document { manifests: Some(manifests), ..document(INDEX, &annotations) };
             Ok(vec![(order.tag.clone(), write_document(layout, &index)?)])
         }
-        Form::PerPlatform => {
+        ImageFormat::PerPlatform => {
             let named = platforms.iter().zip(manifests).map(|((platform, _), manifest)| {
                 let tag = platform_tag(&order.tag, platform).map_err(io::Error::other)?;
                 Ok((tag, Descriptor { platform: None, ..manifest }))
@@ -289,7 +292,7 @@ fn write_document(layout: &Layout, document: &Document) -> io::Result<Descriptor
 
 fn write_platform(
     layout: &Layout,
-    order: &Order,
+    order: &PackRequest,
     platform: &Platform,
     executable: &Path,
     contract: Option<&str>,

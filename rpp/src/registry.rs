@@ -14,7 +14,7 @@ use oci_client::{
 };
 
 use self::credentials::Stamp;
-use crate::{identity::explain, image, tls};
+use crate::{protocol::image, text::error_chain, tls};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -203,7 +203,7 @@ impl From<&OciDistributionError> for RegistryError {
             }),
             _ => false,
         };
-        if absent { Self::Absent } else { Self::Failed(explain(error)) }
+        if absent { Self::Absent } else { Self::Failed(error_chain(error)) }
     }
 }
 

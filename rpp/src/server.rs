@@ -5,13 +5,13 @@
 //! reviewed before anything else about the request is looked at.
 
 mod access;
+mod access_log;
 mod cache;
 mod catalog;
-mod flight;
 mod images;
-mod log;
 mod metrics;
 mod routes;
+mod singleflight;
 mod upstream;
 
 use std::{
@@ -36,7 +36,7 @@ use self::{
     access::Gate, cache::Cache, catalog::Catalog, images::Images, metrics::Metrics, routes::App, upstream::Upstream,
 };
 use crate::{
-    generation::Generation,
+    protocol::generation::Generation,
     registry::{Access, RegistryError, RegistryOptions},
 };
 
@@ -61,7 +61,7 @@ pub enum Source {
 
 /// What to serve, and where.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ServeOptions {
     /// Where images come from.
     pub source: Source,
     /// The newest generation of routes, 1 to 3; the older ones are there too.
@@ -133,7 +133,7 @@ pub struct Server {
 impl Server {
     /// Reads the certificate and what is served, and listens. `client` asks the cluster who somebody is
     /// and what they may.
-    pub fn bind(options: &Options, client: kube::Client) -> Result<Self, ServeError> {
+    pub fn bind(options: &ServeOptions, client: kube::Client) -> Result<Self, ServeError> {
         let tls = tls_config(options)?;
         let metrics = Arc::new(Metrics::new());
         let generation = match options.generation {
@@ -217,7 +217,7 @@ fn images(source: &Source, metrics: &Arc<Metrics>) -> Result<Images, ServeError>
     })
 }
 
-fn tls_config(options: &Options) -> Result<ServerConfig, ServeError> {
+fn tls_config(options: &ServeOptions) -> Result<ServerConfig, ServeError> {
     let bad = |path: &PathBuf, why: String| ServeError::Tls { path: path.clone(), why };
     let chain = CertificateDer::pem_file_iter(&options.tls_cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

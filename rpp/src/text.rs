@@ -13,6 +13,22 @@ pub(crate) fn one_line(bytes: &[u8], max: usize) -> String {
     printable_to(&line, max).into_owned()
 }
 
+/// The chain of an error's causes on one line.
+pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Many errors repeat their cause's words.
+        if !line.contains(&cause_text) {
+            line.push_str(": ");
+            line.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    one_line(line.as_bytes(), 512)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

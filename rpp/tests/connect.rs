@@ -12,7 +12,7 @@ use std::{
 
 use axum::Router;
 use d8_crds::values::name::Component;
-use d8_rpp::{CertificateProblem, Endpoint, Error, ErrorKind, Identity, Options, Prefer, Proxy};
+use d8_rpp::{CertificateProblem, ClientOptions, Endpoint, Error, ErrorKind, Identity, Prefer, Proxy};
 use rcgen::date_time_ymd;
 use support::{Authority, Fault, TOKEN, Tls, answer, kubeconfig, patient, plain};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,11 +32,11 @@ async fn options_that_cannot_be_are_found_before_any_request() {
     std::fs::write(&empty, "# no certificate\n").unwrap();
     std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     let missing = folder.path().join("missing.pem");
-    let options = |endpoint: Option<&str>, ca_file: Option<PathBuf>, insecure| Options {
+    let options = |endpoint: Option<&str>, ca_file: Option<PathBuf>, insecure| ClientOptions {
         endpoint: endpoint.map(str::to_owned),
         ca_file,
         insecure,
-        ..Options::default()
+        ..ClientOptions::default()
     };
     let cases = [
         (options(Some("http://host"), None, false), "https://"),
@@ -105,7 +105,7 @@ async fn a_cluster_leads_to_its_proxy() {
     ];
     for (data, ca_file, prefer) in cases {
         let config = kubeconfig(cluster(200, config_map(&data)).await);
-        let options = Options { ca_file, prefer, patience: patient(), ..Options::default() };
+        let options = ClientOptions { ca_file, prefer, timeouts: patient(), ..ClientOptions::default() };
         let proxy = Proxy::connect(&config, &options).await.unwrap();
         assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"], "{data}");
         assert_eq!(proxy.host(), here);
@@ -166,7 +166,7 @@ async fn certificates() {
             }),
         );
         let endpoint = Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
-        let options = Options { ca_file, insecure, patience: patient(), ..Options::default() };
+        let options = ClientOptions { ca_file, insecure, timeouts: patient(), ..ClientOptions::default() };
         let proxy = Proxy::new(vec![endpoint], Identity::token(TOKEN).unwrap(), &options).unwrap();
         match (proxy.tags(&Component::D8).await, expected) {
             (Ok(tags), None) => assert_eq!(tags, ["v1.0.0"], "{what}"),
@@ -188,10 +188,10 @@ async fn the_clusters_own_authority_does_not_vouch_for_the_proxy() {
     let mut config = kubeconfig(nowhere());
     let der = pem_to_der(&fault.authority.pem);
     config.root_cert = Some(vec![der]);
-    let options = Options {
+    let options = ClientOptions {
         endpoint: Some(format!("https://{}", fault.server.address)),
-        patience: patient(),
-        ..Options::default()
+        timeouts: patient(),
+        ..ClientOptions::default()
     };
     let error = Proxy::connect(&config, &options).await.unwrap().tags(&Component::D8).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Certificate, "{error}");
@@ -207,7 +207,7 @@ fn pem_to_der(pem: &str) -> Vec<u8> {
 async fn endpoints_that_are_away() {
     let away = nowhere();
     let endpoints = vec![Endpoint::explicit(&format!("https://{away}")).unwrap()];
-    let options = Options { patience: patient(), ..Options::default() };
+    let options = ClientOptions { timeouts: patient(), ..ClientOptions::default() };
     let error = Proxy::new(endpoints, Identity::nobody(), &options).unwrap().tags(&Component::D8).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     assert!(error.to_string().contains(&away.to_string()), "{error}");
@@ -215,9 +215,9 @@ async fn endpoints_that_are_away() {
     // A listener that accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoints = vec![Endpoint::explicit(&format!("https://{}", silent.local_addr().unwrap())).unwrap()];
-    let mut options = Options { patience: support::impatient(), ..Options::default() };
-    options.patience.connect = std::time::Duration::from_millis(200);
-    options.patience.headers = std::time::Duration::from_secs(20);
+    let mut options = ClientOptions { timeouts: support::impatient(), ..ClientOptions::default() };
+    options.timeouts.connect = std::time::Duration::from_millis(200);
+    options.timeouts.headers = std::time::Duration::from_secs(20);
     let error = Proxy::new(endpoints, Identity::nobody(), &options).unwrap().tags(&Component::D8).await.unwrap_err();
     assert!(error.to_string().contains("no connection within 200 ms"), "{error}");
 }
@@ -232,10 +232,10 @@ async fn an_identity_without_a_token_is_explained() {
     config.auth_info.token = None;
     config.auth_info.username = Some("me".to_owned());
     config.auth_info.password = Some("secret".to_owned().into());
-    let options = Options {
+    let options = ClientOptions {
         endpoint: Some(format!("https://{}", fault.server.address)),
         ca_file: Some(fault.authority.file()),
-        ..Options::default()
+        ..ClientOptions::default()
     };
     let error = Proxy::connect(&config, &options).await.unwrap().tags(&Component::D8).await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { token_sent: false, .. }), "{error}");
@@ -287,7 +287,8 @@ async fn the_kubeconfigs_forward_proxy_is_for_both_legs() {
     let (forward, asked) = tunnels().await;
     let mut config = kubeconfig(api);
     config.proxy_url = Some(format!("http://{forward}").parse().unwrap());
-    let proxy = Proxy::connect(&config, &Options { patience: patient(), ..Options::default() }).await.unwrap();
+    let proxy =
+        Proxy::connect(&config, &ClientOptions { timeouts: patient(), ..ClientOptions::default() }).await.unwrap();
     assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"]);
     assert_eq!(*asked.lock().unwrap(), [api.to_string(), here]);
 }

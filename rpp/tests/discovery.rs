@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, extract::Request};
-use d8_rpp::{EndpointIdentity, Error, ErrorKind, Options, Prefer, Proxy};
+use d8_rpp::{ClientOptions, EndpointIdentity, Error, ErrorKind, Prefer, Proxy};
 use serde_json::{Value, json};
 use support::{Authority, Fault, TOKEN, answer, kubeconfig, patient, plain};
 
@@ -177,7 +177,7 @@ async fn what_leads_to_the_next_place() {
     ];
     for (what, answers, ca_file, expected, questions) in cases {
         let (address, asked) = cluster(answers).await;
-        let options = Options { ca_file, ..Options::default() };
+        let options = ClientOptions { ca_file, ..ClientOptions::default() };
         match (Proxy::connect(&kubeconfig(address), &options).await, expected) {
             (Ok(proxy), Ok(host)) => assert_eq!(proxy.host(), host, "{what}"),
             (Err(error), Err((kind, words))) => {
@@ -208,13 +208,13 @@ async fn which_pod() {
         let here = pod(|pod| pod["status"]["podIP"] = json!(first));
         let items: Vec<Value> = away.iter().cloned().chain([here, pod(|_| {})]).collect();
         let (address, _) = cluster([status(404), status(404), pods(&items)]).await;
-        let options = Options { ca_file: Some(authority.file()), ..Options::default() };
+        let options = ClientOptions { ca_file: Some(authority.file()), ..ClientOptions::default() };
         assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
-        let options = Options { insecure: true, ..Options::default() };
+        let options = ClientOptions { insecure: true, ..ClientOptions::default() };
         assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
     }
     let (address, _) = cluster([status(404), status(404), pods(&away)]).await;
-    let options = Options { ca_file: Some(authority.file()), ..Options::default() };
+    let options = ClientOptions { ca_file: Some(authority.file()), ..ClientOptions::default() };
     let error = Proxy::connect(&kubeconfig(address), &options).await.unwrap_err();
     assert!(error.to_string().contains("is ready"), "{error}");
 }
@@ -222,7 +222,7 @@ async fn which_pod() {
 #[tokio::test]
 async fn a_kubernetes_api_that_cannot_be_asked() {
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = Proxy::connect(&kubeconfig(nowhere), &Options::default()).await.unwrap_err();
+    let error = Proxy::connect(&kubeconfig(nowhere), &ClientOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Discovery, "{error}");
     assert!(error.advice().iter().any(|advice| advice.fix.contains("--rpp-endpoint")));
     assert!(error.advice().iter().any(|advice| advice.fix.contains("https://127.0.0.1:6445")));
@@ -231,7 +231,7 @@ async fn a_kubernetes_api_that_cannot_be_asked() {
     let api = Fault::new(|_, _| answer(200, "{}"));
     let mut config = kubeconfig(nowhere);
     config.cluster_url = format!("https://{}", api.server.address).parse().unwrap();
-    let options = Options { ca_file: Some(api.authority.file()), ..Options::default() };
+    let options = ClientOptions { ca_file: Some(api.authority.file()), ..ClientOptions::default() };
     let error = Proxy::connect(&config, &options).await.unwrap_err();
     assert!(matches!(error, Error::ClusterCertificate { .. }), "{error:?}");
     assert!(error.advice()[0].cause.contains("--rpp-ca-file does not"), "{:?}", error.advice());
@@ -250,7 +250,8 @@ async fn a_cluster_that_names_another_proxy() {
     let connect = async |map: (u16, Value), remembered: Option<&EndpointIdentity>, insecure: bool| {
         let (address, _) = cluster([map, status(404), status(404)]).await;
         let config = kubeconfig(address);
-        let options = Options { prefer: Prefer::Internal, patience: patient(), insecure, ..Options::default() };
+        let options =
+            ClientOptions { prefer: Prefer::Internal, timeouts: patient(), insecure, ..ClientOptions::default() };
         let client = || Ok(kube::Client::try_from(config.clone()).unwrap());
         Proxy::connect_remembering(client, &config, &options, remembered).await
     };

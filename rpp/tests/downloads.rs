@@ -149,8 +149,8 @@ async fn answers_to_a_download() {
             let expected = expect.then(|| Digest::of(layer()));
             let mut sink = Vec::new();
             let result = async {
-                let patience = if *what == "stalls" { impatient() } else { patient() };
-                let download = fault.proxy(patience).download(&hello(), &tag(), &linux(), expected.as_ref()).await?;
+                let timeouts = if *what == "stalls" { impatient() } else { patient() };
+                let download = fault.proxy(timeouts).download(&hello(), &tag(), &linux(), expected.as_ref()).await?;
                 assert_eq!(download.size, announced.map(|length| length as u64), "{what}");
                 unpack(download.into_reader(), "plugin", &Limits::default(), &mut sink).await
             };

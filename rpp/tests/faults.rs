@@ -111,8 +111,8 @@ async fn answers_to_the_question_for_tags() {
             let respond = *respond;
             let fault = Fault::with_alpn(&[alpn], move |number, _| respond(number));
             // Only what never comes is not waited for.
-            let patience = if what.contains("stalls") { impatient() } else { patient() };
-            let result = fault.proxy(patience).tags(&hello()).await;
+            let timeouts = if what.contains("stalls") { impatient() } else { patient() };
+            let result = fault.proxy(timeouts).tags(&hello()).await;
             match (&result, kind) {
                 (Ok(_), None) => {}
                 (Err(error), Some(kind)) => {
@@ -133,8 +133,11 @@ async fn an_answer_that_never_comes() {
     let authority = Authority::new();
     let router = Router::new().fallback(|| async { futures::future::pending::<()>().await });
     let server = Tls::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"h2"], router);
-    let options =
-        d8_rpp::Options { ca_file: Some(authority.file()), patience: impatient(), ..d8_rpp::Options::default() };
+    let options = d8_rpp::ClientOptions {
+        ca_file: Some(authority.file()),
+        timeouts: impatient(),
+        ..d8_rpp::ClientOptions::default()
+    };
     let endpoint = d8_rpp::Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
     let proxy = Proxy::new(vec![endpoint], d8_rpp::Identity::nobody(), &options).unwrap();
     let error = proxy.tags(&hello()).await.unwrap_err();

@@ -15,7 +15,7 @@ use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
-use d8_rpp::{Bytes, ErrorKind, Fetched, Proxy, layer};
+use d8_rpp::{ErrorKind, LayerLocation, Proxy, SpooledLayer, layer};
 use futures::TryStreamExt as _;
 use serde_json::json;
 use support::{Fault, Rest, answer, patient, then};
@@ -111,7 +111,7 @@ fn serve(generation: u8, tags: &[&str], layer: &[u8], path: &str) -> Response {
     }
 }
 
-async fn content(fetched: &Fetched) -> Vec<u8> {
+async fn content(fetched: &SpooledLayer) -> Vec<u8> {
     fetched.bytes().try_fold(Vec::new(), async |all, chunk| Ok([all, chunk.to_vec()].concat())).await.unwrap()
 }
 
@@ -120,7 +120,7 @@ async fn what_is_asked_of_each_generation() {
     let by_platform = "/images/v1.0.0?platform=linux-amd64";
     let own = "/images/v1.0.0-linux-amd64?platform=linux-amd64";
     let cases: Vec<(&str, u8, &[&str], &str, Vec<&str>, Vec<&str>)> = vec![
-        // What, generation, tags listed, tag wanted; asked for its offer, and for another version's then.
+        // What, generation, tags listed, tag wanted; asked for its image, and for another version's then.
         ("3", 3, &["v1.0.0"], "v1.0.0", vec!["/manifests/v1.0.0"], vec!["/manifests/v1.0.0"]),
         ("2", 2, &["v1.0.0"], "v1.0.0", vec!["/manifests/v1.0.0", "/tags", by_platform], vec![by_platform]),
         (
@@ -161,14 +161,16 @@ async fn what_is_asked_of_each_generation() {
         let (fault, asked) = proxy_of(generation, tags, layer.clone());
         let proxy = fault.proxy(patient());
         for expected in [first, then] {
-            let offer = proxy.offer(&hello(), &tag(wanted), &linux(), &[]).await.unwrap();
+            let image = proxy.platform_image(&hello(), &tag(wanted), &linux(), &[]).await.unwrap();
             assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), expected, "{what}");
-            assert_eq!(offer.warnings, Vec::<String>::new(), "{what}");
-            let contract = offer.contract.unwrap();
+            assert_eq!(image.warnings, Vec::<String>::new(), "{what}");
+            let contract = image.contract.unwrap();
             assert_eq!((contract.name.as_str(), contract.version.as_str()), ("hello", "v1.0.0"), "{what}");
-            match offer.bytes {
-                Bytes::Named(artifact) if generation == 3 => assert_eq!(artifact.layer, Digest::of(&layer), "{what}"),
-                Bytes::Fetched(fetched, None) if generation < 3 => {
+            match image.layer {
+                LayerLocation::Registry(artifact) if generation == 3 => {
+                    assert_eq!(artifact.layer, Digest::of(&layer), "{what}");
+                }
+                LayerLocation::Spooled(fetched, None) if generation < 3 => {
                     assert!(contract.requirements.kubernetes.is_some(), "{what}");
                     assert_eq!(fetched.layer, Digest::of(&layer), "{what}");
                     assert!(fetched.manifest.is_some(), "{what}");
@@ -197,19 +199,19 @@ async fn an_image_of_generation_1_behind_a_newer_proxy() {
             }
         });
         let proxy = fault.proxy(patient());
-        let result = proxy.offer(&hello(), &tag("v1.0.0-linux-amd64"), &linux(), &[]).await;
+        let result = proxy.platform_image(&hello(), &tag("v1.0.0-linux-amd64"), &linux(), &[]).await;
         match (result, right) {
-            (Ok(offer), true) => {
-                assert!(offer.contract.unwrap().requirements.kubernetes.is_some());
-                let Bytes::Fetched(fetched, Some(artifact)) = offer.bytes else { panic!("{:?}", offer.bytes) };
+            (Ok(image), true) => {
+                assert!(image.contract.unwrap().requirements.kubernetes.is_some());
+                let LayerLocation::Spooled(fetched, Some(artifact)) = image.layer else { panic!("{:?}", image.layer) };
                 assert_eq!(fetched.layer, artifact.layer);
             }
             (Err(error), false) => assert_eq!(error.kind(), ErrorKind::DigestMismatch, "{error}"),
             (other, _) => panic!("{other:?}"),
         }
         // One for all platforms has it in an annotation, or has none.
-        let offer = proxy.offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
-        assert!(offer.contract.is_none() && matches!(offer.bytes, Bytes::Named(_)), "{offer:?}");
+        let image = proxy.platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        assert!(image.contract.is_none() && matches!(image.layer, LayerLocation::Registry(_)), "{image:?}");
     }
 }
 
@@ -239,8 +241,8 @@ async fn a_version_that_is_listed_by_platform_is_found_without_one() {
         let proxy = fault.proxy(patient());
         let download = proxy.download(&hello(), &tag("v1.0.0"), &linux(), Some(&Digest::of(&layer))).await;
         assert!(download.is_ok(), "{generation}: {download:?}");
-        let offer = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
-        assert!(offer.contract.is_some() || generation == 3, "{generation}");
+        let image = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        assert!(image.contract.is_some() || generation == 3, "{generation}");
         let arm = "linux-arm64".parse().unwrap();
         let error = proxy.download(&hello(), &tag("v1.0.0"), &arm, None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{generation}: {error}");
@@ -284,8 +286,8 @@ async fn d8_itself_is_not_downloaded_to_be_judged() {
             serve(generation, &["v1.0.0-linux-amd64", "v1.0.0"], &plugin_layer(), &path)
         });
         let proxy = fault.proxy(patient());
-        let offer = proxy.offer(&Component::D8, &tag("v1.0.0"), &linux(), &[]).await.unwrap();
-        assert!(matches!(offer.bytes, Bytes::Unnamed) && offer.contract.is_none(), "{offer:?}");
+        let image = proxy.platform_image(&Component::D8, &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        assert!(matches!(image.layer, LayerLocation::RegistryUnverified) && image.contract.is_none(), "{image:?}");
         assert_eq!(fault.count(), 2);
     }
 }
@@ -323,7 +325,7 @@ async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
             log.lock().unwrap().push(path.clone());
             if path == route { answer(status, "words") } else { serve(1, tags, &plugin_layer(), &path) }
         });
-        let error = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap_err();
+        let error = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{route} {status}: {error}");
         assert_eq!(*asked.lock().unwrap(), expected, "{route} {status}");
     }
@@ -383,10 +385,10 @@ async fn contracts_in_layers() {
     ];
     for (what, entries, expected) in cases {
         let (fault, _) = proxy_of(2, &["v1.0.0"], gzip_tar(&entries));
-        let result = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
+        let result = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
         match (result, expected) {
-            (Ok(offer), Ok(has)) => {
-                let demands = offer.contract.map(|contract| contract.requirements.kubernetes.is_some());
+            (Ok(image), Ok(has)) => {
+                let demands = image.contract.map(|contract| contract.requirements.kubernetes.is_some());
                 assert_eq!(demands, has.then_some(true), "{what}");
             }
             (Err(error), Err((kind, words))) => {
@@ -418,7 +420,7 @@ async fn a_download_that_breaks_is_begun_anew() {
     };
     for (breaks, requests, ends_well) in [(2, 5, true), (3, 5, false)] {
         let fault = Fault::new(respond(breaks));
-        let result = fault.proxy(patient()).offer(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
+        let result = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
         assert_eq!(result.is_ok(), ends_well, "{result:?}");
         assert_eq!(fault.count(), requests);
     }
@@ -431,8 +433,8 @@ async fn where_a_download_waits() {
     let folder = tempfile::TempDir::new().unwrap();
     let missing = folder.path().join("missing");
     for spool in [vec![folder.path().to_owned()], vec![missing.clone(), folder.path().to_owned()], vec![missing]] {
-        let offer = proxy.offer(&hello(), &tag("v1.0.0"), &linux(), &spool).await.unwrap();
-        assert!(matches!(offer.bytes, Bytes::Fetched(..)));
+        let image = proxy.platform_image(&hello(), &tag("v1.0.0"), &linux(), &spool).await.unwrap();
+        assert!(matches!(image.layer, LayerLocation::Spooled(..)));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
     }
 }

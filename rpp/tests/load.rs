@@ -14,9 +14,9 @@ use std::{
 
 use d8_crds::values::{digest::Digest, name::Component, platform::Platform};
 use d8_rpp::{
-    Endpoint, Identity, Options, Proxy,
+    ClientOptions, Endpoint, Identity, Proxy,
     layer::{Limits, unpack},
-    pack::{Form, Order, Target, pack},
+    pack::{ImageFormat, PackRequest, Target, pack},
 };
 use serde_json::json;
 use support::{Asked, Authority, cluster, patient};
@@ -78,13 +78,13 @@ async fn workshop(authority: &Authority) -> TempDir {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
     write("hello", &noise());
-    let order = Order {
+    let order = PackRequest {
         component: "hello".parse().unwrap(),
         tag: "v1.0.0".parse().unwrap(),
         platforms: vec![("linux-amd64".parse().unwrap(), folder.path().join("hello"))],
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
-        form: Form::Index,
+        form: ImageFormat::Index,
         to: Target::Layout(folder.path().join("layout")),
     };
     pack(&order).unwrap();
@@ -142,9 +142,10 @@ async fn load(time: Duration) {
     let until = Instant::now() + time;
     let clients = (0..CLIENTS).map(|_| {
         // Whole downloads are what is counted: a busy machine may take its time for the first byte.
-        let mut options = Options { ca_file: Some(authority.file()), patience: patient(), ..Options::default() };
-        options.patience.connect = Duration::from_mins(1);
-        options.patience.tries = 1;
+        let mut options =
+            ClientOptions { ca_file: Some(authority.file()), timeouts: patient(), ..ClientOptions::default() };
+        options.timeouts.connect = Duration::from_mins(1);
+        options.timeouts.attempts = 1;
         let endpoint = Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
         let proxy = Proxy::new(vec![endpoint], Identity::token("good").unwrap(), &options).unwrap();
         tokio::spawn(client(proxy, until))

@@ -14,9 +14,9 @@ use std::{
 
 use d8_crds::values::{name::Component, platform::Platform};
 use d8_rpp::{
-    Endpoint, ErrorKind, Identity, Options, Proxy,
+    ClientOptions, Endpoint, ErrorKind, Identity, Proxy,
     layer::{Limits, unpack},
-    pack::{Form, Order, Target, pack, unpublish},
+    pack::{ImageFormat, PackRequest, Target, pack, unpublish},
     server::{self, Server},
 };
 use serde_json::json;
@@ -45,8 +45,8 @@ fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Optio
         std::fs::write(&path, text).unwrap();
         path
     };
-    let order = Order {
-        component: d8_rpp::image::component(image).unwrap(),
+    let order = PackRequest {
+        component: d8_rpp::protocol::image::component(image).unwrap(),
         tag: tag.parse().unwrap(),
         platforms: vec![
             ("linux-amd64".parse().unwrap(), file("linux", content)),
@@ -54,7 +54,7 @@ fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Optio
         ],
         contract: contract.map(|text| file("contract.yaml", text)),
         created: "2026-11-22T10:00:00Z".parse().unwrap(),
-        form: Form::Index,
+        form: ImageFormat::Index,
         to: Target::Layout(folder.join("layout")),
     };
     pack(&order).unwrap().names[0].1.to_string()
@@ -81,7 +81,7 @@ impl Lab {
         let (tls_cert, tls_key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
         std::fs::write(&tls_cert, cert).unwrap();
         std::fs::write(&tls_key, key).unwrap();
-        let options = server::Options {
+        let options = server::ServeOptions {
             source: server::Source::Layout(folder.path().join("layout")),
             generation: 3,
             inside: Some("127.0.0.1:0".parse().unwrap()),
@@ -99,7 +99,8 @@ impl Lab {
     }
 
     fn proxy(&self, token: &str) -> Proxy {
-        let options = Options { ca_file: Some(self.authority.file()), patience: patient(), ..Options::default() };
+        let options =
+            ClientOptions { ca_file: Some(self.authority.file()), timeouts: patient(), ..ClientOptions::default() };
         let endpoint = Endpoint::explicit(&format!("https://{}", self.address)).unwrap();
         Proxy::new(vec![endpoint], Identity::token(token).unwrap(), &options).unwrap()
     }
@@ -360,13 +361,13 @@ async fn a_request_that_runs_may_finish() {
     }
     let path = lab.folder.path().join("large");
     std::fs::write(&path, &large).unwrap();
-    let order = Order {
+    let order = PackRequest {
         component: hello(),
         tag: "v2.0.0".parse().unwrap(),
         platforms: vec![("linux-amd64".parse().unwrap(), path)],
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
-        form: Form::Index,
+        form: ImageFormat::Index,
         to: Target::Layout(lab.folder.path().join("layout")),
     };
     pack(&order).unwrap();
@@ -393,7 +394,7 @@ async fn what_keeps_the_server_from_starting() {
     let lab = Lab::new().await;
     let folder = lab.folder.path();
     let layout = |name: &str| server::Source::Layout(folder.join(name));
-    let good = server::Options {
+    let good = server::ServeOptions {
         source: layout("layout"),
         generation: 3,
         inside: None,
@@ -402,13 +403,13 @@ async fn what_keeps_the_server_from_starting() {
         tls_key: folder.join("tls.key"),
     };
     let cases = [
-        (server::Options { source: layout("missing"), ..good.clone() }, "missing"),
-        (server::Options { generation: 4, ..good.clone() }, "generation 4"),
-        (server::Options { inside: Some(lab.address), ..good.clone() }, "listening on 127.0.0.1"),
-        (server::Options { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
-        (server::Options { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
-        (server::Options { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),
-        (server::Options { listen: lab.address, ..good.clone() }, "listening on 127.0.0.1"),
+        (server::ServeOptions { source: layout("missing"), ..good.clone() }, "missing"),
+        (server::ServeOptions { generation: 4, ..good.clone() }, "generation 4"),
+        (server::ServeOptions { inside: Some(lab.address), ..good.clone() }, "listening on 127.0.0.1"),
+        (server::ServeOptions { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
+        (server::ServeOptions { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
+        (server::ServeOptions { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),
+        (server::ServeOptions { listen: lab.address, ..good.clone() }, "listening on 127.0.0.1"),
     ];
     for (options, words) in cases {
         let client = kube::Client::try_from(kubeconfig(lab.address)).unwrap();
@@ -441,7 +442,8 @@ async fn the_binary_says_where_it_listens_and_ends_on_a_signal() {
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let endpoint = Endpoint::explicit(&format!("https://{}", line.trim_end())).unwrap();
-        let options = Options { ca_file: Some(lab.authority.file()), patience: patient(), ..Options::default() };
+        let options =
+            ClientOptions { ca_file: Some(lab.authority.file()), timeouts: patient(), ..ClientOptions::default() };
         let proxy = Proxy::new(vec![endpoint], Identity::token("good").unwrap(), &options).unwrap();
         assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
         assert!(Command::new("kill").args(["-s", signal, &server.id().to_string()]).status().unwrap().success());

@@ -25,8 +25,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
-use crate::disk;
+use crate::{disk, smoke::SmokeFailure};
 
 /// Descriptor under which the sandbox gets the executable.
 pub(super) const EXECUTABLE_FD: i32 = 9;
@@ -76,7 +75,7 @@ pub(super) enum Report {
     /// A clean exit, with the first of its output.
     Passed(String),
     /// It failed.
-    Failed(Failure),
+    Failed(SmokeFailure),
     /// Somebody still has it open for writing (another thread's fork): worth another try.
     Busy,
     /// A user namespace could be entered and not be used: to be tried without one.
@@ -107,11 +106,11 @@ fn close_inherited() {
 }
 
 fn run(task: &Task) -> Report {
-    let setup = |what: &str, error: io::Error| Report::Failed(Failure::Setup { why: format!("{what}: {error}") });
+    let setup = |what: &str, error: io::Error| Report::Failed(SmokeFailure::Setup { why: format!("{what}: {error}") });
     let program = program(task);
     match recognise(&program) {
         Ok(None) => {}
-        Ok(Some(why)) => return Report::Failed(Failure::Format { why }),
+        Ok(Some(why)) => return Report::Failed(SmokeFailure::Format { why }),
         Err(error) => return setup("reading the executable", error),
     }
     let (reader, writer) = match io::pipe().and_then(|(reader, writer)| Ok((reader, (writer.try_clone()?, writer)))) {
@@ -140,7 +139,7 @@ fn run(task: &Task) -> Report {
             return match Errno::from_io_error(&error) {
                 Some(Errno::TXTBSY) => Report::Busy,
                 Some(Errno::NOEXEC | Errno::NOENT | Errno::INVAL) => {
-                    Report::Failed(Failure::Format { why: error.to_string() })
+                    Report::Failed(SmokeFailure::Format { why: error.to_string() })
                 }
                 _ => setup("starting it", error),
             };
@@ -301,14 +300,14 @@ fn supervise(task: &Task, mut child: Child, news: &Receiver<News>, output: &Outp
 
 fn verdict(ended: io::Result<Option<ExitStatus>>, late: bool, output: String, seconds: u64) -> Report {
     let failure = match ended {
-        _ if late => Failure::Timeout { seconds, output },
+        _ if late => SmokeFailure::Timeout { seconds, output },
         Ok(Some(status)) if status.success() => return Report::Passed(output),
         Ok(Some(status)) => match (status.code(), status.signal()) {
-            (Some(status), _) => Failure::Exit { status, output },
-            (None, signal) => Failure::Signal { signal: signal.unwrap_or_default(), output },
+            (Some(status), _) => SmokeFailure::Exit { status, output },
+            (None, signal) => SmokeFailure::Signal { signal: signal.unwrap_or_default(), output },
         },
-        Err(error) => Failure::Setup { why: format!("waiting for it: {error}") },
-        Ok(None) => Failure::Setup { why: "it can't be ended".to_owned() },
+        Err(error) => SmokeFailure::Setup { why: format!("waiting for it: {error}") },
+        Ok(None) => SmokeFailure::Setup { why: "it can't be ended".to_owned() },
     };
     Report::Failed(failure)
 }

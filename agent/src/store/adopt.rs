@@ -14,24 +14,23 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-use super::{
-    Installed, Locked,
-    journal::{Place, Step},
-    layout::PluginDir,
-    notes, read, stage, trust,
-};
 use crate::{
-    disk::{self, FileId},
+    disk::{self, FileId, failpoint},
     error::StoreError,
-    failpoint,
+    install_root::{layout::PluginDir, trust, version_dir},
     receipt::{Receipt, Verified},
     smoke,
+    store::{
+        InstalledVersion, LockedStore, history,
+        journal::{Place, Step},
+        read,
+    },
 };
 
-impl Locked {
+impl LockedStore {
     /// Takes over the active binary if another tool put it there, and says what is active. `None` if
     /// nothing is, or nobody can tell its version; then it stays as it is. What runs does not change.
-    pub async fn adopt(&mut self, name: &PluginName, now: Timestamp) -> Result<Option<Installed>, StoreError> {
+    pub async fn adopt(&mut self, name: &PluginName, now: Timestamp) -> Result<Option<InstalledVersion>, StoreError> {
         let plugin = self.store.layout.plugin(name);
         if let Ok(major) = read::current_major(&plugin) {
             self.adopt_major(&plugin, major, true, now).await?;
@@ -80,7 +79,7 @@ impl Locked {
         let receipt = receipt(plugin, &tag, digest, size, now);
         self.take_over(plugin, &binary, &version, contract.as_ref(), &receipt)?;
         if active {
-            notes::activated(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
+            history::activated(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
         }
         Ok(())
     }
@@ -111,7 +110,7 @@ impl Locked {
         let own = dir.join(plugin.name.as_str());
         disk::link_or_copy(binary, &own, disk::EXECUTABLE).map_err(failed())?;
         disk::set_mode(&own, disk::EXECUTABLE).map_err(failed())?;
-        stage::complete(&dir, contract, receipt)?;
+        version_dir::complete(&dir, contract, receipt)?;
         let home = plugin.version(&receipt.tag);
         let step = Step {
             name: plugin.name.clone(),

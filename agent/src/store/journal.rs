@@ -12,10 +12,9 @@ use std::{
 use d8_crds::values::name::{PluginName, Tag};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{CONTRACT, Layout, PluginDir};
 use crate::{
-    disk::{self, FileId},
-    failpoint,
+    disk::{self, FileId, failpoint},
+    install_root::layout::{CONTRACT, Layout, PluginDir},
 };
 
 /// The journal's file in a staging directory.

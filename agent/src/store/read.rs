@@ -13,13 +13,13 @@ use d8_crds::{
     },
 };
 
-use super::{
-    layout::{Layout, PluginDir, RECEIPT},
-    trust,
-};
 use crate::{
     disk::{self, FileId},
     error::StoreError,
+    install_root::{
+        layout::{Layout, PluginDir, RECEIPT},
+        trust,
+    },
     receipt::Receipt,
 };
 
@@ -28,34 +28,34 @@ const SMALL: u64 = 1024 * 1024;
 
 /// One plugin's directory.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct PluginEntry {
     /// The plugin.
     pub name: PluginName,
     /// Its directory.
     pub dir: PathBuf,
     /// What runs.
-    pub active: Active,
+    pub active: ActiveVersion,
     /// What is on disk and whole, newest first, the active version included.
-    pub versions: Vec<Installed>,
+    pub versions: Vec<InstalledVersion>,
     /// What was active before, of what is on disk.
     pub previous: Option<Tag>,
     /// What is in `versions/` and not whole.
-    pub damaged: Vec<Damage>,
+    pub damaged: Vec<DamagedVersion>,
     /// The tags that were active here once, oldest first.
     pub history: Vec<Tag>,
 }
 
-impl Entry {
+impl PluginEntry {
     /// The active version, if its receipt is known.
-    pub fn installed(&self) -> Option<&Installed> {
+    pub fn installed(&self) -> Option<&InstalledVersion> {
         match &self.active {
-            Active::Known(installed) => Some(installed),
-            Active::Unknown { .. } | Active::Broken { .. } => None,
+            ActiveVersion::Known(installed) => Some(installed),
+            ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. } => None,
         }
     }
 
     /// A version on disk.
-    pub fn version(&self, tag: &Tag) -> Option<&Installed> {
+    pub fn version(&self, tag: &Tag) -> Option<&InstalledVersion> {
         self.versions.iter().find(|installed| installed.tag == *tag)
     }
 }
@@ -64,9 +64,9 @@ impl Entry {
 #[derive(Debug, Clone)]
 // The large variant is the common one.
 #[allow(clippy::large_enum_variant)]
-pub enum Active {
+pub enum ActiveVersion {
     /// One of our versions.
-    Known(Installed),
+    Known(InstalledVersion),
     /// A binary that another tool put there; its version is read when it is adopted.
     Unknown {
         /// The major it was installed as.
@@ -83,7 +83,7 @@ pub enum Active {
 
 /// A version on disk with a good receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
+pub struct InstalledVersion {
     /// The version by its tag.
     pub tag: Tag,
     /// The same, for comparing.
@@ -98,14 +98,14 @@ pub struct Installed {
 
 /// Something in `versions/` that is no whole version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
+pub struct DamagedVersion {
     /// Where.
     pub path: PathBuf,
     /// What is wrong.
     pub why: String,
 }
 
-pub(super) fn list(layout: &Layout) -> Result<Vec<Entry>, StoreError> {
+pub(super) fn list(layout: &Layout) -> Result<Vec<PluginEntry>, StoreError> {
     let folder = layout.plugins();
     trust::directory(&folder)?;
     let Some(names) = disk::absent(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
@@ -117,16 +117,16 @@ pub(super) fn list(layout: &Layout) -> Result<Vec<Entry>, StoreError> {
         let Some(name) = found.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         entries.extend(entry(&layout.plugin(&name))?);
     }
-    entries.sort_by(|a: &Entry, b: &Entry| a.name.cmp(&b.name));
+    entries.sort_by(|a: &PluginEntry, b: &PluginEntry| a.name.cmp(&b.name));
     Ok(entries)
 }
 
 /// A plugin's directory as it is; `None` if there is no install in it.
-pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<Entry>, StoreError> {
-    let broken = |why: String| Entry {
+pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreError> {
+    let broken = |why: String| PluginEntry {
         name: plugin.name.clone(),
         dir: plugin.dir.clone(),
-        active: Active::Broken { why },
+        active: ActiveVersion::Broken { why },
         versions: Vec::new(),
         previous: None,
         damaged: Vec::new(),
@@ -146,15 +146,15 @@ pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<Entry>, StoreError> {
         return Ok(None);
     }
     let stored = stored(plugin)?;
-    let active = active(plugin, &stored.versions).unwrap_or_else(|why| Active::Broken { why });
+    let active = active(plugin, &stored.versions).unwrap_or_else(|why| ActiveVersion::Broken { why });
     let running = match &active {
-        Active::Known(installed) => Some(&installed.tag),
+        ActiveVersion::Known(installed) => Some(&installed.tag),
         _ => None,
     };
     let previous = (stored.history.iter().rev())
         .find(|tag| Some(*tag) != running && stored.versions.iter().any(|version| version.tag == **tag))
         .cloned();
-    Ok(Some(Entry {
+    Ok(Some(PluginEntry {
         name: plugin.name.clone(),
         dir: plugin.dir.clone(),
         active,
@@ -168,8 +168,8 @@ pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<Entry>, StoreError> {
 /// What `versions/` holds.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
-    pub(crate) versions: Vec<Installed>,
-    pub(crate) damaged: Vec<Damage>,
+    pub(crate) versions: Vec<InstalledVersion>,
+    pub(crate) damaged: Vec<DamagedVersion>,
     pub(crate) history: Vec<Tag>,
 }
 
@@ -180,7 +180,7 @@ pub(crate) fn stored(plugin: &PluginDir) -> Result<Stored, StoreError> {
     let Some(metadata) = disk::lstat(&folder).map_err(StoreError::io("read", &folder))? else { return Ok(stored) };
     let trouble = if metadata.is_dir() { trust::trouble(&metadata) } else { Some(not_a(&metadata, "directory")) };
     if let Some(why) = trouble {
-        stored.damaged.push(Damage { path: folder, why });
+        stored.damaged.push(DamagedVersion { path: folder, why });
         return Ok(stored);
     }
     for found in fs::read_dir(&folder).map_err(StoreError::io("read", &folder))? {
@@ -190,7 +190,7 @@ pub(crate) fn stored(plugin: &PluginDir) -> Result<Stored, StoreError> {
         }
         match version(plugin, &found.path()) {
             Ok(installed) => stored.versions.push(installed),
-            Err(why) => stored.damaged.push(Damage { path: found.path(), why }),
+            Err(why) => stored.damaged.push(DamagedVersion { path: found.path(), why }),
         }
     }
     stored.versions.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.tag.cmp(&a.tag)));
@@ -200,7 +200,7 @@ pub(crate) fn stored(plugin: &PluginDir) -> Result<Stored, StoreError> {
 }
 
 /// A version directory, if it is whole.
-pub(crate) fn version(plugin: &PluginDir, dir: &Path) -> Result<Installed, String> {
+pub(crate) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion, String> {
     let metadata = fs::symlink_metadata(dir).map_err(|error| error.to_string())?;
     sound(&metadata, metadata.is_dir(), "directory")?;
     let tag: Tag = dir
@@ -223,11 +223,11 @@ pub(crate) fn version(plugin: &PluginDir, dir: &Path) -> Result<Installed, Strin
     if metadata.len() != receipt.size {
         return Err(format!("the executable has {} bytes, its receipt says {}", metadata.len(), receipt.size));
     }
-    Ok(Installed { tag, version, receipt, dir: dir.to_owned(), binary })
+    Ok(InstalledVersion { tag, version, receipt, dir: dir.to_owned(), binary })
 }
 
 /// What `current` leads to, or why it may not be run.
-fn active(plugin: &PluginDir, versions: &[Installed]) -> Result<Active, String> {
+fn active(plugin: &PluginDir, versions: &[InstalledVersion]) -> Result<ActiveVersion, String> {
     let major = current_major(plugin)?;
     let binary = plugin.major_binary(major);
     let folder = plugin.major(major);
@@ -236,12 +236,12 @@ fn active(plugin: &PluginDir, versions: &[Installed]) -> Result<Active, String> 
     let metadata = fs::symlink_metadata(&binary).map_err(|_| format!("{} is missing", binary.display()))?;
     sound(&metadata, metadata.is_file(), "regular file")?;
     if let Some(installed) = versions_of(&binary, &metadata, versions) {
-        return Ok(Active::Known(installed.clone()));
+        return Ok(ActiveVersion::Known(installed.clone()));
     }
     if rustix::fs::access(&binary, rustix::fs::Access::EXEC_OK).is_err() {
         return Err(format!("{} can't be executed", binary.display()));
     }
-    Ok(Active::Unknown { major, binary })
+    Ok(ActiveVersion::Unknown { major, binary })
 }
 
 /// The major that `current` names.
@@ -255,8 +255,8 @@ pub(crate) fn current_major(plugin: &PluginDir) -> Result<u64, String> {
 pub(crate) fn versions_of<'a>(
     file: &Path,
     metadata: &fs::Metadata,
-    versions: &'a [Installed],
-) -> Option<&'a Installed> {
+    versions: &'a [InstalledVersion],
+) -> Option<&'a InstalledVersion> {
     let id = FileId::of(metadata);
     if let Some(same) = versions.iter().find(|version| FileId::at(&version.binary).is_ok_and(|at| at == Some(id))) {
         return Some(same);

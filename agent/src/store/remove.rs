@@ -8,19 +8,15 @@ use std::{
 
 use d8_crds::values::name::{PluginName, Tag};
 
-use super::{
-    Installed, Locked,
-    layout::{LOCK, PluginDir},
-    read,
-};
 use crate::{
-    disk::{self, FileId},
+    disk::{self, FileId, failpoint},
     error::StoreError,
-    failpoint,
-    order::Kept,
+    install_root::layout::{LOCK, PluginDir},
+    request::Retention,
+    store::{InstalledVersion, LockedStore, read},
 };
 
-impl Locked {
+impl LockedStore {
     /// Takes a plugin away with its versions, receipts and cached contract. `false` if there was none.
     /// A failure puts back what was moved.
     pub fn remove(&mut self, name: &PluginName) -> Result<bool, StoreError> {
@@ -59,19 +55,19 @@ impl Locked {
 
     /// Takes away the versions that need not be kept and says which, newest first: kept are the active
     /// one, the one before it, what is pinned, what a `v<major>` names, and `others` more.
-    pub fn prune(&mut self, name: &PluginName, kept: &Kept) -> Result<Vec<Tag>, StoreError> {
+    pub fn prune(&mut self, name: &PluginName, kept: &Retention) -> Result<Vec<Tag>, StoreError> {
         let plugin = self.store.layout.plugin(name);
         let Some(entry) = read::entry(&plugin)? else { return Ok(Vec::new()) };
         let failed = || StoreError::io("prune", &plugin.dir);
         let named = majors(&plugin).map_err(failed())?;
         let active = entry.installed().map(|active| &active.tag);
-        let needed = |version: &Installed| {
+        let needed = |version: &InstalledVersion| {
             Some(&version.tag) == active
                 || Some(&version.tag) == entry.previous.as_ref()
                 || kept.pinned.contains(&version.tag)
                 || FileId::at(&version.binary).ok().flatten().is_none_or(|id| named.contains(&id))
         };
-        let spare: Vec<&Installed> =
+        let spare: Vec<&InstalledVersion> =
             entry.versions.iter().filter(|version| !needed(version)).skip(kept.others).collect();
         let trash = self.trash(name)?;
         let mut gone = Vec::new();

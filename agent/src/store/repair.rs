@@ -5,17 +5,16 @@ use std::{fs, io};
 
 use d8_crds::values::name::{Component, PluginName};
 
-use super::{
-    Locked,
-    journal::Journal,
-    layout::{CONTRACT, LOCK, PluginDir},
-    lockfile, read,
-    staging::{self, Orphan},
-};
 use crate::{
     disk,
     error::StoreError,
-    progress::{Event, Watch},
+    install_root::{
+        layout::{CONTRACT, LOCK, PluginDir},
+        lockfile,
+        staging::{self, Orphan},
+    },
+    progress::{ProgressEvent, ProgressReporter},
+    store::{LockedStore, journal::Journal, read},
 };
 use d8_crds::records::contract::Contract;
 
@@ -24,7 +23,7 @@ const CONTRACT_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Repairs all that concerns the plugins locked, and sweeps what dead processes staged. A name: somebody
 /// else is rolling back a change of that plugin now.
-pub(super) fn all(locked: &mut Locked, watch: &dyn Watch) -> Result<Option<PluginName>, StoreError> {
+pub(super) fn all(locked: &mut LockedStore, watch: &dyn ProgressReporter) -> Result<Option<PluginName>, StoreError> {
     let layout = locked.store.layout.clone();
     let folder = layout.staging();
     let found = staging::find(&layout).map_err(StoreError::io("read", &folder))?;
@@ -46,13 +45,13 @@ pub(super) fn all(locked: &mut Locked, watch: &dyn Watch) -> Result<Option<Plugi
 
 /// Undoes a dead process's change. That its owner's flock is free makes us the only one to do so; that
 /// whoever locks one of its plugins waits for it makes it safe for those that are not ours.
-fn roll_back(locked: &Locked, orphan: &Orphan, watch: &dyn Watch) -> Result<(), StoreError> {
+fn roll_back(locked: &LockedStore, orphan: &Orphan, watch: &dyn ProgressReporter) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &orphan.dir);
     match Journal::read(&orphan.dir) {
         Ok(Some(journal)) => {
             journal.undo(&orphan.dir, &locked.store.layout).map_err(failed())?;
             Journal::remove(&orphan.dir).map_err(failed())?;
-            watch.event(Event::Repaired { what: "rolled back a change that was interrupted" });
+            watch.event(ProgressEvent::Repaired { what: "rolled back a change that was interrupted" });
         }
         Ok(None) => {}
         // It gets its name whole. Whatever this is, every binary that runs is.
@@ -63,12 +62,12 @@ fn roll_back(locked: &Locked, orphan: &Orphan, watch: &dyn Watch) -> Result<(), 
     Ok(())
 }
 
-fn plugin(locked: &mut Locked, plugin: &PluginDir, watch: &dyn Watch) -> Result<(), StoreError> {
+fn plugin(locked: &mut LockedStore, plugin: &PluginDir, watch: &dyn ProgressReporter) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &plugin.dir);
     lockfile::sweep(&plugin.dir).map_err(failed())?;
     if disk::lstat(&plugin.current()).map_err(failed())?.is_none() {
         if clear(locked, plugin).map_err(failed())? {
-            watch.event(Event::Repaired { what: "cleared an install or removal that was interrupted" });
+            watch.event(ProgressEvent::Repaired { what: "cleared an install or removal that was interrupted" });
         }
         return Ok(());
     }
@@ -88,13 +87,13 @@ fn plugin(locked: &mut Locked, plugin: &PluginDir, watch: &dyn Watch) -> Result<
         locked.check(&plugin.name)?;
         let staging = locked.staging_dir().to_owned();
         locked.cache_contract(plugin, Some(&own), &staging).map_err(failed())?;
-        watch.event(Event::Repaired { what: "put back the contract of the active version" });
+        watch.event(ProgressEvent::Repaired { what: "put back the contract of the active version" });
     }
     Ok(())
 }
 
 /// Takes away all that is in a plugin's directory but the lock. Without `current` it is no install.
-fn clear(locked: &Locked, plugin: &PluginDir) -> io::Result<bool> {
+fn clear(locked: &LockedStore, plugin: &PluginDir) -> io::Result<bool> {
     let trash = locked.staging_dir().join(format!("trash-{}-{}", plugin.name, disk::random_name()));
     disk::make_dir(&trash)?;
     let mut cleared = false;

@@ -9,20 +9,19 @@ use d8_crds::values::{
 };
 use jiff::Timestamp;
 
-use super::{
-    Entry, Installed, Locked,
-    journal::{Journal, Place, Step},
-    layout::{CONTRACT, PluginDir},
-    notes, read,
-    stage::Staged,
-};
 use crate::{
-    disk::{self, FileId},
+    disk::{self, FileId, failpoint},
     error::StoreError,
-    failpoint,
-    order::{Change, Outcome},
-    progress::{Event, Watch},
+    install_root::layout::{CONTRACT, PluginDir},
+    progress::{ProgressEvent, ProgressReporter},
     receipt::Receipt,
+    request::{Activation, StoreChange},
+    store::{
+        InstalledVersion, LockedStore, PluginEntry, history,
+        journal::{Journal, Place, Step},
+        read,
+        stage::StagedVersion,
+    },
 };
 
 /// Largest contract, in bytes.
@@ -38,7 +37,7 @@ struct Ready {
     changes: bool,
 }
 
-impl Locked {
+impl LockedStore {
     /// Makes the changes in this order, so dependencies come first. All or none: a failure puts back
     /// what was switched. An install of another tool is adopted before it is replaced; a version from
     /// the disk is verified and tested again.
@@ -48,18 +47,18 @@ impl Locked {
     /// refuses. What was there before is there again.
     pub async fn switch(
         &mut self,
-        changes: Vec<Change>,
+        changes: Vec<StoreChange>,
         now: Timestamp,
-        watch: &dyn Watch,
-    ) -> Result<Vec<Outcome>, StoreError> {
+        watch: &dyn ProgressReporter,
+    ) -> Result<Vec<Activation>, StoreError> {
         let mut ready = Vec::new();
         for change in changes {
             let change = match change {
-                Change::Install(staged) => {
+                StoreChange::Install(staged) => {
                     self.adopt_both(&staged.name.clone(), staged.version.major(), now).await?;
                     self.ready_to_install(staged)?
                 }
-                Change::Relink { name, tag } => self.ready_to_relink(&name, &tag, now, watch).await?,
+                StoreChange::Relink { name, tag } => self.ready_to_relink(&name, &tag, now, watch).await?,
             };
             ready.push(change);
         }
@@ -75,15 +74,15 @@ impl Locked {
         &mut self,
         name: &PluginName,
         now: Timestamp,
-        watch: &dyn Watch,
-    ) -> Result<Outcome, StoreError> {
+        watch: &dyn ProgressReporter,
+    ) -> Result<Activation, StoreError> {
         let entry = self.store.get(name)?.ok_or_else(|| StoreError::NotInstalled { name: name.clone() })?;
         let tag = entry.previous.ok_or_else(|| StoreError::NoPrevious { name: name.clone() })?;
-        let mut outcomes = self.switch(vec![Change::Relink { name: name.clone(), tag }], now, watch).await?;
+        let mut outcomes = self.switch(vec![StoreChange::Relink { name: name.clone(), tag }], now, watch).await?;
         outcomes.pop().ok_or_else(|| StoreError::NoPrevious { name: name.clone() })
     }
 
-    fn ready_to_install(&self, staged: Staged) -> Result<Ready, StoreError> {
+    fn ready_to_install(&self, staged: StagedVersion) -> Result<Ready, StoreError> {
         let plugin = self.store.layout.plugin(&staged.name);
         let entry = read::entry(&plugin)?;
         let home = plugin.version(&staged.receipt.tag);
@@ -112,7 +111,7 @@ impl Locked {
         name: &PluginName,
         tag: &Tag,
         now: Timestamp,
-        watch: &dyn Watch,
+        watch: &dyn ProgressReporter,
     ) -> Result<Ready, StoreError> {
         let plugin = self.store.layout.plugin(name);
         let installed = self.stored(name, tag)?;
@@ -131,7 +130,7 @@ impl Locked {
         Ok(ready)
     }
 
-    fn stored(&self, name: &PluginName, tag: &Tag) -> Result<Installed, StoreError> {
+    fn stored(&self, name: &PluginName, tag: &Tag) -> Result<InstalledVersion, StoreError> {
         let plugin = self.store.layout.plugin(name);
         let dir = plugin.version(tag);
         let missing = |why: String| StoreError::NotStored { name: name.clone().into(), tag: tag.clone(), why };
@@ -144,7 +143,7 @@ impl Locked {
     fn ready(
         &self,
         plugin: PluginDir,
-        entry: Option<&Entry>,
+        entry: Option<&PluginEntry>,
         binary: &Path,
         place: Option<Place>,
         receipt: Receipt,
@@ -152,7 +151,7 @@ impl Locked {
     ) -> Result<Ready, StoreError> {
         let (tag, major) = (receipt.tag.clone(), version.major());
         self.check(&plugin.name)?;
-        let active = entry.and_then(Entry::installed);
+        let active = entry.and_then(PluginEntry::installed);
         let linked = read::current_major(&plugin) == Ok(major);
         let contract = disk::read_small(&plugin.version(&tag).join(CONTRACT), CONTRACT_LIMIT).ok().flatten();
         let cached = disk::read_small(&plugin.cached_contract(), CONTRACT_LIMIT).ok().flatten();
@@ -173,7 +172,7 @@ impl Locked {
     }
 
     /// Makes all changes, or none.
-    fn apply(&mut self, mut ready: Vec<Ready>, watch: &dyn Watch) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, mut ready: Vec<Ready>, watch: &dyn ProgressReporter) -> Result<Vec<Activation>, StoreError> {
         let staging = self.staging_dir().to_owned();
         let outcomes = ready.iter().map(outcome).collect();
         ready.retain(|ready| ready.changes);
@@ -211,8 +210,8 @@ impl Locked {
         }
         for ready in &ready {
             self.note(&ready.plugin, ready.previous.as_ref(), &ready.version, &ready.receipt);
-            watch.event(Event::Switched { name: &ready.plugin.name.clone().into(), tag: &ready.step.tag });
-            notes::sweep_foreign(&ready.plugin);
+            watch.event(ProgressEvent::Switched { name: &ready.plugin.name.clone().into(), tag: &ready.step.tag });
+            history::sweep_foreign(&ready.plugin);
         }
         Ok(outcomes)
     }
@@ -336,8 +335,8 @@ impl Locked {
     }
 }
 
-fn outcome(ready: &Ready) -> Outcome {
-    Outcome {
+fn outcome(ready: &Ready) -> Activation {
+    Activation {
         name: ready.plugin.name.clone(),
         tag: ready.step.tag.clone(),
         previous: ready.previous.clone(),

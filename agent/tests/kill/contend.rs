@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use d8_agent::{Change, Holder, Quiet, Store, StoreError, StoreErrorKind, smoke::Sandbox, testing};
+use d8_agent::{LockHolder, SilentReporter, Store, StoreChange, StoreError, StoreErrorKind, smoke::Sandbox, testing};
 
 use crate::{
     Case, block_on, own,
@@ -49,7 +49,7 @@ fn hold(root: &Path, plugins: &str) -> Child {
 
 fn attempt(root: &Path, plugins: &[&str]) -> Result<(), StoreError> {
     let names: Vec<_> = plugins.iter().map(|plugin| name(plugin)).collect();
-    block_on(async { Store::at(root)?.lock(&names, Duration::ZERO, &Quiet).await.map(|_| ()) })
+    block_on(async { Store::at(root)?.lock(&names, Duration::ZERO, &SilentReporter).await.map(|_| ()) })
 }
 
 fn excludes() {
@@ -71,7 +71,7 @@ fn holder() {
     let mut child = hold(folder.path(), "a");
     let error = attempt(folder.path(), &["a"]).unwrap_err();
     match &error {
-        StoreError::Locked { holder: Holder::Process { pid, program, .. }, .. } => {
+        StoreError::Locked { holder: LockHolder::Process { pid, program, .. }, .. } => {
             assert_eq!(*pid, child.id());
             assert!(program.starts_with("kill-"), "{program}");
         }
@@ -104,7 +104,7 @@ fn foreign() {
     for content in ["", "12345\n"] {
         fs::write(&lock, content).unwrap();
         match attempt(folder.path(), &["a"]).unwrap_err() {
-            StoreError::Locked { holder: Holder::Foreign, .. } => {}
+            StoreError::Locked { holder: LockHolder::Foreign, .. } => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(fs::read_to_string(&lock).unwrap(), content, "a living lock was touched");
@@ -143,9 +143,9 @@ fn lost() {
         });
         let error = block_on(async {
             let store = Store::at(root)?.with_sandbox(Sandbox::of(own()));
-            let mut locked = store.lock(&[name("a")], Duration::ZERO, &Quiet).await?;
-            let staged = locked.stage(order("a", "v2.0.0"), &Memory::default(), &Quiet).await?;
-            locked.switch(vec![Change::Install(staged)], now(), &Quiet).await
+            let mut locked = store.lock(&[name("a")], Duration::ZERO, &SilentReporter).await?;
+            let staged = locked.stage(order("a", "v2.0.0"), &Memory::default(), &SilentReporter).await?;
+            locked.switch(vec![StoreChange::Install(staged)], now(), &SilentReporter).await
         })
         .unwrap_err();
         testing::on(point, || Ok(()));

@@ -14,8 +14,8 @@ use std::{
 };
 
 use d8_agent::{
-    Artifact, Quiet, StoreError,
-    d8_store::{D8Order, D8Store, Databases, Entry, Migration},
+    Artifact, SilentReporter, StoreError,
+    d8_store::{D8InstallRequest, D8Store, PackageDatabases, PathEntry, PathMigration},
     smoke::Sandbox,
     testing,
 };
@@ -75,12 +75,12 @@ fn store(folder: &Path) -> D8Store {
     D8Store::at(folder.join("root")).unwrap().with_sandbox(Sandbox::of(own()))
 }
 
-fn entry(folder: &Path) -> Entry {
-    let nobody = Databases { dpkg: folder.join("none"), rpm: folder.join("no-rpm") };
-    Entry::of(&folder.join("bin/d8"), Some(folder), &nobody)
+fn entry(folder: &Path) -> PathEntry {
+    let nobody = PackageDatabases { dpkg: folder.join("none"), rpm: folder.join("no-rpm") };
+    PathEntry::of(&folder.join("bin/d8"), Some(folder), &nobody)
 }
 
-async fn order(version: &str) -> (D8Order, Memory) {
+async fn order(version: &str) -> (D8InstallRequest, Memory) {
     let bytes = layer(&[("d8", program(version).as_bytes())]).await;
     let artifact = Artifact {
         component: Component::D8,
@@ -88,24 +88,28 @@ async fn order(version: &str) -> (D8Order, Memory) {
         platform: Platform::current(),
         expect_layer: Some(Digest::of(&bytes)),
     };
-    let order = D8Order { artifact, manifest: None, accept: None, source: "memory".to_owned(), now: now() };
+    let order = D8InstallRequest { artifact, manifest: None, accept: None, source: "memory".to_owned(), now: now() };
     (order, Memory::default().with("d8", version, bytes))
 }
 
 /// Fetches `version` unless it is on disk and makes it current, as `d8 cli update --version` does; the
 /// running program is `seed`.
-async fn switch(folder: &Path, version: &str, seed: Option<&str>) -> Result<d8_agent::d8_store::Activated, StoreError> {
+async fn switch(
+    folder: &Path,
+    version: &str,
+    seed: Option<&str>,
+) -> Result<d8_agent::d8_store::D8Activation, StoreError> {
     let store = store(folder);
     let entry = entry(folder);
-    let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+    let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
     let tested = if let Some(stored) = store.find(&Version::parse(version).unwrap())? {
-        locked.test(&stored, &Quiet).await?
+        locked.test(&stored, &SilentReporter).await?
     } else {
         let (order, source) = order(version).await;
-        locked.stage(order, &source, &Quiet).await?
+        locked.stage(order, &source, &SilentReporter).await?
     };
-    let migration = Migration::of(&entry, seed.map(tag));
-    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &Quiet)
+    let migration = PathMigration::of(&entry, seed.map(tag));
+    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &SilentReporter)
 }
 
 /// `child-d8 <folder> <version> <seed>`.
@@ -237,7 +241,7 @@ fn go_store() {
         assert_eq!(own.active().unwrap().unwrap().tag, tag("v0.13.1"));
         let versions: Vec<_> = own.versions().unwrap().into_iter().map(|v| (v.tag, v.receipt.is_some())).collect();
         assert_eq!(versions, [(tag("v0.13.1"), false), (tag("v0.13.0"), false)]);
-        assert!(matches!(entry(folder.path()), Entry::Linked { store, .. } if store == cli));
+        assert!(matches!(entry(folder.path()), PathEntry::Linked { store, .. } if store == cli));
         let done = block_on(switch(folder.path(), "v2.0.0", None)).unwrap();
         assert_eq!((done.previous, done.linked), (Some(tag("v0.13.1")), None));
         assert_eq!(says(folder.path()), "d8 v2.0.0");
@@ -258,11 +262,11 @@ fn broken_bytes() {
         order.artifact.expect_layer = Some(Digest::of(&bytes));
         let source = Memory::default().with("d8", "v2.0.0", bytes.clone());
         let store = store(folder.path());
-        let locked = store.lock(TIMEOUT, &Quiet).await.unwrap();
-        let error = locked.stage(order.clone(), &source, &Quiet).await.unwrap_err();
+        let locked = store.lock(TIMEOUT, &SilentReporter).await.unwrap();
+        let error = locked.stage(order.clone(), &source, &SilentReporter).await.unwrap_err();
         assert!(matches!(error, StoreError::Smoke { .. }), "{error}");
         order.artifact.expect_layer = Some(Digest::of(b"other"));
-        let error = locked.stage(order, &source, &Quiet).await.unwrap_err();
+        let error = locked.stage(order, &source, &SilentReporter).await.unwrap_err();
         assert!(matches!(error, StoreError::WrongDigest { .. }), "{error}");
     });
     assert_eq!(tree(folder.path()), before);
@@ -284,7 +288,7 @@ fn immutable() {
     assert_eq!(fs::read(&binary).unwrap(), good);
 }
 
-/// Damage that the size does not show, to the version that is current.
+/// The active version is damaged, and its size does not show it.
 fn damaged() {
     let folder = plain();
     block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
@@ -293,13 +297,13 @@ fn damaged() {
     fs::write(&binary, program("v2.0.1")).unwrap();
     block_on(async {
         let store = store(folder.path());
-        let mut locked = store.lock(TIMEOUT, &Quiet).await.unwrap();
+        let mut locked = store.lock(TIMEOUT, &SilentReporter).await.unwrap();
         let stored = store.find(&Version::parse("2.0.0").unwrap()).unwrap().unwrap();
-        let error = locked.test(&stored, &Quiet).await.unwrap_err();
+        let error = locked.test(&stored, &SilentReporter).await.unwrap_err();
         assert!(matches!(error, StoreError::NotStored { .. }), "{error}");
         let (order, source) = order("v2.0.0").await;
-        let tested = locked.stage(order, &source, &Quiet).await.unwrap();
-        locked.activate(tested, None, &binary, now(), &Quiet).unwrap();
+        let tested = locked.stage(order, &source, &SilentReporter).await.unwrap();
+        locked.activate(tested, None, &binary, now(), &SilentReporter).unwrap();
     });
     assert_eq!(says(folder.path()), "d8 v2.0.0");
     assert_eq!(tree(folder.path()), wanted);
@@ -311,11 +315,11 @@ fn no_current() {
     let wanted = tree(folder.path());
     let (current, version) =
         (folder.path().join("root/cli/current"), folder.path().join("root/cli/versions/v1.0.0/d8"));
-    let nobody = Databases { dpkg: folder.path().join("none"), rpm: folder.path().join("no-rpm") };
+    let nobody = PackageDatabases { dpkg: folder.path().join("none"), rpm: folder.path().join("no-rpm") };
     fs::remove_file(&current).unwrap();
     // A version in the store is no plain file: made a link to `current` it would lead to itself.
-    let entry = Entry::of(&version, Some(folder.path()), &nobody);
-    assert!(matches!(&entry, Entry::Linked { .. }), "{entry:?}");
+    let entry = PathEntry::of(&version, Some(folder.path()), &nobody);
+    assert!(matches!(&entry, PathEntry::Linked { .. }), "{entry:?}");
     assert!(store(folder.path()).active().unwrap().is_none());
     block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap();
     assert_eq!(tree(folder.path()), wanted);
@@ -391,7 +395,7 @@ fn untrusted_fallback() {
     let (store, cli) = (store(folder.path()), folder.path().join("root/cli"));
     let other = folder.path().join("other/d8");
     executable(&other, "#!/bin/sh\n");
-    block_on(async { store.lock(TIMEOUT, &Quiet).await?.set_fallback(&other) }).unwrap();
+    block_on(async { store.lock(TIMEOUT, &SilentReporter).await?.set_fallback(&other) }).unwrap();
     assert_eq!(store.fallback().unwrap(), Some(other.clone()));
     let careful = rustix::process::geteuid().is_root();
     for place in [&cli, other.parent().unwrap(), &other] {
@@ -443,10 +447,10 @@ async fn quick(folder: &Path, version: &str) -> Result<(), StoreError> {
         switch(folder, "v2.0.0", Some("v1.0.0")).await?;
     }
     let store = D8Store::at(folder.join("root"))?.with_sandbox(Sandbox::of(&quiet));
-    let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+    let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
     let stored = store.find(&Version::parse(version).unwrap())?.unwrap();
-    let tested = locked.test(&stored, &Quiet).await?;
-    let migration = Migration::of(&entry(folder), Some(tag("v1.0.0")));
-    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &Quiet)?;
+    let tested = locked.test(&stored, &SilentReporter).await?;
+    let migration = PathMigration::of(&entry(folder), Some(tag("v1.0.0")));
+    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &SilentReporter)?;
     Ok(())
 }

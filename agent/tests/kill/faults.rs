@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use d8_agent::{Active, Quiet, Roots, Store, StoreErrorKind};
+use d8_agent::{ActiveVersion, Roots, SilentReporter, Store, StoreErrorKind};
 use d8_crds::values::name::Tag;
 
 use crate::{
@@ -200,8 +200,8 @@ fn untrusted() {
     let plugin = root.join("plugins/a");
     chown(&plugin, Some(61_000), None).unwrap();
     let entry = store.get(&name("a")).unwrap().unwrap();
-    assert!(matches!(&entry.active, Active::Broken { why } if why.contains("61000")), "{entry:?}");
-    let locked = block_on(store.lock(&[name("a")], Duration::ZERO, &Quiet)).map(|_| ());
+    assert!(matches!(&entry.active, ActiveVersion::Broken { why } if why.contains("61000")), "{entry:?}");
+    let locked = block_on(store.lock(&[name("a")], Duration::ZERO, &SilentReporter)).map(|_| ());
     assert_eq!(locked.unwrap_err().kind(), StoreErrorKind::Untrusted);
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use d8_agent::{Active, Store, StoreError, StoreErrorKind};
+use d8_agent::{ActiveVersion, Store, StoreError, StoreErrorKind};
 
 use crate::{
     Case, block_on, copy_tree,
@@ -125,7 +125,7 @@ fn planted() {
             Ok(entry) => {
                 let entry = entry.unwrap();
                 assert_eq!(store.list().unwrap().len(), 1, "{what}");
-                matches!(entry.active, Active::Broken { .. }) || !entry.damaged.is_empty()
+                matches!(entry.active, ActiveVersion::Broken { .. }) || !entry.damaged.is_empty()
             }
             Err(error) => error.kind() == StoreErrorKind::Untrusted,
         };

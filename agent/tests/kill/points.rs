@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt as _, path::Path, process::Command};
 
-use d8_agent::{Active, Store, testing};
+use d8_agent::{ActiveVersion, Store, testing};
 
 use crate::{
     Case, block_on, child, copy_tree, own, scratch,
@@ -252,7 +252,7 @@ fn undoing() {
 pub fn reads(root: &Path, what: &str) {
     let store = Store::at(root).unwrap();
     for entry in store.list().unwrap() {
-        assert!(!matches!(entry.active, Active::Broken { .. }), "{what}: {entry:?}");
+        assert!(!matches!(entry.active, ActiveVersion::Broken { .. }), "{what}: {entry:?}");
         assert!(entry.damaged.is_empty(), "{what}: {entry:?}");
         let contract = store.contract(&entry.name).unwrap();
         assert!(contract.is_some(), "{what}: {} has no contract", entry.name);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use d8_agent::smoke::{Failure, Sandbox};
+use d8_agent::smoke::{Sandbox, SmokeFailure};
 
 use crate::{Case, block_on, own, scratch};
 
@@ -29,7 +29,7 @@ fn program(folder: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-fn test(folder: &Path, bytes: impl AsRef<[u8]>, timeout: Duration) -> Result<String, Failure> {
+fn test(folder: &Path, bytes: impl AsRef<[u8]>, timeout: Duration) -> Result<String, SmokeFailure> {
     let path = program(folder, bytes);
     let before = fs::read_dir(folder).unwrap().count();
     let result = block_on(Sandbox::of(own()).test(&path, "program", timeout, folder));
@@ -68,11 +68,11 @@ fn fails() {
         ("cut short", b"\x7fELF".to_vec()),
         ("an interpreter that is missing", b"#!/no/such/thing\n".to_vec()),
     ] {
-        assert!(matches!(failure(&bytes), Failure::Format { .. }), "{what}: {:?}", failure(&bytes));
+        assert!(matches!(failure(&bytes), SmokeFailure::Format { .. }), "{what}: {:?}", failure(&bytes));
     }
     let exit = failure(b"#!/bin/sh\nprintf 'no: \\033[31mred\\n'\nexit 3\n");
     match &exit {
-        Failure::Exit { status: 3, output } => {
+        SmokeFailure::Exit { status: 3, output } => {
             assert!(output.starts_with("no: ") && !output.contains('\u{1b}'), "{output:?}");
         }
         other => panic!("{other:?}"),
@@ -80,13 +80,13 @@ fn fails() {
     assert!(exit.to_string().contains("status 3") && !exit.advice().fix.is_empty());
     let begun = Instant::now();
     let late = test(folder.path(), "#!/bin/sh\necho begun\nexec sleep 60\n", Duration::from_millis(700)).unwrap_err();
-    assert!(matches!(&late, Failure::Timeout { output, .. } if output == "begun"), "{late:?}");
+    assert!(matches!(&late, SmokeFailure::Timeout { output, .. } if output == "begun"), "{late:?}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     // A program that nobody plays the sandbox for says nothing about the executable.
     let path = program(folder.path(), "#!/bin/sh\n");
     for sandbox in ["/bin/false", "/no/such/program"] {
         let failure = block_on(Sandbox::of(sandbox).test(&path, "program", LONG, folder.path())).unwrap_err();
-        assert!(matches!(failure, Failure::Setup { .. }), "{failure:?}");
+        assert!(matches!(failure, SmokeFailure::Setup { .. }), "{failure:?}");
     }
 }
 
@@ -211,7 +211,7 @@ fn busy() {
     let writer = OpenOptions::new().write(true).open(&path).unwrap();
     let begun = Instant::now();
     let failure = run().unwrap_err();
-    assert!(matches!(&failure, Failure::Setup { why } if why.contains("open for writing")), "{failure:?}");
+    assert!(matches!(&failure, SmokeFailure::Setup { why } if why.contains("open for writing")), "{failure:?}");
     assert!(begun.elapsed() >= Duration::from_secs(2));
     let closer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));

@@ -12,7 +12,7 @@ use std::{
 
 use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
-use d8_agent::{Body, Order, Source};
+use d8_agent::{InstallRequest, LayerSource, LayerStream};
 use d8_crds::{
     records::contract::Contract,
     values::{
@@ -70,9 +70,9 @@ pub fn contract(name: &PluginName, tag: &Tag) -> Contract {
     contract
 }
 
-pub fn order(name: &str, tag: &str) -> Order {
+pub fn order(name: &str, tag: &str) -> InstallRequest {
     let (name, tag) = (self::name(name), self::tag(tag));
-    Order {
+    InstallRequest {
         contract: contract(&name, &tag),
         name,
         tag,
@@ -122,8 +122,8 @@ impl Memory {
     }
 }
 
-impl Source for Memory {
-    async fn open(&self, order: &d8_agent::Artifact) -> Result<Body, d8_rpp::Error> {
+impl LayerSource for Memory {
+    async fn open(&self, order: &d8_agent::Artifact) -> Result<LayerStream, d8_rpp::Error> {
         let unreachable = || d8_rpp::Error::Unreachable { host: "memory".to_owned(), why: "it was told to".to_owned() };
         if self.fault == Some(Fault::Refused) {
             return Err(unreachable());
@@ -137,7 +137,7 @@ impl Source for Memory {
             chunks.truncate(2);
             chunks.push(Err(unreachable()));
         }
-        Ok(Body {
+        Ok(LayerStream {
             chunks: futures::stream::iter(chunks).boxed(),
             size: Some(size as u64),
             manifest: None,

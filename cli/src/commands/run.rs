@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use d8_agent::{Active, view::Wanted};
+use d8_agent::{ActiveVersion, cluster::RecordSelection};
 use d8_crds::{
     decisions::{
         requirements::{self, Findings},
@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
         return Err(failed.unwrap_or_else(|| unknown(context, &typed.to_string_lossy())));
     };
     let name = &found.entry.name;
-    if let Active::Broken { why } = &found.entry.active {
+    if let ActiveVersion::Broken { why } = &found.entry.active {
         return Err(Failure::new(Code::Failed, format!("the install of {name} is broken"))
             .because(why)
             .advise("it was changed by hand or by another tool", format!("d8 plugins install {name} --force")));
@@ -94,7 +94,7 @@ fn unknown(context: &Context, typed: &str) -> Failure {
 /// be known; what is denied is denied for every version.
 fn asked_version(found: &Found) -> Option<Version> {
     found.version().or_else(|| match &found.entry.active {
-        Active::Unknown { major, .. } => Version::parse(&format!("{major}.0.0")).ok(),
+        ActiveVersion::Unknown { major, .. } => Version::parse(&format!("{major}.0.0")).ok(),
         _ => None,
     })
 }
@@ -158,7 +158,7 @@ async fn fits(context: &Context, found: &Found, contract: &Contract) -> Result<(
 /// policies come in the same round trip, so a refusal is as fresh as can be.
 async fn cluster_findings(context: &Context, found: &Found, contract: &Contract) -> Result<Findings, Failure> {
     let component = [Component::Plugin(found.entry.name.clone())];
-    let view = context.view(Wanted::Named(&component)).await?;
+    let view = context.view(RecordSelection::Named(&component)).await?;
     judged(context, found, &view.policy_set())?;
     let recorded = view.records.get(found.entry.name.as_str()).and_then(|record| {
         let versions = &record.status.as_ref()?.versions;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use d8_agent::view::ClusterKey;
+use d8_agent::cluster::ClusterKey;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::terminal::failure::{Code, Failure};

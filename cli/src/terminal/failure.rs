@@ -169,7 +169,7 @@ impl From<d8_rpp::Error> for Failure {
 
 impl From<d8_agent::StoreError> for Failure {
     fn from(error: d8_agent::StoreError) -> Self {
-        if let d8_agent::StoreError::Source(error) = error {
+        if let d8_agent::StoreError::Proxy(error) = error {
             return error.into();
         }
         Self::new(Code::Failed, error.to_string()).caused_below(&error).with_all(error.advice())

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use d8_agent::{Event, Watch};
+use d8_agent::{ProgressEvent, ProgressReporter};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::Printer;
@@ -45,14 +45,16 @@ impl Progress {
     }
 }
 
-impl Watch for Progress {
-    fn event(&self, event: Event<'_>) {
+impl ProgressReporter for Progress {
+    fn event(&self, event: ProgressEvent<'_>) {
         match event {
-            Event::Waiting { name, holder, .. } => {
+            ProgressEvent::Waiting { name, holder, .. } => {
                 self.note(&format!("waiting for {holder}, which is changing {name}"));
             }
-            Event::Repaired { what } => self.note(&format!("repaired: {what}")),
-            Event::Downloading { name, tag, done, total } => self.download(&format!("{name} {tag}"), done, total),
+            ProgressEvent::Repaired { what } => self.note(&format!("repaired: {what}")),
+            ProgressEvent::Downloading { name, tag, done, total } => {
+                self.download(&format!("{name} {tag}"), done, total)
+            }
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use d8_crds::{
         platform::Platform,
     },
 };
-use d8_rpp::{Error, ErrorKind, Proxy, RawManifest, Subject};
+use d8_rpp::{Error, ErrorKind, ImageReference, Proxy, RawManifest};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Ask, STREAMS, Upstream, artifact};
@@ -186,8 +186,8 @@ impl Upstream {
     }
 }
 
-fn subject(component: &Component, tag: &Tag) -> Subject {
-    Subject { component: component.clone(), reference: Some(tag.to_string()) }
+fn subject(component: &Component, tag: &Tag) -> ImageReference {
+    ImageReference { component: component.clone(), reference: Some(tag.to_string()) }
 }
 
 fn malformed(component: &Component, tag: &Tag, why: &str) -> Error {

@@ -20,7 +20,7 @@ pub(crate) type Names = BTreeMap<Tag, BTreeSet<Platform>>;
 pub(crate) fn names(tags: &BTreeSet<Tag>) -> Names {
     let mut names = Names::new();
     for tag in tags {
-        match d8_rpp::image::split_tag(tag) {
+        match d8_rpp::protocol::image::split_tag(tag) {
             (name, Some(platform)) if Version::parse(name.as_str()).is_ok() => {
                 if !tags.contains(&name) {
                     names.entry(name).or_default().insert(platform);

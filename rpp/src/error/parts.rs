@@ -6,14 +6,14 @@ use d8_crds::values::name::{Component, Tag};
 
 /// What a question to the proxy was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub struct ImageReference {
     /// The component.
     pub component: Component,
     /// Its tag or digest; none for the tag list.
     pub reference: Option<String>,
 }
 
-impl Subject {
+impl ImageReference {
     pub(crate) fn tags(component: &Component) -> Self {
         Self { component: component.clone(), reference: None }
     }
@@ -27,7 +27,7 @@ impl Subject {
     }
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.component {
             Component::D8 => f.write_str("d8")?,
@@ -42,7 +42,7 @@ impl fmt::Display for Subject {
 
 /// What was waited for in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
+pub enum TimeoutPhase {
     /// TCP and TLS.
     Connection,
     /// The answer's headers.
@@ -51,7 +51,7 @@ pub enum Waiting {
     Data,
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for TimeoutPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connection => "connection",

@@ -12,9 +12,8 @@ use http::HeaderValue;
 use oci_client::{RegistryOperation, errors::OciDistributionError};
 
 use crate::{
-    layout::Layout,
-    oci::{Descriptor, Document},
-    proxy::MAX_MANIFEST,
+    client::MAX_MANIFEST,
+    oci::{Descriptor, Document, layout::Layout},
     registry::{Access, RegistryError, RegistryOptions, Session},
 };
 

@@ -16,8 +16,10 @@ use k8s_openapi::api::{
 use kube::{Api, api::PostParams};
 use sha2::{Digest as _, Sha256};
 
-use super::{flight::Flights, metrics::Metrics};
-use crate::discovery::{DEPLOYMENT, NAMESPACE, SUBRESOURCE};
+use crate::{
+    protocol::cluster::{DEPLOYMENT, NAMESPACE, SUBRESOURCE},
+    server::{metrics::Metrics, singleflight::Flights},
+};
 
 /// How long the cluster's word is believed.
 const BELIEVED: Duration = Duration::from_secs(30);

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, watch};
 
-use super::metrics::Metrics;
+use crate::server::metrics::Metrics;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;

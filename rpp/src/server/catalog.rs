@@ -14,12 +14,14 @@ use d8_crds::values::{
     platform::Platform,
 };
 
-use super::images::{self, LayerOf, Manifest, Selected, invalid};
 use crate::{
-    image,
-    layout::{Layout, Stamp},
-    oci::Document,
-    proxy::MAX_MANIFEST,
+    client::MAX_MANIFEST,
+    oci::{
+        Document,
+        layout::{Layout, Stamp},
+    },
+    protocol::image,
+    server::images::{self, LayerOf, Manifest, Selected, invalid},
 };
 
 /// The layout, and what it last published.

@@ -12,12 +12,14 @@ use d8_crds::values::{
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio_util::io::ReaderStream;
 
-use super::{
-    cache::Blob,
-    catalog::Catalog,
-    upstream::{Upstream, UpstreamError},
+use crate::{
+    oci::{Descriptor, Document, INDEX, MANIFEST, PlatformFields},
+    server::{
+        cache::Blob,
+        catalog::Catalog,
+        upstream::{Upstream, UpstreamError},
+    },
 };
-use crate::oci::{Descriptor, Document, INDEX, MANIFEST, PlatformFields};
 
 /// The platform of whoever names none: the default of the registries' own libraries.
 const DEFAULT_PLATFORM: (&str, &str) = ("linux", "amd64");

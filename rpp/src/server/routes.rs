@@ -24,13 +24,15 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{
-    access::{Gate, Refusal},
-    images::{Images, ImagesError, Layer, Manifest},
-    log::{self, User},
-    metrics::Metrics,
+use crate::{
+    protocol::{generation::Generation, image},
+    server::{
+        access::{Gate, Refusal},
+        access_log::{self, User},
+        images::{Images, ImagesError, Layer, Manifest},
+        metrics::Metrics,
+    },
 };
-use crate::{generation::Generation, image};
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -76,7 +78,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     observers(Arc::clone(&app)).merge(
         Router::new()
             .fallback(answer)
-            .layer(middleware::from_fn_with_state(Arc::clone(&app), log::log))
+            .layer(middleware::from_fn_with_state(Arc::clone(&app), access_log::log))
             .with_state(app),
     )
 }
@@ -139,7 +141,7 @@ fn refused(refusal: Refusal) -> Response {
             response
         }
         Refusal::Unknown(error) => {
-            tracing::error!(error = %crate::identity::explain(&*error), "the cluster could not be asked");
+            tracing::error!(error = %crate::text::error_chain(&*error), "the cluster could not be asked");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the cluster could not be asked who may download".to_owned())
         }
     }

@@ -10,17 +10,16 @@ use d8_crds::values::{
 };
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::{
-    cache::{Blob, Cache, Incoming},
-    flight::Flights,
-    images::{self, LayerOf, Manifest, Selected},
-    metrics::Metrics,
-};
 use crate::{
-    download::MAX_LAYER,
+    client::{MAX_LAYER, MAX_MANIFEST, MAX_TAGS},
     oci::{Document, MANIFEST_TYPES},
-    proxy::{MAX_MANIFEST, MAX_TAGS},
     registry::{Access, RegistryError},
+    server::{
+        cache::{Blob, Cache, Incoming},
+        images::{self, LayerOf, Manifest, Selected},
+        metrics::Metrics,
+        singleflight::Flights,
+    },
 };
 
 /// Tags asked for at a time.

@@ -14,7 +14,7 @@ use std::{
 
 use axum::{Json, Router, body::Body, extract::Request, response::Response, routing::post};
 use axum_server::tls_rustls::RustlsConfig;
-use d8_rpp::{Endpoint, Identity, Options, Proxy, Timeouts};
+use d8_rpp::{ClientOptions, Endpoint, Identity, Proxy, Timeouts};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ServerConfig,
@@ -141,9 +141,9 @@ impl Fault {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// A client of it with this patience.
-    pub fn proxy(&self, patience: Timeouts) -> Proxy {
-        let options = Options { ca_file: Some(self.authority.file()), patience, ..Options::default() };
+    /// A client of it with this timeouts.
+    pub fn proxy(&self, timeouts: Timeouts) -> Proxy {
+        let options = ClientOptions { ca_file: Some(self.authority.file()), timeouts, ..ClientOptions::default() };
         let endpoint = Endpoint::explicit(&format!("https://{}/base/", self.server.address)).unwrap();
         Proxy::new(vec![endpoint], Identity::token(TOKEN).unwrap(), &options).unwrap()
     }
@@ -151,7 +151,7 @@ impl Fault {
 
 /// Waits long for what comes, and not long between tries.
 pub fn patient() -> Timeouts {
-    Timeouts { pause: Duration::from_millis(1), ..Timeouts::default() }
+    Timeouts { backoff: Duration::from_millis(1), ..Timeouts::default() }
 }
 
 /// For what never comes.

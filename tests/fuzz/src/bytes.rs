@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, io::Write as _};
 
 use d8_rpp::{
-    discovery::{self, Endpoint, Prefer, Trust},
+    Endpoint, Prefer, Trust,
+    client::discovery,
     layer::{Limits, read},
 };
 use flate2::{Compression, write::GzEncoder};

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use d8_agent::{Quiet, Store, view::PolicyCache};
+use d8_agent::{SilentReporter, Store, cluster::PolicyCache};
 use d8_crds::values::name::PluginName;
 use tempfile::TempDir;
 
@@ -67,7 +67,7 @@ pub(crate) fn store(data: &[u8]) {
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    match runtime.block_on(store.lock(std::slice::from_ref(&hello), Duration::ZERO, &Quiet)) {
+    match runtime.block_on(store.lock(std::slice::from_ref(&hello), Duration::ZERO, &SilentReporter)) {
         Ok(locked) => {
             assert!(locked.names().eq([&hello]));
             drop(locked);

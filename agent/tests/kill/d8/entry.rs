@@ -7,8 +7,8 @@ use std::{
 };
 
 use d8_agent::{
-    Quiet, StoreError,
-    d8_store::{Databases, Entry, Migration, closed_to_others, invoked},
+    SilentReporter, StoreError,
+    d8_store::{PackageDatabases, PathEntry, PathMigration, inaccessible_ancestor, invocation_path},
 };
 
 use super::{TIMEOUT, executable, order, plain, store, switch};
@@ -32,34 +32,34 @@ pub(super) fn entries() {
     let rpm = at("rpm");
     executable(&rpm, "#!/bin/sh\ncase \"$5\" in */own/rpmed) echo d8-rpm;; *) exit 1;; esac\n");
     executable(&at("own/rpmed"), "#!/bin/sh\n");
-    let databases = Databases { dpkg, rpm };
-    let of = |name: &str, home: Option<&Path>| Entry::of(&at(name), home, &databases);
+    let databases = PackageDatabases { dpkg, rpm };
+    let of = |name: &str, home: Option<&Path>| PathEntry::of(&at(name), home, &databases);
     let managed = |name: &str| match of(name, None) {
-        Entry::Managed { by, .. } => by,
+        PathEntry::Managed { by, .. } => by,
         other => panic!("{name}: {other:?}"),
     };
     assert_eq!(managed("usr/bin/d8"), "dpkg (package d8-tools)");
     assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
     assert_eq!(managed("bin/brewed"), "Homebrew");
-    assert!(matches!(of("bin/by-hand", Some(folder.path())), Entry::Plain { shared: false, .. }));
+    assert!(matches!(of("bin/by-hand", Some(folder.path())), PathEntry::Plain { shared: false, .. }));
     // Where others cannot go a d8 of theirs must not lead; what is not there yet will be open.
     fs::create_dir_all(at("open/closed/open")).unwrap();
     fs::set_permissions(at("open/closed"), fs::Permissions::from_mode(0o750)).unwrap();
-    let closed = |name: &str| closed_to_others(&at(name)).filter(|place| place.starts_with(folder.path()));
+    let closed = |name: &str| inaccessible_ancestor(&at(name)).filter(|place| place.starts_with(folder.path()));
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(closed("open/closed/open/new"), Some(at("open/closed")));
     assert_eq!(closed("open/new/newer"), None);
     // A private directory is nobody else's to run from, wherever it is.
     fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(matches!(of("own/d8", None), Entry::Plain { shared: false, .. }));
+    assert!(matches!(of("own/d8", None), PathEntry::Plain { shared: false, .. }));
     assert!(matches!(
-        Entry::of(Path::new("/bin/sh"), None, &Databases { dpkg: at("none"), rpm: at("none") }),
-        Entry::Plain { shared: true, .. }
+        PathEntry::of(Path::new("/bin/sh"), None, &PackageDatabases { dpkg: at("none"), rpm: at("none") }),
+        PathEntry::Plain { shared: true, .. }
     ));
     // The real database of this machine, where there is one.
     if Path::new("/var/lib/dpkg/info/coreutils.list").exists() {
-        let ls = Entry::of(Path::new("/bin/ls"), None, &Databases::default());
-        assert!(matches!(&ls, Entry::Managed { by, .. } if by == "dpkg (package coreutils)"), "{ls:?}");
+        let ls = PathEntry::of(Path::new("/bin/ls"), None, &PackageDatabases::default());
+        assert!(matches!(&ls, PathEntry::Managed { by, .. } if by == "dpkg (package coreutils)"), "{ls:?}");
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn started() {
     executable(&folder.path().join("other/d8"), "#!/bin/sh\n");
     let path = std::env::join_paths([folder.path().join("other"), bin.clone()]).unwrap();
     let real = real.canonicalize().unwrap();
-    let from = |argv0: &str| invoked(argv0.as_ref(), Some(&path), folder.path(), &real);
+    let from = |argv0: &str| invocation_path(argv0.as_ref(), Some(&path), folder.path(), &real);
     for (argv0, want) in [
         ("d8", bin.join("d8")),
         ("bin/d8", bin.join("d8")),
@@ -94,11 +94,11 @@ pub(super) fn unwritable() {
         let folder = scratch();
         let done = block_on(async {
             let store = store(folder.path());
-            let mut locked = store.lock(TIMEOUT, &Quiet).await?;
+            let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
             let (order, source) = order("v2.0.0").await;
-            let tested = locked.stage(order, &source, &Quiet).await?;
-            let migration = Migration { path: entry.to_owned(), seed: None };
-            locked.activate(tested, Some(&migration), entry, now(), &Quiet)
+            let tested = locked.stage(order, &source, &SilentReporter).await?;
+            let migration = PathMigration { path: entry.to_owned(), seed: None };
+            locked.activate(tested, Some(&migration), entry, now(), &SilentReporter)
         });
         let error = done.unwrap_err();
         assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_agent::{Active, Change as Switch, Locked, Order, Outcome, Staged, Store, host_id};
+use d8_agent::{Activation, ActiveVersion, InstallRequest, LockedStore, StagedVersion, Store, StoreChange, host_id};
 use d8_crds::{
     decisions::plan::{Change, ChangeReason, Contract, Plan, PreviousVersion, Snapshot},
     values::{name::PluginName, version::Version},
@@ -58,7 +58,7 @@ pub(crate) struct Transaction {
 /// What a transaction came to.
 pub(crate) enum Applied {
     /// It was made.
-    Done(Vec<Outcome>),
+    Done(Vec<Activation>),
     /// Another process changed one of the plugins meanwhile: it must be planned again.
     Overtaken,
 }
@@ -128,7 +128,7 @@ impl Transaction {
             }
         }
         let holding = &locked;
-        let switches: Vec<Switch> = stream::iter(&self.parts)
+        let switches: Vec<StoreChange> = stream::iter(&self.parts)
             .map(|part| async move { part.prepare(context, holding, progress).await })
             .buffered(PARALLEL)
             .try_collect()
@@ -162,13 +162,18 @@ impl Transaction {
 }
 
 impl Part {
-    async fn prepare(&self, context: &Context, locked: &Locked, progress: &Progress) -> Result<Switch, Failure> {
+    async fn prepare(
+        &self,
+        context: &Context,
+        locked: &LockedStore,
+        progress: &Progress,
+    ) -> Result<StoreChange, Failure> {
         let (name, tag) = (&self.change.name, &self.offer.tag);
         let stored = locked.store().get(name)?.is_some_and(|entry| entry.version(tag).is_some());
         if stored && !self.force {
-            return Ok(Switch::Relink { name: name.clone(), tag: tag.clone() });
+            return Ok(StoreChange::Relink { name: name.clone(), tag: tag.clone() });
         }
-        Ok(Switch::Install(stage(context, locked, name, &self.offer, self.force, progress).await?))
+        Ok(StoreChange::Install(stage(context, locked, name, &self.offer, self.force, progress).await?))
     }
 }
 
@@ -176,23 +181,23 @@ impl Part {
 fn as_planned(store: &Store, change: &Change) -> Result<bool, Failure> {
     let entry = store.get(&change.name)?;
     Ok(match (entry.map(|entry| entry.active), &change.from) {
-        (Some(Active::Known(installed)), PreviousVersion::Version(version)) => installed.version == *version,
-        (Some(Active::Known(_)), _) => false,
-        (Some(Active::Unknown { .. } | Active::Broken { .. }), from) => *from != PreviousVersion::Nothing,
+        (Some(ActiveVersion::Known(installed)), PreviousVersion::Version(version)) => installed.version == *version,
+        (Some(ActiveVersion::Known(_)), _) => false,
+        (Some(ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. }), from) => *from != PreviousVersion::Nothing,
         (None, from) => *from == PreviousVersion::Nothing,
     })
 }
 
 async fn stage(
     context: &Context,
-    locked: &Locked,
+    locked: &LockedStore,
     name: &PluginName,
     offer: &Offer,
     force: bool,
     progress: &Progress,
-) -> Result<Staged, Failure> {
+) -> Result<StagedVersion, Failure> {
     let proxy = context.proxy().await?;
-    let order = Order {
+    let order = InstallRequest {
         name: name.clone(),
         tag: offer.tag.clone(),
         platform: context.platform.clone(),
@@ -214,8 +219,8 @@ async fn stage(
 }
 
 /// How a change is told, one line.
-pub(crate) fn told(outcome: &Outcome, why: &ChangeReason) -> String {
-    let Outcome { name, tag, previous, changed } = outcome;
+pub(crate) fn told(outcome: &Activation, why: &ChangeReason) -> String {
+    let Activation { name, tag, previous, changed } = outcome;
     let line = match (changed, previous) {
         (false, _) => format!("{name} {tag} is active already"),
         (true, None) => format!("Installed {name} {tag}"),

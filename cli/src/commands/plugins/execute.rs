@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::View;
+use d8_agent::cluster::ClusterView;
 use d8_crds::{
     decisions::{
         plan::{Change, ChangeReason, Need, Outcome, PassedOver, Plan, PlanError, PreviousVersion, Request},
@@ -57,7 +57,7 @@ pub(crate) type Ended = BTreeMap<PluginName, Result<String, Failure>>;
 /// What stops all of them. What stops one is in [`Ended`] where `go_on` is set, else it is the error.
 pub(crate) async fn carry_out(
     context: &Context,
-    view: &View,
+    view: &ClusterView,
     mut requests: BTreeMap<PluginName, Request>,
     how: How,
 ) -> Result<Ended, Failure> {

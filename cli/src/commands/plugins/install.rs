@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::Wanted;
+use d8_agent::cluster::RecordSelection;
 use d8_crds::{
     decisions::{plan::Request, verdict::PolicySet},
     records::policy::MajorUpdates,
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> R
     }
     warn_if_waived(context);
     let components: Vec<Component> = named.keys().cloned().map(Component::Plugin).collect();
-    let view = context.view(Wanted::Named(&components)).await?;
+    let view = context.view(RecordSelection::Named(&components)).await?;
     let policies = view.policy_set();
     let mut requests = BTreeMap::new();
     for (name, version) in named {

@@ -1,6 +1,6 @@
 //! `d8 plugins list`: what is installed, without running any of it.
 
-use d8_agent::Active;
+use d8_agent::ActiveVersion;
 use serde::Serialize;
 
 use crate::{
@@ -52,9 +52,9 @@ fn row(found: &Found) -> Row {
     let contract = store.contract(&entry.name);
     let mut broken = contract.as_ref().err().map(ToString::to_string);
     let (version, verified) = match &entry.active {
-        Active::Known(installed) => (Some(installed.tag.to_string()), installed.receipt.verified.as_str()),
-        Active::Unknown { .. } => (None, "unknown"),
-        Active::Broken { why } => {
+        ActiveVersion::Known(installed) => (Some(installed.tag.to_string()), installed.receipt.verified.as_str()),
+        ActiveVersion::Unknown { .. } => (None, "unknown"),
+        ActiveVersion::Broken { why } => {
             broken = Some(why.clone());
             (None, "unknown")
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::{self, View};
+use d8_agent::cluster::{self, ClusterView};
 use d8_crds::{
     decisions::{
         intent::Intent,
@@ -37,7 +37,7 @@ const PARALLEL: usize = 8;
 /// What one command knows while it plans.
 pub(crate) struct Planning<'a> {
     context: &'a Context,
-    view: View,
+    view: ClusterView,
     policies: PolicySet,
     installed: BTreeMap<PluginName, Installed>,
     on_disk: BTreeMap<PluginName, StoredDigests>,
@@ -58,7 +58,7 @@ impl<'a> Planning<'a> {
     ///
     /// # Errors
     /// A root that cannot be read.
-    pub(crate) fn new(context: &'a Context, view: View) -> Result<Self, Failure> {
+    pub(crate) fn new(context: &'a Context, view: ClusterView) -> Result<Self, Failure> {
         let found = installed::all(context)?;
         let on_disk = found.iter().map(|(name, found)| (name.clone(), on_disk(found))).collect();
         let installed = found.into_iter().map(|(name, found)| (name, snapshot(&found, &view.records))).collect();
@@ -270,7 +270,7 @@ impl<'a> Planning<'a> {
         let component = Component::Plugin(name.clone());
         let fetched = if kept.is_none() && !self.view.complete {
             let cluster = self.context.cluster().await?;
-            view::record(&cluster.client, &component).await.map_err(|error| self.context.view_failure(&error))?
+            cluster::record(&cluster.client, &component).await.map_err(|error| self.context.view_failure(&error))?
         } else {
             None
         };
@@ -305,7 +305,7 @@ fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> Installed 
 
 /// What the store has of it: the digests by which pins and moved tags are told.
 fn on_disk(found: &Found) -> StoredDigests {
-    let once_active = |installed: &&d8_agent::Installed| found.entry.history.contains(&installed.tag);
+    let once_active = |installed: &&d8_agent::InstalledVersion| found.entry.history.contains(&installed.tag);
     StoredDigests {
         active: found.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
         stored: found

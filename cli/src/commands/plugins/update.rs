@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::Wanted;
+use d8_agent::cluster::RecordSelection;
 use d8_crds::{
     decisions::plan::Request,
     values::name::{Component, PluginName},
@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsUpdateArgs) -> Re
     }
     warn_if_waived(context);
     let components: Vec<Component> = names.iter().cloned().map(Component::Plugin).collect();
-    let wanted = if is_all { Wanted::All } else { Wanted::Named(&components) };
+    let wanted = if is_all { RecordSelection::All } else { RecordSelection::Named(&components) };
     let view = context.view(wanted).await?;
     let policies = view.policy_set();
     let mut requests = BTreeMap::new();

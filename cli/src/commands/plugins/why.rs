@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use d8_agent::view::{Origin, Wanted};
+use d8_agent::cluster::{RecordSelection, ViewOrigin};
 use d8_crds::{
     decisions::{
         intent::Intent,
@@ -92,7 +92,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let name = &args.name;
     let asked = args.version.as_deref().map(|typed| execute::typed_version(name, typed)).transpose()?;
     let component = Component::Plugin(name.clone());
-    let view = context.view(Wanted::Named(std::slice::from_ref(&component))).await?;
+    let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
     let mut planning = Planning::new(context, view)?;
     let catalog = planning.published(name, asked.as_ref()).await?;
@@ -143,7 +143,7 @@ fn windows(by_agent: &Verdict) -> Vec<Reason> {
     by_agent.reasons().iter().filter(of_windows).cloned().collect()
 }
 
-fn show(context: &Context, document: &Document, origin: Origin, run: Option<&Reason>) {
+fn show(context: &Context, document: &Document, origin: ViewOrigin, run: Option<&Reason>) {
     let Document { component, active, policies, versions, .. } = document;
     output::print(match active {
         Some(active) => format!("{component}: {active} is active"),
@@ -151,7 +151,7 @@ fn show(context: &Context, document: &Document, origin: Origin, run: Option<&Rea
     });
     output::print(match (policies.is_empty(), origin) {
         (false, _) => format!("policies for this host: {}", policies.join(", ")),
-        (true, Origin::Ungoverned) => "policies for this host: none; this cluster has no PluginPolicies".to_owned(),
+        (true, ViewOrigin::Ungoverned) => "policies for this host: none; this cluster has no PluginPolicies".to_owned(),
         (true, _) => "policies for this host: none".to_owned(),
     });
     if let Some(reason) = run {

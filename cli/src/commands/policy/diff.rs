@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::view::{self, ViewError, Wanted};
+use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
         impact::{self, Active, Change, HostFacts, HostImpact, PolicyDiff},
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     }
     let files = check::policies(&documents)?;
     let cluster = context.cluster().await?;
-    let (view, hosts) = tokio::join!(context.view(Wanted::All), view::hosts(&cluster.client));
+    let (view, hosts) = tokio::join!(context.view(RecordSelection::All), cluster::hosts(&cluster.client));
     let view = view?;
     let hosts = match hosts {
         Ok(hosts) => Some(hosts),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use d8_agent::view::{self, View};
+use d8_agent::cluster::{self, ClusterView};
 use d8_crds::{
     decisions::verdict::{Attributed, Effective, EffectiveComponent, FieldSource, Host, Merged},
     records::host::CliHost,
@@ -37,7 +37,7 @@ struct Who<'a> {
     labels: &'a BTreeMap<String, String>,
 }
 
-pub(super) async fn run(context: &Context, view: &View, args: &args::PolicyGetArgs) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::PolicyGetArgs) -> Result<(), Failure> {
     let set = view.policy_set();
     let record = match &args.host {
         Some(name) => Some(managed(context, name).await?),
@@ -150,7 +150,7 @@ fn debug(value: &impl fmt::Debug) -> String {
 /// There is none (1), or it may not be read (5).
 async fn managed(context: &Context, name: &str) -> Result<CliHost, Failure> {
     let cluster = context.cluster().await?;
-    let found = view::host(&cluster.client, name).await.map_err(|error| context.view_failure(&error))?;
+    let found = cluster::host(&cluster.client, name).await.map_err(|error| context.view_failure(&error))?;
     found.ok_or_else(|| {
         Failure::new(Code::Failed, format!("there is no host {name}"))
             .advise("no CliHost has that name", "kubectl get clihosts")

@@ -1,6 +1,6 @@
 //! `d8 policy get`: the policies there are, or with `--effective` what they come to on a host.
 
-use d8_agent::view::{Origin, View, Wanted};
+use d8_agent::cluster::{ClusterView, RecordSelection, ViewOrigin};
 use d8_crds::records::policy::PluginPolicyStatus;
 use serde::Serialize;
 use serde_json::Value;
@@ -34,11 +34,11 @@ struct Row {
 }
 
 pub(crate) async fn run(context: &Context, args: &args::PolicyGetArgs) -> Result<(), Failure> {
-    let view = context.view(Wanted::None).await?;
+    let view = context.view(RecordSelection::None).await?;
     if args.effective {
         return effective::run(context, &view, args).await;
     }
-    if view.origin == Origin::Vanished {
+    if view.origin == ViewOrigin::Vanished {
         output::warn(format!("this cluster has no PluginPolicies any more; these were kept on {}", view.confirmed));
     }
     let rows = rows(context, &view, args.name.as_deref())?;
@@ -65,7 +65,7 @@ fn yes_or_no(yes: bool) -> &'static str {
 }
 
 /// By name. What cannot be decoded is listed, too.
-fn rows(context: &Context, view: &View, wanted: Option<&str>) -> Result<Vec<Row>, Failure> {
+fn rows(context: &Context, view: &ClusterView, wanted: Option<&str>) -> Result<Vec<Row>, Failure> {
     let set = view.policy_set();
     let here = set.matching(&context.host());
     let mut rows: Vec<Row> = view.policies.iter().map(row).collect();

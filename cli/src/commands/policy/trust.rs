@@ -2,7 +2,8 @@
 //! seen both.
 
 use d8_rpp::{
-    EndpointIdentity, discovery,
+    EndpointIdentity,
+    client::discovery,
     endpoint_pin::{PinCheck, judge},
 };
 
@@ -23,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
     let cluster = context.cluster().await?;
     let server = cluster.config.cluster_url.to_string();
     // What the cluster says, whatever endpoint is given by hand.
-    let options = d8_rpp::Options { endpoint: None, ..context.rpp_options() };
+    let options = d8_rpp::ClientOptions { endpoint: None, ..context.rpp_options() };
     let now = discovery::find(&cluster.client, &server, &options).await?.announced;
     let remembered = endpoints.load(&cluster.key);
     output::print(format!("cluster:    {server}"));

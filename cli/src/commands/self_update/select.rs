@@ -1,6 +1,6 @@
 //! Which version of d8 to move to: the walk over what is published, and the verdict on each.
 
-use d8_agent::view::{CachedPolicies, View, Wanted};
+use d8_agent::cluster::{CachedPolicies, ClusterView, RecordSelection};
 use d8_crds::{
     decisions::{
         intent::Intent,
@@ -20,7 +20,7 @@ use crate::{
 
 /// What the cluster says of d8.
 pub(crate) struct Known {
-    view: View,
+    view: ClusterView,
     policies: PolicySet,
     pub(crate) catalog: Catalog,
 }
@@ -34,7 +34,7 @@ impl Known {
     /// # Errors
     /// Either cannot be reached or refuses: exit 5.
     pub(crate) async fn fetch(context: &Context, named: Option<&str>) -> Result<Self, Failure> {
-        let view = context.view(Wanted::Named(&[Component::D8])).await?;
+        let view = context.view(RecordSelection::Named(&[Component::D8])).await?;
         let record = view.records.get(Component::D8_NAME);
         let catalog = Catalog::open_for(context, record, &Component::D8, named).await?;
         Ok(Self { policies: view.policy_set(), view, catalog })

@@ -1,8 +1,10 @@
 //! `d8 cli update` and `d8 cli use`: from one version of d8 to another.
 
 use d8_agent::{
-    Artifact, FromProxy, StoreError,
-    d8_store::{D8Order, D8Store, D8Version, Databases, Entry, LockedD8Store, Migration, Tested},
+    Artifact, ProxySource, StoreError,
+    d8_store::{
+        D8InstallRequest, D8Store, D8Version, LockedD8Store, PackageDatabases, PathEntry, PathMigration, TestedVersion,
+    },
 };
 use d8_crds::{
     decisions::{
@@ -46,7 +48,7 @@ enum From<'a> {
 /// A switch that is decided but for what the candidate says of itself.
 struct Switch<'a> {
     own: &'a Own,
-    entry: Entry,
+    entry: PathEntry,
     current: Current,
     tag: Tag,
     version: Version,
@@ -113,7 +115,7 @@ pub(crate) async fn use_version(context: &Context, args: &args::SelfUseArgs) -> 
     let own = Own::find(context)?;
     let current = own.current()?;
     let entry = own.changeable(context)?;
-    let linked = matches!(entry, Entry::Linked { .. });
+    let linked = matches!(entry, PathEntry::Linked { .. });
     // Where `current` is gone or names nothing, it is made anew.
     if linked && own.active()?.is_some_and(|active| active.version == version) {
         already(&current);
@@ -230,7 +232,7 @@ impl Switch<'_> {
             output::warn(format!("{} says of itself: {}", self.tag, tested.reported.trim()));
         }
         let seed = self.own.running.as_ref().map(|(tag, _)| tag.clone());
-        let migration = Migration::of(&self.entry_now(context, store)?, seed);
+        let migration = PathMigration::of(&self.entry_now(context, store)?, seed);
         let done =
             locked.activate(tested, migration.as_ref(), self.own.bytes(), context.now, &progress).map_err(refused)?;
         if store.remembered_fallback().is_none_or(|path| !path.exists())
@@ -272,14 +274,14 @@ impl Switch<'_> {
 
     /// The command on the PATH now that the lock is held. Another update may have made it a link to the
     /// store; what anything else put there is left alone.
-    fn entry_now(&self, context: &Context, store: &D8Store) -> Result<Entry, Failure> {
-        let Entry::Plain { path, .. } = &self.entry else { return Ok(self.entry.clone()) };
+    fn entry_now(&self, context: &Context, store: &D8Store) -> Result<PathEntry, Failure> {
+        let PathEntry::Plain { path, .. } = &self.entry else { return Ok(self.entry.clone()) };
         if self.own.is_at(path) {
             return Ok(self.entry.clone());
         }
         let dir = store.dir().canonicalize().ok();
-        match Entry::of(path, context.home(), &Databases::default()) {
-            linked @ Entry::Linked { .. } if linked.store() == dir.as_deref() => Ok(linked),
+        match PathEntry::of(path, context.home(), &PackageDatabases::default()) {
+            linked @ PathEntry::Linked { .. } if linked.store() == dir.as_deref() => Ok(linked),
             _ => Err(Failure::new(Code::Failed, format!("{} was replaced meanwhile", path.display()))
                 .because("nothing was changed")
                 .advise("another program or person installed another d8 there", "repeat the command")),
@@ -303,7 +305,7 @@ impl Switch<'_> {
         store: &D8Store,
         locked: &LockedD8Store,
         progress: &Progress,
-    ) -> Result<(Tested, bool), Failure> {
+    ) -> Result<(TestedVersion, bool), Failure> {
         let refused = |error| refused(self.own, error);
         if let From::Store(stored) = &self.from {
             return Ok((locked.test(stored, progress).await.map_err(refused)?, false));
@@ -331,7 +333,7 @@ impl Switch<'_> {
         published: &PublishedVersion,
         locked: &LockedD8Store,
         progress: &Progress,
-    ) -> Result<Tested, Failure> {
+    ) -> Result<TestedVersion, Failure> {
         context.printer.note(format!("Updating {PRODUCT} to {}...", self.tag));
         let offer = known.catalog.offer(context, published).await?;
         let proxy = context.proxy().await?;
@@ -342,15 +344,15 @@ impl Switch<'_> {
             expect_layer: offer.layer.clone(),
         };
         let (host, now) = (proxy.host(), context.now);
-        let order = D8Order { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
-        let source = FromProxy::There { proxy: proxy.clone(), tag: published.registry_tag.clone() };
+        let order = D8InstallRequest { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
+        let source = ProxySource::Remote { proxy: proxy.clone(), tag: published.registry_tag.clone() };
         let subject = format!("{PRODUCT} {}", self.tag);
         let staged = locked.stage(order, &source, progress).await;
         staged.map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
     }
 
     /// A candidate that does not know policies is refused where one speaks, unless that is accepted.
-    fn aware(&self, context: &Context, known: Option<&Known>, tested: &Tested) -> Result<(), Failure> {
+    fn aware(&self, context: &Context, known: Option<&Known>, tested: &TestedVersion) -> Result<(), Failure> {
         if tested.capabilities.iter().any(|capability| capability == POLICY) {
             return Ok(());
         }

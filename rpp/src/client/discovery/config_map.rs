@@ -1,0 +1,118 @@
+//! ConfigMap `registry-packages-proxy-config`, as the newest Deckhouse publishes it.
+
+use std::collections::BTreeMap;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::{
+    client::{
+        discovery::DiscoveredEndpoints,
+        endpoint::{Endpoint, Prefer, Trust},
+    },
+    endpoint_pin::EndpointIdentity,
+    tls,
+};
+
+/// What a ConfigMap's data says; nothing where it names no address that could be used. `vouched`: a CA
+/// file was given, or nothing is to be verified, so that an address without `ca.crt` can be used.
+pub fn read(
+    data: &BTreeMap<String, String>,
+    prefer: Prefer,
+    vouched: bool,
+) -> Result<Option<DiscoveredEndpoints>, String> {
+    let field = |key: &str| data.get(key).map(|text| text.trim()).filter(|text| !text.is_empty());
+    let public = field("publicEndpoint")
+        .map(|given| Endpoint::new(given, Trust::System).map_err(|error| format!("publicEndpoint: {error}")))
+        .transpose()?;
+    let authorities = match field("ca.crt") {
+        Some(pem) => tls::parse_pem(pem.as_bytes()).map_err(|why| format!("`ca.crt`: {why}"))?,
+        None => Vec::new(),
+    };
+    let internal = match field("endpoints") {
+        // Without an authority nothing could vouch for them.
+        Some(list) if vouched || !authorities.is_empty() => internal(list, &authorities)?,
+        _ => Vec::new(),
+    };
+    let announced = EndpointIdentity {
+        host: public.as_ref().map(Endpoint::host),
+        keys: if internal.is_empty() { Vec::new() } else { tls::keys(&authorities) }.into_iter().collect(),
+    };
+    let endpoints: Vec<_> = match prefer {
+        Prefer::Public => public.into_iter().chain(internal).collect(),
+        Prefer::Internal => internal.into_iter().chain(public).collect(),
+    };
+    Ok((!endpoints.is_empty()).then_some(DiscoveredEndpoints { endpoints, announced }))
+}
+
+fn internal(list: &str, authorities: &[CertificateDer<'static>]) -> Result<Vec<Endpoint>, String> {
+    let hosts: Vec<String> =
+        serde_json::from_str(list).map_err(|error| format!("`endpoints` is not a JSON list of texts: {error}"))?;
+    let endpoint = |host: &String| {
+        if host.contains(['/', '@']) {
+            return Err(format!("`endpoints`: {host:?} is not `host:port`"));
+        }
+        Endpoint::new(&format!("https://{host}"), Trust::Only(authorities.to_vec()))
+            .map_err(|error| format!("`endpoints`: {error}"))
+    };
+    hosts.iter().map(endpoint).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Data of the map, what is preferred, whether a CA file was given, the hosts expected (none: it names
+    /// none) or words of the error, and how many keys are announced.
+    type Case<'a> = (&'a [(&'a str, &'a str)], Prefer, bool, Result<&'a [&'a str], &'a str>, usize);
+
+    fn pem() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn what_a_config_map_says() {
+        let (ca, two) = (pem(), pem() + &pem());
+        let list = ("endpoints", r#"["10.0.0.1:4219","[::1]:4219"]"#);
+        let both: &[(&str, &str)] = &[("publicEndpoint", "https://public/"), list, ("ca.crt", &ca)];
+        let no_ca: &[(&str, &str)] = &[list];
+        let public_no_ca: &[(&str, &str)] = &[("publicEndpoint", "https://public"), list];
+        let no_list: &[(&str, &str)] = &[("publicEndpoint", "https://public:8443"), ("ca.crt", &ca)];
+        let all = &["public", "10.0.0.1:4219", "[::1]:4219"][..];
+        let cases: [Case<'_>; 15] = [
+            (both, Prefer::Public, false, Ok(all), 1),
+            (both, Prefer::Internal, false, Ok(&["10.0.0.1:4219", "[::1]:4219", "public"]), 1),
+            (public_no_ca, Prefer::Internal, false, Ok(&["public"]), 0),
+            (public_no_ca, Prefer::Public, true, Ok(all), 0),
+            (no_list, Prefer::Internal, false, Ok(&["public:8443"]), 0),
+            (&[list, ("ca.crt", &two)], Prefer::Public, false, Ok(&["10.0.0.1:4219", "[::1]:4219"]), 2),
+            (&[], Prefer::Public, false, Ok(&[]), 0),
+            (&[("publicEndpoint", " ")], Prefer::Public, false, Ok(&[]), 0),
+            (&[("endpoints", "[]"), ("ca.crt", &ca)], Prefer::Public, false, Ok(&[]), 0),
+            (no_ca, Prefer::Public, false, Ok(&[]), 0),
+            (no_ca, Prefer::Public, true, Ok(&["10.0.0.1:4219", "[::1]:4219"]), 0),
+            (&[("publicEndpoint", "http://public")], Prefer::Public, false, Err("publicEndpoint"), 0),
+            (&[list, ("ca.crt", "nonsense")], Prefer::Public, false, Err("`ca.crt`"), 0),
+            (&[("endpoints", "10.0.0.1:4219"), ("ca.crt", &ca)], Prefer::Public, false, Err("JSON list"), 0),
+            (&[("endpoints", r#"["evil/x"]"#), ("ca.crt", &ca)], Prefer::Public, false, Err("evil/x"), 0),
+        ];
+        for (data, prefer, vouched, expected, keys) in cases {
+            let data: BTreeMap<String, String> =
+                data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            match (read(&data, prefer, vouched), expected) {
+                (Ok(found), Ok(hosts)) => {
+                    let announced = found.as_ref().map(|found| found.announced.clone()).unwrap_or_default();
+                    assert_eq!(announced.keys.len(), keys, "{data:?}");
+                    assert_eq!(announced.host.is_some(), data.get("publicEndpoint").is_some_and(|u| u != " "));
+                    let endpoints = found.map(|found| found.endpoints).unwrap_or_default();
+                    assert_eq!(endpoints.iter().map(Endpoint::host).collect::<Vec<_>>(), hosts, "{data:?}");
+                    for endpoint in endpoints {
+                        assert_eq!(*endpoint.trust() == Trust::System, endpoint.host().starts_with("public"));
+                    }
+                }
+                (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+                (got, expected) => panic!("{got:?}, expected {expected:?}"),
+            }
+        }
+    }
+}
