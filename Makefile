@@ -1,4 +1,4 @@
-# Everything a newcomer or CI needs. Rust, Go, a C compiler, git and make are all that is asked for.
+# Commands for developers and CI. They need Rust, Go, a C compiler, git and make.
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,46 +7,46 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 
 .PHONY: help tools build demo lab test bench load fuzz fmt lint generate deny clean
 
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-tools: ## build kube-apiserver, etcd, kubectl, helm and a registry from Go modules, once, into the user's cache
+tools: ## build kube-apiserver, etcd, kubectl, helm and a test registry from Go modules, once, into ~/.cache
 	@tests/tools/build.sh >/dev/null
 	@tests/tools/registry/build.sh >/dev/null
 
 build: ## build the binaries: d8, d8-operator, d8-rpp, d8-lab
 	@$(CARGO) build --workspace --bins
 
-demo: tools build ## a real cluster's control plane, the whole chain, a story of fifteen steps; then it is gone
+demo: tools build ## play fifteen steps on a real control plane, then remove everything
 	@$(BIN)/d8-lab demo
 
-lab: tools build ## the same chain to play with; Ctrl-C takes it down
+lab: tools build ## start the same cluster to try things; Ctrl-C stops it
 	@$(BIN)/d8-lab lab
 
-test: fmt lint tools build ## everything CI runs: format, lints, unit, integration and end-to-end tests
+test: fmt lint tools build ## run everything that CI runs: format, lints, unit, integration and end-to-end tests
 	@$(CARGO) test --workspace --no-fail-fast
 
-bench: ## how long decisions take, and how that grows
+bench: ## measure how long decisions take, and how that grows with the input
 	@$(CARGO) bench -p d8-tests --bench decisions
 
-fuzz: ## look for hostile input, FUZZ_SECONDS (20) a target (needs a C++ compiler)
+fuzz: ## search for hostile input, FUZZ_SECONDS (default 20) per target (needs a C++ compiler)
 	@tests/fuzz/run.sh
 
-load: ## two hundred clients at the proxy for half a minute
+load: ## run two hundred clients against the proxy for half a minute
 	@$(CARGO) test --workspace --test load -- --ignored --nocapture
 
-fmt: ## check the format
+fmt: ## check the format of the code
 	@$(CARGO) fmt --all -- --check
 
-lint: ## clippy, warnings are errors
+lint: ## run clippy; warnings are errors
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-generate: ## write the files that code generates (CRDs)
+generate: ## write the generated files (CRDs of the chart)
 	@$(CARGO) run -q -p d8-crds --example crds >charts/d8-operator/templates/.crds.yaml
 	@mv charts/d8-operator/templates/.crds.yaml charts/d8-operator/templates/crds.yaml
 
-deny: ## licences, duplicates and sources of dependencies (needs cargo-deny)
+deny: ## check licences, duplicates and sources of dependencies (needs cargo-deny)
 	@$(CARGO) deny check licenses bans sources
 
-clean: ## remove what was built here
+clean: ## remove the build output of cargo
 	@$(CARGO) clean
