@@ -1,6 +1,7 @@
-//! How long decisions take, and how that grows: `make bench`. Rows are figures of one machine and one run;
-//! what is asked of them is in the design's budgets (a verdict for 1,000 plugins under 100 policies within
-//! 50 ms, a plan for 200 installed plugins within 20 ms, growth linear).
+//! How long decisions take, and how that grows with the input: `make bench`.
+//!
+//! Budgets on the reference machine (two cores): a verdict for 1,000 plugins under 100 policies takes less than
+//! 15 ms in every mix, a plan for 200 installed plugins less than 20 ms. Both grow linearly.
 
 use std::collections::BTreeMap;
 
@@ -32,22 +33,22 @@ fn main() {
     divan::main();
 }
 
-/// What stands against a version in every policy.
+/// Which gates of the policies bind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mix {
-    /// Nothing: all is eligible.
+    /// None: every version is eligible.
     Eligible,
-    /// A soak, and there is no record.
+    /// minAge, without records.
     NoRecords,
-    /// A soak that is not over.
+    /// minAge that the version has not reached.
     Soak,
-    /// Windows that are closed, over a soak that is over.
+    /// Closed windows. The version has reached minAge.
     Windows,
-    /// A wave that has not come, over a soak that is over.
+    /// Waves that have not reached the host. The version has reached minAge.
     Waves,
 }
 
-/// Policies of three kinds: for all, for one plugin each, for a family each; no two say quite the same.
+/// Policies of three kinds: for every plugin, for one plugin, for a name pattern. Each has its own values.
 fn policies(count: usize, mix: Mix) -> PolicySet {
     let policies: Vec<PluginPolicy> = (0..count)
         .map(|i| {
@@ -79,7 +80,7 @@ fn policies(count: usize, mix: Mix) -> PolicySet {
     PolicySet::new(&policies)
 }
 
-/// A record of twenty versions, the newest a week old.
+/// A record of twenty versions that were first seen a week ago.
 fn record() -> CliRelease {
     let digest = format!("sha256:{}", "a".repeat(64));
     let versions: Vec<Value> = (0..20)
@@ -123,37 +124,37 @@ fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, mix: Mix) {
     });
 }
 
-/// 100 policies, the agent asks, nothing stands against it.
+/// 100 policies, intent A, no gate binds.
 #[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
 fn verdict_eligible(bencher: Bencher<'_, '_>, plugins: usize) {
     judge_all(bencher, plugins, Mix::Eligible);
 }
 
-/// 100 policies, each of which wants a record that is missing.
+/// 100 policies, each needs a record that does not exist.
 #[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
 fn verdict_no_records(bencher: Bencher<'_, '_>, plugins: usize) {
     judge_all(bencher, plugins, Mix::NoRecords);
 }
 
-/// 100 policies, each of which lets the version soak.
+/// 100 policies, each holds the version by minAge.
 #[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
 fn verdict_soak(bencher: Bencher<'_, '_>, plugins: usize) {
     judge_all(bencher, plugins, Mix::Soak);
 }
 
-/// 100 policies, the windows of each closed.
+/// 100 policies, each with closed windows.
 #[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
 fn verdict_windows(bencher: Bencher<'_, '_>, plugins: usize) {
     judge_all(bencher, plugins, Mix::Windows);
 }
 
-/// 100 policies, each with a wave that has not come to this host.
+/// 100 policies, each with a wave that has not reached the host.
 #[divan::bench(args = [1000, 2000, 4000], sample_count = 30)]
 fn verdict_waves(bencher: Bencher<'_, '_>, plugins: usize) {
     judge_all(bencher, plugins, Mix::Waves);
 }
 
-/// Installed plugins in chains of five, each version of one demanding the next; all move.
+/// Installed plugins in chains of five: each version needs the next plugin of its chain. All are updated.
 #[divan::bench(args = [200, 400, 800])]
 fn plan_update_all(bencher: Bencher<'_, '_>, plugins: usize) {
     let mut snapshot = Snapshot::default();

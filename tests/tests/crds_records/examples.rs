@@ -1,5 +1,5 @@
-//! The examples of the design, spec and status, go in and come out as they are, and are listed with
-//! their columns.
+//! Complete examples of the three kinds, with spec and status: the API server stores them unchanged and
+//! lists them with their columns.
 
 use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease};
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,7 +16,7 @@ fn read(yaml: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_examples_of_the_design_are_taken_whole() {
+async fn examples_are_stored_unchanged() {
     let records = Records::new().await;
     for yaml in [RELEASE, POLICY, HOST] {
         let whole = read(yaml);
@@ -29,7 +29,7 @@ async fn the_examples_of_the_design_are_taken_whole() {
         assert_eq!(kept.data["spec"], whole["spec"]);
         assert_eq!(kept.data["status"], whole["status"]);
 
-        // The same status again moves nothing.
+        // Applying the same status again writes nothing.
         let again = records.apply_status(&only_status).await.unwrap();
         assert_eq!(again.metadata.resource_version, kept.metadata.resource_version);
     }
@@ -71,7 +71,7 @@ fn the_examples_pass_through_the_types_unchanged() {
     for (mut before, after) in
         [through::<CliRelease>(RELEASE), through::<PluginPolicy>(POLICY), through::<CliHost>(HOST)]
     {
-        // What is off is not written out.
+        // A field that is false is not serialized.
         let spec = before["spec"].as_object_mut().expect("a spec");
         spec.retain(|_, value| *value != false);
         assert_eq!(before, after);
@@ -79,7 +79,7 @@ fn the_examples_pass_through_the_types_unchanged() {
 }
 
 #[test]
-fn the_policy_of_the_design_is_accepted() {
+fn the_example_policy_is_valid() {
     let policy: PluginPolicy = serde_json::from_value(read(POLICY)).expect("a policy");
     d8_crds::decisions::validation::CheckedPolicy::new(&policy).unwrap_or_else(|rejected| panic!("{rejected}"));
 }

@@ -30,7 +30,8 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
 pub(crate) fn of_message(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     // A line of shell may go on after a backslash.
-    let text = text.replace("\\\n", " ");
+    static CONTINUED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\\n\s*").expect("a pattern"));
+    let text = CONTINUED.replace_all(text, "");
     for line in text.split('\n') {
         let mut from = 0;
         while let Some(found) = MENTION.captures_at(line, from) {

@@ -41,7 +41,7 @@ pub(crate) fn invocations(line: &str) -> std::result::Result<Vec<Invocation>, St
 
 /// `[a | b]` is one of both or neither, `a|b` one of both; `…` repeats what stands before it.
 fn alternatives(line: &str) -> Vec<String> {
-    static OPTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[(-[^\]]*|[A-Z]+)\]").expect("a pattern"));
+    static OPTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"\[([-A-Za-z][^\[\]"']*)\]"#).expect("a pattern"));
     static CHOICE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"([A-Za-z]+)\|([A-Za-z|]+)").expect("a pattern"));
     static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new("<[a-z]+>").expect("a pattern"));
     let line = NAMED.replace_all(&line.replace('…', ""), SAMPLE).into_owned();
