@@ -28,9 +28,9 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
 /// The command lines in a piece of a message. One in quotes or backquotes ends with them, any other with its
 /// line.
 pub(crate) fn of_message(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    // A line of shell may go on after a backslash.
+    // A line of shell may continue after a backslash.
     static CONTINUED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\\n\s*").expect("a pattern"));
+    let mut lines = Vec::new();
     let text = CONTINUED.replace_all(text, "");
     for line in text.split('\n') {
         let mut from = 0;
@@ -70,9 +70,9 @@ fn of_rust(file: &TextFile) -> Vec<CommandLine> {
 
 /// Arguments of `format!` become a sample.
 fn placeholders(text: &str) -> String {
-    let text = text.replace("{platform}", "linux-amd64");
     static ARGUMENT: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"\{[A-Za-z0-9_.]*(?::[^{}]*)?\}").expect("a pattern"));
+    let text = text.replace("{platform}", "linux-amd64");
     let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
     ARGUMENT.replace_all(&text, "7").replace('\u{1}', "{").replace('\u{2}', "}")
 }

@@ -3,6 +3,8 @@
 //! Commands are parsed by the programs themselves: `d8`, `d8-rpp` and the kubectl of the test control plane.
 //! They run in an empty folder without a cluster, so a correct command line fails later than its parsing.
 
+#![allow(clippy::expect_used, reason = "a pattern of the test itself, or a repository that cannot be read")]
+
 mod commands;
 mod extract;
 mod paths;

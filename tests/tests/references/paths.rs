@@ -91,7 +91,8 @@ fn paths(file: &TextFile, text: &str, targets: &Targets) -> Vec<String> {
     for found in PATH.captures_iter(text) {
         let (path, anchor) = (&found[1], found.get(2).map(|anchor| &anchor.as_str()[1..]));
         let top = path.split('/').next().unwrap_or_default();
-        let is_ours = path.ends_with(".md") || (path.contains('/') && targets.folders.contains(top));
+        let is_page = Path::new(path).extension().is_some_and(|extension| extension == "md");
+        let is_ours = is_page || (path.contains('/') && targets.folders.contains(top));
         let is_temporary = path.contains("/.");
         if !is_ours || is_temporary || path.contains(['<', '{', '*', '~']) || path.starts_with('/') {
             continue;

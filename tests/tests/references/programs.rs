@@ -169,7 +169,7 @@ impl Programs {
         if let Some(flag) = words.iter().position(|word| word == "--kubeconfig")
             && let Some(file) = words.get_mut(flag + 1)
         {
-            *file = KUBECONFIG.to_owned();
+            KUBECONFIG.clone_into(file);
         }
         words
     }
