@@ -251,7 +251,7 @@ pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Fail
 /// # Errors
 /// No kubeconfig that could be used.
 pub(crate) async fn check(context: &Context, requirements: &Requirements) -> Result<Findings, Failure> {
-    if context.skips_cluster_checks() || !requirements.concern_cluster() {
+    if context.skips_cluster_checks() || !requirements.need_cluster_facts() {
         return Ok(Findings::default());
     }
     let cluster = context.cluster().await?;
@@ -277,7 +277,7 @@ fn not_for(context: &Context) -> Findings {
 
 /// `--skip-cluster-checks` waives what the record says of the cluster, too.
 fn waived(context: &Context, requirements: &Requirements, findings: Findings) -> Findings {
-    let waives = context.skips_cluster_checks() && requirements.concern_cluster();
+    let waives = context.skips_cluster_checks() && requirements.need_cluster_facts();
     if waives { Findings::default() } else { findings }
 }
 

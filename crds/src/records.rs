@@ -1,5 +1,5 @@
-//! The records as they are stored: the custom resources and their schema, a plugin's contract, the
-//! facts of a cluster. Reading and writing only; what a record leads to is in [`crate::decisions`].
+//! The data that decisions use: the custom resources and their schema, the contracts of plugins, the facts of
+//! a cluster. This layer reads and writes them; [`crate::decisions`] evaluates them.
 
 pub mod cluster;
 pub mod contract;

@@ -1,9 +1,11 @@
-//! CheckedPolicy values that records and decisions are built from. They know nothing of records.
+//! Checked values that records and decisions are built from: names, versions, constraints, durations, and
+//! the limits and errors of their texts. This layer does not know records or decisions.
 
 pub mod channel;
 pub mod constraint;
 pub mod digest;
 pub mod duration;
+pub mod field_error;
 pub(crate) mod instant;
 pub mod limits;
 pub mod name;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use d8_crds::records::{
     cluster::{ClusterFacts, ClusterVersion, Fact, ModuleState},
-    release::ClusterSeen,
+    release::ObservedCluster,
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
@@ -42,7 +42,7 @@ pub(crate) const WATCHES: [&str; 4] = ["cluster-uid", "kubernetes-version", "dec
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cluster {
     /// As records show it.
-    pub(crate) seen: ClusterSeen,
+    pub(crate) seen: ObservedCluster,
     /// As requirements are judged against it.
     pub(crate) facts: ClusterFacts,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Nothing was read yet.
     pub(crate) fn unread() -> Self {
-        Self { seen: ClusterSeen::default(), facts: ClusterFacts::unreadable("the operator has not read it yet") }
+        Self { seen: ObservedCluster::default(), facts: ClusterFacts::unreadable("the operator has not read it yet") }
     }
 
     fn kubernetes(&mut self, fact: Fact<ClusterVersion>) {
@@ -66,7 +66,7 @@ impl Cluster {
 
 /// As a record can carry it.
 fn shown(fact: &Fact<ClusterVersion>) -> Option<String> {
-    fact.shown().map(|text| text.chars().take(WORD).collect())
+    fact.printable().map(|text| text.chars().take(WORD).collect())
 }
 
 /// Keeps `cluster` true for ever; whoever listens hears of changes only.
@@ -197,5 +197,5 @@ async fn modules(client: &Client, change: Change<'_>, readiness: &Readiness) {
 fn state(module: &DynamicObject) -> Option<(String, ModuleState)> {
     let mut object = module.data.clone();
     object.as_object_mut()?.insert("metadata".to_owned(), serde_json::json!({"name": module.name_any()}));
-    ModuleState::of_object(&object)
+    ModuleState::from_object(&object)
 }

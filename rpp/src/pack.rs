@@ -11,9 +11,10 @@ use std::{
 };
 
 use d8_crds::{
-    records::contract::{Contract, ContractError, MAX_CONTRACT},
+    records::contract::{Contract, ContractError},
     values::{
         digest::Digest,
+        limits,
         name::{Component, NameError, Tag},
         platform::Platform,
     },
@@ -222,7 +223,7 @@ fn read_contract(order: &PackRequest, path: &Path, warnings: &mut Vec<String>) -
     let mut text = String::new();
     let file = File::open(path).map_err(|error| bad(error.to_string()))?;
     // One more than is allowed, for the reading to refuse.
-    file.take(MAX_CONTRACT as u64 + 1).read_to_string(&mut text).map_err(|error| bad(error.to_string()))?;
+    file.take(limits::CONTRACT_BYTES as u64 + 1).read_to_string(&mut text).map_err(|error| bad(error.to_string()))?;
     let (contract, odd) = Contract::from_yaml(&text, &order.component, &order.tag)
         .map_err(|error| PackError::Contract { path: path.to_owned(), error })?;
     warnings.extend(odd.iter().map(ToString::to_string));

@@ -247,7 +247,7 @@ async fn manifests_that_cannot_be_resolved() {
         ("layer too large", large, ErrorKind::TooLarge, "the layer"),
         ("child without digest", child.to_owned(), ErrorKind::Malformed, "index"),
         ("contract not base64", contract("%%%"), ErrorKind::Contract, "contract"),
-        ("contract of another", contract(other), ErrorKind::Contract, "it says `other`"),
+        ("contract of another", contract(other), ErrorKind::Contract, "belongs to `other`"),
         ("contract with a flat list", contract(flat), ErrorKind::Contract, "requirements.modules"),
     ];
     for (what, body, kind, words) in cases {

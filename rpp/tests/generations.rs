@@ -370,7 +370,7 @@ async fn contracts_in_layers() {
         ),
         ("above the executable", vec![contract, ("a/plugin", Ok(b"x"))], Ok(true)),
         ("the last of two counts", vec![("contract.yaml", Ok(other)), contract, plugin], Ok(true)),
-        ("of another", vec![plugin, ("contract.yaml", Ok(other))], Err((ErrorKind::Contract, "it says `other`"))),
+        ("of another", vec![plugin, ("contract.yaml", Ok(other))], Err((ErrorKind::Contract, "belongs to `other`"))),
         (
             "a flat list",
             vec![plugin, ("contract.yaml", Ok(b"requirements: {modules: []}\n"))],

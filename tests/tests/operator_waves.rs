@@ -1,6 +1,6 @@
 //! Waves as the operator leads them: when they begin, what they outlive, and what halts them.
 
-use d8_crds::records::policy::{ComponentProgress, PluginPolicy, Wave, WaveState};
+use d8_crds::records::policy::{ComponentProgress, PluginPolicy, WaveState, WaveStatus};
 use d8_tests::lab::{Lab, OPERATOR, SOON};
 use d8_tests::process::wait_for;
 use d8_tests::{Result, catalog::Plugin};
@@ -12,7 +12,7 @@ fn component(policy: &PluginPolicy, name: &str) -> ComponentProgress {
     components.find(|component| component.name == name).cloned().unwrap_or_default()
 }
 
-fn wave(policy: &PluginPolicy, name: &str, version: &str) -> Option<Wave> {
+fn wave(policy: &PluginPolicy, name: &str, version: &str) -> Option<WaveStatus> {
     component(policy, name).waves.into_iter().find(|wave| wave.version == version)
 }
 
@@ -22,7 +22,13 @@ fn ready(policy: &PluginPolicy) -> String {
 }
 
 /// Waits until the wave of a version is in this state.
-fn in_state(lab: &Lab, policy: &str, plugin: &str, version: &str, state: WaveState) -> Result<(PluginPolicy, Wave)> {
+fn in_state(
+    lab: &Lab,
+    policy: &str,
+    plugin: &str,
+    version: &str,
+    state: WaveState,
+) -> Result<(PluginPolicy, WaveStatus)> {
     let what = format!("{plugin} {version} is {state:?}");
     let right = |policy: &PluginPolicy| wave(policy, plugin, version).filter(|wave| wave.state == Some(state));
     let policy = lab.policy_when(policy, &what, |policy| right(policy).is_some())?;

@@ -56,7 +56,7 @@ async fn modules(client: &Client) -> Result<Fact<BTreeMap<String, ModuleState>>,
     let list = within(api.list(&ListParams::default())).await?;
     let states = list.items.into_iter().filter_map(|object| {
         let object = serde_json::to_value(object).ok()?;
-        ModuleState::of_object(&object)
+        ModuleState::from_object(&object)
     });
     Ok(Fact::Known(states.collect()))
 }

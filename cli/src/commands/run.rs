@@ -127,7 +127,7 @@ fn judged(context: &Context, found: &Found, policies: &PolicySet) -> Result<(), 
 async fn fits(context: &Context, found: &Found, contract: &Contract) -> Result<(), Failure> {
     let name = &found.entry.name;
     let demands = &contract.requirements;
-    let mut findings = if !demands.concern_cluster() {
+    let mut findings = if !demands.need_cluster_facts() {
         Findings::default()
     } else if context.skips_cluster_checks() {
         output::warn(format!("cluster requirements of {name} are not checked (--skip-cluster-checks)"));

@@ -1,33 +1,33 @@
-//! Which time to judge by: the local clock, checked against the API server's (`docs/policies.md`, rule
-//! 12). Pure: both times are arguments.
+//! The time that decisions use: the local clock, checked against the API server's clock
+//! (`docs/policies.md`, rule 12). Both times are arguments.
 
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{decisions::intent::Intent, values::duration};
+use crate::{decisions::intent::Intent, values::duration::FormattedDuration};
 
-/// How far the local clock may be from the API server's, either way, this included. The server's
-/// `Date` is cut to seconds and as old as its answer, which this dwarfs.
+/// Largest allowed difference between the local clock and the API server's clock, inclusive. It is much
+/// longer than the error of the server's `Date`, which has whole seconds and the age of the response.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// The local clock is too far from the API server's for an agent to act.
+/// The local clock differs too much from the API server's clock, so an agent must not act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockSkew {
-    /// What the local clock says.
+    /// Time of the local clock.
     pub local: Timestamp,
-    /// What the API server says.
+    /// Time of the API server.
     pub server: Timestamp,
 }
 
 impl fmt::Display for ClockSkew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let apart = duration::show(self.local.duration_since(self.server).unsigned_abs());
+        let difference = FormattedDuration(self.local.duration_since(self.server).unsigned_abs());
         let side = if self.local < self.server { "behind" } else { "ahead of" };
         write!(
             f,
-            "the local clock is {apart} {side} the API server's ({:.0} against {:.0}); set it, for example with \
-             `timedatectl set-ntp true`",
+            "the local clock is {difference} {side} the API server's clock (local {:.0}, server {:.0}); synchronize \
+             it, for example with `timedatectl set-ntp true`",
             self.local, self.server
         )
     }
@@ -35,13 +35,15 @@ impl fmt::Display for ClockSkew {
 
 impl std::error::Error for ClockSkew {}
 
-/// The time to judge by. `server` is the `Date` of the API server's answer; where none was had there is
-/// nothing to check against, and the local clock counts.
+/// Returns the time that a decision uses. `server` is the `Date` of the API server's response; without it
+/// the local clock is used unchecked.
+///
+/// If the clocks differ by more than [`TOLERANCE`], a person's change uses the earlier time, so that no
+/// time gate opens early.
 ///
 /// # Errors
-/// [`ClockSkew`] for the agent if the clocks are more than [`TOLERANCE`] apart. A person's change then
-/// goes by the smaller of the two, which opens no time gate early.
-pub fn judging_time(local: Timestamp, server: Option<Timestamp>, intent: Intent) -> Result<Timestamp, ClockSkew> {
+/// [`ClockSkew`] for the agent if the clocks differ by more than [`TOLERANCE`].
+pub fn decision_time(local: Timestamp, server: Option<Timestamp>, intent: Intent) -> Result<Timestamp, ClockSkew> {
     let Some(server) = server else { return Ok(local) };
     if local.duration_since(server).abs() <= TOLERANCE {
         return Ok(local);
@@ -52,8 +54,7 @@ pub fn judging_time(local: Timestamp, server: Option<Timestamp>, intent: Intent)
     }
 }
 
-/// The instant of an HTTP `Date` header (RFC 9110, 5.6.7, the form that servers must send); `None` if it
-/// is none.
+/// Parses an HTTP `Date` header in the format that servers must send (RFC 9110, 5.6.7).
 pub fn http_date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(text.trim()).ok().map(|date| date.timestamp())
 }
@@ -67,7 +68,7 @@ mod tests {
     const INTENTS: [Intent; 4] = [Intent::Agent, Intent::Update, Intent::Explicit, Intent::Repair];
 
     #[test]
-    fn rule_12_clock() {
+    fn rule_12_clock_skew_limits_the_time() {
         let server = "2026-11-22T12:00:00Z";
         for (local, by_agent, by_person) in [
             ("2026-11-22T12:00:00Z", Some("2026-11-22T12:00:00Z"), "2026-11-22T12:00:00Z"),
@@ -84,15 +85,15 @@ mod tests {
                     Intent::Agent => by_agent.map(|text| text.parse().unwrap()).ok_or(ClockSkew { local, server }),
                     _ => Ok(by_person.parse().unwrap()),
                 };
-                assert_eq!(judging_time(local, Some(server), intent), expected, "{local} {intent:?}");
-                assert_eq!(judging_time(local, None, intent), Ok(local), "{local} {intent:?}, no server");
+                assert_eq!(decision_time(local, Some(server), intent), expected, "{local} {intent:?}");
+                assert_eq!(decision_time(local, None, intent), Ok(local), "{local} {intent:?}, no server");
             }
         }
     }
 
     #[test]
-    fn the_date_that_servers_send() {
-        for (text, want) in [
+    fn http_dates_are_parsed() {
+        for (text, expected) in [
             ("Sun, 22 Nov 2026 16:27:17 GMT", Some("2026-11-22T16:27:17Z")),
             (" Sun, 06 Nov 1994 08:49:37 GMT ", Some("1994-11-06T08:49:37Z")),
             ("Mon, 22 Nov 2026 16:27:17 GMT", None),
@@ -100,32 +101,32 @@ mod tests {
             ("Sun, 22 Nov 2026", None),
             ("", None),
         ] {
-            assert_eq!(http_date(text), want.map(|want| want.parse().unwrap()), "{text:?}");
+            assert_eq!(http_date(text), expected.map(|date| date.parse().unwrap()), "{text:?}");
         }
     }
 
     #[test]
-    fn rule_12_says_which_way_and_what_to_do() {
+    fn rule_12_message_has_direction_and_remedy() {
         let [early, late] =
             ["2026-11-22T12:00:00.25Z", "2026-11-22T13:10:00Z"].map(|t| t.parse::<Timestamp>().unwrap());
         assert_eq!(
             ClockSkew { local: early, server: late }.to_string(),
-            "the local clock is 1h9m59s behind the API server's (2026-11-22T12:00:00Z against 2026-11-22T13:10:00Z); \
-             set it, for example with `timedatectl set-ntp true`"
+            "the local clock is 1h9m59s behind the API server's clock (local 2026-11-22T12:00:00Z, server \
+             2026-11-22T13:10:00Z); synchronize it, for example with `timedatectl set-ntp true`"
         );
         let ahead = ClockSkew { local: late, server: early }.to_string();
-        assert!(ahead.starts_with("the local clock is 1h9m59s ahead of the API server's ("), "{ahead}");
+        assert!(ahead.starts_with("the local clock is 1h9m59s ahead of the API server's clock ("), "{ahead}");
     }
 
     proptest! {
         #[test]
-        fn never_a_time_that_neither_clock_shows(local: i64, server: i64) {
+        fn the_time_is_never_later_than_the_local_clock(local: i64, server: i64) {
             let at = |n: i64| {
                 Timestamp::from_second(n.rem_euclid(Timestamp::MAX.as_second() - Timestamp::MIN.as_second()) + Timestamp::MIN.as_second()).unwrap()
             };
             let (local, server) = (at(local), at(server));
             for intent in INTENTS {
-                match judging_time(local, Some(server), intent) {
+                match decision_time(local, Some(server), intent) {
                     Ok(time) => prop_assert!(time == local || time == local.min(server)),
                     Err(skew) => prop_assert!(intent == Intent::Agent && !skew.to_string().is_empty()),
                 }

@@ -1,10 +1,10 @@
-//! How a version spreads over the hosts of one policy (`docs/policies.md`, rule 7): which place a host
-//! has in a version's wave, and when its turn comes. Pure: `now` is an argument.
+//! The wave in which a version spreads over the hosts of one policy (`docs/policies.md`, rule 7): the
+//! position of a host in the wave, and the time from which the wave permits the version there.
 //!
-//! It knows nothing of halts, of which policies have a rollout or of which versions are expedited.
+//! This module does not know about halts, about expedited versions, or which policies have a rollout.
 //!
-//! Everything is counted in whole nanoseconds and in 2^53ths, without rounding, so that
-//! [`Wave::permits`] and [`Wave::turn`] cannot disagree.
+//! All arithmetic uses whole nanoseconds and fractions of 2^53 without rounding, so that [`Wave::permits`]
+//! and [`Wave::permitted_from`] cannot disagree.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use sha2::{Digest as _, Sha256};
 
 use crate::values::{instant, name::Component, version::Version};
 
-/// Parts that a wave is cut into, 2^53: what a 64-bit float holds exactly.
-const PARTS: u64 = 1 << 53;
+/// Number of buckets, 2^53: a 64-bit float represents every bucket exactly.
+const BUCKETS: u64 = 1 << 53;
 
-/// A host's share of a wave that passes before its turn, in [0,1), or 1 for the last.
+/// Bucket of a host: the share of the rollout time that passes before the wave permits the version there.
+/// It is in [0,1), or 1 for [`Bucket::LAST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(u64);
 
 impl Bucket {
-    /// After everyone else: a root that did not exist before this run, or making a new one for every
-    /// change would draw lots until one is early.
-    pub const LAST: Self = Self(PARTS);
+    /// The bucket of a store that did not exist before this run. Otherwise a person could create new
+    /// stores until one of them has an early bucket.
+    pub const LAST: Self = Self(BUCKETS);
 
-    /// The first 53 bits of SHA-256 over the host's id, a NUL, the component's name (`d8` for the
-    /// command line itself), a NUL and the version, divided by 2^53. The first bit is the highest of the
-    /// digest's first byte; of the first eight bytes, read as a big-endian number, the last 11 bits are
-    /// dropped.
+    /// Computes the bucket of a host for a version of a component.
     ///
-    /// The version is spelt canonically: `v`, three numbers, the pre-release, no build metadata (for
-    /// which versions don't differ). `1.2`, `1.2.0` and `v1.2.0+a` all are `v1.2.0`.
+    /// The bucket is the first 53 bits of SHA-256, divided by 2^53: the first eight bytes of the hash as a
+    /// big-endian number without its last 11 bits. The input of the hash is the host's id, a NUL, the
+    /// component's name (`d8` for d8 itself), a NUL and the version in canonical form: `v`, three numbers
+    /// and the pre-release, without build metadata. `1.2`, `1.2.0` and `v1.2.0+a` all become `v1.2.0`.
     pub fn of(host_id: &str, component: &Component, version: &Version) -> Self {
         let mut hash = Sha256::new();
         hash.update(host_id);
@@ -44,68 +44,69 @@ impl Bucket {
         Self(u64::from_be_bytes(first) >> 11)
     }
 
-    /// As a number in [0,1], exactly.
+    /// Returns the bucket as an exact number in [0,1].
     #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
     pub fn as_f64(self) -> f64 {
-        self.0 as f64 / PARTS as f64
+        self.0 as f64 / BUCKETS as f64
     }
 }
 
-/// Where a host stands in a wave.
+/// Position of a host in a wave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// Before the wave: the policy's canaries wait neither for it nor for the policy's `minAge`.
+pub enum WavePosition {
+    /// A canary of the policy. It waits neither for the wave nor for the policy's `minAge`.
     Canary,
-    /// In it.
-    At(Bucket),
+    /// Any other host.
+    Bucket(Bucket),
 }
 
-/// When a host's turn comes.
+/// The time from which a wave permits a version on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Turn {
-    /// It never has to wait.
+pub enum PermittedFrom {
+    /// The host never waits.
     Always,
-    /// From this instant on.
-    From(Timestamp),
-    /// Not before time ends.
+    /// The host waits until this instant.
+    Instant(Timestamp),
+    /// The wave reaches the host only after [`Timestamp::MAX`].
     Never,
 }
 
-impl Turn {
-    /// Whether it has come.
-    pub fn has_come(self, now: Timestamp) -> bool {
+impl PermittedFrom {
+    /// Returns whether the wave permits the version at `now`.
+    pub fn is_reached(self, now: Timestamp) -> bool {
         match self {
             Self::Always => true,
-            Self::From(instant) => instant <= now,
+            Self::Instant(instant) => instant <= now,
             Self::Never => false,
         }
     }
 }
 
-/// One version's way over the hosts of one policy.
+/// The wave in which one version spreads over the hosts of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wave {
-    /// None: beyond the end of time.
+    /// `None` if the wave starts after [`Timestamp::MAX`].
     start: Option<Timestamp>,
     over: Duration,
 }
 
 impl Wave {
-    /// The wave of a version first seen at `first_seen`. `min_age` is this policy's own; `since` is what
-    /// the operator recorded as the instant at which this policy began to permit the version, absent if
-    /// it has not; `over` is the rollout's.
+    /// Makes the wave of a version that was first seen at `first_seen`.
+    ///
+    /// `min_age` is the policy's own. `since` is the instant at which the policy began to permit the
+    /// version, as the operator recorded it. `over` is the duration of the policy's rollout.
     pub fn new(first_seen: Timestamp, min_age: Duration, since: Option<Timestamp>, over: Duration) -> Self {
         let soaked = instant::after(first_seen, min_age);
         Self { start: soaked.map(|soaked| soaked.max(since.unwrap_or(soaked))), over }
     }
 
-    /// The instant it starts at, `t0`; None: never.
+    /// Returns the start of the wave, or `None` if the wave never starts.
     pub fn start(&self) -> Option<Timestamp> {
         self.start
     }
 
-    /// How far it is, 0 to 1, for showing: permission is [`Wave::permits`]'s to give.
-    #[allow(clippy::cast_precision_loss, reason = "shown to people")]
+    /// Returns the progress of the wave, from 0 to 1, for display only.
+    #[allow(clippy::cast_precision_loss, reason = "display only")]
     pub fn progress(&self, now: Timestamp) -> f64 {
         match self.elapsed(now) {
             None => 0.0,
@@ -114,45 +115,45 @@ impl Wave {
         }
     }
 
-    /// Whether a host in this place may have the version now: canary, f >= 1, or bucket < f, where
-    /// f = (now - t0) / over.
-    pub fn permits(&self, place: Place, now: Timestamp) -> bool {
-        let bucket = match place {
-            Place::Canary => return true,
-            Place::At(Bucket(bucket)) => bucket,
+    /// Returns whether a host at this position may have the version now: it is a canary, or f >= 1, or
+    /// bucket < f, where f = (now - start) / over.
+    pub fn permits(&self, position: WavePosition, now: Timestamp) -> bool {
+        let bucket = match position {
+            WavePosition::Canary => return true,
+            WavePosition::Bucket(Bucket(bucket)) => bucket,
         };
         self.elapsed(now).is_some_and(|elapsed| {
             let over = self.over.as_nanos();
-            // bucket / 2^53 < elapsed / over. Time has less than 2^70 nanoseconds, so that the right side
-            // fits; a left side that does not is larger.
-            let due = u128::from(bucket).checked_mul(over);
-            elapsed >= over || due.is_some_and(|due| due < elapsed * u128::from(PARTS))
+            // bucket / 2^53 < elapsed / over. `elapsed` is less than 2^70 nanoseconds, so the right side
+            // does not overflow. If the left side overflows, it is larger.
+            let left = u128::from(bucket).checked_mul(over);
+            elapsed >= over || left.is_some_and(|left| left < elapsed * u128::from(BUCKETS))
         })
     }
 
-    /// When this place's turn comes: the first instant at which [`Wave::permits`] says yes, to the
-    /// nanosecond. Whoever writes it down in seconds rounds up.
-    pub fn turn(&self, place: Place) -> Turn {
-        let bucket = match place {
-            Place::Canary => return Turn::Always,
-            Place::At(Bucket(bucket)) => bucket,
+    /// Returns the first instant at which [`Wave::permits`] is true, to the nanosecond. Round it up to
+    /// write it in seconds.
+    pub fn permitted_from(&self, position: WavePosition) -> PermittedFrom {
+        let bucket = match position {
+            WavePosition::Canary => return PermittedFrom::Always,
+            WavePosition::Bucket(Bucket(bucket)) => bucket,
         };
         let over = self.over.as_nanos();
-        let wait = u128::from(bucket).checked_mul(over).map(|due| (due / u128::from(PARTS) + 1).min(over));
-        let turn = self.start.zip(wait.and_then(nanoseconds)).and_then(|(start, wait)| instant::after(start, wait));
-        turn.map_or(Turn::Never, Turn::From)
+        let wait = u128::from(bucket).checked_mul(over).map(|share| (share / u128::from(BUCKETS) + 1).min(over));
+        let instant = self.start.zip(wait.and_then(nanoseconds)).and_then(|(start, wait)| instant::after(start, wait));
+        instant.map_or(PermittedFrom::Never, PermittedFrom::Instant)
     }
 
-    /// Nanoseconds since its start; None before it.
+    /// Returns the nanoseconds since the start, or `None` before it.
     fn elapsed(&self, now: Timestamp) -> Option<u128> {
         u128::try_from(now.as_nanosecond() - self.start?.as_nanosecond()).ok()
     }
 }
 
 fn nanoseconds(count: u128) -> Option<Duration> {
-    const A_SECOND: u128 = 1_000_000_000;
-    let seconds = u64::try_from(count / A_SECOND).ok()?;
-    let rest = u32::try_from(count % A_SECOND).ok()?;
+    const SECOND: u128 = 1_000_000_000;
+    let seconds = u64::try_from(count / SECOND).ok()?;
+    let rest = u32::try_from(count % SECOND).ok()?;
     Some(Duration::new(seconds, rest))
 }
 

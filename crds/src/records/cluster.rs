@@ -1,6 +1,6 @@
-//! The facts of a cluster that requirements are checked against, made from what its API answers.
+//! The facts of a cluster against which requirements are checked, made from the responses of its API.
 //!
-//! Owns how the raw answers are read; who asks, and what an error of the API means, is the caller's.
+//! This module parses the responses. The caller makes the requests and handles their errors.
 
 use std::collections::BTreeMap;
 
@@ -11,37 +11,37 @@ use crate::values::{
     version::Version,
 };
 
-/// A fact, or why there is none. The reasons complete a sentence; they are made fit for a terminal
-/// where they are shown.
+/// A fact, or the reason why it is unknown. A reason is the end of a sentence; whoever displays it makes it
+/// printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact<T> {
-    /// It is known.
+    /// The fact is known.
     Known(T),
-    /// It is not asked for, or there is nothing to know: what depends on it passes with a warning.
+    /// The fact was not requested or does not exist. Requirements on it pass with a warning.
     Skipped(String),
-    /// It could not be had: what depends on it can't be checked.
+    /// The fact could not be read. Requirements on it cannot be checked.
     Unreadable(String),
 }
 
-/// What requirements on the cluster are checked against: one snapshot.
+/// The facts of a cluster at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterFacts {
-    /// The API server's version.
+    /// Version of the API server.
     pub kubernetes: Fact<ClusterVersion>,
-    /// Deckhouse's version.
+    /// Version of Deckhouse.
     pub deckhouse: Fact<ClusterVersion>,
-    /// Deckhouse's modules by name; one that is absent is not enabled.
+    /// Deckhouse modules by name. A module that is absent is not enabled.
     pub modules: Fact<BTreeMap<String, ModuleState>>,
 }
 
 impl ClusterFacts {
-    /// Nothing is known, by choice.
+    /// Returns facts that were all skipped, with the reason.
     pub fn skipped(why: &str) -> Self {
         let why = || why.to_owned();
         Self { kubernetes: Fact::Skipped(why()), deckhouse: Fact::Skipped(why()), modules: Fact::Skipped(why()) }
     }
 
-    /// Nothing could be read.
+    /// Returns facts that could all not be read, with the reason.
     pub fn unreadable(why: &str) -> Self {
         let why = || why.to_owned();
         Self {
@@ -52,7 +52,7 @@ impl ClusterFacts {
     }
 }
 
-/// A version that the cluster reports of itself.
+/// A version that the cluster reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterVersion {
     raw: String,
@@ -60,32 +60,32 @@ pub struct ClusterVersion {
 }
 
 impl ClusterVersion {
-    /// Reads it and normalises it for constraints: build metadata is dropped, a pre-release only if it
-    /// is none on the way to a release ([`Version::is_candidate`]), as `-eks-1-30` or `-main`.
+    /// Parses a version and normalizes it for constraints: drops build metadata, and drops pre-release
+    /// identifiers that do not precede a release ([`Version::is_candidate`]), such as `-eks-1-30` or `-main`.
     pub fn parse(raw: &str) -> Option<Self> {
         let version = Version::parse(raw).ok()?;
         let version = if version.is_candidate() { version.without_build() } else { version.release() };
         Some(Self { raw: raw.to_owned(), version })
     }
 
-    /// As the cluster reports it.
+    /// Returns the version as the cluster reports it.
     pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// What constraints see.
+    /// Returns the normalized version for constraints.
     pub fn version(&self) -> &Version {
         &self.version
     }
 }
 
 impl Fact<ClusterVersion> {
-    /// From `gitVersion` of the API server's `/version`.
+    /// Makes the fact from `gitVersion` of the API server's `/version`.
     pub fn kubernetes(git_version: &str) -> Self {
         ClusterVersion::parse(git_version).map_or_else(
             || {
                 Self::Unreadable(format!(
-                    "the cluster reports `{}`, which is no version",
+                    "the cluster reports `{}`, which is not a version",
                     printable_to(git_version, 64)
                 ))
             },
@@ -93,20 +93,25 @@ impl Fact<ClusterVersion> {
         )
     }
 
-    /// From annotation `core.deckhouse.io/version` of Deployment `d8-system/deckhouse`, read without
-    /// error. Development builds have none or one that is no version.
+    /// Makes the fact from annotation `core.deckhouse.io/version` of Deployment `d8-system/deckhouse`.
+    /// Development builds have no annotation, or one that is not a version.
     pub fn deckhouse(annotation: Option<&str>) -> Self {
         match annotation.unwrap_or_default() {
-            "" => Self::Skipped("the cluster's Deckhouse does not tell its version".to_owned()),
+            "" => Self::Skipped("Deckhouse in the cluster reports no version".to_owned()),
             raw => ClusterVersion::parse(raw).map_or_else(
-                || Self::Skipped(format!("the cluster's Deckhouse is `{}`, no release", printable_to(raw, 64))),
+                || {
+                    Self::Skipped(format!(
+                        "Deckhouse in the cluster reports `{}`, which is not a release",
+                        printable_to(raw, 64)
+                    ))
+                },
                 Self::Known,
             ),
         }
     }
 
-    /// As the cluster reports it, fit for a terminal; None if it is not known.
-    pub fn shown(&self) -> Option<String> {
+    /// Returns the reported version in printable form, or `None` if it is unknown.
+    pub fn printable(&self) -> Option<String> {
         match self {
             Self::Known(known) => Some(printable(known.raw()).into_owned()),
             Self::Skipped(_) | Self::Unreadable(_) => None,
@@ -114,19 +119,20 @@ impl Fact<ClusterVersion> {
     }
 }
 
-/// A module of the cluster.
+/// State of a Deckhouse module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModuleState {
-    /// Condition `EnabledByModuleManager` or `EnabledByModuleConfig` is `True`: either, so that a
-    /// module is not off while one follows the other.
+    /// Whether condition `EnabledByModuleManager` or `EnabledByModuleConfig` is `True`. One of them is enough,
+    /// so that a module counts as enabled while the other one is not updated yet.
     pub enabled: bool,
-    /// `properties.version` as it stands there; many modules have none.
+    /// Value of `properties.version`. Many modules have none.
     pub version: Option<String>,
 }
 
 impl ModuleState {
-    /// The name and state in a `modules.deckhouse.io` object of version v1alpha1; None if it has no name.
-    pub fn of_object(object: &Value) -> Option<(String, Self)> {
+    /// Returns the name and the state of a v1alpha1 object of `modules.deckhouse.io`, or `None` if it has no
+    /// name.
+    pub fn from_object(object: &Value) -> Option<(String, Self)> {
         let name = object.pointer("/metadata/name")?.as_str()?.to_owned();
         let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
         let enabled = conditions.into_iter().flatten().any(|condition| {
@@ -137,7 +143,7 @@ impl ModuleState {
         Some((name, Self { enabled, version: version.filter(|text| !text.is_empty()).map(str::to_owned) }))
     }
 
-    /// Its version, if it has one that is a version.
+    /// Returns the version of the module if it is valid.
     pub fn known_version(&self) -> Option<ClusterVersion> {
         self.version.as_deref().and_then(ClusterVersion::parse)
     }
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn versions_are_normalised_for_constraints() {
-        for (raw, seen) in [
+        for (raw, normalized) in [
             ("v1.33.4", "v1.33.4"),
             ("1.33", "v1.33.0"),
             ("v1.30.1-eks-1-30", "v1.30.1"),
@@ -163,32 +169,35 @@ mod tests {
             let version = ClusterVersion::parse(raw).unwrap();
             assert_eq!(
                 (version.version().to_string().as_str(), version.version().build(), version.raw()),
-                (seen, "", raw)
+                (normalized, "", raw)
             );
         }
     }
 
     #[test]
-    fn what_is_known_of_versions() {
-        assert_eq!(Fact::kubernetes("v1.33.4").shown().as_deref(), Some("v1.33.4"));
-        assert_eq!(Fact::deckhouse(Some("v1.72.1")).shown().as_deref(), Some("v1.72.1"));
+    fn unknown_versions_have_a_reason() {
+        assert_eq!(Fact::kubernetes("v1.33.4").printable().as_deref(), Some("v1.33.4"));
+        assert_eq!(Fact::deckhouse(Some("v1.72.1")).printable().as_deref(), Some("v1.72.1"));
         for (fact, expected) in [
             (
                 Fact::kubernetes("unknown\u{1b}"),
-                Fact::Unreadable(r"the cluster reports `unknown\u{1b}`, which is no version".into()),
+                Fact::Unreadable(r"the cluster reports `unknown\u{1b}`, which is not a version".into()),
             ),
-            (Fact::kubernetes(""), Fact::Unreadable("the cluster reports ``, which is no version".into())),
-            (Fact::deckhouse(None), Fact::Skipped("the cluster's Deckhouse does not tell its version".into())),
-            (Fact::deckhouse(Some("")), Fact::Skipped("the cluster's Deckhouse does not tell its version".into())),
-            (Fact::deckhouse(Some("dev")), Fact::Skipped("the cluster's Deckhouse is `dev`, no release".into())),
+            (Fact::kubernetes(""), Fact::Unreadable("the cluster reports ``, which is not a version".into())),
+            (Fact::deckhouse(None), Fact::Skipped("Deckhouse in the cluster reports no version".into())),
+            (Fact::deckhouse(Some("")), Fact::Skipped("Deckhouse in the cluster reports no version".into())),
+            (
+                Fact::deckhouse(Some("dev")),
+                Fact::Skipped("Deckhouse in the cluster reports `dev`, which is not a release".into()),
+            ),
         ] {
             assert_eq!(fact, expected);
-            assert_eq!(fact.shown(), None);
+            assert_eq!(fact.printable(), None);
         }
     }
 
     #[test]
-    fn modules() {
+    fn modules_are_parsed() {
         let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
         let on = |conditions: Value| json!({"metadata": {"name": "m"}, "status": {"conditions": conditions}});
         for (object, enabled) in [
@@ -207,7 +216,7 @@ mod tests {
             (on(json!([{"type": "EnabledByModuleConfig", "status": true}])), false),
         ] {
             let expected = ("m".to_owned(), ModuleState { enabled, version: None });
-            assert_eq!(ModuleState::of_object(&object), Some(expected), "{object}");
+            assert_eq!(ModuleState::from_object(&object), Some(expected), "{object}");
         }
         for (properties, version) in [
             (json!({"version": "v1.2.3"}), Some("v1.2.3")),
@@ -216,10 +225,10 @@ mod tests {
             (json!(null), None),
         ] {
             let object = json!({"metadata": {"name": "m"}, "properties": properties});
-            assert_eq!(ModuleState::of_object(&object).unwrap().1.version.as_deref(), version, "{object}");
+            assert_eq!(ModuleState::from_object(&object).unwrap().1.version.as_deref(), version, "{object}");
         }
         for nameless in [json!(null), json!([]), json!({"metadata": {}}), json!({"metadata": {"name": 7}})] {
-            assert_eq!(ModuleState::of_object(&nameless), None);
+            assert_eq!(ModuleState::from_object(&nameless), None);
         }
         let odd = ModuleState { enabled: true, version: Some("dev".into()) };
         assert_eq!(odd.known_version(), None);

@@ -1,16 +1,16 @@
-//! `CliHost`: one managed host, what it runs and why not more.
+//! `CliHost`: a managed host and the components on it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One managed host. Its labels, which policies select by, are set by admins only.
+/// A managed host. Policies select hosts by the labels of this object, which only admins set.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cli.deckhouse.io",
     version = "v1alpha1",
-    doc = "One managed host: what it runs, and why not more.",
+    doc = "A managed host: which components it runs, and why a component is not at its target version.",
     kind = "CliHost",
     plural = "clihosts",
     shortname = "chost",
@@ -21,89 +21,89 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CliHostSpec {
-    /// The only user that may write this object's status. Immutable.
+    /// The only user who may write the status of this object. Immutable.
     pub identity: String,
 }
 
-/// What the host reports: on change, else every 6 h.
+/// The report of the host. The host updates it on changes, and at least every 6 hours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CliHostStatus {
-    /// `<os>-<arch>`.
+    /// Platform of the host, `<os>-<arch>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// The agent's own version.
+    /// Version of the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
-    /// When it last reported.
+    /// Time of the last report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
-    /// The policies it obeys, in the generation it read.
+    /// Policies that apply to the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<PolicySeen>,
-    /// What it runs.
+    pub policies: Vec<ObservedPolicy>,
+    /// Components on the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<HostComponent>,
-    /// `Ready`, `PolicySynced`, `ClockSynced`.
+    /// Conditions of types `Ready`, `PolicySynced` and `ClockSynced`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// A policy as the host read it.
+/// A policy that the host has read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PolicySeen {
-    /// The policy's name.
+pub struct ObservedPolicy {
+    /// Name of the policy.
     pub name: String,
-    /// Its generation.
+    /// Generation of the policy that the host has read.
     pub generation: i64,
 }
 
-/// One component on the host.
+/// A component on the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostComponent {
-    /// Plugin, or `d8`.
+    /// Name of the plugin, or `d8` for d8 itself.
     pub name: String,
-    /// The version that runs; absent: none yet.
+    /// Active version. Absent if no version is installed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
-    /// Digest of the active version's layer.
+    /// Digest of the layer of the active version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The version policy leads to.
+    /// Version that the host will take under its policies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Where it stands.
+    /// State of the component.
     pub state: ComponentState,
-    /// Why, a reason of `docs/policies.md`.
+    /// Reason of the state, one of those in `docs/policies.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The same for people.
+    /// Details of the reason for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// When the hold that ends last ends.
+    /// Time at which the last of the holds ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// When `active` or `state` last changed.
+    /// Time at which `active` or `state` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_change: Option<Time>,
 }
 
-/// Where a component stands on a host.
+/// State of a component on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ComponentState {
-    /// It runs its target.
+    /// The target version is active.
     UpToDate,
-    /// A change is due.
+    /// A change has not started yet.
     Pending,
-    /// A change is under way.
+    /// A change is in progress.
     Switching,
-    /// A change waits.
+    /// A change is held back, for example by a window or a wave.
     Held,
-    /// What is installed is forbidden.
+    /// A policy forbids the installed version.
     Forbidden,
-    /// The cluster does not meet the requirements.
+    /// The cluster or the host does not meet the requirements of the version.
     Unfit,
     /// The last change failed.
     Failed,

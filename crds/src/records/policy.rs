@@ -1,4 +1,4 @@
-//! `PluginPolicy`: what admins allow. The record only; what it means is in `verdict`.
+//! `PluginPolicy`: what admins allow on which hosts. [`crate::decisions::verdict`] evaluates it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::CustomResource;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::channel::Channel;
 
-/// What may run where, since when, how fast.
+/// Which plugins and versions may run on which hosts, and when they may change.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cli.deckhouse.io",
     version = "v1alpha1",
-    doc = "What admins allow: which plugins, which versions, when, how fast.",
+    doc = "Which plugins and versions admins allow on a set of hosts, and when and how fast they may change.",
     kind = "PluginPolicy",
     plural = "pluginpolicies",
     shortname = "ppol",
@@ -23,91 +23,91 @@ use crate::values::channel::Channel;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PluginPolicySpec {
-    /// The hosts it speaks for; `{}` is every host, workstations included.
+    /// Hosts to which the policy applies. `{}` selects every host, including workstations.
     pub host_selector: LabelSelector,
-    /// Stops every change on these hosts; runs go on.
+    /// Stops every change on these hosts. Installed plugins can still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// What a rule leaves out.
+    /// Settings for the fields that a rule or `cli` leaves out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
-    /// The first rule that names a plugin answers alone.
+    /// Rules for plugins. Only the first rule that matches a plugin applies to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-    /// The rule for d8 itself.
+    /// Rule for d8 itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cli: Option<CliRule>,
-    /// What happens to a plugin dependency that is not installed.
+    /// Handling of plugin dependencies that are not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_dependencies: Option<MissingDependencies>,
-    /// When switches may begin; absent: always.
+    /// Windows in which switches may begin. Absent means at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Vec<Window>>,
-    /// How fast a version spreads over the hosts.
+    /// Gradual rollout of new versions over the hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
-    /// What is done about moved tags and signatures.
+    /// Handling of moved tags and of signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
 }
 
-/// May a plugin be on a host.
+/// Whether a plugin may or must be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Access {
-    /// It may.
+    /// The plugin may be installed.
     Allow,
-    /// It may not; its runs are refused.
+    /// The plugin may neither be installed nor run.
     Deny,
-    /// It must.
+    /// The plugin must be installed.
     Require,
 }
 
-/// Who starts an update.
+/// Who may start an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Updates {
-    /// The agent by itself.
+    /// The agent, without a person.
     Auto,
-    /// A person.
+    /// Only a person.
     Manual,
-    /// Nobody: what is installed stays.
+    /// Nobody. The installed version stays.
     Frozen,
 }
 
 /// Whether an update may change the major version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MajorUpdates {
-    /// It stays within the installed one.
+    /// Updates stay within the installed major version.
     Stay,
-    /// It may cross to a newer one.
+    /// Updates may change to a newer major version.
     Cross,
 }
 
-/// What happens to a plugin dependency that is not installed.
+/// Handling of plugin dependencies that are not installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MissingDependencies {
-    /// It is installed with the plugin that needs it.
+    /// Install the dependency together with the plugin that needs it.
     Install,
-    /// The change is refused.
+    /// Refuse the change.
     Refuse,
 }
 
-/// What a rule or `cli` leaves out.
+/// Settings for the fields that a rule or `cli` leaves out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Defaults {
-    /// May a plugin that no rule names be here.
+    /// Whether a plugin that no rule sets access for may be installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
-    /// Which versions.
+    /// Whether pre-releases are permitted besides releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
-    /// Who starts an update.
+    /// Who may start an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates: Option<Updates>,
     /// Whether an update may change the major version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major_updates: Option<MajorUpdates>,
-    /// How long a version must have been published, `72h`.
+    /// Time for which a version must have been published before it may be installed, for example `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age: Option<String>,
 }
@@ -116,80 +116,80 @@ pub struct Defaults {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// Names, or a trailing `*`.
+    /// Plugins to which the rule applies: names, or the beginning of names followed by `*`.
     pub plugins: Vec<String>,
-    /// May they be here, must they.
+    /// Whether the plugins may or must be installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
-    /// Only versions within this constraint.
+    /// Constraint on the permitted versions, for example `>=1.2 <2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<String>,
     /// Full versions that may neither be installed nor run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<String>,
-    /// Full versions that skip this policy's minAge, wave and window.
+    /// Full versions that skip the minAge, the wave and the windows of this policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expedite: Vec<String>,
-    /// Versions bound to a digest.
+    /// Versions that must have a given digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
-    /// Which versions.
+    /// Whether pre-releases are permitted besides releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
-    /// Who starts an update.
+    /// Who may start an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates: Option<Updates>,
     /// Whether an update may change the major version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major_updates: Option<MajorUpdates>,
-    /// How long a version must have been published, `72h`.
+    /// Time for which a version must have been published before it may be installed, for example `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age: Option<String>,
-    /// Shown with every refusal of this rule.
+    /// Message for people whom this rule refuses something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// The rule for d8 itself. No access: no policy takes d8 away.
+/// A rule for d8 itself. It has no `access`, because no policy can remove d8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CliRule {
-    /// Only versions within this constraint.
+    /// Constraint on the permitted versions, for example `>=1.2 <2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<String>,
     /// Full versions that may not be installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<String>,
-    /// Full versions that skip this policy's minAge, wave and window.
+    /// Full versions that skip the minAge, the wave and the windows of this policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expedite: Vec<String>,
-    /// Versions bound to a digest.
+    /// Versions that must have a given digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
-    /// Which versions.
+    /// Whether pre-releases are permitted besides releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
-    /// Who starts an update.
+    /// Who may start an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates: Option<Updates>,
     /// Whether an update may change the major version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major_updates: Option<MajorUpdates>,
-    /// How long a version must have been published, `72h`.
+    /// Time for which a version must have been published before it may be installed, for example `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age: Option<String>,
-    /// Shown with every refusal of this rule.
+    /// Message for people whom this rule refuses something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// A version bound to a digest.
+/// A version that must have a given digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pin {
-    /// A full version.
+    /// Full version, for example `v1.2.3`.
     pub version: String,
-    /// Digest of its index, manifest or layer.
+    /// Digest of the index, the manifest or the layer of the version.
     pub digest: String,
 }
 
@@ -206,149 +206,151 @@ pub enum Day {
     Sun,
 }
 
-/// When switches may begin.
+/// A recurring window in which switches may begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Window {
-    /// Local days on which it opens; absent: every day.
+    /// Local days on which the window opens. Absent means every day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days: Option<Vec<Day>>,
-    /// Local time at which it opens, `02:00`.
+    /// Local time at which the window opens, for example `02:00`.
     pub start: String,
-    /// How long it stays open, in elapsed time, `3h`.
+    /// Elapsed time for which the window stays open, 1m to 168h, for example `3h`.
     pub duration: String,
-    /// IANA zone of `days` and `start`; absent: UTC.
+    /// IANA time zone of `days` and `start`. Absent means UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
 }
 
-/// How fast a version spreads over the hosts.
+/// Gradual rollout of new versions over the hosts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// The time in which a version reaches every host, 1m to 720h.
+    /// Time in which a version reaches every host, 1m to 720h.
     pub over: String,
-    /// Hosts that go first.
+    /// Hosts that get a version first. They wait neither for the wave nor for the minAge of this policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_selector: Option<LabelSelector>,
-    /// At how many failed hosts a version's wave halts.
+    /// Number of failed hosts at which the wave of a version halts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<u32>,
 }
 
-/// What is done about moved tags and signatures.
+/// Handling of moved tags and of signatures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Integrity {
-    /// A tag that points at other bytes than before.
+    /// Handling of a tag that points to other content than before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_tags: Option<MovedTags>,
-    /// Signatures: not checked yet.
+    /// Handling of signatures, which are not checked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
 }
 
-/// A tag that points at other bytes than before.
+/// Handling of a tag that points to other content than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MovedTags {
-    /// Refused until it is pinned.
+    /// Refuse the version until a policy pins its digest.
     Refuse,
-    /// Its age counts from the move.
+    /// Count the age of the version from the move.
     Soak,
 }
 
-/// Signatures: not checked yet.
+/// Handling of signatures, which are not checked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Signature {
-    /// Not looked at.
+    /// Do not check signatures.
     Ignore,
 }
 
-/// What the policy does at the moment.
+/// The state of the policy as the operator sees it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PluginPolicyStatus {
-    /// The generation of the spec this status was made from.
+    /// Generation of the spec for which this status was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The cluster's identity: UID of namespace `kube-system`.
+    /// Identity of the cluster: the UID of namespace `kube-system`.
     #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
-    /// When a window opens next, RFC 3339. A string: a `date` column cannot show a future time.
+    /// Time at which a window opens next, in RFC 3339. It is a string because a `date` column cannot show a
+    /// future time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_window: Option<String>,
-    /// How many hosts are matched, and where they are.
+    /// Number of hosts that the policy selects, by state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<HostCounts>,
-    /// What each component aims at.
+    /// Progress of each component under this policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ComponentProgress>,
-    /// `Accepted`, `Ready`.
+    /// Conditions of types `Accepted` and `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// How many hosts are where.
+/// Number of hosts that a policy selects, by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostCounts {
-    /// Hosts the selector matches.
+    /// Number of hosts that the selector matches.
     pub matched: u32,
-    /// Hosts that run their target.
+    /// Number of hosts on which every component is at its target version.
     pub up_to_date: u32,
-    /// Hosts that wait.
+    /// Number of hosts that wait for a change.
     pub held: u32,
-    /// Hosts whose change failed.
+    /// Number of hosts whose last change failed.
     pub failed: u32,
 }
 
-/// What one component aims at under this policy.
+/// Progress of one component under a policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ComponentProgress {
-    /// Plugin, or `d8`.
+    /// Name of the plugin, or `d8` for d8 itself.
     pub name: String,
-    /// The version this policy leads to.
+    /// Version that hosts will take under this policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Why it is not reached, a reason of `docs/policies.md`.
+    /// Reason why hosts do not take the target yet, one of those in `docs/policies.md`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
-    /// When the hold ends.
+    /// Time at which the hold ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// The clock of each version.
+    /// Waves in which versions spread over the hosts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub waves: Vec<Wave>,
+    pub waves: Vec<WaveStatus>,
 }
 
-/// One version's way over the hosts.
+/// The wave in which a version spreads over the hosts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Wave {
-    /// The version.
+pub struct WaveStatus {
+    /// Version that spreads.
     pub version: String,
-    /// When this policy began to permit it; absent: it counts from the version's age alone.
+    /// Time at which this policy began to permit the version. Absent: the wave starts when the version reaches
+    /// minAge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// Whether it goes on; absent: it does.
+    /// State of the wave. Absent means that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<WaveState>,
-    /// Hosts that failed on it.
+    /// Number of hosts on which the version failed.
     #[serde(default)]
     pub failed: u32,
-    /// When it was halted; names the halt that an annotation resumes.
+    /// Time of the halt. The annotation that resumes the wave names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_at: Option<Time>,
 }
 
-/// Whether a wave goes on.
+/// State of a wave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WaveState {
-    /// It reaches more hosts as time goes by.
+    /// The wave reaches more hosts over time.
     Running,
-    /// Too many hosts failed: no further host takes it.
+    /// Too many hosts failed. No further host takes the version.
     Halted,
-    /// Every host may have it.
+    /// Every host may take the version.
     Complete,
 }

@@ -1,26 +1,25 @@
-//! `CliRelease`: what one component has published, and what of it fits this cluster.
+//! `CliRelease`: the published versions of a component, and which of them fit the cluster.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values::channel::Channel;
 use crate::{
     records::{
         contract::{EnvVar, Flag},
         requirements::Requirements,
     },
-    values::version::Version,
+    values::{channel::Channel, version::Version},
 };
 
-/// What to publish of one component. The object's name is the plugin's name; `d8` is the command
-/// line itself.
+/// Which versions of a component to publish. The name of the object is the name of the plugin, or `d8` for
+/// d8 itself.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cli.deckhouse.io",
     version = "v1alpha1",
-    doc = "What one component has published, and what of it fits this cluster.",
+    doc = "The published versions of a component, and which of them fit this cluster.",
     kind = "CliRelease",
     plural = "clireleases",
     shortname = "crel",
@@ -31,148 +30,148 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct CliReleaseSpec {
-    /// What to publish: stable versions only, or pre-releases too.
+    /// Whether to publish pre-releases besides releases.
     pub channel: Channel,
-    /// Publish only versions within this constraint; absent or empty: any.
+    /// Constraint on the published versions. Absent or empty means any version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versions: Option<String>,
-    /// How often the proxy is asked, 30s to 24h; absent: 10m.
+    /// Interval between polls of the proxy, 30s to 24h. Absent means 10m.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
-    /// How many versions to keep, newest first, 1 to 50; absent: 20. Versions that a policy pins or
-    /// a host runs are kept besides.
+    /// Number of versions to keep, newest first, 1 to 50. Absent means 20. Versions that a policy pins or a
+    /// host runs are kept in addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<u8>,
-    /// Platforms to record and to judge `latestFitting` by; absent: all.
+    /// Platforms to record and to consider for `latestFitting`. Absent means all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<String>>,
-    /// Stops polling; judging against the cluster goes on.
+    /// Stops polls of the proxy. The recorded versions are still checked against the cluster.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
 
 impl CliRelease {
-    /// What the record has on a version, by its value: `v1.2.3` and `1.2.3` are one.
+    /// Returns the recorded version that equals `version`: `v1.2.3` and `1.2.3` are equal.
     pub fn recorded(&self, version: &Version) -> Option<&ReleaseVersion> {
         let versions = &self.status.as_ref()?.versions;
         versions.iter().find(|recorded| Version::parse(&recorded.version).is_ok_and(|found| found == *version))
     }
 }
 
-/// What is published and what of it fits.
+/// The published versions and whether they fit the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CliReleaseStatus {
-    /// The generation of the spec this status was made from.
+    /// Generation of the spec for which this status was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When the proxy last answered; rewritten at most hourly while nothing changes.
+    /// Time of the last response of the proxy. Updated at most hourly while nothing changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
-    /// The cluster the versions were judged against.
+    /// The cluster against which the versions were checked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<ClusterSeen>,
-    /// Newest stable version published.
+    pub cluster: Option<ObservedCluster>,
+    /// Newest published release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
-    /// Newest stable version that fits this cluster on every platform; no policy in it.
+    /// Newest published release that fits the cluster on every platform. Policies are not considered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_fitting: Option<String>,
-    /// The versions, newest first.
+    /// Published versions, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<ReleaseVersion>,
-    /// `Synced`, `Ready`, and `Reconciling` or `Stalled` while true.
+    /// Conditions of types `Synced` and `Ready`, and `Reconciling` or `Stalled` while they are true.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// The cluster that versions were judged against.
+/// The cluster against which versions were checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ClusterSeen {
-    /// UID of namespace `kube-system`: the cluster's identity.
+pub struct ObservedCluster {
+    /// Identity of the cluster: the UID of namespace `kube-system`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The API server's version.
+    /// Version of the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<String>,
-    /// Deckhouse's version; absent where it is not known.
+    /// Version of Deckhouse. Absent if it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deckhouse: Option<String>,
 }
 
-/// One published version.
+/// A published version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseVersion {
-    /// The tag, as published.
+    /// Tag of the version, as published.
     pub version: String,
-    /// What the tag points at: index or manifest.
+    /// Digest of the index or the manifest to which the tag points.
     pub digest: String,
-    /// When this version was first seen with this digest.
+    /// Time at which this version was first seen with this digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Time>,
-    /// Whether the cluster meets its requirements.
+    /// Whether the cluster meets the requirements of the version.
     pub fit: Fit,
-    /// Why it does not fit, or why that is not known.
+    /// Reasons why the version does not fit, or why this is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// What there is to download, a platform each.
+    /// Artifacts to download, one for each platform.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
-    /// What it demands of the cluster and of other plugins.
+    /// Requirements of the version on the cluster and on other plugins.
     #[serde(default, skip_serializing_if = "Requirements::is_empty")]
     pub requirements: Requirements,
-    /// What the contract says beside its requirements, so that an install needs no manifest.
+    /// Description in the contract of the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Environment variables the plugin reads.
+    /// Environment variables that the plugin reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
-    /// Flags the plugin documents.
+    /// Flags that the plugin documents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
-    /// The tag was moved: a recorded platform's manifest or the contract changed.
+    /// Set if the tag was moved: the manifest of a recorded platform or the contract changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved: Option<Moved>,
-    /// Since when the tag is gone: not installable, never a reason to leave.
+    pub moved: Option<MovedTag>,
+    /// Time since which the tag is gone. The version cannot be installed. Hosts that have it keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Time>,
 }
 
-/// Whether a version fits the cluster.
+/// Whether the cluster meets the requirements of a version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Fit {
-    /// Every requirement on the cluster is met.
+    /// The cluster meets every requirement.
     Fits,
-    /// At least one is not.
+    /// The cluster does not meet at least one requirement.
     Unfit,
-    /// At least one could not be checked, or the version's manifest was not read yet.
+    /// At least one requirement could not be checked, or the manifest of the version is not read yet.
     #[default]
     Unknown,
 }
 
-/// What one platform downloads.
+/// The artifact of one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
-    /// `<os>-<arch>`; absent for an image that names no platform.
+    /// Platform, `<os>-<arch>`. Absent for an image without a platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Digest of the platform's manifest.
+    /// Digest of the manifest of the platform.
     pub manifest: String,
-    /// Digest of the layer as stored, the bytes that travel.
+    /// Digest of the layer as it is downloaded, before decompression.
     pub layer: String,
-    /// Size of the layer in bytes.
+    /// Size of the download in bytes.
     pub size_bytes: u64,
 }
 
-/// A tag that was moved.
+/// A moved tag.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Moved {
-    /// The digest it pointed at before.
+pub struct MovedTag {
+    /// Digest to which the tag pointed before.
     pub from: String,
-    /// When the move was seen.
+    /// Time at which the move was seen.
     pub at: Time,
 }

@@ -1,84 +1,84 @@
-//! What a version demands of the cluster and of other plugins. The shapes stand here, `check` judges
+//! Requirements of a version on the cluster and on other plugins. [`crate::decisions::requirements`] checks
 //! them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a version demands. The same shape in a contract and in a record.
+/// Requirements of a version. Contracts and records have the same structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Requirements {
-    /// On the API server's version.
+    /// Requirement on the version of the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<VersionRequirement>,
-    /// On Deckhouse's version.
+    /// Requirement on the version of Deckhouse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deckhouse: Option<VersionRequirement>,
-    /// On Deckhouse modules.
+    /// Requirements on Deckhouse modules.
     #[serde(skip_serializing_if = "ModuleRequirements::is_empty")]
     pub modules: ModuleRequirements,
-    /// On other plugins of the host.
+    /// Requirements on other plugins of the host.
     #[serde(skip_serializing_if = "PluginRequirements::is_empty")]
     pub plugins: PluginRequirements,
 }
 
 impl Requirements {
-    /// Nothing is demanded.
+    /// Returns whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Something is demanded of the cluster: checking needs its facts.
-    pub fn concern_cluster(&self) -> bool {
-        let demanded = |r: &Option<VersionRequirement>| r.as_ref().is_some_and(|r| !r.constraint.is_empty());
-        demanded(&self.kubernetes) || demanded(&self.deckhouse) || !self.modules.is_empty()
+    /// Returns whether there are requirements on the cluster, so that a check needs its facts.
+    pub fn need_cluster_facts(&self) -> bool {
+        let is_set = |r: &Option<VersionRequirement>| r.as_ref().is_some_and(|r| !r.constraint.is_empty());
+        is_set(&self.kubernetes) || is_set(&self.deckhouse) || !self.modules.is_empty()
     }
 }
 
-/// A constraint on one version; empty means any.
+/// A requirement on one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VersionRequirement {
-    /// In the syntax of `constraint`.
+    /// Version constraint. Empty means any version.
     pub constraint: String,
 }
 
-/// A module or plugin, and the versions of it that do.
+/// A required module or plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamedRequirement {
-    /// The module's or the plugin's name.
+    /// Name of the module or the plugin.
     pub name: String,
-    /// In the syntax of `constraint`; empty means any.
+    /// Version constraint. Empty means any version.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub constraint: String,
 }
 
-/// What is demanded of modules.
+/// Requirements on modules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModuleRequirements {
-    /// Enabled and in range.
+    /// Modules that must be enabled with a matching version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mandatory: Vec<NamedRequirement>,
-    /// In range if enabled.
+    /// Modules that must have a matching version if they are enabled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditional: Vec<NamedRequirement>,
-    /// Of each group one member.
+    /// Groups of which at least one module must be enabled with a matching version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<ModuleGroup>,
-    /// Of each group no member.
+    /// Groups of which no module may be enabled with a matching version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub none_of: Vec<ModuleGroup>,
 }
 
 impl ModuleRequirements {
-    /// Nothing is demanded.
+    /// Returns whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The names of all modules that it speaks of, as often as it does.
+    /// Returns the names of all modules in the requirements, with duplicates.
     pub fn names(&self) -> Vec<&str> {
         let groups = self.any_of.iter().chain(&self.none_of).flat_map(|group| &group.modules);
         self.mandatory.iter().chain(&self.conditional).chain(groups).map(|module| module.name.as_str()).collect()
@@ -89,30 +89,30 @@ impl ModuleRequirements {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleGroup {
-    /// Distinct among the groups of its kind; absent: by position, `group 1`.
+    /// Name of the group, unique among the groups of its list. Absent: the position, for example `group 1`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// What it is about.
+    /// Purpose of the group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// At least one.
+    /// Modules of the group, at least one.
     pub modules: Vec<NamedRequirement>,
 }
 
-/// What is demanded of other plugins.
+/// Requirements on other plugins.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PluginRequirements {
-    /// Installed and in range.
+    /// Plugins that must be installed with a matching version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mandatory: Vec<NamedRequirement>,
-    /// In range if installed.
+    /// Plugins that must have a matching version if they are installed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditional: Vec<NamedRequirement>,
 }
 
 impl PluginRequirements {
-    /// Nothing is demanded.
+    /// Returns whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

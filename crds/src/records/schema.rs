@@ -1,39 +1,37 @@
-//! The custom resource definitions as the API server gets them: the shapes of the record types, and on
-//! top of them every bound, rule and column.
+//! The custom resource definitions as the API server gets them.
 //!
-//! The shapes come from the types; what a field may hold is written here, in one table a kind, because
-//! much of it lies in types that are Kubernetes' own or shared with contracts. `CliRelease::crd()` and
-//! its like are the bare shapes: never install those.
+//! The shape of a definition comes from the Rust types. The modules below add bounds, CEL rules and columns,
+//! one table for each kind, because many of the types are those of Kubernetes or shared with contracts.
+//! `CliRelease::crd()` and the like return only the shape: never install those.
 //!
-//! Rules are CEL, run by the API server; every list and every text has a bound, which also keeps the
-//! rules within its cost budget.
+//! Every list and every string has a bound, which also keeps the CEL rules within the cost budget of the
+//! API server.
 
+mod columns;
 mod common;
+mod editor;
 mod host;
 mod policy;
 mod release;
-mod shape;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceColumnDefinition, CustomResourceDefinition, JSONSchemaProps,
+    CustomResourceColumnDefinition, CustomResourceDefinition,
 };
 use kube::CustomResourceExt as _;
-use serde_json::Value;
 
-use self::shape::Shape;
+use self::editor::SchemaEditor;
 
-/// Revision of the schemas, one higher with every change of them. A chart that carries a lower one
-/// refuses to replace them.
+/// Revision of the schemas. Increase it with every change of a bound, a rule or a field, so that a chart
+/// with older schemas can be told from a newer one.
 pub const REVISION: u32 = 1;
 
-/// The annotation that carries [`REVISION`].
+/// The annotation of a definition that carries [`REVISION`].
 pub const REVISION_ANNOTATION: &str = "cli.deckhouse.io/schema-revision";
 
-/// The three definitions, complete.
+/// Returns the three definitions.
 ///
 /// # Panics
-/// Never with the types of this crate: a table that names a field its type has not would, and a test
-/// builds them all.
+/// Panics if a table names a field that the types do not have. A test builds all definitions.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         complete(crate::records::release::CliRelease::crd(), release::rules, &release::columns()),
@@ -44,10 +42,10 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 fn complete(
     mut crd: CustomResourceDefinition,
-    rules: fn(&mut Shape),
+    rules: fn(&mut SchemaEditor),
     columns: &[CustomResourceColumnDefinition],
 ) -> CustomResourceDefinition {
-    // An uninstall of the chart must not take every record with it.
+    // Without `keep`, an uninstall of the chart would delete all records.
     crd.metadata.annotations = Some(
         [("helm.sh/resource-policy", "keep".to_owned()), (REVISION_ANNOTATION, REVISION.to_string())]
             .map(|(key, value)| (key.to_owned(), value))
@@ -58,35 +56,11 @@ fn complete(
         let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
             continue;
         };
-        let mut shape = Shape::of(schema);
-        rules(&mut shape);
-        *schema = shape.finish();
+        let mut editor = SchemaEditor::new(schema);
+        rules(&mut editor);
+        *schema = editor.finish();
     }
     crd
-}
-
-/// A column of `kubectl get`.
-fn column(name: &str, type_: &str, json_path: &str, description: &str) -> CustomResourceColumnDefinition {
-    CustomResourceColumnDefinition {
-        name: name.to_owned(),
-        type_: type_.to_owned(),
-        json_path: json_path.to_owned(),
-        description: Some(description.to_owned()),
-        ..Default::default()
-    }
-}
-
-fn condition_column(name: &str, condition: &str, field: &str, description: &str) -> CustomResourceColumnDefinition {
-    column(name, "string", &format!(".status.conditions[?(@.type==\"{condition}\")].{field}"), description)
-}
-
-fn age() -> CustomResourceColumnDefinition {
-    column("Age", "date", ".metadata.creationTimestamp", "Time since it was made")
-}
-
-/// The schema as JSON, for editing.
-fn to_value(schema: &JSONSchemaProps) -> Value {
-    serde_json::to_value(schema).unwrap_or_else(|error| panic!("a schema is JSON: {error}"))
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which versions are spoken of.
+/// The versions that are published, or that a policy permits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Channel {
-    /// Released versions only.
+    /// Releases only.
     #[default]
     Stable,
-    /// Released versions and pre-releases.
+    /// Releases and pre-releases.
     Prerelease,
 }

@@ -7,20 +7,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::values::name::{NameError, checked_text};
 
-/// A content digest, `sha256:` and 64 lower-case hex digits (OCI image spec, "Digests"; other
-/// algorithms are not in use with this proxy and are refused).
+/// A content digest: `sha256:` and 64 lower-case hex digits (OCI image spec, "Digests"). Other algorithms
+/// are refused because the proxy does not use them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 checked_text!(Digest);
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Computes the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::from_sha256(Sha256::digest(bytes).into())
     }
 
-    /// From a finished SHA-256.
+    /// Makes a digest from a computed SHA-256.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
         use fmt::Write as _;
         let mut text = String::with_capacity(7 + 64);
@@ -32,7 +32,7 @@ impl Digest {
         Self(text)
     }
 
-    /// The first twelve hex digits, for messages to people.
+    /// Returns the first twelve hex digits, for messages.
     pub fn short(&self) -> &str {
         &self.0[7..19]
     }
@@ -47,7 +47,7 @@ impl FromStr for Digest {
             return bad("it does not start with `sha256:`");
         };
         if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            return bad("64 lower-case hex digits follow `sha256:`");
+            return bad("it must be `sha256:` followed by 64 lower-case hex digits");
         }
         Ok(Self(text.to_owned()))
     }
@@ -58,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_nothing_is_the_known_sha256() {
+    fn the_digest_of_no_bytes_is_the_known_sha256() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").as_str(), empty);
         assert_eq!(empty.parse::<Digest>().map(|d| d.short().to_owned()), Ok("e3b0c44298fc".to_owned()));
     }
 
     #[test]
-    fn what_is_no_digest() {
+    fn invalid_digests_are_refused() {
         let short = format!("sha256:{}", "a".repeat(63));
         let upper = format!("sha256:{}", "A".repeat(64));
         for bad in ["", "sha256:", "md5:00", short.as_str(), upper.as_str()] {

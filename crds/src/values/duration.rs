@@ -1,46 +1,46 @@
-//! Durations as the records write them: whole hours, minutes and seconds, `72h`, `1h30m`, `30s`.
+//! Durations in the notation of the records: hours, minutes and seconds, for example `72h`, `1h30m`, `30s`.
 //!
-//! Narrower than Go's `ParseDuration`, which the API server's CEL uses: no sign, no fraction, no unit
-//! below a second, each unit once and in this order. What passes here passes there.
+//! The notation is a subset of Go's `ParseDuration`, which the API server's CEL uses: no sign, no fraction,
+//! no unit below a second, each unit at most once and in this order.
 
 use std::{fmt, time::Duration};
 
-/// Why a text is no duration, or not one that may stand here.
+/// A text that is not a duration, or a duration that its field does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// It is not hours, minutes and seconds.
-    #[error("{text:?} is not a duration: write hours, minutes and seconds, as in `72h`, `1h30m` or `30s`")]
+    /// The text does not consist of hours, minutes and seconds.
+    #[error("{text:?} is not a duration: write hours, minutes and seconds, such as `72h`, `1h30m` or `30s`")]
     Malformed {
-        /// What was given, cut to 64 characters.
+        /// The given text, cut to 64 characters.
         text: String,
     },
-    /// It is shorter or longer than allowed here.
-    #[error("{text} is not within {within}")]
+    /// The duration is shorter or longer than its field allows.
+    #[error("{text} is out of range: the duration must be from {bounds}")]
     OutOfBounds {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is allowed.
-        within: Bounds,
+        /// The durations that the field allows.
+        bounds: Bounds,
     },
 }
 
-/// The shortest and the longest duration that a field takes, both included.
+/// The shortest and the longest duration that a field allows, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The shortest.
+    /// Shortest allowed duration.
     pub min: Duration,
-    /// The longest.
+    /// Longest allowed duration.
     pub max: Duration,
 }
 
 const HOUR: u64 = 3600;
 
 impl Bounds {
-    /// `CliRelease.spec.interval`: how often the proxy is asked.
+    /// `CliRelease.spec.interval`: 30 seconds to a day.
     pub const INTERVAL: Self = Self::secs(30, 24 * HOUR);
-    /// `minAge`: none to a year.
+    /// `minAge`: zero to a year.
     pub const MIN_AGE: Self = Self::secs(0, 8760 * HOUR);
-    /// `windows[].duration`: a minute to a week, after which every weekly window is open always.
+    /// `windows[].duration`: a minute to a week. A weekly window of a week is always open.
     pub const WINDOW: Self = Self::secs(60, 168 * HOUR);
     /// `rollout.over`: a minute to thirty days.
     pub const ROLLOUT: Self = Self::secs(60, 720 * HOUR);
@@ -49,29 +49,30 @@ impl Bounds {
         Self { min: Duration::from_secs(min), max: Duration::from_secs(max) }
     }
 
-    /// Reads a duration that must lie within.
+    /// Parses a duration and checks that it is within these bounds.
     pub fn parse(self, text: &str) -> Result<Duration, DurationError> {
         let duration = parse(text)?;
         if (self.min..=self.max).contains(&duration) {
             Ok(duration)
         } else {
-            Err(DurationError::OutOfBounds { text: text.to_owned(), within: self })
+            Err(DurationError::OutOfBounds { text: text.to_owned(), bounds: self })
         }
     }
 }
 
+/// Writes the bounds as `30s to 24h`.
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", show(self.min), show(self.max))
+        write!(f, "{} to {}", FormattedDuration(self.min), FormattedDuration(self.max))
     }
 }
 
-/// Reads `72h`, `1h30m`, `30s`.
+/// Parses a duration without bounds.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    read(text).ok_or_else(|| DurationError::Malformed { text: text.chars().take(64).collect() })
+    parse_units(text).ok_or_else(|| DurationError::Malformed { text: text.chars().take(64).collect() })
 }
 
-fn read(text: &str) -> Option<Duration> {
+fn parse_units(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0_u64;
     for (unit, seconds, digits) in [('h', HOUR, 6), ('m', 60, 6), ('s', 1, 8)] {
@@ -85,16 +86,17 @@ fn read(text: &str) -> Option<Duration> {
     (rest.is_empty() && !text.is_empty()).then(|| Duration::from_secs(total))
 }
 
-/// Writes a duration as [`parse`] reads it; fractions of a second are cut. `90m` is shown as `1h30m`.
-pub fn show(duration: Duration) -> String {
-    Shown(duration).to_string()
+/// Formats a duration in the notation that [`parse`] reads. Drops fractions of a second and uses the
+/// largest units: 90 minutes become `1h30m`.
+pub fn format(duration: Duration) -> String {
+    FormattedDuration(duration).to_string()
 }
 
-/// The same, to be written into a sentence.
+/// A duration that is displayed as [`format`] writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shown(pub Duration);
+pub struct FormattedDuration(pub Duration);
 
-impl fmt::Display for Shown {
+impl fmt::Display for FormattedDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         for (unit, count) in [("h", seconds / HOUR), ("m", seconds % HOUR / 60), ("s", seconds % 60)] {
@@ -112,8 +114,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_and_shown() {
-        for (text, seconds, shown) in [
+    fn durations_are_parsed_and_formatted() {
+        for (text, seconds, formatted) in [
             ("0s", 0, "0s"),
             ("30s", 30, "30s"),
             ("72h", 72 * HOUR, "72h"),
@@ -123,12 +125,12 @@ mod tests {
             ("007h", 7 * HOUR, "7h"),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
-            assert_eq!(show(Duration::from_secs(seconds)), shown, "{text}");
+            assert_eq!(format(Duration::from_secs(seconds)), formatted, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_duration() {
+    fn invalid_durations_are_refused() {
         for bad in [
             "", "0", "1", "h", "1.5h", "-1h", "+1h", "1d", "1h1h", "1m1h", "1s1m", "1H", " 1h", "1h ", "1 h", "100ms",
             "9999999h", "1hm", "١h",
@@ -138,19 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn bounds_include_their_ends() {
+    fn bounds_are_inclusive() {
         for (text, inside) in [("59s", false), ("60s", true), ("1m", true), ("720h", true), ("720h1s", false)] {
             assert_eq!(Bounds::ROLLOUT.parse(text).is_ok(), inside, "{text}");
         }
         let error = Bounds::INTERVAL.parse("29s").unwrap_err().to_string();
-        assert_eq!(error, "29s is not within 30s to 24h");
+        assert_eq!(error, "29s is out of range: the duration must be from 30s to 24h");
     }
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[0-9hms ]{0,24}|\\PC{0,24}") {
+        fn any_text_is_parsed_or_refused(text in "[0-9hms ]{0,24}|\\PC{0,24}") {
             if let Ok(duration) = parse(&text) {
-                proptest::prop_assert_eq!(parse(&show(duration)), Ok(duration));
+                proptest::prop_assert_eq!(parse(&format(duration)), Ok(duration));
             }
         }
     }

@@ -1,21 +1,21 @@
-//! Instants plus durations where either may be at its limit. Owns what happens at the end of time:
-//! nothing that lies beyond it is ever reached.
+//! Arithmetic of instants and durations without overflow. An instant after [`Timestamp::MAX`] is never
+//! reached.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The instant that much later; None: beyond the last instant there is.
+/// Adds a duration to an instant. Returns `None` if the result exceeds [`Timestamp::MAX`].
 pub(crate) fn after(instant: Timestamp, duration: Duration) -> Option<Timestamp> {
     instant.checked_add(SignedDuration::try_from(duration).ok()?).ok()
 }
 
-/// The instant that much later, or the last there is.
+/// Adds a duration to an instant, up to [`Timestamp::MAX`].
 pub(crate) fn after_or_last(instant: Timestamp, duration: Duration) -> Timestamp {
     after(instant, duration).unwrap_or(Timestamp::MAX)
 }
 
-/// The instant that much earlier, or the first there is.
+/// Subtracts a duration from an instant, down to [`Timestamp::MIN`].
 pub(crate) fn before_or_first(instant: Timestamp, duration: Duration) -> Timestamp {
     let earlier = SignedDuration::try_from(duration).ok().and_then(|duration| instant.checked_sub(duration).ok());
     earlier.unwrap_or(Timestamp::MIN)
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ends_of_time() {
+    fn results_saturate_at_the_limits() {
         let hour = Duration::from_hours(1);
         let epoch = Timestamp::UNIX_EPOCH;
         for (instant, duration, expected) in [

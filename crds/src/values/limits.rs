@@ -1,69 +1,122 @@
-//! How much fits into a record. The API server refuses more, so whoever writes a record trims to these
-//! first. Texts are counted in characters by the schema, lists in entries.
+//! The table of limits: how much fits into a record, a contract and a message.
+//!
+//! The API server enforces the limits of the records, so a writer trims a record to them first. A limit
+//! of a text counts characters and a limit of a list counts entries, if its description names no other unit.
 
-/// A name that is a DNS label.
-pub const NAME: u64 = 63;
-/// A component's name in a host's report: a plugin that cannot have a record may run there.
-pub const COMPONENT: u64 = 128;
-/// A version or tag.
-pub const VERSION: u64 = 128;
-/// A constraint.
-pub const CONSTRAINT: u64 = 256;
-/// `sha256:` and 64 digits.
-pub const DIGEST: u64 = 71;
-/// `<os>-<arch>`.
-pub const PLATFORM: u64 = 33;
-/// A duration.
-pub const DURATION: u64 = 32;
-/// A user's name.
-pub const IDENTITY: u64 = 512;
-/// A reason: one word of the list in `docs/policies.md`.
-pub const REASON: u64 = 64;
-/// A sentence for people.
-pub const SENTENCE: u64 = 1024;
-/// Anything else that is one word.
-pub const WORD: u64 = 128;
+// Texts of the records.
 
-/// `CliRelease.status.versions`.
-pub const VERSIONS: u64 = 250;
-/// `CliRelease.status.versions[].reasons`.
-pub const REASONS: u64 = 8;
-/// Each of those reasons.
-pub const REASON_SENTENCE: u64 = 256;
-/// `CliRelease.status.versions[].artifacts`, `CliRelease.spec.platforms`.
-pub const PLATFORMS: u64 = 32;
-/// What a contract lists: variables, flags.
-pub const CONTRACT_LIST: u64 = 128;
-/// A contract's description.
-pub const DESCRIPTION: u64 = 1024;
+/// DNS subdomain (RFC 1123): longest name of a Kubernetes object and longest prefix of a label key.
+pub const DNS_SUBDOMAIN: usize = 253;
+/// Name of a Kubernetes object that is a DNS label (RFC 1123).
+pub const NAME: usize = 63;
+/// Name of a component in the status of a host or a policy. Longer than [`NAME`]: a host may run a
+/// plugin whose name cannot be the name of a record.
+pub const COMPONENT: usize = PLUGIN_NAME;
+/// Key of a label: prefix, `/` and name.
+pub const LABEL_KEY: usize = DNS_SUBDOMAIN + 1 + NAME;
+/// Time in RFC 3339.
+pub const TIMESTAMP: usize = 40;
+/// Version or tag.
+pub const VERSION: usize = 128;
+/// Version constraint.
+pub const CONSTRAINT: usize = 256;
+/// Digest: `sha256:` and 64 hex digits.
+pub const DIGEST: usize = 71;
+/// Platform, `<os>-<arch>`.
+pub const PLATFORM: usize = 33;
+/// Duration.
+pub const DURATION: usize = 32;
+/// User name in `CliHost.spec.identity`.
+pub const IDENTITY: usize = 512;
+/// Reason or condition type: one word in CamelCase.
+pub const REASON: usize = 64;
+/// Message of a condition or a component.
+pub const SENTENCE: usize = 1024;
+/// Any other single word.
+pub const WORD: usize = 128;
+
+// `CliRelease`.
+
+/// Largest value of `spec.history`.
+pub const HISTORY: u32 = 50;
+/// Entries of `status.versions`.
+pub const VERSIONS: usize = 250;
+/// Entries of `status.versions[].reasons`.
+pub const REASONS: usize = 8;
+/// Length of each of those reasons.
+pub const REASON_SENTENCE: usize = 256;
+/// Entries of `status.versions[].artifacts` and of `spec.platforms`.
+pub const PLATFORMS: usize = 32;
+/// Entries of a contract's `env` or `flags`.
+pub const CONTRACT_LIST: usize = 128;
+/// Description in a contract.
+pub const DESCRIPTION: usize = 1024;
 /// Modules or plugins in one list of requirements.
-pub const REQUIREMENTS: u64 = 256;
+pub const REQUIREMENTS: usize = 256;
 /// Groups of modules in `anyOf` or `noneOf`.
-pub const GROUPS: u64 = 64;
+pub const GROUPS: usize = 64;
 
-/// `PluginPolicy.spec.rules`.
-pub const RULES: u64 = 128;
-/// Plugins that one rule names.
-pub const RULE_PLUGINS: u64 = 64;
-/// Versions in one `block`, `expedite` or `pins`.
-pub const RULE_VERSIONS: u64 = 64;
-/// Each of those versions, shorter than others for the sake of the rules' cost.
-pub const RULE_VERSION: u64 = 64;
-/// `message` of a rule.
-pub const MESSAGE: u64 = 512;
-/// `PluginPolicy.spec.windows`.
-pub const WINDOWS: u64 = 32;
-/// `rollout.maxFailed`.
-pub const MAX_FAILED: u64 = 100_000;
-/// Expressions in a label selector.
-pub const EXPRESSIONS: u64 = 16;
-/// Values in one of those expressions.
-pub const EXPRESSION_VALUES: u64 = 32;
-/// `components` of a policy's or a host's status.
-pub const COMPONENTS: u64 = 1024;
-/// Versions whose wave a policy's status shows, a component.
-pub const WAVES: u64 = 32;
-/// Policies that a host names in its status.
-pub const POLICIES: u64 = 256;
-/// Conditions of any record.
-pub const CONDITIONS: u64 = 16;
+// `PluginPolicy`.
+
+/// Entries of `spec.rules`.
+pub const RULES: usize = 128;
+/// Entries of a rule's `plugins`.
+pub const RULE_PLUGINS: usize = 64;
+/// Entries of a rule's `block`, `expedite` or `pins`.
+pub const RULE_VERSIONS: usize = 64;
+/// Length of each of those versions. Shorter than [`VERSION`] because of the cost budget of CEL rules.
+pub const RULE_VERSION: usize = 64;
+/// Length of a rule's `message`.
+pub const MESSAGE: usize = 512;
+/// Entries of `spec.windows`.
+pub const WINDOWS: usize = 32;
+/// Largest value of `spec.rollout.maxFailed`.
+pub const MAX_FAILED: u32 = 100_000;
+/// Entries of `matchLabels` and of `matchExpressions` in a label selector.
+pub const EXPRESSIONS: usize = 16;
+/// Values of one of those expressions.
+pub const EXPRESSION_VALUES: usize = 32;
+/// Entries of `status.components` of a policy or a host.
+pub const COMPONENTS: usize = 1024;
+/// Waves of one component in the status of a policy.
+pub const WAVES: usize = 32;
+
+// `CliHost` and conditions.
+
+/// Entries of `status.policies` of a host.
+pub const POLICIES: usize = 256;
+/// Entries of `status.conditions`.
+pub const CONDITIONS: usize = 16;
+
+// Contracts and names outside of records.
+
+/// Size of a contract, in bytes of JSON or YAML.
+pub const CONTRACT_BYTES: usize = 1 << 20;
+/// Name of a module, a group, a variable or a flag in a contract, in bytes.
+pub const CONTRACT_NAME: usize = DNS_SUBDOMAIN;
+/// Nesting of a contract in YAML. A valid contract needs eight levels.
+pub const YAML_DEPTH: usize = 32;
+/// Nodes of a contract in YAML. More than [`CONTRACT_BYTES`] of a valid contract can have.
+pub const YAML_NODES: usize = 250_000;
+/// Events that the aliases of a contract in YAML may repeat: enough for a list that several groups share.
+pub const YAML_REPLAYED_EVENTS: usize = 100_000;
+/// Name of a plugin, in bytes. The OCI distribution spec allows 255 for the whole name of a repository,
+/// and the path of the proxy takes a part of it.
+pub const PLUGIN_NAME: usize = 128;
+/// Tag, in bytes (OCI distribution spec).
+pub const TAG: usize = 128;
+
+// Messages.
+
+/// Text from outside in a message.
+pub const PRINTABLE: usize = 256;
+/// Text from outside in a message that says why the text is refused.
+pub const QUOTED: usize = 128;
+/// Path of a field in an error.
+pub const FIELD_PATH: usize = 200;
+/// Description of what is wrong with a field.
+pub const FIELD_ERROR: usize = 300;
+/// Errors that are reported for one record.
+pub const FIELD_ERRORS: usize = 100;
+/// Hints in one warning about a version constraint.
+pub const CONSTRAINT_HINTS: usize = 4;

@@ -1,39 +1,34 @@
-//! Names: of plugins, of components, of tags. Everything that becomes a path or a URL passes here first.
+//! Names of plugins and components, and tags. A text is checked here before it becomes a path or a URL.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Longest plugin name accepted, in bytes. A repository path component of a registry ends here too
-/// (OCI distribution spec: 255 for the whole name; the proxy's prefix takes its share).
-pub const MAX_PLUGIN_NAME: usize = 128;
+use crate::values::limits;
 
-/// Longest name that can carry a record: a DNS label (RFC 1123).
-pub const MAX_DNS_LABEL: usize = 63;
-
-/// Why a text is no name, tag, digest or platform. The text itself is quoted with escapes.
+/// A text that is not a valid name, tag, digest or platform. The message quotes the text with escapes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} is not valid: {why}")]
 pub struct NameError {
-    /// What it was to be: `plugin name`, `tag`, `digest`, `platform`.
+    /// The expected kind of text: `plugin name`, `tag`, `digest` or `platform`.
     pub what: &'static str,
-    /// What was given, cut to 128 characters.
+    /// The given text, cut to [`limits::QUOTED`] characters.
     pub text: String,
-    /// The rule it breaks.
+    /// The rule that the text breaks.
     pub why: &'static str,
 }
 
 impl NameError {
     pub(crate) fn new(what: &'static str, text: &str, why: &'static str) -> Self {
-        Self { what, text: text.chars().take(128).collect(), why }
+        Self { what, text: text.chars().take(limits::QUOTED).collect(), why }
     }
 }
 
-/// Implements what every checked text shares: reading, showing, and serde as a string.
+/// Implements the methods and traits that all checked texts share.
 macro_rules! checked_text {
     ($name:ident) => {
         impl $name {
-            /// The text.
+            /// Returns the text as a string slice.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -67,17 +62,17 @@ macro_rules! checked_text {
 }
 pub(crate) use checked_text;
 
-/// A plugin's name: lower-case alphanumerics joined by single `.`, `_` or `-` (the grammar of a
-/// repository path component in the OCI distribution spec), at most [`MAX_PLUGIN_NAME`] bytes.
+/// A plugin's name: lower-case letters and digits joined by single `.`, `_` or `-` (the grammar of a path
+/// component of a repository in the OCI distribution spec), at most [`limits::PLUGIN_NAME`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PluginName(String);
 checked_text!(PluginName);
 
 impl PluginName {
-    /// Whether a record can carry this name: a DNS label. `my_plugin` cannot.
+    /// Returns whether the name is a DNS label, so that a record can have it. `my_plugin` is not one.
     pub fn is_dns_label(&self) -> bool {
-        self.0.len() <= MAX_DNS_LABEL && !self.0.contains(['.', '_'])
+        self.0.len() <= limits::NAME && !self.0.contains(['.', '_'])
     }
 }
 
@@ -89,16 +84,16 @@ impl FromStr for PluginName {
         if text.is_empty() {
             return bad("it is empty");
         }
-        if text.len() > MAX_PLUGIN_NAME {
+        if text.len() > limits::PLUGIN_NAME {
             return bad("it is longer than 128 bytes");
         }
         if text == Component::D8_NAME {
-            return bad("d8 is the command line itself: use `d8 cli`");
+            return bad("d8 is not a plugin; manage it with `d8 cli`");
         }
-        let parts_are_whole = text
+        let is_valid = text
             .split(['.', '_', '-'])
             .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-        if parts_are_whole {
+        if is_valid {
             Ok(Self(text.to_owned()))
         } else {
             bad("use lower-case letters and digits, joined by single `.`, `_` or `-`")
@@ -106,21 +101,21 @@ impl FromStr for PluginName {
     }
 }
 
-/// What is delivered: the command line itself, or one of its plugins.
+/// A component that is delivered: d8 itself or one of its plugins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Component {
-    /// The command line itself; its record is named `d8`.
+    /// The `d8` command itself. Its record is named `d8`.
     D8,
-    /// A plugin.
+    /// A plugin of d8.
     Plugin(PluginName),
 }
 
 impl Component {
-    /// The record's name of the command line itself.
+    /// Name of the record of d8 itself.
     pub const D8_NAME: &str = "d8";
 
-    /// The name its record bears.
+    /// Returns the name of the component, which is also the name of its record.
     pub fn name(&self) -> &str {
         match self {
             Self::D8 => Self::D8_NAME,
@@ -128,7 +123,7 @@ impl Component {
         }
     }
 
-    /// The executable in the component's layer: `d8`, or `plugin`.
+    /// Returns the name of the executable in the component's layer: `d8` or `plugin`.
     pub fn executable(&self) -> &'static str {
         match self {
             Self::D8 => "d8",
@@ -184,14 +179,14 @@ impl FromStr for Tag {
         if text.is_empty() {
             return bad("it is empty");
         }
-        if text.len() > 128 {
+        if text.len() > limits::TAG {
             return bad("it is longer than 128 bytes");
         }
         if text.starts_with(['.', '-']) {
             return bad("it starts with `.` or `-`");
         }
         if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
-            return bad("only letters, digits, `.`, `_` and `-` may stand in it");
+            return bad("use only letters, digits, `.`, `_` and `-`");
         }
         Ok(Self(text.to_owned()))
     }
@@ -202,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plugin_names() {
+    fn valid_and_invalid_plugin_names() {
         for good in ["stronghold", "delivery-kit", "a", "0", "my_plugin", "a.b-c_d", "images", "tags"] {
             assert!(good.parse::<PluginName>().is_ok(), "{good}");
         }
@@ -215,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn dns_labels() {
+    fn names_that_are_dns_labels() {
         for (name, label) in [("a", true), ("a-b", true), ("my_plugin", false), ("a.b", false)] {
             assert_eq!(name.parse::<PluginName>().map(|n| n.is_dns_label()), Ok(label), "{name}");
         }
@@ -223,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn tags() {
+    fn valid_and_invalid_tags() {
         for good in ["v1.2.3", "1.2.3", "_x", "latest", "v1.0.0-rc.1"] {
             assert!(good.parse::<Tag>().is_ok(), "{good}");
         }
@@ -233,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_never_carries_control_characters_raw() {
+    fn errors_escape_control_characters() {
         let error = "\u{1b}[31mred".parse::<Tag>().unwrap_err().to_string();
         assert!(!error.contains('\u{1b}'), "{error}");
     }

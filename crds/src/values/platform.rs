@@ -1,4 +1,4 @@
-//! Platforms, as the proxy writes them: `<os>-<arch>`.
+//! Platforms in the notation of the proxy: `<os>-<arch>`.
 
 use std::{fmt, str::FromStr};
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::name::{NameError, checked_text};
 
-/// `<os>-<arch>` in Go's names: `linux-amd64`, `darwin-arm64`.
+/// A platform, `<os>-<arch>` in the names of Go: `linux-amd64`, `darwin-arm64`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Platform(String);
 checked_text!(Platform);
 
 impl Platform {
-    /// The platform this program was built for.
+    /// Returns the platform that this program was built for.
     pub fn current() -> Self {
         let os = match std::env::consts::OS {
             "macos" => "darwin",
@@ -28,18 +28,19 @@ impl Platform {
         Self(format!("{os}-{arch}"))
     }
 
-    /// The operating system in Go's naming.
+    /// Returns the operating system, for example `linux`.
     pub fn os(&self) -> &str {
         self.0.split_once('-').map_or(self.as_str(), |(os, _)| os)
     }
 
-    /// The architecture in Go's naming.
+    /// Returns the architecture, for example `amd64`.
     pub fn arch(&self) -> &str {
         self.0.split_once('-').map_or("", |(_, arch)| arch)
     }
 
-    /// The platform of a tag of proxy generation 1 (`v1.2.3-linux-amd64`) and what precedes it.
-    /// Known are the operating systems and architectures d8 is built for; `v1.0.0-rc-1` has none.
+    /// Splits a tag of proxy generation 1, for example `v1.2.3-linux-amd64`, into version and platform.
+    /// Recognizes only the operating systems and architectures that d8 is built for: `v1.0.0-rc-1` has no
+    /// platform.
     pub fn split_suffix(tag: &str) -> Option<(&str, Self)> {
         const OSES: [&str; 3] = ["linux", "darwin", "windows"];
         const ARCHES: [&str; 6] = ["amd64", "arm64", "386", "arm", "ppc64le", "s390x"];
@@ -58,7 +59,7 @@ impl FromStr for Platform {
         };
         match text.split_once('-') {
             Some((os, arch)) if word(os) && word(arch) => Ok(Self(text.to_owned())),
-            _ => Err(NameError::new("platform", text, "it is `<os>-<arch>`, for example linux-amd64")),
+            _ => Err(NameError::new("platform", text, "write `<os>-<arch>`, for example `linux-amd64`")),
         }
     }
 }
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn platforms() {
+    fn valid_and_invalid_platforms() {
         for good in ["linux-amd64", "darwin-arm64", "linux-386"] {
             assert!(good.parse::<Platform>().is_ok(), "{good}");
         }

@@ -1,37 +1,36 @@
-//! Text from outside (contracts, tags, servers) made fit for a terminal.
+//! Text from outside (contracts, tags, servers) made printable for a terminal.
 //!
-//! Owns the one rule for it; everything that quotes foreign words in a message goes through here.
+//! Every message that quotes such a text passes it through this module.
 
 use std::borrow::Cow;
 
-/// Longest result of [`printable`], in characters.
-pub const MAX_PRINTABLE: usize = 256;
+use crate::values::limits;
 
-/// What a terminal may be shown of this text, on one line and at most [`MAX_PRINTABLE`] characters.
-/// See [`printable_to`].
+/// Returns the text in a form that is safe to print on a terminal: one line of at most
+/// [`limits::PRINTABLE`] characters. See [`printable_to`].
 pub fn printable(text: &str) -> Cow<'_, str> {
-    printable_to(text, MAX_PRINTABLE)
+    printable_to(text, limits::PRINTABLE)
 }
 
-/// What a terminal may be shown of this text, on one line and at most `max` characters, the last of
-/// which is `…` where something was cut.
+/// Returns the text in a form that is safe to print on a terminal: one line of at most `max` characters.
+/// The last one is `…` if the text was cut.
 ///
-/// Whatever moves a cursor, ends a line, switches colours, is invisible or turns the direction of
-/// writing (Unicode categories Cc, Cf, Zl, Zp, private and unassigned characters) becomes an escape
-/// such as `\u{1b}`; blanks of other widths become plain ones. Applied twice it changes nothing more.
+/// Characters that move the cursor, end the line, switch colours, are invisible or change the writing
+/// direction (Unicode categories Cc, Cf, Zl, Zp, private and unassigned) become escapes such as `\u{1b}`.
+/// Spaces of other widths become plain spaces. A second application changes nothing.
 pub fn printable_to(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Cow::Borrowed(text);
     }
-    // Escaping never shortens, so what lies behind the bound can't show.
+    // Escaping never shortens a text, so characters after the bound cannot appear in the result.
     let head = text.char_indices().nth(max.saturating_add(1)).map_or(text, |(end, _)| &text[..end]);
     let mut shown = String::with_capacity(head.len());
-    // `escape_debug` knows the categories, but would escape these too.
-    for piece in head.split_inclusive(|c| kept(c) || blank(c)) {
-        let last = piece.chars().next_back().filter(|&c| kept(c) || blank(c));
+    // `escape_debug` knows the categories, but it also escapes quotes and spaces.
+    for piece in head.split_inclusive(|c| is_literal(c) || is_space(c)) {
+        let last = piece.chars().next_back().filter(|&c| is_literal(c) || is_space(c));
         let body = &piece[..piece.len() - last.map_or(0, char::len_utf8)];
         shown.extend(body.escape_debug());
-        shown.extend(last.map(|c| if blank(c) { ' ' } else { c }));
+        shown.extend(last.map(|c| if is_space(c) { ' ' } else { c }));
     }
     if let Some((end, _)) = shown.char_indices().nth(max) {
         let keep = shown[..end].char_indices().next_back().map_or(0, |(last, _)| last);
@@ -43,13 +42,13 @@ pub fn printable_to(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Printable, though escaped in Rust source.
-fn kept(c: char) -> bool {
+/// Returns whether `escape_debug` escapes a character that is printable.
+fn is_literal(c: char) -> bool {
     matches!(c, '"' | '\'' | '\\')
 }
 
-/// A blank within a line, whatever its width (category Zs).
-fn blank(c: char) -> bool {
+/// Returns whether a character is a space of any width (category Zs).
+fn is_space(c: char) -> bool {
     c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}')
 }
 
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown() {
+    fn characters_are_escaped() {
         for (text, shown) in [
             ("", ""),
             ("plain words, ~!@#", "plain words, ~!@#"),
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn length_is_bounded() {
         for (text, max, shown) in [
             ("abcdef", 6, "abcdef"),
             ("abcdefg", 6, "abcde…"),
@@ -91,12 +90,12 @@ mod tests {
         ] {
             assert_eq!(printable_to(text, max), shown, "{text:?}");
         }
-        assert_eq!(printable(&"\u{1b}".repeat(1 << 20)).chars().count(), MAX_PRINTABLE);
+        assert_eq!(printable(&"\u{1b}".repeat(1 << 20)).chars().count(), limits::PRINTABLE);
     }
 
     proptest! {
         #[test]
-        fn one_line_bounded_and_stable(text in "\\PC*|(?s:.*)", max in 0_usize..40) {
+        fn the_result_is_one_bounded_line_and_stable(text in "\\PC*|(?s:.*)", max in 0_usize..40) {
             let shown = printable_to(&text, max);
             prop_assert!(!shown.chars().any(char::is_control));
             prop_assert!(shown.chars().count() <= max);

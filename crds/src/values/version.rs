@@ -1,12 +1,12 @@
-//! Versions, read as leniently as Go's Masterminds/semver v3.3.1 `NewVersion` reads them: tags,
-//! clusters and contracts in the field are written for it.
+//! Versions, parsed as leniently as by `NewVersion` of Go's Masterminds/semver v3.3.1, because existing
+//! tags, clusters and contracts are written for that library.
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
-use crate::values::text::printable_to;
+use crate::values::{limits, text::printable_to};
 
-/// A version. Ordered and equal by precedence (semver.org, section 11), so build metadata counts for
-/// nothing: `v1.0.0+a` equals `1.0.0+b`.
+/// A version. Versions are compared by precedence (semver.org, section 11), which ignores build metadata:
+/// `v1.0.0+a` equals `1.0.0+b`.
 #[derive(Debug, Clone)]
 pub struct Version {
     major: u64,
@@ -16,24 +16,25 @@ pub struct Version {
     build: String,
 }
 
-/// Why a text is no version.
+/// A text that is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a version: {why}")]
 pub struct VersionError {
-    /// What was given, fit for a terminal.
+    /// The given text, printable.
     pub text: String,
-    /// The rule it breaks.
+    /// The rule that the text breaks.
     pub why: &'static str,
 }
 
 impl Version {
-    /// Reads `1.2.3`, `v1.2.3-rc.1+build`, and also `1.2` and `1` (what is left out is 0). Leading
-    /// zeros, blanks, an upper-case `V` and numbers that exceed 64 bits are refused.
+    /// Parses `1.2.3`, `v1.2.3-rc.1+build`, and also `1.2` and `1` (missing numbers are 0). Refuses leading
+    /// zeros, spaces, an upper-case `V` and numbers of more than 64 bits.
     pub fn parse(text: &str) -> Result<Self, VersionError> {
-        Self::read(text).map_err(|why| VersionError { text: printable_to(text, 128).into_owned(), why })
+        Self::parse_parts(text)
+            .map_err(|why| VersionError { text: printable_to(text, limits::QUOTED).into_owned(), why })
     }
 
-    fn read(text: &str) -> Result<Self, &'static str> {
+    fn parse_parts(text: &str) -> Result<Self, &'static str> {
         if text.is_empty() {
             return Err("it is empty");
         }
@@ -41,17 +42,19 @@ impl Version {
         let (text, build) = text.split_once('+').map_or((text, None), |(head, build)| (head, Some(build)));
         let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
         let mut numbers = core.split('.');
-        let major = number(numbers.next().unwrap_or_default())?;
-        let minor = numbers.next().map_or(Ok(0), number)?;
-        let patch = numbers.next().map_or(Ok(0), number)?;
+        let major = parse_number(numbers.next().unwrap_or_default())?;
+        let minor = numbers.next().map_or(Ok(0), parse_number)?;
+        let patch = numbers.next().map_or(Ok(0), parse_number)?;
         if numbers.next().is_some() {
             return Err("it has more than three numbers");
         }
         if pre.is_some_and(|pre| !pre.split('.').all(|id| is_identifier(id) && !has_leading_zero(id))) {
-            return Err("after `-` come identifiers of letters, digits and `-`, numbers without leading zeros");
+            return Err(
+                "a pre-release has identifiers of letters, digits and `-`, and its numbers have no leading zeros",
+            );
         }
         if build.is_some_and(|build| !build.split('.').all(is_identifier)) {
-            return Err("after `+` come identifiers of letters, digits and `-`");
+            return Err("build metadata has identifiers of letters, digits and `-`");
         }
         Ok(Self {
             major,
@@ -62,66 +65,66 @@ impl Version {
         })
     }
 
-    /// The first number.
+    /// Returns the first number.
     pub fn major(&self) -> u64 {
         self.major
     }
 
-    /// The second number.
+    /// Returns the second number.
     pub fn minor(&self) -> u64 {
         self.minor
     }
 
-    /// The third number.
+    /// Returns the third number.
     pub fn patch(&self) -> u64 {
         self.patch
     }
 
-    /// The pre-release identifiers without their `-`; empty for a release.
+    /// Returns the pre-release identifiers without the leading `-`. Empty for a release.
     pub fn pre(&self) -> &str {
         &self.pre
     }
 
-    /// The build metadata without its `+`; empty if there is none.
+    /// Returns the build metadata without the leading `+`. Empty if there is none.
     pub fn build(&self) -> &str {
         &self.build
     }
 
-    /// Whether it has pre-release identifiers, whatever they say.
+    /// Returns whether the version has pre-release identifiers of any kind.
     pub fn is_prerelease(&self) -> bool {
         !self.pre.is_empty()
     }
 
-    /// Whether the first pre-release identifier starts with alpha, beta, rc, pre, preview or
-    /// snapshot, in any case: what is on its way to a release, as opposed to `-main` or `-eks-1-30`.
+    /// Returns whether the version precedes a release: its first pre-release identifier starts with alpha,
+    /// beta, rc, pre, preview or snapshot, in any case. `-main` and `-eks-1-30` do not.
     pub fn is_candidate(&self) -> bool {
-        const MARKS: [&str; 5] = ["alpha", "beta", "rc", "pre", "snapshot"];
+        const PREFIXES: [&str; 5] = ["alpha", "beta", "rc", "pre", "snapshot"];
         let first = self.pre.split('.').next().unwrap_or_default().to_ascii_lowercase();
-        MARKS.iter().any(|mark| first.starts_with(mark))
+        PREFIXES.iter().any(|prefix| first.starts_with(prefix))
     }
 
-    /// The same without pre-release identifiers and build metadata.
+    /// Returns the version without pre-release identifiers and build metadata.
     #[must_use]
     pub fn release(&self) -> Self {
         Self { major: self.major, minor: self.minor, patch: self.patch, pre: String::new(), build: String::new() }
     }
 
-    /// The same without build metadata.
+    /// Returns the version without build metadata.
     #[must_use]
     pub fn without_build(&self) -> Self {
         Self { build: String::new(), ..self.clone() }
     }
 }
 
-/// A number as versions have them: digits only, no leading zero, at most 64 bits.
-fn number(text: &str) -> Result<u64, &'static str> {
+/// Parses a number of a version: digits only, no leading zero, at most 64 bits.
+fn parse_number(text: &str) -> Result<u64, &'static str> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("it is up to three numbers joined by `.`");
+        return Err("it must be up to three numbers joined by `.`");
     }
     if has_leading_zero(text) {
-        return Err("a number starts with 0");
+        return Err("a number has a leading zero");
     }
-    text.parse().map_err(|_| "a number is larger than 64 bits hold")
+    text.parse().map_err(|_| "a number does not fit in 64 bits")
 }
 
 fn is_identifier(text: &str) -> bool {
@@ -132,17 +135,19 @@ fn has_leading_zero(text: &str) -> bool {
     text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A release is above its pre-releases; those compare identifier by identifier, fewer first.
+/// Compares pre-release identifiers one by one. A release is higher than its pre-releases, and a longer
+/// list is higher than its prefix.
 fn compare_pre(a: &str, b: &str) -> Ordering {
     match (a.is_empty(), b.is_empty()) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Greater,
         (false, true) => Ordering::Less,
-        (false, false) => a.split('.').map(Identifier::of).cmp(b.split('.').map(Identifier::of)),
+        (false, false) => a.split('.').map(Identifier::parse).cmp(b.split('.').map(Identifier::parse)),
     }
 }
 
-/// Numbers are below words. A number that exceeds 64 bits counts as a word, as it does there.
+/// A pre-release identifier. Numbers are lower than words. A number of more than 64 bits is compared as a
+/// word, as Masterminds/semver does.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Identifier<'a> {
     Number(u64),
@@ -150,7 +155,7 @@ enum Identifier<'a> {
 }
 
 impl<'a> Identifier<'a> {
-    fn of(text: &'a str) -> Self {
+    fn parse(text: &'a str) -> Self {
         text.parse().map_or(Self::Word(text), Self::Number)
     }
 }
@@ -183,7 +188,7 @@ impl hash::Hash for Version {
     }
 }
 
-/// Canonical, with `v`: `v1.2.0` for what was given as `1.2`.
+/// Writes the canonical form with `v`: `1.2` becomes `v1.2.0`.
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}.{}.{}", self.major, self.minor, self.patch)?;
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_version() {
+    fn versions_are_parsed_and_displayed() {
         for (text, shown) in [
             ("1.2.3", "v1.2.3"),
             ("v1.2.3", "v1.2.3"),
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_versions_are_refused() {
         for text in [
             "",
             "v",
@@ -264,11 +269,11 @@ mod tests {
             assert!(Version::parse(text).is_err(), "{text:?}");
         }
         let error = Version::parse("\u{1b}[31m1.0").unwrap_err().to_string();
-        assert_eq!(error, r"`\u{1b}[31m1.0` is not a version: it is up to three numbers joined by `.`");
+        assert_eq!(error, r"`\u{1b}[31m1.0` is not a version: it must be up to three numbers joined by `.`");
     }
 
     #[test]
-    fn precedence() {
+    fn versions_are_ordered_by_precedence() {
         let rising = [
             "0.0.0-0",
             "0.0.0",
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn on_the_way_to_a_release() {
+    fn candidates_precede_a_release() {
         for (text, candidate) in [
             ("1.0.0", false),
             ("1.0.0-rc.1", true),
@@ -321,7 +326,7 @@ mod tests {
         }
 
         #[test]
-        fn canonical_form_reads_back(text in "v?[0-9]{1,3}(\\.[0-9]{1,2}){0,2}(-[0-9a-z.-]{1,6})?(\\+[0-9a-z.-]{1,6})?") {
+        fn the_canonical_form_is_parsed_again(text in "v?[0-9]{1,3}(\\.[0-9]{1,2}){0,2}(-[0-9a-z.-]{1,6})?(\\+[0-9a-z.-]{1,6})?") {
             if let Ok(version) = Version::parse(&text) {
                 let again = v(&version.to_string());
                 prop_assert_eq!(&again, &version);

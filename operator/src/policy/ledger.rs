@@ -195,7 +195,7 @@ fn size((key, value): &(String, String)) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::records::policy::{ComponentProgress, Wave};
+    use d8_crds::records::policy::{ComponentProgress, WaveStatus};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_lost_config_map_is_taken_from_the_status() {
-        let wave = |version: &str, since: i64, state, halted_at: Option<i64>| Wave {
+        let wave = |version: &str, since: i64, state, halted_at: Option<i64>| WaveStatus {
             version: version.to_owned(),
             since: Some(Time(at(since))),
             state: Some(state),

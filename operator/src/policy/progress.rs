@@ -11,7 +11,7 @@ use d8_crds::{
         wave,
     },
     records::{
-        policy::{ComponentProgress, MajorUpdates, Wave, WaveState},
+        policy::{ComponentProgress, MajorUpdates, WaveState, WaveStatus},
         release::{CliRelease, Fit, ReleaseVersion},
     },
     values::{channel::Channel, limits, name::Component, version::Version},
@@ -113,7 +113,7 @@ impl<'a> Word<'a> {
     /// Nothing that it says forbids the version. Asked of thousands of versions: where no pin needs the
     /// record's digests, by what would make the version leave, which is nothing else.
     fn permits(&self, record: &Record<'_>, version: &Version) -> bool {
-        let rule = self.checked.rule_of(&record.component);
+        let rule = self.checked.rule_for(&record.component);
         if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
             return self.policies.guidance(&record.component, Some(version)).leave.is_none();
         }
@@ -189,7 +189,7 @@ pub(crate) fn progress(
         if state == WaveState::Complete && failed == 0 && !is_target {
             continue;
         }
-        shown.waves.push(Wave {
+        shown.waves.push(WaveStatus {
             version: entry.version.clone(),
             since: Some(Time(kept.since)),
             state: Some(state),
@@ -197,12 +197,12 @@ pub(crate) fn progress(
             halted_at: kept.halt.map(|halt| Time(halt.at)),
         });
     }
-    let trimmed = bound(&mut shown.waves, usize::try_from(limits::WAVES).unwrap_or(usize::MAX));
+    let trimmed = bound(&mut shown.waves, limits::WAVES);
     Progress { shown, trimmed, rolling, next }
 }
 
 /// Keeps the first so many waves, newest first, and halted ones before all others. Says whether some went.
-fn bound(waves: &mut Vec<Wave>, most: usize) -> bool {
+fn bound(waves: &mut Vec<WaveStatus>, most: usize) -> bool {
     let trimmed = waves.len() > most;
     if trimmed {
         let halted = waves.iter().filter(|wave| wave.state == Some(WaveState::Halted)).count();
@@ -221,7 +221,7 @@ fn bound(waves: &mut Vec<Wave>, most: usize) -> bool {
 /// Keeps what all components show together within bounds: the newest versions of each. Says whether
 /// something does not show.
 pub(crate) fn bound_all(components: &mut Vec<ComponentProgress>) -> bool {
-    let most = usize::try_from(limits::COMPONENTS).unwrap_or(usize::MAX);
+    let most = limits::COMPONENTS;
     let mut trimmed = components.len() > most;
     if trimmed {
         // What holds hosts back goes last.
@@ -256,7 +256,7 @@ impl Clock {
         kept: &Entry,
     ) -> Option<Self> {
         let rollout = word.checked.rollout.as_ref()?;
-        let rule = word.checked.rule_of(component);
+        let rule = word.checked.rule_for(component);
         if rule.is_some_and(|rule| rule.expedite.contains(version)) {
             // No wave binds it.
             return Some(Self { start: Some(kept.since), end: Some(kept.since) });
@@ -320,8 +320,8 @@ fn target<'a>(word: &Word<'_>, record: &'a Record<'_>, span: Option<&Span>) -> (
 mod tests {
     use super::*;
 
-    fn waves(states: &[WaveState]) -> Vec<Wave> {
-        let wave = |(n, state): (usize, &WaveState)| Wave {
+    fn waves(states: &[WaveState]) -> Vec<WaveStatus> {
+        let wave = |(n, state): (usize, &WaveState)| WaveStatus {
             version: format!("v{}.0.0", states.len() - n),
             since: None,
             state: Some(*state),

@@ -11,7 +11,7 @@ use d8_crds::{
         },
         verdict::workstation_labels,
     },
-    records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, Wave, WaveState},
+    records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
     values::{channel::Channel, name::Component, platform::Platform},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -148,7 +148,7 @@ fn halts(policy: &str, components: &[ComponentProgress]) -> Vec<String> {
     halted.map(|(component, wave)| halt(policy, component, wave)).collect()
 }
 
-fn halt(policy: &str, component: &str, wave: &Wave) -> String {
+fn halt(policy: &str, component: &str, wave: &WaveStatus) -> String {
     let at = wave.halted_at.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
     notes::halt(policy, &format!("{component} {}", wave.version), &wave.version, wave.failed, &at)
 }
@@ -242,7 +242,7 @@ mod tests {
         let managed = json!({"matchLabels": {"role": "bastion"}});
         for (spec, accepted, note, ready, about) in [
             (json!({"hostSelector": managed}), "True/Accepted", "every field is valid", "True/Enforced", ""),
-            (json!({"hostSelector": {}}), "True/Accepted", "it matches 3 hosts, and workstations", "True/Enforced", ""),
+            (json!({"hostSelector": {}}), "True/Accepted", "it matches 3 hosts and workstations", "True/Enforced", ""),
             (json!({"hostSelector": managed, "paused": true}), "True/Accepted", "", "True/Paused", ""),
             (
                 json!({"hostSelector": managed, "rules": [{"plugins": ["a"], "versions": "one"}]}),
@@ -275,7 +275,7 @@ mod tests {
             (
                 json!({"hostSelector": managed, "rules": [{"plugins": ["a*"]}, {"plugins": ["ab", "ac*"]}]}),
                 "True/Accepted",
-                "spec.rules[1] never speaks",
+                "spec.rules[1] never applies",
                 "True/Enforced",
                 "",
             ),
@@ -295,7 +295,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let halted = |name: &str| ComponentProgress {
             name: name.to_owned(),
-            waves: vec![Wave {
+            waves: vec![WaveStatus {
                 version: "v1.3.3".to_owned(),
                 since: None,
                 state: Some(WaveState::Halted),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_crds::{decisions::validation::Resumed, values::version::Version};
+use d8_crds::{decisions::validation::ResumedHalt, values::version::Version};
 use jiff::{SignedDuration, Timestamp};
 
 use super::ledger::{Entry, Halt, Ledger};
@@ -65,7 +65,7 @@ pub(crate) struct Case<'a> {
     /// At how many failed hosts a wave is halted.
     pub(crate) max_failed: Option<u32>,
     /// The halt that an admin declared over.
-    pub(crate) resumed: Option<&'a Resumed>,
+    pub(crate) resumed: Option<&'a ResumedHalt>,
     /// What each record has, by component.
     pub(crate) offers: &'a BTreeMap<String, Vec<Offer>>,
     /// What the policy's hosts report.

@@ -15,7 +15,7 @@ pub(crate) const MAX_REQUIREMENTS: usize = 8 * 1024;
 pub(crate) fn requirements(mut requirements: Requirements) -> Result<Requirements, String> {
     let modules = &mut requirements.modules;
     for group in modules.any_of.iter_mut().chain(&mut modules.none_of) {
-        group.description = printable_to(&group.description, bound(limits::DESCRIPTION)).into_owned();
+        group.description = printable_to(&group.description, limits::DESCRIPTION).into_owned();
     }
     let size = json_size(&requirements);
     if size > MAX_REQUIREMENTS {
@@ -27,7 +27,7 @@ pub(crate) fn requirements(mut requirements: Requirements) -> Result<Requirement
 }
 
 /// The first field that is too long, and its limit.
-fn excess(requirements: &Requirements) -> Option<(String, u64)> {
+fn excess(requirements: &Requirements) -> Option<(String, usize)> {
     let one = |field: &str, requirement: &Option<VersionRequirement>| {
         text(&format!("{field}.constraint"), requirement.as_ref().map_or("", |r| &r.constraint), limits::CONSTRAINT)
     };
@@ -42,7 +42,7 @@ fn excess(requirements: &Requirements) -> Option<(String, u64)> {
         .or_else(|| named("plugins.conditional", &plugins.conditional))
 }
 
-fn groups(field: &str, groups: &[ModuleGroup]) -> Option<(String, u64)> {
+fn groups(field: &str, groups: &[ModuleGroup]) -> Option<(String, usize)> {
     let inner = |(n, group): (usize, &ModuleGroup)| {
         let field = format!("{field}[{n}]");
         text(&format!("{field}.name"), &group.name, limits::WORD)
@@ -51,7 +51,7 @@ fn groups(field: &str, groups: &[ModuleGroup]) -> Option<(String, u64)> {
     list(field, groups.len(), limits::GROUPS).or_else(|| groups.iter().enumerate().find_map(inner))
 }
 
-fn named(field: &str, entries: &[NamedRequirement]) -> Option<(String, u64)> {
+fn named(field: &str, entries: &[NamedRequirement]) -> Option<(String, usize)> {
     let inner = |(n, entry): (usize, &NamedRequirement)| {
         text(&format!("{field}[{n}].name"), &entry.name, limits::WORD)
             .or_else(|| text(&format!("{field}[{n}].constraint"), &entry.constraint, limits::CONSTRAINT))
@@ -59,17 +59,12 @@ fn named(field: &str, entries: &[NamedRequirement]) -> Option<(String, u64)> {
     list(field, entries.len(), limits::REQUIREMENTS).or_else(|| entries.iter().enumerate().find_map(inner))
 }
 
-fn list(field: &str, length: usize, limit: u64) -> Option<(String, u64)> {
-    (length > bound(limit)).then(|| (field.to_owned(), limit))
+fn list(field: &str, length: usize, limit: usize) -> Option<(String, usize)> {
+    (length > limit).then(|| (field.to_owned(), limit))
 }
 
-fn text(field: &str, text: &str, limit: u64) -> Option<(String, u64)> {
+fn text(field: &str, text: &str, limit: usize) -> Option<(String, usize)> {
     list(field, text.chars().count(), limit)
-}
-
-/// A limit of the schema as a length.
-pub(crate) fn bound(limit: u64) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

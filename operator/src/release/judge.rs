@@ -9,7 +9,7 @@ use std::{
 use d8_crds::{
     decisions::selection::is_stable,
     records::{
-        release::{Artifact, CliReleaseStatus, ClusterSeen, Fit, ReleaseVersion},
+        release::{Artifact, CliReleaseStatus, Fit, ObservedCluster, ReleaseVersion},
         requirements::Requirements,
     },
     values::{
@@ -24,7 +24,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    bounds::bound,
     facts::{Facts, Observed, Problem},
     ledger::{FirstSync, Ledger},
     rules::{RuleError, Rules},
@@ -57,7 +56,7 @@ pub(crate) struct Case<'a> {
     /// Versions to keep besides.
     pub(crate) wanted: &'a Wanted,
     /// The cluster, as the record shows it.
-    pub(crate) cluster: &'a ClusterSeen,
+    pub(crate) cluster: &'a ObservedCluster,
     /// Judges demands against it.
     pub(crate) check: Check<'a>,
     /// Now, in whole seconds: the API keeps no fractions.
@@ -181,7 +180,7 @@ fn entry(
         first_seen: Some(Time(seen.first_seen)),
         fit,
         reasons,
-        artifacts: facts.artifacts.iter().filter(chosen).take(bound(limits::PLATFORMS)).cloned().collect(),
+        artifacts: facts.artifacts.iter().filter(chosen).take(limits::PLATFORMS).cloned().collect(),
         requirements: facts.requirements.clone(),
         description: facts.description.clone(),
         env: facts.env.clone(),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
-    records::release::{CliReleaseStatus, Moved, ReleaseVersion},
+    records::release::{CliReleaseStatus, MovedTag, ReleaseVersion},
     values::{
         digest::Digest,
         name::{NameError, Tag},
@@ -184,8 +184,8 @@ impl Ledger {
 
 impl Entry {
     /// As the record shows a move.
-    pub(crate) fn moved(&self) -> Option<Moved> {
-        self.moved.as_ref().map(|moved| Moved { from: moved.from.to_string(), at: Time(moved.at) })
+    pub(crate) fn moved(&self) -> Option<MovedTag> {
+        self.moved.as_ref().map(|moved| MovedTag { from: moved.from.to_string(), at: Time(moved.at) })
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_lost_ledger_is_taken_over_from_the_status_and_is_no_first_sync() {
         let mut version = recorded(&Digest::of(b"1"), vec![]);
-        version.moved = Some(Moved { from: Digest::of(b"0").to_string(), at: Time(at(40)) });
+        version.moved = Some(MovedTag { from: Digest::of(b"0").to_string(), at: Time(at(40)) });
         let status = CliReleaseStatus { versions: vec![version], ..CliReleaseStatus::default() };
         let mut ledger = Ledger::default();
         ledger.adopt(&status, at(45));

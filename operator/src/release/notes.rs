@@ -66,7 +66,7 @@ fn of_condition(before: &CliReleaseStatus, after: &CliReleaseStatus, kind: &str)
 #[cfg(test)]
 mod tests {
     use d8_crds::records::{
-        release::{Fit, Moved},
+        release::{Fit, MovedTag},
         requirements::Requirements,
     };
     use jiff::Timestamp;
@@ -112,7 +112,7 @@ mod tests {
         let two = [version("v1.1.0"), version("v1.0.0")];
         let time = || Time(Timestamp::UNIX_EPOCH);
         let moved =
-            [ReleaseVersion { moved: Some(Moved { from: "sha256:0".into(), at: time() }), ..version("v1.0.0") }];
+            [ReleaseVersion { moved: Some(MovedTag { from: "sha256:0".into(), at: time() }), ..version("v1.0.0") }];
         let gone = [ReleaseVersion { withdrawn: Some(time()), ..version("v1.0.0") }];
         let plain = status(&one, Some("v1.0.0"), good);
         for (what, before, after, news) in [

@@ -8,7 +8,7 @@ use d8_crds::{
     values::{limits, version::Version},
 };
 
-use super::{bounds::bound, facts::json_size};
+use super::facts::json_size;
 
 /// Largest status, in bytes of JSON (design: "Records").
 pub(crate) const MAX_STATUS: usize = 256 * 1024;
@@ -50,7 +50,7 @@ pub(crate) fn trim(status: &mut CliReleaseStatus, wanted: impl Fn(&Version) -> b
     let mut drop = vec![false; sizes.len()];
     for spare_wanted in [true, false] {
         for n in (0..sizes.len()).rev() {
-            if total + RESERVE <= MAX_STATUS && left <= bound(limits::VERSIONS) {
+            if total + RESERVE <= MAX_STATUS && left <= limits::VERSIONS {
                 break;
             }
             let is_wanted = || Version::parse(&status.versions[n].version).is_ok_and(|version| wanted(&version));

@@ -12,9 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use d8_crds::{
-    records::contract::{Contract, ContractError, FieldError, Problem},
+    records::contract::{Contract, ContractError, ContractProblem},
     values::{
         digest::Digest,
+        field_error::FieldError,
         name::{Component, Tag},
         platform::Platform,
     },
@@ -138,7 +139,10 @@ fn contract_of(contents: Contents, component: &Component, tag: &Tag) -> Result<(
 fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Contract, Vec<String>), ContractError> {
     let text = String::from_utf8(text).map_err(|_| ContractError {
         subject: format!("{component} {tag}"),
-        problem: Problem::Field(FieldError { field: ".".to_owned(), why: format!("{CONTRACT_FILE} is not UTF-8") }),
+        problem: ContractProblem::Field(FieldError {
+            field: ".".to_owned(),
+            why: format!("{CONTRACT_FILE} is not UTF-8"),
+        }),
     })?;
     let (contract, odd) = Contract::from_yaml(&text, component, tag)?;
     Ok((contract, odd.iter().map(ToString::to_string).collect()))

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The largest file taken, in bytes.
-const MAX_FILE: u64 = d8_crds::records::contract::MAX_CONTRACT as u64;
+const MAX_FILE: u64 = d8_crds::values::limits::CONTRACT_BYTES as u64;
 /// Files of that name kept at most.
 const MAX_FILES: usize = 16;
 

@@ -9,7 +9,7 @@ use d8_crds::{
     },
     records::{
         cluster::{ClusterFacts, Fact, ModuleState},
-        contract::{Contract, ContractError, Warning},
+        contract::{Contract, ContractError, ContractWarning},
         requirements::Requirements,
     },
     values::{
@@ -27,7 +27,7 @@ fn asked_for() -> (Component, Tag) {
 }
 
 /// What is read comes back in every form; what is not is said, and why.
-fn read(result: Result<(Contract, Vec<Warning>), ContractError>) {
+fn read(result: Result<(Contract, Vec<ContractWarning>), ContractError>) {
     let (component, tag) = asked_for();
     let contract = match result {
         Ok((contract, warnings)) => {
@@ -86,7 +86,7 @@ pub(crate) fn requirements(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let Ok(requirements) = Requirements::deserialize(&value["requirements"]) else { return };
     let text = |field: &str| value[field].as_str();
-    let modules = value["modules"].as_array().into_iter().flatten().filter_map(ModuleState::of_object);
+    let modules = value["modules"].as_array().into_iter().flatten().filter_map(ModuleState::from_object);
     let facts = ClusterFacts {
         kubernetes: Fact::kubernetes(text("kubernetes").unwrap_or_default()),
         deckhouse: Fact::deckhouse(text("deckhouse")),

@@ -10,7 +10,7 @@ use d8_crds::{
             warnings::{PolicyContext, warnings},
         },
         verdict::{Candidate, Class, Host, PolicySet, Reason},
-        window::{Merged, Windows},
+        window::{MergedWindows, Windows},
     },
     records::{
         policy::{Day, PluginPolicy, Window},
@@ -119,7 +119,7 @@ pub(crate) fn window(data: &[u8]) {
                 },
             })
             .collect();
-        match Windows::read(&raw, "spec.windows") {
+        match Windows::parse(&raw, "spec.windows") {
             Ok(windows) => policies.push(windows),
             Err(errors) => return errors.iter().for_each(|error| shown(&error.to_string())),
         }
@@ -138,7 +138,7 @@ pub(crate) fn window(data: &[u8]) {
         }
         openings.push(opening);
     }
-    let merged: Merged<'_> = policies.iter().collect();
+    let merged: MergedWindows<'_> = policies.iter().collect();
     match merged.next_opening(now) {
         Some(opening) => {
             assert!(openings.iter().all(|own| own.is_some_and(|own| own <= opening)));

@@ -62,7 +62,7 @@ pub(crate) fn constraint(data: &[u8]) {
         Err(error) => return shown(&error.to_string()),
     };
     assert_eq!(constraint.as_str(), text);
-    if let Some(reading) = constraint.reading() {
+    if let Some(reading) = constraint.lint() {
         shown(&reading);
     }
     for version in versions.iter().filter_map(|text| Version::parse(text).ok()) {
@@ -90,13 +90,13 @@ pub(crate) fn words(data: &[u8]) {
             shown(&error);
         }
         match duration::parse(text) {
-            Ok(read) => assert_eq!(duration::parse(&duration::show(read)), Ok(read), "{text:?}"),
+            Ok(read) => assert_eq!(duration::parse(&duration::format(read)), Ok(read), "{text:?}"),
             Err(error) => shown(&error.to_string()),
         }
         if let Some((rest, platform)) = Platform::split_suffix(text) {
             assert_eq!(format!("{rest}-{platform}"), *text);
         }
-        if let Some(said) = Fact::kubernetes(text).shown() {
+        if let Some(said) = Fact::kubernetes(text).printable() {
             shown(&said);
         }
         let _ = clock::http_date(text);

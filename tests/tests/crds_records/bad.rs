@@ -52,7 +52,7 @@ fn checked_again(object: &Value, field: &str) {
 #[tokio::test]
 async fn releases() {
     let long = "a".repeat(64);
-    let duration = "hours, minutes and seconds, as in 1h30m, from 30s to 24h";
+    let duration = "hours, minutes and seconds such as 1h30m, from 30s to 24h";
     refused(vec![
         (object("CliRelease", &long, json!({})), &["metadata.name"]),
         (object("CliRelease", "a--b", json!({})), &["metadata.name", "joined by single -"]),
@@ -158,10 +158,10 @@ async fn selectors() {
 #[tokio::test]
 async fn rules() {
     let deny = |field: &str, value: Value| rule(&json!({"access": "Deny", field: value}));
-    let alone = "has no meaning beside access: Deny";
+    let alone = "has no effect with access: Deny";
     let name = "joined by single -";
     let pin = json!([{"version": "v1.0.0", "digest": digest()}]);
-    let version = "must be a full version, as in v1.2.3";
+    let version = "must be a full version such as v1.2.3";
     refused(vec![
         (object("PluginPolicy", "a.b", json!({"hostSelector": {}})), &["metadata.name", "DNS label"]),
         (policy(&json!({"rules": [{"access": "Deny"}]})), &["spec.rules[0].plugins", "Required"]),
@@ -180,7 +180,7 @@ async fn rules() {
         (rule(&json!({"plugins": ["d8"]})), &["spec.rules[0].plugins[0]", "its rule is spec.cli"]),
         (
             rule(&json!({"plugins": ["x", "y*"], "access": "Require"})),
-            &["spec.rules[0].plugins", "Require takes whole names"],
+            &["spec.rules[0].plugins", "Require needs full plugin names"],
         ),
         (rule(&json!({"access": "Forbid"})), &["spec.rules[0].access", "Deny"]),
         (rule(&json!({"updates": "Never"})), &["spec.rules[0].updates", "Frozen"]),
@@ -198,7 +198,7 @@ async fn rules() {
         (rule(&json!({"pins": [{"version": "1", "digest": digest()}]})), &["spec.rules[0].pins[0].version", version]),
         (
             rule(&json!({"pins": [{"version": "1.0.0", "digest": "sha256:00"}]})),
-            &["spec.rules[0].pins[0].digest", "64 hex"],
+            &["spec.rules[0].pins[0].digest", "64 lower-case hex"],
         ),
         (rule(&json!({"pins": [{"version": "1.0.0"}]})), &["spec.rules[0].pins[0].digest", "Required"]),
         (
@@ -224,7 +224,7 @@ async fn rules() {
 #[tokio::test]
 async fn defaults_and_d8_itself() {
     let cli = |fields: Value| policy(&json!({"cli": fields}));
-    let version = "must be a full version, as in v1.2.3";
+    let version = "must be a full version such as v1.2.3";
     refused(vec![
         (policy(&json!({"defaults": {"access": "Require"}})), &["spec.defaults.access", "set it in a rule"]),
         (policy(&json!({"defaults": {"minAge": "1w"}})), &["spec.defaults.minAge", "from 0s to 8760h"]),
@@ -256,7 +256,7 @@ async fn windows_and_rollout() {
         policy(&json!({"windows": [window]}))
     };
     let rollout = |fields: Value| policy(&json!({"rollout": fields}));
-    let time = "must be a time of day, as in 02:00";
+    let time = "must be a time of day such as 02:00";
     refused(vec![
         (policy(&json!({"windows": []})), &["spec.windows"]),
         (policy(&json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]})), &["spec.windows", "32"]),

@@ -207,7 +207,7 @@ async fn stage(
         accept: None,
         force,
         source: proxy.host(),
-        skipped_cluster_checks: context.skips_cluster_checks() && offer.contract.requirements.concern_cluster(),
+        skipped_cluster_checks: context.skips_cluster_checks() && offer.contract.requirements.need_cluster_facts(),
         now: context.now,
     };
     let source = offer.source(proxy);

@@ -7,11 +7,8 @@ use crate::{
         requirements::Findings,
         selection::{PublishedVersion, TagList},
     },
-    records::{
-        contract::FieldError,
-        requirements::{NamedRequirement, PluginRequirements},
-    },
-    values::{constraint::Constraint, name::PluginName, version::Version},
+    records::requirements::{NamedRequirement, PluginRequirements},
+    values::{constraint::Constraint, field_error::FieldError, name::PluginName, version::Version},
 };
 
 /// What one version dependencies of one other plugin.

@@ -218,7 +218,7 @@ fn what_the_protocol_says_of_facts() {
         let object = serde_json::json!({"metadata": {"name": name}, "properties": {"version": version},
             "status": {"conditions":
                 [condition("EnabledByModuleManager", manager), condition("EnabledByModuleConfig", config)]}});
-        ModuleState::of_object(&object).unwrap()
+        ModuleState::from_object(&object).unwrap()
     };
     let cluster = |kubernetes: &str, deckhouse: Option<&str>| ClusterFacts {
         kubernetes: Fact::kubernetes(kubernetes),
@@ -302,7 +302,7 @@ fn modules_that_are_not_known() {
     assert_eq!(unchecked.fit(), Fit::Unknown);
     let skipped = check(&some, &ClusterFacts::skipped("by hand"));
     assert_eq!((skipped.warnings.len(), skipped.fit()), (1, Fit::Fits));
-    assert!(some.concern_cluster() && !Requirements::default().concern_cluster());
+    assert!(some.need_cluster_facts() && !Requirements::default().need_cluster_facts());
 }
 
 #[test]

@@ -1,25 +1,26 @@
-//! Which hosts a policy speaks for: a label selector, read once, asked often.
+//! Label selectors, which select the hosts of a policy.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use crate::{decisions::validation::Findings, values::limits};
+use crate::values::{field_error::FieldErrors, limits};
 
-/// A label selector that was found valid. Without any requirement it matches every host.
+/// A valid label selector. Without requirements it matches every host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector {
     requirements: Vec<Requirement>,
 }
 
+/// A requirement on one label, as in `labels.Requirement` of Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Requirement {
     key: String,
-    test: Test,
+    operator: Operator,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Test {
+enum Operator {
     In(Vec<String>),
     NotIn(Vec<String>),
     Exists,
@@ -27,82 +28,82 @@ enum Test {
 }
 
 impl Selector {
-    /// Reads a selector found at `field`; whatever is wrong with it goes to `findings`.
-    pub(super) fn read(selector: &LabelSelector, field: &str, findings: &mut Findings) -> Option<Self> {
-        let before = findings.count();
+    /// Parses the selector at the path `field`. Adds everything that is wrong with it to `errors`.
+    pub(super) fn parse(selector: &LabelSelector, field: &str, errors: &mut FieldErrors) -> Option<Self> {
+        let before = errors.len();
         let mut requirements = Vec::new();
         let labels = selector.match_labels.as_ref().map_or(0, BTreeMap::len);
-        findings.limit(&format!("{field}.matchLabels"), labels, limits::EXPRESSIONS);
+        errors.check_length(&format!("{field}.matchLabels"), labels, limits::EXPRESSIONS);
         let expressions = selector.match_expressions.as_ref().map_or(0, Vec::len);
-        findings.limit(&format!("{field}.matchExpressions"), expressions, limits::EXPRESSIONS);
+        errors.check_length(&format!("{field}.matchExpressions"), expressions, limits::EXPRESSIONS);
         for (key, value) in selector.match_labels.iter().flatten() {
             let field = format!("{field}.matchLabels[{key:?}]");
-            check_key(key, &field, findings);
-            check_value(value, &field, findings);
-            requirements.push(Requirement { key: key.clone(), test: Test::In(vec![value.clone()]) });
+            check_key(key, &field, errors);
+            check_value(value, &field, errors);
+            requirements.push(Requirement { key: key.clone(), operator: Operator::In(vec![value.clone()]) });
         }
         for (i, expression) in selector.match_expressions.iter().flatten().enumerate() {
-            let field = format!("{field}.matchExpressions[{i}]");
-            check_key(&expression.key, &format!("{field}.key"), findings);
-            let values = expression.values.clone().unwrap_or_default();
-            findings.limit(&format!("{field}.values"), values.len(), limits::EXPRESSION_VALUES);
-            for (j, value) in values.iter().enumerate() {
-                check_value(value, &format!("{field}.values[{j}]"), findings);
-            }
-            let test = match expression.operator.as_str() {
-                "In" | "NotIn" if values.is_empty() => {
-                    findings
-                        .add(format!("{field}.values"), format!("{} needs at least one value", expression.operator));
-                    continue;
-                }
-                "Exists" | "DoesNotExist" if !values.is_empty() => {
-                    findings.add(format!("{field}.values"), format!("{} takes no values", expression.operator));
-                    continue;
-                }
-                "In" => Test::In(values),
-                "NotIn" => Test::NotIn(values),
-                "Exists" => Test::Exists,
-                "DoesNotExist" => Test::DoesNotExist,
-                other => {
-                    findings.add(
-                        format!("{field}.operator"),
-                        format!("{other:?} is none of In, NotIn, Exists, DoesNotExist"),
-                    );
-                    continue;
-                }
-            };
-            requirements.push(Requirement { key: expression.key.clone(), test });
+            requirements.extend(requirement(expression, &format!("{field}.matchExpressions[{i}]"), errors));
         }
-        (findings.count() == before).then_some(Self { requirements })
+        (errors.len() == before).then_some(Self { requirements })
     }
 
-    /// Reads a selector of an object that could not be read as a whole.
+    /// Parses a selector of an object that cannot be decoded as a whole.
     pub(crate) fn from_json(selector: &serde_json::Value) -> Option<Self> {
         let selector: LabelSelector = serde_json::from_value(selector.clone()).ok()?;
-        Self::read(&selector, "spec.hostSelector", &mut Findings::default())
+        Self::parse(&selector, "spec.hostSelector", &mut FieldErrors::default())
     }
 
-    /// Whether a host with these labels is meant. `NotIn` and `DoesNotExist` match a missing label too
-    /// (as Kubernetes reads selectors).
+    /// Returns whether the selector matches a host with these labels. As in Kubernetes, `NotIn` and
+    /// `DoesNotExist` also match a missing label.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.requirements.iter().all(|Requirement { key, test }| {
+        self.requirements.iter().all(|Requirement { key, operator }| {
             let value = labels.get(key);
-            match test {
-                Test::In(values) => value.is_some_and(|v| values.contains(v)),
-                Test::NotIn(values) => !value.is_some_and(|v| values.contains(v)),
-                Test::Exists => value.is_some(),
-                Test::DoesNotExist => value.is_none(),
+            match operator {
+                Operator::In(values) => value.is_some_and(|v| values.contains(v)),
+                Operator::NotIn(values) => !value.is_some_and(|v| values.contains(v)),
+                Operator::Exists => value.is_some(),
+                Operator::DoesNotExist => value.is_none(),
             }
         })
     }
 }
 
-/// A label's key: an optional DNS subdomain and `/`, then a name of at most 63 characters
+fn requirement(expression: &LabelSelectorRequirement, field: &str, errors: &mut FieldErrors) -> Option<Requirement> {
+    check_key(&expression.key, &format!("{field}.key"), errors);
+    let values = expression.values.clone().unwrap_or_default();
+    errors.check_length(&format!("{field}.values"), values.len(), limits::EXPRESSION_VALUES);
+    for (i, value) in values.iter().enumerate() {
+        check_value(value, &format!("{field}.values[{i}]"), errors);
+    }
+    let operator = match expression.operator.as_str() {
+        operator @ ("In" | "NotIn") if values.is_empty() => {
+            errors.add(format!("{field}.values"), format!("{operator} needs at least one value"));
+            return None;
+        }
+        operator @ ("Exists" | "DoesNotExist") if !values.is_empty() => {
+            errors.add(format!("{field}.values"), format!("{operator} takes no values"));
+            return None;
+        }
+        "In" => Operator::In(values),
+        "NotIn" => Operator::NotIn(values),
+        "Exists" => Operator::Exists,
+        "DoesNotExist" => Operator::DoesNotExist,
+        other => {
+            let why = format!("{other:?} is not one of In, NotIn, Exists, DoesNotExist");
+            errors.add(format!("{field}.operator"), why);
+            return None;
+        }
+    };
+    Some(Requirement { key: expression.key.clone(), operator })
+}
+
+/// Checks the key of a label: an optional DNS subdomain and `/`, then a name of at most 63 characters
 /// (Kubernetes, "Labels and selectors: syntax and character set").
-fn check_key(key: &str, field: &str, findings: &mut Findings) {
+fn check_key(key: &str, field: &str, errors: &mut FieldErrors) {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let prefix_is_good = prefix.is_none_or(|p| {
-        p.len() <= 253
+    let prefix_is_valid = prefix.is_none_or(|p| {
+        p.len() <= limits::DNS_SUBDOMAIN
             && p.split('.').all(|part| {
                 !part.is_empty()
                     && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -110,25 +111,25 @@ fn check_key(key: &str, field: &str, findings: &mut Findings) {
                     && !part.ends_with('-')
             })
     });
-    if !prefix_is_good || name.is_empty() || !is_label_text(name) {
-        findings.add(field, format!("{:?} is not a label key", cut(key)));
+    if !prefix_is_valid || name.is_empty() || !is_label_text(name) {
+        errors.add(field, format!("{:?} is not a label key", shortened(key)));
     }
 }
 
-fn check_value(value: &str, field: &str, findings: &mut Findings) {
+fn check_value(value: &str, field: &str, errors: &mut FieldErrors) {
     if !is_label_text(value) {
-        findings.add(field, format!("{:?} is not a label value", cut(value)));
+        errors.add(field, format!("{:?} is not a label value", shortened(value)));
     }
 }
 
 fn is_label_text(text: &str) -> bool {
-    text.len() <= 63
+    text.len() <= limits::NAME
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && !text.starts_with(['-', '_', '.'])
         && !text.ends_with(['-', '_', '.'])
 }
 
-fn cut(text: &str) -> String {
+fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
@@ -138,15 +139,15 @@ mod tests {
 
     use super::*;
 
-    fn read(selector: Value) -> Result<Selector, Vec<String>> {
-        let selector: LabelSelector = serde_json::from_value(selector).expect("shape");
-        let mut findings = Findings::default();
-        let read = Selector::read(&selector, "spec.hostSelector", &mut findings);
-        read.ok_or_else(|| findings.into_errors().iter().map(ToString::to_string).collect())
+    fn parse(selector: Value) -> Result<Selector, Vec<String>> {
+        let selector: LabelSelector = serde_json::from_value(selector).unwrap();
+        let mut errors = FieldErrors::default();
+        let selector = Selector::parse(&selector, "spec.hostSelector", &mut errors);
+        selector.ok_or_else(|| errors.into_vec().iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn what_matches() {
+    fn selectors_match_labels() {
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let bastion: BTreeMap<_, _> = labels(&[("role", "bastion"), ("zone", "a")]);
         let bare: BTreeMap<_, _> = labels(&[]);
@@ -169,18 +170,18 @@ mod tests {
                 false,
             ),
         ] {
-            let read = read(selector.clone()).unwrap();
-            assert_eq!(read.matches(&bastion), on_bastion, "{selector} on a bastion");
-            assert_eq!(read.matches(&bare), on_bare, "{selector} on a bare host");
+            let parsed = parse(selector.clone()).unwrap();
+            assert_eq!(parsed.matches(&bastion), on_bastion, "{selector} on a bastion");
+            assert_eq!(parsed.matches(&bare), on_bare, "{selector} on a bare host");
         }
     }
 
     #[test]
-    fn what_is_wrong_names_its_field() {
+    fn errors_name_their_field() {
         for (selector, error) in [
             (
                 json!({"matchExpressions": [{"key": "a", "operator": "Near", "values": ["b"]}]}),
-                r#"spec.hostSelector.matchExpressions[0].operator: "Near" is none of In, NotIn, Exists, DoesNotExist"#,
+                r#"spec.hostSelector.matchExpressions[0].operator: "Near" is not one of In, NotIn, Exists, DoesNotExist"#,
             ),
             (
                 json!({"matchExpressions": [{"key": "a", "operator": "Exists"}, {"key": "a", "operator": "In"}]}),
@@ -200,7 +201,7 @@ mod tests {
             ),
             (json!({"matchLabels": {"a": "b c"}}), r#"spec.hostSelector.matchLabels["a"]: "b c" is not a label value"#),
         ] {
-            assert_eq!(read(selector), Err(vec![error.to_owned()]));
+            assert_eq!(parse(selector), Err(vec![error.to_owned()]));
         }
     }
 }

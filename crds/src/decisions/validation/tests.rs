@@ -1,8 +1,9 @@
-//! Good policies, and one bad one for every error.
+//! Valid policies, and one invalid policy for every error.
 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::values::text::printable_to;
 
 fn check(spec: &Value) -> Result<CheckedPolicy, Rejection> {
     let mut spec = spec.clone();
@@ -17,7 +18,7 @@ fn check(spec: &Value) -> Result<CheckedPolicy, Rejection> {
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[test]
-fn what_is_accepted() {
+fn valid_policies_are_accepted() {
     for spec in [
         json!({}),
         json!({"rules": [{"plugins": ["stronghold", "delivery-*", "*"]}]}),
@@ -53,20 +54,20 @@ fn every_error_names_its_field() {
             json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}}),
             "spec.hostSelector.matchExpressions[0].operator: ",
         ),
-        (json!({"defaults": {"access": "Require"}}), "spec.defaults.access: Require needs"),
+        (json!({"defaults": {"access": "Require"}}), "spec.defaults.access: `Require` is not allowed here"),
         (json!({"defaults": {"minAge": "3d"}}), "spec.defaults.minAge: \"3d\" is not a duration"),
-        (rule(json!({"plugins": []})), "spec.rules[1].plugins: name at least one"),
+        (rule(json!({"plugins": []})), "spec.rules[1].plugins: must name at least one"),
         (rule(json!({"plugins": ["ok", "../x"]})), "spec.rules[1].plugins[1]: "),
         (rule(json!({"plugins": ["my__plugin"]})), "spec.rules[1].plugins[0]: "),
         (rule(json!({"plugins": ["_my*"]})), "spec.rules[1].plugins[0]: "),
         (rule(json!({"plugins": ["a".repeat(64)]})), "spec.rules[1].plugins[0]: \"aaaa"),
-        (rule(json!({"plugins": ["d8"]})), "spec.rules[1].plugins[0]: d8 is no plugin: its rule is `spec.cli`"),
+        (rule(json!({"plugins": ["d8"]})), "spec.rules[1].plugins[0]: d8 is not a plugin; its rule is `spec.cli`"),
         (rule(json!({"plugins": ["a*b"]})), "spec.rules[1].plugins[0]: "),
         (rule(json!({"plugins": ["**"]})), "spec.rules[1].plugins[0]: "),
         (rule(json!({"plugins": ["A*"]})), "spec.rules[1].plugins[0]: "),
         (
             rule(json!({"plugins": ["x", "y*"], "access": "Require"})),
-            "spec.rules[1].plugins: Require takes whole names",
+            "spec.rules[1].plugins: `Require` needs full plugin names",
         ),
         (rule(json!({"versions": ">=banana"})), "spec.rules[1].versions: `>=banana` is not a version constraint"),
         (rule(json!({"block": ["1.2"]})), "spec.rules[1].block[0]: \"1.2\" is not a full version"),
@@ -74,16 +75,19 @@ fn every_error_names_its_field() {
         (rule(json!({"expedite": ["1"]})), "spec.rules[1].expedite[0]: "),
         (rule(json!({"pins": [{"version": "1", "digest": DIGEST}]})), "spec.rules[1].pins[0].version: "),
         (rule(json!({"pins": [{"version": "1.0.0", "digest": "sha256:0"}]})), "spec.rules[1].pins[0].digest: "),
-        (rule(json!({"minAge": "8760h1s"})), "spec.rules[1].minAge: 8760h1s is not within 0s to 8760h"),
-        (deny("versions", json!("<2")), "spec.rules[1].versions: has no meaning beside `access: Deny`"),
-        (deny("block", json!(["1.0.0"])), "spec.rules[1].block: has no meaning"),
-        (deny("expedite", json!(["1.0.0"])), "spec.rules[1].expedite: has no meaning"),
-        (deny("pins", json!([{"version": "1.0.0", "digest": DIGEST}])), "spec.rules[1].pins: has no meaning"),
-        (deny("channel", json!("Stable")), "spec.rules[1].channel: has no meaning"),
-        (deny("updates", json!("Auto")), "spec.rules[1].updates: has no meaning"),
-        (deny("majorUpdates", json!("Stay")), "spec.rules[1].majorUpdates: has no meaning"),
-        (deny("minAge", json!("1h")), "spec.rules[1].minAge: has no meaning"),
-        (rule(json!({"plugins": vec!["x"; 65]})), "spec.rules[1].plugins: has 65 entries, at most 64 fit"),
+        (
+            rule(json!({"minAge": "8760h1s"})),
+            "spec.rules[1].minAge: 8760h1s is out of range: the duration must be from 0s to 8760h",
+        ),
+        (deny("versions", json!("<2")), "spec.rules[1].versions: has no effect with `access: Deny`"),
+        (deny("block", json!(["1.0.0"])), "spec.rules[1].block: has no effect"),
+        (deny("expedite", json!(["1.0.0"])), "spec.rules[1].expedite: has no effect"),
+        (deny("pins", json!([{"version": "1.0.0", "digest": DIGEST}])), "spec.rules[1].pins: has no effect"),
+        (deny("channel", json!("Stable")), "spec.rules[1].channel: has no effect"),
+        (deny("updates", json!("Auto")), "spec.rules[1].updates: has no effect"),
+        (deny("majorUpdates", json!("Stay")), "spec.rules[1].majorUpdates: has no effect"),
+        (deny("minAge", json!("1h")), "spec.rules[1].minAge: has no effect"),
+        (rule(json!({"plugins": vec!["x"; 65]})), "spec.rules[1].plugins: has 65 entries, at most 64 are allowed"),
         (rule(json!({"plugins": [""]})), "spec.rules[1].plugins[0]: "),
         (rule(json!({"plugins": ["a--b"]})), "spec.rules[1].plugins[0]: "),
         (rule(json!({"plugins": ["-*"]})), "spec.rules[1].plugins[0]: "),
@@ -95,7 +99,7 @@ fn every_error_names_its_field() {
         (rule(json!({"block": ["1.2.3-01"]})), "spec.rules[1].block[0]: "),
         (rule(json!({"block": [">=1.2.3"]})), "spec.rules[1].block[0]: "),
         (rule(json!({"block": ["18446744073709551616.0.0"]})), "spec.rules[1].block[0]: "),
-        (rule(json!({"block": vec!["1.0.0"; 65]})), "spec.rules[1].block: has 65 entries, at most 64 fit"),
+        (rule(json!({"block": vec!["1.0.0"; 65]})), "spec.rules[1].block: has 65 entries, at most 64 are allowed"),
         (rule(json!({"expedite": ["latest"]})), "spec.rules[1].expedite[0]: "),
         (rule(json!({"expedite": vec!["1.0.0"; 65]})), "spec.rules[1].expedite: has 65 entries"),
         (
@@ -111,10 +115,13 @@ fn every_error_names_its_field() {
         (rule(json!({"minAge": "1.5h"})), "spec.rules[1].minAge: "),
         (rule(json!({"minAge": "1m1h"})), "spec.rules[1].minAge: "),
         (rule(json!({"minAge": ""})), "spec.rules[1].minAge: "),
-        (json!({"rules": vec![json!({"plugins": ["x"]}); 129]}), "spec.rules: has 129 entries, at most 128 fit"),
+        (
+            json!({"rules": vec![json!({"plugins": ["x"]}); 129]}),
+            "spec.rules: has 129 entries, at most 128 are allowed",
+        ),
         (
             json!({"hostSelector": {"matchLabels": (0..17).map(|i| (format!("k{i}"), json!("v"))).collect::<serde_json::Map<_, _>>()}}),
-            "spec.hostSelector.matchLabels: has 17 entries, at most 16 fit",
+            "spec.hostSelector.matchLabels: has 17 entries, at most 16 are allowed",
         ),
         (
             json!({"hostSelector": {"matchExpressions": vec![json!({"key": "a", "operator": "Exists"}); 17]}}),
@@ -122,7 +129,7 @@ fn every_error_names_its_field() {
         ),
         (
             json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": vec!["v"; 33]}]}}),
-            "spec.hostSelector.matchExpressions[0].values: has 33 entries, at most 32 fit",
+            "spec.hostSelector.matchExpressions[0].values: has 33 entries, at most 32 are allowed",
         ),
         (
             json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": []}]}}),
@@ -141,30 +148,36 @@ fn every_error_names_its_field() {
             json!({"rollout": {"over": "1h", "canarySelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
             "spec.rollout.canarySelector.matchExpressions[0].values: In needs at least one value",
         ),
-        (json!({"rollout": {"over": "721h"}}), "spec.rollout.over: 721h is not within 1m to 720h"),
+        (
+            json!({"rollout": {"over": "721h"}}),
+            "spec.rollout.over: 721h is out of range: the duration must be from 1m to 720h",
+        ),
         (json!({"rollout": {"over": "-1h"}}), "spec.rollout.over: "),
-        (json!({"rollout": {"over": "1h", "maxFailed": 100_001}}), "spec.rollout.maxFailed: is 1 to 100000"),
+        (json!({"rollout": {"over": "1h", "maxFailed": 100_001}}), "spec.rollout.maxFailed: must be from 1 to 100000"),
         (
             json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]}),
-            "spec.windows: has 33 entries, at most 32 fit",
+            "spec.windows: has 33 entries, at most 32 are allowed",
         ),
         (
             json!({"windows": [{"start": "02:00", "duration": "1h", "days": vec!["Mon"; 8]}]}),
-            "spec.windows[0].days: a week has seven days",
+            "spec.windows[0].days: has 8 entries, at most 7 are allowed",
         ),
         (json!({"windows": [{"start": "02:60", "duration": "1h"}]}), "spec.windows[0].start: "),
-        (json!({"windows": [{"start": "02:00", "duration": "169h"}]}), "spec.windows[0].duration: 169h is not within"),
+        (
+            json!({"windows": [{"start": "02:00", "duration": "169h"}]}),
+            "spec.windows[0].duration: 169h is out of range",
+        ),
         (json!({"windows": [{"start": "02:00", "duration": "-3h"}]}), "spec.windows[0].duration: "),
         (
             json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": "Mars/Base"}]}),
-            "spec.windows[0].timeZone: \"Mars/Base\" is not an IANA zone",
+            "spec.windows[0].timeZone: \"Mars/Base\" is not an IANA time zone",
         ),
         (
             json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": "europe/berlin"}]}),
-            "spec.windows[0].timeZone: \"europe/berlin\" is spelt `Europe/Berlin`",
+            "spec.windows[0].timeZone: \"europe/berlin\" must be written `Europe/Berlin`",
         ),
         (json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": ""}]}), "spec.windows[0].timeZone: "),
-        (json!({"defaults": {"minAge": "8760h1s"}}), "spec.defaults.minAge: 8760h1s is not within"),
+        (json!({"defaults": {"minAge": "8760h1s"}}), "spec.defaults.minAge: 8760h1s is out of range"),
         (json!({"cli": {"versions": "!"}}), "spec.cli.versions: "),
         (json!({"cli": {"block": ["v0"]}}), "spec.cli.block[0]: "),
         (json!({"cli": {"expedite": [""]}}), "spec.cli.expedite[0]: "),
@@ -173,13 +186,16 @@ fn every_error_names_its_field() {
         (json!({"windows": []}), "spec.windows: an empty list never opens"),
         (json!({"windows": [{"start": "24:00", "duration": "1h"}]}), "spec.windows[0].start: "),
         (json!({"windows": [{"start": "2:00", "duration": "1h"}]}), "spec.windows[0].start: "),
-        (json!({"windows": [{"start": "02:00", "duration": "30s"}]}), "spec.windows[0].duration: 30s is not within"),
+        (json!({"windows": [{"start": "02:00", "duration": "30s"}]}), "spec.windows[0].duration: 30s is out of range"),
         (json!({"windows": [{"start": "02:00", "duration": "1h", "days": []}]}), "spec.windows[0].days: "),
         (
             json!({"windows": [{"start": "02:00", "duration": "1h", "timeZone": "+02:00"}]}),
             "spec.windows[0].timeZone: ",
         ),
-        (json!({"rollout": {"over": "59s"}}), "spec.rollout.over: 59s is not within 1m to 720h"),
+        (
+            json!({"rollout": {"over": "59s"}}),
+            "spec.rollout.over: 59s is out of range: the duration must be from 1m to 720h",
+        ),
         (json!({"rollout": {"over": "1h", "maxFailed": 0}}), "spec.rollout.maxFailed: "),
         (
             json!({"rollout": {"over": "1h", "canarySelector": {"matchLabels": {"": "x"}}}}),
@@ -193,9 +209,9 @@ fn every_error_names_its_field() {
     }
 }
 
-/// What no field can hold: a policy that says it is not read at all, and no policy of the store is.
+/// Values that the types cannot hold: such a policy is not decoded.
 #[test]
-fn what_cannot_be_decoded() {
+fn undecodable_policies_are_refused() {
     for spec in [
         json!({}),
         json!({"hostSelector": []}),
@@ -217,17 +233,17 @@ fn what_cannot_be_decoded() {
 }
 
 #[test]
-fn a_hundred_errors_are_enough() {
+fn at_most_a_hundred_errors_are_reported() {
     let rule = json!({"plugins": ["\u{1b}\u{202e}".repeat(1000)], "versions": "?", "minAge": "x".repeat(10_000)});
     let rejected = check(&json!({"rules": vec![rule; 10_000]})).unwrap_err();
     assert_eq!(rejected.errors.len(), 100);
-    let said = rejected.to_string();
-    assert!(said.len() < 100_000, "{}", said.len());
-    assert_eq!(printable_to(&said, 1 << 20), said);
+    let message = rejected.to_string();
+    assert!(message.len() < 100_000, "{}", message.len());
+    assert_eq!(printable_to(&message, 1 << 20), message);
 }
 
 #[test]
-fn all_errors_are_reported_and_a_good_selector_is_kept() {
+fn a_rejection_has_all_errors_and_the_valid_selector() {
     let rejected = check(&json!({
         "hostSelector": {"matchLabels": {"role": "ci"}},
         "defaults": {"minAge": "x"}, "rules": [{"plugins": ["*"], "versions": "what", "block": ["y"]}],
@@ -241,7 +257,7 @@ fn all_errors_are_reported_and_a_good_selector_is_kept() {
 }
 
 #[test]
-fn the_plugins_named_outright() {
+fn plugins_named_in_full_are_listed() {
     let checked = check(&json!({"rules": [
         {"plugins": ["b", "a-*"]}, {"plugins": ["a", "b"], "access": "Deny"}, {"plugins": ["*"]}]}))
     .unwrap();
@@ -250,14 +266,18 @@ fn the_plugins_named_outright() {
 }
 
 #[test]
-fn the_first_rule_that_names_a_plugin_answers() {
+fn the_first_rule_that_matches_a_plugin_applies() {
     let rules = [vec!["a", "b-*"], vec!["b-c", "c"], vec!["a*", "d"], vec!["*"], vec!["e"]];
     let spec: Vec<_> = rules.iter().map(|plugins| json!({"plugins": plugins})).collect();
     let checked = check(&json!({"rules": spec})).unwrap();
-    for (plugin, place) in [("a", 0), ("b-c", 0), ("b", 3), ("c", 1), ("ab", 2), ("d", 2), ("e", 3), ("z", 3)] {
+    for (plugin, index) in [("a", 0), ("b-c", 0), ("b", 3), ("c", 1), ("ab", 2), ("d", 2), ("e", 3), ("z", 3)] {
         let plugin = plugin.parse().unwrap();
-        let first = checked.rules.iter().position(|rule| rule.plugins.iter().any(|pattern| pattern.names(&plugin)));
-        assert_eq!((checked.rule_for(&plugin).map(|(place, _)| place), first), (Some(place), Some(place)), "{plugin}");
+        let first = checked.rules.iter().position(|rule| rule.plugins.iter().any(|pattern| pattern.matches(&plugin)));
+        assert_eq!(
+            (checked.rule_for_plugin(&plugin).map(|(index, _)| index), first),
+            (Some(index), Some(index)),
+            "{plugin}"
+        );
     }
-    assert!(check(&json!({"rules": [{"plugins": ["a"]}]})).unwrap().rule_for(&"b".parse().unwrap()).is_none());
+    assert!(check(&json!({"rules": [{"plugins": ["a"]}]})).unwrap().rule_for_plugin(&"b".parse().unwrap()).is_none());
 }

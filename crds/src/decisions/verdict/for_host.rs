@@ -17,7 +17,7 @@ use crate::{
             set::{Guidance, Policy, Required},
             speech::{Speech, Standing},
         },
-        window::Merged,
+        window::MergedWindows,
     },
     records::policy::{Access, MajorUpdates, MissingDependencies},
     values::{
@@ -82,7 +82,7 @@ impl<'a> HostPolicies<'a> {
 
     /// Whether this version may be on this host now. The case is taken to be of this host.
     pub fn judge(&self, case: &Candidate<'_>) -> Verdict {
-        let skew = clock::judging_time(case.now, case.server_time, case.intent);
+        let skew = clock::decision_time(case.now, case.server_time, case.intent);
         // A skewed clock stops the agent; what else there is, is told by the smaller of the two times.
         let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
         let case = &Candidate { now, host: self.host, ..*case };
@@ -255,7 +255,7 @@ impl<'a> HostPolicies<'a> {
             at,
             open: self.valid().map(|policy| policy.windows.as_ref().is_none_or(|w| w.open_at(at))).collect(),
             with_windows: windows().count(),
-            together: windows().collect::<Merged<'_>>().next_opening(at),
+            together: windows().collect::<MergedWindows<'_>>().next_opening(at),
         }
     }
 

@@ -264,7 +264,7 @@ impl<'a> View<'a> {
     }
 
     /// How long it is from now to an instant, for a sentence: `2h5m`, `40s`. Rounded up.
-    fn left(&self, until: Timestamp) -> duration::Shown {
+    fn left(&self, until: Timestamp) -> duration::FormattedDuration {
         how_long(self.case.now, until)
     }
 }
@@ -276,11 +276,11 @@ fn recorded<'a>(case: &Candidate<'a>) -> Option<&'a ReleaseVersion> {
 
 /// The time between two instants, for a sentence: whole seconds, from an hour on whole minutes. Rounded
 /// up.
-fn how_long(from: Timestamp, to: Timestamp) -> duration::Shown {
+fn how_long(from: Timestamp, to: Timestamp) -> duration::FormattedDuration {
     let between = to.duration_since(from).unsigned_abs();
     let seconds = between.as_secs() + u64::from(between.subsec_nanos() > 0);
     let seconds = if seconds < 3600 { seconds } else { seconds.next_multiple_of(60) };
-    duration::Shown(std::time::Duration::from_secs(seconds))
+    duration::FormattedDuration(std::time::Duration::from_secs(seconds))
 }
 
 /// The first whole second that is not before the instant: what records and people are told.

@@ -96,7 +96,7 @@ impl LocalRules {
     pub(super) fn denies(&self, component: &Component) -> bool {
         match component {
             Component::D8 => false,
-            Component::Plugin(name) => self.refused.iter().any(|pattern| pattern.names(name)),
+            Component::Plugin(name) => self.refused.iter().any(|pattern| pattern.matches(name)),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     decisions::{
         selection::Limits,
-        validation::{CheckedPolicy, FieldError, Rejection, selector::Selector},
+        validation::{CheckedPolicy, Rejection, selector::Selector},
         verdict::{
             Candidate, Host, HostPolicies, LocalRules, Verdict,
             reason::{Origin, Reason},
@@ -15,6 +15,7 @@ use crate::{
     records::policy::{MajorUpdates, MissingDependencies, PluginPolicy},
     values::{
         channel::Channel,
+        field_error::FieldError,
         name::{Component, PluginName},
         text::printable,
         version::Version,
@@ -130,7 +131,7 @@ impl PolicySet {
     #[must_use]
     pub fn to_the_last_host(mut policy: CheckedPolicy) -> Self {
         policy.selector = Selector::default();
-        policy.unobserved = None;
+        policy.generation_lag = None;
         if let Some(rollout) = &mut policy.rollout {
             rollout.canaries = None;
         }

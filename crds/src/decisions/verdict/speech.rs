@@ -56,7 +56,7 @@ impl<'a> Speech<'a> {
         let policy = standing.policy;
         let rule = match component {
             Component::D8 => policy.cli.as_ref().map(|rule| (Origin::Cli, rule)),
-            Component::Plugin(name) => policy.rule_for(name).map(|(i, rule)| (Origin::Rule(i), rule)),
+            Component::Plugin(name) => policy.rule_for_plugin(name).map(|(i, rule)| (Origin::Rule(i), rule)),
         };
         Self::with(standing, rule, *component == Component::D8)
     }

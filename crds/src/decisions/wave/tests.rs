@@ -20,7 +20,7 @@ fn bucket(host: &str) -> Bucket {
     Bucket::of(host, &component("stronghold"), &v("v1.3.3"))
 }
 
-/// Taken from another implementation of SHA-256.
+/// The expected bits come from another implementation of SHA-256.
 #[test]
 #[allow(clippy::float_cmp, clippy::cast_precision_loss, reason = "exact by construction")]
 fn rule_7_bucket_is_the_first_53_bits() {
@@ -39,7 +39,7 @@ fn rule_7_bucket_is_the_first_53_bits() {
 }
 
 #[test]
-fn rule_7_one_version_has_one_bucket_however_it_is_spelt() {
+fn rule_7_spellings_of_a_version_share_a_bucket() {
     let of = |version: &str| Bucket::of("bastion-1", &component("stronghold"), &v(version));
     for spelling in ["1.2", "v1.2", "1.2.0", "v1.2.0", "v1.2.0+build", "1.2+b"] {
         assert_eq!(of(spelling), of("v1.2.0"), "{spelling}");
@@ -50,7 +50,7 @@ fn rule_7_one_version_has_one_bucket_however_it_is_spelt() {
 }
 
 #[test]
-fn rule_7_start() {
+fn rule_7_wave_starts_after_min_age_and_since() {
     let seen = "2026-11-01T00:00:00Z";
     for (min_age, since, start) in [
         (Duration::ZERO, None, Some(seen)),
@@ -65,50 +65,50 @@ fn rule_7_start() {
 }
 
 #[test]
-fn rule_7_who_is_permitted_when() {
-    let half = Place::At(Bucket(PARTS / 2));
-    let first = Place::At(Bucket(0));
-    let last = Place::At(Bucket::LAST);
+fn rule_7_wave_permits_by_position_and_time() {
+    let half = WavePosition::Bucket(Bucket(BUCKETS / 2));
+    let first = WavePosition::Bucket(Bucket(0));
+    let last = WavePosition::Bucket(Bucket::LAST);
     let wave = Wave::new(t("2026-11-01T00:00:00Z"), 24 * HOUR, None, 48 * HOUR);
-    for (place, now, permitted) in [
+    for (position, now, permitted) in [
         // A canary skips minAge and wave.
-        (Place::Canary, "2026-11-01T00:00:00Z", true),
-        (Place::Canary, "-009999-01-02T01:59:59Z", true),
-        // Before t0 and at f = 0 nobody; then bucket < f.
+        (WavePosition::Canary, "2026-11-01T00:00:00Z", true),
+        (WavePosition::Canary, "-009999-01-02T01:59:59Z", true),
+        // Nobody before the start and at f = 0; then bucket < f.
         (first, "2026-11-01T23:59:59Z", false),
         (first, "2026-11-02T00:00:00Z", false),
         (first, "2026-11-02T00:00:00.000000001Z", true),
         (half, "2026-11-03T00:00:00Z", false),
         (half, "2026-11-03T00:00:00.000000001Z", true),
-        // f >= 1: everyone, the last too.
+        // f >= 1: every host, including the last.
         (half, "2026-11-04T00:00:00Z", true),
         (last, "2026-11-03T23:59:59.999999999Z", false),
         (last, "2026-11-04T00:00:00Z", true),
         (last, "9999-12-30T22:00:00Z", true),
     ] {
-        assert_eq!(wave.permits(place, t(now)), permitted, "{place:?} {now}");
-        assert_eq!(wave.turn(place).has_come(t(now)), permitted, "{place:?} {now}");
+        assert_eq!(wave.permits(position, t(now)), permitted, "{position:?} {now}");
+        assert_eq!(wave.permitted_from(position).is_reached(t(now)), permitted, "{position:?} {now}");
     }
-    assert_eq!(wave.turn(last), Turn::From(t("2026-11-04T00:00:00Z")));
-    assert_eq!(wave.turn(Place::Canary), Turn::Always);
+    assert_eq!(wave.permitted_from(last), PermittedFrom::Instant(t("2026-11-04T00:00:00Z")));
+    assert_eq!(wave.permitted_from(WavePosition::Canary), PermittedFrom::Always);
 }
 
 #[test]
-fn rule_7_progress_is_shown_within_0_and_1() {
+fn rule_7_progress_is_between_0_and_1() {
     let wave = Wave::new(t("2026-11-02T00:00:00Z"), Duration::ZERO, None, 48 * HOUR);
-    for (now, shown) in [
+    for (now, progress) in [
         ("2026-11-01T00:00:00Z", "0.00"),
         ("2026-11-02T00:00:00Z", "0.00"),
         ("2026-11-02T12:00:00Z", "0.25"),
         ("2026-11-04T00:00:00Z", "1.00"),
         ("2027-11-04T00:00:00Z", "1.00"),
     ] {
-        assert_eq!(format!("{:.2}", wave.progress(t(now))), shown, "{now}");
+        assert_eq!(format!("{:.2}", wave.progress(t(now))), progress, "{now}");
     }
 }
 
 #[test]
-fn rule_7_the_ends_of_time() {
+fn rule_7_extreme_times_do_not_overflow() {
     let late = Timestamp::MAX;
     for (seen, min_age, over, at_the_end) in [
         (Timestamp::MIN, Duration::ZERO, Duration::ZERO, true),
@@ -120,34 +120,34 @@ fn rule_7_the_ends_of_time() {
         (late, Duration::MAX, Duration::MAX, false),
     ] {
         let wave = Wave::new(seen, min_age, None, over);
-        for place in [Place::At(Bucket::LAST), Place::At(Bucket(PARTS - 1))] {
-            assert_eq!(wave.permits(place, late), at_the_end, "{seen} {min_age:?} {over:?}");
-            assert_eq!(wave.turn(place).has_come(late), at_the_end, "{seen} {min_age:?} {over:?}");
+        for position in [WavePosition::Bucket(Bucket::LAST), WavePosition::Bucket(Bucket(BUCKETS - 1))] {
+            assert_eq!(wave.permits(position, late), at_the_end, "{seen} {min_age:?} {over:?}");
+            assert_eq!(wave.permitted_from(position).is_reached(late), at_the_end, "{seen} {min_age:?} {over:?}");
             assert!((0.0..=1.0).contains(&wave.progress(late)));
         }
     }
 }
 
-/// Even over hosts named in a row: a chi-squared of 31 cells stays under its 99.9th percentile, and
-/// another version deals anew.
+/// Hosts with consecutive names are spread evenly: a chi-squared test of 32 cells stays under its 99.9th
+/// percentile. Each version spreads them independently.
 #[test]
-fn rule_7_hosts_are_spread_evenly_and_anew_for_each_version() {
+fn rule_7_hosts_are_spread_evenly_for_each_version() {
     let hosts: Vec<_> = (0..10_000).map(|i| format!("bastion-{i}")).collect();
-    let place = |host: &String, version: &str| Bucket::of(host, &component("stronghold"), &v(version)).as_f64();
+    let position = |host: &String, version: &str| Bucket::of(host, &component("stronghold"), &v(version)).as_f64();
     for version in ["v1.3.3", "v1.3.4", "v2.0.0-rc.1"] {
         let mut cells = [0_u32; 32];
         for host in &hosts {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 31")]
-            let cell = (place(host, version) * 32.0) as usize;
+            let cell = (position(host, version) * 32.0) as usize;
             cells[cell] += 1;
         }
         let expected = 10_000.0 / 32.0;
         let chi_squared: f64 = cells.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
         assert!(chi_squared < 61.1, "{version}: {chi_squared} {cells:?}");
     }
-    let early = |version| hosts.iter().filter(move |host| place(host, version) < 0.1);
-    let twice = early("v1.3.3").filter(|host| place(host, "v1.3.4") < 0.1).count();
-    // One in ten of about a thousand, give or take four standard deviations.
+    let early = |version| hosts.iter().filter(move |host| position(host, version) < 0.1);
+    let twice = early("v1.3.3").filter(|host| position(host, "v1.3.4") < 0.1).count();
+    // One in ten of about a thousand, within four standard deviations.
     assert!((60..=140).contains(&twice), "{twice}");
 }
 
@@ -176,13 +176,13 @@ fn any_wave() -> impl Strategy<Value = Wave> {
         .prop_map(|(seen, min_age, since, over)| Wave::new(seen, min_age, since, over))
 }
 
-fn any_place() -> impl Strategy<Value = Place> {
+fn any_position() -> impl Strategy<Value = WavePosition> {
     prop_oneof![
-        4 => (0..PARTS).prop_map(|bucket| Place::At(Bucket(bucket))),
-        1 => Just(Place::At(Bucket(0))),
-        1 => Just(Place::At(Bucket(PARTS - 1))),
-        1 => Just(Place::At(Bucket::LAST)),
-        1 => Just(Place::Canary),
+        4 => (0..BUCKETS).prop_map(|bucket| WavePosition::Bucket(Bucket(bucket))),
+        1 => Just(WavePosition::Bucket(Bucket(0))),
+        1 => Just(WavePosition::Bucket(Bucket(BUCKETS - 1))),
+        1 => Just(WavePosition::Bucket(Bucket::LAST)),
+        1 => Just(WavePosition::Canary),
     ]
 }
 
@@ -190,39 +190,39 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn permitted_from_its_turn_on_and_not_before(wave in any_wave(), place in any_place(), now in any_instant()) {
-        prop_assert_eq!(wave.permits(place, now), wave.turn(place).has_come(now));
-        if let Turn::From(turn) = wave.turn(place) {
-            prop_assert!(wave.permits(place, turn));
-            if let Ok(before) = Timestamp::from_nanosecond(turn.as_nanosecond() - 1) {
-                prop_assert!(!wave.permits(place, before));
+    fn permits_agrees_with_permitted_from(wave in any_wave(), position in any_position(), now in any_instant()) {
+        prop_assert_eq!(wave.permits(position, now), wave.permitted_from(position).is_reached(now));
+        if let PermittedFrom::Instant(instant) = wave.permitted_from(position) {
+            prop_assert!(wave.permits(position, instant));
+            if let Ok(before) = Timestamp::from_nanosecond(instant.as_nanosecond() - 1) {
+                prop_assert!(!wave.permits(position, before));
             }
         }
     }
 
     #[test]
-    fn a_wave_only_grows(wave in any_wave(), place in any_place(), one in any_instant(), other in any_instant()) {
+    fn a_wave_never_shrinks(wave in any_wave(), position in any_position(), one in any_instant(), other in any_instant()) {
         let (early, late) = (one.min(other), one.max(other));
-        prop_assert!(!wave.permits(place, early) || wave.permits(place, late));
+        prop_assert!(!wave.permits(position, early) || wave.permits(position, late));
         prop_assert!(wave.progress(early) <= wave.progress(late));
     }
 
     #[test]
-    fn whoever_is_further_ahead_is_permitted_sooner(wave in any_wave(), a in 0..=PARTS, b in 0..=PARTS, now in any_instant()) {
-        let [ahead, behind] = [a.min(b), a.max(b)].map(|bucket| Place::At(Bucket(bucket)));
-        prop_assert!(!wave.permits(behind, now) || wave.permits(ahead, now));
+    fn a_lower_bucket_is_permitted_first(wave in any_wave(), a in 0..=BUCKETS, b in 0..=BUCKETS, now in any_instant()) {
+        let [first, second] = [a.min(b), a.max(b)].map(|bucket| WavePosition::Bucket(Bucket(bucket)));
+        prop_assert!(!wave.permits(second, now) || wave.permits(first, now));
     }
 
-    /// As the page has it, in floating point, away from the ties that rounding decides.
+    /// The formula of the rule in floating point, without the ties that rounding decides.
     #[test]
-    fn as_the_rule_has_it(host in "[a-z0-9-]{1,20}", over in 60..=2_592_000_u32, elapsed in -100_000..3_000_000_i32) {
+    fn permits_follows_the_formula_of_the_rule(host in "[a-z0-9-]{1,20}", over in 60..=2_592_000_u32, elapsed in -100_000..3_000_000_i32) {
         let start = t("2026-11-01T00:00:00Z");
         let wave = Wave::new(start, Duration::ZERO, None, Duration::from_secs(over.into()));
         let now = Timestamp::from_second(start.as_second() + i64::from(elapsed)).unwrap();
         let f = f64::from(elapsed) / f64::from(over);
         let bucket = bucket(&host);
         prop_assume!((bucket.as_f64() - f).abs() > 1e-12);
-        prop_assert_eq!(wave.permits(Place::At(bucket), now), f >= 1.0 || bucket.as_f64() < f);
-        prop_assert_eq!(wave.permits(Place::At(Bucket::LAST), now), f >= 1.0);
+        prop_assert_eq!(wave.permits(WavePosition::Bucket(bucket), now), f >= 1.0 || bucket.as_f64() < f);
+        prop_assert_eq!(wave.permits(WavePosition::Bucket(Bucket::LAST), now), f >= 1.0);
     }
 }

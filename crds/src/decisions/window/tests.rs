@@ -2,6 +2,7 @@ mod brute;
 mod decade;
 mod random;
 
+use jiff::tz::TimeZoneDatabase;
 use proptest::prelude::*;
 
 use super::*;
@@ -10,8 +11,8 @@ fn t(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// A window as it stands in a policy: `Sat,Sun 02:00 3h Europe/Berlin`; `*` is every day.
-fn raw(text: &str) -> Window {
+/// Makes the window of a policy from `Sat,Sun 02:00 3h Europe/Berlin`. `*` is every day, `-` is no zone.
+fn record(text: &str) -> Window {
     let words: Vec<_> = text.split(' ').collect();
     let [days, start, duration, zone] = words[..] else { panic!("{text}") };
     let day = |day: &str| serde_json::from_value(day.into()).unwrap();
@@ -24,25 +25,25 @@ fn raw(text: &str) -> Window {
 }
 
 fn windows(texts: &[&str]) -> Windows {
-    let raw: Vec<_> = texts.iter().map(|text| raw(text)).collect();
-    Windows::read(&raw, "spec.windows").unwrap()
+    let records: Vec<_> = texts.iter().map(|text| record(text)).collect();
+    Windows::parse(&records, "spec.windows").unwrap()
 }
 
-/// Each opening of a window in order, from an instant on.
-fn openings(windows: &Windows, from: &str, count: usize) -> Vec<(String, String)> {
-    let mut openings = Vec::new();
+/// Returns the first spans in which a window is open from an instant on.
+fn occurrences(windows: &Windows, from: &str, count: usize) -> Vec<(String, String)> {
+    let mut occurrences = Vec::new();
     let mut now = t(from);
-    while openings.len() < count {
+    while occurrences.len() < count {
         let opens = windows.next_opening(now).unwrap();
         let closes = windows.open_until(opens).unwrap();
-        openings.push((opens.to_string(), closes.to_string()));
+        occurrences.push((opens.to_string(), closes.to_string()));
         now = closes;
     }
-    openings
+    occurrences
 }
 
 #[test]
-fn rule_10_openings() {
+fn rule_10_windows_open_and_close() {
     for (window, from, expected) in [
         // Listed days are local days: Saturday in Berlin begins on Friday in UTC.
         ("Sat 00:30 1h Europe/Berlin", "2026-11-23T00:00:00Z", ("2026-11-27T23:30:00Z", "2026-11-28T00:30:00Z")),
@@ -50,42 +51,42 @@ fn rule_10_openings() {
         ("* 05:45 1h Asia/Kathmandu", "2026-11-23T00:00:00Z", ("2026-11-23T00:00:00Z", "2026-11-23T01:00:00Z")),
         // No zone is UTC.
         ("* 02:00 3h -", "2026-11-23T05:00:00Z", ("2026-11-24T02:00:00Z", "2026-11-24T05:00:00Z")),
-        // Across midnight it stays open on a day that is not listed.
+        // It stays open past midnight on a day that is not listed.
         ("Sat 23:00 2h UTC", "2026-11-28T00:00:00Z", ("2026-11-28T23:00:00Z", "2026-11-29T01:00:00Z")),
-        // Gap: the transition, then the whole duration.
+        // Gap: it opens at the transition and stays open for the whole duration.
         ("* 02:30 1h Europe/Berlin", "2026-03-29T00:00:00Z", ("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z")),
         ("* 02:00 1h Europe/Berlin", "2026-03-29T00:00:00Z", ("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z")),
         ("* 03:00 1h Europe/Berlin", "2026-03-29T00:00:00Z", ("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z")),
         // Elapsed time: from 01:30 to 04:30 by the clock.
         ("* 01:30 2h Europe/Berlin", "2026-03-29T00:00:00Z", ("2026-03-29T00:30:00Z", "2026-03-29T02:30:00Z")),
-        // Fold: the earlier, and no second time.
+        // Fold: it opens the first time only.
         ("* 02:30 15m Europe/Berlin", "2026-10-25T00:00:00Z", ("2026-10-25T00:30:00Z", "2026-10-25T00:45:00Z")),
         ("* 02:30 15m Europe/Berlin", "2026-10-25T00:45:00Z", ("2026-10-26T01:30:00Z", "2026-10-26T01:45:00Z")),
-        // A fold of half an hour (Lord Howe), a gap of half an hour.
+        // A fold and a gap of half an hour (Lord Howe).
         ("* 01:45 1h Australia/Lord_Howe", "2026-04-04T00:00:00Z", ("2026-04-04T14:45:00Z", "2026-04-04T15:45:00Z")),
         ("* 02:15 1h Australia/Lord_Howe", "2026-10-03T00:00:00Z", ("2026-10-03T15:30:00Z", "2026-10-03T16:30:00Z")),
         // Midnight is skipped (Santiago): the day begins at 01:00.
         ("Sun 00:00 1h America/Santiago", "2026-09-05T00:00:00Z", ("2026-09-06T04:00:00Z", "2026-09-06T05:00:00Z")),
-        // Skipped up to midnight (Nuuk): Saturday's start is reached as Sunday begins.
+        // The clock skips from 23:00 to midnight (Nuuk): the start of Saturday is reached as Sunday begins.
         ("Sat 23:30 1h America/Nuuk", "2026-03-28T00:00:00Z", ("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z")),
         // The clock shows Saturday 23:30 twice (Santiago), and Sunday begins after both.
         ("Sat 23:30 5m America/Santiago", "2026-04-04T00:00:00Z", ("2026-04-05T02:30:00Z", "2026-04-05T02:35:00Z")),
         ("Sun 00:00 5m America/Santiago", "2026-04-04T00:00:00Z", ("2026-04-05T04:00:00Z", "2026-04-05T04:05:00Z")),
-        // A whole day is skipped (Apia): what would open on it opens as the next begins.
+        // A whole day is skipped (Apia): its window opens as the next day begins.
         ("Fri 12:00 1h Pacific/Apia", "2011-12-30T00:00:00Z", ("2011-12-30T10:00:00Z", "2011-12-30T11:00:00Z")),
-        // Odd transitions (Casablanca, around Ramadan).
+        // Transitions around Ramadan (Casablanca).
         ("* 02:30 1h Africa/Casablanca", "2026-03-22T00:00:00Z", ("2026-03-22T02:00:00Z", "2026-03-22T03:00:00Z")),
-        // Every day by 24h is closed for the hour that the clocks go back.
+        // 24h every day is closed for the extra hour when the clocks go back.
         ("* 02:00 24h Europe/Berlin", "2026-10-26T00:59:59Z", ("2026-10-26T01:00:00Z", "2027-11-01T00:00:00Z")),
     ] {
         let (opens, closes) = expected;
-        let found = openings(&windows(&[window]), from, 1);
+        let found = occurrences(&windows(&[window]), from, 1);
         assert_eq!(found, [(opens.to_owned(), closes.to_owned())], "{window} from {from}");
     }
 }
 
 #[test]
-fn rule_10_start_is_in_and_end_is_out() {
+fn rule_10_start_is_inclusive_and_end_is_exclusive() {
     let windows = windows(&["Sat 02:00 3h -"]);
     for (now, open) in [
         ("2026-11-28T01:59:59.999999999Z", false),
@@ -102,9 +103,9 @@ fn rule_10_start_is_in_and_end_is_out() {
 }
 
 #[test]
-fn rule_10_overlaps_unite() {
+fn rule_10_overlapping_windows_unite() {
     for (list, expected) in [
-        // Overlapping, touching, one within the other, and one that outlasts its own next opening.
+        // Overlapping, adjacent, nested, and one that is still open at its own next start.
         (&["* 02:00 2h -", "* 03:00 2h -"][..], ("2026-11-23T02:00:00Z", "2026-11-23T05:00:00Z")),
         (&["* 04:00 1h -", "* 02:00 2h -"], ("2026-11-23T02:00:00Z", "2026-11-23T05:00:00Z")),
         (&["* 02:00 4h -", "* 03:00 1m -"], ("2026-11-23T02:00:00Z", "2026-11-23T06:00:00Z")),
@@ -112,7 +113,7 @@ fn rule_10_overlaps_unite() {
         (&["* 03:00 2h Europe/Berlin", "* 02:30 2h -"], ("2026-11-23T02:00:00Z", "2026-11-23T04:30:00Z")),
     ] {
         let (opens, closes) = expected;
-        let found = openings(&windows(list), "2026-11-23T00:00:00Z", 1);
+        let found = occurrences(&windows(list), "2026-11-23T00:00:00Z", 1);
         assert_eq!(found, [(opens.to_owned(), closes.to_owned())], "{list:?}");
     }
     let always = windows(&["* 00:00 24h -"]);
@@ -122,20 +123,20 @@ fn rule_10_overlaps_unite() {
 }
 
 #[test]
-fn rule_10_merged_windows_are_all_open() {
+fn rule_10_merged_windows_open_when_all_are_open() {
     let now = "2026-11-23T00:00:00Z";
     for (policies, opening) in [
-        // Absent is always, so nobody speaks: open.
+        // No policy has windows: always open.
         (&[][..], Some(now)),
         (&[&["* 02:00 3h -"][..]], Some("2026-11-23T02:00:00Z")),
         (&[&["* 02:00 3h -"], &["* 04:00 3h -"]], Some("2026-11-23T04:00:00Z")),
         (&[&["* 02:00 3h -", "Wed 12:00 1h -"], &["Wed 10:00 3h -"]], Some("2026-11-25T12:00:00Z")),
-        // One ends as the other begins.
+        // One closes as the other opens.
         (&[&["* 02:00 2h -"], &["* 04:00 2h -"]], None),
         (&[&["Sat 00:00 24h -"], &["Sun 00:00 24h -"]], None),
-        // Each two of them meet, never all three.
+        // Each two of them meet, but never all three.
         (&[&["* 01:00 2h -"], &["* 02:00 2h -"], &["* 01:00 1h -", "* 03:00 1h -"]], None),
-        // Only while New York has changed its clocks and Berlin has not.
+        // Only while New York is on daylight saving time and Berlin is not.
         (&[&["* 14:00 30m Europe/Berlin"], &["* 09:00 30m America/New_York"]], Some("2027-03-14T13:00:00Z")),
         // Only on the day on which Berlin skips 02:30.
         (&[&["* 02:30 15m Europe/Berlin"], &["* 03:00 15m Europe/Berlin"]], Some("2027-03-28T01:00:00Z")),
@@ -143,7 +144,7 @@ fn rule_10_merged_windows_are_all_open() {
         (&[&["* 02:00 15m Australia/Lord_Howe"], &["* 02:29 1m Australia/Lord_Howe"]], Some("2027-10-02T15:30:00Z")),
     ] {
         let policies: Vec<_> = policies.iter().map(|list| windows(list)).collect();
-        let merged: Merged<'_> = policies.iter().collect();
+        let merged: MergedWindows<'_> = policies.iter().collect();
         let found = merged.next_opening(t(now)).map(|opening| opening.to_string());
         assert_eq!(found.as_deref(), opening, "{policies:?}");
         assert_eq!(merged.open_at(t(now)), opening == Some(now), "{policies:?}");
@@ -151,66 +152,75 @@ fn rule_10_merged_windows_are_all_open() {
             assert!(merged.open_at(t(opening)), "{policies:?}");
         }
     }
-    assert_eq!(Merged::default().open_until(t(now)), None);
+    assert_eq!(MergedWindows::default().open_until(t(now)), None);
 }
 
 #[test]
-fn rule_10_never_is_beyond_400_days() {
-    // On 2027-03-28 alone: 400 days before is 2026-02-21.
+fn rule_10_search_ends_after_400_days() {
+    // They meet only on 2027-03-28; 400 days before is 2026-02-21.
     let policies = [windows(&["* 02:30 15m Europe/Berlin"]), windows(&["* 03:00 15m Europe/Berlin"])];
-    let merged: Merged<'_> = policies.iter().collect();
+    let merged: MergedWindows<'_> = policies.iter().collect();
     let meeting = t("2027-03-28T01:00:00Z");
     let earliest = instant::before_or_first(meeting, HORIZON);
     let before = t("2026-03-29T01:15:00Z");
-    assert!(earliest < before, "the meeting of the year before lies within");
+    assert!(earliest < before, "the meeting of the year before is within the horizon");
     assert_eq!(merged.next_opening(before), Some(meeting));
-    // A pair that meets in no year that is near: Kathmandu has no daylight saving time.
+    // These never meet: Kathmandu has no daylight saving time.
     let policies = [windows(&["* 02:30 15m Asia/Kathmandu"]), windows(&["* 03:00 15m Asia/Kathmandu"])];
-    assert_eq!(policies.iter().collect::<Merged<'_>>().next_opening(before), None);
+    assert_eq!(policies.iter().collect::<MergedWindows<'_>>().next_opening(before), None);
 }
 
 #[test]
 fn rule_10_errors_name_the_field() {
     for (list, expected) in [
-        (&[][..], "spec.windows: an empty list never opens: leave it out for always"),
-        (&["* 2:00 1h -"], "spec.windows[0].start: \"2:00\" is not a time of day, as in `02:00`"),
-        (&["* 24:00 1h -"], "spec.windows[0].start: \"24:00\" is not a time of day, as in `02:00`"),
-        (&["* 02:60 1h -"], "spec.windows[0].start: \"02:60\" is not a time of day, as in `02:00`"),
-        (&["* +2:-0 1h -"], "spec.windows[0].start: \"+2:-0\" is not a time of day, as in `02:00`"),
-        (&["* 02:00:00 1h -"], "spec.windows[0].start: \"02:00:00\" is not a time of day, as in `02:00`"),
-        (&["* 02:00 1h -", "* 02:00 30s -"], "spec.windows[1].duration: 30s is not within 1m to 168h"),
-        (&["* 02:00 169h -"], "spec.windows[0].duration: 169h is not within 1m to 168h"),
+        (&[][..], "spec.windows: an empty list never opens; remove the field if switches may begin at any time"),
+        (&["* 2:00 1h -"], "spec.windows[0].start: \"2:00\" is not a time of day such as `02:00`"),
+        (&["* 24:00 1h -"], "spec.windows[0].start: \"24:00\" is not a time of day such as `02:00`"),
+        (&["* 02:60 1h -"], "spec.windows[0].start: \"02:60\" is not a time of day such as `02:00`"),
+        (&["* +2:-0 1h -"], "spec.windows[0].start: \"+2:-0\" is not a time of day such as `02:00`"),
+        (&["* 02:00:00 1h -"], "spec.windows[0].start: \"02:00:00\" is not a time of day such as `02:00`"),
+        (
+            &["* 02:00 1h -", "* 02:00 30s -"],
+            "spec.windows[1].duration: 30s is out of range: the duration must be from 1m to 168h",
+        ),
+        (&["* 02:00 169h -"], "spec.windows[0].duration: 169h is out of range: the duration must be from 1m to 168h"),
         (
             &["* 02:00 1h Mars/Base"],
-            "spec.windows[0].timeZone: \"Mars/Base\" is not an IANA zone, as in `Europe/Berlin`",
+            "spec.windows[0].timeZone: \"Mars/Base\" is not an IANA time zone such as `Europe/Berlin`",
         ),
         (
             &["* 02:00 1h Etc/Unknown"],
-            "spec.windows[0].timeZone: \"Etc/Unknown\" is not an IANA zone, as in `Europe/Berlin`",
+            "spec.windows[0].timeZone: \"Etc/Unknown\" is not an IANA time zone such as `Europe/Berlin`",
         ),
-        (&["* 02:00 1h Local"], "spec.windows[0].timeZone: \"Local\" is not an IANA zone, as in `Europe/Berlin`"),
-        (&["* 02:00 1h europe/berlin"], "spec.windows[0].timeZone: \"europe/berlin\" is spelt `Europe/Berlin`"),
-        (&["* 02:00 1h utc"], "spec.windows[0].timeZone: \"utc\" is spelt `UTC`"),
-        (&["* 02:00 1h +02:00"], "spec.windows[0].timeZone: \"+02:00\" is not an IANA zone, as in `Europe/Berlin`"),
+        (&["* 02:00 1h Local"], "spec.windows[0].timeZone: \"Local\" is not an IANA time zone such as `Europe/Berlin`"),
+        (&["* 02:00 1h europe/berlin"], "spec.windows[0].timeZone: \"europe/berlin\" must be written `Europe/Berlin`"),
+        (&["* 02:00 1h utc"], "spec.windows[0].timeZone: \"utc\" must be written `UTC`"),
+        (
+            &["* 02:00 1h +02:00"],
+            "spec.windows[0].timeZone: \"+02:00\" is not an IANA time zone such as `Europe/Berlin`",
+        ),
         (
             &["* x 0s ../etc/passwd"],
-            "spec.windows[0].start: \"x\" is not a time of day, as in `02:00`; \
-             spec.windows[0].duration: 0s is not within 1m to 168h; \
-             spec.windows[0].timeZone: \"../etc/passwd\" is not an IANA zone, as in `Europe/Berlin`",
+            "spec.windows[0].start: \"x\" is not a time of day such as `02:00`; \
+             spec.windows[0].duration: 0s is out of range: the duration must be from 1m to 168h; \
+             spec.windows[0].timeZone: \"../etc/passwd\" is not an IANA time zone such as `Europe/Berlin`",
         ),
     ] {
-        let raw: Vec<_> = list.iter().map(|text| raw(text)).collect();
-        let errors = Windows::read(&raw, "spec.windows").unwrap_err();
+        let records: Vec<_> = list.iter().map(|text| record(text)).collect();
+        let errors = Windows::parse(&records, "spec.windows").unwrap_err();
         let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         assert_eq!(text, expected);
     }
-    let no_days = Window { days: Some(Vec::new()), ..raw("* 02:00 1h -") };
-    let errors = Windows::read(&[no_days], "spec.windows").unwrap_err();
-    assert_eq!(errors[0].to_string(), "spec.windows[0].days: an empty list never opens: leave it out for every day");
+    let no_days = Window { days: Some(Vec::new()), ..record("* 02:00 1h -") };
+    let errors = Windows::parse(&[no_days], "spec.windows").unwrap_err();
+    assert_eq!(
+        errors[0].to_string(),
+        "spec.windows[0].days: an empty list never opens; remove the field for every day"
+    );
 }
 
 #[test]
-fn every_zone_of_the_database_is_read() {
+fn every_zone_of_the_database_is_known() {
     let database = TimeZoneDatabase::bundled();
     let zones: Vec<_> = database.available().collect();
     assert!(zones.len() > 500, "{}", zones.len());
@@ -221,15 +231,15 @@ fn every_zone_of_the_database_is_read() {
     }
 }
 
-/// The largest policies that the schema takes, never meeting: bounded by the openings in 400 days.
+/// The largest policies that the schema allows never meet; the search is bounded by 400 days.
 #[test]
-fn rule_10_hostile_sizes() {
+fn rule_10_search_of_large_policies_ends() {
     let policy = |minute: usize| {
         let list: Vec<_> = (0..32).map(|i| format!("* {:02}:{:02} 1m UTC", i % 24, minute + i / 24)).collect();
         windows(&list.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let policies: Vec<_> = (0..4).map(|i| policy(2 * i)).collect();
-    let merged: Merged<'_> = policies.iter().collect();
+    let merged: MergedWindows<'_> = policies.iter().collect();
     assert_eq!(merged.next_opening(t("2026-11-23T12:00:00Z")), None);
 }
 
@@ -248,10 +258,10 @@ fn any_instant() -> impl Strategy<Value = Timestamp> {
 
 proptest! {
     #[test]
-    fn the_ends_of_time(list in proptest::collection::vec(random::window(), 1..4), now in any_instant()) {
+    fn rule_10_extreme_times_do_not_overflow(list in proptest::collection::vec(random::window(), 1..4), now in any_instant()) {
         let texts: Vec<_> = list.iter().map(ToString::to_string).collect();
         let windows = windows(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-        let merged: Merged<'_> = [&windows, &windows].into_iter().collect();
+        let merged: MergedWindows<'_> = [&windows, &windows].into_iter().collect();
         match windows.next_opening(now) {
             Some(opening) => {
                 prop_assert!(opening >= now && windows.open_at(opening));

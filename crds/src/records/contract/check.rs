@@ -1,55 +1,36 @@
-//! The rules a contract keeps. Each error names the field.
+//! The rules of a contract. Each error names its field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Contract, EnvVar, FieldError, Flag,
-    wire::{self, Object},
+use super::wire::{
+    RawGroup, RawModules, RawNamed, RawPlugins, RawRequired, RawRequirements, RawVersioned, StrictObject,
 };
 use crate::{
     records::requirements::{
         ModuleGroup, ModuleRequirements, NamedRequirement, PluginRequirements, Requirements, VersionRequirement,
     },
-    values::{constraint::Constraint, name::PluginName, text::printable_to},
+    values::{constraint::Constraint, field_error::FieldError, limits, name::PluginName, text::printable_to},
 };
 
-/// Longest name of a module, group, variable or flag, in bytes: that of a Kubernetes object.
-const MAX_NAME: usize = 253;
-
-impl TryFrom<Object<wire::Contract>> for Contract {
-    type Error = FieldError;
-
-    fn try_from(Object(wire): Object<wire::Contract>) -> Result<Self, FieldError> {
-        Ok(Self {
-            name: wire.name.unwrap_or_default(),
-            version: wire.version.unwrap_or_default(),
-            description: wire.description.unwrap_or_default(),
-            env: names(wire.env, "env")?.into_iter().map(|name| EnvVar { name }).collect(),
-            flags: names(wire.flags, "flags")?.into_iter().map(|name| Flag { name }).collect(),
-            requirements: wire.requirements.map_or_else(|| Ok(Requirements::default()), requirements)?,
-        })
-    }
-}
-
-/// Names of variables and flags; one without a name says nothing and is left out.
-fn names(list: Option<Vec<Object<wire::Named>>>, field: &str) -> Result<Vec<String>, FieldError> {
+/// Returns the names of variables or flags. Leaves out entries without a name.
+pub(super) fn names(list: Option<Vec<StrictObject<RawNamed>>>, field: &str) -> Result<Vec<String>, FieldError> {
     let mut names = Vec::new();
-    for (index, Object(entry)) in list.unwrap_or_default().into_iter().enumerate() {
+    for (index, StrictObject(entry)) in list.unwrap_or_default().into_iter().enumerate() {
         if let Some(name) = entry.name.filter(|name| !name.is_empty()) {
-            names.push(plain(name, &format!("{field}[{index}].name"))?);
+            names.push(printable_name(name, &format!("{field}[{index}].name"))?);
         }
     }
     Ok(names)
 }
 
-/// A name that can be shown as it is.
-fn plain(name: String, field: &str) -> Result<String, FieldError> {
+/// Checks that a name is present, short enough and printable.
+fn printable_name(name: String, field: &str) -> Result<String, FieldError> {
     let why = if name.is_empty() {
         "it is missing"
-    } else if name.len() > MAX_NAME {
+    } else if name.len() > limits::CONTRACT_NAME {
         "it is longer than 253 bytes"
-    } else if printable_to(&name, MAX_NAME) != name {
-        "it has characters that can't be shown"
+    } else if printable_to(&name, limits::CONTRACT_NAME) != name {
+        "it has characters that cannot be printed"
     } else {
         return Ok(name);
     };
@@ -64,39 +45,40 @@ fn constraint(text: Option<String>, field: &str) -> Result<String, FieldError> {
     }
 }
 
-fn requirements(Object(wire): Object<wire::Requirements>) -> Result<Requirements, FieldError> {
+/// Checks the requirements of a contract.
+pub(super) fn requirements(StrictObject(raw): StrictObject<RawRequirements>) -> Result<Requirements, FieldError> {
     Ok(Requirements {
-        kubernetes: version(wire.kubernetes, "requirements.kubernetes")?,
-        deckhouse: version(wire.deckhouse, "requirements.deckhouse")?,
-        modules: wire.modules.map_or_else(|| Ok(ModuleRequirements::default()), modules)?,
-        plugins: wire.plugins.map_or_else(|| Ok(PluginRequirements::default()), plugins)?,
+        kubernetes: version(raw.kubernetes, "requirements.kubernetes")?,
+        deckhouse: version(raw.deckhouse, "requirements.deckhouse")?,
+        modules: raw.modules.map_or_else(|| Ok(ModuleRequirements::default()), modules)?,
+        plugins: raw.plugins.map_or_else(|| Ok(PluginRequirements::default()), plugins)?,
     })
 }
 
-/// An empty constraint demands nothing.
-fn version(wire: Option<Object<wire::Versioned>>, field: &str) -> Result<Option<VersionRequirement>, FieldError> {
-    let Some(Object(wire)) = wire else { return Ok(None) };
-    let constraint = constraint(wire.constraint, field)?;
+/// Checks a requirement on one version. An empty constraint is no requirement.
+fn version(raw: Option<StrictObject<RawVersioned>>, field: &str) -> Result<Option<VersionRequirement>, FieldError> {
+    let Some(StrictObject(raw)) = raw else { return Ok(None) };
+    let constraint = constraint(raw.constraint, field)?;
     Ok((!constraint.is_empty()).then_some(VersionRequirement { constraint }))
 }
 
-fn required(list: Option<Vec<Object<wire::Required>>>, field: &str) -> Result<Vec<NamedRequirement>, FieldError> {
+fn required(list: Option<Vec<StrictObject<RawRequired>>>, field: &str) -> Result<Vec<NamedRequirement>, FieldError> {
     list.unwrap_or_default()
         .into_iter()
         .enumerate()
-        .map(|(index, Object(entry))| {
+        .map(|(index, StrictObject(entry))| {
             let field = format!("{field}[{index}]");
-            let name = plain(entry.name.unwrap_or_default(), &format!("{field}.name"))?;
+            let name = printable_name(entry.name.unwrap_or_default(), &format!("{field}.name"))?;
             Ok(NamedRequirement { name, constraint: constraint(entry.constraint, &field)? })
         })
         .collect()
 }
 
-fn plugins(Object(wire): Object<wire::Plugins>) -> Result<PluginRequirements, FieldError> {
+fn plugins(StrictObject(raw): StrictObject<RawPlugins>) -> Result<PluginRequirements, FieldError> {
     let list = |list, field: &str| {
         let list = required(list, field)?;
         for (index, entry) in list.iter().enumerate() {
-            // Names of plugins become paths and URLs.
+            // The name of a plugin becomes a path and a URL.
             if let Err(error) = entry.name.parse::<PluginName>() {
                 return Err(FieldError::new(&format!("{field}[{index}].name"), &error.to_string()));
             }
@@ -104,51 +86,54 @@ fn plugins(Object(wire): Object<wire::Plugins>) -> Result<PluginRequirements, Fi
         Ok(list)
     };
     Ok(PluginRequirements {
-        mandatory: list(wire.mandatory, "requirements.plugins.mandatory")?,
-        conditional: list(wire.conditional, "requirements.plugins.conditional")?,
+        mandatory: list(raw.mandatory, "requirements.plugins.mandatory")?,
+        conditional: list(raw.conditional, "requirements.plugins.conditional")?,
     })
 }
 
-fn modules(Object(wire): Object<wire::Modules>) -> Result<ModuleRequirements, FieldError> {
+fn modules(StrictObject(raw): StrictObject<RawModules>) -> Result<ModuleRequirements, FieldError> {
     let modules = ModuleRequirements {
-        mandatory: required(wire.mandatory, "requirements.modules.mandatory")?,
-        conditional: required(wire.conditional, "requirements.modules.conditional")?,
-        any_of: groups(wire.any_of, "requirements.modules.anyOf")?,
-        none_of: groups(wire.none_of, "requirements.modules.noneOf")?,
+        mandatory: required(raw.mandatory, "requirements.modules.mandatory")?,
+        conditional: required(raw.conditional, "requirements.modules.conditional")?,
+        any_of: groups(raw.any_of, "requirements.modules.anyOf")?,
+        none_of: groups(raw.none_of, "requirements.modules.noneOf")?,
     };
     contradictions(&modules)?;
     Ok(modules)
 }
 
-fn groups(list: Option<Vec<Object<wire::Group>>>, field: &str) -> Result<Vec<ModuleGroup>, FieldError> {
+fn groups(list: Option<Vec<StrictObject<RawGroup>>>, field: &str) -> Result<Vec<ModuleGroup>, FieldError> {
     let mut groups: Vec<ModuleGroup> = Vec::new();
     let mut taken = BTreeSet::new();
-    for (index, Object(wire)) in list.unwrap_or_default().into_iter().enumerate() {
+    for (index, StrictObject(raw)) in list.unwrap_or_default().into_iter().enumerate() {
         let field = format!("{field}[{index}]");
-        let name = wire
+        let name = raw
             .name
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| format!("group {position}", position = index + 1));
-        let name = plain(name, &format!("{field}.name"))?;
+        let name = printable_name(name, &format!("{field}.name"))?;
         if !taken.insert(name.clone()) {
-            return Err(FieldError::new(&format!("{field}.name"), &format!("another group is named `{name}`")));
+            return Err(FieldError::new(
+                &format!("{field}.name"),
+                &format!("another group also has the name `{name}`"),
+            ));
         }
         let members = format!("{field}.modules");
-        let modules = required(wire.modules, &members)?;
+        let modules = required(raw.modules, &members)?;
         if modules.is_empty() {
-            return Err(FieldError::new(&members, "a group has at least one module"));
+            return Err(FieldError::new(&members, "a group needs at least one module"));
         }
         let mut seen = BTreeSet::new();
         if let Some(index) = modules.iter().position(|module| !seen.insert(&module.name)) {
-            let why = format!("module `{}` is in this group twice", modules[index].name);
+            let why = format!("module `{}` is listed twice in this group", modules[index].name);
             return Err(FieldError::new(&format!("{members}[{index}].name"), &why));
         }
-        groups.push(ModuleGroup { name, description: wire.description.unwrap_or_default(), modules });
+        groups.push(ModuleGroup { name, description: raw.description.unwrap_or_default(), modules });
     }
     Ok(groups)
 }
 
-/// A module stands in one kind of list only: each kind demands something else of it.
+/// Refuses a module in lists of different kinds, because they contradict each other.
 fn contradictions(modules: &ModuleRequirements) -> Result<(), FieldError> {
     fn members(groups: &[ModuleGroup]) -> impl Iterator<Item = &str> {
         groups.iter().flat_map(|group| &group.modules).map(|module| module.name.as_str())
@@ -156,16 +141,16 @@ fn contradictions(modules: &ModuleRequirements) -> Result<(), FieldError> {
     fn listed(list: &[NamedRequirement]) -> impl Iterator<Item = &str> {
         list.iter().map(|module| module.name.as_str())
     }
-    let mut places = BTreeMap::new();
+    let mut lists = BTreeMap::new();
     let all = listed(&modules.mandatory)
         .map(|name| (name, "mandatory"))
         .chain(listed(&modules.conditional).map(|name| (name, "conditional")))
         .chain(members(&modules.any_of).map(|name| (name, "anyOf")))
         .chain(members(&modules.none_of).map(|name| (name, "noneOf")));
-    for (name, place) in all {
-        let first = *places.entry(name).or_insert(place);
-        if first != place {
-            let why = format!("module `{name}` stands in {first} and in {place}");
+    for (name, list) in all {
+        let first = *lists.entry(name).or_insert(list);
+        if first != list {
+            let why = format!("module `{name}` is listed in both {first} and {list}");
             return Err(FieldError::new("requirements.modules", &why));
         }
     }

@@ -13,11 +13,11 @@ fn tag() -> Tag {
     "v1.2.3".parse().unwrap()
 }
 
-fn read(json: &str) -> Result<(Contract, Vec<Warning>), ContractError> {
+fn read(json: &str) -> Result<(Contract, Vec<ContractWarning>), ContractError> {
     Contract::from_json(json.as_bytes(), &component(), &tag())
 }
 
-/// The example of the protocol's description, made whole.
+/// A contract with all fields.
 const FULL: &str = r#"{"name":"stronghold","version":"v1.2.3","description":"Secrets","env":[{"name":"KUBECONFIG"}],
  "flags":[{"name":"--address"}],"future":{"field":[1]},
  "requirements":{"kubernetes":{"constraint":">= 1.29"},"deckhouse":{"constraint":">= 1.70"},
@@ -27,7 +27,7 @@ const FULL: &str = r#"{"name":"stronghold","version":"v1.2.3","description":"Sec
   "plugins":{"mandatory":[{"name":"delivery-kit","constraint":"^1.0"}],"conditional":[{"name":"system"}]}}}"#;
 
 #[test]
-fn a_full_contract() {
+fn a_full_contract_is_read() {
     let (contract, warnings) = read(FULL).unwrap();
     assert_eq!(warnings, []);
     assert_eq!(contract.description, "Secrets");
@@ -40,7 +40,7 @@ fn a_full_contract() {
 }
 
 #[test]
-fn round_trips() {
+fn all_forms_round_trip() {
     let (contract, _) = read(FULL).unwrap();
     assert_eq!(read(&contract.to_json()).unwrap().0, contract);
     assert_eq!(Contract::from_annotation(&contract.to_annotation(), &component(), &tag()).unwrap().0, contract);
@@ -49,12 +49,12 @@ fn round_trips() {
     assert_eq!(
         Contract::bare(&component(), &tag()).to_json(),
         r#"{"name":"stronghold","version":"v1.2.3"}"#,
-        "what is empty is left out"
+        "empty fields are left out"
     );
 }
 
 #[test]
-fn what_is_missing_or_null_is_filled_in() {
+fn missing_and_null_fields_are_filled_in() {
     let bare = Contract::bare(&component(), &tag());
     for json in [
         "{}",
@@ -69,11 +69,11 @@ fn what_is_missing_or_null_is_filled_in() {
 }
 
 #[test]
-fn another_version_is_a_warning_and_the_tag_counts() {
+fn another_version_is_a_warning_and_the_tag_is_used() {
     let (contract, warnings) = read(r#"{"version":"v1.2.4\u001b"}"#).unwrap();
     assert_eq!(contract.version, "v1.2.3");
-    let said: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(said, [r"the contract of stronghold v1.2.3 says its version is `v1.2.4\u{1b}`; the tag counts"]);
+    let messages: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(messages, [r"the contract of stronghold v1.2.3 names version `v1.2.4\u{1b}`; the tag is used"]);
     assert_eq!(Contract::from_cache(br#"{"version":"v9"}"#, &component()).unwrap().version, "v9");
 }
 
@@ -83,7 +83,7 @@ fn errors_name_the_field() {
     let plugins = |inner: &str| format!(r#"{{"requirements":{{"plugins":{inner}}}}}"#);
     let m = "requirements.modules";
     for (json, field, why) in [
-        (r#"{"name":"other"}"#.to_owned(), "name", "it says `other`"),
+        (r#"{"name":"other"}"#.to_owned(), "name", "the contract belongs to `other`"),
         (r#"{"name":7}"#.to_owned(), "name", "invalid type: integer `7`, expected a string"),
         (r#"{"version":1.2}"#.to_owned(), "version", "floating point `1.2`, expected a string"),
         ("[]".to_owned(), ".", "invalid type: sequence, expected an object with the contract's fields"),
@@ -92,7 +92,7 @@ fn errors_name_the_field() {
         (r#"{"description":"#.to_owned(), "description", "EOF"),
         (r#"{"env":{}}"#.to_owned(), "env", "expected a sequence"),
         (r#"{"env":[{"name":"A"},"B"]}"#.to_owned(), "env[1]", "expected an object with `name`"),
-        (r#"{"flags":[{"name":"a\u001bb"}]}"#.to_owned(), "flags[0].name", "can't be shown"),
+        (r#"{"flags":[{"name":"a\u001bb"}]}"#.to_owned(), "flags[0].name", "cannot be printed"),
         (
             r#"{"requirements":{"kubernetes":">=1.2"}}"#.to_owned(),
             "requirements.kubernetes",
@@ -117,17 +117,17 @@ fn errors_name_the_field() {
         (
             modules(r#"{"noneOf":[{"name":"g","modules":[{"name":"a"}]},{"name":"g","modules":[{"name":"b"}]}]}"#),
             "requirements.modules.noneOf[1].name",
-            "another group is named `g`",
+            "another group also has the name `g`",
         ),
         (
             modules(r#"{"anyOf":[{"name":"group 2","modules":[{"name":"a"}]},{"modules":[{"name":"b"}]}]}"#),
             "requirements.modules.anyOf[1].name",
-            "another group is named `group 2`",
+            "another group also has the name `group 2`",
         ),
         (
             modules(r#"{"anyOf":[{"modules":[{"name":"a"},{"name":"a"}]}]}"#),
             "requirements.modules.anyOf[0].modules[1].name",
-            "twice",
+            "listed twice",
         ),
         (plugins(r#"{"mandatory":[{"name":"../x"}]}"#), "requirements.plugins.mandatory[0].name", "not valid"),
         (plugins(r#"{"conditional":[{"name":"d8"}]}"#), "requirements.plugins.conditional[0].name", "not valid"),
@@ -140,7 +140,7 @@ fn errors_name_the_field() {
 }
 
 #[test]
-fn a_module_stands_in_one_kind_of_list_only() {
+fn a_module_is_in_lists_of_one_kind_only() {
     let lists = [
         r#""mandatory":[{"name":"a"}]"#,
         r#""conditional":[{"name":"a"}]"#,
@@ -151,21 +151,21 @@ fn a_module_stands_in_one_kind_of_list_only() {
         for other in &lists[index + 1..] {
             let error = read(&format!(r#"{{"requirements":{{"modules":{{{one},{other}}}}}}}"#)).unwrap_err();
             assert_eq!(error.field(), Some("requirements.modules"));
-            assert!(error.to_string().contains("module `a` stands in "), "{error}");
+            assert!(error.to_string().contains("module `a` is listed in both "), "{error}");
         }
     }
     let twice = r#"{"requirements":{"modules":{"anyOf":[{"modules":[{"name":"a"}]},{"modules":[{"name":"a"}]}]}}}"#;
-    assert!(read(twice).is_ok(), "groups of one kind may share a module");
+    assert!(read(twice).is_ok(), "groups of the same list may share a module");
 }
 
 #[test]
-fn sizes_and_encodings() {
-    let large = format!(r#"{{"description":"{}"}}"#, "a".repeat(MAX_CONTRACT));
+fn size_and_encoding_are_checked() {
+    let large = format!(r#"{{"description":"{}"}}"#, "a".repeat(limits::CONTRACT_BYTES));
     let annotation = |text: &str| Contract::from_annotation(text, &component(), &tag()).map_err(|e| e.kind());
     assert_eq!(read(&large).unwrap_err().kind(), "too-large");
     assert_eq!(annotation(&general_purpose::STANDARD.encode(&large)).unwrap_err(), "too-large");
     assert_eq!(annotation("no base64!").unwrap_err(), "encoding");
-    assert_eq!(annotation("").unwrap_err(), "malformed", "present and empty is not `no contract`");
+    assert_eq!(annotation("").unwrap_err(), "malformed", "an empty annotation is not a missing one");
     let unpadded = general_purpose::STANDARD_NO_PAD.encode(r#"{"name":"stronghold"}"#);
     assert!(annotation(&unpadded).is_ok());
     assert!(annotation(&format!(" {}\n{}\n", &unpadded[..8], &unpadded[8..])).is_ok(), "wrapped");
@@ -174,7 +174,7 @@ fn sizes_and_encodings() {
 }
 
 #[test]
-fn errors_are_fit_for_a_terminal() {
+fn errors_are_printable() {
     for json in [
         r#"{"name":"\u001b[2Jx"}"#,
         r#"{"requirements":"\u001b[2J\n"}"#,

@@ -1,5 +1,5 @@
-//! A contract as it travels: every field may be missing or null, whatever is an object must be one,
-//! unknown fields are ignored.
+//! The unchecked form of a contract: every field may be missing or null, unknown fields are ignored, and an
+//! object must be written as an object.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,38 +7,51 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use serde_path_to_error::{Path, Segment};
 
-/// What stands in the error when something else was found.
-pub(super) trait Shape {
+/// A type that is written as an object.
+pub(super) trait ObjectType {
+    /// Description of the object for errors.
     const EXPECTED: &'static str;
 }
 
-/// An object. Serde's derived structs would take a list too, field by field.
+/// Deserializes an object only from a map. The structs that serde derives also accept a list of fields.
 #[derive(Debug)]
-pub(super) struct Object<T>(pub(super) T);
+pub(super) struct StrictObject<T>(pub(super) T);
 
-impl<'de, T: Deserialize<'de> + Shape> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de> + ObjectType> Deserialize<'de> for StrictObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OnlyMaps<T>(PhantomData<T>);
+        struct MapVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de> + Shape> Visitor<'de> for OnlyMaps<T> {
-            type Value = Object<T>;
+        impl<'de, T: Deserialize<'de> + ObjectType> Visitor<'de> for MapVisitor<T> {
+            type Value = StrictObject<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(T::EXPECTED)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+                T::deserialize(MapAccessDeserializer::new(map)).map(StrictObject)
             }
         }
 
-        deserializer.deserialize_map(OnlyMaps(PhantomData))
+        deserializer.deserialize_map(MapVisitor(PhantomData))
     }
 }
 
-/// Declares objects whose fields are all optional, with what an error says was expected.
-macro_rules! shapes {
+/// Returns the path of a field, for example `env[1].name`. `.` is the whole document. The path ends before
+/// a key that the document does not complete.
+pub(super) fn field_path(path: &Path) -> String {
+    let known = path.iter().take_while(|segment| !matches!(segment, Segment::Unknown));
+    let field = known.fold(String::new(), |field, segment| match segment {
+        Segment::Map { .. } if !field.is_empty() => format!("{field}.{segment}"),
+        _ => format!("{field}{segment}"),
+    });
+    if field.is_empty() { ".".to_owned() } else { field }
+}
+
+/// Declares structs whose fields are all optional, with the description of the object for errors.
+macro_rules! raw_objects {
     ($($name:ident, $expected:literal { $($(#[$attribute:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
         #[derive(Debug, Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
@@ -46,49 +59,49 @@ macro_rules! shapes {
             $($(#[$attribute])* pub(super) $field: Option<$type>,)*
         }
 
-        impl Shape for $name {
+        impl ObjectType for $name {
             const EXPECTED: &'static str = $expected;
         }
     )*};
 }
 
-shapes! {
-    Contract, "an object with the contract's fields" {
+raw_objects! {
+    RawContract, "an object with the contract's fields" {
         name: String,
         version: String,
         description: String,
-        env: Vec<Object<Named>>,
-        flags: Vec<Object<Named>>,
-        requirements: Object<Requirements>,
+        env: Vec<StrictObject<RawNamed>>,
+        flags: Vec<StrictObject<RawNamed>>,
+        requirements: StrictObject<RawRequirements>,
     }
-    Named, "an object with `name`" {
+    RawNamed, "an object with `name`" {
         name: String,
     }
-    Requirements, "an object with `kubernetes`, `deckhouse`, `modules` and `plugins`" {
-        kubernetes: Object<Versioned>,
-        deckhouse: Object<Versioned>,
-        modules: Object<Modules>,
-        plugins: Object<Plugins>,
+    RawRequirements, "an object with `kubernetes`, `deckhouse`, `modules` and `plugins`" {
+        kubernetes: StrictObject<RawVersioned>,
+        deckhouse: StrictObject<RawVersioned>,
+        modules: StrictObject<RawModules>,
+        plugins: StrictObject<RawPlugins>,
     }
-    Versioned, "an object with `constraint`" {
+    RawVersioned, "an object with `constraint`" {
         constraint: String,
     }
-    Modules, "an object with `mandatory`, `conditional`, `anyOf` and `noneOf`" {
-        mandatory: Vec<Object<Required>>,
-        conditional: Vec<Object<Required>>,
-        any_of: Vec<Object<Group>>,
-        none_of: Vec<Object<Group>>,
+    RawModules, "an object with `mandatory`, `conditional`, `anyOf` and `noneOf`" {
+        mandatory: Vec<StrictObject<RawRequired>>,
+        conditional: Vec<StrictObject<RawRequired>>,
+        any_of: Vec<StrictObject<RawGroup>>,
+        none_of: Vec<StrictObject<RawGroup>>,
     }
-    Plugins, "an object with `mandatory` and `conditional`" {
-        mandatory: Vec<Object<Required>>,
-        conditional: Vec<Object<Required>>,
+    RawPlugins, "an object with `mandatory` and `conditional`" {
+        mandatory: Vec<StrictObject<RawRequired>>,
+        conditional: Vec<StrictObject<RawRequired>>,
     }
-    Group, "an object with `name`, `description` and `modules`" {
+    RawGroup, "an object with `name`, `description` and `modules`" {
         name: String,
         description: String,
-        modules: Vec<Object<Required>>,
+        modules: Vec<StrictObject<RawRequired>>,
     }
-    Required, "an object with `name` and `constraint`" {
+    RawRequired, "an object with `name` and `constraint`" {
         name: String,
         constraint: String,
     }

@@ -1,23 +1,25 @@
-//! What several kinds share: conditions, label selectors, and rules for texts.
+//! Rules that several kinds share: conditions, label selectors and formats of strings.
 
 use serde_json::json;
 
-use crate::values::limits;
+use super::editor::{Field, SchemaEditor};
+use crate::values::{
+    duration::{self, Bounds},
+    limits,
+};
 
-use super::shape::{Field, Shape};
-use crate::values::duration::Bounds;
-
-/// The object's name is a DNS label. Rules on the root have no path, so the message names it.
-pub(super) fn named_by_label(shape: &mut Shape) {
-    shape.root().rule(
+/// Requires the object's name to be a DNS label. A rule on the root has no path, so its message names the
+/// field.
+pub(super) fn named_by_label(editor: &mut SchemaEditor) {
+    editor.root().rule(
         "self.metadata.name.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",
-        "metadata.name: must be a DNS label: lower-case letters, digits and -, at most 63",
+        "metadata.name: must be a DNS label: at most 63 lower-case letters, digits and -",
     );
 }
 
-/// `status.conditions`, one of each type.
-pub(super) fn conditions(shape: &mut Shape) {
-    shape.at("status.conditions").replace(json!({
+/// Completes `status.conditions`, a list with one condition of each type.
+pub(super) fn conditions(editor: &mut SchemaEditor) {
+    editor.at("status.conditions").replace(json!({
         "type": "array",
         "maxItems": limits::CONDITIONS,
         "x-kubernetes-list-type": "map",
@@ -26,22 +28,22 @@ pub(super) fn conditions(shape: &mut Shape) {
             "type": "object",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
-                "type": {"type": "string", "maxLength": limits::REASON, "description": "What it is about."},
+                "type": {"type": "string", "maxLength": limits::REASON, "description": "Type of the condition."},
                 "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
                 "observedGeneration": {
                     "type": "integer", "format": "int64", "minimum": 0,
-                    "description": "The generation it was made from.",
+                    "description": "Generation of the object for which the condition was set.",
                 },
                 "lastTransitionTime": {
-                    "type": "string", "format": "date-time", "maxLength": 40,
-                    "description": "When its status last changed.",
+                    "type": "string", "format": "date-time", "maxLength": limits::TIMESTAMP,
+                    "description": "Time at which `status` last changed.",
                 },
                 "reason": {
                     "type": "string", "minLength": 1, "maxLength": limits::REASON,
-                    "description": "Why, in one word.",
+                    "description": "Reason of the status, one word in CamelCase.",
                 },
                 "message": {
-                    "type": "string", "maxLength": limits::SENTENCE, "description": "The same for people.",
+                    "type": "string", "maxLength": limits::SENTENCE, "description": "Details for people.",
                 },
             },
         },
@@ -52,21 +54,21 @@ const LABEL_KEY: &str = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\\\\.[a-z0-9]([a-z0-9-]
                          [A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
 const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$";
 
-/// A label selector whose operators fit their values.
-pub(super) fn selector(shape: &mut Shape, path: &str) {
-    shape.at(path).replace(json!({
+/// Completes a label selector.
+pub(super) fn selector(editor: &mut SchemaEditor, path: &str) {
+    editor.at(path).replace(json!({
         "type": "object",
         "x-kubernetes-map-type": "atomic",
         "properties": {
             "matchLabels": {
                 "type": "object",
-                "description": "Labels that the host has, each with this value.",
+                "description": "Labels that a host must have, with their values.",
                 "maxProperties": limits::EXPRESSIONS,
                 "additionalProperties": {"type": "string", "maxLength": limits::NAME},
                 "x-kubernetes-validations": [
                     {
-                        "rule": format!("self.all(key, key.size() <= 317 && key.matches('{LABEL_KEY}'))"),
-                        "message": "every key must be a label key, as in role or example.com/role",
+                        "rule": format!("self.all(key, key.size() <= {} && key.matches('{LABEL_KEY}'))", limits::LABEL_KEY),
+                        "message": "every key must be a label key such as role or example.com/role",
                     },
                     {
                         "rule": format!("self.all(key, self[key].matches('{LABEL_VALUE}'))"),
@@ -76,7 +78,7 @@ pub(super) fn selector(shape: &mut Shape, path: &str) {
             },
             "matchExpressions": {
                 "type": "array",
-                "description": "What else holds for the host's labels.",
+                "description": "Further requirements on the labels of a host. All of them must be met.",
                 "maxItems": limits::EXPRESSIONS,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
@@ -84,10 +86,10 @@ pub(super) fn selector(shape: &mut Shape, path: &str) {
                     "required": ["key", "operator"],
                     "properties": {
                         "key": {
-                            "type": "string", "maxLength": 317, "description": "The label.",
+                            "type": "string", "maxLength": limits::LABEL_KEY, "description": "Key of the label.",
                             "x-kubernetes-validations": [{
                                 "rule": format!("self.matches('{LABEL_KEY}')"),
-                                "message": "must be a label key, as in role or example.com/role",
+                                "message": "must be a label key such as role or example.com/role",
                             }],
                         },
                         "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
@@ -124,47 +126,48 @@ pub(super) fn selector(shape: &mut Shape, path: &str) {
 }
 
 impl Field<'_> {
-    /// A duration of hours, minutes and seconds within bounds.
+    /// Requires a duration within bounds.
     pub(super) fn duration(self, bounds: Bounds) -> Self {
-        let [min, max] = [bounds.min, bounds.max].map(crate::values::duration::show);
+        let [min, max] = [bounds.min, bounds.max].map(duration::format);
         self.text(limits::DURATION).rule(
             &format!(
                 "self.size() > 0 && self.matches('^([0-9]{{1,6}}h)?([0-9]{{1,6}}m)?([0-9]{{1,8}}s)?$') && \
                  duration(self) >= duration('{min}') && duration(self) <= duration('{max}')"
             ),
-            &format!("must be hours, minutes and seconds, as in 1h30m, from {min} to {max}"),
+            &format!("must be hours, minutes and seconds such as 1h30m, from {min} to {max}"),
         )
     }
 
-    /// A version written out.
+    /// Requires a version with major, minor and patch.
     pub(super) fn full_version(self) -> Self {
         const NUMBER: &str = r"(0|[1-9]\d*)";
         const PRE: &str = r"(0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*)";
         const BUILD: &str = r"[\dA-Za-z-]+";
-        // The grammar of semver.org, with an optional v. Short, for the rule's cost.
+        // The grammar of semver.org with an optional v. The length is limited because of the cost of the rule.
         self.text(limits::RULE_VERSION).rule(
             &format!("self.matches(r'^v?{NUMBER}([.]{NUMBER}){{2}}(-{PRE}([.]{PRE})*)?([+]{BUILD}([.]{BUILD})*)?$')"),
-            "must be a full version, as in v1.2.3",
+            "must be a full version such as v1.2.3",
         )
     }
 
-    /// A digest.
+    /// Requires a digest.
     pub(super) fn digest(self) -> Self {
-        self.text(limits::DIGEST).rule("self.matches('^sha256:[0-9a-f]{64}$')", "must be sha256: and 64 hex digits")
+        self.text(limits::DIGEST)
+            .rule("self.matches('^sha256:[0-9a-f]{64}$')", "must be sha256: and 64 lower-case hex digits")
     }
 
-    /// `<os>-<arch>`.
+    /// Requires a platform, `<os>-<arch>`.
     pub(super) fn platform(self) -> Self {
         self.text(limits::PLATFORM)
-            .rule("self.matches('^[a-z0-9]{1,16}-[a-z0-9]{1,16}$')", "must be a platform, as in linux-amd64")
+            .rule("self.matches('^[a-z0-9]{1,16}-[a-z0-9]{1,16}$')", "must be a platform such as linux-amd64")
     }
 
-    /// A constraint. Its grammar is beyond CEL: the operator reports what is wrong with it.
+    /// Requires a version constraint. CEL cannot check its grammar: the operator reports errors in it.
     pub(super) fn constraint(self) -> Self {
         self.text(limits::CONSTRAINT).one_line()
     }
 
-    /// Text for people, without line ends and other control characters.
+    /// Requires a single line without control characters.
     pub(super) fn one_line(self) -> Self {
         self.rule("!self.matches('[[:cntrl:]]')", "must be one line without control characters")
     }

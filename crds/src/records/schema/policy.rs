@@ -1,112 +1,116 @@
-//! What a `PluginPolicy` may hold, and how it is listed.
+//! Rules and columns of `PluginPolicy`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceColumnDefinition;
 
-use crate::values::limits;
-
-use super::{age, column, common, condition_column, shape::Shape};
-use crate::values::duration::Bounds;
+use super::{
+    columns::{age, column, condition_column},
+    common,
+    editor::SchemaEditor,
+};
+use crate::values::{duration::Bounds, limits};
 
 pub(super) fn columns() -> Vec<CustomResourceColumnDefinition> {
     vec![
-        column("Paused", "boolean", ".spec.paused", "Whether it stops every change"),
-        column("Hosts", "integer", ".status.hosts.matched", "Hosts it speaks for"),
-        column("Behind", "integer", ".status.hosts.held", "Hosts that wait"),
-        column("Failed", "integer", ".status.hosts.failed", "Hosts whose change failed"),
-        // Not a date: that type shows a time to come as <invalid>.
-        column("Next-Window", "string", ".status.nextWindow", "When switches may begin next"),
-        condition_column("Ready", "Ready", "status", "Whether it is enforced as written"),
-        condition_column("Reason", "Ready", "reason", "Why, or why not"),
+        column("Paused", "boolean", ".spec.paused", "Whether the policy stops every change"),
+        column("Hosts", "integer", ".status.hosts.matched", "Number of selected hosts"),
+        column("Behind", "integer", ".status.hosts.held", "Number of hosts that wait for a change"),
+        column("Failed", "integer", ".status.hosts.failed", "Number of hosts whose last change failed"),
+        // A column of type date shows a future time as <invalid>.
+        column("Next-Window", "string", ".status.nextWindow", "Time at which switches may begin next"),
+        condition_column("Ready", "Ready", "status", "Whether the policy is in effect"),
+        condition_column("Reason", "Ready", "reason", "Reason of the Ready condition"),
         age(),
     ]
 }
 
-pub(super) fn rules(shape: &mut Shape) {
-    common::named_by_label(shape);
-    common::selector(shape, "spec.hostSelector");
-    shape.at("spec.defaults.access").rule("self != 'Require'", "Require needs the plugins' names: set it in a rule");
-    shape.at("spec.defaults.minAge").duration(Bounds::MIN_AGE);
+pub(super) fn rules(editor: &mut SchemaEditor) {
+    common::named_by_label(editor);
+    common::selector(editor, "spec.hostSelector");
+    editor
+        .at("spec.defaults.access")
+        .rule("self != 'Require'", "Require is not allowed here; set it in a rule that names the plugins");
+    editor.at("spec.defaults.minAge").duration(Bounds::MIN_AGE);
 
-    shape.at("spec.rules").list(limits::RULES);
+    editor.at("spec.rules").list(limits::RULES);
     let rule = "spec.rules[]";
-    deny_alone(shape, rule);
-    shape.at(rule).rule_on(
+    deny_alone(editor, rule);
+    editor.at(rule).rule_on(
         "plugins",
         "!has(self.access) || self.access != 'Require' || self.plugins.all(plugin, !plugin.endsWith('*'))",
-        "Require takes whole names, no *",
+        "Require needs full plugin names without *",
     );
-    shape.at(&format!("{rule}.plugins")).list(limits::RULE_PLUGINS).not_empty();
-    shape
+    editor.at(&format!("{rule}.plugins")).list(limits::RULE_PLUGINS).not_empty();
+    editor
         .at(&format!("{rule}.plugins[]"))
         .text(limits::NAME)
         .rule(
             "self.matches('^([a-z0-9]+([._-][a-z0-9]+)*|([a-z0-9][a-z0-9._-]*)?[*])$')",
-            "must be a plugin's name, lower-case letters and digits joined by single -, . or _, or its beginning and *",
+            "must be a plugin name (lower-case letters and digits joined by single -, . or _) or the beginning of one and *",
         )
-        .rule("self != 'd8'", "d8 is no plugin: its rule is spec.cli");
+        .rule("self != 'd8'", "d8 is not a plugin; its rule is spec.cli");
     for rule in [rule, "spec.cli"] {
-        versions(shape, rule);
+        versions(editor, rule);
     }
 
-    windows(shape, "spec.windows");
-    shape.at("spec.rollout.over").duration(Bounds::ROLLOUT);
-    shape.at("spec.rollout.maxFailed").number(1, limits::MAX_FAILED);
-    common::selector(shape, "spec.rollout.canarySelector");
-    status(shape);
+    windows(editor, "spec.windows");
+    editor.at("spec.rollout.over").duration(Bounds::ROLLOUT);
+    editor.at("spec.rollout.maxFailed").number(1, limits::MAX_FAILED);
+    common::selector(editor, "spec.rollout.canarySelector");
+    status(editor);
 }
 
-/// Beside `access: Deny` nothing about versions or updates has a meaning.
-fn deny_alone(shape: &mut Shape, rule: &str) {
-    let alone = "has no meaning beside access: Deny";
+/// Refuses fields that have no effect in a rule with `access: Deny`.
+fn deny_alone(editor: &mut SchemaEditor, rule: &str) {
+    let alone = "has no effect with access: Deny; remove it";
     for field in ["versions", "channel", "updates", "majorUpdates", "minAge"] {
         let cel = format!("!has(self.access) || self.access != 'Deny' || !has(self.{field})");
-        shape.at(rule).rule_on(field, &cel, alone);
+        editor.at(rule).rule_on(field, &cel, alone);
     }
     for list in ["block", "expedite", "pins"] {
         let cel = format!("!has(self.access) || self.access != 'Deny' || !has(self.{list}) || self.{list}.size() == 0");
-        shape.at(rule).rule_on(list, &cel, alone);
+        editor.at(rule).rule_on(list, &cel, alone);
     }
 }
 
-/// What rules for plugins and d8's own rule share.
-fn versions(shape: &mut Shape, rule: &str) {
-    shape.at(&format!("{rule}.versions")).constraint();
+/// Adds the rules that are the same for plugins and for d8 itself.
+fn versions(editor: &mut SchemaEditor, rule: &str) {
+    editor.at(&format!("{rule}.versions")).constraint();
     for list in ["block", "expedite"] {
-        shape.at(&format!("{rule}.{list}")).list(limits::RULE_VERSIONS);
-        shape.at(&format!("{rule}.{list}[]")).full_version();
+        editor.at(&format!("{rule}.{list}")).list(limits::RULE_VERSIONS);
+        editor.at(&format!("{rule}.{list}[]")).full_version();
     }
-    shape.at(&format!("{rule}.pins")).list(limits::RULE_VERSIONS);
-    shape.at(&format!("{rule}.pins[].version")).full_version();
-    shape.at(&format!("{rule}.pins[].digest")).digest();
-    shape.at(&format!("{rule}.minAge")).duration(Bounds::MIN_AGE);
-    shape.at(&format!("{rule}.message")).text(limits::MESSAGE).one_line();
+    editor.at(&format!("{rule}.pins")).list(limits::RULE_VERSIONS);
+    editor.at(&format!("{rule}.pins[].version")).full_version();
+    editor.at(&format!("{rule}.pins[].digest")).digest();
+    editor.at(&format!("{rule}.minAge")).duration(Bounds::MIN_AGE);
+    editor.at(&format!("{rule}.message")).text(limits::MESSAGE).one_line();
 }
 
-fn windows(shape: &mut Shape, at: &str) {
-    shape.at(at).list(limits::WINDOWS).not_empty();
-    shape.at(&format!("{at}[].days")).list(7).not_empty();
-    shape
+fn windows(editor: &mut SchemaEditor, at: &str) {
+    editor.at(at).list(limits::WINDOWS).not_empty();
+    editor.at(&format!("{at}[].days")).list(7).not_empty();
+    editor
         .at(&format!("{at}[].start"))
         .text(5)
-        .rule("self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')", "must be a time of day, as in 02:00");
-    shape.at(&format!("{at}[].duration")).duration(Bounds::WINDOW);
-    // An unknown zone fails the conversion itself, so a known instant is converted.
-    shape.at(&format!("{at}[].timeZone")).text(limits::NAME).rule(
+        .rule("self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')", "must be a time of day such as 02:00");
+    editor.at(&format!("{at}[].duration")).duration(Bounds::WINDOW);
+    // The conversion of a fixed instant fails for an unknown zone.
+    editor.at(&format!("{at}[].timeZone")).text(limits::NAME).rule(
         "self.matches('^[A-Z]') && timestamp('2026-01-01T00:00:00Z').getFullYear(self) >= 2025",
-        "must be an IANA time zone, as in Europe/Berlin",
+        "must be an IANA time zone such as Europe/Berlin",
     );
 }
 
-fn status(shape: &mut Shape) {
-    common::conditions(shape);
-    for word in ["clusterUID", "nextWindow"] {
-        shape.at(&format!("status.{word}")).text(limits::WORD);
+fn status(editor: &mut SchemaEditor) {
+    common::conditions(editor);
+    for field in ["clusterUID", "nextWindow"] {
+        editor.at(&format!("status.{field}")).text(limits::WORD);
     }
     let at = "status.components";
-    shape.at(at).list(limits::COMPONENTS);
-    shape.at(&format!("{at}[].name")).text(limits::COMPONENT);
-    shape.at(&format!("{at}[].target")).text(limits::VERSION);
-    shape.at(&format!("{at}[].hold")).text(limits::REASON);
-    shape.at(&format!("{at}[].waves")).list(limits::WAVES);
-    shape.at(&format!("{at}[].waves[].version")).text(limits::VERSION);
+    editor.at(at).list(limits::COMPONENTS);
+    editor.at(&format!("{at}[].name")).text(limits::COMPONENT);
+    editor.at(&format!("{at}[].target")).text(limits::VERSION);
+    editor.at(&format!("{at}[].hold")).text(limits::REASON);
+    editor.at(&format!("{at}[].waves")).list(limits::WAVES);
+    editor.at(&format!("{at}[].waves[].version")).text(limits::VERSION);
 }

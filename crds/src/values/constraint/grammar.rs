@@ -1,8 +1,8 @@
-//! How a constraint is spelt. Linear in the length of the text, however hostile.
+//! The grammar of constraints. Parsing is linear in the length of the text, for any text.
 
 use std::borrow::Cow;
 
-/// A comparator's operator; several spellings mean the same.
+/// Operator of a comparator. Some operators have several spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     /// `=` or none.
@@ -23,7 +23,7 @@ pub(super) enum Op {
     Caret,
 }
 
-/// Every spelling; a longer one stands before its own beginning.
+/// All spellings of the operators. A longer spelling precedes its prefixes.
 const OPS: [(&str, Op); 11] = [
     ("!=", Op::Ne),
     (">=", Op::Ge),
@@ -38,29 +38,28 @@ const OPS: [(&str, Op); 11] = [
     ("^", Op::Caret),
 ];
 
-/// An operator and what it is applied to.
+/// An operator and its version, both as written.
 #[derive(Debug)]
 pub(super) struct Term<'a> {
     pub(super) op: Op,
-    /// The operator as written; empty where left out.
+    /// The operator as written. Empty if it is left out.
     pub(super) sign: &'a str,
-    /// All of the version as written.
+    /// The whole version as written.
     pub(super) version: &'a str,
-    /// Its numbers or wildcards; empty where left out. Not checked yet.
+    /// The numbers or wildcards of the version, unchecked. Empty if left out.
     pub(super) numbers: [&'a str; 3],
-    /// Its pre-release with the `-`, or empty.
+    /// The pre-release with the `-`, or empty.
     pub(super) pre: &'a str,
 }
 
-/// The terms of one alternative, separated by a comma or by blanks, at least one.
+/// Parses the terms of one alternative, which commas or spaces separate. There is at least one.
 pub(super) fn terms(text: &str) -> Result<Vec<Term<'_>>, &'static str> {
     let mut terms = Vec::new();
     let mut rest = trim(text);
     loop {
         let (sign, op) = OPS.into_iter().find(|(sign, _)| rest.starts_with(sign)).unwrap_or(("", Op::Eq));
-        let behind = &rest[sign.len()..];
-        let operand = trim(behind);
-        let end = operand.find(|c| c == ',' || is_blank(c)).unwrap_or(operand.len());
+        let operand = trim(&rest[sign.len()..]);
+        let end = operand.find(|c| c == ',' || is_space(c)).unwrap_or(operand.len());
         let version = &operand[..end];
         if version.is_empty() {
             return Err("a version is missing");
@@ -88,11 +87,16 @@ impl<'a> Term<'a> {
     }
 }
 
+/// Returns whether a number of a term is a wildcard.
+pub(super) fn is_wildcard(number: &str) -> bool {
+    matches!(number, "x" | "X" | "*")
+}
+
 /// Rewrites every hyphen range `a - b` to `>= a, <= b`.
 ///
-/// This looks at the whole text, before alternatives are told apart, and a version's numbers may
-/// hold `|` (see [`State::step`]): of `1||2 - 3` the lower end is `1||2`, so that it comes out as
-/// `>= 1||2, <= 3`. Odd, but what decides in the field.
+/// As in Masterminds/semver, this happens before the text is split into alternatives, and a number of a
+/// version may contain `|` (see [`State::step`]). The lower end of `1||2 - 3` is therefore `1||2`, and the
+/// result is `>= 1||2, <= 3`.
 pub(super) fn without_ranges(text: &str) -> Cow<'_, str> {
     let mut rewritten = String::new();
     let mut done = 0;
@@ -101,19 +105,19 @@ pub(super) fn without_ranges(text: &str) -> Cow<'_, str> {
             continue;
         }
         let before = trim_end(&text[done..hyphen]);
-        let behind = trim(&text[hyphen + 1..]);
-        let blank_before = done + before.len() < hyphen;
-        let blank_behind = behind.len() < text.len() - hyphen - 1;
-        if !(blank_before && blank_behind) {
+        let after = trim(&text[hyphen + 1..]);
+        let space_before = done + before.len() < hyphen;
+        let space_after = after.len() < text.len() - hyphen - 1;
+        if !(space_before && space_after) {
             continue;
         }
-        let word = before.rfind(is_blank).map_or(0, |blank| blank + 1);
-        let (Some(start), end @ 1..) = (first_whole_version(&before[word..]), longest_version(behind)) else {
+        let word = before.rfind(is_space).map_or(0, |space| space + 1);
+        let (Some(start), end @ 1..) = (first_whole_version(&before[word..]), longest_version(after)) else {
             continue;
         };
-        let (kept, low) = before.split_at(word + start);
-        let (high, rest) = behind.split_at(end);
-        for piece in [trim_end(kept), ">= ", low, ", <= ", high, " "] {
+        let (unchanged, low) = before.split_at(word + start);
+        let (high, rest) = after.split_at(end);
+        for piece in [trim_end(unchanged), ">= ", low, ", <= ", high, " "] {
             rewritten.push_str(piece);
         }
         done = text.len() - trim(rest).len();
@@ -125,20 +129,21 @@ pub(super) fn without_ranges(text: &str) -> Cow<'_, str> {
     Cow::Owned(rewritten)
 }
 
-/// A blank: space, tab, newline, form feed, carriage return; no vertical tab, nothing beyond ASCII.
-fn is_blank(c: char) -> bool {
+/// Returns whether a character separates terms: space, tab, newline, form feed or carriage return, as in
+/// the class `\s` of Go's regular expressions.
+fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\x0c' | '\r')
 }
 
 fn trim(text: &str) -> &str {
-    text.trim_start_matches(is_blank)
+    text.trim_start_matches(is_space)
 }
 
 fn trim_end(text: &str) -> &str {
-    text.trim_end_matches(is_blank)
+    text.trim_end_matches(is_space)
 }
 
-/// Where a reader of a constraint's version stands.
+/// State of the automaton that recognizes the version of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum State {
@@ -150,11 +155,11 @@ enum State {
     Second,
     SecondDot,
     Third,
-    /// An identifier of the pre-release is due.
-    PreDue,
+    /// Before an identifier of the pre-release.
+    BeforePre,
     Pre,
-    /// An identifier of the build metadata is due.
-    BuildDue,
+    /// Before an identifier of the build metadata.
+    BeforeBuild,
     Build,
 }
 
@@ -167,21 +172,21 @@ impl State {
         Self::Second,
         Self::SecondDot,
         Self::Third,
-        Self::PreDue,
+        Self::BeforePre,
         Self::Pre,
-        Self::BuildDue,
+        Self::BeforeBuild,
         Self::Build,
     ];
 
-    /// A version may end here.
+    /// Returns whether a version may end in this state.
     const fn is_end(self) -> bool {
         matches!(self, Self::First | Self::Second | Self::Third | Self::Pre | Self::Build)
     }
 
-    /// The state after one more byte; None: no version goes on like that.
+    /// Returns the state after one more byte, or `None` if no version continues with this byte.
     fn step(self, byte: u8) -> Option<Self> {
-        use State::{Build, BuildDue, First, FirstDot, Pre, PreDue, Prefixed, Second, SecondDot, Start, Third};
-        // The library's own class of digits and wildcards has the `|` in it, by a slip.
+        use State::{BeforeBuild, BeforePre, Build, First, FirstDot, Pre, Prefixed, Second, SecondDot, Start, Third};
+        // The class of digits and wildcards in Masterminds/semver contains `|` by mistake.
         let number = matches!(byte, b'0'..=b'9' | b'x' | b'X' | b'*' | b'|');
         let identifier = byte.is_ascii_alphanumeric() || byte == b'-';
         Some(match (self, byte) {
@@ -189,18 +194,18 @@ impl State {
             (Start | Prefixed | First, _) if number => First,
             (FirstDot | Second, _) if number => Second,
             (SecondDot | Third, _) if number => Third,
-            (PreDue | Pre, _) if identifier => Pre,
-            (BuildDue | Build, _) if identifier => Build,
+            (BeforePre | Pre, _) if identifier => Pre,
+            (BeforeBuild | Build, _) if identifier => Build,
             (First, b'.') => FirstDot,
             (Second, b'.') => SecondDot,
-            (First | Second | Third, b'-') | (Pre, b'.') => PreDue,
-            (First | Second | Third | Pre, b'+') | (Build, b'.') => BuildDue,
+            (First | Second | Third, b'-') | (Pre, b'.') => BeforePre,
+            (First | Second | Third | Pre, b'+') | (Build, b'.') => BeforeBuild,
             _ => return None,
         })
     }
 }
 
-/// Length of the longest version that the text begins with; 0 if it begins with none.
+/// Returns the length of the longest version at the start of the text, or 0 if there is none.
 fn longest_version(text: &str) -> usize {
     let mut state = State::Start;
     let mut length = 0;
@@ -214,13 +219,13 @@ fn longest_version(text: &str) -> usize {
     length
 }
 
-/// Where the longest version that the text ends with begins.
+/// Returns the start of the longest version at the end of the text.
 fn first_whole_version(text: &str) -> Option<usize> {
     let bit = |state: State| 1_u16 << state as u8;
     let set = |from: &dyn Fn(State) -> bool| {
         State::ALL.into_iter().filter(|&state| from(state)).fold(0, |set, state| set | bit(state))
     };
-    // From the end: the states from which what follows is read to an end.
+    // Reads backwards and keeps the states from which the bytes after the current one complete a version.
     let mut live = set(&State::is_end);
     let mut first = None;
     for (index, byte) in text.bytes().enumerate().rev() {
@@ -240,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_rewritten() {
+    fn hyphen_ranges_are_rewritten() {
         for (text, rewritten) in [
             ("1 - 2", ">= 1, <= 2 "),
             (" 1.2 \t-\n v2.x ", ">= 1.2, <= v2.x "),
@@ -264,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_version_in_front_and_behind() {
-        for (text, front, behind) in [
+    fn the_longest_version_at_both_ends_is_found() {
+        for (text, length, start) in [
             ("", 0, None),
             ("v", 0, None),
             ("1", 1, Some(0)),
@@ -277,7 +282,7 @@ mod tests {
             ("1_2", 1, Some(2)),
             ("|1|.|", 5, Some(0)),
         ] {
-            assert_eq!((longest_version(text), first_whole_version(text)), (front, behind), "{text}");
+            assert_eq!((longest_version(text), first_whole_version(text)), (length, start), "{text}");
         }
     }
 }

@@ -107,7 +107,7 @@ impl World {
 
     /// `v1.3.0 Running since 5, failed 0` for each wave.
     fn waves(&self) -> Vec<String> {
-        let say = |wave: &d8_crds::records::policy::Wave| {
+        let say = |wave: &d8_crds::records::policy::WaveStatus| {
             let since = wave.since.as_ref().map_or(-1, |time| time.0.as_second());
             format!("{} {:?} since {since}, failed {}", wave.version, wave.state.unwrap(), wave.failed)
         };
@@ -161,7 +161,7 @@ fn what_the_clients_read_is_what_was_written() {
     let policy = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
         "metadata": {"name": "slowly", "generation": 1}, "spec": world.spec, "status": world.shown});
     let checked = CheckedPolicy::new(&serde_json::from_value(policy).unwrap()).unwrap();
-    assert_eq!(checked.unobserved, None);
+    assert_eq!(checked.generation_lag, None);
     let waves = &checked.waves["p"];
     let read: Vec<_> =
         waves.iter().map(|w| (w.version.to_string(), w.since, w.halted, w.halted_at, w.failed)).collect();

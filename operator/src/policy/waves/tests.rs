@@ -16,7 +16,7 @@ fn v(text: &str) -> Version {
 struct World {
     generation: i64,
     max_failed: Option<u32>,
-    resumed: Option<Resumed>,
+    resumed: Option<ResumedHalt>,
     offers: Vec<(&'static str, bool)>,
     /// Hosts that failed on v1.4.0.
     failed: u32,
@@ -136,7 +136,7 @@ fn a_halt_is_resumed_by_its_own_name_only() {
     {
         let mut world = World { failed: 3, ..World::new() };
         world.keep(20);
-        world.resumed = Some(Resumed { version: v(version), halted_at: at(halted_at) });
+        world.resumed = Some(ResumedHalt { version: v(version), halted_at: at(halted_at) });
         let expected = if resumes { vec![Happened::ResumedByAnnotation] } else { vec![] };
         assert_eq!(world.keep(30), expected, "{version}@{halted_at}");
         assert_eq!(world.halted_at().is_none(), resumes);
@@ -146,10 +146,10 @@ fn a_halt_is_resumed_by_its_own_name_only() {
 #[test]
 fn a_resumed_wave_halts_again_when_another_host_fails() {
     let resume = |world: &mut World, at_: i64| {
-        world.resumed = Some(Resumed { version: v("v1.4.0"), halted_at: at(at_) });
+        world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(at_) });
     };
     let by_annotation: fn(&mut World) = |world| {
-        world.resumed = Some(Resumed { version: v("v1.4.0"), halted_at: at(20) });
+        world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
     };
     let by_edit: fn(&mut World) = |world| world.generation = 2;
     for (how, what) in [(by_annotation, Happened::ResumedByAnnotation), (by_edit, Happened::ResumedByEdit)] {
@@ -190,7 +190,7 @@ fn a_higher_bound_counts_all_that_failed() {
 fn two_halts_never_share_a_name() {
     let mut world = World { failed: 3, ..World::new() };
     world.keep(20);
-    world.resumed = Some(Resumed { version: v("v1.4.0"), halted_at: at(20) });
+    world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
     assert_eq!(world.keep(20), [Happened::ResumedByAnnotation]);
     world.failed = 4;
     assert_eq!(world.keep(20), [Happened::Halted(at(21))]);
@@ -206,7 +206,7 @@ fn a_halt_that_nobody_knows_the_generation_of_stays_through_edits() {
     entry.halt = Some(Halt { at: at(15), generation: None });
     world.generation = 9;
     assert_eq!(world.keep(20), []);
-    world.resumed = Some(Resumed { version: v("v1.4.0"), halted_at: at(15) });
+    world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(15) });
     assert_eq!(world.keep(30), [Happened::ResumedByAnnotation]);
 }
 

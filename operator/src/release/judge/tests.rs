@@ -88,7 +88,7 @@ impl World {
 
     fn judge(&mut self) -> Outcome {
         let rules = Rules::read(&self.spec);
-        let cluster = ClusterSeen { kubernetes: Some(self.kubernetes.to_owned()), ..ClusterSeen::default() };
+        let cluster = ObservedCluster { kubernetes: Some(self.kubernetes.to_owned()), ..ObservedCluster::default() };
         let kubernetes = Version::parse(self.kubernetes).unwrap();
         let check = |requirements: &Requirements| match &requirements.kubernetes {
             Some(v) if !d8_crds::values::constraint::Constraint::parse(&v.constraint).unwrap().matches(&kubernetes) => {
@@ -404,7 +404,7 @@ fn reasons_are_bounded() {
     let many: Vec<String> = (0..20).map(|n| format!("{n} {}", "x".repeat(400))).collect();
     let world = World::new();
     let check = |_: &Requirements| (Fit::Unfit, many.clone());
-    let cluster = ClusterSeen::default();
+    let cluster = ObservedCluster::default();
     let case = Case {
         component: &world.component,
         generation: 1,

@@ -117,7 +117,7 @@ impl HostPolicies<'_> {
     fn windows(&self) -> Vec<Attributed<Vec<Window>>> {
         let said = self.valid().filter_map(|policy| Some((policy, policy.windows.as_ref()?)));
         let word = |(policy, windows): (&CheckedPolicy, &Windows)| Attributed {
-            value: windows.as_written(),
+            value: windows.to_records(),
             from: FieldSource { policy: policy.name.clone(), field: Some("windows".to_owned()) },
         };
         said.map(word).collect()
@@ -129,7 +129,7 @@ impl HostPolicies<'_> {
         let said = speeches.iter().filter_map(|speech| Some((speech, speech.policy.rollout.as_ref()?)));
         said.map(|(speech, rollout)| Attributed {
             value: RolloutSettings {
-                over: duration::show(rollout.over),
+                over: duration::format(rollout.over),
                 canary: speech.canary,
                 max_failed: rollout.max_failed,
             },
@@ -234,7 +234,7 @@ fn recorded(speeches: &[Speech<'_>]) -> RecordSettings {
                 MajorUpdates::Stay => 1,
             },
         ),
-        min_age: Merged { value: duration::show(min_age.value), from: min_age.from },
+        min_age: Merged { value: duration::format(min_age.value), from: min_age.from },
         pins: of_rules(speeches, "pins", |rule| {
             let pins = rule.pins.iter();
             pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()

@@ -13,10 +13,10 @@ use crate::{
             reason::{Origin, Reason, ReasonCode},
             speech::{Said, Speech},
         },
-        wave::{Bucket, Place, Turn, Wave},
-        window::Merged,
+        wave::{Bucket, PermittedFrom, Wave, WavePosition},
+        window::MergedWindows,
     },
-    values::{duration::Shown, instant},
+    values::{duration::FormattedDuration, instant},
 };
 
 /// How long the agent may act by a view of the policies that was not confirmed since.
@@ -60,7 +60,7 @@ pub(super) fn min_age(view: &View<'_>, reasons: &mut Vec<Reason>) {
         let (subject, seen) = &*parts;
         what.clear();
         // Writing to a String cannot fail.
-        let _ = write!(what, "{subject} soaks for {} from {seen}, ", Shown(said.value));
+        let _ = write!(what, "{subject} soaks for {} from {seen}, ", FormattedDuration(said.value));
         let _ = match end {
             Some(end) => write!(what, "{} left; wait until {}", view.left(end), whole(end)),
             None => what.write_str("and that never ends; wait"),
@@ -83,18 +83,18 @@ pub(super) fn wave(view: &View<'_>, reasons: &mut Vec<Reason>) {
         let since = speech.policy.wave(view.case.component, view.case.version).and_then(|wave| wave.since);
         let wave = Wave::new(first_seen, own_age, since, rollout.over);
         // One for all policies, and not for nothing: it costs a hash.
-        let place = *place.get_or_insert_with(|| Place::At(bucket(view)));
+        let place = *place.get_or_insert_with(|| WavePosition::Bucket(bucket(view)));
         if wave.permits(place, view.case.now) {
             continue;
         }
-        let until = match wave.turn(place) {
-            Turn::From(turn) => Some(turn),
-            Turn::Always | Turn::Never => None,
+        let until = match wave.permitted_from(place) {
+            PermittedFrom::Instant(instant) => Some(instant),
+            PermittedFrom::Always | PermittedFrom::Never => None,
         };
         let (subject, take) = &*parts;
         what.clear();
         // Writing to a String cannot fail.
-        let _ = write!(what, "{subject} spreads over {} and ", Shown(rollout.over));
+        let _ = write!(what, "{subject} spreads over {} and ", FormattedDuration(rollout.over));
         let _ = match until {
             Some(turn) => write!(what, "reaches this host in {}, at {}", view.left(turn), whole(turn)),
             None => what.write_str("does not reach this host before time ends"),
@@ -159,7 +159,7 @@ pub(super) fn windows(view: &View<'_>, reasons: &mut Vec<Reason>) {
         openings.together
     } else {
         let windows = bound.iter().filter_map(|speech| speech.policy.windows.as_ref());
-        windows.collect::<Merged<'_>>().next_opening(now)
+        windows.collect::<MergedWindows<'_>>().next_opening(now)
     };
     let Some(opening) = opening else {
         let names: Vec<_> = bound.iter().map(|speech| speech.policy.name.as_str()).collect();
@@ -207,9 +207,9 @@ pub(super) fn policy_stale(view: &View<'_>, reasons: &mut Vec<Reason>) {
 pub(super) fn not_observed(view: &View<'_>, reasons: &mut Vec<Reason>) {
     let rolling = |speech: &&Speech<'_>| view.has_record_name && speech.policy.rollout.is_some();
     for speech in view.speeches.iter().filter(rolling) {
-        let Some(unobserved) = speech.policy.unobserved else { continue };
-        let generation = unobserved.generation;
-        let seen = match unobserved.observed {
+        let Some(lag) = speech.policy.generation_lag else { continue };
+        let generation = lag.generation;
+        let seen = match lag.observed {
             Some(observed) => format!("generation {observed} of this policy and not yet generation {generation}"),
             None => format!("nothing of this policy yet, which is at generation {generation}"),
         };

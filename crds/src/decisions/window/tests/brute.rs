@@ -1,29 +1,30 @@
-//! Windows by brute force, written from the page: somebody watches a zone's clock minute by minute,
-//! opens a window when the clock first reaches its start on a listed day, and closes it when its
-//! minutes are over. Knows neither gaps nor folds.
+//! A brute-force model of windows, written from the rule: it follows the clock of a zone minute by
+//! minute, opens a window when the clock first reaches its start on a listed day, and closes it after its
+//! duration. It has no code for gaps and folds.
 
 use std::{collections::BTreeMap, fmt};
 
 use jiff::{Timestamp, tz::TimeZoneDatabase};
 
-use crate::decisions::window::{Merged, Windows};
+use crate::decisions::window::{MergedWindows, Windows};
 
 const DAY: i64 = 24 * 60;
-/// The longest duration and two days: whoever starts watching then has seen every window open.
-const BEFORE: i64 = 9 * DAY;
+/// Start of the simulation before the first checked minute: the longest duration and two days, so that
+/// every window that is still open then has opened in the simulation.
+const LEAD: i64 = 9 * DAY;
 
-/// A window in minutes.
+/// A window whose times are in minutes.
 #[derive(Debug, Clone)]
-pub(super) struct Plain {
+pub(super) struct SimpleWindow {
     pub(super) zone: &'static str,
-    /// Monday first; all absent: every day.
+    /// Days of the week, Monday first. All false means every day.
     pub(super) days: [bool; 7],
     pub(super) start: i64,
     pub(super) duration: i64,
 }
 
-/// As the tables of windows write it.
-impl fmt::Display for Plain {
+/// Writes the window in the notation of the other tests.
+impl fmt::Display for SimpleWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
         let days: Vec<_> =
@@ -33,25 +34,25 @@ impl fmt::Display for Plain {
     }
 }
 
-/// Zones' clocks over a span of minutes.
-pub(super) struct Watch {
-    /// Minutes since 1970.
+/// The clocks of zones over a span of minutes.
+pub(super) struct Simulation {
+    /// First minute, in minutes since 1970.
     first: i64,
     minutes: usize,
-    /// What each zone's clock shows in each minute, in minutes since 1970 by that clock.
+    /// For each zone the local time of each minute, in minutes since 1970 by the local clock.
     clocks: BTreeMap<&'static str, Vec<i64>>,
 }
 
-impl Watch {
-    /// Over that many days from an instant on, which is a whole minute.
+impl Simulation {
+    /// Simulates a number of days from an instant on, which must be a whole minute.
     pub(super) fn new(from: Timestamp, days: i64, zones: &[&'static str]) -> Self {
-        let first = from.as_second() / 60 - BEFORE;
-        let minutes = days * DAY + BEFORE;
+        let first = from.as_second() / 60 - LEAD;
+        let minutes = days * DAY + LEAD;
         let clock = |name: &&'static str| {
             let zone = TimeZoneDatabase::bundled().get(name).unwrap();
             let shown = (first..first + minutes).map(|minute| {
                 let offset = zone.to_offset(Timestamp::from_second(minute * 60).unwrap()).seconds();
-                assert!(offset % 60 == 0, "{name}: a minute is the finest this sees");
+                assert!(offset % 60 == 0, "{name}: offsets must be whole minutes");
                 minute + i64::from(offset / 60)
             });
             (*name, shown.collect())
@@ -59,13 +60,13 @@ impl Watch {
         Self { first, minutes: usize::try_from(minutes).unwrap(), clocks: zones.iter().map(clock).collect() }
     }
 
-    /// Whether one of these is open, for every minute.
-    fn open(&self, windows: &[Plain]) -> Vec<bool> {
+    /// Returns for every minute whether a window is open.
+    fn open(&self, windows: &[SimpleWindow]) -> Vec<bool> {
         let mut open = vec![false; self.minutes];
         for window in windows {
             let clock = &self.clocks[window.zone];
             let start_of = |day: i64| day * DAY + window.start;
-            // The first day whose start is still to come; 1970 began on a Thursday.
+            // The first day whose start is in the future. 1970 began on a Thursday.
             let mut day = clock[0].div_euclid(DAY) + 1;
             let mut remaining = 0;
             let mut start = start_of(day);
@@ -94,37 +95,37 @@ impl Watch {
         usize::try_from(instant.as_second() / 60 - self.first).unwrap()
     }
 
-    /// Compares everything that can be asked about these policies, merged, with what was watched, for
-    /// every minute; questions that look ahead are asked at every change and every `step` minutes.
-    pub(super) fn check(&self, policies: &[Vec<Plain>], step: usize) {
-        let read: Vec<_> = policies
+    /// Compares the merged windows of these policies with the simulation. Compares spans for every minute,
+    /// and single queries at every change and every `step` minutes.
+    pub(super) fn check(&self, policies: &[Vec<SimpleWindow>], step: usize) {
+        let parsed: Vec<_> = policies
             .iter()
             .map(|list| {
                 let texts: Vec<_> = list.iter().map(ToString::to_string).collect();
                 super::windows(&texts.iter().map(String::as_str).collect::<Vec<_>>())
             })
             .collect();
-        let merged: Merged<'_> = read.iter().collect();
+        let merged: MergedWindows<'_> = parsed.iter().collect();
         let mut open = self.open(&policies[0]);
         for policy in &policies[1..] {
             for (all, one) in open.iter_mut().zip(self.open(policy)) {
                 *all &= one;
             }
         }
-        let begin = usize::try_from(BEFORE).unwrap();
+        let begin = usize::try_from(LEAD).unwrap();
         self.check_spans(&merged, &open, begin, policies);
-        self.check_questions(&merged, &open, begin, step, policies);
-        if let [one] = &read[..] {
+        self.check_queries(&merged, &open, begin, step, policies);
+        if let [one] = &parsed[..] {
             self.check_single(one, &open, begin, step, policies);
         }
     }
 
-    /// Walks from opening to closing to opening: what comes out is open in exactly those minutes.
-    fn check_spans(&self, merged: &Merged<'_>, open: &[bool], begin: usize, policies: &[Vec<Plain>]) {
+    /// Walks from opening to closing to opening and compares the minutes in between.
+    fn check_spans(&self, merged: &MergedWindows<'_>, open: &[bool], begin: usize, policies: &[Vec<SimpleWindow>]) {
         let mut minute = begin;
         while minute < self.minutes {
             let opens = merged.next_opening(self.instant(minute)).map_or(usize::MAX, |at| self.minute(at));
-            // Nothing within 400 days: that much is known of the minutes to come.
+            // No opening within 400 days: all of them must be closed.
             let known = self.minutes.min(minute + 400 * 24 * 60);
             assert!(
                 !open[minute..opens.min(known)].contains(&true),
@@ -146,16 +147,23 @@ impl Watch {
         }
     }
 
-    /// Each question by itself.
-    fn check_questions(&self, merged: &Merged<'_>, open: &[bool], begin: usize, step: usize, policies: &[Vec<Plain>]) {
-        // The first open minute from each minute on; looking beyond what was watched is left out.
+    /// Compares single queries.
+    fn check_queries(
+        &self,
+        merged: &MergedWindows<'_>,
+        open: &[bool],
+        begin: usize,
+        step: usize,
+        policies: &[Vec<SimpleWindow>],
+    ) {
+        // The first open minute from each minute on. Queries beyond the simulation are left out.
         let mut next = self.minutes;
         let mut after = None;
         for (minute, &is_open) in open.iter().enumerate().skip(begin - 1).rev() {
-            // At the minute behind this one something changes, or it is its turn.
-            let asked = minute + 1;
-            if after.is_some_and(|after| after != is_open || asked.is_multiple_of(step)) {
-                self.ask(merged, open, asked, next, policies);
+            // The next minute is checked if something changes there, or by `step`.
+            let checked = minute + 1;
+            if after.is_some_and(|after| after != is_open || checked.is_multiple_of(step)) {
+                self.check_minute(merged, open, checked, next, policies);
             }
             after = Some(is_open);
             if is_open {
@@ -164,7 +172,14 @@ impl Watch {
         }
     }
 
-    fn ask(&self, merged: &Merged<'_>, open: &[bool], minute: usize, next: usize, policies: &[Vec<Plain>]) {
+    fn check_minute(
+        &self,
+        merged: &MergedWindows<'_>,
+        open: &[bool],
+        minute: usize,
+        next: usize,
+        policies: &[Vec<SimpleWindow>],
+    ) {
         let now = self.instant(minute);
         assert_eq!(merged.open_at(now), open[minute], "{policies:?} at {now}");
         let just_before = Timestamp::from_nanosecond(now.as_nanosecond() - 1).unwrap();
@@ -178,8 +193,8 @@ impl Watch {
         }
     }
 
-    /// A policy alone answers as it does merged with nobody.
-    fn check_single(&self, one: &Windows, open: &[bool], begin: usize, step: usize, policies: &[Vec<Plain>]) {
+    /// Compares the windows of a single policy without merging.
+    fn check_single(&self, one: &Windows, open: &[bool], begin: usize, step: usize, policies: &[Vec<SimpleWindow>]) {
         for minute in (begin..self.minutes).step_by(step) {
             let now = self.instant(minute);
             assert_eq!(one.open_at(now), open[minute], "{policies:?} at {now}");

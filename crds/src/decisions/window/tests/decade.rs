@@ -1,6 +1,6 @@
 //! Ten years, minute by minute, in zones that change their clocks in different ways.
 
-use super::brute::{Plain, Watch};
+use super::brute::{SimpleWindow, Simulation};
 
 const DAYS: i64 = 3653;
 const DAILY: [bool; 7] = [false; 7];
@@ -8,29 +8,29 @@ const WEEKEND: [bool; 7] = [false, false, false, false, false, true, true];
 const SUNDAY: [bool; 7] = [false, false, false, false, false, false, true];
 const MONDAY: [bool; 7] = [true, false, false, false, false, false, false];
 
-/// Windows where the zone's clock does something, across midnight, overlapping, long, and two that meet
-/// only where the clock skips `first`.
+/// Checks windows at the transitions of a zone, across midnight, overlapping and long, and two policies that
+/// meet only if the clock skips `first`.
 fn check(zone: &'static str, first: i64) {
-    let watch = Watch::new("2024-01-01T00:00:00Z".parse().unwrap(), DAYS, &[zone]);
-    let plain = |days, start, duration| Plain { zone, days, start, duration };
-    watch.check(&[vec![plain(DAILY, first, 20)]], 9973);
-    watch.check(&[vec![plain(SUNDAY, 23 * 60 + 30, 180)]], 9973);
-    watch.check(&[vec![plain(WEEKEND, first, 90), plain(DAILY, first + 45, 60)]], 9973);
-    watch.check(&[vec![plain(DAILY, first, 10)], vec![plain(DAILY, first + 20, 10)]], 99_991);
+    let simulation = Simulation::new("2024-01-01T00:00:00Z".parse().unwrap(), DAYS, &[zone]);
+    let window = |days, start, duration| SimpleWindow { zone, days, start, duration };
+    simulation.check(&[vec![window(DAILY, first, 20)]], 9973);
+    simulation.check(&[vec![window(SUNDAY, 23 * 60 + 30, 180)]], 9973);
+    simulation.check(&[vec![window(WEEKEND, first, 90), window(DAILY, first + 45, 60)]], 9973);
+    simulation.check(&[vec![window(DAILY, first, 10)], vec![window(DAILY, first + 20, 10)]], 99_991);
 }
 
-/// More of them.
+/// Checks more windows and queries.
 fn check_more(zone: &'static str, starts: &[i64]) {
-    let watch = Watch::new("2024-01-01T00:00:00Z".parse().unwrap(), DAYS, &[zone]);
-    let plain = |days, start, duration| Plain { zone, days, start, duration };
+    let simulation = Simulation::new("2024-01-01T00:00:00Z".parse().unwrap(), DAYS, &[zone]);
+    let window = |days, start, duration| SimpleWindow { zone, days, start, duration };
     for &start in starts {
-        watch.check(&[vec![plain(DAILY, start, 20)]], 997);
-        watch.check(&[vec![plain(SUNDAY, start, 7 * 24 * 60)]], 997);
-        watch.check(&[vec![plain(DAILY, start, 24 * 60)]], 997);
-        watch.check(&[vec![plain(DAILY, start, 61)], vec![plain(SUNDAY, start + 60, 61)]], 9973);
+        simulation.check(&[vec![window(DAILY, start, 20)]], 997);
+        simulation.check(&[vec![window(SUNDAY, start, 7 * 24 * 60)]], 997);
+        simulation.check(&[vec![window(DAILY, start, 24 * 60)]], 997);
+        simulation.check(&[vec![window(DAILY, start, 61)], vec![window(SUNDAY, start + 60, 61)]], 9973);
     }
-    watch.check(&[vec![plain(WEEKEND, 0, 60)], vec![plain(DAILY, 60, 60)]], 99_991);
-    watch.check(&[vec![plain(DAILY, starts[0], 20), plain(SUNDAY, starts[0], 90)]], 7);
+    simulation.check(&[vec![window(WEEKEND, 0, 60)], vec![window(DAILY, 60, 60)]], 99_991);
+    simulation.check(&[vec![window(DAILY, starts[0], 20), window(SUNDAY, starts[0], 90)]], 7);
 }
 
 #[test]
@@ -63,21 +63,21 @@ fn rule_10_ten_years_in_santiago() {
     check("America/Santiago", 10);
 }
 
-/// Berlin and New York keep their distance but for some weeks a year.
+/// The difference between Berlin and New York changes for some weeks each year.
 #[test]
 fn rule_10_ten_years_between_two_zones() {
     let zones = ["Europe/Berlin", "America/New_York"];
-    let watch = Watch::new("2024-01-01T00:00:00Z".parse().unwrap(), DAYS, &zones);
-    let plain = |zone, days, start, duration| Plain { zone, days, start, duration };
-    let berlin = vec![plain(zones[0], DAILY, 14 * 60, 30)];
-    watch.check(&[berlin.clone(), vec![plain(zones[1], DAILY, 9 * 60, 30)]], 99_991);
-    watch.check(&[berlin, vec![plain(zones[1], MONDAY, 9 * 60 + 15, 30)]], 99_991);
-    watch.check(&[vec![plain(zones[0], DAILY, 130, 5), plain(zones[1], DAILY, 130, 5)]], 9973);
+    let simulation = Simulation::new("2024-01-01T00:00:00Z".parse().unwrap(), DAYS, &zones);
+    let window = |zone, days, start, duration| SimpleWindow { zone, days, start, duration };
+    let berlin = vec![window(zones[0], DAILY, 14 * 60, 30)];
+    simulation.check(&[berlin.clone(), vec![window(zones[1], DAILY, 9 * 60, 30)]], 99_991);
+    simulation.check(&[berlin, vec![window(zones[1], MONDAY, 9 * 60 + 15, 30)]], 99_991);
+    simulation.check(&[vec![window(zones[0], DAILY, 130, 5), window(zones[1], DAILY, 130, 5)]], 9973);
 }
 
 #[test]
-#[ignore = "a minute or more; run with --ignored after a change to windows"]
-fn rule_10_ten_years_with_more_windows_and_questions() {
+#[ignore = "takes a minute or more; run with --ignored after a change to windows"]
+fn rule_10_ten_years_with_more_windows_and_queries() {
     for (zone, starts) in [
         ("Europe/Berlin", [130, 120, 179, 180]),
         ("America/New_York", [130, 60, 90, 180]),

@@ -1,9 +1,9 @@
-//! Random policies over some days, against brute force.
+//! Random policies over some days, compared with the brute-force model.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::brute::{Plain, Watch};
+use super::brute::{SimpleWindow, Simulation};
 
 const ZONES: [&str; 12] = [
     "UTC",
@@ -20,20 +20,16 @@ const ZONES: [&str; 12] = [
     "America/St_Johns",
 ];
 
-/// Any window: mostly in the hours in which clocks change.
-pub(super) fn window() -> impl Strategy<Value = Plain> {
+/// Generates windows, most of them in the hours in which clocks change.
+pub(super) fn window() -> impl Strategy<Value = SimpleWindow> {
     let start = prop_oneof![3 => 0..240_i64, 1 => 1380..1440_i64, 1 => 0..1440_i64];
     let duration = prop_oneof![4 => 1..180_i64, 1 => 180..1600_i64, 1 => 1600..=10_080_i64];
     let days = prop_oneof![1 => Just([false; 7]), 2 => any::<[bool; 7]>()];
-    (proptest::sample::select(&ZONES[..]), days, start, duration).prop_map(|(zone, days, start, duration)| Plain {
-        zone,
-        days,
-        start,
-        duration,
-    })
+    (proptest::sample::select(&ZONES[..]), days, start, duration)
+        .prop_map(|(zone, days, start, duration)| SimpleWindow { zone, days, start, duration })
 }
 
-/// Near the end of March, of October, or of any month, when most clocks change.
+/// Generates an instant, often in the months in which most clocks change.
 fn from() -> impl Strategy<Value = Timestamp> {
     let month = prop_oneof![3 => Just(3_i8), 2 => Just(10_i8), 1 => Just(4_i8), 2 => Just(9_i8), 2 => 1..=12_i8];
     (2020..2050_i16, month, 1..=28_i8, 0..1440_i64).prop_map(|(year, month, day, minute)| {
@@ -52,6 +48,6 @@ proptest! {
         let mut zones: Vec<_> = policies.iter().flatten().map(|window| window.zone).collect();
         zones.sort_unstable();
         zones.dedup();
-        Watch::new(from, 10, &zones).check(&policies, 61);
+        Simulation::new(from, 10, &zones).check(&policies, 61);
     }
 }

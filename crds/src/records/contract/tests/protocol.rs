@@ -1,22 +1,22 @@
-//! What `rpp-protocol.md` says of contracts, a sentence a case. What it says of where a contract is found
-//! is tested in `rpp` (`resolve`), of facts in `requirements::check`, of other plugins' contracts in `plan`.
+//! The rules of the contract, one case for each. How a contract is found is tested in `rpp` (`resolve`),
+//! how requirements are checked in `decisions::requirements`, the contracts of other plugins in
+//! `decisions::plan`.
 
 use super::*;
 
-/// What becomes of a contract that was asked for as stronghold v1.2.3.
-enum Becomes {
-    /// It is read as this.
-    This(&'static str),
-    /// It is read as this, with a warning that says so.
-    Warned(&'static str, &'static str),
-    /// It is refused, by this field, with these words.
-    Refused(&'static str, &'static str),
+/// Expected result of reading a contract of stronghold v1.2.3.
+enum Expected {
+    /// The contract as JSON.
+    Contract(&'static str),
+    /// The contract as JSON, and a part of the warning.
+    Warning(&'static str, &'static str),
+    /// The field of the error and a part of its message.
+    Error(&'static str, &'static str),
 }
-use Becomes::{Refused, This, Warned};
 
 const BARE: &str = r#"{"name":"stronghold","version":"v1.2.3"}"#;
 
-const SENTENCES: &[(&str, &[(&str, Becomes)])] = &[
+const RULES: &[(&str, &[(&str, Expected)])] = &[
     (
         "the example",
         &[(
@@ -25,181 +25,187 @@ const SENTENCES: &[(&str, &[(&str, Becomes)])] = &[
               "modules":{"mandatory":[{"name":"stronghold","constraint":">= 1.0"}],"conditional":[],
                "anyOf":[{"name":"cni","description":"…","modules":[{"name":"cni-cilium"},{"name":"cni-flannel"}]}],"noneOf":[]},
               "plugins":{"mandatory":[{"name":"delivery-kit","constraint":"^1.0"}],"conditional":[]}}}"#,
-            This(
+            Expected::Contract(
                 r#"{"name":"stronghold","version":"v1.2.3","description":"…","env":[{"name":"KUBECONFIG"}],"flags":[{"name":"--address"}],"requirements":{"kubernetes":{"constraint":">= 1.29"},"deckhouse":{"constraint":">= 1.70"},"modules":{"mandatory":[{"name":"stronghold","constraint":">= 1.0"}],"anyOf":[{"name":"cni","description":"…","modules":[{"name":"cni-cilium"},{"name":"cni-flannel"}]}]},"plugins":{"mandatory":[{"name":"delivery-kit","constraint":"^1.0"}]}}}"#,
             ),
         )],
     ),
     (
-        "Unknown fields are ignored.",
-        &[(r#"{"apiVersion":"v2","requirements":{"helm":[],"modules":{"allOf":{}}},"env":[{"value":1}]}"#, This(BARE))],
+        "unknown fields are ignored",
+        &[(
+            r#"{"apiVersion":"v2","requirements":{"helm":[],"modules":{"allOf":{}}},"env":[{"value":1}]}"#,
+            Expected::Contract(BARE),
+        )],
     ),
     (
-        "A missing name or version is the one asked for",
+        "a missing name or version is filled in",
         &[
-            ("{}", This(BARE)),
-            (r#"{"name":"stronghold"}"#, This(BARE)),
-            (r#"{"name":"","version":""}"#, This(BARE)),
-            (r#"{"version":null}"#, This(BARE)),
+            ("{}", Expected::Contract(BARE)),
+            (r#"{"name":"stronghold"}"#, Expected::Contract(BARE)),
+            (r#"{"name":"","version":""}"#, Expected::Contract(BARE)),
+            (r#"{"version":null}"#, Expected::Contract(BARE)),
         ],
     ),
     (
-        "another name than the one asked for is an error",
+        "the name of another component is an error",
         &[
-            (r#"{"name":"vault"}"#, Refused("name", "it says `vault`")),
-            (r#"{"name":"Stronghold"}"#, Refused("name", "it says `Stronghold`")),
-            (r#"{"name":"d8"}"#, Refused("name", "it says `d8`")),
+            (r#"{"name":"vault"}"#, Expected::Error("name", "the contract belongs to `vault`")),
+            (r#"{"name":"Stronghold"}"#, Expected::Error("name", "the contract belongs to `Stronghold`")),
+            (r#"{"name":"d8"}"#, Expected::Error("name", "the contract belongs to `d8`")),
         ],
     ),
     (
-        "another version is a warning, the tag counts",
+        "another version is a warning, and the tag is used",
         &[
-            (r#"{"version":"v9.0.0"}"#, Warned(BARE, "says its version is `v9.0.0`; the tag counts")),
-            (r#"{"version":"latest"}"#, Warned(BARE, "`latest`")),
-            (r#"{"version":"1.2.3"}"#, This(BARE)),
+            (r#"{"version":"v9.0.0"}"#, Expected::Warning(BARE, "names version `v9.0.0`; the tag is used")),
+            (r#"{"version":"latest"}"#, Expected::Warning(BARE, "`latest`")),
+            (r#"{"version":"1.2.3"}"#, Expected::Contract(BARE)),
         ],
     ),
     (
-        "An empty or missing constraint means any version.",
+        "an empty or missing constraint means any version",
         &[
-            (r#"{"requirements":{"kubernetes":{},"deckhouse":{"constraint":""}}}"#, This(BARE)),
+            (r#"{"requirements":{"kubernetes":{},"deckhouse":{"constraint":""}}}"#, Expected::Contract(BARE)),
             (
                 r#"{"requirements":{"modules":{"mandatory":[{"name":"a","constraint":""},{"name":"b"}]}}}"#,
-                This(
+                Expected::Contract(
                     r#"{"name":"stronghold","version":"v1.2.3","requirements":{"modules":{"mandatory":[{"name":"a"},{"name":"b"}]}}}"#,
                 ),
             ),
             (
                 r#"{"requirements":{"plugins":{"conditional":[{"name":"a","constraint":null}]}}}"#,
-                This(
+                Expected::Contract(
                     r#"{"name":"stronghold","version":"v1.2.3","requirements":{"plugins":{"conditional":[{"name":"a"}]}}}"#,
                 ),
             ),
         ],
     ),
     (
-        "`modules` or `plugins` given as a flat list is an error that says they must be objects with `mandatory`/`conditional`",
+        "`modules` and `plugins` must be objects, not lists",
         &[
             (
                 r#"{"requirements":{"modules":[{"name":"a","constraint":">=1"}]}}"#,
-                Refused("requirements.modules", "expected an object with `mandatory`, `conditional`, `anyOf` and"),
+                Expected::Error(
+                    "requirements.modules",
+                    "expected an object with `mandatory`, `conditional`, `anyOf` and",
+                ),
             ),
             (
                 r#"{"requirements":{"plugins":[]}}"#,
-                Refused("requirements.plugins", "expected an object with `mandatory` and `conditional`"),
+                Expected::Error("requirements.plugins", "expected an object with `mandatory` and `conditional`"),
             ),
         ],
     ),
     (
-        "anyOf/noneOf groups have at least one member and distinct names",
+        "groups need at least one module and distinct names",
         &[
             (
                 r#"{"requirements":{"modules":{"anyOf":[{"name":"g","modules":[]}]}}}"#,
-                Refused("requirements.modules.anyOf[0].modules", "a group has at least one module"),
+                Expected::Error("requirements.modules.anyOf[0].modules", "a group needs at least one module"),
             ),
             (
                 r#"{"requirements":{"modules":{"noneOf":[{"name":"g"}]}}}"#,
-                Refused("requirements.modules.noneOf[0].modules", "a group has at least one module"),
+                Expected::Error("requirements.modules.noneOf[0].modules", "a group needs at least one module"),
             ),
             (
                 r#"{"requirements":{"modules":{"anyOf":[{"name":"g","modules":[{"name":"a"}]},{"name":"g","modules":[{"name":"b"}]}]}}}"#,
-                Refused("requirements.modules.anyOf[1].name", "another group is named `g`"),
+                Expected::Error("requirements.modules.anyOf[1].name", "another group also has the name `g`"),
             ),
             (
                 r#"{"requirements":{"modules":{"anyOf":[{"name":"g","modules":[{"name":"a"}]}],"noneOf":[{"name":"g","modules":[{"name":"b"}]}]}}}"#,
-                This(
+                Expected::Contract(
                     r#"{"name":"stronghold","version":"v1.2.3","requirements":{"modules":{"anyOf":[{"name":"g","modules":[{"name":"a"}]}],"noneOf":[{"name":"g","modules":[{"name":"b"}]}]}}}"#,
                 ),
             ),
         ],
     ),
     (
-        "one without a name gets a positional one (`group 1`)",
+        "a group without a name is named by its position",
         &[(
             r#"{"requirements":{"modules":{"noneOf":[{"modules":[{"name":"a"}]},{"name":"","modules":[{"name":"b"}]}]}}}"#,
-            This(
+            Expected::Contract(
                 r#"{"name":"stronghold","version":"v1.2.3","requirements":{"modules":{"noneOf":[{"name":"group 1","modules":[{"name":"a"}]},{"name":"group 2","modules":[{"name":"b"}]}]}}}"#,
             ),
         )],
     ),
     (
-        "a module may not stand in contradictory buckets",
+        "a module must not be in lists of different kinds",
         &[
             (
                 r#"{"requirements":{"modules":{"mandatory":[{"name":"a"}],"conditional":[{"name":"a"}]}}}"#,
-                Refused("requirements.modules", "module `a` stands in mandatory and in conditional"),
+                Expected::Error("requirements.modules", "module `a` is listed in both mandatory and conditional"),
             ),
             (
                 r#"{"requirements":{"modules":{"mandatory":[{"name":"a"}],"noneOf":[{"modules":[{"name":"a","constraint":"<1"}]}]}}}"#,
-                Refused("requirements.modules", "module `a` stands in mandatory and in noneOf"),
+                Expected::Error("requirements.modules", "module `a` is listed in both mandatory and noneOf"),
             ),
             (
                 r#"{"requirements":{"modules":{"anyOf":[{"modules":[{"name":"b"},{"name":"a"}]}],"noneOf":[{"modules":[{"name":"a"}]}]}}}"#,
-                Refused("requirements.modules", "module `a` stands in anyOf and in noneOf"),
+                Expected::Error("requirements.modules", "module `a` is listed in both anyOf and noneOf"),
             ),
         ],
     ),
     (
-        "A contract that is present and malformed is an error that names the field, never \"no contract\".",
+        "a malformed contract is an error that names the field, and not a missing contract",
         &[
-            ("", Refused(".", "")),
-            ("null", Refused(".", "null")),
-            ("{", Refused(".", "")),
-            (r#"{"env":"KUBECONFIG"}"#, Refused("env", "expected a sequence")),
-            (r#"{"name":"stronghold","name":"stronghold"}"#, Refused(".", "duplicate field `name`")),
+            ("", Expected::Error(".", "")),
+            ("null", Expected::Error(".", "null")),
+            ("{", Expected::Error(".", "")),
+            (r#"{"env":"KUBECONFIG"}"#, Expected::Error("env", "expected a sequence")),
+            (r#"{"name":"stronghold","name":"stronghold"}"#, Expected::Error(".", "duplicate field `name`")),
         ],
     ),
 ];
 
 #[test]
-fn what_a_contract_says() {
-    for (sentence, cases) in SENTENCES {
+fn contracts_follow_the_rules() {
+    for (rule, cases) in RULES {
         for (json, expected) in *cases {
-            let read = read(json);
-            let said = format!("{sentence}\n{json}\n{read:?}");
-            match (read, expected) {
-                (Ok((contract, warnings)), This(expected)) => {
-                    assert_eq!((contract.to_json().as_str(), warnings.len()), (*expected, 0), "{said}");
+            let result = read(json);
+            let context = format!("{rule}\n{json}\n{result:?}");
+            match (result, expected) {
+                (Ok((contract, warnings)), Expected::Contract(expected)) => {
+                    assert_eq!((contract.to_json().as_str(), warnings.len()), (*expected, 0), "{context}");
                 }
-                (Ok((contract, warnings)), Warned(expected, words)) => {
-                    assert_eq!(contract.to_json(), *expected, "{said}");
-                    assert!(warnings.len() == 1 && warnings[0].to_string().contains(words), "{said}");
+                (Ok((contract, warnings)), Expected::Warning(expected, message)) => {
+                    assert_eq!(contract.to_json(), *expected, "{context}");
+                    assert!(warnings.len() == 1 && warnings[0].to_string().contains(message), "{context}");
                 }
-                (Err(error), Refused(field, words)) => {
-                    assert_eq!(error.field(), Some(*field), "{said}");
-                    assert!(error.to_string().contains(words), "{said}");
+                (Err(error), Expected::Error(field, message)) => {
+                    assert_eq!(error.field(), Some(*field), "{context}");
+                    assert!(error.to_string().contains(message), "{context}");
                 }
-                _ => panic!("{said}"),
+                _ => panic!("{context}"),
             }
         }
     }
 }
 
-/// The same in every form that a contract has: the annotation, the file of generation 1, the cache on disk.
+/// All forms of a contract give the same result: JSON, annotation, YAML file and cache on disk.
 #[test]
-fn every_form_says_the_same() {
-    for (json, expected) in SENTENCES.iter().flat_map(|(_, cases)| *cases) {
-        let field = |result: Result<Contract, ContractError>| {
+fn all_forms_give_the_same_result() {
+    for (json, expected) in RULES.iter().flat_map(|(_, cases)| *cases) {
+        let comparable = |result: Result<Contract, ContractError>| {
             result.map(|contract| contract.to_json()).map_err(|error| error.field().map(str::to_owned))
         };
-        let of_json = field(read(json).map(|read| read.0));
+        let from_json = comparable(read(json).map(|read| read.0));
         let annotation = general_purpose::STANDARD.encode(json);
-        assert_eq!(field(Contract::from_annotation(&annotation, &component(), &tag()).map(|read| read.0)), of_json);
-        let of_yaml = field(Contract::from_yaml(json, &component(), &tag()).map(|read| read.0));
-        assert_eq!(of_yaml, of_json, "{json}");
-        if let This(_) = expected
-            && let Ok(json) = of_json
+        let from_annotation = Contract::from_annotation(&annotation, &component(), &tag()).map(|read| read.0);
+        assert_eq!(comparable(from_annotation), from_json);
+        let from_yaml = comparable(Contract::from_yaml(json, &component(), &tag()).map(|read| read.0));
+        assert_eq!(from_yaml, from_json, "{json}");
+        if let Expected::Contract(_) = expected
+            && let Ok(json) = from_json
         {
-            assert_eq!(field(Contract::from_cache(json.as_bytes(), &component())), Ok(json));
+            assert_eq!(comparable(Contract::from_cache(json.as_bytes(), &component())), Ok(json));
         }
     }
 }
 
-/// "at most 1 MiB", of all forms.
 #[test]
-fn at_most_one_mebibyte() {
+fn all_forms_are_limited_to_one_mebibyte() {
     let of_size = |size: usize| format!(r#"{{"description":"{}"}}"#, "a".repeat(size - r#"{"description":""}"#.len()));
-    for (size, fits) in [(MAX_CONTRACT, true), (MAX_CONTRACT + 1, false)] {
+    for (size, fits) in [(limits::CONTRACT_BYTES, true), (limits::CONTRACT_BYTES + 1, false)] {
         let text = of_size(size);
         assert_eq!(text.len(), size);
         let annotation = general_purpose::STANDARD.encode(&text);
@@ -214,19 +220,17 @@ fn at_most_one_mebibyte() {
     }
 }
 
-/// "No contract at all is legal: name and version only, nothing to enforce."
 #[test]
-fn no_contract_at_all_is_legal() {
+fn an_image_without_a_contract_has_no_requirements() {
     let bare = Contract::bare(&component(), &tag());
     assert_eq!(bare.to_json(), BARE);
-    assert!(bare.requirements.is_empty() && !bare.requirements.concern_cluster());
+    assert!(bare.requirements.is_empty() && !bare.requirements.need_cluster_facts());
 }
 
-/// `cache/contracts/<name>.json` as the Go d8 writes it: indented, what is empty is there or null, a newline
-/// at the end.
+/// The Go d8 writes `cache/contracts/<name>.json` with indentation, empty and null fields, and a final newline.
 #[test]
-fn what_the_go_d8_keeps_on_disk() {
-    let theirs = r#"{
+fn cached_contracts_of_the_go_d8_are_read() {
+    let cached = r#"{
   "name": "stronghold",
   "version": "v1.2.3",
   "description": "Secrets & more",
@@ -265,7 +269,7 @@ fn what_the_go_d8_keeps_on_disk() {
   }
 }
 "#;
-    let contract = Contract::from_cache(theirs.as_bytes(), &component()).unwrap();
+    let contract = Contract::from_cache(cached.as_bytes(), &component()).unwrap();
     assert_eq!(
         contract.to_json(),
         r#"{"name":"stronghold","version":"v1.2.3","description":"Secrets & more","env":[{"name":"KUBECONFIG"}],"requirements":{"deckhouse":{"constraint":">=1.70"},"modules":{"mandatory":[{"name":"console"}],"noneOf":[{"name":"legacy","modules":[{"name":"old","constraint":"<2.0"}]}]}}}"#

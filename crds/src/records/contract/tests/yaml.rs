@@ -1,15 +1,15 @@
-//! `contract.yaml`: the same contract as in JSON, and what YAML makes of words.
+//! Contracts in YAML, and scalars that YAML does not read as strings.
 
 use proptest::prelude::*;
 
 use super::*;
 
-fn read_yaml(text: &str) -> Result<(Contract, Vec<Warning>), ContractError> {
+fn read_yaml(text: &str) -> Result<(Contract, Vec<ContractWarning>), ContractError> {
     Contract::from_yaml(text, &component(), &tag())
 }
 
-/// [`FULL`] as an author writes it.
-const WRITTEN: &str = "
+/// [`FULL`] as YAML.
+const YAML: &str = "
 name: stronghold      # not the repository
 version: v1.2.3
 description: Secrets
@@ -46,21 +46,21 @@ requirements:
 ";
 
 #[test]
-fn a_file_says_what_json_says() {
+fn yaml_and_json_give_the_same_contract() {
     let expected = read(FULL).unwrap();
-    assert_eq!(read_yaml(WRITTEN).unwrap(), expected);
-    assert_eq!(read_yaml(FULL).unwrap(), expected, "JSON is YAML");
+    assert_eq!(read_yaml(YAML).unwrap(), expected);
+    assert_eq!(read_yaml(FULL).unwrap(), expected, "JSON is valid YAML");
     assert_eq!(read_yaml(&expected.0.to_json()).unwrap(), expected);
-    let marked = format!("\u{feff}%YAML 1.1\n---\n{WRITTEN}...\n");
-    assert_eq!(read_yaml(&marked).unwrap(), expected, "a directive, marks and a BOM");
-    let warned = read_yaml("{version: v9.0.0}").unwrap().1;
-    assert_eq!(warned.len(), 1, "another version is a warning here too");
+    let with_markers = format!("\u{feff}%YAML 1.1\n---\n{YAML}...\n");
+    assert_eq!(read_yaml(&with_markers).unwrap(), expected, "a directive, document markers and a BOM");
+    let warnings = read_yaml("{version: v9.0.0}").unwrap().1;
+    assert_eq!(warnings.len(), 1, "another version is a warning in YAML, too");
 }
 
 #[test]
-fn words_that_yaml_takes_for_something_else_name_their_field() {
+fn scalars_that_are_not_strings_are_errors_of_their_field() {
     let constraint = "requirements.kubernetes.constraint";
-    let of_kubernetes = |word: &str| format!("requirements: {{kubernetes: {{constraint: {word}}}}}");
+    let of_kubernetes = |scalar: &str| format!("requirements: {{kubernetes: {{constraint: {scalar}}}}}");
     let mandatory = "requirements: {modules: {mandatory: [{name: a}, {name: no}]}}";
     for (text, field, why) in [
         ("name: off".to_owned(), "name", "YAML reads `off` as a boolean: write it in quotes"),
@@ -100,14 +100,14 @@ fn words_that_yaml_takes_for_something_else_name_their_field() {
 }
 
 #[test]
-fn words_that_are_texts_stay_as_they_are_written() {
+fn strings_are_read_as_written() {
     for (written, expected) in [
         ("'off'", "off"),
         ("\"1.10\"", "1.10"),
         ("|-\n  010", "010"),
         (">-\n  1:30", "1:30"),
         ("!!str 1.10", "1.10"),
-        ("&word '1.10'", "1.10"),
+        ("&anchor '1.10'", "1.10"),
         ("yEs", "yEs"),
         ("nO", "nO"),
         ("1.2.3", "1.2.3"),
@@ -129,8 +129,8 @@ fn words_that_are_texts_stay_as_they_are_written() {
 }
 
 #[test]
-fn what_is_no_contract() {
-    let large = format!("description: {}", "a".repeat(MAX_CONTRACT));
+fn documents_that_are_not_contracts_are_refused() {
+    let large = format!("description: {}", "a".repeat(limits::CONTRACT_BYTES));
     assert_eq!(read_yaml(&large).unwrap_err().kind(), "too-large");
     for (text, why) in [
         ("", "expected an object"),
@@ -155,7 +155,7 @@ fn what_is_no_contract() {
 }
 
 #[test]
-fn bombs_are_bounded() {
+fn aliases_and_nesting_are_bounded() {
     let laughs =
         ('b'..='z').zip('a'..).fold("a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, (name, before)| {
             format!("{text}{name}: &{name} [{}]\n", format!("*{before}, ").repeat(9))
@@ -171,17 +171,17 @@ fn bombs_are_bounded() {
 }
 
 #[test]
-fn a_large_file_is_read() {
+fn a_large_contract_is_read() {
     let members = "      - name: module-#\n        constraint: '>=1.0'\n";
     let members: Vec<_> = (0..10_000).map(|i| members.replace('#', &i.to_string())).collect();
     let members = members.concat();
     let text = format!("requirements:\n  modules:\n    anyOf:\n    - name: g\n      modules:\n{members}");
-    assert!(text.len() < MAX_CONTRACT);
+    assert!(text.len() < limits::CONTRACT_BYTES);
     assert_eq!(read_yaml(&text).unwrap().0.requirements.modules.any_of[0].modules.len(), 10_000);
 }
 
 #[test]
-fn errors_are_fit_for_a_terminal() {
+fn errors_are_printable() {
     for text in [
         "name: \"\\x1b[2J\"",
         "name: \u{1b}[2J",
@@ -199,9 +199,9 @@ fn errors_are_fit_for_a_terminal() {
 
 proptest! {
     #[test]
-    fn never_panics(text in "(?s:.{0,200})|[a-z0-9&*!|>'\"%@`#,\\[\\]{}: \\n.-]{0,80}", cut in 0..WRITTEN.len(), with in any::<char>()) {
+    fn never_panics(text in "(?s:.{0,200})|[a-z0-9&*!|>'\"%@`#,\\[\\]{}: \\n.-]{0,80}", cut in 0..YAML.len(), with in any::<char>()) {
         let _ = read_yaml(&text);
-        let mut broken = WRITTEN.to_owned();
+        let mut broken = YAML.to_owned();
         if broken.is_char_boundary(cut) {
             broken.insert(cut, with);
         }
@@ -211,11 +211,11 @@ proptest! {
         }
     }
 
-    /// A description reads the same in both forms, or YAML refuses it by its field.
+    /// A description is read unchanged, or refused with an error of its field.
     #[test]
-    fn no_word_changes(word in "[a-z0-9_.:+~-]{1,12}") {
-        match read_yaml(&format!("description: {word}")) {
-            Ok((contract, _)) => prop_assert!(contract.description == word || word == "~" || word == "null"),
+    fn scalars_are_not_changed(scalar in "[a-z0-9_.:+~-]{1,12}") {
+        match read_yaml(&format!("description: {scalar}")) {
+            Ok((contract, _)) => prop_assert!(contract.description == scalar || scalar == "~" || scalar == "null"),
             Err(error) => prop_assert!(error.field() == Some("description") || error.field() == Some(".")),
         }
     }

@@ -1,5 +1,5 @@
-//! What a plain word is in YAML 1.1 (<https://yaml.org/type/>), and in the readers of 1.2 that are about:
-//! whatever one of them takes for something else than a text is none.
+//! The types of plain scalars in YAML 1.1 (<https://yaml.org/type/>) and in common readers of YAML 1.2. A
+//! scalar that one of them does not read as a string is not a string here.
 
 use serde_json::Value;
 
@@ -8,25 +8,25 @@ const BOOLEAN: &str = "a boolean";
 pub(super) const NUMBER: &str = "a number";
 const TIME: &str = "a time";
 
-/// What a plain word is, if it is no text.
-pub(super) fn kind(word: &str) -> Option<&'static str> {
-    match word {
+/// Returns the kind of a plain scalar, or `None` if it is a string.
+pub(super) fn kind(scalar: &str) -> Option<&'static str> {
+    match scalar {
         "" | "~" | "null" | "Null" | "NULL" => Some(NULL),
         "y" | "Y" | "yes" | "Yes" | "YES" | "n" | "N" | "no" | "No" | "NO" | "true" | "True" | "TRUE" | "false"
         | "False" | "FALSE" | "on" | "On" | "ON" | "off" | "Off" | "OFF" => Some(BOOLEAN),
-        _ if is_number(word) => Some(NUMBER),
-        _ if is_time(word) => Some(TIME),
+        _ if is_number(scalar) => Some(NUMBER),
+        _ if is_time(scalar) => Some(TIME),
         _ => None,
     }
 }
 
-/// A JSON value of the same kind: nothing, or what is no text either.
-pub(super) fn stand_in(kind: &str) -> Value {
+/// Returns a JSON value that is not a string, and null for an empty scalar.
+pub(super) fn json_value(kind: &str) -> Value {
     if kind == NULL { Value::Null } else { Value::Bool(false) }
 }
 
-fn is_number(word: &str) -> bool {
-    let unsigned = word.strip_prefix(['+', '-']).unwrap_or(word);
+fn is_number(scalar: &str) -> bool {
+    let unsigned = scalar.strip_prefix(['+', '-']).unwrap_or(scalar);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
         return true;
     }
@@ -38,11 +38,12 @@ fn is_number(word: &str) -> bool {
     prefixed("0x", 16) || prefixed("0b", 2) || prefixed("0o", 8) || is_sexagesimal(unsigned) || is_decimal(unsigned)
 }
 
-/// `12`, `1_000`, `010`, `1.10`, `.5`, `1e3`, of which more than digits is told apart by nobody alike.
-fn is_decimal(word: &str) -> bool {
-    let (mantissa, exponent) = match word.split_once(['e', 'E']) {
+/// Returns whether a scalar is a decimal or octal number: `12`, `1_000`, `010`, `1.10`, `.5`, `1e3`. YAML
+/// readers differ in which of these forms they read as numbers.
+fn is_decimal(scalar: &str) -> bool {
+    let (mantissa, exponent) = match scalar.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (word, None),
+        None => (scalar, None),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
@@ -51,12 +52,12 @@ fn is_decimal(word: &str) -> bool {
         !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit())
     });
     let has_a_digit = mantissa.bytes().any(|b| b.is_ascii_digit());
-    has_a_digit && !word.starts_with('_') && digits(whole) && digits(fraction) && exponent_is_one
+    has_a_digit && !scalar.starts_with('_') && digits(whole) && digits(fraction) && exponent_is_one
 }
 
-/// Numbers in base 60: `12:30`, `1:30:00.5`.
-fn is_sexagesimal(word: &str) -> bool {
-    let mut parts = word.split(':');
+/// Returns whether a scalar is a number in base 60: `12:30`, `1:30:00.5`.
+fn is_sexagesimal(scalar: &str) -> bool {
+    let mut parts = scalar.split(':');
     let first = parts.next().unwrap_or_default();
     let rest: Vec<_> = parts.collect();
     let Some((last, middle)) = rest.split_last() else { return false };
@@ -68,10 +69,10 @@ fn is_sexagesimal(word: &str) -> bool {
         && sixty(last)
 }
 
-/// A date, alone or with a time behind it.
-fn is_time(word: &str) -> bool {
-    let date_ends = word.find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(word.len());
-    let (date, rest) = word.split_at(date_ends);
+/// Returns whether a scalar is a date, alone or with a time.
+fn is_time(scalar: &str) -> bool {
+    let date_ends = scalar.find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(scalar.len());
+    let (date, rest) = scalar.split_at(date_ends);
     let parts: Vec<_> = date.split('-').collect();
     let [year, month, day] = parts.as_slice() else { return false };
     year.len() == 4
@@ -88,8 +89,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_plain_word_is() {
-        for (words, expected) in [
+    fn plain_scalars_have_a_kind() {
+        for (scalars, expected) in [
             ("~ null Null NULL", Some(NULL)),
             ("y Y yes Yes YES n N no No NO true True TRUE false False FALSE on On ON off Off OFF", Some(BOOLEAN)),
             ("0 7 -1 +1 12 010 08 1_000 0x1F 0b101 0o17 -0x_f 0x1 0b1 0o7 18446744073709551616", Some(NUMBER)),
@@ -102,9 +103,9 @@ mod tests {
             ("2026-11 20261122 2026-11-22x 2026-11-22T 12026-1-1 2026-123-1 2026--1", None),
             ("infinity inf nan NaN ١٢ １", None),
         ] {
-            for word in words.split(' ') {
-                let expected = if word == "20261122" { Some(NUMBER) } else { expected };
-                assert_eq!(kind(word), expected, "{word}");
+            for scalar in scalars.split(' ') {
+                let expected = if scalar == "20261122" { Some(NUMBER) } else { expected };
+                assert_eq!(kind(scalar), expected, "{scalar}");
             }
         }
         assert_eq!(kind(""), Some(NULL));

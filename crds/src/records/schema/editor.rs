@@ -1,46 +1,46 @@
-//! Editing a structural schema by the paths people know: `spec.rules[].plugins[]`.
+//! Edits a structural schema by field paths such as `spec.rules[].plugins[]`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Map, Value, json};
 
-use crate::records::schema::to_value;
+use crate::values::limits;
 
-/// A schema being completed.
-pub(super) struct Shape(Value);
+/// A schema that is being edited, as JSON.
+pub(super) struct SchemaEditor(Value);
 
-/// One field of it.
+/// One field of the schema.
 pub(super) struct Field<'a> {
     path: String,
     schema: &'a mut Map<String, Value>,
 }
 
-impl Shape {
-    pub(super) fn of(schema: &JSONSchemaProps) -> Self {
-        let mut value = to_value(schema);
-        tidy(&mut value);
+impl SchemaEditor {
+    pub(super) fn new(schema: &JSONSchemaProps) -> Self {
+        let mut value = serde_json::to_value(schema).unwrap_or_else(|error| panic!("a schema is JSON: {error}"));
+        make_structural(&mut value);
         Self(value)
     }
 
     pub(super) fn finish(self) -> JSONSchemaProps {
-        serde_json::from_value(self.0).unwrap_or_else(|error| panic!("a completed schema is a schema: {error}"))
+        serde_json::from_value(self.0).unwrap_or_else(|error| panic!("an edited schema is a schema: {error}"))
     }
 
-    /// The object itself.
+    /// Returns the object itself as a field.
     pub(super) fn root(&mut self) -> Field<'_> {
         Field::new(String::new(), &mut self.0)
     }
 
-    /// The field at a path; `[]` is a list's items, `{}` a map's values.
+    /// Returns the field at a path. `[]` is the items of a list and `{}` the values of a map.
     pub(super) fn at(&mut self, path: &str) -> Field<'_> {
-        let mut found = &mut self.0;
-        for step in path.replace("[]", ".[]").replace("{}", ".{}").split('.') {
-            found = match step {
-                "[]" => &mut found["items"],
-                "{}" => &mut found["additionalProperties"],
-                name => &mut found["properties"][name],
+        let mut schema = &mut self.0;
+        for segment in path.replace("[]", ".[]").replace("{}", ".{}").split('.') {
+            schema = match segment {
+                "[]" => &mut schema["items"],
+                "{}" => &mut schema["additionalProperties"],
+                name => &mut schema["properties"][name],
             };
         }
-        Field::new(path.to_owned(), found)
+        Field::new(path.to_owned(), schema)
     }
 }
 
@@ -48,7 +48,7 @@ impl<'a> Field<'a> {
     fn new(path: String, schema: &'a mut Value) -> Self {
         match schema {
             Value::Object(schema) => Self { path, schema },
-            other => panic!("the schema has no field `{path}`, but {other}"),
+            other => panic!("the schema has no field `{path}`: it has {other} there"),
         }
     }
 
@@ -57,35 +57,35 @@ impl<'a> Field<'a> {
         self
     }
 
-    /// A text of at most so many characters.
-    pub(super) fn text(self, max: u64) -> Self {
-        assert_eq!(self.schema["type"], "string", "{} is a text", self.path);
+    /// Limits the length of a string, in characters.
+    pub(super) fn text(self, max: usize) -> Self {
+        assert_eq!(self.schema["type"], "string", "{} must be a string", self.path);
         self.set("maxLength", max)
     }
 
-    /// A list of at most so many entries, replaced as a whole by server-side apply.
-    pub(super) fn list(self, max: u64) -> Self {
-        assert_eq!(self.schema["type"], "array", "{} is a list", self.path);
+    /// Limits the entries of a list. Server-side apply replaces the list as a whole.
+    pub(super) fn list(self, max: usize) -> Self {
+        assert_eq!(self.schema["type"], "array", "{} must be a list", self.path);
         self.set("maxItems", max).set("x-kubernetes-list-type", "atomic")
     }
 
-    /// At least one entry.
+    /// Requires at least one entry.
     pub(super) fn not_empty(self) -> Self {
         self.set("minItems", 1)
     }
 
-    /// A number within, ends included.
-    pub(super) fn number(self, min: u64, max: u64) -> Self {
-        assert_eq!(self.schema["type"], "integer", "{} is a number", self.path);
+    /// Limits an integer. Both bounds are inclusive.
+    pub(super) fn number(self, min: u32, max: u32) -> Self {
+        assert_eq!(self.schema["type"], "integer", "{} must be an integer", self.path);
         self.set("minimum", min).set("maximum", max)
     }
 
-    /// What must hold, in CEL, and what is said if it does not.
+    /// Adds a CEL rule, and the message for values that break it.
     pub(super) fn rule(self, cel: &str, message: &str) -> Self {
         self.push(json!({"rule": cel, "message": message}))
     }
 
-    /// The same, said of a field of this object.
+    /// Adds a CEL rule whose message is about a field of this object.
     pub(super) fn rule_on(self, field: &str, cel: &str, message: &str) -> Self {
         self.push(json!({"rule": cel, "message": message, "fieldPath": format!(".{field}")}))
     }
@@ -98,7 +98,7 @@ impl<'a> Field<'a> {
         self
     }
 
-    /// Another schema in its place; the description stays.
+    /// Replaces the schema of the field. The description stays.
     pub(super) fn replace(self, schema: Value) {
         let description = self.schema.remove("description");
         if let Value::Object(schema) = schema {
@@ -110,9 +110,9 @@ impl<'a> Field<'a> {
     }
 }
 
-/// What the derived shape says that a structural schema should not: an absent value is absent, never
-/// null; numbers have formats that the API server knows; what is empty needs no default.
-fn tidy(schema: &mut Value) {
+/// Adapts a derived schema to the API server: removes `nullable` and titles, replaces formats that it does
+/// not know, and removes defaults that equal an absent value.
+fn make_structural(schema: &mut Value) {
     let Value::Object(fields) = schema else { return };
     fields.remove("nullable");
     fields.remove("title");
@@ -122,14 +122,14 @@ fn tidy(schema: &mut Value) {
     match fields.get("format").and_then(Value::as_str) {
         Some("uint8" | "uint16" | "uint32") => fields.insert("format".to_owned(), json!("int32")),
         Some("uint64") => fields.insert("format".to_owned(), json!("int64")),
-        Some("date-time") => fields.insert("maxLength".to_owned(), json!(40)),
+        Some("date-time") => fields.insert("maxLength".to_owned(), json!(limits::TIMESTAMP)),
         _ => None,
     };
     for child in ["items", "additionalProperties"] {
-        fields.get_mut(child).into_iter().for_each(tidy);
+        fields.get_mut(child).into_iter().for_each(make_structural);
     }
-    // Names of properties, unlike keywords, are anybody's.
+    // The names of properties are not keywords of the schema.
     if let Some(Value::Object(properties)) = fields.get_mut("properties") {
-        properties.values_mut().for_each(tidy);
+        properties.values_mut().for_each(make_structural);
     }
 }
