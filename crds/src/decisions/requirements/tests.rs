@@ -72,7 +72,7 @@ fn versions_of_the_cluster() {
             &odd,
             Expected {
                 unchecked: &[
-                    "requires Kubernetes *, which could not be checked: the cluster reports `none`, which is no version",
+                    "requires Kubernetes *, which could not be checked: the cluster reports `none`, which is not a version",
                 ],
                 ..NONE
             },
@@ -87,7 +87,7 @@ fn versions_of_the_cluster() {
             deckhouse(">=1.70"),
             &eks,
             Expected {
-                warnings: &["requires Deckhouse >=1.70, not checked: the cluster's Deckhouse is `dev`, no release"],
+                warnings: &["requires Deckhouse >=1.70, not checked: Deckhouse in the cluster reports `dev`, which is not a release"],
                 ..NONE
             },
         ),
@@ -96,7 +96,7 @@ fn versions_of_the_cluster() {
             &odd,
             Expected {
                 warnings: &[
-                    "requires Deckhouse >=1.70, not checked: the cluster's Deckhouse does not tell its version",
+                    "requires Deckhouse >=1.70, not checked: Deckhouse in the cluster reports no version",
                 ],
                 ..NONE
             },

@@ -103,7 +103,7 @@ fn what_a_person_types() {
         ("1.2.3+build", Ok("v1.2.3")),
         ("1.2.4", Err(("not-published", "version v1.2.4 is not published"))),
         ("3", Err(("ambiguous", "version v3.0.0 is ambiguous: v3.0.0 and 3.0.0 are published with different content"))),
-        ("newest", Err(("not-a-version", "`newest` is not a version: it is up to three numbers joined by `.`"))),
+        ("newest", Err(("not-a-version", "`newest` is not a version: it must be up to three numbers joined by `.`"))),
         ("", Err(("not-a-version", "`` is not a version: it is empty"))),
     ] {
         let got = listing.find(typed).map(|p| p.tag.to_string()).map_err(|e| (e.kind(), e.to_string()));
