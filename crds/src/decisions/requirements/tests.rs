@@ -87,7 +87,9 @@ fn versions_of_the_cluster() {
             deckhouse(">=1.70"),
             &eks,
             Expected {
-                warnings: &["requires Deckhouse >=1.70, not checked: Deckhouse in the cluster reports `dev`, which is not a release"],
+                warnings: &[
+                    "requires Deckhouse >=1.70, not checked: Deckhouse in the cluster reports `dev`, which is not a release",
+                ],
                 ..NONE
             },
         ),
@@ -95,9 +97,7 @@ fn versions_of_the_cluster() {
             deckhouse(">=1.70"),
             &odd,
             Expected {
-                warnings: &[
-                    "requires Deckhouse >=1.70, not checked: Deckhouse in the cluster reports no version",
-                ],
+                warnings: &["requires Deckhouse >=1.70, not checked: Deckhouse in the cluster reports no version"],
                 ..NONE
             },
         ),
