@@ -80,12 +80,8 @@ impl Catalog {
         let synced =
             record.filter(|record| record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some()));
         let Some(record) = synced else { return Self::of_proxy(context, component).await };
-        let status = record.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
-        let versions: BTreeMap<&str, &ReleaseVersion> =
-            status.iter().filter(|v| v.withdrawn.is_none()).map(|v| (v.version.as_str(), v)).collect();
         warn_if_old(context, record);
-        let mut listing = selection::read_tags(component, versions.keys().copied(), Some(&context.platform));
-        listing.settle(|tag| versions.get(tag.as_str())?.digest.parse().ok());
+        let listing = TagList::of_record(component, record, Some(&context.platform));
         Ok(Self { component: component.clone(), listing, record: Some(record.clone()) })
     }
 

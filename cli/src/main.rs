@@ -12,6 +12,7 @@ mod commands;
 mod context;
 mod exec;
 mod installed;
+mod planning;
 mod running_d8;
 mod terminal;
 mod version;

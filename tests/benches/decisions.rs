@@ -9,8 +9,8 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         plan::{
-            self, Contract, Dependencies, EvaluationRequest, Installed, Knowledge, Request, Snapshot, Step,
-            VersionFacts,
+            self, Dependencies, EvaluationRequest, InstalledComponent, InstalledContract, KnownFacts, PlanStep,
+            Request, Snapshot, VersionFacts,
         },
         selection,
         verdict::{Candidate, Host, PolicySet, Verdict},
@@ -158,7 +158,7 @@ fn verdict_waves(bencher: Bencher<'_, '_>, plugins: usize) {
 #[divan::bench(args = [200, 400, 800])]
 fn plan_update_all(bencher: Bencher<'_, '_>, plugins: usize) {
     let mut snapshot = Snapshot::default();
-    let mut knowledge = Knowledge::default();
+    let mut knowledge = KnownFacts::default();
     for i in 0..plugins {
         let demands = |constraint: &str| {
             let next = NamedRequirement { name: format!("plugin-{}", i + 1), constraint: constraint.to_owned() };
@@ -167,19 +167,22 @@ fn plan_update_all(bencher: Bencher<'_, '_>, plugins: usize) {
             Dependencies::read(&wanted).unwrap_or_else(|error| panic!("{error}"))
         };
         let component = Component::Plugin(plugin(i));
-        let installed = Installed { version: Some(version("v1.0.0")), contract: Contract::Known(demands("^1.0")) };
-        snapshot.installed.insert(plugin(i), installed);
-        snapshot.requests.insert(plugin(i), Request::Newest);
+        let installed = InstalledComponent {
+            version: Some(version("v1.0.0")),
+            contract: InstalledContract::Known(demands("^1.0")),
+        };
+        snapshot.installed.insert(component.clone(), installed);
+        snapshot.requests.insert(component.clone(), Request::Newest);
         let tags = ["v1.0.0", "v1.1.0", "v1.2.0", "v2.0.0"];
-        knowledge.learn_tags(plugin(i), Ok(selection::read_tags(&component, tags, None)));
+        knowledge.insert_tags(component.clone(), Ok(selection::read_tags(&component, tags, None)));
         for tag in tags {
             let offer = VersionFacts { dependencies: demands("^1.0"), ..VersionFacts::default() };
-            knowledge.learn_offer(plugin(i), version(tag), Ok(offer));
+            knowledge.insert_version(component.clone(), version(tag), Ok(offer));
         }
     }
     bencher.counter(ItemsCount::new(plugins)).bench(|| {
         let step = plan::plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default());
-        let Step::Done(plan) = step else { panic!("a fact is missing") };
+        let PlanStep::Done(plan) = step else { panic!("a fact is missing") };
         assert_eq!(plan.changes.len(), plugins);
         plan
     });

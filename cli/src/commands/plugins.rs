@@ -1,10 +1,9 @@
-//! `d8 plugins …`, a file a command. What changes something goes through `planning`, `carry` and `change`.
+//! `d8 plugins …`, a file a command. What changes something goes through `planning`, `execute` and `change`.
 
 pub(crate) mod change;
 pub(crate) mod execute;
 pub(crate) mod install;
 pub(crate) mod list;
-pub(crate) mod planning;
 pub(crate) mod remove;
 pub(crate) mod update;
 pub(crate) mod why;

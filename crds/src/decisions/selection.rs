@@ -1,14 +1,14 @@
 //! Which versions a list of tags offers, and which of them to take.
 //!
-//! Owns tags as versions and the order in which they are tried. It does not judge: whoever walks
-//! brings the reason why a version is passed over.
+//! Owns the reading of tags as versions, the order in which versions are tried, and what a search that finds
+//! none comes to. The caller evaluates each version.
 
+mod choose;
 mod tags;
-mod walk;
 
 pub use self::{
+    choose::{ActiveVersion, NoCandidate, Rejected, SearchScope, Selection, choose},
     tags::{AmbiguousTags, LookupError, PublishedVersion, TagList, read_tags},
-    walk::{Installed, Limits, NoCandidate, Selection, VersionWalk, choose},
 };
 use crate::values::{channel::Channel, name::Component, version::Version};
 

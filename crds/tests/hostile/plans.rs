@@ -5,15 +5,15 @@ use std::cell::Cell;
 use d8_crds::{
     decisions::{
         plan::{
-            Contract, Dependencies, EvaluationRequest, Installed, Knowledge, Need, Outcome, Plan, Request, Snapshot,
-            Step, VersionFacts, plan,
+            Dependencies, EvaluationRequest, FactRequest, InstalledComponent, InstalledContract, KnownFacts, Outcome,
+            Plan, PlanStep, Request, Snapshot, VersionFacts, plan,
         },
         requirements::Findings,
         selection::read_tags,
         verdict::Verdict,
     },
     records::requirements::Requirements,
-    values::{name::Component, version::Version},
+    values::version::Version,
 };
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -32,28 +32,30 @@ fn planned(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, 
     };
     let mut snapshot = Snapshot::default();
     snapshot.requests.insert("p0".parse().unwrap(), Request::Newest);
-    let old =
-        Installed { version: Some("0.9.0".parse().unwrap()), contract: Contract::Unreadable("\u{1b}".to_owned()) };
+    let old = InstalledComponent {
+        version: Some("0.9.0".parse().unwrap()),
+        contract: InstalledContract::Unreadable("\u{1b}".to_owned()),
+    };
     snapshot.installed.insert("bystander".parse().unwrap(), old);
-    let mut knowledge = Knowledge::default();
+    let mut known = KnownFacts::default();
     for _ in 0..20_000 {
-        let needs = match plan(&snapshot, &knowledge, &judge) {
-            Step::Done(plan) => return (plan, asked.get()),
-            Step::Need(needs) => needs,
+        let needs = match plan(&snapshot, &known, &judge) {
+            PlanStep::Done(plan) => return (plan, asked.get()),
+            PlanStep::Fetch(needs) => needs,
         };
         for need in needs {
             asked.set(asked.get() + 1);
             match need {
-                Need::Tags(name) => {
-                    let listing = read_tags(&Component::Plugin(name.clone()), tags, None);
-                    knowledge.learn_tags(name, Ok(listing));
+                FactRequest::Tags(component) => {
+                    let list = read_tags(&component, tags, None);
+                    known.insert_tags(component, Ok(list));
                 }
-                Need::Contract { name, published } => {
-                    let says = contract(name.as_str(), &published.version);
+                FactRequest::Contract { component, published } => {
+                    let says = contract(component.name(), &published.version);
                     let requirements = Requirements::deserialize(says).unwrap();
                     let offer = Dependencies::read(&requirements.plugins).map_err(|error| error.to_string());
                     let offer = offer.map(|dependencies| VersionFacts { dependencies, findings: Findings::default() });
-                    knowledge.learn_offer(name, published.version, offer);
+                    known.insert_version(component, published.version, offer);
                 }
             }
         }

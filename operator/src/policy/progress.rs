@@ -1,11 +1,12 @@
 //! Where a policy leads each component, what holds that back, and where its waves are. Pure; the verdict
 //! is `crds`'s, asked for the host that comes last.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use d8_crds::{
     decisions::{
         intent::Intent,
+        selection::{SearchScope, Selection, TagList, choose},
         validation::{CheckedPolicy, CheckedWave},
         verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
         wave,
@@ -288,32 +289,37 @@ type Hold = Option<(ReasonCode, Option<Timestamp>)>;
 /// back, unless every host that runs the component has it. Where there is none, what stands against the
 /// newest.
 fn target<'a>(word: &Word<'_>, record: &'a Record<'_>, span: Option<&Span>) -> (Target<'a>, Hold) {
-    let mut against: Hold = None;
     let highest = span.map(|span| span.newest.major()).filter(|_| !word.crosses(&record.component));
-    for (version, entry) in &record.versions {
-        if entry.withdrawn.is_some() {
-            continue;
+    let list = TagList::of_record(&record.component, record.release, None);
+    let scope = SearchScope { channel: Channel::Prerelease, ..SearchScope::default() };
+    let Ok(selection) =
+        choose(&list, &scope, |published| Ok::<_, Infallible>(reachable(word, record, &published.version, highest)));
+    match selection {
+        Selection::Found { version, accepted: hold, .. } => {
+            let target = record.versions.iter().find(|(recorded, _)| *recorded == version.version);
+            let reached = span.is_some_and(|span| span.oldest >= version.version);
+            (target.map(|(version, entry)| (version, *entry)), hold.filter(|_| !reached))
         }
-        if entry.fit != Fit::Fits {
-            against = against.or(Some((ReasonCode::Unfit, None)));
-            continue;
-        }
-        if highest.is_some_and(|highest| version.major() > highest) {
-            against = against.or(Some((ReasonCode::MajorStays, None)));
-            continue;
-        }
-        let judgement = word.judge(record, version);
-        let leading = judgement.leading().map(|reason| (reason.code, reason.until));
-        let never = |code| matches!(code, ReasonCode::TagMoved | ReasonCode::PreRelease);
-        let stays_out = judgement.reasons().iter().find(|reason| never(reason.code)).map(|r| (r.code, None));
-        if judgement.class() == Class::Forbidden || stays_out.is_some() {
-            against = against.or(stays_out).or(leading);
-            continue;
-        }
-        let reached = span.is_some_and(|span| span.oldest >= *version);
-        return (Some((version, entry)), leading.filter(|_| !reached));
+        selection => (None, selection.passed_over().first().and_then(|(_, hold)| *hold)),
     }
-    (None, against)
+}
+
+/// Returns what holds a version back that hosts come to, or, as an error, why they never do.
+fn reachable(word: &Word<'_>, record: &Record<'_>, version: &Version, highest: Option<u64>) -> Result<Hold, Hold> {
+    let entry = record.versions.iter().find(|(recorded, _)| recorded == version).map(|(_, entry)| entry);
+    if entry.is_none_or(|entry| entry.fit != Fit::Fits) {
+        return Err(Some((ReasonCode::Unfit, None)));
+    }
+    if highest.is_some_and(|highest| version.major() > highest) {
+        return Err(Some((ReasonCode::MajorStays, None)));
+    }
+    let verdict = word.judge(record, version);
+    let leading = verdict.leading().map(|reason| (reason.code, reason.until));
+    let never = |code| matches!(code, ReasonCode::TagMoved | ReasonCode::PreRelease);
+    if let Some(reason) = verdict.reasons().iter().find(|reason| never(reason.code)) {
+        return Err(Some((reason.code, None)));
+    }
+    if verdict.class() == Class::Forbidden { Err(leading) } else { Ok(leading) }
 }
 
 #[cfg(test)]

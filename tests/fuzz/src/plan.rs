@@ -5,19 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use d8_crds::{
     decisions::{
         plan::{
-            Actor, ChangeReason, Contract, Dependencies, EvaluationRequest, Evaluator, Installed, Knowledge,
-            MissingPolicy, Need, Options, Outcome, Plan, Request, Snapshot, Step, VersionFacts, plan as make,
+            Actor, ChangeReason, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator, FactRequest,
+            InstalledComponent, InstalledContract, KnownFacts, Outcome, Plan, PlanOptions, PlanStep, Request, Snapshot,
+            VersionFacts, plan as make,
         },
         requirements::Findings,
         selection::read_tags,
         verdict::Verdict,
     },
     records::requirements::{NamedRequirement, PluginRequirements},
-    values::{
-        channel::Channel,
-        name::{Component, PluginName},
-        version::Version,
-    },
+    values::{channel::Channel, name::Component, version::Version},
 };
 
 use crate::input::{Input, shown};
@@ -43,10 +40,10 @@ const ROUNDS: usize = 500;
 
 struct World<'a> {
     input: Input<'a>,
-    tags: BTreeMap<PluginName, Vec<&'static str>>,
+    tags: BTreeMap<Component, Vec<&'static str>>,
 }
 
-fn name(text: &str) -> PluginName {
+fn name(text: &str) -> Component {
     text.parse().expect("a name")
 }
 
@@ -77,10 +74,10 @@ impl World<'_> {
             if self.input.rarely(3) {
                 let version = self.input.pick(TAGS).parse::<Version>().ok();
                 let contract = match Dependencies::read(&self.dependencies()) {
-                    Ok(dependencies) => Contract::Known(dependencies),
-                    Err(error) => Contract::Unreadable(error.to_string()),
+                    Ok(dependencies) => InstalledContract::Known(dependencies),
+                    Err(error) => InstalledContract::Unreadable(error.to_string()),
                 };
-                snapshot.installed.insert(name(text), Installed { version, contract });
+                snapshot.installed.insert(name(text), InstalledComponent { version, contract });
             }
             let wish = match self.input.number(8) {
                 0 => Request::Newest,
@@ -94,27 +91,28 @@ impl World<'_> {
             };
             snapshot.requests.insert(name(text), wish);
         }
-        snapshot.options = Options {
+        snapshot.options = PlanOptions {
             actor: if self.input.rarely(3) { Actor::Agent } else { Actor::Person },
             missing: if self.input.rarely(5) {
-                MissingPolicy::Refuse { policy: "p".to_owned() }
+                DependencyPolicy::Refuse { policy: "p".to_owned() }
             } else {
-                MissingPolicy::Install
+                DependencyPolicy::Install
             },
             no_dependencies: self.input.rarely(6),
         };
         snapshot
     }
 
-    fn learn(&mut self, knowledge: &mut Knowledge, need: Need) {
-        match need {
-            Need::Tags(name) if self.input.rarely(20) => knowledge.learn_tags(name, Err("away".to_owned())),
-            Need::Tags(name) => {
-                let component = Component::Plugin(name.clone());
-                let listing = read_tags(&component, self.tags.get(&name).into_iter().flatten(), None);
-                knowledge.learn_tags(name, Ok(listing));
+    fn learn(&mut self, known: &mut KnownFacts, request: FactRequest) {
+        match request {
+            FactRequest::Tags(component) if self.input.rarely(20) => {
+                known.insert_tags(component, Err("away".to_owned()));
             }
-            Need::Contract { name, published } => {
+            FactRequest::Tags(component) => {
+                let list = read_tags(&component, self.tags.get(&component).into_iter().flatten(), None);
+                known.insert_tags(component, Ok(list));
+            }
+            FactRequest::Contract { component, published } => {
                 let offer =
                     Dependencies::read(&self.dependencies()).map_err(|error| error.to_string()).map(|dependencies| {
                         VersionFacts {
@@ -134,21 +132,21 @@ impl World<'_> {
                             dependencies,
                         }
                     });
-                knowledge.learn_offer(name, published.version, offer);
+                known.insert_version(component, published.version, offer);
             }
         }
     }
 }
 
-/// Judges all alike, and takes pre-releases into account for some.
+/// Accepts every version, and considers pre-releases in some worlds.
 struct Lenient(bool);
 
 impl Evaluator for Lenient {
-    fn judge(&self, _: &EvaluationRequest<'_>) -> Verdict {
+    fn evaluate(&self, _: &EvaluationRequest<'_>) -> Verdict {
         Verdict::default()
     }
 
-    fn channel(&self, _: &PluginName) -> Channel {
+    fn channel(&self, _: &Component) -> Channel {
         if self.0 { Channel::Prerelease } else { Channel::Stable }
     }
 }
@@ -157,49 +155,51 @@ pub(crate) fn plan(data: &[u8]) {
     let mut world = World { input: Input::new(data), tags: BTreeMap::new() };
     let judge = Lenient(world.input.rarely(3));
     let snapshot = world.snapshot();
-    let mut knowledge = Knowledge::default();
+    let mut known = KnownFacts::default();
     for _ in 0..ROUNDS {
-        match make(&snapshot, &knowledge, &judge) {
-            Step::Need(needs) => {
+        match make(&snapshot, &known, &judge) {
+            PlanStep::Fetch(needs) => {
                 assert!(!needs.is_empty());
                 for need in needs {
-                    assert!(!knowledge.knows(&need), "asked again for {need:?}");
-                    world.learn(&mut knowledge, need);
+                    assert!(!known.contains(&need), "asked again for {need:?}");
+                    world.learn(&mut known, need);
                 }
             }
-            Step::Done(plan) => {
-                assert_eq!(make(&snapshot, &knowledge, &judge), Step::Done(plan.clone()));
-                return sound(&snapshot, &knowledge, &plan);
+            PlanStep::Done(plan) => {
+                assert_eq!(make(&snapshot, &known, &judge), PlanStep::Done(plan.clone()));
+                return sound(&snapshot, &known, &plan);
             }
         }
     }
     panic!("no plan after {ROUNDS} rounds");
 }
 
-fn sound(snapshot: &Snapshot, knowledge: &Knowledge, plan: &Plan) {
+fn sound(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
     assert!(plan.outcomes.keys().eq(snapshot.requests.keys()), "an outcome for every wish");
-    let mut after: BTreeMap<&PluginName, &Version> = BTreeMap::new();
+    let mut after: BTreeMap<&Component, &Version> = BTreeMap::new();
     for (name, installed) in &snapshot.installed {
         after.extend(installed.version.as_ref().map(|version| (name, version)));
     }
     let mut changed = BTreeSet::new();
     for change in &plan.changes {
-        assert!(changed.insert(&change.name), "{} twice", change.name);
-        after.insert(&change.name, &change.to.version);
+        assert!(changed.insert(&change.component), "{} twice", change.component);
+        after.insert(&change.component, &change.to.version);
         change.warnings.iter().for_each(|warning| shown(warning));
         if let ChangeReason::Dependency { chain } = &change.why {
-            assert!(chain.len() > 1 && chain.last() == Some(&change.name));
+            assert!(chain.len() > 1 && chain.last() == Some(&change.component));
         }
     }
     for change in &plan.changes {
-        let Some(Ok(offer)) = knowledge.offers.get(&change.name).and_then(|offers| offers.get(&change.to.version))
+        let Some(Ok(offer)) = known.versions.get(&change.component).and_then(|offers| offers.get(&change.to.version))
         else {
-            panic!("{} is taken without a look at its contract", change.name)
+            panic!("{} is taken without a look at its contract", change.component)
         };
         for demand in offer.dependencies.all() {
-            match after.get(&demand.name) {
-                Some(version) => assert!(demand.constraint.matches(version), "{} and {}", change.name, demand.name),
-                None => assert!(!demand.mandatory || snapshot.installed.contains_key(&demand.name)),
+            match after.get(&demand.component) {
+                Some(version) => {
+                    assert!(demand.constraint.matches(version), "{} and {}", change.component, demand.component);
+                }
+                None => assert!(!demand.mandatory || snapshot.installed.contains_key(&demand.component)),
             }
         }
     }
@@ -207,7 +207,7 @@ fn sound(snapshot: &Snapshot, knowledge: &Knowledge, plan: &Plan) {
         match outcome {
             Outcome::Stopped(stop) => shown(&stop.to_string()),
             Outcome::NotPublished(error) => shown(&error.to_string()),
-            Outcome::Refused { judgement, .. } => judgement.reasons().iter().for_each(|reason| shown(&reason.message)),
+            Outcome::Refused { verdict, .. } => verdict.reasons().iter().for_each(|reason| shown(&reason.message)),
             _ => {}
         }
         for (_, judgement) in outcome.passed_over() {

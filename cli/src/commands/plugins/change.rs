@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use d8_agent::{Activation, ActiveVersion, InstallRequest, LockedStore, StagedVersion, Store, StoreChange, host_id};
 use d8_crds::{
-    decisions::plan::{Change, ChangeReason, Contract, Plan, PreviousVersion, Snapshot},
-    values::{name::PluginName, version::Version},
+    decisions::plan::{ChangeReason, InstalledContract, Plan, PlannedChange, PreviousVersion, Snapshot},
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     catalog::Offer,
-    commands::plugins::planning::Planning,
     context::Context,
     installed,
+    planning::Planning,
     terminal::{
         failure::{Code, Failure},
         progress::Progress,
@@ -44,7 +47,8 @@ fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
 
 /// One plugin's part of a transaction.
 pub(crate) struct Part {
-    pub(crate) change: Change,
+    pub(crate) name: PluginName,
+    pub(crate) change: PlannedChange,
     pub(crate) offer: Offer,
     /// Bring it again although it is on disk.
     pub(crate) force: bool,
@@ -73,7 +77,7 @@ pub(crate) fn transactions(
     snapshot: &Snapshot,
     plan: &Plan,
 ) -> Result<Vec<Transaction>, Failure> {
-    let names: Vec<&PluginName> = plan.changes.iter().map(|change| &change.name).collect();
+    let names: Vec<&Component> = plan.changes.iter().map(|change| &change.component).collect();
     let mut group: Vec<usize> = (0..names.len()).collect();
     for (i, change) in plan.changes.iter().enumerate() {
         for other in speaks_of(planning, snapshot, change) {
@@ -85,24 +89,25 @@ pub(crate) fn transactions(
     }
     let mut transactions: BTreeMap<usize, Transaction> = BTreeMap::new();
     for (change, group) in plan.changes.iter().zip(group) {
-        let offer = planning.offer(&change.name, &change.to.version).cloned().ok_or_else(|| {
-            Failure::new(Code::Failed, format!("{} {} was planned without an offer", change.name, change.to.tag))
+        let Component::Plugin(name) = &change.component else { continue };
+        let offer = planning.offer(&change.component, &change.to.version).cloned().ok_or_else(|| {
+            Failure::new(Code::Failed, format!("{name} {} was planned without an offer", change.to.tag))
         })?;
         let transaction = transactions.entry(group).or_insert(Transaction { parts: Vec::new() });
-        transaction.parts.push(Part { change: change.clone(), offer, force: false });
+        transaction.parts.push(Part { name: name.clone(), change: change.clone(), offer, force: false });
     }
     Ok(transactions.into_values().collect())
 }
 
-fn speaks_of(planning: &Planning<'_>, snapshot: &Snapshot, change: &Change) -> BTreeSet<PluginName> {
-    let offered = planning.offer(&change.name, &change.to.version);
+fn speaks_of(planning: &Planning<'_>, snapshot: &Snapshot, change: &PlannedChange) -> BTreeSet<Component> {
+    let offered = planning.offer(&change.component, &change.to.version);
     let new = offered.into_iter().flat_map(|offer| {
         let plugins = &offer.contract.requirements.plugins;
         plugins.mandatory.iter().chain(&plugins.conditional).filter_map(|demand| demand.name.parse().ok())
     });
-    let old = snapshot.installed.get(&change.name).into_iter().flat_map(|installed| match &installed.contract {
-        Contract::Known(demands) => demands.all().iter().map(|demand| demand.name.clone()).collect(),
-        Contract::Unreadable(_) => Vec::new(),
+    let old = snapshot.installed.get(&change.component).into_iter().flat_map(|installed| match &installed.contract {
+        InstalledContract::Known(dependencies) => dependencies.all().iter().map(|on| on.component.clone()).collect(),
+        InstalledContract::Unreadable(_) => Vec::new(),
     });
     let chain = match &change.why {
         ChangeReason::Dependency { chain } => chain.clone(),
@@ -119,11 +124,11 @@ impl Transaction {
     /// The store's and the proxy's; nothing is changed then.
     pub(crate) async fn apply(&self, context: &Context, progress: &Progress) -> Result<Applied, Failure> {
         let Some(store) = self.store(context)? else { return Ok(Applied::Done(Vec::new())) };
-        let names: BTreeSet<PluginName> = self.parts.iter().map(|part| part.change.name.clone()).collect();
+        let names: BTreeSet<PluginName> = self.parts.iter().map(|part| part.name.clone()).collect();
         let names: Vec<PluginName> = names.into_iter().collect();
         let mut locked = store.lock(&names, context.global.lock_timeout, progress).await?;
         for part in &self.parts {
-            if !as_planned(&store, &part.change)? {
+            if !as_planned(&store, part)? {
                 return Ok(Applied::Overtaken);
             }
         }
@@ -143,9 +148,9 @@ impl Transaction {
     /// The one store all of it is in.
     fn store(&self, context: &Context) -> Result<Option<Store>, Failure> {
         let Some((first, others)) = self.parts.split_first() else { return Ok(None) };
-        let (name, store) = (&first.change.name, store_for(context, &first.change.name)?);
+        let (name, store) = (&first.name, store_for(context, &first.name)?);
         for part in others {
-            let other = &part.change.name;
+            let other = &part.name;
             let elsewhere = store_for(context, other)?;
             if elsewhere.root() != store.root() {
                 let what = format!("{name} and {other} must change together and are in two roots");
@@ -168,7 +173,7 @@ impl Part {
         locked: &LockedStore,
         progress: &Progress,
     ) -> Result<StoreChange, Failure> {
-        let (name, tag) = (&self.change.name, &self.offer.tag);
+        let (name, tag) = (&self.name, &self.offer.tag);
         let stored = locked.store().get(name)?.is_some_and(|entry| entry.version(tag).is_some());
         if stored && !self.force {
             return Ok(StoreChange::Relink { name: name.clone(), tag: tag.clone() });
@@ -178,9 +183,9 @@ impl Part {
 }
 
 /// Whether what is active is what the change was planned for.
-fn as_planned(store: &Store, change: &Change) -> Result<bool, Failure> {
-    let entry = store.get(&change.name)?;
-    Ok(match (entry.map(|entry| entry.active), &change.from) {
+fn as_planned(store: &Store, part: &Part) -> Result<bool, Failure> {
+    let entry = store.get(&part.name)?;
+    Ok(match (entry.map(|entry| entry.active), &part.change.from) {
         (Some(ActiveVersion::Known(installed)), PreviousVersion::Version(version)) => installed.version == *version,
         (Some(ActiveVersion::Known(_)), _) => false,
         (Some(ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. }), from) => *from != PreviousVersion::Nothing,
@@ -234,7 +239,7 @@ pub(crate) fn told(outcome: &Activation, why: &ChangeReason) -> String {
 pub(crate) fn needed_by(why: &ChangeReason) -> String {
     match why {
         ChangeReason::Dependency { chain } if chain.len() > 2 => {
-            let chain: Vec<&str> = chain.iter().map(PluginName::as_str).collect();
+            let chain: Vec<&str> = chain.iter().map(Component::name).collect();
             format!(" (needed by: {})", chain.join(" -> "))
         }
         ChangeReason::Dependency { chain } => chain.first().map(|by| format!(" (needed by {by})")).unwrap_or_default(),

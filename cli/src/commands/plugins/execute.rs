@@ -6,20 +6,23 @@ use std::collections::BTreeMap;
 use d8_agent::cluster::ClusterView;
 use d8_crds::{
     decisions::{
-        plan::{Change, ChangeReason, Need, Outcome, PassedOver, Plan, PlanError, PreviousVersion, Request},
+        plan::{
+            ChangeReason, FactRequest, Outcome, PassedOver, Plan, PlanError, PlannedChange, PreviousVersion, Request,
+        },
         selection::{LookupError, NoCandidate},
     },
-    values::{name::PluginName, version::Version},
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 use futures::{StreamExt as _, stream};
 
 use crate::{
     catalog::lookup_failure,
-    commands::plugins::{
-        change::{self, Applied, Part, Transaction},
-        planning::Planning,
-    },
+    commands::plugins::change::{self, Applied, Part, Transaction},
     context::Context,
+    planning::Planning,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -48,28 +51,54 @@ pub(crate) struct How {
     pub(crate) go_on: bool,
 }
 
-/// How each plugin ended, dependencies included.
-pub(crate) type Ended = BTreeMap<PluginName, Result<String, Failure>>;
+/// The result of each plugin, dependencies first: a line to print, or its failure.
+#[derive(Debug, Default)]
+pub(crate) struct ChangeResults(Vec<(PluginName, Result<String, Failure>)>);
+
+impl ChangeResults {
+    /// Adds a result, or replaces the one that the plugin has.
+    fn insert(&mut self, name: PluginName, result: Result<String, Failure>) {
+        match self.0.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, earlier)) => *earlier = result,
+            None => self.0.push((name, result)),
+        }
+    }
+
+    /// Takes the first failure out.
+    fn take_failure(&mut self) -> Option<Failure> {
+        let place = self.0.iter().position(|(_, result)| result.is_err())?;
+        self.0.remove(place).1.err()
+    }
+}
+
+impl IntoIterator for ChangeResults {
+    type Item = (PluginName, Result<String, Failure>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 /// Carries requests out.
 ///
 /// # Errors
-/// What stops all of them. What stops one is in [`Ended`] where `go_on` is set, else it is the error.
+/// What stops all of them. What stops one is in [`ChangeResults`] where `go_on` is set, else it is the error.
 pub(crate) async fn carry_out(
     context: &Context,
     view: &ClusterView,
     mut requests: BTreeMap<PluginName, Request>,
     how: How,
-) -> Result<Ended, Failure> {
+) -> Result<ChangeResults, Failure> {
     let progress = Progress::new(context.printer);
-    let mut ended = Ended::new();
+    let mut ended = ChangeResults::default();
     for _ in 0..ROUNDS {
-        let mut planning = Planning::new(context, view.clone())?;
-        let (snapshot, plan) = planning.plan(requests.clone(), how.no_dependencies).await;
+        let mut planning = Planning::of_plugins(context, view.clone())?;
+        let wanted = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
+        let (snapshot, plan) = planning.plan(wanted, how.no_dependencies).await;
         settle(context, &planning, &plan, &mut ended);
         if !how.go_on
-            && let Some(refused) = ended.iter().find(|(_, end)| end.is_err()).map(|(name, _)| name.clone())
-            && let Some(Err(failure)) = ended.remove(&refused)
+            && let Some(failure) = ended.take_failure()
         {
             return Err(failure);
         }
@@ -79,8 +108,9 @@ pub(crate) async fn carry_out(
             transactions.extend(again(context, &planning, &plan).await?);
         }
         if how.dry_run {
-            let parts = transactions.iter().flat_map(|transaction| &transaction.parts);
-            ended.extend(parts.map(|part| (part.change.name.clone(), Ok(would(&part.change)))));
+            for part in transactions.iter().flat_map(|transaction| &transaction.parts) {
+                ended.insert(part.name.clone(), Ok(would(&part.change)));
+            }
             return Ok(ended);
         }
         let at_once = if how.go_on { PARALLEL } else { 1 };
@@ -98,7 +128,7 @@ pub(crate) async fn carry_out(
             match result {
                 Ok(Applied::Done(outcomes)) => {
                     for outcome in outcomes {
-                        let part = transaction.parts.iter().find(|part| part.change.name == outcome.name);
+                        let part = transaction.parts.iter().find(|part| part.name == outcome.name);
                         let told =
                             change::told(&outcome, part.map_or(&ChangeReason::Requested, |part| &part.change.why));
                         ended.insert(outcome.name, Ok(told));
@@ -127,7 +157,7 @@ pub(crate) async fn carry_out(
 impl Transaction {
     /// Which requests it was for.
     fn requested(&self, requests: &BTreeMap<PluginName, Request>) -> Vec<(PluginName, Request)> {
-        let names = self.parts.iter().map(|part| &part.change.name);
+        let names = self.parts.iter().map(|part| &part.name);
         names.filter_map(|name| Some((name.clone(), requests.get(name)?.clone()))).collect()
     }
 }
@@ -135,25 +165,26 @@ impl Transaction {
 /// What is active already and wanted again.
 async fn again(context: &Context, planning: &Planning<'_>, plan: &Plan) -> Result<Vec<Transaction>, Failure> {
     let mut transactions = Vec::new();
-    for (name, outcome) in &plan.outcomes {
-        let Outcome::AlreadyActive { version, .. } = outcome else { continue };
-        let Some(catalog) = planning.catalog(name) else { continue };
+    for (component, outcome) in &plan.outcomes {
+        let (Component::Plugin(name), Outcome::AlreadyActive { version, .. }) = (component, outcome) else { continue };
+        let Some(catalog) = planning.catalog(component) else { continue };
         let offer = catalog.offer(context, version).await?;
-        let change = Change {
-            name: name.clone(),
+        let change = PlannedChange {
+            component: component.clone(),
             from: PreviousVersion::Version(version.version.clone()),
             to: version.clone(),
             why: ChangeReason::Requested,
             warnings: Vec::new(),
         };
-        transactions.push(Transaction { parts: vec![Part { change, offer, force: true }] });
+        transactions.push(Transaction { parts: vec![Part { name: name.clone(), change, offer, force: true }] });
     }
     Ok(transactions)
 }
 
 /// Tells what was passed over and notes how each request that changes nothing ended.
-fn settle(context: &Context, planning: &Planning<'_>, plan: &Plan, ended: &mut Ended) {
-    for (name, outcome) in &plan.outcomes {
+fn settle(context: &Context, planning: &Planning<'_>, plan: &Plan, ended: &mut ChangeResults) {
+    for (component, outcome) in &plan.outcomes {
+        let Component::Plugin(name) = component else { continue };
         let refused = refusal(planning, name, outcome);
         if refused.is_none() {
             tell_passed_over(context, name, outcome.passed_over());
@@ -168,7 +199,7 @@ fn settle(context: &Context, planning: &Planning<'_>, plan: &Plan, ended: &mut E
     }
     for change in &plan.changes {
         for warning in &change.warnings {
-            output::warn(format!("{} {}: {warning}", change.name, change.to.tag));
+            output::warn(format!("{} {}: {warning}", change.component, change.to.tag));
         }
     }
 }
@@ -200,15 +231,15 @@ fn show(context: &Context, plan: &Plan) {
     }
 }
 
-fn step(change: &Change) -> String {
-    let (name, tag, needed) = (&change.name, &change.to.tag, change::needed_by(&change.why));
+fn step(change: &PlannedChange) -> String {
+    let (name, tag, needed) = (&change.component, &change.to.tag, change::needed_by(&change.why));
     match &change.from {
         PreviousVersion::Version(from) => format!("switch {name} from {from} to {tag}{needed}"),
         PreviousVersion::Nothing | PreviousVersion::Unknown => format!("install {name} {tag}{needed}"),
     }
 }
 
-fn would(change: &Change) -> String {
+fn would(change: &PlannedChange) -> String {
     format!("Would {}.", step(change))
 }
 
@@ -230,10 +261,10 @@ fn refusal(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Opt
         }
         Outcome::Nothing { why, major, passed_over } => nothing(name, *why, *major, passed_over),
         Outcome::NotPublished(error) => lookup_failure(&name.clone().into(), error),
-        Outcome::Refused { version, judgement } => {
+        Outcome::Refused { version, verdict } => {
             let failure =
-                Failure::new(judgement.class().into(), format!("{name} {} may not be installed here", version.tag));
-            judgement
+                Failure::new(verdict.class().into(), format!("{name} {} may not be installed here", version.tag));
+            verdict
                 .reasons()
                 .iter()
                 .fold(failure, |failure, reason| failure.because(reason.message.as_str()))
@@ -242,7 +273,7 @@ fn refusal(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Opt
         Outcome::NeedsOthers { version, .. } => {
             let what = format!("{name} {} needs other plugins (--no-dependencies)", version.tag);
             outcome.fixes().into_iter().fold(Failure::new(Code::Requirements, what), |failure, (change, command)| {
-                failure.advise(format!("it needs {} {}", change.name, change.to.tag), command)
+                failure.advise(format!("it needs {} {}", change.component, change.to.tag), command)
             })
         }
         Outcome::Stopped(stop) => stopped(planning, name, stop),
@@ -251,7 +282,7 @@ fn refusal(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Opt
 
 /// Why nothing at all is known of a plugin.
 fn unknown<'a>(planning: &'a Planning<'_>, name: &PluginName) -> Option<&'a Failure> {
-    planning.failure(&Need::Tags(name.clone()))
+    planning.failure(&FactRequest::Tags(name.clone().into()))
 }
 
 fn stopped(planning: &Planning<'_>, name: &PluginName, stop: &PlanError) -> Failure {
@@ -259,10 +290,10 @@ fn stopped(planning: &Planning<'_>, name: &PluginName, stop: &PlanError) -> Fail
         PlanError::Fact { need, message } => planning.failure(need).cloned().unwrap_or_else(|| {
             Failure::new(Code::Failed, message.clone()).advise("what is published is broken", stop.fix())
         }),
-        PlanError::Unchecked { name, version, unchecked } => {
+        PlanError::Unchecked { component, version, unchecked } => {
             let failure =
-                Failure::new(Code::Unreachable, format!("requirements of {name} {version} cannot be checked"));
-            unchecked.iter().fold(failure, |failure, why| failure.because(why.as_str())).or_skip_checks(name)
+                Failure::new(Code::Unreachable, format!("requirements of {component} {version} cannot be checked"));
+            unchecked.iter().fold(failure, |failure, why| failure.because(why.as_str())).or_skip_checks(component)
         }
         PlanError::Unreadable { .. } => Failure::new(Code::Failed, format!("{name} cannot be changed"))
             .because(stop.to_string())

@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> R
     let how =
         How { force: args.force, dry_run: args.plan.dry_run, no_dependencies: args.plan.no_dependencies, go_on: false };
     let ended = execute::carry_out(context, &view, requests, how).await?;
-    for end in ended.into_values() {
+    for (_, end) in ended {
         output::print(end?);
     }
     Ok(())

@@ -16,8 +16,9 @@ use serde::Serialize;
 
 use crate::{
     args,
-    commands::plugins::{execute, planning::Planning},
+    commands::plugins::execute,
     context::Context,
+    planning::Planning,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -94,23 +95,23 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let component = Component::Plugin(name.clone());
     let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
-    let mut planning = Planning::new(context, view)?;
-    let catalog = planning.published(name, asked.as_ref()).await?;
+    let mut planning = Planning::of_plugins(context, view)?;
+    let catalog = planning.published(&component, asked.as_ref()).await?;
     let chosen = match &args.version {
         Some(typed) => vec![catalog.expect(typed)?.clone()],
         None => catalog.listing().published.clone(),
     };
-    let active = planning.active(name).cloned();
+    let active = planning.active(&component).cloned();
     let mut rows = Vec::new();
     for published in &chosen {
         let is_active = active.as_ref() == Some(&published.version);
-        let row = match planning.verdict(name, published, Intent::Update).await {
+        let row = match planning.verdict(&component, published, Intent::Update).await {
             Ok(judgement) => {
                 let mut notes = judgement.notes().to_vec();
                 if active.as_ref().is_none_or(|active| *active < published.version) {
-                    notes.extend(windows(&planning.verdict(name, published, Intent::Agent).await?));
+                    notes.extend(windows(&planning.verdict(&component, published, Intent::Agent).await?));
                 }
-                let others = planning.objections(name, &published.version).await;
+                let others = planning.plugin_reasons(&component, &published.version).await;
                 Row::new(published, is_active, &judgement, notes, others)
             }
             // One version that is published broken hides nothing of the others.

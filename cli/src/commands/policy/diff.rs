@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
-        impact::{self, Active, Change, HostFacts, HostImpact, PolicyDiff},
+        impact::{self, ActiveComponent, ComponentDiff, HostFacts, HostImpact, PolicyDiff},
         verdict::PolicySet,
     },
     records::host::CliHost,
@@ -38,7 +38,7 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     #[serde(flatten)]
-    change: Change,
+    change: ComponentDiff,
 }
 
 /// Says whether anything would move.
@@ -118,7 +118,7 @@ fn machine(host: &CliHost) -> HostFacts {
     let active = status.components.iter().filter_map(|component| {
         let version = Version::parse(component.active.as_ref()?).ok()?;
         let digests = component.digest.iter().filter_map(|digest| digest.parse().ok()).collect();
-        Some((component.name.parse().ok()?, Active { version: Some(version), digests }))
+        Some((component.name.parse().ok()?, ActiveComponent { version: Some(version), digests }))
     });
     HostFacts {
         id: host.metadata.name.clone().unwrap_or_default(),
@@ -132,18 +132,18 @@ fn machine(host: &CliHost) -> HostFacts {
 
 /// This machine as a workstation: its plugins, and its d8.
 fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
-    let mut active: BTreeMap<Component, Active> = BTreeMap::new();
+    let mut active: BTreeMap<Component, ActiveComponent> = BTreeMap::new();
     for (name, found) in installed::all(context)? {
         let digests = found.entry.installed().map(|installed| installed.receipt.digests());
         let digests = digests.unwrap_or_default();
-        active.insert(Component::Plugin(name), Active { version: found.version(), digests });
+        active.insert(Component::Plugin(name), ActiveComponent { version: found.version(), digests });
     }
     // A development build, or one whose store cannot be used, is no version that a policy could speak of.
     if let Ok(own) = Own::find(context)
         && let Ok(Current::Release(_, version)) = own.current()
     {
         let digests = own.active_digests().unwrap_or_default();
-        active.insert(Component::D8, Active { version: Some(version), digests });
+        active.insert(Component::D8, ActiveComponent { version: Some(version), digests });
     }
     let host = context.host();
     Ok(HostFacts {

@@ -1,14 +1,14 @@
 //! `d8 cli check`: is there something newer, and may it be had.
 
 use d8_crds::decisions::{
-    selection::{NoCandidate, Selection},
+    plan::{Outcome, Request},
     verdict::{Class, Reason},
 };
 use serde::Serialize;
 
 use crate::{
     args,
-    commands::self_update::select::{Known, nothing_published},
+    commands::self_update::select::{D8Planning, nothing_published},
     context::Context,
     running_d8::Own,
     terminal::{failure::Failure, output},
@@ -41,20 +41,19 @@ struct PassedOver {
 pub(crate) async fn run(context: &Context, args: &args::SelfCheckArgs) -> Result<bool, Failure> {
     let own = Own::find(context)?;
     let current = own.current()?;
-    let known = Known::fetch(context, None).await?;
-    let chosen = known.choose(context, &own, &current).await?;
-    let available = match &chosen {
-        Selection::Install { version, .. } => Some(version.tag.to_string()),
-        Selection::Nothing { why: NoCandidate::NotPublished, .. } => return Err(nothing_published()),
-        _ if known.catalog.listing().published.is_empty() => return Err(nothing_published()),
+    let mut planning = D8Planning::fetch(context, &own, &current, None).await?;
+    let outcome = planning.choose(Request::NewestOfAll).await?;
+    let available = match &outcome {
+        Outcome::Take { version, .. } => Some(version.tag.to_string()),
+        _ if planning.list().published.is_empty() => return Err(nothing_published()),
         _ => None,
     };
-    let passed_over = chosen.passed_over().iter().map(|(published, judgement)| PassedOver {
+    let passed_over = outcome.passed_over().iter().map(|(published, verdict)| PassedOver {
         version: published.tag.to_string(),
-        verdict: judgement.class(),
-        reasons: judgement.reasons().to_vec(),
+        verdict: verdict.class(),
+        reasons: verdict.reasons().to_vec(),
     });
-    let leave = known.guidance(context, &own, &current)?.leave;
+    let leave = planning.must_leave();
     let document = Document { current: current.to_string(), leave, passed_over: passed_over.collect(), available };
     let newer = document.available.is_some();
     output::print_document(args.output.format, &document, &document.available, |document| {

@@ -1,119 +1,102 @@
-//! Which version of d8 to move to: the walk over what is published, and the verdict on each.
+//! Which version of d8 to switch to: the plan for d8, and verdicts by policies that were kept.
+
+use std::collections::BTreeMap;
 
 use d8_agent::cluster::{CachedPolicies, ClusterView, RecordSelection};
 use d8_crds::{
     decisions::{
         intent::Intent,
-        selection::{Installed, Limits, PublishedVersion, Selection, VersionWalk},
-        verdict::{Candidate, Guidance, PolicySet, Verdict},
+        plan::{Outcome, PlanError, Request, StoredDigests},
+        selection::TagList,
+        verdict::{Candidate, Reason, Verdict},
     },
     values::{digest::Digest, name::Component, version::Version},
 };
 
 use crate::{
-    catalog::Catalog,
+    catalog::Offer,
     context::Context,
+    planning::Planning,
     running_d8::{Current, Own},
     terminal::failure::{Code, Failure},
     version::PRODUCT,
 };
 
-/// What the cluster says of d8.
-pub(crate) struct Known {
-    view: ClusterView,
-    policies: PolicySet,
-    pub(crate) catalog: Catalog,
+/// The published versions of d8, and the plan for it.
+pub(crate) struct D8Planning<'a> {
+    planning: Planning<'a>,
+    list: TagList,
 }
 
-/// What a search came to, with the verdict on each version passed over.
-pub(crate) type Chosen = Selection<Verdict>;
-
-impl Known {
-    /// Asks the cluster, and the proxy where there is no record.
+impl<'a> D8Planning<'a> {
+    /// Fetches policies and published versions. If `named` is not in the record, the versions come from the
+    /// proxy.
     ///
     /// # Errors
-    /// Either cannot be reached or refuses: exit 5.
-    pub(crate) async fn fetch(context: &Context, named: Option<&str>) -> Result<Self, Failure> {
-        let view = context.view(RecordSelection::Named(&[Component::D8])).await?;
-        let record = view.records.get(Component::D8_NAME);
-        let catalog = Catalog::open_for(context, record, &Component::D8, named).await?;
-        Ok(Self { policies: view.policy_set(), view, catalog })
-    }
-
-    /// The verdict on one version.
-    pub(crate) fn judge(&self, context: &Context, question: &Question<'_>) -> Verdict {
-        let case = question.case(context).server_time(self.view.server_time).confirmed(Some(self.view.confirmed));
-        self.policies.judge(&case.release(self.catalog.record()))
-    }
-
-    /// What the policies say before any version is judged: whether the current one must be left, too.
-    ///
-    /// # Errors
-    /// A store that cannot be read.
-    pub(crate) fn guidance(&self, context: &Context, own: &Own, current: &Current) -> Result<Guidance, Failure> {
-        let (host, digests) = (context.host(), own.active_digests()?);
-        let Some(active) = current.version() else { return Ok(self.policies.guidance(&host, &Component::D8, None)) };
-        let case = Candidate::new(host, &Component::D8, active, Intent::Update, context.now)
-            .server_time(self.view.server_time)
-            .confirmed(Some(self.view.confirmed))
-            .active_digests(&digests)
-            .release(self.catalog.record());
-        Ok(self.policies.guidance_for(&case))
-    }
-
-    /// The newest version against which nothing stands.
-    ///
-    /// # Errors
-    /// A version that is published broken stops the search, naming it.
-    pub(crate) async fn choose(&self, context: &Context, own: &Own, current: &Current) -> Result<Chosen, Failure> {
-        let active_digests = own.active_digests()?;
-        let guidance = self.guidance(context, own, current)?;
-        let installed = current.version().map_or(Installed::Unversioned, Installed::Version);
-        let mut chosen = Selection::Keep { passed_over: Vec::new() };
-        for limits in guidance.searches(current.version()) {
-            chosen = self.search(context, current, installed, limits, &active_digests).await?;
-            if matches!(chosen, Selection::Install { .. }) {
-                break;
-            }
-        }
-        Ok(chosen)
-    }
-
-    async fn search(
-        &self,
-        context: &Context,
+    /// The cluster or the proxy cannot be reached or refuses the request: exit 5.
+    pub(crate) async fn fetch(
+        context: &'a Context,
+        own: &Own,
         current: &Current,
-        installed: Installed<'_>,
-        limits: Limits,
-        active_digests: &[Digest],
-    ) -> Result<Chosen, Failure> {
-        let mut walk = VersionWalk::new(self.catalog.listing(), installed, limits);
-        while let Some(published) = walk.current() {
-            let unmet = self.unmet(context, published).await?;
-            let judgement = self.judge(
-                context,
-                &Question {
-                    version: &published.version,
-                    intent: Intent::Update,
-                    current,
-                    active_digests,
-                    stored: None,
-                    unmet: &unmet,
-                    unaware: None,
-                },
-            );
-            if judgement.is_eligible() {
-                break;
-            }
-            walk.pass_over(judgement);
-        }
-        Ok(walk.finish())
+        named: Option<&Version>,
+    ) -> Result<Self, Failure> {
+        let view: ClusterView = context.view(RecordSelection::Named(&[Component::D8])).await?;
+        let digests = StoredDigests { active: own.active_digests()?, stored: stored_digests(own)? };
+        let mut planning = Planning::of_d8(context, view, current.version(), digests);
+        let list = planning.published(&Component::D8, named).await?.listing().clone();
+        Ok(Self { planning, list })
     }
 
-    /// What stands against a version beside policies.
-    pub(crate) async fn unmet(&self, context: &Context, published: &PublishedVersion) -> Result<Vec<String>, Failure> {
-        let findings = self.catalog.offer(context, published).await?.findings;
-        Ok(findings.unmet.into_iter().chain(findings.unchecked).collect())
+    /// The published versions.
+    pub(crate) fn list(&self) -> &TagList {
+        &self.list
+    }
+
+    /// Returns the verdict on one version by the cluster's policies and record.
+    pub(crate) fn evaluate(&self, context: &Context, question: &Question<'_>) -> Verdict {
+        self.planning.policies().judge(&self.planning.with_view(question.case(context)))
+    }
+
+    /// Returns why the active version must be left, if policies forbid it.
+    pub(crate) fn must_leave(&self) -> Option<Reason> {
+        self.planning.must_leave(&Component::D8)
+    }
+
+    /// Chooses the version that `request` leads to.
+    ///
+    /// # Errors
+    /// A contract that cannot be read, and requirements that cannot be checked: exit 5.
+    pub(crate) async fn choose(&mut self, request: Request) -> Result<Outcome, Failure> {
+        let (_, mut plan) = self.planning.plan(BTreeMap::from([(Component::D8, request)]), false).await;
+        match plan.outcomes.remove(&Component::D8) {
+            Some(Outcome::Stopped(error)) => Err(self.stopped(&error)),
+            Some(outcome) => Ok(outcome),
+            None => Err(Failure::new(Code::Failed, format!("no version of {PRODUCT} was planned"))),
+        }
+    }
+
+    fn stopped(&self, error: &PlanError) -> Failure {
+        match error {
+            PlanError::Fact { need, message } => self.planning.failure(need).cloned().unwrap_or_else(|| {
+                Failure::new(Code::Failed, message.clone()).advise("what is published is broken", error.fix())
+            }),
+            PlanError::Unchecked { version, unchecked, .. } => {
+                let failure =
+                    Failure::new(Code::Unreachable, format!("requirements of {PRODUCT} {version} cannot be checked"));
+                unchecked.iter().fold(failure, |failure, why| failure.because(why.as_str())).or_skip_checks(&PRODUCT)
+            }
+            PlanError::Unreadable { .. } => Failure::new(Code::Failed, error.to_string()),
+        }
+    }
+
+    /// Returns what an install of a chosen version needs to know.
+    ///
+    /// # Errors
+    /// The version was not chosen by [`Self::choose`].
+    pub(crate) fn offer(&self, version: &Version) -> Result<&Offer, Failure> {
+        self.planning
+            .offer(&Component::D8, version)
+            .ok_or_else(|| Failure::new(Code::Failed, format!("{PRODUCT} {version} was not chosen")))
     }
 }
 
@@ -125,7 +108,6 @@ pub(crate) struct Question<'a> {
     pub(crate) active_digests: &'a [Digest],
     /// Its digests, if it is in the store.
     pub(crate) stored: Option<&'a [Digest]>,
-    pub(crate) unmet: &'a [String],
     /// It was run and does not know policies, which the person accepts or not.
     pub(crate) unaware: Option<bool>,
 }
@@ -135,8 +117,7 @@ impl<'a> Question<'a> {
     fn case(&'a self, context: &'a Context) -> Candidate<'a> {
         let case = Candidate::new(context.host(), &Component::D8, self.version, self.intent, context.now)
             .active(self.current.version())
-            .active_digests(self.active_digests)
-            .unmet(self.unmet);
+            .active_digests(self.active_digests);
         let case = self.stored.map_or(case, |digests| case.stored(digests));
         self.unaware.map_or(case, |allowed| case.unaware(true, allowed))
     }
@@ -161,4 +142,10 @@ pub(crate) fn judge_kept(
 pub(crate) fn nothing_published() -> Failure {
     Failure::new(Code::Failed, format!("no version of {PRODUCT} is published"))
         .advise("the cluster's registry has none, or none that is stable", "see all tags: d8 cli versions")
+}
+
+/// Returns the versions in the store with the digests in their receipts.
+fn stored_digests(own: &Own) -> Result<BTreeMap<Version, Vec<Digest>>, Failure> {
+    let Ok(store) = own.store() else { return Ok(BTreeMap::new()) };
+    Ok(store.versions()?.into_iter().map(|stored| (stored.version.clone(), stored.digests())).collect())
 }

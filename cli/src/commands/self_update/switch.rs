@@ -9,7 +9,8 @@ use d8_agent::{
 use d8_crds::{
     decisions::{
         intent::Intent,
-        selection::{NoCandidate, PublishedVersion, Selection},
+        plan::{Outcome, PassedOver, Request},
+        selection::PublishedVersion,
         verdict::{ReasonCode, Verdict},
     },
     values::{
@@ -23,7 +24,7 @@ use crate::{
     catalog::lookup_failure,
     commands::self_update::{
         capabilities::POLICY,
-        select::{Known, Question, judge_kept, nothing_published},
+        select::{D8Planning, Question, judge_kept, nothing_published},
     },
     context::Context,
     running_d8::{Current, Own, newest_other, refused},
@@ -42,7 +43,7 @@ enum From<'a> {
     /// They are those of the running program.
     Running,
     /// They are published; what the store has already is not fetched.
-    Proxy(&'a Known, PublishedVersion),
+    Proxy(&'a D8Planning<'a>, PublishedVersion),
 }
 
 /// A switch that is decided but for what the candidate says of itself.
@@ -58,56 +59,69 @@ struct Switch<'a> {
 }
 
 pub(crate) async fn update(context: &Context, args: &args::SelfUpdateArgs) -> Result<(), Failure> {
-    let typed = args.version.as_deref().map(read_version).transpose()?;
+    let named = args.version.as_deref().map(read_version).transpose()?;
     let own = Own::find(context)?;
     let entry = own.changeable(context)?;
     let current = own.current()?;
-    let known = Known::fetch(context, args.version.as_deref()).await?;
-    let (published, intent) = match (&typed, &args.version) {
-        (Some(version), _) if current.is(version) => {
-            already(&current);
-            return Ok(());
-        }
-        (Some(_), Some(typed)) => {
-            let published = known.catalog.expect(typed)?.clone();
-            permitted(context, &own, &known, &current, &published).await?;
-            (published, Intent::Explicit)
-        }
-        _ => {
-            let chosen = known.choose(context, &own, &current).await?;
-            for (published, judgement) in chosen.passed_over() {
-                for reason in judgement.reasons() {
-                    context.printer.note(format!("passed over {PRODUCT} {}: {}", published.tag, reason.message));
-                }
-            }
-            match chosen {
-                Selection::Install { version, .. } => (version, Intent::Update),
-                Selection::Nothing { why: NoCandidate::NotPublished, .. } => return Err(nothing_published()),
-                _ if known.catalog.listing().published.is_empty() => return Err(nothing_published()),
-                Selection::Nothing { passed_over, .. } => return Err(none_eligible(&passed_over)),
-                Selection::Keep { passed_over } if current == Current::Development && !passed_over.is_empty() => {
-                    return Err(none_eligible(&passed_over));
-                }
-                Selection::Keep { .. } | Selection::AlreadyActive { .. } => {
-                    if let Some(leave) = known.guidance(context, &own, &current)?.leave {
-                        let shown = current.to_string();
-                        output::warn(format!("{PRODUCT} {shown} may not stay: {}", leave.message));
-                        output::warn("there is no version to leave it for. See: d8 cli check");
-                    }
-                    already(&current);
-                    return Ok(());
-                }
-            }
-        }
+    let mut planning = D8Planning::fetch(context, &own, &current, named.as_ref()).await?;
+    let chosen = match &named {
+        Some(version) if current.is(version) => None,
+        Some(version) => Some((choose_named(&mut planning, version).await?, Intent::Explicit)),
+        None => choose_newest(context, &mut planning, &current).await?.map(|chosen| (chosen, Intent::Update)),
+    };
+    let Some((published, intent)) = chosen else {
+        already(&current);
+        return Ok(());
     };
     if args.dry_run {
         output::print(format!("Would switch {PRODUCT} from {} to {}.", current, published.tag));
         return Ok(());
     }
-    let (tag, version, from) = (published.tag.clone(), published.version.clone(), From::Proxy(&known, published));
+    let (tag, version, from) = (published.tag.clone(), published.version.clone(), From::Proxy(&planning, published));
     let allow_ungoverned = args.allow_ungoverned;
     let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
-    switch.carry_out(context, Some(&known)).await
+    switch.carry_out(context, Some(&planning)).await
+}
+
+/// Chooses the newest version that may be installed. None: the current one stays.
+async fn choose_newest(
+    context: &Context,
+    planning: &mut D8Planning<'_>,
+    current: &Current,
+) -> Result<Option<PublishedVersion>, Failure> {
+    let outcome = planning.choose(Request::NewestOfAll).await?;
+    for (published, verdict) in outcome.passed_over() {
+        for reason in verdict.reasons() {
+            context.printer.note(format!("passed over {PRODUCT} {}: {}", published.tag, reason.message));
+        }
+    }
+    match outcome {
+        Outcome::Take { version, .. } => Ok(Some(version)),
+        _ if planning.list().published.is_empty() => Err(nothing_published()),
+        Outcome::Keep { passed_over, .. } if *current == Current::Development && !passed_over.is_empty() => {
+            Err(none_eligible(&passed_over))
+        }
+        _ => {
+            if let Some(leave) = planning.must_leave() {
+                output::warn(format!("{PRODUCT} {current} may not stay: {}", leave.message));
+                output::warn("there is no version to leave it for. See: d8 cli check");
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Chooses a version that a person named.
+///
+/// # Errors
+/// It is not published, or may not be installed.
+async fn choose_named(planning: &mut D8Planning<'_>, version: &Version) -> Result<PublishedVersion, Failure> {
+    match planning.choose(Request::Exact(version.clone())).await? {
+        Outcome::Take { version, .. } | Outcome::AlreadyActive { version, .. } => Ok(version),
+        Outcome::Refused { version, verdict } => Err(may_not(&version.tag, &verdict)),
+        Outcome::NotPublished(error) => Err(lookup_failure(&Component::D8, &error)),
+        _ => Err(nothing_published()),
+    }
 }
 
 pub(crate) async fn use_version(context: &Context, args: &args::SelfUseArgs) -> Result<(), Failure> {
@@ -126,13 +140,12 @@ pub(crate) async fn use_version(context: &Context, args: &args::SelfUseArgs) -> 
         Some(stored) => From::Store(stored),
         None if running.is_some() => From::Running,
         None => {
-            let known = Known::fetch(context, Some(&args.version)).await?;
-            let published = known.catalog.expect(&args.version)?.clone();
-            permitted(context, &own, &known, &current, &published).await?;
-            let (tag, from) = (published.tag.clone(), From::Proxy(&known, published));
+            let mut planning = D8Planning::fetch(context, &own, &current, Some(&version)).await?;
+            let published = choose_named(&mut planning, &version).await?;
+            let (tag, from) = (published.tag.clone(), From::Proxy(&planning, published));
             let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
             let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
-            return switch.carry_out(context, Some(&known)).await;
+            return switch.carry_out(context, Some(&planning)).await;
         }
     };
     let (tag, digests) = match (&from, running) {
@@ -150,7 +163,6 @@ pub(crate) async fn use_version(context: &Context, args: &args::SelfUseArgs) -> 
         current: &current,
         active_digests: &active_digests,
         stored: Some(&digests),
-        unmet: &[],
         unaware: None,
     };
     for (kept, judgement) in judge_kept(context, &question)? {
@@ -175,33 +187,6 @@ fn already(current: &Current) {
     output::print(format!("{PRODUCT} is already at {current}."));
 }
 
-/// Refuses a version that a person named and that may not be had.
-async fn permitted(
-    context: &Context,
-    own: &Own,
-    known: &Known,
-    current: &Current,
-    published: &PublishedVersion,
-) -> Result<(), Failure> {
-    let unmet = known.unmet(context, published).await?;
-    let active_digests = own.active_digests()?;
-    let stored = own.store().ok().map(|store| store.find(&published.version)).transpose()?.flatten();
-    let digests = stored.map(|stored| stored.digests());
-    let judgement = known.judge(
-        context,
-        &Question {
-            version: &published.version,
-            intent: Intent::Explicit,
-            current,
-            active_digests: &active_digests,
-            stored: digests.as_deref(),
-            unmet: &unmet,
-            unaware: None,
-        },
-    );
-    if judgement.is_eligible() { Ok(()) } else { Err(may_not(&published.tag, &judgement)) }
-}
-
 fn may_not(tag: &Tag, judgement: &Verdict) -> Failure {
     let failure = Failure::new(judgement.class().into(), format!("{PRODUCT} {tag} may not be used here"));
     judgement
@@ -211,7 +196,7 @@ fn may_not(tag: &Tag, judgement: &Verdict) -> Failure {
         .advise("the version was named, so no other is tried", "d8 cli check")
 }
 
-fn none_eligible(passed_over: &[(PublishedVersion, Verdict)]) -> Failure {
+fn none_eligible(passed_over: &[PassedOver]) -> Failure {
     let code = passed_over.first().map_or(Code::Failed, |(_, judgement)| judgement.class().into());
     let reasons = passed_over.iter().flat_map(|(published, judgement)| {
         judgement.reasons().iter().map(move |reason| format!("{}: {}", published.tag, reason.message))
@@ -221,13 +206,13 @@ fn none_eligible(passed_over: &[(PublishedVersion, Verdict)]) -> Failure {
 }
 
 impl Switch<'_> {
-    async fn carry_out(self, context: &Context, known: Option<&Known>) -> Result<(), Failure> {
+    async fn carry_out(self, context: &Context, planning: Option<&D8Planning<'_>>) -> Result<(), Failure> {
         let progress = Progress::new(context.printer);
         let refused = |error| refused(self.own, error);
         let store = self.own.store()?;
         let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(refused)?;
         let (tested, fetched) = self.bring(context, store, &locked, &progress).await?;
-        self.aware(context, known, &tested)?;
+        self.aware(context, planning, &tested)?;
         if tested.misreports() {
             output::warn(format!("{} says of itself: {}", self.tag, tested.reported.trim()));
         }
@@ -319,23 +304,23 @@ impl Switch<'_> {
                 Err(error) => return Err(refused(error)),
             }
         }
-        let From::Proxy(known, published) = &self.from else {
+        let From::Proxy(planning, published) = &self.from else {
             let running = locked.take_in(self.own.bytes(), &self.tag, context.now, progress);
             return Ok((running.await.map_err(refused)?, false));
         };
-        Ok((self.fetch(context, known, published, locked, progress).await?, true))
+        Ok((self.fetch(context, planning, published, locked, progress).await?, true))
     }
 
     async fn fetch(
         &self,
         context: &Context,
-        known: &Known,
+        planning: &D8Planning<'_>,
         published: &PublishedVersion,
         locked: &LockedD8Store,
         progress: &Progress,
     ) -> Result<TestedVersion, Failure> {
         context.printer.note(format!("Updating {PRODUCT} to {}...", self.tag));
-        let offer = known.catalog.offer(context, published).await?;
+        let offer = planning.offer(&published.version)?;
         let proxy = context.proxy().await?;
         let artifact = Artifact {
             component: Component::D8,
@@ -352,7 +337,12 @@ impl Switch<'_> {
     }
 
     /// A candidate that does not know policies is refused where one speaks, unless that is accepted.
-    fn aware(&self, context: &Context, known: Option<&Known>, tested: &TestedVersion) -> Result<(), Failure> {
+    fn aware(
+        &self,
+        context: &Context,
+        planning: Option<&D8Planning<'_>>,
+        tested: &TestedVersion,
+    ) -> Result<(), Failure> {
         if tested.capabilities.iter().any(|capability| capability == POLICY) {
             return Ok(());
         }
@@ -363,11 +353,10 @@ impl Switch<'_> {
             active_digests: &[],
             // What stands beside this was asked before.
             stored: Some(&[]),
-            unmet: &[],
             unaware: Some(self.allow_ungoverned),
         };
-        let judgements = match known {
-            Some(known) => vec![known.judge(context, &question)],
+        let judgements = match planning {
+            Some(planning) => vec![planning.evaluate(context, &question)],
             None => judge_kept(context, &question)?.into_iter().map(|(_, judgement)| judgement).collect(),
         };
         let unaware =

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    commands::self_update::select::{Known, nothing_published},
+    commands::self_update::select::{D8Planning, nothing_published},
     context::Context,
     running_d8::{Current, Own},
     terminal::{failure::Failure, output},
@@ -38,8 +38,8 @@ pub(crate) async fn run(context: &Context, args: &args::SelfVersionsArgs) -> Res
             Vec::new()
         }
     };
-    let known = Known::fetch(context, None).await?;
-    let published = &known.catalog.listing().published;
+    let planning = D8Planning::fetch(context, &own, &current, None).await?;
+    let published = &planning.list().published;
     if published.is_empty() && stored.is_empty() {
         return Err(nothing_published());
     }

@@ -1,9 +1,15 @@
 //! Edits of policies, and what they would do to a host.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::records::policy::PluginPolicy;
+use crate::{
+    decisions::verdict::PolicySet,
+    records::{policy::PluginPolicy, release::CliRelease},
+    values::version::Version,
+};
 
 const NOW: &str = "2026-11-22T12:00:00Z";
 
@@ -31,13 +37,13 @@ fn records() -> BTreeMap<String, CliRelease> {
 fn machine(managed: bool, active: &[(&str, &str)]) -> HostFacts {
     let active = active.iter().map(|(component, version)| {
         let version = Version::parse(version).unwrap();
-        (component.parse().unwrap(), Active { version: Some(version), digests: Vec::new() })
+        (component.parse().unwrap(), ActiveComponent { version: Some(version), digests: Vec::new() })
     });
     let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
     HostFacts { id: "bastion-1".to_owned(), labels, managed, active: active.collect(), ..HostFacts::default() }
 }
 
-fn compared(machine: &HostFacts, old: &[Value], new: &[Value]) -> Vec<Change> {
+fn compared(machine: &HostFacts, old: &[Value], new: &[Value]) -> Vec<ComponentDiff> {
     let (old, new) = (PolicySet::from_json(old), PolicySet::from_json(new));
     PolicyDiff::new(&old, &new, &records(), NOW.parse().unwrap()).of(machine)
 }

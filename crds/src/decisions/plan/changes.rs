@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Change, ChangeReason, Outcome, Plan, PreviousVersion,
-    knowledge::VersionFacts,
+    ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion,
+    known_facts::VersionFacts,
     order,
     requests::{Planner, Progress},
     search::Chosen,
     state::{Present, accepts},
 };
-use crate::{decisions::selection::PublishedVersion, values::name::PluginName};
+use crate::{decisions::selection::PublishedVersion, values::name::Component};
 
 /// A change that is decided.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Move<'k> {
     to: &'k PublishedVersion,
     offer: &'k VersionFacts,
     requested: bool,
-    chain: Vec<&'k PluginName>,
+    chain: Vec<&'k Component>,
 }
 
 impl<'k> Planner<'k> {
@@ -32,7 +32,7 @@ impl<'k> Planner<'k> {
     }
 
     /// Takes choices back, and tells what the dependencies would have been.
-    pub(super) fn undone(&mut self, chosen: Vec<Chosen<'k>>) -> Vec<Change> {
+    pub(super) fn undone(&mut self, chosen: Vec<Chosen<'k>>) -> Vec<PlannedChange> {
         let dependencies: BTreeMap<_, _> =
             chosen.iter().enumerate().skip(1).map(|(level, one)| (one.name, (level, one))).collect();
         let edges = dependencies.iter().map(|(name, (_, one))| (*name, &one.offer.dependencies)).collect();
@@ -51,7 +51,7 @@ impl<'k> Planner<'k> {
     }
 
     /// Takes back dependencies that nothing needs any more: what needed them moved on.
-    pub(super) fn drop_needless(&mut self) -> BTreeSet<&'k PluginName> {
+    pub(super) fn drop_needless(&mut self) -> BTreeSet<&'k Component> {
         let mut dropped = BTreeSet::new();
         loop {
             let needless = self.moves.iter().find(|(name, one)| !one.requested && self.is_needless(name));
@@ -65,14 +65,14 @@ impl<'k> Planner<'k> {
     }
 
     /// Whether all is well with what was there before the move.
-    pub(super) fn is_needless(&self, name: &PluginName) -> bool {
+    pub(super) fn is_needless(&self, name: &Component) -> bool {
         let before = self.snapshot.installed.get(name).map(Present::of);
         let missed = self.state.demands_on(name).any(|(_, dependencies)| match before {
             None => dependencies.iter().any(|dependency| dependency.mandatory),
             Some(before) => !accepts(dependencies, before.version),
         });
         let objects = before.is_some_and(|before| {
-            let mut others = before.dependencies.by_plugin().filter(|(target, _)| *target != name);
+            let mut others = before.dependencies.by_component().filter(|(target, _)| *target != name);
             others.any(|(target, dependencies)| {
                 self.moves.contains_key(target) && !self.state.meets(target, dependencies)
             })
@@ -80,7 +80,7 @@ impl<'k> Planner<'k> {
         !missed && !objects
     }
 
-    fn change(&self, name: &PluginName, one: &Move<'k>) -> Change {
+    fn change(&self, name: &Component, one: &Move<'k>) -> PlannedChange {
         let from = match self.snapshot.installed.get(name).map(|installed| &installed.version) {
             None => PreviousVersion::Nothing,
             Some(None) => PreviousVersion::Unknown,
@@ -92,7 +92,7 @@ impl<'k> Planner<'k> {
             ChangeReason::Dependency { chain: one.chain.iter().map(|name| (*name).clone()).collect() }
         };
         let warnings = one.offer.findings.warnings.clone();
-        Change { name: name.clone(), from, to: one.to.clone(), why, warnings }
+        PlannedChange { component: name.clone(), from, to: one.to.clone(), why, warnings }
     }
 
     pub(super) fn told(&self, requests: Vec<Progress<'k>>) -> Plan {

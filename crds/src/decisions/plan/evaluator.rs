@@ -1,4 +1,4 @@
-//! The verdict as the planner asks for it.
+//! The verdict on one version, as the planner requests it.
 
 use std::collections::BTreeMap;
 
@@ -7,92 +7,95 @@ use jiff::Timestamp;
 use crate::{
     decisions::{
         intent::Intent,
-        verdict::{Candidate, Host, HostPolicies, PolicySet, Required, Verdict},
+        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, Reason, Required, Verdict},
     },
     records::release::CliRelease,
-    values::{
-        channel::Channel,
-        digest::Digest,
-        name::{Component, PluginName},
-        version::Version,
-    },
+    values::{channel::Channel, digest::Digest, name::Component, version::Version},
 };
 
-/// One question about one version of one plugin.
+/// A request for the verdict on one version of one component.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationRequest<'a> {
-    /// The plugin.
-    pub plugin: &'a PluginName,
-    /// The version in question.
+    /// The component.
+    pub component: &'a Component,
+    /// The version to evaluate.
     pub version: &'a Version,
-    /// Who wants it, and how outright.
+    /// Who requests the version, and whether they named it.
     pub intent: Intent,
     /// The version that was active before the plan.
     pub active: Option<&'a Version>,
-    /// The cluster's requirements that are not met, a sentence each; those on plugins are the planner's.
+    /// The requirements on the cluster that are not met, a sentence each. The planner checks those on
+    /// plugins itself.
     pub unmet: &'a [String],
-    /// What needs it and has been judged eligible itself; a dependency that a change brings in rides on
-    /// the wave of that.
-    pub dependency_of: Option<(&'a PluginName, &'a Version)>,
+    /// The version that needs this one and is eligible itself. Its wave then applies instead of the wave of
+    /// the dependency.
+    pub dependency_of: Option<(&'a Component, &'a Version)>,
 }
 
-/// Who gives the verdict.
+/// Evaluates versions. The same request always gets the same answer.
 pub trait Evaluator {
-    /// Whether this version may be taken now. Asked again, it answers the same.
-    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict;
+    /// Returns whether this version may be installed now.
+    fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict;
 
-    /// Which versions of a plugin that is requested for are considered; of one that is only needed by
-    /// another, the stable ones are.
-    fn channel(&self, plugin: &PluginName) -> Channel {
-        let _ = plugin;
+    /// Returns why the active version must be left, if it must. `request` is for that version.
+    fn must_leave(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
+        let verdict = self.evaluate(request);
+        verdict.reasons().iter().find(|reason| reason.class() == Class::Forbidden).cloned()
+    }
+
+    /// Returns which versions of a requested component are considered. Of a dependency, only stable
+    /// versions are.
+    fn channel(&self, component: &Component) -> Channel {
+        let _ = component;
         Channel::Stable
     }
 
-    /// The policy that requires the plugin on this host, if one does.
-    fn required(&self, plugin: &PluginName) -> Option<Required> {
-        let _ = plugin;
+    /// Returns the policy that requires the component on this host, if there is one.
+    fn required(&self, component: &Component) -> Option<Required> {
+        let _ = component;
         None
     }
 }
 
 impl<F: Fn(&EvaluationRequest<'_>) -> Verdict> Evaluator for F {
-    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
-        self(question)
+    fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
+        self(request)
     }
 }
 
-/// What a store has of one plugin.
+/// The digests of one component in a store.
 #[derive(Debug, Clone, Default)]
 pub struct StoredDigests {
-    /// The digests of what is active, as its receipt has them: of its layer, its manifest. Empty: not
-    /// known.
+    /// The digests in the receipt of the active version: of its layer and its manifest. Empty: not known.
     pub active: Vec<Digest>,
-    /// The versions that were active here once and are whole, with their digests.
+    /// The intact versions that were active here before, with their digests.
     pub stored: BTreeMap<Version, Vec<Digest>>,
 }
 
-/// The policies of one cluster, for one host at one time. What is known beside them is added by name.
+/// Evaluates versions by the policies of one cluster, for one host at one time.
 #[derive(Debug, Clone)]
 pub struct PolicyEvaluator<'a> {
-    asked: HostPolicies<'a>,
+    policies: HostPolicies<'a>,
     host: Host<'a>,
     now: Timestamp,
     server_time: Option<Timestamp>,
     confirmed: Option<Timestamp>,
     records: &'a BTreeMap<String, CliRelease>,
-    on_disk: Option<&'a BTreeMap<PluginName, StoredDigests>>,
-    required: BTreeMap<PluginName, Required>,
+    on_disk: Option<&'a BTreeMap<Component, StoredDigests>>,
+    required: BTreeMap<Component, Required>,
 }
 
 impl<'a> PolicyEvaluator<'a> {
-    /// `records` by the component's name; `now` by the local clock.
+    /// `records` are by component name; `now` is the local clock's time.
     pub fn new(set: &'a PolicySet, host: Host<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
-        let asked = set.for_host(host);
-        let required = asked.required().into_iter().map(|required| (required.plugin.clone(), required)).collect();
-        Self { asked, host, now, server_time: None, confirmed: None, records, on_disk: None, required }
+        let policies = set.for_host(host);
+        let required = policies.required().into_iter();
+        let required = required.map(|required| (Component::Plugin(required.plugin.clone()), required)).collect();
+        Self { policies, host, now, server_time: None, confirmed: None, records, on_disk: None, required }
     }
 
-    /// The API server's time, by which the local clock is checked, and when it last confirmed the policies.
+    /// Sets the API server's time, by which the local clock is checked, and when the server last confirmed
+    /// the policies.
     #[must_use]
     pub fn by_server(mut self, time: Option<Timestamp>, confirmed: Option<Timestamp>) -> Self {
         self.server_time = time;
@@ -100,38 +103,44 @@ impl<'a> PolicyEvaluator<'a> {
         self
     }
 
-    /// What the host's store has.
+    /// Sets what the host's stores contain.
     #[must_use]
-    pub fn on_disk(mut self, on_disk: &'a BTreeMap<PluginName, StoredDigests>) -> Self {
+    pub fn on_disk(mut self, on_disk: &'a BTreeMap<Component, StoredDigests>) -> Self {
         self.on_disk = Some(on_disk);
         self
+    }
+
+    fn candidate<'r>(&'r self, request: &EvaluationRequest<'r>) -> Candidate<'r> {
+        let candidate = Candidate::new(self.host, request.component, request.version, request.intent, self.now)
+            .server_time(self.server_time)
+            .confirmed(self.confirmed)
+            .active(request.active)
+            .release(self.records.get(request.component.name()))
+            .brought_in(request.dependency_of.is_some())
+            .unmet(request.unmet);
+        let Some(on_disk) = self.on_disk.and_then(|all| all.get(request.component)) else { return candidate };
+        let candidate = candidate.active_digests(&on_disk.active);
+        match on_disk.stored.get(request.version) {
+            Some(digests) => candidate.stored(digests),
+            None => candidate,
+        }
     }
 }
 
 impl Evaluator for PolicyEvaluator<'_> {
-    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
-        let component = Component::Plugin(question.plugin.clone());
-        let mut case = Candidate::new(self.host, &component, question.version, question.intent, self.now)
-            .server_time(self.server_time)
-            .confirmed(self.confirmed)
-            .active(question.active)
-            .release(self.records.get(question.plugin.as_str()))
-            .brought_in(question.dependency_of.is_some())
-            .unmet(question.unmet);
-        if let Some(on_disk) = self.on_disk.and_then(|all| all.get(question.plugin)) {
-            case = case.active_digests(&on_disk.active);
-            if let Some(digests) = on_disk.stored.get(question.version) {
-                case = case.stored(digests);
-            }
-        }
-        self.asked.judge(&case)
+    fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
+        self.policies.judge(&self.candidate(request))
     }
 
-    fn channel(&self, plugin: &PluginName) -> Channel {
-        self.asked.guidance(&Component::Plugin(plugin.clone()), None).channel
+    fn must_leave(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
+        self.policies.guidance_for(&self.candidate(request)).leave
     }
 
-    fn required(&self, plugin: &PluginName) -> Option<Required> {
-        self.required.get(plugin).cloned()
+    fn channel(&self, component: &Component) -> Channel {
+        self.policies.guidance(component, None).channel
+    }
+
+    fn required(&self, component: &Component) -> Option<Required> {
+        self.required.get(component).cloned()
     }
 }

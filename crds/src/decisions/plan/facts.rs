@@ -1,27 +1,31 @@
-//! What the planner asks of what it knows: the verdict, the facts, the others' word.
+//! What the planner asks of what it contains: the verdict, the facts, the others' word.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Actor, Need, Options, PlanError, Request, evaluator::EvaluationRequest, knowledge::VersionFacts, requests::Planner,
-    say, state::accepts,
+    Actor, PlanError, PlanOptions, Request,
+    evaluator::EvaluationRequest,
+    known_facts::{FactRequest, VersionFacts},
+    requests::Planner,
+    say,
+    state::accepts,
 };
 use crate::{
     decisions::{
         intent::Intent,
         selection::{PublishedVersion, TagList},
-        verdict::{Class, Reason, Required, Verdict},
+        verdict::{Reason, Required, Verdict},
     },
-    values::{name::PluginName, text::printable, version::Version},
+    values::{name::Component, text::printable, version::Version},
 };
 
 impl<'k> Planner<'k> {
     /// What plugins that are there, the ones at hand excepted, have against a version.
     pub(super) fn objections(
         &self,
-        name: &PluginName,
+        name: &Component,
         version: &Version,
-        at_hand: &BTreeMap<&PluginName, usize>,
+        at_hand: &BTreeMap<&Component, usize>,
     ) -> Vec<Reason> {
         let others = self.state.demands_on(name).filter(|(by, _)| !at_hand.contains_key(*by));
         let object = others.filter(|(_, dependencies)| !accepts(dependencies, Some(version)));
@@ -37,70 +41,70 @@ impl<'k> Planner<'k> {
     pub(super) fn unreadable(&self) -> Option<PlanError> {
         self.unreadable.iter().find_map(|name| {
             let why = self.state.get(name)?.unreadable?;
-            Some(PlanError::Unreadable { name: (*name).clone(), why: printable(why).into_owned() })
+            Some(PlanError::Unreadable { component: (*name).clone(), why: printable(why).into_owned() })
         })
     }
 
     /// The verdict on a version, cluster included as far as it is known, and what it offers.
     pub(super) fn judge(
         &self,
-        name: &'k PluginName,
+        name: &'k Component,
         published: &PublishedVersion,
         intent: Intent,
-        dependency_of: Option<(&PluginName, &Version)>,
+        dependency_of: Option<(&Component, &Version)>,
     ) -> (Verdict, Option<&'k Result<VersionFacts, String>>) {
-        let offer = self.knowledge.offer(name, &published.version);
+        let offer = self.known.version(name, &published.version);
         let unmet = match offer {
             Some(Ok(offer)) => offer.findings.unmet.as_slice(),
             _ => &[],
         };
         let question = EvaluationRequest {
-            plugin: name,
+            component: name,
             version: &published.version,
             intent,
             active: self.active(name),
             unmet,
             dependency_of,
         };
-        (self.judge.judge(&question), offer)
+        (self.evaluator.evaluate(&question), offer)
     }
 
-    pub(super) fn active(&self, name: &PluginName) -> Option<&'k Version> {
+    pub(super) fn active(&self, name: &Component) -> Option<&'k Version> {
         self.snapshot.installed.get(name)?.version.as_ref()
     }
 
     /// Whether policy forbids what is installed, and it has not been left yet.
-    pub(super) fn is_forbidden(&self, name: &'k PluginName) -> bool {
+    pub(super) fn is_forbidden(&self, name: &'k Component) -> bool {
         let Some(active) = self.active(name).filter(|_| !self.moves.contains_key(name)) else { return false };
         let intent = self.intent(&Request::Newest);
         let question = EvaluationRequest {
-            plugin: name,
+            component: name,
             version: active,
             intent,
             active: Some(active),
             unmet: &[],
             dependency_of: None,
         };
-        self.judge.judge(&question).class() == Class::Forbidden
+        self.evaluator.must_leave(&question).is_some()
     }
 
     /// What is published of a plugin, if that is known.
-    pub(super) fn listing(&self, name: &PluginName) -> Result<Option<&'k TagList>, Box<PlanError>> {
-        match self.knowledge.tags.get(name) {
+    pub(super) fn listing(&self, name: &Component) -> Result<Option<&'k TagList>, Box<PlanError>> {
+        match self.known.tags.get(name) {
             None => Ok(None),
             Some(Ok(listing)) => Ok(Some(listing)),
             Some(Err(message)) => {
                 let message = printable(message).into_owned();
-                Err(Box::new(PlanError::Fact { need: Need::Tags(name.clone()), message }))
+                Err(Box::new(PlanError::Fact { need: FactRequest::Tags(name.clone()), message }))
             }
         }
     }
 
-    pub(super) fn required(&self, name: &PluginName) -> Option<Required> {
-        self.judge.required(name)
+    pub(super) fn required(&self, name: &Component) -> Option<Required> {
+        self.evaluator.required(name)
     }
 
-    pub(super) fn options(&self) -> &'k Options {
+    pub(super) fn options(&self) -> &'k PlanOptions {
         &self.snapshot.options
     }
 
@@ -115,17 +119,17 @@ impl<'k> Planner<'k> {
 
 /// What a version offers, unless that stops the search.
 pub(super) fn readable<'k>(
-    name: &PluginName,
+    name: &Component,
     published: &PublishedVersion,
     offer: &'k Result<VersionFacts, String>,
 ) -> Result<&'k VersionFacts, Box<PlanError>> {
     match offer {
         Err(message) => {
-            let need = Need::Contract { name: name.clone(), published: published.clone() };
+            let need = FactRequest::Contract { component: name.clone(), published: published.clone() };
             Err(Box::new(PlanError::Fact { need, message: printable(message).into_owned() }))
         }
         Ok(offer) if !offer.findings.unchecked.is_empty() => Err(Box::new(PlanError::Unchecked {
-            name: name.clone(),
+            component: name.clone(),
             version: published.version.clone(),
             unchecked: offer.findings.unchecked.clone(),
         })),

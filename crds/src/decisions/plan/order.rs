@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::knowledge::Dependencies;
-use crate::values::name::PluginName;
+use super::dependencies::Dependencies;
+use crate::values::name::Component;
 
 /// How many of the others a plugin waits for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,11 @@ struct Waits {
 
 /// Orders names so that a plugin comes after those of them it dependencies something of. Where that goes in
 /// a circle, conditional dependencies give way first; then, and among equals, names decide.
-pub(super) fn dependency_first<'k>(dependencies: &BTreeMap<&'k PluginName, &'k Dependencies>) -> Vec<&'k PluginName> {
-    let mut waits: BTreeMap<&PluginName, Waits> = dependencies.keys().map(|name| (*name, Waits::default())).collect();
-    let mut wanted_by: BTreeMap<&PluginName, Vec<(&'k PluginName, bool)>> = BTreeMap::new();
+pub(super) fn dependency_first<'k>(dependencies: &BTreeMap<&'k Component, &'k Dependencies>) -> Vec<&'k Component> {
+    let mut waits: BTreeMap<&Component, Waits> = dependencies.keys().map(|name| (*name, Waits::default())).collect();
+    let mut wanted_by: BTreeMap<&Component, Vec<(&'k Component, bool)>> = BTreeMap::new();
     for (name, dependencies) in dependencies {
-        for (target, wanted) in dependencies.by_plugin().filter(|(target, _)| target != name) {
+        for (target, wanted) in dependencies.by_component().filter(|(target, _)| target != name) {
             if !waits.contains_key(target) {
                 continue;
             }
@@ -28,8 +28,8 @@ pub(super) fn dependency_first<'k>(dependencies: &BTreeMap<&'k PluginName, &'k D
             *(if mandatory { &mut waits.mandatory } else { &mut waits.conditional }) += 1;
         }
     }
-    let mut rest: BTreeSet<&'k PluginName> = dependencies.keys().copied().collect();
-    let mut ready: BTreeSet<&'k PluginName> =
+    let mut rest: BTreeSet<&'k Component> = dependencies.keys().copied().collect();
+    let mut ready: BTreeSet<&'k Component> =
         rest.iter().copied().filter(|name| waits.get(name) == Some(&Waits::default())).collect();
     let mut ordered = Vec::with_capacity(rest.len());
     loop {

@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 
-use super::knowledge::Dependency;
+use super::dependencies::Dependency;
 use crate::{
     decisions::verdict::{Class, Reason, ReasonCode, Required, Verdict},
-    values::{name::PluginName, text::printable_to, version::Version},
+    values::{name::Component, text::printable_to, version::Version},
 };
 
 /// The command that brings in a version.
-pub(super) fn install(name: &PluginName, version: &Version) -> String {
+pub(super) fn install(name: &Component, version: &Version) -> String {
     format!("d8 plugins install {name} --version {version}")
 }
 
 /// What dependencies on one plugin come to, as `b >=2, <3`.
-pub(super) fn demanded(name: &PluginName, dependencies: &[Dependency]) -> String {
+pub(super) fn demanded(name: &Component, dependencies: &[Dependency]) -> String {
     let mut text = name.to_string();
     let constraints =
         dependencies.iter().map(|dependency| dependency.constraint.as_str().trim()).filter(|c| !c.is_empty());
@@ -31,20 +31,20 @@ pub(super) fn demanded(name: &PluginName, dependencies: &[Dependency]) -> String
 /// Where in a chain a sentence is said: what the request is about, then each plugin that the one before
 /// needs, with its version.
 pub(super) struct Place<'k> {
-    pub(super) chain: Vec<(&'k PluginName, &'k Version)>,
+    pub(super) chain: Vec<(&'k Component, &'k Version)>,
 }
 
 impl Place<'_> {
     /// `a v2.0.0 requires plugin b >=3`; of what a dependency requires, `a v2.0.0 needs b v3.0.0, which
     /// requires plugin c`.
-    fn requires(&self, target: &PluginName, dependencies: &[Dependency]) -> String {
+    fn requires(&self, target: &Component, dependencies: &[Dependency]) -> String {
         let where_there =
             if dependencies.iter().any(|dependency| dependency.mandatory) { "" } else { " where it is installed" };
         format!("{} requires plugin {}{where_there}", self.subject(), demanded(target, dependencies))
     }
 
     fn subject(&self) -> String {
-        let shown = |(name, version): &(&PluginName, &Version)| format!("{name} {version}");
+        let shown = |(name, version): &(&Component, &Version)| format!("{name} {version}");
         match self.chain.as_slice() {
             [] => String::new(),
             [root] => shown(root),
@@ -53,26 +53,26 @@ impl Place<'_> {
     }
 
     /// ` (needed by: a -> b -> c)` where it takes more than one step.
-    fn needed_by(&self, target: &PluginName) -> String {
+    fn needed_by(&self, target: &Component) -> String {
         if self.chain.len() < 2 {
             return String::new();
         }
         format!(" (needed by: {})", path(self.chain.iter().map(|(name, _)| *name).chain([target])))
     }
 
-    fn unfit(&self, target: &PluginName, dependencies: &[Dependency], what: &str) -> Reason {
+    fn unfit(&self, target: &Component, dependencies: &[Dependency], what: &str) -> Reason {
         let message = format!("{}, {what}{}", self.requires(target, dependencies), self.needed_by(target));
         reason(ReasonCode::Unfit, message)
     }
 
-    pub(super) fn unpublished(&self, target: &PluginName, dependencies: &[Dependency]) -> Reason {
+    pub(super) fn unpublished(&self, target: &Component, dependencies: &[Dependency]) -> Reason {
         self.unfit(target, dependencies, &format!("which is not published; see `d8 plugins why {target}`"))
     }
 
     /// Versions are published, none of them is in range.
     pub(super) fn none_in_range(
         &self,
-        target: &PluginName,
+        target: &Component,
         dependencies: &[Dependency],
         installed: Option<&Version>,
     ) -> Reason {
@@ -87,7 +87,7 @@ impl Place<'_> {
     /// Only a pre-release is in range.
     pub(super) fn only_pre_release(
         &self,
-        target: &PluginName,
+        target: &Component,
         dependencies: &[Dependency],
         version: &Version,
     ) -> Reason {
@@ -98,7 +98,7 @@ impl Place<'_> {
     /// What is in range is in another major than what is installed.
     pub(super) fn other_major(
         &self,
-        target: &PluginName,
+        target: &Component,
         dependencies: &[Dependency],
         installed: &Version,
         to: u64,
@@ -109,7 +109,7 @@ impl Place<'_> {
 
     pub(super) fn too_new(
         &self,
-        target: &PluginName,
+        target: &Component,
         dependencies: &[Dependency],
         installed: &Version,
         to: &Version,
@@ -118,13 +118,13 @@ impl Place<'_> {
         self.unfit(target, dependencies, &what)
     }
 
-    pub(super) fn unknown_version(&self, target: &PluginName, dependencies: &[Dependency]) -> Reason {
+    pub(super) fn unknown_version(&self, target: &Component, dependencies: &[Dependency]) -> Reason {
         let what = format!("whose installed version is not known; reinstall it: `d8 plugins install {target} --force`");
         self.unfit(target, dependencies, &what)
     }
 
     /// The plan has a version that is out of range.
-    pub(super) fn planned(&self, target: &PluginName, dependencies: &[Dependency], planned: &Version) -> Reason {
+    pub(super) fn planned(&self, target: &Component, dependencies: &[Dependency], planned: &Version) -> Reason {
         let what = format!("but {planned} is to be installed; see `d8 plugins why {target}`");
         self.unfit(target, dependencies, &what)
     }
@@ -132,9 +132,9 @@ impl Place<'_> {
     /// No version of the target meets what several changed plugins want.
     pub(super) fn at_odds(
         &self,
-        target: &PluginName,
+        target: &Component,
         dependencies: &[Dependency],
-        with: &PluginName,
+        with: &Component,
         theirs: &[Dependency],
     ) -> Reason {
         let what = format!(
@@ -144,7 +144,7 @@ impl Place<'_> {
         self.unfit(target, dependencies, &what)
     }
 
-    pub(super) fn cycle(&self, target: &PluginName) -> Reason {
+    pub(super) fn cycle(&self, target: &Component) -> Reason {
         let start = self.chain.iter().position(|(name, _)| *name == target).unwrap_or_default();
         let circle = path(self.chain[start..].iter().map(|(name, _)| *name).chain([target]));
         let message = match self.chain.first() {
@@ -157,7 +157,7 @@ impl Place<'_> {
         reason(ReasonCode::Unfit, message)
     }
 
-    pub(super) fn too_deep(&self, target: &PluginName) -> Reason {
+    pub(super) fn too_deep(&self, target: &Component) -> Reason {
         let message = format!(
             "{} requires plugin {target}, more than {} steps away{}; install that first: `d8 plugins install {target}`",
             self.subject(),
@@ -168,7 +168,7 @@ impl Place<'_> {
     }
 
     /// A policy wants no dependencies brought in.
-    pub(super) fn refused_by_policy(&self, target: &PluginName, dependencies: &[Dependency], policy: &str) -> Reason {
+    pub(super) fn refused_by_policy(&self, target: &Component, dependencies: &[Dependency], policy: &str) -> Reason {
         let message = format!(
             "policy {policy}, missingDependencies: {}, and no dependency is brought in; run `d8 plugins install {target}`",
             self.requires(target, dependencies)
@@ -180,10 +180,10 @@ impl Place<'_> {
     /// forbid that: it would have to leave, too.
     pub(super) fn judged(
         &self,
-        target: &PluginName,
+        target: &Component,
         dependencies: &[Dependency],
         version: &Version,
-        judgement: &Verdict,
+        verdict: &Verdict,
         required: Option<&Required>,
     ) -> Vec<Reason> {
         let lead = format!("{}, and {target} {version} may not be installed: ", self.requires(target, dependencies));
@@ -198,14 +198,14 @@ impl Place<'_> {
             message: format!("{lead}{}{tail}", why.message),
             until: why.until,
         };
-        judgement.reasons().iter().map(one).collect()
+        verdict.reasons().iter().map(one).collect()
     }
 }
 
 /// An installed plugin speaks against a version.
 pub(super) fn objection(
-    (name, version): (&PluginName, &Version),
-    by: &PluginName,
+    (name, version): (&Component, &Version),
+    by: &Component,
     by_version: Option<&Version>,
     dependencies: &[Dependency],
 ) -> Reason {
@@ -218,7 +218,7 @@ pub(super) fn objection(
     reason(ReasonCode::Unfit, message)
 }
 
-pub(super) fn too_many((name, version): (&PluginName, &Version)) -> Reason {
+pub(super) fn too_many((name, version): (&Component, &Version)) -> Reason {
     let message = format!(
         "{name} {version} needs more than {} other plugins changed; install some of them first, see `d8 plugins \
          contract {name} --version {version}`",
@@ -227,7 +227,7 @@ pub(super) fn too_many((name, version): (&PluginName, &Version)) -> Reason {
     reason(ReasonCode::Unfit, message)
 }
 
-pub(super) fn too_entangled((name, version): (&PluginName, &Version)) -> Reason {
+pub(super) fn too_entangled((name, version): (&Component, &Version)) -> Reason {
     let message = format!(
         "{name} {version} has dependencies that are too entangled to try all their versions; install some of them \
          first, see `d8 plugins contract {name} --version {version}`"
@@ -239,6 +239,6 @@ fn reason(code: ReasonCode, message: String) -> Reason {
     Reason { code, policy: None, rule: None, message, until: None }
 }
 
-fn path<'n>(names: impl Iterator<Item = &'n PluginName>) -> String {
-    names.map(PluginName::as_str).collect::<Vec<_>>().join(" -> ")
+fn path<'n>(names: impl Iterator<Item = &'n Component>) -> String {
+    names.map(Component::name).collect::<Vec<_>>().join(" -> ")
 }

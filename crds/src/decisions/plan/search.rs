@@ -11,16 +11,17 @@ use std::{
 };
 
 use super::{
-    MAX_CHANGES, MAX_DEPTH, MissingPolicy, Need, PlanError, Request,
+    DependencyPolicy, FactRequest, MAX_CHANGES, MAX_DEPTH, PlanError, Request,
+    dependencies::{Dependencies, Dependency},
     facts::readable,
-    knowledge::{Dependencies, Dependency, VersionFacts},
+    known_facts::VersionFacts,
     requests::Planner,
     say::{self, Place},
     state::Present,
 };
 use crate::{
     decisions::{intent::Intent, selection::PublishedVersion, verdict::Reason},
-    values::{name::PluginName, version::Version},
+    values::{name::Component, version::Version},
 };
 
 /// Most tags asked for at once on behalf of one candidate.
@@ -29,7 +30,7 @@ const MAX_NEEDS: usize = 32;
 /// A choice.
 #[derive(Debug)]
 pub(super) struct Chosen<'k> {
-    pub(super) name: &'k PluginName,
+    pub(super) name: &'k Component,
     pub(super) published: &'k PublishedVersion,
     pub(super) offer: &'k VersionFacts,
     /// What was there.
@@ -43,7 +44,7 @@ pub(super) struct Chosen<'k> {
 
 impl<'k> Chosen<'k> {
     /// The names from the candidate down to the one at this level.
-    pub(super) fn chain(trail: &[Self], level: usize) -> Vec<&'k PluginName> {
+    pub(super) fn chain(trail: &[Self], level: usize) -> Vec<&'k Component> {
         levels_down_to(trail, level).into_iter().map(|at| trail[at].name).collect()
     }
 }
@@ -71,7 +72,7 @@ pub(super) enum Fail {
     /// The search was cut off.
     TooMuch(Box<Reason>),
     /// Facts are missing.
-    Missing(Vec<Need>),
+    Missing(Vec<FactRequest>),
     /// Nothing else may be tried.
     PlanError(Box<PlanError>),
 }
@@ -79,7 +80,7 @@ pub(super) enum Fail {
 /// That a plugin meets what the choice at a level dependencies of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Goal<'k> {
-    pub(super) target: &'k PluginName,
+    pub(super) target: &'k Component,
     pub(super) dependencies: &'k [Dependency],
     pub(super) by: usize,
 }
@@ -102,7 +103,7 @@ fn push<'k>(goals: Vec<Goal<'k>>, mut rest: Option<Rc<Agenda<'k>>>) -> Option<Rc
 pub(super) struct Search<'p, 'k> {
     pub(super) planner: &'p mut Planner<'k>,
     pub(super) trail: Vec<Chosen<'k>>,
-    pub(super) levels: BTreeMap<&'k PluginName, usize>,
+    pub(super) levels: BTreeMap<&'k Component, usize>,
     /// Whether dependencies may cross their majors, and with which intent.
     pub(super) crossing: Option<Intent>,
     /// Retry left.
@@ -123,7 +124,7 @@ impl<'p, 'k> Search<'p, 'k> {
     /// that fails nothing has changed.
     pub(super) fn run(
         &mut self,
-        name: &'k PluginName,
+        name: &'k Component,
         published: &'k PublishedVersion,
         offer: &'k VersionFacts,
     ) -> Result<Vec<Chosen<'k>>, Fail> {
@@ -157,7 +158,7 @@ impl<'p, 'k> Search<'p, 'k> {
 
     fn choose(
         &mut self,
-        name: &'k PluginName,
+        name: &'k Component,
         published: &'k PublishedVersion,
         offer: &'k VersionFacts,
         parent: usize,
@@ -187,7 +188,7 @@ impl<'p, 'k> Search<'p, 'k> {
         let mut goals = Vec::new();
         let mut reasons = Vec::new();
         let mut blame = BTreeSet::from([level]);
-        for (target, dependencies) in dependencies.by_plugin() {
+        for (target, dependencies) in dependencies.by_component() {
             let met = self.planner.state.meets(target, dependencies);
             let chosen = self.levels.get(target).copied();
             if is_mandatory(dependencies) && chosen.is_some_and(|at| self.is_circle(at, level)) {
@@ -207,7 +208,7 @@ impl<'p, 'k> Search<'p, 'k> {
                 goals.push(Goal { target, dependencies, by: level });
             }
         }
-        if let MissingPolicy::Refuse { policy } = &self.planner.options().missing {
+        if let DependencyPolicy::Refuse { policy } = &self.planner.options().missing {
             let refused = |goal: &Goal<'_>| self.place(level).refused_by_policy(goal.target, goal.dependencies, policy);
             reasons.extend(goals.iter().take(MAX_NEEDS).map(refused));
         }
@@ -219,8 +220,8 @@ impl<'p, 'k> Search<'p, 'k> {
         }
         // What is to move for certain goes first: what it dependencies today then binds no more.
         goals.sort_by_key(|goal| self.planner.state.get(goal.target).is_none());
-        let unknown = goals.iter().filter(|goal| !self.planner.knowledge.tags.contains_key(goal.target));
-        let unknown: Vec<_> = unknown.take(MAX_NEEDS).map(|goal| Need::Tags(goal.target.clone())).collect();
+        let unknown = goals.iter().filter(|goal| !self.planner.known.tags.contains_key(goal.target));
+        let unknown: Vec<_> = unknown.take(MAX_NEEDS).map(|goal| FactRequest::Tags(goal.target.clone())).collect();
         if unknown.is_empty() { Ok(goals) } else { Err(Fail::Missing(unknown)) }
     }
 
@@ -241,7 +242,7 @@ impl<'p, 'k> Search<'p, 'k> {
         };
         self.within_bounds(goal)?;
         let listing = self.planner.listing(goal.target).map_err(Fail::PlanError)?;
-        let Some(listing) = listing else { return Err(Fail::Missing(vec![Need::Tags(goal.target.clone())])) };
+        let Some(listing) = listing else { return Err(Fail::Missing(vec![FactRequest::Tags(goal.target.clone())])) };
         let range = self.range(goal, listing)?;
         let mut blame = range.blame;
         let mut reasons: Option<Vec<Reason>> = None;
@@ -317,21 +318,21 @@ impl<'p, 'k> Search<'p, 'k> {
         let crosses = now.is_some_and(|now| now.major() != published.version.major());
         let intent = self.crossing.filter(|_| crosses).unwrap_or_else(|| self.planner.intent(&Request::Newest));
         let needed_by = Some((by.name, &by.published.version));
-        let (judgement, offer) = self.planner.judge(goal.target, published, intent, needed_by);
-        if !judgement.is_eligible() {
+        let (verdict, offer) = self.planner.judge(goal.target, published, intent, needed_by);
+        if !verdict.is_eligible() {
             let required = self.planner.required(self.trail[0].name);
             let place = self.place(goal.by);
             return Ok(Err(place.judged(
                 goal.target,
                 goal.dependencies,
                 &published.version,
-                &judgement,
+                &verdict,
                 required.as_ref(),
             )));
         }
         match offer {
             None => {
-                let need = Need::Contract { name: goal.target.clone(), published: published.clone() };
+                let need = FactRequest::Contract { component: goal.target.clone(), published: published.clone() };
                 Err(Fail::Missing(vec![need]))
             }
             Some(offer) => readable(goal.target, published, offer).map(Ok).map_err(Fail::PlanError),
@@ -352,13 +353,15 @@ impl<'p, 'k> Search<'p, 'k> {
                 return Err(Fail::Blocked { blame: BTreeSet::from([level]), reasons });
             }
         }
-        match self.planner.unreadable() {
+        // No plugin can require anything of d8.
+        let unreadable = if *self.root().0 == Component::D8 { None } else { self.planner.unreadable() };
+        match unreadable {
             Some(stop) => Err(Fail::PlanError(Box::new(stop))),
             None => Ok(()),
         }
     }
 
-    fn root(&self) -> (&'k PluginName, &'k Version) {
+    fn root(&self) -> (&'k Component, &'k Version) {
         (self.trail[0].name, &self.trail[0].published.version)
     }
 

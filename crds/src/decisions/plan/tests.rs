@@ -11,11 +11,11 @@ use super::*;
 use crate::{
     decisions::{
         requirements::Findings,
-        selection,
-        verdict::{Class, Reason, ReasonCode},
+        selection::{self, PublishedVersion},
+        verdict::{Class, Reason, ReasonCode, Verdict},
     },
     records::requirements::{NamedRequirement, PluginRequirements},
-    values::name::Component,
+    values::{name::Component, version::Version},
 };
 
 /// What one version has to say: what it dependencies, and what the cluster says to it.
@@ -29,7 +29,7 @@ struct Says {
 /// A small world: what is published, installed, requested and judged.
 #[derive(Debug, Clone, Default)]
 struct World {
-    published: BTreeMap<PluginName, BTreeMap<String, Says>>,
+    published: BTreeMap<Component, BTreeMap<String, Says>>,
     snapshot: Snapshot,
     /// By plugin, or by plugin and version: what the verdict has against it.
     verdicts: BTreeMap<String, ReasonCode>,
@@ -37,7 +37,7 @@ struct World {
     recorded: bool,
 }
 
-fn name(text: &str) -> PluginName {
+fn name(text: &str) -> Component {
     text.parse().unwrap()
 }
 
@@ -98,10 +98,10 @@ impl World {
                 _ => requirements(dependencies),
             };
             let contract = match words.next() {
-                Some(_) => Contract::Unreadable("it is empty".to_owned()),
-                None => Contract::Known(Dependencies::read(&plugins).unwrap()),
+                Some(_) => InstalledContract::Unreadable("it is empty".to_owned()),
+                None => InstalledContract::Known(Dependencies::read(&plugins).unwrap()),
             };
-            let installed = Installed { version: (at != "?").then(|| version(at)), contract };
+            let installed = InstalledComponent { version: (at != "?").then(|| version(at)), contract };
             self.snapshot.installed.insert(plugin, installed);
         }
         self
@@ -125,20 +125,20 @@ impl World {
         self
     }
 
-    fn options(mut self, options: Options) -> Self {
+    fn options(mut self, options: PlanOptions) -> Self {
         self.snapshot.options = options;
         self
     }
 
-    fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
+    fn evaluate(&self, question: &EvaluationRequest<'_>) -> Verdict {
         let mut reasons: Vec<Reason> = Vec::new();
         let mut add = |code, message: String, policy: Option<&str>| {
             reasons.push(Reason { code, policy: policy.map(str::to_owned), rule: None, message, until: None });
         };
         for sentence in question.unmet {
-            add(ReasonCode::Unfit, format!("{} {} {sentence}", question.plugin, question.version), None);
+            add(ReasonCode::Unfit, format!("{} {} {sentence}", question.component, question.version), None);
         }
-        for key in [question.plugin.to_string(), format!("{} {}", question.plugin, question.version)] {
+        for key in [question.component.to_string(), format!("{} {}", question.component, question.version)] {
             if let Some(code) = self.verdicts.get(&key) {
                 add(*code, format!("policy p, rules[0]: {key} is {code}"), Some("p"));
             }
@@ -146,12 +146,12 @@ impl World {
         Verdict::new(reasons)
     }
 
-    fn listing(&self, plugin: &PluginName) -> selection::TagList {
+    fn listing(&self, plugin: &Component) -> selection::TagList {
         let tags = self.published.get(plugin).into_iter().flat_map(BTreeMap::keys).map(|tag| version(tag).to_string());
-        selection::read_tags(&Component::Plugin(plugin.clone()), tags, None)
+        selection::read_tags(plugin, tags, None)
     }
 
-    fn offer(&self, plugin: &PluginName, wanted: &Version) -> Result<VersionFacts, String> {
+    fn offer(&self, plugin: &Component, wanted: &Version) -> Result<VersionFacts, String> {
         let (_, says) = self.published[plugin].iter().find(|(tag, _)| version(tag) == *wanted).unwrap();
         if says.broken {
             return Err(format!("the contract of {plugin} {wanted} is not valid"));
@@ -159,40 +159,43 @@ impl World {
         Ok(VersionFacts { findings: says.findings.clone(), dependencies: Dependencies::read(&says.plugins).unwrap() })
     }
 
-    fn learn(&self, knowledge: &mut Knowledge, need: &Need) {
+    fn learn(&self, knowledge: &mut KnownFacts, need: &FactRequest) {
         match need {
-            Need::Tags(plugin) => knowledge.learn_tags(plugin.clone(), Ok(self.listing(plugin))),
-            Need::Contract { name, published } => {
+            FactRequest::Tags(plugin) => knowledge.insert_tags(plugin.clone(), Ok(self.listing(plugin))),
+            FactRequest::Contract { component: name, published } => {
                 let offer = self.offer(name, &published.version);
-                knowledge.learn_offer(name.clone(), published.version.clone(), offer);
+                knowledge.insert_version(name.clone(), published.version.clone(), offer);
             }
         }
     }
 
     /// Everything there is to know.
-    fn all(&self) -> Knowledge {
-        let mut knowledge = Knowledge::default();
+    fn all(&self) -> KnownFacts {
+        let mut knowledge = KnownFacts::default();
         for plugin in self.published.keys() {
             let listing = self.listing(plugin);
             for published in &listing.published {
-                self.learn(&mut knowledge, &Need::Contract { name: plugin.clone(), published: published.clone() });
+                self.learn(
+                    &mut knowledge,
+                    &FactRequest::Contract { component: plugin.clone(), published: published.clone() },
+                );
             }
-            knowledge.learn_tags(plugin.clone(), Ok(listing));
+            knowledge.insert_tags(plugin.clone(), Ok(listing));
         }
         knowledge
     }
 
     /// Plans, learning what is asked for and no more; and what was asked for, round by round.
     fn plan_lazily(&self) -> (Plan, Vec<Vec<String>>) {
-        let mut knowledge = Knowledge::default();
+        let mut knowledge = KnownFacts::default();
         let mut asked = Vec::new();
         loop {
-            match plan(&self.snapshot, &knowledge, &|q: &EvaluationRequest<'_>| self.judge(q)) {
-                Step::Done(plan) => return (plan, asked),
-                Step::Need(needs) => {
+            match plan(&self.snapshot, &knowledge, &|q: &EvaluationRequest<'_>| self.evaluate(q)) {
+                PlanStep::Done(plan) => return (plan, asked),
+                PlanStep::Fetch(needs) => {
                     assert!(!needs.is_empty() && asked.len() < 1000);
                     for need in &needs {
-                        assert!(!knowledge.knows(need), "{need:?} is known");
+                        assert!(!knowledge.contains(need), "{need:?} is known");
                         self.learn(&mut knowledge, need);
                     }
                     asked.push(needs.iter().map(shown_need).collect());
@@ -212,7 +215,7 @@ impl World {
         for requested in self.snapshot.requests.keys() {
             all.tags.entry(requested.clone()).or_insert_with(|| Ok(self.listing(requested)));
         }
-        let Step::Done(full) = plan(&self.snapshot, &all, &|q: &EvaluationRequest<'_>| self.judge(q)) else {
+        let PlanStep::Done(full) = plan(&self.snapshot, &all, &|q: &EvaluationRequest<'_>| self.evaluate(q)) else {
             panic!("everything is known")
         };
         assert_eq!(full.changes, lazy.changes, "what is known beyond need changes nothing");
@@ -230,11 +233,11 @@ impl World {
         let mut lines = String::new();
         let outcome = &plan.outcomes[&name(plugin)];
         let refused = match outcome {
-            Outcome::Refused { version, judgement } => vec![(version.clone(), judgement.clone())],
+            Outcome::Refused { version, verdict } => vec![(version.clone(), verdict.clone())],
             _ => Vec::new(),
         };
-        for (published, judgement) in outcome.passed_over().iter().chain(&refused) {
-            for reason in judgement.reasons() {
+        for (published, verdict) in outcome.passed_over().iter().chain(&refused) {
+            for reason in verdict.reasons() {
                 let _ = writeln!(lines, "{}: {}: {}", published.tag, reason.code, reason.message);
             }
         }
@@ -242,10 +245,10 @@ impl World {
     }
 }
 
-fn shown_need(need: &Need) -> String {
+fn shown_need(need: &FactRequest) -> String {
     match need {
-        Need::Tags(name) => name.to_string(),
-        Need::Contract { name, published } => format!("{name} {}", published.tag),
+        FactRequest::Tags(name) => name.to_string(),
+        FactRequest::Contract { component: name, published } => format!("{name} {}", published.tag),
     }
 }
 
@@ -253,15 +256,15 @@ fn bare(version: &Version) -> String {
     version.to_string().trim_start_matches('v').trim_end_matches(".0.0").to_owned()
 }
 
-fn shown_changes(changes: &[Change]) -> String {
-    let one = |change: &Change| match &change.from {
-        PreviousVersion::Nothing => format!("{} {}", change.name, bare(&change.to.version)),
-        PreviousVersion::Unknown => format!("{} ?->{}", change.name, bare(&change.to.version)),
-        PreviousVersion::Version(from) => format!("{} {}->{}", change.name, bare(from), bare(&change.to.version)),
+fn shown_changes(changes: &[PlannedChange]) -> String {
+    let one = |change: &PlannedChange| match &change.from {
+        PreviousVersion::Nothing => format!("{} {}", change.component, bare(&change.to.version)),
+        PreviousVersion::Unknown => format!("{} ?->{}", change.component, bare(&change.to.version)),
+        PreviousVersion::Version(from) => format!("{} {}->{}", change.component, bare(from), bare(&change.to.version)),
     };
     changes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn class_of(world: &World, plugin: &str) -> Option<Class> {
-    world.plan().outcomes[&name(plugin)].passed_over().first().map(|(_, judgement)| judgement.class())
+    world.plan().outcomes[&name(plugin)].passed_over().first().map(|(_, verdict)| verdict.class())
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::is_stable;
-use crate::values::{
-    digest::Digest,
-    name::{Component, Tag},
-    platform::Platform,
-    text::printable_to,
-    version::{Version, VersionError},
+use crate::{
+    records::release::{CliRelease, ReleaseVersion},
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+        text::printable_to,
+        version::{Version, VersionError},
+    },
 };
 
 /// A published version.
@@ -138,6 +141,18 @@ fn read_tag(text: &str) -> Option<(PublishedVersion, Option<Platform>)> {
 }
 
 impl TagList {
+    /// Reads the versions that a record publishes for a platform. Withdrawn versions are not among them.
+    pub fn of_record(component: &Component, record: &CliRelease, platform: Option<&Platform>) -> Self {
+        let versions = record.status.iter().flat_map(|status| &status.versions);
+        let published: BTreeMap<&str, &ReleaseVersion> = versions
+            .filter(|recorded| recorded.withdrawn.is_none())
+            .map(|recorded| (recorded.version.as_str(), recorded))
+            .collect();
+        let mut list = read_tags(component, published.keys().copied(), platform);
+        list.settle(|tag| published.get(tag.as_str())?.digest.parse().ok());
+        list
+    }
+
     /// Takes in the ambiguous values whose tags all have the same digest; the others stay out.
     pub fn settle(&mut self, digest_of: impl Fn(&Tag) -> Option<Digest>) {
         let published = &mut self.published;

@@ -1,3 +1,5 @@
+use std::convert::Infallible;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -111,40 +113,41 @@ fn what_a_person_types() {
     }
 }
 
-/// How a walk ended, and what it passed over.
-fn walk(tags: &[&str], installed: &str, limits: Limits, refused: &[&str]) -> (String, Vec<String>) {
-    let listing = read(tags);
-    let active = Version::parse(installed);
-    let installed = match (&active, installed) {
-        (Ok(active), _) => Installed::Version(active),
-        (Err(_), "") => Installed::No,
-        (Err(_), _) => Installed::Unversioned,
+/// How a search ended, and what it passed over.
+fn search(tags: &[&str], active: &str, scope: SearchScope<'_>, rejected: &[&str]) -> (String, Vec<String>) {
+    let list = read(tags);
+    let version = Version::parse(active);
+    let active = match (&version, active) {
+        (Ok(version), _) => ActiveVersion::Known(version),
+        (Err(_), "") => ActiveVersion::Absent,
+        (Err(_), _) => ActiveVersion::Unknown,
     };
-    let judge = |p: &PublishedVersion| if refused.contains(&p.tag.as_str()) { Err(()) } else { Ok(()) };
-    let choice = choose(&listing, installed, limits, judge);
-    let passed_over = choice.passed_over().iter().map(|(p, ())| p.tag.to_string()).collect();
-    let end = match choice {
-        Selection::Install { version, .. } => format!("install {}", version.tag),
-        Selection::AlreadyActive { version, .. } => format!("active {}", version.tag),
-        Selection::Keep { .. } => "keep".to_owned(),
-        Selection::Nothing { why, .. } => format!("{why:?}"),
+    let evaluate =
+        |p: &PublishedVersion| Ok::<_, Infallible>(if rejected.contains(&p.tag.as_str()) { Err(()) } else { Ok(()) });
+    let Ok(selection) = choose(&list, &SearchScope { active, ..scope }, evaluate);
+    let (end, passed_over) = match selection {
+        Selection::Found { version, passed_over, .. } => (format!("found {}", version.tag), passed_over),
+        Selection::AlreadyActive { version, passed_over } => (format!("active {}", version.tag), passed_over),
+        Selection::Keep { passed_over } => ("keep".to_owned(), passed_over),
+        Selection::Nothing { why, passed_over } => (format!("{why:?}"), passed_over),
     };
-    (end, passed_over)
+    (end, passed_over.iter().map(|(p, ())| p.tag.to_string()).collect())
 }
 
 #[test]
-fn the_choice() {
-    let any = Limits::default();
-    let major = |major| Limits { major: Some(major), ..any };
-    let pre = Limits { channel: Channel::Prerelease, ..any };
-    let down = Limits { may_go_down: true, ..any };
+fn a_search_takes_the_newest_accepted_version() {
+    let any = SearchScope::default();
+    let major = |major| SearchScope { major: Some(major), ..any };
+    let pre = SearchScope { channel: Channel::Prerelease, ..any };
+    let down = SearchScope { allow_downgrade: true, ..any };
+    let leave = SearchScope { active_major_first: true, ..down };
     let tags = ["v1.0.0", "v1.1.0", "v2.0.0", "v2.1.0-rc.1"];
     let pres = ["v1.0.0-rc.1"];
-    for (tags, installed, limits, refused, end, passed_over) in [
-        (&tags[..], "", any, &[][..], "install v2.0.0", &[][..]),
-        (&tags, "", pre, &[], "install v2.1.0-rc.1", &[]),
-        (&tags, "", major(1), &[], "install v1.1.0", &[]),
-        (&tags, "", any, &["v2.0.0"], "install v1.1.0", &["v2.0.0"]),
+    for (tags, active, scope, rejected, end, passed_over) in [
+        (&tags[..], "", any, &[][..], "found v2.0.0", &[][..]),
+        (&tags, "", pre, &[], "found v2.1.0-rc.1", &[]),
+        (&tags, "", major(1), &[], "found v1.1.0", &[]),
+        (&tags, "", any, &["v2.0.0"], "found v1.1.0", &["v2.0.0"]),
         (&tags, "", any, &["v1.0.0", "v1.1.0", "v2.0.0"], "AllPassedOver", &["v2.0.0", "v1.1.0", "v1.0.0"]),
         (&tags, "", major(7), &[], "NotInMajor(7)", &[]),
         (&pres, "", any, &[], "OnlyPrereleases", &[]),
@@ -152,8 +155,8 @@ fn the_choice() {
         (&[], "", any, &[], "NotPublished", &[]),
         (&[], "", major(1), &[], "NotPublished", &[]),
         // Something is installed.
-        (&tags, "1.0.0", any, &[], "install v2.0.0", &[]),
-        (&tags, "1.0.0", major(1), &[], "install v1.1.0", &[]),
+        (&tags, "1.0.0", any, &[], "found v2.0.0", &[]),
+        (&tags, "1.0.0", major(1), &[], "found v1.1.0", &[]),
         (&tags, "1.1.0", major(1), &[], "active v1.1.0", &[]),
         (&tags, "2.0.0", any, &[], "active v2.0.0", &[]),
         (&tags, "1.1.0", any, &["v2.0.0"], "active v1.1.0", &["v2.0.0"]),
@@ -162,34 +165,33 @@ fn the_choice() {
         (&tags, "2.1.0-rc.1", any, &[], "active v2.1.0-rc.1", &[]),
         (&tags, "2.1.0-alpha", any, &[], "keep", &[]),
         (&[], "1.0.0", any, &[], "keep", &[]),
-        // What is active is not judged, and nothing below it is tried.
+        // The active version is not evaluated, and no older one is tried.
         (&tags, "1.1.0", any, &["v2.0.0", "v1.1.0"], "active v1.1.0", &["v2.0.0"]),
-        // Unless what is installed must be left, or another major was asked for.
-        (&tags, "1.1.0", down, &["v2.0.0", "v1.1.0"], "install v1.0.0", &["v2.0.0", "v1.1.0"]),
-        (&tags, "1.1.0", down, &["v2.0.0"], "active v1.1.0", &["v2.0.0"]),
-        (&tags, "1.0.0", down, &["v2.0.0", "v1.1.0", "v1.0.0"], "keep", &["v2.0.0", "v1.1.0", "v1.0.0"]),
-        (&tags, "2.0.0", Limits { major: Some(1), ..down }, &[], "install v1.1.0", &[]),
+        // Unless the active version must be left, or another major was requested.
+        (&tags, "1.1.0", down, &["v2.0.0", "v1.1.0"], "found v1.0.0", &["v2.0.0"]),
+        (&tags, "1.0.0", down, &["v2.0.0", "v1.1.0", "v1.0.0"], "keep", &["v2.0.0", "v1.1.0"]),
+        (&tags, "2.0.0", SearchScope { major: Some(1), ..down }, &[], "found v1.1.0", &[]),
+        (&tags, "1.1.0", leave, &[], "found v1.0.0", &[]),
+        (&tags, "1.1.0", leave, &["v1.0.0"], "found v2.0.0", &["v1.0.0"]),
+        (&tags, "1.1.0", leave, &["v1.0.0", "v2.0.0"], "keep", &["v2.0.0", "v1.0.0"]),
         // A development build is older than any release.
-        (&tags, "dev", any, &[], "install v2.0.0", &[]),
+        (&tags, "dev", any, &[], "found v2.0.0", &[]),
         (&tags, "dev", any, &["v1.0.0", "v1.1.0", "v2.0.0"], "keep", &["v2.0.0", "v1.1.0", "v1.0.0"]),
     ] {
-        let (got, over) = walk(tags, installed, limits, refused);
+        let (got, over) = search(tags, active, scope, rejected);
         assert_eq!(
             (got.as_str(), over),
             (end, passed_over.iter().map(ToString::to_string).collect()),
-            "{installed} {limits:?} {refused:?}"
+            "{active} {scope:?} {rejected:?}"
         );
     }
 }
 
 #[test]
-fn a_walk_that_is_over_passes_nothing_over() {
-    let listing = read(&["v1.0.0"]);
-    let active = version("1.0.0");
-    let mut walk = VersionWalk::new(&listing, Installed::Version(&active), Limits::default());
-    assert_eq!(walk.current(), None);
-    walk.pass_over("ignored");
-    assert!(matches!(walk.finish(), Selection::AlreadyActive { passed_over, .. } if passed_over.is_empty()));
+fn an_error_ends_a_search() {
+    let list = read(&["v1.0.0", "v2.0.0"]);
+    let ended = choose(&list, &SearchScope::default(), |p| Err::<Result<(), ()>, _>(p.tag.to_string()));
+    assert_eq!(ended, Err("v2.0.0".to_owned()));
 }
 
 proptest! {

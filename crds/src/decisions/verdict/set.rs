@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::{
     decisions::{
-        selection::Limits,
         validation::{CheckedPolicy, Rejection, selector::Selector},
         verdict::{
             Candidate, Host, HostPolicies, LocalRules, Verdict,
@@ -74,17 +73,6 @@ pub struct Guidance {
     pub major_updates: MajorUpdates,
     /// Why the installed version must be left, for an older one too, or for another major.
     pub leave: Option<Reason>,
-}
-
-impl Guidance {
-    /// The searches for a version of what no other component has a say in, such as d8, each begun where
-    /// the one before found nothing to take. Off a forbidden version any way is good, its own major first;
-    /// otherwise the verdict on a version says whether its major may be crossed.
-    pub fn searches(&self, active: Option<&Version>) -> Vec<Limits> {
-        let limits = Limits { major: None, channel: self.channel, may_go_down: self.leave.is_some() };
-        let own = active.filter(|_| limits.may_go_down).map(|active| Limits { major: Some(active.major()), ..limits });
-        own.into_iter().chain([limits]).collect()
-    }
 }
 
 /// A plugin that must be on a host, and who says so.

@@ -201,7 +201,8 @@ fn what_is_said() {
 
 #[test]
 fn a_policy_that_wants_no_dependencies() {
-    let options = Options { missing: MissingPolicy::Refuse { policy: "prod".to_owned() }, ..Options::default() };
+    let options =
+        PlanOptions { missing: DependencyPolicy::Refuse { policy: "prod".to_owned() }, ..PlanOptions::default() };
     let world = World::new("a 1; a 2: b; b 1").request("a").options(options);
     assert_eq!(world.changes(), "a 1");
     assert_eq!(
@@ -214,7 +215,7 @@ fn a_policy_that_wants_no_dependencies() {
 
 #[test]
 fn without_dependencies_each_is_listed_with_its_fix() {
-    let options = Options { no_dependencies: true, ..Options::default() };
+    let options = PlanOptions { no_dependencies: true, ..PlanOptions::default() };
     let world = World::new("a 1; a 2: b, d; b 1: c; c 1; d 1; d 1.1; a 3: x; x").installed("d 1").request("a");
     let plan = world.options(options).plan();
     assert!(plan.changes.is_empty());
@@ -238,16 +239,20 @@ fn why_a_dependency_moves() {
 fn both_policies_are_named() {
     struct Two;
     impl Evaluator for Two {
-        fn judge(&self, question: &EvaluationRequest<'_>) -> Verdict {
-            World::default().but("b", ReasonCode::Denied).judge(question)
+        fn evaluate(&self, question: &EvaluationRequest<'_>) -> Verdict {
+            World::default().but("b", ReasonCode::Denied).evaluate(question)
         }
-        fn required(&self, plugin: &PluginName) -> Option<crate::decisions::verdict::Required> {
+        fn required(&self, plugin: &Component) -> Option<crate::decisions::verdict::Required> {
             let rule = crate::decisions::verdict::Origin::Rule(3);
-            Some(crate::decisions::verdict::Required { plugin: plugin.clone(), policy: "prod".to_owned(), rule })
+            Some(crate::decisions::verdict::Required {
+                plugin: plugin.name().parse().unwrap(),
+                policy: "prod".to_owned(),
+                rule,
+            })
         }
     }
     let world = World::new("a 2: b; b 1").request("a");
-    let Step::Done(plan) = plan(&world.snapshot, &world.all(), &Two) else { panic!() };
+    let PlanStep::Done(plan) = plan(&world.snapshot, &world.all(), &Two) else { panic!() };
     let reason = &plan.outcomes[&name("a")].passed_over()[0].1.reasons()[0];
     assert_eq!(reason.code, ReasonCode::DependencyDenied);
     assert_eq!(reason.policy.as_deref(), Some("p"));
@@ -255,18 +260,18 @@ fn both_policies_are_named() {
 }
 
 #[test]
-fn a_dependency_is_judged_as_one() {
+fn a_dependency_is_evaluated_as_one() {
     // A hold that binds only what nothing needs, as a wave does.
     let waves = |question: &EvaluationRequest<'_>| {
         let mut world = World::default();
-        if question.plugin.as_str() == "b" && question.dependency_of.is_none() {
+        if question.component.name() == "b" && question.dependency_of.is_none() {
             world = world.but("b", ReasonCode::NotInWave);
         }
-        world.judge(question)
+        world.evaluate(question)
     };
     for (requests, wanted) in [("a", "b 1, a 1"), ("b", "")] {
         let world = World::new("a 1: b; b 1").request(requests);
-        let Step::Done(plan) = plan(&world.snapshot, &world.all(), &waves) else { panic!() };
+        let PlanStep::Done(plan) = plan(&world.snapshot, &world.all(), &waves) else { panic!() };
         assert_eq!(shown_changes(&plan.changes), wanted);
     }
 }
@@ -283,13 +288,13 @@ fn intents() {
         let world = World::new("a 1.0.0-main; a 2: b >=2; b 1; b 2; b 1.1").request(request);
         // With a crossing only the last but one can have its dependency; the others ask for a new one.
         let world = if request == "a/2" { world.installed("b 1") } else { world };
-        let world = world.options(Options { actor, ..Options::default() });
+        let world = world.options(PlanOptions { actor, ..PlanOptions::default() });
         let asked = std::cell::RefCell::new(BTreeMap::new());
         let judge = |question: &EvaluationRequest<'_>| {
-            asked.borrow_mut().insert(question.plugin.to_string(), question.intent);
-            world.judge(question)
+            asked.borrow_mut().insert(question.component.to_string(), question.intent);
+            world.evaluate(question)
         };
-        let Step::Done(_) = plan(&world.snapshot, &world.all(), &judge) else { panic!() };
+        let PlanStep::Done(_) = plan(&world.snapshot, &world.all(), &judge) else { panic!() };
         assert_eq!(asked.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{request}");
     }
 }

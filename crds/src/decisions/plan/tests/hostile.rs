@@ -1,7 +1,6 @@
 //! Contracts and universes made to keep the planner busy, and how long honest ones take.
 
 use super::*;
-use crate::decisions::selection::PublishedVersion;
 
 /// Plugins that are made as they are asked for.
 struct Universe<T, C> {
@@ -16,24 +15,23 @@ where
     C: Fn(&str, &Version) -> PluginRequirements,
 {
     fn plan(&mut self, snapshot: &Snapshot) -> Plan {
-        let mut knowledge = Knowledge::default();
+        let mut knowledge = KnownFacts::default();
         loop {
             let needs = match plan(snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) {
-                Step::Done(plan) => return plan,
-                Step::Need(needs) => needs,
+                PlanStep::Done(plan) => return plan,
+                PlanStep::Fetch(needs) => needs,
             };
             self.asked += needs.len();
             for need in needs {
                 match need {
-                    Need::Tags(name) => {
-                        let component = Component::Plugin(name.clone());
-                        let listing = selection::read_tags(&component, (self.tags)(name.as_str()), None);
-                        knowledge.learn_tags(name, Ok(listing));
+                    FactRequest::Tags(component) => {
+                        let listing = selection::read_tags(&component, (self.tags)(component.name()), None);
+                        knowledge.insert_tags(component, Ok(listing));
                     }
-                    Need::Contract { name, published: PublishedVersion { version, .. } } => {
-                        let dependencies = Dependencies::read(&(self.contract)(name.as_str(), &version)).unwrap();
-                        let offer = VersionFacts { dependencies, ..VersionFacts::default() };
-                        knowledge.learn_offer(name, version, Ok(offer));
+                    FactRequest::Contract { component, published: PublishedVersion { version, .. } } => {
+                        let dependencies = Dependencies::read(&(self.contract)(component.name(), &version)).unwrap();
+                        let facts = VersionFacts { dependencies, ..VersionFacts::default() };
+                        knowledge.insert_version(component, version, Ok(facts));
                     }
                 }
             }
@@ -157,9 +155,9 @@ fn hostile_words_stay_words() {
 }
 
 /// `count` installed plugins, each of which needs three others, and all of which move.
-fn fleet(count: usize) -> (Snapshot, Knowledge) {
+fn fleet(count: usize) -> (Snapshot, KnownFacts) {
     let mut snapshot = Snapshot::default();
-    let mut knowledge = Knowledge::default();
+    let mut knowledge = KnownFacts::default();
     let dependencies = |at: usize, minor: usize| {
         let three = (1..=3).map(|i| at + i * 7).filter(|to| *to < count);
         let text: Vec<_> = three.map(|to| format!("plugin-{to:05} >=1.{}, <2", minor.saturating_sub(1))).collect();
@@ -173,15 +171,15 @@ fn fleet(count: usize) -> (Snapshot, Knowledge) {
     for at in 0..count {
         let plugin = name(&format!("plugin-{at:05}"));
         let tags = (0..20).map(|minor| format!("v1.{minor}.0"));
-        let listing = selection::read_tags(&Component::Plugin(plugin.clone()), tags, None);
+        let listing = selection::read_tags(&plugin, tags, None);
         for published in &listing.published {
             let minor = usize::try_from(published.version.minor()).unwrap();
             let offer = VersionFacts { dependencies: dependencies(at, minor), ..VersionFacts::default() };
-            knowledge.learn_offer(plugin.clone(), published.version.clone(), Ok(offer));
+            knowledge.insert_version(plugin.clone(), published.version.clone(), Ok(offer));
         }
-        knowledge.learn_tags(plugin.clone(), Ok(listing));
-        let contract = Contract::Known(dependencies(at, 10));
-        snapshot.installed.insert(plugin.clone(), Installed { version: Some(version("1.10.0")), contract });
+        knowledge.insert_tags(plugin.clone(), Ok(listing));
+        let contract = InstalledContract::Known(dependencies(at, 10));
+        snapshot.installed.insert(plugin.clone(), InstalledComponent { version: Some(version("1.10.0")), contract });
         snapshot.requests.insert(plugin, Request::Newest);
     }
     (snapshot, knowledge)
@@ -190,7 +188,7 @@ fn fleet(count: usize) -> (Snapshot, Knowledge) {
 #[test]
 fn a_fleet_moves() {
     let (snapshot, knowledge) = fleet(50);
-    let Step::Done(plan) = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) else {
+    let PlanStep::Done(plan) = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) else {
         panic!()
     };
     assert_eq!(plan.changes.len(), 50);
@@ -207,7 +205,7 @@ fn plan_speed() {
             .map(|_| {
                 let start = std::time::Instant::now();
                 let step = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default());
-                assert!(matches!(step, Step::Done(plan) if plan.changes.len() == count));
+                assert!(matches!(step, PlanStep::Done(plan) if plan.changes.len() == count));
                 start.elapsed()
             })
             .collect();

@@ -49,32 +49,32 @@ fn a_world() -> impl Strategy<Value = World> {
 }
 
 /// Versions by plugin.
-type Host = BTreeMap<PluginName, Version>;
+type Host = BTreeMap<Component, Version>;
 
 impl World {
     fn host(&self) -> Host {
-        let version = |installed: &Installed| installed.version.clone().unwrap();
+        let version = |installed: &InstalledComponent| installed.version.clone().unwrap();
         self.snapshot.installed.iter().map(|(name, installed)| (name.clone(), version(installed))).collect()
     }
 
-    fn dependencies(&self, plugin: &PluginName, at: &Version) -> Dependencies {
+    fn dependencies(&self, plugin: &Component, at: &Version) -> Dependencies {
         self.offer(plugin, at).unwrap().dependencies
     }
 
-    fn forbids(&self, plugin: &PluginName, at: &Version) -> bool {
+    fn forbids(&self, plugin: &Component, at: &Version) -> bool {
         self.verdicts.get(&format!("{plugin} {at}")) == Some(&ReasonCode::Blocked)
     }
 
     /// Every dependency on a host that is not met, as who dependencies it of whom.
-    fn broken(&self, host: &Host) -> Vec<(PluginName, PluginName)> {
+    fn broken(&self, host: &Host) -> Vec<(Component, Component)> {
         let mut broken = Vec::new();
         for (by, at) in host {
             for dependency in self.dependencies(by, at).all() {
                 let met = host
-                    .get(&dependency.name)
+                    .get(&dependency.component)
                     .map_or(!dependency.mandatory, |there| dependency.constraint.matches(there));
                 if !met {
-                    broken.push((by.clone(), dependency.name.clone()));
+                    broken.push((by.clone(), dependency.component.clone()));
                 }
             }
         }
@@ -84,7 +84,7 @@ impl World {
 
 fn after(before: &Host, plan: &Plan) -> Host {
     let mut host = before.clone();
-    host.extend(plan.changes.iter().map(|change| (change.name.clone(), change.to.version.clone())));
+    host.extend(plan.changes.iter().map(|change| (change.component.clone(), change.to.version.clone())));
     host
 }
 
@@ -92,46 +92,46 @@ fn after(before: &Host, plan: &Plan) -> Host {
 fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     let before = world.host();
     let host = after(&before, plan);
-    let changed: BTreeSet<_> = plan.changes.iter().map(|change| &change.name).collect();
+    let changed: BTreeSet<_> = plan.changes.iter().map(|change| &change.component).collect();
     for (by, of) in world.broken(&host) {
         prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} dependencies {of} otherwise");
     }
     let mut seen = BTreeSet::new();
     for change in &plan.changes {
-        prop_assert!(seen.insert(&change.name), "once each");
-        let request = world.snapshot.requests.get(&change.name);
-        if let Some(from) = before.get(&change.name) {
+        prop_assert!(seen.insert(&change.component), "once each");
+        let request = world.snapshot.requests.get(&change.component);
+        if let Some(from) = before.get(&change.component) {
             let told_to = match request {
                 Some(Request::Exact(version)) => *version == change.to.version,
                 Some(Request::Major(major)) => *major < from.major() && *major == change.to.version.major(),
                 _ => false,
             };
             prop_assert!(
-                change.to.version > *from || told_to || world.forbids(&change.name, from),
+                change.to.version > *from || told_to || world.forbids(&change.component, from),
                 "{} goes down",
-                change.name
+                change.component
             );
             let crosses = world
                 .snapshot
                 .requests
                 .values()
                 .any(|request| matches!(request, Request::Major(_) | Request::Exact(_)))
-                || world.forbids(&change.name, from);
-            prop_assert!(change.to.version.major() == from.major() || crosses, "{} crosses majors", change.name);
+                || world.forbids(&change.component, from);
+            prop_assert!(change.to.version.major() == from.major() || crosses, "{} crosses majors", change.component);
         }
-        let key = format!("{} {}", change.name, change.to.version);
+        let key = format!("{} {}", change.component, change.to.version);
         prop_assert!(!world.verdicts.contains_key(&key), "{key} is not permitted");
         if change.why != ChangeReason::Requested {
             let mut without = host.clone();
-            match before.get(&change.name) {
-                Some(from) => without.insert(change.name.clone(), from.clone()),
-                None => without.remove(&change.name),
+            match before.get(&change.component) {
+                Some(from) => without.insert(change.component.clone(), from.clone()),
+                None => without.remove(&change.component),
             };
             let needed = world
                 .broken(&without)
                 .iter()
-                .any(|(by, of)| *of == change.name || (*by == change.name && changed.contains(of)));
-            prop_assert!(needed, "{} needn't move", change.name);
+                .any(|(by, of)| *of == change.component || (*by == change.component && changed.contains(of)));
+            prop_assert!(needed, "{} needn't move", change.component);
         }
     }
     Ok(())
@@ -139,12 +139,12 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
 
 /// The newest version of what is requested that can be had without asking an installed plugin to give way,
 /// by trying every combination of all others.
-fn brute_force(world: &World, requested: &PluginName) -> Option<Version> {
+fn brute_force(world: &World, requested: &Component) -> Option<Version> {
     let before = world.host();
     let now = before.get(requested);
     let others: Vec<_> = NAMES.map(name).into_iter().filter(|name| name != requested).collect();
     let listing = world.listing(requested);
-    let permitted = |plugin: &PluginName, at: &Version| !world.verdicts.contains_key(&format!("{plugin} {at}"));
+    let permitted = |plugin: &Component, at: &Version| !world.verdicts.contains_key(&format!("{plugin} {at}"));
     let goes_up = |now: Option<&Version>, to: &Version| now.is_none_or(|now| to > now && to.major() == now.major());
     let candidates = listing.published.into_iter().map(|published| published.version);
     candidates.filter(|to| goes_up(now, to) && permitted(requested, to)).find(|to| {
@@ -160,9 +160,9 @@ fn any_combination(
     world: &World,
     before: &Host,
     host: &mut Host,
-    requested: &PluginName,
-    others: &[PluginName],
-    may: &dyn Fn(&PluginName, &Version) -> bool,
+    requested: &Component,
+    others: &[Component],
+    may: &dyn Fn(&Component, &Version) -> bool,
 ) -> bool {
     let Some((next, rest)) = others.split_first() else { return is_solution(world, before, host, requested) };
     if any_combination(world, before, host, requested, rest, may) {
@@ -181,7 +181,7 @@ fn any_combination(
     false
 }
 
-fn is_solution(world: &World, before: &Host, host: &Host, requested: &PluginName) -> bool {
+fn is_solution(world: &World, before: &Host, host: &Host, requested: &Component) -> bool {
     let changed: BTreeSet<_> = host.keys().filter(|name| before.get(*name) != host.get(*name)).cloned().collect();
     if world.broken(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
         return false;
@@ -189,14 +189,14 @@ fn is_solution(world: &World, before: &Host, host: &Host, requested: &PluginName
     // Nobody who is installed has to give way.
     for (by, at) in before.iter().filter(|(by, _)| *by != requested) {
         let objects = |dependency: &Dependency| {
-            changed.contains(&dependency.name) && !dependency.constraint.matches(&host[&dependency.name])
+            changed.contains(&dependency.component) && !dependency.constraint.matches(&host[&dependency.component])
         };
         if world.dependencies(by, at).all().iter().any(objects) {
             return false;
         }
     }
     // From the request on, each change needs the next, and never in a circle.
-    let needs = |by: &PluginName, of: &PluginName| {
+    let needs = |by: &Component, of: &Component| {
         world.dependencies(by, &host[by]).on(of).iter().any(|dependency| {
             before.get(of).map_or(dependency.mandatory, |there| !dependency.constraint.matches(there))
         })
@@ -210,7 +210,7 @@ fn is_solution(world: &World, before: &Host, host: &Host, requested: &PluginName
     reached == changed && !has_circle(world, host, &changed)
 }
 
-fn has_circle(world: &World, host: &Host, changed: &BTreeSet<PluginName>) -> bool {
+fn has_circle(world: &World, host: &Host, changed: &BTreeSet<Component>) -> bool {
     let mut left = changed.clone();
     loop {
         let free = left.iter().find(|by| {
@@ -218,7 +218,7 @@ fn has_circle(world: &World, host: &Host, changed: &BTreeSet<PluginName>) -> boo
                 .dependencies(by, &host[*by])
                 .all()
                 .iter()
-                .any(|dependency| dependency.mandatory && left.contains(&dependency.name))
+                .any(|dependency| dependency.mandatory && left.contains(&dependency.component))
         });
         match free.cloned() {
             Some(free) => left.remove(&free),
@@ -242,14 +242,14 @@ proptest! {
     #[test]
     fn one_wish(world in a_world(), requested in 0..NAMES.len()) {
         let requested = name(NAMES[requested]);
-        let world = world.request(requested.as_str());
+        let world = world.request(requested.name());
         let plan = world.plan();
         is_sound(&world, &plan)?;
         let before = world.host();
         if before.get(&requested).is_some_and(|now| world.forbids(&requested, now)) {
             return Ok(());
         }
-        let taken = plan.changes.iter().find(|change| change.name == requested).map(|change| change.to.version.clone());
+        let taken = plan.changes.iter().find(|change| change.component == requested).map(|change| change.to.version.clone());
         // What an installed plugin had to give way for, the slow search does not look for.
         prop_assert!(taken >= brute_force(&world, &requested), "{taken:?}");
         prop_assert_eq!(plan.changes.is_empty(), taken.is_none());
@@ -271,7 +271,7 @@ proptest! {
         is_sound(&world, &plan)?;
         prop_assert_eq!(plan.outcomes.len(), world.snapshot.requests.len());
         for (requested, outcome) in &plan.outcomes {
-            let change = plan.changes.iter().find(|change| change.name == *requested);
+            let change = plan.changes.iter().find(|change| change.component == *requested);
             match outcome {
                 Outcome::Take { version, .. } => prop_assert_eq!(change.map(|change| &change.to), Some(version)),
                 Outcome::Refused { .. } | Outcome::NotPublished(_) | Outcome::Stopped(_) => {}
@@ -291,9 +291,9 @@ proptest! {
         let plan = world.plan();
         is_sound(&world, &plan)?;
         for change in &plan.changes {
-            let contract = Contract::Known(world.dependencies(&change.name, &change.to.version));
-            let now = Installed { version: Some(change.to.version.clone()), contract };
-            world.snapshot.installed.insert(change.name.clone(), now);
+            let contract = InstalledContract::Known(world.dependencies(&change.component, &change.to.version));
+            let now = InstalledComponent { version: Some(change.to.version.clone()), contract };
+            world.snapshot.installed.insert(change.component.clone(), now);
         }
         prop_assert_eq!(world.changes(), "");
     }

@@ -1,0 +1,359 @@
+//! From requests to a plan: fetches the facts that the planner requests, each once, until the plan is complete.
+//!
+//! `d8_crds::decisions::plan` chooses the versions, of plugins and of d8 itself.
+
+use std::collections::BTreeMap;
+
+use d8_agent::cluster::{self, ClusterView};
+use d8_crds::{
+    decisions::{
+        intent::Intent,
+        plan::{
+            self, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, FactRequest, InstalledComponent,
+            InstalledContract, KnownFacts, Outcome, Plan, PlanError, PlanOptions, PlanStep, PolicyEvaluator, Request,
+            Snapshot, StoredDigests, VersionFacts,
+        },
+        selection::{self, PublishedVersion},
+        verdict::{Candidate, PolicySet, Reason, ReasonCode, Verdict},
+    },
+    records::{policy::MissingDependencies, release::CliRelease},
+    values::{name::Component, text::printable, version::Version},
+};
+use futures::{StreamExt as _, stream};
+
+use crate::{
+    catalog::{Catalog, Offer},
+    context::Context,
+    installed::{self, Found},
+    terminal::failure::{Code, Failure},
+};
+
+/// How many facts are fetched at once.
+const PARALLEL: usize = 8;
+
+/// The plans of one command, and the facts they are made from.
+pub(crate) struct Planning<'a> {
+    context: &'a Context,
+    view: ClusterView,
+    policies: PolicySet,
+    installed: BTreeMap<Component, InstalledComponent>,
+    on_disk: BTreeMap<Component, StoredDigests>,
+    catalogs: BTreeMap<Component, Catalog>,
+    offers: BTreeMap<(Component, Version), Offer>,
+    known: KnownFacts,
+    failures: Vec<(FactRequest, Failure)>,
+}
+
+/// A fact that was fetched, or the failure to fetch it.
+enum Fetched {
+    Tags(Component, Box<Result<Catalog, Failure>>),
+    Offer(Component, PublishedVersion, Box<Result<Offer, Failure>>),
+}
+
+impl<'a> Planning<'a> {
+    /// Plans for the plugins that are installed here.
+    ///
+    /// # Errors
+    /// A root that cannot be read.
+    pub(crate) fn of_plugins(context: &'a Context, view: ClusterView) -> Result<Self, Failure> {
+        let found = installed::all(context)?;
+        let on_disk = found.iter().map(|(name, found)| (name.clone().into(), on_disk(found))).collect();
+        let installed = found.into_iter().map(|(name, found)| (name.into(), snapshot(&found, &view.records))).collect();
+        Ok(Self::new(context, view, installed, on_disk))
+    }
+
+    /// Plans for d8 itself. `active` is None for a development build.
+    pub(crate) fn of_d8(
+        context: &'a Context,
+        view: ClusterView,
+        active: Option<&Version>,
+        digests: StoredDigests,
+    ) -> Self {
+        let contract = InstalledContract::Known(Dependencies::default());
+        let installed = InstalledComponent { version: active.cloned(), contract };
+        let installed = BTreeMap::from([(Component::D8, installed)]);
+        Self::new(context, view, installed, BTreeMap::from([(Component::D8, digests)]))
+    }
+
+    fn new(
+        context: &'a Context,
+        view: ClusterView,
+        installed: BTreeMap<Component, InstalledComponent>,
+        on_disk: BTreeMap<Component, StoredDigests>,
+    ) -> Self {
+        Self {
+            context,
+            policies: view.policy_set(),
+            view,
+            installed,
+            on_disk,
+            catalogs: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            known: KnownFacts::default(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// The cluster's policies.
+    pub(crate) fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// Returns the active version of a component, if it is known.
+    pub(crate) fn active(&self, component: &Component) -> Option<&Version> {
+        self.installed.get(component)?.version.as_ref()
+    }
+
+    /// Returns why the active version of a component must be left, if policies forbid it.
+    pub(crate) fn must_leave(&self, component: &Component) -> Option<Reason> {
+        let active = self.active(component)?;
+        self.evaluator().must_leave(&EvaluationRequest {
+            component,
+            version: active,
+            intent: Intent::Update,
+            active: Some(active),
+            unmet: &[],
+            dependency_of: None,
+        })
+    }
+
+    /// Adds what the cluster answered to a candidate: its time, when it confirmed the policies, the record.
+    pub(crate) fn with_view<'c>(&'c self, candidate: Candidate<'c>) -> Candidate<'c> {
+        let record = self.view.records.get(candidate.component.name());
+        candidate.server_time(self.view.server_time).confirmed(Some(self.view.confirmed)).release(record)
+    }
+
+    fn evaluator(&self) -> PolicyEvaluator<'_> {
+        PolicyEvaluator::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
+            .by_server(self.view.server_time, Some(self.view.confirmed))
+            .on_disk(&self.on_disk)
+    }
+
+    /// Returns what an install of a version needs to know, if the plan needed it.
+    pub(crate) fn offer(&self, component: &Component, version: &Version) -> Option<&Offer> {
+        self.offers.get(&(component.clone(), version.clone()))
+    }
+
+    /// Returns the published versions of a component, if they were fetched.
+    pub(crate) fn catalog(&self, component: &Component) -> Option<&Catalog> {
+        self.catalogs.get(component)
+    }
+
+    /// Returns why a fact could not be fetched.
+    pub(crate) fn failure(&self, request: &FactRequest) -> Option<&Failure> {
+        self.failures.iter().find(|(failed, _)| failed == request).map(|(_, failure)| failure)
+    }
+
+    /// Plans, and fetches the facts that this needs. A failure that concerns one component is in its outcome.
+    pub(crate) async fn plan(
+        &mut self,
+        requests: BTreeMap<Component, Request>,
+        no_dependencies: bool,
+    ) -> (Snapshot, Plan) {
+        let missing = match self.policies.missing_dependencies(&self.context.host()) {
+            MissingDependencies::Install => DependencyPolicy::Install,
+            MissingDependencies::Refuse => DependencyPolicy::Refuse { policy: self.refusing_policy() },
+        };
+        let options = PlanOptions { missing, no_dependencies, ..PlanOptions::default() };
+        let snapshot = Snapshot { installed: self.installed.clone(), requests, options };
+        loop {
+            match plan::plan(&snapshot, &self.known, &self.evaluator()) {
+                PlanStep::Done(plan) => return (snapshot, plan),
+                PlanStep::Fetch(needs) => self.fetch(&snapshot.requests, needs).await,
+            }
+        }
+    }
+
+    /// Fetches the published versions of a component. If a version was named that the record does not have,
+    /// they come from the proxy.
+    ///
+    /// # Errors
+    /// A failed request to the proxy or the cluster.
+    pub(crate) async fn published(
+        &mut self,
+        component: &Component,
+        named: Option<&Version>,
+    ) -> Result<&Catalog, Failure> {
+        let need = FactRequest::Tags(component.clone());
+        let request = named.map_or(Request::Newest, |version| Request::Exact(version.clone()));
+        self.fetch(&BTreeMap::from([(component.clone(), request)]), vec![need.clone()]).await;
+        match self.catalogs.get(component) {
+            Some(catalog) => Ok(catalog),
+            None => Err(self.failed(&need)),
+        }
+    }
+
+    /// Returns the verdict on one version for one intent, by policies and cluster. What cannot be checked counts
+    /// as unmet. [`Self::plugin_reasons`] returns what other plugins add to it.
+    ///
+    /// # Errors
+    /// The contract of the version could not be read.
+    pub(crate) async fn verdict(
+        &mut self,
+        component: &Component,
+        published: &PublishedVersion,
+        intent: Intent,
+    ) -> Result<Verdict, Failure> {
+        let need = FactRequest::Contract { component: component.clone(), published: published.clone() };
+        if !self.known.contains(&need) {
+            self.fetch(&BTreeMap::new(), vec![need.clone()]).await;
+        }
+        let Some(offer) = self.offer(component, &published.version) else { return Err(self.failed(&need)) };
+        let unmet: Vec<String> = offer.findings.unmet.iter().chain(&offer.findings.unchecked).cloned().collect();
+        Ok(self.evaluator().evaluate(&EvaluationRequest {
+            component,
+            version: &published.version,
+            intent,
+            active: self.active(component),
+            unmet: &unmet,
+            dependency_of: None,
+        }))
+    }
+
+    fn failed(&self, request: &FactRequest) -> Failure {
+        let failure = self.failure(request).cloned();
+        failure.unwrap_or_else(|| Failure::new(Code::Failed, "a fact for the plan could not be fetched"))
+    }
+
+    /// Returns why a version cannot be installed beside other plugins: a plugin that it needs cannot be
+    /// installed, or an installed one does not accept it. Plugins that an install would add are no reason.
+    pub(crate) async fn plugin_reasons(&mut self, component: &Component, version: &Version) -> Vec<Reason> {
+        let requests = BTreeMap::from([(component.clone(), Request::Exact(version.clone()))]);
+        let (_, plan) = self.plan(requests, false).await;
+        let of_plugins = |reason: &&Reason| matches!(reason.code, ReasonCode::Unfit | ReasonCode::DependencyDenied);
+        match plan.outcomes.get(component) {
+            Some(Outcome::Refused { verdict, .. }) => verdict.reasons().iter().filter(of_plugins).cloned().collect(),
+            // What cannot be checked of the version itself is part of its verdict.
+            Some(Outcome::Stopped(error)) if !matches!(&**error, PlanError::Unchecked { component: of, .. } if of == component) =>
+            {
+                let message = printable(&error.to_string()).into_owned();
+                vec![Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn refusing_policy(&self) -> String {
+        self.policies.matching(&self.context.host()).join(", ")
+    }
+
+    /// Fetches facts in parallel and adds them to those that are known. `requests` are those of the plan.
+    async fn fetch(&mut self, requests: &BTreeMap<Component, Request>, needs: Vec<FactRequest>) {
+        let this = &*self;
+        let fetched: Vec<(FactRequest, Fetched)> = stream::iter(needs)
+            .map(|need| async move {
+                let fetched = this.fetch_one(requests, &need).await;
+                (need, fetched)
+            })
+            .buffered(PARALLEL)
+            .collect()
+            .await;
+        for (need, fetched) in fetched {
+            match fetched {
+                Fetched::Tags(component, catalog) => {
+                    let tags = match catalog.as_ref() {
+                        Ok(catalog) => Ok(catalog.listing().clone()),
+                        // Versions that need it are passed over; the search goes on.
+                        Err(failure) if failure.nothing_there => Ok(selection::read_tags::<&str>(&component, [], None)),
+                        Err(failure) => Err(failure.headline()),
+                    };
+                    self.known.insert_tags(component.clone(), tags);
+                    match *catalog {
+                        Ok(catalog) => {
+                            if let Some(record) = catalog.record() {
+                                self.view.records.entry(component.to_string()).or_insert_with(|| record.clone());
+                            }
+                            self.catalogs.insert(component, catalog);
+                        }
+                        Err(failure) => self.failures.push((need, failure)),
+                    }
+                }
+                Fetched::Offer(component, published, offer) => {
+                    let version = published.version;
+                    let known = offer.as_ref().as_ref().map_err(Failure::headline).and_then(|offer| {
+                        let dependencies =
+                            Dependencies::read(&offer.contract.requirements.plugins).map_err(|e| e.to_string())?;
+                        Ok(VersionFacts { findings: offer.findings.clone(), dependencies })
+                    });
+                    self.known.insert_version(component.clone(), version.clone(), known);
+                    match *offer {
+                        Ok(offer) => drop(self.offers.insert((component, version), offer)),
+                        Err(failure) => self.failures.push((need, failure)),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn fetch_one(&self, requests: &BTreeMap<Component, Request>, need: &FactRequest) -> Fetched {
+        match need {
+            FactRequest::Tags(component) => {
+                let named = match requests.get(component) {
+                    Some(Request::Exact(version)) => Some(version.to_string()),
+                    _ => None,
+                };
+                Fetched::Tags(component.clone(), Box::new(self.open(component, named.as_deref()).await))
+            }
+            FactRequest::Contract { component, published } => {
+                let offer = match self.catalogs.get(component) {
+                    Some(catalog) => catalog.offer(self.context, published).await,
+                    None => Err(Failure::new(Code::Failed, format!("{component}: a contract without a catalog"))),
+                };
+                Fetched::Offer(component.clone(), published.clone(), Box::new(offer))
+            }
+        }
+    }
+
+    /// Opens a component's catalog. The record of a plugin that other plugins need is fetched first; that of
+    /// d8 is part of the view.
+    async fn open(&self, component: &Component, named: Option<&str>) -> Result<Catalog, Failure> {
+        let in_view = self.view.records.get(component.name());
+        let fetched = if in_view.is_none() && !self.view.complete && *component != Component::D8 {
+            let cluster = self.context.cluster().await?;
+            cluster::record(&cluster.client, component).await.map_err(|error| self.context.view_failure(&error))?
+        } else {
+            None
+        };
+        Catalog::open_for(self.context, in_view.or(fetched.as_ref()), component, named).await
+    }
+}
+
+/// Describes an installed plugin to the planner. A cached contract that cannot be read is replaced by the
+/// copy beside the version, or by what the record says.
+fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> InstalledComponent {
+    let name = &found.entry.name;
+    let copy = || {
+        let tag = &found.entry.installed()?.tag;
+        let stored = found.store.contract_of(name, tag).ok().flatten().map(|contract| contract.requirements);
+        stored.or_else(|| {
+            let versions = &records.get(name.as_str())?.status.as_ref()?.versions;
+            versions.iter().find(|v| v.version == tag.as_str()).map(|v| v.requirements.clone())
+        })
+    };
+    let requirements = match found.store.contract(name) {
+        Ok(contract) => Ok(contract.map(|contract| contract.requirements)),
+        Err(error) => copy().map(Some).ok_or_else(|| error.to_string()),
+    };
+    let contract = match requirements {
+        Ok(None) => InstalledContract::Known(Dependencies::default()),
+        Ok(Some(requirements)) => Dependencies::read(&requirements.plugins)
+            .map_or_else(|error| InstalledContract::Unreadable(error.to_string()), InstalledContract::Known),
+        Err(why) => InstalledContract::Unreadable(why),
+    };
+    InstalledComponent { version: found.version(), contract }
+}
+
+/// Returns the digests in the receipts of a plugin, which pins and moved tags are compared with.
+fn on_disk(found: &Found) -> StoredDigests {
+    let once_active = |installed: &&d8_agent::InstalledVersion| found.entry.history.contains(&installed.tag);
+    StoredDigests {
+        active: found.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
+        stored: found
+            .entry
+            .versions
+            .iter()
+            .filter(once_active)
+            .map(|installed| (installed.version.clone(), installed.receipt.digests()))
+            .collect(),
+    }
+}

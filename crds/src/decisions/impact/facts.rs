@@ -1,0 +1,31 @@
+//! What is known of a host.
+
+use std::collections::BTreeMap;
+
+use crate::values::{digest::Digest, name::Component, platform::Platform, version::Version};
+
+/// A host, and what is active on it.
+#[derive(Debug, Clone, Default)]
+pub struct HostFacts {
+    /// The name of its `CliHost`, or the random id of a workstation.
+    pub id: String,
+    /// The labels that policies select it by.
+    pub labels: BTreeMap<String, String>,
+    /// Whether an admin enrolled it, so that an agent updates it. If not, a person does.
+    pub managed: bool,
+    /// Whether it has no id yet. It then comes last in every wave.
+    pub new_root: bool,
+    /// Its platform. Absent: not known.
+    pub platform: Option<Platform>,
+    /// The active components.
+    pub active: BTreeMap<Component, ActiveComponent>,
+}
+
+/// The active version of one component.
+#[derive(Debug, Clone, Default)]
+pub struct ActiveComponent {
+    /// The version. Absent: not known.
+    pub version: Option<Version>,
+    /// The digests of its bytes, as far as they are known.
+    pub digests: Vec<Digest>,
+}

@@ -1,0 +1,204 @@
+//! What a plan comes to: changes, the outcome of each request, and errors.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{known_facts::FactRequest, say};
+use crate::{
+    decisions::{
+        selection::{LookupError, NoCandidate, PublishedVersion, Rejected},
+        verdict::Verdict,
+    },
+    values::{name::Component, version::Version},
+};
+
+/// The result of a call of [`plan`](super::plan).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanStep {
+    /// These facts are missing. They are sorted, each comes once, and they can be fetched in parallel.
+    Fetch(Vec<FactRequest>),
+    /// The plan is complete.
+    Done(Plan),
+}
+
+/// The changes to make, and the outcome of each request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes, dependencies first.
+    pub changes: Vec<PlannedChange>,
+    /// The outcome of each request.
+    pub outcomes: BTreeMap<Component, Outcome>,
+}
+
+/// The change of one component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// The component.
+    pub component: Component,
+    /// The version it is changed from.
+    pub from: PreviousVersion,
+    /// The version it is changed to.
+    pub to: PublishedVersion,
+    /// Why it is changed.
+    pub why: ChangeReason,
+    /// Requirements that passed although they are not known to be met, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// The version that a change replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreviousVersion {
+    /// None: it is a first install.
+    Nothing,
+    /// This version.
+    Version(Version),
+    /// The component is installed in a version that is not known.
+    Unknown,
+}
+
+/// Why a component is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChangeReason {
+    /// The change was requested.
+    Requested,
+    /// Another component needs it.
+    Dependency {
+        /// From the requested component down to this one.
+        chain: Vec<Component>,
+    },
+}
+
+/// A version that was passed over, with every reason.
+pub type PassedOver = Rejected<Verdict>;
+
+/// The outcome of one request. `passed_over` has the versions that were rejected, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A version is among the changes.
+    Take {
+        /// The version.
+        version: PublishedVersion,
+        /// Newer versions.
+        passed_over: Vec<PassedOver>,
+    },
+    /// The active version stays; it is published, and every newer one was passed over.
+    AlreadyActive {
+        /// The active version.
+        version: PublishedVersion,
+        /// Newer versions.
+        passed_over: Vec<PassedOver>,
+    },
+    /// What is installed stays: nothing newer can be installed, and the active version is not published
+    /// or, if `forbidden`, there is no version to replace it with.
+    Keep {
+        /// Whether a policy forbids the active version.
+        forbidden: bool,
+        /// All versions that were tried.
+        passed_over: Vec<PassedOver>,
+    },
+    /// The component is not installed, and no version can be.
+    Nothing {
+        /// Why.
+        why: NoCandidate,
+        /// The major version that the search was restricted to.
+        major: Option<u64>,
+        /// All versions that were tried.
+        passed_over: Vec<PassedOver>,
+    },
+    /// The requested version is not published.
+    NotPublished(LookupError),
+    /// The requested version may not be installed.
+    Refused {
+        /// The version.
+        version: PublishedVersion,
+        /// The verdict on it, with every reason.
+        verdict: Verdict,
+    },
+    /// A version could be installed, but not without changes of other plugins, which `--no-dependencies`
+    /// refuses.
+    NeedsOthers {
+        /// The version.
+        version: PublishedVersion,
+        /// The changes it needs, dependencies first. [`Outcome::fixes`] returns the commands.
+        needs: Vec<PlannedChange>,
+        /// Newer versions.
+        passed_over: Vec<PassedOver>,
+    },
+    /// The search ended with an error; older versions were not tried.
+    Stopped(Box<PlanError>),
+}
+
+/// An error that ends the search for a version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A tag list or a contract could not be read.
+    #[error("{message}")]
+    Fact {
+        /// The fact.
+        need: FactRequest,
+        /// The message that [`KnownFacts`](super::KnownFacts) has for it.
+        message: String,
+    },
+    /// Requirements on the cluster could not be checked.
+    #[error("requirements of {component} {version} cannot be checked: {}", unchecked.join("; "))]
+    Unchecked {
+        /// The component.
+        component: Component,
+        /// The version whose requirements they are.
+        version: Version,
+        /// The requirements, a sentence each.
+        unchecked: Vec<String>,
+    },
+    /// The contract of an installed plugin could not be read, so that its requirements are not known.
+    #[error("the contract of installed plugin {component} cannot be read ({why}); reinstall it: `{}`", self.fix())]
+    Unreadable {
+        /// The plugin.
+        component: Component,
+        /// What is wrong with its contract.
+        why: String,
+    },
+}
+
+impl PlanError {
+    /// Returns the next command to type.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::Fact { need: FactRequest::Tags(component) | FactRequest::Contract { component, .. }, .. } => {
+                match component {
+                    Component::D8 => "d8 cli check".to_owned(),
+                    Component::Plugin(name) => format!("d8 plugins why {name}"),
+                }
+            }
+            Self::Unchecked { component, version, .. } => {
+                let command = match component {
+                    Component::D8 => "cli update".to_owned(),
+                    Component::Plugin(name) => format!("plugins install {name}"),
+                };
+                format!("d8 {command} --version {version} --skip-cluster-checks")
+            }
+            Self::Unreadable { component, .. } => format!("d8 plugins install {component} --force"),
+        }
+    }
+}
+
+impl Outcome {
+    /// Returns the versions that were passed over, newest first.
+    pub fn passed_over(&self) -> &[PassedOver] {
+        match self {
+            Self::Take { passed_over, .. }
+            | Self::AlreadyActive { passed_over, .. }
+            | Self::Keep { passed_over, .. }
+            | Self::Nothing { passed_over, .. }
+            | Self::NeedsOthers { passed_over, .. } => passed_over,
+            Self::NotPublished(_) | Self::Refused { .. } | Self::Stopped(_) => &[],
+        }
+    }
+
+    /// Returns the changes that it needs and may not make, each with the command that makes it.
+    pub fn fixes(&self) -> Vec<(&PlannedChange, String)> {
+        let Self::NeedsOthers { needs, .. } = self else { return Vec::new() };
+        needs.iter().map(|change| (change, say::install(&change.component, &change.to.version))).collect()
+    }
+}
