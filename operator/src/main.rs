@@ -1,29 +1,16 @@
-//! `d8-operator`: publishes as `CliRelease` what exists and fits this cluster, and leads the waves of
+//! `d8-operator`: publishes available and fitting versions as `CliRelease` records, and runs the waves of
 //! `PluginPolicy` objects.
 //!
-//! What is decided is pure and needs no cluster to be tried: `release::judge`, `release::survey`,
-//! `release::ledger`, `policy::judge`, `policy::waves`, `records::plan`. The rest reads, calls it, and writes.
+//! Three layers, each using only those below it:
+//! - `controllers`: when to poll, to evaluate and to write;
+//! - `adapters`: the API server, the registry-packages-proxy, health and metrics;
+//! - `decisions`: what to write, without IO and without a clock.
 
-mod apply;
+mod adapters;
 mod args;
-mod backoff;
-mod cluster;
-mod context;
 mod controllers;
-mod demand;
-mod events;
-mod hosts;
-mod kept;
-mod leader;
-mod metrics;
-mod policy;
-mod proxy;
-mod queue;
-mod records;
-mod release;
+mod decisions;
 mod run;
-mod serve;
-mod watch;
 
 use std::process::ExitCode;
 
@@ -34,7 +21,7 @@ use crate::args::{Args, LogFormat};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // kube and the proxy's client share one TLS stack; a second installation would find the first.
+    // kube and the client of the proxy share one TLS stack. It fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let args = Args::parse();
     let filter = match EnvFilter::try_new(&args.log_level) {

@@ -132,7 +132,7 @@ fn records_of_old_proxies() -> Result<()> {
         assert_eq!((found.latest.as_deref(), found.latest_fitting.as_deref()), (Some("v1.4.0"), Some("v1.3.0")));
         assert_eq!(names(&release, |v| !v.artifacts.is_empty()), ["v1.4.0", "v1.3.0", "v1.2.0"], "{generation}");
         assert_eq!(names(&release, |v| v.fit == Fit::Unknown), ["v1.1.0", "v1.0.0"]);
-        assert!(version(&release, "v1.1.0").reasons[0].contains("it was not read"), "{release:?}");
+        assert!(version(&release, "v1.1.0").reasons[0].contains("the contract was not read"), "{release:?}");
         assert!(version(&release, "v1.4.0").reasons[0].contains("requires Kubernetes >=99"), "{release:?}");
         let newest = version(&release, "v1.3.0");
         assert_eq!(newest.description.as_deref(), Some("in one"));

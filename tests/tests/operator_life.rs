@@ -199,7 +199,7 @@ fn what_it_depends_on_goes_and_comes_back() -> Result<()> {
 
     // The API server is away for longer than the lease holds.
     lab.plane_mut().stop_api_server();
-    let lost = |lab: &mut Lab| lab.operator().log().contains("not leading any more");
+    let lost = |lab: &mut Lab| lab.operator().log().contains("stopped leading");
     wait_for("it to step down", SOON, || lost(&mut lab).then_some(()))?;
     lab.plane_mut().start_api_server()?;
     lab.publish(&Plugin::new("needy", "v1.2.0"))?;

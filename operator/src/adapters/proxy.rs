@@ -1,0 +1,236 @@
+//! The registry-packages-proxy. Requests stay within a budget, and answers are reduced to what a record is made from.
+
+mod budget;
+mod layers;
+
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
+use d8_crds::{
+    records::release::Artifact,
+    values::{
+        digest::Digest,
+        name::{Component, Tag},
+        platform::Platform,
+    },
+};
+use d8_rpp::{ClientOptions, Error as ProxyError, ErrorKind, Proxy, RawManifest};
+use kube::{Client, Config};
+use serde::Deserialize;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+
+use self::budget::RequestBudget;
+use super::metrics::Metrics;
+use crate::decisions::release::{facts::VersionFacts, observed::PollError};
+
+/// Most layers that are read at a time.
+const STREAMS: usize = 2;
+
+/// A request to read one version.
+pub(crate) struct ReadRequest<'a> {
+    /// The component.
+    pub(crate) component: &'a Component,
+    /// The tag of the version.
+    pub(crate) tag: &'a Tag,
+    /// The platforms with a tag of their own; empty: the tag itself is listed.
+    pub(crate) platform_tags: &'a BTreeSet<Platform>,
+    /// The platforms of the record; absent: all.
+    pub(crate) platforms: Option<&'a BTreeSet<Platform>>,
+    /// Whether to download layers if only a layer holds the contract.
+    pub(crate) read_layers: bool,
+    /// Returns whether the facts of a digest are known, so that it need not be read.
+    pub(crate) is_known: &'a (dyn Fn(&Digest) -> bool + Sync),
+}
+
+/// A source of tags and manifests. Tests use a scripted one.
+pub(crate) trait Registry: Send + Sync + 'static {
+    /// Returns the tags of a component, as listed.
+    fn tags(&self, component: &Component) -> impl Future<Output = Result<Vec<String>, RegistryError>> + Send;
+
+    /// Returns the digest of a version, and its facts unless they are known.
+    fn read(
+        &self,
+        request: &ReadRequest<'_>,
+    ) -> impl Future<Output = Result<(Digest, Option<VersionFacts>), RegistryError>> + Send;
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RegistryError {
+    /// Reason of a condition and label of a metric.
+    pub(crate) reason: &'static str,
+    /// Text for people.
+    pub(crate) message: String,
+    /// Whether only this version failed, so that the poll can go on.
+    pub(crate) concerns_version: bool,
+}
+
+impl From<RegistryError> for PollError {
+    fn from(error: RegistryError) -> Self {
+        Self { reason: error.reason.to_owned(), message: error.message }
+    }
+}
+
+impl From<&ProxyError> for RegistryError {
+    fn from(error: &ProxyError) -> Self {
+        let kind = error.kind();
+        let concerns_version = match error {
+            ProxyError::NotFound { subject } => subject.reference.is_some(),
+            _ => matches!(
+                kind,
+                ErrorKind::Malformed
+                    | ErrorKind::Contract
+                    | ErrorKind::DigestMismatch
+                    | ErrorKind::TooLarge
+                    | ErrorKind::Truncated
+            ),
+        };
+        let reason = if matches!(error, ProxyError::NotFound { .. }) { "NotPublished" } else { kind.as_str() };
+        Self { reason, message: error.to_string(), concerns_version }
+    }
+}
+
+/// The registry-packages-proxy of the cluster.
+pub(crate) struct Upstream {
+    client: Client,
+    config: Config,
+    options: ClientOptions,
+    budget: RequestBudget,
+    /// Limits the layers that are read at a time.
+    streams: Semaphore,
+    metrics: Arc<Metrics>,
+    /// Absent before the first request, and after the proxy could not be reached: it may have moved.
+    proxy: Mutex<Option<Proxy>>,
+}
+
+impl Upstream {
+    /// Makes a client; sends nothing yet.
+    pub(crate) fn new(client: Client, config: Config, options: ClientOptions, metrics: Arc<Metrics>) -> Self {
+        let (budget, streams) = (RequestBudget::new(), Semaphore::new(STREAMS));
+        Self { client, config, options, budget, streams, metrics, proxy: Mutex::new(None) }
+    }
+
+    /// Returns the proxy; looks up its endpoint if necessary.
+    async fn proxy(&self) -> Result<Proxy, RegistryError> {
+        let mut cached = self.proxy.lock().await;
+        if let Some(proxy) = &*cached {
+            return Ok(proxy.clone());
+        }
+        let client = || Ok(self.client.clone());
+        let connected = Proxy::connect_with(client, &self.config, &self.options).await;
+        let proxy = connected.map_err(|error| RegistryError::from(&error))?;
+        Ok(cached.insert(proxy).clone())
+    }
+
+    /// Converts an error. Drops the proxy if it may have moved.
+    async fn registry_error(&self, error: ProxyError) -> RegistryError {
+        if error.kind().is_reach() {
+            *self.proxy.lock().await = None;
+        }
+        RegistryError::from(&error)
+    }
+
+    /// Waits until `requests` may be sent, and counts them.
+    async fn acquire(&self, requests: u32) -> Option<SemaphorePermit<'_>> {
+        let permit = self.budget.acquire(requests).await;
+        self.metrics.proxy_requests.inc_by(requests.into());
+        permit
+    }
+
+    /// Reads a version by its manifests, or by its layers if the proxy serves no manifests.
+    async fn read_version(
+        &self,
+        proxy: &Proxy,
+        request: &ReadRequest<'_>,
+    ) -> Result<(Digest, Option<VersionFacts>), ProxyError> {
+        let (component, tag) = (request.component, request.tag);
+        if !request.platform_tags.is_empty() {
+            return self.read_without_index(proxy, request).await;
+        }
+        let permit = self.acquire(1).await;
+        let top = proxy.manifest_if_any(component, tag).await?;
+        drop(permit);
+        let Some(top) = top else { return self.read_without_index(proxy, request).await };
+        if (request.is_known)(&top.digest) {
+            return Ok((top.digest, None));
+        }
+        let children = count_children(&top);
+        let _permit = if children > 0 { self.acquire(children).await } else { None };
+        match proxy.resolve_manifest(component, tag, &top).await {
+            Ok(resolved) => {
+                for warning in &resolved.warnings {
+                    tracing::debug!(%component, %tag, warning, "unusual image");
+                }
+                let artifacts = resolved.artifacts.into_iter().map(artifact).collect();
+                Ok((top.digest, Some(VersionFacts::read(artifacts, resolved.contract, resolved.created))))
+            }
+            // The version exists, and a malformed contract must not count as no contract.
+            Err(error @ ProxyError::Contract { .. }) => {
+                Ok((top.digest, Some(VersionFacts::malformed(Vec::new(), &error.to_string(), None))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Registry for Upstream {
+    async fn tags(&self, component: &Component) -> Result<Vec<String>, RegistryError> {
+        let proxy = self.proxy().await?;
+        let _permit = self.acquire(1).await;
+        match proxy.tags(component).await {
+            Ok(tags) => Ok(tags),
+            Err(error) => Err(self.registry_error(error).await),
+        }
+    }
+
+    async fn read(&self, request: &ReadRequest<'_>) -> Result<(Digest, Option<VersionFacts>), RegistryError> {
+        let proxy = self.proxy().await?;
+        match self.read_version(&proxy, request).await {
+            Ok(read) => Ok(read),
+            Err(error) => Err(self.registry_error(error).await),
+        }
+    }
+}
+
+/// Returns the number of manifests in an index; 0 if the manifest is not an index.
+fn count_children(raw: &RawManifest) -> u32 {
+    #[derive(Deserialize)]
+    struct Index {
+        #[serde(default)]
+        manifests: Vec<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice(&raw.bytes)
+        .map_or(0, |index: Index| u32::try_from(index.manifests.len()).unwrap_or(u32::MAX))
+}
+
+fn artifact(artifact: d8_rpp::Artifact) -> Artifact {
+    Artifact {
+        platform: artifact.platform.map(String::from),
+        manifest: artifact.manifest.into(),
+        layer: artifact.layer.into(),
+        size_bytes: artifact.size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_ends_the_poll_unless_it_concerns_one_version() {
+        use d8_rpp::ImageReference;
+        let subject = |reference: Option<&str>| ImageReference {
+            component: Component::D8,
+            reference: reference.map(str::to_owned),
+        };
+        for (error, concerns_version, reason) in [
+            (ProxyError::NotFound { subject: subject(None) }, false, "NotPublished"),
+            (ProxyError::NotFound { subject: subject(Some("v1.0.0")) }, true, "NotPublished"),
+            (ProxyError::Malformed { subject: subject(Some("v1.0.0")), why: String::new() }, true, "Malformed"),
+            (ProxyError::Forbidden { host: String::new(), words: String::new() }, false, "Forbidden"),
+            (ProxyError::Unreachable { host: String::new(), why: String::new() }, false, "Unreachable"),
+        ] {
+            let found = RegistryError::from(&error);
+            assert_eq!((found.concerns_version, found.reason), (concerns_version, reason), "{error}");
+        }
+    }
+}

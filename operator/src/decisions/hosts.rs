@@ -1,0 +1,221 @@
+//! Hosts, reduced to one compact row each as the watch delivers them. With 10,000 hosts the whole objects would
+//! not fit into the operator's memory. Labels and lists of versions that several hosts share are stored once.
+
+mod interner;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use d8_crds::{
+    records::{
+        host::{CliHost, ComponentState, HostComponent},
+        policy::HostCounts,
+    },
+    values::version::Version,
+};
+use jiff::Timestamp;
+use kube::{ResourceExt as _, runtime::watcher::Event};
+
+use self::interner::{ActiveVersions, Interner, Labels};
+
+/// What is kept of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HostRow {
+    labels: Arc<Labels>,
+    state: HostState,
+    active: Arc<ActiveVersions>,
+    /// Empty on most hosts.
+    failures: Box<[HostFailure]>,
+}
+
+/// The state of a host: the worst state of its components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostState {
+    /// The host has reported no component yet.
+    Unreported,
+    UpToDate,
+    Held,
+    Failed,
+}
+
+impl HostState {
+    fn of(components: &[HostComponent]) -> Self {
+        if components.is_empty() {
+            Self::Unreported
+        } else if components.iter().any(|c| c.state == ComponentState::Failed) {
+            Self::Failed
+        } else if components.iter().any(|c| c.state != ComponentState::UpToDate) {
+            Self::Held
+        } else {
+            Self::UpToDate
+        }
+    }
+}
+
+/// A change on one host that failed or has not finished.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HostFailure {
+    /// Name of the component.
+    pub(crate) component: Arc<str>,
+    /// The version the host was changing to.
+    pub(crate) version: Arc<str>,
+    /// When the change began, by the host's clock; absent: the change failed.
+    pub(crate) switching_since: Option<Timestamp>,
+}
+
+/// The oldest and the newest version of a component that is active on hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VersionSpan {
+    /// The oldest.
+    pub(crate) oldest: Version,
+    /// The newest.
+    pub(crate) newest: Version,
+}
+
+impl VersionSpan {
+    fn extend(&mut self, version: Version) {
+        if version < self.oldest {
+            self.oldest = version;
+        } else if version > self.newest {
+            self.newest = version;
+        }
+    }
+}
+
+/// Summary of the hosts that one policy selects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MatchedHosts {
+    /// Number of hosts, in all and by state.
+    pub(crate) counts: HostCounts,
+    /// The versions that are active on them, by component.
+    pub(crate) active: BTreeMap<String, VersionSpan>,
+    /// Their failed and unfinished changes. Each host is listed once for a component and version.
+    pub(crate) failures: Vec<HostFailure>,
+}
+
+/// All hosts of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct HostIndex {
+    rows: HashMap<String, HostRow>,
+    interner: Interner,
+    /// Names in the listing that is in progress. A host that is missing at its end was deleted.
+    listing: Option<BTreeSet<String>>,
+}
+
+impl HostIndex {
+    /// Applies an event of the watch. Returns whether a row changed.
+    pub(crate) fn apply(&mut self, event: Event<CliHost>) -> bool {
+        match event {
+            Event::Init => {
+                self.listing = Some(BTreeSet::new());
+                false
+            }
+            Event::InitApply(host) | Event::Apply(host) => {
+                let name = host.name_any();
+                if let Some(listing) = &mut self.listing {
+                    listing.insert(name.clone());
+                }
+                let row = row(host, &mut self.interner);
+                let changed = self.rows.get(&name) != Some(&row);
+                self.rows.insert(name, row);
+                self.interner.prune_if_grown();
+                changed
+            }
+            Event::InitDone => {
+                let before = self.rows.len();
+                if let Some(listing) = self.listing.take() {
+                    self.rows.retain(|name, _| listing.contains(name));
+                }
+                self.interner.prune();
+                self.rows.len() != before
+            }
+            Event::Delete(host) => self.rows.remove(&host.name_any()).is_some(),
+        }
+    }
+
+    /// Sums up the hosts whose labels `selects` accepts.
+    pub(crate) fn matching(&self, selects: impl Fn(&Labels) -> bool) -> MatchedHosts {
+        let mut matched = MatchedHosts::default();
+        // Interned labels and lists of versions have one address each: each is evaluated once.
+        let mut selected: HashMap<*const Labels, bool> = HashMap::new();
+        let mut active: HashMap<*const (), &ActiveVersions> = HashMap::new();
+        for row in self.rows.values() {
+            if !*selected.entry(Arc::as_ptr(&row.labels)).or_insert_with(|| selects(&row.labels)) {
+                continue;
+            }
+            let counts = &mut matched.counts;
+            counts.matched += 1;
+            match row.state {
+                HostState::Unreported => {}
+                HostState::UpToDate => counts.up_to_date += 1,
+                HostState::Held => counts.held += 1,
+                HostState::Failed => counts.failed += 1,
+            }
+            active.insert(Arc::as_ptr(&row.active).cast(), &row.active);
+            matched.failures.extend(row.failures.iter().cloned());
+        }
+        let pairs: BTreeSet<&(Arc<str>, Arc<str>)> = active.into_values().flatten().collect();
+        for (component, text) in pairs {
+            let Ok(version) = Version::parse(text) else { continue };
+            if let Some(span) = matched.active.get_mut(&**component) {
+                span.extend(version);
+            } else {
+                let span = VersionSpan { oldest: version.clone(), newest: version };
+                matched.active.insert(component.to_string(), span);
+            }
+        }
+        matched.failures.sort();
+        matched
+    }
+
+    /// Returns the versions that are active on at least one host, by component.
+    pub(crate) fn active_versions(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let distinct: HashMap<*const (), &ActiveVersions> =
+            self.rows.values().map(|row| (Arc::as_ptr(&row.active).cast(), &*row.active)).collect();
+        let mut active: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (component, version) in distinct.into_values().flatten() {
+            let versions = active.entry(component.to_string()).or_default();
+            if !versions.contains(&**version) {
+                versions.insert(version.to_string());
+            }
+        }
+        active
+    }
+}
+
+/// Reduces a host to its row.
+fn row(host: CliHost, interner: &mut Interner) -> HostRow {
+    let status = host.status.unwrap_or_default();
+    let last_seen = status.last_seen.map(|time| time.0);
+    let components = status.components;
+    let state = HostState::of(&components);
+    let mut failures: Vec<_> = components.iter().filter_map(|c| failure(c, last_seen, interner)).collect();
+    failures.sort();
+    // A host counts once for a version, even if its status lists the component twice.
+    failures.dedup_by(|b, a| (&a.component, &a.version) == (&b.component, &b.version));
+    let active = components.into_iter().filter_map(|c| Some((interner.text(&c.name), interner.text(&c.active?))));
+    let mut active: Vec<_> = active.collect();
+    active.sort();
+    let active = interner.active(active);
+    let labels = interner.labels(host.metadata.labels.unwrap_or_default());
+    HostRow { labels, state, active, failures: failures.into() }
+}
+
+/// Returns the failed or unfinished change of a component. Without a target the active version failed. Without a
+/// time the change counts from the host's last report.
+fn failure(component: &HostComponent, last_seen: Option<Timestamp>, interner: &mut Interner) -> Option<HostFailure> {
+    let switching_since = match component.state {
+        ComponentState::Failed => None,
+        ComponentState::Switching => Some(component.last_change.as_ref().map(|time| time.0).or(last_seen)?),
+        _ => return None,
+    };
+    let version = component.target.as_deref().or(component.active.as_deref())?;
+    // `1.0.0` and `v1.0.0` must not count as two versions.
+    let version = Version::parse(version).ok()?.without_build().to_string();
+    Some(HostFailure { component: interner.text(&component.name), version: interner.text(&version), switching_since })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+use d8_crds::records::host::{CliHostSpec, CliHostStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::*;
+
+fn host(name: &str, role: &str, states: &[ComponentState]) -> CliHost {
+    let mut host = CliHost::new(name, CliHostSpec::default());
+    host.metadata.labels = Some([("role".to_owned(), role.to_owned())].into());
+    let component = |(n, state): (usize, &ComponentState)| HostComponent {
+        name: format!("p{n}"),
+        active: Some(format!("v{n}.0.0")),
+        digest: None,
+        target: None,
+        state: *state,
+        reason: None,
+        message: None,
+        until: None,
+        last_change: None,
+    };
+    let components = states.iter().enumerate().map(component).collect();
+    host.status = Some(CliHostStatus { components, ..CliHostStatus::default() });
+    host
+}
+
+#[test]
+fn hosts_are_counted_by_state() {
+    use ComponentState::{Failed, Forbidden, Pending, UpToDate};
+    let mut hosts = HostIndex::default();
+    for (name, role, states) in [
+        ("a", "bastion", &[UpToDate, UpToDate][..]),
+        ("b", "bastion", &[UpToDate, Pending]),
+        ("c", "bastion", &[Failed, Pending]),
+        ("d", "bastion", &[]),
+        ("e", "ci", &[Forbidden]),
+    ] {
+        assert!(hosts.apply(Event::Apply(host(name, role, states))));
+        assert!(!hosts.apply(Event::Apply(host(name, role, states))), "an equal event changes nothing");
+    }
+    let bastions = hosts.matching(|labels| labels["role"] == "bastion").counts;
+    assert_eq!(bastions, HostCounts { matched: 4, up_to_date: 1, held: 1, failed: 1 });
+    assert_eq!(hosts.matching(|_| true).counts.matched, 5);
+    assert_eq!(hosts.active_versions()["p1"], ["v1.0.0".to_owned()].into());
+}
+
+#[test]
+fn hosts_missing_from_a_listing_are_dropped_when_it_ends() {
+    let mut hosts = HostIndex::default();
+    hosts.apply(Event::Apply(host("a", "x", &[])));
+    hosts.apply(Event::Apply(host("b", "x", &[])));
+    assert!(!hosts.apply(Event::Init));
+    assert!(!hosts.apply(Event::InitApply(host("b", "x", &[]))));
+    assert_eq!(hosts.matching(|_| true).counts.matched, 2);
+    assert!(hosts.apply(Event::InitDone));
+    assert_eq!(hosts.matching(|_| true).counts.matched, 1);
+    assert!(hosts.apply(Event::Delete(host("b", "x", &[]))));
+    assert_eq!(hosts.matching(|_| true).counts.matched, 0);
+}
+
+#[test]
+fn active_versions_and_failures() {
+    use ComponentState::{Failed, Pending, Switching, UpToDate};
+    let time = |second| Time(Timestamp::from_second(second).unwrap());
+    let component = |name: &str, active: Option<&str>, target: Option<&str>, state, change: Option<i64>| {
+        let (active, target) = (active.map(str::to_owned), target.map(str::to_owned));
+        let last_change = change.map(time);
+        let (name, rest) = (name.to_owned(), (None, None, None));
+        let (reason, message, until) = rest;
+        HostComponent { name, active, digest: None, target, state, reason, message, until, last_change }
+    };
+    let host = |name: &str, seen: Option<i64>, components| {
+        let mut host = CliHost::new(name, CliHostSpec::default());
+        let status = CliHostStatus { components, last_seen: seen.map(time), ..CliHostStatus::default() };
+        host.status = Some(status);
+        host
+    };
+    let failure = |version: &str, since: Option<i64>| HostFailure {
+        component: "p".into(),
+        version: version.into(),
+        switching_since: since.map(|second| time(second).0),
+    };
+    for (components, seen, expected) in [
+        (vec![component("p", Some("v1.0.0"), Some("v1.1.0"), Failed, None)], None, vec![failure("v1.1.0", None)]),
+        (vec![component("p", Some("1.0.0"), None, Failed, None)], None, vec![failure("v1.0.0", None)]),
+        (vec![component("p", None, Some("dev"), Failed, None)], None, vec![]),
+        (vec![component("p", None, Some("v1.1.0"), Switching, Some(5))], Some(9), vec![failure("v1.1.0", Some(5))]),
+        (vec![component("p", None, Some("v1.1.0"), Switching, None)], Some(9), vec![failure("v1.1.0", Some(9))]),
+        (vec![component("p", None, Some("v1.1.0"), Switching, None)], None, vec![]),
+        (vec![component("p", None, Some("v1.1.0"), Pending, None)], None, vec![]),
+        // A component listed several times counts as one host.
+        (
+            vec![
+                component("p", None, Some("v1.1.0"), Failed, None),
+                component("p", None, Some("1.1.0"), Failed, None),
+                component("p", None, Some("v1.1.0"), Switching, Some(5)),
+            ],
+            None,
+            vec![failure("v1.1.0", None)],
+        ),
+    ] {
+        let mut hosts = HostIndex::default();
+        hosts.apply(Event::Apply(host("a", seen, components.clone())));
+        assert_eq!(hosts.matching(|_| true).failures, expected, "{components:?}");
+        assert_eq!(hosts.matching(|_| false), MatchedHosts::default());
+    }
+
+    let mut hosts = HostIndex::default();
+    for (name, version) in [("a", "v1.9.0"), ("b", "v1.10.0"), ("c", "v1.2.0"), ("d", "nonsense"), ("e", "v1.9.0")] {
+        hosts.apply(Event::Apply(host(name, None, vec![component("p", Some(version), None, UpToDate, None)])));
+    }
+    let version = |text| Version::parse(text).unwrap();
+    let span = VersionSpan { oldest: version("v1.2.0"), newest: version("v1.10.0") };
+    assert_eq!(hosts.matching(|_| true).active, [("p".to_owned(), span)].into());
+    assert_eq!(hosts.active_versions()["p"].len(), 4);
+}
+
+#[test]
+fn unused_values_are_dropped() {
+    let mut hosts = HostIndex::default();
+    for n in 0..5000 {
+        let mut changed = host("a", "x", &[ComponentState::UpToDate]);
+        changed.metadata.labels = Some([("n".to_owned(), n.to_string())].into());
+        hosts.apply(Event::Apply(changed));
+    }
+    assert!(hosts.interner.len() < 1100, "{}", hosts.interner.len());
+}

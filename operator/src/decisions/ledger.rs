@@ -1,0 +1,37 @@
+//! What both ledgers have in common: the data of a ConfigMap, and the error for data that can't be read.
+
+use std::collections::BTreeMap;
+
+/// The data of a ConfigMap.
+pub(crate) type Data = BTreeMap<String, String>;
+
+/// State that outlives a status. Each ledger is kept in a ConfigMap of its own.
+pub(crate) trait Ledger: Sized {
+    /// Prefix of the ConfigMap's name; the name of the ledger's owner follows.
+    const NAME_PREFIX: &'static str;
+    /// Label that names the owner.
+    const OWNER_LABEL: &'static str;
+    /// Where the operator takes the times from if the ConfigMap is deleted.
+    const FALLBACK: &'static str;
+
+    /// Reads the data of the ConfigMap; no data at all is a new ledger.
+    fn from_data(data: &Data) -> Result<Self, LedgerError>;
+
+    /// Returns the data of the ConfigMap.
+    fn to_data(&self) -> Data;
+}
+
+/// Why a ledger can't be read. Its times can't be made up, so nothing is evaluated without it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {key:?} is not readable: {why}")]
+pub(crate) struct LedgerError {
+    key: String,
+    why: String,
+}
+
+impl LedgerError {
+    /// Makes the error for one key.
+    pub(crate) fn new(key: &str, why: &dyn ToString) -> Self {
+        Self { key: key.to_owned(), why: why.to_string() }
+    }
+}

@@ -1,0 +1,8 @@
+//! `PluginPolicy`: whether it is valid, which version of each component it leads to, and the state of its waves.
+
+pub(crate) mod evaluation;
+pub(crate) mod events;
+pub(crate) mod ledger;
+mod progress;
+pub(crate) mod status;
+pub(crate) mod waves;

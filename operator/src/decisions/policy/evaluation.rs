@@ -1,0 +1,160 @@
+//! The evaluation of one policy: makes its new status from its spec, the records, its hosts and the wave ledger.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use d8_crds::{
+    decisions::{
+        validation::{CheckedPolicy, Rejection},
+        verdict::PolicySet,
+    },
+    records::{
+        policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus},
+        release::CliRelease,
+    },
+    values::name::Component,
+};
+use jiff::Timestamp;
+
+use super::{
+    ledger::WaveLedger,
+    progress::{PolicyEvaluator, Record, limit_components, progress, with_waves},
+    status::{StatusInputs, status, window_changes},
+    waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
+};
+use crate::decisions::hosts::MatchedHosts;
+
+/// Everything a policy's status is made from, besides the ledger.
+pub(crate) struct PolicyInputs<'a> {
+    policy: &'a PluginPolicy,
+    checked: &'a Result<CheckedPolicy, Rejection>,
+    records: Vec<Record<'a>>,
+    matched: &'a MatchedHosts,
+    failures: FailureCounts,
+    previous: &'a PluginPolicyStatus,
+    cluster_uid: Option<&'a str>,
+    now: Timestamp,
+}
+
+/// The result of an evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PolicyEvaluation {
+    /// The policy's new status.
+    pub(crate) status: PluginPolicyStatus,
+    /// When the status changes without an event.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// The versions to which a policy leads.
+#[derive(Default)]
+struct Rollouts {
+    components: Vec<ComponentProgress>,
+    rolling: Vec<(String, Timestamp)>,
+    trimmed: bool,
+    next: Option<Timestamp>,
+}
+
+impl<'a> PolicyInputs<'a> {
+    /// Collects the inputs. `checked`: the policy's spec, or what is wrong with it. `previous`: the status before.
+    /// `now`: in whole seconds, because the API has no fractions of a second.
+    pub(crate) fn new(
+        policy: &'a PluginPolicy,
+        checked: &'a Result<CheckedPolicy, Rejection>,
+        releases: &'a [Arc<CliRelease>],
+        matched: &'a MatchedHosts,
+        previous: &'a PluginPolicyStatus,
+        cluster_uid: Option<&'a str>,
+        now: Timestamp,
+    ) -> Self {
+        let records = releases.iter().filter_map(|release| Record::read(release)).collect();
+        let failures = FailureCounts::new(&matched.failures, now);
+        Self { policy, checked, records, matched, failures, previous, cluster_uid, now }
+    }
+
+    /// Decides what happens to the policy's waves. Without a valid rollout, nothing happens.
+    pub(crate) fn update_waves(&self, ledger: &WaveLedger) -> WaveUpdate {
+        let Ok(checked) = self.checked else { return WaveUpdate::default() };
+        let Some(rollout) = &checked.rollout else { return WaveUpdate::default() };
+        let policies = PolicySet::to_the_last_host(checked.clone());
+        let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
+        let governed = self.governed(&evaluator);
+        let candidates: BTreeMap<String, Vec<WaveCandidate>> = self
+            .records
+            .iter()
+            .map(|record| {
+                let is_governed = governed.contains(&record.component);
+                let candidates = if is_governed { evaluator.candidates(record) } else { record.denied_candidates() };
+                (record.component.name().to_owned(), candidates)
+            })
+            .collect();
+        let inputs = WaveInputs {
+            uid: self.policy.metadata.uid.as_deref(),
+            generation: self.policy.metadata.generation.unwrap_or_default(),
+            previous: self.previous,
+            max_failed: rollout.max_failed,
+            resumed: checked.resumed.as_ref(),
+            candidates: &candidates,
+            failures: &self.failures,
+            now: self.now,
+        };
+        update(&inputs, ledger)
+    }
+
+    /// Makes the status. `ledger` holds the changes of [`Self::update_waves`]; `trimmed`: it dropped waves.
+    pub(crate) fn evaluate(&self, ledger: &WaveLedger, trimmed: bool) -> PolicyEvaluation {
+        let rollouts = match self.checked {
+            Ok(checked) => self.rollouts(checked, ledger, trimmed),
+            // The policy acts as paused. Its waves stay: an invalid edit must not restart them.
+            Err(_) => Rollouts { components: self.previous.components.clone(), ..Rollouts::default() },
+        };
+        let channels = self.records.iter().map(|record| (record.component.clone(), record.channel())).collect();
+        let inputs = StatusInputs {
+            cluster_uid: self.cluster_uid,
+            hosts: self.matched.counts.clone(),
+            channels: &channels,
+            components: rollouts.components,
+            rolling: &rollouts.rolling,
+            trimmed: rollouts.trimmed,
+            previous: self.previous,
+            now: self.now,
+        };
+        PolicyEvaluation { status: status(self.policy, self.checked, inputs), next: rollouts.next }
+    }
+
+    fn rollouts(&self, checked: &CheckedPolicy, ledger: &WaveLedger, trimmed: bool) -> Rollouts {
+        let mut rollouts = Rollouts { trimmed, ..Rollouts::default() };
+        if checked.rollout.is_some() {
+            rollouts.next = self.failures.next;
+        }
+        let policies = with_waves(checked, ledger);
+        let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
+        let governed = self.governed(&evaluator);
+        for record in self.records.iter().filter(|record| governed.contains(&record.component)) {
+            let progress = progress(&evaluator, record, ledger, &self.failures, self.matched);
+            let shown = progress.shown;
+            let wave = || format!("{} {}", shown.name, shown.target.as_deref().unwrap_or_default());
+            rollouts.rolling.extend(progress.rolling.map(|end| (wave(), end)));
+            rollouts.trimmed |= progress.trimmed;
+            rollouts.next = earlier(rollouts.next, progress.next);
+            rollouts.components.push(shown);
+        }
+        rollouts.components.sort_by(|a, b| a.name.cmp(&b.name));
+        rollouts.trimmed |= limit_components(&mut rollouts.components);
+        rollouts.next = earlier(rollouts.next, window_changes(checked, self.now));
+        rollouts
+    }
+
+    /// Returns the components that the policy does not deny.
+    fn governed(&self, evaluator: &PolicyEvaluator<'_>) -> BTreeSet<&Component> {
+        self.records.iter().map(|record| &record.component).filter(|c| evaluator.governs(c)).collect()
+    }
+}
+
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.into_iter().chain(b).min()
+}
+
+#[cfg(test)]
+mod tests;

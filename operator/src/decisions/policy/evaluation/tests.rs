@@ -1,0 +1,430 @@
+//! One policy with a few records and hosts over time.
+
+use d8_crds::records::{
+    policy::{HostCounts, PluginPolicy, WaveState},
+    release::CliRelease,
+};
+use serde_json::{Value, json};
+
+use super::{super::waves::WaveEventKind, *};
+use crate::decisions::{
+    hosts::{HostFailure, VersionSpan},
+    ledger::Ledger as _,
+};
+
+const DAY: i64 = 24 * 3600;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn digest(text: &str) -> String {
+    format!("sha256:{}", text.repeat(64))
+}
+
+/// A recorded version. `more` replaces fields.
+fn version(name: &str, first_seen: i64, more: &Value) -> Value {
+    let mut version =
+        json!({"version": name, "digest": digest("0"), "firstSeen": at(first_seen).to_string(), "fit": "Fits"});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        version[key] = value.clone();
+    }
+    version
+}
+
+/// A policy, its surroundings, and what the operator keeps of it.
+struct World {
+    spec: Value,
+    generation: i64,
+    uid: &'static str,
+    annotation: Option<String>,
+    /// The recorded versions of `p`.
+    versions: Vec<Value>,
+    matched: MatchedHosts,
+    shown: PluginPolicyStatus,
+    ledger: WaveLedger,
+    events: Vec<WaveEventKind>,
+}
+
+impl World {
+    fn new(spec: Value) -> Self {
+        Self {
+            spec,
+            generation: 1,
+            uid: "first",
+            annotation: None,
+            versions: vec![version("v1.3.0", 0, &json!({}))],
+            matched: MatchedHosts {
+                counts: HostCounts { matched: 5, ..HostCounts::default() },
+                ..MatchedHosts::default()
+            },
+            shown: PluginPolicyStatus::default(),
+            ledger: WaveLedger::default(),
+            events: vec![],
+        }
+    }
+
+    fn rolling() -> Self {
+        let defaults = json!({"updates": "Auto", "access": "Deny"});
+        let rules = json!([{"plugins": ["p"], "access": "Allow"}]);
+        Self::new(
+            json!({"hostSelector": {}, "defaults": defaults, "rules": rules, "rollout": {"over": "24h", "maxFailed": 2}}),
+        )
+    }
+
+    /// Evaluates the policy and writes ledger and status, as the reconciler does.
+    fn evaluate(&mut self, second: i64) -> PolicyEvaluation {
+        let policy = json!({
+            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+            "metadata": {"name": "slowly", "generation": self.generation, "uid": self.uid,
+                "annotations": self.annotation.as_ref().map(|text| json!({"cli.deckhouse.io/resume": text}))},
+            "spec": self.spec, "status": self.shown,
+        });
+        let policy: PluginPolicy = serde_json::from_value(policy).unwrap();
+        let release = |name: &str, versions: &[Value]| {
+            let status = json!({"versions": versions, "lastSyncTime": at(second).to_string()});
+            let record = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease",
+                "metadata": {"name": name}, "spec": {}, "status": status});
+            Arc::new(serde_json::from_value::<CliRelease>(record).unwrap())
+        };
+        let releases = [release("p", &self.versions), release("denied", &[version("v9.0.0", 0, &json!({}))])];
+        let checked = CheckedPolicy::new(&policy);
+        let previous = self.shown.clone();
+        let inputs = PolicyInputs::new(&policy, &checked, &releases, &self.matched, &previous, Some("uid"), at(second));
+        let update = inputs.update_waves(&self.ledger);
+        self.ledger.apply(update.changes);
+        let evaluation = inputs.evaluate(&self.ledger, update.trimmed);
+        self.events = update.events.into_iter().map(|event| event.kind).collect();
+        // What is written must read back.
+        self.ledger = WaveLedger::from_data(&self.ledger.to_data()).unwrap();
+        self.shown = serde_json::from_value(serde_json::to_value(&evaluation.status).unwrap()).unwrap();
+        evaluation
+    }
+
+    fn p(&self) -> &ComponentProgress {
+        let found: Vec<_> = self.shown.components.iter().filter(|component| component.name == "p").collect();
+        assert_eq!(found.len(), 1, "{:?}", self.shown.components);
+        found[0]
+    }
+
+    /// `v1.3.0 Running since 5, failed 0` for each wave.
+    fn waves(&self) -> Vec<String> {
+        let line = |wave: &d8_crds::records::policy::WaveStatus| {
+            let since = wave.since.as_ref().map_or(-1, |time| time.0.as_second());
+            format!("{} {:?} since {since}, failed {}", wave.version, wave.state.unwrap(), wave.failed)
+        };
+        self.p().waves.iter().map(line).collect()
+    }
+
+    /// Target, hold and end of the hold.
+    fn target(&self) -> (Option<&str>, Option<&str>, Option<i64>) {
+        let p = self.p();
+        (p.target.as_deref(), p.hold.as_deref(), p.until.as_ref().map(|time| time.0.as_second()))
+    }
+
+    fn ready(&self) -> String {
+        let ready = self.shown.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+        format!("{}/{}", ready.status, ready.reason)
+    }
+
+    fn fail(&mut self, version: &str, hosts: usize) {
+        let failure = HostFailure { component: "p".into(), version: version.into(), switching_since: None };
+        self.matched.failures = vec![failure; hosts];
+    }
+}
+
+#[test]
+fn a_wave_from_its_beginning_to_its_end() {
+    let mut world = World::rolling();
+    let evaluation = world.evaluate(100);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 0"]);
+    assert_eq!(world.target(), (Some("v1.3.0"), Some("NotInWave"), Some(100 + DAY)));
+    assert_eq!(world.ready(), "True/RollingOut");
+    assert_eq!(evaluation.next, Some(at(100 + DAY)));
+    assert_eq!(world.shown.components.len(), 1, "a denied component is not listed");
+
+    world.evaluate(100 + DAY);
+    assert_eq!(world.waves(), ["v1.3.0 Complete since 100, failed 0"]);
+    assert_eq!((world.target(), world.ready().as_str()), ((Some("v1.3.0"), None, None), "True/Enforced"));
+
+    // A newer version. The complete wave of the older one is not shown any more.
+    world.versions.insert(0, version("v1.4.0", 2 * DAY, &json!({})));
+    world.evaluate(2 * DAY + 5);
+    assert_eq!(world.waves(), [format!("v1.4.0 Running since {}, failed 0", 2 * DAY + 5)]);
+}
+
+#[test]
+fn clients_read_the_waves_that_were_written() {
+    let mut world = World::rolling();
+    world.versions.insert(0, version("v1.4.0", 0, &json!({})));
+    world.evaluate(100);
+    world.fail("v1.4.0", 2);
+    world.evaluate(200);
+    let policy = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+        "metadata": {"name": "slowly", "generation": 1}, "spec": world.spec, "status": world.shown});
+    let checked = CheckedPolicy::new(&serde_json::from_value(policy).unwrap()).unwrap();
+    assert_eq!(checked.generation_lag, None);
+    let waves = &checked.waves["p"];
+    let read: Vec<_> =
+        waves.iter().map(|w| (w.version.to_string(), w.since, w.halted, w.halted_at, w.failed)).collect();
+    assert_eq!(
+        read,
+        [
+            ("v1.4.0".to_owned(), Some(at(100)), true, Some(at(200)), 2),
+            ("v1.3.0".to_owned(), Some(at(100)), false, None, 0)
+        ]
+    );
+}
+
+#[test]
+fn a_halt_and_its_resumption() {
+    let mut world = World::rolling();
+    world.evaluate(100);
+    world.fail("v1.3.0", 1);
+    world.evaluate(200);
+    assert_eq!(world.events, []);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 1"]);
+    world.fail("v1.3.0", 2);
+    world.evaluate(300);
+    assert_eq!(world.events, [WaveEventKind::Halted(at(300))]);
+    assert_eq!(world.waves(), ["v1.3.0 Halted since 100, failed 2"]);
+    assert_eq!((world.target().1, world.ready().as_str()), (Some("WaveHalted"), "False/WaveHalted"));
+    // The ledger has the halt too, so it outlives a lost status.
+    world.shown = PluginPolicyStatus::default();
+    world.evaluate(400);
+    assert_eq!(world.waves(), ["v1.3.0 Halted since 100, failed 2"]);
+    assert_eq!(world.p().waves[0].halted_at.as_ref().map(|time| time.0), Some(at(300)));
+
+    world.annotation = Some(format!("v1.3.0@{}", at(301)));
+    world.evaluate(500);
+    assert_eq!(world.ready(), "False/WaveHalted", "the annotation names another halt");
+    world.annotation = Some(format!("v1.3.0@{}", at(300)));
+    world.evaluate(600);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 2"]);
+    assert_eq!(world.ready(), "True/RollingOut");
+
+    world.fail("v1.3.0", 3);
+    world.evaluate(700);
+    assert_eq!(world.ready(), "False/WaveHalted");
+    world.generation = 2;
+    world.evaluate(800);
+    assert_eq!(world.ready(), "True/RollingOut");
+}
+
+#[test]
+fn a_lost_status_or_ledger_is_restored() {
+    for (what, lose_status, lose_ledger) in
+        [("neither", false, false), ("status", true, false), ("ledger", false, true)]
+    {
+        let mut world = World::rolling();
+        world.versions.push(version("v1.2.0", 0, &json!({})));
+        world.evaluate(100);
+        world.versions.insert(0, version("v1.4.0", DAY, &json!({})));
+        world.evaluate(100 + DAY);
+        let before = world.shown.clone();
+        assert_eq!(world.waves(), [format!("v1.4.0 Running since {}, failed 0", 100 + DAY)]);
+        if lose_status {
+            world.shown = PluginPolicyStatus::default();
+        }
+        if lose_ledger {
+            world.ledger = WaveLedger::default();
+        }
+        world.evaluate(200 + DAY);
+        assert_eq!(world.shown.components, before.components, "{what}");
+        // Complete waves stay complete.
+        assert_eq!(world.ledger.waves["p"].len(), 3, "{what}");
+    }
+}
+
+#[test]
+fn the_waves_of_a_new_record_begin_when_it_appears() {
+    let mut world = World::rolling();
+    let versions = std::mem::take(&mut world.versions);
+    world.evaluate(100);
+    assert_eq!(world.target(), (None, None, None), "listed, without a version");
+    world.versions = versions;
+    world.evaluate(200);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 200, failed 0"]);
+}
+
+#[test]
+fn a_policy_that_is_created_again_begins_its_waves_again() {
+    let mut world = World::rolling();
+    world.evaluate(100);
+    world.uid = "second";
+    world.shown = PluginPolicyStatus::default();
+    world.evaluate(200);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 200, failed 0"]);
+}
+
+#[test]
+fn an_invalid_edit_restarts_no_wave() {
+    let mut world = World::rolling();
+    world.evaluate(100);
+    let good = world.spec.clone();
+    world.generation = 2;
+    world.spec["rules"][0]["versions"] = json!("one or two");
+    world.evaluate(200);
+    assert_eq!((world.ready().as_str(), world.waves().len()), ("False/Invalid", 1));
+    world.generation = 3;
+    world.spec = good;
+    world.evaluate(300);
+    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 0"]);
+}
+
+#[test]
+fn only_permitted_versions_have_a_wave() {
+    let moved = json!({"moved": {"from": digest("1"), "at": at(0).to_string()}});
+    for (rule, more, permitted) in [
+        (json!({}), json!({}), true),
+        (json!({"versions": ">=1.3"}), json!({}), true),
+        (json!({"versions": "<1.3"}), json!({}), false),
+        (json!({"block": ["v1.3.0"]}), json!({}), false),
+        (json!({"pins": [{"version": "v1.3.0", "digest": digest("0")}]}), json!({}), true),
+        (json!({"pins": [{"version": "v1.3.0", "digest": digest("1")}]}), json!({}), false),
+        (json!({"pins": [{"version": "v1.2.0", "digest": digest("1")}]}), json!({}), true),
+        // A held version is permitted.
+        (json!({"minAge": "72h"}), json!({}), true),
+        (json!({"updates": "Frozen"}), json!({}), true),
+        (json!({}), json!({"fit": "Unfit"}), true),
+        (json!({}), moved, true),
+    ] {
+        let mut world = World::rolling();
+        for (key, value) in rule.as_object().into_iter().flatten() {
+            world.spec["rules"][0][key] = value.clone();
+        }
+        world.versions = vec![version("v1.3.0", 0, &more)];
+        world.evaluate(100);
+        assert_eq!(world.waves().len(), usize::from(permitted), "{rule} {more}");
+    }
+}
+
+#[test]
+fn the_target_and_what_holds_it() {
+    let span = |oldest: &str, newest: &str| {
+        Some(VersionSpan { oldest: oldest.parse().unwrap(), newest: newest.parse().unwrap() })
+    };
+    let unfit = || json!({"fit": "Unfit"});
+    let plain = || json!({});
+    for (what, policy, rule, newest, active, expected) in [
+        ("nothing holds", plain(), plain(), plain(), None, (Some("v1.4.0"), None, None)),
+        (
+            "updates: Manual",
+            plain(),
+            json!({"updates": "Manual"}),
+            plain(),
+            None,
+            (Some("v1.4.0"), Some("Manual"), None),
+        ),
+        (
+            "updates: Frozen",
+            plain(),
+            json!({"updates": "Frozen"}),
+            plain(),
+            None,
+            (Some("v1.4.0"), Some("Frozen"), None),
+        ),
+        ("minAge", plain(), json!({"minAge": "1h"}), plain(), None, (Some("v1.4.0"), Some("Soaking"), Some(3600))),
+        ("paused", json!({"paused": true}), plain(), plain(), None, (Some("v1.4.0"), Some("Paused"), None)),
+        ("blocked", plain(), json!({"block": ["v1.4.0"]}), plain(), None, (Some("v1.3.0"), None, None)),
+        ("unfit", plain(), plain(), unfit(), None, (Some("v1.3.0"), None, None)),
+        ("withdrawn", plain(), plain(), json!({"withdrawn": at(0).to_string()}), None, (Some("v1.3.0"), None, None)),
+        (
+            "no version is permitted",
+            plain(),
+            json!({"versions": ">9"}),
+            plain(),
+            None,
+            (None, Some("VersionNotPermitted"), None),
+        ),
+        (
+            "outside the window",
+            json!({"windows": [{"start": "02:00", "duration": "1h"}]}),
+            plain(),
+            plain(),
+            None,
+            (Some("v1.4.0"), Some("OutsideWindow"), Some(7200)),
+        ),
+        (
+            "some hosts run an older version",
+            plain(),
+            json!({"updates": "Manual"}),
+            plain(),
+            span("v1.3.0", "v1.4.0"),
+            (Some("v1.4.0"), Some("Manual"), None),
+        ),
+        (
+            "all hosts run the target",
+            plain(),
+            json!({"updates": "Manual"}),
+            plain(),
+            span("v1.4.0", "v1.4.0"),
+            (Some("v1.4.0"), None, None),
+        ),
+        (
+            "hosts stay in their major version",
+            plain(),
+            plain(),
+            plain(),
+            span("v0.9.0", "v0.9.0"),
+            (None, Some("MajorStays"), None),
+        ),
+        (
+            "hosts may leave their major version",
+            plain(),
+            json!({"majorUpdates": "Cross"}),
+            plain(),
+            span("v0.9.0", "v0.9.0"),
+            (Some("v1.4.0"), None, None),
+        ),
+    ] {
+        let mut world = World::rolling();
+        world.spec.as_object_mut().unwrap().remove("rollout");
+        for (key, value) in policy.as_object().into_iter().flatten() {
+            world.spec[key] = value.clone();
+        }
+        for (key, value) in rule.as_object().into_iter().flatten() {
+            world.spec["rules"][0][key] = value.clone();
+        }
+        world.versions = vec![version("v1.4.0", 0, &newest), version("v1.3.0", 0, &plain())];
+        world.matched.active = active.map(|span| ("p".to_owned(), span)).into_iter().collect();
+        let evaluation = world.evaluate(100);
+        assert_eq!(world.target(), expected, "{what}");
+        assert!(world.ledger == WaveLedger::default(), "{what}: no ledger without a rollout");
+        assert_eq!(evaluation.next.map(Timestamp::as_second), expected.2, "{what}");
+    }
+}
+
+#[test]
+fn moved_tags_and_pre_releases_are_never_the_target() {
+    let moved = json!({"moved": {"from": digest("1"), "at": at(0).to_string()}});
+    for (newest, more, alone) in [("v1.4.0", moved, "TagMoved"), ("v1.4.0-rc.1", json!({}), "PreRelease")] {
+        let mut world = World::rolling();
+        world.versions = vec![version(newest, 0, &more), version("v1.3.0", 0, &json!({}))];
+        world.evaluate(100);
+        assert_eq!(world.target().0, Some("v1.3.0"), "{newest}");
+        world.versions.pop();
+        world.evaluate(100);
+        assert_eq!(world.target(), (None, Some(alone), None), "{newest}");
+    }
+}
+
+#[test]
+fn an_expedited_version_has_no_wave_but_can_be_halted() {
+    let mut world = World::rolling();
+    world.spec["rules"][0]["expedite"] = json!(["v1.3.0"]);
+    world.evaluate(100);
+    assert_eq!(world.waves(), ["v1.3.0 Complete since 100, failed 0"]);
+    assert_eq!((world.target(), world.ready().as_str()), ((Some("v1.3.0"), None, None), "True/Enforced"));
+    world.fail("v1.3.0", 2);
+    world.evaluate(200);
+    assert_eq!((world.target().1, world.p().waves[0].state), (Some("WaveHalted"), Some(WaveState::Halted)));
+}
+
+#[test]
+fn canaries_do_not_hide_the_wave_of_the_other_hosts() {
+    let mut world = World::rolling();
+    world.spec["rollout"]["canarySelector"] = json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]});
+    world.evaluate(100);
+    assert_eq!(world.target(), (Some("v1.3.0"), Some("NotInWave"), Some(100 + DAY)));
+}

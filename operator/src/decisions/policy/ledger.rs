@@ -1,0 +1,305 @@
+//! The wave ledger of a policy: when the policy began to permit each version, and which waves are halted.
+//!
+//! These times decide which host may have which version, so they must outlive the status. They are kept in ConfigMap
+//! `d8-waves-<policy>`, and the status is made from them. If the ConfigMap is lost, they are restored from the status.
+
+use std::collections::BTreeMap;
+
+use d8_crds::values::version::Version;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::decisions::{
+    labels,
+    ledger::{Data, Ledger, LedgerError},
+};
+
+/// Key of the policy's UID. All other keys contain a `.`.
+const UID: &str = "policy-uid";
+/// Most bytes of keys and values; a ConfigMap holds 1 MiB.
+const MAX_BYTES: usize = 900 << 10;
+
+/// What is remembered of the wave of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WaveRecord {
+    /// When the policy began to permit the version.
+    pub(crate) since: Timestamp,
+    /// The halt of the wave; absent: the wave is not halted.
+    pub(crate) halt: Option<Halt>,
+    /// Number of failed hosts that do not count, because the halt they caused was resumed. It never exceeds the number
+    /// of failed hosts, so a host that recovers and fails again counts.
+    pub(crate) excused: u32,
+    /// Since when no record has the version.
+    pub(crate) gone_since: Option<Timestamp>,
+}
+
+/// A halt of a wave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Halt {
+    /// When the wave was halted. The annotation that resumes the wave names this time.
+    pub(crate) at: Timestamp,
+    /// Generation of the policy at the halt; another generation resumes the wave. Absent: unknown, so that only the
+    /// annotation resumes the wave.
+    pub(crate) generation: Option<i64>,
+}
+
+impl WaveRecord {
+    /// Makes the record of a wave that begins at `since`.
+    pub(crate) fn new(since: Timestamp) -> Self {
+        Self { since, halt: None, excused: 0, gone_since: None }
+    }
+}
+
+/// The wave ledger of one policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WaveLedger {
+    /// UID of the policy. A policy that was created again under the same name starts again. Absent: the ledger is new,
+    /// or its ConfigMap was lost.
+    pub(crate) uid: Option<String>,
+    /// The waves by component and version.
+    pub(crate) waves: BTreeMap<String, BTreeMap<Version, WaveRecord>>,
+}
+
+/// Changes to a [`WaveLedger`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WaveLedgerChanges {
+    uid: Option<String>,
+    /// `None` drops the wave.
+    waves: Vec<(String, Version, Option<WaveRecord>)>,
+}
+
+impl WaveLedgerChanges {
+    /// Compares two ledgers.
+    pub(super) fn between(old: &WaveLedger, new: &WaveLedger) -> Self {
+        let changed = new.all().filter(|(component, version, wave)| old.wave(component, version) != Some(wave));
+        let dropped = old.all().filter(|(component, version, _)| new.wave(component, version).is_none());
+        let owned = |component: &str, version: &Version, wave| (component.to_owned(), version.clone(), wave);
+        Self {
+            uid: new.uid.clone().filter(|_| new.uid != old.uid),
+            waves: changed
+                .map(|(component, version, wave)| owned(component, version, Some(wave.clone())))
+                .chain(dropped.map(|(component, version, _)| owned(component, version, None)))
+                .collect(),
+        }
+    }
+
+    /// Returns whether nothing changes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.uid.is_none() && self.waves.is_empty()
+    }
+}
+
+impl WaveLedger {
+    /// Applies changes.
+    pub(crate) fn apply(&mut self, changes: WaveLedgerChanges) {
+        if changes.uid.is_some() {
+            self.uid = changes.uid;
+        }
+        for (component, version, wave) in changes.waves {
+            let waves = self.waves.entry(component).or_default();
+            match wave {
+                Some(wave) => drop(waves.insert(version, wave)),
+                None => drop(waves.remove(&version)),
+            }
+        }
+        self.waves.retain(|_, waves| !waves.is_empty());
+    }
+
+    /// Returns the wave of one version.
+    pub(crate) fn wave(&self, component: &str, version: &Version) -> Option<&WaveRecord> {
+        self.waves.get(component)?.get(version)
+    }
+
+    /// Drops waves until the rest fits into a ConfigMap: each time the oldest wave of the component with most waves.
+    /// Halted waves stay. Returns whether a wave was dropped.
+    pub(super) fn trim(&mut self) -> bool {
+        let mut total: usize = self.all().map(|(c, v, w)| size(&line(c, v, w))).sum();
+        let mut trimmed = false;
+        while total > MAX_BYTES {
+            let Some((component, waves)) = self.waves.iter_mut().max_by_key(|(_, waves)| waves.len()) else {
+                break;
+            };
+            let oldest = waves.iter().find(|(_, wave)| wave.halt.is_none()).map(|(version, _)| version.clone());
+            let Some(oldest) = oldest else { break };
+            if let Some(wave) = waves.remove(&oldest) {
+                total = total.saturating_sub(size(&line(component, &oldest, &wave)));
+                trimmed = true;
+            }
+        }
+        self.waves.retain(|_, waves| !waves.is_empty());
+        trimmed
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, &Version, &WaveRecord)> {
+        self.waves
+            .iter()
+            .flat_map(|(component, waves)| waves.iter().map(move |(version, wave)| (component.as_str(), version, wave)))
+    }
+}
+
+impl Ledger for WaveLedger {
+    const NAME_PREFIX: &'static str = "d8-waves-";
+    const OWNER_LABEL: &'static str = labels::POLICY;
+    const FALLBACK: &'static str = "the times in the policy's status";
+
+    fn from_data(data: &Data) -> Result<Self, LedgerError> {
+        let mut ledger = Self::default();
+        for (key, value) in data {
+            if key == UID {
+                ledger.uid = Some(value.clone());
+                continue;
+            }
+            let (component, version) =
+                key.split_once('.').ok_or_else(|| LedgerError::new(key, &"it is not `<component>.<version>`"))?;
+            let version = Version::parse(version).map_err(|error| LedgerError::new(key, &error))?;
+            let stored: StoredWave = serde_json::from_str(value).map_err(|error| LedgerError::new(key, &error))?;
+            ledger.waves.entry(component.to_owned()).or_default().insert(version, stored.into());
+        }
+        Ok(ledger)
+    }
+
+    fn to_data(&self) -> Data {
+        let uid = self.uid.clone().map(|uid| (UID.to_owned(), uid));
+        self.all().map(|(component, version, wave)| line(component, version, wave)).chain(uid).collect()
+    }
+}
+
+/// A wave as a value of the ConfigMap.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredWave {
+    since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    halted_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    halted_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    excused: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone_since: Option<Timestamp>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde calls
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl From<StoredWave> for WaveRecord {
+    fn from(stored: StoredWave) -> Self {
+        let halt = stored.halted_at.map(|at| Halt { at, generation: stored.halted_generation });
+        Self { since: stored.since, halt, excused: stored.excused, gone_since: stored.gone_since }
+    }
+}
+
+impl From<&WaveRecord> for StoredWave {
+    fn from(wave: &WaveRecord) -> Self {
+        Self {
+            since: wave.since,
+            halted_at: wave.halt.map(|halt| halt.at),
+            halted_generation: wave.halt.and_then(|halt| halt.generation),
+            excused: wave.excused,
+            gone_since: wave.gone_since,
+        }
+    }
+}
+
+/// Returns key and value of a wave. A component's name is a DNS label, so it contains no `.`. A recorded version is a
+/// tag, so all its characters are allowed in a key.
+fn line(component: &str, version: &Version, wave: &WaveRecord) -> (String, String) {
+    // Times and numbers always serialise.
+    let value = serde_json::to_string(&StoredWave::from(wave)).unwrap_or_default();
+    (format!("{component}.{}", version.without_build()), value)
+}
+
+fn size((key, value): &(String, String)) -> usize {
+    key.len() + value.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn v(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    fn ledger(waves: &[(&str, &str, WaveRecord)]) -> WaveLedger {
+        let mut ledger = WaveLedger { uid: Some("uid-1".into()), ..WaveLedger::default() };
+        for (component, version, wave) in waves {
+            ledger.waves.entry((*component).to_owned()).or_default().insert(v(version), wave.clone());
+        }
+        ledger
+    }
+
+    #[test]
+    fn the_data_of_the_config_map_reads_back() {
+        let halt = Some(Halt { at: at(60), generation: Some(4) });
+        let ledger = ledger(&[
+            ("stronghold", "v1.3.3", WaveRecord::new(at(0))),
+            ("stronghold", "v1.4.0-rc.1", WaveRecord { halt, excused: 2, ..WaveRecord::new(at(1)) }),
+            ("d8", "0.13.0", WaveRecord { gone_since: Some(at(9)), ..WaveRecord::new(at(2)) }),
+        ]);
+        let data = ledger.to_data();
+        assert_eq!(data["stronghold.v1.3.3"], r#"{"since":"1970-01-01T00:00:00Z"}"#);
+        assert_eq!(
+            data["stronghold.v1.4.0-rc.1"],
+            r#"{"since":"1970-01-01T00:00:01Z","haltedAt":"1970-01-01T00:01:00Z","haltedGeneration":4,"excused":2}"#
+        );
+        assert_eq!(data["policy-uid"], "uid-1");
+        assert!(data.contains_key("d8.v0.13.0"));
+        assert_eq!(WaveLedger::from_data(&data), Ok(ledger));
+        assert_eq!(WaveLedger::from_data(&Data::new()), Ok(WaveLedger::default()));
+    }
+
+    #[test]
+    fn the_error_of_unreadable_data_names_the_key() {
+        for (key, value) in [
+            ("stronghold", "{}"),
+            ("stronghold.v1.x", r#"{"since":"1970-01-01T00:00:00Z"}"#),
+            ("stronghold.v1.3.3", "nonsense"),
+            ("stronghold.v1.3.3", r#"{"since":"yesterday"}"#),
+            ("stronghold.v1.3.3", r#"{"since":"1970-01-01T00:00:00Z","halted":true}"#),
+        ] {
+            let data = Data::from([(key.to_owned(), value.to_owned())]);
+            let error = WaveLedger::from_data(&data).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_full_ledger_drops_the_oldest_waves_but_no_halted_one() {
+        let mut large = ledger(&[("small", "v1.0.0", WaveRecord::new(at(0)))]);
+        let many = large.waves.entry("large".to_owned()).or_default();
+        for n in 0..20_000 {
+            many.insert(v(&format!("v1.{n}.0")), WaveRecord::new(at(n)));
+        }
+        many.insert(
+            v("v0.0.1"),
+            WaveRecord { halt: Some(Halt { at: at(1), generation: None }), ..WaveRecord::new(at(0)) },
+        );
+        assert!(large.trim());
+        let bytes: usize = large.to_data().iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(bytes <= 1 << 20, "{bytes}");
+        assert!(large.wave("small", &v("v1.0.0")).is_some());
+        assert!(large.wave("large", &v("v0.0.1")).is_some());
+        assert!(large.wave("large", &v("v1.0.0")).is_none());
+        assert!(large.wave("large", &v("v1.19999.0")).is_some());
+        assert!(!large.trim());
+    }
+
+    #[test]
+    fn changes_turn_one_ledger_into_another() {
+        let old = ledger(&[("p", "v1.0.0", WaveRecord::new(at(0))), ("q", "v1.0.0", WaveRecord::new(at(1)))]);
+        let mut new = ledger(&[("p", "v1.0.0", WaveRecord::new(at(5))), ("p", "v1.1.0", WaveRecord::new(at(6)))]);
+        new.uid = Some("uid-2".into());
+        let changes = WaveLedgerChanges::between(&old, &new);
+        assert!(WaveLedgerChanges::between(&new, &new).is_empty() && !changes.is_empty());
+        let mut applied = old;
+        applied.apply(changes);
+        assert_eq!(applied, new);
+    }
+}

@@ -1,0 +1,383 @@
+//! The version of each component to which a policy leads, what holds it, and the state of its waves. The verdict comes
+//! from `d8-crds`: for the host that is last in every wave.
+
+use std::{collections::BTreeMap, convert::Infallible};
+
+use d8_crds::{
+    decisions::{
+        intent::Intent,
+        selection::{SearchScope, Selection, TagList, choose},
+        validation::{CheckedPolicy, CheckedWave},
+        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
+        wave,
+    },
+    records::{
+        policy::{ComponentProgress, MajorUpdates, WaveState, WaveStatus},
+        release::{CliRelease, Fit, ReleaseVersion},
+    },
+    values::{channel::Channel, limits, name::Component, version::Version},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+
+use super::{
+    ledger::{WaveLedger, WaveRecord},
+    waves::{FailureCounts, WaveCandidate},
+};
+use crate::decisions::hosts::{MatchedHosts, VersionSpan};
+
+/// Most waves in a status, halted ones not counted. With about 110 bytes each, they stay far below the 1.5 MiB that
+/// etcd accepts.
+const MAX_WAVES: usize = 4096;
+
+/// A record whose versions are parsed, newest first.
+pub(super) struct Record<'a> {
+    pub(super) component: Component,
+    pub(super) versions: Vec<(Version, &'a ReleaseVersion)>,
+    release: &'a CliRelease,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record. Returns `None` for a name that the API server would reject.
+    pub(super) fn read(release: &'a CliRelease) -> Option<Self> {
+        let component = release.name_any().parse().ok()?;
+        let recorded = release.status.iter().flat_map(|status| &status.versions);
+        let mut versions: Vec<_> = recorded.filter_map(|r| Some((Version::parse(&r.version).ok()?, r))).collect();
+        versions.sort_by(|(a, _), (b, _)| b.cmp(a));
+        Some(Self { component, versions, release })
+    }
+
+    /// Returns the channel of the record.
+    pub(super) fn channel(&self) -> Channel {
+        self.release.spec.channel
+    }
+
+    /// Returns the versions, none of them permitted: for a policy that denies the component.
+    pub(super) fn denied_candidates(&self) -> Vec<WaveCandidate> {
+        self.candidates(|_| false)
+    }
+
+    fn candidates(&self, permits: impl Fn(&Version) -> bool) -> Vec<WaveCandidate> {
+        let candidate = |(version, entry): &(Version, &ReleaseVersion)| WaveCandidate {
+            version: version.clone(),
+            permitted: permits(version),
+            first_seen: entry.first_seen.as_ref().map(|time| time.0),
+        };
+        self.versions.iter().map(candidate).collect()
+    }
+}
+
+/// The host that is last in every wave. Its labels do not matter.
+const LAST_HOST: Host<'static> = Host { id: "", labels: &NO_LABELS, new_root: true };
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
+/// Returns the policy for the last host, with the waves of the ledger instead of those of its status.
+pub(super) fn with_waves(checked: &CheckedPolicy, ledger: &WaveLedger) -> PolicySet {
+    let wave = |(version, wave): (&Version, &WaveRecord)| CheckedWave {
+        version: version.clone(),
+        since: Some(wave.since),
+        halted: wave.halt.is_some(),
+        halted_at: wave.halt.map(|halt| halt.at),
+        failed: 0,
+    };
+    let mut checked = checked.clone();
+    let components = ledger.waves.iter();
+    checked.waves = components.map(|(name, waves)| (name.clone(), waves.iter().map(wave).collect())).collect();
+    PolicySet::to_the_last_host(checked)
+}
+
+/// Evaluates one policy for the last host.
+pub(super) struct PolicyEvaluator<'a> {
+    checked: &'a CheckedPolicy,
+    policies: HostPolicies<'a>,
+    now: Timestamp,
+}
+
+impl<'a> PolicyEvaluator<'a> {
+    /// Makes the evaluator. `policies` is the policy `checked` for the last host.
+    pub(super) fn new(checked: &'a CheckedPolicy, policies: &'a PolicySet, now: Timestamp) -> Self {
+        Self { checked, policies: policies.for_host(LAST_HOST), now }
+    }
+
+    /// Returns whether the policy does not deny the component.
+    pub(super) fn governs(&self, component: &Component) -> bool {
+        self.policies.denied(component).is_none()
+    }
+
+    /// Returns the versions of a record, and whether the policy permits each.
+    pub(super) fn candidates(&self, record: &Record<'_>) -> Vec<WaveCandidate> {
+        record.candidates(|version| self.permits(record, version))
+    }
+
+    /// Returns whether nothing forbids the version. There can be thousands of versions: only a pin needs the full
+    /// verdict, because it compares the record's digest. Otherwise a version is forbidden exactly if hosts must leave
+    /// it.
+    fn permits(&self, record: &Record<'_>, version: &Version) -> bool {
+        let rule = self.checked.rule_for(&record.component);
+        if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
+            return self.policies.guidance(&record.component, Some(version)).leave.is_none();
+        }
+        let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Explicit, self.now)
+            .release(Some(record.release));
+        self.policies.judge(&candidate).class() != Class::Forbidden
+    }
+
+    /// Returns whether hosts may update to another major version.
+    fn crosses(&self, component: &Component) -> bool {
+        self.policies.guidance(component, None).major_updates == MajorUpdates::Cross
+    }
+
+    /// Returns the verdict on the version for the agent of the last host, which has an older version of the same major
+    /// installed.
+    fn judge(&self, record: &Record<'_>, version: &Version) -> Verdict {
+        let older = Version::parse(&format!("{}.0.0-0", version.major())).ok();
+        let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Agent, self.now)
+            .confirmed(Some(self.now))
+            .active(older.as_ref())
+            .release(Some(record.release));
+        self.policies.judge(&candidate)
+    }
+}
+
+/// The progress of one component.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Progress {
+    /// The component's entry in the status.
+    pub(super) shown: ComponentProgress,
+    /// Whether the entry lacks waves because there are too many.
+    pub(super) trimmed: bool,
+    /// End of the target's wave, if this wave is running.
+    pub(super) rolling: Option<Timestamp>,
+    /// When the entry changes without an event.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// Returns the progress of one component.
+pub(super) fn progress(
+    evaluator: &PolicyEvaluator<'_>,
+    record: &Record<'_>,
+    ledger: &WaveLedger,
+    failures: &FailureCounts,
+    matched: &MatchedHosts,
+) -> Progress {
+    let span = matched.active.get(record.component.name());
+    let (target, hold) = target(evaluator, record, span);
+    let mut shown = ComponentProgress {
+        name: record.component.name().to_owned(),
+        target: target.map(|(_, entry)| entry.version.clone()),
+        hold: hold.map(|(code, _)| code.to_string()),
+        until: hold.and_then(|(_, until)| until).map(Time),
+        waves: Vec::new(),
+    };
+    let mut next = hold.and_then(|(_, until)| until);
+    let mut rolling = None;
+    for (version, entry) in &record.versions {
+        let Some(wave) = ledger.wave(&shown.name, version) else { continue };
+        let first_seen = entry.first_seen.as_ref().map(|time| time.0);
+        let Some(times) = WaveTimes::of(evaluator, &record.component, version, first_seen, wave) else { continue };
+        let is_target = target.is_some_and(|(t, _)| t == version);
+        let failed = failures.of(&shown.name, version);
+        let state = match wave.halt {
+            Some(_) => WaveState::Halted,
+            None if times.is_over(evaluator.now) => WaveState::Complete,
+            None => WaveState::Running,
+        };
+        next = [next, times.next(evaluator.now)].into_iter().flatten().min();
+        if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {
+            rolling = times.end;
+        }
+        // A client that finds no wave in the status computes a complete one from the version's age.
+        if state == WaveState::Complete && failed == 0 && !is_target {
+            continue;
+        }
+        shown.waves.push(WaveStatus {
+            version: entry.version.clone(),
+            since: Some(Time(wave.since)),
+            state: Some(state),
+            failed,
+            halted_at: wave.halt.map(|halt| Time(halt.at)),
+        });
+    }
+    let trimmed = limit_waves(&mut shown.waves, limits::WAVES);
+    Progress { shown, trimmed, rolling, next }
+}
+
+/// Keeps at most `limit` waves: the halted ones, then the newest. Returns whether a wave was dropped.
+fn limit_waves(waves: &mut Vec<WaveStatus>, limit: usize) -> bool {
+    let trimmed = waves.len() > limit;
+    if trimmed {
+        let halted = waves.iter().filter(|wave| wave.state == Some(WaveState::Halted)).count();
+        let mut room = limit.saturating_sub(halted);
+        waves.retain(|wave| {
+            let is_halted = wave.state == Some(WaveState::Halted);
+            let stays = is_halted || room > 0;
+            room = room.saturating_sub(usize::from(!is_halted));
+            stays
+        });
+        waves.truncate(limit);
+    }
+    trimmed
+}
+
+/// Limits the number of components, and of their waves together. Returns whether something was dropped.
+pub(super) fn limit_components(components: &mut Vec<ComponentProgress>) -> bool {
+    let limit = limits::COMPONENTS;
+    let mut trimmed = components.len() > limit;
+    if trimmed {
+        // Components without waves are dropped first.
+        components.sort_by_key(|component| component.waves.is_empty());
+        components.truncate(limit);
+        components.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    let all: usize = components.iter().map(|component| component.waves.len()).sum();
+    if all > MAX_WAVES {
+        let each = (MAX_WAVES / components.len()).max(1);
+        for component in components.iter_mut() {
+            trimmed |= limit_waves(&mut component.waves, each);
+        }
+    }
+    trimmed
+}
+
+/// When the wave of a version starts and ends.
+struct WaveTimes {
+    start: Option<Timestamp>,
+    /// Absent: beyond the supported range of times.
+    end: Option<Timestamp>,
+}
+
+impl WaveTimes {
+    /// Returns `None` if the policy has no rollout.
+    fn of(
+        evaluator: &PolicyEvaluator<'_>,
+        component: &Component,
+        version: &Version,
+        first_seen: Option<Timestamp>,
+        wave: &WaveRecord,
+    ) -> Option<Self> {
+        let rollout = evaluator.checked.rollout.as_ref()?;
+        let rule = evaluator.checked.rule_for(component);
+        if rule.is_some_and(|rule| rule.expedite.contains(version)) {
+            // An expedited version needs no wave.
+            return Some(Self { start: Some(wave.since), end: Some(wave.since) });
+        }
+        let min_age = evaluator.checked.min_age(component);
+        let wave = wave::Wave::new(first_seen.unwrap_or(wave.since), min_age, Some(wave.since), rollout.over);
+        let over = SignedDuration::try_from(rollout.over).ok();
+        let end = wave.start().zip(over).and_then(|(start, over)| start.checked_add(over).ok());
+        Some(Self { start: wave.start(), end })
+    }
+
+    fn has_begun(&self, now: Timestamp) -> bool {
+        self.start.is_some_and(|start| start <= now)
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.end.is_some_and(|end| end <= now)
+    }
+
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        [self.start, self.end].into_iter().flatten().find(|instant| *instant > now)
+    }
+}
+
+type Target<'a> = Option<(&'a Version, &'a ReleaseVersion)>;
+type Hold = Option<(ReasonCode, Option<Timestamp>)>;
+
+/// Returns the newest version to which hosts update sooner or later, by themselves or with `update`, and what holds it
+/// unless all hosts have it. Without such a version, returns what excludes the newest one.
+fn target<'a>(
+    evaluator: &PolicyEvaluator<'_>,
+    record: &'a Record<'_>,
+    span: Option<&VersionSpan>,
+) -> (Target<'a>, Hold) {
+    let highest = span.map(|span| span.newest.major()).filter(|_| !evaluator.crosses(&record.component));
+    let list = TagList::of_record(&record.component, record.release, None);
+    let scope = SearchScope { channel: Channel::Prerelease, ..SearchScope::default() };
+    let Ok(selection) = choose(&list, &scope, |published| {
+        Ok::<_, Infallible>(reachable(evaluator, record, &published.version, highest))
+    });
+    match selection {
+        Selection::Found { version, accepted: hold, .. } => {
+            let target = record.versions.iter().find(|(recorded, _)| *recorded == version.version);
+            let reached = span.is_some_and(|span| span.oldest >= version.version);
+            (target.map(|(version, entry)| (version, *entry)), hold.filter(|_| !reached))
+        }
+        selection => (None, selection.passed_over().first().and_then(|(_, hold)| *hold)),
+    }
+}
+
+/// Returns what holds a version to which hosts update sooner or later; as an error, why they never do.
+fn reachable(
+    evaluator: &PolicyEvaluator<'_>,
+    record: &Record<'_>,
+    version: &Version,
+    highest: Option<u64>,
+) -> Result<Hold, Hold> {
+    let entry = record.versions.iter().find(|(recorded, _)| recorded == version).map(|(_, entry)| entry);
+    if entry.is_none_or(|entry| entry.fit != Fit::Fits) {
+        return Err(Some((ReasonCode::Unfit, None)));
+    }
+    if highest.is_some_and(|highest| version.major() > highest) {
+        return Err(Some((ReasonCode::MajorStays, None)));
+    }
+    let verdict = evaluator.judge(record, version);
+    let leading = verdict.leading().map(|reason| (reason.code, reason.until));
+    let never = |code| matches!(code, ReasonCode::TagMoved | ReasonCode::PreRelease);
+    if let Some(reason) = verdict.reasons().iter().find(|reason| never(reason.code)) {
+        return Err(Some((reason.code, None)));
+    }
+    if verdict.class() == Class::Forbidden { Err(leading) } else { Ok(leading) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waves(states: &[WaveState]) -> Vec<WaveStatus> {
+        let wave = |(n, state): (usize, &WaveState)| WaveStatus {
+            version: format!("v{}.0.0", states.len() - n),
+            since: None,
+            state: Some(*state),
+            failed: 0,
+            halted_at: None,
+        };
+        states.iter().enumerate().map(wave).collect()
+    }
+
+    #[test]
+    fn halted_and_the_newest_waves_stay() {
+        use WaveState::{Halted, Running};
+        for (states, limit, shown) in [
+            (&[Running, Running][..], 2, "v2.0.0 v1.0.0"),
+            (&[Running, Running, Running], 2, "v3.0.0 v2.0.0"),
+            (&[Running, Running, Halted], 2, "v3.0.0 v1.0.0"),
+            (&[Halted, Running, Halted], 2, "v3.0.0 v1.0.0"),
+            (&[Halted, Halted, Halted], 2, "v3.0.0 v2.0.0"),
+        ] {
+            let mut waves = waves(states);
+            assert_eq!(limit_waves(&mut waves, limit), states.len() > limit);
+            let found: Vec<_> = waves.iter().map(|wave| wave.version.as_str()).collect();
+            assert_eq!(found.join(" "), shown, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn components_and_waves_are_limited_together() {
+        for (components, each, trimmed) in [(100, 32, false), (1000, 20, true), (2000, 2, true)] {
+            let component = |n| ComponentProgress {
+                name: format!("plugin-with-a-name-{n:04}"),
+                target: Some("v1.0.0".to_owned()),
+                waves: waves(&vec![WaveState::Running; each]),
+                ..ComponentProgress::default()
+            };
+            let mut all: Vec<_> = (0..components).map(component).collect();
+            assert_eq!(limit_components(&mut all), trimmed, "{components}");
+            let bytes = serde_json::to_string(&all).unwrap().len();
+            assert!(bytes < 600 << 10, "{components}: {bytes}");
+            assert!(all.iter().all(|c| c.waves.first().is_some_and(|wave| wave.version == format!("v{each}.0.0"))));
+            assert!(all.is_sorted_by(|a, b| a.name < b.name));
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The status of a `PluginPolicy`: whether it is accepted, whether it is enforced as written, and how many hosts it
+//! selects.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use d8_crds::{
+    decisions::{
+        validation::{
+            CheckedPolicy, Rejection,
+            warnings::{PolicyContext, warnings},
+        },
+        verdict::workstation_labels,
+    },
+    records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
+    values::{channel::Channel, name::Component, platform::Platform},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::events;
+use crate::decisions::conditions::{
+    ConditionDraft,
+    ConditionStatus::{False, True},
+    Conditions,
+};
+
+/// Platforms of workstations, to find out whether a selector matches a workstation.
+const WORKSTATIONS: [&str; 5] = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64", "windows-amd64"];
+/// Counts of hosts alone are rewritten at most this often: with thousands of hosts they change all the time.
+const COUNTS_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// A changed number of matched hosts is written at most this often. It changes if an admin enrols or labels a host.
+const MATCHED_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// Most waves that the message of a condition names.
+const MAX_WAVES_IN_MESSAGE: usize = 4;
+
+/// What a status is made from, besides the policy.
+pub(super) struct StatusInputs<'a> {
+    /// Identity of the cluster.
+    pub(super) cluster_uid: Option<&'a str>,
+    /// Number of hosts, in all and by state.
+    pub(super) hosts: HostCounts,
+    /// The channel of each record.
+    pub(super) channels: &'a BTreeMap<Component, Channel>,
+    /// The components to which the policy applies.
+    pub(super) components: Vec<ComponentProgress>,
+    /// Running waves of targets, each with its end.
+    pub(super) rolling: &'a [(String, Timestamp)],
+    /// Whether the status lacks waves because there are too many.
+    pub(super) trimmed: bool,
+    /// The status before.
+    pub(super) previous: &'a PluginPolicyStatus,
+    /// The current time in whole seconds.
+    pub(super) now: Timestamp,
+}
+
+/// Makes the status of a policy.
+pub(super) fn status(
+    policy: &PluginPolicy,
+    checked: &Result<CheckedPolicy, Rejection>,
+    inputs: StatusInputs<'_>,
+) -> PluginPolicyStatus {
+    let generation = policy.metadata.generation.unwrap_or_default();
+    let mut conditions = Conditions::new(&inputs.previous.conditions, generation, inputs.now);
+    match checked {
+        Err(rejected) => {
+            conditions.set("Accepted", &ConditionDraft::new(False, "Invalid", rejected.to_string()));
+            let hosts = if rejected.selector.is_some() { "the hosts it selects" } else { "every host" };
+            let message = format!("the policy acts as paused for {hosts} until it is corrected; plugins can still run");
+            conditions.set("Ready", &ConditionDraft::new(False, "Invalid", message));
+        }
+        Ok(checked) => {
+            conditions.set("Accepted", &ConditionDraft::new(True, "Accepted", accepted(checked, &inputs)));
+            conditions.set("Ready", &ready(checked, &inputs));
+        }
+    }
+    let next_window = checked.as_ref().ok().and_then(|checked| next_window(checked, inputs.now));
+    PluginPolicyStatus {
+        observed_generation: Some(generation),
+        cluster_uid: inputs.cluster_uid.map(str::to_owned),
+        next_window: next_window.map(|instant| instant.to_string()),
+        hosts: Some(inputs.hosts),
+        components: inputs.components,
+        conditions: conditions.finish(),
+    }
+}
+
+/// Returns the status of a policy whose ledger can't be read. Its waves stay as they are, and its last edit is not
+/// observed: clients must not take it for a policy without waves.
+pub(crate) fn unreadable_ledger_status(
+    policy: &PluginPolicy,
+    previous: &PluginPolicyStatus,
+    message: &str,
+    now: Timestamp,
+) -> PluginPolicyStatus {
+    let generation = policy.metadata.generation.unwrap_or_default();
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    conditions.set("Accepted", &ConditionDraft::new(True, "Accepted", VALID));
+    conditions.set("Ready", &ConditionDraft::new(False, "LedgerUnreadable", message));
+    PluginPolicyStatus { conditions: conditions.finish(), ..previous.clone() }
+}
+
+/// Message of `Accepted` without a warning.
+const VALID: &str = "every field is valid";
+
+/// Returns when the windows open next, after the current one if one is open. `None`: the policy has no windows, or
+/// they never close.
+fn next_window(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
+    let windows = checked.windows.as_ref()?;
+    windows.next_opening(windows.open_until(now)?)
+}
+
+/// Returns when a window opens or closes next.
+pub(super) fn window_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
+    let windows = checked.windows.as_ref()?;
+    if windows.open_at(now) { windows.open_until(now) } else { windows.next_opening(now) }
+}
+
+/// Returns the message of `Accepted`, with the warnings of a valid policy.
+fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
+    let mut sentences = vec![VALID.to_owned()];
+    let workstations = WORKSTATIONS
+        .iter()
+        .filter_map(|platform| platform.parse::<Platform>().ok())
+        .any(|platform| checked.selector.matches(&workstation_labels(&platform)));
+    let context = PolicyContext { hosts: Some(inputs.hosts.matched), workstations, channels: Some(inputs.channels) };
+    sentences.extend(warnings(checked, context));
+    sentences.join("; ")
+}
+
+/// Returns condition `Ready`: whether the policy is enforced as written.
+fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
+    let halts = halts(&checked.name, &inputs.components);
+    if !halts.is_empty() {
+        return ConditionDraft::new(False, "WaveHalted", first_few(&halts));
+    }
+    if inputs.trimmed {
+        let message = "there are too many waves: the status lacks the oldest versions, and their waves depend on the \
+                       age of the version alone";
+        return ConditionDraft::new(False, "TooManyWaves", message);
+    }
+    if checked.paused {
+        return ConditionDraft::new(True, "Paused", "every change is held; plugins can still run");
+    }
+    if inputs.rolling.is_empty() {
+        return ConditionDraft::new(True, "Enforced", "the policy is enforced as written");
+    }
+    let waves: Vec<_> = inputs.rolling.iter().map(|(wave, until)| format!("{wave} until {until}")).collect();
+    ConditionDraft::new(True, "RollingOut", first_few(&waves))
+}
+
+/// Returns a sentence for each halted wave.
+fn halts(policy: &str, components: &[ComponentProgress]) -> Vec<String> {
+    let all = components.iter().flat_map(|component| component.waves.iter().map(|wave| (&component.name, wave)));
+    let halted = all.filter(|(_, wave)| wave.state == Some(WaveState::Halted));
+    halted.map(|(component, wave)| halt(policy, component, wave)).collect()
+}
+
+fn halt(policy: &str, component: &str, wave: &WaveStatus) -> String {
+    let at = wave.halted_at.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
+    events::halted(policy, &format!("{component} {}", wave.version), &wave.version, wave.failed, &at)
+}
+
+/// Joins the first few sentences, and tells how many more there are.
+fn first_few(sentences: &[String]) -> String {
+    let shown = sentences.iter().take(MAX_WAVES_IN_MESSAGE).cloned().collect::<Vec<_>>().join("; ");
+    match sentences.len().saturating_sub(MAX_WAVES_IN_MESSAGE) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+/// When a status must be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteTime {
+    /// Not at all: the policy shows it already.
+    Never,
+    /// At once.
+    Now,
+    /// After this time, unless it changes meanwhile.
+    After(Duration),
+}
+
+/// Decides when to write a status. `age`: time since this process wrote the last one; absent: it wrote none. Counts of
+/// hosts may wait, except for the number of failed hosts.
+pub(crate) fn write_time(
+    shown: Option<&PluginPolicyStatus>,
+    new: &PluginPolicyStatus,
+    age: Option<Duration>,
+) -> WriteTime {
+    let (Some(shown), Some(age)) = (shown, age) else {
+        return if shown == Some(new) { WriteTime::Never } else { WriteTime::Now };
+    };
+    if shown == new {
+        return WriteTime::Never;
+    }
+    let without_counts = |status: &PluginPolicyStatus| {
+        let mut status = PluginPolicyStatus { hosts: None, ..status.clone() };
+        // This message contains the number of matched hosts.
+        let accepted = status.conditions.iter_mut().filter(|c| c.type_ == "Accepted" && c.status == "True");
+        accepted.for_each(|c| c.message.clear());
+        status
+    };
+    let counts = |status: &PluginPolicyStatus| status.hosts.clone().unwrap_or_default();
+    if without_counts(shown) != without_counts(new) || counts(shown).failed != counts(new).failed {
+        return WriteTime::Now;
+    }
+    let same_hosts = counts(shown).matched == counts(new).matched && shown.conditions == new.conditions;
+    let interval = Duration::try_from(if same_hosts { COUNTS_INTERVAL } else { MATCHED_INTERVAL });
+    let left = interval.unwrap_or_default().checked_sub(age).filter(|left| !left.is_zero());
+    left.map_or(WriteTime::Now, WriteTime::After)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+
+    use super::*;
+
+    fn status_of(
+        spec: &serde_json::Value,
+        components: Vec<ComponentProgress>,
+        rolling: &[(String, Timestamp)],
+    ) -> PluginPolicyStatus {
+        let object = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+            "metadata": {"name": "p", "generation": 4}, "spec": spec});
+        let policy: PluginPolicy = serde_json::from_value(object).unwrap();
+        let checked = CheckedPolicy::new(&policy);
+        let inputs = StatusInputs {
+            cluster_uid: Some("uid"),
+            hosts: HostCounts { matched: 3, ..HostCounts::default() },
+            channels: &BTreeMap::from([(Component::D8, Channel::Stable)]),
+            components,
+            rolling,
+            trimmed: false,
+            previous: &PluginPolicyStatus::default(),
+            // A Thursday.
+            now: Timestamp::UNIX_EPOCH,
+        };
+        status(&policy, &checked, inputs)
+    }
+
+    fn condition(status: &PluginPolicyStatus, kind: &str) -> (String, String) {
+        let found = status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+        assert_eq!(found.observed_generation, Some(4));
+        (format!("{}/{}", found.status, found.reason), found.message.clone())
+    }
+
+    #[test]
+    fn accepted_and_ready() {
+        let managed = json!({"matchLabels": {"role": "bastion"}});
+        for (spec, accepted, accepted_message, ready, ready_message) in [
+            (json!({"hostSelector": managed}), "True/Accepted", "every field is valid", "True/Enforced", ""),
+            (json!({"hostSelector": {}}), "True/Accepted", "it matches 3 hosts and workstations", "True/Enforced", ""),
+            (json!({"hostSelector": managed, "paused": true}), "True/Accepted", "", "True/Paused", ""),
+            (
+                json!({"hostSelector": managed, "rules": [{"plugins": ["a"], "versions": "one"}]}),
+                "False/Invalid",
+                "spec.rules[0].versions",
+                "False/Invalid",
+                "the hosts it selects",
+            ),
+            (
+                json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}),
+                "False/Invalid",
+                "spec.hostSelector",
+                "False/Invalid",
+                "every host",
+            ),
+            (
+                json!({"hostSelector": managed, "defaults": {"minAge": "72h"}, "rollout": {"over": "48h"}}),
+                "True/Accepted",
+                "",
+                "True/Enforced",
+                "",
+            ),
+            (
+                json!({"hostSelector": managed, "cli": {"channel": "Prerelease"}}),
+                "True/Accepted",
+                "it matches 3 hosts; spec.cli.channel: pre-releases of d8 are not published",
+                "True/Enforced",
+                "",
+            ),
+            (
+                json!({"hostSelector": managed, "rules": [{"plugins": ["a*"]}, {"plugins": ["ab", "ac*"]}]}),
+                "True/Accepted",
+                "spec.rules[1] never applies",
+                "True/Enforced",
+                "",
+            ),
+        ] {
+            let status = status_of(&spec, vec![], &[]);
+            let (found, message) = condition(&status, "Accepted");
+            assert!(found == accepted && message.contains(accepted_message), "{spec}: {found} {message}");
+            let (found, message) = condition(&status, "Ready");
+            assert!(found == ready && message.contains(ready_message), "{spec}: {found} {message}");
+            assert_eq!(status.observed_generation, Some(4));
+            assert_eq!((status.cluster_uid.as_deref(), status.hosts.unwrap().matched), (Some("uid"), 3));
+        }
+    }
+
+    #[test]
+    fn ready_names_halted_and_running_waves() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let halted = |name: &str| ComponentProgress {
+            name: name.to_owned(),
+            waves: vec![WaveStatus {
+                version: "v1.3.3".to_owned(),
+                since: None,
+                state: Some(WaveState::Halted),
+                failed: 3,
+                halted_at: Some(Time(at(60))),
+            }],
+            ..ComponentProgress::default()
+        };
+        let rolling = |count: i64| (0..count).map(|n| (format!("p{n} v1.0.0"), at(n))).collect::<Vec<_>>();
+        let (plain, paused) = (json!({"hostSelector": {}}), json!({"hostSelector": {}, "paused": true}));
+        for (spec, components, waves, ready, message) in [
+            (&plain, vec![], rolling(1), "True/RollingOut", "p0 v1.0.0 until 1970-01-01T00:00:00Z"),
+            (&plain, vec![], rolling(6), "True/RollingOut", "p3 v1.0.0 until 1970-01-01T00:00:03Z; and 2 more"),
+            (&paused, vec![], rolling(1), "True/Paused", "every change is held; plugins can still run"),
+            (
+                &paused,
+                vec![halted("stronghold")],
+                rolling(1),
+                "False/WaveHalted",
+                "cli.deckhouse.io/resume=v1.3.3@1970-01-01T00:01:00Z`",
+            ),
+        ] {
+            let (found, text) = condition(&status_of(spec, components, &waves), "Ready");
+            assert!(found == ready && text.ends_with(message), "{spec}: {found} {text}");
+        }
+    }
+
+    #[test]
+    fn the_next_window_opens_after_the_current_one() {
+        let window = |start: &str, duration: &str| json!([{"start": start, "duration": duration}]);
+        for (windows, next) in [
+            (json!(null), None),
+            (window("02:00", "1h"), Some("1970-01-01T02:00:00Z")),
+            // Open now.
+            (window("23:00", "2h"), Some("1970-01-01T23:00:00Z")),
+            // Never closed.
+            (window("00:00", "25h"), None),
+        ] {
+            let mut spec = json!({"hostSelector": {}});
+            if !windows.is_null() {
+                spec["windows"] = windows.clone();
+            }
+            assert_eq!(status_of(&spec, vec![], &[]).next_window.as_deref(), next, "{windows}");
+        }
+    }
+
+    #[test]
+    fn counts_of_hosts_may_wait() {
+        let counts = |matched, held, failed| PluginPolicyStatus {
+            hosts: Some(HostCounts { matched, up_to_date: 0, held, failed }),
+            ..PluginPolicyStatus::default()
+        };
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let shown = counts(3, 1, 0);
+        let other = PluginPolicyStatus { observed_generation: Some(5), ..shown.clone() };
+        for (new, age, expected) in [
+            (shown.clone(), Some(minutes(999)), WriteTime::Never),
+            (other, Some(minutes(0)), WriteTime::Now),
+            (counts(3, 1, 1), Some(minutes(0)), WriteTime::Now),
+            (counts(3, 2, 0), Some(minutes(20)), WriteTime::After(minutes(40))),
+            (counts(3, 2, 0), Some(minutes(60)), WriteTime::Now),
+            (counts(4, 1, 0), Some(minutes(0)), WriteTime::After(minutes(1))),
+            (counts(4, 1, 0), Some(minutes(1)), WriteTime::Now),
+            (counts(3, 2, 0), None, WriteTime::Now),
+            (shown.clone(), None, WriteTime::Never),
+        ] {
+            assert_eq!(write_time(Some(&shown), &new, age), expected, "{new:?} {age:?}");
+        }
+        assert_eq!(write_time(None, &shown, None), WriteTime::Now);
+    }
+}

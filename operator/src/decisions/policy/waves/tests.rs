@@ -1,0 +1,283 @@
+//! One wave over time: what begins, halts and resumes it.
+
+use d8_crds::records::policy::{ComponentProgress, WaveStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::*;
+
+const HOUR: i64 = 3600;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn v(text: &str) -> Version {
+    Version::parse(text).unwrap()
+}
+
+/// One policy over time.
+struct World {
+    generation: i64,
+    max_failed: Option<u32>,
+    resumed: Option<ResumedHalt>,
+    /// Versions of the record, and whether the policy permits them.
+    candidates: Vec<(&'static str, bool)>,
+    /// Hosts that failed on v1.4.0.
+    failed: u32,
+    previous: PluginPolicyStatus,
+    ledger: WaveLedger,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            generation: 1,
+            max_failed: Some(3),
+            resumed: None,
+            candidates: vec![("v1.4.0", true)],
+            failed: 0,
+            previous: PluginPolicyStatus::default(),
+            ledger: WaveLedger::default(),
+        }
+    }
+
+    /// Updates the waves at this second; returns what happened.
+    fn update(&mut self, second: i64) -> Vec<WaveEventKind> {
+        let candidate = |(version, permitted): &(&str, bool)| WaveCandidate {
+            version: v(version),
+            permitted: *permitted,
+            first_seen: Some(at(5)),
+        };
+        let candidates: Vec<_> = self.candidates.iter().map(candidate).collect();
+        let candidates = if candidates.is_empty() { BTreeMap::new() } else { [("p".to_owned(), candidates)].into() };
+        let failure = HostFailure { component: "p".into(), version: "1.4.0".into(), switching_since: None };
+        let failures = vec![failure; self.failed.try_into().unwrap()];
+        let inputs = WaveInputs {
+            uid: Some("uid"),
+            generation: self.generation,
+            previous: &self.previous,
+            max_failed: self.max_failed,
+            resumed: self.resumed.as_ref(),
+            candidates: &candidates,
+            failures: &FailureCounts::new(&failures, at(second)),
+            now: at(second),
+        };
+        let update = update(&inputs, &self.ledger);
+        self.ledger.apply(update.changes);
+        update.events.into_iter().map(|event| event.kind).collect()
+    }
+
+    fn wave(&self) -> Option<&WaveRecord> {
+        self.ledger.wave("p", &v("v1.4.0"))
+    }
+
+    fn since(&self) -> Option<i64> {
+        self.wave().map(|wave| wave.since.as_second())
+    }
+
+    fn halted_at(&self) -> Option<i64> {
+        self.wave()?.halt.map(|halt| halt.at.as_second())
+    }
+}
+
+#[test]
+fn a_wave_begins_when_the_policy_begins_to_permit_the_version() {
+    let mut world = World::new();
+    for (second, candidates, since) in [
+        (100, vec![("v1.4.0", false)], None),
+        (200, vec![("v1.4.0", true)], Some(200)),
+        (300, vec![("1.4.0", true)], Some(200)),
+        (400, vec![("v1.5.0", true)], Some(200)),
+        (500, vec![], Some(200)),
+        (600, vec![("v1.4.0", true)], Some(200)),
+        (700, vec![("v1.4.0", false)], None),
+        (800, vec![("v1.4.0", true)], Some(800)),
+    ] {
+        world.candidates = candidates;
+        assert_eq!(world.update(second), []);
+        assert_eq!(world.since(), since, "at {second}");
+    }
+}
+
+#[test]
+fn a_version_without_a_record_is_forgotten_after_a_week() {
+    let mut world = World::new();
+    world.update(0);
+    world.candidates.clear();
+    world.update(HOUR);
+    world.update(7 * 24 * HOUR);
+    assert_eq!(world.since(), Some(0));
+    world.update(7 * 24 * HOUR + HOUR);
+    assert!(world.ledger.waves.is_empty());
+}
+
+#[test]
+fn a_wave_that_was_complete_before_the_ledger_was_lost_stays_complete() {
+    let previous = PluginPolicyStatus {
+        observed_generation: Some(1),
+        components: vec![ComponentProgress { name: "p".into(), ..ComponentProgress::default() }],
+        ..PluginPolicyStatus::default()
+    };
+    let mut world = World { previous, ..World::new() };
+    world.update(100);
+    assert_eq!(world.since(), Some(5), "its age alone counts");
+}
+
+#[test]
+fn a_lost_ledger_is_restored_from_the_status() {
+    let wave = |version: &str, since: i64, state, halted_at: Option<i64>| WaveStatus {
+        version: version.to_owned(),
+        since: Some(Time(at(since))),
+        state: Some(state),
+        failed: 0,
+        halted_at: halted_at.map(|second| Time(at(second))),
+    };
+    let waves = vec![
+        wave("v1.3.3", 50, WaveState::Running, None),
+        wave("v1.3.2", 40, WaveState::Halted, Some(60)),
+        wave("v1.3.1", 500, WaveState::Running, None),
+        wave("nonsense", 1, WaveState::Running, None),
+    ];
+    let status = PluginPolicyStatus {
+        observed_generation: Some(4),
+        components: vec![ComponentProgress { name: "stronghold".into(), waves, ..ComponentProgress::default() }],
+        ..PluginPolicyStatus::default()
+    };
+    let halt = Some(Halt { at: at(60), generation: Some(4) });
+    let expected = [
+        (v("v1.3.3"), WaveRecord::new(at(50))),
+        (v("v1.3.2"), WaveRecord { halt, ..WaveRecord::new(at(40)) }),
+        (v("v1.3.1"), WaveRecord::new(at(100))),
+    ];
+    let expected = WaveLedger { uid: None, waves: [("stronghold".to_owned(), expected.into())].into() };
+    for (generation, complete) in [(4, ["stronghold".to_owned()].into()), (5, BTreeSet::new())] {
+        let mut ledger = WaveLedger::default();
+        assert_eq!(restore(&mut ledger, &status, generation, at(100)), complete);
+        assert_eq!(ledger, expected);
+    }
+}
+
+#[test]
+fn a_wave_halts_when_max_failed_hosts_failed() {
+    for (max_failed, failed, halts) in
+        [(Some(3), 2, false), (Some(3), 3, true), (Some(3), 4, true), (Some(1), 1, true), (None, 999, false)]
+    {
+        let mut world = World { max_failed, ..World::new() };
+        world.update(10);
+        world.failed = failed;
+        let expected = if halts { vec![WaveEventKind::Halted(at(20))] } else { vec![] };
+        assert_eq!(world.update(20), expected, "{max_failed:?} {failed}");
+        assert_eq!(world.halted_at(), halts.then_some(20));
+        assert_eq!(world.since(), Some(10), "a halt does not move the clock");
+        world.failed = 0;
+        assert_eq!(world.update(30), [], "a halt stays if hosts recover");
+        assert_eq!(world.halted_at(), halts.then_some(20));
+    }
+}
+
+#[test]
+fn an_annotation_resumes_only_the_halt_it_names() {
+    for (version, halted_at, resumes) in
+        [("v1.4.0", 20, true), ("1.4.0", 20, true), ("v1.4.0", 21, false), ("v1.4.1", 20, false)]
+    {
+        let mut world = World { failed: 3, ..World::new() };
+        world.update(20);
+        world.resumed = Some(ResumedHalt { version: v(version), halted_at: at(halted_at) });
+        let expected = if resumes { vec![WaveEventKind::ResumedByAnnotation] } else { vec![] };
+        assert_eq!(world.update(30), expected, "{version}@{halted_at}");
+        assert_eq!(world.halted_at().is_none(), resumes);
+    }
+}
+
+#[test]
+fn a_resumed_wave_halts_again_when_another_host_fails() {
+    let resume = |world: &mut World, at_: i64| {
+        world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(at_) });
+    };
+    let by_annotation: fn(&mut World) = |world| {
+        world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
+    };
+    let by_edit: fn(&mut World) = |world| world.generation = 2;
+    for (resume_by, kind) in
+        [(by_annotation, WaveEventKind::ResumedByAnnotation), (by_edit, WaveEventKind::ResumedByEdit)]
+    {
+        let mut world = World { failed: 3, ..World::new() };
+        assert_eq!(world.update(20), [WaveEventKind::Halted(at(20))]);
+        resume_by(&mut world);
+        assert_eq!(world.update(30), [kind]);
+        for (second, failed, expected) in [
+            (40, 3, vec![]),
+            // A host recovers and fails again.
+            (50, 2, vec![]),
+            (60, 3, vec![WaveEventKind::Halted(at(60))]),
+            // The annotation still names the first halt.
+            (70, 4, vec![]),
+        ] {
+            world.failed = failed;
+            assert_eq!(world.update(second), expected, "{kind:?} at {second}");
+        }
+        assert_eq!(world.halted_at(), Some(60));
+        resume(&mut world, 60);
+        assert_eq!(world.update(80), [WaveEventKind::ResumedByAnnotation]);
+    }
+}
+
+#[test]
+fn a_higher_max_failed_counts_all_failed_hosts() {
+    let mut world = World { failed: 3, ..World::new() };
+    world.update(20);
+    (world.generation, world.max_failed) = (2, Some(5));
+    assert_eq!(world.update(30), [WaveEventKind::ResumedByEdit]);
+    world.failed = 4;
+    assert_eq!(world.update(40), []);
+    world.failed = 5;
+    assert_eq!(world.update(50), [WaveEventKind::Halted(at(50))]);
+}
+
+#[test]
+fn two_halts_never_have_the_same_time() {
+    let mut world = World { failed: 3, ..World::new() };
+    world.update(20);
+    world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
+    assert_eq!(world.update(20), [WaveEventKind::ResumedByAnnotation]);
+    world.failed = 4;
+    assert_eq!(world.update(20), [WaveEventKind::Halted(at(21))]);
+    assert_eq!(world.halted_at(), Some(21));
+    assert_eq!(world.update(20), []);
+}
+
+#[test]
+fn an_edit_does_not_resume_a_halt_of_unknown_generation() {
+    let mut world = World::new();
+    world.update(10);
+    let wave = world.ledger.waves.get_mut("p").unwrap().get_mut(&v("v1.4.0")).unwrap();
+    wave.halt = Some(Halt { at: at(15), generation: None });
+    world.generation = 9;
+    assert_eq!(world.update(20), []);
+    world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(15) });
+    assert_eq!(world.update(30), [WaveEventKind::ResumedByAnnotation]);
+}
+
+#[test]
+fn failed_and_stuck_hosts_are_counted() {
+    let failure = |component: &str, version: &str, since: Option<i64>| HostFailure {
+        component: component.into(),
+        version: version.into(),
+        switching_since: since.map(at),
+    };
+    let failures = [
+        failure("p", "v1.4.0", None),
+        failure("p", "1.4.0", Some(0)),
+        failure("p", "v1.4.0", Some(1)),
+        failure("p", "v1.4.0", Some(500)),
+        failure("p", "v1.3.0", None),
+        failure("q", "v1.4.0", None),
+        failure("p", "nonsense", None),
+    ];
+    let counts = FailureCounts::new(&failures, at(1800));
+    assert_eq!(counts.of("p", &v("v1.4.0")), 2);
+    assert_eq!(counts.of("p", &v("v1.3.0")), 1);
+    assert_eq!(counts.of("q", &v("v1.4.0")), 1);
+    assert_eq!(counts.of("q", &v("v1.3.0")), 0);
+    assert_eq!(counts.next, Some(at(1801)));
+}

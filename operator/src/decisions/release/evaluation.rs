@@ -1,0 +1,240 @@
+//! The evaluation of one component: makes the record's new status from what is published, what is recorded and what
+//! the cluster runs.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use d8_crds::{
+    decisions::selection::is_stable,
+    records::{
+        release::{Artifact, CliReleaseStatus, Fit, ReleaseVersion},
+        requirements::Requirements,
+    },
+    values::{digest::Digest, limits, name::Tag, text::printable_to, version::Version},
+};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    facts::{ContractProblem, VersionFacts},
+    inputs::ReleaseInputs,
+    ledger::{ReleaseLedger, TagHistory},
+    observed::{Observed, TagResolution},
+    selection::{SelectedVersion, SelectedVersions},
+    spec::CheckedSpec,
+    status::{SyncSummary, set_conditions},
+    trim::trim,
+};
+
+/// `lastSyncTime` alone is rewritten at most this often.
+const SYNC_TIME_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// Most reasons that a version shows.
+const MAX_REASONS: usize = 8;
+/// Longest reason, in characters.
+const MAX_REASON: usize = 256;
+
+/// The result of an evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ReleaseEvaluation {
+    /// The record's new status.
+    pub(crate) status: CliReleaseStatus,
+    /// Number of selected versions whose manifests were not tried yet. If there are any, a poll is due.
+    pub(crate) pending: usize,
+    /// Time after which the status changes without an event.
+    pub(crate) recheck_after: Option<Duration>,
+}
+
+/// Evaluates a component. The ledger must hold the changes of
+/// [`ledger_changes`](super::sightings::ledger_changes) for the same inputs.
+pub(crate) fn evaluate(inputs: &ReleaseInputs<'_>, ledger: &ReleaseLedger) -> ReleaseEvaluation {
+    let mut summary = SyncSummary::default();
+    let mut status = CliReleaseStatus {
+        observed_generation: Some(inputs.generation),
+        cluster: Some(inputs.cluster.clone()),
+        ..CliReleaseStatus::default()
+    };
+    match inputs.spec {
+        Ok((spec, selected)) => set_versions(inputs, spec, selected, ledger, &mut status, &mut summary),
+        Err(_) => keep_versions(inputs.previous, &mut status),
+    }
+    let latest_fitting = status.latest_fitting.as_deref().and_then(|text| Version::parse(text).ok());
+    let is_retained = |version: &Version| inputs.retained.contains(version) || Some(version) == latest_fitting.as_ref();
+    summary.trimmed = trim(&mut status, is_retained);
+    status.last_sync_time = inputs.observed.last_sync.map(Time);
+    let recheck_after = set_conditions(inputs, &summary, &mut status);
+    keep_sync_time(inputs.previous, &mut status);
+    ReleaseEvaluation { status, pending: summary.pending, recheck_after }
+}
+
+/// Sets the versions that a valid spec selects, and the withdrawn ones.
+fn set_versions(
+    inputs: &ReleaseInputs<'_>,
+    spec: &CheckedSpec,
+    selected: &SelectedVersions,
+    ledger: &ReleaseLedger,
+    status: &mut CliReleaseStatus,
+    summary: &mut SyncSummary,
+) {
+    let observed = inputs.observed;
+    let published = observed.published();
+    let mut entries: Vec<(Version, ReleaseVersion)> = Vec::new();
+    for version in &selected.versions {
+        match observed.resolve(version) {
+            TagResolution::Unique(tag) => {
+                let (Some((digest, facts)), Some(history)) = (observed.of_tag(tag), ledger.tags.get(tag)) else {
+                    continue;
+                };
+                if version.read_layers && facts.is_digest_only() {
+                    count_unread(observed, version, summary);
+                }
+                entries.push((version.version.clone(), entry(inputs, spec, tag, digest, facts, history)));
+            }
+            TagResolution::Ambiguous => summary.ambiguous.push(join(&version.tags)),
+            TagResolution::Unread => count_unread(observed, version, summary),
+        }
+    }
+    summary.listed = published.len() + observed.malformed_tags;
+    summary.ignored = selected.ignored + observed.malformed_tags;
+    add_withdrawn(inputs, spec, &published, &mut entries);
+
+    entries.sort_by(|(a, _), (b, _)| b.cmp(a));
+    status.latest = latest(selected, observed);
+    status.latest_fitting = entries
+        .iter()
+        .find(|(version, entry)| {
+            entry.withdrawn.is_none()
+                && entry.fit == Fit::Fits
+                && is_stable(inputs.component, version)
+                && spec.publishes(inputs.component, version)
+                && covers_platforms(spec, &entry.artifacts)
+        })
+        .map(|(_, entry)| entry.version.clone());
+    status.versions = entries.into_iter().map(|(_, entry)| entry).collect();
+}
+
+/// Keeps the versions of the status before: with an invalid spec, nothing else is known.
+fn keep_versions(previous: &CliReleaseStatus, status: &mut CliReleaseStatus) {
+    status.latest.clone_from(&previous.latest);
+    status.latest_fitting.clone_from(&previous.latest_fitting);
+    status.versions.clone_from(&previous.versions);
+}
+
+/// Makes the record's entry of one version.
+fn entry(
+    inputs: &ReleaseInputs<'_>,
+    spec: &CheckedSpec,
+    tag: &Tag,
+    digest: &Digest,
+    facts: &VersionFacts,
+    history: &TagHistory,
+) -> ReleaseVersion {
+    let (fit, reasons) = fit(inputs, &facts.requirements, facts.problem.as_ref());
+    let is_selected = |artifact: &&Artifact| match (&spec.platforms, &artifact.platform) {
+        (Some(platforms), Some(platform)) => platforms.iter().any(|p| p.as_str() == platform),
+        _ => true,
+    };
+    ReleaseVersion {
+        version: tag.to_string(),
+        digest: digest.to_string(),
+        first_seen: Some(Time(history.first_seen)),
+        fit,
+        reasons,
+        artifacts: facts.artifacts.iter().filter(is_selected).take(limits::PLATFORMS).cloned().collect(),
+        requirements: facts.requirements.clone(),
+        description: facts.description.clone(),
+        env: facts.env.clone(),
+        flags: facts.flags.clone(),
+        moved: history.moved(),
+        withdrawn: None,
+    }
+}
+
+/// Returns whether a version fits the cluster, and why it does not. The reasons are limited in number and length.
+fn fit(
+    inputs: &ReleaseInputs<'_>,
+    requirements: &Requirements,
+    problem: Option<&ContractProblem>,
+) -> (Fit, Vec<String>) {
+    let (fit, mut reasons) = match problem {
+        Some(problem) => (Fit::Unknown, vec![problem.text().to_owned()]),
+        None => (inputs.check)(requirements),
+    };
+    let more = reasons.len().saturating_sub(MAX_REASONS - 1);
+    if reasons.len() > MAX_REASONS {
+        reasons.truncate(MAX_REASONS - 1);
+        reasons.push(format!("and {more} more"));
+    }
+    (fit, reasons.iter().map(|reason| printable_to(reason, MAX_REASON).into_owned()).collect())
+}
+
+/// Adds the recorded versions whose tag is gone, marked as withdrawn. Versions older than everything published, and
+/// versions beyond the history, are added only if they are retained.
+fn add_withdrawn(
+    inputs: &ReleaseInputs<'_>,
+    spec: &CheckedSpec,
+    published: &BTreeSet<Tag>,
+    entries: &mut Vec<(Version, ReleaseVersion)>,
+) {
+    let oldest = entries.iter().map(|(version, _)| version).min().cloned();
+    let mut recent_count = 0;
+    for old in &inputs.previous.versions {
+        let (Ok(tag), Ok(version)) = (old.version.parse::<Tag>(), Version::parse(&old.version)) else { continue };
+        if published.contains(&tag) {
+            continue;
+        }
+        let is_recent = spec.publishes(inputs.component, &version)
+            && oldest.as_ref().is_none_or(|oldest| version > *oldest)
+            && recent_count < spec.history;
+        if !is_recent && !inputs.retained.contains(&version) {
+            continue;
+        }
+        recent_count += usize::from(is_recent);
+        let facts = old.digest.parse::<Digest>().ok().and_then(|digest| inputs.observed.facts.get(&digest));
+        let (fit, reasons) = fit(inputs, &old.requirements, facts.and_then(|facts| facts.problem.as_ref()));
+        let withdrawn = old.withdrawn.clone().or(Some(Time(inputs.now)));
+        entries.push((version, ReleaseVersion { fit, reasons, withdrawn, ..old.clone() }));
+    }
+}
+
+/// Counts a version that the record does not show in full: unreadable, or not tried yet.
+fn count_unread(observed: &Observed, version: &SelectedVersion, summary: &mut SyncSummary) {
+    let unreadable = version.tags.iter().find_map(|tag| Some((tag, observed.unreadable.get(tag)?)));
+    match unreadable {
+        Some((tag, why)) => summary.unreadable.push((tag.to_string(), why.clone())),
+        None => summary.pending += 1,
+    }
+}
+
+/// Returns the tag of the newest stable version; `None` if its tags are ambiguous.
+fn latest(selected: &SelectedVersions, observed: &Observed) -> Option<String> {
+    let version = selected.latest.as_ref()?;
+    match observed.resolve(version) {
+        TagResolution::Unique(tag) => Some(tag.to_string()),
+        TagResolution::Unread => version.tags.first().map(Tag::to_string),
+        TagResolution::Ambiguous => None,
+    }
+}
+
+/// Returns whether there is an artifact for every platform of the record.
+fn covers_platforms(spec: &CheckedSpec, artifacts: &[Artifact]) -> bool {
+    let has = |platform: &str| artifacts.iter().any(|a| a.platform.as_deref().is_none_or(|p| p == platform));
+    !artifacts.is_empty() && spec.platforms.as_ref().is_none_or(|all| all.iter().all(|p| has(p.as_str())))
+}
+
+/// Keeps the time of the last sync if nothing else changed within [`SYNC_TIME_INTERVAL`].
+fn keep_sync_time(previous: &CliReleaseStatus, status: &mut CliReleaseStatus) {
+    let (Some(old), Some(new)) = (&previous.last_sync_time, &status.last_sync_time) else { return };
+    if new.0.duration_since(old.0) >= SYNC_TIME_INTERVAL {
+        return;
+    }
+    let new = status.last_sync_time.replace(old.clone());
+    if status != previous {
+        status.last_sync_time = new;
+    }
+}
+
+fn join(tags: &[Tag]) -> String {
+    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

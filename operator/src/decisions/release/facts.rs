@@ -1,0 +1,258 @@
+//! What one digest of a component holds, reduced to what a record may carry.
+//!
+//! Facts are kept by digest. A digest always means the same bytes, so nothing is read twice. After a restart the facts
+//! come from the record's own status.
+
+use d8_crds::{
+    records::{
+        contract::{Contract, EnvVar, Flag},
+        release::{Artifact, Fit, ReleaseVersion},
+        requirements::Requirements,
+    },
+    values::{digest::Digest, text::printable_to},
+};
+use jiff::Timestamp;
+
+use super::{limits, platform_tags::has_content_digest};
+
+/// Longest description a record carries, in characters.
+const MAX_DESCRIPTION: usize = 256;
+/// Most environment variables, and most flags, a record carries for one version.
+const MAX_NAMES: usize = 64;
+/// Longest name of an environment variable or a flag, in characters.
+const MAX_NAME: usize = 128;
+/// Longest description of a problem, in characters.
+const MAX_PROBLEM: usize = 256;
+
+/// What one digest holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct VersionFacts {
+    /// The artifacts, one for each platform that was read.
+    pub(crate) artifacts: Vec<Artifact>,
+    /// The requirements of the contract.
+    pub(crate) requirements: Requirements,
+    /// Description of the contract; one line.
+    pub(crate) description: Option<String>,
+    /// Environment variables that the plugin reads.
+    pub(crate) env: Vec<EnvVar>,
+    /// Flags that the plugin documents.
+    pub(crate) flags: Vec<Flag>,
+    /// Date of the image; absent if this process did not read the image itself.
+    pub(crate) created: Option<Timestamp>,
+    /// Why the contract can't be used. With a problem, the fit of the version is unknown.
+    pub(crate) problem: Option<ContractProblem>,
+    /// The artifacts may be limited to the platforms that the spec names, as in a status.
+    pub(crate) platforms_limited: bool,
+    /// The facts may hold less than the image: the next poll reads it again.
+    pub(crate) incomplete: bool,
+}
+
+/// Why a version's contract can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ContractProblem {
+    /// The contract is malformed; the text names the field.
+    Malformed(String),
+    /// The requirements are larger than a record may carry.
+    TooLarge(String),
+    /// The contract is inside a layer, and this layer was not downloaded.
+    LayersNotRead,
+}
+
+/// Text of [`ContractProblem::LayersNotRead`].
+const LAYERS_NOT_READ: &str = "the contract was not read: this proxy serves no manifests, and the operator downloads \
+                               layers for the newest 3 versions and for pinned versions only";
+
+impl ContractProblem {
+    /// Returns the reason that the record shows.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Malformed(text) | Self::TooLarge(text) => text,
+            Self::LayersNotRead => LAYERS_NOT_READ,
+        }
+    }
+}
+
+impl VersionFacts {
+    /// Makes the facts of an image from its artifacts and its contract; an image may have no contract.
+    pub(crate) fn read(artifacts: Vec<Artifact>, contract: Option<Contract>, created: Option<Timestamp>) -> Self {
+        let mut facts = Self { artifacts, created, ..Self::default() };
+        let Some(contract) = contract else { return facts };
+        match limits::requirements(contract.requirements) {
+            Ok(requirements) => facts.requirements = requirements,
+            Err(why) => facts.problem = Some(ContractProblem::TooLarge(why)),
+        }
+        let description = printable_to(contract.description.trim(), MAX_DESCRIPTION).into_owned();
+        facts.description = (!description.is_empty()).then_some(description);
+        facts.env = contract.env.into_iter().filter(|e| is_usable(&e.name)).take(MAX_NAMES).collect();
+        facts.flags = contract.flags.into_iter().filter(|f| is_usable(&f.name)).take(MAX_NAMES).collect();
+        facts
+    }
+
+    /// Makes the facts of an image whose contract is malformed.
+    pub(crate) fn malformed(artifacts: Vec<Artifact>, why: &str, created: Option<Timestamp>) -> Self {
+        let problem = ContractProblem::Malformed(printable_to(why, MAX_PROBLEM).into_owned());
+        Self { artifacts, created, problem: Some(problem), ..Self::default() }
+    }
+
+    /// Makes the facts of an image of which only the digest is known.
+    pub(crate) fn digest_only() -> Self {
+        Self { problem: Some(ContractProblem::LayersNotRead), ..Self::default() }
+    }
+
+    /// Returns whether only the digest is known.
+    pub(crate) fn is_digest_only(&self) -> bool {
+        self.problem == Some(ContractProblem::LayersNotRead)
+    }
+
+    /// Makes the facts of a version from its record.
+    pub(super) fn recorded(version: &ReleaseVersion, incomplete: bool) -> Self {
+        // An unknown fit without a requirement on the cluster comes from a contract that can't be used. It stays
+        // until the manifest is read again. Otherwise a restart would turn it into "fits".
+        let cluster_free = Requirements { plugins: version.requirements.plugins.clone(), ..Requirements::default() }
+            == version.requirements;
+        let problem = (version.fit == Fit::Unknown && cluster_free).then(|| {
+            let why = version.reasons.first().map_or("the contract was not read yet", String::as_str);
+            ContractProblem::Malformed(why.to_owned())
+        });
+        Self {
+            artifacts: version.artifacts.clone(),
+            requirements: version.requirements.clone(),
+            description: version.description.clone(),
+            env: version.env.clone(),
+            flags: version.flags.clone(),
+            created: None,
+            platforms_limited: true,
+            incomplete: incomplete || problem.is_some(),
+            problem,
+        }
+    }
+
+    /// Returns whether a tag that now points at `digest`, with these facts, still names the recorded version.
+    ///
+    /// It does if every recorded platform and the contract are the same: an index that gained a platform is not a
+    /// moved tag. Nor is it one if a proxy of another generation shows the same version under another digest.
+    pub(crate) fn is_same_version(&self, digest: &Digest, recorded: &ReleaseVersion) -> bool {
+        let before = recorded.digest.parse();
+        let other_digest = has_content_digest(&recorded.artifacts, digest)
+            || before.is_ok_and(|before| has_content_digest(&self.artifacts, &before))
+            || self.artifacts.iter().any(|new| new.manifest == recorded.digest);
+        // If the contract was not read then or now, only the manifests can be compared.
+        if other_digest && (self.is_digest_only() || recorded.artifacts.is_empty()) {
+            return true;
+        }
+        let same = |old: &Artifact, new: &Artifact| {
+            old.manifest == new.manifest
+                && old.layer == new.layer
+                && (old.platform.is_none() || old.platform == new.platform)
+        };
+        let all_present = || recorded.artifacts.iter().all(|old| self.artifacts.iter().any(|new| same(old, new)));
+        (other_digest || (!recorded.artifacts.is_empty() && all_present()))
+            && self.requirements == recorded.requirements
+            && self.description == recorded.description
+            && self.env == recorded.env
+            && self.flags == recorded.flags
+    }
+}
+
+fn is_usable(name: &str) -> bool {
+    !name.is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use d8_crds::records::requirements::VersionRequirement;
+
+    use super::{
+        super::{
+            fixtures::{artifact, recorded},
+            limits::MAX_REQUIREMENTS,
+            platform_tags::content_digest,
+        },
+        *,
+    };
+
+    fn version(fit: Fit, requirements: Requirements) -> ReleaseVersion {
+        let reasons = vec!["contract: field `requirements.kubernetes`".into()];
+        ReleaseVersion { reasons, requirements, ..recorded("v1.0.0", fit) }
+    }
+
+    fn requires_kubernetes() -> Requirements {
+        Requirements { kubernetes: Some(VersionRequirement { constraint: ">=1.30".into() }), ..Requirements::default() }
+    }
+
+    #[test]
+    fn a_version_with_a_broken_contract_does_not_fit_after_a_restart() {
+        for (fit, requirements, problem) in [
+            (Fit::Unknown, Requirements::default(), true),
+            (Fit::Unknown, requires_kubernetes(), false),
+            (Fit::Unfit, requires_kubernetes(), false),
+            (Fit::Fits, Requirements::default(), false),
+        ] {
+            let facts = VersionFacts::recorded(&version(fit, requirements), false);
+            assert_eq!(facts.problem.is_some(), problem, "{fit:?}");
+            assert_eq!(facts.incomplete, problem, "{fit:?}");
+        }
+    }
+
+    #[test]
+    fn oversized_requirements_are_dropped_and_reported() {
+        let contract = |constraint: String| Contract {
+            name: String::new(),
+            version: String::new(),
+            description: "a\u{1b}[31mb\n".into(),
+            env: vec![EnvVar { name: "KUBECONFIG".into() }, EnvVar { name: "\u{7}".into() }],
+            flags: vec![],
+            requirements: Requirements {
+                kubernetes: Some(VersionRequirement { constraint }),
+                ..Requirements::default()
+            },
+        };
+        let good = VersionFacts::read(vec![], Some(contract(">=1".into())), None);
+        assert_eq!(good.problem, None);
+        assert_eq!(good.description.as_deref(), Some(r"a\u{1b}[31mb"));
+        assert_eq!(good.env.len(), 1);
+        let huge = VersionFacts::read(vec![], Some(contract("1".repeat(MAX_REQUIREMENTS))), None);
+        assert!(matches!(huge.problem, Some(ContractProblem::TooLarge(_))));
+        assert!(huge.requirements.is_empty());
+    }
+
+    #[test]
+    fn another_generation_of_the_proxy_shows_the_same_version() {
+        let (linux, arm) = (artifact(Some("linux-amd64"), b"l"), artifact(Some("linux-arm64"), b"a"));
+        let (windows, other) = (artifact(Some("windows-amd64"), b"w"), artifact(Some("linux-arm64"), b"x"));
+        let any = artifact(None, b"l");
+        let digest_of = |artifacts: &[Artifact]| {
+            let each = artifacts.iter().map(|a| (a.platform.as_deref().unwrap_or_default(), a.manifest.as_str()));
+            content_digest(each).unwrap()
+        };
+        let (old, index) = (digest_of(&[linux.clone(), arm.clone()]), Digest::of(b"index"));
+        let needs = requires_kubernetes;
+        for (what, old_digest, old_artifacts, digest, artifacts, requirements, same) in [
+            ("2 to 3", &old, vec![&linux, &arm], &index, vec![&linux, &arm, &windows], needs(), true),
+            ("2 to 3, not read before", &old, vec![], &index, vec![&linux, &arm, &windows], needs(), true),
+            ("2 to 3, not read before, and moved", &old, vec![], &index, vec![&linux, &other], needs(), false),
+            ("3 to 2", &index, vec![&linux, &arm, &windows], &old, vec![&linux, &arm], needs(), true),
+            ("3 to 2, no longer read", &index, vec![&linux, &arm, &windows], &old, vec![], needs(), true),
+            ("1 to 3, no platform named before", &Digest::of(b"l"), vec![&any], &index, vec![&linux], needs(), true),
+            ("1 to 3, not read before", &Digest::of(b"l"), vec![], &index, vec![&linux, &arm], needs(), true),
+            ("3, a platform disappeared", &index, vec![&linux, &arm], &Digest::of(b"l"), vec![&linux], needs(), false),
+            ("moved while not read", &old, vec![], &index, vec![], needs(), false),
+            ("another contract", &old, vec![&linux, &arm], &index, vec![&linux, &arm], Requirements::default(), false),
+        ] {
+            let owned = |artifacts: Vec<&Artifact>| artifacts.into_iter().cloned().collect::<Vec<_>>();
+            let (old_artifacts, artifacts) = (owned(old_artifacts), owned(artifacts));
+            let old_requirements = if old_artifacts.is_empty() { Requirements::default() } else { needs() };
+            let recorded = ReleaseVersion {
+                digest: old_digest.to_string(),
+                artifacts: old_artifacts,
+                ..version(Fit::Fits, old_requirements)
+            };
+            let facts = if artifacts.is_empty() {
+                VersionFacts::digest_only()
+            } else {
+                VersionFacts { artifacts, requirements, ..VersionFacts::default() }
+            };
+            assert_eq!(facts.is_same_version(digest, &recorded), same, "{what}");
+        }
+    }
+}
