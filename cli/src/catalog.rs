@@ -122,7 +122,7 @@ impl Catalog {
                 digests.insert(tag.clone(), digest);
             }
         }
-        listing.settle(|tag| digests.get(tag).cloned());
+        listing.resolve_ambiguous(|tag| digests.get(tag).cloned());
         Ok(Self { component: component.clone(), record: None, listing })
     }
 

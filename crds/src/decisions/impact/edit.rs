@@ -1,4 +1,4 @@
-//! What the policies of a cluster would be after `kubectl apply` of some.
+//! The policies of a cluster as they would be after `kubectl apply` of some files.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,13 @@ use crate::records::{
     release::CliRelease,
 };
 
-/// The live policies with `files` put in their place by name, or added; of one name the last counts.
+/// Returns the live policies with those of `files` added, or in place of those with the same name. If several
+/// files have one name, the last one counts.
 ///
-/// An edit keeps what the operator knows of its waves, and resumes those that were halted, as the operator
-/// does (`docs/policies.md`, rollout). A rollout that is new begins a wave of every recorded version at
-/// `now`. One that changes nothing stays as it is. It counts as seen by the
-/// operator: what is asked is where it leads, not whether it has been noticed yet.
+/// An edited policy keeps the waves that the operator recorded; halted ones resume, as the operator resumes
+/// them (`docs/policies.md`, rollout). A policy that gets a rollout gets a wave of every recorded version that
+/// starts at `now`. An edit that changes nothing keeps the policy as it is. Edits count as observed by the
+/// operator, so that the result shows where they lead and not that they are new.
 pub fn edited(
     live: &[Value],
     files: &[PluginPolicy],
@@ -25,35 +26,61 @@ pub fn edited(
     let mut all = live.to_vec();
     for file in files {
         let name = file.metadata.name.as_deref();
-        let place = all.iter().position(|policy| policy.pointer("/metadata/name").and_then(Value::as_str) == name);
-        let before = place.and_then(|place| all[place].get("spec"));
-        let before = before.and_then(|spec| serde_json::from_value::<PluginPolicySpec>(spec.clone()).ok());
-        let rolled = before.as_ref().is_some_and(|before| before.rollout.is_some());
-        if before.is_some_and(|before| before == file.spec) {
-            continue;
-        }
-        let mut edit = json!({
-            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": name},
-            "spec": file.spec,
-        });
-        let status = place.and_then(|place| all[place].get("status")).and_then(|status| status.get("components"));
-        if file.spec.rollout.is_some() && !rolled {
-            edit["status"] = json!({"components": begun(records, now)});
-        } else if let Some(components) = status {
-            let mut components = components.clone();
-            go_on(&mut components);
-            edit["status"] = json!({"components": components});
-        }
-        match place {
-            Some(place) => all[place] = edit,
-            None => all.push(edit),
+        let index = all.iter().position(|policy| policy.pointer("/metadata/name").and_then(Value::as_str) == name);
+        let edit = match index.map(|index| &all[index]) {
+            Some(before) => edited_policy(before, file, records, now),
+            None => Some(new_policy(file, records, now)),
+        };
+        match (edit, index) {
+            (Some(edit), Some(index)) => all[index] = edit,
+            (Some(edit), None) => all.push(edit),
+            (None, _) => {}
         }
     }
     all
 }
 
-/// The waves that the operator begins for a rollout it has not seen before.
-fn begun(records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Value> {
+/// Returns a live policy after an edit. None: the edit changes nothing.
+fn edited_policy(
+    before: &Value,
+    file: &PluginPolicy,
+    records: &BTreeMap<String, CliRelease>,
+    now: Timestamp,
+) -> Option<Value> {
+    let spec = before.get("spec").and_then(|spec| serde_json::from_value::<PluginPolicySpec>(spec.clone()).ok());
+    if spec.as_ref().is_some_and(|before| *before == file.spec) {
+        return None;
+    }
+    if spec.is_none_or(|before| before.rollout.is_none()) && file.spec.rollout.is_some() {
+        return Some(new_policy(file, records, now));
+    }
+    let mut edit = policy(file);
+    if let Some(components) = before.pointer("/status/components") {
+        let mut components = components.clone();
+        resume_waves(&mut components);
+        edit["status"] = json!({"components": components});
+    }
+    Some(edit)
+}
+
+/// Returns a policy without recorded waves: those of its rollout start at `now`.
+fn new_policy(file: &PluginPolicy, records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Value {
+    let mut new = policy(file);
+    if file.spec.rollout.is_some() {
+        new["status"] = json!({"components": new_waves(records, now)});
+    }
+    new
+}
+
+fn policy(file: &PluginPolicy) -> Value {
+    json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+        "metadata": {"name": file.metadata.name}, "spec": file.spec,
+    })
+}
+
+/// Returns the waves that the operator starts for a rollout that it has not seen before.
+fn new_waves(records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Value> {
     let wave = |version: &str| json!({"version": version, "since": now});
     let component = |(name, record): (&String, &CliRelease)| {
         let versions = record.status.iter().flat_map(|status| &status.versions);
@@ -62,15 +89,13 @@ fn begun(records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Value> {
     records.iter().map(component).collect()
 }
 
-/// No wave is halted any more.
-fn go_on(components: &mut Value) {
-    let of = |value: &mut Value, key: &str| value.get_mut(key).and_then(Value::as_array_mut).map(std::mem::take);
+/// Resumes all halted waves.
+fn resume_waves(components: &mut Value) {
     for component in components.as_array_mut().into_iter().flatten() {
-        let Some(mut waves) = of(component, "waves") else { continue };
-        for wave in waves.iter_mut().filter_map(Value::as_object_mut) {
+        let waves = component.get_mut("waves").and_then(Value::as_array_mut);
+        for wave in waves.into_iter().flatten().filter_map(Value::as_object_mut) {
             wave.remove("state");
             wave.remove("haltedAt");
         }
-        component["waves"] = Value::Array(waves);
     }
 }

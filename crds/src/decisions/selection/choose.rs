@@ -173,7 +173,7 @@ pub fn choose<'l, T, R, E>(
         return Ok(Selection::Found { version, accepted, passed_over });
     }
     let stays = scope.active.version().filter(|active| !scope.allow_downgrade && scope.contains_major(active));
-    Ok(match (scope.active, stays.and_then(|active| list.of_version(active))) {
+    Ok(match (scope.active, stays.and_then(|active| list.get(active))) {
         (_, Some(version)) => Selection::AlreadyActive { version, passed_over },
         (ActiveVersion::Absent, None) if passed_over.is_empty() => {
             Selection::Nothing { why: scope.why_empty(list), passed_over }

@@ -1,8 +1,7 @@
-//! Tags read as versions.
+//! Reading tags as versions.
 
 use std::collections::BTreeMap;
 
-use super::is_stable;
 use crate::{
     records::release::{CliRelease, ReleaseVersion},
     values::{
@@ -17,119 +16,109 @@ use crate::{
 /// A published version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedVersion {
-    /// What people see and the store is named by: the tag without its platform.
+    /// The tag without its platform, as people and the store know it.
     pub tag: Tag,
-    /// What the registry has: another than `tag` only where versions are published per platform
-    /// (generation 1), as `v1.2.3-linux-amd64`.
+    /// The tag in the registry. It differs from `tag` only where versions are published per platform
+    /// (generation 1): `v1.2.3-linux-amd64`.
     pub registry_tag: Tag,
-    /// The tag's value.
+    /// The version that the tag is read as.
     pub version: Version,
 }
 
-/// Tags of one value: `v1.2.3` beside `1.2.3`. With the same digest they are one version, else none.
+/// Tags that are read as the same version: `v1.2.3` beside `1.2.3`. The version counts as published only if
+/// they all have the same digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AmbiguousTags {
-    /// Two or more, the preferred one first: canonical, then with `v`, then by text.
+    /// Two or more tags, the preferred one first: the canonical one, then those with `v`, then by text.
     pub tags: Vec<PublishedVersion>,
 }
 
 impl AmbiguousTags {
-    /// The version, if all its tags are known to have the same digest.
-    pub fn settle(&self, digest_of: impl Fn(&Tag) -> Option<Digest>) -> Option<PublishedVersion> {
+    /// Returns the preferred tag, if all tags are known to have the same digest.
+    fn resolve(&self, digest_of: impl Fn(&Tag) -> Option<Digest>) -> Option<PublishedVersion> {
         let (first, rest) = self.tags.split_first()?;
         let digest = digest_of(&first.registry_tag)?;
-        let same = rest.iter().all(|twin| digest_of(&twin.registry_tag).as_ref() == Some(&digest));
+        let same = rest.iter().all(|other| digest_of(&other.registry_tag).as_ref() == Some(&digest));
         same.then(|| first.clone())
     }
 }
 
-/// What a list of tags offers.
+/// The versions that a component has published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagList {
-    /// Whose tags they are.
+    /// The component.
     pub component: Component,
-    /// Newest first; each value once.
+    /// The versions, newest first, each once.
     pub published: Vec<PublishedVersion>,
-    /// Values that more than one tag has, newest first: in `published` only after [`TagList::settle`].
+    /// The versions that have more than one tag, newest first. [`TagList::resolve_ambiguous`] moves them to
+    /// `published`.
     pub ambiguous: Vec<AmbiguousTags>,
-    /// How many tags are no versions.
+    /// The number of tags that are not versions.
     pub ignored: usize,
-    /// How many tags are another platform's.
+    /// The number of tags for other platforms.
     pub foreign: usize,
 }
 
-/// Why the version a person typed can't be had.
+/// Why a requested version was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// It is no version: wrong usage.
+    /// The text is not a version.
     #[error(transparent)]
     NotAVersion(#[from] VersionError),
-    /// No tag has its value.
+    /// No tag is read as the version.
     #[error("version {0} is not published")]
     NotPublished(Version),
-    /// Several tags have its value and are not known to be the same.
+    /// Several tags are read as the version and are not known to have the same digest.
     #[error("version {version} is ambiguous: {tags} are published with different content")]
     Ambiguous {
-        /// Its value.
+        /// The version.
         version: Version,
-        /// The tags that have it, `v1.2.3 and 1.2.3`.
+        /// Its tags: `v1.2.3 and 1.2.3`.
         tags: String,
     },
 }
 
-impl LookupError {
-    /// Stable word for the kind of error.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::NotAVersion(_) => "not-a-version",
-            Self::NotPublished(_) => "not-published",
-            Self::Ambiguous { .. } => "ambiguous",
-        }
-    }
-}
-
-/// Reads a list of tags, whatever its order. `platform` is the one to choose for; without it only
-/// tags that are for every platform count.
+/// Reads a list of tags in any order. Of the tags for one platform only those for `platform` count.
 pub fn read_tags<T: AsRef<str>>(
     component: &Component,
     tags: impl IntoIterator<Item = T>,
     platform: Option<&Platform>,
 ) -> TagList {
     let component = component.clone();
-    let mut listing = TagList { component, published: Vec::new(), ambiguous: Vec::new(), ignored: 0, foreign: 0 };
-    let mut values: BTreeMap<Version, Vec<PublishedVersion>> = BTreeMap::new();
+    let mut list = TagList { component, published: Vec::new(), ambiguous: Vec::new(), ignored: 0, foreign: 0 };
+    let mut versions: BTreeMap<Version, Vec<PublishedVersion>> = BTreeMap::new();
     for tag in tags {
         let Some((published, of)) = read_tag(tag.as_ref()) else {
-            listing.ignored += 1;
+            list.ignored += 1;
             continue;
         };
         if of.is_some() && of.as_ref() != platform {
-            listing.foreign += 1;
+            list.foreign += 1;
             continue;
         }
-        let twins = values.entry(published.version.clone()).or_default();
-        match twins.iter_mut().find(|twin| twin.tag == published.tag) {
-            // Published whole and per platform: the whole one is asked for.
-            Some(twin) if of.is_none() => *twin = published,
+        let same_version = versions.entry(published.version.clone()).or_default();
+        match same_version.iter_mut().find(|other| other.tag == published.tag) {
+            // Published for all platforms and per platform: the tag for all platforms is used.
+            Some(other) if of.is_none() => *other = published,
             Some(_) => {}
-            None => twins.push(published),
+            None => same_version.push(published),
         }
     }
-    for (_, mut tags) in values.into_iter().rev() {
+    for (_, mut tags) in versions.into_iter().rev() {
         if tags.len() > 1 {
-            tags.sort_by_cached_key(|twin| {
-                let tag = twin.tag.as_str();
-                (tag != twin.version.to_string(), !tag.starts_with('v'), tag.to_owned())
+            tags.sort_by_cached_key(|published| {
+                let tag = published.tag.as_str();
+                (tag != published.version.to_string(), !tag.starts_with('v'), tag.to_owned())
             });
-            listing.ambiguous.push(AmbiguousTags { tags });
+            list.ambiguous.push(AmbiguousTags { tags });
         } else {
-            listing.published.append(&mut tags);
+            list.published.append(&mut tags);
         }
     }
-    listing
+    list
 }
 
-/// A tag as a version, and the platform it is for, if it names one.
+/// Reads a tag as a version, and the platform that the tag ends in, if it does.
 fn read_tag(text: &str) -> Option<(PublishedVersion, Option<Platform>)> {
     let registry_tag: Tag = text.parse().ok()?;
     let (bare, platform) = match Platform::split_suffix(text) {
@@ -149,47 +138,53 @@ impl TagList {
             .map(|recorded| (recorded.version.as_str(), recorded))
             .collect();
         let mut list = read_tags(component, published.keys().copied(), platform);
-        list.settle(|tag| published.get(tag.as_str())?.digest.parse().ok());
+        list.resolve_ambiguous(|tag| published.get(tag.as_str())?.digest.parse().ok());
         list
     }
 
-    /// Takes in the ambiguous values whose tags all have the same digest; the others stay out.
-    pub fn settle(&mut self, digest_of: impl Fn(&Tag) -> Option<Digest>) {
+    /// Adds the ambiguous versions whose tags all have the same digest to the published ones.
+    pub fn resolve_ambiguous(&mut self, digest_of: impl Fn(&Tag) -> Option<Digest>) {
         let published = &mut self.published;
-        self.ambiguous.retain(|twins| {
-            let settled = twins.settle(&digest_of);
-            if let Some(one) = &settled {
-                let place = published.partition_point(|other| other.version > one.version);
-                published.insert(place, one.clone());
+        self.ambiguous.retain(|ambiguous| {
+            let resolved = ambiguous.resolve(&digest_of);
+            if let Some(version) = &resolved {
+                let index = published.partition_point(|other| other.version > version.version);
+                published.insert(index, version.clone());
             }
-            settled.is_none()
+            resolved.is_none()
         });
     }
 
-    /// The tag with the value of what a person typed, with or without `v`.
+    /// Finds the version that a person typed, with or without `v`.
+    ///
+    /// # Errors
+    /// The text is not a version, or the version is not published.
     pub fn find(&self, typed: &str) -> Result<&PublishedVersion, LookupError> {
-        let version = Version::parse(typed)?;
-        if let Some(published) = self.of_version(&version) {
+        self.find_version(&Version::parse(typed)?)
+    }
+
+    /// Finds a version by its value.
+    ///
+    /// # Errors
+    /// The version is not published, or its tags have different digests.
+    pub fn find_version(&self, version: &Version) -> Result<&PublishedVersion, LookupError> {
+        if let Some(published) = self.get(version) {
             return Ok(published);
         }
-        let twins = self.ambiguous.iter().find(|twins| twins.tags.iter().any(|twin| twin.version == version));
-        Err(match twins {
-            Some(twins) => {
-                let tags: Vec<_> = twins.tags.iter().map(|twin| twin.tag.as_str()).collect();
+        let has_version = |ambiguous: &&AmbiguousTags| ambiguous.tags.iter().any(|tag| tag.version == *version);
+        let version = version.without_build();
+        Err(match self.ambiguous.iter().find(has_version) {
+            Some(ambiguous) => {
+                let tags: Vec<_> = ambiguous.tags.iter().map(|published| published.tag.as_str()).collect();
                 LookupError::Ambiguous { version, tags: printable_to(&tags.join(" and "), 128).into_owned() }
             }
             None => LookupError::NotPublished(version),
         })
     }
 
-    /// The tag with this value.
-    pub fn of_version(&self, version: &Version) -> Option<&PublishedVersion> {
-        let place = self.published.partition_point(|other| other.version > *version);
-        self.published.get(place).filter(|published| published.version == *version)
-    }
-
-    /// The newest stable version.
-    pub fn newest_stable(&self) -> Option<&PublishedVersion> {
-        self.published.iter().find(|published| is_stable(&self.component, &published.version))
+    /// Returns a published version by its value.
+    pub fn get(&self, version: &Version) -> Option<&PublishedVersion> {
+        let index = self.published.partition_point(|other| other.version > *version);
+        self.published.get(index).filter(|published| published.version == *version)
     }
 }

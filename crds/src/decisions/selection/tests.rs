@@ -26,7 +26,7 @@ fn version(text: &str) -> Version {
 }
 
 #[test]
-fn what_is_stable() {
+fn stable_versions_have_no_pre_release_on_the_way_to_a_release() {
     for (text, plugin_stable, d8_stable) in [
         ("1.0.0", true, true),
         ("1.0.1-main", true, false),
@@ -44,15 +44,14 @@ fn what_is_stable() {
 
 #[test]
 fn tags_become_versions_newest_first() {
-    let listing =
+    let list =
         read(&["v1.2.0", "latest", "1.10.0", "v1.9.0-rc.1", "sha256-abc", "v2", "v1.2.0", "\u{1b}[31m", "", "v1.9.0"]);
-    assert_eq!(names(&listing.published), ["v2", "1.10.0", "v1.9.0", "v1.9.0-rc.1", "v1.2.0"]);
-    assert_eq!((listing.ignored, listing.foreign, listing.ambiguous.len()), (4, 0, 0));
-    assert_eq!(listing.newest_stable().map(|p| p.tag.as_str()), Some("v2"));
+    assert_eq!(names(&list.published), ["v2", "1.10.0", "v1.9.0", "v1.9.0-rc.1", "v1.2.0"]);
+    assert_eq!((list.ignored, list.foreign, list.ambiguous.len()), (4, 0, 0));
 }
 
 #[test]
-fn tags_of_platforms() {
+fn only_tags_of_the_platform_count() {
     let tags = [
         "v1.0.0-linux-amd64",
         "v1.0.0-darwin-arm64",
@@ -62,54 +61,54 @@ fn tags_of_platforms() {
         "v1.3.0-rc.1-linux-amd64",
         "latest-linux-amd64",
     ];
-    let listing = read(&tags);
-    let both: Vec<_> = listing.published.iter().map(|p| (p.tag.as_str(), p.registry_tag.as_str())).collect();
+    let list = read(&tags);
+    let both: Vec<_> = list.published.iter().map(|p| (p.tag.as_str(), p.registry_tag.as_str())).collect();
     assert_eq!(
         both,
         [("v1.3.0-rc.1", "v1.3.0-rc.1-linux-amd64"), ("v1.1.0", "v1.1.0"), ("v1.0.0", "v1.0.0-linux-amd64"),]
     );
-    assert_eq!((listing.ignored, listing.foreign), (1, 2));
+    assert_eq!((list.ignored, list.foreign), (1, 2));
     let any = read_tags(&Component::D8, tags, None);
     assert_eq!((names(&any.published), any.foreign), (vec!["v1.1.0"], 5));
 }
 
 #[test]
-fn tags_of_one_value() {
-    let listing = read(&["1.0.0", "v1.0.0", "v1", "v2.0.0", "v0.9.0", "1.2", "1.2.0"]);
-    assert_eq!(names(&listing.published), ["v2.0.0", "v0.9.0"]);
-    let twins: Vec<_> = listing.ambiguous.iter().map(|twins| names(&twins.tags)).collect();
-    assert_eq!(twins, [vec!["1.2", "1.2.0"], vec!["v1.0.0", "v1", "1.0.0"]]);
+fn several_tags_of_one_version_count_if_they_have_the_same_digest() {
+    let list = read(&["1.0.0", "v1.0.0", "v1", "v2.0.0", "v0.9.0", "1.2", "1.2.0"]);
+    assert_eq!(names(&list.published), ["v2.0.0", "v0.9.0"]);
+    let ambiguous: Vec<_> = list.ambiguous.iter().map(|ambiguous| names(&ambiguous.tags)).collect();
+    assert_eq!(ambiguous, [vec!["1.2", "1.2.0"], vec!["v1.0.0", "v1", "1.0.0"]]);
 
     let same = |_: &Tag| Some(Digest::of(b"same"));
-    let own = |tag: &Tag| Some(Digest::of(tag.as_str().as_bytes()));
+    let different = |tag: &Tag| Some(Digest::of(tag.as_str().as_bytes()));
     let unknown = |tag: &Tag| (tag.as_str() != "v1").then(|| Digest::of(b"same"));
     for (digest_of, published, left) in [
         (&same as &dyn Fn(&Tag) -> Option<Digest>, vec!["v2.0.0", "1.2", "v1.0.0", "v0.9.0"], 0),
-        (&own, vec!["v2.0.0", "v0.9.0"], 2),
+        (&different, vec!["v2.0.0", "v0.9.0"], 2),
         (&unknown, vec!["v2.0.0", "1.2", "v0.9.0"], 1),
     ] {
-        let mut listing = listing.clone();
-        listing.settle(digest_of);
-        assert_eq!((names(&listing.published), listing.ambiguous.len()), (published, left));
+        let mut list = list.clone();
+        list.resolve_ambiguous(digest_of);
+        assert_eq!((names(&list.published), list.ambiguous.len()), (published, left));
     }
 }
 
 #[test]
-fn what_a_person_types() {
-    let listing = read(&["v1.2.3", "2.0.0", "v3.0.0", "3.0.0", "v1.3.0-rc.1"]);
+fn a_typed_version_is_found_by_its_value() {
+    let list = read(&["v1.2.3", "2.0.0", "v3.0.0", "3.0.0", "v1.3.0-rc.1"]);
     for (typed, found) in [
         ("1.2.3", Ok("v1.2.3")),
         ("v1.2.3", Ok("v1.2.3")),
         ("v2", Ok("2.0.0")),
         ("1.3.0-rc.1", Ok("v1.3.0-rc.1")),
         ("1.2.3+build", Ok("v1.2.3")),
-        ("1.2.4", Err(("not-published", "version v1.2.4 is not published"))),
-        ("3", Err(("ambiguous", "version v3.0.0 is ambiguous: v3.0.0 and 3.0.0 are published with different content"))),
-        ("newest", Err(("not-a-version", "`newest` is not a version: it must be up to three numbers joined by `.`"))),
-        ("", Err(("not-a-version", "`` is not a version: it is empty"))),
+        ("1.2.4", Err("version v1.2.4 is not published")),
+        ("3", Err("version v3.0.0 is ambiguous: v3.0.0 and 3.0.0 are published with different content")),
+        ("newest", Err("`newest` is not a version: it must be up to three numbers joined by `.`")),
+        ("", Err("`` is not a version: it is empty")),
     ] {
-        let got = listing.find(typed).map(|p| p.tag.to_string()).map_err(|e| (e.kind(), e.to_string()));
-        assert_eq!(got, found.map(str::to_owned).map_err(|(kind, text)| (kind, text.to_owned())), "{typed:?}");
+        let got = list.find(typed).map(|p| p.tag.to_string()).map_err(|error| error.to_string());
+        assert_eq!(got, found.map(str::to_owned).map_err(str::to_owned), "{typed:?}");
     }
 }
 
@@ -197,15 +196,15 @@ fn an_error_ends_a_search() {
 proptest! {
     #[test]
     fn any_tags(tags in proptest::collection::vec("\\PC{0,12}|v?[0-2](\\.[0-2]){0,2}(-(rc|main|linux-amd64|darwin-arm64))?", 0..20)) {
-        let listing = read_tags(&plugin(), &tags, Some(&linux()));
-        prop_assert!(listing.published.windows(2).all(|pair| pair[0].version > pair[1].version));
-        for published in &listing.published {
-            prop_assert_eq!(listing.find(published.tag.as_str()), Ok(published));
+        let list = read_tags(&plugin(), &tags, Some(&linux()));
+        prop_assert!(list.published.windows(2).all(|pair| pair[0].version > pair[1].version));
+        for published in &list.published {
+            prop_assert_eq!(list.find(published.tag.as_str()), Ok(published));
             prop_assert!(tags.iter().any(|tag| tag == published.registry_tag.as_str()));
         }
-        let mut settled = listing.clone();
-        settled.settle(|_| Some(Digest::of(b"")));
-        prop_assert!(settled.published.windows(2).all(|pair| pair[0].version > pair[1].version));
-        prop_assert_eq!(settled.published.len(), listing.published.len() + listing.ambiguous.len());
+        let mut resolved = list.clone();
+        resolved.resolve_ambiguous(|_| Some(Digest::of(b"")));
+        prop_assert!(resolved.published.windows(2).all(|pair| pair[0].version > pair[1].version));
+        prop_assert_eq!(resolved.published.len(), list.published.len() + list.ambiguous.len());
     }
 }
