@@ -1,7 +1,7 @@
-//! What the lab's registry holds: plugins that are small shell scripts, in versions that fit the lab's
-//! cluster, do not fit it, are not released yet, or mean harm.
+//! The plugins of the lab: small shell scripts, in versions that fit the lab's cluster, that do not fit it, that
+//! are pre-releases, and that are hostile.
 //!
-//! The cluster is Kubernetes v1.36, Deckhouse v1.72.1, with the modules of [`MODULES`].
+//! The cluster has Kubernetes v1.36, Deckhouse v1.72.1 and the modules of [`MODULES`].
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -17,25 +17,25 @@ pub const MODULES: [(&str, &str, bool); 5] = [
     ("stronghold", "v1.15.3", true),
 ];
 
-/// An image that `d8-rpp pack` writes: a plugin or d8 itself.
+/// An image for `d8-rpp pack`: a plugin, or d8 itself.
 #[derive(Debug, Clone)]
 pub struct Plugin {
-    /// Its name.
+    /// Name of the plugin, or `d8`.
     pub name: String,
-    /// Its tag.
+    /// Tag of the image.
     pub version: String,
-    /// Its contract, as the publisher wrote it; d8 itself has none.
+    /// The contract. d8 itself has none.
     pub contract: Option<Value>,
     /// The executable.
     pub script: String,
-    /// `<os>-<arch>` of each artefact.
+    /// The platforms, `<os>-<arch>`.
     pub platforms: Vec<String>,
-    /// When its image says it was made; `None`: when it is published.
+    /// The creation time of the image. `None`: the time of publishing.
     pub created: Option<Timestamp>,
 }
 
 impl Plugin {
-    /// A plugin without requirements, for this machine and some others.
+    /// A plugin without requirements, for three platforms.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             name: name.into(),
@@ -47,72 +47,74 @@ impl Plugin {
         }
     }
 
-    /// What the contract says of it in one line.
+    /// Sets the description of the contract.
     #[must_use]
-    pub fn described(self, description: &str) -> Self {
-        self.promise("description", description.into())
+    pub fn with_description(self, description: &str) -> Self {
+        self.set_contract_field("description", description.into())
     }
 
-    /// What it demands, as the contract's `requirements`.
+    /// Sets the requirements of the contract.
     #[must_use]
-    pub fn requires(self, requirements: Value) -> Self {
-        self.promise("requirements", requirements)
+    pub fn with_requirements(self, requirements: Value) -> Self {
+        self.set_contract_field("requirements", requirements)
     }
 
-    /// The environment variables the contract asks for.
+    /// Sets the environment variables that the contract asks for.
     #[must_use]
-    pub fn reads(self, names: &[&str]) -> Self {
-        self.promise("env", names.iter().map(|name| json!({"name": name})).collect())
+    pub fn with_contract_env(self, names: &[&str]) -> Self {
+        self.set_contract_field("env", names.iter().map(|name| json!({"name": name})).collect())
     }
 
-    /// Another executable than [`script`].
+    /// Replaces the executable, which is [`script`] by default.
     #[must_use]
-    pub fn runs(mut self, script: &str) -> Self {
+    pub fn with_executable(mut self, script: &str) -> Self {
         self.script = script.into();
         self
     }
 
-    /// Made that long ago.
+    /// Sets the creation time of the image to this long ago.
     #[must_use]
-    pub fn aged(mut self, age: SignedDuration) -> Self {
+    pub fn with_age(mut self, age: SignedDuration) -> Self {
         self.created = Some(Timestamp::now() - age);
         self
     }
 
-    fn promise(mut self, field: &str, value: Value) -> Self {
+    fn set_contract_field(mut self, field: &str, value: Value) -> Self {
         if let Some(contract) = &mut self.contract {
             contract[field] = value;
         }
         self
     }
 
-    /// Its image's name.
+    /// Name of the image.
     pub fn image(&self) -> String {
         image(&self.name)
     }
 }
 
-/// An image that no careful packer would write.
+/// An image that `d8-rpp pack` refuses to write.
 #[derive(Debug, Clone)]
-pub struct Hostile {
-    /// The plugin's name.
+pub struct HostileImage {
+    /// Name of the plugin.
     pub name: &'static str,
-    /// Its tag.
+    /// Tag of the image.
     pub version: &'static str,
-    /// The layer as stored.
+    /// Bytes of the layer.
     pub layer: Vec<u8>,
-    /// The manifest's annotations.
+    /// Annotations of the manifest.
     pub annotations: Value,
-    /// What is wrong with it.
-    pub harm: &'static str,
+    /// The defect, for test output.
+    pub defect: &'static str,
+    /// Whether d8 installs it: the defect is in a part that d8 does not use, or makes printable.
+    pub installs: bool,
 }
 
-/// The image of a plugin, or of d8 itself under the name `d8`.
+/// Name of the image of a plugin, or of d8 itself for `d8`.
 pub fn image(name: &str) -> String {
     if name == "d8" { "deckhouse-cli".into() } else { format!("deckhouse-cli/plugins/{name}") }
 }
 
-/// A plugin to try things with: says who it is, shows its arguments and environment, exits as told.
+/// A plugin for tests: prints its version, its arguments or its environment, or exits with a given code.
 pub fn script(name: &str, version: &str) -> String {
     format!(
         r#"#!/bin/sh
@@ -127,57 +129,67 @@ esac
     )
 }
 
-/// What is published in the lab from its start.
+/// The plugins that `make lab` publishes.
 pub fn plugins() -> Vec<Plugin> {
     let delivery = |version: &str, kit: &str| {
         Plugin::new("delivery", version)
-            .described("Builds and ships applications")
-            .requires(json!({"plugins": {"mandatory": [{"name": "delivery-kit", "constraint": kit}]}}))
+            .with_description("Builds and ships applications")
+            .with_requirements(json!({"plugins": {"mandatory": [{"name": "delivery-kit", "constraint": kit}]}}))
     };
     let stronghold = |version: &str, kubernetes: &str| {
-        Plugin::new("stronghold", version).described("Secrets of the cluster").reads(&["KUBECONFIG"]).requires(json!({
-            "kubernetes": {"constraint": kubernetes},
-            "deckhouse": {"constraint": ">= 1.70"},
-            "modules": {"mandatory": [{"name": "stronghold", "constraint": ">= 1.0"}]},
-        }))
+        Plugin::new("stronghold", version)
+            .with_description("Secrets of the cluster")
+            .with_contract_env(&["KUBECONFIG"])
+            .with_requirements(json!({
+                "kubernetes": {"constraint": kubernetes},
+                "deckhouse": {"constraint": ">= 1.70"},
+                "modules": {"mandatory": [{"name": "stronghold", "constraint": ">= 1.0"}]},
+            }))
     };
     vec![
         Plugin::new("d8", "v0.1.0"),
-        Plugin::new("hello", "v1.0.0").described("Says hello"),
-        Plugin::new("hello", "v1.1.0").described("Says hello"),
-        Plugin::new("hello", "v2.0.0-rc.1").described("Says hello, soon better"),
+        Plugin::new("hello", "v1.0.0").with_description("Says hello"),
+        Plugin::new("hello", "v1.1.0").with_description("Says hello"),
+        Plugin::new("hello", "v2.0.0-rc.1").with_description("Says hello, soon better"),
         stronghold("v1.2.0", ">= 1.29"),
         stronghold("v1.3.0", ">= 1.29"),
         stronghold("v1.4.0", ">= 1.99"),
-        Plugin::new("delivery-kit", "v1.0.0").described("Builds images"),
-        Plugin::new("delivery-kit", "v1.2.0").described("Builds images"),
-        Plugin::new("delivery-kit", "v2.0.0").described("Builds images"),
+        Plugin::new("delivery-kit", "v1.0.0").with_description("Builds images"),
+        Plugin::new("delivery-kit", "v1.2.0").with_description("Builds images"),
+        Plugin::new("delivery-kit", "v2.0.0").with_description("Builds images"),
         delivery("v0.9.0", "^1.0"),
         delivery("v1.0.0", "^1.1"),
-        Plugin::new("netcheck", "v0.3.0").described("Looks into the network").requires(json!({
+        Plugin::new("netcheck", "v0.3.0").with_description("Looks into the network").with_requirements(json!({
             "modules": {"anyOf": [{"name": "cni", "modules": [{"name": "cni-cilium"}, {"name": "cni-flannel"}]}]},
         })),
-        Plugin::new("legacy-vault", "v1.0.0").described("What stronghold replaced").requires(json!({
+        Plugin::new("legacy-vault", "v1.0.0").with_description("Replaced by stronghold").with_requirements(json!({
             "modules": {"noneOf": [{"name": "successor", "modules": [{"name": "stronghold"}]}]},
         })),
-        Plugin::new("commander", "v1.0.0").described("Many clusters at once").requires(json!({
+        Plugin::new("commander", "v1.0.0").with_description("Many clusters at once").with_requirements(json!({
             "deckhouse": {"constraint": ">= 1.80"},
         })),
-        Plugin::new("edge", "v0.1.0-alpha.1").described("Not released yet"),
-        Plugin::new("edge", "v0.1.0-beta.2").described("Not released yet"),
-        Plugin::new("crash", "v1.0.0").described("Worked once"),
+        Plugin::new("edge", "v0.1.0-alpha.1").with_description("Not released yet"),
+        Plugin::new("edge", "v0.1.0-beta.2").with_description("Not released yet"),
+        Plugin::new("crash", "v1.0.0").with_description("Worked once"),
         Plugin::new("crash", "v1.1.0")
-            .described("Does not start")
-            .runs("#!/bin/sh\necho 'cannot load libmissing.so.1' >&2\nexit 127\n"),
+            .with_description("Does not start")
+            .with_executable("#!/bin/sh\necho 'cannot load libmissing.so.1' >&2\nexit 127\n"),
     ]
 }
 
-/// What is published beside it and must do no harm.
-pub fn hostile() -> Vec<Hostile> {
+/// Hostile images, which must do no harm.
+pub fn hostile() -> Vec<HostileImage> {
     let contract = |contract: &Value| json!({"contract": crate::base64(contract.to_string().as_bytes())});
-    let honest = |name: &str| contract(&json!({"name": name, "version": "v1.0.0", "description": "Harmless"}));
+    let valid_contract = |name: &str| contract(&json!({"name": name, "version": "v1.0.0", "description": "Harmless"}));
     let plugin = |name: &str| Entry::file("plugin", script(name, "v1.0.0"));
-    let image = |name, layer, annotations, harm| Hostile { name, version: "v1.0.0", layer, annotations, harm };
+    let image = |name, layer, annotations, defect| HostileImage {
+        name,
+        version: "v1.0.0",
+        layer,
+        annotations,
+        defect,
+        installs: ["escape", "climber"].contains(&name),
+    };
     vec![
         image(
             "escape",
@@ -191,40 +203,40 @@ pub fn hostile() -> Vec<Hostile> {
         image(
             "hollow",
             layer(&[Entry::file("README", "no executable here")]),
-            honest("hollow"),
+            valid_contract("hollow"),
             "a layer without the executable",
         ),
         image(
             "climber",
             layer(&[Entry::file("../../../../../../../../tmp/d8-climber", "#!/bin/sh\n"), plugin("climber")]),
-            honest("climber"),
+            valid_contract("climber"),
             "a layer with a path that leaves the folder",
         ),
         image(
             "linker",
             layer(&[Entry::link("plugin", "/bin/sh")]),
-            honest("linker"),
-            "a link in place of the executable",
+            valid_contract("linker"),
+            "a link instead of the executable",
         ),
         image(
             "garbled",
             layer(&[plugin("garbled")]),
             contract(&json!({"name": "garbled", "version": "v1.0.0", "requirements": {"modules": ["stronghold"]}})),
-            "a contract that is not of the contract's form",
+            "a contract with a field of the wrong type",
         ),
         image(
             "nonsense",
             layer(&[plugin("nonsense")]),
             json!({"contract": "%%% not base64 %%%"}),
-            "a contract that is no base64",
+            "a contract that is not base64",
         ),
-        image("impostor", layer(&[plugin("impostor")]), honest("hello"), "the contract of another plugin"),
+        image("impostor", layer(&[plugin("impostor")]), valid_contract("hello"), "the contract of another plugin"),
         image(
             "tail",
             [layer(&[plugin("tail")]), b"garbage".to_vec()].concat(),
-            honest("tail"),
-            "garbage behind the layer",
+            valid_contract("tail"),
+            "garbage after the end of the layer",
         ),
-        image("torn", gzip(b"this is no tar"), honest("torn"), "a layer that is no tar"),
+        image("torn", gzip(b"this is no tar"), valid_contract("torn"), "a layer that is not a tar archive"),
     ]
 }

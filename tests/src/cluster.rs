@@ -1,21 +1,21 @@
-//! Makes a bare control plane what a Deckhouse cluster looks like to this project.
+//! Makes a bare control plane look like a Deckhouse cluster to this project.
 
 use serde_json::json;
 
 use crate::catalog::MODULES;
 use crate::{ControlPlane, Result};
 
-/// The role that may download.
+/// The ClusterRole that permits downloads.
 pub const DOWNLOAD_ROLE: &str = "d8:registry-packages-proxy:cli-download";
 
-/// Binds the role that may download to a user.
+/// Binds the download role to a user.
 pub fn allow_download(plane: &ControlPlane, user: &str) -> Result<()> {
     let (name, role) = (format!("{user}-downloads"), format!("--clusterrole={DOWNLOAD_ROLE}"));
     plane.kubectl(["create", "clusterrolebinding", &name, &role, &format!("--user={user}")]).map(drop)
 }
 
-/// Applies what a Deckhouse cluster has: its Deployment, its Modules, the proxy's rights.
-pub fn furnish(plane: &ControlPlane) -> Result<()> {
+/// Applies the objects of a Deckhouse cluster: its Deployment, its Modules, the permissions of the proxy.
+pub fn set_up(plane: &ControlPlane) -> Result<()> {
     plane.apply(include_str!("../fixtures/cluster.yaml"))?;
     plane.kubectl(["wait", "--for=condition=Established", "crd/modules.deckhouse.io", "--timeout=30s"])?;
     let modules = |with_status: bool| -> String {

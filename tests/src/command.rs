@@ -1,4 +1,4 @@
-//! Running a command to its end and looking at what it gave.
+//! Runs a command to its end and returns its output.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -9,40 +9,40 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Result, supervisor, tools};
 
-/// No command that a test runs may take longer.
-pub const LIMIT: Duration = Duration::from_mins(2);
+/// The time limit of a command.
+pub const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A command that ran to its end.
+/// A finished command and its output.
 #[derive(Debug, Clone)]
-pub struct Finished {
-    /// The command as one would type it.
+pub struct CommandOutput {
+    /// The command line, with the arguments quoted as a shell needs it.
     pub line: String,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it printed.
+    /// Standard output. After [`run_merged`] also standard error.
     pub stdout: String,
-    /// What it printed beside its results.
+    /// Standard error.
     pub stderr: String,
 }
 
-impl Finished {
-    /// Its exit code; 128 and the signal's number where a signal ended it.
+impl CommandOutput {
+    /// The exit code, or 128 plus the signal number.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
     }
 
-    /// Its stdout, if it ended with 0.
+    /// Returns stdout if the exit code is 0.
     pub fn ok(self) -> Result<String> {
         if self.status.success() { Ok(self.stdout) } else { Err(self.failed()) }
     }
 
-    /// Itself, if it ended with `code`.
+    /// Returns the output if this is the exit code.
     pub fn expect_code(self, code: i32) -> Result<Self> {
         if self.code() == code { Ok(self) } else { Err(self.failed()) }
     }
 
-    /// stdout and stderr, one after the other.
-    pub fn both(&self) -> String {
+    /// Returns stdout followed by stderr.
+    pub fn combined(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
@@ -53,35 +53,35 @@ impl Finished {
     }
 }
 
-/// Runs `program` to its end, tied to this process. `setup` may change environment and folder.
+/// Runs `program` to its end. It is killed if this process dies. `setup` may change its environment and folder.
 pub fn run(
     program: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = impl Into<OsString>>,
     setup: impl FnOnce(&mut Command),
-) -> Result<Finished> {
+) -> Result<CommandOutput> {
     let (mut command, line) = prepare(program.as_ref(), args, setup)?;
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Error::io(line.clone()))?;
     let stdout = child.stdout.take().map(drain);
     let stderr = child.stderr.take().map(drain);
     let status = wait(&mut child, &line)?;
-    Ok(Finished { line, status, stdout: text(stdout), stderr: text(stderr) })
+    Ok(CommandOutput { line, status, stdout: text(stdout), stderr: text(stderr) })
 }
 
-/// As [`run`], with stderr in `stdout` in the order a terminal would show both.
-pub fn run_as_seen(
+/// Like [`run`], with stderr merged into `stdout` in the order in which a terminal shows them.
+pub fn run_merged(
     program: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = impl Into<OsString>>,
     setup: impl FnOnce(&mut Command),
-) -> Result<Finished> {
+) -> Result<CommandOutput> {
     let (mut command, line) = prepare(program.as_ref(), args, setup)?;
     let (ours, theirs) = std::io::pipe().map_err(Error::io(line.clone()))?;
     let both = theirs.try_clone().map_err(Error::io(line.clone()))?;
     let mut child = command.stdout(theirs).stderr(both).spawn().map_err(Error::io(line.clone()))?;
-    // The command holds the other end of the pipe as long as it lives.
+    // `command` keeps the other end of the pipe open.
     drop(command);
     let stdout = drain(ours);
     let status = wait(&mut child, &line)?;
-    Ok(Finished { line, status, stdout: text(Some(stdout)), stderr: String::new() })
+    Ok(CommandOutput { line, status, stdout: text(Some(stdout)), stderr: String::new() })
 }
 
 fn prepare(
@@ -98,7 +98,7 @@ fn prepare(
 }
 
 fn wait(child: &mut Child, line: &str) -> Result<ExitStatus> {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(status) = child.try_wait().map_err(Error::io(line))? {
             return Ok(status);
@@ -106,7 +106,7 @@ fn wait(child: &mut Child, line: &str) -> Result<ExitStatus> {
         if Instant::now() >= deadline {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(Error::Timeout { what: line.to_owned(), seconds: LIMIT.as_secs(), log: String::new() });
+            return Err(Error::Timeout { what: line.to_owned(), seconds: TIMEOUT.as_secs(), log: String::new() });
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -115,7 +115,7 @@ fn wait(child: &mut Child, line: &str) -> Result<ExitStatus> {
 fn drain(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before a broken pipe is still worth showing.
+        // After an error, the bytes before it are still worth showing.
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })
@@ -126,7 +126,7 @@ fn text(reader: Option<thread::JoinHandle<Vec<u8>>>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The command as one would type it: the program by its name, arguments quoted where a shell needs it.
+/// The command line: the name of the program, and the arguments quoted where a shell needs it.
 fn line(program: &OsStr, args: &[OsString]) -> String {
     let name = std::path::Path::new(program).file_name().unwrap_or(program);
     std::iter::once(name).chain(args.iter().map(OsString::as_os_str)).map(quoted).collect::<Vec<_>>().join(" ")

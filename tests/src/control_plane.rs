@@ -1,6 +1,6 @@
-//! A real control plane: etcd and kube-apiserver on free ports of 127.0.0.1, with TLS, RBAC and real
-//! tokens. There is no controller-manager and no kubelet: no Pod runs, a deleted namespace stays
-//! Terminating, an aggregated `ClusterRole` stays empty.
+//! A real control plane: etcd and kube-apiserver on free ports of 127.0.0.1, with TLS, RBAC and real tokens.
+//! There is no controller-manager and no kubelet. So no Pod runs, a deleted namespace stays Terminating, and an
+//! aggregated `ClusterRole` stays empty.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,31 +13,31 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::pki::{Authority, Pair, SigningKey};
 use crate::process::{Scratch, Server};
-use crate::{Error, Finished, Result, run, tools::Tools};
+use crate::{CommandOutput, Error, Result, objects, run, tools::Tools};
 
 /// The cluster's administrator, group `system:masters`.
 pub const ADMIN: &str = "admin";
-/// Users without any group or right of their own, with a token each.
-const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
-/// How many more such users [`ControlPlane::new_user`] can hand out.
+/// Users with a token, without groups and permissions.
+const NAMED_USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+/// The number of additional users for [`ControlPlane::new_user`].
 const NUMBERED_USERS: usize = 64;
-/// A start takes 3 s on an idle machine with two cores.
-const READY_LIMIT: Duration = Duration::from_secs(90);
-/// A port that was free may be taken before the server has it.
+/// Time limit of a start. A start takes 3 s on an idle machine with two cores.
+const READY_TIMEOUT: Duration = Duration::from_secs(90);
+/// Attempts to start: another process may take the chosen port first.
 const ATTEMPTS: usize = 3;
 
-/// Who talks to the API server.
+/// A user of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The user's name, as RBAC subjects have it.
+    /// The user's name, as in RBAC subjects.
     pub user: String,
     /// The Bearer token.
     pub token: String,
 }
 
-/// A running control plane. Ends when dropped or when this process ends, however it ends.
+/// A running control plane. It ends when it is dropped, and when this process ends for any reason.
 pub struct ControlPlane {
-    // Fields are dropped in this order: the API server before the store it talks to, the folder last.
+    // Fields are dropped in this order: the API server before etcd, the folder last.
     api_server: Server,
     etcd: Server,
     scratch: Scratch,
@@ -49,7 +49,7 @@ pub struct ControlPlane {
     users_given: AtomicUsize,
 }
 
-/// What the API server's flags name.
+/// Files that the flags of the API server name.
 struct Files {
     serving: Pair,
     etcd_client: Pair,
@@ -58,7 +58,7 @@ struct Files {
 }
 
 impl ControlPlane {
-    /// Starts one and waits until it is ready. Blocks; fine to call from an async test's start.
+    /// Starts a control plane and waits until it is ready. Blocks the thread.
     pub fn start() -> Result<Self> {
         let mut attempt = 1;
         loop {
@@ -75,7 +75,7 @@ impl ControlPlane {
         let tools = Tools::get()?;
         let scratch = Scratch::new()?;
         let authority = Authority::new(&scratch, "cluster-ca")?;
-        // Another authority: only this API server may talk to this etcd.
+        // A separate CA: only this API server may connect to this etcd.
         let store = Authority::new(&scratch, "etcd-ca")?;
         let etcd_server = store.server(&scratch, "etcd")?;
         let tokens = Tokens::new();
@@ -89,10 +89,10 @@ impl ControlPlane {
         let etcd_port = free_port()?;
         let mut etcd =
             scratch.start("etcd", tools.path("etcd"), etcd_args(&scratch, etcd_port, &etcd_server, &store), |c| {
-                // Its own environment variables would override the flags.
+                // Environment variables of etcd would override the flags.
                 c.env_clear();
             })?;
-        etcd.wait_for("listening", READY_LIMIT, || connect(etcd_port))?;
+        etcd.wait_for("listening", READY_TIMEOUT, || connect(etcd_port))?;
 
         let port = free_port()?;
         let api_server = start_api_server(&scratch, port, etcd_port, &authority, &files)?;
@@ -112,12 +112,12 @@ impl ControlPlane {
     }
 
     fn wait_ready(&mut self) -> Result<()> {
-        let config = self.kubeconfig_for(&self.tokens.of(ADMIN))?;
+        let config = self.kubeconfig_for(&self.tokens.identity(ADMIN))?;
         let port = self.port;
-        self.api_server.wait_for("listening", READY_LIMIT, || connect(port))?;
+        self.api_server.wait_for("listening", READY_TIMEOUT, || connect(port))?;
         let kubectl = Tools::get()?.path("kubectl");
         let home = self.scratch.path().to_owned();
-        self.api_server.wait_for("/readyz", READY_LIMIT, || {
+        self.api_server.wait_for("/readyz", READY_TIMEOUT, || {
             let ready =
                 run(&kubectl, ["get", "--raw=/readyz", "--request-timeout=5s"], |c| client_env(c, &home, &config));
             ready.ok()?.ok().ok()
@@ -130,73 +130,62 @@ impl ControlPlane {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// The certificate authority of the API server, PEM.
+    /// The CA certificate of the API server, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.authority.pem
     }
 
-    /// The same as a file.
+    /// The file that has this certificate.
     pub fn ca_file(&self) -> &Path {
         &self.authority.file
     }
 
-    /// The folder of this control plane; what tests put there goes with it.
+    /// The folder of this control plane. Files of tests in it are removed with it.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
 
     /// The identity of [`ADMIN`] or of one of `alice`, `bob`, `carol`, `dave`.
     pub fn user(&self, name: &str) -> Identity {
-        self.tokens.of(name)
+        self.tokens.identity(name)
     }
 
-    /// The identity of a user whom no one else was given, without any right.
+    /// The identity of a user that no other test has, without permissions.
     ///
     /// # Panics
     /// When a test asks for more users than there are tokens.
     pub fn new_user(&self) -> Identity {
         let given = self.users_given.fetch_add(1, Ordering::Relaxed);
         assert!(given < NUMBERED_USERS, "more than {NUMBERED_USERS} users");
-        self.tokens.of(&format!("user-{given}"))
+        self.tokens.identity(&format!("user-{given}"))
     }
 
-    /// Writes a certificate for a server on 127.0.0.1 that the cluster's authority vouches for.
+    /// Writes a certificate of the cluster's CA for a server on 127.0.0.1.
     pub fn serving_certificate(&self, name: &str) -> Result<Pair> {
         self.authority.server(&self.scratch, name)
     }
 
-    /// A token of a `ServiceAccount`, by the `TokenRequest` API, good for a day.
+    /// Requests a token of a `ServiceAccount` from the `TokenRequest` API. It is valid for a day.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Identity> {
         let token = self.kubectl(["create", "token", name, "--namespace", namespace, "--duration=24h"])?;
         Ok(Identity { user: format!("system:serviceaccount:{namespace}:{name}"), token: token.trim().to_owned() })
     }
 
-    /// Writes a kubeconfig for an identity and returns its path. It holds the token and the API
-    /// server's authority.
+    /// Writes a kubeconfig for an identity, with its token and the CA of the API server. Returns its path.
     pub fn kubeconfig_for(&self, who: &Identity) -> Result<PathBuf> {
-        let config = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "lab", "cluster": {
-                "server": self.url(),
-                "certificate-authority-data": crate::base64(self.authority.pem.as_bytes()),
-            }}],
-            "users": [{"name": who.user, "user": {"token": who.token}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": who.user}}],
-            "current-context": "lab",
-        });
+        let config = objects::kubeconfig(&self.url(), self.ca_pem(), &who.user, &who.token);
         let name = format!("{}.kubeconfig", who.user.replace(':', "_"));
         self.scratch.write(&name, format!("{config:#}\n"))
     }
 
-    /// A Kubernetes client of the administrator, for the runtime it is called in.
+    /// A Kubernetes client of the administrator, for the current runtime.
     pub async fn admin_client(&self) -> Result<kube::Client> {
-        self.client_for(&self.tokens.of(ADMIN)).await
+        self.client_for(&self.tokens.identity(ADMIN)).await
     }
 
-    /// A Kubernetes client of an identity, for the runtime it is called in.
+    /// A Kubernetes client of an identity, for the current runtime.
     pub async fn client_for(&self, who: &Identity) -> Result<kube::Client> {
-        // The second caller finds it installed: the same one.
+        // The second call fails because the same provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let unexpected = |what: &str, found: String| Error::Unexpected { what: what.to_owned(), found };
         let file = Kubeconfig::read_from(self.kubeconfig_for(who)?)
@@ -207,22 +196,26 @@ impl ControlPlane {
         Ok(kube::Client::try_from(config)?)
     }
 
-    /// stdout of `kubectl args…` as the administrator; fails unless it exits with 0.
+    /// Runs `kubectl args…` as the administrator and returns its stdout. Fails unless the exit code is 0.
     pub fn kubectl(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<String> {
-        self.kubectl_as(&self.tokens.of(ADMIN), args)?.ok()
+        self.kubectl_as(&self.tokens.identity(ADMIN), args)?.ok()
     }
 
-    /// `kubectl args…` as somebody, whatever it exits with.
-    pub fn kubectl_as(&self, who: &Identity, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Finished> {
+    /// Runs `kubectl args…` as a user, with any exit code.
+    pub fn kubectl_as(
+        &self,
+        who: &Identity,
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<CommandOutput> {
         self.tool("kubectl", who, args)
     }
 
-    /// `kubectl apply` of a manifest as the administrator, server-side and strict.
+    /// Applies a manifest as the administrator, server-side and with strict validation.
     pub fn apply(&self, manifest: &str) -> Result<String> {
         self.apply_with(manifest, &[])
     }
 
-    /// [`Self::apply`] of the objects' status.
+    /// Applies the status of the objects of a manifest.
     pub fn apply_status(&self, manifest: &str) -> Result<String> {
         self.apply_with(manifest, &["--subresource=status"])
     }
@@ -236,10 +229,10 @@ impl ControlPlane {
         self.kubectl(flags.into_iter().chain([file]).chain(more.iter().map(OsString::from)))
     }
 
-    /// stdout of `helm args…` as the administrator; fails unless it exits with 0. Nothing runs a Pod:
-    /// never `--wait`.
+    /// Runs `helm args…` as the administrator and returns its stdout. Fails unless the exit code is 0. No Pod runs,
+    /// so `--wait` would never end.
     pub fn helm(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<String> {
-        self.tool("helm", &self.tokens.of(ADMIN), args)?.ok()
+        self.tool("helm", &self.tokens.identity(ADMIN), args)?.ok()
     }
 
     fn tool(
@@ -247,24 +240,24 @@ impl ControlPlane {
         name: &str,
         who: &Identity,
         args: impl IntoIterator<Item = impl Into<OsString>>,
-    ) -> Result<Finished> {
+    ) -> Result<CommandOutput> {
         let config = self.kubeconfig_for(who)?;
         run(Tools::get()?.path(name), args, |c| client_env(c, self.scratch.path(), &config))
     }
 
-    /// Kills the API server; etcd stays, so that [`Self::start_api_server`] finds all as it was.
+    /// Kills the API server. etcd keeps the data for [`Self::start_api_server`].
     pub fn stop_api_server(&mut self) {
         self.api_server.kill();
     }
 
-    /// Starts the API server again, at the same address, and waits until it is ready.
+    /// Starts the API server again at the same address and waits until it is ready.
     pub fn start_api_server(&mut self) -> Result<()> {
         self.api_server.kill();
         self.api_server = start_api_server(&self.scratch, self.port, self.etcd_port, &self.authority, &self.files)?;
         self.wait_ready()
     }
 
-    /// Process ids of kube-apiserver and etcd.
+    /// The process IDs of kube-apiserver and etcd.
     pub fn pids(&self) -> Vec<i32> {
         [&self.api_server, &self.etcd].into_iter().filter_map(Server::pid).collect()
     }
@@ -275,7 +268,7 @@ fn start_api_server(scratch: &Scratch, port: u16, etcd_port: u16, ca: &Authority
     let args = [
         "--bind-address=127.0.0.1".to_owned(),
         format!("--secure-port={port}"),
-        // The Service `kubernetes` would want an address that is not a loopback's.
+        // The Service `kubernetes` does not accept a loopback address.
         "--endpoint-reconciler-type=none".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
@@ -300,7 +293,7 @@ fn etcd_args(scratch: &Scratch, port: u16, server: &Pair, clients: &Authority) -
         format!("--data-dir={}", scratch.path().join("etcd").display()),
         format!("--listen-client-urls={url}"),
         format!("--advertise-client-urls={url}"),
-        // One member: nobody connects to its peer port, so any free one will do.
+        // The only member: its peer port is not used.
         "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
         "--initial-advertise-peer-urls=http://127.0.0.1:2380".to_owned(),
         "--initial-cluster=default=http://127.0.0.1:2380".to_owned(),
@@ -308,13 +301,13 @@ fn etcd_args(scratch: &Scratch, port: u16, server: &Pair, clients: &Authority) -
         format!("--key-file={}", server.key.display()),
         format!("--trusted-ca-file={}", clients.file.display()),
         "--client-cert-auth=true".to_owned(),
-        // The data lives as long as the test.
+        // The data is removed with the test.
         "--unsafe-no-fsync=true".to_owned(),
         "--log-level=warn".to_owned(),
     ]
 }
 
-/// Environment of kubectl and helm: their caches and settings stay in the scratch folder.
+/// Sets the environment of kubectl and helm: their caches and settings stay in the scratch folder.
 fn client_env(command: &mut Command, home: &Path, config: &Path) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -326,8 +319,8 @@ fn client_env(command: &mut Command, home: &Path, config: &Path) {
     command.env("HOME", home).env("KUBECONFIG", config);
 }
 
-/// The static tokens of one control plane. They are guarded as its folder is: other users of this
-/// machine reach its port too.
+/// The static tokens of one control plane. They are random, because other users of this machine can connect to its
+/// port.
 struct Tokens {
     secret: u128,
 }
@@ -337,22 +330,22 @@ impl Tokens {
         Self { secret: rand::random() }
     }
 
-    fn of(&self, user: &str) -> Identity {
+    fn identity(&self, user: &str) -> Identity {
         Identity { user: user.to_owned(), token: format!("{user}-{:032x}", self.secret) }
     }
 
-    /// The API server's file: `token,user,uid,"groups"`.
+    /// The token file of the API server: `token,user,uid,"groups"`.
     fn file(&self) -> String {
         let numbered = (0..NUMBERED_USERS).map(|number| format!("user-{number}"));
-        let people = PEOPLE.into_iter().map(str::to_owned).chain(numbered);
-        let row = |user: &str, groups: &str| format!("{},{user},{user},{groups}\n", self.of(user).token);
-        let rows: String = people.map(|user| row(&user, "")).collect();
+        let users = NAMED_USERS.into_iter().map(str::to_owned).chain(numbered);
+        let row = |user: &str, groups: &str| format!("{},{user},{user},{groups}\n", self.identity(user).token);
+        let rows: String = users.map(|user| row(&user, "")).collect();
         row(ADMIN, "\"system:masters\"") + &rows
     }
 }
 
-/// A port that is free now. Below the range that the system takes ports of outgoing connections from,
-/// or one of those could be given away before the server listens.
+/// Finds a free port below the range that the system uses for outgoing connections, so that such a connection does
+/// not take it before the server listens.
 fn free_port() -> Result<u16> {
     const TRIES: usize = 100;
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();

@@ -1,17 +1,17 @@
 use std::{fmt, io};
 
-/// What can go wrong while the harness brings something up or runs a command.
+/// A failure of the harness: to start something, or to run a command.
 #[derive(thiserror::Error)]
 pub enum Error {
-    /// A file, pipe or process of the harness itself.
+    /// A file, pipe or process of the harness itself failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done, naming the file or program.
+        /// What failed, with the file or program.
         what: String,
-        /// The system's own words.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A command that had to succeed did not.
+    /// A command did not end as expected.
     #[error("`{line}` ended with {code}\n{output}")]
     Command {
         /// The command as one would type it.
@@ -21,17 +21,17 @@ pub enum Error {
         /// Its stderr, or its stdout where that is empty.
         output: String,
     },
-    /// A command or a wait took longer than it may.
+    /// A command or a wait reached its time limit.
     #[error("{what}: not within {seconds} s\n{log}")]
     Timeout {
         /// What was waited for.
         what: String,
         /// The limit, in seconds.
         seconds: u64,
-        /// The end of the log that tells why, if there is one.
+        /// The end of the server's log, if there is a server.
         log: String,
     },
-    /// A server ended before it was asked to.
+    /// A server ended by itself.
     #[error("{name} ended by itself ({status}); its log ends with\n{log}")]
     Ended {
         /// Which server.
@@ -41,27 +41,27 @@ pub enum Error {
         /// The end of its log.
         log: String,
     },
-    /// A certificate or key could not be made.
+    /// A certificate or key could not be created.
     #[error("certificates of the control plane: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// A Kubernetes client could not be built or a call failed.
+    /// A Kubernetes client could not be created, or a call failed.
     #[error("Kubernetes client: {0}")]
     Kube(#[from] Box<kube::Error>),
-    /// Something that a command or server printed is not what it should be.
+    /// The output of a command or server is not as expected.
     #[error("{what}: {found}")]
     Unexpected {
-        /// What was read.
+        /// What was expected.
         what: String,
-        /// What was found there.
+        /// What was found.
         found: String,
     },
 }
 
-/// Result of the harness.
+/// The result type of the harness.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// For `map_err`: adds what was being done to an error of the system.
+    /// Returns a function for `map_err` that adds what failed to an error of the system.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -74,7 +74,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// Tests return this error, and what cargo prints then is its `Debug`.
+/// Tests return this error, and cargo prints its `Debug` form.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")

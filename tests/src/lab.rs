@@ -1,5 +1,5 @@
-//! The whole chain on this machine: a control plane with what a Deckhouse cluster has, `d8-rpp serve`
-//! over an image layout, the chart, and `d8-operator` with the chart's own `ServiceAccount`.
+//! The whole system on this machine: a control plane with the objects of a Deckhouse cluster, `d8-rpp serve` over
+//! an image layout, the chart, and `d8-operator` with the chart's `ServiceAccount`.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -18,94 +18,94 @@ use serde_json::{Value, json};
 use crate::catalog::{self, Plugin};
 use crate::process::{Server, wait_for};
 use crate::workstation::Workstation;
-use crate::{ControlPlane, Error, Finished, Registry, Result, cluster, registry::address, tools};
+use crate::{CommandOutput, ControlPlane, Error, Proxy, Result, cluster, objects, proxy::address, tools};
 
-/// The release and the namespace that the chart is installed as.
+/// Name of the Helm release, its namespace and its `ServiceAccount`.
 pub const OPERATOR: &str = "d8-operator";
-/// How long a server of ours may take to start.
-const START: Duration = Duration::from_mins(1);
-/// How long the operator may take to write what it knows.
-pub const SOON: Duration = Duration::from_mins(1);
+/// Time limit for the start of a server.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// Time limit for the operator to write what a test waits for.
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A running lab. Ends when dropped or when this process ends, however it ends.
+/// A running lab. It ends when it is dropped, and when this process ends for any reason.
 pub struct Lab {
-    // Dropped in this order: who asks before who answers.
+    // Dropped in this order: clients before their servers.
     operator: Server,
     operator_address: String,
-    registry: Registry,
+    proxy: Proxy,
     plane: ControlPlane,
 }
 
 impl Lab {
-    /// Brings all up, with nothing published yet. `progress` is told each step as it begins.
+    /// Starts a lab with nothing published. Calls `progress` at the beginning of each step.
     pub fn start(mut progress: impl FnMut(&str)) -> Result<Self> {
         progress("building the binaries");
         tools::binary("d8")?;
         tools::Tools::get()?;
         progress("starting etcd and kube-apiserver");
         let plane = ControlPlane::start()?;
-        progress("making it a Deckhouse cluster");
-        cluster::furnish(&plane)?;
+        progress("creating the objects of a Deckhouse cluster");
+        cluster::set_up(&plane)?;
         progress("starting the registry-packages-proxy");
-        let registry = Registry::start(&plane)?;
+        let proxy = Proxy::start(&plane)?;
         progress("installing the chart");
         install_chart(&plane)?;
         progress("starting the operator");
         let (operator, operator_address) = start_operator(&plane)?;
-        Ok(Self { operator, operator_address, registry, plane })
+        Ok(Self { operator, operator_address, proxy, plane })
     }
 
-    /// The one lab of a test binary, started by whoever asks first. It ends with the process.
+    /// The shared lab of a test binary. The first call starts it; it ends with the process.
     ///
     /// # Panics
-    /// When it does not start: no test could say more.
+    /// If it does not start.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Lab> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(|_| {}).unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// The control plane below.
+    /// The control plane.
     pub fn plane(&self) -> &ControlPlane {
         &self.plane
     }
 
-    /// The same, to take its API server away.
+    /// The control plane, to stop its API server.
     pub fn plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.plane
     }
 
-    /// The proxy and what it serves.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    /// The proxy.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// Kills the proxy.
     pub fn stop_proxy(&mut self) {
-        self.registry.stop();
+        self.proxy.stop();
     }
 
-    /// Publishes a plugin with `d8-rpp pack`. A tag that is there is replaced.
-    pub fn publish(&self, plugin: &Plugin) -> Result<Finished> {
-        self.registry.publish(plugin)
+    /// Publishes a plugin with `d8-rpp pack`. An existing tag is replaced.
+    pub fn publish(&self, plugin: &Plugin) -> Result<CommandOutput> {
+        self.proxy.publish(plugin)
     }
 
-    /// Publishes everything of the [`catalog`].
+    /// Publishes all images of the [`catalog`].
     pub fn publish_catalog(&self) -> Result<()> {
         catalog::plugins().iter().try_for_each(|plugin| self.publish(plugin).map(drop))?;
-        catalog::hostile().iter().try_for_each(|image| self.registry.push(image))
+        catalog::hostile().iter().try_for_each(|image| self.proxy.publish_hostile(image))
     }
 
-    /// The operator's process, to look at its log or end it.
+    /// The operator's process.
     pub fn operator(&mut self) -> &mut Server {
         &mut self.operator
     }
 
-    /// Ends the operator as a kubelet does, so that another may lead at once.
+    /// Ends the operator with SIGTERM as a kubelet does, so that another one can lead at once.
     pub fn stop_operator(&mut self) -> Result<()> {
-        let pid = wait_for("the operator's process id", SOON, || self.operator.pid())?;
-        // One that ended by itself is what was asked for.
+        let pid = wait_for("the operator's process id", TIMEOUT, || self.operator.pid())?;
+        // It may have ended already.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        wait_for("the operator's end", SOON, || self.operator.ended()).map(drop)
+        wait_for("the operator's end", TIMEOUT, || self.operator.ended()).map(drop)
     }
 
     /// Starts the operator again.
@@ -114,42 +114,39 @@ impl Lab {
         Ok(())
     }
 
-    /// Status code and body of the operator's `/healthz`, `/readyz` or `/metrics`.
+    /// Requests `/healthz`, `/readyz` or `/metrics` of the operator. Returns status code and body.
     pub fn operator_get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.operator_address, path)
     }
 
-    /// A workstation of `who`, with a home and a plugin root of its own. The user gets no right.
+    /// Creates a workstation for a user. The user gets no permissions.
     pub fn workstation(&self, who: crate::Identity) -> Result<Workstation> {
         Workstation::new(&self.plane, who)
     }
 
-    /// A workstation of a user whom no one else was given and who may download.
+    /// Creates a workstation for a new user who may download.
     pub fn new_workstation(&self) -> Result<Workstation> {
         let who = self.plane.new_user();
         self.allow_download(&who.user)?;
         self.workstation(who)
     }
 
-    /// Binds the role that may download to a user.
+    /// Binds the download role to a user.
     pub fn allow_download(&self, user: &str) -> Result<()> {
         cluster::allow_download(&self.plane, user)
     }
 
-    /// Applies a `CliRelease` for each name, with an empty spec.
-    pub fn track(&self, names: &[&str]) -> Result<()> {
+    /// Creates a `CliRelease` with an empty spec for each name.
+    pub fn create_releases(&self, names: &[&str]) -> Result<()> {
         let manifest: String = names.iter().fold(String::new(), |mut all, name| {
-            let object = json!({
-                "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease", "metadata": {"name": name}, "spec": {},
-            });
-            let _ = writeln!(all, "---\n{object}");
+            let _ = writeln!(all, "---\n{}", objects::release(name, &json!({})));
             all
         });
         self.plane.apply(&manifest).map(drop)
     }
 
-    /// Asks the operator to ask the proxy about a component now.
-    pub fn poll(&self, name: &str) -> Result<()> {
+    /// Makes the operator poll the proxy for a component now.
+    pub fn request_poll(&self, name: &str) -> Result<()> {
         static REQUESTS: AtomicUsize = AtomicUsize::new(0);
         let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
         let annotation = format!("cli.deckhouse.io/poll-requested=test-{request}");
@@ -157,28 +154,25 @@ impl Lab {
     }
 
     /// Applies a `PluginPolicy`.
-    pub fn policy(&self, name: &str, spec: &Value) -> Result<()> {
-        let object = json!({
-            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": name}, "spec": spec,
-        });
-        self.plane.apply(&object.to_string()).map(drop)
+    pub fn apply_policy(&self, name: &str, spec: &Value) -> Result<()> {
+        self.plane.apply(&objects::policy(name, spec).to_string()).map(drop)
     }
 
-    /// Switches a Module on or off, as Deckhouse would show it.
-    pub fn module(&self, name: &str, enabled: bool) -> Result<()> {
+    /// Enables or disables a Module in its status, as Deckhouse does.
+    pub fn set_module(&self, name: &str, enabled: bool) -> Result<()> {
         let status = if enabled { "True" } else { "False" };
         let patch = json!({"status": {"conditions": [{"type": "EnabledByModuleManager", "status": status}]}});
         let patch = format!("--patch={patch}");
         self.plane.kubectl(["patch", "module", name, "--subresource=status", "--type=merge", &patch]).map(drop)
     }
 
-    /// A record as it stands, if it is there.
-    pub fn release(&self, name: &str) -> Option<CliRelease> {
+    /// Reads a record. `None`: it does not exist.
+    pub fn get_release(&self, name: &str) -> Option<CliRelease> {
         self.object("clirelease", name)
     }
 
-    /// A policy as it stands, if it is there.
-    pub fn plugin_policy(&self, name: &str) -> Option<PluginPolicy> {
+    /// Reads a policy. `None`: it does not exist.
+    pub fn get_policy(&self, name: &str) -> Option<PluginPolicy> {
         self.object("pluginpolicy", name)
     }
 
@@ -187,40 +181,48 @@ impl Lab {
         serde_json::from_str(&text).ok()
     }
 
-    /// Waits until a record is as it should be.
-    pub fn release_when(&self, name: &str, what: &str, right: impl Fn(&CliRelease) -> bool) -> Result<CliRelease> {
-        let seen = wait_for(&format!("CliRelease {name}: {what}"), SOON, || self.release(name).filter(&right));
+    /// Waits until a record meets a condition. `what` describes it.
+    pub fn wait_for_release(
+        &self,
+        name: &str,
+        what: &str,
+        condition: impl Fn(&CliRelease) -> bool,
+    ) -> Result<CliRelease> {
+        let found = || self.get_release(name).filter(&condition);
+        let seen = wait_for(&format!("CliRelease {name}: {what}"), TIMEOUT, found);
         seen.map_err(|error| self.with_operator_log(error))
     }
 
-    /// Waits until the record of a plugin knows a version.
-    pub fn release_with(&self, name: &str, version: &str) -> Result<CliRelease> {
-        self.release_when(name, version, |release| {
+    /// Waits until the record of a component has a version.
+    pub fn wait_for_version(&self, name: &str, version: &str) -> Result<CliRelease> {
+        self.wait_for_release(name, version, |release| {
             release.status.iter().flat_map(|status| &status.versions).any(|known| known.version == version)
         })
     }
 
-    /// Waits until a policy is as it should be.
-    pub fn policy_when(&self, name: &str, what: &str, right: impl Fn(&PluginPolicy) -> bool) -> Result<PluginPolicy> {
-        let found = || self.plugin_policy(name).filter(&right);
-        let seen = wait_for(&format!("PluginPolicy {name}: {what}"), SOON, found);
+    /// Waits until a policy meets a condition. `what` describes it.
+    pub fn wait_for_policy(
+        &self,
+        name: &str,
+        what: &str,
+        condition: impl Fn(&PluginPolicy) -> bool,
+    ) -> Result<PluginPolicy> {
+        let found = || self.get_policy(name).filter(&condition);
+        let seen = wait_for(&format!("PluginPolicy {name}: {what}"), TIMEOUT, found);
         seen.map_err(|error| self.with_operator_log(error))
     }
 
-    /// Makes a `CliHost` with a label `role`, and writes its status as its agent would.
-    pub fn host(&self, name: &str, role: &str, status: &Value) -> Result<()> {
-        let host = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
-            "metadata": {"name": name, "labels": {"role": role}},
-            "spec": {"identity": format!("system:serviceaccount:d8-cli-hosts:{name}")}});
-        self.plane.apply(&host.to_string())?;
+    /// Creates a `CliHost` with label `role`, and writes its status as an agent does.
+    pub fn apply_host(&self, name: &str, role: &str, status: &Value) -> Result<()> {
+        self.plane.apply(&objects::host(name, role).to_string())?;
         let patch = format!("--patch={}", json!({"status": status}));
         self.plane.kubectl(["patch", "clihost", name, "--subresource=status", "--type=merge", &patch]).map(drop)
     }
 
-    /// Waits until a policy's condition `Accepted` is `True` or `False` for its present spec.
-    pub fn policy_accepted(&self, name: &str) -> Result<bool> {
-        let seen = wait_for(&format!("PluginPolicy {name}: Accepted"), SOON, || {
-            let policy = self.plugin_policy(name)?;
+    /// Waits until condition `Accepted` of a policy is up to date with its spec. Returns whether it is `True`.
+    pub fn wait_for_accepted(&self, name: &str) -> Result<bool> {
+        let seen = wait_for(&format!("PluginPolicy {name}: Accepted"), TIMEOUT, || {
+            let policy = self.get_policy(name)?;
             let generation = policy.metadata.generation;
             let conditions = policy.status?.conditions;
             let accepted = conditions.into_iter().find(|condition| condition.type_ == "Accepted")?;
@@ -253,13 +255,13 @@ fn start_operator(plane: &ControlPlane) -> Result<(Server, String)> {
             command.env_remove(variable);
         }
     })?;
-    let address = address(&operator.first_line(START)?)?;
-    operator.wait_for("/readyz", START, || get(&address, "/readyz").filter(|(code, _)| *code == 200))?;
+    let address = address(&operator.first_line(START_TIMEOUT)?)?;
+    operator.wait_for("/readyz", START_TIMEOUT, || get(&address, "/readyz").filter(|(code, _)| *code == 200))?;
     Ok((operator, address))
 }
 
-/// A plain GET over HTTP/1.0.
-fn get(address: &str, path: &str) -> Option<(u16, String)> {
+/// Sends a GET request over HTTP/1.0. Returns status code and body.
+pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;

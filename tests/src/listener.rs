@@ -1,4 +1,4 @@
-//! A TLS server of the harness's own, one thread a connection, for answers that no real server gives.
+//! A TLS server of the harness, with one thread per connection, for answers that no real server gives.
 
 use std::io::{BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,8 +14,8 @@ use crate::{ControlPlane, Error, Result};
 /// One connection, decrypted.
 pub(crate) type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 
-/// Listens on a free port of 127.0.0.1 with a certificate of the cluster's authority until this process
-/// ends, and returns the address. A client that hangs up is what some tests are about: `serve` gives `None`.
+/// Listens on a free port of 127.0.0.1 with a certificate of the cluster's CA until this process ends. Returns the
+/// address. `serve` returns `None` if the client closes the connection early, which some tests do on purpose.
 pub(crate) fn listen(
     plane: &ControlPlane,
     name: &str,
@@ -43,7 +43,7 @@ pub(crate) fn listen(
     Ok(address)
 }
 
-/// The head of a request or of an answer, its blank line included; `None` if the other side hung up.
+/// Reads the head of a request or of an answer, up to its blank line. `None`: the connection was closed.
 pub(crate) fn head(stream: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

@@ -11,7 +11,7 @@ use d8_tests::{ADMIN, Error, Lab, Result, catalog, demo, supervisor, tools};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A real control plane on this machine, with the proxy, the operator and plugins to try.
+/// A real control plane on this machine, with the proxy, the operator and plugins to try
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -20,9 +20,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Brings all up and says how to use it; Ctrl-C takes all down
+    /// Start the lab and print how to use it; Ctrl-C stops it
     Lab,
-    /// Brings all up and tells what it does; exits with 0 only if every step gave what it should
+    /// Run the demo; exits with 0 only if every step gave the expected output
     Demo,
 }
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
     let done = match Cli::parse().command {
         Command::Lab => lab(),
-        Command::Demo => tell(),
+        Command::Demo => run_demo(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,16 +45,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says on stderr what is being done, with the time it began at.
+/// Returns a function that prints each step to stderr, with the time since the start.
 fn progress(started: Instant) -> impl FnMut(&str) {
     move |what| eprintln!("{:5.1} s  {what}", started.elapsed().as_secs_f32())
 }
 
-fn tell() -> Result<()> {
+fn run_demo() -> Result<()> {
     let started = Instant::now();
     let lab = Lab::start(progress(started))?;
-    progress(started)("all is up; the story begins");
-    demo::tell(&lab, stdout().lock())
+    progress(started)("the lab is ready; the demo begins");
+    demo::run(&lab, stdout().lock())
 }
 
 fn lab() -> Result<()> {
@@ -67,8 +67,8 @@ fn lab() -> Result<()> {
     let lab = Lab::start(&mut progress)?;
     progress("publishing plugins");
     lab.publish_catalog()?;
-    progress("writing records and a policy");
-    furnish(&lab)?;
+    progress("creating records and a policy");
+    create_objects(&lab)?;
     progress("ready");
     print!("{}", instructions(&lab)?);
     runtime
@@ -79,20 +79,20 @@ fn lab() -> Result<()> {
             Ok(())
         })
         .map_err(|source| Error::Io { what: "signals".into(), source })?;
-    eprintln!("\ntaking all down");
+    eprintln!("\nstopping the lab");
     drop(lab);
     Ok(())
 }
 
-fn furnish(lab: &Lab) -> Result<()> {
+fn create_objects(lab: &Lab) -> Result<()> {
     lab.allow_download("alice")?;
     let mut names: Vec<String> = catalog::plugins().into_iter().map(|plugin| plugin.name).collect();
     names.extend(catalog::hostile().iter().map(|image| image.name.to_owned()));
     names.sort();
     names.dedup();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    lab.track(&names)?;
-    lab.policy(
+    lab.create_releases(&names)?;
+    lab.apply_policy(
         "workstations",
         &json!({
             "hostSelector": {},
@@ -102,8 +102,8 @@ fn furnish(lab: &Lab) -> Result<()> {
             ],
         }),
     )?;
-    lab.release_with("hello", "v1.1.0")?;
-    lab.policy_accepted("workstations").map(drop)
+    lab.wait_for_version("hello", "v1.1.0")?;
+    lab.wait_for_accepted("workstations").map(drop)
 }
 
 fn instructions(lab: &Lab) -> Result<String> {
@@ -114,31 +114,31 @@ fn instructions(lab: &Lab) -> Result<String> {
     let kubectl = tools::Tools::get()?.folder().display();
     Ok(format!(
         "\n\
-         The lab is up. In another terminal you are alice, who may download, once you typed:\n\n  \
+         The lab is running. In another terminal, run these commands to be alice, who may download:\n\n  \
          export HOME={home}\n  \
          export KUBECONFIG={kubeconfig}\n  \
          export DECKHOUSE_CLI_PATH={root}\n  \
          export ADMIN={admin}\n  \
          export PATH={binaries}:{kubectl}:$PATH\n\n\
-         (Her home, so that nothing of the lab stays in yours.) Then, for example:\n\n  \
-         kubectl get crel,ppol                        what is published, what fits, what is allowed\n  \
-         d8 plugins install hello && d8 hello         the newest version that fits and is allowed\n  \
-         d8 plugins why stronghold                    every version, and who refuses it\n  \
-         d8 plugins install delivery                  refused: it needs the plugin delivery-kit ^1.0\n  \
-         d8 plugins install netcheck                  refused by policy\n  \
+         HOME is alice's, so that the lab leaves nothing in yours. Then try:\n\n  \
+         kubectl get crel,ppol                        published versions, versions that fit, policies\n  \
+         d8 plugins install hello && d8 hello         the newest version that fits and is permitted\n  \
+         d8 plugins why stronghold                    every version with its verdict and the reasons\n  \
+         d8 plugins install delivery                  also installs delivery-kit, which it needs\n  \
+         d8 plugins install netcheck                  refused by a policy\n  \
          d8 plugins install hollow                    an image without an executable\n  \
          d8 plugins update all\n  \
          kubectl --kubeconfig $ADMIN edit ppol workstations\n  \
          kubectl --kubeconfig $ADMIN patch module stronghold --subresource=status --type=merge \\\n      \
          -p '{{\"status\":{{\"conditions\":[{{\"type\":\"EnabledByModuleManager\",\"status\":\"False\"}}]}}}}'\n\n\
-         Images are in {layout} (see `d8-rpp pack --help`),\n\
-         logs in {logs}.\n\
-         Ctrl-C here takes all down.\n",
+         Images are in {layout} (see `d8-rpp pack --help`).\n\
+         Logs are in {logs}.\n\
+         Press Ctrl-C here to stop the lab.\n",
         home = alice.home().display(),
         kubeconfig = alice.kubeconfig().display(),
         root = alice.root().display(),
         admin = admin.display(),
-        layout = lab.registry().layout().display(),
+        layout = lab.proxy().layout().display(),
         logs = lab.plane().scratch().path().join("*.log").display(),
     ))
 }

@@ -1,23 +1,28 @@
-//! Writes images into an OCI image layout byte by byte, for those that `d8-rpp pack` rightly refuses:
-//! what a hostile or careless publisher puts into a registry.
+//! Writes images into an OCI image layout byte by byte, also images that `d8-rpp pack` refuses: what a hostile
+//! or careless publisher puts into a registry.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use d8_crds::values::digest::Digest;
+use d8_crds::values::platform::Platform;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 use crate::{Error, Result};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Media type of a manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an image configuration.
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Media type of a layer.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const BLOCK: usize = 512;
 
-/// One entry of a tar, with whatever name and kind it claims.
+/// One entry of a tar archive. Nothing checks its name and kind.
 #[derive(Debug, Clone)]
 pub struct Entry {
     name: String,
@@ -27,7 +32,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A regular file, executable.
+    /// An executable regular file.
     pub fn file(name: &str, data: impl Into<Vec<u8>>) -> Self {
         Self { name: name.into(), kind: b'0', link: String::new(), data: data.into() }
     }
@@ -38,7 +43,7 @@ impl Entry {
     }
 }
 
-/// A gzip tar of these entries. No name is looked at: that is the point.
+/// A gzip-compressed tar archive of these entries, with their names as given.
 pub fn layer(entries: &[Entry]) -> Vec<u8> {
     let mut tar = Vec::new();
     for entry in entries {
@@ -50,10 +55,10 @@ pub fn layer(entries: &[Entry]) -> Vec<u8> {
     gzip(&tar)
 }
 
-/// The bytes, compressed as one gzip member.
+/// Compresses bytes as one gzip member.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    // A Vec takes every write.
+    // A write to a Vec cannot fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
 }
@@ -77,36 +82,56 @@ fn header(entry: &Entry) -> [u8; BLOCK] {
     block
 }
 
-/// Adds `<image>:<tag>` with one layer and these manifest annotations, in place of what had that name.
-/// Returns the manifest's digest.
+/// Writes an empty layout into a folder.
+pub fn create(layout: &Path) -> Result<()> {
+    write(layout, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
+    write_index(layout, &[])
+}
+
+/// Adds `<image>:<tag>` with one layer and these manifest annotations. Replaces an image of that name. Returns
+/// the digest of the manifest.
 pub fn push(layout: &Path, image: &str, tag: &str, layer: &[u8], annotations: &Value) -> Result<String> {
-    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
-    let config = config.to_string();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": descriptor(CONFIG, &blob(layout, config.as_bytes())?, config.len()),
-        "layers": [descriptor(LAYER, &blob(layout, layer)?, layer.len())],
-        "annotations": annotations,
-    })
-    .to_string();
+    let config = config(&Platform::current());
+    let config = descriptor(CONFIG, &blob(layout, config.as_bytes())?, config.len());
+    let layer = descriptor(LAYER, &blob(layout, layer)?, layer.len());
+    let manifest = manifest(&config, &layer, annotations).to_string();
     let digest = blob(layout, manifest.as_bytes())?;
 
     let name = format!("{image}:{tag}");
     let mut entry = descriptor(MANIFEST, &digest, manifest.len());
     entry["annotations"] = json!({REF_NAME: name});
-    // The lock that `d8-rpp pack` takes too.
+    // `d8-rpp pack` takes the same lock.
     let locked = || Error::io(format!("lock of {}", layout.display()));
     let lock = fs::File::create(layout.join(".lock")).map_err(locked())?;
     lock.lock().map_err(locked())?;
     let mut manifests = index(layout)?;
     manifests.retain(|other| other["annotations"][REF_NAME] != name.as_str());
     manifests.push(entry);
-    write(layout, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
-    let index =
-        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests});
-    write(layout, "index.json", index.to_string().as_bytes())?;
+    write_index(layout, &manifests)?;
     Ok(digest)
+}
+
+/// An image configuration for a platform.
+pub fn config(platform: &Platform) -> String {
+    let rootfs = json!({"type": "layers", "diff_ids": []});
+    json!({"architecture": platform.arch(), "os": platform.os(), "rootfs": rootfs}).to_string()
+}
+
+/// A manifest with one layer. `config` and `layer` are [descriptors](descriptor).
+pub fn manifest(config: &Value, layer: &Value, annotations: &Value) -> Value {
+    json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer], "annotations": annotations,
+    })
+}
+
+/// A descriptor of a blob.
+pub fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
+    json!({"mediaType": media_type, "digest": digest, "size": size})
+}
+
+fn write_index(layout: &Path, manifests: &[Value]) -> Result<()> {
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    write(layout, "index.json", index.to_string().as_bytes())
 }
 
 fn index(layout: &Path) -> Result<Vec<Value>> {
@@ -116,17 +141,13 @@ fn index(layout: &Path) -> Result<Vec<Value>> {
     Ok(index["manifests"].as_array().cloned().unwrap_or_default())
 }
 
-fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
-    json!({"mediaType": media_type, "digest": digest, "size": size})
-}
-
 fn blob(layout: &Path, bytes: &[u8]) -> Result<String> {
     let digest = Digest::of(bytes).to_string();
     write(layout, &format!("blobs/{}", digest.replace(':', "/")), bytes)?;
     Ok(digest)
 }
 
-/// Whole or not at all: the proxy reads while we write.
+/// Writes a file with a rename, so that the proxy never reads a part of it.
 fn write(layout: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = layout.join(name);
     let fail = || Error::io(path.display().to_string());
@@ -142,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tar_reads_what_is_written() {
+    fn tar_lists_the_entries() {
         let bytes = layer(&[Entry::file("plugin", "one"), Entry::link("other", "/etc/passwd")]);
         let mut child = std::process::Command::new("tar")
             .arg("-tvz")
@@ -158,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_replaced() {
+    fn push_replaces_a_tag() {
         let layout = tempfile::tempdir().unwrap();
         let none = json!({});
         let first = push(layout.path(), "deckhouse-cli/plugins/a", "v1.0.0", b"1", &none).unwrap();

@@ -1,4 +1,4 @@
-//! Certificates and keys of one control plane, made anew at each start and gone with its folder.
+//! Certificates and keys of one control plane. Each start creates new ones; they are removed with its folder.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use rcgen::{
 use crate::Result;
 use crate::process::Scratch;
 
-/// A certificate authority that lives as long as its control plane.
+/// A certificate authority (CA) of one control plane.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its certificate, PEM.
+    /// The CA's certificate, PEM.
     pub(crate) pem: String,
-    /// The same as a file.
+    /// The file that has this certificate.
     pub(crate) file: PathBuf,
 }
 
@@ -41,7 +41,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pem, file })
     }
 
-    /// A certificate for a server on 127.0.0.1.
+    /// Issues a certificate for a server on 127.0.0.1.
     pub(crate) fn server(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
         let mut params = params(name);
         params.subject_alt_names =
@@ -49,7 +49,7 @@ impl Authority {
         self.issue(scratch, name, params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate for a client.
+    /// Issues a certificate for a client.
     pub(crate) fn client(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
         self.issue(scratch, name, params(name), ExtendedKeyUsagePurpose::ClientAuth)
     }
@@ -73,11 +73,11 @@ impl Authority {
     }
 }
 
-/// The pair of keys behind `ServiceAccount` tokens.
+/// The key pair for `ServiceAccount` tokens.
 pub(crate) struct SigningKey {
-    /// Signs them, PKCS#8 PEM.
+    /// Signs tokens, PKCS#8 PEM.
     pub(crate) private: PathBuf,
-    /// Verifies them, PEM.
+    /// Verifies tokens, PEM.
     pub(crate) public: PathBuf,
 }
 

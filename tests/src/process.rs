@@ -1,9 +1,9 @@
 //! The folder and the servers of a control plane or lab, owned by one process.
 //!
-//! [`Scratch`] is the folder: removed when it is dropped, or by its sweeper when the owner dies.
-//! [`Server`] is one program in the background: killed when it is dropped, or by its supervisor when
-//! the owner dies. Both by SIGKILL: the servers here keep nothing worth saving, and a kube-apiserver
-//! can outlive a SIGTERM by a minute.
+//! [`Scratch`] is the folder. It is removed when it is dropped, or by its sweeper process when the owner dies.
+//! [`Server`] is a program in the background. It is killed when it is dropped, or by its supervisor process when
+//! the owner dies. Both use SIGKILL: these servers have no data to save, and a kube-apiserver can take a minute to
+//! end after SIGTERM.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use crate::supervisor::{SUPERVISE, SWEEP};
 use crate::{Error, Result, tools};
 
-/// How often a condition is looked at while waiting for it.
+/// The interval between two checks of a condition.
 const POLL: Duration = Duration::from_millis(50);
-/// How much of a log an error quotes, in lines.
+/// The number of log lines in an error.
 const LOG_LINES: usize = 12;
 
-/// A folder outside the checkout that is gone when its owner is.
+/// A folder outside of the checkout that is removed when its owner ends.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -31,7 +31,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the folder. Other users may walk through it to what is given to them, and read nothing.
+    /// Creates the folder. Other users can pass through it to files that are given to them, and cannot list it.
     pub fn new() -> Result<Self> {
         let (ours, alive) = std::io::pipe().map_err(Error::io("pipe to the sweeper"))?;
         let folder = tempfile::Builder::new()
@@ -47,27 +47,27 @@ impl Scratch {
             .arg(&path)
             .stdin(ours)
             .stdout(Stdio::null())
-            // Out of the terminal's group: Ctrl-C is for the owner.
+            // In its own process group: Ctrl-C in a terminal must reach the owner only.
             .process_group(0)
             .spawn()
             .map_err(Error::io(format!("starting {}", lab.display())))?;
         Ok(Self { path, alive: Some(alive), sweeper })
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a folder in it.
+    /// Creates a folder in it.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::create_dir_all(&path).map_err(Error::io(path.display().to_string()))?;
         Ok(path)
     }
 
-    /// Writes a file in it, for this user only. Whole or not at all: tests that run side by side write
-    /// and read the same kubeconfigs.
+    /// Writes a file in it that only this user can read. The file is renamed into place, because parallel tests
+    /// write and read the same kubeconfigs.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);
         let fail = || Error::io(path.display().to_string());
@@ -77,9 +77,8 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Starts a program in the background; its stdout goes to `<name>.out` here, its stderr to
-    /// `<name>.log`. Its environment is this process's, changed by `setup`, which gets the command
-    /// before it starts.
+    /// Starts a program in the background. Its stdout goes to `<name>.out` in this folder, its stderr to
+    /// `<name>.log`. It inherits the environment; `setup` may change the command before it starts.
     pub fn start(
         &self,
         name: &str,
@@ -91,7 +90,7 @@ impl Scratch {
         let log = self.path.join(format!("{name}.log"));
         let out = self.path.join(format!("{name}.out"));
         let pid_file = self.path.join(format!("{name}.pid"));
-        // A start before this one may have left them; nobody may take its words for the new one's.
+        // Files of an earlier start must not be read as the new server's.
         for stale in [&out, &pid_file] {
             let _ = fs::remove_file(stale);
         }
@@ -115,7 +114,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.alive = None;
-        // Servers that are still owned elsewhere keep the folder until they end.
+        // The folder stays while a server of it still runs.
         let deadline = Instant::now() + Duration::from_secs(2);
         while matches!(self.sweeper.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
@@ -123,7 +122,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A program in the background that ends with its owner.
+/// A program in the background. It ends with its owner.
 #[derive(Debug)]
 pub struct Server {
     name: String,
@@ -135,7 +134,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// What it wrote to stderr so far.
+    /// Its stderr so far.
     pub fn log(&self) -> String {
         read(&self.log)
     }
@@ -145,28 +144,28 @@ impl Server {
         tail(&self.log())
     }
 
-    /// What it wrote to stdout so far.
+    /// Its stdout so far.
     pub fn stdout(&self) -> String {
         read(&self.out)
     }
 
-    /// The first line it writes to stdout.
+    /// Waits for the first line of its stdout.
     pub fn first_line(&mut self, limit: Duration) -> Result<String> {
         let out = self.out.clone();
         self.wait_for("its first line", limit, || read(&out).split_once('\n').map(|(line, _)| line.trim().to_owned()))
     }
 
-    /// Its process id, for tests that signal it. Known a moment after the start.
+    /// Its process ID, for tests that send signals. It is known shortly after the start.
     pub fn pid(&self) -> Option<i32> {
         fs::read_to_string(&self.pid_file).ok()?.parse().ok()
     }
 
-    /// How it ended, if it did.
+    /// Its exit status if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.supervisor.try_wait().ok().flatten()
     }
 
-    /// Fails with the end of its log if it is no longer running.
+    /// Fails with the end of its log if it has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.ended() {
             None => Ok(()),
@@ -176,7 +175,7 @@ impl Server {
         }
     }
 
-    /// Waits until `probe` gives something; fails when the program ends or the limit is over.
+    /// Waits until `probe` returns a value. Fails if the program ends, or after `limit`.
     pub fn wait_for<T>(&mut self, what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
@@ -192,7 +191,7 @@ impl Server {
         }
     }
 
-    /// Ends it with everything it started, and returns when it is gone.
+    /// Kills it with its child processes, and waits until it has ended.
     pub fn kill(&mut self) {
         self.lifeline = None;
         let _ = self.supervisor.wait();
@@ -205,7 +204,7 @@ impl Drop for Server {
     }
 }
 
-/// Waits until `probe` gives something or the limit is over.
+/// Waits until `probe` returns a value. Fails after `limit`.
 pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
@@ -219,7 +218,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Optio
     }
 }
 
-/// What a file holds now; a server may not have made it yet.
+/// Reads a file. Empty if the server has not created it yet.
 fn read(file: &Path) -> String {
     fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

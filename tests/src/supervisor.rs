@@ -1,16 +1,16 @@
-//! The processes between a test and the servers it starts. They exist so that nothing outlives the
-//! test, however that ends.
+//! The processes between a test and its servers. They make sure that no server outlives the test, however the
+//! test ends.
 //!
-//! `d8-lab` runs itself again in one of three hidden roles:
-//! - `supervise`: starts one program and kills its process group when its own stdin closes, which is
-//!   a pipe that only the owner holds: a killed owner closes it too.
-//! - `sweep`: removes a folder when its stdin closes, of which the owner and all its supervisors hold
-//!   the other end: so it happens after the last of them is gone.
-//! - `tie`: asks the kernel to be killed when its parent dies, then becomes the program. That covers
-//!   the supervisor being killed. The kernel means the parent *thread*: who spawns a tied program
-//!   must do so from a thread that waits for it.
+//! `d8-lab` starts itself again in one of three hidden roles:
+//! - `supervise` starts a program and kills its process group when its own stdin closes. Its stdin is a pipe whose
+//!   other end only the owner has, so it closes when the owner is killed too.
+//! - `sweep` removes a folder when its stdin closes. The owner and all its supervisors have the other end of this
+//!   pipe, so the folder is removed after the last of them has ended.
+//! - `tie` asks the kernel to kill it when its parent dies, then replaces itself by the program. This covers a
+//!   supervisor that is killed. For the kernel, the parent is a *thread*: the thread that starts a tied program
+//!   must wait for it.
 //!
-//! This module does not decide what is started: that is [`crate::process`].
+//! [`crate::process`] decides what is started.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,17 +19,17 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
-/// First argument of the role that starts and ends one program.
+/// First argument of the role that supervises one program.
 pub const SUPERVISE: &str = "supervise";
 /// First argument of the role that removes a folder.
 pub const SWEEP: &str = "sweep";
-/// First argument of the role that dies with its parent.
+/// First argument of the role that is killed with its parent.
 pub const TIE: &str = "tie";
 
-/// Exit code when the program could not be started, as a shell has it.
+/// The exit code of a shell for a program that cannot be started.
 const CANNOT_RUN: u8 = 127;
 
-/// Plays a hidden role if the arguments (without the program's name) ask for one.
+/// Runs a hidden role if the arguments (without the name of the program) select one.
 pub fn role(args: &[OsString]) -> Option<ExitCode> {
     let (role, rest) = args.split_first()?;
     let done = match role.to_str()? {
@@ -44,7 +44,7 @@ pub fn role(args: &[OsString]) -> Option<ExitCode> {
     }))
 }
 
-/// A command that runs `program` so that it dies with this process.
+/// Returns a command that runs `program` and is killed with this process.
 pub(crate) fn tied(lab: &Path, program: &OsStr) -> Command {
     let mut command = Command::new(lab);
     command.arg(TIE).arg(std::process::id().to_string()).arg(program);
@@ -54,7 +54,7 @@ pub(crate) fn tied(lab: &Path, program: &OsStr) -> Command {
 /// `supervise PID-FILE STDOUT-FILE PROGRAM ARGS…`
 fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
     let [pid_file, stdout, program, args @ ..] = args else { return Err(usage()) };
-    // Our stdout is the pipe that keeps the folder alive; the program must not hold it.
+    // Our stdout is the pipe that keeps the folder. The program must not inherit it.
     let stdout = File::options().create(true).append(true).open(stdout)?;
     let mut child = tied(&std::env::current_exe()?, program)
         .args(args)
@@ -66,7 +66,7 @@ fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
     std::fs::write(pid_file, group.as_raw_nonzero().to_string())?;
     std::thread::spawn(move || {
         wait_for_close();
-        // Gone already is as good.
+        // The group may have ended already.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     });
     Ok(exit_code(child.wait()?))
@@ -88,7 +88,7 @@ fn tie(args: &[OsString]) -> io::Result<ExitCode> {
     #[cfg(target_os = "linux")]
     {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        // The parent may have died before the line above: then nobody waits for this program.
+        // The parent may have died before the line above.
         let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
         if now.as_deref() != parent.to_str() {
             return Err(io::Error::other("the parent is gone"));

@@ -1,5 +1,5 @@
-//! Where the programs are that tests run: the control plane's, built once from `tests/tools`, and this
-//! project's own, as cargo builds them.
+//! The programs that tests run: those of the control plane, built once from `tests/tools`, and the binaries of this
+//! workspace, built by cargo.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct Tools {
     folder: PathBuf,
 }
 
-/// Path of the registry that tests run against; built if the cache has none.
+/// Returns the path of the test registry. Builds it if the cache does not have it.
 pub fn registry() -> Result<PathBuf> {
     static REGISTRY: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = REGISTRY.get() {
@@ -24,13 +24,13 @@ pub fn registry() -> Result<PathBuf> {
     Ok(REGISTRY.get_or_init(|| path).clone())
 }
 
-/// What a script prints that builds something once.
+/// Builds a module of `tests/tools` once. Returns the folder of its programs.
 fn built_by(script: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     let output = without_cargo(&mut Command::new("bash"))
         .arg(&script)
         .stdin(Stdio::null())
-        // A first build takes minutes: its progress is for the person who waits.
+        // The first build takes minutes: show its progress.
         .stderr(Stdio::inherit())
         .output()
         .map_err(Error::io(format!("bash {}", script.display())))?;
@@ -43,7 +43,7 @@ fn built_by(script: &str) -> Result<PathBuf> {
 }
 
 impl Tools {
-    /// Builds them if the cache has none, else only finds them.
+    /// Finds the programs. Builds them if the cache does not have them.
     pub fn get() -> Result<&'static Self> {
         static TOOLS: OnceLock<Tools> = OnceLock::new();
         if let Some(tools) = TOOLS.get() {
@@ -58,14 +58,14 @@ impl Tools {
         self.folder.join(name)
     }
 
-    /// The folder they are in, for a `PATH`.
+    /// The folder of the programs, for `PATH`.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-/// Path of a binary of this workspace (`d8`, `d8-rpp`, `d8-operator`, `d8-lab`), built by cargo in
-/// the profile `dev` with the features that ship.
+/// Returns the path of a binary of this workspace (`d8`, `d8-rpp`, `d8-operator`, `d8-lab`). Cargo builds it with
+/// profile `dev` and the shipped features.
 pub fn binary(name: &str) -> Result<PathBuf> {
     static BINARIES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
     let built = BINARIES.get_or_init(|| build().map_err(|error| error.to_string()));
@@ -98,8 +98,8 @@ fn build() -> Result<BTreeMap<String, PathBuf>> {
     Ok(executables.collect())
 }
 
-/// The `d8-lab` that supervises what this process starts: this very binary, or the one that cargo
-/// built beside this test.
+/// Returns the `d8-lab` that supervises child processes: this program if it is `d8-lab`, else the binary that
+/// cargo built beside this test.
 pub(crate) fn lab_binary() -> Result<PathBuf> {
     let me = std::env::current_exe().map_err(Error::io("path of this program"))?;
     if me.file_stem().is_some_and(|name| name == "d8-lab") {
@@ -113,8 +113,8 @@ pub(crate) fn lab_binary() -> Result<PathBuf> {
     }
 }
 
-/// Removes what `cargo test` and `cargo run` set for this crate: a nested cargo would rebuild crates
-/// whose build scripts look at it.
+/// Removes the variables that `cargo test` and `cargo run` set for this crate. With them, a nested cargo would
+/// rebuild crates whose build scripts read them.
 fn without_cargo(command: &mut Command) -> &mut Command {
     const KEPT: [&str; 6] = [
         "CARGO_HOME",

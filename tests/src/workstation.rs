@@ -1,17 +1,16 @@
-//! A machine of an engineer: a home, a plugin root, a kubeconfig, and the shipped `d8`.
+//! A user's machine: a home, a plugin root, a kubeconfig, and the shipped `d8`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::command::run_as_seen;
-use crate::{ControlPlane, Finished, Identity, Result, run, tools};
+use crate::{CommandOutput, ControlPlane, Identity, Result, run, tools};
 
-/// Where one user runs `d8`. Tests that share a lab have one each.
+/// The machine of one user. Each test has its own.
 #[derive(Debug, Clone)]
 pub struct Workstation {
-    who: Identity,
+    identity: Identity,
     home: PathBuf,
     root: PathBuf,
     kubeconfig: PathBuf,
@@ -19,19 +18,19 @@ pub struct Workstation {
 }
 
 impl Workstation {
-    /// One for `who`, with an empty home and an empty plugin root.
-    pub fn new(plane: &ControlPlane, who: Identity) -> Result<Self> {
+    /// Creates one for a user, with an empty home and an empty plugin root.
+    pub fn new(plane: &ControlPlane, identity: Identity) -> Result<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let home = plane.scratch().folder(&format!("workstations/{number}-{}/home", who.user))?;
+        let home = plane.scratch().folder(&format!("workstations/{number}-{}/home", identity.user))?;
         let root = home.join("plugins-root");
         std::fs::create_dir_all(&root).map_err(crate::Error::io(root.display().to_string()))?;
-        Ok(Self { kubeconfig: plane.kubeconfig_for(&who)?, who, home, root, env: Vec::new() })
+        Ok(Self { kubeconfig: plane.kubeconfig_for(&identity)?, identity, home, root, env: Vec::new() })
     }
 
-    /// Whose it is.
-    pub fn who(&self) -> &Identity {
-        &self.who
+    /// The user.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// `HOME`.
@@ -49,32 +48,24 @@ impl Workstation {
         &self.kubeconfig
     }
 
-    /// The same workstation with one more variable, or another value of one it has.
+    /// Sets an environment variable.
     #[must_use]
-    pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+    pub fn with_env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// `d8 args…`, whatever it exits with.
-    pub fn d8(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Finished> {
+    /// Runs `d8 args…`, with any exit code.
+    pub fn d8(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<CommandOutput> {
         run(tools::binary("d8")?, args, |command| self.environment(command))
     }
 
-    /// `d8 args…` with stdout and stderr as a terminal would show them: in one.
-    pub fn d8_as_seen(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Finished> {
-        run_as_seen(tools::binary("d8")?, args, |command| self.environment(command))
-    }
-
-    /// Every file and link below the plugin root, with what a link names: to compare before and after.
+    /// Lists every file and link below the plugin root, with the targets of links, to compare before and after.
     pub fn files(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        walk(&self.root, &self.root, &mut found);
-        found.sort();
-        found
+        files(&self.root)
     }
 
-    /// Gives a command this workstation's environment and no other.
+    /// Replaces the environment of a command by the workstation's.
     pub fn environment(&self, command: &mut Command) {
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
@@ -82,6 +73,14 @@ impl Workstation {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.home);
     }
+}
+
+/// Lists every folder, file and link below a folder, relative to it, with the targets of links.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {

@@ -1,4 +1,4 @@
-//! The control plane that every other end-to-end test stands on.
+//! The control plane that the other end-to-end tests use.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -18,14 +18,14 @@ fn control_plane() -> &'static ControlPlane {
 }
 
 #[test]
-fn it_is_the_release_that_tools_name() -> Result<()> {
+fn the_version_is_that_of_the_tools() -> Result<()> {
     let version = control_plane().kubectl(["get", "--raw=/version"])?;
     assert!(version.contains(r#""gitVersion": "v1.36.3""#), "{version}");
     Ok(())
 }
 
 #[tokio::test]
-async fn the_administrator_may_and_others_may_not() -> Result<()> {
+async fn only_the_administrator_has_permissions() -> Result<()> {
     let plane = control_plane();
     let list = |client| async move { Api::<Namespace>::all(client).list(&ListParams::default()).await };
 
@@ -46,7 +46,7 @@ async fn the_administrator_may_and_others_may_not() -> Result<()> {
 }
 
 #[test]
-fn an_unknown_token_is_nobody() -> Result<()> {
+fn an_unknown_token_is_refused() -> Result<()> {
     let plane = control_plane();
     let mut who = plane.new_user();
     who.token.push('x');
@@ -56,7 +56,7 @@ fn an_unknown_token_is_nobody() -> Result<()> {
 }
 
 #[test]
-fn a_service_account_has_a_token_of_the_token_request_api() -> Result<()> {
+fn a_service_account_token_is_accepted() -> Result<()> {
     let plane = control_plane();
     plane.kubectl(["create", "serviceaccount", "robot", "--namespace=default"])?;
     let robot = plane.service_account("default", "robot")?;
@@ -67,24 +67,24 @@ fn a_service_account_has_a_token_of_the_token_request_api() -> Result<()> {
 }
 
 #[test]
-fn helm_talks_to_it() -> Result<()> {
+fn helm_can_use_the_cluster() -> Result<()> {
     assert_eq!(control_plane().helm(["list", "--all-namespaces", "--short"])?, "");
     Ok(())
 }
 
 #[test]
-fn the_api_server_comes_back_with_its_data() -> Result<()> {
+fn a_restarted_api_server_has_its_data() -> Result<()> {
     let mut plane = ControlPlane::start()?;
     plane.kubectl(["create", "namespace", "kept"])?;
     plane.stop_api_server();
-    let away = plane.kubectl_as(&plane.user("alice"), ["get", "namespaces"])?;
-    assert!(away.stderr.contains("refused"), "{away:?}");
+    let down = plane.kubectl_as(&plane.user("alice"), ["get", "namespaces"])?;
+    assert!(down.stderr.contains("refused"), "{down:?}");
     plane.start_api_server()?;
     assert!(plane.kubectl(["get", "namespace", "kept", "--output=name"])?.contains("kept"));
     Ok(())
 }
 
-/// What [`a_killed_owner_leaves_nothing`] kills: prints its folder and what runs in it, then waits.
+/// The process that [`a_killed_owner_leaves_nothing`] kills. Prints its folder and its processes, then waits.
 #[test]
 #[ignore = "a helper process of another test"]
 fn owner_of_a_control_plane() {
@@ -117,5 +117,5 @@ fn a_killed_owner_leaves_nothing() {
     parent.kill().expect("SIGKILL");
     parent.wait().expect("the owner is dead");
     let gone = || (!folder.exists() && !processes.iter().any(|process| process.exists())).then_some(());
-    wait_for("the end of everything it owned", Duration::from_secs(10), gone).expect("nothing is left");
+    wait_for("the end of its processes and its folder", Duration::from_secs(10), gone).expect("nothing is left");
 }

@@ -1,12 +1,12 @@
-//! The chart as Helm renders it: what it installs, and what it refuses.
+//! The rendered chart: its objects, and the values that it refuses.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use d8_tests::{Finished, Result, run, tools::Tools};
+use d8_tests::{CommandOutput, Result, run, tools::Tools};
 use serde_json::Value;
 
-fn helm(args: &[&str]) -> Result<Finished> {
+fn helm(args: &[&str]) -> Result<CommandOutput> {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/d8-operator");
     let mut args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
     args.push(chart.display().to_string());
@@ -25,12 +25,12 @@ fn find<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn it_lints() -> Result<()> {
+fn helm_lint_passes() -> Result<()> {
     helm(&["lint", "--strict"])?.ok().map(drop)
 }
 
 #[test]
-fn the_pod_may_do_nothing_that_it_need_not() -> Result<()> {
+fn the_pod_has_the_least_privileges() -> Result<()> {
     let objects = rendered(&[])?;
     let pod = &find(&objects, "Deployment")[0]["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -63,7 +63,7 @@ fn no_role_reads_secrets_or_has_a_wildcard() -> Result<()> {
 }
 
 #[test]
-fn values_reach_the_pod() -> Result<()> {
+fn values_are_set_in_the_pod() -> Result<()> {
     let digest = format!("image.digest=sha256:{}", "0".repeat(64));
     let set = "image.repository=registry.example/d8,proxy.endpoint=https://proxy.example/base,proxy.caConfigMap=ca";
     let objects = rendered(&["--set", set, "--set", &digest])?;
@@ -78,7 +78,7 @@ fn values_reach_the_pod() -> Result<()> {
 }
 
 #[test]
-fn the_viewer_role_is_bound_to_everyone_unless_told_otherwise() -> Result<()> {
+fn the_viewer_role_is_bound_to_every_authenticated_user_by_default() -> Result<()> {
     let is_viewer = |object: &&Value| object["roleRef"]["name"] == "d8:cli:viewer";
     let bound = |objects: &[Value]| {
         let binding = find(objects, "ClusterRoleBinding").into_iter().find(is_viewer).cloned();
@@ -90,7 +90,7 @@ fn the_viewer_role_is_bound_to_everyone_unless_told_otherwise() -> Result<()> {
 }
 
 #[test]
-fn values_that_mean_nothing_are_refused() -> Result<()> {
+fn invalid_values_are_refused() -> Result<()> {
     for (value, named) in [
         ("nonsense=1", "nonsense"),
         ("image.digest=sha256:short", "digest"),

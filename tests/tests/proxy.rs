@@ -1,14 +1,14 @@
-//! `d8-rpp serve` in front of a real API server: who is let in, and what is never asked for.
+//! `d8-rpp serve` with a real API server: which users may download, and which paths exist.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use d8_tests::catalog::Plugin;
-use d8_tests::{ControlPlane, Finished, Identity, Registry, Result, cluster, tools};
+use d8_tests::{CommandOutput, ControlPlane, Identity, Proxy, Result, cluster, objects, tools};
 use serde_json::{Value, json};
 
 struct Cluster {
-    registry: Registry,
+    proxy: Proxy,
     plane: ControlPlane,
 }
 
@@ -20,15 +20,16 @@ impl Cluster {
 
     fn start() -> Result<Self> {
         let plane = ControlPlane::start()?;
-        cluster::furnish(&plane)?;
-        let registry = Registry::start(&plane)?;
-        registry.publish(&Plugin::new("hello", "v1.0.0"))?;
-        registry.publish(&Plugin::new("hello", "v1.1.0"))?;
-        Ok(Self { registry, plane })
+        cluster::set_up(&plane)?;
+        let proxy = Proxy::start(&plane)?;
+        proxy.publish(&Plugin::new("hello", "v1.0.0"))?;
+        proxy.publish(&Plugin::new("hello", "v1.1.0"))?;
+        Ok(Self { proxy, plane })
     }
 
-    /// A GET of the proxy with somebody's token; kubectl is an HTTPS client that shows status and body.
-    fn get(&self, who: &Identity, path: &str) -> Result<Finished> {
+    /// Sends a GET request to the proxy with the token of a user. kubectl is the HTTPS client: it prints status and
+    /// body.
+    fn get(&self, who: &Identity, path: &str) -> Result<CommandOutput> {
         let config = self.kubeconfig(who)?;
         let kubectl = tools::Tools::get()?.path("kubectl");
         d8_tests::run(kubectl, ["get", "--raw", path, "-v=6"], |command| {
@@ -37,15 +38,7 @@ impl Cluster {
     }
 
     fn kubeconfig(&self, who: &Identity) -> Result<PathBuf> {
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
-            "clusters": [{"name": "proxy", "cluster": {
-                "server": self.registry.url(),
-                "certificate-authority": self.plane.ca_file(),
-            }}],
-            "users": [{"name": "who", "user": {"token": who.token}}],
-            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "who"}}],
-        });
+        let config = objects::kubeconfig(&self.proxy.url(), self.plane.ca_pem(), &who.user, &who.token);
         self.plane.scratch().write(&format!("{}-at-the-proxy", who.user), config.to_string())
     }
 
@@ -57,7 +50,7 @@ impl Cluster {
 }
 
 #[test]
-fn who_may_download_sees_tags_and_manifests() -> Result<()> {
+fn a_permitted_user_reads_tags_and_manifests() -> Result<()> {
     let cluster = Cluster::shared();
     let who = cluster.allowed()?;
     let tags = cluster.get(&who, "/v1/images/deckhouse-cli/plugins/hello/tags")?.ok()?;
@@ -71,14 +64,14 @@ fn who_may_download_sees_tags_and_manifests() -> Result<()> {
     let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
     assert_eq!(manifest["schemaVersion"], 2);
 
-    cluster.registry.publish(&Plugin::new("hello", "v1.2.0"))?;
+    cluster.proxy.publish(&Plugin::new("hello", "v1.2.0"))?;
     let tags = cluster.get(&who, "/v1/images/deckhouse-cli/plugins/hello/tags")?.ok()?;
-    assert!(tags.contains("v1.2.0"), "what is published is served at once: {tags}");
+    assert!(tags.contains("v1.2.0"), "a new tag is served at once: {tags}");
     Ok(())
 }
 
 #[test]
-fn others_are_told_who_they_are_not() -> Result<()> {
+fn other_users_are_refused() -> Result<()> {
     let cluster = Cluster::shared();
     let path = "/v1/images/deckhouse-cli/plugins/hello/tags";
     let user = cluster.plane.new_user();
@@ -91,7 +84,7 @@ fn others_are_told_who_they_are_not() -> Result<()> {
 }
 
 #[test]
-fn nothing_else_is_served() -> Result<()> {
+fn other_paths_do_not_exist() -> Result<()> {
     let cluster = Cluster::shared();
     let who = cluster.allowed()?;
     for path in [

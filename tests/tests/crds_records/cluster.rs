@@ -1,8 +1,8 @@
-//! One control plane with the chart's definitions, for all tests of this process.
+//! One control plane with the chart's CRDs, for all tests of this process.
 
 use std::sync::OnceLock;
 
-use d8_tests::{ADMIN, ControlPlane};
+use d8_tests::{ADMIN, ControlPlane, objects};
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams, ValidationDirective},
@@ -11,12 +11,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// The definitions as the chart carries them.
+/// The CRDs of the chart.
 const CRDS: &str = include_str!("../../../charts/d8-operator/templates/crds.yaml");
 
 struct Cluster {
     plane: ControlPlane,
-    /// Read once, before anything runs beside it.
+    /// Read once, before tests run in parallel.
     admin: Kubeconfig,
 }
 
@@ -24,7 +24,7 @@ fn cluster() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(|| {
         let plane = ControlPlane::start().unwrap_or_else(|error| panic!("{error}"));
-        plane.apply(CRDS).unwrap_or_else(|error| panic!("the definitions: {error}"));
+        plane.apply(CRDS).unwrap_or_else(|error| panic!("the CRDs: {error}"));
         let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
         plane.kubectl(wait).unwrap_or_else(|error| panic!("{error}"));
         let path = plane.kubeconfig_for(&plane.user(ADMIN)).unwrap_or_else(|error| panic!("{error}"));
@@ -38,7 +38,7 @@ pub(crate) fn control_plane() -> &'static ControlPlane {
     &cluster().plane
 }
 
-/// Puts objects to the API server, unknown and repeated fields being errors.
+/// Applies objects to the API server. Unknown and duplicate fields are errors.
 pub(crate) struct Records {
     client: Client,
 }
@@ -56,7 +56,7 @@ impl Records {
             "CliRelease" => "clireleases",
             "PluginPolicy" => "pluginpolicies",
             "CliHost" => "clihosts",
-            other => panic!("{other} is no kind of ours"),
+            other => panic!("{other} is not a kind of this project"),
         };
         let kind = GroupVersionKind::gvk("cli.deckhouse.io", "v1alpha1", kind);
         Api::all_with(self.client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural))
@@ -66,8 +66,8 @@ impl Records {
         self.put(object, strict()).await
     }
 
-    /// What the API server says to an object, without keeping it.
-    pub(crate) async fn try_out(&self, object: &Value) -> Result<DynamicObject, String> {
+    /// Applies an object as a dry run.
+    pub(crate) async fn dry_run(&self, object: &Value) -> Result<DynamicObject, String> {
         self.put(object, PatchParams { dry_run: true, ..strict() }).await
     }
 
@@ -75,8 +75,8 @@ impl Records {
         self.put_status(object, strict()).await
     }
 
-    /// What the API server says to a status, without keeping it.
-    pub(crate) async fn try_out_status(&self, object: &Value) -> Result<DynamicObject, String> {
+    /// Applies a status as a dry run.
+    pub(crate) async fn dry_run_status(&self, object: &Value) -> Result<DynamicObject, String> {
         self.put_status(object, PatchParams { dry_run: true, ..strict() }).await
     }
 
@@ -103,46 +103,38 @@ fn kind_and_name(object: &Value) -> (String, String) {
 fn refusal(error: kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        other => panic!("no answer of the API server: {other}"),
+        other => panic!("the API server did not answer: {other}"),
     }
 }
 
 /// An object of a kind with this spec.
 #[expect(clippy::needless_pass_by_value, reason = "tables read best so")]
 pub(crate) fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+    objects::object(kind, name, &spec)
 }
 
-/// A policy for every host with these fields beside.
+/// A policy for every host with these additional fields.
 pub(crate) fn policy(fields: &Value) -> Value {
-    let mut spec = json!({"hostSelector": {}});
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        spec[name] = value.clone();
-    }
-    object("PluginPolicy", "p", spec)
+    objects::policy("p", &objects::with(json!({"hostSelector": {}}), fields))
 }
 
 /// A policy whose only rule, for plugin `x`, has these fields.
 pub(crate) fn rule(fields: &Value) -> Value {
-    let mut rule = json!({"plugins": ["x"]});
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        rule[name] = value.clone();
-    }
-    policy(&json!({"rules": [rule]}))
+    objects::policy("p", &objects::one_rule("x", fields))
 }
 
 pub(crate) fn release(spec: Value) -> Value {
     object("CliRelease", "trial", spec)
 }
 
-/// A digest of the right shape.
+/// A well-formed digest.
 pub(crate) fn digest() -> String {
     format!("sha256:{}", "0".repeat(64))
 }
 
-/// What `d8 policy check` ends with and says of an object, without any cluster.
+/// Runs `d8 policy check` on an object. Returns the exit code and the output.
 #[expect(clippy::unwrap_used, reason = "only tests call it")]
-pub(crate) fn checked_without_a_cluster(object: &Value) -> (Option<i32>, String) {
+pub(crate) fn policy_check(object: &Value) -> (Option<i32>, String) {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
     let mut child = Command::new(d8_tests::tools::binary("d8").unwrap())

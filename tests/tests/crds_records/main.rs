@@ -1,7 +1,7 @@
-//! The three kinds on a real API server: what it takes, what it refuses and what it then says.
+//! The three custom resources on a real API server: which objects it accepts and refuses, and its messages.
 
-mod bad;
 mod cluster;
 mod examples;
-mod good;
-mod status;
+mod invalid;
+mod statuses;
+mod valid;

@@ -1,4 +1,4 @@
-//! Wrong usage, names that are none, and roots that cannot be used.
+//! Wrong usage, invalid names, and unusable kubeconfigs and roots.
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -8,10 +8,10 @@ use d8_tests::catalog::Plugin;
 use d8_tests::{Lab, Result, tools};
 
 #[test]
-fn wrong_usage_is_2_and_reaches_nobody() -> Result<()> {
+fn wrong_usage_exits_with_2() -> Result<()> {
     let lab = Lab::shared();
-    // A kubeconfig that leads nowhere: whoever reads it fails with 5.
-    let alice = lab.new_workstation()?.with("KUBECONFIG", "/nowhere/kubeconfig");
+    // A command that reads this kubeconfig fails with 5.
+    let alice = lab.new_workstation()?.with_env("KUBECONFIG", "/nowhere/kubeconfig");
     let before = alice.files();
     for line in [
         "plugins install",
@@ -45,9 +45,9 @@ fn wrong_usage_is_2_and_reaches_nobody() -> Result<()> {
 }
 
 #[test]
-fn what_needs_no_cluster_reads_no_kubeconfig() -> Result<()> {
+fn local_commands_read_no_kubeconfig() -> Result<()> {
     let lab = Lab::shared();
-    let alice = lab.new_workstation()?.with("KUBECONFIG", "/nowhere/kubeconfig");
+    let alice = lab.new_workstation()?.with_env("KUBECONFIG", "/nowhere/kubeconfig");
     let lines = ["--version", "--help", "plugins --help", "plugins list", "plugins remove x", "completion bash"];
     for line in lines {
         alice.d8(line.split(' '))?.expect_code(0)?;
@@ -56,21 +56,20 @@ fn what_needs_no_cluster_reads_no_kubeconfig() -> Result<()> {
 }
 
 #[test]
-fn a_kubeconfig_that_is_missing_or_broken_is_5_and_named() -> Result<()> {
+fn an_unusable_kubeconfig_is_named() -> Result<()> {
     let lab = Lab::shared();
     let alice = lab.new_workstation()?;
     let broken = alice.home().join("broken");
     std::fs::write(&broken, "clusters: [").expect("a file");
     for path in ["/nowhere/kubeconfig", &broken.display().to_string()] {
-        let refused = alice.d8(["plugins", "install", "hello", "--kubeconfig", path])?;
-        assert!([1, 2, 5].contains(&refused.code()), "{refused:?}");
+        let refused = alice.d8(["plugins", "install", "hello", "--kubeconfig", path])?.expect_code(5)?;
         assert!(refused.stderr.contains(path), "{refused:?}");
     }
     Ok(())
 }
 
 #[test]
-fn a_root_that_cannot_be_used_is_never_replaced_by_another() -> Result<()> {
+fn an_unusable_root_is_not_replaced_by_another() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("rootless", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
@@ -83,14 +82,14 @@ fn a_root_that_cannot_be_used_is_never_replaced_by_another() -> Result<()> {
         alice.d8(["--help"])?.expect_code(0)?;
     }
     assert_eq!(alice.files(), before);
-    assert!(!alice.home().join(".deckhouse-cli/plugins").exists(), "the home root was taken instead");
+    assert!(!alice.home().join(".deckhouse-cli/plugins").exists(), "d8 used the home root instead");
     Ok(())
 }
 
-/// As root a mode is no obstacle: this runs as somebody else.
+/// File modes do not bind root, so this runs d8 as another user. Without root there is no other user to run as.
 #[test]
-fn an_unwritable_root_fails_what_writes_and_nothing_else() -> Result<()> {
-    const SOMEBODY: u32 = 61_234;
+fn an_unwritable_root_refuses_changes_only() -> Result<()> {
+    const OTHER_USER: u32 = 61_234;
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -99,22 +98,22 @@ fn an_unwritable_root_fails_what_writes_and_nothing_else() -> Result<()> {
     let alice = lab.new_workstation()?;
     alice.d8(["plugins", "install", "kept"])?.expect_code(0)?;
 
-    let folder = lab.plane().scratch().folder("somebody")?;
-    let owned = folder.join("home");
-    std::fs::create_dir_all(&owned).expect("a home");
+    let folder = lab.plane().scratch().folder("other-user")?;
+    let home = folder.join("home");
+    std::fs::create_dir_all(&home).expect("a home");
     let kubeconfig = folder.join("kubeconfig");
     std::fs::copy(alice.kubeconfig(), &kubeconfig).expect("a kubeconfig");
     let d8 = folder.join("d8");
     std::fs::copy(tools::binary("d8")?, &d8).expect("a d8");
-    for path in [&owned, &kubeconfig, &folder, &d8] {
+    for path in [&home, &kubeconfig, &folder, &d8] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     }
-    chown(&owned, Some(SOMEBODY), Some(SOMEBODY)).expect("an owner");
+    chown(&home, Some(OTHER_USER), Some(OTHER_USER)).expect("an owner");
     let run = |args: &[&str]| {
         let mut command = Command::new(&d8);
         alice.environment(&mut command);
-        command.env("HOME", &owned).env("KUBECONFIG", &kubeconfig).current_dir("/");
-        command.args(args).uid(SOMEBODY).gid(SOMEBODY).output().expect("d8 runs")
+        command.env("HOME", &home).env("KUBECONFIG", &kubeconfig).current_dir("/");
+        command.args(args).uid(OTHER_USER).gid(OTHER_USER).output().expect("d8 runs")
     };
     let before = alice.files();
     for change in [&["plugins", "install", "kept", "--force"][..], &["plugins", "remove", "kept"]] {
@@ -128,6 +127,6 @@ fn an_unwritable_root_fails_what_writes_and_nothing_else() -> Result<()> {
         assert_eq!(read.status.code(), Some(0), "{reading:?}: {}", String::from_utf8_lossy(&read.stderr));
     }
     assert_eq!(alice.files(), before);
-    assert!(!owned.join(".deckhouse-cli/plugins").exists(), "the home root was taken instead");
+    assert!(!home.join(".deckhouse-cli/plugins").exists(), "d8 used the home root instead");
     Ok(())
 }

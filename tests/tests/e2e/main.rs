@@ -1,22 +1,22 @@
-//! The shipped binaries against a real control plane: the operator with the chart's `ServiceAccount`,
-//! the command line as ordinary users.
+//! The shipped binaries against a real control plane: the operator with the chart's `ServiceAccount`, and `d8` as
+//! ordinary users.
 //!
-//! Tests share one lab and run side by side: each publishes plugins of its own names and has a
-//! workstation of its own. A policy here names the test's own plugins, for it speaks for everybody;
-//! a test that pauses all or takes a server away starts its own lab.
+//! Tests share one lab and run in parallel. Each test publishes plugins with its own names and has its own
+//! workstation. A policy here names only the plugins of its test, because it applies to every workstation. A test
+//! that pauses everything or stops a server starts its own lab.
 
-mod access;
-mod away;
-mod bare;
-mod chain;
-mod faults;
-mod hostile;
+mod download_access;
+mod hostile_images;
 mod input;
-mod own;
-mod own_places;
-mod own_rivals;
+mod install;
+mod offline;
 mod policy;
 mod policy_commands;
-mod rights;
-mod time;
-mod trust;
+mod proxy_faults;
+mod proxy_trust;
+mod self_update;
+mod self_update_concurrency;
+mod self_update_paths;
+mod time_gates;
+mod viewer_role;
+mod without_operator;

@@ -1,44 +1,36 @@
-//! What policies come to, before anything is changed: `d8 policy get` and `d8 policy diff`. They speak of
-//! every policy there is, so they have a lab of their own.
+//! `d8 policy get` and `d8 policy diff`. These commands show every policy of a cluster, so these tests have their
+//! own lab.
 
 use std::sync::OnceLock;
 
 use d8_tests::catalog::Plugin;
-use d8_tests::{Lab, Result, Workstation};
+use d8_tests::{Lab, Result, Workstation, objects};
 use serde_json::{Value, json};
 
-/// Its policies are those of [`furnish`] and no others.
+/// A lab that has only the policies of [`set_up`].
 fn lab() -> &'static Lab {
     static LAB: OnceLock<Lab> = OnceLock::new();
     LAB.get_or_init(|| {
         let lab = Lab::start(|_| {}).unwrap_or_else(|error| panic!("{error}"));
-        furnish(&lab).unwrap_or_else(|error| panic!("{error}"));
+        set_up(&lab).unwrap_or_else(|error| panic!("{error}"));
         lab
     })
 }
 
-fn furnish(lab: &Lab) -> Result<()> {
+fn set_up(lab: &Lab) -> Result<()> {
     for version in ["v1.0.0", "v1.1.0"] {
         lab.publish(&Plugin::new("tool", version))?;
     }
-    lab.track(&["tool"])?;
+    lab.create_releases(&["tool"])?;
     for version in ["v1.0.0", "v1.1.0"] {
-        lab.release_with("tool", version)?;
+        lab.wait_for_version("tool", version)?;
     }
     let digest = format!("sha256:{}", "a".repeat(64));
     for (name, role) in [("bastion-1", "bastion"), ("ci-1", "ci")] {
-        let host = json!({
-            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
-            "metadata": {"name": name, "labels": {"role": role}},
-            "spec": {"identity": format!("system:serviceaccount:d8-cli-hosts:{name}")},
-        });
-        lab.plane().apply(&host.to_string())?;
-        let mut status = host;
-        status["status"] = json!({"platform": "linux-amd64", "components": [
-            {"name": "tool", "active": "v1.0.0", "digest": digest, "state": "UpToDate"}]});
-        lab.plane().apply_status(&status.to_string())?;
+        let component = json!({"name": "tool", "active": "v1.0.0", "digest": digest, "state": "UpToDate"});
+        lab.apply_host(name, role, &json!({"platform": "linux-amd64", "components": [component]}))?;
     }
-    lab.policy(
+    lab.apply_policy(
         "bastions",
         &json!({
             "hostSelector": {"matchLabels": {"role": "bastion"}},
@@ -46,12 +38,12 @@ fn furnish(lab: &Lab) -> Result<()> {
             "rules": [{"plugins": ["tool"], "access": "Require", "versions": "^1.0"}],
         }),
     )?;
-    lab.policy(
+    lab.apply_policy(
         "everybody",
         &json!({"hostSelector": {}, "rules": [{"plugins": ["tool"], "updates": "Manual", "block": ["v0.9.0"]}]}),
     )?;
-    lab.policy_accepted("bastions")?;
-    lab.policy_accepted("everybody").map(drop)
+    lab.wait_for_accepted("bastions")?;
+    lab.wait_for_accepted("everybody").map(drop)
 }
 
 fn document(alice: &Workstation, args: &[&str]) -> Result<Value> {
@@ -59,10 +51,10 @@ fn document(alice: &Workstation, args: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }
 
-/// A user who may also read hosts.
+/// A workstation of a user who may also read hosts.
 fn admin(lab: &Lab) -> Result<Workstation> {
     let alice = lab.new_workstation()?;
-    let (plane, user) = (lab.plane(), &alice.who().user);
+    let (plane, user) = (lab.plane(), &alice.identity().user);
     let role = format!("{user}-hosts");
     plane.kubectl(["create", "clusterrole", &role, "--verb=get,list", "--resource=clihosts.cli.deckhouse.io"])?;
     plane.kubectl([
@@ -76,7 +68,7 @@ fn admin(lab: &Lab) -> Result<Workstation> {
 }
 
 #[test]
-fn get_lists_what_there_is() -> Result<()> {
+fn get_lists_policies() -> Result<()> {
     let alice = lab().new_workstation()?;
     let listed = document(&alice, &["policy", "get", "-o", "json"])?;
     let rows: Vec<_> = listed.as_array().into_iter().flatten().map(|row| [&row["name"], &row["accepted"]]).collect();
@@ -94,7 +86,7 @@ fn get_lists_what_there_is() -> Result<()> {
 }
 
 #[test]
-fn get_effective_names_whose_word_each_field_is() -> Result<()> {
+fn get_effective_shows_the_origin_of_each_field() -> Result<()> {
     let alice = admin(lab())?;
     let here = document(&alice, &["policy", "get", "--effective", "-o", "json"])?;
     assert_eq!(here["host"]["labels"]["cli.deckhouse.io/managed"], "false");
@@ -132,36 +124,31 @@ fn get_effective_names_whose_word_each_field_is() -> Result<()> {
     Ok(())
 }
 
-/// A file with these policies.
+/// Writes a file and returns its path.
 fn file(name: &str, text: &str) -> Result<String> {
     Ok(lab().plane().scratch().write(name, text)?.display().to_string())
 }
 
 /// Policy `bastions` with other versions.
 fn bastions(versions: &str) -> Value {
-    json!({
-        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "bastions"},
-        "spec": {
-            "hostSelector": {"matchLabels": {"role": "bastion"}},
-            "defaults": {"updates": "Auto"},
-            "rules": [{"plugins": ["tool"], "access": "Require", "versions": versions}],
-        },
-    })
+    let spec = json!({
+        "hostSelector": {"matchLabels": {"role": "bastion"}},
+        "defaults": {"updates": "Auto"},
+        "rules": [{"plugins": ["tool"], "access": "Require", "versions": versions}],
+    });
+    objects::policy("bastions", &spec)
 }
 
 #[test]
-fn diff_says_what_would_move_and_where() -> Result<()> {
+fn diff_lists_changes_by_host() -> Result<()> {
     let alice = admin(lab())?;
     alice.d8(["plugins", "install", "tool", "--version", "v1.0.0"])?.expect_code(0)?;
     let same = file("same.json", &bastions("^1.0").to_string())?;
     let nothing = alice.d8(["policy", "diff", "-f", &same, "--exit-code"])?.ok()?;
     assert_eq!(nothing, "Nothing would change on 2 managed hosts and this machine.\n");
 
-    // On the bastion v1.0.0 becomes forbidden; a second policy freezes the tool everywhere.
-    let freeze = json!({
-        "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "freeze"},
-        "spec": {"hostSelector": {}, "rules": [{"plugins": ["tool"], "updates": "Frozen"}]},
-    });
+    // The first policy forbids v1.0.0 on the bastion. The second one freezes the tool on every host.
+    let freeze = objects::policy("freeze", &objects::one_rule("tool", &json!({"updates": "Frozen"})));
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [bastions(">1.0.0")]});
     let both = file("both.yaml", &format!("{list}\n---\n{freeze}\n"))?;
     let changed = alice.d8(["policy", "diff", "-f", &both, "--exit-code", "-o", "json"])?.expect_code(100)?;
@@ -192,8 +179,8 @@ fn diff_says_what_would_move_and_where() -> Result<()> {
             [null, "tool", "v1.0.0", ["Eligible", "v1.1.0", null], frozen, true],
         ])
     );
-    // Reading is all it did.
-    assert!(lab().plugin_policy("freeze").is_none());
+    // The command changes nothing.
+    assert!(lab().get_policy("freeze").is_none());
     alice.d8(["policy", "diff", "-f", &both])?.expect_code(0)?;
     let names = alice.d8(["policy", "diff", "-f", &both, "-o", "name"])?.ok()?;
     assert_eq!(names, "bastion-1\nci-1\nthis machine\n");
@@ -203,7 +190,7 @@ fn diff_says_what_would_move_and_where() -> Result<()> {
 }
 
 #[test]
-fn diff_for_who_may_not_read_hosts_and_of_what_is_not_valid() -> Result<()> {
+fn diff_without_permission_to_read_hosts_and_with_an_invalid_policy() -> Result<()> {
     let alice = lab().new_workstation()?;
     let bad = file("bad.json", &bastions(">=one").to_string())?;
     let good = file("good.json", &bastions("<1.1").to_string())?;

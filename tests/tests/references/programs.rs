@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use d8_tests::{Finished, Result, run, tools};
+use d8_tests::{CommandOutput, Result, run, tools};
 use regex_lite::Regex;
 
 /// Names of plugins that pages use as examples: `d8 hello` runs one.
@@ -151,7 +151,7 @@ impl Programs {
         Ok(programs)
     }
 
-    fn run(&self, program: &str, words: &[String]) -> Result<Finished> {
+    fn run(&self, program: &str, words: &[String]) -> Result<CommandOutput> {
         let path = match program {
             "kubectl" => tools::Tools::get()?.path("kubectl"),
             ours => tools::binary(ours)?,
@@ -220,7 +220,7 @@ fn commands_of(help: &str) -> BTreeSet<String> {
     commands
 }
 
-fn of_clap(finished: &Finished) -> Parsing {
+fn of_clap(finished: &CommandOutput) -> Parsing {
     let stderr = &finished.stderr;
     let missing = ["required arguments were not provided", "requires a subcommand"];
     if missing.iter().any(|text| stderr.contains(text)) {
@@ -236,7 +236,7 @@ fn of_clap(finished: &Finished) -> Parsing {
     Parsing::Parsed
 }
 
-fn of_kubectl(finished: &Finished) -> Parsing {
+fn of_kubectl(finished: &CommandOutput) -> Parsing {
     // Nothing answers there, and standard input is empty.
     let later = ["127.0.0.1:1", "no objects passed to apply"];
     if finished.code() == 0 || later.iter().any(|failure| finished.stderr.contains(failure)) {

@@ -1,35 +1,32 @@
-//! One bad object for every rule, and what the API server says of it: each names the field.
+//! An invalid object for every validation rule. The API server names the field in its refusal.
 
 use d8_crds::{decisions::validation::CheckedPolicy, records::policy::PluginPolicy};
+use d8_tests::objects;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::cluster::{Records, checked_without_a_cluster, digest, object, policy, release, rule};
+use crate::cluster::{Records, digest, object, policy, policy_check, release, rule};
 
-/// Each object is refused with a message in which all these words stand.
-async fn refused(cases: Vec<(Value, &[&str])>) {
+/// Every object is refused with a message that contains all these texts. The first text is the field.
+async fn assert_refused(cases: Vec<(Value, &[&str])>) {
     let records = Records::new().await;
-    for (object, words) in cases {
-        let Err(refusal) = records.try_out(&object).await else { panic!("taken: {object}") };
-        for word in words {
-            assert!(refusal.contains(word), "{word:?} is not in the refusal of {object}:\n{refusal}");
+    for (object, texts) in cases {
+        let Err(refusal) = records.dry_run(&object).await else { panic!("accepted: {object}") };
+        for text in texts {
+            assert!(refusal.contains(text), "{text:?} is not in the refusal of {object}:\n{refusal}");
         }
         if object["kind"] == "PluginPolicy" {
-            checked_again(&object, words[0]);
-            let (code, said) = checked_without_a_cluster(&object);
-            assert_eq!(code, Some(1), "`d8 policy check` takes {object}: {said}");
-            assert!(
-                said.contains(words[0]),
-                "{:?} is not in what `d8 policy check` says of {object}:\n{said}",
-                words[0]
-            );
+            assert_client_refuses(&object, texts[0]);
+            let (code, output) = policy_check(&object);
+            assert_eq!(code, Some(1), "`d8 policy check` accepts {object}: {output}");
+            assert!(output.contains(texts[0]), "{:?} is not in `d8 policy check` of {object}:\n{output}", texts[0]);
         }
     }
 }
 
-/// Fields of which a client makes no rule: it does not read them, names are the API server's matter, and
-/// a message is made printable instead.
-const NOT_CHECKED_AGAIN: [&str; 7] = [
+/// Fields that a client does not validate: it does not read them, the API server validates names, and a message is
+/// made printable instead.
+const NOT_VALIDATED_BY_CLIENTS: [&str; 7] = [
     "metadata.name",
     "spec.pause",
     "spec.hostSelector.matchLabel",
@@ -39,12 +36,12 @@ const NOT_CHECKED_AGAIN: [&str; 7] = [
     "spec.cli.message",
 ];
 
-/// A policy that never came by the API server, as one from a cache, is refused by the same field, unless it
-/// can't be decoded at all.
-fn checked_again(object: &Value, field: &str) {
+/// A client refuses the same field of a policy that did not pass the API server, such as one from a cache, unless the
+/// client cannot decode the policy at all.
+fn assert_client_refuses(object: &Value, field: &str) {
     let Ok(policy) = serde_json::from_value::<PluginPolicy>(object.clone()) else { return };
     match CheckedPolicy::new(&policy) {
-        Ok(_) => assert!(NOT_CHECKED_AGAIN.contains(&field), "taken by a client: {object}"),
+        Ok(_) => assert!(NOT_VALIDATED_BY_CLIENTS.contains(&field), "a client accepts {object}"),
         Err(rejected) => assert!(rejected.to_string().contains(field), "{field} is not in {rejected}"),
     }
 }
@@ -53,7 +50,7 @@ fn checked_again(object: &Value, field: &str) {
 async fn releases() {
     let long = "a".repeat(64);
     let duration = "hours, minutes and seconds such as 1h30m, from 30s to 24h";
-    refused(vec![
+    assert_refused(vec![
         (object("CliRelease", &long, json!({})), &["metadata.name"]),
         (object("CliRelease", "a--b", json!({})), &["metadata.name", "joined by single -"]),
         (object("CliRelease", "a.b", json!({})), &["metadata.name"]),
@@ -87,7 +84,7 @@ async fn releases() {
 
 #[tokio::test]
 async fn hosts() {
-    refused(vec![
+    assert_refused(vec![
         (object("CliHost", "Bastion", json!({"identity": "x"})), &["metadata.name"]),
         (object("CliHost", "a.b", json!({"identity": "x"})), &["metadata.name", "DNS label"]),
         (object("CliHost", &"a".repeat(64), json!({"identity": "x"})), &["metadata.name", "DNS label"]),
@@ -101,7 +98,7 @@ async fn hosts() {
 }
 
 #[tokio::test]
-async fn an_identity_never_changes() {
+async fn an_identity_is_immutable() {
     let records = Records::new().await;
     let host = |identity: &str| object("CliHost", "immutable", json!({"identity": identity}));
     records.apply(&host("anna")).await.unwrap();
@@ -124,7 +121,7 @@ async fn selectors() {
     let values =
         ["spec.hostSelector.matchExpressions[1].values", "spec.rollout.canarySelector.matchExpressions[1].values"];
     let none: Value = json!([]);
-    refused(vec![
+    assert_refused(vec![
         (
             object("PluginPolicy", "p", json!({})),
             &["spec.hostSelector", "Required"],
@@ -162,7 +159,7 @@ async fn rules() {
     let name = "joined by single -";
     let pin = json!([{"version": "v1.0.0", "digest": digest()}]);
     let version = "must be a full version such as v1.2.3";
-    refused(vec![
+    assert_refused(vec![
         (object("PluginPolicy", "a.b", json!({"hostSelector": {}})), &["metadata.name", "DNS label"]),
         (policy(&json!({"rules": [{"access": "Deny"}]})), &["spec.rules[0].plugins", "Required"]),
         (policy(&json!({"rules": vec![json!({"plugins": ["x"]}); 129]})), &["spec.rules", "128"]),
@@ -225,7 +222,7 @@ async fn rules() {
 async fn defaults_and_d8_itself() {
     let cli = |fields: Value| policy(&json!({"cli": fields}));
     let version = "must be a full version such as v1.2.3";
-    refused(vec![
+    assert_refused(vec![
         (policy(&json!({"defaults": {"access": "Require"}})), &["spec.defaults.access", "set it in a rule"]),
         (policy(&json!({"defaults": {"minAge": "1w"}})), &["spec.defaults.minAge", "from 0s to 8760h"]),
         (policy(&json!({"defaults": {"versions": ">1"}})), &["spec.defaults.versions"]),
@@ -249,15 +246,11 @@ async fn defaults_and_d8_itself() {
 #[tokio::test]
 async fn windows_and_rollout() {
     let window = |fields: Value| {
-        let mut window = json!({"start": "02:00", "duration": "1h"});
-        for (name, value) in fields.as_object().into_iter().flatten() {
-            window[name] = value.clone();
-        }
-        policy(&json!({"windows": [window]}))
+        policy(&json!({"windows": [objects::with(json!({"start": "02:00", "duration": "1h"}), &fields)]}))
     };
     let rollout = |fields: Value| policy(&json!({"rollout": fields}));
     let time = "must be a time of day such as 02:00";
-    refused(vec![
+    assert_refused(vec![
         (policy(&json!({"windows": []})), &["spec.windows"]),
         (policy(&json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]})), &["spec.windows", "32"]),
         (policy(&json!({"windows": [{"duration": "1h"}]})), &["spec.windows[0].start", "Required"]),

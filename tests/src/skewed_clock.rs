@@ -1,5 +1,5 @@
-//! The API server as a machine sees it whose clock is not the server's: requests pass through, and what
-//! comes back bears another `Date`. The clock of the machine that tests run on can't be set.
+//! The API server with a wrong clock: a proxy that passes requests on and changes the `Date` of the answers.
+//! Tests cannot set the clock of their own machine.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -14,25 +14,26 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::listener::{self, Stream, head};
 use crate::{ControlPlane, Error, Identity, Result};
 
-/// A kubeconfig of `who` through which the API server's clock is ahead by this much (behind, if negative).
-/// It serves reads only, until this process ends.
+/// Writes a kubeconfig of `who` for an API server whose clock is ahead by this much (behind, if negative). The
+/// server answers reads only, until this process ends.
 pub fn kubeconfig(plane: &ControlPlane, who: &Identity, ahead: SignedDuration) -> Result<PathBuf> {
-    let unexpected = |found: String| Error::Unexpected { what: "the cluster's authority".into(), found };
+    let unexpected = |found: String| Error::Unexpected { what: "the cluster's CA".into(), found };
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(plane.ca_file()).map_err(|e| unexpected(e.to_string()))?;
     roots.add(authority).map_err(|e| unexpected(e.to_string()))?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
     let server = plane.url().trim_start_matches("https://").to_owned();
-    let address = listener::listen(plane, "other-clock", move |stream| pass(stream, &server, client.clone(), ahead))?;
+    let address =
+        listener::listen(plane, "skewed-clock", move |stream| forward(stream, &server, client.clone(), ahead))?;
     let file = plane.kubeconfig_for(who)?;
     let content = std::fs::read_to_string(&file).map_err(Error::io(file.display().to_string()))?;
     let content = content.replace(&plane.url(), &format!("https://{address}"));
     plane.scratch().write(&format!("{address}.kubeconfig"), content)
 }
 
-/// One request there and its answer back.
-fn pass(mut stream: Stream, server: &str, client: Arc<ClientConfig>, ahead: SignedDuration) -> Option<()> {
+/// Forwards one request and its answer.
+fn forward(mut stream: Stream, server: &str, client: Arc<ClientConfig>, ahead: SignedDuration) -> Option<()> {
     let request = head(&mut stream)?.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     let name = ServerName::try_from(server.split(':').next()?.to_owned()).ok()?;
     let connection = ClientConnection::new(client, name).ok()?;
@@ -49,7 +50,8 @@ fn pass(mut stream: Stream, server: &str, client: Arc<ClientConfig>, ahead: Sign
         .map(|line| if line.starts_with("Date: ") { format!("Date: {date}GMT\r\n") } else { line.to_owned() })
         .collect();
     let mut body = Vec::new();
-    // Its end is said by the answer itself; some servers then just hang up.
+    // The answer itself says where it ends. Some servers close the connection without a TLS close, which is an
+    // error here.
     let _ = upstream.read_to_end(&mut body);
     let stream = stream.get_mut();
     stream.write_all(answer.as_bytes()).ok()?;

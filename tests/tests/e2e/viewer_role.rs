@@ -1,4 +1,4 @@
-//! The right to read policies: whoever lacks it changes nothing.
+//! Permission to read policies: without it, d8 changes nothing.
 
 use std::time::Duration;
 
@@ -7,18 +7,19 @@ use d8_tests::process::wait_for;
 use d8_tests::{Lab, Result};
 
 #[test]
-fn who_may_not_read_policies_changes_nothing() -> Result<()> {
+fn without_permission_to_read_policies_nothing_changes() -> Result<()> {
     let lab = Lab::start(|_| {})?;
     lab.publish(&Plugin::new("unseen", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
     alice.d8(["plugins", "install", "unseen"])?.expect_code(0)?;
     lab.publish(&Plugin::new("unseen", "v1.1.0"))?;
     lab.plane().kubectl(["delete", "clusterrolebinding", "d8:cli:viewer"])?;
-    let blind = || {
-        let asked = lab.plane().kubectl_as(alice.who(), ["auth", "can-i", "list", "pluginpolicies.cli.deckhouse.io"]);
-        (asked.ok()?.stdout.trim() == "no").then_some(())
+    let is_revoked = || {
+        let answer =
+            lab.plane().kubectl_as(alice.identity(), ["auth", "can-i", "list", "pluginpolicies.cli.deckhouse.io"]);
+        (answer.ok()?.stdout.trim() == "no").then_some(())
     };
-    wait_for("the right is gone", Duration::from_secs(20), blind)?;
+    wait_for("the permission to be revoked", Duration::from_secs(20), is_revoked)?;
 
     let before = alice.files();
     for line in ["plugins install other", "plugins update unseen"] {

@@ -1,12 +1,13 @@
-//! Statuses that do not fit: what the operator or an agent must never write.
+//! Invalid statuses: the API server refuses what the operator and agents must not write.
 
+use d8_tests::objects;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::cluster::{Records, digest, object};
 
 #[tokio::test]
-async fn bad_statuses_are_refused() {
+async fn invalid_statuses_are_refused() {
     let records = Records::new().await;
     for (kind, spec) in [
         ("CliRelease", json!({"channel": "Stable"})),
@@ -15,14 +16,8 @@ async fn bad_statuses_are_refused() {
     ] {
         records.apply(&object(kind, "statuses", spec)).await.unwrap();
     }
-    let version = |fields: Value| {
-        let mut version = json!({"version": "v1.0.0", "digest": digest(), "fit": "Fits"});
-        for (name, value) in fields.as_object().into_iter().flatten() {
-            version[name] = value.clone();
-        }
-        ("CliRelease", json!({"versions": [version]}))
-    };
     let plain = json!({"version": "v1.0.0", "digest": digest(), "fit": "Fits"});
+    let version = |fields: Value| ("CliRelease", json!({"versions": [objects::with(plain.clone(), &fields)]}));
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({"type": kind, "status": status, "reason": reason, "message": "",
                "lastTransitionTime": "2026-11-22T09:00:00Z"})
@@ -33,7 +28,7 @@ async fn bad_statuses_are_refused() {
         (("CliRelease", json!({"latest": "v".repeat(129)})), &["status.latest", "128"]),
         (("CliRelease", json!({"lastSyncTime": "yesterday"})), &["status.lastSyncTime"]),
         (("CliRelease", json!({"newest": "v1.0.0"})), &["status.newest"]),
-        (("CliRelease", json!({"versions": vec![plain; 251]})), &["status.versions", "250"]),
+        (("CliRelease", json!({"versions": vec![plain.clone(); 251]})), &["status.versions", "250"]),
         (version(json!({"fit": "Perhaps"})), &["status.versions[0].fit"]),
         (version(json!({"reasons": vec!["x"; 9]})), &["status.versions[0].reasons", "8"]),
         (version(json!({"reasons": ["x".repeat(257)]})), &["status.versions[0].reasons[0]", "256"]),
@@ -68,13 +63,13 @@ async fn bad_statuses_are_refused() {
         ),
         (("CliHost", json!({"policies": [{"name": "p"}]})), &["status.policies[0].generation", "Required"]),
     ];
-    for ((kind, status), words) in cases {
+    for ((kind, status), texts) in cases {
         let mut record = object(kind, "statuses", Value::Null);
         record.as_object_mut().expect("an object").remove("spec");
         record["status"] = status;
-        let refusal = records.try_out_status(&record).await.expect_err("refused");
-        for word in words {
-            assert!(refusal.contains(word), "{word:?} is not in the refusal of {record}:\n{refusal}");
+        let refusal = records.dry_run_status(&record).await.expect_err("refused");
+        for text in texts {
+            assert!(refusal.contains(text), "{text:?} is not in the refusal of {record}:\n{refusal}");
         }
     }
     for kind in ["CliRelease", "PluginPolicy", "CliHost"] {

@@ -1,21 +1,21 @@
-//! Who may download, and what is said to those who may not; endpoints and authorities that are wrong.
+//! Permission to download, and wrong proxy endpoints and CA files.
 
 use d8_tests::catalog::{Plugin, script};
 use d8_tests::oci::{Entry, layer};
-use d8_tests::{Finished, Identity, Lab, Result, Workstation};
+use d8_tests::{CommandOutput, Identity, Lab, Result, Workstation};
 
-/// Runs an install that must fail, change nothing, and say these words on stderr.
-fn refused(alice: &Workstation, args: &[&str], code: i32, says: &[&str]) -> Result<Finished> {
+/// Runs an install that must fail with these texts on stderr and change nothing.
+fn refused(alice: &Workstation, args: &[&str], code: i32, texts: &[&str]) -> Result<CommandOutput> {
     let before = alice.files();
     let finished = alice.d8([&["plugins", "install"], args].concat())?.expect_code(code)?;
-    for words in says {
-        assert!(finished.stderr.contains(words), "`{words}` is not in {finished:?}");
+    for text in texts {
+        assert!(finished.stderr.contains(text), "`{text}` is not in {finished:?}");
     }
     assert_eq!(alice.files(), before, "{finished:?}");
     Ok(finished)
 }
 
-/// A user who may read where the proxy is, and no more.
+/// A user who may read the ConfigMap of the proxy and nothing else.
 fn reader(lab: &Lab) -> Result<Workstation> {
     let who = lab.plane().new_user();
     let name = format!("{}-reads", who.user);
@@ -28,7 +28,7 @@ fn reader(lab: &Lab) -> Result<Workstation> {
 }
 
 #[test]
-fn without_the_role_the_proxy_refuses_and_the_binding_is_shown() -> Result<()> {
+fn a_user_without_the_role_is_refused_with_the_binding_command() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("guarded", "v1.0.0"))?;
     let mallory = reader(lab)?;
@@ -38,17 +38,17 @@ fn without_the_role_the_proxy_refuses_and_the_binding_is_shown() -> Result<()> {
 }
 
 #[test]
-fn a_record_does_not_open_the_download() -> Result<()> {
+fn a_record_does_not_permit_the_download() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("recorded", "v1.0.0"))?;
-    lab.track(&["recorded"])?;
-    lab.release_with("recorded", "v1.0.0")?;
+    lab.create_releases(&["recorded"])?;
+    lab.wait_for_version("recorded", "v1.0.0")?;
     refused(&reader(lab)?, &["recorded"], 5, &["403"])?;
     Ok(())
 }
 
 #[test]
-fn who_may_not_read_where_the_proxy_is_is_told() -> Result<()> {
+fn a_user_who_cannot_find_the_proxy_gets_an_error() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("hidden", "v1.0.0"))?;
     let stranger = lab.workstation(lab.plane().new_user())?;
@@ -57,7 +57,7 @@ fn who_may_not_read_where_the_proxy_is_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_token_that_nobody_has_is_refused_by_the_api_first() -> Result<()> {
+fn an_unknown_token_is_refused_by_the_kubernetes_api() -> Result<()> {
     let lab = Lab::shared();
     let ghost = lab.workstation(Identity { user: "ghost".into(), token: "no-such-token".into() })?;
     refused(&ghost, &["anything"], 5, &["401", "Kubernetes API"])?;
@@ -65,7 +65,7 @@ fn a_token_that_nobody_has_is_refused_by_the_api_first() -> Result<()> {
 }
 
 #[test]
-fn what_is_not_published_is_named_with_the_way_to_look() -> Result<()> {
+fn an_unpublished_plugin_or_version_is_named() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("single", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
@@ -76,11 +76,11 @@ fn what_is_not_published_is_named_with_the_way_to_look() -> Result<()> {
 }
 
 #[test]
-fn endpoints_and_authorities_given_by_hand_are_checked_first() -> Result<()> {
+fn proxy_flags_are_validated() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("direct", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
-    let url = lab.registry().url();
+    let url = lab.proxy().url();
     let ca = lab.plane().ca_file().display().to_string();
     let not_ca = alice.kubeconfig().display().to_string();
     let cases: [(&[&str], i32, &[&str]); 8] = [
@@ -93,8 +93,8 @@ fn endpoints_and_authorities_given_by_hand_are_checked_first() -> Result<()> {
         (&["--rpp-endpoint", &url, "--rpp-ca-file", &ca, "--rpp-insecure-skip-tls-verify"], 2, &["--rpp-ca-file"]),
         (&["--rpp-endpoint", &url], 5, &["certificate", "--rpp-ca-file"]),
     ];
-    for (flags, code, says) in cases {
-        refused(&alice, &[&["direct"], flags].concat(), code, says)?;
+    for (flags, code, texts) in cases {
+        refused(&alice, &[&["direct"], flags].concat(), code, texts)?;
     }
     let flags = ["plugins", "install", "direct", "--rpp-endpoint", &url, "--rpp-ca-file", &ca];
     alice.d8(flags)?.expect_code(0)?;
@@ -102,18 +102,18 @@ fn endpoints_and_authorities_given_by_hand_are_checked_first() -> Result<()> {
 }
 
 #[test]
-fn bytes_that_are_not_those_of_the_record_are_never_installed() -> Result<()> {
+fn bytes_with_another_digest_are_not_installed() -> Result<()> {
     let lab = Lab::shared();
     for (name, other) in [
         ("swapped", layer(&[Entry::file("plugin", script("swapped", "v9.9.9"))])),
         ("cut", layer(&[Entry::file("plugin", "")])),
     ] {
         lab.publish(&Plugin::new(name, "v1.0.0"))?;
-        lab.track(&[name])?;
-        let status = lab.release_with(name, "v1.0.0")?.status.unwrap_or_default();
+        lab.create_releases(&[name])?;
+        let status = lab.wait_for_version(name, "v1.0.0")?.status.unwrap_or_default();
         for artifact in &status.versions[0].artifacts {
-            let blob = lab.registry().layout().join("blobs").join(artifact.layer.replace(':', "/"));
-            std::fs::write(&blob, &other).expect("the stored layer is exchanged");
+            let blob = lab.proxy().layout().join("blobs").join(artifact.layer.replace(':', "/"));
+            std::fs::write(&blob, &other).expect("the stored layer is replaced");
         }
         refused(&lab.new_workstation()?, &[name], 1, &["sha256:"])?;
     }
@@ -121,7 +121,7 @@ fn bytes_that_are_not_those_of_the_record_are_never_installed() -> Result<()> {
 }
 
 #[test]
-fn the_proxy_that_is_away_is_said_to_be_and_plugins_still_run() -> Result<()> {
+fn plugins_run_while_the_proxy_is_down() -> Result<()> {
     let mut lab = Lab::start(|_| {})?;
     lab.publish(&Plugin::new("steady", "v1.0.0"))?;
     let alice = lab.new_workstation()?;

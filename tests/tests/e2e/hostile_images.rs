@@ -1,5 +1,5 @@
-//! Images that mean harm or are broken: each refused with a reason, nothing of it on disk, nothing of
-//! it on the terminal.
+//! Hostile and broken images: d8 refuses them with a reason, writes nothing to disk, and prints no control
+//! characters.
 
 use std::path::Path;
 
@@ -11,36 +11,34 @@ fn hostile_images_do_no_harm() -> Result<()> {
     let lab = Lab::shared();
     let alice = lab.new_workstation()?;
     for image in catalog::hostile() {
-        lab.registry().push(&image)?;
+        lab.proxy().publish_hostile(&image)?;
         let before = alice.files();
         let finished = alice.d8(["plugins", "install", image.name])?;
-        let said = finished.both();
-        let printable = |c: char| c == '\n' || c == '\t' || !c.is_control();
-        assert!(said.chars().all(printable) && !said.contains('\u{202e}'), "{}: {said:?}", image.harm);
-        // What is only odd may be installed; what lies about its executable or contract may not.
-        if finished.code() == 0 {
-            assert!(["escape", "climber"].contains(&image.name), "{}: {finished:?}", image.harm);
-            let list = alice.d8(["plugins", "list"])?.ok()?;
-            assert!(list.chars().all(printable) && !list.contains('\u{202e}'), "{list:?}");
-        } else {
-            assert_eq!(finished.code(), 1, "{}: {finished:?}", image.harm);
-            assert_eq!(alice.files(), before, "{}: {finished:?}", image.harm);
+        let output = finished.combined();
+        let is_printable =
+            |text: &str| text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()) && !text.contains('\u{202e}');
+        assert!(is_printable(&output), "{}: {output:?}", image.defect);
+        let list = alice.d8(["plugins", "list"])?.ok()?;
+        assert!(is_printable(&list), "{}: {list:?}", image.defect);
+        assert_eq!(finished.code(), if image.installs { 0 } else { 1 }, "{}: {finished:?}", image.defect);
+        if !image.installs {
+            assert_eq!(alice.files(), before, "{}: {finished:?}", image.defect);
         }
     }
-    assert!(!Path::new("/tmp/d8-climber").exists(), "a path left the folder");
+    assert!(!Path::new("/tmp/d8-climber").exists(), "a path of the layer left the folder");
     Ok(())
 }
 
 #[test]
-fn records_of_hostile_images_are_clean_and_the_operator_lives() -> Result<()> {
+fn records_of_hostile_images_are_printable() -> Result<()> {
     let lab = Lab::shared();
     for image in catalog::hostile() {
-        lab.registry().push(&image)?;
+        lab.proxy().publish_hostile(&image)?;
     }
     let names: Vec<_> = catalog::hostile().iter().map(|image| image.name).collect();
-    lab.track(&names)?;
+    lab.create_releases(&names)?;
     for name in names {
-        let release = lab.release_when(name, "judged", |release| {
+        let release = lab.wait_for_release(name, "evaluated", |release| {
             let conditions = release.status.iter().flat_map(|status| &status.conditions);
             conditions.into_iter().any(|condition| condition.type_ == "Synced")
         })?;
@@ -52,7 +50,7 @@ fn records_of_hostile_images_are_clean_and_the_operator_lives() -> Result<()> {
 }
 
 #[test]
-fn a_version_that_does_not_start_is_not_switched_to() -> Result<()> {
+fn a_version_that_fails_its_smoke_test_is_not_activated() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("fragile", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
@@ -60,14 +58,14 @@ fn a_version_that_does_not_start_is_not_switched_to() -> Result<()> {
     let before = alice.files();
     for (version, script) in [
         ("v1.1.0", "#!/bin/sh\necho 'cannot load libmissing.so.1' >&2\nexit 127\n"),
-        ("v1.2.0", "\x7fELF this is no program"),
+        ("v1.2.0", "\x7fELF this is not a program"),
         ("v1.3.0", "#!/nowhere/interpreter\n"),
     ] {
-        lab.publish(&Plugin::new("fragile", version).runs(script))?;
+        lab.publish(&Plugin::new("fragile", version).with_executable(script))?;
         let failed = alice.d8(["plugins", "update", "fragile"])?.expect_code(1)?;
-        assert!(failed.both().contains(version), "{failed:?}");
+        assert!(failed.combined().contains(version), "{failed:?}");
         if version == "v1.1.0" {
-            assert!(failed.both().contains("cannot load libmissing.so.1"), "{failed:?}");
+            assert!(failed.combined().contains("cannot load libmissing.so.1"), "{failed:?}");
         }
         assert_eq!(alice.files(), before, "{version}");
         assert_eq!(alice.d8(["fragile"])?.ok()?, "This is fragile v1.0.0.\n");
@@ -76,12 +74,15 @@ fn a_version_that_does_not_start_is_not_switched_to() -> Result<()> {
 }
 
 #[test]
-fn the_smoke_test_gives_nothing_away() -> Result<()> {
+fn the_smoke_test_has_no_access_to_secrets() -> Result<()> {
     let lab = Lab::shared();
     let spy = "#!/bin/sh\nenv | sort\nid -u\ncat \"$KUBECONFIG\"\nls \"$HOME\"\nexit 9\n";
-    lab.publish(&Plugin::new("spy", "v1.0.0").runs(spy))?;
-    let alice = lab.new_workstation()?.with("SECRET_OF_ALICE", "hunter2");
+    lab.publish(&Plugin::new("spy", "v1.0.0").with_executable(spy))?;
+    let alice = lab.new_workstation()?.with_env("SECRET_OF_ALICE", "hunter2");
     let failed = alice.d8(["plugins", "install", "spy"])?.expect_code(1)?;
-    assert!(!failed.both().contains("hunter2") && !failed.both().contains(&alice.who().token), "{failed:?}");
+    assert!(
+        !failed.combined().contains("hunter2") && !failed.combined().contains(&alice.identity().token),
+        "{failed:?}"
+    );
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! A cluster with the proxy and without this project's chart: the command line works, no policy binds
-//! it, and requirements are checked against the cluster itself.
+//! A cluster that has the proxy and not this project's chart: d8 works, no policy binds it, and d8 compares
+//! requirements with the cluster itself.
 
 use d8_tests::catalog::Plugin;
-use d8_tests::{ControlPlane, Registry, Result, Workstation, cluster};
+use d8_tests::{ControlPlane, Proxy, Result, Workstation, cluster};
 use serde_json::json;
 
 #[test]
-fn the_command_line_needs_no_operator() -> Result<()> {
+fn d8_works_without_the_operator() -> Result<()> {
     let plane = ControlPlane::start()?;
-    cluster::furnish(&plane)?;
-    let registry = Registry::start(&plane)?;
+    cluster::set_up(&plane)?;
+    let proxy = Proxy::start(&plane)?;
     for (name, needs) in [
         ("plain", json!({})),
         ("fitting", json!({"kubernetes": {"constraint": ">=1.29"}})),
@@ -17,7 +17,7 @@ fn the_command_line_needs_no_operator() -> Result<()> {
         ("modular", json!({"modules": {"mandatory": [{"name": "stronghold", "constraint": ">=1.0"}]}})),
         ("moored", json!({"deckhouse": {"constraint": ">=1.80"}})),
     ] {
-        registry.publish(&Plugin::new(name, "v1.0.0").requires(needs))?;
+        proxy.publish(&Plugin::new(name, "v1.0.0").with_requirements(needs))?;
     }
     let who = plane.new_user();
     cluster::allow_download(&plane, &who.user)?;
@@ -30,7 +30,7 @@ fn the_command_line_needs_no_operator() -> Result<()> {
     let unfit = alice.d8(["plugins", "install", "unfit"])?.expect_code(4)?;
     assert!(unfit.stderr.contains("requires Kubernetes >=1.99, the cluster runs v1.36.3"), "{unfit:?}");
 
-    // She may read neither Modules nor the Deckhouse Deployment.
+    // alice may not read Modules or the Deckhouse Deployment.
     let before = alice.files();
     for name in ["modular", "moored"] {
         let unchecked = alice.d8(["plugins", "install", name])?.expect_code(5)?;
@@ -45,7 +45,7 @@ fn the_command_line_needs_no_operator() -> Result<()> {
     plane.kubectl(role)?;
     let user = format!("--user={}", who.user);
     plane.kubectl(["create", "clusterrolebinding", "reads-facts", "--clusterrole=reads-facts", &user])?;
-    d8_tests::process::wait_for("modules are readable", d8_tests::lab::SOON, || {
+    d8_tests::process::wait_for("modules are readable", d8_tests::lab::TIMEOUT, || {
         (alice.d8(["modular"]).ok()?.code() == 0).then_some(())
     })?;
     let unfit = alice.d8(["plugins", "install", "moored"])?.expect_code(4)?;

@@ -1,4 +1,4 @@
-//! The way of a version: registry, proxy, operator, record, command line, run.
+//! Installing, updating, running and removing plugins, from the registry to a run.
 
 use d8_crds::records::release::Fit;
 use d8_crds::values::platform::Platform;
@@ -7,11 +7,11 @@ use d8_tests::{Lab, Result};
 use serde_json::{Value, json};
 
 #[test]
-fn a_version_travels_from_the_registry_to_a_run() -> Result<()> {
+fn a_published_version_is_recorded_installed_and_run() -> Result<()> {
     let lab = Lab::shared();
-    lab.publish(&Plugin::new("trip", "v1.0.0").described("Goes all the way"))?;
-    lab.track(&["trip"])?;
-    let status = lab.release_with("trip", "v1.0.0")?.status.unwrap_or_default();
+    lab.publish(&Plugin::new("trip", "v1.0.0").with_description("Goes all the way"))?;
+    lab.create_releases(&["trip"])?;
+    let status = lab.wait_for_version("trip", "v1.0.0")?.status.unwrap_or_default();
     assert_eq!(status.latest.as_deref(), Some("v1.0.0"));
     assert_eq!(status.latest_fitting.as_deref(), Some("v1.0.0"));
     let here = Platform::current().to_string();
@@ -19,7 +19,7 @@ fn a_version_travels_from_the_registry_to_a_run() -> Result<()> {
     assert_eq!(version.fit, Fit::Fits);
     assert_eq!(version.description.as_deref(), Some("Goes all the way"));
     let artifact = version.artifacts.iter().find(|artifact| artifact.platform.as_deref() == Some(&here));
-    let layer = &artifact.expect("an artefact for this machine").layer;
+    let layer = &artifact.expect("an artifact for this machine").layer;
     for kind in ["Synced", "Ready"] {
         let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
         assert_eq!(condition.map(|condition| condition.status.as_str()), Some("True"), "{kind}");
@@ -30,7 +30,7 @@ fn a_version_travels_from_the_registry_to_a_run() -> Result<()> {
     assert!(installed.stdout.contains("trip v1.0.0"), "{installed:?}");
     let receipt = std::fs::read_to_string(alice.root().join("plugins/trip/versions/v1.0.0/receipt.json"));
     let receipt: Value = serde_json::from_str(&receipt.expect("a receipt")).expect("of JSON");
-    assert!(receipt.to_string().contains(layer), "the layer of the record is what was installed: {receipt}");
+    assert!(receipt.to_string().contains(layer), "the receipt has the layer of the record: {receipt}");
     assert_eq!(receipt["verified"], "digest", "{receipt}");
 
     assert_eq!(alice.d8(["trip"])?.ok()?, "This is trip v1.0.0.\n");
@@ -45,21 +45,21 @@ fn a_version_travels_from_the_registry_to_a_run() -> Result<()> {
 }
 
 #[test]
-fn a_newer_version_comes_with_update_and_a_new_major_does_not() -> Result<()> {
+fn update_stays_within_the_major_version() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("growing", "v1.0.0"))?;
-    lab.track(&["growing"])?;
-    lab.release_with("growing", "v1.0.0")?;
+    lab.create_releases(&["growing"])?;
+    lab.wait_for_version("growing", "v1.0.0")?;
     let alice = lab.new_workstation()?;
     alice.d8(["plugins", "install", "growing"])?.expect_code(0)?;
 
     for version in ["v1.1.0", "v1.2.0-rc.1", "v2.0.0"] {
         lab.publish(&Plugin::new("growing", version))?;
     }
-    lab.poll("growing")?;
-    lab.release_with("growing", "v2.0.0")?;
+    lab.request_poll("growing")?;
+    lab.wait_for_version("growing", "v2.0.0")?;
     let updated = alice.d8(["plugins", "update", "all"])?.expect_code(0)?;
-    assert!(updated.both().contains("v1.1.0"), "{updated:?}");
+    assert!(updated.combined().contains("v1.1.0"), "{updated:?}");
     assert_eq!(alice.d8(["growing"])?.ok()?, "This is growing v1.1.0.\n");
 
     alice.d8(["plugins", "update", "growing", "--use-major", "2"])?.expect_code(0)?;
@@ -70,19 +70,19 @@ fn a_newer_version_comes_with_update_and_a_new_major_does_not() -> Result<()> {
 }
 
 #[test]
-fn what_a_plugin_needs_comes_in_with_it() -> Result<()> {
+fn install_adds_dependencies() -> Result<()> {
     let lab = Lab::shared();
     let needs =
         |name: &str, constraint: &str| json!({"plugins": {"mandatory": [{"name": name, "constraint": constraint}]}});
     for version in ["v1.0.0", "v1.1.0", "v2.0.0"] {
         lab.publish(&Plugin::new("wheel", version))?;
     }
-    lab.publish(&Plugin::new("axle", "v1.0.0").requires(needs("wheel", "^1.0")))?;
-    lab.publish(&Plugin::new("cart", "v1.0.0").requires(needs("axle", ">=1")))?;
-    lab.publish(&Plugin::new("cart", "v2.0.0").requires(needs("nowhere", ">=1")))?;
-    lab.track(&["wheel", "axle", "cart"])?;
+    lab.publish(&Plugin::new("axle", "v1.0.0").with_requirements(needs("wheel", "^1.0")))?;
+    lab.publish(&Plugin::new("cart", "v1.0.0").with_requirements(needs("axle", ">=1")))?;
+    lab.publish(&Plugin::new("cart", "v2.0.0").with_requirements(needs("nowhere", ">=1")))?;
+    lab.create_releases(&["wheel", "axle", "cart"])?;
     for (name, version) in [("wheel", "v2.0.0"), ("axle", "v1.0.0"), ("cart", "v2.0.0")] {
-        lab.release_with(name, version)?;
+        lab.wait_for_version(name, version)?;
     }
     let alice = lab.new_workstation()?;
     let before = alice.files();
@@ -111,7 +111,7 @@ fn what_a_plugin_needs_comes_in_with_it() -> Result<()> {
     }
     assert_eq!(alice.d8(["cart"])?.ok()?, "This is cart v1.0.0.\n");
 
-    // What an installed plugin needs is not moved away under it.
+    // The constraint of an installed plugin is not broken.
     let why = alice.d8(["plugins", "why", "wheel", "-o", "json"])?.ok()?;
     assert_eq!(verdicts(&why)[0], ("v2.0.0".to_owned(), "Unfit".to_owned()), "{why}");
     alice.d8(["plugins", "install", "wheel", "--version", "v2.0.0"])?.expect_code(4)?;
@@ -122,7 +122,7 @@ fn what_a_plugin_needs_comes_in_with_it() -> Result<()> {
 }
 
 #[test]
-fn without_a_record_the_proxy_is_asked() -> Result<()> {
+fn a_plugin_without_a_record_is_installed_from_the_proxy() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("untracked", "v0.1.0"))?;
     lab.publish(&Plugin::new("untracked", "v0.2.0"))?;
@@ -133,12 +133,12 @@ fn without_a_record_the_proxy_is_asked() -> Result<()> {
 }
 
 #[test]
-fn a_version_that_does_not_fit_is_passed_over_and_named() -> Result<()> {
+fn an_unfit_version_is_skipped_with_its_reason() -> Result<()> {
     let lab = Lab::shared();
-    lab.publish(&Plugin::new("picky", "v1.0.0").requires(json!({"kubernetes": {"constraint": ">=1.29"}})))?;
-    lab.publish(&Plugin::new("picky", "v1.1.0").requires(json!({"kubernetes": {"constraint": ">=1.99"}})))?;
-    lab.track(&["picky"])?;
-    let status = lab.release_with("picky", "v1.1.0")?.status.unwrap_or_default();
+    lab.publish(&Plugin::new("picky", "v1.0.0").with_requirements(json!({"kubernetes": {"constraint": ">=1.29"}})))?;
+    lab.publish(&Plugin::new("picky", "v1.1.0").with_requirements(json!({"kubernetes": {"constraint": ">=1.99"}})))?;
+    lab.create_releases(&["picky"])?;
+    let status = lab.wait_for_version("picky", "v1.1.0")?.status.unwrap_or_default();
     assert_eq!((status.latest.as_deref(), status.latest_fitting.as_deref()), (Some("v1.1.0"), Some("v1.0.0")));
     let reasons = &status.versions[0].reasons;
     assert_eq!(reasons, &["requires Kubernetes >=1.99, the cluster runs v1.36.3"]);
@@ -159,7 +159,7 @@ fn a_version_that_does_not_fit_is_passed_over_and_named() -> Result<()> {
 }
 
 #[test]
-fn only_pre_releases_are_named_with_the_way_to_one() -> Result<()> {
+fn a_pre_release_needs_the_version_flag() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("early", "v0.1.0-alpha.1"))?;
     let alice = lab.new_workstation()?;
@@ -171,13 +171,13 @@ fn only_pre_releases_are_named_with_the_way_to_one() -> Result<()> {
 }
 
 #[test]
-fn a_module_that_goes_away_stops_installs_and_runs() -> Result<()> {
+fn a_disabled_module_refuses_installs_and_runs() -> Result<()> {
     let lab = Lab::shared();
     let needs = json!({"modules": {"mandatory": [{"name": "prometheus", "constraint": ">=2.0"}]}});
-    lab.publish(&Plugin::new("gauge", "v1.0.0").requires(needs))?;
-    lab.track(&["gauge"])?;
+    lab.publish(&Plugin::new("gauge", "v1.0.0").with_requirements(needs))?;
+    lab.create_releases(&["gauge"])?;
     let fits = |wanted: &'static str| {
-        lab.release_when("gauge", wanted, |release| {
+        lab.wait_for_release("gauge", wanted, |release| {
             let fit = release.status.as_ref().and_then(|status| status.versions.first()).map(|version| version.fit);
             fit.is_some_and(|fit| format!("{fit:?}") == wanted)
         })
@@ -187,7 +187,7 @@ fn a_module_that_goes_away_stops_installs_and_runs() -> Result<()> {
     alice.d8(["plugins", "install", "gauge"])?.expect_code(0)?;
     alice.d8(["gauge"])?.expect_code(0)?;
 
-    lab.module("prometheus", false)?;
+    lab.set_module("prometheus", false)?;
     fits("Unfit")?;
     let refused = alice.d8(["gauge"])?.expect_code(4)?;
     assert!(refused.stderr.contains("prometheus"), "{refused:?}");
@@ -195,14 +195,14 @@ fn a_module_that_goes_away_stops_installs_and_runs() -> Result<()> {
     alice.d8(["gauge", "--version"])?.expect_code(0)?;
     lab.new_workstation()?.d8(["plugins", "install", "gauge"])?.expect_code(4)?;
 
-    lab.module("prometheus", true)?;
+    lab.set_module("prometheus", true)?;
     fits("Fits")?;
     alice.d8(["gauge"])?.expect_code(0)?;
     Ok(())
 }
 
 #[test]
-fn removing_leaves_nothing_behind() -> Result<()> {
+fn remove_leaves_no_files() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("brief", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
@@ -216,12 +216,12 @@ fn removing_leaves_nothing_behind() -> Result<()> {
 }
 
 #[test]
-fn everyone_sees_the_columns_and_health_is_served() -> Result<()> {
+fn users_see_the_columns_and_the_operator_serves_health() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("shown", "v1.0.0"))?;
-    lab.track(&["shown"])?;
-    lab.release_with("shown", "v1.0.0")?;
-    lab.policy("shown", &json!({"hostSelector": {"matchLabels": {"role": "none"}}}))?;
+    lab.create_releases(&["shown"])?;
+    lab.wait_for_version("shown", "v1.0.0")?;
+    lab.apply_policy("shown", &json!({"hostSelector": {"matchLabels": {"role": "none"}}}))?;
     let who = lab.plane().new_user();
     let table = |kind: &str| lab.plane().kubectl_as(&who, ["get", kind])?.ok();
     let columns = |table: &str| {
@@ -242,7 +242,7 @@ fn everyone_sees_the_columns_and_health_is_served() -> Result<()> {
 }
 
 #[test]
-fn commands_side_by_side_wait_for_each_other() -> Result<()> {
+fn parallel_commands_wait_for_the_lock() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("crowded", "v1.0.0"))?;
     lab.publish(&Plugin::new("crowded", "v1.1.0"))?;
@@ -261,8 +261,10 @@ fn commands_side_by_side_wait_for_each_other() -> Result<()> {
             finished.expect_code(0).map(drop)
         })
     })?;
-    let runs = alice.d8(["crowded"])?.ok()?;
-    assert!(["This is crowded v1.0.0.\n", "This is crowded v1.1.0.\n"].contains(&runs.as_str()), "{runs}");
+    // Any of the commands may have been the last one. The store is consistent after each.
+    let listed: Value = serde_json::from_str(&alice.d8(["plugins", "list", "-o", "json"])?.ok()?).expect("JSON");
+    let active = listed[0]["version"].as_str().expect("an active version");
+    assert_eq!(alice.d8(["crowded"])?.ok()?, format!("This is crowded {active}.\n"), "{listed}");
     let left: Vec<_> =
         alice.files().into_iter().filter(|name| name.contains("lock") || name.contains(".staging/")).collect();
     assert_eq!(left, [""; 0]);

@@ -1,0 +1,206 @@
+//! A walkthrough that runs: each command is printed, run by a shell exactly as printed, and its output is verified.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::command::run_merged;
+use crate::process::wait_for;
+use crate::{CommandOutput, Error, Lab, Result, Workstation, tools};
+
+/// Width of text, in columns.
+const WIDTH: usize = 96;
+/// Time limit for the operator to change what a command prints.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The terminal of a user: the name for the prompt, and the environment.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    user: &'static str,
+    workstation: Workstation,
+}
+
+/// What a command must print and return.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectation<'a> {
+    /// The exit code.
+    pub code: i32,
+    /// Texts that the output must contain.
+    pub contains: &'a [&'a str],
+    /// Texts that the output must not contain.
+    pub lacks: &'a [&'a str],
+}
+
+impl<'a> Expectation<'a> {
+    /// Exit code 0 and these texts.
+    pub const fn success(contains: &'a [&'a str]) -> Self {
+        Self { code: 0, contains, lacks: &[] }
+    }
+
+    /// Another exit code and these texts.
+    pub const fn failure(code: i32, contains: &'a [&'a str]) -> Self {
+        Self { code, contains, lacks: &[] }
+    }
+
+    /// Returns how the output differs, if it does.
+    fn mismatch(&self, found: &CommandOutput) -> Option<String> {
+        let out = &found.stdout;
+        if found.code() != self.code {
+            return Some(format!("exit code {} instead of {}", found.code(), self.code));
+        }
+        if let Some(text) = self.contains.iter().find(|text| !out.contains(**text)) {
+            return Some(format!("`{text}` is not in the output"));
+        }
+        let unwanted = self.lacks.iter().find(|text| out.contains(**text));
+        unwanted.map(|text| format!("`{text}` is in the output"))
+    }
+}
+
+/// A walkthrough in a lab, printed to a writer.
+pub struct Walkthrough<'a, W> {
+    lab: &'a Lab,
+    out: W,
+    folder: PathBuf,
+    path: OsString,
+    steps: usize,
+    started: Instant,
+}
+
+impl<'a, W: Write> Walkthrough<'a, W> {
+    /// Begins one in a folder of the lab.
+    pub fn new(lab: &'a Lab, out: W) -> Result<Self> {
+        let folder = lab.plane().scratch().folder("walkthrough")?;
+        let binaries = tools::binary("d8")?.parent().map(PathBuf::from).unwrap_or_default();
+        let tools = tools::Tools::get()?.folder().to_owned();
+        let inherited = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+        let folders = [binaries, tools].into_iter().chain(std::env::split_paths(&inherited));
+        let path = std::env::join_paths(folders)
+            .map_err(|error| Error::Unexpected { what: "PATH".into(), found: error.to_string() })?;
+        Ok(Self { lab, out, folder, path, steps: 0, started: Instant::now() })
+    }
+
+    /// Opens a terminal for a user, on a workstation of their own.
+    pub fn terminal(&self, user: &'static str) -> Result<Terminal> {
+        let workstation = self.lab.workstation(self.lab.plane().user(user))?;
+        Ok(Terminal { user, workstation })
+    }
+
+    /// The user's own folder for programs, first in their `PATH`.
+    pub fn bin(&self, terminal: &Terminal) -> PathBuf {
+        terminal.workstation.home().join("bin")
+    }
+
+    /// The working folder of the commands.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Prints a headline and what the step shows.
+    pub fn step(&mut self, headline: &str, text: &str) -> Result<()> {
+        self.steps += 1;
+        let headline = format!("{}. {headline}", self.steps);
+        self.print(&format!("\n{headline}\n{}", "-".repeat(headline.chars().count())))?;
+        self.print_text(text)
+    }
+
+    /// Prints text, wrapped.
+    pub fn print_text(&mut self, text: &str) -> Result<()> {
+        let mut line = String::new();
+        for word in text.split_whitespace() {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.print(&line)?;
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.print(&line)
+    }
+
+    /// Writes a file into the working folder.
+    pub fn write_file(&mut self, name: &str, content: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, content).map_err(Error::io(path.display().to_string()))
+    }
+
+    /// Links a folder into the working folder.
+    pub fn link(&mut self, name: &str, target: &Path) -> Result<()> {
+        std::os::unix::fs::symlink(target, self.folder.join(name)).map_err(Error::io(name))
+    }
+
+    /// Runs a command, prints its output and verifies it.
+    pub fn run(&mut self, terminal: &Terminal, line: &str, expected: Expectation<'_>) -> Result<()> {
+        self.print_prompt(terminal, line)?;
+        let output = self.output_of(terminal, line)?;
+        self.print_output(&output)?;
+        self.verify(&output, expected)
+    }
+
+    /// Runs a command until the operator has changed what it prints. Prints the output that is as expected, or the
+    /// last one.
+    pub fn run_until(&mut self, terminal: &Terminal, line: &str, expected: Expectation<'_>) -> Result<()> {
+        self.print_prompt(terminal, line)?;
+        let mut last = None;
+        let waited = wait_for(line, TIMEOUT, || {
+            let output = self.output_of(terminal, line).ok()?;
+            let matches = expected.mismatch(&output).is_none();
+            last = Some(output);
+            matches.then_some(())
+        });
+        match last {
+            Some(output) => {
+                self.print_output(&output)?;
+                self.verify(&output, expected)
+            }
+            None => waited,
+        }
+    }
+
+    /// The time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The number of steps so far.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    fn print_prompt(&mut self, terminal: &Terminal, line: &str) -> Result<()> {
+        self.print(&format!("\n{} $ {line}", terminal.user))
+    }
+
+    fn print_output(&mut self, output: &CommandOutput) -> Result<()> {
+        self.print(output.stdout.trim_end())?;
+        match output.code() {
+            0 => Ok(()),
+            code => self.print(&format!("(exit code {code})")),
+        }
+    }
+
+    fn verify(&mut self, output: &CommandOutput, expected: Expectation<'_>) -> Result<()> {
+        match expected.mismatch(output) {
+            None => Ok(()),
+            Some(found) => Err(Error::Unexpected { what: format!("step {}", self.steps), found }),
+        }
+    }
+
+    fn print(&mut self, text: &str) -> Result<()> {
+        writeln!(self.out, "{text}").and_then(|()| self.out.flush()).map_err(Error::io("stdout"))
+    }
+
+    /// Runs a line in a shell: the printed line is exactly what runs.
+    fn output_of(&self, terminal: &Terminal, line: &str) -> Result<CommandOutput> {
+        let mut path = self.bin(terminal).into_os_string();
+        path.push(":");
+        path.push(&self.path);
+        run_merged("bash", ["-c", line], |command: &mut Command| {
+            terminal.workstation.environment(command);
+            command.env("PATH", &path).current_dir(&self.folder);
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Time gates: when a hold ends, and which clock counts.
+
+use d8_tests::catalog::Plugin;
+use d8_tests::{Lab, Result, Workstation, objects, skewed_clock, status};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use serde_json::{Value, json};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Publishes versions that were created this long ago, and waits until they are in the record.
+fn publish(lab: &Lab, name: &str, versions: &[&str], age: SignedDuration) -> Result<()> {
+    versions.iter().try_for_each(|version| lab.publish(&Plugin::new(name, version).with_age(age)).map(drop))?;
+    lab.create_releases(&[name])?;
+    versions.iter().try_for_each(|version| lab.wait_for_version(name, version).map(drop))
+}
+
+/// Applies a policy for every host with these fields in its spec and in its rule for the plugin.
+fn apply_policy(lab: &Lab, plugin: &str, spec: &Value, rule: &Value) -> Result<()> {
+    lab.apply_policy(plugin, &objects::with(objects::one_rule(plugin, rule), spec))?;
+    assert!(lab.wait_for_accepted(plugin)?);
+    Ok(())
+}
+
+/// The entry of the newest version in the output of `why`.
+fn why(alice: &Workstation, plugin: &str, more: &[&str]) -> Result<Value> {
+    let line = ["plugins", "why", plugin, "-o", "json"];
+    let why = alice.d8(line.iter().chain(more).copied())?.ok()?;
+    let why: Value = serde_json::from_str(&why).unwrap_or_else(|error| panic!("{error}: {why}"));
+    Ok(why["versions"][0].clone())
+}
+
+/// `firstSeen` of the newest version in the record.
+fn first_seen(lab: &Lab, name: &str) -> Result<Timestamp> {
+    let release = lab.wait_for_release(name, "firstSeen", |release| {
+        status::of_release(release).versions.first().is_some_and(|version| version.first_seen.is_some())
+    })?;
+    let first_seen = status::of_release(&release).versions[0].first_seen.clone();
+    Ok(first_seen.expect("it is there").0)
+}
+
+fn codes(reasons: &Value) -> Vec<&str> {
+    reasons.as_array().into_iter().flatten().filter_map(|reason| reason["code"].as_str()).collect()
+}
+
+fn instant(value: &Value) -> Timestamp {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is not a time"))
+}
+
+#[test]
+fn a_wrong_clock_does_not_end_min_age_early() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "brewed", &["v1.0.0"], 2 * HOUR)?;
+    apply_policy(lab, "brewed", &json!({}), &json!({"minAge": "1h"}))?;
+    let alice = lab.new_workstation()?;
+    assert_eq!(why(&alice, "brewed", &[])?["verdict"], "Eligible");
+    for (ahead, want) in [(-3 * HOUR, "Held"), (SignedDuration::from_mins(-4), "Eligible"), (3 * HOUR, "Eligible")] {
+        let config = skewed_clock::kubeconfig(lab.plane(), alice.identity(), ahead)?;
+        let row = why(&alice, "brewed", &["--kubeconfig", &config.display().to_string()])?;
+        assert_eq!(row["verdict"], want, "the server is {ahead:#} ahead: {row:#}");
+        if want == "Held" {
+            assert_eq!(codes(&row["reasons"]), ["Soaking"]);
+            let until = first_seen(lab, "brewed")?.checked_add(HOUR).expect("a time");
+            assert_eq!(instant(&row["reasons"][0]["until"]), until, "{row:#}");
+        }
+    }
+    // The same for a server that is ahead of the local clock: the earlier time counts.
+    apply_policy(lab, "brewed", &json!({}), &json!({"minAge": "3h"}))?;
+    let config = skewed_clock::kubeconfig(lab.plane(), alice.identity(), 5 * HOUR)?;
+    let line = ["plugins", "install", "brewed", "--kubeconfig", &config.display().to_string()];
+    let refused = alice.d8(line)?.expect_code(3)?;
+    assert!(refused.stderr.contains("soaks for 3h"), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn why_shows_when_each_hold_ends() -> Result<()> {
+    // Rollouts and windows apply to every plugin, so this test has its own lab.
+    let lab = &Lab::start(|_| {})?;
+    publish(lab, "timed", &["v1.0.0"], HOUR)?;
+    let alice = lab.new_workstation()?;
+
+    apply_policy(lab, "timed", &json!({}), &json!({"minAge": "24h"}))?;
+    let row = why(&alice, "timed", &[])?;
+    assert_eq!((codes(&row["reasons"]), &row["verdict"]), (vec!["Soaking"], &json!("Held")));
+    let first_seen = first_seen(lab, "timed")?;
+    let until = first_seen.checked_add(24 * HOUR).expect("a time");
+    assert_eq!(instant(&row["until"]), until);
+    let table = alice.d8(["plugins", "why", "timed"])?.ok()?;
+    assert!(table.contains(&format!("{until}")), "{table}");
+
+    // A new root comes last in every wave.
+    apply_policy(lab, "timed", &json!({"rollout": {"over": "48h"}}), &json!({}))?;
+    let row = why(&alice, "timed", &[])?;
+    assert_eq!(codes(&row["reasons"]), ["NotInWave"], "{row:#}");
+    let wave = status::wave(&lab.get_policy("timed").expect("the policy"), "timed", "v1.0.0").expect("a wave");
+    let since = wave.since.map_or(first_seen, |since| since.0.max(first_seen));
+    assert_eq!(instant(&row["until"]), since.checked_add(48 * HOUR).expect("a time"));
+
+    // Windows bind the agent. A person gets a note and may install.
+    let in_three_days = Timestamp::now().to_zoned(TimeZone::UTC).saturating_add(3.days());
+    let day = format!("{:?}", in_three_days.weekday())[..3].to_owned();
+    let windows = json!([{"days": [day], "start": "00:00", "duration": "2h", "timeZone": "UTC"}]);
+    apply_policy(lab, "timed", &json!({"windows": windows}), &json!({}))?;
+    let row = why(&alice, "timed", &[])?;
+    assert_eq!((&row["verdict"], codes(&row["notes"])), (&json!("Eligible"), vec!["OutsideWindow"]), "{row:#}");
+    let opens = in_three_days.with().time(jiff::civil::Time::midnight()).build().expect("a time").timestamp();
+    assert_eq!(instant(&row["notes"][0]["until"]), opens);
+    alice.d8(["plugins", "install", "timed"])?.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
+fn min_age_does_not_bind_a_version_that_was_active_before() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "familiar", &["v1.0.0", "v1.0.1", "v1.1.0"], HOUR)?;
+    let alice = lab.new_workstation()?;
+    let install = |version: &str| alice.d8(["plugins", "install", "familiar", "--version", version]);
+    install("v1.0.0")?.expect_code(0)?;
+    install("v1.1.0")?.expect_code(0)?;
+    apply_policy(lab, "familiar", &json!({}), &json!({"minAge": "24h"}))?;
+    let refused = install("v1.0.1")?.expect_code(3)?;
+    assert!(refused.stderr.contains("soaks for 24h"), "{refused:?}");
+    install("v1.0.0")?.expect_code(0)?;
+    install("v1.1.0")?.expect_code(0)?;
+    Ok(())
+}
