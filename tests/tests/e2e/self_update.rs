@@ -182,7 +182,7 @@ fn update_and_go_back(lab: &Lab) -> Result<()> {
     bob.offline("cli use v0.13.1")?.expect_code(0)?;
     assert_eq!(std::fs::read_link(&bob.d8).ok(), Some(bob.store().join("current")));
     assert_eq!(bob.version()?, "d8 v0.13.1");
-    assert!(bob.files().iter().any(|file| file.ends_with("bin/d8.old")), "{:?}", bob.files());
+    assert!(bob.files().iter().any(|file| file == "d8.old"), "{:?}", bob.files());
     Ok(())
 }
 

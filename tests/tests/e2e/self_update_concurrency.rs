@@ -30,6 +30,10 @@ fn d8_cli_update_under_adverse_conditions() -> Result<()> {
     let verbose = "#!/bin/sh\ncase \"$1\" in --version) printf 'd8 v9.9.9 \\033[31m\\r\\n'; yes | head -c 3000000;; \
                   cli) printf '{\"capabilities\":[\"\\033]0;policy/v1alpha1'; exit 0;; esac\n";
     lab.publish(&Plugin::new("d8", "v0.1.2").with_executable(verbose))?;
+    // A poll between the first and the second version would leave the second one out of the record.
+    lab.create_releases(&["d8"])?;
+    lab.request_poll("d8")?;
+    lab.wait_for_version("d8", "v0.14.0")?;
     parallel_updates(lab)?;
     interrupts(lab)?;
     verbose_candidate(lab)?;

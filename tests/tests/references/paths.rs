@@ -1,7 +1,7 @@
 //! Every path, anchor, rule and make target that the repository names exists.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
@@ -14,7 +14,7 @@ const READ: [&str; 8] = ["md", "rs", "sh", "go", "toml", "yaml", "tpl", ""];
 
 /// Comments that are being rewritten.
 const PENDING: [&str; 5] = [
-    "agent/src/view",
+    "agent/src/cluster",
     "cli/src/",
     "crds/src/decisions/requirements/tests.rs",
     "crds/src/records/contract/tests/protocol.rs",
@@ -74,12 +74,16 @@ fn check(file: &TextFile, targets: &Targets) -> Vec<Finding> {
     findings
 }
 
-/// Whether a path exists, seen from the root, from the file's own folder, or among the pages.
-fn exists(file: &TextFile, path: &str) -> bool {
+/// The folders that a path in this file may start from: the root, the file's crate, its own folder, and `docs`.
+fn folders(file: &TextFile) -> Vec<PathBuf> {
     let root = repository::root();
-    let own = root.join(&file.path);
-    let own = own.parent().unwrap_or(&root);
-    [root.as_path(), own, &root.join("docs")].iter().any(|folder| folder.join(path).exists())
+    let part = root.join(file.path.split('/').next().unwrap_or_default());
+    let own = root.join(&file.path).parent().unwrap_or(&root).to_owned();
+    vec![root.clone(), part, own, root.join("docs")]
+}
+
+fn exists(file: &TextFile, path: &str) -> bool {
+    folders(file).iter().any(|folder| folder.join(path).exists())
 }
 
 fn paths(file: &TextFile, text: &str, targets: &Targets) -> Vec<String> {
@@ -107,10 +111,7 @@ fn paths(file: &TextFile, text: &str, targets: &Targets) -> Vec<String> {
 }
 
 fn missing_anchor(file: &TextFile, path: &str, anchor: &str) -> Option<String> {
-    let root = repository::root();
-    let own = root.join(&file.path);
-    let folders = [root.as_path(), own.parent().unwrap_or(&root), &root.join("docs")].map(Path::to_owned);
-    let page = folders.iter().find_map(|folder| std::fs::read_to_string(folder.join(path)).ok())?;
+    let page = folders(file).iter().find_map(|folder| std::fs::read_to_string(folder.join(path)).ok())?;
     (!anchors(&page).contains(anchor)).then(|| format!("{path} has no heading for #{anchor}"))
 }
 
