@@ -190,19 +190,23 @@ fn records_of_old_proxies() -> Result<()> {
         drop(proxy);
     }
 
-    // The proxy is updated: records get more data, and no tag counts as moved.
+    an_updated_proxy_moves_no_tag(&mut lab)
+}
+
+/// The proxy is updated to generation 3: records get more data, and no tag counts as moved.
+fn an_updated_proxy_moves_no_tag(lab: &mut Lab) -> Result<()> {
     let before: Vec<CliRelease> =
         ["whole-2", "split-2", "whole-1", "split-1"].iter().filter_map(|name| lab.get_release(name)).collect();
     let newest = lab.proxy().address().to_owned();
-    announce(&mut lab, &newest)?;
+    announce(lab, &newest)?;
     for old in before {
         let name = old.metadata.name.clone().unwrap_or_default();
-        poll(&lab, &name)?;
+        poll(lab, &name)?;
         let all = of_release(&old).versions.len();
         let read = |release: &CliRelease| of_release(release).versions.iter().all(|v| v.artifacts.len() > 1);
         // Each poll reads some of the known versions again.
         let release = wait_for(&name, Duration::from_mins(1), || {
-            poll(&lab, &name).ok()?;
+            poll(lab, &name).ok()?;
             lab.get_release(&name).filter(|release| name.starts_with("split") || read(release))
         })?;
         for now in of_release(&release).versions {

@@ -30,10 +30,10 @@ fn wait_for_state(
 
 /// The spec of a policy with a rollout, for hosts with this role, with these fields in the rule for the plugin.
 fn with_rollout(role: &str, plugin: &str, fields: &Value) -> Value {
-    let rule = objects::with(json!({"plugins": [plugin], "access": "Allow"}), fields);
+    let first = objects::with(json!({"plugins": [plugin], "access": "Allow"}), fields);
     let selector = json!({"matchLabels": {"role": role}});
     let defaults = json!({"access": "Deny", "updates": "Auto"});
-    json!({"hostSelector": selector, "defaults": defaults, "rules": [rule], "rollout": {"over": "1h", "maxFailed": 2}})
+    json!({"hostSelector": selector, "defaults": defaults, "rules": [first], "rollout": {"over": "1h", "maxFailed": 2}})
 }
 
 /// The data of the ledger of a policy's waves.

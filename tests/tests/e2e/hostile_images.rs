@@ -20,7 +20,7 @@ fn hostile_images_do_no_harm() -> Result<()> {
         assert!(is_printable(&output), "{}: {output:?}", image.defect);
         let list = alice.d8(["plugins", "list"])?.ok()?;
         assert!(is_printable(&list), "{}: {list:?}", image.defect);
-        assert_eq!(finished.code(), if image.installs { 0 } else { 1 }, "{}: {finished:?}", image.defect);
+        assert_eq!(finished.code(), i32::from(!image.installs), "{}: {finished:?}", image.defect);
         if !image.installs {
             assert_eq!(alice.files(), before, "{}: {finished:?}", image.defect);
         }

@@ -30,13 +30,10 @@ fn why(alice: &Workstation, plugin: &str, more: &[&str]) -> Result<Value> {
     Ok(why["versions"][0].clone())
 }
 
-/// `firstSeen` of the newest version in the record.
+/// `firstSeen` of v1.0.0 in the record.
 fn first_seen(lab: &Lab, name: &str) -> Result<Timestamp> {
-    let release = lab.wait_for_release(name, "firstSeen", |release| {
-        status::of_release(release).versions.first().is_some_and(|version| version.first_seen.is_some())
-    })?;
-    let first_seen = status::of_release(&release).versions[0].first_seen.clone();
-    Ok(first_seen.expect("it is there").0)
+    let version = status::version(&lab.wait_for_version(name, "v1.0.0")?, "v1.0.0");
+    Ok(version.first_seen.unwrap_or_else(|| panic!("{name} v1.0.0 has no firstSeen")).0)
 }
 
 fn codes(reasons: &Value) -> Vec<&str> {
