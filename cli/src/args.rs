@@ -19,8 +19,8 @@ pub(crate) use self::{
     },
     policy::{PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyDiffArgs, PolicyGetArgs, PolicyTrustArgs},
     self_update::{
-        FallbackCommand, FallbackSetArgs, FallbackShowArgs, SelfArgs, SelfCapabilitiesArgs, SelfCheckArgs, SelfCommand,
-        SelfUpdateArgs, SelfUseArgs, SelfVersionsArgs,
+        FallbackArgs, FallbackCommand, FallbackSetArgs, FallbackShowArgs, SelfArgs, SelfCapabilitiesArgs,
+        SelfCheckArgs, SelfCommand, SelfUpdateArgs, SelfUseArgs, SelfVersionsArgs,
     },
 };
 

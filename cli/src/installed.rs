@@ -1,4 +1,4 @@
-//! What this machine has of plugins, over both roots: the first root that has a name wins.
+//! Plugins installed on this machine, in all roots. If two roots have a plugin, the first one counts.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::{
     terminal::{failure::Failure, output},
 };
 
-/// An install and the store it is in.
-pub(crate) struct Found {
+/// An installed plugin and its store.
+pub(crate) struct InstalledPlugin {
     pub(crate) store: Store,
     pub(crate) entry: PluginEntry,
 }
 
-impl Found {
-    /// The active version, where a receipt or the contract tells it.
+impl InstalledPlugin {
+    /// The active version, if a receipt or the contract names it.
     pub(crate) fn version(&self) -> Option<Version> {
         match &self.entry.active {
             ActiveVersion::Known(installed) => Some(installed.version.clone()),
@@ -30,46 +30,46 @@ impl Found {
     }
 }
 
-/// One plugin.
+/// Finds a plugin.
 ///
 /// # Errors
-/// A root that cannot be read.
-pub(crate) fn find(context: &Context, name: &PluginName) -> Result<Option<Found>, Failure> {
-    for store in readable(context) {
+/// A root cannot be read.
+pub(crate) fn find(context: &Context, name: &PluginName) -> Result<Option<InstalledPlugin>, Failure> {
+    for store in readable_stores(context) {
         if let Some(entry) = store.get(name)? {
-            return Ok(Some(Found { store, entry }));
+            return Ok(Some(InstalledPlugin { store, entry }));
         }
     }
     Ok(None)
 }
 
-/// All plugins, by name.
+/// Returns all plugins by name.
 ///
 /// # Errors
-/// A root that cannot be read.
-pub(crate) fn all(context: &Context) -> Result<BTreeMap<PluginName, Found>, Failure> {
+/// A root cannot be read.
+pub(crate) fn all(context: &Context) -> Result<BTreeMap<PluginName, InstalledPlugin>, Failure> {
     let mut all = BTreeMap::new();
-    for store in readable(context) {
+    for store in readable_stores(context) {
         for entry in store.list()? {
             let store = store.clone();
-            all.entry(entry.name.clone()).or_insert(Found { store, entry });
+            all.entry(entry.name.clone()).or_insert(InstalledPlugin { store, entry });
         }
     }
     Ok(all)
 }
 
-/// Their versions, for requirements among plugins.
+/// Returns the active version of each plugin, for requirements between plugins.
 ///
 /// # Errors
-/// A root that cannot be read.
+/// A root cannot be read.
 pub(crate) fn versions(context: &Context) -> Result<BTreeMap<PluginName, Option<Version>>, Failure> {
-    Ok(all(context)?.into_iter().map(|(name, found)| (name, found.version())).collect())
+    Ok(all(context)?.into_iter().map(|(name, plugin)| (name, plugin.version())).collect())
 }
 
-/// The stores, warnings about those that may not be used told.
-pub(crate) fn readable(context: &Context) -> Vec<Store> {
-    let (stores, refused) = context.roots().for_reading();
-    for error in refused {
+/// Returns the stores, and warns about roots that cannot be used.
+fn readable_stores(context: &Context) -> Vec<Store> {
+    let (stores, unusable) = context.roots().for_reading();
+    for error in unusable {
         output::warn(error);
     }
     stores

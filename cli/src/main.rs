@@ -1,10 +1,13 @@
-//! d8: the Deckhouse command line and its plugins, delivered as policy says.
+//! d8: the Deckhouse command-line tool and plugin manager.
 //!
-//! Owns words and exit codes: reads the command line, asks the libraries, says what came of it. It
-//! decides nothing about versions (`d8_crds`) and touches no store by itself (`d8_agent`).
+//! This crate owns the words and the exit codes: it parses the command line, calls the libraries and prints the
+//! result. `d8_crds` decides about versions; `d8_agent` reads and writes the stores.
+//!
+//! Modules from the bottom up, each using only those before it: [`exec`], [`version`] and [`terminal`]; [`args`];
+//! [`context`]; [`installed`], [`running_d8`] and [`catalog`]; [`commands`].
 
 #[cfg(not(unix))]
-compile_error!("d8 runs on Linux and macOS; on Windows it runs in WSL 2, where it is a Linux program");
+compile_error!("d8 runs on Linux and macOS; on Windows, run the Linux build in WSL 2");
 
 mod args;
 mod catalog;
@@ -22,16 +25,26 @@ use std::{
     future::Future,
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
-use args::{Cli, Command, FallbackCommand, PluginsArgs, PluginsCommand, PolicyCommand, SelfCommand};
+use args::{
+    Cli, Command, FallbackArgs, FallbackCommand, PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs,
+    SelfCommand,
+};
 use commands::{completion, plugins, policy, run, self_update};
 use context::Context;
 use terminal::failure::{self, Code, Failure};
 
+/// Exit code of `--exit-code` when there is a newer version or a change.
+const EXIT_CHANGES: u8 = 100;
+
+/// How long to wait at the end for blocking calls, such as a name lookup or a write.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
-    // Before anything is read or parsed: this is asked by scripts, by completion and by updates.
+    // Scripts and updates ask for the version, so this path reads and parses nothing.
     if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
         let _ = writeln!(std::io::stdout(), "d8 {}", version::display());
         return ExitCode::SUCCESS;
@@ -45,91 +58,109 @@ fn main() -> ExitCode {
     let cli = match args::parse(words) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and the version are no failures; their text goes where clap sends it.
+            // Help and version arrive here too; clap picks the stream and the exit code.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8));
         }
     };
-    log(cli.global.verbose);
+    init_logging(cli.global.verbose);
     match dispatch(cli) {
         Ok(code) => code,
         Err(failure) => {
-            failure.show();
+            failure.print();
             ExitCode::from(failure.code as u8)
         }
     }
 }
 
-/// `-v` or `LOG_LEVEL=debug` shows requests and decisions on stderr; nothing else does.
-fn log(verbose: bool) {
-    let wanted = verbose || std::env::var("LOG_LEVEL").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
-    if wanted {
+/// Logs requests and decisions to stderr with `-v` or `LOG_LEVEL=debug`.
+fn init_logging(verbose: bool) {
+    let enabled = verbose || std::env::var("LOG_LEVEL").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
+    if enabled {
         tracing_subscriber::fmt()
             .with_env_filter("d8=debug,d8_agent=debug,d8_rpp=debug,d8_crds=debug,kube=debug")
             .with_writer(std::io::stderr)
-            .with_ansi(failure::colour(std::io::stderr().is_terminal()))
+            .with_ansi(failure::colour_enabled(std::io::stderr().is_terminal()))
             .without_time()
             .init();
     }
 }
 
-/// There is something newer, or something would move, and `--exit-code` asks for it to be told so.
-const SOMETHING_NEWER: u8 = 100;
-
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let context = Context::new(cli.global);
-    let done = |()| ExitCode::SUCCESS;
+    let success = |()| ExitCode::SUCCESS;
     match cli.command {
-        Command::Plugins(group) => plugins_command(&context, group).map(done),
-        Command::Cli(group) => match group.command {
-            SelfCommand::Check(args) => wait(self_update::check::run(&context, &args))
-                .map(|newer| ExitCode::from(if newer && args.exit_code { SOMETHING_NEWER } else { 0 })),
-            SelfCommand::Versions(args) => wait(self_update::versions::run(&context, &args)).map(done),
-            SelfCommand::Update(args) => wait(self_update::switch::update(&context, &args)).map(done),
-            SelfCommand::Use(args) => wait(self_update::switch::use_version(&context, &args)).map(done),
-            SelfCommand::Fallback(args) => match args.command {
-                Some(FallbackCommand::Set(args)) => wait(self_update::fallback::set(&context, &args)),
-                Some(FallbackCommand::Unset) => wait(self_update::fallback::unset(&context)),
-                Some(FallbackCommand::Show(args)) => self_update::fallback::show(&context, &args),
-                None => self_update::fallback::show(&context, &args.show),
-            }
-            .map(done),
-            SelfCommand::Capabilities(args) => self_update::capabilities::run(&args).map(done),
-            SelfCommand::Plugins(group) => plugins_command(&context, group).map(done),
-        },
-        Command::Policy(group) => match group.command {
-            PolicyCommand::Get(args) => wait(policy::get::run(&context, &args)).map(done),
-            PolicyCommand::Diff(args) => wait(policy::diff::run(&context, &args))
-                .map(|moves| ExitCode::from(if moves && args.exit_code { SOMETHING_NEWER } else { 0 })),
-            PolicyCommand::Check(args) => policy::check::run(&args).map(done),
-            PolicyCommand::Trust(args) => wait(policy::trust::run(&context, &args)).map(done),
-        },
-        Command::Completion { shell } => completion::print_script(shell).map(done),
-        Command::Plugin(words) => wait(run::run(&context, words)).map(done),
+        Command::Plugins(group) => run_plugins(&context, group).map(success),
+        Command::Cli(group) => run_self_update(&context, group),
+        Command::Policy(group) => run_policy(&context, group),
+        Command::Completion { shell } => completion::print_script(shell).map(success),
+        Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
     }
 }
 
-fn plugins_command(context: &Context, group: PluginsArgs) -> Result<(), Failure> {
+fn run_plugins(context: &Context, group: PluginsArgs) -> Result<(), Failure> {
     match group.command {
         PluginsCommand::List(args) => plugins::list::run(context, &args),
-        PluginsCommand::Install(args) => wait(plugins::install::run(context, &args)),
-        PluginsCommand::Update(args) => wait(plugins::update::run(context, &args)),
-        PluginsCommand::Why(args) => wait(plugins::why::run(context, &args)),
-        PluginsCommand::Remove(args) => wait(plugins::remove::run(context, &args)),
+        PluginsCommand::Install(args) => block_on(plugins::install::run(context, &args)),
+        PluginsCommand::Update(args) => block_on(plugins::update::run(context, &args)),
+        PluginsCommand::Why(args) => block_on(plugins::why::run(context, &args)),
+        PluginsCommand::Remove(args) => block_on(plugins::remove::run(context, &args)),
     }
 }
 
-/// Runs a command to its end, or to Ctrl-C or SIGTERM: then what it holds is dropped, which unlocks
-/// and sweeps, and the process ends as shells expect.
-fn wait<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn run_self_update(context: &Context, group: SelfArgs) -> Result<ExitCode, Failure> {
+    let success = |()| ExitCode::SUCCESS;
+    match group.command {
+        SelfCommand::Check(args) => {
+            block_on(self_update::check::run(context, &args)).map(|newer| exit_code(newer && args.exit_code))
+        }
+        SelfCommand::Versions(args) => block_on(self_update::versions::run(context, &args)).map(success),
+        SelfCommand::Update(args) => block_on(self_update::update::run(context, &args)).map(success),
+        SelfCommand::Use(args) => block_on(self_update::use_version::run(context, &args)).map(success),
+        SelfCommand::Fallback(args) => run_fallback(context, args).map(success),
+        SelfCommand::Capabilities(args) => self_update::capabilities::run(&args).map(success),
+        SelfCommand::Plugins(group) => run_plugins(context, group).map(success),
+    }
+}
+
+fn run_fallback(context: &Context, group: FallbackArgs) -> Result<(), Failure> {
+    match group.command {
+        Some(FallbackCommand::Set(args)) => block_on(self_update::fallback::set(context, &args)),
+        Some(FallbackCommand::Unset) => block_on(self_update::fallback::unset(context)),
+        Some(FallbackCommand::Show(args)) => self_update::fallback::show(context, &args),
+        None => self_update::fallback::show(context, &group.show),
+    }
+}
+
+fn run_policy(context: &Context, group: PolicyArgs) -> Result<ExitCode, Failure> {
+    let success = |()| ExitCode::SUCCESS;
+    match group.command {
+        PolicyCommand::Get(args) => block_on(policy::get::run(context, &args)).map(success),
+        PolicyCommand::Diff(args) => {
+            block_on(policy::diff::run(context, &args)).map(|changes| exit_code(changes && args.exit_code))
+        }
+        PolicyCommand::Check(args) => policy::check::run(&args).map(success),
+        PolicyCommand::Trust(args) => block_on(policy::trust::run(context, &args)).map(success),
+    }
+}
+
+fn exit_code(changes: bool) -> ExitCode {
+    if changes { ExitCode::from(EXIT_CHANGES) } else { ExitCode::SUCCESS }
+}
+
+/// Runs a command until it ends or until Ctrl-C or SIGTERM. A signal drops the future, which releases its locks and
+/// removes its staging directories.
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    // Installed once; a second call could only find it installed.
+    // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let unable = |error: std::io::Error| Failure::new(Code::Failed, "no asynchronous runtime").caused_by(&error);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(unable)?;
+    let start_failure =
+        |error: std::io::Error| Failure::new(Code::Failed, "failed to start the async runtime").caused_by(&error);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(start_failure)?;
     let result = runtime.block_on(async {
-        let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
+        let mut terminated = signal(SignalKind::terminate()).map_err(start_failure)?;
         tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
@@ -137,7 +168,6 @@ fn wait<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failu
             result = command => result,
         }
     });
-    // A blocked name look-up or write must not hold the process back.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     result
 }

@@ -2,7 +2,9 @@
 //!
 //! `d8_crds::decisions::plan` chooses the versions, of plugins and of d8 itself.
 
-use std::collections::BTreeMap;
+pub(crate) mod messages;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use d8_agent::cluster::{self, ClusterView};
 use d8_crds::{
@@ -22,9 +24,9 @@ use d8_crds::{
 use futures::{StreamExt as _, stream};
 
 use crate::{
-    catalog::{Catalog, Offer},
+    catalog::{Catalog, VersionDetails},
     context::Context,
-    installed::{self, Found},
+    installed::{self, InstalledPlugin},
     terminal::failure::{Code, Failure},
 };
 
@@ -35,11 +37,11 @@ const PARALLEL: usize = 8;
 pub(crate) struct Planning<'a> {
     context: &'a Context,
     view: ClusterView,
-    policies: PolicySet,
+    policies: Arc<PolicySet>,
     installed: BTreeMap<Component, InstalledComponent>,
     on_disk: BTreeMap<Component, StoredDigests>,
     catalogs: BTreeMap<Component, Catalog>,
-    offers: BTreeMap<(Component, Version), Offer>,
+    details: BTreeMap<(Component, Version), VersionDetails>,
     known: KnownFacts,
     failures: Vec<(FactRequest, Failure)>,
 }
@@ -47,19 +49,24 @@ pub(crate) struct Planning<'a> {
 /// A fact that was fetched, or the failure to fetch it.
 enum Fetched {
     Tags(Component, Box<Result<Catalog, Failure>>),
-    Offer(Component, PublishedVersion, Box<Result<Offer, Failure>>),
+    Details(Component, PublishedVersion, Box<Result<VersionDetails, Failure>>),
 }
 
 impl<'a> Planning<'a> {
-    /// Plans for the plugins that are installed here.
+    /// Plans for the installed plugins. `policies` are those of the view.
     ///
     /// # Errors
-    /// A root that cannot be read.
-    pub(crate) fn of_plugins(context: &'a Context, view: ClusterView) -> Result<Self, Failure> {
-        let found = installed::all(context)?;
-        let on_disk = found.iter().map(|(name, found)| (name.clone().into(), on_disk(found))).collect();
-        let installed = found.into_iter().map(|(name, found)| (name.into(), snapshot(&found, &view.records))).collect();
-        Ok(Self::new(context, view, installed, on_disk))
+    /// A root cannot be read.
+    pub(crate) fn of_plugins(
+        context: &'a Context,
+        view: ClusterView,
+        policies: Arc<PolicySet>,
+    ) -> Result<Self, Failure> {
+        let plugins = installed::all(context)?;
+        let on_disk = plugins.iter().map(|(name, plugin)| (name.clone().into(), stored_digests(plugin))).collect();
+        let installed =
+            plugins.into_iter().map(|(name, plugin)| (name.into(), snapshot(&plugin, &view.records))).collect();
+        Ok(Self::new(context, view, policies, installed, on_disk))
     }
 
     /// Plans for d8 itself. `active` is None for a development build.
@@ -69,26 +76,28 @@ impl<'a> Planning<'a> {
         active: Option<&Version>,
         digests: StoredDigests,
     ) -> Self {
+        let policies = Arc::new(view.policy_set());
         let contract = InstalledContract::Known(Dependencies::default());
         let installed = InstalledComponent { version: active.cloned(), contract };
         let installed = BTreeMap::from([(Component::D8, installed)]);
-        Self::new(context, view, installed, BTreeMap::from([(Component::D8, digests)]))
+        Self::new(context, view, policies, installed, BTreeMap::from([(Component::D8, digests)]))
     }
 
     fn new(
         context: &'a Context,
         view: ClusterView,
+        policies: Arc<PolicySet>,
         installed: BTreeMap<Component, InstalledComponent>,
         on_disk: BTreeMap<Component, StoredDigests>,
     ) -> Self {
         Self {
             context,
-            policies: view.policy_set(),
+            policies,
             view,
             installed,
             on_disk,
             catalogs: BTreeMap::new(),
-            offers: BTreeMap::new(),
+            details: BTreeMap::new(),
             known: KnownFacts::default(),
             failures: Vec::new(),
         }
@@ -129,9 +138,9 @@ impl<'a> Planning<'a> {
             .on_disk(&self.on_disk)
     }
 
-    /// Returns what an install of a version needs to know, if the plan needed it.
-    pub(crate) fn offer(&self, component: &Component, version: &Version) -> Option<&Offer> {
-        self.offers.get(&(component.clone(), version.clone()))
+    /// Returns the details of a version, if the plan needed them.
+    pub(crate) fn details(&self, component: &Component, version: &Version) -> Option<&VersionDetails> {
+        self.details.get(&(component.clone(), version.clone()))
     }
 
     /// Returns the published versions of a component, if they were fetched.
@@ -198,8 +207,8 @@ impl<'a> Planning<'a> {
         if !self.known.contains(&need) {
             self.fetch(&BTreeMap::new(), vec![need.clone()]).await;
         }
-        let Some(offer) = self.offer(component, &published.version) else { return Err(self.failed(&need)) };
-        let unmet: Vec<String> = offer.findings.unmet.iter().chain(&offer.findings.unchecked).cloned().collect();
+        let Some(details) = self.details(component, &published.version) else { return Err(self.failed(&need)) };
+        let unmet: Vec<String> = details.findings.unmet.iter().chain(&details.findings.unchecked).cloned().collect();
         Ok(self.evaluator().evaluate(&EvaluationRequest {
             component,
             version: &published.version,
@@ -212,7 +221,7 @@ impl<'a> Planning<'a> {
 
     fn failed(&self, request: &FactRequest) -> Failure {
         let failure = self.failure(request).cloned();
-        failure.unwrap_or_else(|| Failure::new(Code::Failed, "a fact for the plan could not be fetched"))
+        failure.unwrap_or_else(|| Failure::new(Code::Failed, "internal error: a fact for the plan was not fetched"))
     }
 
     /// Returns why a version cannot be installed beside other plugins: a plugin that it needs cannot be
@@ -253,9 +262,9 @@ impl<'a> Planning<'a> {
                 Fetched::Tags(component, catalog) => {
                     let tags = match catalog.as_ref() {
                         Ok(catalog) => Ok(catalog.listing().clone()),
-                        // Versions that need it are passed over; the search goes on.
-                        Err(failure) if failure.nothing_there => Ok(selection::read_tags::<&str>(&component, [], None)),
-                        Err(failure) => Err(failure.headline()),
+                        // Versions that need it are skipped, and the search continues.
+                        Err(failure) if failure.not_found => Ok(selection::read_tags::<&str>(&component, [], None)),
+                        Err(failure) => Err(failure.summary()),
                     };
                     self.known.insert_tags(component.clone(), tags);
                     match *catalog {
@@ -268,16 +277,16 @@ impl<'a> Planning<'a> {
                         Err(failure) => self.failures.push((need, failure)),
                     }
                 }
-                Fetched::Offer(component, published, offer) => {
+                Fetched::Details(component, published, details) => {
                     let version = published.version;
-                    let known = offer.as_ref().as_ref().map_err(Failure::headline).and_then(|offer| {
+                    let known = details.as_ref().as_ref().map_err(Failure::summary).and_then(|details| {
                         let dependencies =
-                            Dependencies::read(&offer.contract.requirements.plugins).map_err(|e| e.to_string())?;
-                        Ok(VersionFacts { findings: offer.findings.clone(), dependencies })
+                            Dependencies::read(&details.contract.requirements.plugins).map_err(|e| e.to_string())?;
+                        Ok(VersionFacts { findings: details.findings.clone(), dependencies })
                     });
                     self.known.insert_version(component.clone(), version.clone(), known);
-                    match *offer {
-                        Ok(offer) => drop(self.offers.insert((component, version), offer)),
+                    match *details {
+                        Ok(details) => drop(self.details.insert((component, version), details)),
                         Err(failure) => self.failures.push((need, failure)),
                     }
                 }
@@ -295,11 +304,14 @@ impl<'a> Planning<'a> {
                 Fetched::Tags(component.clone(), Box::new(self.open(component, named.as_deref()).await))
             }
             FactRequest::Contract { component, published } => {
-                let offer = match self.catalogs.get(component) {
-                    Some(catalog) => catalog.offer(self.context, published).await,
-                    None => Err(Failure::new(Code::Failed, format!("{component}: a contract without a catalog"))),
+                let details = match self.catalogs.get(component) {
+                    Some(catalog) => catalog.details(self.context, published).await,
+                    None => Err(Failure::new(
+                        Code::Failed,
+                        format!("internal error: no versions of {component} were fetched"),
+                    )),
                 };
-                Fetched::Offer(component.clone(), published.clone(), Box::new(offer))
+                Fetched::Details(component.clone(), published.clone(), Box::new(details))
             }
         }
     }
@@ -320,17 +332,17 @@ impl<'a> Planning<'a> {
 
 /// Describes an installed plugin to the planner. A cached contract that cannot be read is replaced by the
 /// copy beside the version, or by what the record says.
-fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> InstalledComponent {
-    let name = &found.entry.name;
+fn snapshot(plugin: &InstalledPlugin, records: &BTreeMap<String, CliRelease>) -> InstalledComponent {
+    let name = &plugin.entry.name;
     let copy = || {
-        let tag = &found.entry.installed()?.tag;
-        let stored = found.store.contract_of(name, tag).ok().flatten().map(|contract| contract.requirements);
+        let tag = &plugin.entry.installed()?.tag;
+        let stored = plugin.store.contract_of(name, tag).ok().flatten().map(|contract| contract.requirements);
         stored.or_else(|| {
             let versions = &records.get(name.as_str())?.status.as_ref()?.versions;
             versions.iter().find(|v| v.version == tag.as_str()).map(|v| v.requirements.clone())
         })
     };
-    let requirements = match found.store.contract(name) {
+    let requirements = match plugin.store.contract(name) {
         Ok(contract) => Ok(contract.map(|contract| contract.requirements)),
         Err(error) => copy().map(Some).ok_or_else(|| error.to_string()),
     };
@@ -340,15 +352,15 @@ fn snapshot(found: &Found, records: &BTreeMap<String, CliRelease>) -> InstalledC
             .map_or_else(|error| InstalledContract::Unreadable(error.to_string()), InstalledContract::Known),
         Err(why) => InstalledContract::Unreadable(why),
     };
-    InstalledComponent { version: found.version(), contract }
+    InstalledComponent { version: plugin.version(), contract }
 }
 
 /// Returns the digests in the receipts of a plugin, which pins and moved tags are compared with.
-fn on_disk(found: &Found) -> StoredDigests {
-    let once_active = |installed: &&d8_agent::InstalledVersion| found.entry.history.contains(&installed.tag);
+fn stored_digests(plugin: &InstalledPlugin) -> StoredDigests {
+    let once_active = |installed: &&d8_agent::InstalledVersion| plugin.entry.history.contains(&installed.tag);
     StoredDigests {
-        active: found.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
-        stored: found
+        active: plugin.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
+        stored: plugin
             .entry
             .versions
             .iter()

@@ -1,4 +1,4 @@
-//! The d8 that runs: its executable, its release, the store it belongs to, and the command on the PATH.
+//! The running d8: its executable, its release, the store it belongs to, and the command on the PATH.
 
 use std::{
     fmt, fs,
@@ -18,28 +18,31 @@ use crate::{
     version,
 };
 
-/// This d8, its store, and what stands on the PATH.
-pub(crate) struct Own {
-    /// Or why there is none: many commands need none.
+/// The executable of this process, which stays readable after the file is replaced.
+const OWN_IMAGE: &str = "/proc/self/exe";
+
+/// The d8 of this process.
+pub(crate) struct RunningD8 {
+    /// The store, or why there is none. Many commands need none.
     store: Result<D8Store, Failure>,
-    /// The program that runs, links followed.
+    /// Path of the executable, with links resolved.
     pub(crate) executable: PathBuf,
-    /// The release that runs; `None`: a development build.
-    pub(crate) running: Option<(Tag, Version)>,
-    /// It runs from the store.
+    /// The release; `None` for a development build.
+    pub(crate) release: Option<(Tag, Version)>,
+    /// The executable is in the store.
     from_store: bool,
 }
 
-/// The version that counts as the one people have.
+/// The current version of d8.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Current {
+pub(crate) enum CurrentVersion {
     /// A release.
     Release(Tag, Version),
-    /// A development build, older than any release.
+    /// A development build. It is older than every release.
     Development,
 }
 
-impl Current {
+impl CurrentVersion {
     pub(crate) fn version(&self) -> Option<&Version> {
         match self {
             Self::Release(_, version) => Some(version),
@@ -52,7 +55,7 @@ impl Current {
     }
 }
 
-impl fmt::Display for Current {
+impl fmt::Display for CurrentVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Release(tag, _) => tag.fmt(f),
@@ -61,49 +64,49 @@ impl fmt::Display for Current {
     }
 }
 
-impl Own {
-    /// Looks where this runs from. Changes nothing.
+impl RunningD8 {
+    /// Locates the executable and its store. Changes nothing.
     ///
     /// # Errors
-    /// The running program has no path.
-    pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
+    /// The executable has no path.
+    pub(crate) fn locate(context: &Context) -> Result<Self, Failure> {
         let executable = std::env::current_exe().and_then(|path| path.canonicalize()).map_err(|error| {
-            Failure::new(Code::Failed, "it cannot be told where this d8 is")
+            Failure::new(Code::Failed, "failed to locate the executable of this d8")
                 .caused_by(&error)
-                .advise("its file was removed or replaced while it ran", "repeat the command")
+                .advise("the file was removed or replaced while d8 was running", "run the command again")
         })?;
         let (store, from_store) = match D8Store::holding(&executable) {
             Ok(Some(store)) => (Ok(store), true),
-            Ok(None) => (root(context).and_then(|root| Ok(D8Store::at(root)?)), false),
-            Err(error) => (Err(of_another(&executable, error)), true),
+            Ok(None) => (default_root(context).and_then(|root| Ok(D8Store::at(root)?)), false),
+            Err(error) => (Err(untrusted_store_failure(&executable, error)), true),
         };
-        Ok(Self { store, executable, running: version::release(), from_store })
+        Ok(Self { store, executable, release: version::release(), from_store })
     }
 
     /// The store.
     ///
     /// # Errors
-    /// There is none: no home, or one that this user must not trust.
+    /// There is no home directory, or root must not trust the store.
     pub(crate) fn store(&self) -> Result<&D8Store, Failure> {
         self.store.as_ref().map_err(Clone::clone)
     }
 
-    /// The bytes that run, even if their file was replaced meanwhile.
-    pub(crate) fn bytes(&self) -> &Path {
-        let own = Path::new("/proc/self/exe");
-        if own.exists() { own } else { &self.executable }
+    /// A path to read the running executable from, even if its file was replaced.
+    pub(crate) fn image(&self) -> &Path {
+        let image = Path::new(OWN_IMAGE);
+        if image.exists() { image } else { &self.executable }
     }
 
-    /// Whether a path still leads to the program that runs.
+    /// Whether a path leads to the running executable.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let id = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-        id(path).is_some_and(|found| Some(found) == id(self.bytes()))
+        id(path).is_some_and(|found| Some(found) == id(self.image()))
     }
 
-    /// What is active in the store that this runs from.
+    /// The active version of the store, if this d8 runs from it.
     ///
     /// # Errors
-    /// A store that cannot be read.
+    /// The store cannot be read.
     pub(crate) fn active(&self) -> Result<Option<D8Version>, Failure> {
         match &self.store {
             Ok(store) if self.from_store => Ok(store.active()?),
@@ -111,130 +114,138 @@ impl Own {
         }
     }
 
-    /// The digests of the active version in its receipt.
+    /// The digests of the active version, from its receipt.
     ///
     /// # Errors
-    /// A store that cannot be read.
+    /// The store cannot be read.
     pub(crate) fn active_digests(&self) -> Result<Vec<Digest>, Failure> {
         Ok(self.active()?.map(|active| active.digests()).unwrap_or_default())
     }
 
-    /// What the store's `current` names when this process runs from that store, else this build's own.
+    /// The current version: the active version of the store if this d8 runs from it, else the release of this build.
     ///
     /// # Errors
-    /// A store that cannot be read.
-    pub(crate) fn current(&self) -> Result<Current, Failure> {
-        let release = self.active()?.map(|active| (active.tag, active.version)).or_else(|| self.running.clone());
-        Ok(release.map_or(Current::Development, |(tag, version)| Current::Release(tag, version)))
+    /// The store cannot be read.
+    pub(crate) fn current(&self) -> Result<CurrentVersion, Failure> {
+        let release = self.active()?.map(|active| (active.tag, active.version)).or_else(|| self.release.clone());
+        Ok(release.map_or(CurrentVersion::Development, |(tag, version)| CurrentVersion::Release(tag, version)))
     }
 
-    /// The command that people type.
-    pub(crate) fn entry(&self, context: &Context) -> PathEntry {
+    /// The command on the PATH that started this d8.
+    fn path_entry(&self, context: &Context) -> PathEntry {
         let argv0 = std::env::args_os().next().unwrap_or_default();
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let path = invocation_path(&argv0, std::env::var_os("PATH").as_deref(), &directory, &self.executable);
         PathEntry::of(&path, context.home(), &PackageDatabases::default())
     }
 
-    /// The same, if it may be changed.
+    /// The command on the PATH that started this d8, if a switch may replace it.
     ///
     /// # Errors
-    /// It belongs to a package manager or to somebody else, or others run it and it would lead into a
-    /// home.
-    pub(crate) fn changeable(&self, context: &Context) -> Result<PathEntry, Failure> {
-        let entry = self.entry(context);
-        let by_hand = self.by_hand();
+    /// A package manager or another user owns it, or other users run it and could not follow the link.
+    pub(crate) fn replaceable_path_entry(&self, context: &Context) -> Result<PathEntry, Failure> {
+        let entry = self.path_entry(context);
         match &entry {
             PathEntry::Managed { path, by } => {
                 Err(Failure::new(Code::Failed, format!("{} is not replaced: it belongs to {by}", path.display()))
-                    .advise("what manages the file would not know of the change, or undo it", by_hand))
+                    .advise("its owner does not expect the change and may undo it", self.private_copy_command()))
             }
             PathEntry::Plain { path, shared: true } if !is_root() => Err(Failure::new(
                 Code::Failed,
-                format!("{} is not made a link into a home: other users run it", path.display()),
+                format!("{} is not linked into a home directory: other users run it", path.display()),
             )
-            .advise("as root the store is one that all can read", format!("sudo {} cli update", path.display()))
-            .advise("or leave theirs alone", by_hand)),
+            .advise(
+                "root uses a store that all users can read",
+                format!("update it for all users: sudo {} cli update", path.display()),
+            )
+            .advise("you can use a different d8 than the other users", self.private_copy_command())),
             PathEntry::Plain { path, shared: true }
                 if let Some(closed) = inaccessible_ancestor(&self.store()?.dir()) =>
             {
                 Err(Failure::new(
                     Code::Failed,
-                    format!("{} is not made a link into {}: other users run it", path.display(), closed.display()),
+                    format!("{} is not linked into {}: other users run it", path.display(), closed.display()),
                 )
                 .advise(
-                    format!("{} is closed to others, who would have no d8 then", closed.display()),
-                    format!("give a root that all can read: --plugins-dir {}", d8_agent::roots::DEFAULT_ROOT),
+                    format!("other users cannot access {}", closed.display()),
+                    format!("use a root that all users can read: --plugins-dir {}", d8_agent::roots::DEFAULT_ROOT),
                 ))
             }
             PathEntry::Plain { .. } | PathEntry::Linked { .. } => Ok(entry),
         }
     }
 
-    /// How to have a d8 that nobody else depends on.
-    fn by_hand(&self) -> String {
-        let own = self.executable.display();
-        format!("keep a d8 of your own: install -D {own} ~/.local/bin/d8, with ~/.local/bin first on the PATH")
+    fn private_copy_command(&self) -> String {
+        let executable = self.executable.display();
+        format!("install your own copy, and put ~/.local/bin first in PATH: install -D {executable} ~/.local/bin/d8")
     }
 
-    /// The d8 of another kind that commands go to which this one has not: the one that was set, else the
-    /// newest in the store.
+    /// The fallback: the executable that was set, else the newest d8 of the other implementation in the store.
     ///
     /// # Errors
-    /// As root, a place that others can write to.
+    /// As root, other users can change the executable.
     pub(crate) fn fallback(&self) -> Result<Option<PathBuf>, Failure> {
         let Ok(store) = &self.store else { return Ok(None) };
         match store.fallback()? {
             Some(set) => Ok(Some(set)),
-            None => Ok(newest_other(&store.versions()?, &self.executable)),
+            None => Ok(newest_without_stamp(&store.versions()?, &self.executable)),
+        }
+    }
+
+    /// Turns an error of the d8 store into a failure that says what to do about missing write access.
+    pub(crate) fn store_failure(&self, error: StoreError) -> Failure {
+        let StoreError::Unwritable { root, .. } = &error else { return error.into() };
+        let failure = Failure::new(Code::Failed, format!("no write access to {}; nothing was changed", root.display()))
+            .caused_by(&error);
+        if is_root() {
+            failure.advise(
+                "the file system is mounted read-only",
+                "mount it read-write, or choose another root with `--plugins-dir`",
+            )
+        } else if self.from_store {
+            failure
+                .advise("an administrator manages this d8 for all users", "run the command again with sudo")
+                .advise("you can use a different d8 than the other users", self.private_copy_command())
+        } else {
+            failure.advise(
+                "the directory belongs to another user (check HOME), or the file system is mounted read-only",
+                format!("ls -ld {} {}", root.display(), root.parent().unwrap_or(root).display()),
+            )
         }
     }
 }
 
-/// The newest version in the store that is a d8 of another kind. What d8 brought in itself has a receipt,
-/// but that says nothing: a Go d8 is published under the same name.
-pub(crate) fn newest_other(versions: &[D8Version], executable: &Path) -> Option<PathBuf> {
+/// The newest version in a store that is a d8 of the other implementation. A receipt does not tell: both implementations
+/// are published under the same name.
+pub(crate) fn newest_without_stamp(versions: &[D8Version], executable: &Path) -> Option<PathBuf> {
     let others = versions.iter().map(|stored| &stored.binary).filter(|binary| *binary != executable);
-    others.filter(|binary| !version::is_ours(binary)).map(Clone::clone).next()
+    others.filter(|binary| !version::has_stamp(binary)).map(Clone::clone).next()
 }
 
-pub(crate) fn is_root() -> bool {
+fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// As root the root that all users share, else home's.
-fn root(context: &Context) -> Result<PathBuf, Failure> {
+/// The root of the d8 store if this d8 does not run from one: for root the root that all users share, else the home
+/// root.
+fn default_root(context: &Context) -> Result<PathBuf, Failure> {
     if is_root() {
         return Ok(context.roots().configured().to_owned());
     }
-    context.own_root().ok_or_else(|| {
-        Failure::new(Code::Failed, "there is no home directory to keep versions of d8 in")
-            .advise("HOME is not set, and /etc/passwd names none", "export HOME=DIR")
+    context.home_root().ok_or_else(|| {
+        Failure::new(Code::Failed, "no home directory to store versions of d8 in")
+            .advise("HOME is not set, and /etc/passwd has no home directory for this user", "export HOME=DIR")
     })
 }
 
-/// A store that root must not trust, and that holds the program which runs.
-fn of_another(executable: &Path, error: StoreError) -> Failure {
+/// The failure of root when other users can change the store of the running d8.
+fn untrusted_store_failure(executable: &Path, error: StoreError) -> Failure {
     let StoreError::Untrusted { .. } = &error else { return error.into() };
     Failure::new(Code::Failed, "this d8 is in a store that users other than root can change")
         .caused_by(&error)
-        .advise("it is some user's own, who updates it without sudo", "repeat without sudo")
-        .advise("or have one that is root's", format!("install -D {} /usr/local/bin/d8", executable.display()))
-}
-
-/// What a store's refusal means where d8 itself is concerned.
-pub(crate) fn refused(own: &Own, error: StoreError) -> Failure {
-    let StoreError::Unwritable { root, .. } = &error else { return error.into() };
-    let failure = Failure::new(Code::Failed, format!("no write access to {}; nothing was changed", root.display()))
-        .caused_by(&error);
-    if is_root() {
-        failure.advise("the file system is mounted read-only", "mount it for writing, or give another --plugins-dir")
-    } else if own.from_store {
-        failure
-            .advise("this d8 is one that an administrator manages for all users", "repeat with sudo")
-            .advise("or leave theirs alone", own.by_hand())
-    } else {
-        let look = format!("ls -ld {} {}", root.display(), root.parent().unwrap_or(root).display());
-        failure.advise("it belongs to another user (is HOME right?), or the file system is mounted read-only", look)
-    }
+        .advise("the store belongs to another user", "run the command again without sudo")
+        .advise(
+            "root needs a d8 that only root can change",
+            format!("install -D {} /usr/local/bin/d8", executable.display()),
+        )
 }

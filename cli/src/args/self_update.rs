@@ -55,7 +55,7 @@ pub(crate) struct SelfUpdateArgs {
     /// Show what would change without changing it
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Accept a version that does not enforce policies
+    /// Accept a version that does not support policies
     #[arg(long)]
     pub(crate) allow_ungoverned: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) struct SelfUpdateArgs {
 pub(crate) struct SelfUseArgs {
     /// Version to switch to, with or without a leading `v`
     pub(crate) version: String,
-    /// Accept a version that does not enforce policies
+    /// Accept a version that does not support policies
     #[arg(long)]
     pub(crate) allow_ungoverned: bool,
 }

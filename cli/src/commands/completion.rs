@@ -14,7 +14,7 @@ use d8_crds::values::text::printable;
 use crate::{
     args,
     context::Context,
-    running_d8::Own,
+    running_d8::RunningD8,
     terminal::failure::{Code, Failure},
 };
 
@@ -103,7 +103,7 @@ fn stored_versions() -> Vec<CompletionCandidate> {
     // Flags on the completed line are not evaluated.
     let plugins_dir = std::env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(Into::into);
     let context = Context::new(args::GlobalArgs { plugins_dir, ..args::GlobalArgs::default() });
-    let Ok(own) = Own::find(&context) else { return Vec::new() };
+    let Ok(own) = RunningD8::locate(&context) else { return Vec::new() };
     let current = own.current().ok();
     let Ok(store) = own.store() else { return Vec::new() };
     let versions = store.versions().unwrap_or_default().into_iter().enumerate();

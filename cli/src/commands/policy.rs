@@ -1,4 +1,4 @@
-//! `d8 policy …`: what policies say, without changing anything; and what is trusted to say it.
+//! `d8 policy …`: shows, validates and compares policies, and trusts a changed proxy.
 
 pub(crate) mod check;
 pub(crate) mod diff;

@@ -1,4 +1,4 @@
-//! `d8 <plugin> args…`: checks what must be checked, then becomes the plugin.
+//! `d8 <plugin> [args…]`: checks an installed plugin and runs it. Forwards unknown commands to the fallback.
 
 mod fallback;
 mod suggest;
@@ -26,116 +26,117 @@ use crate::{
     args, catalog,
     context::Context,
     exec,
-    installed::{self, Found},
+    installed::{self, InstalledPlugin},
     terminal::{
         failure::{Code, Failure},
         output,
     },
 };
 
-/// Checks what must be checked and becomes the plugin. Returns only if it does not run.
+/// Checks the plugin and replaces this process with it. Returns only if it does not run.
 ///
 /// # Errors
-/// An unknown or broken plugin, a policy that denies it (3), requirements that are not met (4) or
-/// cannot be checked (5).
+/// The plugin is unknown or broken, a policy denies it (3), or its requirements are not met (4) or cannot be
+/// checked (5).
 pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), Failure> {
     let mut words = words.into_iter();
     let typed = words.next().unwrap_or_default();
     let args: Vec<OsString> = words.collect();
-    let Some(found) = find(context, &typed)? else {
-        let failed = fallback::exec_fallback(context);
-        return Err(failed.unwrap_or_else(|| unknown(context, &typed.to_string_lossy())));
+    let Some(plugin) = find(context, &typed)? else {
+        let failure = fallback::exec_fallback(context);
+        return Err(failure.unwrap_or_else(|| unknown_command(context, &typed.to_string_lossy())));
     };
-    let name = &found.entry.name;
-    if let ActiveVersion::Broken { why } = &found.entry.active {
-        return Err(Failure::new(Code::Failed, format!("the install of {name} is broken"))
+    let name = &plugin.entry.name;
+    if let ActiveVersion::Broken { why } = &plugin.entry.active {
+        return Err(Failure::new(Code::Failed, format!("the installation of {name} is broken"))
             .because(why)
             .advise("it was changed by hand or by another tool", format!("d8 plugins install {name} --force")));
     }
-    let contract = found.store.contract(name)?;
+    let contract = plugin.store.contract(name)?;
     if !is_informational(&args) {
-        permitted(context, &found).await?;
+        check_cached_policies(context, &plugin).await?;
         if let Some(contract) = &contract {
-            fits(context, &found, contract).await?;
+            check_requirements(context, &plugin, contract).await?;
         }
     }
-    let binary = found.store.current(name);
+    let binary = plugin.store.current(name);
     let error = exec_plugin(&binary, &args, contract.as_ref(), context.kubeconfig_for_plugin());
-    Err(Failure::new(Code::Failed, format!("{name} cannot be started"))
+    Err(Failure::new(Code::Failed, format!("failed to start {name}"))
         .because(binary.display().to_string())
         .caused_by(&error)
-        .advise("the installed file is damaged or not for this machine", format!("d8 plugins install {name} --force")))
+        .advise(
+            "the installed file is damaged, or it is not for this platform",
+            format!("d8 plugins install {name} --force"),
+        ))
 }
 
-fn find(context: &Context, typed: &OsStr) -> Result<Option<Found>, Failure> {
+fn find(context: &Context, typed: &OsStr) -> Result<Option<InstalledPlugin>, Failure> {
     match typed.to_str().and_then(|typed| typed.parse::<PluginName>().ok()) {
         Some(name) => installed::find(context, &name),
         None => Ok(None),
     }
 }
 
-/// Neither a command nor an installed plugin.
-fn unknown(context: &Context, typed: &str) -> Failure {
+fn unknown_command(context: &Context, typed: &str) -> Failure {
     let failure = Failure::new(Code::Usage, format!("unknown command {typed:?}"))
         .because("it is neither a command of d8 nor an installed plugin");
     let tree = args::command();
     let plugins = installed::all(context).unwrap_or_default();
-    let known = tree.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name);
-    match suggest::nearest(typed, known.chain(plugins.keys().map(PluginName::as_str))) {
-        Some(near) => failure.advise("it may be mistyped", format!("d8 {near}")),
+    let commands = tree.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name);
+    match suggest::nearest(typed, commands.chain(plugins.keys().map(PluginName::as_str))) {
+        Some(near) => failure.advise("a similar command exists", format!("d8 {near}")),
         None if typed.parse::<PluginName>().is_ok() => {
-            failure.advise("the plugin may not be installed here", format!("d8 plugins install {typed}"))
+            failure.advise("the plugin may not be installed", format!("d8 plugins install {typed}"))
         }
-        None => failure.advise("no plugin can have such a name", "d8 --help"),
+        None => failure.advise("it is not a valid plugin name", "list the commands: d8 --help"),
     }
 }
 
-/// The version that policies are asked about. Of an install that another tool made only the major may
-/// be known; what is denied is denied for every version.
-fn asked_version(found: &Found) -> Option<Version> {
-    found.version().or_else(|| match &found.entry.active {
+/// The version that policies are evaluated for. For a plugin that another tool installed only the major version may be
+/// known; a plugin that is denied is denied for every version.
+fn version_for_policies(plugin: &InstalledPlugin) -> Option<Version> {
+    plugin.version().or_else(|| match &plugin.entry.active {
         ActiveVersion::Unknown { major, .. } => Version::parse(&format!("{major}.0.0")).ok(),
         _ => None,
     })
 }
 
-/// Refuses what the kept policies deny or block; asks no server.
-async fn permitted(context: &Context, found: &Found) -> Result<(), Failure> {
-    for kept in context.kept_policies().await? {
-        judged(context, found, &kept.policy_set()).map_err(|failure| {
-            let confirmed = kept.confirmed;
+/// Fails if the cached policies deny or block the plugin. Sends no request.
+async fn check_cached_policies(context: &Context, plugin: &InstalledPlugin) -> Result<(), Failure> {
+    for cached in context.cached_policies().await? {
+        check_policies(context, plugin, &cached.policy_set()).map_err(|failure| {
             failure.advise(
-                format!("this is what {} said when it was last read, at {confirmed:.0}", kept.server),
-                format!("if that has changed since: d8 plugins why {}", found.entry.name),
+                format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
+                format!("if they have changed, read them again: d8 plugins why {}", plugin.entry.name),
             )
         })?;
     }
     Ok(())
 }
 
-fn judged(context: &Context, found: &Found, policies: &PolicySet) -> Result<(), Failure> {
-    let name = &found.entry.name;
-    let Some(version) = asked_version(found) else { return Ok(()) };
+fn check_policies(context: &Context, plugin: &InstalledPlugin, policies: &PolicySet) -> Result<(), Failure> {
+    let name = &plugin.entry.name;
+    let Some(version) = version_for_policies(plugin) else { return Ok(()) };
     let component = Component::Plugin(name.clone());
     policies
         .run_allowed(&context.host(), &component, &version)
         .map_err(|reason| Failure::new(Code::Refused, format!("{name} may not run here")).because(reason.message))
 }
 
-/// Refuses what the cluster or the other plugins do not meet. Asks the cluster only if the contract
-/// demands something of it.
-async fn fits(context: &Context, found: &Found, contract: &Contract) -> Result<(), Failure> {
-    let name = &found.entry.name;
-    let demands = &contract.requirements;
-    let mut findings = if !demands.need_cluster_facts() {
+/// Fails if the cluster or other plugins do not meet the requirements. Sends requests only if the contract has cluster
+/// requirements.
+async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contract: &Contract) -> Result<(), Failure> {
+    let name = &plugin.entry.name;
+    let requirements = &contract.requirements;
+    let mut findings = if !requirements.need_cluster_facts() {
         Findings::default()
     } else if context.skips_cluster_checks() {
         output::warn(format!("cluster requirements of {name} are not checked (--skip-cluster-checks)"));
         Findings::default()
     } else {
-        cluster_findings(context, found, contract).await.map_err(|failure| failure.or_skip_checks(name))?
+        cluster_findings(context, plugin, contract).await.map_err(|failure| failure.advise_skipping_checks(name))?
     };
-    findings.extend(requirements::check_plugins(demands, &installed::versions(context)?));
+    findings.extend(requirements::check_plugins(requirements, &installed::versions(context)?));
     for warning in &findings.warnings {
         output::warn(format!("{name}: {warning}"));
     }
@@ -149,18 +150,22 @@ async fn fits(context: &Context, found: &Found, contract: &Contract) -> Result<(
     }
     if !findings.unchecked.is_empty() {
         let failure = Failure::new(Code::Unreachable, format!("requirements of {name} cannot be checked"));
-        return Err(findings.unchecked.iter().fold(failure, Failure::because).or_skip_checks(name));
+        return Err(findings.unchecked.iter().fold(failure, Failure::because).advise_skipping_checks(name));
     }
     Ok(())
 }
 
-/// From the record where it speaks of these very requirements, else from the cluster's facts. The
-/// policies come in the same round trip, so a refusal is as fresh as can be.
-async fn cluster_findings(context: &Context, found: &Found, contract: &Contract) -> Result<Findings, Failure> {
-    let component = [Component::Plugin(found.entry.name.clone())];
+/// Returns the findings of the record if it has the same requirements, else checks them against the cluster. The same
+/// round trip reads the policies, so they are checked again.
+async fn cluster_findings(
+    context: &Context,
+    plugin: &InstalledPlugin,
+    contract: &Contract,
+) -> Result<Findings, Failure> {
+    let component = [Component::Plugin(plugin.entry.name.clone())];
     let view = context.view(RecordSelection::Named(&component)).await?;
-    judged(context, found, &view.policy_set())?;
-    let recorded = view.records.get(found.entry.name.as_str()).and_then(|record| {
+    check_policies(context, plugin, &view.policy_set())?;
+    let recorded = view.records.get(plugin.entry.name.as_str()).and_then(|record| {
         let versions = &record.status.as_ref()?.versions;
         versions.iter().find(|v| v.version == contract.version && v.requirements == contract.requirements)
     });
@@ -170,16 +175,15 @@ async fn cluster_findings(context: &Context, found: &Found, contract: &Contract)
     }
 }
 
-/// Whether an invocation only asks the plugin about itself: such a run needs no check and no network.
-/// `--help` and `-h` count before a `--`; the rest as the first word.
-pub(crate) fn is_informational(args: &[OsString]) -> bool {
+/// Whether the arguments only ask the plugin for help, completion or its version. Such a run is not checked. `--help`
+/// and `-h` count before a `--`, the others as the first argument.
+fn is_informational(args: &[OsString]) -> bool {
     const FIRST: [&str; 6] = ["help", "completion", "__complete", "__completeNoDesc", "--version", "-v"];
     let first = args.first().is_some_and(|word| FIRST.iter().any(|known| word == OsStr::new(known)));
     first || args.iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h")
 }
 
-/// Becomes the plugin: same process, its own stdin, stdout, stderr, signals and exit code. Returns
-/// only if that failed.
+/// Replaces this process with the plugin. Returns only on failure.
 fn exec_plugin(
     binary: &Path,
     args: &[OsString],
@@ -188,14 +192,14 @@ fn exec_plugin(
 ) -> std::io::Error {
     let mut command = Command::new(binary);
     command.args(args);
-    let asks = |name: &str| contract.is_some_and(|contract| contract.env.iter().any(|env| env.name == name));
-    if let (true, Some(path)) = (asks("KUBECONFIG"), kubeconfig) {
+    let requests = |name: &str| contract.is_some_and(|contract| contract.env.iter().any(|env| env.name == name));
+    if let (true, Some(path)) = (requests("KUBECONFIG"), kubeconfig) {
         command.env("KUBECONFIG", path);
     }
-    if asks("PLUGINS_CALLER")
-        && let Ok(own) = std::env::current_exe()
+    if requests("PLUGINS_CALLER")
+        && let Ok(d8) = std::env::current_exe()
     {
-        command.env("PLUGINS_CALLER", own);
+        command.env("PLUGINS_CALLER", d8);
     }
     exec::exec(&mut command)
 }
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_asks_the_plugin_about_itself() {
+    fn informational_arguments() {
         for (line, want) in [
             ("", false),
             ("status", false),

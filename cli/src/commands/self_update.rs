@@ -1,8 +1,10 @@
-//! `d8 cli …`: shows and changes the version of d8 itself.
+//! `d8 cli …`: shows and changes the version of d8 itself. [`choice`] decides, [`switch`] acts.
 
 pub(crate) mod capabilities;
 pub(crate) mod check;
+mod choice;
 pub(crate) mod fallback;
-pub(crate) mod select;
-pub(crate) mod switch;
+mod switch;
+pub(crate) mod update;
+pub(crate) mod use_version;
 pub(crate) mod versions;

@@ -1,24 +1,24 @@
-//! How a command fails: exit code, category, causes, and what to do about it.
+//! Failures of commands: exit code, causes and advice.
 
 use std::{error::Error, fmt, io::IsTerminal as _};
 
 use d8_crds::{decisions::verdict::Class, values::text::printable};
 pub(crate) use d8_rpp::Advice;
 
-/// Exit codes, part of the contract with scripts (`docs/cli.md`).
+/// Exit codes. Scripts rely on them (`docs/plugins.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
     /// The command failed.
     Failed = 1,
-    /// It was typed wrong.
+    /// The command line is wrong.
     Usage = 2,
-    /// A policy refuses or holds it.
+    /// A policy refuses or holds the change.
     Refused = 3,
     /// Requirements are not met.
     Requirements = 4,
-    /// The proxy or the cluster could not be reached, or refused the identity.
+    /// The proxy or the cluster is unreachable or rejected the credentials.
     Unreachable = 5,
-    /// Ctrl-C or SIGTERM ended it (128 + SIGINT, as shells have it).
+    /// Ctrl-C or SIGTERM: 128 + SIGINT, as in shells.
     Interrupted = 130,
 }
 
@@ -32,36 +32,35 @@ impl From<Class> for Code {
     }
 }
 
-/// One failure, ready to be shown.
+/// A failure of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    /// What the process exits with.
+    /// Exit code of the process.
     pub(crate) code: Code,
-    what: String,
+    /// The proxy answered that the name is not published.
+    pub(crate) not_found: bool,
+    headline: String,
     causes: Vec<String>,
     advice: Vec<Advice>,
-    /// The proxy answered, and has nothing of that name.
-    pub(crate) nothing_there: bool,
 }
 
 impl Failure {
-    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), causes: Vec::new(), advice: Vec::new(), nothing_there: false }
+    pub(crate) fn new(code: Code, headline: impl Into<String>) -> Self {
+        Self { code, not_found: false, headline: headline.into(), causes: Vec::new(), advice: Vec::new() }
     }
 
     /// Ctrl-C or SIGTERM.
     pub(crate) fn interrupted() -> Self {
-        Self::new(Code::Interrupted, "interrupted; nothing was changed but what is reported above as done")
+        Self::new(Code::Interrupted, "interrupted; only the changes reported above were made")
     }
 
-    /// Adds the chain of errors below `what`, outermost first. A cause that only repeats what stands
-    /// above it is left out.
+    /// Adds an error and its sources, outermost first. Skips a cause that repeats the end of the one before it.
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
-            let said = self.causes.last().unwrap_or(&self.what);
-            if !said.ends_with(&text) {
+            let previous = self.causes.last().unwrap_or(&self.headline);
+            if !previous.ends_with(&text) {
                 self.causes.push(text);
             }
             next = error.source();
@@ -69,81 +68,74 @@ impl Failure {
         self
     }
 
-    /// Adds the chain of what is below an error whose own words are told already.
-    fn caused_below(self, error: &dyn Error) -> Self {
+    /// Adds the sources of an error whose own text is the headline.
+    fn caused_by_source_of(self, error: &dyn Error) -> Self {
         match error.source() {
             Some(source) => self.caused_by(source),
             None => self,
         }
     }
 
-    /// Adds one line to the chain of causes.
+    /// Adds a cause.
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());
         self
     }
 
-    /// Adds a cause and what to do about it.
+    /// Adds a probable cause and how to fix it.
     pub(crate) fn advise(self, cause: impl Into<String>, fix: impl Into<String>) -> Self {
-        self.with(Advice { cause: cause.into(), fix: fix.into() })
+        self.with_advice([Advice { cause: cause.into(), fix: fix.into() }])
     }
 
-    /// The same, ready made.
-    pub(crate) fn with(mut self, advice: Advice) -> Self {
-        self.advice.push(advice);
-        self
-    }
-
-    /// The same, several.
-    pub(crate) fn with_all(mut self, advice: impl IntoIterator<Item = Advice>) -> Self {
+    /// Adds advice.
+    pub(crate) fn with_advice(mut self, advice: impl IntoIterator<Item = Advice>) -> Self {
         self.advice.extend(advice);
         self
     }
 
-    /// Puts a headline above it that names what failed, unless it is named already.
-    pub(crate) fn about(mut self, subject: &str, headline: impl FnOnce() -> String) -> Self {
-        if !self.what.contains(subject) {
-            self.causes.insert(0, std::mem::replace(&mut self.what, headline()));
+    /// Makes `headline` the headline, and the old headline the first cause, unless that names `subject` already.
+    pub(crate) fn under(mut self, subject: &str, headline: impl FnOnce() -> String) -> Self {
+        if !self.headline.contains(subject) {
+            self.causes.insert(0, std::mem::replace(&mut self.headline, headline()));
         }
         self
     }
 
-    /// Names the way to go on without the cluster's word.
-    pub(crate) fn or_skip_checks(self, name: &dyn fmt::Display) -> Self {
+    /// Advises to skip the cluster checks, if the cluster is unreachable.
+    pub(crate) fn advise_skipping_checks(self, name: &dyn fmt::Display) -> Self {
         if self.code != Code::Unreachable {
             return self;
         }
         self.advise(
-            format!("{name} demands something of the cluster, which cannot be checked now"),
-            "at your own risk: --skip-cluster-checks, or D8_PLUGINS_SKIP_CLUSTER_CHECKS=1",
+            format!("{name} has cluster requirements, and the cluster cannot be checked now"),
+            "skip the checks at your own risk: `--skip-cluster-checks` or `D8_PLUGINS_SKIP_CLUSTER_CHECKS=1`",
         )
     }
 
-    /// What to do about it.
     pub(crate) fn advice(&self) -> &[Advice] {
         &self.advice
     }
 
-    /// The first line, for tables.
-    pub(crate) fn headline(&self) -> String {
+    /// The headline and the first cause, on one line.
+    pub(crate) fn summary(&self) -> String {
         match self.causes.first() {
-            Some(cause) => format!("{}: {cause}", self.what),
-            None => self.what.clone(),
+            Some(cause) => format!("{}: {cause}", self.headline),
+            None => self.headline.clone(),
         }
     }
 
-    /// Writes it to stderr.
-    pub(crate) fn show(&self) {
-        let red = colour(std::io::stderr().is_terminal());
+    /// Prints the failure to stderr.
+    pub(crate) fn print(&self) {
+        let red = colour_enabled(std::io::stderr().is_terminal());
         let (on, off) = if red { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
-        // Nothing is left to tell if stderr is gone.
+        // If stderr is closed, there is nowhere to report that.
         let _ = std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("{on}error:{off} {self}\n"));
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", printable(&self.what))?;
+        write!(f, "{}", printable(&self.headline))?;
         for cause in &self.causes {
             write!(f, "\n  {}", printable(cause))?;
         }
@@ -162,8 +154,8 @@ impl From<d8_rpp::Error> for Failure {
             kind if kind.is_reach() => Code::Unreachable,
             _ => Code::Failed,
         };
-        let failure = Self::new(code, error.to_string()).caused_below(&error).with_all(error.advice());
-        Self { nothing_there: kind == d8_rpp::ErrorKind::NotFound, ..failure }
+        let failure = Self::new(code, error.to_string()).caused_by_source_of(&error).with_advice(error.advice());
+        Self { not_found: kind == d8_rpp::ErrorKind::NotFound, ..failure }
     }
 }
 
@@ -172,17 +164,17 @@ impl From<d8_agent::StoreError> for Failure {
         if let d8_agent::StoreError::Proxy(error) = error {
             return error.into();
         }
-        Self::new(Code::Failed, error.to_string()).caused_below(&error).with_all(error.advice())
+        Self::new(Code::Failed, error.to_string()).caused_by_source_of(&error).with_advice(error.advice())
     }
 }
 
-/// Whether to colour, `NO_COLOR` over `CLICOLOR_FORCE` and `FORCE_COLOR` over the terminal.
-pub(crate) fn colour(terminal: bool) -> bool {
+/// Whether to use colour: `NO_COLOR` wins over `CLICOLOR_FORCE` and `FORCE_COLOR`, and these over `terminal`.
+pub(crate) fn colour_enabled(terminal: bool) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    colour_decided(set("NO_COLOR"), set("CLICOLOR_FORCE") || set("FORCE_COLOR"), terminal)
+    resolve_colour(set("NO_COLOR"), set("CLICOLOR_FORCE") || set("FORCE_COLOR"), terminal)
 }
 
-fn colour_decided(never: bool, always: bool, terminal: bool) -> bool {
+fn resolve_colour(never: bool, always: bool, terminal: bool) -> bool {
     !never && (always || terminal)
 }
 
@@ -191,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shown_as_category_causes_advice() {
+    fn prints_headline_causes_and_advice() {
         let inner = std::io::Error::other("connection \u{1b}[31mrefused");
         let failure = Failure::new(Code::Unreachable, "the proxy could not be reached")
             .caused_by(&inner)
@@ -207,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn colours() {
+    fn colour_precedence() {
         for (never, always, terminal, want) in [
             (false, false, true, true),
             (false, false, false, false),
             (false, true, false, true),
             (true, true, true, false),
         ] {
-            assert_eq!(colour_decided(never, always, terminal), want, "{never} {always} {terminal}");
+            assert_eq!(resolve_colour(never, always, terminal), want, "{never} {always} {terminal}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a change tells while it runs: bars on a terminal, notes elsewhere.
+//! Progress of a change: bars on a terminal, notes elsewhere.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::Printer;
 
-/// Shows downloads as bars where there is a terminal, waiting as a note everywhere.
+/// Prints the events of a change. Downloads are bars on a terminal; everything else is a note.
 pub(crate) struct Progress {
     printer: Printer,
     bars: Option<(MultiProgress, Mutex<BTreeMap<String, ProgressBar>>)>,
@@ -21,8 +21,8 @@ impl Progress {
 
     fn note(&self, text: &str) {
         match &self.bars {
-            // Written above the bars, not through them.
-            Some((all, _)) => all.suspend(|| self.printer.note(text)),
+            // Notes are written above the bars.
+            Some((bars, _)) => bars.suspend(|| self.printer.note(text)),
             None => self.printer.note(text),
         }
     }
@@ -53,7 +53,7 @@ impl ProgressReporter for Progress {
             }
             ProgressEvent::Repaired { what } => self.note(&format!("repaired: {what}")),
             ProgressEvent::Downloading { name, tag, done, total } => {
-                self.download(&format!("{name} {tag}"), done, total)
+                self.download(&format!("{name} {tag}"), done, total);
             }
             _ => {}
         }

@@ -48,8 +48,8 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
     alice.d8(force)?.expect_code(5)?;
     let trusted = alice.d8(["policy", "trust", "--yes"])?.ok()?;
     assert!(trusted.contains("remembered: no public host, keys sha256:"), "{trusted}");
-    assert!(trusted.ends_with("It is trusted from now on.\n"), "{trusted}");
-    assert!(alice.d8(["policy", "trust"])?.ok()?.ends_with("It is trusted already.\n"));
+    assert!(trusted.ends_with("The proxy is trusted from now on.\n"), "{trusted}");
+    assert!(alice.d8(["policy", "trust"])?.ok()?.ends_with("The proxy is already trusted.\n"));
     // Here the certificate of the public host is signed by the CA in this file.
     let ca = plane.ca_file().display().to_string();
     alice.d8(["plugins", "install", "hello", "--force", "--rpp-ca-file", &ca])?.expect_code(0)?;
@@ -59,7 +59,10 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
         std::fs::read_dir(policy.join("endpoints")).expect("the folder").flatten().next().expect("a file").path();
     std::fs::write(&file, "{").expect("the file is written");
     let refused = alice.d8(force)?.expect_code(5)?;
-    assert!(refused.stderr.contains("cannot be read") && refused.stderr.contains("d8 policy trust"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("failed to read the remembered proxy") && refused.stderr.contains("d8 policy trust"),
+        "{refused:?}"
+    );
     alice.d8(["policy", "trust", "--yes"])?.expect_code(0)?;
     alice.d8(["plugins", "install", "hello", "--force", "--rpp-ca-file", &ca])?.expect_code(0)?;
     Ok(())

@@ -145,7 +145,7 @@ fn update_and_go_back(lab: &Lab) -> Result<()> {
 
     let update = alice.d8("cli update")?.expect_code(0)?;
     assert_eq!(update.stdout, "deckhouse-cli updated to v0.14.0.\n");
-    for text in ["switch back with 'd8 cli use v0.13.1'", "is a link to", "d8.old"] {
+    for text in ["switch back with 'd8 cli use v0.13.1'", "is now a link to", "d8.old"] {
         assert!(update.stderr.contains(text), "{text}: {update:?}");
     }
     assert_eq!(alice.version()?, "d8 v0.14.0");
@@ -223,7 +223,7 @@ fn broken_releases(lab: &Lab) -> Result<()> {
     assert!(refused.stderr.contains("smoke test") && refused.stderr.contains("cannot start"), "{refused:?}");
     assert_eq!(alice.files(), before);
     let warned = alice.d8("cli update --version v0.13.5")?.expect_code(0)?;
-    assert!(warned.stderr.contains("warning: v0.13.5 says of itself: d8 v0.13.6"), "{warned:?}");
+    assert!(warned.stderr.contains("warning: v0.13.5 reports another version: d8 v0.13.6"), "{warned:?}");
     Ok(())
 }
 
@@ -235,7 +235,7 @@ fn development_build(lab: &Lab) -> Result<()> {
     let check = alice.d8("cli check")?.ok()?;
     assert!(check.contains("v0.14.0 (current: dev"), "{check}");
     let update = alice.d8("cli update")?.expect_code(0)?;
-    assert!(update.stderr.contains("its only copy"), "{update:?}");
+    assert!(update.stderr.contains("the only copy"), "{update:?}");
     assert_eq!(alice.version()?, "d8 v0.14.0");
     let stored: Vec<_> = alice.d8("cli versions")?.ok()?.lines().map(str::to_owned).collect();
     assert_eq!(stored.iter().filter(|line| line.contains("installed")).count(), 1, "{stored:?}");
@@ -246,7 +246,7 @@ fn development_build(lab: &Lab) -> Result<()> {
 fn former_d8(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
     let warned = alice.d8("cli update --version v0.12.0")?.expect_code(0)?;
-    assert!(warned.stderr.contains("v0.12.0 does not know policies"), "{warned:?}");
+    assert!(warned.stderr.contains("v0.12.0 does not support policies"), "{warned:?}");
     assert_eq!(alice.d8("mirror pull -x -- y")?.ok()?, "former: mirror pull -x -- y\n");
     // Go back with our d8, which is in the store. It remembers the former one.
     let ours = alice.store().join("versions/v0.13.1/d8");
@@ -272,7 +272,7 @@ fn policies(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
     let check = alice.d8("cli check")?.ok()?;
     assert!(check.starts_with("A newer deckhouse-cli is available: v0.13.7"), "{check}");
-    assert!(check.contains("v0.14.0 is passed over: policy own, cli.block"), "{check}");
+    assert!(check.contains("Skipped v0.14.0: policy own, cli.block"), "{check}");
     let update = alice.d8("cli update --version v0.14.0")?.expect_code(3)?;
     assert!(update.stderr.contains("policy own, cli.block"), "{update:?}");
     assert_eq!(alice.version()?, "d8 v0.13.1");
@@ -299,7 +299,7 @@ fn policies(lab: &Lab) -> Result<()> {
     assert!(refused.stderr.contains("--allow-ungoverned"), "{refused:?}");
     assert_eq!(alice.version()?, "d8 v0.13.1");
     let allowed = alice.d8("cli update --version v0.12.0 --allow-ungoverned")?.expect_code(0)?;
-    assert!(allowed.stderr.contains("does not know policies"), "{allowed:?}");
+    assert!(allowed.stderr.contains("does not support policies"), "{allowed:?}");
     Ok(())
 }
 
@@ -308,16 +308,18 @@ fn forbidden_version(lab: &Lab, alice: &Machine) -> Result<()> {
     lab.apply_policy("own", &json!({"hostSelector": {}, "cli": {"versions": "=0.13.1"}}))?;
     let check = alice.d8("cli check --exit-code")?.expect_code(100)?.stdout;
     assert!(
-        check.starts_with("deckhouse-cli v0.14.0 may not stay. Run 'd8 cli update' to move to v0.13.1.\npolicy own"),
+        check.starts_with(
+            "deckhouse-cli v0.14.0 is no longer permitted. Run 'd8 cli update' to switch to v0.13.1.\npolicy own"
+        ),
         "{check}"
     );
     assert_eq!(alice.d8("cli update --dry-run")?.ok()?, "Would switch deckhouse-cli from v0.14.0 to v0.13.1.\n");
     lab.apply_policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=5"}}))?;
     let check = alice.d8("cli check --exit-code")?.expect_code(0)?.stdout;
-    assert!(check.contains("may not stay, and there is no version to leave it for.\npolicy own"), "{check}");
+    assert!(check.contains("is no longer permitted, and no other version is available.\npolicy own"), "{check}");
     let kept = alice.d8("cli update")?.expect_code(0)?;
     assert_eq!(kept.stdout, "deckhouse-cli is already at v0.14.0.\n");
-    assert!(kept.stderr.contains("may not stay: policy own"), "{kept:?}");
+    assert!(kept.stderr.contains("is no longer permitted: policy own"), "{kept:?}");
     lab.apply_policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
     alice.d8("cli check")?.expect_code(0).map(drop)
 }

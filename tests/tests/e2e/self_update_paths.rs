@@ -125,7 +125,7 @@ fn use_warns_if_the_command_is_a_link_to_one_version() -> Result<()> {
     fs::remove_file(&d8).unwrap();
     symlink("../.deckhouse-cli/cli/versions/v0.1.0/d8", &d8).unwrap();
     let warned = machine.user(&d8, "-q cli use v0.2.0").expect_code(0)?;
-    assert!(warned.stderr.contains("stays as it is: ln -sfn"), "{warned:?}");
+    assert!(warned.stderr.contains("was not changed; to use v0.2.0: ln -sfn"), "{warned:?}");
     // A version that is run by its own path gives no warning.
     let quiet = machine.user(&machine.cli("versions/v0.1.0/d8"), "-q cli use v0.1.0").expect_code(0)?;
     assert_eq!(quiet.stderr, "");
@@ -139,7 +139,7 @@ fn a_development_build_is_kept_beside_an_older_backup() -> Result<()> {
     let d8 = machine.release(&machine.at("home/bin"), "");
     fs::write(machine.at("home/bin/d8.old"), "older").unwrap();
     let output = machine.user(&d8, "cli use v0.2.0").expect_code(0)?;
-    assert!(output.stderr.contains("d8.old.1: its only copy"), "{output:?}");
+    assert!(output.stderr.contains("d8.old.1. It is the only copy"), "{output:?}");
     assert!(machine.user(&machine.at("home/bin/d8.old.1"), "--version").ok()?.starts_with("d8 dev"));
     assert_eq!(fs::read_to_string(machine.at("home/bin/d8.old")).unwrap(), "older");
     Ok(())
@@ -154,16 +154,16 @@ fn use_refuses_unsuitable_folders() -> Result<()> {
         chown(machine.at("pub"), Some(UID), Some(UID)).unwrap();
     }
     let refused = machine.user(&shared, "cli use v0.1.0").expect_code(1)?;
-    assert!(refused.stderr.contains("not made a link into a home"), "{refused:?}");
+    assert!(refused.stderr.contains("not linked into a home"), "{refused:?}");
     if root() {
         fs::create_dir(machine.at("root")).unwrap();
         fs::set_permissions(machine.at("root"), Permissions::from_mode(0o700)).unwrap();
         let refused = machine.run(&shared, "cli use v0.1.0", None)?.expect_code(1)?;
-        assert!(refused.stderr.contains("closed to others"), "{refused:?}");
+        assert!(refused.stderr.contains("other users cannot access"), "{refused:?}");
         make_readable(&machine.at("root"));
         // Root does not change a user's own store.
         let refused = machine.run(&d8, "cli use v0.2.0", None)?.expect_code(1)?;
-        assert!(refused.stderr.contains("repeat without sudo"), "{refused:?}");
+        assert!(refused.stderr.contains("without sudo"), "{refused:?}");
         // Root does not replace a link into a home.
         fs::remove_file(&shared).unwrap();
         symlink(machine.release(&machine.at("home/own"), "v0.1.0"), &shared).unwrap();
@@ -218,7 +218,7 @@ fn use_refuses_a_command_that_was_replaced_meanwhile() -> Result<()> {
     fs::remove_file(&lock).unwrap();
     stderr.read_to_string(&mut line).unwrap();
     assert_eq!(waiting.wait().unwrap().code(), Some(1), "{line}");
-    assert!(line.contains("was replaced meanwhile"), "{line}");
+    assert!(line.contains("was replaced by another program"), "{line}");
     assert_eq!(machine.user(&d8, "").ok()?, "another\n");
     assert!(!machine.cli("versions/v0.1.0").exists() && !machine.cli("current").exists());
     Ok(())
@@ -242,7 +242,7 @@ fn unusable_fallbacks_are_refused() -> Result<()> {
     for body in ["exec {} \"$@\"", "{} \"$@\""] {
         script(&other, &body.replace("{}", &d8.display().to_string()));
         let refused = machine.user(&d8, "mirror pull").expect_code(2)?;
-        assert!(refused.stderr.contains("leads back to this one"), "{body}: {refused:?}");
+        assert!(refused.stderr.contains("forwards the command back to this d8"), "{body}: {refused:?}");
     }
     for broken in ["not executable", "a directory", "gone"] {
         fs::remove_file(&other).unwrap();

@@ -1,4 +1,4 @@
-//! `d8 plugins list`: what is installed, without running any of it.
+//! `d8 plugins list`: lists installed plugins without running them.
 
 use d8_agent::ActiveVersion;
 use serde::Serialize;
@@ -6,49 +6,49 @@ use serde::Serialize;
 use crate::{
     args,
     context::Context,
-    installed::{self, Found},
+    installed::{self, InstalledPlugin},
     terminal::{failure::Failure, output, table::Table},
 };
 
-/// One line; the document's shape (`docs/plugins.md`).
+/// An entry of the JSON document (`docs/plugins.md`).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct ListedPlugin {
     name: String,
-    /// Absent where no receipt tells it.
+    /// Absent if there is no receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// `digest`, `transport`, `adopted` or `unknown`.
     verified: &'static str,
     description: String,
     root: String,
-    /// What is wrong with the install.
+    /// What is wrong with the installation.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
 }
 
 pub(crate) fn run(context: &Context, args: &args::PluginsListArgs) -> Result<(), Failure> {
-    let rows: Vec<Row> = installed::all(context)?.values().map(row).collect();
-    let names = rows.iter().map(|row| &row.name);
-    output::print_document(args.output.format, &rows, names, |rows| print_text(context, rows))
+    let plugins: Vec<ListedPlugin> = installed::all(context)?.values().map(describe).collect();
+    let names = plugins.iter().map(|plugin| &plugin.name);
+    output::print_document(args.output.format, &plugins, names, |plugins| print_text(context, plugins))
 }
 
-fn print_text(context: &Context, rows: &[Row]) {
-    if rows.is_empty() {
+fn print_text(context: &Context, plugins: &[ListedPlugin]) {
+    if plugins.is_empty() {
         context.printer.note("No plugins are installed. Install one: d8 plugins install NAME");
         return;
     }
     let mut table = Table::new(&["NAME", "VERSION", "VERIFIED", "DESCRIPTION"]);
-    for row in rows {
-        let version = row.version.as_deref().unwrap_or(if row.broken.is_some() { "broken" } else { "unknown" });
-        let text = row.broken.as_deref().unwrap_or(&row.description);
-        table.row([&row.name, version, row.verified, text]);
+    for plugin in plugins {
+        let version = plugin.version.as_deref().unwrap_or(if plugin.broken.is_some() { "broken" } else { "unknown" });
+        let text = plugin.broken.as_deref().unwrap_or(&plugin.description);
+        table.row([&plugin.name, version, plugin.verified, text]);
     }
     output::print_table(&table);
 }
 
-fn row(found: &Found) -> Row {
-    let Found { store, entry } = found;
+fn describe(plugin: &InstalledPlugin) -> ListedPlugin {
+    let InstalledPlugin { store, entry } = plugin;
     let contract = store.contract(&entry.name);
     let mut broken = contract.as_ref().err().map(ToString::to_string);
     let (version, verified) = match &entry.active {
@@ -60,7 +60,7 @@ fn row(found: &Found) -> Row {
         }
     };
     let description = contract.ok().flatten().map(|contract| contract.description).unwrap_or_default();
-    Row {
+    ListedPlugin {
         name: entry.name.to_string(),
         version,
         verified,

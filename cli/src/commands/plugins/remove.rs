@@ -1,12 +1,16 @@
-//! `d8 plugins remove`: takes plugins away, unless policy requires them.
+//! `d8 plugins remove`: removes plugins, unless a policy requires them.
 
-use d8_crds::values::name::PluginName;
+use std::collections::BTreeMap;
 
+use d8_agent::cluster::CachedPolicies;
+use d8_crds::{decisions::verdict::PolicySet, values::name::PluginName};
+
+use super::request::parse_names;
 use crate::{
     args,
-    commands::plugins::targets,
     context::Context,
-    installed::{self, Found},
+    installed::{self, InstalledPlugin},
+    planning::messages::explain,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -16,7 +20,7 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Result<(), Failure> {
     let all = installed::all(context)?;
-    let names = if let Some(names) = targets(&args.names)? {
+    let names = if let Some(names) = parse_names(&args.names)? {
         names
     } else {
         let names: Vec<PluginName> = all.keys().cloned().collect();
@@ -24,24 +28,24 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
             output::print("No plugins are installed.");
             return Ok(());
         }
-        confirmed(&names, args.yes).await?;
+        confirm(&names, args.yes).await?;
         names
     };
-    let kept = context.kept_policies().await?;
+    let cached: Vec<PolicySet> = context.cached_policies().await?.iter().map(CachedPolicies::policy_set).collect();
     for name in &names {
-        let Some(found) = all.get(name) else {
+        let Some(plugin) = all.get(name) else {
             output::print(format!("{name} is not installed."));
             continue;
         };
-        for policies in &kept {
-            policies.policy_set().remove_allowed(&context.host(), name).map_err(|reason| {
-                Failure::new(Code::Refused, format!("{name} may not be removed here")).because(reason.message)
+        for policies in &cached {
+            policies.remove_allowed(&context.host(), name).map_err(|reason| {
+                Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain(context, &reason))
             })?;
         }
         for dependent in dependents(&all, name, &names) {
-            output::warn(format!("{dependent} needs {name} and will refuse to run without it"));
+            output::warn(format!("{dependent} needs {name} and will not run without it"));
         }
-        let mut locked = found
+        let mut locked = plugin
             .store
             .lock(std::slice::from_ref(name), context.global.lock_timeout, &Progress::new(context.printer))
             .await?;
@@ -54,21 +58,21 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
     Ok(())
 }
 
-/// Installed plugins that stay and demand this one.
+/// Returns the installed plugins that need `name` and are not in `removed`.
 fn dependents<'a>(
-    all: &'a std::collections::BTreeMap<PluginName, Found>,
+    all: &'a BTreeMap<PluginName, InstalledPlugin>,
     name: &PluginName,
-    leaving: &[PluginName],
+    removed: &[PluginName],
 ) -> Vec<&'a PluginName> {
-    let demands = |found: &Found| {
-        let contract = found.store.contract(&found.entry.name).ok().flatten();
+    let needs = |plugin: &InstalledPlugin| {
+        let contract = plugin.store.contract(&plugin.entry.name).ok().flatten();
         contract.is_some_and(|c| c.requirements.plugins.mandatory.iter().any(|other| other.name == name.as_str()))
     };
-    all.iter().filter(|(other, found)| !leaving.contains(other) && demands(found)).map(|(other, _)| other).collect()
+    all.iter().filter(|(other, plugin)| !removed.contains(other) && needs(plugin)).map(|(other, _)| other).collect()
 }
 
-/// Asks on a terminal; without one `--yes` must have been given.
-async fn confirmed(names: &[PluginName], yes: bool) -> Result<(), Failure> {
+/// Asks for confirmation, unless `yes`. Without a terminal `--yes` is required.
+async fn confirm(names: &[PluginName], yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -76,7 +80,7 @@ async fn confirmed(names: &[PluginName], yes: bool) -> Result<(), Failure> {
     match output::confirm(&format!("Remove {list}?")).await {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::new(Code::Failed, "nothing was removed")),
-        None => Err(Failure::new(Code::Usage, format!("removing all of {list} needs a yes"))
-            .advise("there is no terminal to ask on", "d8 plugins remove all --yes")),
+        None => Err(Failure::new(Code::Usage, format!("removing {list} needs confirmation"))
+            .advise("standard input is not a terminal", "d8 plugins remove all --yes")),
     }
 }

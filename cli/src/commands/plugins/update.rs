@@ -1,6 +1,6 @@
-//! `d8 plugins update`: moves what is installed, in parallel, and tells how each ended.
+//! `d8 plugins update`: updates installed plugins in parallel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use d8_agent::cluster::RecordSelection;
 use d8_crds::{
@@ -8,13 +8,12 @@ use d8_crds::{
     values::name::{Component, PluginName},
 };
 
+use super::{
+    execute::{ExecuteOptions, execute},
+    request,
+};
 use crate::{
     args,
-    commands::plugins::{
-        execute::{self, How},
-        install::{newest, warn_if_waived},
-        targets,
-    },
     context::Context,
     installed,
     terminal::{
@@ -24,54 +23,58 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsUpdateArgs) -> Result<(), Failure> {
-    let all = installed::all(context)?;
-    let typed = targets(&args.names)?;
-    let is_all = typed.is_none();
-    let names = typed.unwrap_or_else(|| all.keys().cloned().collect());
-    if let Some(missing) = names.iter().find(|name| !all.contains_key(*name)) {
+    let installed = installed::all(context)?;
+    let given = request::parse_names(&args.names)?;
+    let is_all = given.is_none();
+    let names = given.unwrap_or_else(|| installed.keys().cloned().collect());
+    if let Some(missing) = names.iter().find(|name| !installed.contains_key(*name)) {
         return Err(Failure::new(Code::Failed, format!("{missing} is not installed"))
-            .advise("update moves what is installed", format!("d8 plugins install {missing}")));
+            .advise("only installed plugins can be updated", format!("d8 plugins install {missing}")));
     }
     if names.is_empty() {
         output::print("No plugins are installed.");
         return Ok(());
     }
-    warn_if_waived(context);
+    request::warn_if_waived(context);
     let components: Vec<Component> = names.iter().cloned().map(Component::Plugin).collect();
-    let wanted = if is_all { RecordSelection::All } else { RecordSelection::Named(&components) };
-    let view = context.view(wanted).await?;
-    let policies = view.policy_set();
+    let view = context.view(if is_all { RecordSelection::All } else { RecordSelection::Named(&components) }).await?;
+    let policies = Arc::new(view.policy_set());
     let mut requests = BTreeMap::new();
     for name in names {
         let request = match args.plan.use_major {
             Some(major) => Request::Major(major),
-            None => newest(context, &policies, &name)?,
+            None => request::newest(context, &policies, &name)?,
         };
         requests.insert(name, request);
     }
-    let how =
-        How { force: false, dry_run: args.plan.dry_run, no_dependencies: args.plan.no_dependencies, go_on: is_all };
-    let mut failed = Vec::new();
-    for (name, end) in execute::carry_out(context, &view, requests, how).await? {
-        match end {
-            Ok(told) => output::print(told),
-            Err(failure) => failed.push((name, failure)),
+    let options = ExecuteOptions {
+        force: false,
+        dry_run: args.plan.dry_run,
+        no_dependencies: args.plan.no_dependencies,
+        keep_going: is_all,
+    };
+    let mut failures = Vec::new();
+    for (name, result) in execute(context, &view, &policies, requests, options).await? {
+        match result {
+            Ok(line) => output::print(line),
+            Err(failure) => failures.push((name, failure)),
         }
     }
-    summary(&failed)
+    combine(&failures)
 }
 
-/// All failures in one: 1 if anything failed otherwise, else the largest of 5, 4, 3 that happened.
-fn summary(failed: &[(PluginName, Failure)]) -> Result<(), Failure> {
-    let Some(code) = worst(failed.iter().map(|(_, failure)| failure.code)) else { return Ok(()) };
-    let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
-    let failure = Failure::new(code, format!("not updated: {}", names.join(", ")));
-    Err(failed.iter().fold(failure, |failure, (name, one)| {
-        failure.because(format!("{name}: {}", one.headline())).with_all(one.advice().iter().cloned())
+/// Combines the failures of plugins into one.
+fn combine(failures: &[(PluginName, Failure)]) -> Result<(), Failure> {
+    let Some(code) = combined_code(failures.iter().map(|(_, failure)| failure.code)) else { return Ok(()) };
+    let names: Vec<&str> = failures.iter().map(|(name, _)| name.as_str()).collect();
+    let headline = Failure::new(code, format!("failed to update {}", names.join(", ")));
+    Err(failures.iter().fold(headline, |combined, (name, failure)| {
+        combined.because(format!("{name}: {}", failure.summary())).with_advice(failure.advice().iter().cloned())
     }))
 }
 
-fn worst(codes: impl Iterator<Item = Code>) -> Option<Code> {
+/// The exit code for several failures: the largest of 5, 4 and 3, or 1 if there was any other failure.
+fn combined_code(codes: impl Iterator<Item = Code>) -> Option<Code> {
     codes.max_by_key(|code| match code {
         Code::Interrupted => 6,
         Code::Failed | Code::Usage => 5,
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_of_many() {
+    fn exit_code_of_several_failures() {
         for (codes, want) in [
             (vec![], None),
             (vec![Code::Refused], Some(Code::Refused)),
@@ -94,7 +97,7 @@ mod tests {
             (vec![Code::Unreachable, Code::Requirements], Some(Code::Unreachable)),
             (vec![Code::Failed, Code::Unreachable], Some(Code::Failed)),
         ] {
-            assert_eq!(worst(codes.into_iter()), want);
+            assert_eq!(combined_code(codes.into_iter()), want);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `d8 plugins why`: every published version with its verdict here, and every reason.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use d8_agent::cluster::{RecordSelection, ViewOrigin};
 use d8_crds::{
@@ -16,9 +16,11 @@ use serde::Serialize;
 
 use crate::{
     args,
-    commands::plugins::execute,
     context::Context,
-    planning::Planning,
+    planning::{
+        Planning,
+        messages::{lookup_failure, parse_version},
+    },
     terminal::{
         failure::{Code, Failure},
         output,
@@ -76,7 +78,7 @@ impl Row {
 
     /// A version of which is not known what it demands.
     fn broken(published: &PublishedVersion, active: bool, failure: &Failure) -> Self {
-        let message = printable(&failure.headline()).into_owned();
+        let message = printable(&failure.summary()).into_owned();
         let reason = Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None };
         Self {
             version: published.tag.to_string(),
@@ -91,14 +93,18 @@ impl Row {
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Result<(), Failure> {
     let name = &args.name;
-    let asked = args.version.as_deref().map(|typed| execute::typed_version(name, typed)).transpose()?;
     let component = Component::Plugin(name.clone());
+    let asked = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
     let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
-    let mut planning = Planning::of_plugins(context, view)?;
+    let policies = Arc::new(view.policy_set());
+    let mut planning = Planning::of_plugins(context, view, policies.clone())?;
     let catalog = planning.published(&component, asked.as_ref()).await?;
     let chosen = match &args.version {
-        Some(typed) => vec![catalog.expect(typed)?.clone()],
+        Some(typed) => {
+            let found = catalog.listing().find(typed);
+            vec![found.map_err(|error| lookup_failure(&component, &error))?.clone()]
+        }
         None => catalog.listing().published.clone(),
     };
     let active = planning.active(&component).cloned();
@@ -122,7 +128,6 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         };
         rows.push(row);
     }
-    let policies = planning.policies();
     let run = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
     let document = Document {
         component: name.to_string(),

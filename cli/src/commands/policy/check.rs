@@ -1,6 +1,6 @@
-//! `d8 policy check`: is a policy valid, and does it say what its author means; without a cluster.
+//! `d8 policy check`: validates policies without a cluster, and warns about what their author may not mean.
 
-use std::io::Read as _;
+use std::{io::Read as _, path::Path};
 
 use d8_crds::{
     decisions::validation::{
@@ -12,7 +12,7 @@ use d8_crds::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::schema::{Problem, Rules};
+use super::schema::{PolicySchema, Violation};
 use crate::{
     args,
     terminal::{
@@ -21,24 +21,24 @@ use crate::{
     },
 };
 
-/// The document's shape (`docs/policies.md`).
+/// An entry of the JSON document (`docs/policy-commands.md`).
 #[derive(Debug, Serialize)]
-struct Report {
+struct CheckReport {
     name: String,
     valid: bool,
-    errors: Vec<Problem>,
+    errors: Vec<Violation>,
     warnings: Vec<String>,
 }
 
 pub(crate) fn run(args: &args::PolicyCheckArgs) -> Result<(), Failure> {
-    let reports = examine(&read(&args.file)?)?;
+    let reports = check(&read(&args.file)?)?;
     let names = reports.iter().map(|report| &report.name);
     output::print_document(args.output.format, &reports, names, |reports| print_text(reports))?;
-    refuse(&reports)
+    require_valid(&reports)
 }
 
-fn print_text(reports: &[Report]) {
-    for Report { name, errors, warnings, .. } in reports {
+fn print_text(reports: &[CheckReport]) {
+    for CheckReport { name, errors, warnings, .. } in reports {
         for warning in warnings {
             output::print(format!("policy {name}: warning: {warning}"));
         }
@@ -48,67 +48,70 @@ fn print_text(reports: &[Report]) {
     }
 }
 
-/// What is to be said of each document.
+/// Checks each document.
 ///
 /// # Errors
-/// This d8 cannot check policies.
-fn examine(documents: &[Value]) -> Result<Vec<Report>, Failure> {
-    let unable = |why: String| Failure::new(Code::Failed, "policies cannot be checked").because(why);
-    let rules = Rules::of_policies().map_err(unable)?;
-    Ok(documents.iter().map(|document| report(&rules, document)).collect())
+/// This d8 has no schema of policies.
+fn check(documents: &[Value]) -> Result<Vec<CheckReport>, Failure> {
+    let schema_failure = |why: String| Failure::new(Code::Failed, "failed to load the schema of policies").because(why);
+    let schema = PolicySchema::load().map_err(schema_failure)?;
+    Ok(documents.iter().map(|document| check_one(&schema, document)).collect())
 }
 
-/// The policies of these documents.
+/// Checks documents and decodes them.
 ///
 /// # Errors
-/// As [`refuse`].
-pub(super) fn policies(documents: &[Value]) -> Result<Vec<PluginPolicy>, Failure> {
-    refuse(&examine(documents)?)?;
-    let undecodable =
-        |error: serde_json::Error| Failure::new(Code::Failed, "a policy cannot be read").caused_by(&error);
-    documents.iter().map(|document| serde_json::from_value(document.clone()).map_err(undecodable)).collect()
+/// As [`require_valid`].
+pub(super) fn decode(documents: &[Value]) -> Result<Vec<PluginPolicy>, Failure> {
+    require_valid(&check(documents)?)?;
+    let decode_failure =
+        |error: serde_json::Error| Failure::new(Code::Failed, "failed to decode a policy").caused_by(&error);
+    documents.iter().map(|document| serde_json::from_value(document.clone()).map_err(decode_failure)).collect()
 }
 
 /// # Errors
-/// What is wrong, if anything is.
-fn refuse(reports: &[Report]) -> Result<(), Failure> {
-    let wrong: Vec<&Report> = reports.iter().filter(|report| !report.valid).collect();
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let failure = Failure::new(Code::Failed, format!("{} of {} policies are not valid", wrong.len(), reports.len()));
-    let lines = wrong
+/// A policy is invalid.
+fn require_valid(reports: &[CheckReport]) -> Result<(), Failure> {
+    let invalid: Vec<&CheckReport> = reports.iter().filter(|report| !report.valid).collect();
+    let verb = match invalid.len() {
+        0 => return Ok(()),
+        1 => "is",
+        _ => "are",
+    };
+    let failure = Failure::new(Code::Failed, format!("{} of {} policies {verb} invalid", invalid.len(), reports.len()));
+    let lines = invalid
         .iter()
         .flat_map(|report| report.errors.iter().map(move |error| format!("policy {}: {error}", report.name)));
     Err(lines
         .fold(failure, Failure::because)
-        .advise("the API server would refuse or the operator not accept it", "kubectl explain ppol.spec"))
+        .advise("the API server or the operator would reject them", "kubectl explain ppol.spec"))
 }
 
-/// All documents of a file, or of standard input.
+/// Reads all documents of a file, or of standard input for `-`.
 ///
 /// # Errors
-/// It cannot be read, is no YAML, or has no document.
-pub(super) fn read(file: &std::path::Path) -> Result<Vec<Value>, Failure> {
-    let what = || format!("policy file {} cannot be read", file.display());
+/// The file cannot be read, is not YAML, or has no document.
+pub(super) fn read(file: &Path) -> Result<Vec<Value>, Failure> {
+    let from_stdin = file.as_os_str() == "-";
+    let source = if from_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let failure = || Failure::new(Code::Failed, format!("failed to read policies from {source}"));
     let mut text = String::new();
-    let read = if file.as_os_str() == "-" {
+    let read = if from_stdin {
         std::io::stdin().lock().read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
     };
-    read.map_err(|error| Failure::new(Code::Failed, what()).caused_by(&error))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
-        Failure::new(Code::Failed, what()).because(error.to_string().lines().next().unwrap_or_default())
-    })?;
+    read.map_err(|error| failure().caused_by(&error))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+        .map_err(|error| failure().because(error.to_string().lines().next().unwrap_or_default()))?;
     let documents: Vec<Value> = documents.into_iter().flat_map(items).filter(|document| !document.is_null()).collect();
     if documents.is_empty() {
-        return Err(Failure::new(Code::Failed, what()).because("there is no document in it"));
+        return Err(failure().because("it has no document"));
     }
     Ok(documents)
 }
 
-/// The objects of a list, as `kubectl get -o yaml` writes one; anything else is one object.
+/// Returns the objects of a list, such as `kubectl get -o yaml` prints; any other document is one object.
 fn items(document: Value) -> Vec<Value> {
     match document {
         Value::Array(items) => items,
@@ -124,35 +127,37 @@ fn items(document: Value) -> Vec<Value> {
     }
 }
 
-fn report(rules: &Rules, document: &Value) -> Report {
+fn check_one(schema: &PolicySchema, document: &Value) -> CheckReport {
     let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
-    let mut errors = header(document);
-    errors.extend(rules.check(document));
-    let mut told = Vec::new();
+    let mut errors = check_header(document);
+    errors.extend(schema.check(document));
+    let mut found = Vec::new();
     if errors.is_empty() {
         match serde_json::from_value::<PluginPolicy>(document.clone()) {
-            Err(error) => errors.push(Problem::new("", error.to_string())),
+            Err(error) => errors.push(Violation::new("", error.to_string())),
             Ok(policy) => match CheckedPolicy::new(&policy) {
-                Err(rejected) => errors.extend(rejected.errors.iter().map(|error| Problem::new("", error.to_string()))),
-                Ok(checked) => told = warnings(&checked, PolicyContext::default()),
+                Err(rejected) => {
+                    errors.extend(rejected.errors.iter().map(|error| Violation::new("", error.to_string())));
+                }
+                Ok(checked) => found = warnings(&checked, PolicyContext::default()),
             },
         }
     }
-    Report { name, valid: errors.is_empty(), errors, warnings: told }
+    CheckReport { name, valid: errors.is_empty(), errors, warnings: found }
 }
 
-/// What every object has, as far as it matters here.
-fn header(document: &Value) -> Vec<Problem> {
+/// Checks the fields that every object has.
+fn check_header(document: &Value) -> Vec<Violation> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
-    let mut problems = Vec::new();
+    let mut violations = Vec::new();
     if text("/apiVersion") != Some("cli.deckhouse.io/v1alpha1") {
-        problems.push(Problem::new("apiVersion", "it is cli.deckhouse.io/v1alpha1"));
+        violations.push(Violation::new("apiVersion", "must be cli.deckhouse.io/v1alpha1"));
     }
     if text("/kind") != Some("PluginPolicy") {
-        problems.push(Problem::new("kind", "it is PluginPolicy"));
+        violations.push(Violation::new("kind", "must be PluginPolicy"));
     }
     if text("/metadata/name").is_none_or(str::is_empty) {
-        problems.push(Problem::new("metadata.name", "it is required"));
+        violations.push(Violation::new("metadata.name", "required"));
     }
-    problems
+    violations
 }

@@ -18,7 +18,7 @@ use crate::{
     args,
     context::Context,
     installed,
-    running_d8::{Current, Own},
+    running_d8::{CurrentVersion, RunningD8},
     terminal::{failure::Failure, output, table::Table},
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     for file in &args.files {
         documents.extend(check::read(file)?);
     }
-    let files = check::policies(&documents)?;
+    let files = check::decode(&documents)?;
     let cluster = context.cluster().await?;
     let (view, hosts) = tokio::join!(context.view(RecordSelection::All), cluster::hosts(&cluster.client));
     let view = view?;
@@ -139,8 +139,8 @@ fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
         active.insert(Component::Plugin(name), ActiveComponent { version: found.version(), digests });
     }
     // A development build, or one whose store cannot be used, is no version that a policy could speak of.
-    if let Ok(own) = Own::find(context)
-        && let Ok(Current::Release(_, version)) = own.current()
+    if let Ok(own) = RunningD8::locate(context)
+        && let Ok(CurrentVersion::Release(_, version)) = own.current()
     {
         let digests = own.active_digests().unwrap_or_default();
         active.insert(Component::D8, ActiveComponent { version: Some(version), digests });

@@ -1,4 +1,4 @@
-//! `d8 policy get`: the policies there are, or with `--effective` what they come to on a host.
+//! `d8 policy get`: lists policies, or with `--effective` shows the merged policy of a host.
 
 use d8_agent::cluster::{ClusterView, RecordSelection, ViewOrigin};
 use d8_crds::records::policy::PluginPolicyStatus;
@@ -16,20 +16,20 @@ use crate::{
     },
 };
 
-/// One policy of the document (`docs/policy-commands.md`): what the columns of `kubectl get` show.
+/// An entry of the JSON document (`docs/policy-commands.md`), with the columns of `kubectl get`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct PolicySummary {
     name: String,
     paused: bool,
-    /// Managed hosts it speaks for, as the operator counted them.
+    /// Number of managed hosts that the policy selects, from its status.
     hosts: Option<u32>,
     /// `True`, `False` or `Unknown`.
     accepted: String,
     ready: String,
     reason: String,
     message: String,
-    /// It speaks for this machine.
+    /// The policy selects this machine.
     here: bool,
 }
 
@@ -39,23 +39,26 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyGetArgs) -> Result
         return effective::run(context, &view, args).await;
     }
     if view.origin == ViewOrigin::Vanished {
-        output::warn(format!("this cluster has no PluginPolicies any more; these were kept on {}", view.confirmed));
+        output::warn(format!(
+            "this cluster no longer has the PluginPolicy kind; showing the policies cached on {}",
+            view.confirmed
+        ));
     }
-    let rows = rows(context, &view, args.name.as_deref())?;
-    let names = rows.iter().map(|row| &row.name);
-    output::print_document(args.output.format, &rows, names, |rows| print_text(rows))
+    let policies = summaries(context, &view, args.name.as_deref())?;
+    let names = policies.iter().map(|policy| &policy.name);
+    output::print_document(args.output.format, &policies, names, |policies| print_text(policies))
 }
 
-fn print_text(rows: &[Row]) {
-    if rows.is_empty() {
-        output::print("No policies.");
+fn print_text(policies: &[PolicySummary]) {
+    if policies.is_empty() {
+        output::print("No policies found.");
         return;
     }
     let mut table = Table::new(&["NAME", "PAUSED", "HOSTS", "ACCEPTED", "READY", "REASON", "HERE"]);
-    for row in rows {
-        let hosts = row.hosts.map(|hosts| hosts.to_string()).unwrap_or_default();
-        let (paused, here) = (yes_or_no(row.paused), yes_or_no(row.here));
-        table.row([&row.name, paused, &hosts, &row.accepted, &row.ready, &row.reason, here]);
+    for policy in policies {
+        let hosts = policy.hosts.map(|hosts| hosts.to_string()).unwrap_or_default();
+        let (paused, here) = (yes_or_no(policy.paused), yes_or_no(policy.here));
+        table.row([&policy.name, paused, &hosts, &policy.accepted, &policy.ready, &policy.reason, here]);
     }
     output::print_table(&table);
 }
@@ -64,39 +67,39 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "true" } else { "false" }
 }
 
-/// By name. What cannot be decoded is listed, too.
-fn rows(context: &Context, view: &ClusterView, wanted: Option<&str>) -> Result<Vec<Row>, Failure> {
+/// Returns the policies, or the one named, sorted by name. Includes policies that cannot be decoded.
+fn summaries(context: &Context, view: &ClusterView, name: Option<&str>) -> Result<Vec<PolicySummary>, Failure> {
     let set = view.policy_set();
     let here = set.matching(&context.host());
-    let mut rows: Vec<Row> = view.policies.iter().map(row).collect();
-    for row in &mut rows {
-        row.here = here.contains(&row.name.as_str());
+    let mut policies: Vec<PolicySummary> = view.policies.iter().map(summary).collect();
+    for policy in &mut policies {
+        policy.here = here.contains(&policy.name.as_str());
     }
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
-    let Some(wanted) = wanted else { return Ok(rows) };
-    rows.retain(|row| row.name == wanted);
-    if rows.is_empty() {
-        return Err(Failure::new(Code::Failed, format!("there is no policy {wanted}"))
-            .advise("the name is wrong, or it was deleted", "d8 policy get"));
+    policies.sort_by(|a, b| a.name.cmp(&b.name));
+    let Some(name) = name else { return Ok(policies) };
+    policies.retain(|policy| policy.name == name);
+    if policies.is_empty() {
+        return Err(Failure::new(Code::Failed, format!("policy {name} not found"))
+            .advise("the name is wrong, or the policy was deleted", "list the policies: d8 policy get"));
     }
-    Ok(rows)
+    Ok(policies)
 }
 
-fn row(policy: &Value) -> Row {
+fn summary(policy: &Value) -> PolicySummary {
     let status = policy.get("status").cloned().unwrap_or_default();
     let status: PluginPolicyStatus = serde_json::from_value(status).unwrap_or_default();
     let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
     let truth = |kind| condition(kind).map_or("Unknown", |condition| condition.status.as_str()).to_owned();
     let (accepted, ready) = (condition("Accepted"), condition("Ready"));
-    let telling = accepted.filter(|accepted| accepted.status != "True").or(ready).or(accepted);
-    Row {
+    let decisive = accepted.filter(|accepted| accepted.status != "True").or(ready).or(accepted);
+    PolicySummary {
         name: policy.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
         paused: policy.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default(),
         hosts: status.hosts.as_ref().map(|hosts| hosts.matched),
         accepted: truth("Accepted"),
         ready: truth("Ready"),
-        reason: telling.map(|condition| condition.reason.clone()).unwrap_or_default(),
-        message: telling.map(|condition| condition.message.clone()).unwrap_or_default(),
+        reason: decisive.map(|condition| condition.reason.clone()).unwrap_or_default(),
+        message: decisive.map(|condition| condition.message.clone()).unwrap_or_default(),
         here: false,
     }
 }
@@ -108,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_row_tells() {
+    fn summaries_of_policies() {
         let condition = |kind: &str, status: &str, reason: &str| {
             json!({"type": kind, "status": status, "reason": reason, "message": "m",
                 "lastTransitionTime": "2026-11-22T12:00:00Z"})
@@ -117,7 +120,7 @@ mod tests {
         let ready = condition("Ready", "True", "RollingOut");
         for (policy, expected) in [
             (json!({}), json!(["", false, null, "Unknown", "Unknown", ""])),
-            // A shape that this d8 does not know.
+            // Unknown values.
             (
                 json!({"metadata": {"name": "odd"}, "spec": {"paused": "x"}, "status": {"hosts": "x"}}),
                 json!(["odd", false, null, "Unknown", "Unknown", ""]),
@@ -132,9 +135,9 @@ mod tests {
                 json!(["p", false, null, "False", "True", "Invalid"]),
             ),
         ] {
-            let row = row(&policy);
-            let told = json!([row.name, row.paused, row.hosts, row.accepted, row.ready, row.reason]);
-            assert_eq!(told, expected, "{policy}");
+            let found = summary(&policy);
+            let found = json!([found.name, found.paused, found.hosts, found.accepted, found.ready, found.reason]);
+            assert_eq!(found, expected, "{policy}");
         }
     }
 }

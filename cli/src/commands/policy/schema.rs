@@ -1,5 +1,4 @@
-//! What the API server would say to a policy, said without one: the schema of the kind with strict
-//! fields, then the kind's own CEL rules.
+//! Validates a policy as the API server does, without one: by the schema with strict fields, then by the CEL rules.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -9,48 +8,48 @@ use kube::CustomResourceExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Something that is wrong with a document.
+/// A violation of the schema or of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Problem {
-    /// Where: `spec.rules[1].versions`; empty: the document itself.
+pub(super) struct Violation {
+    /// Path of the field, such as `spec.rules[1].versions`; empty for the whole document.
     pub(super) field: String,
-    /// What.
+    /// What the field must be, or why it is refused.
     pub(super) message: String,
 }
 
-impl Problem {
+impl Violation {
     pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.field, self.message) }
     }
 }
 
-/// The rules of the kind, ready to check documents.
-pub(super) struct Rules {
+/// The compiled schema of `PluginPolicy`.
+pub(super) struct PolicySchema {
     schema: Value,
     schemas: Schemas,
     index: boon::SchemaIndex,
 }
 
-impl Rules {
-    /// Those of `PluginPolicy` as this d8 knows it.
+impl PolicySchema {
+    /// Loads the schema of this build.
     ///
     /// # Errors
-    /// The schema of this build is damaged; a test holds it against that.
-    pub(super) fn of_policies() -> Result<Self, String> {
+    /// The schema is missing or does not compile. Tests rule that out.
+    pub(super) fn load() -> Result<Self, String> {
         let name = PluginPolicy::crd_name();
         let crd = d8_crds::records::schema::crds().into_iter().find(|crd| crd.metadata.name.as_deref() == Some(name));
         let schema = crd
             .and_then(|crd| crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema)
-            .ok_or("this d8 has no schema of PluginPolicy")?;
+            .ok_or("this build has no schema of PluginPolicy")?;
         let schema = serde_json::to_value(schema).map_err(|error| error.to_string())?;
         let mut strict = schema.clone();
-        close(&mut strict, true);
+        refuse_unknown_fields(&mut strict, true);
         let mut compiler = Compiler::new();
         let mut schemas = Schemas::new();
         compiler.add_resource("policy.json", strict).map_err(|error| error.to_string())?;
@@ -58,25 +57,26 @@ impl Rules {
         Ok(Self { schema, schemas, index })
     }
 
-    /// Everything that is wrong, by field; nothing is, if it is empty. CEL rules are asked only of a
-    /// document of the right shape, as the API server does.
-    pub(super) fn check(&self, document: &Value) -> Vec<Problem> {
-        let mut problems = BTreeSet::new();
+    /// Returns all violations, by field. Evaluates the CEL rules only if the schema is satisfied, as the API server
+    /// does.
+    pub(super) fn check(&self, document: &Value) -> Vec<Violation> {
+        let mut violations = BTreeSet::new();
         if let Err(error) = self.schemas.validate(document, self.index) {
-            collect(&error, &mut problems);
+            collect(&error, &mut violations);
         }
-        if problems.is_empty()
+        if violations.is_empty()
             && let Err(errors) = kube_cel::Validator::new().validate(&self.schema, document, None)
         {
-            problems.extend(errors.iter().map(|error| Problem::new(error.field_path.clone(), error.message.clone())));
+            violations
+                .extend(errors.iter().map(|error| Violation::new(error.field_path.clone(), error.message.clone())));
         }
-        problems.into_iter().collect()
+        violations.into_iter().collect()
     }
 }
 
-/// Refuses fields that the schema does not name, as strict field validation does, and leaves what
-/// every object has to Kubernetes.
-fn close(schema: &mut Value, root: bool) {
+/// Makes the schema refuse unknown fields, as strict field validation does. Allows the fields of every object at the
+/// root.
+fn refuse_unknown_fields(schema: &mut Value, root: bool) {
     let Some(schema) = schema.as_object_mut() else { return };
     if schema.get("nullable") == Some(&Value::Bool(true))
         && let Some(kind) = schema.get("type").cloned()
@@ -84,7 +84,7 @@ fn close(schema: &mut Value, root: bool) {
         schema.insert("type".into(), json!([kind, "null"]));
     }
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(|property| close(property, false));
+        properties.values_mut().for_each(|property| refuse_unknown_fields(property, false));
         if root {
             for (name, kind) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
                 properties.insert(name.into(), json!({"type": kind}));
@@ -94,34 +94,34 @@ fn close(schema: &mut Value, root: bool) {
     }
     for inner in ["items", "additionalProperties"] {
         if let Some(inner) = schema.get_mut(inner) {
-            close(inner, false);
+            refuse_unknown_fields(inner, false);
         }
     }
-    // Kubernetes' own words, which are no JSON Schema.
+    // Extensions of Kubernetes are not JSON Schema.
     schema.retain(|key, _| !key.starts_with("x-kubernetes-"));
 }
 
-fn collect(error: &ValidationError<'_, '_>, problems: &mut BTreeSet<Problem>) {
+fn collect(error: &ValidationError<'_, '_>, violations: &mut BTreeSet<Violation>) {
     if !error.causes.is_empty() {
-        error.causes.iter().for_each(|cause| collect(cause, problems));
+        error.causes.iter().for_each(|cause| collect(cause, violations));
         return;
     }
-    let place = path(&error.instance_location.tokens);
-    let below = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
+    let field = path(&error.instance_location.tokens);
+    let below = |name: &str| if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
     match &error.kind {
         ErrorKind::AdditionalProperties { got } => {
-            problems.extend(got.iter().map(|name| Problem::new(below(name), "there is no such field")));
+            violations.extend(got.iter().map(|name| Violation::new(below(name), "unknown field")));
         }
         ErrorKind::Required { want } => {
-            problems.extend(want.iter().map(|name| Problem::new(below(name), "it is required")));
+            violations.extend(want.iter().map(|name| Violation::new(below(name), "required")));
         }
         ErrorKind::Enum { want } => {
-            let words: Vec<String> =
-                want.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)).collect();
-            problems.insert(Problem::new(place, format!("it is one of {}", words.join(", "))));
+            let values: Vec<String> =
+                want.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+            violations.insert(Violation::new(field, format!("must be one of {}", values.join(", "))));
         }
         kind => {
-            problems.insert(Problem::new(place, kind.to_string()));
+            violations.insert(Violation::new(field, kind.to_string()));
         }
     }
 }

@@ -1,5 +1,4 @@
-//! `d8 policy trust`: accepts that a cluster has another proxy than the one remembered, once a person has
-//! seen both.
+//! `d8 policy trust`: trusts a changed proxy of the cluster, after showing the remembered and the current one.
 
 use d8_rpp::{
     EndpointIdentity,
@@ -17,16 +16,16 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Result<(), Failure> {
-    let Some(endpoints) = context.endpoints() else {
-        return Err(Failure::new(Code::Failed, "there is no home to remember it in")
-            .advise("the user has no home directory", "set HOME"));
+    let Some(pins) = context.endpoint_pins() else {
+        return Err(Failure::new(Code::Failed, "no home directory to remember the proxy in")
+            .advise("HOME is not set, and /etc/passwd has no home directory for this user", "export HOME=DIR"));
     };
     let cluster = context.cluster().await?;
     let server = cluster.config.cluster_url.to_string();
-    // What the cluster says, whatever endpoint is given by hand.
-    let options = d8_rpp::ClientOptions { endpoint: None, ..context.rpp_options() };
+    // Compare what the cluster announces, even if a flag names another endpoint.
+    let options = d8_rpp::ClientOptions { endpoint: None, ..context.proxy_options() };
     let now = discovery::find(&cluster.client, &server, &options).await?.announced;
-    let remembered = endpoints.load(&cluster.key);
+    let remembered = pins.load(&cluster.key);
     output::print(format!("cluster:    {server}"));
     output::print(match &remembered {
         Ok(Some(remembered)) => format!("remembered: {remembered}"),
@@ -37,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
     let accepted: EndpointIdentity = match &remembered {
         Ok(known) => match judge(known.as_ref(), &now) {
             PinCheck::Trusted => {
-                output::print("It is trusted already.");
+                output::print("The proxy is already trusted.");
                 return Ok(());
             }
             PinCheck::Remember(both) => both,
@@ -45,25 +44,24 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
         },
         Err(_) => now,
     };
-    confirmed(args.yes).await?;
-    endpoints
-        .save(&cluster.key, &server, &accepted)
-        .map_err(|error| Failure::new(Code::Failed, "it could not be remembered").caused_by(&error))?;
-    output::print("It is trusted from now on.");
+    confirm(args.yes).await?;
+    pins.save(&cluster.key, &server, &accepted)
+        .map_err(|error| Failure::new(Code::Failed, "failed to remember the proxy").caused_by(&error))?;
+    output::print("The proxy is trusted from now on.");
     Ok(())
 }
 
-/// Asks on a terminal; without one `--yes` must have been given.
-async fn confirmed(yes: bool) -> Result<(), Failure> {
+/// Asks for confirmation, unless `yes`. Without a terminal `--yes` is required.
+async fn confirm(yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    match output::confirm("Send your token there from now on?").await {
+    match output::confirm("Send your token to this proxy from now on?").await {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(Code::Failed, "what is remembered was left as it is")),
-        None => Err(Failure::new(Code::Usage, "trusting another proxy needs a yes").advise(
-            "there is no terminal to ask on",
-            "ask the cluster's admins whether it is right, then: d8 policy trust --yes",
+        Some(false) => Err(Failure::new(Code::Failed, "the remembered proxy was not changed")),
+        None => Err(Failure::new(Code::Usage, "trusting a changed proxy needs confirmation").advise(
+            "standard input is not a terminal",
+            "check with an administrator of the cluster, then: d8 policy trust --yes",
         )),
     }
 }

@@ -1,43 +1,47 @@
-//! Runs the fallback d8 for a command that this d8 does not have.
+//! Forwards unknown commands to the fallback.
 
 use std::process::Command;
 
 use crate::{
     context::Context,
     exec,
-    running_d8::Own,
+    running_d8::RunningD8,
     terminal::failure::{Code, Failure},
 };
 
-/// How many fallbacks this was started by, one through the other: a fallback that comes back here, by
-/// whichever way, must end, and one that calls d8 for another of its commands may.
-const DEPTH: &str = "D8_FALLBACK_DEPTH";
+/// Environment variable that counts how many fallbacks started each other. A fallback may call d8 for another of its
+/// commands; one that forwards the same command back must end.
+const DEPTH_VARIABLE: &str = "D8_FALLBACK_DEPTH";
 
-/// Deeper than scripts call one another.
-const DEEPEST: u32 = 8;
+/// Maximum depth. Scripts do not nest this deep.
+const MAX_DEPTH: u32 = 8;
 
-/// Becomes the fallback, with all that was typed; returns only if there is none, or it cannot be started.
+/// Replaces this process with the fallback and its unchanged arguments. Returns `None` if there is no fallback, else
+/// why it did not start.
 pub(super) fn exec_fallback(context: &Context) -> Option<Failure> {
-    let own = Own::find(context).ok()?;
-    let fallback = match own.fallback() {
+    let d8 = RunningD8::locate(context).ok()?;
+    let fallback = match d8.fallback() {
         Ok(fallback) => fallback?,
         Err(failure) => return Some(failure),
     };
-    let depth = std::env::var(DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0);
-    if depth >= DEEPEST {
+    let depth = std::env::var(DEPTH_VARIABLE).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0);
+    if depth >= MAX_DEPTH {
         return Some(
-            Failure::new(Code::Usage, "the fallback d8 leads back to this one")
+            Failure::new(Code::Usage, "the fallback forwards the command back to this d8")
                 .because(fallback.display().to_string())
-                .advise("neither has the command", "d8 cli fallback unset"),
+                .advise("neither d8 has the command", "remove the fallback, or set another one: d8 cli fallback unset"),
         );
     }
     let mut command = Command::new(&fallback);
-    command.args(std::env::args_os().skip(1)).env(DEPTH, (depth + 1).to_string());
+    command.args(std::env::args_os().skip(1)).env(DEPTH_VARIABLE, (depth + 1).to_string());
     let error = exec::exec(&mut command);
     Some(
-        Failure::new(Code::Failed, "the fallback d8 cannot be started")
+        Failure::new(Code::Failed, "failed to start the fallback")
             .because(fallback.display().to_string())
             .caused_by(&error)
-            .advise("it was removed or changed", "d8 cli fallback set PATH, or: d8 cli fallback unset"),
+            .advise(
+                "the file was removed or changed",
+                "set another one with `d8 cli fallback set PATH`, or remove the setting with `d8 cli fallback unset`",
+            ),
     )
 }

@@ -1,13 +1,13 @@
-//! What a mistyped word may have meant.
+//! Suggestions for mistyped commands.
 
-/// The known word nearest to what was typed, if it is near enough to be meant.
+/// Returns the known name nearest to `typed`, if the distance is small enough for a typing error.
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(typed, word), word))
-        .filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 4)
+        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(typed.len()) / 4)
         .min()
-        .map(|(_, word)| word)
+        .map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -15,7 +15,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn near_and_far() {
+    fn suggestions() {
         let known = ["plugins", "completion", "stronghold", "hello"];
         for (typed, want) in [
             ("plugin", Some("plugins")),

@@ -1,5 +1,5 @@
-//! `d8 cli capabilities`: what this d8 can do that another may not. Asked of a candidate before it is
-//! switched to, so it reads nothing and reaches nobody.
+//! `d8 cli capabilities`: the capabilities of this d8. Another d8 asks for them before it switches to this one, so
+//! the command reads no file and sends no request.
 
 use serde::Serialize;
 
@@ -12,26 +12,26 @@ use crate::{
     version,
 };
 
-/// It obeys `PluginPolicy` v1alpha1.
-pub(crate) const POLICY: &str = "policy/v1alpha1";
+/// Capability: enforces `PluginPolicy` v1alpha1.
+pub(super) const POLICY: &str = "policy/v1alpha1";
 
-/// It hands commands that it has not to a fallback.
+/// Capability: forwards unknown commands to a fallback.
 const FALLBACK: &str = "fallback/v1";
 
-/// At most 200 characters as JSON: the first d8 that asked kept no more of what a candidate answers.
+/// As JSON at most 200 characters: the first release that asked a candidate reads no more.
 #[derive(Serialize)]
-struct Document {
+struct CapabilitiesReport {
     version: String,
     capabilities: [&'static str; 2],
 }
 
 pub(crate) fn run(args: &args::SelfCapabilitiesArgs) -> Result<(), Failure> {
-    let document = Document { version: version::display(), capabilities: [POLICY, FALLBACK] };
+    let report = CapabilitiesReport { version: version::display(), capabilities: [POLICY, FALLBACK] };
     if args.output.format == OutputFormat::Json {
-        // On one line.
-        output::print(serde_json::to_string(&document).unwrap_or_default());
+        // On one line, for the reader that is limited to 200 characters.
+        output::print(serde_json::to_string(&report).unwrap_or_default());
         return Ok(());
     }
-    let names = document.capabilities;
-    output::print_document(args.output.format, &document, names, |_| names.iter().for_each(output::print))
+    let names = report.capabilities;
+    output::print_document(args.output.format, &report, names, |_| names.iter().for_each(output::print))
 }

@@ -1,4 +1,4 @@
-//! `d8 cli check`: is there something newer, and may it be had.
+//! `d8 cli check`: shows whether a newer version is available and permitted.
 
 use d8_crds::decisions::{
     plan::{Outcome, Request},
@@ -6,63 +6,62 @@ use d8_crds::decisions::{
 };
 use serde::Serialize;
 
+use super::choice::D8Planning;
 use crate::{
     args,
-    commands::self_update::select::{D8Planning, nothing_published},
     context::Context,
-    running_d8::Own,
+    running_d8::RunningD8,
     terminal::{failure::Failure, output},
     version::PRODUCT,
 };
 
-/// The document's shape (`docs/self-update.md`).
+/// The JSON document (`docs/self-update.md`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+struct UpdateReport {
     current: String,
-    /// Why the current one must be left, for an older one too.
+    /// Why the current version is no longer permitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     leave: Option<Reason>,
-    /// The newest that may be had, if it is newer than what is current or that must be left.
+    /// The version that `d8 cli update` would switch to.
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<String>,
-    /// Newer ones that may not.
-    passed_over: Vec<PassedOver>,
+    /// Newer versions that are not permitted or do not fit.
+    passed_over: Vec<SkippedVersion>,
 }
 
 #[derive(Serialize)]
-struct PassedOver {
+struct SkippedVersion {
     version: String,
     verdict: Class,
     reasons: Vec<Reason>,
 }
 
-/// Whether there is something newer to move to; `--exit-code` makes that 100.
+/// Runs the command. Returns whether `d8 cli update` would change the version.
 pub(crate) async fn run(context: &Context, args: &args::SelfCheckArgs) -> Result<bool, Failure> {
-    let own = Own::find(context)?;
-    let current = own.current()?;
-    let mut planning = D8Planning::fetch(context, &own, &current, None).await?;
-    let outcome = planning.choose(Request::NewestOfAll).await?;
+    let d8 = RunningD8::locate(context)?;
+    let current = d8.current()?;
+    let mut planning = D8Planning::fetch(context, &d8, &current, None).await?;
+    let outcome = planning.plan(Request::NewestOfAll).await?;
     let available = match &outcome {
         Outcome::Take { version, .. } => Some(version.tag.to_string()),
-        _ if planning.list().published.is_empty() => return Err(nothing_published()),
         _ => None,
     };
-    let passed_over = outcome.passed_over().iter().map(|(published, verdict)| PassedOver {
+    let passed_over = outcome.passed_over().iter().map(|(published, verdict)| SkippedVersion {
         version: published.tag.to_string(),
         verdict: verdict.class(),
         reasons: verdict.reasons().to_vec(),
     });
-    let leave = planning.must_leave();
-    let document = Document { current: current.to_string(), leave, passed_over: passed_over.collect(), available };
-    let newer = document.available.is_some();
-    output::print_document(args.output.format, &document, &document.available, |document| {
-        document.lines().iter().for_each(output::print);
+    let leave = planning.forbidden();
+    let report = UpdateReport { current: current.to_string(), leave, passed_over: passed_over.collect(), available };
+    let newer = report.available.is_some();
+    output::print_document(args.output.format, &report, &report.available, |report| {
+        report.lines().iter().for_each(output::print);
     })?;
     Ok(newer)
 }
 
-impl Document {
+impl UpdateReport {
     fn lines(&self) -> Vec<String> {
         let Self { current, leave, available, passed_over } = self;
         let first = match (leave, available) {
@@ -71,14 +70,16 @@ impl Document {
             }
             (None, None) => format!("{PRODUCT} is up to date ({current})."),
             (Some(_), Some(other)) => {
-                format!("{PRODUCT} {current} may not stay. Run 'd8 cli update' to move to {other}.")
+                format!("{PRODUCT} {current} is no longer permitted. Run 'd8 cli update' to switch to {other}.")
             }
-            (Some(_), None) => format!("{PRODUCT} {current} may not stay, and there is no version to leave it for."),
+            (Some(_), None) => {
+                format!("{PRODUCT} {current} is no longer permitted, and no other version is available.")
+            }
         };
         let why = leave.iter().map(|reason| reason.message.clone());
-        let others = passed_over.iter().flat_map(|PassedOver { version, reasons, .. }| {
-            reasons.iter().map(move |reason| format!("{version} is passed over: {}", reason.message))
+        let skipped = passed_over.iter().flat_map(|SkippedVersion { version, reasons, .. }| {
+            reasons.iter().map(move |reason| format!("Skipped {version}: {}", reason.message))
         });
-        std::iter::once(first).chain(why).chain(others).collect()
+        std::iter::once(first).chain(why).chain(skipped).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! `d8 cli fallback`: the d8 of another kind that has commands which this one has not.
+//! `d8 cli fallback`: shows and sets the executable that unknown commands are forwarded to.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     args,
     context::Context,
-    running_d8::{Own, refused},
+    running_d8::RunningD8,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -17,20 +17,20 @@ use crate::{
 };
 
 #[derive(Serialize)]
-struct Document {
+struct FallbackReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<PathBuf>,
-    /// It was set; else it was found in the store.
+    /// The path was set by `d8 cli fallback set`; else it was found in the store.
     set: bool,
 }
 
 pub(crate) fn show(context: &Context, args: &args::FallbackShowArgs) -> Result<(), Failure> {
-    let own = Own::find(context)?;
-    let document = Document { path: own.fallback()?, set: own.store()?.remembered_fallback().is_some() };
-    let names = document.path.iter().map(|path| path.display());
-    output::print_document(args.output.format, &document, names, |document| {
-        output::print(match (&document.path, document.set) {
-            (None, _) => "There is no fallback. Set one: d8 cli fallback set PATH".to_owned(),
+    let d8 = RunningD8::locate(context)?;
+    let report = FallbackReport { path: d8.fallback()?, set: d8.store()?.remembered_fallback().is_some() };
+    let names = report.path.iter().map(|path| path.display());
+    output::print_document(args.output.format, &report, names, |report| {
+        output::print(match (&report.path, report.set) {
+            (None, _) => "No fallback is set. Set one: d8 cli fallback set PATH".to_owned(),
             (Some(path), true) => path.display().to_string(),
             (Some(path), false) => format!("{} (found in the store)", path.display()),
         });
@@ -38,49 +38,54 @@ pub(crate) fn show(context: &Context, args: &args::FallbackShowArgs) -> Result<(
 }
 
 pub(crate) async fn set(context: &Context, args: &args::FallbackSetArgs) -> Result<(), Failure> {
-    let own = Own::find(context)?;
-    let path = usable(&args.path, &own.executable)?;
+    let d8 = RunningD8::locate(context)?;
+    let path = validate(&args.path, &d8.executable)?;
     let progress = Progress::new(context.printer);
-    let store = own.store()?;
+    let store = d8.store()?;
     let change = async {
         let mut locked = store.lock(context.global.lock_timeout, &progress).await?;
         locked.set_fallback(&path)
     };
-    change.await.map_err(|error| refused(&own, error))?;
-    output::print(format!("Commands that d8 has not go to {}.", path.display()));
+    change.await.map_err(|error| d8.store_failure(error))?;
+    output::print(format!("Unknown commands are forwarded to {}.", path.display()));
     Ok(())
 }
 
 pub(crate) async fn unset(context: &Context) -> Result<(), Failure> {
-    let own = Own::find(context)?;
-    if own.store()?.remembered_fallback().is_none() {
-        output::print("No fallback was set.");
+    let d8 = RunningD8::locate(context)?;
+    let store = d8.store()?;
+    if store.remembered_fallback().is_none() {
+        output::print("No fallback is set.");
         return Ok(());
     }
     let progress = Progress::new(context.printer);
-    let store = own.store()?;
     let change = async {
         let mut locked = store.lock(context.global.lock_timeout, &progress).await?;
         locked.unset_fallback()
     };
-    change.await.map_err(|error| refused(&own, error))?;
-    output::print("The fallback is forgotten.");
+    change.await.map_err(|error| d8.store_failure(error))?;
+    output::print(match d8.fallback()? {
+        Some(path) => format!("Setting removed; falling back to {} found in the store.", path.display()),
+        None => "Setting removed; unknown commands are not forwarded.".to_owned(),
+    });
     Ok(())
 }
 
-/// The absolute path of a program that can be one.
-fn usable(given: &Path, own: &Path) -> Result<PathBuf, Failure> {
-    let bad = |why: &str| {
-        Failure::new(Code::Usage, format!("{} cannot be the fallback: {why}", given.display()))
-            .advise("the fallback is a d8 of another kind, such as the former one", "d8 cli fallback set PATH")
+/// Returns the absolute path of an executable that can be the fallback.
+fn validate(given: &Path, running: &Path) -> Result<PathBuf, Failure> {
+    let invalid = |why: &str| {
+        Failure::new(Code::Usage, format!("{} cannot be the fallback: {why}", given.display())).advise(
+            "the fallback must be a d8 with other commands, such as the d8 written in Go",
+            "d8 cli fallback set PATH",
+        )
     };
-    let path = std::path::absolute(given).map_err(|_| bad("it is no path"))?;
-    let real = path.canonicalize().map_err(|_| bad("it is not there"))?;
-    if !real.is_file() || rustix::fs::access(&real, rustix::fs::Access::EXEC_OK).is_err() {
-        return Err(bad("it is not an executable file"));
+    let path = std::path::absolute(given).map_err(|_| invalid("the path is empty"))?;
+    let target = path.canonicalize().map_err(|_| invalid("it does not exist"))?;
+    if !target.is_file() || rustix::fs::access(&target, rustix::fs::Access::EXEC_OK).is_err() {
+        return Err(invalid("it is not an executable file"));
     }
-    if real == own || version::is_ours(&real) {
-        return Err(bad("it is a d8 of this kind, which has no other commands"));
+    if target == running || version::has_stamp(&target) {
+        return Err(invalid("it has the same commands as this d8"));
     }
     Ok(path)
 }

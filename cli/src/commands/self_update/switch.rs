@@ -1,4 +1,7 @@
-//! `d8 cli update` and `d8 cli use`: from one version of d8 to another.
+//! Switches d8 to a version that was chosen: brings it into the store, tests it, activates it, and links the command
+//! on the PATH.
+
+use std::path::PathBuf;
 
 use d8_agent::{
     Artifact, ProxySource, StoreError,
@@ -9,7 +12,6 @@ use d8_agent::{
 use d8_crds::{
     decisions::{
         intent::Intent,
-        plan::{Outcome, PassedOver, Request},
         selection::PublishedVersion,
         verdict::{ReasonCode, Verdict},
     },
@@ -19,15 +21,14 @@ use d8_crds::{
     },
 };
 
+use super::{
+    capabilities::POLICY,
+    choice::{CachedPolicySets, D8Candidate, D8Planning},
+};
 use crate::{
-    args,
-    catalog::lookup_failure,
-    commands::self_update::{
-        capabilities::POLICY,
-        select::{D8Planning, Question, judge_kept, nothing_published},
-    },
     context::Context,
-    running_d8::{Current, Own, newest_other, refused},
+    planning::messages::refused,
+    running_d8::{CurrentVersion, RunningD8, newest_without_stamp},
     terminal::{
         failure::{Code, Failure},
         output,
@@ -36,282 +37,120 @@ use crate::{
     version::PRODUCT,
 };
 
-/// Where the bytes of a switch come from.
-enum From<'a> {
-    /// They are in the store.
+/// Where the bytes of a version come from.
+pub(super) enum BinarySource<'a> {
+    /// The store.
     Store(D8Version),
-    /// They are those of the running program.
+    /// The running executable.
     Running,
-    /// They are published; what the store has already is not fetched.
+    /// The proxy, unless the version is in the store by now.
     Proxy(&'a D8Planning<'a>, PublishedVersion),
 }
 
-/// A switch that is decided but for what the candidate says of itself.
-struct Switch<'a> {
-    own: &'a Own,
-    entry: PathEntry,
-    current: Current,
+/// The policies that bind a switch.
+pub(super) enum PolicySource<'a> {
+    /// Those that were read from the cluster.
+    Cluster(&'a D8Planning<'a>),
+    /// Those that are cached on this machine.
+    Cached(&'a CachedPolicySets<'a>),
+}
+
+/// A switch to a chosen version.
+pub(super) struct Switch<'a> {
+    pub(super) d8: &'a RunningD8,
+    pub(super) path_entry: PathEntry,
+    pub(super) current: CurrentVersion,
+    pub(super) tag: Tag,
+    pub(super) version: Version,
+    pub(super) intent: Intent,
+    pub(super) source: BinarySource<'a>,
+    pub(super) policies: PolicySource<'a>,
+    /// Accept a version that does not support policies.
+    pub(super) allow_ungoverned: bool,
+}
+
+/// What a switch changed.
+pub(super) struct SwitchReport {
     tag: Tag,
-    version: Version,
     intent: Intent,
-    from: From<'a>,
-    allow_ungoverned: bool,
-}
-
-pub(crate) async fn update(context: &Context, args: &args::SelfUpdateArgs) -> Result<(), Failure> {
-    let named = args.version.as_deref().map(read_version).transpose()?;
-    let own = Own::find(context)?;
-    let entry = own.changeable(context)?;
-    let current = own.current()?;
-    let mut planning = D8Planning::fetch(context, &own, &current, named.as_ref()).await?;
-    let chosen = match &named {
-        Some(version) if current.is(version) => None,
-        Some(version) => Some((choose_named(&mut planning, version).await?, Intent::Explicit)),
-        None => choose_newest(context, &mut planning, &current).await?.map(|chosen| (chosen, Intent::Update)),
-    };
-    let Some((published, intent)) = chosen else {
-        already(&current);
-        return Ok(());
-    };
-    if args.dry_run {
-        output::print(format!("Would switch {PRODUCT} from {} to {}.", current, published.tag));
-        return Ok(());
-    }
-    let (tag, version, from) = (published.tag.clone(), published.version.clone(), From::Proxy(&planning, published));
-    let allow_ungoverned = args.allow_ungoverned;
-    let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
-    switch.carry_out(context, Some(&planning)).await
-}
-
-/// Chooses the newest version that may be installed. None: the current one stays.
-async fn choose_newest(
-    context: &Context,
-    planning: &mut D8Planning<'_>,
-    current: &Current,
-) -> Result<Option<PublishedVersion>, Failure> {
-    let outcome = planning.choose(Request::NewestOfAll).await?;
-    for (published, verdict) in outcome.passed_over() {
-        for reason in verdict.reasons() {
-            context.printer.note(format!("passed over {PRODUCT} {}: {}", published.tag, reason.message));
-        }
-    }
-    match outcome {
-        Outcome::Take { version, .. } => Ok(Some(version)),
-        _ if planning.list().published.is_empty() => Err(nothing_published()),
-        Outcome::Keep { passed_over, .. } if *current == Current::Development && !passed_over.is_empty() => {
-            Err(none_eligible(&passed_over))
-        }
-        _ => {
-            if let Some(leave) = planning.must_leave() {
-                output::warn(format!("{PRODUCT} {current} may not stay: {}", leave.message));
-                output::warn("there is no version to leave it for. See: d8 cli check");
-            }
-            Ok(None)
-        }
-    }
-}
-
-/// Chooses a version that a person named.
-///
-/// # Errors
-/// It is not published, or may not be installed.
-async fn choose_named(planning: &mut D8Planning<'_>, version: &Version) -> Result<PublishedVersion, Failure> {
-    match planning.choose(Request::Exact(version.clone())).await? {
-        Outcome::Take { version, .. } | Outcome::AlreadyActive { version, .. } => Ok(version),
-        Outcome::Refused { version, verdict } => Err(may_not(&version.tag, &verdict)),
-        Outcome::NotPublished(error) => Err(lookup_failure(&Component::D8, &error)),
-        _ => Err(nothing_published()),
-    }
-}
-
-pub(crate) async fn use_version(context: &Context, args: &args::SelfUseArgs) -> Result<(), Failure> {
-    let version = read_version(&args.version)?;
-    let own = Own::find(context)?;
-    let current = own.current()?;
-    let entry = own.changeable(context)?;
-    let linked = matches!(entry, PathEntry::Linked { .. });
-    // Where `current` is gone or names nothing, it is made anew.
-    if linked && own.active()?.is_some_and(|active| active.version == version) {
-        already(&current);
-        return Ok(());
-    }
-    let running = own.running.as_ref().filter(|(_, running)| *running == version);
-    let from = match own.store()?.find(&version)? {
-        Some(stored) => From::Store(stored),
-        None if running.is_some() => From::Running,
-        None => {
-            let mut planning = D8Planning::fetch(context, &own, &current, Some(&version)).await?;
-            let published = choose_named(&mut planning, &version).await?;
-            let (tag, from) = (published.tag.clone(), From::Proxy(&planning, published));
-            let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
-            let switch = Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned };
-            return switch.carry_out(context, Some(&planning)).await;
-        }
-    };
-    let (tag, digests) = match (&from, running) {
-        (From::Store(stored), _) => (stored.tag.clone(), stored.digests()),
-        (_, Some((tag, _))) => (tag.clone(), Vec::new()),
-        (_, None) => {
-            already(&current);
-            return Ok(());
-        }
-    };
-    let active_digests = own.active_digests()?;
-    let question = Question {
-        version: &version,
-        intent: Intent::Explicit,
-        current: &current,
-        active_digests: &active_digests,
-        stored: Some(&digests),
-        unaware: None,
-    };
-    for (kept, judgement) in judge_kept(context, &question)? {
-        if !judgement.is_eligible() && !current.is(&version) {
-            return Err(may_not(&tag, &judgement).advise(
-                format!("this is what {} said when it was last read, at {:.0}", kept.server, kept.confirmed),
-                format!("if that has changed since: d8 cli update --version {tag}"),
-            ));
-        }
-    }
-    let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
-    Switch { own: &own, entry, current, tag, version, intent, from, allow_ungoverned }.carry_out(context, None).await
-}
-
-fn read_version(typed: &str) -> Result<Version, Failure> {
-    Version::parse(typed).map_err(|error| {
-        lookup_failure(&Component::D8, &d8_crds::decisions::selection::LookupError::NotAVersion(error))
-    })
-}
-
-fn already(current: &Current) {
-    output::print(format!("{PRODUCT} is already at {current}."));
-}
-
-fn may_not(tag: &Tag, judgement: &Verdict) -> Failure {
-    let failure = Failure::new(judgement.class().into(), format!("{PRODUCT} {tag} may not be used here"));
-    judgement
-        .reasons()
-        .iter()
-        .fold(failure, |failure, reason| failure.because(reason.message.as_str()))
-        .advise("the version was named, so no other is tried", "d8 cli check")
-}
-
-fn none_eligible(passed_over: &[PassedOver]) -> Failure {
-    let code = passed_over.first().map_or(Code::Failed, |(_, judgement)| judgement.class().into());
-    let reasons = passed_over.iter().flat_map(|(published, judgement)| {
-        judgement.reasons().iter().map(move |reason| format!("{}: {}", published.tag, reason.message))
-    });
-    let failure = Failure::new(code, format!("no version of {PRODUCT} may be had here"));
-    reasons.fold(failure, Failure::because).advise("every published version was passed over", "d8 cli versions")
+    downloaded: bool,
+    /// The version before, if it is in the store.
+    previous: Option<Tag>,
+    /// `current` of the store.
+    store_link: PathBuf,
+    /// The command on the PATH, if it is a link to another version and was not changed.
+    diverging_link: Option<PathBuf>,
+    /// The command on the PATH, if it became a link.
+    linked: Option<PathBuf>,
+    /// Where the file that the link replaced was kept.
+    backup: Option<PathBuf>,
 }
 
 impl Switch<'_> {
-    async fn carry_out(self, context: &Context, planning: Option<&D8Planning<'_>>) -> Result<(), Failure> {
+    /// Makes the switch.
+    ///
+    /// # Errors
+    /// The version cannot be downloaded or does not start, or policies require a version that supports them. Nothing
+    /// was changed.
+    pub(super) async fn run(self, context: &Context) -> Result<SwitchReport, Failure> {
         let progress = Progress::new(context.printer);
-        let refused = |error| refused(self.own, error);
-        let store = self.own.store()?;
-        let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(refused)?;
-        let (tested, fetched) = self.bring(context, store, &locked, &progress).await?;
-        self.aware(context, planning, &tested)?;
+        let store_failure = |error| self.d8.store_failure(error);
+        let store = self.d8.store()?;
+        let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(store_failure)?;
+        let (tested, downloaded) = self.obtain(context, store, &locked, &progress).await?;
+        self.check_policy_support(context, &tested)?;
         if tested.misreports() {
-            output::warn(format!("{} says of itself: {}", self.tag, tested.reported.trim()));
+            output::warn(format!("{} reports another version: {}", self.tag, tested.reported.trim()));
         }
-        let seed = self.own.running.as_ref().map(|(tag, _)| tag.clone());
-        let migration = PathMigration::of(&self.entry_now(context, store)?, seed);
-        let done =
-            locked.activate(tested, migration.as_ref(), self.own.bytes(), context.now, &progress).map_err(refused)?;
-        if store.remembered_fallback().is_none_or(|path| !path.exists())
-            && let Ok(versions) = store.versions()
-            && let Some(other) = newest_other(&versions, &self.own.executable)
-            && let Err(error) = locked.set_fallback(&other)
-        {
-            tracing::warn!(%error, "the former d8 could not be remembered as the fallback");
-        }
+        let seed = self.d8.release.as_ref().map(|(tag, _)| tag.clone());
+        let migration = PathMigration::of(&self.path_entry_under_lock(context, store)?, seed);
+        let activated = locked
+            .activate(tested, migration.as_ref(), self.d8.image(), context.now, &progress)
+            .map_err(store_failure)?;
+        self.keep_fallback(store, &mut locked);
         drop(locked);
-        output::print(match (self.intent, fetched) {
-            (_, false) => format!("Switched {PRODUCT} to {} (installed locally).", done.tag),
-            (Intent::Update, true) => format!("{PRODUCT} updated to {}.", done.tag),
-            (_, true) => format!("Switched {PRODUCT} to {}.", done.tag),
-        });
-        if let Current::Release(before, version) = &self.current
-            && *version != self.version
-            && store.find(version)?.is_some()
-        {
-            context
-                .printer
-                .note(format!("Previous version {before} remains installed - switch back with 'd8 cli use {before}'."));
-        }
-        self.leads_elsewhere(store);
-        if let Some(linked) = done.linked {
-            let (linked, current) = (linked.display(), store.current());
-            context.printer.note(format!("{linked} is a link to {} now.", current.display()));
-            match (done.backup, &self.own.running) {
-                (Some(backup), Some(_)) => context.printer.note(format!("The file it was is {}.", backup.display())),
-                (Some(backup), None) => context.printer.note(format!(
-                    "The file it was is {}: its only copy, as a development build is not stored.",
-                    backup.display()
-                )),
-                (None, _) => {}
-            }
-        }
-        Ok(())
+        Ok(SwitchReport {
+            previous: self.previous(store)?,
+            diverging_link: self.diverging_link(store),
+            store_link: store.current(),
+            tag: activated.tag,
+            intent: self.intent,
+            downloaded,
+            linked: activated.linked,
+            backup: activated.backup,
+        })
     }
 
-    /// The command on the PATH now that the lock is held. Another update may have made it a link to the
-    /// store; what anything else put there is left alone.
-    fn entry_now(&self, context: &Context, store: &D8Store) -> Result<PathEntry, Failure> {
-        let PathEntry::Plain { path, .. } = &self.entry else { return Ok(self.entry.clone()) };
-        if self.own.is_at(path) {
-            return Ok(self.entry.clone());
-        }
-        let dir = store.dir().canonicalize().ok();
-        match PathEntry::of(path, context.home(), &PackageDatabases::default()) {
-            linked @ PathEntry::Linked { .. } if linked.store() == dir.as_deref() => Ok(linked),
-            _ => Err(Failure::new(Code::Failed, format!("{} was replaced meanwhile", path.display()))
-                .because("nothing was changed")
-                .advise("another program or person installed another d8 there", "repeat the command")),
-        }
-    }
-
-    /// Says so if the command that was typed leads to one version by itself, and so did not move.
-    fn leads_elsewhere(&self, store: &D8Store) {
-        let (path, current) = (self.entry.path(), store.current());
-        if path.is_symlink() && path.canonicalize().ok() != current.canonicalize().ok() {
-            let (path, current) = (path.display(), current.display());
-            output::warn(format!("{path} does not lead to {current} and stays as it is: ln -sfn {current} {path}"));
-        }
-    }
-
-    /// The version, tested, and whether it had to be fetched. Asks the store again: another command may
-    /// have brought it in while this one waited for the lock.
-    async fn bring(
+    /// Returns the version after its smoke test, and whether it was downloaded. Another command may have brought it
+    /// into the store while this one waited for the lock.
+    async fn obtain(
         &self,
         context: &Context,
         store: &D8Store,
         locked: &LockedD8Store,
         progress: &Progress,
     ) -> Result<(TestedVersion, bool), Failure> {
-        let refused = |error| refused(self.own, error);
-        if let From::Store(stored) = &self.from {
-            return Ok((locked.test(stored, progress).await.map_err(refused)?, false));
+        let store_failure = |error| self.d8.store_failure(error);
+        if let BinarySource::Store(stored) = &self.source {
+            return Ok((locked.test(stored, progress).await.map_err(store_failure)?, false));
         }
         if let Some(stored) = store.find(&self.version)? {
             match locked.test(&stored, progress).await {
                 Ok(tested) => return Ok((tested, false)),
                 Err(error @ StoreError::NotStored { .. }) => output::warn(error),
-                // Of what another tool brought in nothing tells whether it is damaged.
+                // Without a receipt the file may be damaged, so it is downloaded again.
                 Err(error @ StoreError::Smoke { .. }) if stored.receipt.is_none() => output::warn(error),
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(store_failure(error)),
             }
         }
-        let From::Proxy(planning, published) = &self.from else {
-            let running = locked.take_in(self.own.bytes(), &self.tag, context.now, progress);
-            return Ok((running.await.map_err(refused)?, false));
+        let BinarySource::Proxy(planning, published) = &self.source else {
+            let running = locked.take_in(self.d8.image(), &self.tag, context.now, progress);
+            return Ok((running.await.map_err(store_failure)?, false));
         };
-        Ok((self.fetch(context, planning, published, locked, progress).await?, true))
+        Ok((self.download(context, planning, published, locked, progress).await?, true))
     }
 
-    async fn fetch(
+    async fn download(
         &self,
         context: &Context,
         planning: &D8Planning<'_>,
@@ -320,51 +159,126 @@ impl Switch<'_> {
         progress: &Progress,
     ) -> Result<TestedVersion, Failure> {
         context.printer.note(format!("Updating {PRODUCT} to {}...", self.tag));
-        let offer = planning.offer(&published.version)?;
+        let details = planning.details(&published.version)?;
         let proxy = context.proxy().await?;
         let artifact = Artifact {
             component: Component::D8,
-            tag: offer.tag.clone(),
+            tag: details.tag.clone(),
             platform: context.platform.clone(),
-            expect_layer: offer.layer.clone(),
+            expect_layer: details.layer.clone(),
         };
         let (host, now) = (proxy.host(), context.now);
-        let order = D8InstallRequest { artifact, manifest: offer.manifest.clone(), accept: None, source: host, now };
+        let order = D8InstallRequest { artifact, manifest: details.manifest.clone(), accept: None, source: host, now };
         let source = ProxySource::Remote { proxy: proxy.clone(), tag: published.registry_tag.clone() };
         let subject = format!("{PRODUCT} {}", self.tag);
         let staged = locked.stage(order, &source, progress).await;
-        staged.map_err(|error| Failure::from(error).about(&subject, || format!("{subject} was not installed")))
+        staged.map_err(|error| Failure::from(error).under(&subject, || format!("failed to install {subject}")))
     }
 
-    /// A candidate that does not know policies is refused where one speaks, unless that is accepted.
-    fn aware(
-        &self,
-        context: &Context,
-        planning: Option<&D8Planning<'_>>,
-        tested: &TestedVersion,
-    ) -> Result<(), Failure> {
+    /// Refuses a version that does not support policies if policies select this host, unless that is accepted.
+    fn check_policy_support(&self, context: &Context, tested: &TestedVersion) -> Result<(), Failure> {
         if tested.capabilities.iter().any(|capability| capability == POLICY) {
             return Ok(());
         }
-        let question = Question {
+        let candidate = D8Candidate {
             version: &self.version,
             intent: self.intent,
             current: &self.current,
             active_digests: &[],
-            // What stands beside this was asked before.
+            // Its digests were evaluated when it was chosen.
             stored: Some(&[]),
-            unaware: Some(self.allow_ungoverned),
+            policy_unaware: Some(self.allow_ungoverned),
         };
-        let judgements = match planning {
-            Some(planning) => vec![planning.evaluate(context, &question)],
-            None => judge_kept(context, &question)?.into_iter().map(|(_, judgement)| judgement).collect(),
+        let verdicts: Vec<Verdict> = match &self.policies {
+            PolicySource::Cluster(planning) => vec![planning.evaluate(&candidate)],
+            PolicySource::Cached(cached) => cached.evaluate(&candidate).map(|(_, verdict)| verdict).collect(),
         };
-        let unaware =
-            |judgement: &&Verdict| judgement.reasons().iter().any(|reason| reason.code == ReasonCode::PolicyUnaware);
-        if let Some(judgement) = judgements.iter().find(unaware) {
-            return Err(may_not(&self.tag, judgement));
+        let is_unaware = |verdict: &&Verdict| verdict.reasons().iter().any(|r| r.code == ReasonCode::PolicyUnaware);
+        if let Some(verdict) = verdicts.iter().find(is_unaware) {
+            return Err(refused(context, &Component::D8, &self.tag, verdict));
         }
-        output::warn(format!("{PRODUCT} {} does not know policies: none will bind it", self.tag));
+        output::warn(format!("{PRODUCT} {} does not support policies, so no policy binds it", self.tag));
         Ok(())
+    }
+
+    /// Returns the command on the PATH, checked again under the lock. Another update may have made it a link to the
+    /// store.
+    ///
+    /// # Errors
+    /// Another program replaced it.
+    fn path_entry_under_lock(&self, context: &Context, store: &D8Store) -> Result<PathEntry, Failure> {
+        let PathEntry::Plain { path, .. } = &self.path_entry else { return Ok(self.path_entry.clone()) };
+        if self.d8.is_at(path) {
+            return Ok(self.path_entry.clone());
+        }
+        let dir = store.dir().canonicalize().ok();
+        match PathEntry::of(path, context.home(), &PackageDatabases::default()) {
+            linked @ PathEntry::Linked { .. } if linked.store() == dir.as_deref() => Ok(linked),
+            _ => Err(Failure::new(Code::Failed, format!("{} was replaced by another program", path.display()))
+                .because("nothing was changed")
+                .advise("a different d8 was installed there during this command", "run the command again")),
+        }
+    }
+
+    /// Sets the newest Go d8 in the store as the fallback, unless a fallback is set.
+    fn keep_fallback(&self, store: &D8Store, locked: &mut LockedD8Store) {
+        if store.remembered_fallback().is_none_or(|path| !path.exists())
+            && let Ok(versions) = store.versions()
+            && let Some(go_d8) = newest_without_stamp(&versions, &self.d8.executable)
+            && let Err(error) = locked.set_fallback(&go_d8)
+        {
+            tracing::warn!(%error, "failed to set the fallback");
+        }
+    }
+
+    /// Returns the version before the switch, if it is another one and in the store.
+    fn previous(&self, store: &D8Store) -> Result<Option<Tag>, Failure> {
+        match &self.current {
+            CurrentVersion::Release(tag, version) if *version != self.version && store.find(version)?.is_some() => {
+                Ok(Some(tag.clone()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the command on the PATH if it is a link to one version, so that it did not follow the switch.
+    fn diverging_link(&self, store: &D8Store) -> Option<PathBuf> {
+        let path = self.path_entry.path();
+        let diverges = path.is_symlink() && path.canonicalize().ok() != store.current().canonicalize().ok();
+        diverges.then(|| path.to_owned())
+    }
+}
+
+impl SwitchReport {
+    /// Prints what was changed, and how to switch back.
+    pub(super) fn print(&self, context: &Context, d8: &RunningD8) {
+        let Self { tag, store_link, .. } = self;
+        let store_link = store_link.display();
+        output::print(match (self.intent, self.downloaded) {
+            (_, false) => format!("Switched {PRODUCT} to {tag} (installed locally)."),
+            (Intent::Update, true) => format!("{PRODUCT} updated to {tag}."),
+            (_, true) => format!("Switched {PRODUCT} to {tag}."),
+        });
+        let note = |text: String| context.printer.note(text);
+        if let Some(previous) = &self.previous {
+            note(format!("Previous version {previous} remains installed - switch back with 'd8 cli use {previous}'."));
+        }
+        if let Some(path) = &self.diverging_link {
+            let path = path.display();
+            output::warn(format!(
+                "{path} is a link to another version and was not changed; to use {tag}: ln -sfn {store_link} {path}"
+            ));
+        }
+        if let Some(linked) = &self.linked {
+            note(format!("{} is now a link to {store_link}.", linked.display()));
+        }
+        match (&self.backup, &d8.release) {
+            (Some(backup), Some(_)) => note(format!("The replaced file was kept as {}.", backup.display())),
+            (Some(backup), None) => note(format!(
+                "The replaced file was kept as {}. It is the only copy, because development builds are not stored.",
+                backup.display()
+            )),
+            (None, _) => {}
+        }
     }
 }

@@ -1,0 +1,202 @@
+//! Lines and failures that report plans and changes of plugins.
+
+use d8_crds::{
+    decisions::{
+        plan::{ChangeReason, FactRequest, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion},
+        selection::NoCandidate,
+    },
+    values::name::{Component, PluginName},
+};
+
+use crate::{
+    context::Context,
+    installed,
+    planning::{
+        Planning,
+        messages::{lookup_failure, none_eligible, note_skipped, plan_failure, refused},
+    },
+    terminal::{
+        failure::{Code, Failure},
+        output,
+    },
+};
+
+/// The result of each plugin, dependencies first: a line to print, or its failure.
+#[derive(Debug, Default)]
+pub(super) struct ChangeResults(Vec<(PluginName, Result<String, Failure>)>);
+
+impl ChangeResults {
+    /// Adds the result of a plugin, or replaces it.
+    pub(super) fn insert(&mut self, name: PluginName, result: Result<String, Failure>) {
+        match self.0.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, earlier)) => *earlier = result,
+            None => self.0.push((name, result)),
+        }
+    }
+
+    /// Removes and returns the first failure.
+    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+        let index = self.0.iter().position(|(_, result)| result.is_err())?;
+        self.0.remove(index).1.err()
+    }
+}
+
+impl IntoIterator for ChangeResults {
+    type Item = (PluginName, Result<String, Failure>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// Adds the results of requests that change nothing, and prints skipped versions and warnings of the plan.
+pub(super) fn add_unchanged(context: &Context, planning: &Planning<'_>, plan: &Plan, results: &mut ChangeResults) {
+    for (component, outcome) in &plan.outcomes {
+        let Component::Plugin(name) = component else { continue };
+        let failure = failure_of(context, planning, name, outcome);
+        if failure.is_none() {
+            note_skipped(context, component, outcome.passed_over());
+        }
+        let result = match outcome {
+            Outcome::Take { .. } => continue,
+            Outcome::AlreadyActive { version, .. } => Ok(format!("{name} {} is already active.", version.tag)),
+            Outcome::Keep { forbidden, passed_over } => Ok(kept(context, name, *forbidden, passed_over)),
+            _ => Err(failure.unwrap_or_else(|| Failure::new(Code::Failed, format!("{name} cannot be changed")))),
+        };
+        results.insert(name.clone(), result);
+    }
+    for change in &plan.changes {
+        for warning in &change.warnings {
+            output::warn(format!("{} {}: {warning}", change.component, change.to.tag));
+        }
+    }
+}
+
+/// Reports that the active version was kept.
+fn kept(context: &Context, name: &PluginName, forbidden: bool, skipped: &[PassedOver]) -> String {
+    let plugin = installed::find(context, name).ok().flatten();
+    let tag = plugin.as_ref().and_then(|plugin| Some(plugin.entry.installed()?.tag.to_string()));
+    let version = tag.or_else(|| plugin?.version().map(|version| version.to_string()));
+    let subject = version.map_or_else(|| name.to_string(), |version| format!("{name} {version}"));
+    if forbidden {
+        format!(
+            "Kept {subject} although a policy forbids it: no other version can be installed. See: d8 plugins why {name}"
+        )
+    } else if skipped.is_empty() {
+        format!("Kept {subject}: no newer version is published.")
+    } else {
+        format!("Kept {subject}: no newer version can be installed on this machine.")
+    }
+}
+
+/// Prints the plan if it changes more than the requested plugins.
+pub(super) fn print_plan(context: &Context, plan: &Plan) {
+    if plan.changes.iter().all(|change| change.why == ChangeReason::Requested) {
+        return;
+    }
+    for change in &plan.changes {
+        context.printer.note(format!("plan: {}", describe(change)));
+    }
+}
+
+/// Reports a change that `--dry-run` did not make.
+pub(super) fn dry_run(change: &PlannedChange) -> String {
+    format!("Would {}.", describe(change))
+}
+
+fn describe(change: &PlannedChange) -> String {
+    let (name, tag, needed_by) = (&change.component, &change.to.tag, needed_by(&change.why));
+    match &change.from {
+        PreviousVersion::Version(from) => format!("switch {name} from {from} to {tag}{needed_by}"),
+        PreviousVersion::Nothing | PreviousVersion::Unknown => format!("install {name} {tag}{needed_by}"),
+    }
+}
+
+/// Reports a change that was made.
+pub(super) fn changed(outcome: &d8_agent::Activation, why: &ChangeReason) -> String {
+    let d8_agent::Activation { name, tag, previous, changed } = outcome;
+    let line = match (changed, previous) {
+        (false, _) => format!("{name} {tag} is already active"),
+        (true, None) => format!("Installed {name} {tag}"),
+        (true, Some(previous)) if previous == tag => format!("Reinstalled {name} {tag}"),
+        (true, Some(previous)) => format!("Switched {name} from {previous} to {tag}"),
+    };
+    line + &needed_by(why) + "."
+}
+
+/// ` (needed by a)`, with the whole chain if it has more than one step.
+fn needed_by(why: &ChangeReason) -> String {
+    match why {
+        ChangeReason::Dependency { chain } if chain.len() > 2 => {
+            let chain: Vec<&str> = chain.iter().map(Component::name).collect();
+            format!(" (needed by: {})", chain.join(" -> "))
+        }
+        ChangeReason::Dependency { chain } => chain.first().map(|by| format!(" (needed by {by})")).unwrap_or_default(),
+        ChangeReason::Requested => String::new(),
+    }
+}
+
+/// Turns the outcome of a request into a failure, if it is one.
+fn failure_of(context: &Context, planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Option<Failure> {
+    let component = Component::Plugin(name.clone());
+    Some(match outcome {
+        Outcome::Take { .. } | Outcome::AlreadyActive { .. } | Outcome::Keep { .. } => return None,
+        Outcome::Nothing { why, major, passed_over } => {
+            tags_failure(planning, &component).unwrap_or_else(|| nothing(context, name, *why, *major, passed_over))
+        }
+        Outcome::NotPublished(error) => {
+            tags_failure(planning, &component).unwrap_or_else(|| lookup_failure(&component, error))
+        }
+        Outcome::Refused { version, verdict } => refused(context, &component, &version.tag, verdict),
+        Outcome::NeedsOthers { version, .. } => {
+            let headline = format!("{name} {} needs changes of other plugins (--no-dependencies)", version.tag);
+            outcome.fixes().into_iter().fold(
+                Failure::new(Code::Requirements, headline),
+                |failure, (change, command)| {
+                    failure.advise(format!("it needs {} {}", change.component, change.to.tag), command)
+                },
+            )
+        }
+        Outcome::Stopped(error) => plan_failure(planning, &component, error),
+    })
+}
+
+/// Returns why the tags of a plugin could not be fetched. The answer of the proxy explains more than an empty list.
+fn tags_failure(planning: &Planning<'_>, component: &Component) -> Option<Failure> {
+    planning.failure(&FactRequest::Tags(component.clone())).cloned()
+}
+
+/// The failure when no version of a plugin that is not installed can be installed.
+fn nothing(
+    context: &Context,
+    name: &PluginName,
+    why: NoCandidate,
+    major: Option<u64>,
+    skipped: &[PassedOver],
+) -> Failure {
+    let failure = none_eligible(context, &name.clone().into(), skipped);
+    let failure = match why {
+        NoCandidate::NotPublished => {
+            failure.advise(format!("no plugin named {name} is published"), "list the plugins: kubectl get crel")
+        }
+        NoCandidate::OnlyPrereleases => failure.advise(
+            "only pre-releases are published",
+            format!("pick one from `d8 plugins why {name}`, then: d8 plugins install {name} --version VERSION"),
+        ),
+        NoCandidate::NotInMajor(major) => failure.advise(
+            format!("no version of major {major} is published"),
+            format!("pick one from `d8 plugins why {name}`, then: d8 plugins install {name} --use-major N"),
+        ),
+        NoCandidate::AllPassedOver => {
+            failure.advise("all published versions were skipped", format!("see the reasons: d8 plugins why {name}"))
+        }
+    };
+    match (why, major) {
+        (NoCandidate::AllPassedOver, Some(major)) => failure.advise(
+            format!("only versions of major {major} were considered"),
+            format!("allow another major version: d8 plugins install {name} --use-major N"),
+        ),
+        _ => failure,
+    }
+}

@@ -1,0 +1,222 @@
+//! Transactions: changes of plugins that succeed or fail together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use d8_agent::{Activation, ActiveVersion, InstallRequest, LockedStore, StagedVersion, Store, StoreChange, host_id};
+use d8_crds::{
+    decisions::plan::{ChangeReason, InstalledContract, Plan, PlannedChange, PreviousVersion, Snapshot},
+    values::name::{Component, PluginName},
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    catalog::VersionDetails,
+    context::Context,
+    installed,
+    planning::Planning,
+    terminal::{
+        failure::{Code, Failure},
+        progress::Progress,
+    },
+};
+
+/// Maximum number of parallel downloads of a transaction.
+const MAX_DOWNLOADS: usize = 8;
+
+/// The change of one plugin in a transaction.
+pub(super) struct Operation {
+    pub(super) name: PluginName,
+    pub(super) change: PlannedChange,
+    pub(super) details: VersionDetails,
+    /// Download the version even if it is in the store.
+    pub(super) force: bool,
+}
+
+/// Changes that succeed or fail together, dependencies first.
+pub(super) struct Transaction {
+    pub(super) operations: Vec<Operation>,
+}
+
+/// The result of applying a transaction.
+pub(super) enum Applied {
+    /// All changes were made.
+    Committed(Vec<Activation>),
+    /// Another process changed one of the plugins since the plan was made. Nothing was changed.
+    Conflict,
+}
+
+/// Groups the changes of a plan into transactions. Two changes are in one transaction if the old or the new version of
+/// one plugin has a requirement on the other.
+///
+/// # Errors
+/// The details of a version are missing, which is a bug.
+pub(super) fn transactions(
+    planning: &Planning<'_>,
+    snapshot: &Snapshot,
+    plan: &Plan,
+) -> Result<Vec<Transaction>, Failure> {
+    let components: Vec<&Component> = plan.changes.iter().map(|change| &change.component).collect();
+    let mut group: Vec<usize> = (0..components.len()).collect();
+    for (i, change) in plan.changes.iter().enumerate() {
+        for related in related_components(planning, snapshot, change) {
+            if let Some(j) = components.iter().position(|component| **component == related) {
+                let (from, to) = (group[i].max(group[j]), group[i].min(group[j]));
+                group.iter_mut().filter(|g| **g == from).for_each(|g| *g = to);
+            }
+        }
+    }
+    let mut transactions: BTreeMap<usize, Transaction> = BTreeMap::new();
+    for (change, group) in plan.changes.iter().zip(group) {
+        let Component::Plugin(name) = &change.component else { continue };
+        let details = planning.details(&change.component, &change.to.version).cloned().ok_or_else(|| {
+            Failure::new(Code::Failed, format!("internal error: no details of {name} {} were fetched", change.to.tag))
+        })?;
+        let transaction = transactions.entry(group).or_insert(Transaction { operations: Vec::new() });
+        transaction.operations.push(Operation { name: name.clone(), change: change.clone(), details, force: false });
+    }
+    Ok(transactions.into_values().collect())
+}
+
+/// Returns the components that the old or the new version of a change has a requirement on, and those that need the
+/// change.
+fn related_components(planning: &Planning<'_>, snapshot: &Snapshot, change: &PlannedChange) -> BTreeSet<Component> {
+    let details = planning.details(&change.component, &change.to.version);
+    let new = details.into_iter().flat_map(|details| {
+        let plugins = &details.contract.requirements.plugins;
+        plugins.mandatory.iter().chain(&plugins.conditional).filter_map(|required| required.name.parse().ok())
+    });
+    let old = snapshot.installed.get(&change.component).into_iter().flat_map(|installed| match &installed.contract {
+        InstalledContract::Known(dependencies) => dependencies.all().iter().map(|on| on.component.clone()).collect(),
+        InstalledContract::Unreadable(_) => Vec::new(),
+    });
+    let chain = match &change.why {
+        ChangeReason::Dependency { chain } => chain.clone(),
+        ChangeReason::Requested => Vec::new(),
+    };
+    new.chain(old).chain(chain).collect()
+}
+
+impl Transaction {
+    /// Makes all changes or none. Compares the active versions with the plan once it holds the locks.
+    ///
+    /// # Errors
+    /// An error of the store or of the proxy. Nothing was changed.
+    pub(super) async fn apply(&self, context: &Context, progress: &Progress) -> Result<Applied, Failure> {
+        let Some(store) = self.store(context)? else { return Ok(Applied::Committed(Vec::new())) };
+        let names: BTreeSet<PluginName> = self.operations.iter().map(|operation| operation.name.clone()).collect();
+        let names: Vec<PluginName> = names.into_iter().collect();
+        let mut locked = store.lock(&names, context.global.lock_timeout, progress).await?;
+        for operation in &self.operations {
+            if !operation.is_up_to_date(&store)? {
+                return Ok(Applied::Conflict);
+            }
+        }
+        let changes: Vec<StoreChange> = stream::iter(&self.operations)
+            .map(|operation| operation.prepare(context, &locked, progress))
+            .buffered(MAX_DOWNLOADS)
+            .try_collect()
+            .await?;
+        let outcomes = locked.switch(changes, context.now, progress).await?;
+        if let Err(error) = host_id::keep(store.root()) {
+            tracing::warn!(%error, "failed to store the host ID, which decides the place in waves");
+        }
+        Ok(Applied::Committed(outcomes))
+    }
+
+    /// Returns the store that all operations change.
+    fn store(&self, context: &Context) -> Result<Option<Store>, Failure> {
+        let Some((first, others)) = self.operations.split_first() else { return Ok(None) };
+        let (name, store) = (&first.name, store_for(context, &first.name)?);
+        for Operation { name: other, .. } in others {
+            let other_store = store_for(context, other)?;
+            if other_store.root() != store.root() {
+                let headline = format!("{name} and {other} must change together, but they are in two roots");
+                return Err(Failure::new(Code::Failed, headline)
+                    .because(format!("{} and {}", store.root().display(), other_store.root().display()))
+                    .advise(
+                        "d8 changes one root at a time",
+                        format!("run `d8 plugins remove {other}`, then run the command again"),
+                    ));
+            }
+        }
+        Ok(Some(store))
+    }
+}
+
+/// Returns the store to change a plugin in: the one it is installed in, else the first writable one.
+///
+/// # Errors
+/// No root is writable, or TLS verification is skipped for a root that other users share.
+fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
+    let roots = context.roots();
+    let store = match installed::find(context, name)? {
+        Some(plugin) if !roots.is_explicit() => plugin.store,
+        _ => roots.for_writing()?,
+    };
+    let insecure = context.global.rpp_insecure_skip_tls_verify || context.global.insecure_skip_tls_verify;
+    let shared = roots.home().is_none_or(|home| home != store.root());
+    if insecure && shared {
+        let root = store.root().display();
+        return Err(Failure::new(Code::Usage, format!("TLS verification cannot be skipped for {root}"))
+            .advise("other users run the plugins in this root", "trust the proxy with `--rpp-ca-file FILE` instead"));
+    }
+    Ok(store)
+}
+
+impl Operation {
+    /// Whether the active version is still the one that the change was planned for.
+    fn is_up_to_date(&self, store: &Store) -> Result<bool, Failure> {
+        let entry = store.get(&self.name)?;
+        Ok(match (entry.map(|entry| entry.active), &self.change.from) {
+            (Some(ActiveVersion::Known(installed)), PreviousVersion::Version(version)) => installed.version == *version,
+            (Some(ActiveVersion::Known(_)), _) => false,
+            (Some(ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. }), from) => {
+                *from != PreviousVersion::Nothing
+            }
+            (None, from) => *from == PreviousVersion::Nothing,
+        })
+    }
+
+    /// Stages the version, unless it is in the store.
+    async fn prepare(
+        &self,
+        context: &Context,
+        locked: &LockedStore,
+        progress: &Progress,
+    ) -> Result<StoreChange, Failure> {
+        let (name, tag) = (&self.name, &self.details.tag);
+        let stored = locked.store().get(name)?.is_some_and(|entry| entry.version(tag).is_some());
+        if stored && !self.force {
+            return Ok(StoreChange::Relink { name: name.clone(), tag: tag.clone() });
+        }
+        Ok(StoreChange::Install(self.stage(context, locked, progress).await?))
+    }
+
+    async fn stage(
+        &self,
+        context: &Context,
+        locked: &LockedStore,
+        progress: &Progress,
+    ) -> Result<StagedVersion, Failure> {
+        let Self { name, details, force, .. } = self;
+        let proxy = context.proxy().await?;
+        let order = InstallRequest {
+            name: name.clone(),
+            tag: details.tag.clone(),
+            platform: context.platform.clone(),
+            contract: details.contract.clone(),
+            expect_layer: details.layer.clone(),
+            manifest: details.manifest.clone(),
+            accept: None,
+            force: *force,
+            source: proxy.host(),
+            skipped_cluster_checks: context.skips_cluster_checks()
+                && details.contract.requirements.need_cluster_facts(),
+            now: context.now,
+        };
+        let source = details.source(proxy);
+        let subject = format!("{name} {}", details.tag);
+        let staged = locked.stage(order, &source, progress).await;
+        staged.map_err(|error| Failure::from(error).under(&subject, || format!("failed to install {subject}")))
+    }
+}

@@ -1,0 +1,192 @@
+//! Decides which version of d8 to switch to. Changes nothing.
+
+use std::collections::BTreeMap;
+
+use d8_agent::cluster::{CachedPolicies, RecordSelection};
+use d8_crds::{
+    decisions::{
+        intent::Intent,
+        plan::{Outcome, PassedOver, Request, StoredDigests},
+        selection::{PublishedVersion, TagList},
+        verdict::{Candidate, PolicySet, Reason, Verdict},
+    },
+    values::{digest::Digest, name::Component, version::Version},
+};
+
+use crate::{
+    catalog::VersionDetails,
+    context::Context,
+    planning::{
+        Planning,
+        messages::{lookup_failure, none_eligible, plan_failure, refused},
+    },
+    running_d8::{CurrentVersion, RunningD8},
+    terminal::failure::{Code, Failure},
+    version::PRODUCT,
+};
+
+/// The published versions of d8, and the plan for it.
+pub(super) struct D8Planning<'a> {
+    context: &'a Context,
+    planning: Planning<'a>,
+    versions: TagList,
+}
+
+/// What `d8 cli update` does.
+pub(super) enum Choice {
+    /// Switches to a version.
+    Switch { version: PublishedVersion, skipped: Vec<PassedOver> },
+    /// Keeps the current version.
+    Keep { skipped: Vec<PassedOver> },
+}
+
+impl<'a> D8Planning<'a> {
+    /// Fetches policies and published versions. If `named` is not in the record, the versions come from the proxy.
+    ///
+    /// # Errors
+    /// The cluster or the proxy is unreachable or refuses the request: exit 5.
+    pub(super) async fn fetch(
+        context: &'a Context,
+        d8: &RunningD8,
+        current: &CurrentVersion,
+        named: Option<&Version>,
+    ) -> Result<Self, Failure> {
+        let view = context.view(RecordSelection::Named(&[Component::D8])).await?;
+        let digests = StoredDigests { active: d8.active_digests()?, stored: stored_digests(d8)? };
+        let mut planning = Planning::of_d8(context, view, current.version(), digests);
+        let versions = planning.published(&Component::D8, named).await?.listing().clone();
+        Ok(Self { context, planning, versions })
+    }
+
+    /// The published versions.
+    pub(super) fn versions(&self) -> &TagList {
+        &self.versions
+    }
+
+    /// Returns the verdict on a version by the policies and the record of the cluster.
+    pub(super) fn evaluate(&self, candidate: &D8Candidate<'_>) -> Verdict {
+        self.planning.policies().judge(&self.planning.with_view(candidate.candidate(self.context)))
+    }
+
+    /// Returns why the current version is no longer permitted, if policies forbid it.
+    pub(super) fn forbidden(&self) -> Option<Reason> {
+        self.planning.must_leave(&Component::D8)
+    }
+
+    /// Plans a request.
+    ///
+    /// # Errors
+    /// No version is published, a contract cannot be read, or requirements cannot be checked (exit 5).
+    pub(super) async fn plan(&mut self, request: Request) -> Result<Outcome, Failure> {
+        let (_, mut plan) = self.planning.plan(BTreeMap::from([(Component::D8, request)]), false).await;
+        match plan.outcomes.remove(&Component::D8) {
+            Some(Outcome::Stopped(error)) => Err(plan_failure(&self.planning, &Component::D8, &error)),
+            Some(outcome @ (Outcome::Take { .. } | Outcome::NotPublished(_))) => Ok(outcome),
+            Some(_) if self.versions.published.is_empty() => Err(nothing_published()),
+            Some(outcome) => Ok(outcome),
+            None => Err(Failure::new(Code::Failed, format!("internal error: {PRODUCT} was not planned"))),
+        }
+    }
+
+    /// Chooses the newest permitted version.
+    ///
+    /// # Errors
+    /// As [`Self::plan`], or this is a development build and no version is permitted.
+    pub(super) async fn choose_newest(&mut self, current: &CurrentVersion) -> Result<Choice, Failure> {
+        match self.plan(Request::NewestOfAll).await? {
+            Outcome::Take { version, passed_over } => Ok(Choice::Switch { version, skipped: passed_over }),
+            Outcome::Keep { passed_over, .. } if *current == CurrentVersion::Development && !passed_over.is_empty() => {
+                Err(none_eligible(self.context, &Component::D8, &passed_over)
+                    .advise("all published versions were skipped", "see all versions: d8 cli versions"))
+            }
+            outcome => Ok(Choice::Keep { skipped: outcome.passed_over().to_vec() }),
+        }
+    }
+
+    /// Chooses the version that a person named.
+    ///
+    /// # Errors
+    /// As [`Self::plan`], or the version is not published or may not be installed.
+    pub(super) async fn choose_named(&mut self, version: &Version) -> Result<PublishedVersion, Failure> {
+        match self.plan(Request::Exact(version.clone())).await? {
+            Outcome::Take { version, .. } | Outcome::AlreadyActive { version, .. } => Ok(version),
+            Outcome::Refused { version, verdict } => Err(refused(self.context, &Component::D8, &version.tag, &verdict)),
+            Outcome::NotPublished(error) => Err(lookup_failure(&Component::D8, &error)),
+            _ => Err(nothing_published()),
+        }
+    }
+
+    /// Returns the details of a chosen version.
+    ///
+    /// # Errors
+    /// The version was not chosen, which is a bug.
+    pub(super) fn details(&self, version: &Version) -> Result<&VersionDetails, Failure> {
+        let details = self.planning.details(&Component::D8, version);
+        details.ok_or_else(|| {
+            Failure::new(Code::Failed, format!("internal error: no details of {PRODUCT} {version} were fetched"))
+        })
+    }
+}
+
+/// A version of d8 to evaluate.
+pub(super) struct D8Candidate<'a> {
+    pub(super) version: &'a Version,
+    pub(super) intent: Intent,
+    pub(super) current: &'a CurrentVersion,
+    pub(super) active_digests: &'a [Digest],
+    /// Digests of the version, if it is in the store.
+    pub(super) stored: Option<&'a [Digest]>,
+    /// Set if the version does not support policies: whether the person accepts that.
+    pub(super) policy_unaware: Option<bool>,
+}
+
+impl<'a> D8Candidate<'a> {
+    /// Returns the candidate without facts from the cluster.
+    fn candidate(&'a self, context: &'a Context) -> Candidate<'a> {
+        let candidate = Candidate::new(context.host(), &Component::D8, self.version, self.intent, context.now)
+            .active(self.current.version())
+            .active_digests(self.active_digests);
+        let candidate = self.stored.map_or(candidate, |digests| candidate.stored(digests));
+        self.policy_unaware.map_or(candidate, |accepted| candidate.unaware(true, accepted))
+    }
+}
+
+/// The cached policies of all clusters, for a switch without the cluster.
+pub(super) struct CachedPolicySets<'a> {
+    context: &'a Context,
+    sets: Vec<(CachedPolicies, PolicySet)>,
+}
+
+impl<'a> CachedPolicySets<'a> {
+    /// Loads the cached policies.
+    ///
+    /// # Errors
+    /// A copy cannot be read.
+    pub(super) fn load(context: &'a Context) -> Result<Self, Failure> {
+        let cached = context.all_cached_policies()?.into_iter();
+        Ok(Self { context, sets: cached.map(|cached| (cached.clone(), cached.policy_set())).collect() })
+    }
+
+    /// Returns the verdict of each cluster on a version.
+    pub(super) fn evaluate<'s>(
+        &'s self,
+        candidate: &'s D8Candidate<'_>,
+    ) -> impl Iterator<Item = (&'s CachedPolicies, Verdict)> + 's {
+        self.sets.iter().map(|(cached, policies)| {
+            let candidate = candidate.candidate(self.context).confirmed(Some(cached.confirmed));
+            (cached, policies.judge(&candidate))
+        })
+    }
+}
+
+/// The failure when the record or the proxy has no version.
+pub(super) fn nothing_published() -> Failure {
+    Failure::new(Code::Failed, format!("no version of {PRODUCT} is published"))
+        .advise("the registry of the cluster has no stable version of it", "list all versions: d8 cli versions")
+}
+
+/// Returns the digests of each version in the store.
+fn stored_digests(d8: &RunningD8) -> Result<BTreeMap<Version, Vec<Digest>>, Failure> {
+    let Ok(store) = d8.store() else { return Ok(BTreeMap::new()) };
+    Ok(store.versions()?.into_iter().map(|stored| (stored.version.clone(), stored.digests())).collect())
+}

@@ -1,0 +1,98 @@
+//! `d8 cli use`: switches d8 to a version. Works offline if the version is in the store or is the running one.
+
+use d8_agent::d8_store::PathEntry;
+use d8_crds::{
+    decisions::intent::Intent,
+    values::{digest::Digest, name::Component, name::Tag, version::Version},
+};
+
+use super::{
+    choice::{CachedPolicySets, D8Candidate, D8Planning},
+    switch::{BinarySource, PolicySource, Switch},
+};
+use crate::{
+    args,
+    context::Context,
+    planning::messages::{parse_version, refused},
+    running_d8::{CurrentVersion, RunningD8},
+    terminal::{failure::Failure, output},
+    version::PRODUCT,
+};
+
+pub(crate) async fn run(context: &Context, args: &args::SelfUseArgs) -> Result<(), Failure> {
+    let version = parse_version(&Component::D8, &args.version)?;
+    let d8 = RunningD8::locate(context)?;
+    let current = d8.current()?;
+    let path_entry = d8.replaceable_path_entry(context)?;
+    // If the store has no valid `current`, the switch creates it again.
+    let is_linked = matches!(path_entry, PathEntry::Linked { .. });
+    if is_linked && d8.active()?.is_some_and(|active| active.version == version) {
+        output::print(format!("{PRODUCT} is already at {current}."));
+        return Ok(());
+    }
+    let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
+    let report = if let Some((tag, source, digests)) = local_source(&d8, &version)? {
+        let cached = CachedPolicySets::load(context)?;
+        check_cached_policies(context, &d8, &cached, &current, &version, &tag, &digests)?;
+        let policies = PolicySource::Cached(&cached);
+        Switch { d8: &d8, path_entry, current, tag, version, intent, source, policies, allow_ungoverned }
+            .run(context)
+            .await?
+    } else {
+        let mut planning = D8Planning::fetch(context, &d8, &current, Some(&version)).await?;
+        let published = planning.choose_named(&version).await?;
+        let (tag, source) = (published.tag.clone(), BinarySource::Proxy(&planning, published));
+        let policies = PolicySource::Cluster(&planning);
+        Switch { d8: &d8, path_entry, current, tag, version, intent, source, policies, allow_ungoverned }
+            .run(context)
+            .await?
+    };
+    report.print(context, &d8);
+    Ok(())
+}
+
+/// Returns the tag, the source and the digests of a version that is in the store or running.
+fn local_source<'a>(
+    d8: &RunningD8,
+    version: &Version,
+) -> Result<Option<(Tag, BinarySource<'a>, Vec<Digest>)>, Failure> {
+    if let Some(stored) = d8.store()?.find(version)? {
+        let (tag, digests) = (stored.tag.clone(), stored.digests());
+        return Ok(Some((tag, BinarySource::Store(stored), digests)));
+    }
+    let running = d8.release.as_ref().filter(|(_, running)| running == version);
+    Ok(running.map(|(tag, _)| (tag.clone(), BinarySource::Running, Vec::new())))
+}
+
+/// Fails if the cached policies of a cluster forbid the version, unless it is the current one.
+fn check_cached_policies(
+    context: &Context,
+    d8: &RunningD8,
+    cached: &CachedPolicySets<'_>,
+    current: &CurrentVersion,
+    version: &Version,
+    tag: &Tag,
+    digests: &[Digest],
+) -> Result<(), Failure> {
+    if current.is(version) {
+        return Ok(());
+    }
+    let active_digests = d8.active_digests()?;
+    let candidate = D8Candidate {
+        version,
+        intent: Intent::Explicit,
+        current,
+        active_digests: &active_digests,
+        stored: Some(digests),
+        policy_unaware: None,
+    };
+    for (policies, verdict) in cached.evaluate(&candidate) {
+        if !verdict.is_eligible() {
+            return Err(refused(context, &Component::D8, tag, &verdict).advise(
+                format!("these are the policies of {} as of {:.0}", policies.server, policies.confirmed),
+                format!("if they have changed, use the policies of the cluster: d8 cli update --version {tag}"),
+            ));
+        }
+    }
+    Ok(())
+}

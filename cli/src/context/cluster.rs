@@ -1,0 +1,126 @@
+//! Connections to the cluster and to its proxy.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use d8_agent::cluster::{ClusterKey, EndpointPins};
+use d8_rpp::{ClientOptions, EndpointIdentity, Prefer, Proxy};
+
+use super::{
+    Context,
+    kubeconfig::{self, KubeconfigSource},
+};
+use crate::terminal::failure::{Code, Failure};
+
+/// A client of the API server in the kubeconfig.
+#[derive(Clone)]
+pub(crate) struct ClusterClient {
+    pub(crate) config: kube::Config,
+    pub(crate) client: kube::Client,
+    /// Key of the cluster in the policy cache and in the endpoint pins.
+    pub(crate) key: ClusterKey,
+}
+
+impl Context {
+    fn kubeconfig(&self) -> KubeconfigSource {
+        KubeconfigSource {
+            file: self.global.kubeconfig.clone(),
+            list: std::env::var_os("KUBECONFIG"),
+            home: self.home.clone(),
+            context: self.global.context.clone(),
+            insecure: self.global.insecure_skip_tls_verify,
+        }
+    }
+
+    /// Value of `KUBECONFIG` for a plugin whose contract asks for it.
+    pub(crate) fn kubeconfig_for_plugin(&self) -> Option<OsString> {
+        let flag = self.global.kubeconfig.clone().map(PathBuf::into_os_string);
+        flag.or_else(|| std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()))
+            .or_else(|| self.home.as_ref().map(|home| home.join(".kube/config").into_os_string()))
+    }
+
+    /// Loads the kubeconfig. Creates no client, because running a plugin needs none.
+    pub(super) async fn config(&self) -> Result<&kube::Config, Failure> {
+        self.config.get_or_try_init(|| async { self.kubeconfig().load().await }).await
+    }
+
+    /// URL of the API server, or nothing if the kubeconfig was not loaded.
+    pub(super) fn server(&self) -> String {
+        self.config.get().map(|config| config.cluster_url.to_string()).unwrap_or_default()
+    }
+
+    /// Returns a client of the cluster in the kubeconfig. Sends no request.
+    ///
+    /// # Errors
+    /// The kubeconfig is missing or invalid: exit 5.
+    pub(crate) async fn cluster(&self) -> Result<&ClusterClient, Failure> {
+        self.cluster
+            .get_or_try_init(|| async {
+                let config = self.config().await?.clone();
+                let key = kubeconfig::cluster_key(&config);
+                let client = kube::Client::try_from(config.clone()).map_err(|error| {
+                    Failure::new(Code::Unreachable, "invalid kubeconfig").caused_by(&error).advise(
+                        "the server, the certificates or the credentials in it are incomplete",
+                        "kubectl cluster-info",
+                    )
+                })?;
+                Ok(ClusterClient { config, client, key })
+            })
+            .await
+    }
+
+    /// How to reach the proxy, by flags and environment.
+    pub(crate) fn proxy_options(&self) -> ClientOptions {
+        ClientOptions {
+            endpoint: self.global.rpp_endpoint.clone(),
+            ca_file: self.global.rpp_ca_file.clone(),
+            insecure: self.global.rpp_insecure_skip_tls_verify || self.global.insecure_skip_tls_verify,
+            prefer: Prefer::Public,
+            ..ClientOptions::default()
+        }
+    }
+
+    /// Connects to the proxy. Finds it through the cluster unless a flag names its endpoint.
+    ///
+    /// # Errors
+    /// [`d8_rpp::Error`]: exit 2 for flags that exclude each other, else 5.
+    pub(crate) async fn proxy(&self) -> Result<&Proxy, Failure> {
+        self.proxy
+            .get_or_try_init(|| async {
+                let options = self.proxy_options();
+                let cluster = self.cluster().await?;
+                // An endpoint from a flag is not announced by the cluster, so there is nothing to compare with the pin.
+                let pinned = if options.endpoint.is_some() { None } else { self.pinned_endpoint(&cluster.key)? };
+                let client = || Ok(cluster.client.clone());
+                let (proxy, new_pin) =
+                    Proxy::connect_remembering(client, &cluster.config, &options, pinned.as_ref()).await?;
+                if let (Some(pins), Some(new_pin)) = (self.endpoint_pins(), new_pin)
+                    && let Err(error) = pins.save(&cluster.key, &cluster.config.cluster_url.to_string(), &new_pin)
+                {
+                    tracing::warn!(%error, "failed to pin the endpoint of the proxy");
+                }
+                Ok(proxy)
+            })
+            .await
+    }
+
+    /// The pinned proxy endpoints of clusters, in the home root.
+    pub(crate) fn endpoint_pins(&self) -> Option<EndpointPins> {
+        Some(EndpointPins::at(&self.home_root()?))
+    }
+
+    /// The pinned proxy endpoint of a cluster.
+    ///
+    /// # Errors
+    /// The pin cannot be read. Then the token must not be sent to any endpoint.
+    fn pinned_endpoint(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, Failure> {
+        let Some(pins) = self.endpoint_pins() else { return Ok(None) };
+        pins.load(key).map_err(|error| {
+            Failure::new(Code::Unreachable, "failed to read the remembered proxy of this cluster")
+                .caused_by(&error)
+                .advise(
+                    "the file is damaged, or a newer d8 wrote it",
+                    "review the proxy that the cluster announces now, and trust it: d8 policy trust",
+                )
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! Policies and records: read from the cluster, and cached for runs without it.
+
+use d8_agent::cluster::{
+    self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
+};
+
+use super::{Context, kubeconfig};
+use crate::terminal::failure::{Code, Failure};
+
+impl Context {
+    /// Reads policies and records from the cluster, and caches the policies.
+    ///
+    /// # Errors
+    /// The API server is unreachable or refuses: exit 5.
+    pub(crate) async fn view(&self, wanted: RecordSelection<'_>) -> Result<ClusterView, Failure> {
+        let cluster = self.cluster().await?;
+        let cache = self.home_root().map(|root| PolicyCache::at(&root));
+        // A damaged copy is no error here: this command replaces it.
+        let cached = cache.as_ref().and_then(|cache| cache.load(&cluster.key).ok().flatten());
+        let view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now)
+            .await
+            .map_err(|error| self.view_failure(&error))?;
+        if let (Some(cache), ViewOrigin::Live | ViewOrigin::Ungoverned) = (&cache, view.origin) {
+            let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
+            if let Err(error) = cache.save(&cluster.key, &copy) {
+                tracing::warn!(%error, "failed to cache the policies for runs without the cluster");
+            }
+        }
+        Ok(view)
+    }
+
+    /// Turns a [`ViewError`] into a failure of the command.
+    pub(crate) fn view_failure(&self, error: &ViewError) -> Failure {
+        view_failure(&self.server(), error)
+    }
+
+    /// The cached policies that apply to a run without the cluster: those of the cluster in the kubeconfig, or those
+    /// of all clusters if there is no kubeconfig or no copy for its cluster.
+    ///
+    /// # Errors
+    /// A copy cannot be read: exit 3, because it may forbid anything.
+    pub(crate) async fn cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
+        let Some(cache) = self.policy_cache() else { return Ok(Vec::new()) };
+        if let Ok(config) = self.config().await
+            && let Some(cached) = cache.load(&kubeconfig::cluster_key(config)).map_err(|e| cache_failure(&e))?
+        {
+            return Ok(vec![cached]);
+        }
+        cache.load_all().map_err(|error| cache_failure(&error))
+    }
+
+    /// The cached policies of all clusters, for commands that read no kubeconfig.
+    ///
+    /// # Errors
+    /// As [`Self::cached_policies`].
+    pub(crate) fn all_cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
+        let cached = self.policy_cache().map(|cache| cache.load_all()).transpose();
+        cached.map(Option::unwrap_or_default).map_err(|error| cache_failure(&error))
+    }
+
+    /// The policy cache; `None` if it is empty.
+    fn policy_cache(&self) -> Option<PolicyCache> {
+        let cache = PolicyCache::at(&self.home_root()?);
+        cache.any().then_some(cache)
+    }
+}
+
+fn cache_failure(error: &CacheError) -> Failure {
+    Failure::new(Code::Refused, "failed to read the cached policies").caused_by(error).advise(
+        "the file is damaged, or a newer d8 wrote it",
+        format!("remove {}, then run `d8 plugins update all` to write it again", error.path.display()),
+    )
+}
+
+fn view_failure(server: &str, error: &ViewError) -> Failure {
+    let failure =
+        Failure::new(Code::Unreachable, "failed to read policies and records from the cluster").caused_by(error);
+    match error {
+        ViewError::Unreadable { kind: "clihosts" } => failure.advise(
+            "reading hosts needs more rights than reading policies and records",
+            "ask a cluster administrator for `get` and `list` on `clihosts.cli.deckhouse.io`",
+        ),
+        ViewError::Unreadable { .. } => failure.advise(
+            "every authenticated user may read them through the ClusterRole `d8:cli:viewer`, but its binding is missing",
+            "kubectl create clusterrolebinding d8:cli:viewer --clusterrole=d8:cli:viewer --group=system:authenticated",
+        ),
+        ViewError::Unauthorized => failure.advise(
+            "the token in the kubeconfig is missing, invalid or expired",
+            format!("log in to {server} again, then: kubectl auth whoami"),
+        ),
+        ViewError::Unreachable { .. } => failure
+            .advise(format!("{server} does not answer, or it is not a Kubernetes API server"), "kubectl cluster-info"),
+    }
+}
