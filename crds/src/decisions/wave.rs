@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::values::{instant, name::Component, version::Version};
 
-/// Number of buckets, 2^53: a 64-bit float represents every bucket exactly.
+/// Number of buckets, 2^53.
 const BUCKETS: u64 = 1 << 53;
 
 /// Bucket of a host: the share of the rollout time that passes before the wave permits the version there.
@@ -43,12 +43,6 @@ impl Bucket {
         first.copy_from_slice(&hash.finalize()[..8]);
         Self(u64::from_be_bytes(first) >> 11)
     }
-
-    /// Returns the bucket as an exact number in [0,1].
-    #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
-    pub fn as_f64(self) -> f64 {
-        self.0 as f64 / BUCKETS as f64
-    }
 }
 
 /// Position of a host in a wave.
@@ -69,17 +63,6 @@ pub enum PermittedFrom {
     Instant(Timestamp),
     /// The wave reaches the host only after [`Timestamp::MAX`].
     Never,
-}
-
-impl PermittedFrom {
-    /// Returns whether the wave permits the version at `now`.
-    pub fn is_reached(self, now: Timestamp) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Instant(instant) => instant <= now,
-            Self::Never => false,
-        }
-    }
 }
 
 /// The wave in which one version spreads over the hosts of one policy.
@@ -105,14 +88,10 @@ impl Wave {
         self.start
     }
 
-    /// Returns the progress of the wave, from 0 to 1, for display only.
-    #[allow(clippy::cast_precision_loss, reason = "display only")]
-    pub fn progress(&self, now: Timestamp) -> f64 {
-        match self.elapsed(now) {
-            None => 0.0,
-            Some(elapsed) if elapsed >= self.over.as_nanos() => 1.0,
-            Some(elapsed) => elapsed as f64 / self.over.as_nanos() as f64,
-        }
+    /// Returns the instant from which the wave permits the version on every host, or `None` if it is after
+    /// [`Timestamp::MAX`].
+    pub fn end(&self) -> Option<Timestamp> {
+        instant::after(self.start?, self.over)
     }
 
     /// Returns whether a host at this position may have the version now: it is a canary, or f >= 1, or

@@ -35,13 +35,7 @@ pub struct ClusterFacts {
 }
 
 impl ClusterFacts {
-    /// Returns facts that were all skipped, with the reason.
-    pub fn skipped(why: &str) -> Self {
-        let why = || why.to_owned();
-        Self { kubernetes: Fact::Skipped(why()), deckhouse: Fact::Skipped(why()), modules: Fact::Skipped(why()) }
-    }
-
-    /// Returns facts that could all not be read, with the reason.
+    /// Returns facts of which none could be read, with the reason.
     pub fn unreadable(why: &str) -> Self {
         let why = || why.to_owned();
         Self {

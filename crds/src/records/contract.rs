@@ -165,11 +165,6 @@ impl Contract {
     pub fn to_annotation(&self) -> String {
         general_purpose::STANDARD.encode(self.to_json())
     }
-
-    /// Returns whether the plugin reads an environment variable.
-    pub fn reads_env(&self, name: &str) -> bool {
-        self.env.iter().any(|env| env.name == name)
-    }
 }
 
 impl TryFrom<StrictObject<RawContract>> for Contract {

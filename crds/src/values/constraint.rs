@@ -53,11 +53,6 @@ impl Constraint {
         Ok(Self { text: text.to_owned(), alternatives })
     }
 
-    /// Returns the constraint that every version meets.
-    pub fn any() -> Self {
-        Self { text: String::new(), alternatives: None }
-    }
-
     /// Returns whether a version meets the constraint. A comparator refuses every pre-release unless its
     /// own version is a pre-release. The exception is `!=` with a full version.
     pub fn matches(&self, version: &Version) -> bool {

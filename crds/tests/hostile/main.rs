@@ -161,7 +161,12 @@ fn judged(requirements: &Requirements, word: &str) {
         told(&check(requirements, &facts), 2 + names.len());
     }
     told(&check(requirements, &ClusterFacts::unreadable(word)), 3);
-    told(&check(requirements, &ClusterFacts::skipped(word)), 3);
+    let skipped = ClusterFacts {
+        kubernetes: Fact::Skipped(word.to_owned()),
+        deckhouse: Fact::Skipped(word.to_owned()),
+        modules: Fact::Skipped(word.to_owned()),
+    };
+    told(&check(requirements, &skipped), 3);
     let plugins = &requirements.plugins;
     let installed = plugins.mandatory.iter().chain(&plugins.conditional).filter_map(|wanted| {
         Some((wanted.name.parse::<PluginName>().ok()?, Version::parse("18446744073709551615.0.0").ok()))

@@ -28,6 +28,11 @@ fn facts(kubernetes: &str, deckhouse: Option<&str>, modules: &[(&str, bool, Opti
     }
 }
 
+fn skipped(why: &str) -> ClusterFacts {
+    let why = || why.to_owned();
+    ClusterFacts { kubernetes: Fact::Skipped(why()), deckhouse: Fact::Skipped(why()), modules: Fact::Skipped(why()) }
+}
+
 #[derive(Default)]
 struct Expected<'a> {
     unmet: &'a [&'a str],
@@ -51,7 +56,7 @@ fn versions_of_the_cluster() {
     let eks = facts("v1.30.1-eks-1-30", Some("dev"), &[]);
     let odd = facts("none", None, &[]);
     let away = ClusterFacts::unreadable("connection refused\u{1b}");
-    let waived = ClusterFacts::skipped("--skip-cluster-checks");
+    let waived = skipped("--skip-cluster-checks");
     for (requirements, facts, expected) in [
         (Requirements::default(), &away, NONE),
         (kubernetes(""), &away, NONE),
@@ -300,7 +305,7 @@ fn modules_that_are_not_known() {
     let unchecked = check(&some, &ClusterFacts::unreadable("forbidden"));
     assert_eq!(unchecked.unchecked, ["requires modules a, b, which could not be checked: forbidden"]);
     assert_eq!(unchecked.fit(), Fit::Unknown);
-    let skipped = check(&some, &ClusterFacts::skipped("by hand"));
+    let skipped = check(&some, &skipped("by hand"));
     assert_eq!((skipped.warnings.len(), skipped.fit()), (1, Fit::Fits));
     assert!(some.need_cluster_facts() && !Requirements::default().need_cluster_facts());
 }

@@ -16,6 +16,24 @@ fn t(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+impl Bucket {
+    /// Returns the bucket as an exact number in [0,1].
+    #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
+    pub(crate) fn as_f64(self) -> f64 {
+        self.0 as f64 / BUCKETS as f64
+    }
+}
+
+impl PermittedFrom {
+    fn is_reached(self, now: Timestamp) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Instant(instant) => instant <= now,
+            Self::Never => false,
+        }
+    }
+}
+
 fn bucket(host: &str) -> Bucket {
     Bucket::of(host, &component("stronghold"), &v("v1.3.3"))
 }
@@ -94,17 +112,16 @@ fn rule_7_wave_permits_by_position_and_time() {
 }
 
 #[test]
-fn rule_7_progress_is_between_0_and_1() {
-    let wave = Wave::new(t("2026-11-02T00:00:00Z"), Duration::ZERO, None, 48 * HOUR);
-    for (now, progress) in [
-        ("2026-11-01T00:00:00Z", "0.00"),
-        ("2026-11-02T00:00:00Z", "0.00"),
-        ("2026-11-02T12:00:00Z", "0.25"),
-        ("2026-11-04T00:00:00Z", "1.00"),
-        ("2027-11-04T00:00:00Z", "1.00"),
+fn rule_7_wave_ends_after_its_duration() {
+    let start = "2026-11-02T00:00:00Z";
+    for (over, end) in [
+        (Duration::ZERO, Some(start)),
+        (48 * HOUR, Some("2026-11-04T00:00:00Z")),
+        (Duration::MAX, None),
     ] {
-        assert_eq!(format!("{:.2}", wave.progress(t(now))), progress, "{now}");
+        assert_eq!(Wave::new(t(start), Duration::ZERO, None, over).end(), end.map(t), "{over:?}");
     }
+    assert_eq!(Wave::new(t(start), Duration::MAX, None, HOUR).end(), None);
 }
 
 #[test]
@@ -123,7 +140,6 @@ fn rule_7_extreme_times_do_not_overflow() {
         for position in [WavePosition::Bucket(Bucket::LAST), WavePosition::Bucket(Bucket(BUCKETS - 1))] {
             assert_eq!(wave.permits(position, late), at_the_end, "{seen} {min_age:?} {over:?}");
             assert_eq!(wave.permitted_from(position).is_reached(late), at_the_end, "{seen} {min_age:?} {over:?}");
-            assert!((0.0..=1.0).contains(&wave.progress(late)));
         }
     }
 }
@@ -204,7 +220,12 @@ proptest! {
     fn a_wave_never_shrinks(wave in any_wave(), position in any_position(), one in any_instant(), other in any_instant()) {
         let (early, late) = (one.min(other), one.max(other));
         prop_assert!(!wave.permits(position, early) || wave.permits(position, late));
-        prop_assert!(wave.progress(early) <= wave.progress(late));
+    }
+
+    #[test]
+    fn the_end_permits_every_host_and_the_last_one_not_before(wave in any_wave()) {
+        let last = wave.permitted_from(WavePosition::Bucket(Bucket::LAST));
+        prop_assert_eq!(last, wave.end().map_or(PermittedFrom::Never, PermittedFrom::Instant));
     }
 
     #[test]

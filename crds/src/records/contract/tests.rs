@@ -31,7 +31,7 @@ fn a_full_contract_is_read() {
     let (contract, warnings) = read(FULL).unwrap();
     assert_eq!(warnings, []);
     assert_eq!(contract.description, "Secrets");
-    assert!(contract.reads_env("KUBECONFIG") && !contract.reads_env("HOME"));
+    assert_eq!(contract.env, [EnvVar { name: "KUBECONFIG".to_owned() }]);
     let modules = &contract.requirements.modules;
     assert_eq!(modules.any_of[0].modules[1].name, "cni-flannel");
     let names: Vec<_> = modules.none_of.iter().map(|group| group.name.as_str()).collect();

@@ -97,7 +97,7 @@ fn constraints_are_displayed_as_written() {
     for (text, shown) in [("", "any"), (" >=1.0,\n<2 ", r">=1.0,\n<2"), ("^1", "^1")] {
         assert_eq!(c(text).to_string(), shown);
     }
-    assert!(Constraint::any().is_any() && c("").is_any() && !c("*").is_any());
+    assert!(c("").is_any() && !c("*").is_any());
 }
 
 /// Each of these texts would take minutes if parsing were not linear.

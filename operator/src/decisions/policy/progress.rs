@@ -17,7 +17,7 @@ use d8_crds::{
     },
     values::{channel::Channel, limits, name::Component, version::Version},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
@@ -264,9 +264,7 @@ impl WaveTimes {
         }
         let min_age = evaluator.checked.min_age(component);
         let wave = wave::Wave::new(first_seen.unwrap_or(wave.since), min_age, Some(wave.since), rollout.over);
-        let over = SignedDuration::try_from(rollout.over).ok();
-        let end = wave.start().zip(over).and_then(|(start, over)| start.checked_add(over).ok());
-        Some(Self { start: wave.start(), end })
+        Some(Self { start: wave.start(), end: wave.end() })
     }
 
     fn has_begun(&self, now: Timestamp) -> bool {
