@@ -1,6 +1,6 @@
-//! Judges constraints: reads JSON rows `{"constraint": …, "version": …}` from stdin, one a line, and
-//! prints each with `valid` (the constraint parses), `versionValid` (the version parses) and, where
-//! both do, `match`. Blank lines are skipped. A line that is no such row is answered by `error`.
+//! Evaluates constraints: reads JSON rows `{"constraint": …, "version": …}` from stdin, one a line, and prints
+//! each of them with `valid` (the constraint is valid), `versionValid` (the version is valid) and, if both are
+//! valid, `match`. Skips blank lines. The result of an invalid line has the field `error`.
 
 mod support;
 
@@ -10,14 +10,14 @@ use d8_crds::values::{constraint::Constraint, version::Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-struct Question {
+struct Row {
     constraint: String,
     version: String,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Output {
     constraint: String,
     version: String,
     valid: bool,
@@ -26,23 +26,23 @@ struct Answer {
     version_valid: bool,
 }
 
-impl support::Question for Question {
-    type Answer = Answer;
-    const IS: &'static str = "a row is a JSON object with `constraint` and `version`";
+impl support::Row for Row {
+    type Output = Output;
+    const EXPECTED: &'static str = "a row is a JSON object with `constraint` and `version`";
 
-    fn answer(self) -> Result<Answer, String> {
+    fn evaluate(self) -> Result<Output, String> {
         let Self { constraint, version } = self;
         let parsed = (Constraint::parse(&constraint).ok(), Version::parse(&version).ok());
         let matches = match &parsed {
             (Some(constraint), Some(version)) => Some(constraint.matches(version)),
             _ => None,
         };
-        Ok(Answer { constraint, version, valid: parsed.0.is_some(), matches, version_valid: parsed.1.is_some() })
+        Ok(Output { constraint, version, valid: parsed.0.is_some(), matches, version_valid: parsed.1.is_some() })
     }
 }
 
 fn main() -> ExitCode {
-    support::run::<Question>()
+    support::run::<Row>()
 }
 
 #[cfg(test)]
@@ -51,12 +51,12 @@ mod tests {
 
     fn run(input: &[u8]) -> (String, Option<String>) {
         let mut output = Vec::new();
-        let error = support::judge::<Question>(input, &mut output).err().map(|error| error.to_string());
+        let error = support::evaluate_lines::<Row>(input, &mut output).err().map(|error| error.to_string());
         (String::from_utf8(output).unwrap(), error)
     }
 
     #[test]
-    fn rows_are_answered_in_order() {
+    fn rows_are_evaluated_in_order() {
         let input = r#"
 {"constraint":">=1 <2","version":"v1.2.3"}
   	
@@ -75,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_is_named() {
-        let good = "{\"constraint\":\"1\",\"version\":\"1\"}\n";
-        for (bad, error) in [
+    fn an_invalid_row_has_an_error() {
+        let valid = "{\"constraint\":\"1\",\"version\":\"1\"}\n";
+        for (invalid, error) in [
             (
                 &b"{\"constraint\":1,\"version\":\"1\"}"[..],
                 "line 3, column 15: invalid type: integer `1`, expected a string",
@@ -88,10 +88,10 @@ mod tests {
             (b"{\"constraint\":\"\xff\",\"version\":\"1\"}", "line 3, column 16: invalid unicode code point"),
             (b"words", "line 3: a row is a JSON object"),
         ] {
-            let (output, said) = run(&[good.as_bytes(), b"\n", bad, b"\n", good.as_bytes()].concat());
-            let said = said.unwrap_or_default();
-            assert!(said.starts_with(error), "{said}");
-            assert_eq!(output.lines().count(), 3, "the others are answered: {output}");
+            let (output, message) = run(&[valid.as_bytes(), b"\n", invalid, b"\n", valid.as_bytes()].concat());
+            let message = message.unwrap_or_default();
+            assert!(message.starts_with(error), "{message}");
+            assert_eq!(output.lines().count(), 3, "the other rows are evaluated: {output}");
         }
     }
 }

@@ -120,11 +120,11 @@ pub(crate) struct Answer {
     run_allowed: bool,
 }
 
-impl support::Question for Question {
-    type Answer = Answer;
-    const IS: &'static str = "a question is a JSON object";
+impl support::Row for Question {
+    type Output = Answer;
+    const EXPECTED: &'static str = "a question is a JSON object";
 
-    fn answer(self) -> Result<Answer, String> {
+    fn evaluate(self) -> Result<Answer, String> {
         let component: Component = self.component.parse().map_err(|error| format!("component: {error}"))?;
         let version = Version::parse(&self.version).map_err(|error| format!("version: {error}"))?;
         let active = match self.active.as_deref().map(Version::parse).transpose() {
@@ -190,7 +190,8 @@ mod tests {
 
     fn run(input: &str) -> (String, Option<String>) {
         let mut output = Vec::new();
-        let error = support::judge::<Question>(input.as_bytes(), &mut output).err().map(|error| error.to_string());
+        let error =
+            support::evaluate_lines::<Question>(input.as_bytes(), &mut output).err().map(|error| error.to_string());
         (String::from_utf8(output).unwrap(), error)
     }
 

@@ -1,5 +1,6 @@
-//! Decisions made from the records. In this order, each module uses only those before it: `intent`,
-//! `clock`, `wave`, `window`, `validation`, `requirements`, `selection`, `verdict`, `plan`, `impact`.
+//! The decisions that are made from the records. Each module uses only modules before it in this order:
+//! `intent`, `clock`, `wave`, `window`, `validation`, `requirements`, `selection`, `verdict`, `plan`,
+//! `impact`.
 
 pub mod clock;
 pub mod impact;

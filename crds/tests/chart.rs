@@ -1,6 +1,6 @@
-//! The chart carries the definitions that the types make.
+//! The chart has the definitions that the types generate.
 
-#[allow(dead_code, reason = "a program of its own, of which one function is asked")]
+#[allow(dead_code, reason = "the test calls only one function of the program")]
 #[path = "../examples/crds.rs"]
 mod example;
 
@@ -12,29 +12,29 @@ fn committed() -> String {
 }
 
 #[test]
-fn the_committed_file_is_what_the_types_make() {
-    let (made, committed) = (example::render().unwrap(), committed());
-    if made != committed {
-        let differs = made.lines().zip(committed.lines()).position(|(a, b)| a != b);
-        let line = differs.unwrap_or_else(|| made.lines().count().min(committed.lines().count())) + 1;
+fn the_committed_file_is_up_to_date() {
+    let (rendered, committed) = (example::render().unwrap(), committed());
+    if rendered != committed {
+        let differs = rendered.lines().zip(committed.lines()).position(|(a, b)| a != b);
+        let line = differs.unwrap_or_else(|| rendered.lines().count().min(committed.lines().count())) + 1;
         panic!(
             "charts/d8-operator/templates/crds.yaml differs from the types from line {line} on; regenerate it with\n\
-             cargo run -q -p d8-crds --example crds > charts/d8-operator/templates/crds.yaml"
+             make generate"
         );
     }
 }
 
 #[test]
-fn the_same_bytes_each_time_and_nothing_that_helm_would_read() {
-    let made = example::render().unwrap();
-    assert_eq!(made, example::render().unwrap());
-    assert!(!made.contains("{{"), "helm reads {{{{ in a template");
+fn rendering_is_reproducible_and_has_no_template_syntax() {
+    let rendered = example::render().unwrap();
+    assert_eq!(rendered, example::render().unwrap());
+    assert!(!rendered.contains("{{"), "helm interprets {{{{ in a template");
 }
 
 #[test]
-fn the_file_reads_back_as_the_definitions() {
-    let made = example::render().unwrap();
-    let read: Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
-        made.split("---\n").skip(1).map(|text| serde_saphyr::from_str(text).unwrap()).collect();
-    assert_eq!(read, d8_crds::records::schema::crds());
+fn the_rendered_file_is_parsed_into_the_definitions() {
+    let rendered = example::render().unwrap();
+    let parsed: Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+        rendered.split("---\n").skip(1).map(|text| serde_saphyr::from_str(text).unwrap()).collect();
+    assert_eq!(parsed, d8_crds::records::schema::crds());
 }

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Lets libFuzzer look for bytes that the targets of this crate don't take: FUZZ_SECONDS each (20), all of
-# them or those in FUZZ_TARGETS. What it learns is kept in target/fuzz/corpus, what it finds in
-# target/fuzz/found; the seeds here stay as they are.
+# Runs the fuzz targets with libFuzzer: FUZZ_SECONDS for each target (default 20), all targets or those in
+# FUZZ_TARGETS. The corpus is kept in target/fuzz/corpus and findings in target/fuzz/found. The seeds do not
+# change.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-command -v "${CXX:-c++}" >/dev/null || { echo "error: make fuzz needs a C++ compiler, for libFuzzer" >&2; exit 1; }
+command -v "${CXX:-c++}" >/dev/null || { echo "error: `make fuzz` needs a C++ compiler for libFuzzer; install one or set CXX" >&2; exit 1; }
 
 seconds=${FUZZ_SECONDS:-20}
 host=$(rustc -vV | sed -n 's/^host: //p')
 base=$PWD/target/fuzz
 seeds=$PWD/tests/fuzz/seeds
-# The counters that libFuzzer steers by. With --target, build scripts and macros are spared them.
+# The coverage counters for libFuzzer. Because of --target, build scripts and macros are built without them.
 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares" \

@@ -1,4 +1,4 @@
-{{/* Name of the release's objects: d8-operator, unless the release is called otherwise. */}}
+{{/* Name of the objects: the name of the release, with d8-operator in it. */}}
 {{- define "d8-operator.name" -}}
 {{- if contains "d8-operator" .Release.Name -}}
 {{- .Release.Name | trunc 63 | trimSuffix "-" -}}

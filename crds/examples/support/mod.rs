@@ -1,4 +1,4 @@
-//! What both examples are made of: JSON rows on stdin, one a line, an answer each on stdout.
+//! The loop that both examples share: reads JSON rows from stdin, one a line, and prints a result for each.
 
 use std::{
     io::{self, BufRead, Write},
@@ -8,20 +8,22 @@ use std::{
 use d8_crds::values::text::printable;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A question that has an answer; `Err` says why it has none.
-pub(crate) trait Question: DeserializeOwned {
-    type Answer: Serialize;
-    /// What a line is, for whoever writes another.
-    const IS: &'static str;
+/// A row of the input.
+pub(crate) trait Row: DeserializeOwned {
+    /// The result of a row.
+    type Output: Serialize;
+    /// Description of a row for error messages.
+    const EXPECTED: &'static str;
 
-    fn answer(self) -> Result<Self::Answer, String>;
+    /// Evaluates the row. An error says why the row has no result.
+    fn evaluate(self) -> Result<Self::Output, String>;
 }
 
-/// Answers stdin.
-pub(crate) fn run<Q: Question>() -> ExitCode {
-    match judge::<Q>(io::stdin().lock(), io::stdout().lock()) {
+/// Evaluates the rows of stdin.
+pub(crate) fn run<R: Row>() -> ExitCode {
+    match evaluate_lines::<R>(io::stdin().lock(), io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has read enough.
+        // The reader of the output has closed it, for example `head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", printable(&error.to_string()));
@@ -30,12 +32,14 @@ pub(crate) fn run<Q: Question>() -> ExitCode {
     }
 }
 
-/// Answers line by line. Blank lines are skipped; a line that is no question is answered by `error`, and
-/// the first of them is the result once all are read.
-pub(crate) fn judge<Q: Question>(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
+/// Evaluates rows line by line and skips blank lines. The result of an invalid line has the field `error`.
+///
+/// # Errors
+/// The first invalid line, after all lines are evaluated.
+pub(crate) fn evaluate_lines<R: Row>(mut input: impl BufRead, output: impl Write) -> io::Result<()> {
     let mut output = io::BufWriter::new(output);
     let mut line = Vec::new();
-    let mut first = None;
+    let mut first_error = None;
     for number in 1_u64.. {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -44,35 +48,34 @@ pub(crate) fn judge<Q: Question>(mut input: impl BufRead, output: impl Write) ->
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match read::<Q>(line.trim_ascii_end()).and_then(|question| question.answer().map_err(|why| format!(": {why}")))
-        {
-            Ok(answer) => serde_json::to_writer(&mut output, &answer)?,
+        match parse::<R>(line.trim_ascii_end()).and_then(|row| row.evaluate().map_err(|why| format!(": {why}"))) {
+            Ok(result) => serde_json::to_writer(&mut output, &result)?,
             Err(why) => {
                 let error = format!("line {number}{why}");
-                serde_json::to_writer(&mut output, &Wrong { error: &error })?;
-                first.get_or_insert(error);
+                serde_json::to_writer(&mut output, &InvalidRow { error: &error })?;
+                first_error.get_or_insert(error);
             }
         }
         output.write_all(b"\n")?;
     }
     output.flush()?;
-    first.map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+    first_error.map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
-/// The answer to what is no question.
+/// The result of an invalid row.
 #[derive(Serialize)]
-struct Wrong<'a> {
+struct InvalidRow<'a> {
     error: &'a str,
 }
 
-fn read<Q: Question>(line: &[u8]) -> Result<Q, String> {
-    // Serde would take a list of the fields, too.
+fn parse<R: Row>(line: &[u8]) -> Result<R, String> {
+    // Serde also accepts a list of the fields.
     if !line.trim_ascii_start().starts_with(b"{") {
-        return Err(format!(": {}", Q::IS));
+        return Err(format!(": {}", R::EXPECTED));
     }
     serde_json::from_slice(line).map_err(|error| {
         let text = error.to_string();
-        // Its own position counts from the start of this line.
+        // The line number in the error counts from the start of this line.
         let cause = text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause);
         format!(", column {}: {cause}", error.column())
     })

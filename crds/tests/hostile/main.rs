@@ -1,9 +1,9 @@
-//! Whatever stands in a contract, a record or a policy: an error or a verdict, never a panic, in bounded
-//! work, and every message is fit for a terminal.
+//! Hostile texts in contracts, records and policies. Each document must give an error or a verdict: no panic,
+//! bounded work, and only printable messages.
 //!
-//! A good document is poisoned: one text of it after the other, by every hostile word, and then several at
-//! once. What `make fuzz` looks for without limit is here made sure of in seconds.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says so by panicking")]
+//! The tests replace texts of a valid document by hostile ones, first one text at a time, then several at
+//! once. `make fuzz` searches for further cases without a time limit.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod plans;
 
@@ -42,13 +42,13 @@ use proptest::prelude::*;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-/// Far above what the slowest of these takes in a debug build on a busy machine, far below what anything
-/// quadratic in ten thousand would.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for a large document. It is far above the time of the slowest test in a debug build on a busy
+/// machine, and far below the time of a quadratic algorithm.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Words that move cursors, hide, lie about their direction, end early, or are too long.
-fn poisons() -> Vec<String> {
-    let words = [
+/// Returns texts that move the cursor, are invisible, change the writing direction, end early or are too long.
+fn hostile_texts() -> Vec<String> {
+    let short = [
         "",
         " ",
         "\0",
@@ -69,21 +69,21 @@ fn poisons() -> Vec<String> {
         "-1h",
         "null",
     ];
-    let long = ["a", "\u{1b}", "ä", "e\u{301}", ">=1||", "1.", "-a", "^"].map(|word| word.repeat(3000));
-    words.into_iter().map(str::to_owned).chain(long).collect()
+    let long = ["a", "\u{1b}", "ä", "e\u{301}", ">=1||", "1.", "-a", "^"].map(|text| text.repeat(3000));
+    short.into_iter().map(str::to_owned).chain(long).collect()
 }
 
-/// The pointers to every text in a document.
-fn texts(document: &Value) -> Vec<String> {
-    fn walk(value: &Value, at: &str, found: &mut Vec<String>) {
+/// Returns the JSON pointers to all strings in a document.
+fn string_pointers(document: &Value) -> Vec<String> {
+    fn walk(value: &Value, pointer: &str, found: &mut Vec<String>) {
         match value {
-            Value::String(_) => found.push(at.to_owned()),
+            Value::String(_) => found.push(pointer.to_owned()),
             Value::Array(list) => {
-                list.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), found));
+                list.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{pointer}/{i}"), found));
             }
             Value::Object(map) => {
                 map.iter().for_each(|(key, value)| {
-                    walk(value, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+                    walk(value, &format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")), found);
                 });
             }
             _ => {}
@@ -94,47 +94,48 @@ fn texts(document: &Value) -> Vec<String> {
     found
 }
 
-fn poisoned(document: &Value, at: &str, word: &str) -> Value {
+fn replaced(document: &Value, pointer: &str, text: &str) -> Value {
     let mut document = document.clone();
-    *document.pointer_mut(at).expect("a text") = word.into();
+    *document.pointer_mut(pointer).expect("a string") = text.into();
     document
 }
 
-/// The document itself, then with each of its texts poisoned by each word.
-fn each(document: &Value, mut look: impl FnMut(&Value)) {
-    look(document);
-    let poisons = poisons();
-    for at in texts(document) {
-        for word in &poisons {
-            look(&poisoned(document, &at, word));
+/// Calls `check` with the document, and with each of its strings replaced by each hostile text.
+fn with_each_string_replaced(document: &Value, mut check: impl FnMut(&Value)) {
+    check(document);
+    let texts = hostile_texts();
+    for pointer in string_pointers(document) {
+        for text in &texts {
+            check(&replaced(document, &pointer, text));
         }
     }
 }
 
-/// As [`each`], with many poisoned at once.
-fn several(document: &Value) -> impl Strategy<Value = Value> + use<> {
-    let (document, all, poisons) = (document.clone(), texts(document), poisons());
-    prop::collection::vec((prop::sample::select(all), prop::sample::select(poisons)), 1..12).prop_map(move |words| {
-        words.iter().fold(document.clone(), |document, (at, word)| poisoned(&document, at, word))
+/// Generates documents in which several strings are replaced.
+fn with_several_strings_replaced(document: &Value) -> impl Strategy<Value = Value> + use<> {
+    let (document, pointers) = (document.clone(), string_pointers(document));
+    let replacement = (prop::sample::select(pointers), prop::sample::select(hostile_texts()));
+    prop::collection::vec(replacement, 1..12).prop_map(move |replacements| {
+        replacements.iter().fold(document.clone(), |document, (pointer, text)| replaced(&document, pointer, text))
     })
 }
 
 #[track_caller]
-fn shown(message: &str) {
+fn assert_printable(message: &str) {
     let head: String = message.chars().take(200).collect();
-    assert!(printable_to(message, 1 << 20) == message, "not fit for a terminal: {head:?}");
+    assert!(printable_to(message, 1 << 20) == message, "not printable: {head:?}");
     assert!(message.chars().count() <= 2048, "{} characters: {head}", message.chars().count());
 }
 
 #[track_caller]
-fn all_shown<'a>(reasons: impl IntoIterator<Item = &'a Reason>) {
+fn assert_all_printable<'a>(reasons: impl IntoIterator<Item = &'a Reason>) {
     for reason in reasons {
-        shown(&reason.message);
-        reason.policy.iter().for_each(|policy| shown(policy));
+        assert_printable(&reason.message);
+        reason.policy.iter().for_each(|policy| assert_printable(policy));
     }
 }
 
-fn asked_for() -> (Component, Tag) {
+fn component_and_tag() -> (Component, Tag) {
     ("stronghold".parse().unwrap(), "v1.2.3".parse().unwrap())
 }
 
@@ -148,76 +149,82 @@ fn contract() -> Value {
             "plugins": {"mandatory": [{"name": "delivery-kit", "constraint": "^9"}], "conditional": [{"name": "kit", "constraint": "^9"}]}}})
 }
 
-/// Cluster and host that meet nothing of this, in words that are hostile too.
-fn judged(requirements: &Requirements, word: &str) {
+/// Checks requirements against a cluster and a host that do not meet them and have a hostile text.
+fn check_requirements(requirements: &Requirements, text: &str) {
     let state = |version: &str| ModuleState { enabled: true, version: Some(version.to_owned()) };
     let names = requirements.modules.names();
-    for version in ["v1.5.0", "18446744073709551615.0.0", word] {
+    for version in ["v1.5.0", "18446744073709551615.0.0", text] {
         let facts = ClusterFacts {
             kubernetes: Fact::kubernetes(version),
             deckhouse: Fact::deckhouse(Some(version)),
             modules: Fact::Known(names.iter().map(|name| ((*name).to_owned(), state(version))).collect()),
         };
-        told(&check(requirements, &facts), 2 + names.len());
+        assert_findings(&check(requirements, &facts), 2 + names.len());
     }
-    told(&check(requirements, &ClusterFacts::unreadable(word)), 3);
+    assert_findings(&check(requirements, &ClusterFacts::unreadable(text)), 3);
     let skipped = ClusterFacts {
-        kubernetes: Fact::Skipped(word.to_owned()),
-        deckhouse: Fact::Skipped(word.to_owned()),
-        modules: Fact::Skipped(word.to_owned()),
+        kubernetes: Fact::Skipped(text.to_owned()),
+        deckhouse: Fact::Skipped(text.to_owned()),
+        modules: Fact::Skipped(text.to_owned()),
     };
-    told(&check(requirements, &skipped), 3);
+    assert_findings(&check(requirements, &skipped), 3);
     let plugins = &requirements.plugins;
     let installed = plugins.mandatory.iter().chain(&plugins.conditional).filter_map(|wanted| {
         Some((wanted.name.parse::<PluginName>().ok()?, Version::parse("18446744073709551615.0.0").ok()))
     });
-    told(&check_plugins(requirements, &installed.collect()), plugins.mandatory.len() + plugins.conditional.len());
-    told(&check_plugins(requirements, &BTreeMap::new()), plugins.mandatory.len() + plugins.conditional.len());
+    assert_findings(
+        &check_plugins(requirements, &installed.collect()),
+        plugins.mandatory.len() + plugins.conditional.len(),
+    );
+    assert_findings(
+        &check_plugins(requirements, &BTreeMap::new()),
+        plugins.mandatory.len() + plugins.conditional.len(),
+    );
     if let Err(error) = Dependencies::read(plugins) {
-        shown(&error.to_string());
+        assert_printable(&error.to_string());
     }
 }
 
-fn told(findings: &Findings, most: usize) {
+fn assert_findings(findings: &Findings, max: usize) {
     let sentences = findings.unmet.iter().chain(&findings.unchecked).chain(&findings.warnings);
-    assert!(sentences.clone().count() <= most, "{findings:?}");
-    sentences.for_each(|sentence| shown(sentence));
+    assert!(sentences.clone().count() <= max, "{findings:?}");
+    sentences.for_each(|sentence| assert_printable(sentence));
 }
 
-fn a_contract(document: &Value) {
-    let (component, tag) = asked_for();
+fn check_contract(document: &Value) {
+    let (component, tag) = component_and_tag();
     let json = document.to_string();
-    let reads = [
+    let results = [
         Contract::from_json(json.as_bytes(), &component, &tag),
         Contract::from_yaml(&json, &component, &tag),
         Contract::from_cache(json.as_bytes(), &component).map(|contract| (contract, Vec::new())),
     ];
-    for read in reads {
-        match read {
+    for result in results {
+        match result {
             Err(error) => {
-                shown(&error.to_string());
-                error.field().into_iter().for_each(shown);
+                assert_printable(&error.to_string());
+                error.field().into_iter().for_each(assert_printable);
             }
             Ok((contract, warnings)) => {
                 for warning in &warnings {
-                    shown(&warning.to_string());
+                    assert_printable(&warning.to_string());
                 }
-                judged(&contract.requirements, "\u{1b}[2J");
+                check_requirements(&contract.requirements, "\u{1b}[2J");
             }
         }
     }
-    // A record's requirements are read without these checks.
+    // The requirements of a record are not checked like those of a contract.
     if let Ok(requirements) = Requirements::deserialize(&document["requirements"]) {
-        judged(&requirements, &"\u{202e}x".repeat(5000));
+        check_requirements(&requirements, &"\u{202e}x".repeat(5000));
     }
 }
 
 #[test]
-fn every_text_of_a_contract() {
-    each(&contract(), a_contract);
+fn every_string_of_a_contract_may_be_hostile() {
+    with_each_string_replaced(&contract(), check_contract);
 }
 
-fn question() -> Value {
+fn candidate() -> Value {
     let digest = format!("sha256:{}", "0".repeat(64));
     json!({"component": "stronghold", "version": "v1.3.3", "active": "v1.3.2", "host": "bastion-1",
         "policy": {"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
@@ -238,7 +245,7 @@ fn question() -> Value {
                 "reasons": ["requires Kubernetes >=1.34"], "moved": {"from": digest, "at": "2026-11-22T01:00:00Z"}}]}}})
 }
 
-fn a_question(document: &Value) {
+fn check_candidate(document: &Value) {
     let text = |field: &str| document[field].as_str().unwrap_or_default();
     let component: Component = text("component").parse().unwrap_or(Component::D8);
     let version = Version::parse(text("version")).unwrap_or_else(|_| "1.3.3".parse().unwrap());
@@ -252,8 +259,10 @@ fn a_question(document: &Value) {
 
     if let Ok(policy) = PluginPolicy::deserialize(&document["policy"]) {
         match CheckedPolicy::new(&policy) {
-            Ok(checked) => warnings(&checked, PolicyContext::default()).iter().for_each(|warning| shown(warning)),
-            Err(rejected) => rejected.errors.iter().for_each(|error| shown(&error.to_string())),
+            Ok(checked) => {
+                warnings(&checked, PolicyContext::default()).iter().for_each(|warning| assert_printable(warning))
+            }
+            Err(rejected) => rejected.errors.iter().for_each(|error| assert_printable(&error.to_string())),
         }
     }
     let set = PolicySet::from_json([&document["policy"]]);
@@ -264,29 +273,29 @@ fn a_question(document: &Value) {
             .release(release.as_ref())
             .unmet(&unmet);
         let judgement = set.judge(&case);
-        all_shown(judgement.reasons());
-        all_shown(judgement.notes());
+        assert_all_printable(judgement.reasons());
+        assert_all_printable(judgement.notes());
     }
-    all_shown(
+    assert_all_printable(
         active.iter().filter_map(|active| set.run_allowed(&host, &component, active).err()).collect::<Vec<_>>().iter(),
     );
-    all_shown(set.denied(&host, &component).iter());
+    assert_all_printable(set.denied(&host, &component).iter());
     if let Component::Plugin(name) = &component {
-        all_shown(set.remove_allowed(&host, name).err().iter());
+        assert_all_printable(set.remove_allowed(&host, name).err().iter());
     }
 }
 
 #[test]
-fn every_text_of_a_policy_and_a_record() {
-    each(&question(), a_question);
+fn every_string_of_a_policy_and_a_record_may_be_hostile() {
+    with_each_string_replaced(&candidate(), check_candidate);
     for access in ["Deny", "Require"] {
-        let mut other = question();
+        let mut other = candidate();
         other["policy"]["spec"]["rules"][0] =
             json!({"plugins": ["stronghold"], "access": access, "message": "Runbook"});
-        each(&other["policy"].clone(), |policy| {
+        with_each_string_replaced(&other["policy"].clone(), |policy| {
             let mut document = other.clone();
             document["policy"] = policy.clone();
-            a_question(&document);
+            check_candidate(&document);
         });
     }
 }
@@ -295,17 +304,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn several_texts_of_a_contract(document in several(&contract())) {
-        a_contract(&document);
+    fn several_strings_of_a_contract_may_be_hostile(document in with_several_strings_replaced(&contract())) {
+        check_contract(&document);
     }
 
     #[test]
-    fn several_texts_of_a_policy_and_a_record(document in several(&question())) {
-        a_question(&document);
+    fn several_strings_of_a_policy_and_a_record_may_be_hostile(document in with_several_strings_replaced(&candidate())) {
+        check_candidate(&document);
     }
 
-    /// Constraints and versions at the limits of their numbers: either is read or refused, and a match is
-    /// one whatever is asked again.
+    /// Constraints and versions with numbers at their limits are parsed or refused, and matching has one result.
     #[test]
     fn numbers_at_their_limits(
         numbers in prop::collection::vec(prop::sample::select(vec![0, 1, u64::MAX - 1, u64::MAX]), 3),
@@ -319,8 +327,8 @@ proptest! {
         let version = Version::parse(&version).unwrap();
         for constraint in [format!("{operator}{text}"), format!("{operator}{text}{pre}"), format!("{text} - {version}")] {
             match Constraint::parse(&constraint) {
-                Ok(read) => prop_assert_eq!(read.matches(&version), read.matches(&version)),
-                Err(error) => shown(&error.to_string()),
+                Ok(parsed) => prop_assert_eq!(parsed.matches(&version), parsed.matches(&version)),
+                Err(error) => assert_printable(&error.to_string()),
             }
         }
         let same = Constraint::parse(&format!("={version}"));
@@ -328,63 +336,63 @@ proptest! {
     }
 }
 
-/// `make` gives the document for a size. Ten thousand entries are read and judged, within patience.
-fn large(what: &str, make: impl Fn(usize) -> Value) {
-    let (component, tag) = asked_for();
+/// Checks a contract with ten thousand entries within the time limit. `make` returns the document of a size.
+fn check_large(what: &str, make: impl Fn(usize) -> Value) {
+    let (component, tag) = component_and_tag();
     let document = make(10_000).to_string();
     let start = Instant::now();
     match Contract::from_json(document.as_bytes(), &component, &tag) {
-        Ok((contract, _)) => judged(&contract.requirements, "away"),
-        Err(error) => shown(&error.to_string()),
+        Ok((contract, _)) => check_requirements(&contract.requirements, "away"),
+        Err(error) => assert_printable(&error.to_string()),
     }
-    assert!(start.elapsed() < PATIENCE, "{what}: {:?}", start.elapsed());
+    assert!(start.elapsed() < TIMEOUT, "{what}: {:?}", start.elapsed());
 }
 
 #[test]
-fn ten_thousand_of_everything() {
+fn contracts_with_ten_thousand_entries_are_checked_in_time() {
     let named = |count: usize| -> Vec<Value> {
         (0..count).map(|i| json!({"name": format!("m-{i}"), "constraint": ">=1"})).collect()
     };
     let same = |count: usize| vec![json!({"name": "same", "constraint": ">=9"}); count];
     let modules = |inner: Value| json!({"requirements": {"modules": inner}});
-    large("mandatory", |count| modules(json!({"mandatory": named(count)})));
-    large("conditional", |count| modules(json!({"conditional": same(count)})));
-    large("a group", |count| modules(json!({"anyOf": [{"modules": named(count)}]})));
-    large("a group that repeats itself", |count| modules(json!({"noneOf": [{"modules": same(count)}]})));
-    large("groups", |count| {
+    check_large("mandatory", |count| modules(json!({"mandatory": named(count)})));
+    check_large("conditional", |count| modules(json!({"conditional": same(count)})));
+    check_large("a group", |count| modules(json!({"anyOf": [{"modules": named(count)}]})));
+    check_large("a group that repeats itself", |count| modules(json!({"noneOf": [{"modules": same(count)}]})));
+    check_large("groups", |count| {
         let groups: Vec<Value> = (0..count).map(|i| json!({"modules": [{"name": format!("m-{i}")}]})).collect();
         modules(json!({"noneOf": groups}))
     });
-    large("a contradiction at the end", |count| {
+    check_large("a contradiction at the end", |count| {
         let mut conditional = named(count / 2);
         conditional.push(json!({"name": "m-0"}));
         modules(json!({"mandatory": [{"name": "m-0"}], "conditional": conditional}))
     });
-    large(
+    check_large(
         "plugins",
         |count| json!({"requirements": {"plugins": {"mandatory": named(count / 2), "conditional": same(count / 2)}}}),
     );
-    large("variables", |count| json!({"env": named(count / 2), "flags": same(count / 2)}));
-    large(
+    check_large("variables", |count| json!({"env": named(count / 2), "flags": same(count / 2)}));
+    check_large(
         "a long constraint",
         |count| json!({"requirements": {"kubernetes": {"constraint": vec![">=1.2.3 <18446744073709551615"; count].join(" || ")}}}),
     );
-    large("a large field that is ignored", |count| json!({"unknown": vec![json!([{}, [], 7]); count]}));
+    check_large("a large field that is ignored", |count| json!({"unknown": vec![json!([{}, [], 7]); count]}));
 }
 
 #[test]
 fn nesting_is_bounded() {
-    let (component, tag) = asked_for();
+    let (component, tag) = component_and_tag();
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
         for depth in [10, 100, 1000, 100_000] {
             let text = format!(r#"{{"unknown":{}7{}}}"#, open.repeat(depth), close.repeat(depth));
-            // What is ignored costs JSON nothing, however deep; the brackets of YAML are counted.
+            // JSON skips ignored values at any depth. YAML bounds the depth of the whole document.
             if let Err(error) = Contract::from_json(text.as_bytes(), &component, &tag) {
-                shown(&error.to_string());
+                assert_printable(&error.to_string());
             }
             match Contract::from_yaml(&text, &component, &tag) {
                 Ok(_) => assert_eq!(depth, 10),
-                Err(error) => shown(&error.to_string()),
+                Err(error) => assert_printable(&error.to_string()),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Contracts that need each other in ways no host can meet: how much is asked before the planner gives up.
+//! Contracts with dependencies that no host can meet. The planner must stop after a bounded number of requests.
 
 use std::cell::Cell;
 
@@ -18,16 +18,16 @@ use d8_crds::{
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::{all_shown, shown};
+use super::{assert_all_printable, assert_printable};
 
-/// What a version of a plugin says.
-type Says<'a> = Box<dyn Fn(&str, &Version) -> Value + 'a>;
+/// Returns the requirements of a version of a plugin.
+type Contracts<'a> = Box<dyn Fn(&str, &Version) -> Value + 'a>;
 
-/// Plans in a world that answers every question, and counts them and the verdicts asked for.
-fn planned(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, usize) {
-    let asked = Cell::new(0);
+/// Makes a plan and provides every fact that the planner requests. Counts the requests and the evaluations.
+fn plan_and_count(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, usize) {
+    let requests = Cell::new(0);
     let judge = |_: &EvaluationRequest<'_>| {
-        asked.set(asked.get() + 1);
+        requests.set(requests.get() + 1);
         Verdict::default()
     };
     let mut snapshot = Snapshot::default();
@@ -40,19 +40,19 @@ fn planned(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, 
     let mut known = KnownFacts::default();
     for _ in 0..20_000 {
         let needs = match plan(&snapshot, &known, &judge) {
-            PlanStep::Done(plan) => return (plan, asked.get()),
+            PlanStep::Done(plan) => return (plan, requests.get()),
             PlanStep::Fetch(needs) => needs,
         };
         for need in needs {
-            asked.set(asked.get() + 1);
+            requests.set(requests.get() + 1);
             match need {
                 FactRequest::Tags(component) => {
                     let list = read_tags(&component, tags, None);
                     known.insert_tags(component, Ok(list));
                 }
                 FactRequest::Contract { component, published } => {
-                    let says = contract(component.name(), &published.version);
-                    let requirements = Requirements::deserialize(says).unwrap();
+                    let requirements = contract(component.name(), &published.version);
+                    let requirements = Requirements::deserialize(requirements).unwrap();
                     let offer = Dependencies::read(&requirements.plugins).map_err(|error| error.to_string());
                     let offer = offer.map(|dependencies| VersionFacts { dependencies, findings: Findings::default() });
                     known.insert_version(component, published.version, offer);
@@ -60,18 +60,18 @@ fn planned(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, 
             }
         }
     }
-    panic!("it asks for ever")
+    panic!("the planner does not stop")
 }
 
 #[test]
-fn contracts_that_need_each_other_without_end() {
+fn endless_dependencies_are_bounded() {
     let number = |name: &str| name[1..].parse::<u64>().unwrap();
     let wants = |names: &[String], constraint: &str| {
         let list: Vec<Value> = names.iter().map(|name| json!({"name": name, "constraint": constraint})).collect();
         json!({"plugins": {"mandatory": list}})
     };
     let tags = ["v1.0.0", "v2.0.0", "v18446744073709551615.18446744073709551615.18446744073709551615", "latest"];
-    let worlds: Vec<(&str, Says<'_>)> = vec![
+    let cases: Vec<(&str, Contracts<'_>)> = vec![
         ("itself", Box::new(|name, _| wants(&[name.to_owned()], ""))),
         ("each other", Box::new(|name, _| wants(&[format!("p{}", 1 - number(name).min(1))], ""))),
         ("a ring", Box::new(|name, _| wants(&[format!("p{}", (number(name) + 1) % 7)], ""))),
@@ -85,20 +85,23 @@ fn contracts_that_need_each_other_without_end() {
         ("ten thousand", Box::new(|_, _| wants(&(1..=10_000).map(|i| format!("p{i}")).collect::<Vec<_>>(), ">=1"))),
         ("ten thousand times the same", Box::new(|_, _| wants(&vec!["p1".to_owned(); 10_000], ">=1"))),
         ("a contradiction", Box::new(|name, _| wants(&[format!("p{}", number(name) + 1)], ">=2, <2"))),
-        ("beyond all numbers", Box::new(|_, version| wants(&["p1".to_owned()], &format!(">{version}")))),
-        ("names that are none", Box::new(|_, _| wants(&["\u{1b}[2J".to_owned()], ""))),
-        ("constraints that are none", Box::new(|_, _| wants(&["p1".to_owned()], &"\u{202e}".repeat(10_000)))),
-        ("what may not move", Box::new(|_, _| wants(&["bystander".to_owned()], ">=1"))),
+        (
+            "a version above the largest number",
+            Box::new(|_, version| wants(&["p1".to_owned()], &format!(">{version}"))),
+        ),
+        ("invalid names", Box::new(|_, _| wants(&["\u{1b}[2J".to_owned()], ""))),
+        ("invalid constraints", Box::new(|_, _| wants(&["p1".to_owned()], &"\u{202e}".repeat(10_000)))),
+        ("a plugin that must not change", Box::new(|_, _| wants(&["bystander".to_owned()], ">=1"))),
     ];
-    for (what, says) in worlds {
-        let (plan, asked) = planned(says, &tags);
-        assert!(asked < 20_000, "{what}: {asked} questions");
+    for (what, contracts) in cases {
+        let (plan, requests) = plan_and_count(contracts, &tags);
+        assert!(requests < 20_000, "{what}: {requests} requests");
         for outcome in plan.outcomes.values() {
             if let Outcome::Stopped(stop) = outcome {
-                shown(&stop.to_string());
-                shown(&stop.fix());
+                assert_printable(&stop.to_string());
+                assert_printable(&stop.fix());
             }
-            outcome.passed_over().iter().for_each(|(_, judgement)| all_shown(judgement.reasons()));
+            outcome.passed_over().iter().for_each(|(_, judgement)| assert_all_printable(judgement.reasons()));
         }
     }
 }

@@ -9,7 +9,7 @@ mod example;
 /// Its answer to a case.
 pub(crate) fn answer(case: &Value) -> Result<Value, String> {
     let mut out = Vec::new();
-    example::support::judge::<example::Question>(case.to_string().as_bytes(), &mut out)
+    example::support::evaluate_lines::<example::Question>(case.to_string().as_bytes(), &mut out)
         .map_err(|error| error.to_string())?;
     serde_json::from_slice(&out).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! What comes from the proxy and from the cluster before anything of it is trusted.
+//! Untrusted data from the proxy and from the cluster.
 
 use std::{collections::BTreeMap, io::Write as _};
 
@@ -9,12 +9,12 @@ use d8_rpp::{
 };
 use flate2::{Compression, write::GzEncoder};
 
-use crate::input::{parts, shown};
+use crate::input::{assert_printable, split_at_zeros};
 
-/// A layer, as it is or packed here: the first byte says.
+/// A layer. The first byte selects whether the rest is already compressed.
 pub(crate) fn layer(data: &[u8]) {
     let Some((mode, rest)) = data.split_first() else { return };
-    let packed = if *mode == b'g' {
+    let compressed = if *mode == b'g' {
         rest.to_vec()
     } else {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -24,29 +24,29 @@ pub(crate) fn layer(data: &[u8]) {
     let limits = Limits { archive: 64 << 10, executable: 8 << 10 };
     let mut sink = Vec::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    match runtime.block_on(read(packed.as_slice(), "plugin", Some("contract.yaml"), &limits, &mut sink)) {
+    match runtime.block_on(read(compressed.as_slice(), "plugin", Some("contract.yaml"), &limits, &mut sink)) {
         Ok(contents) => {
             match contents.beside {
                 Ok(file) => assert!(file.is_none_or(|file| file.len() as u64 <= limits.archive)),
-                Err(error) => shown(&error.to_string()),
+                Err(error) => assert_printable(&error.to_string()),
             }
             let unpacked = contents.unpacked;
-            shown(&unpacked.entry);
+            assert_printable(&unpacked.entry);
             assert_eq!(unpacked.size, sink.len() as u64);
             assert!(unpacked.size <= limits.executable);
         }
-        Err(error) => shown(&error.to_string()),
+        Err(error) => assert_printable(&error.to_string()),
     }
     assert!(sink.len() as u64 <= limits.executable);
 }
 
-/// The fields of the ConfigMap: `publicEndpoint`, `endpoints`, `ca.crt`.
+/// The fields of the proxy's ConfigMap: `publicEndpoint`, `endpoints`, `ca.crt`.
 pub(crate) fn discovery(data: &[u8]) {
-    let parts = parts(data);
+    let parts = split_at_zeros(data);
     for given in &parts {
         match Endpoint::explicit(given) {
-            Ok(endpoint) => sound(&endpoint),
-            Err(error) => shown(&error.to_string()),
+            Ok(endpoint) => check_endpoint(&endpoint),
+            Err(error) => assert_printable(&error.to_string()),
         }
     }
     let fields = ["publicEndpoint", "endpoints", "ca.crt"];
@@ -57,24 +57,24 @@ pub(crate) fn discovery(data: &[u8]) {
                 Ok(Some(found)) => {
                     assert!(!found.endpoints.is_empty());
                     for endpoint in &found.endpoints {
-                        sound(endpoint);
+                        check_endpoint(endpoint);
                         let nobody = matches!(endpoint.trust(), Trust::Only(authorities) if authorities.is_empty());
                         assert!(vouched || !nobody, "nobody vouches for {}", endpoint.host());
                     }
                 }
                 Ok(None) => {}
-                Err(why) => shown(&why),
+                Err(why) => assert_printable(&why),
             }
         }
     }
 }
 
-/// A token is never sent over anything but TLS to a host.
-fn sound(endpoint: &Endpoint) {
+/// Checks that a token is sent only over TLS and only to a host.
+fn check_endpoint(endpoint: &Endpoint) {
     let url = endpoint.url();
     assert!(url.scheme() == "https" && url.host_str().is_some_and(|host| !host.is_empty()), "{url}");
     assert!(
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.path().ends_with('/')
     );
-    shown(&endpoint.host());
+    assert_printable(&endpoint.host());
 }

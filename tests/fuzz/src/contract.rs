@@ -1,4 +1,4 @@
-//! Contracts in every form, and what is demanded in them.
+//! Contracts in every form, and their requirements.
 
 use std::collections::BTreeMap;
 
@@ -20,27 +20,27 @@ use d8_crds::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::input::shown;
+use crate::input::assert_printable;
 
-fn asked_for() -> (Component, Tag) {
+fn component_and_tag() -> (Component, Tag) {
     ("stronghold".parse().expect("a name"), "v1.2.3".parse().expect("a tag"))
 }
 
-/// What is read comes back in every form; what is not is said, and why.
-fn read(result: Result<(Contract, Vec<ContractWarning>), ContractError>) {
-    let (component, tag) = asked_for();
+/// Checks the result of reading a contract: a valid contract is read back from every form.
+fn check_result(result: Result<(Contract, Vec<ContractWarning>), ContractError>) {
+    let (component, tag) = component_and_tag();
     let contract = match result {
         Ok((contract, warnings)) => {
             for warning in &warnings {
-                shown(&warning.to_string());
+                assert_printable(&warning.to_string());
             }
             contract
         }
         Err(error) => {
             if let Some(field) = error.field() {
-                shown(field);
+                assert_printable(field);
             }
-            return shown(&error.to_string());
+            return assert_printable(&error.to_string());
         }
     };
     assert_eq!((contract.name.as_str(), contract.version.as_str()), ("stronghold", "v1.2.3"));
@@ -54,34 +54,34 @@ fn read(result: Result<(Contract, Vec<ContractWarning>), ContractError>) {
         Contract::from_annotation(&contract.to_annotation(), &component, &tag).map(|read| read.0).as_ref(),
         Ok(&contract)
     );
-    judged(&contract.requirements);
+    check_requirements(&contract.requirements);
 }
 
 pub(crate) fn json(data: &[u8]) {
-    let (component, tag) = asked_for();
-    read(Contract::from_json(data, &component, &tag));
+    let (component, tag) = component_and_tag();
+    check_result(Contract::from_json(data, &component, &tag));
     if let Err(error) = Contract::from_cache(data, &component) {
-        shown(&error.to_string());
+        assert_printable(&error.to_string());
     }
 }
 
 pub(crate) fn yaml(data: &[u8]) {
-    let (component, tag) = asked_for();
-    read(Contract::from_yaml(&String::from_utf8_lossy(data), &component, &tag));
+    let (component, tag) = component_and_tag();
+    check_result(Contract::from_yaml(&String::from_utf8_lossy(data), &component, &tag));
 }
 
 pub(crate) fn annotation(data: &[u8]) {
-    let (component, tag) = asked_for();
-    read(Contract::from_annotation(&String::from_utf8_lossy(data), &component, &tag));
+    let (component, tag) = component_and_tag();
+    check_result(Contract::from_annotation(&String::from_utf8_lossy(data), &component, &tag));
 }
 
-fn findings(findings: &Findings, most: usize) {
+fn assert_findings(findings: &Findings, max: usize) {
     let all = || findings.unmet.iter().chain(&findings.unchecked).chain(&findings.warnings);
-    all().for_each(|sentence| shown(sentence));
-    assert!(all().count() <= most, "{} sentences about {most} requirements", all().count());
+    all().for_each(|sentence| assert_printable(sentence));
+    assert!(all().count() <= max, "{} sentences about {max} requirements", all().count());
 }
 
-/// Requirements that a record has, which nobody has checked, against a cluster that says anything.
+/// Unchecked requirements of a record, against a cluster that reports arbitrary texts.
 pub(crate) fn requirements(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let Ok(requirements) = Requirements::deserialize(&value["requirements"]) else { return };
@@ -92,12 +92,12 @@ pub(crate) fn requirements(data: &[u8]) {
         deckhouse: Fact::deckhouse(text("deckhouse")),
         modules: Fact::Known(modules.collect()),
     };
-    let most = 2 + 2 * requirements.modules.names().len() + requirements.modules.any_of.len();
-    findings(&check(&requirements, &facts), most);
-    judged(&requirements);
+    let max = 2 + 2 * requirements.modules.names().len() + requirements.modules.any_of.len();
+    assert_findings(&check(&requirements, &facts), max);
+    check_requirements(&requirements);
 }
 
-fn judged(requirements: &Requirements) {
+fn check_requirements(requirements: &Requirements) {
     let state = |version: &str| ModuleState { enabled: true, version: Some(version.to_owned()) };
     let names = requirements.modules.names();
     let facts = ClusterFacts {
@@ -105,18 +105,18 @@ fn judged(requirements: &Requirements) {
         deckhouse: Fact::deckhouse(Some("v1.72.1")),
         modules: Fact::Known(names.iter().step_by(2).map(|name| ((*name).to_owned(), state("v1.2.3"))).collect()),
     };
-    let most = 2 + 2 * names.len() + requirements.modules.any_of.len();
+    let max = 2 + 2 * names.len() + requirements.modules.any_of.len();
     let found = check(requirements, &facts);
     assert_eq!(check(requirements, &facts), found);
-    findings(&found, most);
-    findings(&check(requirements, &ClusterFacts::unreadable("away\u{1b}")), most);
+    assert_findings(&found, max);
+    assert_findings(&check(requirements, &ClusterFacts::unreadable("away\u{1b}")), max);
     let plugins = &requirements.plugins;
     let all = || plugins.mandatory.iter().chain(&plugins.conditional);
     let installed: BTreeMap<PluginName, Option<Version>> =
         all().step_by(2).filter_map(|wanted| Some((wanted.name.parse().ok()?, "1.2.3".parse().ok()))).collect();
-    findings(&check_plugins(requirements, &installed), all().count());
+    assert_findings(&check_plugins(requirements, &installed), all().count());
     match Dependencies::read(plugins) {
         Ok(demands) => assert_eq!(demands.all().len(), all().count()),
-        Err(error) => shown(&error.to_string()),
+        Err(error) => assert_printable(&error.to_string()),
     }
 }

@@ -1,9 +1,8 @@
-//! What hostile bytes must not do.
+//! Fuzz targets.
 //!
-//! A target takes any bytes, hands them to one reader or decision of the project as the world would, and
-//! panics if that panics, contradicts itself, or says what a terminal should not be shown. `make fuzz`
-//! lets libFuzzer look for such bytes; the seeds in `seeds/<target>/`, and whatever it found once, run
-//! with all other tests.
+//! A target takes any bytes and gives them to one reader or decision of the project. It panics if that code
+//! panics, contradicts itself or returns a message that is not printable. `make fuzz` runs the targets with
+//! libFuzzer. The seeds in `seeds/<target>/`, which include past findings, run with all other tests.
 #![warn(missing_docs)]
 
 mod bytes;
@@ -14,16 +13,16 @@ mod policy;
 mod store;
 mod text;
 
-/// One target.
+/// A fuzz target.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// The name of its folder of seeds.
+    /// Name of the target and of its folder of seeds.
     pub name: &'static str,
-    /// Takes any bytes.
+    /// Runs the target with any bytes.
     pub run: fn(&[u8]),
 }
 
-/// All targets.
+/// All fuzz targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "version", run: text::version },
     Target { name: "constraint", run: text::constraint },
@@ -41,7 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store", run: store::store },
 ];
 
-/// The target of this name.
+/// Returns the target with a name.
 pub fn target(name: &str) -> Option<Target> {
     TARGETS.iter().copied().find(|target| target.name == name)
 }

@@ -1,4 +1,4 @@
-//! Small worlds of plugins that need each other, and a plan for them.
+//! Plans for small sets of plugins that depend on each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use d8_crds::{
     values::{channel::Channel, name::Component, version::Version},
 };
 
-use crate::input::{Input, shown};
+use crate::input::{Input, assert_printable};
 
 const NAMES: &[&str] = &["a", "b", "c", "d", "my_plugin", "never-published"];
 const TAGS: &[&str] = &[
@@ -35,7 +35,7 @@ const TAGS: &[&str] = &[
 const CONSTRAINTS: &[&str] =
     &["", "*", ">=1.1", "<1.1", "=1.0.0", "^1", "~2", ">=2 || <1", "!=1.1.0", ">18446744073709551614", "1.0.0 - 2"];
 
-/// More rounds of questions than the facts of the largest world here.
+/// Limit of planning rounds. It exceeds the number of facts that the planner can request.
 const ROUNDS: usize = 500;
 
 struct World<'a> {
@@ -52,14 +52,14 @@ impl World<'_> {
         let mut plugins = PluginRequirements::default();
         for _ in 0..self.input.number(4) {
             let wanted = NamedRequirement {
-                name: if self.input.rarely(50) { self.input.text() } else { (*self.input.pick(NAMES)).to_owned() },
-                constraint: if self.input.rarely(20) {
+                name: if self.input.once_in(50) { self.input.text() } else { (*self.input.pick(NAMES)).to_owned() },
+                constraint: if self.input.once_in(20) {
                     self.input.text()
                 } else {
                     (*self.input.pick(CONSTRAINTS)).to_owned()
                 },
             };
-            let conditional = self.input.rarely(3);
+            let conditional = self.input.once_in(3);
             if conditional { &mut plugins.conditional } else { &mut plugins.mandatory }.push(wanted);
         }
         plugins
@@ -71,7 +71,7 @@ impl World<'_> {
             let count = self.input.number(5);
             let tags = (0..count).map(|_| *self.input.pick(TAGS)).collect();
             self.tags.insert(name(text), tags);
-            if self.input.rarely(3) {
+            if self.input.once_in(3) {
                 let version = self.input.pick(TAGS).parse::<Version>().ok();
                 let contract = match Dependencies::read(&self.dependencies()) {
                     Ok(dependencies) => InstalledContract::Known(dependencies),
@@ -79,34 +79,34 @@ impl World<'_> {
                 };
                 snapshot.installed.insert(name(text), InstalledComponent { version, contract });
             }
-            let wish = match self.input.number(8) {
+            let request = match self.input.number(8) {
                 0 => Request::Newest,
                 1 => Request::NewestOfAll,
-                2 => Request::Major(if self.input.rarely(4) { u64::MAX } else { self.input.number(3) as u64 }),
+                2 => Request::Major(if self.input.once_in(4) { u64::MAX } else { self.input.number(3) as u64 }),
                 3 => match self.input.pick(TAGS).parse() {
                     Ok(version) => Request::Exact(version),
                     Err(_) => continue,
                 },
                 _ => continue,
             };
-            snapshot.requests.insert(name(text), wish);
+            snapshot.requests.insert(name(text), request);
         }
         snapshot.options = PlanOptions {
-            actor: if self.input.rarely(3) { Actor::Agent } else { Actor::Person },
-            missing: if self.input.rarely(5) {
+            actor: if self.input.once_in(3) { Actor::Agent } else { Actor::Person },
+            missing: if self.input.once_in(5) {
                 DependencyPolicy::Refuse { policy: "p".to_owned() }
             } else {
                 DependencyPolicy::Install
             },
-            no_dependencies: self.input.rarely(6),
+            no_dependencies: self.input.once_in(6),
         };
         snapshot
     }
 
     fn learn(&mut self, known: &mut KnownFacts, request: FactRequest) {
         match request {
-            FactRequest::Tags(component) if self.input.rarely(20) => {
-                known.insert_tags(component, Err("away".to_owned()));
+            FactRequest::Tags(component) if self.input.once_in(20) => {
+                known.insert_tags(component, Err("unreachable".to_owned()));
             }
             FactRequest::Tags(component) => {
                 let list = read_tags(&component, self.tags.get(&component).into_iter().flatten(), None);
@@ -117,12 +117,12 @@ impl World<'_> {
                     Dependencies::read(&self.dependencies()).map_err(|error| error.to_string()).map(|dependencies| {
                         VersionFacts {
                             findings: Findings {
-                                unmet: if self.input.rarely(6) {
+                                unmet: if self.input.once_in(6) {
                                     vec!["requires Kubernetes".to_owned()]
                                 } else {
                                     Vec::new()
                                 },
-                                unchecked: if self.input.rarely(20) {
+                                unchecked: if self.input.once_in(20) {
                                     vec!["could not".to_owned()]
                                 } else {
                                     Vec::new()
@@ -138,53 +138,55 @@ impl World<'_> {
     }
 }
 
-/// Accepts every version, and considers pre-releases in some worlds.
-struct Lenient(bool);
+/// Finds every version eligible. The flag permits pre-releases.
+struct PermissiveEvaluator {
+    prereleases: bool,
+}
 
-impl Evaluator for Lenient {
+impl Evaluator for PermissiveEvaluator {
     fn evaluate(&self, _: &EvaluationRequest<'_>) -> Verdict {
         Verdict::default()
     }
 
     fn channel(&self, _: &Component) -> Channel {
-        if self.0 { Channel::Prerelease } else { Channel::Stable }
+        if self.prereleases { Channel::Prerelease } else { Channel::Stable }
     }
 }
 
 pub(crate) fn plan(data: &[u8]) {
     let mut world = World { input: Input::new(data), tags: BTreeMap::new() };
-    let judge = Lenient(world.input.rarely(3));
+    let evaluator = PermissiveEvaluator { prereleases: world.input.once_in(3) };
     let snapshot = world.snapshot();
     let mut known = KnownFacts::default();
     for _ in 0..ROUNDS {
-        match make(&snapshot, &known, &judge) {
+        match make(&snapshot, &known, &evaluator) {
             PlanStep::Fetch(needs) => {
                 assert!(!needs.is_empty());
                 for need in needs {
-                    assert!(!known.contains(&need), "asked again for {need:?}");
+                    assert!(!known.contains(&need), "requested again: {need:?}");
                     world.learn(&mut known, need);
                 }
             }
             PlanStep::Done(plan) => {
-                assert_eq!(make(&snapshot, &known, &judge), PlanStep::Done(plan.clone()));
-                return sound(&snapshot, &known, &plan);
+                assert_eq!(make(&snapshot, &known, &evaluator), PlanStep::Done(plan.clone()));
+                return check_plan(&snapshot, &known, &plan);
             }
         }
     }
     panic!("no plan after {ROUNDS} rounds");
 }
 
-fn sound(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
-    assert!(plan.outcomes.keys().eq(snapshot.requests.keys()), "an outcome for every wish");
+fn check_plan(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
+    assert!(plan.outcomes.keys().eq(snapshot.requests.keys()), "every request has an outcome");
     let mut after: BTreeMap<&Component, &Version> = BTreeMap::new();
     for (name, installed) in &snapshot.installed {
         after.extend(installed.version.as_ref().map(|version| (name, version)));
     }
     let mut changed = BTreeSet::new();
     for change in &plan.changes {
-        assert!(changed.insert(&change.component), "{} twice", change.component);
+        assert!(changed.insert(&change.component), "{} changes twice", change.component);
         after.insert(&change.component, &change.to.version);
-        change.warnings.iter().for_each(|warning| shown(warning));
+        change.warnings.iter().for_each(|warning| assert_printable(warning));
         if let ChangeReason::Dependency { chain } = &change.why {
             assert!(chain.len() > 1 && chain.last() == Some(&change.component));
         }
@@ -192,7 +194,7 @@ fn sound(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
     for change in &plan.changes {
         let Some(Ok(offer)) = known.versions.get(&change.component).and_then(|offers| offers.get(&change.to.version))
         else {
-            panic!("{} is taken without a look at its contract", change.component)
+            panic!("the contract of {} is unknown", change.component)
         };
         for demand in offer.dependencies.all() {
             match after.get(&demand.component) {
@@ -205,14 +207,14 @@ fn sound(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
     }
     for outcome in plan.outcomes.values() {
         match outcome {
-            Outcome::Stopped(stop) => shown(&stop.to_string()),
-            Outcome::NotPublished(error) => shown(&error.to_string()),
-            Outcome::Refused { verdict, .. } => verdict.reasons().iter().for_each(|reason| shown(&reason.message)),
+            Outcome::Stopped(stop) => assert_printable(&stop.to_string()),
+            Outcome::NotPublished(error) => assert_printable(&error.to_string()),
+            Outcome::Refused { verdict, .. } => verdict.reasons().iter().for_each(|reason| assert_printable(&reason.message)),
             _ => {}
         }
         for (_, judgement) in outcome.passed_over() {
-            judgement.reasons().iter().for_each(|reason| shown(&reason.message));
+            judgement.reasons().iter().for_each(|reason| assert_printable(&reason.message));
         }
-        outcome.fixes().iter().for_each(|(_, command)| shown(command));
+        outcome.fixes().iter().for_each(|(_, command)| assert_printable(command));
     }
 }

@@ -1,4 +1,4 @@
-//! Policies and records as anyone may have written them; windows.
+//! Policies and records with arbitrary content, and windows.
 
 use std::collections::BTreeMap;
 
@@ -22,40 +22,42 @@ use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::input::{Input, shown};
+use crate::input::{Input, assert_printable};
 
 const INTENTS: [Intent; 4] = [Intent::Agent, Intent::Update, Intent::Explicit, Intent::Repair];
 
-fn reasons<'a>(reasons: impl IntoIterator<Item = &'a Reason>) {
+fn assert_reasons<'a>(reasons: impl IntoIterator<Item = &'a Reason>) {
     for reason in reasons {
-        shown(&reason.message);
+        assert_printable(&reason.message);
         if let Some(policy) = &reason.policy {
-            shown(policy);
+            assert_printable(policy);
         }
     }
 }
 
-/// A question as the example `verdicts` takes it, of which any part may be missing or be anything.
+/// A row of the example `verdicts` in which any field may be missing or invalid.
 pub(crate) fn policy(data: &[u8]) {
-    let Ok(question) = serde_json::from_slice::<Value>(data) else { return };
-    let objects: Vec<Value> = question["policies"].as_array().cloned().unwrap_or_default();
+    let Ok(row) = serde_json::from_slice::<Value>(data) else { return };
+    let objects: Vec<Value> = row["policies"].as_array().cloned().unwrap_or_default();
     for object in &objects {
         match PluginPolicy::deserialize(object).map(|policy| CheckedPolicy::new(&policy)) {
-            Ok(Ok(checked)) => warnings(&checked, PolicyContext::default()).iter().for_each(|warning| shown(warning)),
-            Ok(Err(rejected)) => rejected.errors.iter().for_each(|error| shown(&error.to_string())),
+            Ok(Ok(checked)) => {
+                warnings(&checked, PolicyContext::default()).iter().for_each(|warning| assert_printable(warning))
+            }
+            Ok(Err(rejected)) => rejected.errors.iter().for_each(|error| assert_printable(&error.to_string())),
             Err(_) => {}
         }
     }
     let set = PolicySet::from_json(&objects);
     let reversed = PolicySet::from_json(objects.iter().rev());
-    let release = CliRelease::deserialize(&question["release"]).ok();
-    let labels = BTreeMap::deserialize(&question["host"]["labels"]).unwrap_or_default();
-    let host = Host { id: question["host"]["id"].as_str().unwrap_or("bastion-1"), labels: &labels, new_root: false };
-    let time = |field: &str| question[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let release = CliRelease::deserialize(&row["release"]).ok();
+    let labels = BTreeMap::deserialize(&row["host"]["labels"]).unwrap_or_default();
+    let host = Host { id: row["host"]["id"].as_str().unwrap_or("bastion-1"), labels: &labels, new_root: false };
+    let time = |field: &str| row[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let now = time("now").unwrap_or(Timestamp::UNIX_EPOCH);
-    let version = |field: &str| question[field].as_str().and_then(|text| Version::parse(text).ok());
+    let version = |field: &str| row[field].as_str().and_then(|text| Version::parse(text).ok());
     let (Some(wanted), active) = (version("version"), version("active")) else { return };
-    let named = question["component"].as_str().and_then(|name| name.parse().ok());
+    let named = row["component"].as_str().and_then(|name| name.parse().ok());
     let component = named.unwrap_or(Component::D8);
 
     for intent in INTENTS {
@@ -65,27 +67,31 @@ pub(crate) fn policy(data: &[u8]) {
             .active(active.as_ref())
             .release(release.as_ref());
         let judgement = set.judge(&case);
-        reasons(judgement.reasons());
-        reasons(judgement.notes());
+        assert_reasons(judgement.reasons());
+        assert_reasons(judgement.notes());
         assert_eq!(judgement.is_eligible(), judgement.reasons().is_empty());
         let strongest = judgement.reasons().iter().map(Reason::class).max().unwrap_or(Class::Eligible);
         assert_eq!(judgement.class(), strongest);
         let other = reversed.judge(&case);
-        assert_eq!((other.class(), other.until()), (judgement.class(), judgement.until()), "order matters");
+        assert_eq!(
+            (other.class(), other.until()),
+            (judgement.class(), judgement.until()),
+            "the order of policies must not matter"
+        );
     }
     if let Some(active) = &active {
-        reasons(set.run_allowed(&host, &component, active).err().iter());
+        assert_reasons(set.run_allowed(&host, &component, active).err().iter());
         set.guidance(&host, &component, Some(active));
     }
-    reasons(set.denied(&host, &component).iter());
+    assert_reasons(set.denied(&host, &component).iter());
     if let Component::Plugin(name) = &component {
-        reasons(set.remove_allowed(&host, name).err().iter());
+        assert_reasons(set.remove_allowed(&host, name).err().iter());
     }
     set.required(&host);
     set.missing_dependencies(&host);
 }
 
-/// Two policies' windows and an instant.
+/// The windows of two policies and an instant.
 pub(crate) fn window(data: &[u8]) {
     const ZONES: &[&str] = &[
         "UTC",
@@ -101,9 +107,9 @@ pub(crate) fn window(data: &[u8]) {
     let mut policies = Vec::new();
     for _ in 0..2 {
         let count = 1 + input.number(3);
-        let raw: Vec<Window> = (0..count)
+        let records: Vec<Window> = (0..count)
             .map(|_| Window {
-                days: input.rarely(3).then(|| (0..=input.number(3)).map(|_| *input.pick(&DAYS)).collect()),
+                days: input.once_in(3).then(|| (0..=input.number(3)).map(|_| *input.pick(&DAYS)).collect()),
                 start: match input.number(16) {
                     0 => input.text(),
                     hour => format!("{:02}:{:02}", (hour - 1) * 23 / 14, input.number(60)),
@@ -119,13 +125,13 @@ pub(crate) fn window(data: &[u8]) {
                 },
             })
             .collect();
-        match Windows::parse(&raw, "spec.windows") {
+        match Windows::parse(&records, "spec.windows") {
             Ok(windows) => policies.push(windows),
-            Err(errors) => return errors.iter().for_each(|error| shown(&error.to_string())),
+            Err(errors) => return errors.iter().for_each(|error| assert_printable(&error.to_string())),
         }
     }
     let span = Timestamp::MAX.as_second().abs_diff(Timestamp::MIN.as_second());
-    let offset = if input.rarely(4) { input.long() % span } else { input.long() % (80 * 366 * 86_400) };
+    let offset = if input.once_in(4) { input.long() % span } else { input.long() % (80 * 366 * 86_400) };
     let from = if offset < 80 * 366 * 86_400 { 0 } else { Timestamp::MIN.as_second() };
     let now = Timestamp::from_second(from.saturating_add_unsigned(offset)).expect("within the span");
     let mut openings = Vec::new();
@@ -141,7 +147,7 @@ pub(crate) fn window(data: &[u8]) {
     let merged: MergedWindows<'_> = policies.iter().collect();
     match merged.next_opening(now) {
         Some(opening) => {
-            assert!(openings.iter().all(|own| own.is_some_and(|own| own <= opening)));
+            assert!(openings.iter().all(|single| single.is_some_and(|single| single <= opening)));
             assert!(merged.open_at(opening) && policies.iter().all(|windows| windows.open_at(opening)));
         }
         None => assert!(!merged.open_at(now)),

@@ -1,4 +1,4 @@
-//! A store whose small files hold anything: receipts, contracts, locks, journals, kept policies.
+//! A store with arbitrary content in its small files: receipts, contracts, locks, journals, cached policies.
 
 use std::{
     fs,
@@ -11,9 +11,9 @@ use d8_agent::{SilentReporter, Store, cluster::PolicyCache};
 use d8_crds::values::name::PluginName;
 use tempfile::TempDir;
 
-use crate::input::{parts, shown};
+use crate::input::{assert_printable, split_at_zeros};
 
-/// The files that the parts become, in order.
+/// The files for the parts of the input, in order.
 const FILES: [&str; 8] = [
     "plugins/hello/versions/v1.0.0/receipt.json",
     "plugins/hello/versions/v1.0.0/contract.json",
@@ -42,7 +42,7 @@ pub(crate) fn store(data: &[u8]) {
         .expect("a link");
     fs::set_permissions(root.join("plugins/hello/v1/hello"), fs::Permissions::from_mode(0o755)).expect("a mode");
     symlink(root.join("plugins/hello/v1/hello"), root.join("plugins/hello/current")).expect("a link");
-    for (file, content) in FILES.iter().zip(parts(data)) {
+    for (file, content) in FILES.iter().zip(split_at_zeros(data)) {
         if !content.is_empty() {
             let path = root.join(file);
             directory(path.parent().expect("a folder"));
@@ -55,11 +55,11 @@ pub(crate) fn store(data: &[u8]) {
     for entry in store.list().expect("a list") {
         assert_eq!(entry.name, hello);
         for damage in &entry.damaged {
-            shown(&damage.why);
+            assert_printable(&damage.why);
         }
     }
     if let Err(error) = store.contract(&hello) {
-        shown(&error.to_string());
+        assert_printable(&error.to_string());
     }
     if let Ok(kept) = PolicyCache::at(&root).load_all() {
         for kept in &kept {
@@ -71,10 +71,14 @@ pub(crate) fn store(data: &[u8]) {
         Ok(locked) => {
             assert!(locked.names().eq([&hello]));
             drop(locked);
-            assert!(!root.join("plugins/hello/install.lock").exists(), "the lock is given back");
+            assert!(!root.join("plugins/hello/install.lock").exists(), "the lock must be released");
         }
-        Err(error) => shown(&error.to_string()),
+        Err(error) => assert_printable(&error.to_string()),
     }
     assert_eq!(fs::read_to_string(&outside).expect("a file"), "untouched");
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2, "nothing else outside of the root");
+    assert_eq!(
+        fs::read_dir(folder.path()).expect("a folder").count(),
+        2,
+        "nothing else may be written outside of the root"
+    );
 }

@@ -1,4 +1,4 @@
-//! Versions, constraints, names and other words; tags.
+//! Versions, constraints, names and other short texts, and tags.
 
 use std::cmp::Ordering;
 
@@ -17,21 +17,21 @@ use d8_crds::{
     },
 };
 
-use crate::input::{parts, shown};
+use crate::input::{assert_printable, split_at_zeros};
 
-/// Up to three versions: they read as they are shown, and are in one order.
+/// Up to three versions. They are parsed from their display form, and their order is total.
 pub(crate) fn version(data: &[u8]) {
     let mut versions = Vec::new();
-    for text in parts(data).iter().take(3) {
+    for text in split_at_zeros(data).iter().take(3) {
         match Version::parse(text) {
             Ok(version) => {
-                shown(&version.to_string());
+                assert_printable(&version.to_string());
                 assert_eq!(Version::parse(&version.to_string()).as_ref(), Ok(&version), "{text:?}");
                 assert!(!version.release().is_prerelease() && version.without_build().build().is_empty());
                 assert!(!version.is_candidate() || version.is_prerelease());
                 versions.push(version);
             }
-            Err(error) => shown(&error.to_string()),
+            Err(error) => assert_printable(&error.to_string()),
         }
         if let Some(known) = ClusterVersion::parse(text) {
             assert!(known.version().build().is_empty());
@@ -49,17 +49,17 @@ pub(crate) fn version(data: &[u8]) {
     }
 }
 
-/// A constraint and versions to try on it.
+/// A constraint and versions to match.
 pub(crate) fn constraint(data: &[u8]) {
-    let parts = parts(data);
+    let parts = split_at_zeros(data);
     let Some((text, versions)) = parts.split_first() else { return };
     let constraint = match Constraint::parse(text) {
         Ok(constraint) => constraint,
-        Err(error) => return shown(&error.to_string()),
+        Err(error) => return assert_printable(&error.to_string()),
     };
     assert_eq!(constraint.as_str(), text);
-    if let Some(reading) = constraint.lint() {
-        shown(&reading);
+    if let Some(hints) = constraint.lint() {
+        assert_printable(&hints);
     }
     for version in versions.iter().filter_map(|text| Version::parse(text).ok()) {
         let matches = constraint.matches(&version);
@@ -69,9 +69,9 @@ pub(crate) fn constraint(data: &[u8]) {
     }
 }
 
-/// Every short word that comes from outside: what is read is shown as it was, what is not is said.
+/// All short texts from outside. A valid text is displayed unchanged, an invalid one gives a printable error.
 pub(crate) fn words(data: &[u8]) {
-    let all = parts(data);
+    let all = split_at_zeros(data);
     for text in &all {
         for error in [
             text.parse::<PluginName>().map(|name| assert_eq!(name.as_str(), text)).map_err(|error| error.to_string()),
@@ -83,17 +83,17 @@ pub(crate) fn words(data: &[u8]) {
         .into_iter()
         .filter_map(Result::err)
         {
-            shown(&error);
+            assert_printable(&error);
         }
         match duration::parse(text) {
-            Ok(read) => assert_eq!(duration::parse(&duration::format(read)), Ok(read), "{text:?}"),
-            Err(error) => shown(&error.to_string()),
+            Ok(parsed) => assert_eq!(duration::parse(&duration::format(parsed)), Ok(parsed), "{text:?}"),
+            Err(error) => assert_printable(&error.to_string()),
         }
         if let Some((rest, platform)) = Platform::split_suffix(text) {
             assert_eq!(format!("{rest}-{platform}"), *text);
         }
-        if let Some(said) = Fact::kubernetes(text).printable() {
-            shown(&said);
+        if let Some(version) = Fact::kubernetes(text).printable() {
+            assert_printable(&version);
         }
         let _ = clock::http_date(text);
         let once = printable(text);
@@ -102,13 +102,13 @@ pub(crate) fn words(data: &[u8]) {
     }
     let pairs = all.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
     if let Err(error) = LocalRules::read(pairs, all.iter().map(String::as_str)) {
-        shown(&error.to_string());
+        assert_printable(&error.to_string());
     }
 }
 
-/// A platform or nothing, then tags.
+/// A platform or an empty text, then tags.
 pub(crate) fn tags(data: &[u8]) {
-    let parts = parts(data);
+    let parts = split_at_zeros(data);
     let Some((platform, tags)) = parts.split_first() else { return };
     let platform: Option<Platform> = platform.parse().ok();
     for component in ["d8", "stronghold"] {
@@ -123,7 +123,7 @@ pub(crate) fn tags(data: &[u8]) {
         }
         for tag in tags {
             if let Err(error) = listing.find(tag) {
-                shown(&error.to_string());
+                assert_printable(&error.to_string());
             }
         }
         listing.resolve_ambiguous(|tag| (!tag.as_str().contains('7')).then(|| Digest::of(b"the same")));

@@ -1,14 +1,14 @@
-//! Every seed, and what was found once, through its target; and what a fuzzer does first to each of them.
+//! Runs every target with its seeds and with simple mutations of them.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use d8_fuzz::TARGETS;
 
-/// Cuts, zeroes and repeats at this many places of a seed.
-const PLACES: usize = 8;
+/// Number of positions at which a seed is cut, changed and repeated.
+const POSITIONS: usize = 8;
 
 #[test]
-fn every_target_takes_its_seeds() {
+fn every_target_runs_its_seeds() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let folders: BTreeSet<_> = fs::read_dir(&seeds)
         .expect("the folder of seeds")
@@ -23,14 +23,14 @@ fn every_target_takes_its_seeds() {
             eprintln!("{}", path.display());
             let seed = fs::read(&path).expect("a seed");
             (target.run)(&seed);
-            for place in (0..seed.len()).step_by(seed.len().div_ceil(PLACES).max(1)) {
-                (target.run)(&seed[..place]);
+            for position in (0..seed.len()).step_by(seed.len().div_ceil(POSITIONS).max(1)) {
+                (target.run)(&seed[..position]);
                 for byte in [0, b'"', 0xff] {
                     let mut changed = seed.clone();
-                    changed[place] = byte;
+                    changed[position] = byte;
                     (target.run)(&changed);
                 }
-                (target.run)(&[&seed[..place], &seed[place / 2..]].concat());
+                (target.run)(&[&seed[..position], &seed[position / 2..]].concat());
             }
         }
     }

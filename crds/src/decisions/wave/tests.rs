@@ -114,11 +114,8 @@ fn rule_7_wave_permits_by_position_and_time() {
 #[test]
 fn rule_7_wave_ends_after_its_duration() {
     let start = "2026-11-02T00:00:00Z";
-    for (over, end) in [
-        (Duration::ZERO, Some(start)),
-        (48 * HOUR, Some("2026-11-04T00:00:00Z")),
-        (Duration::MAX, None),
-    ] {
+    for (over, end) in [(Duration::ZERO, Some(start)), (48 * HOUR, Some("2026-11-04T00:00:00Z")), (Duration::MAX, None)]
+    {
         assert_eq!(Wave::new(t(start), Duration::ZERO, None, over).end(), end.map(t), "{over:?}");
     }
     assert_eq!(Wave::new(t(start), Duration::MAX, None, HOUR).end(), None);
