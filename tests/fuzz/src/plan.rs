@@ -209,7 +209,9 @@ fn check_plan(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
         match outcome {
             Outcome::Stopped(stop) => assert_printable(&stop.to_string()),
             Outcome::NotPublished(error) => assert_printable(&error.to_string()),
-            Outcome::Refused { verdict, .. } => verdict.reasons().iter().for_each(|reason| assert_printable(&reason.message)),
+            Outcome::Refused { verdict, .. } => {
+                verdict.reasons().iter().for_each(|reason| assert_printable(&reason.message));
+            }
             _ => {}
         }
         for (_, judgement) in outcome.passed_over() {

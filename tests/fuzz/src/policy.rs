@@ -42,7 +42,9 @@ pub(crate) fn policy(data: &[u8]) {
     for object in &objects {
         match PluginPolicy::deserialize(object).map(|policy| CheckedPolicy::new(&policy)) {
             Ok(Ok(checked)) => {
-                warnings(&checked, PolicyContext::default()).iter().for_each(|warning| assert_printable(warning))
+                for warning in warnings(&checked, PolicyContext::default()) {
+                    assert_printable(&warning);
+                }
             }
             Ok(Err(rejected)) => rejected.errors.iter().for_each(|error| assert_printable(&error.to_string())),
             Err(_) => {}
