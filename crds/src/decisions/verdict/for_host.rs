@@ -214,7 +214,7 @@ impl<'a> HostPolicies<'a> {
         }
     }
 
-    /// At least one policy matches, valid or not, or the host has a local_rules.
+    /// At least one policy matches, valid or not, or the host has local rules.
     pub(super) fn is_governed(&self) -> bool {
         self.local_rules.is_some() || !self.standings.is_empty() || !self.broken.is_empty()
     }

@@ -38,7 +38,7 @@ pub(super) struct View<'a> {
     policies: &'a HostPolicies<'a>,
     /// The host's own.
     local_rules: Option<&'a LocalRules>,
-    /// At least one policy matches, valid or not, or the host has a local_rules.
+    /// At least one policy matches, valid or not, or the host has local rules.
     governed: bool,
     /// The component's name can carry a record. Of a plugin whose name cannot (`my_plugin`) nothing is
     /// recorded, so of a rule only access, versions, block and channel bind it.
@@ -203,7 +203,7 @@ impl<'a> View<'a> {
         Reason { code, policy: None, rule: None, message, until: None }
     }
 
-    /// A reason by the host's local_rules.
+    /// A reason by the host's local rules.
     fn local_reason(code: ReasonCode, field: &'static str, what: &str) -> Reason {
         Reason {
             code,

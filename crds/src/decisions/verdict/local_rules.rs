@@ -22,7 +22,7 @@ pub struct LocalRules {
     blocked: Vec<(Component, Version)>,
 }
 
-/// What is wrong with a local_rules, and where. The local_rules is then not to be used in part.
+/// What is wrong with local rules, and where. The local rules is then not to be used in part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocalRulesError {
     /// A name that is none.

@@ -126,7 +126,7 @@ impl PolicySet {
         Self::of(vec![Policy::Valid(Box::new(policy))])
     }
 
-    /// With the host's own local_rules: one more policy, of this host alone.
+    /// With the host's own rules: one more policy, of this host alone.
     #[must_use]
     pub fn with_local_rules(mut self, local_rules: LocalRules) -> Self {
         self.local_rules = Some(local_rules);

@@ -36,7 +36,7 @@ enum Subject {
 
 impl HostPolicies<'_> {
     /// What they come to: for d8, every plugin and every beginning of names that some policy or the host's
-    /// local_rules names, those asked for, and any other plugin.
+    /// local rules names, those asked for, and any other plugin.
     pub fn effective(&self, asked: &[PluginName]) -> Effective {
         let plugins: BTreeSet<PluginName> = self.subjects_named(asked);
         let beginnings: BTreeSet<String> = self.beginnings();
