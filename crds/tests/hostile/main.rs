@@ -260,7 +260,9 @@ fn check_candidate(document: &Value) {
     if let Ok(policy) = PluginPolicy::deserialize(&document["policy"]) {
         match CheckedPolicy::new(&policy) {
             Ok(checked) => {
-                warnings(&checked, PolicyContext::default()).iter().for_each(|warning| assert_printable(warning))
+                for warning in warnings(&checked, PolicyContext::default()) {
+                    assert_printable(&warning);
+                }
             }
             Err(rejected) => rejected.errors.iter().for_each(|error| assert_printable(&error.to_string())),
         }
