@@ -28,9 +28,9 @@ pub(crate) struct WaveRecord {
     pub(crate) halt: Option<Halt>,
     /// Number of failed hosts that do not count, because the halt they caused was resumed. It never exceeds the number
     /// of failed hosts, so a host that recovers and fails again counts.
-    pub(crate) excused: u32,
+    pub(crate) ignored_failures: u32,
     /// Since when no record has the version.
-    pub(crate) gone_since: Option<Timestamp>,
+    pub(crate) missing_since: Option<Timestamp>,
 }
 
 /// A halt of a wave.
@@ -46,7 +46,7 @@ pub(crate) struct Halt {
 impl WaveRecord {
     /// Makes the record of a wave that begins at `since`.
     pub(crate) fn new(since: Timestamp) -> Self {
-        Self { since, halt: None, excused: 0, gone_since: None }
+        Self { since, halt: None, ignored_failures: 0, missing_since: None }
     }
 }
 
@@ -173,10 +173,10 @@ struct StoredWave {
     halted_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     halted_generation: Option<i64>,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    excused: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    gone_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_zero", rename = "excused")]
+    ignored_failures: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "goneSince")]
+    missing_since: Option<Timestamp>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde calls
@@ -187,7 +187,12 @@ fn is_zero(number: &u32) -> bool {
 impl From<StoredWave> for WaveRecord {
     fn from(stored: StoredWave) -> Self {
         let halt = stored.halted_at.map(|at| Halt { at, generation: stored.halted_generation });
-        Self { since: stored.since, halt, excused: stored.excused, gone_since: stored.gone_since }
+        Self {
+            since: stored.since,
+            halt,
+            ignored_failures: stored.ignored_failures,
+            missing_since: stored.missing_since,
+        }
     }
 }
 
@@ -197,8 +202,8 @@ impl From<&WaveRecord> for StoredWave {
             since: wave.since,
             halted_at: wave.halt.map(|halt| halt.at),
             halted_generation: wave.halt.and_then(|halt| halt.generation),
-            excused: wave.excused,
-            gone_since: wave.gone_since,
+            ignored_failures: wave.ignored_failures,
+            missing_since: wave.missing_since,
         }
     }
 }
@@ -240,8 +245,8 @@ mod tests {
         let halt = Some(Halt { at: at(60), generation: Some(4) });
         let ledger = ledger(&[
             ("stronghold", "v1.3.3", WaveRecord::new(at(0))),
-            ("stronghold", "v1.4.0-rc.1", WaveRecord { halt, excused: 2, ..WaveRecord::new(at(1)) }),
-            ("d8", "0.13.0", WaveRecord { gone_since: Some(at(9)), ..WaveRecord::new(at(2)) }),
+            ("stronghold", "v1.4.0-rc.1", WaveRecord { halt, ignored_failures: 2, ..WaveRecord::new(at(1)) }),
+            ("d8", "0.13.0", WaveRecord { missing_since: Some(at(9)), ..WaveRecord::new(at(2)) }),
         ]);
         let data = ledger.to_data();
         assert_eq!(data["stronghold.v1.3.3"], r#"{"since":"1970-01-01T00:00:00Z"}"#);

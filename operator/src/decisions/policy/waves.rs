@@ -182,7 +182,7 @@ fn begin(
             let since = candidate.first_seen.filter(|_| complete).unwrap_or(inputs.now);
             WaveRecord::new(since.min(inputs.now))
         });
-        wave.gone_since = None;
+        wave.missing_since = None;
     }
 }
 
@@ -194,7 +194,7 @@ fn forget(inputs: &WaveInputs<'_>, ledger: &mut WaveLedger) {
             if candidates.iter().any(|candidate| candidate.version == *version) {
                 return true;
             }
-            let since = *wave.gone_since.get_or_insert(inputs.now);
+            let since = *wave.missing_since.get_or_insert(inputs.now);
             inputs.now.duration_since(since) < GRACE_PERIOD
         });
     }
@@ -232,14 +232,14 @@ fn resume(
         return None;
     }
     wave.halt = None;
-    wave.excused = failed;
+    wave.ignored_failures = failed;
     Some(if by_annotation { WaveEventKind::ResumedByAnnotation } else { WaveEventKind::ResumedByEdit })
 }
 
 /// Halts a wave if too many hosts failed, and more than at the last resumption.
 fn halt(inputs: &WaveInputs<'_>, version: &Version, failed: u32, wave: &mut WaveRecord) -> Option<WaveEventKind> {
-    wave.excused = wave.excused.min(failed);
-    if inputs.max_failed.is_none_or(|max| failed < max) || failed <= wave.excused {
+    wave.ignored_failures = wave.ignored_failures.min(failed);
+    if inputs.max_failed.is_none_or(|max| failed < max) || failed <= wave.ignored_failures {
         return None;
     }
     // The annotation may still name an earlier halt in this very second. It must not resume this one.

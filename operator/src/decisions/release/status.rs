@@ -93,7 +93,8 @@ fn synced(inputs: &ReleaseInputs<'_>, summary: &SyncSummary) -> ConditionDraft {
         let all: Vec<String> = summary.unreadable.iter().map(|(tag, why)| format!("{tag}: {}", why.message)).collect();
         return ConditionDraft::new(False, &first.reason, all.join("; "));
     }
-    let message = format!("the registry has {} tags, {} of them are not versions", summary.listed, summary.ignored);
+    let message =
+        format!("listed tags: {}; ignored, because they are not versions: {}", summary.listed, summary.ignored);
     ConditionDraft::new(True, "Synced", message)
 }
 
@@ -153,7 +154,7 @@ fn reconciling(inputs: &ReleaseInputs<'_>, summary: &SyncSummary, status: &CliRe
     }
     (summary.pending > 0).then(|| {
         let all = status.versions.len() + summary.pending;
-        let message = format!("{} of {all} versions are read", status.versions.len());
+        let message = format!("read {} of {all} versions", status.versions.len());
         ConditionDraft::new(True, "Reading", message)
     })
 }

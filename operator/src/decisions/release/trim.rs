@@ -34,8 +34,8 @@ impl fmt::Display for TrimmedVersions {
         let newest = self.newest.as_deref().unwrap_or_default();
         write!(
             f,
-            "{} versions ({newest} and older) are left out, because a record carries at most 256 KiB and 250 versions; \
-             narrow spec.versions, spec.platforms or spec.history",
+            "the record lacks {newest} and older versions ({} in all), because it carries at most 256 KiB and 250 \
+             versions; narrow spec.versions, spec.platforms or spec.history",
             self.count
         )
     }
@@ -103,7 +103,7 @@ mod tests {
         let versions = (0..50).rev().map(|n| version(n, 40)).collect();
         let mut status = CliReleaseStatus { versions, ..CliReleaseStatus::default() };
         let text = trim(&mut status, |_| false).to_string();
-        assert!(text.starts_with("22 versions (v1.21.0 and older) are left out"), "{text}");
+        assert!(text.starts_with("the record lacks v1.21.0 and older versions (22 in all)"), "{text}");
         assert!(text.contains("spec.platforms"), "{text}");
     }
 }
