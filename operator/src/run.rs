@@ -78,12 +78,13 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let config = Config::infer().await.map_err(Box::new)?;
     let client = Client::try_from(config.clone()).map_err(|error| RunError::Client(Box::new(error)))?;
     let lease_client = lease::client(&config).map_err(|error| RunError::Client(Box::new(error)))?;
-    let namespace = args.namespace.clone().unwrap_or_else(pod_namespace);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let namespace = args.namespace.unwrap_or_else(pod_namespace);
+
+    let stopped = stop_signal()?;
 
     let metrics = Arc::new(Metrics::new());
-    let readiness = Arc::new(Readiness::waiting_for(cluster::WATCHES.into_iter().chain([RELEASES, POLICIES, HOSTS])));
+    let readiness = Readiness::waiting_for(cluster::WATCHES.into_iter().chain([RELEASES, POLICIES, HOSTS]));
+    let readiness = Arc::new(readiness);
     let listener = listen(args.listen).await?;
     let router = router(readiness.clone(), metrics.clone());
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
@@ -98,14 +99,12 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
 
     let (stop_sender, stop) = watch::channel(false);
     let (leading_sender, leading) = watch::channel(false);
-    let identity = args.identity.clone();
     let election = tokio::spawn(async move {
-        lease::run_election(lease_client, &namespace, identity, leading_sender, stop).await;
+        lease::run_election(lease_client, &namespace, args.identity, leading_sender, stop).await;
     });
 
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stopped => {}
         () = cluster::observe(client, &cluster_sender, &readiness) => {}
         () = watch_own_kinds(&ctx, release_writer, policy_writer, &readiness) => {}
         () = lead(ctx.clone(), leading, &readiness) => {}
@@ -117,6 +116,18 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let _ = election.await;
     server.abort();
     Ok(())
+}
+
+/// Returns a future that waits for SIGTERM or SIGINT. From now on, these signals do not end the process.
+fn stop_signal() -> Result<impl Future<Output = ()>, RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Checks the endpoint and the CA file before the first request.

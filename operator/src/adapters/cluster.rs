@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of which nothing was read yet.
+    /// Makes the cluster before anything was read.
     pub(crate) fn unread() -> Self {
         Self { seen: ObservedCluster::default(), facts: ClusterFacts::unreadable("the operator has not read it yet") }
     }

@@ -60,7 +60,7 @@ pub(crate) struct RegistryError {
     pub(crate) reason: &'static str,
     /// Text for people.
     pub(crate) message: String,
-    /// Whether only this version failed, so that the poll can go on.
+    /// Whether only this version failed, so that the poll can continue.
     pub(crate) concerns_version: bool,
 }
 

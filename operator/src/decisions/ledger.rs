@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The data of a ConfigMap.
 pub(crate) type Data = BTreeMap<String, String>;
 
-/// State that outlives a status. Each ledger is kept in a ConfigMap of its own.
+/// State that must survive the loss of a status. Each ledger has its own ConfigMap.
 pub(crate) trait Ledger: Sized {
     /// Prefix of the ConfigMap's name; the name of the ledger's owner follows.
     const NAME_PREFIX: &'static str;

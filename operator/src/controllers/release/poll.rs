@@ -39,7 +39,7 @@ pub(super) struct Poll<'a> {
     pub(super) retained: &'a RetainedVersions,
     /// Versions that every poll verifies: the latest ones of the record.
     pub(super) always: &'a [&'a str],
-    /// The tag after which verifying goes on.
+    /// The tag that the poll before verified last.
     pub(super) cursor: Option<&'a Tag>,
     /// Number of tags that an accepted list may shrink to.
     pub(super) accepted_shrink: Option<usize>,

@@ -39,7 +39,7 @@ pub(super) struct ReleaseState {
     pub(super) written: WrittenStatus<CliReleaseStatus>,
     /// The ledger; absent: it must be read.
     pub(super) ledger: Option<StoredLedger<ReleaseLedger>>,
-    /// The tag after which the next poll goes on verifying.
+    /// The tag that the last poll verified last.
     pub(super) cursor: Option<Tag>,
     /// Consecutive failures.
     pub(super) failures: Failures,

@@ -74,9 +74,36 @@ fn set_versions(
     status: &mut CliReleaseStatus,
     summary: &mut SyncSummary,
 ) {
+    let published = inputs.observed.published();
+    summary.listed = published.len() + inputs.observed.malformed_tags;
+    summary.ignored = selected.ignored + inputs.observed.malformed_tags;
+    let mut entries = selected_entries(inputs, spec, selected, ledger, summary);
+    add_withdrawn(inputs, spec, &published, &mut entries);
+    entries.sort_by(|(a, _), (b, _)| b.cmp(a));
+    status.latest = latest(selected, inputs.observed);
+    status.latest_fitting = entries
+        .iter()
+        .find(|(version, entry)| {
+            entry.withdrawn.is_none()
+                && entry.fit == Fit::Fits
+                && is_stable(inputs.component, version)
+                && spec.publishes(inputs.component, version)
+                && covers_platforms(spec, &entry.artifacts)
+        })
+        .map(|(_, entry)| entry.version.clone());
+    status.versions = entries.into_iter().map(|(_, entry)| entry).collect();
+}
+
+/// Makes the entries of the selected versions. Notes the ambiguous and the unread ones in the summary.
+fn selected_entries(
+    inputs: &ReleaseInputs<'_>,
+    spec: &CheckedSpec,
+    selected: &SelectedVersions,
+    ledger: &ReleaseLedger,
+    summary: &mut SyncSummary,
+) -> Vec<(Version, ReleaseVersion)> {
     let observed = inputs.observed;
-    let published = observed.published();
-    let mut entries: Vec<(Version, ReleaseVersion)> = Vec::new();
+    let mut entries = Vec::new();
     for version in &selected.versions {
         match observed.resolve(version) {
             TagResolution::Unique(tag) => {
@@ -92,23 +119,7 @@ fn set_versions(
             TagResolution::Unread => count_unread(observed, version, summary),
         }
     }
-    summary.listed = published.len() + observed.malformed_tags;
-    summary.ignored = selected.ignored + observed.malformed_tags;
-    add_withdrawn(inputs, spec, &published, &mut entries);
-
-    entries.sort_by(|(a, _), (b, _)| b.cmp(a));
-    status.latest = latest(selected, observed);
-    status.latest_fitting = entries
-        .iter()
-        .find(|(version, entry)| {
-            entry.withdrawn.is_none()
-                && entry.fit == Fit::Fits
-                && is_stable(inputs.component, version)
-                && spec.publishes(inputs.component, version)
-                && covers_platforms(spec, &entry.artifacts)
-        })
-        .map(|(_, entry)| entry.version.clone());
-    status.versions = entries.into_iter().map(|(_, entry)| entry).collect();
+    entries
 }
 
 /// Keeps the versions of the status before: with an invalid spec, nothing else is known.

@@ -94,7 +94,7 @@ impl VersionFacts {
         Self { artifacts, created, problem: Some(problem), ..Self::default() }
     }
 
-    /// Makes the facts of an image of which only the digest is known.
+    /// Makes the facts of an image that was not read: only its digest is known.
     pub(crate) fn digest_only() -> Self {
         Self { problem: Some(ContractProblem::LayersNotRead), ..Self::default() }
     }

@@ -1,6 +1,6 @@
 //! The ledger of a component: when each tag was first seen with its digest.
 //!
-//! These times decide what may be installed, so they must outlive the status. They are kept in ConfigMap
+//! These times decide what may be installed, so they must survive the loss of the status. They are stored in ConfigMap
 //! `d8-ledger-<component>`, and the status is made from them.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,7 +19,7 @@ pub(crate) struct ReadPlan {
     pub(crate) verify: Vec<Tag>,
     /// Tags whose layers are downloaded if only a layer holds the contract.
     pub(crate) read_layers: BTreeSet<Tag>,
-    /// The last tag that is verified in turn. The next poll goes on after it.
+    /// The last tag that is verified in turn. The next poll continues after it.
     pub(crate) cursor: Option<Tag>,
 }
 
