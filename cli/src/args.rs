@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Path to the kubeconfig file [env: KUBECONFIG, several files are merged]
+    /// Kubeconfig file [env: KUBECONFIG, several files are merged]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig to use

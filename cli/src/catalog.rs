@@ -41,7 +41,7 @@ pub(crate) struct VersionDetails {
     /// Tag in the registry; may end with a platform.
     registry_tag: Tag,
     /// The bytes, if the contract of an old proxy came with them.
-    fetched: Option<SpooledLayer>,
+    spooled: Option<SpooledLayer>,
     /// Digest of the layer for this platform, if the record or the proxy has it.
     pub(crate) layer: Option<Digest>,
     pub(crate) manifest: Option<Digest>,
@@ -52,8 +52,8 @@ pub(crate) struct VersionDetails {
 impl VersionDetails {
     /// Returns where to read the bytes from.
     pub(crate) fn source(&self, proxy: &Proxy) -> ProxySource {
-        match &self.fetched {
-            Some(fetched) => ProxySource::Spooled(fetched.clone()),
+        match &self.spooled {
+            Some(spooled) => ProxySource::Spooled(spooled.clone()),
             None => ProxySource::Remote { proxy: proxy.clone(), tag: self.registry_tag.clone() },
         }
     }
@@ -191,7 +191,7 @@ impl Catalog {
             requirements: version.requirements.clone(),
         };
         let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
-        Ok(VersionDetails { tag, contract, registry_tag, fetched: None, layer, manifest, findings })
+        Ok(VersionDetails { tag, contract, registry_tag, spooled: None, layer, manifest, findings })
     }
 
     async fn details_from_proxy(
@@ -210,16 +210,16 @@ impl Catalog {
             LayerLocation::NotPublished => not_for_platform(context),
             _ => check(context, &contract.requirements).await?,
         };
-        let (layer, manifest, fetched) = match image.layer {
+        let (layer, manifest, spooled) = match image.layer {
             LayerLocation::Registry(artifact) => (Some(artifact.layer), Some(artifact.manifest), None),
             // A version that does not fit is not installed, so its bytes are dropped.
-            LayerLocation::Spooled(fetched, artifact) => {
-                let manifest = fetched.manifest.clone();
-                (artifact.map(|artifact| artifact.layer), manifest, findings.unmet.is_empty().then_some(fetched))
+            LayerLocation::Spooled(spooled, artifact) => {
+                let manifest = spooled.manifest.clone();
+                (artifact.map(|artifact| artifact.layer), manifest, findings.unmet.is_empty().then_some(spooled))
             }
             LayerLocation::RegistryUnverified | LayerLocation::NotPublished => (None, None, None),
         };
-        Ok(VersionDetails { tag, contract, registry_tag, fetched, layer, manifest, findings })
+        Ok(VersionDetails { tag, contract, registry_tag, spooled, layer, manifest, findings })
     }
 }
 

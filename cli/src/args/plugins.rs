@@ -13,13 +13,13 @@ pub(crate) struct PluginsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginsCommand {
-    /// Install the newest version of plugins that policies permit and the cluster supports
+    /// Install the newest permitted version of plugins
     Install(PluginsInstallArgs),
-    /// Update installed plugins to the newest version that policies permit and the cluster supports
+    /// Update installed plugins to the newest permitted version
     Update(PluginsUpdateArgs),
     /// List installed plugins
     List(PluginsListArgs),
-    /// Explain for each published version whether it can be installed on this machine
+    /// Explain why published versions of a plugin can or cannot be installed
     Why(PluginsWhyArgs),
     /// Remove plugins
     #[command(visible_aliases = ["uninstall", "delete"])]
@@ -50,7 +50,7 @@ pub(crate) struct PlanArgs {
     /// Show what would change without changing it
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Fail instead of installing or updating dependencies
+    /// Fail instead of changing other plugins that the plugin needs
     #[arg(long)]
     pub(crate) no_dependencies: bool,
     /// Install and update dependencies; this is the default

@@ -30,7 +30,7 @@ pub(crate) struct PolicyGetArgs {
     /// Name of the policy [default: all policies]
     #[arg(conflicts_with = "effective")]
     pub(crate) name: Option<String>,
-    /// Merge all policies that match this machine, and show which policy sets each field
+    /// Merge all policies that select this machine, and show the origin of each field
     #[arg(long)]
     pub(crate) effective: bool,
     /// Show the effective policy of this managed host [default: this machine]
@@ -48,7 +48,7 @@ pub(crate) struct PolicyDiffArgs {
     /// YAML or JSON files with one or more policies; `-` reads standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
-    /// Exit with code 100 if a version changes or a plugin may no longer run, or may run again
+    /// Exit with code 100 if a verdict, a version, or whether a plugin may run would change
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]

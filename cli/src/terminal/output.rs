@@ -15,17 +15,14 @@ use super::{
     table::Table,
 };
 
-/// Format of a command's result.
+/// Format of a command's result: text for people, a document, or names only. The variants have no doc comments, because
+/// these would be printed in every help text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Text for people.
     #[default]
     Table,
-    /// JSON.
     Json,
-    /// YAML.
     Yaml,
-    /// Names only, one per line.
     Name,
 }
 
