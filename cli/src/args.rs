@@ -128,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_is_consistent() {
+    fn the_command_tree_is_valid() {
         command().debug_assert();
     }
 
     #[test]
-    fn a_plugins_arguments_go_through_verbatim() {
+    fn plugin_arguments_are_passed_through() {
         for line in ["d8 hello", "d8 hello -- -h --version -x", "d8 hello --help", "d8 -q hello -q --quiet plugins"] {
             let Command::Plugin(words) = parsed(line).unwrap().command else { panic!("{line}") };
             let words: Vec<_> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn underscores_are_dashes() {
+    fn underscores_in_flags() {
         let cli = parsed("d8 --plugins_dir /x plugins install a --use_major 2").unwrap();
         assert_eq!(cli.global.plugins_dir.unwrap(), PathBuf::from("/x"));
     }
 
     #[test]
-    fn wrong_usage() {
+    fn wrong_usage_exits_with_2() {
         for line in [
             "d8 plugins install",
             "d8 plugins install ../x",

@@ -224,7 +224,7 @@ impl<'a> Planning<'a> {
         failure.unwrap_or_else(|| Failure::new(Code::Failed, "internal error: a fact for the plan was not fetched"))
     }
 
-    /// Returns why a version cannot be installed beside other plugins: a plugin that it needs cannot be
+    /// Returns why a version cannot be installed together with other plugins: a plugin that it needs cannot be
     /// installed, or an installed one does not accept it. Plugins that an install would add are no reason.
     pub(crate) async fn plugin_reasons(&mut self, component: &Component, version: &Version) -> Vec<Reason> {
         let requests = BTreeMap::from([(component.clone(), Request::Exact(version.clone()))]);
@@ -331,7 +331,7 @@ impl<'a> Planning<'a> {
 }
 
 /// Describes an installed plugin to the planner. A cached contract that cannot be read is replaced by the
-/// copy beside the version, or by what the record says.
+/// copy in the version directory, or by the requirements in the record.
 fn snapshot(plugin: &InstalledPlugin, records: &BTreeMap<String, CliRelease>) -> InstalledComponent {
     let name = &plugin.entry.name;
     let copy = || {
