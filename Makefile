@@ -11,8 +11,8 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 tools: ## build kube-apiserver, etcd, kubectl, helm and a test registry from Go modules, once, into ~/.cache
-	@tests/tools/build.sh >/dev/null
-	@tests/tools/registry/build.sh >/dev/null
+	@tests/tools/build.sh control-plane >/dev/null
+	@tests/tools/build.sh registry >/dev/null
 
 build: ## build the binaries: d8, d8-operator, d8-rpp, d8-lab
 	@$(CARGO) build --workspace --bins

@@ -20,15 +20,15 @@ pub fn registry() -> Result<PathBuf> {
     if let Some(path) = REGISTRY.get() {
         return Ok(path.clone());
     }
-    let path = built_by("tools/registry/build.sh")?;
+    let path = build_tools("registry")?.join("registry");
     Ok(REGISTRY.get_or_init(|| path).clone())
 }
 
 /// Builds a module of `tests/tools` once. Returns the folder of its programs.
-fn built_by(script: &str) -> Result<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+fn build_tools(module: &str) -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/build.sh");
     let output = without_cargo(&mut Command::new("bash"))
-        .arg(&script)
+        .args([script.as_os_str(), module.as_ref()])
         .stdin(Stdio::null())
         // The first build takes minutes: show its progress.
         .stderr(Stdio::inherit())
@@ -49,7 +49,7 @@ impl Tools {
         if let Some(tools) = TOOLS.get() {
             return Ok(tools);
         }
-        let folder = built_by("tools/build.sh")?;
+        let folder = build_tools("control-plane")?;
         Ok(TOOLS.get_or_init(|| Self { folder }))
     }
 

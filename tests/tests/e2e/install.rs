@@ -163,8 +163,7 @@ fn a_pre_release_needs_the_version_flag() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("early", "v0.1.0-alpha.1"))?;
     let alice = lab.new_workstation()?;
-    let refused = alice.d8(["plugins", "install", "early"])?;
-    assert_ne!(refused.code(), 0, "{refused:?}");
+    let refused = alice.d8(["plugins", "install", "early"])?.expect_code(1)?;
     assert!(refused.stderr.contains("pre-release") && refused.stderr.contains("--version"), "{refused:?}");
     alice.d8(["plugins", "install", "early", "--version", "0.1.0-alpha.1"])?.expect_code(0)?;
     Ok(())

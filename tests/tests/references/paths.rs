@@ -178,7 +178,7 @@ fn wrong_references_are_found() {
     for (path, text, problem) in [
         ("crds/src/lib.rs", "//! See `docs/behaviour.md`.", "docs/behaviour.md does not exist"),
         ("crds/src/lib.rs", "//! See policy.md.", "policy.md does not exist"),
-        ("crds/src/lib.rs", "// tests/data/constraints.jsonl", "tests/data/constraints.jsonl does not exist"),
+        ("crds/src/lib.rs", "// tests/data/nope.jsonl", "tests/data/nope.jsonl does not exist"),
         (
             "crds/src/lib.rs",
             "const A: &str = \"see docs/policies.md#nope\";",

@@ -1,6 +1,6 @@
-// A container registry for tests: that of go-containerregistry, in memory, on a free port of 127.0.0.1,
-// which is printed as one line. With a user and a password it asks for them; it counts the blobs pulled
-// from each repository and says how many at /count/<repository>.
+// A container registry for tests: go-containerregistry's, in memory, on a free port of 127.0.0.1. It prints its
+// address as one line. With -user and -password it requires them. /count/<repository> returns the number of blobs
+// that were pulled from a repository.
 package main
 
 import (
@@ -18,8 +18,8 @@ import (
 )
 
 func main() {
-	user := flag.String("user", "", "who may ask; empty: everybody")
-	password := flag.String("password", "", "the user's password")
+	user := flag.String("user", "", "the user; empty: no authentication")
+	password := flag.String("password", "", "the password of the user")
 	flag.Parse()
 
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
@@ -38,7 +38,7 @@ func main() {
 			if !ok || !same {
 				w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 				w.WriteHeader(http.StatusUnauthorized)
-				fmt.Fprintln(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`)
+				fmt.Fprintln(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication is required"}]}`)
 				return
 			}
 		}
