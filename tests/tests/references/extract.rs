@@ -135,6 +135,13 @@ pub(crate) fn command_lines(file: &TextFile) -> Vec<CommandLine> {
             found.map(|(place, text)| CommandLine { place, text, may_be_incomplete: false }).collect()
         }
         "rs" if !in_tests => of_rust(file),
+        // The notes of the chart, a template.
+        "txt" => {
+            static ACTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{.*?\}\}").expect("a pattern"));
+            let text = ACTION.replace_all(&file.text, "7");
+            let found = of_message(&text).into_iter();
+            found.map(|text| CommandLine { place: file.path.clone(), text, may_be_incomplete: false }).collect()
+        }
         _ => Vec::new(),
     }
 }

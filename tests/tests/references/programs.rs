@@ -43,7 +43,7 @@ pub(crate) fn invocations(line: &str) -> std::result::Result<Vec<Invocation>, St
 fn alternatives(line: &str) -> Vec<String> {
     static OPTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"\[([-A-Za-z][^\[\]"']*)\]"#).expect("a pattern"));
     static CHOICE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"([A-Za-z]+)\|([A-Za-z|]+)").expect("a pattern"));
-    static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new("<[a-z]+>").expect("a pattern"));
+    static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new("<[a-z ]+>").expect("a pattern"));
     let line = NAMED.replace_all(&line.replace('…', ""), SAMPLE).into_owned();
     if let Some(option) = OPTION.captures(&line) {
         let whole = option.get(0).expect("the match");
