@@ -165,7 +165,7 @@ impl Upstream {
             }
             // The version exists, and a malformed contract must not count as no contract.
             Err(error @ ProxyError::Contract { .. }) => {
-                Ok((top.digest, Some(VersionFacts::malformed(Vec::new(), &error.to_string(), None))))
+                Ok((top.digest, Some(VersionFacts::malformed(&error.to_string()))))
             }
             Err(error) => Err(error),
         }

@@ -67,7 +67,7 @@ pub(crate) struct Context<R> {
     /// Client of the API server.
     pub(crate) client: Client,
     /// The source of tags and manifests.
-    pub(super) registry: Arc<R>,
+    pub(super) registry: R,
     /// The records.
     pub(crate) releases: Objects<CliRelease>,
     /// The policies.
@@ -106,7 +106,7 @@ impl<R> Context<R> {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            registry: Arc::new(registry),
+            registry,
             releases: Objects::new(releases),
             policies: Objects::new(policies),
             hosts: Mutex::default(),

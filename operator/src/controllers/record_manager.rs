@@ -14,7 +14,7 @@ use crate::{
 const COLLECT: Duration = Duration::from_millis(200);
 /// Shortest time between two reads: with thousands of hosts, something changes all the time.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest time between two reads: unneeded records must be deleted some day.
+/// Longest time between two reads: records that nothing needs must be deleted in time.
 const MAX_INTERVAL: Duration = Duration::from_hours(1);
 /// Time until a failed change of a record is tried again.
 const RETRY: Duration = Duration::from_secs(10);

@@ -149,7 +149,7 @@ fn evaluate_entry(
     (new_ledger, evaluation)
 }
 
-/// Writes the status if it changed. Returns the status before it then.
+/// Writes the status if it changed. Returns the previous status if it did.
 async fn write<R: Registry>(
     record: &CliRelease,
     entry: &ReleaseEntry,

@@ -61,7 +61,7 @@ impl Upstream {
             Ok(facts) => facts,
             // The next attempt would fail the same way. The facts are kept, so that nothing is downloaded again.
             Err(error) if matches!(error.kind(), ErrorKind::Contract | ErrorKind::Archive | ErrorKind::TooLarge) => {
-                VersionFacts::malformed(Vec::new(), &error.to_string(), None)
+                VersionFacts::malformed(&error.to_string())
             }
             Err(error) => return Err(error),
         };

@@ -102,7 +102,7 @@ async fn poll<R: Registry>(ctx: &Context<R>, entry: &ReleaseEntry, spec: &Checke
         on_progress: &|| ctx.releases.request(name),
     };
     let start = Instant::now();
-    let result = poll.run(&*ctx.registry, now).await;
+    let result = poll.run(&ctx.registry, now).await;
     ctx.metrics.poll_seconds.observe(start.elapsed().as_secs_f64());
     let reason = result.as_ref().map_or_else(|error| error.reason.clone(), |_| "Success".to_owned());
     ctx.metrics.polls.get_or_create(&ResultLabel { reason }).inc();

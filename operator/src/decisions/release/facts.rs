@@ -89,9 +89,9 @@ impl VersionFacts {
     }
 
     /// Makes the facts of an image whose contract is malformed.
-    pub(crate) fn malformed(artifacts: Vec<Artifact>, why: &str, created: Option<Timestamp>) -> Self {
+    pub(crate) fn malformed(why: &str) -> Self {
         let problem = ContractProblem::Malformed(printable_to(why, MAX_PROBLEM).into_owned());
-        Self { artifacts, created, problem: Some(problem), ..Self::default() }
+        Self { problem: Some(problem), ..Self::default() }
     }
 
     /// Makes the facts of an image that was not read: only its digest is known.

@@ -273,7 +273,7 @@ fn a_malformed_contract_leaves_the_fit_unknown() {
     let mut world = World::new();
     world.poll(&["v1.0.0"]);
     let why = "contract of plugin stronghold v1.0.0: requirements.modules must be an object";
-    world.observed.facts.insert(Digest::of(b"v1.0.0"), VersionFacts::malformed(vec![], why, None));
+    world.observed.facts.insert(Digest::of(b"v1.0.0"), VersionFacts::malformed(why));
     for _ in 0..2 {
         world.evaluate();
         assert_eq!((world.version("v1.0.0").fit, world.version("v1.0.0").reasons[0].as_str()), (Fit::Unknown, why));
