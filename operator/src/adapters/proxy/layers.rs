@@ -130,7 +130,7 @@ impl Upstream {
         let _permit = self.acquire(1).await;
         match proxy.layer_digest(component, tag, platform).await {
             Ok(Some(digest)) => Ok(Some(digest)),
-            Ok(None) => Err(malformed(component, tag, "the proxy names no digest of its manifest")),
+            Ok(None) => Err(malformed(component, tag, "the proxy returned no digest of its manifest")),
             Err(ProxyError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -179,7 +179,7 @@ impl Upstream {
         let resolved = proxy.resolve_manifest(component, &image.tag, top).await?;
         let for_platform = |found: &d8_rpp::Artifact| found.platform.as_ref().is_none_or(|of| *of == image.platform);
         let found = resolved.artifacts.into_iter().find(for_platform);
-        let found = found.ok_or_else(|| malformed(component, &image.tag, "it is not for the platform in its tag"))?;
+        let found = found.ok_or_else(|| malformed(component, &image.tag, "the image is not for the platform of its tag"))?;
         let found = artifact(d8_rpp::Artifact { platform: Some(image.platform.clone()), ..found });
         Ok((found, resolved.contract))
     }
