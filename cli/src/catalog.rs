@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use d8_agent::{ProxySource, cluster::cluster_facts};
 use d8_crds::{
     decisions::{
-        requirements::{self, Findings},
+        requirements::{self, Findings, Unchecked, Unmet},
         selection::{self, LookupError, PublishedVersion, TagList},
     },
     records::{
@@ -238,18 +238,15 @@ pub(crate) async fn check(context: &Context, requirements: &Requirements) -> Res
 
 /// Returns the findings of the operator in the record.
 pub(crate) fn findings_of_record(version: &ReleaseVersion) -> Findings {
-    let reasons = || {
-        if version.reasons.is_empty() { vec!["the record gives no reason".to_owned()] } else { version.reasons.clone() }
-    };
     match version.fit {
         Fit::Fits => Findings::default(),
-        Fit::Unfit => Findings { unmet: reasons(), ..Findings::default() },
-        Fit::Unknown => Findings { unchecked: reasons(), ..Findings::default() },
+        Fit::Unfit => Findings { unmet: Unmet::recorded(&version.reasons), ..Findings::default() },
+        Fit::Unknown => Findings { unchecked: Unchecked::recorded(&version.reasons), ..Findings::default() },
     }
 }
 
 fn not_for_platform(context: &Context) -> Findings {
-    Findings { unmet: vec![format!("it is not published for {}", context.platform)], ..Findings::default() }
+    Findings { unmet: vec![Unmet::NotForPlatform { platform: context.platform.clone() }], ..Findings::default() }
 }
 
 /// Drops the findings if `--skip-cluster-checks` waives them.

@@ -15,11 +15,13 @@ use d8_crds::{
             InstalledContract, KnownFacts, Outcome, Plan, PlanError, PlanOptions, PlanStep, PolicyEvaluator, Request,
             Snapshot, StoredDigests, VersionFacts,
         },
+        reason::{Cause, Reason, ReasonCode, Subject},
+        requirements::Unchecked,
         selection::{self, PublishedVersion},
-        verdict::{Candidate, PolicySet, Reason, ReasonCode, Verdict},
+        verdict::{Candidate, PolicySet, Verdict},
     },
     records::{policy::MissingDependencies, release::CliRelease},
-    values::{name::Component, text::printable, version::Version},
+    values::{name::Component, version::Version},
 };
 use futures::{StreamExt as _, stream};
 
@@ -122,6 +124,7 @@ impl<'a> Planning<'a> {
             intent: Intent::Update,
             active: Some(active),
             unmet: &[],
+            unchecked: &[],
             dependency_of: None,
         })
     }
@@ -192,8 +195,8 @@ impl<'a> Planning<'a> {
         }
     }
 
-    /// Returns the verdict on one version for one intent, by policies and cluster. What cannot be checked counts
-    /// as unmet. [`Self::plugin_reasons`] returns what other plugins add to it.
+    /// Returns the verdict on one version for one intent, by policies and cluster.
+    /// [`Self::plugin_reasons`] returns what other plugins add to it.
     ///
     /// # Errors
     /// The contract of the version could not be read.
@@ -208,13 +211,13 @@ impl<'a> Planning<'a> {
             self.fetch(&BTreeMap::new(), vec![need.clone()]).await;
         }
         let Some(details) = self.details(component, &published.version) else { return Err(self.failed(&need)) };
-        let unmet: Vec<String> = details.findings.unmet.iter().chain(&details.findings.unchecked).cloned().collect();
         Ok(self.evaluator().evaluate(&EvaluationRequest {
             component,
             version: &published.version,
             intent,
             active: self.active(component),
-            unmet: &unmet,
+            unmet: &details.findings.unmet,
+            unchecked: &details.findings.unchecked,
             dependency_of: None,
         }))
     }
@@ -229,14 +232,20 @@ impl<'a> Planning<'a> {
     pub(crate) async fn plugin_reasons(&mut self, component: &Component, version: &Version) -> Vec<Reason> {
         let requests = BTreeMap::from([(component.clone(), Request::Exact(version.clone()))]);
         let (_, plan) = self.plan(requests, false).await;
-        let of_plugins = |reason: &&Reason| matches!(reason.code, ReasonCode::Unfit | ReasonCode::DependencyDenied);
+        let of_plugins = |reason: &&Reason| matches!(reason.code(), ReasonCode::Unfit | ReasonCode::DependencyDenied);
         match plan.outcomes.get(component) {
             Some(Outcome::Refused { verdict, .. }) => verdict.reasons().iter().filter(of_plugins).cloned().collect(),
             // What cannot be checked of the version itself is part of its verdict.
             Some(Outcome::Stopped(error)) if !matches!(&**error, PlanError::Unchecked { component: of, .. } if of == component) =>
             {
-                let message = printable(&error.to_string()).into_owned();
-                vec![Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None }]
+                let subject = Subject {
+                    component: component.clone(),
+                    version: Some(version.clone()),
+                    active: self.active(component).cloned(),
+                    evaluated_at: None,
+                };
+                let cause = Cause::Unchecked(Unchecked::contract(&error.to_string()));
+                vec![Reason { subject: subject.into(), cause }]
             }
             _ => Vec::new(),
         }

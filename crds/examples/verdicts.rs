@@ -5,7 +5,8 @@
 //! In: `component`, `version`, `active` (or null), `intent` (`A`, `U`, `X`, `R`), `now`, `confirmed` (when
 //! the policies were last confirmed), `host` with `id`, `labels` and `newRoot`, `policies` (PluginPolicy
 //! objects), `release` (a CliRelease, or as much of one as matters; or null). The version's requirements
-//! count as met where the record says `fit: Fits`, and where there is no record of it. A d8 whose `active` is
+//! count as met where the record says `fit: Fits`, and where there is no record of it; where it says `Unknown`, the
+//! version is held. A d8 whose `active` is
 //! no version is a development build, older than any.
 //!
 //! Out: `verdict`, `reasons` (the names, sorted, each once), `until` (or null), `runAllowed` (may the
@@ -21,6 +22,7 @@ use std::{
 use d8_crds::{
     decisions::{
         intent::Intent,
+        requirements::{Findings, Unchecked, Unmet},
         verdict::{Candidate, Class, Host, PolicySet},
     },
     records::release::{CliRelease, Fit},
@@ -135,12 +137,13 @@ impl support::Row for Question {
         let set = PolicySet::from_json(&policies);
         let host = Host { id: &self.host.id, labels: &self.host.labels, new_root: self.host.new_root };
 
-        let unmet = unmet(self.release.as_ref(), &version);
+        let findings = findings(self.release.as_ref(), &version);
         let case = Candidate::new(host, &component, &version, self.intent.into(), self.now)
             .confirmed(self.confirmed)
             .active(active.as_ref())
             .release(self.release.as_ref())
-            .unmet(&unmet);
+            .unmet(&findings.unmet)
+            .unchecked(&findings.unchecked);
         let judgement = set.judge(&case);
         let run_allowed = match &active {
             Some(active) => set.run_allowed(&host, &component, active).is_ok(),
@@ -148,7 +151,7 @@ impl support::Row for Question {
         };
         Ok(Answer {
             verdict: judgement.class(),
-            reasons: judgement.reasons().iter().map(|reason| reason.code.as_str()).collect(),
+            reasons: judgement.reasons().iter().map(|reason| reason.code().as_str()).collect(),
             until: judgement.until(),
             run_allowed,
         })
@@ -166,15 +169,13 @@ impl From<Letter> for Intent {
     }
 }
 
-/// What the record says against the version; a sentence at least, unless it fits.
-fn unmet(release: Option<&CliRelease>, version: &Version) -> Vec<String> {
-    match release.and_then(|release| release.recorded(version)) {
-        None => Vec::new(),
-        Some(recorded) if recorded.fit == Fit::Fits => Vec::new(),
-        Some(recorded) if recorded.reasons.is_empty() => {
-            vec!["has requirements that are not known to be met".to_owned()]
-        }
-        Some(recorded) => recorded.reasons.clone(),
+/// Returns what the record says of the version's requirements. Without a record they count as met.
+fn findings(release: Option<&CliRelease>, version: &Version) -> Findings {
+    let Some(recorded) = release.and_then(|release| release.recorded(version)) else { return Findings::default() };
+    match recorded.fit {
+        Fit::Fits => Findings::default(),
+        Fit::Unfit => Findings { unmet: Unmet::recorded(&recorded.reasons), ..Findings::default() },
+        Fit::Unknown => Findings { unchecked: Unchecked::recorded(&recorded.reasons), ..Findings::default() },
     }
 }
 
@@ -241,7 +242,7 @@ mod tests {
             ),
             (
                 json!({"intent": "U", "release": release("Unknown"), "confirmed": null}),
-                r#"{"verdict":"Unfit","reasons":["Unfit"],"until":null,"runAllowed":true}"#,
+                r#"{"verdict":"Held","reasons":["RequirementsUnknown"],"until":null,"runAllowed":true}"#,
             ),
             (
                 json!({"intent": "R", "policies": [denied, denied]}),
@@ -277,7 +278,10 @@ mod tests {
         for (fields, answer) in [
             (json!({"release": null}), ("Eligible", json!([]))),
             (json!({"release": {}}), ("Eligible", json!([]))),
-            (json!({"release": {"status": {"versions": [{"version": "v1.3.3"}]}}}), ("Unfit", json!(["Unfit"]))),
+            (
+                json!({"release": {"status": {"versions": [{"version": "v1.3.3"}]}}}),
+                ("Held", json!(["RequirementsUnknown"])),
+            ),
             (
                 json!({"release": {"status": {"versions": [{"version": "v1.3.3", "fit": "Fits", "moved": {}}],
                     "conditions": [{"type": "Ready", "status": "True"}]}}}),

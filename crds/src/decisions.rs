@@ -1,11 +1,13 @@
 //! The decisions that are made from the records. Each module uses only modules before it in this order:
-//! `intent`, `clock`, `wave`, `window`, `validation`, `requirements`, `selection`, `verdict`, `plan`,
-//! `impact`.
+//! `intent`, `clock`, `wave`, `window`, `validation`, `requirements`, `reason`, `explain`,
+//! `selection`, `verdict`, `plan`, `impact`.
 
 pub mod clock;
+pub mod explain;
 pub mod impact;
 pub mod intent;
 pub mod plan;
+pub mod reason;
 pub mod requirements;
 pub mod selection;
 pub mod validation;

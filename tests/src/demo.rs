@@ -178,7 +178,7 @@ fn time_gates(demo: &mut Walkthrough<'_, impl Write>, terminals: &Terminals) -> 
     demo.run(admin, &pack("v1.2.0"), Expectation::success(&["v1.2.0"]))?;
     demo.run(admin, POLL, Expectation::success(&["annotated"]))?;
     demo.run_until(admin, "kubectl get crel stronghold", Expectation::success(&["v1.2.0"]))?;
-    demo.run(alice, "d8 plugins update all", Expectation::success(&["soaks for 24h", "v1.1.0 is already active"]))?;
+    demo.run(alice, "d8 plugins update all", Expectation::success(&["must soak for 24h", "v1.1.0 is already active"]))?;
 
     demo.step(
         "Roll out in a wave",
@@ -188,7 +188,7 @@ fn time_gates(demo: &mut Walkthrough<'_, impl Write>, terminals: &Terminals) -> 
     let no_min_age = "sed -i '/minAge/d' policy.yaml && kubectl apply -f policy.yaml";
     demo.run(admin, no_min_age, Expectation::success(&["configured"]))?;
     demo.run(admin, &patch(r#"{"rollout":{"over":"720h"}}"#), Expectation::success(&["patched"]))?;
-    demo.run_until(alice, "d8 plugins why stronghold v1.2.0", Expectation::success(&["spreads over 720h", "in "]))?;
+    demo.run_until(alice, "d8 plugins why stronghold v1.2.0", Expectation::success(&["takes 720h", "in "]))?;
     demo.run(alice, "d8 plugins update all", Expectation::success(&["v1.1.0 is already active"]))?;
 
     demo.step(

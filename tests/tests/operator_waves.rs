@@ -205,7 +205,7 @@ fn d8_obeys_waves_and_halts() -> Result<()> {
     wait_for_state(lab, "obeyed", "obeyed", "v1.0.0", WaveState::Running)?;
     let alice = lab.new_workstation()?;
     let refused = alice.d8(["plugins", "install", "obeyed"])?.expect_code(3)?;
-    assert!(refused.stderr.contains("spreads over 1h"), "{refused:?}");
+    assert!(refused.stderr.contains("takes 1h"), "{refused:?}");
     let component = json!({"name": "obeyed", "target": "v1.0.0", "state": "Failed"});
     lab.apply_host("obeyed-1", "obeyed", &json!({"components": [component]}))?;
     wait_for_state(lab, "obeyed", "obeyed", "v1.0.0", WaveState::Halted)?;

@@ -12,6 +12,7 @@ use std::{
 use d8_agent::{ActiveVersion, cluster::RecordSelection};
 use d8_crds::{
     decisions::{
+        explain,
         requirements::{self, Findings},
         verdict::PolicySet,
     },
@@ -118,9 +119,9 @@ fn check_policies(context: &Context, plugin: &InstalledPlugin, policies: &Policy
     let name = &plugin.entry.name;
     let Some(version) = version_for_policies(plugin) else { return Ok(()) };
     let component = Component::Plugin(name.clone());
-    policies
-        .run_allowed(&context.host(), &component, &version)
-        .map_err(|reason| Failure::new(Code::Refused, format!("{name} may not run here")).because(reason.message))
+    policies.run_allowed(&context.host(), &component, &version).map_err(|reason| {
+        Failure::new(Code::Refused, format!("{name} may not run here")).because(explain::to_person(&reason))
+    })
 }
 
 /// Fails if the cluster or other plugins do not meet the requirements. Sends requests only if the contract has cluster
@@ -138,19 +139,25 @@ async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contrac
     };
     findings.extend(requirements::check_plugins(requirements, &installed::versions(context)?));
     for warning in &findings.warnings {
-        output::warn(format!("{name}: {warning}"));
+        output::warn(format!("{name}: {}", explain::warning(warning)));
     }
     if !findings.unmet.is_empty() {
         let failure = Failure::new(Code::Requirements, format!("{name} cannot run on this cluster or machine"));
         return Err(findings
             .unmet
             .iter()
+            .map(explain::unmet)
             .fold(failure, Failure::because)
             .advise("its requirements are not met", format!("d8 plugins why {name}")));
     }
     if !findings.unchecked.is_empty() {
         let failure = Failure::new(Code::Unreachable, format!("requirements of {name} cannot be checked"));
-        return Err(findings.unchecked.iter().fold(failure, Failure::because).advise_skipping_checks(name));
+        return Err(findings
+            .unchecked
+            .iter()
+            .map(explain::unchecked)
+            .fold(failure, Failure::because)
+            .advise_skipping_checks(name));
     }
     Ok(())
 }

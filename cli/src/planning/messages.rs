@@ -2,9 +2,10 @@
 
 use d8_crds::{
     decisions::{
+        explain,
         plan::{PassedOver, PlanError},
         selection::LookupError,
-        verdict::{Reason, Verdict},
+        verdict::Verdict,
     },
     values::{
         name::{Component, Tag},
@@ -35,11 +36,6 @@ fn list_command(component: &Component) -> String {
     }
 }
 
-/// Explains a reason to a person.
-pub(crate) fn explain(_context: &Context, reason: &Reason) -> String {
-    reason.message.clone()
-}
-
 /// Parses a version that a person typed.
 ///
 /// # Errors
@@ -60,9 +56,9 @@ pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Fail
 }
 
 /// The failure when a version that a person named may not be installed.
-pub(crate) fn refused(context: &Context, component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
+pub(crate) fn refused(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
     let headline = format!("{} {tag} cannot be installed on this machine", display_name(component));
-    let reasons = verdict.reasons().iter().map(|reason| explain(context, reason));
+    let reasons = verdict.reasons().iter().map(explain::to_person);
     let see = match component {
         Component::D8 => "see which version is available: d8 cli check".to_owned(),
         Component::Plugin(name) => format!("see which versions can be installed: d8 plugins why {name}"),
@@ -73,22 +69,22 @@ pub(crate) fn refused(context: &Context, component: &Component, tag: &Tag, verdi
 }
 
 /// The failure when every published version was skipped. Its exit code is that of the newest version.
-pub(crate) fn none_eligible(context: &Context, component: &Component, skipped: &[PassedOver]) -> Failure {
+pub(crate) fn none_eligible(component: &Component, skipped: &[PassedOver]) -> Failure {
     let code = skipped.first().map_or(Code::Failed, |(_, verdict)| verdict.class().into());
     let headline = format!("no version of {} can be installed on this machine", display_name(component));
-    skipped_lines(context, skipped).fold(Failure::new(code, headline), Failure::because)
+    skipped_lines(skipped).fold(Failure::new(code, headline), Failure::because)
 }
 
 /// Prints a note for each skipped version and each of its reasons.
 pub(crate) fn note_skipped(context: &Context, component: &Component, skipped: &[PassedOver]) {
-    for line in skipped_lines(context, skipped) {
+    for line in skipped_lines(skipped) {
         context.printer.note(format!("skipped {} {line}", display_name(component)));
     }
 }
 
-fn skipped_lines<'s>(context: &'s Context, skipped: &'s [PassedOver]) -> impl Iterator<Item = String> + 's {
+fn skipped_lines(skipped: &[PassedOver]) -> impl Iterator<Item = String> {
     skipped.iter().flat_map(move |(published, verdict)| {
-        verdict.reasons().iter().map(move |reason| format!("{}: {}", published.tag, explain(context, reason)))
+        verdict.reasons().iter().map(move |reason| format!("{}: {}", published.tag, explain::to_person(reason)))
     })
 }
 
@@ -104,7 +100,8 @@ pub(crate) fn plan_failure(planning: &Planning<'_>, component: &Component, error
             let headline = format!("the requirements of {name} {version} cannot be checked");
             unchecked
                 .iter()
-                .fold(Failure::new(Code::Unreachable, headline), |failure, why| failure.because(why.as_str()))
+                .map(explain::unchecked)
+                .fold(Failure::new(Code::Unreachable, headline), Failure::because)
                 .advise_skipping_checks(&name)
         }
         PlanError::Unreadable { .. } => {

@@ -12,7 +12,7 @@ use crate::{decisions::intent::Intent, values::duration::FormattedDuration};
 pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The local clock differs too much from the API server's clock, so an agent must not act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClockSkew {
     /// Time of the local clock.
     pub local: Timestamp,

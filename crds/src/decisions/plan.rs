@@ -21,6 +21,7 @@
 
 mod candidates;
 mod changes;
+mod conflicts;
 mod dependencies;
 mod evaluator;
 mod facts;
@@ -28,7 +29,6 @@ mod known_facts;
 mod order;
 mod outcome;
 mod requests;
-mod say;
 mod search;
 mod snapshot;
 mod state;

@@ -1,126 +1,101 @@
-//! Whether a cluster, and the host's other plugins, meet what a version demands. Decides and words
-//! it; who asks decides what follows.
+//! Whether a cluster, and the host's other plugins, meet what a version requires. Returns data;
+//! [`explain`](crate::decisions::explain) has the sentences.
+
+mod finding;
 
 use std::collections::BTreeMap;
 
-use crate::records::requirements::{ModuleGroup, NamedRequirement, Requirements, VersionRequirement};
+use self::finding::shown;
+pub use self::finding::{Findings, Found, ModuleRange, Requirement, Unchecked, Unmet, Warning};
 use crate::{
     records::{
         cluster::{ClusterFacts, ClusterVersion, Fact, ModuleState},
-        release::Fit,
+        requirements::{ModuleGroup, NamedRequirement, Requirements, VersionRequirement},
     },
-    values::{constraint::Constraint, name::PluginName, text::printable, version::Version},
+    values::{
+        constraint::{Constraint, ConstraintError},
+        name::PluginName,
+        version::Version,
+    },
 };
 
-/// What checking found, a sentence each, fit for a terminal, that goes on from the version's name:
-/// `requires Kubernetes >=1.34, the cluster runs v1.33.4`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// What is not met.
-    pub unmet: Vec<String>,
-    /// What could not be checked.
-    pub unchecked: Vec<String>,
-    /// What passed without being known to be met.
-    pub warnings: Vec<String>,
-}
-
-impl Findings {
-    /// What they make of the version.
-    pub fn fit(&self) -> Fit {
-        if !self.unmet.is_empty() {
-            Fit::Unfit
-        } else if !self.unchecked.is_empty() {
-            Fit::Unknown
-        } else {
-            Fit::Fits
-        }
-    }
-
-    /// Adds what another check found.
-    pub fn extend(&mut self, other: Self) {
-        self.unmet.extend(other.unmet);
-        self.unchecked.extend(other.unchecked);
-        self.warnings.extend(other.warnings);
-    }
-
-    fn unmet(&mut self, sentence: &str) {
-        self.unmet.push(printable(sentence).into_owned());
-    }
-
-    fn unchecked(&mut self, sentence: &str) {
-        self.unchecked.push(printable(sentence).into_owned());
-    }
-
-    fn warn(&mut self, sentence: &str) {
-        self.warnings.push(printable(sentence).into_owned());
-    }
-
-    /// The fact, if it is known; else says what could not be checked.
-    fn known<'f, T>(&mut self, fact: &'f Fact<T>, demand: &str) -> Option<&'f T> {
-        match fact {
-            Fact::Known(known) => return Some(known),
-            Fact::Skipped(why) => self.warn(&format!("{demand}, not checked: {why}")),
-            Fact::Unreadable(why) => self.unchecked(&format!("{demand}, which could not be checked: {why}")),
-        }
-        None
-    }
-
-    /// The constraint, if it is one. Those of contracts are; a record may have been written by anyone.
-    fn constraint(&mut self, text: &str, demand: &str) -> Option<Constraint> {
-        Constraint::parse(text).map_err(|error| self.unchecked(&format!("{demand}: {error}"))).ok()
-    }
-}
-
-/// Checks what a version demands of the cluster: Kubernetes, then Deckhouse, then modules. All that
-/// fails is reported.
+/// Checks what a version requires of the cluster: Kubernetes, then Deckhouse, then modules. Reports
+/// everything that fails.
 pub fn check(requirements: &Requirements, facts: &ClusterFacts) -> Findings {
     let mut findings = Findings::default();
-    for (product, requirement, fact) in [
-        ("Kubernetes", &requirements.kubernetes, &facts.kubernetes),
-        ("Deckhouse", &requirements.deckhouse, &facts.deckhouse),
-    ] {
-        if let Some(requirement) = requirement {
-            check_version(&mut findings, product, requirement, fact);
-        }
-    }
+    let kubernetes = |constraint| Requirement::Kubernetes { constraint };
+    check_version(&mut findings, requirements.kubernetes.as_ref(), &facts.kubernetes, kubernetes);
+    let deckhouse = |constraint| Requirement::Deckhouse { constraint };
+    check_version(&mut findings, requirements.deckhouse.as_ref(), &facts.deckhouse, deckhouse);
     if !requirements.modules.is_empty() {
-        let demand = format!("requires {}", plural(&requirements.modules.names()));
-        if let Some(modules) = findings.known(&facts.modules, &demand) {
+        let all = || Requirement::modules(&requirements.modules.names());
+        if let Some(modules) = findings.known(&facts.modules, all) {
             Modules { modules, findings: &mut findings }.check(requirements);
         }
     }
     findings
 }
 
-fn check_version(
-    findings: &mut Findings,
-    product: &str,
-    requirement: &VersionRequirement,
-    fact: &Fact<ClusterVersion>,
-) {
-    if requirement.constraint.is_empty() {
-        return;
+impl Findings {
+    /// Returns the fact if it is known; else notes that the requirement could not be checked.
+    fn known<'f, T>(&mut self, fact: &'f Fact<T>, requirement: impl Fn() -> Requirement) -> Option<&'f T> {
+        match fact {
+            Fact::Known(known) => return Some(known),
+            Fact::Skipped(why) => {
+                self.warnings.push(Warning::Skipped { requirement: requirement(), why: shown(why) });
+            }
+            Fact::Unreadable(why) => {
+                let unreadable = Unchecked::ClusterUnreadable { requirement: requirement(), error: shown(why) };
+                self.unchecked.push(unreadable);
+            }
+        }
+        None
     }
-    let demand = format!("requires {product} {}", requirement.constraint.trim());
-    let Some(constraint) = findings.constraint(&requirement.constraint, &demand) else { return };
-    let Some(known) = findings.known(fact, &demand) else { return };
-    if !constraint.matches(known.version()) {
-        findings.unmet(&format!("{demand}, the cluster runs {}", known.raw()));
+
+    /// Returns the parsed constraint; else notes that it is malformed. Contracts are checked when they are
+    /// read, but anyone may have written a record.
+    fn constraint(&mut self, text: &str, requirement: impl Fn() -> Requirement) -> Option<Constraint> {
+        let malformed = |error: ConstraintError| Unchecked::BadConstraint {
+            requirement: requirement(),
+            constraint_error: error.to_string(),
+        };
+        Constraint::parse(text).map_err(|error| self.unchecked.push(malformed(error))).ok()
+    }
+
+    fn unmet(&mut self, requirement: Requirement, found: Found) {
+        self.unmet.push(Unmet::Requirement { requirement, found });
     }
 }
 
-/// How a module stands to a requirement.
-enum Standing {
-    /// Not enabled, or not there.
+fn check_version(
+    findings: &mut Findings,
+    requirement: Option<&VersionRequirement>,
+    fact: &Fact<ClusterVersion>,
+    of: fn(String) -> Requirement,
+) {
+    let Some(VersionRequirement { constraint: text }) = requirement.filter(|r| !r.constraint.is_empty()) else {
+        return;
+    };
+    let requirement = || of(shown(text.trim()));
+    let Some(constraint) = findings.constraint(text, requirement) else { return };
+    let Some(known) = findings.known(fact, requirement) else { return };
+    if !constraint.matches(known.version()) {
+        findings.unmet(requirement(), Found::Version(shown(known.raw())));
+    }
+}
+
+/// State of a module, compared with a requirement.
+enum ModuleCheck {
+    /// Not enabled, or absent.
     Off,
     /// Enabled and in range.
-    Within,
+    InRange,
     /// Enabled, in another version.
-    Outside(String),
-    /// Enabled; a constraint is given, but the module has no version that could be compared.
+    OutOfRange(String),
+    /// Enabled, and without a version that the constraint could be compared with.
     Unversioned,
-    /// The constraint is none.
-    Unjudged,
+    /// The constraint is malformed.
+    BadConstraint,
 }
 
 struct Modules<'a> {
@@ -132,131 +107,117 @@ impl Modules<'_> {
     fn check(&mut self, requirements: &Requirements) {
         let wanted = &requirements.modules;
         for module in &wanted.mandatory {
-            self.mandatory(module);
+            self.check_module(module, false);
         }
         for module in &wanted.conditional {
-            self.conditional(module);
+            self.check_module(module, true);
         }
         for group in &wanted.any_of {
-            self.any_of(group);
+            self.check_any_of(group);
         }
         for group in &wanted.none_of {
-            self.none_of(group);
+            self.check_none_of(group);
         }
     }
 
-    fn standing(&mut self, wanted: &NamedRequirement) -> Standing {
-        let Some(module) = self.modules.get(&wanted.name).filter(|module| module.enabled) else { return Standing::Off };
+    fn compare(&mut self, wanted: &NamedRequirement) -> ModuleCheck {
+        let enabled = self.modules.get(&wanted.name).filter(|module| module.enabled);
+        let Some(module) = enabled else { return ModuleCheck::Off };
         if wanted.constraint.is_empty() {
-            return Standing::Within;
+            return ModuleCheck::InRange;
         }
-        let demand = format!("requires module {}", shown(wanted));
-        let Some(constraint) = self.findings.constraint(&wanted.constraint, &demand) else { return Standing::Unjudged };
+        let requirement = || Requirement::module(wanted, false);
+        let Some(constraint) = self.findings.constraint(&wanted.constraint, requirement) else {
+            return ModuleCheck::BadConstraint;
+        };
         match module.known_version() {
-            None => Standing::Unversioned,
-            Some(version) if constraint.matches(version.version()) => Standing::Within,
-            Some(version) => Standing::Outside(version.raw().to_owned()),
+            None => ModuleCheck::Unversioned,
+            Some(version) if constraint.matches(version.version()) => ModuleCheck::InRange,
+            Some(version) => ModuleCheck::OutOfRange(shown(version.raw())),
         }
     }
 
-    fn mandatory(&mut self, wanted: &NamedRequirement) {
-        let demand = format!("requires module {}", shown(wanted));
-        match self.standing(wanted) {
-            Standing::Within | Standing::Unjudged => {}
-            Standing::Off => self.findings.unmet(&format!("{demand}, which is not enabled")),
-            Standing::Outside(version) => self.findings.unmet(&format!("{demand}, the cluster has {version}")),
-            Standing::Unversioned => self.findings.warn(&format!("{demand}, not checked: the module has no version")),
+    fn check_module(&mut self, wanted: &NamedRequirement, if_enabled: bool) {
+        let requirement = || Requirement::module(wanted, if_enabled);
+        match self.compare(wanted) {
+            ModuleCheck::InRange | ModuleCheck::BadConstraint => {}
+            ModuleCheck::Off if if_enabled => {}
+            ModuleCheck::Off => self.findings.unmet(requirement(), Found::NotEnabled),
+            ModuleCheck::OutOfRange(version) => self.findings.unmet(requirement(), Found::Version(version)),
+            ModuleCheck::Unversioned => {
+                self.findings.warnings.push(Warning::NoModuleVersion { requirement: requirement() });
+            }
         }
     }
 
-    fn conditional(&mut self, wanted: &NamedRequirement) {
-        let demand = format!("requires module {} where it is enabled", shown(wanted));
-        match self.standing(wanted) {
-            Standing::Off | Standing::Within | Standing::Unjudged => {}
-            Standing::Outside(version) => self.findings.unmet(&format!("{demand}, the cluster has {version}")),
-            Standing::Unversioned => self.findings.warn(&format!("{demand}, not checked: the module has no version")),
-        }
-    }
-
-    /// Here a module without a version is no answer to a constraint: another member may be one. Where a
-    /// member can't be judged and no other answers, it is not known whether the demand is met.
-    fn any_of(&mut self, group: &ModuleGroup) {
-        let mut states = Vec::new();
-        let mut is_judged = true;
+    /// A module without a version does not meet a constraint here, because another member may. If a
+    /// constraint is malformed and no other member is in range, the result is unknown.
+    fn check_any_of(&mut self, group: &ModuleGroup) {
+        let mut found = Vec::new();
+        let mut is_known = true;
         for wanted in &group.modules {
-            let name = &wanted.name;
-            states.push(match self.standing(wanted) {
-                Standing::Within => return,
-                Standing::Off => format!("{name} is not enabled"),
-                Standing::Outside(version) => format!("{name} is {version}"),
-                Standing::Unversioned => format!("{name} has no version"),
-                Standing::Unjudged => {
-                    is_judged = false;
+            let state = match self.compare(wanted) {
+                ModuleCheck::InRange => return,
+                ModuleCheck::Off => Found::NotEnabled,
+                ModuleCheck::OutOfRange(version) => Found::Version(version),
+                ModuleCheck::Unversioned => Found::NoVersion,
+                ModuleCheck::BadConstraint => {
+                    is_known = false;
                     continue;
                 }
-            });
+            };
+            found.push((shown(&wanted.name), state));
         }
-        if !is_judged {
-            return;
+        if is_known {
+            self.findings.unmet(Requirement::any_module(group), Found::Modules(found));
         }
-        let members: Vec<_> = group.modules.iter().map(shown).collect();
-        let sentence =
-            format!("requires one of the modules {} ({}): {}", members.join(", "), group.name, states.join(", "));
-        self.findings.unmet(&sentence);
     }
 
-    fn none_of(&mut self, group: &ModuleGroup) {
+    fn check_none_of(&mut self, group: &ModuleGroup) {
         for wanted in &group.modules {
-            let demand = format!("excludes module {} ({})", shown(wanted), group.name);
-            match self.standing(wanted) {
-                Standing::Off | Standing::Outside(_) | Standing::Unjudged => {}
-                Standing::Within => match self.modules.get(&wanted.name).and_then(|module| module.version.as_ref()) {
-                    Some(version) if !wanted.constraint.is_empty() => {
-                        self.findings.unmet(&format!("{demand}, the cluster has {version}"));
-                    }
-                    _ => self.findings.unmet(&format!("{demand}, which is enabled")),
-                },
-                Standing::Unversioned => {
-                    self.findings.warn(&format!("{demand}, not checked: the module has no version"));
+            let requirement = || Requirement::no_module(group, wanted);
+            match self.compare(wanted) {
+                ModuleCheck::Off | ModuleCheck::OutOfRange(_) | ModuleCheck::BadConstraint => {}
+                ModuleCheck::InRange => {
+                    let version = self.modules.get(&wanted.name).and_then(|module| module.version.as_ref());
+                    let found = match version {
+                        Some(version) if !wanted.constraint.is_empty() => Found::Version(shown(version)),
+                        _ => Found::Enabled,
+                    };
+                    self.findings.unmet(requirement(), found);
+                }
+                ModuleCheck::Unversioned => {
+                    self.findings.warnings.push(Warning::NoModuleVersion { requirement: requirement() });
                 }
             }
         }
     }
 }
 
-/// Checks what a version demands of the host's other plugins. `installed` has every installed plugin
-/// with its active version; None: installed, the version is not known.
+/// Checks what a version requires of the host's other plugins. `installed` has every installed plugin
+/// with its active version; `None`: the version is unknown.
 pub fn check_plugins(requirements: &Requirements, installed: &BTreeMap<PluginName, Option<Version>>) -> Findings {
     let mut findings = Findings::default();
     let wanted = &requirements.plugins;
-    let all = wanted.mandatory.iter().map(|w| (w, true)).chain(wanted.conditional.iter().map(|w| (w, false)));
-    for (wanted, mandatory) in all {
-        let demand =
-            format!("requires plugin {}{}", shown(wanted), if mandatory { "" } else { " where it is installed" });
+    let all = wanted.mandatory.iter().map(|w| (w, false)).chain(wanted.conditional.iter().map(|w| (w, true)));
+    for (wanted, if_installed) in all {
+        let requirement = || Requirement::plugin(wanted, if_installed);
         let active = wanted.name.parse().ok().and_then(|name: PluginName| installed.get(&name));
         let Some(active) = active else {
-            if mandatory {
-                findings.unmet(&format!("{demand}, which is not installed"));
+            if !if_installed {
+                findings.unmet(requirement(), Found::NotInstalled);
             }
             continue;
         };
-        let Some(constraint) = findings.constraint(&wanted.constraint, &demand) else { continue };
+        let Some(constraint) = findings.constraint(&wanted.constraint, requirement) else { continue };
         match active {
             Some(version) if constraint.matches(version) => {}
-            Some(version) => findings.unmet(&format!("{demand}, {version} is installed")),
+            Some(version) => findings.unmet(requirement(), Found::Version(version.to_string())),
             None if constraint.is_any() => {}
-            None => findings.unchecked(&format!("{demand}, whose installed version is not known")),
+            None => findings.unchecked.push(Unchecked::PluginVersionUnknown { requirement: requirement() }),
         }
     }
     findings
-}
-
-fn shown(wanted: &NamedRequirement) -> String {
-    format!("{} {}", wanted.name, wanted.constraint.trim()).trim_end().to_owned()
-}
-
-fn plural(names: &[&str]) -> String {
-    format!("module{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod rule;
 pub mod selector;
 pub mod warnings;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use self::{
     rollout::{CheckedRollout, CheckedWave, GenerationLag, RESUME, ResumedHalt, resume_command},
@@ -49,8 +49,8 @@ fn join(errors: &[FieldError]) -> String {
 /// A policy whose fields are all valid.
 #[derive(Debug, Clone)]
 pub struct CheckedPolicy {
-    /// Name of the policy.
-    pub name: String,
+    /// Name of the policy, printable.
+    pub name: Arc<str>,
     /// The hosts to which the policy applies.
     pub selector: Selector,
     /// Whether the policy stops every change.
@@ -106,7 +106,7 @@ impl CheckedPolicy {
             Some(selector) if errors.is_empty() => Ok(Self {
                 names: names(&rules),
                 prefixes: prefixes(&rules),
-                name: printable(&policy.name_any()).into_owned(),
+                name: printable(&policy.name_any()).into(),
                 selector,
                 paused: spec.paused,
                 defaults,

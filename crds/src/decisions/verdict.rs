@@ -1,17 +1,20 @@
-//! The one verdict that operator, agent and command line share: may this host have this version now.
+//! The verdict that operator, agent and command line share: may this host have this version now.
 //!
-//! Owns how policies merge and what binds whom (`docs/policies.md`). Pure: host, records, policies and
-//! `now` are arguments. It neither chooses a version nor reads a cluster.
+//! Owns how policies merge and which gate binds which intent (`docs/policies.md`). Pure: host, records, policies
+//! and `now` are arguments. It neither chooses a version nor reads a cluster.
 
+mod applicable;
 mod candidate;
 mod effective;
-mod for_host;
+mod evaluate;
 mod gates;
+mod guidance;
+mod host_policies;
+mod loaded;
 mod local_rules;
+mod merge;
 mod outcome;
-mod reason;
-mod set;
-mod speech;
+mod policy_set;
 
 pub use self::{
     candidate::{Candidate, Host, workstation_labels},
@@ -19,12 +22,13 @@ pub use self::{
         Attributed, Effective, EffectiveComponent, FieldSource, Merged, PinnedDigest, PolicyInEffect, RecordSettings,
         RolloutSettings,
     },
-    for_host::HostPolicies,
+    guidance::Guidance,
+    host_policies::HostPolicies,
     local_rules::{LocalRules, LocalRulesError},
     outcome::Verdict,
-    reason::{Class, Origin, Reason, ReasonCode},
-    set::{Guidance, PolicySet, Required},
+    policy_set::PolicySet,
 };
+pub use crate::decisions::reason::{Class, Origin, Reason, ReasonCode, Required};
 
 #[cfg(test)]
 mod tests;

@@ -52,18 +52,20 @@ pub struct PluginPolicySpec {
 }
 
 /// Whether a plugin may or must be installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+// Ordered by strictness: of several policies, the greatest value wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Access {
     /// The plugin may be installed.
     Allow,
-    /// The plugin may neither be installed nor run.
-    Deny,
     /// The plugin must be installed.
     Require,
+    /// The plugin may neither be installed nor run.
+    Deny,
 }
 
 /// Who may start an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+// Ordered by strictness: of several policies, the greatest value wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Updates {
     /// The agent, without a person.
     Auto,
@@ -74,16 +76,18 @@ pub enum Updates {
 }
 
 /// Whether an update may change the major version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+// Ordered by strictness: of several policies, the greatest value wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MajorUpdates {
-    /// Updates stay within the installed major version.
-    Stay,
     /// Updates may change to a newer major version.
     Cross,
+    /// Updates stay within the installed major version.
+    Stay,
 }
 
 /// Handling of plugin dependencies that are not installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+// Ordered by strictness: of several policies, the greatest value wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MissingDependencies {
     /// Install the dependency together with the plugin that needs it.
     Install,
@@ -249,12 +253,13 @@ pub struct Integrity {
 }
 
 /// Handling of a tag that points to other content than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+// Ordered by strictness: of several policies, the greatest value wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MovedTags {
-    /// Refuse the version until a policy pins its digest.
-    Refuse,
     /// Count the age of the version from the move.
     Soak,
+    /// Refuse the version until a policy pins its digest.
+    Refuse,
 }
 
 /// Handling of signatures, which are not checked yet.

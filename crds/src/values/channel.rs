@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The versions that are published, or that a policy permits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+// Ordered by strictness: of several policies, the greatest value wins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Channel {
+    /// Releases and pre-releases.
+    Prerelease,
     /// Releases only.
     #[default]
     Stable,
-    /// Releases and pre-releases.
-    Prerelease,
 }

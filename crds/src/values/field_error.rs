@@ -5,7 +5,7 @@ use std::fmt;
 use crate::values::{limits, text::printable_to};
 
 /// A field that breaks a rule. Both texts are printable (see [`printable_to`]).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{field}: {why}")]
 pub struct FieldError {
     /// Path from the root of the object, for example `spec.rules[1].versions`. `.` is the object itself.

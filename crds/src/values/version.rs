@@ -6,8 +6,8 @@ use std::{cmp::Ordering, fmt, hash, str::FromStr};
 use crate::values::{limits, text::printable_to};
 
 /// A version. Versions are compared by precedence (semver.org, section 11), which ignores build metadata:
-/// `v1.0.0+a` equals `1.0.0+b`.
-#[derive(Debug, Clone)]
+/// `v1.0.0+a` equals `1.0.0+b`. The default is `v0.0.0`.
+#[derive(Debug, Clone, Default)]
 pub struct Version {
     major: u64,
     minor: u64,

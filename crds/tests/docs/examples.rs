@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use d8_crds::{
     decisions::{
+        explain,
         intent::Intent,
         verdict::{Candidate, Host, PolicySet, Reason, ReasonCode},
     },
@@ -111,8 +112,8 @@ impl Page {
             .active(active.as_ref())
             .release(record);
         let judgement = set.judge(&case);
-        let said = |reasons: &[Reason]| reasons.iter().map(|reason| reason.message.clone()).collect::<Vec<_>>();
-        let mut codes: Vec<_> = judgement.reasons().iter().map(|reason| reason.code.as_str()).collect();
+        let said = |reasons: &[Reason]| reasons.iter().map(explain::to_person).collect::<Vec<_>>();
+        let mut codes: Vec<_> = judgement.reasons().iter().map(|reason| reason.code().as_str()).collect();
         codes.sort_unstable();
         codes.dedup();
         let found = json!({

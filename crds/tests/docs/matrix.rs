@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use d8_crds::{
     decisions::{
         intent::Intent,
+        requirements::{Findings, Unchecked, Unmet},
         verdict::{Candidate, Host, PolicySet, Reason, ReasonCode},
     },
     records::release::CliRelease,
@@ -57,7 +58,7 @@ struct Situation {
     last_sync: &'static str,
     confirmed: &'static str,
     server_time: &'static str,
-    unmet: &'static [&'static str],
+    findings: Findings,
     policy_unaware: bool,
 }
 
@@ -71,7 +72,7 @@ impl Default for Situation {
             last_sync: NOW,
             confirmed: NOW,
             server_time: NOW,
-            unmet: &[],
+            findings: Findings::default(),
             policy_unaware: false,
         }
     }
@@ -155,7 +156,14 @@ fn situation(reason: &str) -> Situation {
         "NotGoverned" => under(Vec::new()),
         "MajorStays" => Situation { version: "v2.0.0", ..Situation::default() },
         "PreRelease" => Situation { version: "v1.4.0-rc.1", ..Situation::default() },
-        "Unfit" => Situation { unmet: &["requires Kubernetes >=1.99"], ..Situation::default() },
+        "Unfit" => {
+            let findings = Findings { unmet: Unmet::recorded(&[]), ..Findings::default() };
+            Situation { findings, ..Situation::default() }
+        }
+        "RequirementsUnknown" => {
+            let findings = Findings { unchecked: Unchecked::recorded(&[]), ..Findings::default() };
+            Situation { findings, ..Situation::default() }
+        }
         "PolicyUnaware" => Situation { component: "d8", policy_unaware: true, ..Situation::default() },
         other => panic!("add a situation to which only the gate of {other} applies"),
     }
@@ -163,7 +171,7 @@ fn situation(reason: &str) -> Situation {
 
 /// The cell of the table that the code gives, and every reason that is not the row's.
 fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) {
-    let Situation { component, version, policies, entry, last_sync, confirmed, server_time, unmet, policy_unaware } =
+    let Situation { component, version, policies, entry, last_sync, confirmed, server_time, findings, policy_unaware } =
         situation(reason);
     let time = |text: &str| text.parse::<Timestamp>().expect("a time");
     let component: Component = component.parse().expect("a component");
@@ -178,7 +186,6 @@ fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) 
         ))
         .expect("a record")
     });
-    let unmet: Vec<String> = unmet.iter().map(|text| (*text).to_owned()).collect();
     let labels = BTreeMap::new();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let candidate = Candidate::new(host, &component, &version, intent, time(NOW))
@@ -186,16 +193,17 @@ fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) 
         .confirmed(Some(time(confirmed)))
         .active(Some(&active))
         .release(release.as_ref())
-        .unmet(&unmet)
+        .unmet(&findings.unmet)
+        .unchecked(&findings.unchecked)
         .unaware(policy_unaware, false);
     let verdict = PolicySet::from_json(&policies).judge(&candidate);
-    let is_row = |found: &&Reason| found.code.as_str() == reason;
+    let is_row = |found: &&Reason| found.code().as_str() == reason;
     let cell = match (verdict.reasons().iter().any(|r| is_row(&r)), verdict.notes().iter().any(|r| is_row(&r))) {
         (true, _) => "x",
         (false, true) => "note",
         (false, false) => "-",
     };
-    let others = verdict.reasons().iter().filter(|r| !is_row(r)).map(|r| r.code.as_str()).collect();
+    let others = verdict.reasons().iter().filter(|r| !is_row(r)).map(|r| r.code().as_str()).collect();
     (cell, others)
 }
 

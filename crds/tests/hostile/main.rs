@@ -14,9 +14,10 @@ use std::{
 
 use d8_crds::{
     decisions::{
+        explain,
         intent::Intent,
         plan::Dependencies,
-        requirements::{Findings, check, check_plugins},
+        requirements::{Findings, Unmet, check, check_plugins},
         validation::{
             CheckedPolicy,
             warnings::{PolicyContext, warnings},
@@ -130,8 +131,9 @@ fn assert_printable(message: &str) {
 #[track_caller]
 fn assert_all_printable<'a>(reasons: impl IntoIterator<Item = &'a Reason>) {
     for reason in reasons {
-        assert_printable(&reason.message);
-        reason.policy.iter().for_each(|policy| assert_printable(policy));
+        assert_printable(&explain::to_person(reason));
+        assert_printable(&explain::in_record(reason));
+        reason.policy().iter().for_each(|policy| assert_printable(policy));
     }
 }
 
@@ -186,9 +188,12 @@ fn check_requirements(requirements: &Requirements, text: &str) {
 }
 
 fn assert_findings(findings: &Findings, max: usize) {
-    let sentences = findings.unmet.iter().chain(&findings.unchecked).chain(&findings.warnings);
-    assert!(sentences.clone().count() <= max, "{findings:?}");
-    sentences.for_each(|sentence| assert_printable(sentence));
+    let Findings { unmet, unchecked, warnings } = findings;
+    assert!(unmet.len() + unchecked.len() + warnings.len() <= max, "{findings:?}");
+    let sentences = unmet.iter().map(explain::unmet).chain(unchecked.iter().map(explain::unchecked));
+    for sentence in sentences.chain(warnings.iter().map(explain::warning)) {
+        assert_printable(&sentence);
+    }
 }
 
 fn check_contract(document: &Value) {
@@ -253,8 +258,8 @@ fn check_candidate(document: &Value) {
     let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
     let host = Host { id: text("host"), labels: &labels, new_root: false };
     let release = CliRelease::deserialize(&document["release"]).ok();
-    let unmet: Vec<String> =
-        release.iter().filter_map(|release| release.recorded(&version)).flat_map(|v| v.reasons.clone()).collect();
+    let recorded = release.as_ref().and_then(|release| release.recorded(&version));
+    let unmet = recorded.map(|recorded| Unmet::recorded(&recorded.reasons)).unwrap_or_default();
     let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
 
     if let Ok(policy) = PluginPolicy::deserialize(&document["policy"]) {
@@ -278,12 +283,12 @@ fn check_candidate(document: &Value) {
         assert_all_printable(judgement.reasons());
         assert_all_printable(judgement.notes());
     }
-    assert_all_printable(
-        active.iter().filter_map(|active| set.run_allowed(&host, &component, active).err()).collect::<Vec<_>>().iter(),
-    );
+    if let Some(active) = &active {
+        assert_all_printable(set.run_allowed(&host, &component, active).err().as_deref());
+    }
     assert_all_printable(set.denied(&host, &component).iter());
     if let Component::Plugin(name) = &component {
-        assert_all_printable(set.remove_allowed(&host, name).err().iter());
+        assert_all_printable(set.remove_allowed(&host, name).err().as_deref());
     }
 }
 

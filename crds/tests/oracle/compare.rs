@@ -190,6 +190,7 @@ fn random_cases_meet_every_reason_and_verdict() {
         "PreRelease",
         "InvalidPolicy",
         "NotGoverned",
+        "RequirementsUnknown",
     ];
     for name in wanted {
         assert!(seen.get(name).is_some_and(|count| *count >= 20), "{name} is too rare: {:?}", seen.get(name));

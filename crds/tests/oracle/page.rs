@@ -97,7 +97,12 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
         && let Some(entry) = &entry
         && entry.fit != "Fits"
     {
-        verdict.unfit.insert("Unfit");
+        // Rule 15: "`fit: Unknown` is `Held{RequirementsUnknown}`".
+        if entry.fit == "Unknown" {
+            verdict.hold("RequirementsUnknown", None);
+        } else {
+            verdict.unfit.insert("Unfit");
+        }
     }
 
     // ---- What holds because the policies themselves are not known.

@@ -235,6 +235,11 @@ const ROWS: &[Row] = &[
     ),
     Row("rule 2: never paused", &[("R/block", "['v1.3.2']"), ("S/paused", "true")], "Held Paused !run"),
     Row("requirements", &[("/release/status/versions/0/fit", "'Unfit'"), ("/intent", "'X'")], "Unfit Unfit"),
+    Row(
+        "requirements that are unknown",
+        &[("/release/status/versions/0/fit", "'Unknown'"), ("/intent", "'X'")],
+        "Held RequirementsUnknown",
+    ),
     Row("requirements: R", &[("/release/status/versions/0/fit", "'Unfit'"), ("/intent", "'R'")], "Eligible"),
     Row("rule 13: nobody speaks", &[("/policies", "[]")], "Held NotGoverned"),
     Row("rule 13: a person is free", &[("/policies", "[]"), ("/intent", "'U'"), ("/version", "'v2.0.0'")], "Eligible"),

@@ -12,7 +12,7 @@ pub(super) mod state;
 use std::sync::Arc;
 
 use d8_crds::{
-    decisions::requirements::check,
+    decisions::{explain, requirements::check},
     records::{
         release::{CliRelease, CliReleaseStatus, Fit},
         requirements::Requirements,
@@ -125,7 +125,8 @@ fn evaluate_entry(
     let spec = spec.map(|spec| (spec, observed.selected(component, desired.generation, spec, retained)));
     let check = |requirements: &Requirements| {
         let findings = check(requirements, &cluster.facts);
-        let reasons = findings.unmet.iter().chain(&findings.unchecked).cloned().collect();
+        let (unmet, unchecked) = (findings.unmet.iter(), findings.unchecked.iter());
+        let reasons = unmet.map(explain::unmet).chain(unchecked.map(explain::unchecked)).collect();
         (findings.fit(), reasons)
     };
     let inputs = ReleaseInputs {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use d8_crds::{
     decisions::{
+        explain,
         plan::Dependencies,
         requirements::{Findings, check, check_plugins},
     },
@@ -76,9 +77,13 @@ pub(crate) fn annotation(data: &[u8]) {
 }
 
 fn assert_findings(findings: &Findings, max: usize) {
-    let all = || findings.unmet.iter().chain(&findings.unchecked).chain(&findings.warnings);
-    all().for_each(|sentence| assert_printable(sentence));
-    assert!(all().count() <= max, "{} sentences about {max} requirements", all().count());
+    let Findings { unmet, unchecked, warnings } = findings;
+    let count = unmet.len() + unchecked.len() + warnings.len();
+    assert!(count <= max, "{count} findings about {max} requirements");
+    let sentences = unmet.iter().map(explain::unmet).chain(unchecked.iter().map(explain::unchecked));
+    for sentence in sentences.chain(warnings.iter().map(explain::warning)) {
+        assert_printable(&sentence);
+    }
 }
 
 /// Unchecked requirements of a record, against a cluster that reports arbitrary texts.

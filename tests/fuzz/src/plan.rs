@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
     decisions::{
+        explain,
         plan::{
             Actor, ChangeReason, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator, FactRequest,
             InstalledComponent, InstalledContract, KnownFacts, Outcome, Plan, PlanOptions, PlanStep, Request, Snapshot,
             VersionFacts, plan as make,
         },
-        requirements::Findings,
+        requirements::{Findings, Unchecked, Unmet},
         selection::read_tags,
         verdict::Verdict,
     },
@@ -118,12 +119,12 @@ impl World<'_> {
                         VersionFacts {
                             findings: Findings {
                                 unmet: if self.input.once_in(6) {
-                                    vec!["requires Kubernetes".to_owned()]
+                                    Unmet::recorded(&["requires Kubernetes".to_owned()])
                                 } else {
                                     Vec::new()
                                 },
                                 unchecked: if self.input.once_in(20) {
-                                    vec!["could not".to_owned()]
+                                    Unchecked::recorded(&["could not".to_owned()])
                                 } else {
                                     Vec::new()
                                 },
@@ -186,7 +187,7 @@ fn check_plan(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
     for change in &plan.changes {
         assert!(changed.insert(&change.component), "{} changes twice", change.component);
         after.insert(&change.component, &change.to.version);
-        change.warnings.iter().for_each(|warning| assert_printable(warning));
+        change.warnings.iter().for_each(|warning| assert_printable(&explain::warning(warning)));
         if let ChangeReason::Dependency { chain } = &change.why {
             assert!(chain.len() > 1 && chain.last() == Some(&change.component));
         }
@@ -210,12 +211,12 @@ fn check_plan(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
             Outcome::Stopped(stop) => assert_printable(&stop.to_string()),
             Outcome::NotPublished(error) => assert_printable(&error.to_string()),
             Outcome::Refused { verdict, .. } => {
-                verdict.reasons().iter().for_each(|reason| assert_printable(&reason.message));
+                verdict.reasons().iter().for_each(|reason| assert_printable(&explain::in_record(reason)));
             }
             _ => {}
         }
         for (_, judgement) in outcome.passed_over() {
-            judgement.reasons().iter().for_each(|reason| assert_printable(&reason.message));
+            judgement.reasons().iter().for_each(|reason| assert_printable(&explain::in_record(reason)));
         }
         outcome.fixes().iter().for_each(|(_, command)| assert_printable(command));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use d8_crds::{
     decisions::{
+        explain,
         intent::Intent,
         validation::{
             CheckedPolicy,
@@ -28,8 +29,8 @@ const INTENTS: [Intent; 4] = [Intent::Agent, Intent::Update, Intent::Explicit, I
 
 fn assert_reasons<'a>(reasons: impl IntoIterator<Item = &'a Reason>) {
     for reason in reasons {
-        assert_printable(&reason.message);
-        if let Some(policy) = &reason.policy {
+        assert_printable(&explain::to_person(reason));
+        if let Some(policy) = reason.policy() {
             assert_printable(policy);
         }
     }
@@ -82,12 +83,12 @@ pub(crate) fn policy(data: &[u8]) {
         );
     }
     if let Some(active) = &active {
-        assert_reasons(set.run_allowed(&host, &component, active).err().iter());
+        assert_reasons(set.run_allowed(&host, &component, active).err().as_deref());
         set.guidance(&host, &component, Some(active));
     }
     assert_reasons(set.denied(&host, &component).iter());
     if let Component::Plugin(name) = &component {
-        assert_reasons(set.remove_allowed(&host, name).err().iter());
+        assert_reasons(set.remove_allowed(&host, name).err().as_deref());
     }
     set.required(&host);
     set.missing_dependencies(&host);

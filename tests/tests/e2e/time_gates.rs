@@ -66,7 +66,7 @@ fn a_wrong_clock_does_not_end_min_age_early() -> Result<()> {
     let config = skewed_clock::kubeconfig(lab.plane(), alice.identity(), 5 * HOUR)?;
     let line = ["plugins", "install", "brewed", "--kubeconfig", &config.display().to_string()];
     let refused = alice.d8(line)?.expect_code(3)?;
-    assert!(refused.stderr.contains("soaks for 3h"), "{refused:?}");
+    assert!(refused.stderr.contains("must soak for 3h"), "{refused:?}");
     Ok(())
 }
 
@@ -117,7 +117,7 @@ fn min_age_does_not_bind_a_version_that_was_active_before() -> Result<()> {
     install("v1.1.0")?.expect_code(0)?;
     apply_policy(lab, "familiar", &json!({}), &json!({"minAge": "24h"}))?;
     let refused = install("v1.0.1")?.expect_code(3)?;
-    assert!(refused.stderr.contains("soaks for 24h"), "{refused:?}");
+    assert!(refused.stderr.contains("must soak for 24h"), "{refused:?}");
     install("v1.0.0")?.expect_code(0)?;
     install("v1.1.0")?.expect_code(0)?;
     Ok(())

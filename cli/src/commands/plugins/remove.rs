@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use d8_agent::cluster::CachedPolicies;
-use d8_crds::{decisions::verdict::PolicySet, values::name::PluginName};
+use d8_crds::{
+    decisions::{explain, verdict::PolicySet},
+    values::name::PluginName,
+};
 
 use super::request::parse_names;
 use crate::{
     args,
     context::Context,
     installed::{self, InstalledPlugin},
-    planning::messages::explain,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -39,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
         };
         for policies in &cached {
             policies.remove_allowed(&context.host(), name).map_err(|reason| {
-                Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain(context, &reason))
+                Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain::to_person(&reason))
             })?;
         }
         for dependent in dependents(&all, name, &names) {

@@ -2,6 +2,7 @@
 
 use d8_crds::{
     decisions::{
+        explain,
         plan::{ChangeReason, FactRequest, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion},
         selection::NoCandidate,
     },
@@ -54,7 +55,7 @@ impl IntoIterator for ChangeResults {
 pub(super) fn add_unchanged(context: &Context, planning: &Planning<'_>, plan: &Plan, results: &mut ChangeResults) {
     for (component, outcome) in &plan.outcomes {
         let Component::Plugin(name) = component else { continue };
-        let failure = failure_of(context, planning, name, outcome);
+        let failure = failure_of(planning, name, outcome);
         if failure.is_none() {
             note_skipped(context, component, outcome.passed_over());
         }
@@ -68,7 +69,7 @@ pub(super) fn add_unchanged(context: &Context, planning: &Planning<'_>, plan: &P
     }
     for change in &plan.changes {
         for warning in &change.warnings {
-            output::warn(format!("{} {}: {warning}", change.component, change.to.tag));
+            output::warn(format!("{} {}: {}", change.component, change.to.tag, explain::warning(warning)));
         }
     }
 }
@@ -138,17 +139,17 @@ fn needed_by(why: &ChangeReason) -> String {
 }
 
 /// Turns the outcome of a request into a failure, if it is one.
-fn failure_of(context: &Context, planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Option<Failure> {
+fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> Option<Failure> {
     let component = Component::Plugin(name.clone());
     Some(match outcome {
         Outcome::Take { .. } | Outcome::AlreadyActive { .. } | Outcome::Keep { .. } => return None,
         Outcome::Nothing { why, major, passed_over } => {
-            tags_failure(planning, &component).unwrap_or_else(|| nothing(context, name, *why, *major, passed_over))
+            tags_failure(planning, &component).unwrap_or_else(|| nothing(name, *why, *major, passed_over))
         }
         Outcome::NotPublished(error) => {
             tags_failure(planning, &component).unwrap_or_else(|| lookup_failure(&component, error))
         }
-        Outcome::Refused { version, verdict } => refused(context, &component, &version.tag, verdict),
+        Outcome::Refused { version, verdict } => refused(&component, &version.tag, verdict),
         Outcome::NeedsOthers { version, .. } => {
             let headline = format!("{name} {} needs changes of other plugins (--no-dependencies)", version.tag);
             outcome.fixes().into_iter().fold(
@@ -168,14 +169,8 @@ fn tags_failure(planning: &Planning<'_>, component: &Component) -> Option<Failur
 }
 
 /// The failure when no version of a plugin that is not installed can be installed.
-fn nothing(
-    context: &Context,
-    name: &PluginName,
-    why: NoCandidate,
-    major: Option<u64>,
-    skipped: &[PassedOver],
-) -> Failure {
-    let failure = none_eligible(context, &name.clone().into(), skipped);
+fn nothing(name: &PluginName, why: NoCandidate, major: Option<u64>, skipped: &[PassedOver]) -> Failure {
+    let failure = none_eligible(&name.clone().into(), skipped);
     let failure = match why {
         NoCandidate::NotPublished => {
             failure.advise(format!("no plugin named {name} is published"), "list the plugins: kubectl get crel")

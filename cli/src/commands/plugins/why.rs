@@ -5,11 +5,14 @@ use std::{cmp::Reverse, sync::Arc};
 use d8_agent::cluster::{RecordSelection, ViewOrigin};
 use d8_crds::{
     decisions::{
+        explain,
         intent::Intent,
+        reason::{Cause, Class, Reason, ReasonCode, Subject},
+        requirements::Unchecked,
         selection::PublishedVersion,
-        verdict::{Class, Reason, ReasonCode, Verdict},
+        verdict::Verdict,
     },
-    values::{name::Component, text::printable},
+    values::name::Component,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -77,9 +80,9 @@ impl Row {
     }
 
     /// A version of which is not known what it demands.
-    fn broken(published: &PublishedVersion, active: bool, failure: &Failure) -> Self {
-        let message = printable(&failure.summary()).into_owned();
-        let reason = Reason { code: ReasonCode::Unfit, policy: None, rule: None, message, until: None };
+    fn broken(published: &PublishedVersion, subject: Subject, active: bool, failure: &Failure) -> Self {
+        let cause = Cause::Unchecked(Unchecked::contract(&failure.summary()));
+        let reason = Reason { subject: subject.into(), cause };
         Self {
             version: published.tag.to_string(),
             verdict: reason.class(),
@@ -122,7 +125,13 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
             }
             // One version that is published broken hides nothing of the others.
             Err(failure) if failure.code == Code::Failed && args.version.is_none() => {
-                Row::broken(published, is_active, &failure)
+                let subject = Subject {
+                    component: component.clone(),
+                    version: Some(published.version.clone()),
+                    active: active.clone(),
+                    evaluated_at: None,
+                };
+                Row::broken(published, subject, is_active, &failure)
             }
             Err(failure) => return Err(failure),
         };
@@ -139,13 +148,14 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let refusal = run.and_then(Result::err);
     let names = document.versions.iter().map(|row| &row.version);
     output::print_document(args.output.format, &document, names, |document| {
-        show(context, document, origin, refusal.as_ref());
+        show(context, document, origin, refusal.as_deref());
     })
 }
 
 /// Windows bind the agent alone; a person sees what it waits for.
 fn windows(by_agent: &Verdict) -> Vec<Reason> {
-    let of_windows = |reason: &&Reason| matches!(reason.code, ReasonCode::OutsideWindow | ReasonCode::WindowsNeverMeet);
+    let of_windows =
+        |reason: &&Reason| matches!(reason.code(), ReasonCode::OutsideWindow | ReasonCode::WindowsNeverMeet);
     by_agent.reasons().iter().filter(of_windows).cloned().collect()
 }
 
@@ -161,14 +171,14 @@ fn show(context: &Context, document: &Document, origin: ViewOrigin, run: Option<
         (true, _) => "policies for this host: none".to_owned(),
     });
     if let Some(reason) = run {
-        output::print(format!("runs are refused: {}", reason.message));
+        output::print(format!("runs are refused: {}", explain::to_person(reason)));
     }
     let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
     for row in versions {
         let mark = if row.active { "*" } else { "" };
         let verdict = format!("{:?}", row.verdict);
-        let reasons = row.reasons.iter().map(|reason| reason.message.clone());
-        let mut lines = reasons.chain(row.notes.iter().map(|note| format!("note: {}", note.message)));
+        let reasons = row.reasons.iter().map(explain::to_person);
+        let mut lines = reasons.chain(row.notes.iter().map(|note| format!("note: {}", explain::to_person(note))));
         table.row([mark, &row.version, &verdict, &lines.next().unwrap_or_default()]);
         for line in lines {
             table.row(["", "", "", &line]);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
+        explain,
         impact::{self, ActiveComponent, ComponentDiff, HostFacts, HostImpact, PolicyDiff},
         verdict::PolicySet,
     },
@@ -93,9 +94,9 @@ fn show(document: &Document) {
     let mut table = Table::new(&["HOST", "COMPONENT", "ACTIVE", "OLD", "NEW", "WHY"]);
     for Row { host, change } in &document.changes {
         let active = change.active.as_ref().map(ToString::to_string).unwrap_or_default();
-        let why = change.new.as_ref().and_then(|new| new.reason.as_ref()).map(|reason| reason.message.as_str());
+        let why = change.new.as_ref().and_then(|new| new.reason.as_ref()).map(explain::to_person);
         let (old, new) = (place(change.old.as_ref()), place(change.new.as_ref()));
-        table.row([shown(host.as_deref()), &change.component, &active, &old, &new, why.unwrap_or_default()]);
+        table.row([shown(host.as_deref()), &change.component, &active, &old, &new, &why.unwrap_or_default()]);
     }
     output::print_table(&table);
     let moves = document.changes.iter().filter(|row| row.change.moves).count();

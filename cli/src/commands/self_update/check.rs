@@ -1,6 +1,7 @@
 //! `d8 cli check`: shows whether a newer version is available and permitted.
 
 use d8_crds::decisions::{
+    explain,
     plan::{Outcome, Request},
     verdict::{Class, Reason},
 };
@@ -76,9 +77,9 @@ impl UpdateReport {
                 format!("{PRODUCT} {current} is no longer permitted, and no other version is available.")
             }
         };
-        let why = leave.iter().map(|reason| reason.message.clone());
+        let why = leave.iter().map(explain::to_person);
         let skipped = passed_over.iter().flat_map(|SkippedVersion { version, reasons, .. }| {
-            reasons.iter().map(move |reason| format!("Skipped {version}: {}", reason.message))
+            reasons.iter().map(move |reason| format!("Skipped {version}: {}", explain::to_person(reason)))
         });
         std::iter::once(first).chain(why).chain(skipped).collect()
     }

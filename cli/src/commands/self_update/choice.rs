@@ -96,7 +96,7 @@ impl<'a> D8Planning<'a> {
         match self.plan(Request::NewestOfAll).await? {
             Outcome::Take { version, passed_over } => Ok(Choice::Switch { version, skipped: passed_over }),
             Outcome::Keep { passed_over, .. } if *current == CurrentVersion::Development && !passed_over.is_empty() => {
-                Err(none_eligible(self.context, &Component::D8, &passed_over)
+                Err(none_eligible(&Component::D8, &passed_over)
                     .advise("all published versions were skipped", "see all versions: d8 cli versions"))
             }
             outcome => Ok(Choice::Keep { skipped: outcome.passed_over().to_vec() }),
@@ -110,7 +110,7 @@ impl<'a> D8Planning<'a> {
     pub(super) async fn choose_named(&mut self, version: &Version) -> Result<PublishedVersion, Failure> {
         match self.plan(Request::Exact(version.clone())).await? {
             Outcome::Take { version, .. } | Outcome::AlreadyActive { version, .. } => Ok(version),
-            Outcome::Refused { version, verdict } => Err(refused(self.context, &Component::D8, &version.tag, &verdict)),
+            Outcome::Refused { version, verdict } => Err(refused(&Component::D8, &version.tag, &verdict)),
             Outcome::NotPublished(error) => Err(lookup_failure(&Component::D8, &error)),
             _ => Err(nothing_published()),
         }

@@ -98,7 +98,7 @@ impl Switch<'_> {
         let store = self.d8.store()?;
         let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(store_failure)?;
         let (tested, downloaded) = self.obtain(context, store, &locked, &progress).await?;
-        self.check_policy_support(context, &tested)?;
+        self.check_policy_support(&tested)?;
         if tested.misreports() {
             output::warn(format!("{} reports another version: {}", self.tag, tested.reported.trim()));
         }
@@ -176,7 +176,7 @@ impl Switch<'_> {
     }
 
     /// Refuses a version that does not support policies if policies select this host, unless that is accepted.
-    fn check_policy_support(&self, context: &Context, tested: &TestedVersion) -> Result<(), Failure> {
+    fn check_policy_support(&self, tested: &TestedVersion) -> Result<(), Failure> {
         if tested.capabilities.iter().any(|capability| capability == POLICY) {
             return Ok(());
         }
@@ -193,9 +193,9 @@ impl Switch<'_> {
             PolicySource::Cluster(planning) => vec![planning.evaluate(&candidate)],
             PolicySource::Cached(cached) => cached.evaluate(&candidate).map(|(_, verdict)| verdict).collect(),
         };
-        let is_unaware = |verdict: &&Verdict| verdict.reasons().iter().any(|r| r.code == ReasonCode::PolicyUnaware);
+        let is_unaware = |verdict: &&Verdict| verdict.reasons().iter().any(|r| r.code() == ReasonCode::PolicyUnaware);
         if let Some(verdict) = verdicts.iter().find(is_unaware) {
-            return Err(refused(context, &Component::D8, &self.tag, verdict));
+            return Err(refused(&Component::D8, &self.tag, verdict));
         }
         output::warn(format!("{PRODUCT} {} does not support policies, so no policy binds it", self.tag));
         Ok(())

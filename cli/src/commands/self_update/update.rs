@@ -1,6 +1,9 @@
 //! `d8 cli update`: switches d8 to the newest permitted version, or to a given one.
 
-use d8_crds::{decisions::intent::Intent, values::name::Component};
+use d8_crds::{
+    decisions::{explain, intent::Intent},
+    values::name::Component,
+};
 
 use super::{
     choice::{Choice, D8Planning},
@@ -9,7 +12,7 @@ use super::{
 use crate::{
     args,
     context::Context,
-    planning::messages::{explain, note_skipped, parse_version},
+    planning::messages::{note_skipped, parse_version},
     running_d8::RunningD8,
     terminal::{failure::Failure, output},
     version::PRODUCT,
@@ -36,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &args::SelfUpdateArgs) -> Resul
     note_skipped(context, &Component::D8, skipped);
     let Choice::Switch { version: published, .. } = choice else {
         if let Some(reason) = planning.forbidden() {
-            output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain(context, &reason)));
+            output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain::to_person(&reason)));
             output::warn("no other version is available; see: d8 cli check");
         }
         output::print(format!("{PRODUCT} is already at {current}."));

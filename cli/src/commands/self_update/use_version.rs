@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, args: &args::SelfUseArgs) -> Result<(
     let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
     let report = if let Some((tag, source, digests)) = local_source(&d8, &version)? {
         let cached = CachedPolicySets::load(context)?;
-        check_cached_policies(context, &d8, &cached, &current, &version, &tag, &digests)?;
+        check_cached_policies(&d8, &cached, &current, &version, &tag, &digests)?;
         let policies = PolicySource::Cached(&cached);
         Switch { d8: &d8, path_entry, current, tag, version, intent, source, policies, allow_ungoverned }
             .run(context)
@@ -66,7 +66,6 @@ fn local_source<'a>(
 
 /// Fails if the cached policies of a cluster forbid the version, unless it is the current one.
 fn check_cached_policies(
-    context: &Context,
     d8: &RunningD8,
     cached: &CachedPolicySets<'_>,
     current: &CurrentVersion,
@@ -88,7 +87,7 @@ fn check_cached_policies(
     };
     for (policies, verdict) in cached.evaluate(&candidate) {
         if !verdict.is_eligible() {
-            return Err(refused(context, &Component::D8, tag, &verdict).advise(
+            return Err(refused(&Component::D8, tag, &verdict).advise(
                 format!("these are the policies of {} as of {:.0}", policies.server, policies.confirmed),
                 format!("if they have changed, use the policies of the cluster: d8 cli update --version {tag}"),
             ));

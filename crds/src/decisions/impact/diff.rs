@@ -88,5 +88,5 @@ fn effect(impact: &HostImpact) -> (Class, Option<&Version>, bool) {
 
 /// Which policy is the cause, and why. The message of a reason is not compared: it counts time down.
 fn cause(impact: &HostImpact) -> Option<(ReasonCode, Option<&str>)> {
-    impact.reason.as_ref().map(|reason| (reason.code, reason.policy.as_deref()))
+    impact.reason.as_ref().map(|reason| (reason.code(), reason.policy()))
 }

@@ -174,6 +174,7 @@ impl Evaluation<'_> {
             intent,
             active: Some(active),
             unmet: &[],
+            unchecked: &[],
             dependency_of: None,
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     decisions::{
         plan::{Dependencies, FactRequest, KnownFacts, VersionFacts},
-        requirements::Findings,
+        requirements::{Findings, Unmet},
         selection::{TagList, read_tags},
     },
     records::release::{CliRelease, Fit, ReleaseVersion},
@@ -48,14 +48,11 @@ pub(super) fn insert_missing(known: &mut KnownFacts, request: FactRequest) {
 fn findings(version: &ReleaseVersion, platform: Option<&Platform>) -> Findings {
     let mut findings = Findings::default();
     if version.fit != Fit::Fits {
-        findings.unmet.clone_from(&version.reasons);
-        if findings.unmet.is_empty() {
-            findings.unmet.push("does not fit the cluster, and the record gives no reason".to_owned());
-        }
+        findings.unmet = Unmet::recorded(&version.reasons);
     }
     let is_for = |of: &str| version.artifacts.iter().any(|a| a.platform.as_deref().is_none_or(|p| p == of));
     if let Some(platform) = platform.filter(|p| !version.artifacts.is_empty() && !is_for(p.as_str())) {
-        findings.unmet.push(format!("is not published for {platform}"));
+        findings.unmet.push(Unmet::NotForPlatform { platform: platform.clone() });
     }
     findings
 }

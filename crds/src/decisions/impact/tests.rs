@@ -52,7 +52,7 @@ fn compared(machine: &HostFacts, old: &[Value], new: &[Value]) -> Vec<ComponentD
 fn shown(outlook: Option<&HostImpact>) -> String {
     let Some(outlook) = outlook else { return "nothing".to_owned() };
     let target = outlook.target.as_ref().map_or("none".to_owned(), ToString::to_string);
-    let reason = outlook.reason.as_ref().map(|reason| format!(" {}", reason.code)).unwrap_or_default();
+    let reason = outlook.reason.as_ref().map(|reason| format!(" {}", reason.code())).unwrap_or_default();
     let run = if outlook.runs { "" } else { "!" };
     format!("{:?} {target}{reason}{run}", outlook.verdict)
 }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     decisions::{
+        reason::{DependencyProblem, Reason},
         selection::{PublishedVersion, TagList, in_channel},
-        verdict::Reason,
     },
     values::{channel::Channel, version::Version},
 };
@@ -30,10 +30,12 @@ impl<'k> Search<'_, 'k> {
         let now = match present.map(|present| present.version) {
             None => None,
             Some(Some(now)) => Some(now),
-            Some(None) => return Err(alone(place().unknown_version(target, goal.dependencies))),
+            Some(None) => {
+                return Err(alone(place().problem(target, goal.dependencies, DependencyProblem::UnknownVersion)));
+            }
         };
         if listing.published.is_empty() {
-            return Err(alone(place().unpublished(target, goal.dependencies)));
+            return Err(alone(place().problem(target, goal.dependencies, DependencyProblem::NotPublished)));
         }
         let in_range: Vec<&PublishedVersion> =
             listing.published.iter().filter(|p| accepts(goal.dependencies, Some(&p.version))).collect();
@@ -85,22 +87,24 @@ impl<'k> Search<'_, 'k> {
         listing: &TagList,
         in_range: &[&'k PublishedVersion],
     ) -> Reason {
-        let (target, dependencies, place) = (goal.target, goal.dependencies, self.place(goal.by));
+        let problem = |problem| self.place(goal.by).problem(goal.target, goal.dependencies, problem);
+        let only_pre_releases = |newest: &Version| DependencyProblem::OnlyPreReleases { newest: newest.clone() };
         let stable = |p: &&&PublishedVersion| in_channel(Channel::Stable, &listing.component, &p.version);
         let newest = in_range.iter().find(stable).or(in_range.first()).map(|p| &p.version);
         let Some(now) = now else {
-            return match newest {
-                Some(version) => place.only_pre_release(target, dependencies, version),
-                None => place.none_in_range(target, dependencies, None),
-            };
+            return problem(match newest {
+                Some(version) => only_pre_releases(version),
+                None => DependencyProblem::NoneInRange { installed: None },
+            });
         };
         let above: Vec<_> = in_range.iter().filter(|p| p.version > *now).collect();
         let crossing = above.iter().filter(|p| p.version.major() != now.major()).find(|p| stable(p));
-        match (crossing, above.first(), newest) {
-            (Some(to), ..) => place.other_major(target, dependencies, now, to.version.major()),
-            (None, Some(to), _) => place.only_pre_release(target, dependencies, &to.version),
-            (None, None, Some(to)) => place.too_new(target, dependencies, now, to),
-            (None, None, None) => place.none_in_range(target, dependencies, Some(now)),
-        }
+        let installed = now.clone();
+        problem(match (crossing, above.first(), newest) {
+            (Some(to), ..) => DependencyProblem::OtherMajor { installed, major: to.version.major() },
+            (None, Some(to), _) => only_pre_releases(&to.version),
+            (None, None, Some(newest)) => DependencyProblem::TooNew { installed, newest: newest.clone() },
+            (None, None, None) => DependencyProblem::NoneInRange { installed: Some(installed) },
+        })
     }
 }

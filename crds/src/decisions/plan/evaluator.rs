@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     decisions::{
         intent::Intent,
+        requirements::{Unchecked, Unmet},
         verdict::{Candidate, Class, Host, HostPolicies, PolicySet, Reason, Required, Verdict},
     },
     records::release::CliRelease,
@@ -24,9 +25,10 @@ pub struct EvaluationRequest<'a> {
     pub intent: Intent,
     /// The version that was active before the plan.
     pub active: Option<&'a Version>,
-    /// The requirements on the cluster that are not met, a sentence each. The planner checks those on
-    /// plugins itself.
-    pub unmet: &'a [String],
+    /// The requirements on the cluster that are not met. The planner checks those on plugins itself.
+    pub unmet: &'a [Unmet],
+    /// The requirements on the cluster that could not be checked.
+    pub unchecked: &'a [Unchecked],
     /// The version that needs this one and is eligible itself. Its wave then applies instead of the wave of
     /// the dependency.
     pub dependency_of: Option<(&'a Component, &'a Version)>,
@@ -117,7 +119,8 @@ impl<'a> PolicyEvaluator<'a> {
             .active(request.active)
             .release(self.records.get(request.component.name()))
             .brought_in(request.dependency_of.is_some())
-            .unmet(request.unmet);
+            .unmet(request.unmet)
+            .unchecked(request.unchecked);
         let Some(on_disk) = self.on_disk.and_then(|all| all.get(request.component)) else { return candidate };
         let candidate = candidate.active_digests(&on_disk.active);
         match on_disk.stored.get(request.version) {

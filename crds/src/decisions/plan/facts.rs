@@ -1,13 +1,12 @@
 //! What the planner asks of what it contains: the verdict, the facts, the others' word.
 
-use std::collections::BTreeMap;
+use std::{cell::LazyCell, collections::BTreeMap};
 
 use super::{
-    Actor, PlanError, PlanOptions, Request,
+    Actor, PlanError, PlanOptions, Request, conflicts,
     evaluator::EvaluationRequest,
     known_facts::{FactRequest, VersionFacts},
     requests::Planner,
-    say,
     state::accepts,
 };
 use crate::{
@@ -29,10 +28,11 @@ impl<'k> Planner<'k> {
     ) -> Vec<Reason> {
         let others = self.state.demands_on(name).filter(|(by, _)| !at_hand.contains_key(*by));
         let object = others.filter(|(_, dependencies)| !accepts(dependencies, Some(version)));
+        let subject = LazyCell::new(|| conflicts::subject(name, version, self.active(name)));
         object
             .map(|(by, dependencies)| {
                 let there = self.state.get(by).and_then(|present| present.version);
-                say::objection((name, version), by, there, dependencies)
+                conflicts::objection(&subject, by, there, dependencies)
             })
             .collect()
     }
@@ -64,6 +64,7 @@ impl<'k> Planner<'k> {
             intent,
             active: self.active(name),
             unmet,
+            unchecked: &[],
             dependency_of,
         };
         (self.evaluator.evaluate(&question), offer)
@@ -83,6 +84,7 @@ impl<'k> Planner<'k> {
             intent,
             active: Some(active),
             unmet: &[],
+            unchecked: &[],
             dependency_of: None,
         };
         self.evaluator.must_leave(&question).is_some()

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{known_facts::FactRequest, say};
+use super::known_facts::FactRequest;
 use crate::{
     decisions::{
+        explain,
+        requirements::{Unchecked, Warning},
         selection::{LookupError, NoCandidate, PublishedVersion, Rejected},
         verdict::Verdict,
     },
@@ -42,8 +44,8 @@ pub struct PlannedChange {
     pub to: PublishedVersion,
     /// Why it is changed.
     pub why: ChangeReason,
-    /// Requirements that passed although they are not known to be met, a sentence each.
-    pub warnings: Vec<String>,
+    /// Requirements that passed although they are not known to be met.
+    pub warnings: Vec<Warning>,
 }
 
 /// The version that a change replaces.
@@ -142,14 +144,14 @@ pub enum PlanError {
         message: String,
     },
     /// Requirements on the cluster could not be checked.
-    #[error("requirements of {component} {version} cannot be checked: {}", unchecked.join("; "))]
+    #[error("requirements of {component} {version} cannot be checked: {}", explained(unchecked))]
     Unchecked {
         /// The component.
         component: Component,
         /// The version whose requirements they are.
         version: Version,
         /// The requirements, a sentence each.
-        unchecked: Vec<String>,
+        unchecked: Vec<Unchecked>,
     },
     /// The contract of an installed plugin could not be read, so that its requirements are not known.
     #[error("the contract of installed plugin {component} cannot be read ({why}); reinstall it: `{}`", self.fix())]
@@ -159,6 +161,10 @@ pub enum PlanError {
         /// What is wrong with its contract.
         why: String,
     },
+}
+
+fn explained(unchecked: &[Unchecked]) -> String {
+    unchecked.iter().map(explain::unchecked).collect::<Vec<_>>().join("; ")
 }
 
 impl PlanError {
@@ -199,6 +205,6 @@ impl Outcome {
     /// Returns the changes that it needs and may not make, each with the command that makes it.
     pub fn fixes(&self) -> Vec<(&PlannedChange, String)> {
         let Self::NeedsOthers { needs, .. } = self else { return Vec::new() };
-        needs.iter().map(|change| (change, say::install(&change.component, &change.to.version))).collect()
+        needs.iter().map(|change| (change, explain::install(&change.component, &change.to.version))).collect()
     }
 }

@@ -8,20 +8,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::Arc,
 };
 
 use super::{
     DependencyPolicy, FactRequest, MAX_CHANGES, MAX_DEPTH, PlanError, Request,
+    conflicts::{self, Place},
     dependencies::{Dependencies, Dependency},
     facts::readable,
     known_facts::VersionFacts,
     requests::Planner,
-    say::{self, Place},
     state::Present,
 };
 use crate::{
-    decisions::{intent::Intent, selection::PublishedVersion, verdict::Reason},
-    values::{name::Component, version::Version},
+    decisions::{
+        intent::Intent,
+        reason::{Reason, Subject},
+        selection::PublishedVersion,
+    },
+    values::name::Component,
 };
 
 /// Most tags asked for at once on behalf of one candidate.
@@ -216,7 +221,7 @@ impl<'p, 'k> Search<'p, 'k> {
             return Err(Fail::Blocked { blame, reasons });
         }
         if goals.len() >= MAX_CHANGES {
-            return Err(self.blocked(level, say::too_many(self.root())));
+            return Err(self.blocked(level, conflicts::too_many(self.root())));
         }
         // What is to move for certain goes first: what it dependencies today then binds no more.
         goals.sort_by_key(|goal| self.planner.state.get(goal.target).is_none());
@@ -290,7 +295,7 @@ impl<'p, 'k> Search<'p, 'k> {
             return Err(self.blocked(goal.by, self.place(goal.by).too_deep(goal.target)));
         }
         if self.trail.len() >= MAX_CHANGES {
-            return Err(Fail::TooMuch(Box::new(say::too_many(self.root()))));
+            return Err(Fail::TooMuch(Box::new(conflicts::too_many(self.root()))));
         }
         Ok(())
     }
@@ -303,7 +308,7 @@ impl<'p, 'k> Search<'p, 'k> {
                 *self.steps = left;
                 Ok(())
             }
-            None => Err(Fail::TooMuch(Box::new(say::too_entangled(self.root())))),
+            None => Err(Fail::TooMuch(Box::new(conflicts::too_complex(self.root())))),
         }
     }
 
@@ -322,13 +327,7 @@ impl<'p, 'k> Search<'p, 'k> {
         if !verdict.is_eligible() {
             let required = self.planner.required(self.trail[0].name);
             let place = self.place(goal.by);
-            return Ok(Err(place.judged(
-                goal.target,
-                goal.dependencies,
-                &published.version,
-                &verdict,
-                required.as_ref(),
-            )));
+            return Ok(Err(place.judged(goal.target, goal.dependencies, &verdict, required.as_ref())));
         }
         match offer {
             None => {
@@ -354,15 +353,17 @@ impl<'p, 'k> Search<'p, 'k> {
             }
         }
         // No plugin can require anything of d8.
-        let unreadable = if *self.root().0 == Component::D8 { None } else { self.planner.unreadable() };
+        let unreadable = if *self.trail[0].name == Component::D8 { None } else { self.planner.unreadable() };
         match unreadable {
             Some(stop) => Err(Fail::PlanError(Box::new(stop))),
             None => Ok(()),
         }
     }
 
-    fn root(&self) -> (&'k Component, &'k Version) {
-        (self.trail[0].name, &self.trail[0].published.version)
+    /// Returns the subject of all reasons of this search: the candidate.
+    fn root(&self) -> Arc<Subject> {
+        let Chosen { name, published, .. } = &self.trail[0];
+        conflicts::subject(name, &published.version, self.planner.active(name))
     }
 
     fn chain(&self, level: usize) -> Vec<usize> {
@@ -380,6 +381,6 @@ impl<'p, 'k> Search<'p, 'k> {
 
     pub(super) fn place(&self, level: usize) -> Place<'k> {
         let named = |at: usize| (self.trail[at].name, &self.trail[at].published.version);
-        Place { chain: self.chain(level).into_iter().map(named).collect() }
+        Place { subject: self.root(), chain: self.chain(level).into_iter().map(named).collect() }
     }
 }

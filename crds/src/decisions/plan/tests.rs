@@ -5,17 +5,21 @@ mod dependencies;
 mod hostile;
 mod properties;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
 
 use super::*;
 use crate::{
     decisions::{
-        requirements::Findings,
+        explain,
+        reason::{Cause, Class, Origin, Reason, ReasonCode, Source},
+        requirements::{Findings, Unchecked, Unmet},
         selection::{self, PublishedVersion},
-        verdict::{Class, Reason, ReasonCode, Verdict},
+        verdict::Verdict,
     },
     records::requirements::{NamedRequirement, PluginRequirements},
-    values::{name::Component, version::Version},
+    values::{instant, name::Component, version::Version},
 };
 
 /// What one version has to say: what it dependencies, and what the cluster says to it.
@@ -35,6 +39,22 @@ struct World {
     verdicts: BTreeMap<String, ReasonCode>,
     /// There are records: all is known from the start.
     recorded: bool,
+}
+
+/// A cause of this code, set by policy `p`.
+fn cause(code: ReasonCode) -> Cause {
+    let by = Source::Policy { policy: "p".into(), origin: Origin::Rule(0), field: "" };
+    let hour = Duration::from_hours(1);
+    match code {
+        ReasonCode::Denied => Cause::Denied { by, message: None },
+        ReasonCode::Blocked => Cause::Blocked { by, message: None },
+        ReasonCode::Soaking => {
+            let first_seen = Timestamp::UNIX_EPOCH;
+            Cause::Soaking { by, min_age: hour, first_seen, until: instant::after(first_seen, hour) }
+        }
+        ReasonCode::NotInWave => Cause::NotInWave { by, over: hour, until: None },
+        other => panic!("no cause for {other}"),
+    }
 }
 
 fn name(text: &str) -> Component {
@@ -72,10 +92,10 @@ impl World {
             let mut words = head.split_whitespace();
             let versions = world.published.entry(name(words.next().unwrap())).or_default();
             if let Some(version) = words.next() {
-                let sentence = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+                let reasons = |text: &str| vec![text.trim().to_owned()];
                 let findings = Findings {
-                    unmet: sentence(unmet).into_iter().collect(),
-                    unchecked: sentence(unchecked).into_iter().collect(),
+                    unmet: if unmet.is_empty() { Vec::new() } else { Unmet::recorded(&reasons(unmet)) },
+                    unchecked: if unchecked.is_empty() { Vec::new() } else { Unchecked::recorded(&reasons(unchecked)) },
                     warnings: Vec::new(),
                 };
                 let says = Says { plugins: requirements(dependencies), findings, broken: words.next().is_some() };
@@ -131,19 +151,12 @@ impl World {
     }
 
     fn evaluate(&self, question: &EvaluationRequest<'_>) -> Verdict {
-        let mut reasons: Vec<Reason> = Vec::new();
-        let mut add = |code, message: String, policy: Option<&str>| {
-            reasons.push(Reason { code, policy: policy.map(str::to_owned), rule: None, message, until: None });
-        };
-        for sentence in question.unmet {
-            add(ReasonCode::Unfit, format!("{} {} {sentence}", question.component, question.version), None);
-        }
-        for key in [question.component.to_string(), format!("{} {}", question.component, question.version)] {
-            if let Some(code) = self.verdicts.get(&key) {
-                add(*code, format!("policy p, rules[0]: {key} is {code}"), Some("p"));
-            }
-        }
-        Verdict::new(reasons)
+        let subject = conflicts::subject(question.component, question.version, question.active);
+        let reason = |cause| Reason { subject: Arc::clone(&subject), cause };
+        let unmet = question.unmet.iter().map(|unmet| reason(Cause::Unmet(unmet.clone())));
+        let keys = [question.component.to_string(), format!("{} {}", question.component, question.version)];
+        let by_policy = keys.iter().filter_map(|key| self.verdicts.get(key)).map(|code| reason(cause(*code)));
+        Verdict::new(unmet.chain(by_policy).collect())
     }
 
     fn listing(&self, plugin: &Component) -> selection::TagList {
@@ -238,7 +251,7 @@ impl World {
         };
         for (published, verdict) in outcome.passed_over().iter().chain(&refused) {
             for reason in verdict.reasons() {
-                let _ = writeln!(lines, "{}: {}: {}", published.tag, reason.code, reason.message);
+                let _ = writeln!(lines, "{}: {}: {}", published.tag, reason.code(), explain::in_record(reason));
             }
         }
         lines

@@ -1,5 +1,11 @@
 use super::*;
-use crate::records::requirements::{ModuleRequirements, PluginRequirements};
+use crate::{
+    decisions::explain,
+    records::{
+        release::Fit,
+        requirements::{ModuleRequirements, PluginRequirements},
+    },
+};
 
 /// `name` or `name constraint`.
 fn wanted(text: &str) -> NamedRequirement {
@@ -41,9 +47,15 @@ struct Expected<'a> {
 }
 
 fn assert_found(findings: &Findings, expected: &Expected<'_>, case: &dyn std::fmt::Debug) {
-    assert_eq!(findings.unmet, expected.unmet, "unmet of {case:?}");
-    assert_eq!(findings.unchecked, expected.unchecked, "unchecked of {case:?}");
-    assert_eq!(findings.warnings, expected.warnings, "warnings of {case:?}");
+    let texts = |texts: Vec<String>| texts;
+    assert_eq!(texts(findings.unmet.iter().map(explain::unmet).collect()), expected.unmet, "unmet of {case:?}");
+    let unchecked = texts(findings.unchecked.iter().map(explain::unchecked).collect());
+    assert_eq!(unchecked, expected.unchecked, "unchecked of {case:?}");
+    assert_eq!(
+        texts(findings.warnings.iter().map(explain::warning).collect()),
+        expected.warnings,
+        "warnings of {case:?}"
+    );
 }
 
 const NONE: Expected<'_> = Expected { unmet: &[], unchecked: &[], warnings: &[] };
@@ -182,10 +194,10 @@ fn modules_of_the_cluster() {
             ]),
         ),
         (conditional(&["on >=1", "off >=2", "absent >=2", "on"]), NONE),
-        (conditional(&["on >=2"]), unmet(&["requires module on >=2 where it is enabled, the cluster has v1.5.0"])),
+        (conditional(&["on >=2"]), unmet(&["requires module on >=2 if it is enabled, the cluster has v1.5.0"])),
         (
             conditional(&["bare >=2"]),
-            warnings(&["requires module bare >=2 where it is enabled, not checked: the module has no version"]),
+            warnings(&["requires module bare >=2 if it is enabled, not checked: the module has no version"]),
         ),
         (any_of(&["off", "on >=2", "on <2"]), NONE),
         (any_of(&["absent", "bare"]), NONE),
@@ -303,7 +315,8 @@ fn modules_that_are_not_known() {
         ..ModuleRequirements::default()
     });
     let unchecked = check(&some, &ClusterFacts::unreadable("forbidden"));
-    assert_eq!(unchecked.unchecked, ["requires modules a, b, which could not be checked: forbidden"]);
+    let text = explain::unchecked(&unchecked.unchecked[0]);
+    assert_eq!(text, "requires modules a, b, which could not be checked: forbidden");
     assert_eq!(unchecked.fit(), Fit::Unknown);
     let skipped = check(&some, &skipped("by hand"));
     assert_eq!((skipped.warnings.len(), skipped.fit()), (1, Fit::Fits));
@@ -319,8 +332,9 @@ fn all_that_fails_is_reported_in_order() {
         ..Requirements::default()
     };
     let findings = check(&requirements, &facts("v1.33.4", Some("v1.72.1"), &[]));
-    let products: Vec<_> = findings.unmet.iter().map(|s| s.split(' ').nth(1).unwrap()).collect();
-    assert_eq!((products, findings.fit()), (vec!["Kubernetes", "Deckhouse", "module"], Fit::Unfit));
+    let products: Vec<_> =
+        findings.unmet.iter().map(|unmet| explain::unmet(unmet).split(' ').nth(1).unwrap().to_owned()).collect();
+    assert_eq!((products.join(" ").as_str(), findings.fit()), ("Kubernetes Deckhouse module", Fit::Unfit));
 }
 
 #[test]
@@ -346,7 +360,7 @@ fn plugins_of_the_host() {
                     "requires plugin absent, which is not installed",
                     "requires plugin absent ^1, which is not installed",
                     "requires plugin kit ^2, v1.4.0 is installed",
-                    "requires plugin kit <1 where it is installed, v1.4.0 is installed",
+                    "requires plugin kit <1 if it is installed, v1.4.0 is installed",
                 ],
                 ..NONE
             },
@@ -355,7 +369,7 @@ fn plugins_of_the_host() {
             all(&["main ^1"], &["old ^1"]),
             Expected {
                 unmet: &["requires plugin main ^1, v1.4.0-main is installed"],
-                unchecked: &["requires plugin old ^1 where it is installed, whose installed version is not known"],
+                unchecked: &["requires plugin old ^1 if it is installed, whose installed version is unknown"],
                 ..NONE
             },
         ),
@@ -373,6 +387,6 @@ fn sentences_are_fit_for_a_terminal_and_bounded() {
         ..ModuleRequirements::default()
     });
     let findings = check(&requirements, &facts("v1", None, &[]));
-    assert_eq!(findings.unmet[0], r"requires module \u{1b}[2J, which is not enabled");
-    assert_eq!(findings.unmet[1].chars().count(), 256);
+    assert_eq!(explain::unmet(&findings.unmet[0]), r"requires module \u{1b}[2J, which is not enabled");
+    assert_eq!(explain::unmet(&findings.unmet[1]).chars().count(), 256);
 }

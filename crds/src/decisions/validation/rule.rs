@@ -1,6 +1,6 @@
 //! Rules and defaults of a policy: their checked form, and how they are checked.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     records::policy::{Access, CliRule, Defaults, MajorUpdates, Pin, Rule, Updates},
@@ -48,7 +48,7 @@ pub struct CheckedRule {
     /// Versions that must have a given digest.
     pub pins: Vec<CheckedPin>,
     /// Message for people whom the rule refuses something, printable.
-    pub message: Option<String>,
+    pub message: Option<Arc<str>>,
 }
 
 /// An entry of a rule's `plugins`.
@@ -132,7 +132,7 @@ pub(super) fn plugin_rule(rule: &Rule, field: &str, errors: &mut FieldErrors) ->
         block: versions(&rule.block, &format!("{field}.block"), errors),
         expedite: versions(&rule.expedite, &format!("{field}.expedite"), errors),
         pins: pins(&rule.pins, field, errors),
-        message: rule.message.as_deref().map(|text| printable_to(text, limits::MESSAGE).into_owned()),
+        message: rule.message.as_deref().map(|text| printable_to(text, limits::MESSAGE).into()),
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn cli_rule(rule: &CliRule, errors: &mut FieldErrors) -> CheckedRule 
         block: versions(&rule.block, "spec.cli.block", errors),
         expedite: versions(&rule.expedite, "spec.cli.expedite", errors),
         pins: pins(&rule.pins, field, errors),
-        message: rule.message.as_deref().map(|text| printable_to(text, limits::MESSAGE).into_owned()),
+        message: rule.message.as_deref().map(|text| printable_to(text, limits::MESSAGE).into()),
     }
 }
 

@@ -1,28 +1,31 @@
-//! The question: who wants which version of what, on which host, and what is known of it.
+//! What is evaluated: a version of a component on a host, and what is known of it.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use crate::{
-    decisions::intent::Intent,
+    decisions::{
+        intent::Intent,
+        reason::Subject,
+        requirements::{Unchecked, Unmet},
+    },
     records::release::CliRelease,
     values::{digest::Digest, name::Component, platform::Platform, version::Version},
 };
 
-/// The host a verdict is for.
+/// The host that a verdict is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Host<'a> {
-    /// Its `CliHost`'s name, else the random id kept in the store's root.
+    /// Name of its `CliHost`, else the random id kept in the store's root.
     pub id: &'a str,
-    /// The labels that policies select by; for a machine without a `CliHost` those of
-    /// [`workstation_labels`].
+    /// Labels that policies select by; for a machine without a `CliHost` those of [`workstation_labels`].
     pub labels: &'a BTreeMap<String, String>,
     /// The store's root did not exist before this run: such a host comes last in every wave.
     pub new_root: bool,
 }
 
-/// The labels of a machine that no admin enrolled. Nothing a user sets counts.
+/// Returns the labels of a machine that no admin enrolled. No label that a user sets counts.
 pub fn workstation_labels(platform: &Platform) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("cli.deckhouse.io/managed".to_owned(), "false".to_owned()),
@@ -31,47 +34,47 @@ pub fn workstation_labels(platform: &Platform) -> BTreeMap<String, String> {
     ])
 }
 
-/// One question: may this host have this version of this component. Made by [`Candidate::new`]; what it
-/// leaves out is set by name.
+/// A version of a component that a host may get. Made by [`Candidate::new`]; everything else is set by name.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
     /// The host.
     pub host: Host<'a>,
-    /// The component.
+    /// Plugin, or d8 itself.
     pub component: &'a Component,
-    /// The version in question.
+    /// The version to evaluate.
     pub version: &'a Version,
-    /// Who wants it.
+    /// Who wants the version.
     pub intent: Intent,
-    /// The local clock's time.
+    /// Time of the local clock.
     pub now: Timestamp,
-    /// The time of the API server, where it answered.
+    /// Time of the API server, if it answered.
     pub server_time: Option<Timestamp>,
-    /// When the policies were last confirmed by the API server; absent: never, which stops the agent.
+    /// When the API server last confirmed the policies; `None`: never, which stops the agent.
     pub confirmed: Option<Timestamp>,
-    /// The version that is active on the host.
+    /// Version that is active on the host.
     pub active: Option<&'a Version>,
-    /// The digests of what is active, as its receipt has them; empty: not known.
+    /// Digests of the active version, from its receipt; empty: unknown.
     pub active_digests: &'a [Digest],
-    /// The digests of the version in question, if it was active here once and is on disk with a good
-    /// receipt.
+    /// Digests of the version to evaluate, if it was active here once and is on disk with a good receipt.
     pub stored: Option<&'a [Digest]>,
-    /// The component's record.
+    /// Record of the component.
     pub release: Option<&'a CliRelease>,
-    /// The requirements of the version that are not met, a sentence each.
-    pub unmet: &'a [String],
+    /// Requirements of the version that are not met.
+    pub unmet: &'a [Unmet],
+    /// Requirements of the version that could not be checked.
+    pub unchecked: &'a [Unchecked],
     /// Another change brings it in as a dependency.
     pub brought_in: bool,
-    /// It was run and does not know policies: asked of versions of d8 only.
+    /// It is a d8 that was run and does not support policies.
     pub unaware: bool,
-    /// The person accepts a d8 that does not know policies.
+    /// The person accepts a d8 that does not support policies.
     pub allow_ungoverned: bool,
 }
 
 impl<'a> Candidate<'a> {
-    /// A version of a component that is not installed, without a record, whose requirements are met, by
-    /// policies that were never confirmed.
+    /// Makes a candidate of a component that is not installed, without a record, whose requirements are met,
+    /// under policies that were never confirmed.
     pub fn new(host: Host<'a>, component: &'a Component, version: &'a Version, intent: Intent, now: Timestamp) -> Self {
         Self {
             host,
@@ -86,69 +89,77 @@ impl<'a> Candidate<'a> {
             stored: None,
             release: None,
             unmet: &[],
+            unchecked: &[],
             brought_in: false,
             unaware: false,
             allow_ungoverned: false,
         }
     }
 
-    /// The time of the API server, by which the local clock is checked.
+    /// Sets the time of the API server, which the local clock is checked against.
     #[must_use]
     pub fn server_time(mut self, time: Option<Timestamp>) -> Self {
         self.server_time = time;
         self
     }
 
-    /// When the policies were last confirmed.
+    /// Sets when the policies were last confirmed.
     #[must_use]
     pub fn confirmed(mut self, confirmed: Option<Timestamp>) -> Self {
         self.confirmed = confirmed;
         self
     }
 
-    /// The version that is active on the host.
+    /// Sets the version that is active on the host.
     #[must_use]
     pub fn active(mut self, active: Option<&'a Version>) -> Self {
         self.active = active;
         self
     }
 
-    /// The digests of what is active, as its receipt has them: of its layer, its manifest.
+    /// Sets the digests of the active version from its receipt: of its layer, its manifest.
     #[must_use]
     pub fn active_digests(mut self, digests: &'a [Digest]) -> Self {
         self.active_digests = digests;
         self
     }
 
-    /// The version was active here once and is on disk with a good receipt, which has these digests.
+    /// Says that the version was active here once and is on disk with a good receipt, which has these digests.
     #[must_use]
     pub fn stored(mut self, digests: &'a [Digest]) -> Self {
         self.stored = Some(digests);
         self
     }
 
-    /// The component's record.
+    /// Sets the component's record.
     #[must_use]
     pub fn release(mut self, release: Option<&'a CliRelease>) -> Self {
         self.release = release;
         self
     }
 
-    /// The requirements of the version that are not met, a sentence each.
+    /// Sets the requirements of the version that are not met.
     #[must_use]
-    pub fn unmet(mut self, unmet: &'a [String]) -> Self {
+    pub fn unmet(mut self, unmet: &'a [Unmet]) -> Self {
         self.unmet = unmet;
         self
     }
 
-    /// Another change brings it in as a dependency, and it rides on that one's wave.
+    /// Sets the requirements of the version that could not be checked.
+    #[must_use]
+    pub fn unchecked(mut self, unchecked: &'a [Unchecked]) -> Self {
+        self.unchecked = unchecked;
+        self
+    }
+
+    /// Says whether another change brings it in as a dependency: it then takes part in that change's wave.
     #[must_use]
     pub fn brought_in(mut self, brought_in: bool) -> Self {
         self.brought_in = brought_in;
         self
     }
 
-    /// A d8 that was run and does not know policies; `allowed`: the person accepts that.
+    /// Says whether it is a d8 that was run and does not support policies; `allowed`: the person accepts that.
     #[must_use]
     pub fn unaware(mut self, unaware: bool, allowed: bool) -> Self {
         self.unaware = unaware;
@@ -156,12 +167,22 @@ impl<'a> Candidate<'a> {
         self
     }
 
-    /// Whether the version was active here once.
+    /// Returns what reasons against the version are about.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            component: self.component.clone(),
+            version: Some(self.version.clone()),
+            active: self.active.cloned(),
+            evaluated_at: Some(self.now),
+        }
+    }
+
+    /// Returns whether the version was active here once.
     pub(super) fn was_active(&self) -> bool {
         self.stored.is_some() || self.active == Some(self.version)
     }
 
-    /// Whether it is older than what is active.
+    /// Returns whether the version is older than the active one.
     pub(super) fn goes_down(&self) -> bool {
         self.active.is_some_and(|active| self.version < active)
     }

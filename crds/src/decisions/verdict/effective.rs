@@ -2,13 +2,14 @@
 //! binds a host before any version is in question. Merges by the table in `docs/policies.md`; judges
 //! nothing.
 
-mod merge;
+mod compute;
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::{
+    decisions::reason::Source,
     records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates, Window},
     values::{channel::Channel, digest::Digest},
 };
@@ -135,6 +136,12 @@ pub struct RecordSettings {
     pub pins: Vec<Attributed<PinnedDigest>>,
     /// Versions for which their own policy's minAge, wave and windows do not count.
     pub expedite: Vec<Attributed<String>>,
+}
+
+impl From<&Source> for FieldSource {
+    fn from(source: &Source) -> Self {
+        Self { policy: source.policy().to_owned(), field: Some(source.path()) }
+    }
 }
 
 /// As a sentence names it: `policy p, rules[0].access`.

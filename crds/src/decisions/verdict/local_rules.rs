@@ -22,7 +22,7 @@ pub struct LocalRules {
     blocked: Vec<(Component, Version)>,
 }
 
-/// What is wrong with local rules, and where. The local rules is then not to be used in part.
+/// Why the host's own rules cannot be read. None of them is then in effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocalRulesError {
     /// A name that is none.

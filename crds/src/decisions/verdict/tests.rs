@@ -19,6 +19,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    decisions::{
+        explain,
+        requirements::{Unchecked, Unmet},
+    },
     records::release::CliRelease,
     values::{name::Component, version::Version},
 };
@@ -65,14 +69,24 @@ fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("role".to_owned(), "bastion".to_owned())])
 }
 
-fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[String], release: Option<&CliRelease>) -> Verdict {
+fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[Unmet], release: Option<&CliRelease>) -> Verdict {
+    judge_found(set, ask, (unmet, &[]), release)
+}
+
+/// Judges with requirements that are not met, and with requirements that could not be checked.
+fn judge_found(
+    set: &PolicySet,
+    ask: Ask<'_>,
+    (unmet, unchecked): (&[Unmet], &[Unchecked]),
+    release: Option<&CliRelease>,
+) -> Verdict {
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let component: Component = ask.component.parse().unwrap();
     let (candidate, active) = (version(ask.version), ask.active.map(version));
     let now = Timestamp::UNIX_EPOCH;
     let case = Candidate::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
-    set.judge(&case.active(active.as_ref()).unmet(unmet).release(release))
+    set.judge(&case.active(active.as_ref()).unmet(unmet).unchecked(unchecked).release(release))
 }
 
 fn judge(set: &PolicySet, ask: Ask<'_>) -> Verdict {
@@ -81,5 +95,5 @@ fn judge(set: &PolicySet, ask: Ask<'_>) -> Verdict {
 
 /// The names of all reasons, in the order they are shown.
 fn codes(judgement: &Verdict) -> Vec<&'static str> {
-    judgement.reasons().iter().map(|reason| reason.code.as_str()).collect()
+    judgement.reasons().iter().map(|reason| reason.code().as_str()).collect()
 }

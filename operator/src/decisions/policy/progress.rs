@@ -321,10 +321,10 @@ fn reachable(
         return Err(Some((ReasonCode::MajorStays, None)));
     }
     let verdict = evaluator.judge(record, version);
-    let leading = verdict.leading().map(|reason| (reason.code, reason.until));
+    let leading = verdict.leading().map(|reason| (reason.code(), reason.until()));
     let never = |code| matches!(code, ReasonCode::TagMoved | ReasonCode::PreRelease);
-    if let Some(reason) = verdict.reasons().iter().find(|reason| never(reason.code)) {
-        return Err(Some((reason.code, None)));
+    if let Some(reason) = verdict.reasons().iter().find(|reason| never(reason.code())) {
+        return Err(Some((reason.code(), None)));
     }
     if verdict.class() == Class::Forbidden { Err(leading) } else { Ok(leading) }
 }

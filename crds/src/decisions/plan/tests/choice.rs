@@ -90,8 +90,9 @@ fn newer_versions_are_listed_with_every_reason() {
         .request("a")
         .but("a v3.0.0", ReasonCode::Soaking)
         .but("a v2.0.0", ReasonCode::Blocked);
-    let by_policy = "v3.0.0: Soaking: policy p, rules[0]: a v3.0.0 is Soaking\n\
-         v2.0.0: Blocked: policy p, rules[0]: a v2.0.0 is Blocked\n";
+    let by_policy = "v3.0.0: Soaking: policy p, rules[0]: a v3.0.0 was first seen at 1970-01-01T00:00:00Z and must soak \
+         for 1h, until 1970-01-01T01:00:00Z; wait, or ask an admin to expedite it\n\
+         v2.0.0: Blocked: policy p, rules[0]: a v2.0.0 is blocked; run `d8 plugins why a` to find another version\n";
     assert_eq!(world.reasons("a"), by_policy, "no contract is fetched for a version that policy holds");
     let recorded = World { recorded: true, ..world };
     assert_eq!(recorded.reasons("a"), format!("{by_policy}v2.0.0: Unfit: a v2.0.0 requires Kubernetes >=9\n"));

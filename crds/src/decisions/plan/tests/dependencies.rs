@@ -1,6 +1,7 @@
 //! What requests make of other plugins.
 
 use super::*;
+use crate::decisions::reason::Required;
 
 #[test]
 fn what_moves() {
@@ -99,99 +100,106 @@ fn what_moves() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn what_is_said() {
     let w = World::new;
     for (what, world, wanted) in [
         (
             "unpublished",
             w("a 2: b >=1; b").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, which is not published; see `d8 plugins why b`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, which is not published; run `d8 plugins why b` to see \
+             what the registry says\n",
         ),
         (
             "every one",
             w("a 2: b, c; b; c").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b, which is not published; see `d8 plugins why b`\n\
-             v2.0.0: Unfit: a v2.0.0 requires plugin c, which is not published; see `d8 plugins why c`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b, which is not published; run `d8 plugins why b` to see what the \
+             registry says\n\
+             v2.0.0: Unfit: a v2.0.0 requires plugin c, which is not published; run `d8 plugins why c` to see what the \
+             registry says\n",
         ),
         (
             "the chain",
             w("a 2: b; b 1: c; c").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 needs b v1.0.0, which requires plugin c, which is not published; see `d8 plugins why \
-             c` (needed by: a -> b -> c)\n",
+            "v2.0.0: Unfit: a v2.0.0 needs b v1.0.0, which requires plugin c (needed by: a -> b -> c), which is not \
+             published; run `d8 plugins why c` to see what the registry says\n",
         ),
         (
             "not in range",
             w("a 2: b >=2; b 1").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, of which no published version is in range; see `d8 plugins \
-             why b`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, but no published version is in that range; run `d8 plugins \
+             why b` to see its versions\n",
         ),
         (
             "too new",
             w("a 2: b <2; b 1; b 1.5; b 2").installed("b 2").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b <2, v2.0.0 is installed, which is too new; run `d8 plugins install \
-             b --version v1.5.0`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b <2, but v2.0.0 is installed, which is too new; run `d8 plugins \
+             install b --version v1.5.0`\n",
         ),
         (
             "another major",
             w("a 2: b >=2; b 1; b 2").installed("b 1").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, v1.0.0 is installed; run `d8 plugins install b --use-major 2`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, but v1.0.0 is installed; run `d8 plugins install b --use-major \
+             2`\n",
         ),
         (
             "only a pre-release",
             w("a 2: b >=2.0.0-0; b 1; b 2.0.0-rc.1").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2.0.0-0, of which only pre-releases are in range; run `d8 \
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2.0.0-0, but only pre-releases are in that range; run `d8 \
              plugins install b --version v2.0.0-rc.1`\n",
         ),
         (
             "conditional",
             w("a 2: ?b >=9; b 1").installed("b 1").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=9 where it is installed, v1.0.0 is installed, and no published \
-             version would do; see `d8 plugins why b`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=9 if it is installed, but v1.0.0 is installed and no published \
+             version is in that range; run `d8 plugins why b` to see its versions\n",
         ),
         (
             "unknown",
             w("a 2: b >=1; b 1").installed("b ?").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, whose installed version is not known; reinstall it: `d8 \
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, but its installed version is unknown; reinstall it with `d8 \
              plugins install b --force`\n",
         ),
         (
             "a cycle",
             w("a 2: b; b 1: c; c 1: b").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 leads to a cycle of dependencies, b -> c -> b, of which none can come first; ask the \
-             publisher of b\n",
+            "v2.0.0: Unfit: a v2.0.0 has a dependency cycle, b -> c -> b; ask the publisher of b to remove it\n",
         ),
         (
             "an installed one's word",
             w("a 2; c 1: a <2").installed("c 1").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 is not what plugin c v1.0.0 requires, which is a <2; try `d8 plugins update c` first\n",
+            "v2.0.0: Unfit: installed plugin c v1.0.0 requires a <2, which excludes v2.0.0; run `d8 plugins update c` \
+             first\n",
         ),
         (
             "at odds",
             w("a 2: b, c; b 1: d <2; c 1: d >=2; d 1; d 2").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 needs c v1.0.0, which requires plugin d >=2, but v1.0.0 is to be installed; see `d8 \
-             plugins why d` (needed by: a -> c -> d)\n",
+            "v2.0.0: Unfit: a v2.0.0 needs c v1.0.0, which requires plugin d >=2 (needed by: a -> c -> d), but the plan \
+             already has v1.0.0; run `d8 plugins why d` to see its versions\n",
         ),
         (
             "what was named",
             w("a 2: b >=2; b 1; b 2").request("a, b@1"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, but v1.0.0 is to be installed; see `d8 plugins why b`\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, but the plan already has v1.0.0; run `d8 plugins why b` to see \
+             its versions\n",
         ),
         (
             "a dependency's verdict",
             w("a 2: b >=1; b 1").request("a").but("b", ReasonCode::Denied),
-            "v2.0.0: DependencyDenied: a v2.0.0 requires plugin b >=1, and b v1.0.0 may not be installed: policy p, \
-             rules[0]: b is Denied\n",
+            "v2.0.0: DependencyDenied: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: policy p, \
+             rules[0]: b is denied on this host; ask an admin to allow it, or to exclude this host from the policy\n",
         ),
         (
             "a hold stays one",
             w("a 2: b >=1; b 1").request("a").but("b", ReasonCode::Soaking),
-            "v2.0.0: Soaking: a v2.0.0 requires plugin b >=1, and b v1.0.0 may not be installed: policy p, rules[0]: b is \
-             Soaking\n",
+            "v2.0.0: Soaking: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: policy p, rules[0]: b \
+             v1.0.0 was first seen at 1970-01-01T00:00:00Z and must soak for 1h, until 1970-01-01T01:00:00Z; wait, or \
+             ask an admin to expedite it\n",
         ),
         (
             "a cluster's",
             w("a 2: b >=1; b 1 !requires Kubernetes >=9").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, and b v1.0.0 may not be installed: b v1.0.0 requires Kubernetes \
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: b v1.0.0 requires Kubernetes \
              >=9\n",
         ),
     ] {
@@ -207,8 +215,8 @@ fn a_policy_that_wants_no_dependencies() {
     assert_eq!(world.changes(), "a 1");
     assert_eq!(
         world.reasons("a"),
-        "v2.0.0: DependencyDenied: policy prod, missingDependencies: a v2.0.0 requires plugin b, and no dependency is \
-         brought in; run `d8 plugins install b`\n"
+        "v2.0.0: DependencyDenied: policy prod, missingDependencies: a v2.0.0 requires plugin b, and dependencies are \
+         not installed automatically; run `d8 plugins install b` first\n"
     );
     assert_eq!(class_of(&world, "a"), Some(Class::Held), "what is installed is not to leave for it");
 }
@@ -242,21 +250,19 @@ fn both_policies_are_named() {
         fn evaluate(&self, question: &EvaluationRequest<'_>) -> Verdict {
             World::default().but("b", ReasonCode::Denied).evaluate(question)
         }
-        fn required(&self, plugin: &Component) -> Option<crate::decisions::verdict::Required> {
-            let rule = crate::decisions::verdict::Origin::Rule(3);
-            Some(crate::decisions::verdict::Required {
-                plugin: plugin.name().parse().unwrap(),
-                policy: "prod".to_owned(),
-                rule,
-            })
+        fn required(&self, plugin: &Component) -> Option<Required> {
+            let by = Source::Policy { policy: "prod".into(), origin: Origin::Rule(3), field: "access" };
+            Some(Required { plugin: plugin.name().parse().unwrap(), by })
         }
     }
     let world = World::new("a 2: b; b 1").request("a");
     let PlanStep::Done(plan) = plan(&world.snapshot, &world.all(), &Two) else { panic!() };
     let reason = &plan.outcomes[&name("a")].passed_over()[0].1.reasons()[0];
-    assert_eq!(reason.code, ReasonCode::DependencyDenied);
-    assert_eq!(reason.policy.as_deref(), Some("p"));
-    assert!(reason.message.ends_with("policy p, rules[0]: b is Denied; policy prod, rules[3].access requires a"));
+    assert_eq!(reason.code(), ReasonCode::DependencyDenied);
+    assert_eq!(reason.policy(), Some("p"));
+    let text = explain::in_record(reason);
+    assert!(text.contains("policy p, rules[0]: b is denied on this host"), "{text}");
+    assert!(text.ends_with("; policy prod, rules[3].access requires a"), "{text}");
 }
 
 #[test]

@@ -78,10 +78,19 @@ fn pin(version: &str) -> Value {
 
 #[test]
 fn requirements_bind_all_but_a_repair() {
-    let unmet = ["requires Kubernetes >=1.34, the cluster runs v1.33.4".to_owned()];
-    for (intent, expected) in [(A, vec!["Unfit"]), (U, vec!["Unfit"]), (X, vec!["Unfit"]), (R, vec![])] {
-        let judgement = judge_full(&set(&[rule(&json!({}))]), ask(intent, "v1.1.0", "v1.0.0"), &unmet, None);
-        assert_eq!(codes(&judgement), expected, "{intent:?}");
+    let unmet = Unmet::recorded(&["requires Kubernetes >=1.34, the cluster runs v1.33.4".to_owned()]);
+    let unchecked = Unchecked::recorded(&[]);
+    for (unmet, unchecked, expected) in [
+        (&unmet[..], &[][..], vec!["Unfit"]),
+        (&[], &unchecked, vec!["RequirementsUnknown"]),
+        (&unmet, &unchecked, vec!["Unfit", "RequirementsUnknown"]),
+    ] {
+        for intent in [A, U, X, R] {
+            let verdict =
+                judge_found(&set(&[rule(&json!({}))]), ask(intent, "v1.1.0", "v1.0.0"), (unmet, unchecked), None);
+            let expected = if intent == R { vec![] } else { expected.clone() };
+            assert_eq!(codes(&verdict), expected, "{intent:?}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decisions::intent::Intent;
+use crate::decisions::reason::{Cause, Source, Subject};
 
 /// What two policies say, in either order, of a move from v1.0.0 by this intent.
 fn merged(first: &Value, second: &Value, intent: Intent, version: &str) -> Vec<&'static str> {
@@ -120,19 +121,19 @@ fn a_reason_says_who_and_where() {
     let origins: Vec<_> = judgement
         .reasons()
         .iter()
-        .map(|r| (r.code.as_str(), r.policy.clone().unwrap(), r.rule.unwrap().to_string()))
+        .map(|r| (r.code().as_str(), r.policy().unwrap().to_owned(), r.rule().unwrap().to_string()))
         .collect();
     let expected = [("Blocked", "rules[1]"), ("ChannelNotPermitted", "defaults"), ("Paused", "paused")]
         .map(|(code, rule)| (code, "p0".to_owned(), rule.to_owned()));
     assert_eq!(origins, expected);
     assert_eq!(judgement.class(), Class::Forbidden);
-    assert_eq!(judgement.leading().unwrap().code, ReasonCode::Blocked);
+    assert_eq!(judgement.leading().unwrap().code(), ReasonCode::Blocked);
 }
 
 #[test]
 fn the_verdict_is_the_strongest_reason() {
     use Class::{Eligible, Forbidden, Held, Unfit};
-    let unmet = ["requires module cni".to_owned()];
+    let unmet = Unmet::recorded(&["requires module cni".to_owned()]);
     let blocked = says(&json!({"block": ["1.1.0"]}));
     for (specs, unmet, class) in [
         (vec![], &[][..], Eligible),
@@ -147,17 +148,20 @@ fn the_verdict_is_the_strongest_reason() {
 
 #[test]
 fn a_hold_ends_with_its_last_reason() {
-    let at = |second| Some(Timestamp::from_second(second).unwrap());
-    let reason = |code, until| Reason { code, policy: None, rule: None, message: String::new(), until };
-    let (soaking, outside) = (ReasonCode::Soaking, ReasonCode::OutsideWindow);
-    for (reasons, until, leading) in [
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let by = || Source::LocalRules { field: "a" };
+    let (first_seen, min_age) = (Timestamp::UNIX_EPOCH, std::time::Duration::ZERO);
+    let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, until: Some(at(until)) };
+    let outside = |until| Cause::OutsideWindow { by: by(), together: false, until: at(until) };
+    let subject = || Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
+    for (causes, until, leading) in [
         (vec![], None, None),
-        (vec![reason(soaking, at(5)), reason(outside, at(9))], at(9), Some(outside)),
-        (vec![reason(soaking, at(9)), reason(outside, at(5))], at(9), Some(soaking)),
-        (vec![reason(soaking, at(5)), reason(ReasonCode::Paused, None)], None, Some(ReasonCode::Paused)),
-        (vec![reason(soaking, at(5)), reason(ReasonCode::Denied, None)], None, Some(ReasonCode::Denied)),
+        (vec![soaking(5), outside(9)], Some(at(9)), Some(ReasonCode::OutsideWindow)),
+        (vec![soaking(9), outside(5)], Some(at(9)), Some(ReasonCode::Soaking)),
+        (vec![soaking(5), Cause::Paused { by: by() }], None, Some(ReasonCode::Paused)),
+        (vec![soaking(5), Cause::Denied { by: by(), message: None }], None, Some(ReasonCode::Denied)),
     ] {
-        let judgement = Verdict::new(reasons);
-        assert_eq!((judgement.until(), judgement.leading().map(|r| r.code)), (until, leading));
+        let verdict = Verdict::of(subject, causes, Vec::new());
+        assert_eq!((verdict.until(), verdict.leading().map(Reason::code)), (until, leading));
     }
 }

@@ -1,10 +1,11 @@
 //! Sentences as people read them: each names policy, rule and the next step.
 
 use super::{world::*, *};
+use crate::decisions::requirements::Findings;
 
 fn sentence(spec: &Value, ask: Ask<'_>) -> String {
     let judgement = judge(&set(std::slice::from_ref(spec)), ask);
-    judgement.reasons().iter().map(|reason| reason.message.clone()).collect::<Vec<_>>().join("\n")
+    judgement.reasons().iter().map(explain::in_record).collect::<Vec<_>>().join("\n")
 }
 
 /// Each question, and every reason it is answered with. Written to be read: a change here is a change of
@@ -22,11 +23,11 @@ fn every_reason_reads_as_a_sentence() {
         }
         told.extend(["# ", title, "\n", &sentences, "\n"]);
     }
-    // Requirements have words of their own, as the planner's denied dependencies; removals are no verdict.
+    // The planner has its own tests of its conflicts; `runs` covers removals.
     let untold: Vec<_> = ReasonCode::ALL
         .iter()
         .filter(|code| !codes_seen.contains(code.as_str()))
-        .filter(|code| !matches!(code, ReasonCode::Unfit | ReasonCode::Required | ReasonCode::DependencyDenied))
+        .filter(|code| !matches!(code, ReasonCode::Required | ReasonCode::DependencyDenied))
         .collect();
     assert!(untold.is_empty(), "no sentence is shown of {untold:?}");
     insta::assert_snapshot!(told);
@@ -135,6 +136,25 @@ fn stories() -> Vec<(&'static str, World, Ask<'static>)> {
             up(U),
         ),
         ("undecodable", World::of(&[json!({"rules": [{"plugins": ["a"], "access": "Sometimes"}]})]), up(U)),
+        (
+            "requirements that are not met",
+            World {
+                findings: Findings {
+                    unmet: Unmet::recorded(&["requires Kubernetes >=1.34, the cluster runs v1.33.4".to_owned()]),
+                    ..Findings::default()
+                },
+                ..own(json!({}))
+            },
+            up(U),
+        ),
+        (
+            "requirements that are unknown",
+            World {
+                findings: Findings { unchecked: Unchecked::recorded(&[]), ..Findings::default() },
+                ..own(json!({}))
+            },
+            up(A),
+        ),
         ("not governed", World::of(&[]), up(A)),
         ("a skewed clock", World { server_time: Some(at("2026-11-22T13:10:00Z")), ..own(json!({})) }, up(A)),
         (
@@ -152,16 +172,16 @@ fn words_from_outside_are_made_printable() {
     let odd = json!({"rules": [{"plugins": ["\u{1b}]0;x\u{7}"]}]});
     let odd_name = policy("p\u{9b}0", &json!({"paused": true}));
     let reasons = judge(&PolicySet::from_json([&odd_name]), ask(U, "v1.1.0", "v1.0.0"));
-    assert!(!reasons.reasons()[0].message.contains('\u{9b}'));
+    assert!(!explain::in_record(&reasons.reasons()[0]).contains('\u{9b}'));
     let undecodable = json!({"rules": [{"plugins": ["x"], "access": "\u{1b}[31m"}]});
     for spec in [hostile, odd, undecodable] {
         let sentence = sentence(&spec, ask(U, "v1.1.0", "v1.0.0"));
         assert!(!sentence.is_empty());
         assert!(!sentence.contains(|c: char| c.is_control() || c == '\u{202e}'), "{sentence:?}");
     }
-    let unmet = ["requires \u{1b}[31m".to_owned()];
+    let unmet = Unmet::recorded(&["requires \u{1b}[31m".to_owned()]);
     let judgement = judge_full(&PolicySet::default(), ask(U, "v1.1.0", "v1.0.0"), &unmet, None);
-    assert!(!judgement.reasons()[0].message.contains('\u{1b}'));
+    assert!(!explain::in_record(&judgement.reasons()[0]).contains('\u{1b}'));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn rule_20_the_floor_is_one_more_policy() {
     assert!(set.denied(&host, &"evil-twin".parse().unwrap()).is_some());
     assert!(set.denied(&host, &"stronghold".parse().unwrap()).is_none());
     let guidance = set.guidance(&host, &"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
-    assert_eq!(guidance.leave.map(|reason| reason.code), Some(ReasonCode::VersionNotPermitted));
+    assert_eq!(guidance.leave.map(|reason| reason.code()), Some(ReasonCode::VersionNotPermitted));
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn all_reasons_are_reported_and_the_hold_that_ends_last_counts() {
     let world = World::of(std::slice::from_ref(&spec));
     let judgement = world.judge(ask(A, "v1.1.0", "v1.0.0"));
     assert_eq!(codes(&judgement), ["NotInWave", "OutsideWindow", "Soaking"]);
-    let ends: Vec<_> = judgement.reasons().iter().map(|reason| reason.until.unwrap()).collect();
+    let ends: Vec<_> = judgement.reasons().iter().map(|reason| reason.until().unwrap()).collect();
     assert_eq!(judgement.until(), ends.into_iter().max());
-    assert_eq!(judgement.leading().unwrap().code, ReasonCode::NotInWave);
+    assert_eq!(judgement.leading().unwrap().code(), ReasonCode::NotInWave);
     // One without an end takes it away; a stronger verdict too.
     let paused = World::of(&[spec.clone(), json!({"paused": true})]).judge(ask(A, "v1.1.0", "v1.0.0"));
     assert_eq!((paused.class(), paused.until()), (Class::Held, None));

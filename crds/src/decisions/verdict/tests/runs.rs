@@ -30,7 +30,7 @@ fn of_all_gates_only_deny_and_block_refuse_a_run() {
     ] {
         let component: Component = component.parse().unwrap();
         let allowed = set_of(&spec).run_allowed(&host, &component, &version("v1.0.0"));
-        assert_eq!(allowed.err().map(|reason| reason.code), refused, "{spec}");
+        assert_eq!(allowed.err().map(|reason| reason.code()), refused, "{spec}");
     }
 }
 
@@ -57,7 +57,7 @@ fn what_is_required_and_what_may_be_removed() {
         let names: Vec<_> = set.required(&host).into_iter().map(|r| r.plugin.to_string()).collect();
         assert_eq!(names, required, "{specs:?}");
         let refused = set.remove_allowed(&host, &"stronghold".parse().unwrap()).err();
-        assert_eq!(refused.map(|reason| reason.code), removal, "{specs:?}");
+        assert_eq!(refused.map(|reason| reason.code()), removal, "{specs:?}");
     }
 }
 
@@ -109,7 +109,7 @@ fn what_a_choice_is_told_beforehand() {
     ] {
         let active = version("v1.0.0");
         let guidance = set(&specs).guidance(&host, &"stronghold".parse().unwrap(), Some(&active));
-        let leave_code = guidance.leave.map(|reason| reason.code);
+        let leave_code = guidance.leave.map(|reason| reason.code());
         assert_eq!((guidance.channel, guidance.major_updates, leave_code), (channel, majors, leave), "{specs:?}");
         assert_eq!(set(&specs).guidance(&host, &"stronghold".parse().unwrap(), None).leave, None);
     }

@@ -1,7 +1,10 @@
 //! A host, its policies and a record, for questions that need more than versions.
 
 use super::*;
-use crate::{decisions::validation::CheckedPolicy, values::digest::Digest};
+use crate::{
+    decisions::{requirements::Findings, validation::CheckedPolicy},
+    values::digest::Digest,
+};
 
 /// Where all clocks of these tests stand: a Sunday.
 pub(super) const NOW: &str = "2026-11-22T12:00:00Z";
@@ -27,6 +30,7 @@ pub(super) struct World {
     pub(super) release: Option<CliRelease>,
     pub(super) active_digests: Vec<Digest>,
     pub(super) stored: Option<Vec<Digest>>,
+    pub(super) findings: Findings,
     pub(super) brought_in: bool,
     pub(super) unaware: Option<bool>,
     pub(super) local_rules: Option<LocalRules>,
@@ -53,6 +57,7 @@ impl World {
             )),
             active_digests: Vec::new(),
             stored: None,
+            findings: Findings::default(),
             brought_in: false,
             unaware: None,
             local_rules: None,
@@ -89,6 +94,8 @@ impl World {
             .active(active.as_ref())
             .active_digests(&self.active_digests)
             .release(self.release.as_ref())
+            .unmet(&self.findings.unmet)
+            .unchecked(&self.findings.unchecked)
             .brought_in(self.brought_in)
             .unaware(self.unaware.is_some(), self.unaware.unwrap_or_default());
         if let Some(stored) = &self.stored {
@@ -105,7 +112,8 @@ impl World {
     pub(super) fn sentences(&self, ask: Ask<'_>) -> String {
         let judgement = self.judge(ask);
         let lines = |reasons: &[Reason], mark: &str| {
-            let line = |reason: &Reason| [mark, reason.code.as_str(), ": ", &reason.message, "\n"].concat();
+            let sentence = |reason: &Reason| explain::to_person(reason);
+            let line = |reason: &Reason| [mark, reason.code().as_str(), ": ", &sentence(reason), "\n"].concat();
             reasons.iter().map(line).collect::<String>()
         };
         lines(judgement.reasons(), "") + &lines(judgement.notes(), "note ")

@@ -1,0 +1,57 @@
+//! Command lines that sentences name.
+
+use std::fmt::Display;
+
+use crate::{
+    decisions::reason::Subject,
+    values::{name::Component, version::Version},
+};
+
+/// Returns the command that installs one version.
+pub fn install(component: &Component, version: &Version) -> String {
+    match component {
+        Component::D8 => format!("d8 cli update --version {version}"),
+        Component::Plugin(name) => format!("d8 plugins install {name} --version {version}"),
+    }
+}
+
+/// Returns the command that shows every version with its verdict.
+pub(super) fn why(component: &Component) -> String {
+    match component {
+        Component::D8 => "d8 cli check".to_owned(),
+        Component::Plugin(name) => format!("d8 plugins why {name}"),
+    }
+}
+
+/// Returns the command that takes the newest permitted version.
+pub(super) fn update(subject: &Subject) -> String {
+    match (&subject.component, &subject.active) {
+        (Component::D8, _) => "d8 cli update".to_owned(),
+        (Component::Plugin(name), Some(_)) => format!("d8 plugins update {name}"),
+        (Component::Plugin(name), None) => format!("d8 plugins install {name}"),
+    }
+}
+
+/// Returns the command that takes the version in question.
+pub(super) fn take(subject: &Subject) -> String {
+    match &subject.version {
+        None => update(subject),
+        Some(version) => install(&subject.component, version),
+    }
+}
+
+/// Returns the command that creates the record of a component.
+pub(super) fn create_record(component: &Component) -> String {
+    let record = serde_json::json!({
+        "apiVersion": "cli.deckhouse.io/v1alpha1",
+        "kind": "CliRelease",
+        "metadata": {"name": component.name()},
+        "spec": {},
+    });
+    format!("echo '{record}' | kubectl apply -f -")
+}
+
+/// Returns the command that removes a plugin.
+pub(super) fn remove(component: &impl Display) -> String {
+    format!("d8 plugins remove {component}")
+}

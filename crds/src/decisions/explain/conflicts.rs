@@ -1,0 +1,123 @@
+//! Sentences about conflicts between plugins.
+
+use super::{Audience, commands};
+use crate::{
+    decisions::reason::{Dependency, DependencyProblem, PluginConflict, Subject},
+    values::name::Component,
+};
+
+/// Returns the rule that the sentence begins with. The reason against a dependency names its own.
+pub(super) fn prefix(conflict: &PluginConflict) -> String {
+    match conflict {
+        PluginConflict::Dependency { problem: DependencyProblem::MissingDependenciesRefused { by }, .. } => {
+            format!("{by}: ")
+        }
+        _ => String::new(),
+    }
+}
+
+pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Audience) -> String {
+    let name = &subject.component;
+    let version = subject.version.as_ref().map(ToString::to_string).unwrap_or_default();
+    match conflict {
+        PluginConflict::Dependency { dependency, problem } => {
+            format!("{}, {}", requires(dependency), explain_problem(dependency, problem, audience))
+        }
+        PluginConflict::DependentPlugin { plugin, version: installed, constraint } => {
+            let installed = installed.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            format!(
+                "installed plugin {plugin}{installed} requires {name} {constraint}, which excludes {version}; run `d8 \
+                 plugins update {plugin}` first"
+            )
+        }
+        PluginConflict::Cycle { cycle } => format!(
+            "{name} {version} has a dependency cycle, {}; ask the publisher of {} to remove it",
+            path(cycle),
+            cycle.first().map(Component::name).unwrap_or_default()
+        ),
+        PluginConflict::TooDeep { dependency, limit } => format!(
+            "{}, and that chain has more than {limit} dependencies; run `d8 plugins install {}` first",
+            requires(dependency),
+            dependency.plugin
+        ),
+        PluginConflict::TooManyChanges { limit } => format!(
+            "{name} {version} needs changes to more than {limit} other plugins; install some of them first: `d8 \
+             plugins contract {name} --version {version}` lists them"
+        ),
+        PluginConflict::TooComplex => format!(
+            "the dependencies of {name} {version} have too many combinations of versions to try; install some of them \
+             first: `d8 plugins contract {name} --version {version}` lists them"
+        ),
+    }
+}
+
+/// Returns `a v2.0.0 requires plugin b >=3`; for a dependency of a dependency `a v2.0.0 needs b v3.0.0, which
+/// requires plugin c (needed by: a -> b -> c)`.
+fn requires(dependency: &Dependency) -> String {
+    let Dependency { chain, plugin, constraint, if_installed } = dependency;
+    let subject = match chain.as_slice() {
+        [] => String::new(),
+        [(name, version)] => format!("{name} {version}"),
+        [(name, version), .., (last, last_version)] => format!("{name} {version} needs {last} {last_version}, which"),
+    };
+    let constraint = if constraint.is_empty() { String::new() } else { format!(" {constraint}") };
+    let condition = if *if_installed { " if it is installed" } else { "" };
+    let needed_by = if chain.len() < 2 {
+        String::new()
+    } else {
+        let names: Vec<_> = chain.iter().map(|(name, _)| name).chain([plugin]).cloned().collect();
+        format!(" (needed by: {})", path(&names))
+    };
+    format!("{subject} requires plugin {plugin}{constraint}{condition}{needed_by}")
+}
+
+/// Goes on from [`requires`].
+fn explain_problem(dependency: &Dependency, problem: &DependencyProblem, audience: Audience) -> String {
+    let plugin = &dependency.plugin;
+    let list = format!("run `d8 plugins why {plugin}` to see its versions");
+    match problem {
+        DependencyProblem::NotPublished => {
+            format!("which is not published; run `d8 plugins why {plugin}` to see what the registry says")
+        }
+        DependencyProblem::NoneInRange { installed: None } => {
+            format!("but no published version is in that range; {list}")
+        }
+        DependencyProblem::NoneInRange { installed: Some(installed) } => {
+            format!("but {installed} is installed and no published version is in that range; {list}")
+        }
+        DependencyProblem::OnlyPreReleases { newest } => {
+            format!("but only pre-releases are in that range; run `{}`", commands::install(plugin, newest))
+        }
+        DependencyProblem::OtherMajor { installed, major } => {
+            format!("but {installed} is installed; run `d8 plugins install {plugin} --use-major {major}`")
+        }
+        DependencyProblem::TooNew { installed, newest } => {
+            format!("but {installed} is installed, which is too new; run `{}`", commands::install(plugin, newest))
+        }
+        DependencyProblem::UnknownVersion => {
+            format!("but its installed version is unknown; reinstall it with `d8 plugins install {plugin} --force`")
+        }
+        DependencyProblem::OtherVersionPlanned { planned } => {
+            format!("but the plan already has {planned}; {list}")
+        }
+        DependencyProblem::ConstraintsDisagree { with, other_constraint } => format!(
+            "but {with}, which is installed with it, requires {plugin} {other_constraint}, and no published version \
+             meets both; {list}"
+        ),
+        DependencyProblem::MissingDependenciesRefused { .. } => {
+            format!("and dependencies are not installed automatically; run `d8 plugins install {plugin}` first")
+        }
+        DependencyProblem::NotEligible { reason, required } => {
+            let version = reason.subject.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let required = match required {
+                Some(required) => format!("; {} requires {}", required.by, required.plugin),
+                None => String::new(),
+            };
+            format!("but {plugin}{version} may not be installed: {}{required}", super::explain(reason, audience))
+        }
+    }
+}
+
+fn path(names: &[Component]) -> String {
+    names.iter().map(Component::name).collect::<Vec<_>>().join(" -> ")
+}

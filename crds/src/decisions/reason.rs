@@ -1,0 +1,115 @@
+//! Reasons as data: why a version is not eligible, who set the rule, and the values involved.
+//!
+//! Owns what a reason consists of. Gates, requirements and the planner create reasons;
+//! [`explain`](crate::decisions::explain) turns them into sentences. Nothing here builds text.
+
+mod cause;
+mod code;
+mod conflict;
+mod source;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use self::{
+    cause::{Cause, MissingRecord, PolicyProblem},
+    code::{Class, ReasonCode},
+    conflict::{Dependency, DependencyProblem, PluginConflict},
+    source::{Origin, Required, Source},
+};
+use crate::values::{name::Component, version::Version};
+
+/// Component and version that a reason is about. Two subjects are equal whenever they were evaluated.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Plugin, or d8 itself.
+    pub component: Component,
+    /// Version in question; `None`: all versions of the component.
+    pub version: Option<Version>,
+    /// Version that is active on the host; `None`: none, or unknown.
+    pub active: Option<Version>,
+    /// Time of the evaluation, for texts that say how long something takes from then; `None`: no time was
+    /// involved.
+    pub evaluated_at: Option<Timestamp>,
+}
+
+impl Subject {
+    fn key(&self) -> (&Component, Option<&Version>, Option<&Version>) {
+        (&self.component, self.version.as_ref(), self.active.as_ref())
+    }
+}
+
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Subject {}
+
+impl PartialOrd for Subject {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Subject {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// One reason against a version. Ordered by strength, then by name, policy and rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Component and version that the reason is about; shared by all reasons of a verdict.
+    pub subject: Arc<Subject>,
+    /// What stands against the version.
+    pub cause: Cause,
+}
+
+impl Reason {
+    /// Returns the stable name.
+    pub fn code(&self) -> ReasonCode {
+        self.cause.code()
+    }
+
+    /// Returns the class that the version gets from this reason.
+    pub fn class(&self) -> Class {
+        self.code().class()
+    }
+
+    /// Returns the policy that sets the rule, `agent.toml` for the host's own rules. `None`: no policy
+    /// is involved.
+    pub fn policy(&self) -> Option<&str> {
+        self.cause.policy()
+    }
+
+    /// Returns the place of the rule in the policy's spec.
+    pub fn rule(&self) -> Option<Origin> {
+        self.cause.source().map(Source::origin)
+    }
+
+    /// Returns when the reason ends by itself, in whole seconds; `None`: unknown or never.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.cause.until()
+    }
+}
+
+impl PartialOrd for Reason {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Reason {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let (code, other_code) = (self.code(), other.code());
+        let by_strength = other_code.class().cmp(&code.class());
+        by_strength
+            .then_with(|| code.as_str().cmp(other_code.as_str()))
+            .then_with(|| self.cause.cmp(&other.cause))
+            .then_with(|| self.subject.cmp(&other.subject))
+    }
+}

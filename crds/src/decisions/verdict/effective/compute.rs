@@ -1,0 +1,209 @@
+//! Computes the effective policy of a host.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Attributed, Effective, EffectiveComponent, FieldSource, Merged, PinnedDigest, PolicyInEffect, RecordSettings,
+    RolloutSettings,
+};
+use crate::{
+    decisions::{
+        explain,
+        reason::{Origin, Source},
+        validation::{CheckedRule, Pattern},
+        verdict::{
+            applicable::ApplicableRule,
+            host_policies::HostPolicies,
+            local_rules::LocalRules,
+            merge::{
+                ACCESS, CHANNEL, Field, MAJOR_UPDATES, MIN_AGE, MISSING_DEPENDENCIES, MOVED_TAGS, PAUSED, UPDATES,
+            },
+        },
+    },
+    records::policy::{Access, Window},
+    values::{
+        channel::Channel,
+        duration,
+        name::{Component, PluginName},
+        text::printable,
+        version::Version,
+    },
+};
+
+/// Components that one entry is about.
+enum Scope {
+    One(Component),
+    /// Plugins whose names have this prefix and that no entry names and no longer prefix matches.
+    Prefix(String),
+}
+
+impl HostPolicies<'_> {
+    /// Computes what the policies set: for d8, for every plugin and every prefix that a policy or the host's
+    /// own rules name, for `plugins`, and for any other plugin.
+    pub fn effective(&self, plugins: &[PluginName]) -> Effective {
+        let scopes = std::iter::once(Scope::One(Component::D8))
+            .chain(self.plugins(plugins).into_iter().map(|plugin| Scope::One(Component::Plugin(plugin))))
+            .chain(self.prefixes().into_iter().filter(|prefix| !prefix.is_empty()).map(Scope::Prefix))
+            .chain(std::iter::once(Scope::Prefix(String::new())));
+        // Fields of the spec itself are the same for every component.
+        let rules = self.rules(&Component::D8);
+        let mut paused = merged(&PAUSED, &rules);
+        paused.from.extend(self.broken().map(|policy| FieldSource { policy: policy.name.to_string(), field: None }));
+        paused.from.sort();
+        paused.value = !paused.from.is_empty();
+        Effective {
+            policies: self.in_effect(),
+            paused,
+            missing_dependencies: merged(&MISSING_DEPENDENCIES, &rules),
+            moved_tags: merged(&MOVED_TAGS, &rules),
+            windows: windows(&rules),
+            rollouts: rollouts(&rules),
+            components: scopes.map(|scope| self.component(&scope)).collect(),
+        }
+    }
+
+    fn plugins(&self, asked: &[PluginName]) -> BTreeSet<PluginName> {
+        let named = self.named_plugins().into_iter().cloned();
+        let local = self.local_rules().into_iter().flat_map(|local| local.named_plugins().cloned());
+        named.chain(local).chain(asked.iter().cloned()).collect()
+    }
+
+    fn prefixes(&self) -> BTreeSet<String> {
+        let patterns = self.valid().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.plugins);
+        let local = self.local_rules().into_iter().flat_map(LocalRules::refused);
+        let prefixes = patterns.chain(local).filter_map(|pattern| match pattern {
+            Pattern::Prefix(prefix) => Some(prefix.clone()),
+            Pattern::Name(_) => None,
+        });
+        prefixes.collect()
+    }
+
+    fn in_effect(&self) -> Vec<PolicyInEffect> {
+        let valid = self.valid().map(|policy| PolicyInEffect { name: policy.name.to_string(), valid: true, why: None });
+        let broken = self.broken().map(|policy| PolicyInEffect {
+            name: policy.name.to_string(),
+            valid: false,
+            why: Some(explain::policy_problem(&policy.problem)),
+        });
+        let mut all: Vec<_> = valid.chain(broken).collect();
+        all.sort();
+        all
+    }
+
+    fn component(&self, scope: &Scope) -> EffectiveComponent {
+        let (component, rules) = match scope {
+            Scope::One(component) => (component.to_string(), self.rules(component)),
+            Scope::Prefix(prefix) => {
+                let pattern = Pattern::Prefix(prefix.clone());
+                (pattern.to_string(), self.rules_for_pattern(&pattern))
+            }
+        };
+        let has_record_name = match scope {
+            Scope::One(Component::Plugin(name)) => name.is_dns_label(),
+            Scope::One(Component::D8) | Scope::Prefix(_) => true,
+        };
+        let is_d8 = matches!(scope, Scope::One(Component::D8));
+        let mut effective = EffectiveComponent {
+            component,
+            access: (!is_d8).then(|| merged(&ACCESS, &rules)),
+            versions: of_rules(&rules, "versions", |rule| {
+                rule.versions.iter().map(|versions| printable(versions.as_str()).into_owned()).collect()
+            }),
+            block: of_rules(&rules, "block", |rule| shown(&rule.block)),
+            channel: channel(&rules),
+            recorded: has_record_name.then(|| recorded(&rules)),
+            messages: of_rules(&rules, "message", |rule| rule.message.iter().map(ToString::to_string).collect()),
+        };
+        if let Some(local) = self.local_rules() {
+            effective.add_local(local, scope);
+        }
+        effective
+    }
+}
+
+impl EffectiveComponent {
+    /// Adds the host's own rules.
+    fn add_local(&mut self, local: &LocalRules, scope: &Scope) {
+        let by = |field| FieldSource::from(&Source::LocalRules { field });
+        let denied = match scope {
+            Scope::One(component) => local.denies(component),
+            Scope::Prefix(prefix) => local.denies_all(&Pattern::Prefix(prefix.clone())),
+        };
+        if let Some(access) = self.access.as_mut().filter(|_| denied) {
+            if access.value != Access::Deny {
+                *access = Merged { value: Access::Deny, from: Vec::new() };
+            }
+            access.from.push(by("refuse"));
+        }
+        if let Scope::One(component) = scope {
+            let minimum = local.minimum(component).map(|minimum| format!(">={minimum}"));
+            self.versions.extend(minimum.map(|value| Attributed { value, from: by("minimumVersions") }));
+            let refused = local.blocked(component).map(ToString::to_string);
+            self.block.extend(refused.map(|value| Attributed { value, from: by("refuse") }));
+        }
+    }
+}
+
+fn windows(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<Vec<Window>>> {
+    let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.windows.as_ref()?)));
+    set.map(|(rule, windows)| Attributed { value: windows.to_records(), from: of_spec(rule, "windows") }).collect()
+}
+
+fn rollouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<RolloutSettings>> {
+    let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.rollout.as_ref()?)));
+    set.map(|(rule, rollout)| Attributed {
+        value: RolloutSettings {
+            over: duration::format(rollout.over),
+            canary: rule.canary,
+            max_failed: rollout.max_failed,
+        },
+        from: of_spec(rule, "rollout"),
+    })
+    .collect()
+}
+
+fn channel(rules: &[ApplicableRule<'_>]) -> Merged<Option<Channel>> {
+    let Merged { value, from } = merged(&CHANNEL, rules);
+    Merged { value: (!from.is_empty()).then_some(value), from }
+}
+
+fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
+    let min_age = merged(&MIN_AGE, rules);
+    RecordSettings {
+        updates: merged(&UPDATES, rules),
+        major_updates: merged(&MAJOR_UPDATES, rules),
+        min_age: Merged { value: duration::format(min_age.value), from: min_age.from },
+        pins: of_rules(rules, "pins", |rule| {
+            let pins = rule.pins.iter();
+            pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
+        }),
+        expedite: of_rules(rules, "expedite", |rule| shown(&rule.expedite)),
+    }
+}
+
+fn merged<T: Ord + Copy>(field: &Field<T>, rules: &[ApplicableRule<'_>]) -> Merged<T> {
+    let merge = field.merge(rules);
+    Merged { value: merge.value, from: merge.sources().map(|source| FieldSource::from(&source)).collect() }
+}
+
+/// Returns what the applicable rules set, all of which holds.
+fn of_rules<T>(
+    rules: &[ApplicableRule<'_>],
+    field: &'static str,
+    get: impl Fn(&CheckedRule) -> Vec<T>,
+) -> Vec<Attributed<T>> {
+    let set = rules.iter().filter_map(|applicable| Some((applicable, applicable.rule()?)));
+    let values = set.flat_map(|(applicable, (origin, rule))| {
+        let from = FieldSource::from(&applicable.source(origin, field));
+        get(rule).into_iter().map(move |value| Attributed { value, from: from.clone() })
+    });
+    values.collect()
+}
+
+fn of_spec(rule: &ApplicableRule<'_>, field: &'static str) -> FieldSource {
+    FieldSource::from(&rule.source(Origin::Spec(field), ""))
+}
+
+fn shown(versions: &[Version]) -> Vec<String> {
+    versions.iter().map(ToString::to_string).collect()
+}

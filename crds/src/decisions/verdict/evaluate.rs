@@ -1,0 +1,130 @@
+//! What the policies of a host decide: versions, runs, removals, and what must be installed.
+
+use jiff::Timestamp;
+
+use super::{
+    candidate::{Candidate, Host},
+    gates::GateInput,
+    guidance::Guidance,
+    host_policies::HostPolicies,
+    merge::{ACCESS, CHANNEL, MAJOR_UPDATES, MISSING_DEPENDENCIES},
+    outcome::Verdict,
+};
+use crate::{
+    decisions::{
+        clock,
+        intent::Intent,
+        reason::{Cause, Reason, Required, Subject},
+    },
+    records::policy::{Access, MissingDependencies},
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
+};
+
+impl HostPolicies<'_> {
+    /// Evaluates whether this version may be on this host now. The candidate's host is replaced by this one.
+    pub fn judge(&self, candidate: &Candidate<'_>) -> Verdict {
+        let skew = clock::decision_time(candidate.now, candidate.server_time, candidate.intent);
+        // A skewed clock stops the agent. The other gates use the earlier time.
+        let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
+        let candidate = &Candidate { now, host: self.host, ..*candidate };
+        let rules = self.rules(candidate.component);
+        let (causes, notes) = GateInput::new(candidate, &rules, self).with_skew(skew.err()).evaluate();
+        Verdict::of(|| candidate.subject(), causes, notes)
+    }
+
+    /// Evaluates whether the active version may run. Only `access: Deny` and `block` refuse a run, and nothing
+    /// refuses a run of d8 itself.
+    ///
+    /// # Errors
+    /// The first reason that refuses it.
+    pub fn run_allowed(&self, component: &Component, active: &Version) -> Result<(), Box<Reason>> {
+        if *component == Component::D8 {
+            return Ok(());
+        }
+        let candidate = installed(self.host, component, active);
+        let causes = GateInput::new(&candidate, &self.rules(component), self).causes_against_run();
+        first(|| candidate.subject(), causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
+    }
+
+    /// Returns why no version of the component may be installed or run.
+    pub fn denied(&self, component: &Component) -> Option<Reason> {
+        let any = Version::default();
+        let candidate = Candidate::new(self.host, component, &any, Intent::Repair, Timestamp::UNIX_EPOCH);
+        let causes = GateInput::new(&candidate, &self.rules(component), self).causes_against_access();
+        first(|| all_versions(component), causes)
+    }
+
+    /// Evaluates whether the plugin may be removed: not while changes are paused or a policy requires it. A
+    /// plugin that is denied may be removed.
+    ///
+    /// # Errors
+    /// The first reason that refuses it.
+    pub fn remove_allowed(&self, plugin: &PluginName) -> Result<(), Box<Reason>> {
+        let component = Component::Plugin(plugin.clone());
+        let any = Version::default();
+        let candidate = Candidate::new(self.host, &component, &any, Intent::Explicit, Timestamp::UNIX_EPOCH);
+        let mut causes = GateInput::new(&candidate, &self.rules(&component), self).causes_against_removal();
+        causes.extend(self.requires(plugin).map(|required| Cause::Required { by: required.by }));
+        first(|| all_versions(&component), causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
+    }
+
+    /// Returns the plugins that must be on the host, by name. A plugin that some policy denies is not required.
+    pub fn required(&self) -> Vec<Required> {
+        self.named_plugins().into_iter().filter_map(|plugin| self.requires(plugin)).collect()
+    }
+
+    fn requires(&self, plugin: &PluginName) -> Option<Required> {
+        let component = Component::Plugin(plugin.clone());
+        let rules = self.rules(&component);
+        let access = ACCESS.merge(&rules);
+        if access.value != Access::Require || self.local_rules().is_some_and(|local| local.denies(&component)) {
+            return None;
+        }
+        let by = access.sources().next()?;
+        Some(Required { plugin: plugin.clone(), by })
+    }
+
+    /// Returns what to consider for a component of which this version is active.
+    pub fn guidance(&self, component: &Component, active: Option<&Version>) -> Guidance {
+        self.guidance_with(component, active.map(|active| installed(self.host, component, active)))
+    }
+
+    /// Does what [`Self::guidance`] does where more is known of the active version: its digests and the component's
+    /// record, which pins are compared with. The candidate's version is the active one.
+    pub fn guidance_for(&self, active: &Candidate<'_>) -> Guidance {
+        let candidate = Candidate { host: self.host, active: Some(active.version), stored: None, ..*active };
+        self.guidance_with(candidate.component, Some(candidate))
+    }
+
+    fn guidance_with(&self, component: &Component, active: Option<Candidate<'_>>) -> Guidance {
+        let rules = self.rules(component);
+        let leave = active.and_then(|candidate| {
+            first(|| candidate.subject(), GateInput::new(&candidate, &rules, self).causes_to_leave())
+        });
+        let (channel, major_updates) = (CHANNEL.merge(&rules).value, MAJOR_UPDATES.merge(&rules).value);
+        Guidance { channel, major_updates, leave }
+    }
+
+    /// Returns what happens to a plugin dependency that is not on the host.
+    pub fn missing_dependencies(&self) -> MissingDependencies {
+        MISSING_DEPENDENCIES.merge(&self.rules(&Component::D8)).value
+    }
+}
+
+/// Returns the strongest of some causes as a reason.
+fn first(subject: impl FnOnce() -> Subject, causes: Vec<Cause>) -> Option<Reason> {
+    Verdict::of(subject, causes, Vec::new()).into_first()
+}
+
+/// Returns the candidate that asks whether the active version may stay and run. No gate that answers this
+/// looks at the clock.
+fn installed<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> Candidate<'a> {
+    Candidate::new(host, component, active, Intent::Repair, Timestamp::UNIX_EPOCH).active(Some(active))
+}
+
+fn all_versions(component: &Component) -> Subject {
+    Subject { component: component.clone(), version: None, active: None, evaluated_at: None }
+}

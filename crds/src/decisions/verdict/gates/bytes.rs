@@ -1,0 +1,170 @@
+//! Gates on the version's digests, and on the record that digests and ages come from.
+
+use jiff::SignedDuration;
+
+use super::{GateInput, time};
+use crate::{
+    decisions::{
+        intent::Intent,
+        reason::{Cause, MissingRecord, Origin},
+        validation::CheckedPin,
+        verdict::{
+            applicable::ApplicableRule,
+            merge::{MIN_AGE, MOVED_TAGS},
+        },
+    },
+    records::{policy::MovedTags, release::ReleaseVersion},
+    values::{digest::Digest, text::printable},
+};
+
+/// A record that was not synced for longer is too old for a time gate: the operator rewrites `lastSyncTime`
+/// at least hourly while the proxy answers.
+const FRESH: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether a version has the digest of a pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// `pins` of this version; a pin does not bind other versions.
+pub(super) fn pinned(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+    for (applicable, origin, pin) in pins(*input) {
+        if compare(input, pin) == Match::No {
+            let by = applicable.source(origin, "pins");
+            causes.push(Cause::NotPinned { by, digest: pin.digest.clone(), message: applicable.message() });
+        }
+    }
+}
+
+/// A moved tag under `movedTags: Refuse`, also where no policy sets it. A pin to the new digest acknowledges the
+/// move; a version that was installed before it is not affected.
+pub(super) fn moved(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+    let Some((entry, moved)) = input.entry.and_then(|entry| Some((entry, entry.moved.as_ref()?))) else { return };
+    let acknowledged = || pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
+    let installed_before = input.candidate.intent == Intent::Explicit && input.candidate.stored.is_some();
+    if !input.policies.is_governed() || !input.has_record_name || installed_before || acknowledged() {
+        return;
+    }
+    let moved_tags = MOVED_TAGS.merge(input.rules);
+    if moved_tags.value == MovedTags::Refuse {
+        let (from, to) = (printable(&moved.from).into(), printable(&entry.digest).into());
+        let cause = |by| Cause::TagMoved { by, from: std::sync::Arc::clone(&from), to: std::sync::Arc::clone(&to) };
+        causes.extend(moved_tags.sources_or_unset().map(cause));
+    }
+}
+
+/// A record that a time or integrity gate needs and that is missing, or too old for a time gate.
+pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+    if !input.has_record_name {
+        return;
+    }
+    let has_age = input.entry.is_some_and(|entry| entry.first_seen.is_some());
+    let last_sync_time = last_sync_time(input);
+    let is_stale = input.candidate.release.is_some()
+        && last_sync_time.is_none_or(|synced| input.candidate.now.duration_since(synced) > FRESH);
+    for rule in input.rules {
+        let by_time = needed_by_time(input, rule);
+        if let Some((origin, field)) = by_time.filter(|_| !has_age).or_else(|| needed_for_digest(input, rule)) {
+            causes.push(Cause::NoRecord { by: rule.source(origin, field), missing: missing(input) });
+        } else if let Some((origin, field)) = by_time.filter(|_| is_stale) {
+            causes.push(Cause::RecordStale { by: rule.source(origin, field), last_sync_time });
+        }
+    }
+}
+
+/// Returns the field by which the version's age matters for this intent.
+fn needed_by_time(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, &'static str)> {
+    if let Some(min_age) = time::soak(input, rule) {
+        return Some((min_age.origin, MIN_AGE.name));
+    }
+    // Waves are only noted to a person who names the version.
+    let waits = input.candidate.intent != Intent::Explicit && time::rollout(input, rule).is_some();
+    waits.then_some((Origin::Spec("rollout"), ""))
+}
+
+/// Returns the field by which the version's digest matters, if the digest is unknown.
+fn needed_for_digest(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, &'static str)> {
+    // An active version without a receipt was permitted when it was installed.
+    let returns = time::is_return(input);
+    if let Some((origin, _)) = pins_of(*input, rule).find(|(_, pin)| compare(input, pin) == Match::Unknown)
+        && (!returns || input.candidate.stored.is_some())
+    {
+        return Some((origin, "pins"));
+    }
+    let refuses = MOVED_TAGS.of(rule).filter(|setting| setting.value == MovedTags::Refuse)?;
+    (input.entry.is_none() && !returns).then_some((refuses.origin, MOVED_TAGS.name))
+}
+
+fn missing(input: &GateInput<'_>) -> MissingRecord {
+    match (input.candidate.release, input.entry) {
+        (None, _) => MissingRecord::Record,
+        (Some(_), None) => MissingRecord::Version,
+        (Some(_), Some(_)) => MissingRecord::Data,
+    }
+}
+
+fn last_sync_time(input: &GateInput<'_>) -> Option<jiff::Timestamp> {
+    let status = input.candidate.release?.status.as_ref()?;
+    status.last_sync_time.as_ref().map(|time| time.0)
+}
+
+/// Returns the pins that all policies set on this version.
+fn pins(input: GateInput<'_>) -> impl Iterator<Item = (&ApplicableRule<'_>, Origin, &CheckedPin)> {
+    input.rules.iter().flat_map(move |rule| pins_of(input, rule).map(move |(origin, pin)| (rule, origin, pin)))
+}
+
+/// Returns the pins that one policy sets on this version.
+fn pins_of<'a>(
+    input: GateInput<'a>,
+    applicable: &ApplicableRule<'a>,
+) -> impl Iterator<Item = (Origin, &'a CheckedPin)> + use<'a> {
+    let version = input.candidate.version;
+    let rule = applicable.rule().filter(|(_, rule)| !rule.pins.is_empty() && input.has_record_name);
+    rule.into_iter().flat_map(move |(origin, rule)| {
+        rule.pins.iter().filter(move |pin| pin.version == *version).map(move |pin| (origin, pin))
+    })
+}
+
+/// Returns whether the version has the digest of the pin.
+fn compare(input: &GateInput<'_>, pin: &CheckedPin) -> Match {
+    match (local_digests(input), input.entry) {
+        (Some([]), _) | (None, None) => Match::Unknown,
+        (Some(local), _) if local.contains(&pin.digest) => Match::Yes,
+        (Some(_), None) => Match::Unknown,
+        // A receipt may lack the digest of the index. The record has it, if it is about the same image.
+        (Some(local), Some(entry)) => {
+            let is_same = local.iter().any(|digest| has_digest(entry, digest));
+            match (is_same, has_digest(entry, &pin.digest)) {
+                (true, true) => Match::Yes,
+                (true, false) | (false, true) => Match::No,
+                (false, false) => Match::Unknown,
+            }
+        }
+        (None, Some(entry)) if has_digest(entry, &pin.digest) => Match::Yes,
+        // The tag moved away from the pinned digest, which may be the installed one.
+        (None, Some(entry)) if input.installed && moved_from(entry, &pin.digest) => Match::Unknown,
+        (None, Some(_)) => Match::No,
+    }
+}
+
+/// Returns the digests of the version on this host, if those decide.
+fn local_digests<'a>(input: &GateInput<'a>) -> Option<&'a [Digest]> {
+    let candidate = input.candidate;
+    match candidate.stored {
+        Some(digests) => Some(digests),
+        None if input.installed && !candidate.active_digests.is_empty() => Some(candidate.active_digests),
+        None => None,
+    }
+}
+
+fn has_digest(entry: &ReleaseVersion, digest: &Digest) -> bool {
+    let digest = digest.as_str();
+    entry.digest == digest || entry.artifacts.iter().any(|a| a.manifest == digest || a.layer == digest)
+}
+
+fn moved_from(entry: &ReleaseVersion, digest: &Digest) -> bool {
+    entry.moved.as_ref().is_some_and(|moved| moved.from == digest.as_str())
+}

@@ -1,0 +1,126 @@
+//! The policies that apply to one host. Which policies select the host, where it is a canary and when the
+//! windows open is the same for all components, and is computed once.
+
+use std::{borrow::Cow, sync::OnceLock};
+
+use jiff::Timestamp;
+
+use super::{
+    applicable::{ApplicableRule, MatchedPolicy},
+    candidate::Host,
+    loaded::{BrokenPolicy, LoadedPolicy},
+    local_rules::LocalRules,
+};
+use crate::{
+    decisions::{
+        validation::{CheckedPolicy, Pattern},
+        window::MergedWindows,
+    },
+    values::name::{Component, PluginName},
+};
+
+/// The policies that apply to one host, made by [`PolicySet::for_host`](super::PolicySet::for_host).
+#[derive(Debug, Clone)]
+pub struct HostPolicies<'a> {
+    pub(super) host: Host<'a>,
+    /// Valid ones, by name.
+    matched: Vec<MatchedPolicy<'a>>,
+    /// Invalid ones, by name.
+    broken: Vec<&'a BrokenPolicy>,
+    local_rules: Option<&'a LocalRules>,
+    /// State of the windows at the first instant that was evaluated, usually the only one.
+    windows: OnceLock<WindowState>,
+}
+
+/// Which windows are open at an instant.
+#[derive(Debug, Clone)]
+pub(super) struct WindowState {
+    at: Timestamp,
+    /// By index of the policy; one without windows is open.
+    open: Vec<bool>,
+    /// Number of policies that have windows.
+    pub(super) with_windows: usize,
+    /// When all are open together; `None`: not within 400 days.
+    pub(super) together: Option<Timestamp>,
+}
+
+impl WindowState {
+    /// Returns whether the windows of the policy with this index are open.
+    pub(super) fn is_open(&self, index: usize) -> bool {
+        self.open.get(index).copied().unwrap_or(true)
+    }
+}
+
+impl<'a> HostPolicies<'a> {
+    pub(super) fn new(policies: &'a [LoadedPolicy], local_rules: Option<&'a LocalRules>, host: Host<'a>) -> Self {
+        let (mut matched, mut broken) = (Vec::new(), Vec::new());
+        for policy in policies.iter().filter(|policy| policy.selects(&host)) {
+            match policy {
+                LoadedPolicy::Valid(checked) => matched.push(MatchedPolicy::new(checked, matched.len(), &host)),
+                LoadedPolicy::Broken(policy) => broken.push(policy),
+            }
+        }
+        Self { host, matched, broken, local_rules, windows: OnceLock::new() }
+    }
+
+    /// Returns the names of the policies that apply, invalid ones included, in order.
+    pub fn matching(&self) -> Vec<&'a str> {
+        let valid = self.valid().map(|policy| &*policy.name);
+        let mut names: Vec<_> = valid.chain(self.broken().map(|policy| &*policy.name)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Returns the plugins that a policy names outright, each once and in order.
+    pub(super) fn named_plugins(&self) -> Vec<&'a PluginName> {
+        let mut names: Vec<_> = self.valid().flat_map(CheckedPolicy::named_plugins).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Returns whether a policy, valid or not, or the host's own rules apply.
+    pub(super) fn is_governed(&self) -> bool {
+        self.local_rules.is_some() || !self.matched.is_empty() || !self.broken.is_empty()
+    }
+
+    pub(super) fn local_rules(&self) -> Option<&'a LocalRules> {
+        self.local_rules
+    }
+
+    /// Returns the valid policies by name.
+    pub(super) fn valid(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
+        self.matched.iter().map(|matched| matched.policy)
+    }
+
+    /// Returns the invalid policies by name.
+    pub(super) fn broken(&self) -> impl Iterator<Item = &'a BrokenPolicy> {
+        self.broken.iter().copied()
+    }
+
+    /// Returns what each valid policy sets for a component, by name of the policy.
+    pub(super) fn rules(&self, component: &Component) -> Vec<ApplicableRule<'a>> {
+        self.matched.iter().map(|matched| ApplicableRule::new(*matched, component)).collect()
+    }
+
+    /// Returns what each valid policy sets for the plugins of a pattern that no narrower pattern names.
+    pub(super) fn rules_for_pattern(&self, pattern: &Pattern) -> Vec<ApplicableRule<'a>> {
+        self.matched.iter().map(|matched| ApplicableRule::for_pattern(*matched, pattern)).collect()
+    }
+
+    /// Returns which windows are open.
+    pub(super) fn windows_at(&self, now: Timestamp) -> Cow<'_, WindowState> {
+        let known = self.windows.get_or_init(|| self.compute_windows(now));
+        if known.at == now { Cow::Borrowed(known) } else { Cow::Owned(self.compute_windows(now)) }
+    }
+
+    fn compute_windows(&self, at: Timestamp) -> WindowState {
+        let windows = || self.valid().filter_map(|policy| policy.windows.as_ref());
+        WindowState {
+            at,
+            open: self.valid().map(|policy| policy.windows.as_ref().is_none_or(|w| w.open_at(at))).collect(),
+            with_windows: windows().count(),
+            together: windows().collect::<MergedWindows<'_>>().next_opening(at),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A policy as it was read: valid, or broken and acting as paused.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::Value;
+
+use super::candidate::Host;
+use crate::{
+    decisions::{
+        reason::PolicyProblem,
+        validation::{CheckedPolicy, selector::Selector},
+    },
+    records::policy::PluginPolicy,
+    values::{field_error::FieldError, text::printable},
+};
+
+/// A policy, valid or not.
+#[derive(Debug, Clone)]
+pub(super) enum LoadedPolicy {
+    Valid(Box<CheckedPolicy>),
+    /// Acts as paused for the hosts it selects; one that cannot be decoded holds everything there but an
+    /// update of d8 by a person.
+    Broken(BrokenPolicy),
+}
+
+/// A policy that is invalid or cannot be decoded.
+#[derive(Debug, Clone)]
+pub(super) struct BrokenPolicy {
+    pub(super) name: Arc<str>,
+    pub(super) problem: Arc<PolicyProblem>,
+    /// `None`: the selector is broken, too; every host.
+    selector: Option<Selector>,
+}
+
+impl LoadedPolicy {
+    /// Reads a record.
+    pub(super) fn read(policy: &PluginPolicy) -> Self {
+        let (name, errors, selector) = match CheckedPolicy::new(policy) {
+            Ok(checked) => match not_accepted(policy) {
+                None => return Self::Valid(Box::new(checked)),
+                Some(error) => (checked.name, vec![error], Some(checked.selector)),
+            },
+            Err(rejected) => {
+                (printable(&kube::ResourceExt::name_any(policy)).into(), rejected.errors, rejected.selector)
+            }
+        };
+        Self::Broken(BrokenPolicy { name, problem: Arc::new(PolicyProblem::Invalid { errors }), selector })
+    }
+
+    /// Reads a JSON object, which may be of a schema that is unknown here.
+    pub(super) fn read_json(object: &Value) -> Self {
+        match serde_json::from_value::<PluginPolicy>(normalized(object)) {
+            Ok(policy) => Self::read(&policy),
+            Err(error) => {
+                let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+                Self::Broken(BrokenPolicy {
+                    name: printable(name).into(),
+                    problem: Arc::new(PolicyProblem::Unreadable { why: printable(&error.to_string()).into_owned() }),
+                    selector: object.pointer("/spec/hostSelector").and_then(Selector::from_json),
+                })
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Valid(checked) => &checked.name,
+            Self::Broken(broken) => &broken.name,
+        }
+    }
+
+    /// Returns whether the policy applies to the host.
+    pub(super) fn selects(&self, host: &Host<'_>) -> bool {
+        match self {
+            Self::Valid(checked) => checked.selector.matches(host.labels),
+            Self::Broken(broken) => broken.selector.as_ref().is_none_or(|selector| selector.matches(host.labels)),
+        }
+    }
+}
+
+/// Removes differences that do not change what a policy sets: a field that is null is unset, and a
+/// condition counts without `lastTransitionTime`.
+fn normalized(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec") {
+        remove_nulls(spec);
+    }
+    let conditions = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let time = condition.entry("lastTransitionTime").or_insert(Value::Null);
+        if time.is_null() {
+            *time = Value::String("1970-01-01T00:00:00Z".to_owned());
+        }
+    }
+    object
+}
+
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
+/// Returns why the operator does not accept the policy as it is now. The operator may know a rule that
+/// this program does not, so such a policy is invalid here, too.
+fn not_accepted(policy: &PluginPolicy) -> Option<FieldError> {
+    let refused = |condition: &&Condition| {
+        let current = condition.observed_generation.is_none_or(|seen| Some(seen) == policy.metadata.generation);
+        condition.type_ == "Accepted" && condition.status == "False" && current
+    };
+    let condition = policy.status.as_ref()?.conditions.iter().find(refused)?;
+    let why = printable(&condition.message).into_owned();
+    Some(FieldError { field: "what the operator does not accept".to_owned(), why })
+}

@@ -1,0 +1,102 @@
+//! The merge of a field over all policies of a host: the strictest value wins (`docs/policies.md`, "Which
+//! policies apply"). Gates, guidance and the effective policy all merge here.
+
+use std::time::Duration;
+
+use super::applicable::{ApplicableRule, Setting};
+use crate::{
+    decisions::reason::{Origin, Source},
+    records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates},
+    values::channel::Channel,
+};
+
+/// A field that several policies may set. The greatest value is the strictest.
+pub(super) struct Field<T> {
+    /// Name below the part of the policy that sets it; empty: that part is the field.
+    pub(super) name: &'static str,
+    /// Value where no policy sets it.
+    unset: T,
+    get: fn(&ApplicableRule<'_>) -> Option<Setting<T>>,
+}
+
+pub(super) const ACCESS: Field<Access> = Field { name: "access", unset: Access::Allow, get: |rule| rule.access() };
+pub(super) const CHANNEL: Field<Channel> =
+    Field { name: "channel", unset: Channel::Stable, get: |rule| rule.setting(|settings| settings.channel) };
+pub(super) const UPDATES: Field<Updates> =
+    Field { name: "updates", unset: Updates::Manual, get: |rule| rule.setting(|settings| settings.updates) };
+pub(super) const MAJOR_UPDATES: Field<MajorUpdates> = Field {
+    name: "majorUpdates",
+    unset: MajorUpdates::Stay,
+    get: |rule| rule.setting(|settings| settings.major_updates),
+};
+/// `minAge`, which does not bind the canaries of its policy.
+pub(super) const MIN_AGE: Field<Duration> = Field {
+    name: "minAge",
+    unset: Duration::ZERO,
+    get: |rule| rule.setting(|settings| settings.min_age).filter(|_| !rule.canary),
+};
+pub(super) const MOVED_TAGS: Field<MovedTags> = Field {
+    name: "movedTags",
+    unset: MovedTags::Refuse,
+    get: |rule| rule.policy.moved_tags.map(|value| Setting { value, origin: Origin::Spec("integrity") }),
+};
+pub(super) const MISSING_DEPENDENCIES: Field<MissingDependencies> = Field {
+    name: "",
+    unset: MissingDependencies::Install,
+    get: |rule| {
+        let value = rule.policy.missing_dependencies?;
+        Some(Setting { value, origin: Origin::Spec("missingDependencies") })
+    },
+};
+
+pub(super) const PAUSED: Field<bool> = Field {
+    name: "",
+    unset: false,
+    get: |rule| rule.policy.paused.then_some(Setting { value: true, origin: Origin::Spec("paused") }),
+};
+
+impl<T: Ord + Copy> Field<T> {
+    /// Returns what one policy sets.
+    pub(super) fn of(&self, rule: &ApplicableRule<'_>) -> Option<Setting<T>> {
+        (self.get)(rule)
+    }
+
+    /// Merges what the policies set.
+    pub(super) fn merge<'r, 'a>(&self, rules: &'r [ApplicableRule<'a>]) -> Merge<'r, 'a, T> {
+        let strictest = rules.iter().filter_map(|rule| self.of(rule)).map(|setting| setting.value).max();
+        let Self { name, get, .. } = *self;
+        Merge { value: strictest.unwrap_or(self.unset), is_set: strictest.is_some(), name, get, rules }
+    }
+}
+
+/// A merged field.
+pub(super) struct Merge<'r, 'a, T> {
+    /// The strictest value.
+    pub(super) value: T,
+    /// At least one policy sets the field.
+    pub(super) is_set: bool,
+    name: &'static str,
+    get: fn(&ApplicableRule<'_>) -> Option<Setting<T>>,
+    rules: &'r [ApplicableRule<'a>],
+}
+
+impl<'r, 'a, T: Ord + Copy + 'r> Merge<'r, 'a, T> {
+    /// Returns the policies that set the strictest value, each with the field; none where the field is unset.
+    pub(super) fn setters(self) -> impl Iterator<Item = (&'r ApplicableRule<'a>, Source)> {
+        self.rules.iter().filter_map(move |rule| {
+            let setting = (self.get)(rule).filter(|setting| setting.value == self.value)?;
+            Some((rule, rule.source(setting.origin, self.name)))
+        })
+    }
+
+    /// Returns the fields that set the strictest value.
+    pub(super) fn sources(self) -> impl Iterator<Item = Source> {
+        self.setters().map(|(_, source)| source)
+    }
+
+    /// Returns the fields that set the strictest value, or one `None` where the field is unset.
+    pub(super) fn sources_or_unset(self) -> impl Iterator<Item = Option<Source>> {
+        let unset = (!self.is_set).then_some(None);
+        self.sources().map(Some).chain(unset)
+    }
+}
