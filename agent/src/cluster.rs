@@ -1,7 +1,7 @@
-//! What the cluster says now: its policies and the records a command needs, read in one round trip,
-//! and the copy kept on disk for when the cluster is away.
+//! Reads the policies and records of a cluster in one round trip, and caches the policies on disk for times when
+//! the cluster is unreachable.
 //!
-//! Owns the reading and the cache; decides nothing about versions (that is `d8_crds::decisions::verdict`).
+//! Decides nothing about versions; `d8_crds::decisions::verdict` does.
 
 mod endpoint_pins;
 mod facts;
@@ -31,84 +31,83 @@ pub use self::{
     policy_cache::{CacheError, CachedPolicies, ClusterKey, PolicyCache},
 };
 
-/// How long a store that was governed once keeps the last policies after the cluster stopped serving
-/// the group (policy.md, rule 13).
+/// How long cached policies apply after the cluster stopped serving their kind (rule 13 in `docs/policies.md`).
 pub const KEEP_AFTER_CRDS_VANISH: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
 
-/// Where a view comes from.
+/// Origin of the policies in a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ViewOrigin {
     /// The API server answered.
     Live,
-    /// The API server answered that it has no such kind, and this store was never governed.
+    /// The API server does not serve the kind, and no policies of the cluster are cached.
     Ungoverned,
-    /// The copy on disk, because the kinds vanished from the cluster less than a week ago.
+    /// The cache: the API server stopped serving the kind less than a week ago.
     Vanished,
 }
 
-/// What a command knows of the cluster.
+/// The policies and records of a cluster, as one command reads them.
 #[derive(Debug, Clone)]
 pub struct ClusterView {
-    /// Its policies, as JSON: one that this program does not understand must still hold changes.
+    /// Policies, as JSON: a policy that this program cannot parse must still hold changes.
     pub policies: Vec<Value>,
-    /// When the API server last confirmed them.
+    /// When the API server last returned these policies.
     pub confirmed: Timestamp,
-    /// The API server's clock, cut to seconds, as it answered.
+    /// Time of the API server by the header of its response, in whole seconds.
     pub server_time: Option<Timestamp>,
-    /// Where they come from.
+    /// Origin of the policies.
     pub origin: ViewOrigin,
-    /// The records asked for, by component name; what has no record is absent.
+    /// The requested records that exist, by component name.
     pub records: BTreeMap<String, CliRelease>,
-    /// They are all there are: what is absent has none.
+    /// Whether `records` contains all records of the cluster.
     pub complete: bool,
 }
 
 impl ClusterView {
-    /// The policies, ready to judge.
+    /// Parses the policies.
     pub fn policy_set(&self) -> PolicySet {
         PolicySet::from_json(&self.policies)
     }
 }
 
-/// Which records a command needs.
+/// The records that a command needs.
 #[derive(Debug, Clone, Copy)]
 pub enum RecordSelection<'a> {
-    /// One request each, in parallel.
+    /// The records of these components, with one request each, in parallel.
     Named(&'a [Component]),
-    /// One list.
+    /// All records, with one list request.
     All,
-    /// None: the policies only.
+    /// No records.
     None,
 }
 
-/// Why the cluster's word could not be had.
+/// Why the cluster could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
-    /// The kinds are there and this identity may not read them.
+    /// The cluster serves the kind, and this identity may not read it.
     #[error("the identity of the kubeconfig may not read {kind} of group cli.deckhouse.io")]
     Unreadable {
-        /// `pluginpolicies`, `clireleases` or `clihosts`.
+        /// Plural of the kind: `pluginpolicies`, `clireleases` or `clihosts`.
         kind: &'static str,
     },
-    /// The API server does not accept the identity.
+    /// The API server refused the identity.
     #[error("the Kubernetes API did not accept the identity of the kubeconfig (401)")]
     Unauthorized,
-    /// The API server could not be asked, or answered with an error of its own.
-    #[error("the Kubernetes API could not be asked for {what}")]
+    /// The API server did not answer, or answered with another error.
+    #[error("can't read {what} from the Kubernetes API")]
     Unreachable {
-        /// What was asked for.
+        /// The requested kind.
         what: String,
-        /// Why there is no answer.
+        /// What failed.
         #[source]
         source: Box<kube::Error>,
     },
 }
 
-/// Reads the policies and the wanted records, all requests at once. `cached` is what this store
-/// last knew of the same cluster.
+/// Reads the policies and records, with all requests at the same time. `cached` are the cached policies of the same
+/// cluster.
 ///
 /// # Errors
-/// [`ViewError`]; an absent group is no error.
+/// [`ViewError`]. A cluster without the API group is not an error.
 pub async fn read(
     client: &Client,
     wanted: RecordSelection<'_>,
@@ -124,16 +123,16 @@ pub async fn read(
     })
 }
 
-/// The record of one component, if there is one: for a plugin that others turn out to need.
+/// Reads the record of one component: a plugin that another plugin turns out to need.
 ///
 /// # Errors
-/// [`ViewError`]; an absent group is no error.
+/// [`ViewError`]. A cluster without the API group is not an error.
 pub async fn record(client: &Client, component: &Component) -> Result<Option<CliRelease>, ViewError> {
     let found = records(client, RecordSelection::Named(std::slice::from_ref(component))).await?;
     Ok(found.into_values().next())
 }
 
-/// What the answers mean together with what was known before. Pure.
+/// Combines the responses with the cache. Pure.
 fn view(
     policies: Option<Vec<Value>>,
     records: BTreeMap<String, CliRelease>,
@@ -150,7 +149,7 @@ fn view(
     ClusterView { policies, confirmed, server_time: None, origin, records, complete: false }
 }
 
-/// All policies, `None` where the cluster does not serve the kind; and the server's time.
+/// Reads all policies, `None` if the cluster does not serve the kind, and the server's time.
 async fn policies(client: &Client) -> Result<(Option<Vec<Value>>, Option<Timestamp>), ViewError> {
     let (list, time) = list_policies(client).await;
     match list {
@@ -159,7 +158,7 @@ async fn policies(client: &Client) -> Result<(Option<Vec<Value>>, Option<Timesta
     }
 }
 
-/// One request, by hand because the client gives no headers of what it lists.
+/// Lists the policies. Builds the request itself, because the client does not return the headers of a list.
 async fn list_policies(client: &Client) -> (Result<ObjectList<DynamicObject>, kube::Error>, Option<Timestamp>) {
     let kind = ApiResource::erase::<PluginPolicy>(&());
     let path = DynamicObject::url_path(&kind, None);
@@ -167,11 +166,11 @@ async fn list_policies(client: &Client) -> (Result<ObjectList<DynamicObject>, ku
         Ok(request) => request.map(Body::from),
         Err(error) => return (Err(kube::Error::BuildRequest(error)), None),
     };
-    let answer = match client.send(request).await {
-        Ok(answer) => answer,
+    let response = match client.send(request).await {
+        Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
-    let (head, body) = answer.into_parts();
+    let (head, body) = response.into_parts();
     let time = head.headers.get("date").and_then(|date| clock::http_date(date.to_str().ok()?));
     let bytes = match body.collect_bytes().await {
         Ok(bytes) => bytes,
@@ -180,8 +179,8 @@ async fn list_policies(client: &Client) -> (Result<ObjectList<DynamicObject>, ku
     let list = if head.status.is_success() {
         serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError)
     } else {
-        let told = serde_json::from_slice::<Status>(&bytes).ok();
-        let status = told.unwrap_or_else(|| Status::failure(head.status.as_str(), "Failed"));
+        let status = serde_json::from_slice::<Status>(&bytes).ok();
+        let status = status.unwrap_or_else(|| Status::failure(head.status.as_str(), "Failed"));
         Err(kube::Error::Api(status.with_code(head.status.as_u16()).boxed()))
     };
     (list, time)
@@ -189,8 +188,8 @@ async fn list_policies(client: &Client) -> (Result<ObjectList<DynamicObject>, ku
 
 fn as_json(mut policy: DynamicObject) -> Value {
     policy.metadata.managed_fields = None;
-    // What came as JSON goes back as JSON; were it ever otherwise, `null` is read as a policy that
-    // nobody understands, which holds every change.
+    // An object that was JSON can be JSON again. If that ever failed, `null` is a policy that cannot be parsed, and
+    // that holds every change.
     serde_json::to_value(policy).unwrap_or(Value::Null)
 }
 
@@ -204,11 +203,11 @@ async fn records(client: &Client, wanted: RecordSelection<'_>) -> Result<BTreeMa
             Err(error) => absent_or(client, "clireleases", error).await.map(|()| BTreeMap::new()),
         },
         RecordSelection::Named(components) => {
-            let can_have_one = |c: &&Component| match c {
+            let can_have_record = |c: &&Component| match c {
                 Component::D8 => true,
                 Component::Plugin(name) => name.is_dns_label(),
             };
-            let gets = components.iter().filter(can_have_one).map(|component| {
+            let gets = components.iter().filter(can_have_record).map(|component| {
                 let api = &api;
                 async move {
                     match api.get_opt(component.name()).await {
@@ -223,15 +222,15 @@ async fn records(client: &Client, wanted: RecordSelection<'_>) -> Result<BTreeMa
     }
 }
 
-/// `Ok` if the cluster does not serve the group at all. A 403 proves nothing: an ordinary user gets
-/// it for a kind that is not there, too (policy.md, rule 13).
+/// Turns an error into `Ok` if the cluster does not serve the API group. A 403 does not prove that it does: users
+/// without rights get it for kinds that do not exist, too (rule 13 in `docs/policies.md`).
 async fn absent_or(client: &Client, kind: &'static str, error: kube::Error) -> Result<(), ViewError> {
-    match code(&error) {
+    match status_code(&error) {
         Some(404) => Ok(()),
         Some(401) => Err(ViewError::Unauthorized),
         Some(403) => match client.list_api_group_resources("cli.deckhouse.io/v1alpha1").await {
             Ok(_) => Err(ViewError::Unreadable { kind }),
-            Err(error) if code(&error) == Some(404) => Ok(()),
+            Err(error) if status_code(&error) == Some(404) => Ok(()),
             Err(source) => {
                 Err(ViewError::Unreachable { what: "group cli.deckhouse.io".into(), source: Box::new(source) })
             }
@@ -240,8 +239,8 @@ async fn absent_or(client: &Client, kind: &'static str, error: kube::Error) -> R
     }
 }
 
-/// The status code of an answer that is an error; `None` where no answer came.
-pub fn code(error: &kube::Error) -> Option<u16> {
+/// Returns the HTTP status of an error, `None` if there was no response.
+pub fn status_code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
@@ -257,23 +256,23 @@ mod tests {
     }
 
     #[test]
-    fn which_policies_count() {
+    fn policies_by_response_and_cache() {
         let now = at("2026-11-22T12:00:00Z");
         let named = |name: &str| serde_json::json!({"metadata": {"name": name}});
         let live = vec![named("live")];
-        let kept = |confirmed: &str| CachedPolicies::new("https://k8s", at(confirmed), vec![named("kept")]);
-        let fresh = kept("2026-11-15T12:00:00Z");
-        let old = kept("2026-11-15T11:59:59Z");
+        let cached_at = |confirmed: &str| CachedPolicies::new("https://k8s", at(confirmed), vec![named("cached")]);
+        let fresh = cached_at("2026-11-15T12:00:00Z");
+        let old = cached_at("2026-11-15T11:59:59Z");
         for (what, policies, cached, origin, names) in [
-            ("an answer counts", Some(live.clone()), Some(&fresh), ViewOrigin::Live, vec!["live"]),
-            ("no kinds, never governed", None, None, ViewOrigin::Ungoverned, vec![]),
-            ("no kinds, governed a week ago", None, Some(&fresh), ViewOrigin::Vanished, vec!["kept"]),
-            ("no kinds, governed longer ago", None, Some(&old), ViewOrigin::Ungoverned, vec![]),
+            ("a response wins", Some(live.clone()), Some(&fresh), ViewOrigin::Live, vec!["live"]),
+            ("no kind, nothing cached", None, None, ViewOrigin::Ungoverned, vec![]),
+            ("no kind, cached a week ago", None, Some(&fresh), ViewOrigin::Vanished, vec!["cached"]),
+            ("no kind, cached earlier", None, Some(&old), ViewOrigin::Ungoverned, vec![]),
         ] {
             let view = view(policies, BTreeMap::new(), cached, now);
             assert_eq!(view.origin, origin, "{what}");
-            let seen: Vec<_> = view.policies.iter().filter_map(|p| p["metadata"]["name"].as_str()).collect();
-            assert_eq!(seen, names, "{what}");
+            let found: Vec<_> = view.policies.iter().filter_map(|p| p["metadata"]["name"].as_str()).collect();
+            assert_eq!(found, names, "{what}");
         }
     }
 }

@@ -54,7 +54,7 @@ pub enum ProgressEvent<'a> {
 /// Who is told. Called from async code: must not block.
 pub trait ProgressReporter: Send + Sync {
     /// Something happened.
-    fn event(&self, event: ProgressEvent<'_>);
+    fn report(&self, event: ProgressEvent<'_>);
 }
 
 /// Tells nobody.
@@ -62,5 +62,5 @@ pub trait ProgressReporter: Send + Sync {
 pub struct SilentReporter;
 
 impl ProgressReporter for SilentReporter {
-    fn event(&self, _: ProgressEvent<'_>) {}
+    fn report(&self, _: ProgressEvent<'_>) {}
 }

@@ -48,7 +48,7 @@ async fn what_an_install_leaves() {
     let folder = scratch();
     let root = folder.path().join("root");
     let source = Memory::default();
-    let expected = support::digest(&source, "a", "v1.2.0").await;
+    let expected = support::digest(&source, "a", "v1.2.0");
     let mut order = order("a", "v1.2.0");
     order.expect_layer = Some(expected.clone());
     order.skipped_cluster_checks = true;
@@ -149,9 +149,9 @@ fn shorten(line: &str) -> String {
 }
 
 /// A layer, what it is ordered as, and the kind of error it gives.
-async fn bad_sources() -> Vec<(&'static str, Memory, InstallRequest, &'static str)> {
+fn bad_sources() -> Vec<(&'static str, Memory, InstallRequest, &'static str)> {
     let plugin = script("a", "v2.0.0");
-    let good = layer(&[("plugin", &plugin)]).await;
+    let good = layer(&[("plugin", &plugin)]);
     let with = |layer: Bytes| Memory::default().with("a", "v2.0.0", layer);
     let mut expecting = order("a", "v2.0.0");
     expecting.expect_layer = Some(d8_crds::values::digest::Digest::of(b"other bytes"));
@@ -162,8 +162,8 @@ async fn bad_sources() -> Vec<(&'static str, Memory, InstallRequest, &'static st
         ("the source refuses", Memory::default().failing(Fault::Refused), plain(), "Proxy"),
         ("the connection breaks", Memory::default().failing(Fault::Broken), plain(), "Proxy"),
         ("another digest", with(good.clone()), expecting, "WrongDigest"),
-        ("no executable", with(layer(&[("other", &plugin)]).await), plain(), "Proxy"),
-        ("outside the archive", with(layer(&[("x/../../plugin", &plugin)]).await), plain(), "Proxy"),
+        ("no executable", with(layer(&[("other", &plugin)])), plain(), "Proxy"),
+        ("outside the archive", with(layer(&[("x/../../plugin", &plugin)])), plain(), "Proxy"),
         ("nothing", with(Bytes::new()), plain(), "Proxy"),
         ("no gzip", with(Bytes::from_static(b"plain text")), plain(), "Proxy"),
         ("cut short", with(good.slice(..good.len() / 2)), plain(), "Proxy"),
@@ -175,7 +175,7 @@ async fn bad_sources() -> Vec<(&'static str, Memory, InstallRequest, &'static st
 #[tokio::test]
 async fn what_cannot_be_installed_changes_nothing() {
     for installed in [false, true] {
-        for (what, source, order, kind) in bad_sources().await {
+        for (what, source, order, kind) in bad_sources() {
             let folder = scratch();
             let root = folder.path().join("root");
             if installed {
@@ -199,10 +199,10 @@ async fn a_change_that_is_not_wanted_any_more_leaves_nothing() {
     impl d8_agent::LayerSource for Stuck {
         async fn open(&self, order: &d8_agent::Artifact) -> Result<d8_agent::LayerStream, d8_rpp::Error> {
             use futures::StreamExt as _;
-            let layer = Memory::default().layer(order.component.name(), order.tag.as_str()).await;
+            let layer = Memory::default().layer(order.component.name(), order.tag.as_str());
             let first = layer.slice(..layer.len() / 2);
             let chunks = futures::stream::iter([Ok(first)]).chain(futures::stream::pending()).boxed();
-            Ok(d8_agent::LayerStream { chunks, size: None, manifest: None, checked: false })
+            Ok(d8_agent::LayerStream { chunks, size: None, manifest: None, checksum: None })
         }
     }
     let folder = scratch();
@@ -339,7 +339,7 @@ async fn a_version_that_comes_back_with_other_bytes() {
     let root = folder.path();
     install(root, "a", "v1.0.0").await;
     assert!(lock(root, &["a"]).await.remove(&name("a")).unwrap());
-    let other = layer(&[("plugin", b"#!/bin/sh\necho a v1.0.0 moved\n")]).await;
+    let other = layer(&[("plugin", b"#!/bin/sh\necho a v1.0.0 moved\n")]);
     let found = d8_crds::values::digest::Digest::of(&other);
     let source = Memory::default().with("a", "v1.0.0", other);
     for expect in [None, Some(found.clone())] {
@@ -512,7 +512,7 @@ async fn what_a_watcher_is_told() {
     #[derive(Default)]
     struct Told(std::sync::Mutex<Vec<String>>);
     impl ProgressReporter for Told {
-        fn event(&self, event: ProgressEvent<'_>) {
+        fn report(&self, event: ProgressEvent<'_>) {
             let line = match event {
                 ProgressEvent::Downloading { done, total, .. } => format!("{done} of {}", total.unwrap_or_default()),
                 ProgressEvent::Switched { name, tag } => format!("{name} {tag}"),
@@ -523,7 +523,7 @@ async fn what_a_watcher_is_told() {
     }
     let folder = scratch();
     let (told, source) = (Told::default(), Memory::default());
-    let size = source.layer("a", "v1.0.0").await.len();
+    let size = source.layer("a", "v1.0.0").len();
     let mut locked = lock(folder.path(), &["a"]).await;
     let staged = locked.stage(order("a", "v1.0.0"), &source, &told).await.unwrap();
     locked.switch(vec![StoreChange::Install(staged)], now(), &told).await.unwrap();

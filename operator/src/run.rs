@@ -135,7 +135,7 @@ fn check(options: &ClientOptions) -> Result<(), RunError> {
     let usage = |error| RunError::Usage(Box::new(error));
     // This client only reads the CA file and sends nothing, so without an endpoint any other will do.
     let endpoint = Endpoint::explicit(options.endpoint.as_deref().unwrap_or("https://localhost")).map_err(usage)?;
-    Proxy::new(vec![endpoint], Identity::nobody(), options).map_err(usage).map(drop)
+    Proxy::new(vec![endpoint], Identity::anonymous(), options).map_err(usage).map(drop)
 }
 
 /// Runs the controllers whenever this instance leads. Returns at the end of the election.

@@ -1,13 +1,13 @@
 //! The client of the proxy.
 //!
-//! [`discovery`] finds the proxy through the Kubernetes API, [`identity`] brings the caller's Bearer token,
-//! [`Proxy`] reads tags and manifests and opens downloads.
+//! [`discovery`] finds the proxy through the Kubernetes API, [`Identity`] carries the caller's Bearer token,
+//! and [`Proxy`] reads tags and manifests and opens downloads.
 
 pub mod discovery;
 mod download;
 mod endpoint;
 mod generations;
-pub mod identity;
+mod identity;
 mod options;
 mod platform_image;
 mod proxy;
@@ -16,16 +16,14 @@ mod retry;
 mod spool;
 mod transport;
 
-#[cfg(feature = "server")]
-pub(crate) use self::proxy::{MAX_MANIFEST, MAX_TAGS};
 pub use self::{
-    download::{Body, Download, MAX_LAYER},
+    download::{Body, Download, LayerChecksum},
     endpoint::{Endpoint, Prefer, Trust},
     identity::Identity,
     options::{ClientOptions, Timeouts},
     platform_image::{LayerLocation, PlatformImage},
     proxy::{Proxy, RawManifest},
     resolve::{Artifact, ResolvedImage},
-    retry::Retry,
+    retry::{AttemptError, retry},
     spool::{InspectedLayer, SpooledLayer},
 };

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between a caller and the proxy, under stable kinds.
+//! Errors between a caller and the proxy, under stable kinds, with causes and fixes.
 
 mod advice;
 mod kind;
@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
-use self::parts::{Instead, Seconds, Words};
+use self::parts::{FoundInstead, Seconds, Suffix};
 pub use self::{
     advice::Advice,
     kind::ErrorKind,
@@ -16,241 +16,241 @@ pub use self::{
 };
 use crate::endpoint_pin::EndpointIdentity;
 
-/// Why the proxy could not be used, or what it gave could not.
+/// Why a request to the proxy failed, or why its response is not usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The endpoint given is not usable; found before any request.
+    /// The given endpoint is not usable. Found before any request.
     #[error("proxy endpoint {given:?}: {why}")]
     Endpoint {
-        /// What was given.
+        /// The endpoint as it was given.
         given: String,
-        /// The rule it breaks.
+        /// The rule that it breaks.
         why: &'static str,
     },
-    /// The CA file given is not usable; found before any request.
+    /// The given CA file is not usable. Found before any request.
     #[error("CA file {}: {why}", path.display())]
     CaFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// Skipping verification and a CA file were asked for at once; found before any request.
+    /// Both a CA file and no verification were requested. Found before any request.
     #[error("a CA file for the proxy and skipping its verification exclude each other")]
     CaWithInsecure,
-    /// The kubeconfig's identity could not be turned into a token.
+    /// The kubeconfig's identity gave no token.
     #[error("identity from the kubeconfig: {why}")]
     Identity {
         /// What failed.
         why: String,
     },
-    /// The HTTP client could not be made.
+    /// The HTTP client could not be built.
     #[error("HTTP client: {why}")]
     Client {
         /// What failed.
         why: String,
     },
-    /// The proxy could not be found through the Kubernetes API.
+    /// The proxy was not found through the Kubernetes API.
     #[error("proxy endpoint discovery: {why}")]
     Discovery {
-        /// The API server asked.
+        /// Address of the API server.
         server: String,
-        /// Somewhere it was only that this identity may not look.
+        /// Whether this identity was denied to read an object.
         denied: bool,
         /// What failed.
         why: String,
     },
-    /// The Kubernetes API, not the proxy, refused the identity.
+    /// The Kubernetes API refused the identity.
     #[error("the Kubernetes API at {server} did not accept the identity (401 Unauthorized)")]
     ClusterUnauthorized {
-        /// The API server asked.
+        /// Address of the API server.
         server: String,
     },
-    /// The certificate of the Kubernetes API, not the proxy's, is not trusted, or not its own.
+    /// The certificate of the Kubernetes API was refused.
     #[error("certificate of the Kubernetes API at {server}: {problem}")]
     ClusterCertificate {
-        /// The API server asked.
+        /// Address of the API server.
         server: String,
-        /// What is wrong with it.
+        /// Why the certificate was refused.
         problem: CertificateProblem,
     },
-    /// The cluster names another proxy than the one remembered of it.
-    #[error("the proxy of {server} is not the one remembered: remembered {remembered}; now {announced}")]
+    /// The cluster announces another proxy than the pinned one.
+    #[error("the proxy of {server} has changed: pinned {pinned}; now {announced}")]
     EndpointChanged {
-        /// The API server asked.
+        /// Address of the API server.
         server: String,
-        /// What is remembered.
-        remembered: Box<EndpointIdentity>,
-        /// What the cluster says now.
+        /// The identity that was pinned on the first contact.
+        pinned: Box<EndpointIdentity>,
+        /// The identity that the cluster announces now.
         announced: Box<EndpointIdentity>,
     },
-    /// 401 from the proxy.
-    #[error("the proxy at {host} did not accept the identity (401 Unauthorized){}", Words(words))]
+    /// The proxy answered 401.
+    #[error("the proxy at {host} did not accept the identity (401 Unauthorized){}", Suffix(message))]
     Unauthorized {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// Whether a token was sent at all.
+        /// Whether the request had a token.
         token_sent: bool,
-        /// The server's words.
-        words: String,
+        /// Message of the server.
+        message: String,
     },
-    /// 403 from the proxy.
-    #[error("the proxy at {host} does not allow this identity to download (403 Forbidden){}", Words(words))]
+    /// The proxy answered 403.
+    #[error("the proxy at {host} does not allow this identity to download (403 Forbidden){}", Suffix(message))]
     Forbidden {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// The server's words.
-        words: String,
+        /// Message of the server.
+        message: String,
     },
-    /// 404 from the proxy.
-    #[error("{subject} is not published at the proxy (404 Not Found)")]
+    /// The proxy answered 404.
+    #[error("{reference} is not published at the proxy (404 Not Found)")]
     NotFound {
-        /// What was asked for.
-        subject: ImageReference,
+        /// The requested image.
+        reference: ImageReference,
     },
-    /// 5xx from the proxy, after the last try.
-    #[error("the proxy at {host} failed: {path} answered {status}{}", Words(words))]
+    /// The proxy answered 5xx to the last attempt.
+    #[error("the proxy at {host} failed: {path} answered {status}{}", Suffix(message))]
     Unavailable {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// The path asked for.
+        /// Requested path.
         path: String,
-        /// The status.
+        /// HTTP status.
         status: u16,
-        /// The server's words.
-        words: String,
+        /// Message of the server.
+        message: String,
     },
-    /// A status that the protocol does not know.
-    #[error("unexpected answer from the proxy at {host}: {method} {path} answered {status}{}", Words(words))]
+    /// The proxy answered with a status that the protocol does not have.
+    #[error("unexpected answer from the proxy at {host}: {method} {path} answered {status}{}", Suffix(message))]
     Status {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// The method.
+        /// HTTP method.
         method: &'static str,
-        /// The path asked for.
+        /// Requested path.
         path: String,
-        /// The status.
+        /// HTTP status.
         status: u16,
-        /// The server's words.
-        words: String,
+        /// Message of the server.
+        message: String,
     },
-    /// A redirect; never followed.
+    /// The proxy answered with a redirect. Redirects are never followed.
     #[error("the proxy at {host} redirects {path} to {to} (status {status}); redirects are refused")]
     Redirect {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// The path asked for.
+        /// Requested path.
         path: String,
-        /// The status.
+        /// HTTP status.
         status: u16,
-        /// Where to.
+        /// Target of the redirect.
         to: String,
     },
-    /// No connection, or one that broke.
+    /// There was no connection, or it broke.
     #[error("the proxy at {host} can't be reached: {why}")]
     Unreachable {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
         /// What failed.
         why: String,
     },
-    /// It took too long.
-    #[error("the proxy at {host}: no {waiting} within {}", Seconds(*after))]
+    /// A timeout passed.
+    #[error("the proxy at {host}: no {phase} within {}", Seconds(*after))]
     Timeout {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// For what.
-        waiting: TimeoutPhase,
-        /// How long was waited.
+        /// The phase that took too long.
+        phase: TimeoutPhase,
+        /// The timeout.
         after: Duration,
     },
-    /// The proxy's certificate is not trusted, or not its own.
+    /// The proxy's certificate was refused.
     #[error("certificate of the proxy at {host}: {problem}")]
     Certificate {
-        /// The proxy's host.
+        /// Host of the proxy.
         host: String,
-        /// What is wrong with it.
+        /// Why the certificate was refused.
         problem: CertificateProblem,
     },
-    /// The body ended early or went on too long.
-    #[error("download of {subject}: got {got} bytes, {expected} were announced")]
+    /// A download is shorter or longer than announced.
+    #[error("download of {reference}: got {got} bytes, {expected} were announced")]
     Length {
-        /// What was downloaded.
-        subject: ImageReference,
-        /// Bytes announced.
+        /// The downloaded image.
+        reference: ImageReference,
+        /// Announced size, in bytes.
         expected: u64,
-        /// Bytes that came.
+        /// Received size, in bytes.
         got: u64,
     },
-    /// The bytes are not the ones asked for.
-    #[error("{subject}: digest mismatch: expected {expected}, got {got}")]
+    /// The bytes do not have the expected digest.
+    #[error("{reference}: digest mismatch: expected {expected}, got {got}")]
     Digest {
-        /// What was read.
-        subject: ImageReference,
-        /// The digest asked for.
+        /// The downloaded image.
+        reference: ImageReference,
+        /// Digest by record or manifest.
         expected: Digest,
-        /// The digest of what came.
+        /// Digest of the received bytes.
         got: Digest,
     },
-    /// Larger than is accepted.
-    #[error("{what} of {subject} is larger than {limit} bytes")]
+    /// A document or a layer exceeds a limit.
+    #[error("{what} of {reference} is larger than {limit} bytes")]
     TooLarge {
-        /// What was read.
-        subject: ImageReference,
-        /// Which part of it.
+        /// The requested image.
+        reference: ImageReference,
+        /// The part that is too large.
         what: &'static str,
-        /// The limit, in bytes.
+        /// Limit, in bytes.
         limit: u64,
     },
-    /// An answer that can't be understood.
-    #[error("{subject}: {why}")]
+    /// A response or a manifest cannot be parsed.
+    #[error("{reference}: {why}")]
     Malformed {
-        /// What was read.
-        subject: ImageReference,
+        /// The requested image.
+        reference: ImageReference,
         /// What is wrong with it.
         why: String,
     },
-    /// The published contract is wrong.
+    /// The published contract is not valid.
     #[error(transparent)]
     Contract(ContractError),
-    /// The layer is not the archive it should be.
+    /// The layer is not a valid archive.
     #[error("archive: {why}")]
     Archive {
         /// What is wrong with it.
         why: String,
     },
-    /// The layer unpacks to more than is accepted.
+    /// The layer exceeds a limit when it is unpacked.
     #[error("archive: {what} is larger than {limit} bytes")]
     ArchiveTooLarge {
-        /// Which part of it.
+        /// The part that is too large.
         what: &'static str,
-        /// The limit, in bytes.
+        /// Limit, in bytes.
         limit: u64,
     },
     /// The layer lacks the executable.
-    #[error("the archive has no executable: entry `{entry}` is missing{}", Instead(*found))]
+    #[error("the archive has no executable: entry `{entry}` is missing{}", FoundInstead(*found))]
     MissingExecutable {
-        /// The entry looked for.
+        /// Name of the entry.
         entry: String,
-        /// What bears its name, though it is no regular file.
+        /// Type of an entry with that name that is not a regular file.
         found: Option<&'static str>,
     },
-    /// A download that had to be looked into first could not be kept meanwhile.
-    #[error("keeping the download in {}: {error}", folder.display())]
+    /// A download that is read before its version is judged could not be written to a temporary file.
+    #[error("can't keep the download in {}: {error}", folder.display())]
     Spool {
-        /// The folder tried last.
+        /// The folder that was tried last.
         folder: PathBuf,
         /// What failed.
         error: io::Error,
     },
-    /// What was unpacked could not be written; the caller's own error.
-    #[error("writing what was unpacked: {0}")]
+    /// The caller could not write the unpacked executable.
+    #[error("can't write the unpacked executable: {0}")]
     Sink(#[source] io::Error),
 }
 
 impl Error {
-    /// The stable kind.
+    /// The stable kind of this error.
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
@@ -277,17 +277,17 @@ impl Error {
         }
     }
 
-    /// Whether the same question may get another answer in a moment: network errors and 5xx. The
-    /// client itself has tried three times by then; a body that breaks is its reader's to ask for again.
+    /// Whether the same request may succeed in a moment: network errors and 5xx. Requests were retried
+    /// already when this error is returned; a body that broke was not.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Length { .. })
     }
 
-    /// The error that a [`crate::Body`] handed through a reader, or the reader's own.
+    /// Returns the error that a download's body reported through a reader, or the reader's own error.
     pub fn from_reader(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
-            Err(other) => Self::Archive { why: format!("reading it: {other}") },
+            Err(other) => Self::Archive { why: format!("can't be read: {other}") },
         }
     }
 }

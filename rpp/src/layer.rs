@@ -1,64 +1,62 @@
-//! Takes the one executable out of a layer (a gzip tar) as it streams by.
+//! Takes the executable out of a layer (a gzip tar) while the layer is read.
 //!
-//! Nothing is ever written under a name that stands in the archive: the caller's [`Sink`] gets the
-//! bytes of the entry that is nearest to the root, and links, directories, `..` and absolute paths
-//! lead nowhere. All gzip members are read and garbage behind the last is refused; the archive is read
-//! to its end, as only there the choice stands and the digest of the download is known.
+//! No name from the archive is used for a file. The caller's [`Sink`] gets the bytes of the entry that is
+//! nearest to the root. Links, directories, `..` and absolute paths are not followed. All gzip members are read
+//! and bytes after the last one are refused. The archive is read to its end: only there the executable is
+//! final, and the digest of the download is known.
 
+mod entry;
 mod path;
 mod readers;
 mod sibling;
 
 use std::{future::Future, io};
 
+use d8_crds::values::limits::{ARCHIVE_BYTES, EXECUTABLE_BYTES};
 use futures::StreamExt as _;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
-use tokio_tar::{Archive, Entry, EntryType};
+use tokio_tar::Archive;
 
 use self::{
-    path::Place,
-    readers::{Cause, Inflated, Source},
-    sibling::Beside,
+    entry::{archive_error, copy, extension, type_name},
+    path::EntryPath,
+    readers::{CompressedReader, FirstError, GzipReader},
+    sibling::SiblingFiles,
 };
 use crate::{error::Error, text::one_line};
 
-/// Bytes taken out of the archive at a time.
+/// Bytes read from the archive at a time.
 const CHUNK: usize = 256 << 10;
-/// The longest name an extension may give an entry, in bytes. Linux has no longer paths.
-const MAX_NAME: u64 = 4096;
-/// The longest pax header read, in bytes.
-const MAX_PAX: u64 = 64 << 10;
 
 /// How much may be unpacked, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The whole archive, unpacked.
+    /// Size of the archive, unpacked.
     pub archive: u64,
-    /// The executable.
+    /// Size of the executable.
     pub executable: u64,
 }
 
 impl Default for Limits {
-    /// 1 GiB an archive, 512 MiB a binary.
     fn default() -> Self {
-        Self { archive: 1 << 30, executable: 512 << 20 }
+        Self { archive: ARCHIVE_BYTES, executable: EXECUTABLE_BYTES }
     }
 }
 
-/// What was taken out.
+/// The executable that was taken out of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unpacked {
-    /// The name it had in the archive, made safe to show.
-    pub entry: String,
-    /// Its size, in bytes.
+pub struct ExecutableEntry {
+    /// Path in the archive, made printable.
+    pub path: String,
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Where the executable goes.
+/// Receives the bytes of the executable.
 pub trait Sink: Send {
-    /// An entry begins: what was written before belonged to one farther from the root, and goes.
+    /// An entry begins. Bytes written before belong to an entry farther from the root and are discarded.
     fn restart(&mut self) -> impl Future<Output = io::Result<()>> + Send;
-    /// More of the entry.
+    /// The next bytes of the entry.
     fn write(&mut self, chunk: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
 }
 
@@ -74,7 +72,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// The file is flushed and synced by its owner.
+/// The owner of the file flushes and syncs it.
 impl Sink for tokio::fs::File {
     async fn restart(&mut self) -> io::Result<()> {
         self.rewind().await?;
@@ -86,99 +84,99 @@ impl Sink for tokio::fs::File {
     }
 }
 
-/// What a layer holds.
+/// The executable of a layer, and a file that belongs to it.
 #[derive(Debug)]
-pub struct Contents {
+pub struct LayerContents {
     /// The executable.
-    pub unpacked: Unpacked,
-    /// The text file beside it, whatever the order in the archive; or why what is there is none.
-    pub beside: Result<Option<Vec<u8>>, Error>,
+    pub executable: ExecutableEntry,
+    /// Content of the file in the executable's folder or above it, or why it is not usable.
+    pub sibling: Result<Option<Vec<u8>>, Error>,
 }
 
-/// Unpacks `executable` out of the layer that `reader` yields. Reads the reader to its end also when
-/// the archive is bad, so that wrong bytes are reported as that and not as a bad archive.
-pub async fn unpack<R, S>(reader: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<Unpacked, Error>
+/// Takes `executable` out of the layer that `reader` yields. Reads to the end even if the archive is bad, so
+/// that wrong bytes are reported as wrong bytes and not as a bad archive.
+pub async fn unpack<R, S>(reader: R, executable: &str, limits: &Limits, sink: &mut S) -> Result<ExecutableEntry, Error>
 where
     R: AsyncBufRead + Send + Unpin,
     S: Sink,
 {
-    Ok(read(reader, executable, None, limits, sink).await?.unpacked)
+    Ok(read(reader, executable, None, limits, sink).await?.executable)
 }
 
-/// As [`unpack`], and takes a small file with it that lies beside the executable.
+/// As [`unpack`], and returns a small file named `sibling` from the executable's folder or above it.
 pub async fn read<R, S>(
     reader: R,
     executable: &str,
-    beside: Option<&'static str>,
+    sibling: Option<&'static str>,
     limits: &Limits,
     sink: &mut S,
-) -> Result<Contents, Error>
+) -> Result<LayerContents, Error>
 where
     R: AsyncBufRead + Send + Unpin,
     S: Sink,
 {
-    let cause = Cause::default();
-    let mut source = Source { reader, cause: cause.clone() };
-    let inflated = Inflated::new(&mut source, limits.archive, cause.clone());
-    let result = read_archive(inflated, executable, beside, limits, sink).await;
-    let error = match (cause.take(), result) {
-        // What failed first is what happened; what the archive's reader makes of it is an echo.
-        (Some(cause), _) => cause,
+    let first_error = FirstError::default();
+    let mut compressed = CompressedReader { reader, error: first_error.clone() };
+    let unpacked = GzipReader::new(&mut compressed, limits.archive, first_error.clone());
+    let result = read_archive(unpacked, executable, sibling, limits, sink).await;
+    let error = match (first_error.take(), result) {
+        // The first error in the chain of readers caused the error of the archive.
+        (Some(first), _) => first,
         (None, Err(error)) => error,
         (None, Ok(contents)) => return Ok(contents),
     };
     if matches!(error, Error::Archive { .. } | Error::MissingExecutable { .. }) {
-        // Wrong bytes make a bad archive: if the rest of the download says they are wrong, that is the error.
-        let rest = tokio::io::copy_buf(&mut source, &mut tokio::io::sink()).await;
-        return Err(rest.err().and_then(|_| cause.take()).unwrap_or(error));
+        // Wrong bytes make a bad archive. If the rest of the download fails, that error is the cause.
+        let rest = tokio::io::copy_buf(&mut compressed, &mut tokio::io::sink()).await;
+        return Err(rest.err().and_then(|_| first_error.take()).unwrap_or(error));
     }
     Err(error)
 }
 
 async fn read_archive<R, S>(
-    inflated: R,
+    unpacked: R,
     executable: &str,
-    beside: Option<&'static str>,
+    sibling: Option<&'static str>,
     limits: &Limits,
     sink: &mut S,
-) -> Result<Contents, Error>
+) -> Result<LayerContents, Error>
 where
     R: AsyncRead + Send + Unpin,
     S: Sink,
 {
-    let mut archive = Archive::new(inflated);
-    let mut best: Option<(Place, Unpacked)> = None;
-    let mut found = None;
-    let mut beside = Beside::new(beside);
+    let mut archive = Archive::new(unpacked);
+    let mut best: Option<(EntryPath, ExecutableEntry)> = None;
+    let mut other_type = None;
+    let mut siblings = SiblingFiles::new(sibling);
     let mut name: Option<Vec<u8>> = None;
     let mut buffer = vec![0; CHUNK];
     {
-        // Raw: extensions are read here, bounded, instead of whole into memory.
-        let mut entries = archive.entries_raw().map_err(|error| bad(&error))?;
+        // Raw entries: the extension headers are read here with limits, not completely into memory.
+        let mut entries = archive.entries_raw().map_err(|error| archive_error(&error))?;
         while let Some(entry) = entries.next().await {
-            let mut entry = entry.map_err(|error| bad(&error))?;
+            let mut entry = entry.map_err(|error| archive_error(&error))?;
             let kind = entry.header().entry_type();
             if let Some(given) = extension(&mut entry, kind).await? {
                 name = given.or(name);
                 continue;
             }
-            let path = match name.take() {
+            let bytes = match name.take() {
                 Some(name) => name,
-                None => entry.path_bytes().map_err(|error| bad(&error))?.into_owned(),
+                None => entry.path_bytes().map_err(|error| archive_error(&error))?.into_owned(),
             };
-            let Some(place) = Place::of(&path) else { continue };
-            if beside.takes(&place) {
-                beside.take(place, kind, &mut entry).await?;
+            let Some(path) = EntryPath::parse(&bytes) else { continue };
+            if siblings.has_name_of(&path) {
+                siblings.add(path, kind, &mut entry).await?;
                 continue;
             }
-            if place.name() != executable.as_bytes() {
+            if path.name() != executable.as_bytes() {
                 continue;
             }
             if !kind.is_file() {
-                found = found.or(Some(describe(kind)));
+                other_type = other_type.or(Some(type_name(kind)));
                 continue;
             }
-            if best.as_ref().is_some_and(|(nearest, _)| nearest.depth() <= place.depth()) {
+            if best.as_ref().is_some_and(|(nearest, _)| nearest.depth() <= path.depth()) {
                 continue;
             }
             let size = entry.effective_size();
@@ -186,96 +184,14 @@ where
                 return Err(Error::ArchiveTooLarge { what: "the executable", limit: limits.executable });
             }
             copy(&mut entry, size, sink, &mut buffer).await?;
-            best = Some((place, Unpacked { entry: one_line(&path, 256), size }));
+            best = Some((path, ExecutableEntry { path: one_line(&bytes, 256), size }));
         }
     }
-    // What follows the end-of-archive mark is read too: the digest covers it, and so does the limit.
+    // Bytes after the end-of-archive mark are read, too: the digest and the limit cover them.
     let mut rest = archive.into_inner().map_err(|_| Error::Archive { why: "it is still being read".to_owned() })?;
-    while rest.read(&mut buffer).await.map_err(|error| bad(&error))? > 0 {}
+    while rest.read(&mut buffer).await.map_err(|error| archive_error(&error))? > 0 {}
     match best {
-        Some((place, unpacked)) => Ok(Contents { unpacked, beside: beside.of(&place) }),
-        None => Err(Error::MissingExecutable { entry: executable.to_owned(), found }),
+        Some((path, executable)) => Ok(LayerContents { executable, sibling: siblings.nearest(&path) }),
+        None => Err(Error::MissingExecutable { entry: executable.to_owned(), found: other_type }),
     }
-}
-
-fn bad(error: &io::Error) -> Error {
-    Error::Archive { why: one_line(error.to_string().as_bytes(), 256) }
-}
-
-/// What an extension says of the entry behind it: `None` for what is an entry itself, `Some(None)`
-/// for an extension that names nothing.
-async fn extension<R>(entry: &mut Entry<Archive<R>>, kind: EntryType) -> Result<Option<Option<Vec<u8>>>, Error>
-where
-    R: AsyncRead + Send + Unpin,
-{
-    let size = entry.effective_size();
-    let within = |limit: u64| {
-        if size > limit { Err(Error::Archive { why: "an extension header is too long".to_owned() }) } else { Ok(()) }
-    };
-    if kind.is_gnu_longname() {
-        within(MAX_NAME)?;
-        let mut name = Vec::new();
-        entry.read_to_end(&mut name).await.map_err(|error| bad(&error))?;
-        name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
-        return Ok(Some(Some(name)));
-    }
-    if kind.is_pax_local_extensions() {
-        within(MAX_PAX)?;
-        let mut name = None;
-        if let Some(records) = entry.pax_extensions().await.map_err(|error| bad(&error))? {
-            for record in records {
-                let record = record.map_err(|error| bad(&error))?;
-                match record.key_bytes() {
-                    b"path" => name = Some(record.value_bytes().to_vec()),
-                    // Either would make the entry another one than its own header says.
-                    b"size" => return Err(Error::Archive { why: "a pax header overrides a size".to_owned() }),
-                    key if key.starts_with(b"GNU.sparse") => {
-                        return Err(Error::Archive { why: "sparse files are not supported".to_owned() });
-                    }
-                    _ => {}
-                }
-            }
-        }
-        return Ok(Some(name));
-    }
-    let other = kind.is_gnu_longlink() || kind.is_pax_global_extensions();
-    Ok(other.then_some(None))
-}
-
-fn describe(kind: EntryType) -> &'static str {
-    if kind.is_dir() {
-        "a directory"
-    } else if kind.is_symlink() {
-        "a symbolic link"
-    } else if kind.is_hard_link() {
-        "a hard link"
-    } else {
-        "no regular file"
-    }
-}
-
-async fn copy<R, S>(entry: &mut Entry<Archive<R>>, size: u64, sink: &mut S, buffer: &mut [u8]) -> Result<(), Error>
-where
-    R: AsyncRead + Send + Unpin,
-    S: Sink,
-{
-    sink.restart().await.map_err(Error::Sink)?;
-    let mut copied = 0;
-    loop {
-        // Filled up before it is written: the decoder yields little at a time.
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let read = entry.read(&mut buffer[filled..]).await.map_err(|error| bad(&error))?;
-            if read == 0 {
-                break;
-            }
-            filled += read;
-        }
-        if filled == 0 {
-            break;
-        }
-        sink.write(&buffer[..filled]).await.map_err(Error::Sink)?;
-        copied += filled as u64;
-    }
-    if copied == size { Ok(()) } else { Err(Error::Archive { why: "it ends in the middle of an entry".to_owned() }) }
 }

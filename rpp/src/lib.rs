@@ -6,27 +6,37 @@
 //!
 //! This crate knows no stores, policies or records; `d8-crds` says what a contract means. It never follows a
 //! redirect. It sends no token over an unverified connection unless the caller asks for that explicitly.
+//!
+//! Each module uses only those above it in the list below, of which `client` and `registry` do not know each
+//! other.
 #![warn(missing_docs)]
 
-pub mod client;
+mod text;
+
+mod file;
+mod oci;
+pub mod protocol;
+
 pub mod endpoint_pin;
 mod error;
 pub mod layer;
-mod oci;
-pub mod protocol;
-mod text;
 mod tls;
+
+pub mod client;
+#[cfg(feature = "server")]
+pub mod registry;
 
 #[cfg(feature = "server")]
 pub mod pack;
 #[cfg(feature = "server")]
-pub mod registry;
-#[cfg(feature = "server")]
 pub mod server;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use client::{
-    Artifact, Body, ClientOptions, Download, Endpoint, Identity, InspectedLayer, LayerLocation, MAX_LAYER,
-    PlatformImage, Prefer, Proxy, RawManifest, ResolvedImage, Retry, SpooledLayer, Timeouts, Trust,
+    Artifact, AttemptError, Body, ClientOptions, Download, Endpoint, Identity, InspectedLayer, LayerChecksum,
+    LayerLocation, PlatformImage, Prefer, Proxy, RawManifest, ResolvedImage, SpooledLayer, Timeouts, Trust, retry,
 };
 pub use endpoint_pin::EndpointIdentity;
 pub use error::{Advice, CertificateProblem, Error, ErrorKind, ImageReference, TimeoutPhase};

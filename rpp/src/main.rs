@@ -1,4 +1,4 @@
-//! `d8-rpp`: serves plugin images to those who may have them, and packs them.
+//! `d8-rpp`: serves the images of d8 and its plugins to authorized identities, and packs them.
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -16,11 +16,11 @@ use d8_rpp::{
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The registry-packages-proxy: serves plugin images, and packs them.
+/// The registry-packages-proxy: serves the images of d8 and its plugins, and packs them
 #[derive(Parser)]
 #[command(name = "d8-rpp", version)]
 struct Cli {
-    /// How to log
+    /// Format of the log on stderr
     #[arg(long, global = true, value_enum, default_value = "text")]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -29,44 +29,44 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves an OCI image layout or a registry over TLS to whoever the cluster lets download.
+    /// Serves an OCI image layout or a registry over TLS to identities that the cluster authorizes
     Serve(Serve),
-    /// Writes an image into an OCI image layout or a registry, in place of what had its tag.
+    /// Writes an image to an OCI image layout or a registry, replacing the image that had its tag
     Pack(Pack),
-    /// Takes a tag out of an OCI image layout.
+    /// Removes a tag from an OCI image layout
     Unpublish(Unpublish),
 }
 
 #[derive(Args)]
 struct Serve {
-    /// The OCI image layout; read again whenever it changes.
+    /// Folder of an OCI image layout; it is read again when it changes
     #[arg(long, value_name = "DIR", required_unless_present = "registry", conflicts_with = "registry")]
     layout: Option<PathBuf>,
     #[command(flatten)]
     registry: Registry,
-    /// The folder that layers of a registry are kept in.
+    /// Folder for cached layers of a registry
     #[arg(long, value_name = "DIR", requires = "registry", required_unless_present = "layout")]
     cache: Option<PathBuf>,
-    /// How much is kept there at most.
-    #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = bytes)]
+    /// Size of the cache
+    #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = parse_size)]
     cache_size: u64,
-    /// Answer as a proxy of this generation does, 1 to 3.
+    /// The newest generation of the protocol to serve, 1 to 3
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     generation: u8,
-    /// Where to serve /metrics, /healthz and /readyz without TLS; port 0 takes a free one, which is the
-    /// second line on stdout.
+    /// Address for /metrics, /healthz and /readyz without TLS; port 0 selects a free port, printed as the second
+    /// line on stdout
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
-    /// The address to listen on; port 0 takes a free one. It is printed as one line on stdout.
+    /// Address to listen on; port 0 selects a free port. Printed as the first line on stdout
     #[arg(long, default_value = "0.0.0.0:4219")]
     listen: SocketAddr,
-    /// Certificate chain, PEM.
+    /// PEM file with the certificate chain
     #[arg(long, value_name = "FILE")]
     tls_cert: PathBuf,
-    /// Its private key, PEM.
+    /// PEM file with the private key
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
-    /// The kubeconfig of the cluster that says who may download; default: KUBECONFIG, then the pod's own.
+    /// Kubeconfig of the cluster that authorizes downloads [default: KUBECONFIG, then the Pod's own]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }
@@ -74,7 +74,7 @@ struct Serve {
 /// How to reach a registry.
 #[derive(Args)]
 struct Registry {
-    /// The registry with the images, `https://host[:port][/path]`; `http://` is for tests.
+    /// Registry with the images, `https://host[:port][/path]`; `http://` is for tests
     #[arg(long, value_name = "URL")]
     registry: Option<Address>,
     #[command(flatten)]
@@ -83,51 +83,52 @@ struct Registry {
 
 #[derive(Args)]
 struct RegistryAccess {
-    /// Credentials for the registry, in the format of docker's config.json; read again when it changes.
+    /// File with credentials for the registry, in the format of docker's config.json; it is read again when it
+    /// changes
     #[arg(long, value_name = "FILE")]
     registry_credentials: Option<PathBuf>,
-    /// Authorities that vouch for the registry beside the system's, PEM.
+    /// PEM file with authorities that are trusted for the registry in addition to those of the system
     #[arg(long, value_name = "FILE")]
     registry_ca_file: Option<PathBuf>,
 }
 
 impl RegistryAccess {
-    fn of(self, address: Address) -> RegistryOptions {
+    fn with_address(self, address: Address) -> RegistryOptions {
         RegistryOptions { address, credentials: self.registry_credentials, ca_file: self.registry_ca_file }
     }
 }
 
-/// How lines are logged on stderr.
+/// Format of the log.
 #[derive(Clone, Copy, ValueEnum)]
 enum LogFormat {
-    /// `key=value`
+    /// Lines with `key=value`
     Text,
-    /// An object a line
+    /// One JSON object per line
     Json,
 }
 
 #[derive(Args)]
 struct Pack {
-    /// `deckhouse-cli` or `deckhouse-cli/plugins/NAME`.
-    #[arg(long, value_parser = read_image)]
+    /// The image: `deckhouse-cli` or `deckhouse-cli/plugins/NAME`
+    #[arg(long, value_parser = parse_image)]
     image: Component,
-    /// The tag to publish.
+    /// Tag to publish
     #[arg(long)]
     version: Tag,
-    /// A platform and its executable, `linux-amd64=./hello`; once for each platform.
-    #[arg(long = "platform", value_name = "OS-ARCH=FILE", required = true, value_parser = read_platform)]
+    /// Platform and its executable, such as `linux-amd64=./hello`; may be repeated
+    #[arg(long = "platform", value_name = "OS-ARCH=FILE", required = true, value_parser = parse_platform)]
     platforms: Vec<(Platform, PathBuf)>,
-    /// The plugin's contract, YAML or JSON.
+    /// File with the plugin's contract, YAML or JSON
     #[arg(long, value_name = "FILE")]
     contract: Option<PathBuf>,
-    /// The time of publishing, RFC 3339; default: `SOURCE_DATE_EPOCH`, then now.
+    /// Time of publishing, RFC 3339 [default: `SOURCE_DATE_EPOCH`, then now]
     #[arg(long, value_name = "TIME")]
     created: Option<Timestamp>,
-    /// The form: 1 is one image for each platform, with contract.yaml in its layer; 3 is an index with
-    /// annotations.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = read_form)]
+    /// Format of the image: 1 for one image per platform with contract.yaml in its layer, 3 for an index with
+    /// annotations
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_format)]
     generation: u8,
-    /// The layout, made if it does not exist; or a registry, `https://host[:port][/path]`.
+    /// Layout, created if it does not exist, or registry, `https://host[:port][/path]`
     #[arg(long, value_name = "DIR|URL")]
     to: String,
     #[command(flatten)]
@@ -136,18 +137,18 @@ struct Pack {
 
 #[derive(Args)]
 struct Unpublish {
-    /// `deckhouse-cli` or `deckhouse-cli/plugins/NAME`.
-    #[arg(long, value_parser = read_image)]
+    /// The image: `deckhouse-cli` or `deckhouse-cli/plugins/NAME`
+    #[arg(long, value_parser = parse_image)]
     image: Component,
-    /// The tag to take away.
+    /// Tag to remove
     #[arg(long)]
     version: Tag,
-    /// The layout.
+    /// Folder of the OCI image layout
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
 }
 
-/// What ends the program: a message and an exit code.
+/// An error that ends the program.
 struct Failure {
     code: u8,
     message: String,
@@ -164,7 +165,7 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    // What the library warns of are other registries' habits.
+    // The library warns about deviations of registries from the spec.
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info,oci_client=error".to_owned());
     let cli = Cli::parse();
     let log = tracing_subscriber::fmt()
@@ -175,7 +176,7 @@ fn main() -> ExitCode {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    // The Kubernetes client and the registry's take the process's own; there is one only if it is said which.
+    // The clients of Kubernetes and of the registry use the default provider of the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match cli.command {
         Command::Serve(serve) => run_serve(serve),
@@ -191,31 +192,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn read_image(text: &str) -> Result<Component, String> {
+fn parse_image(text: &str) -> Result<Component, String> {
     image::component(text)
-        .ok_or_else(|| "it is `deckhouse-cli`, or `deckhouse-cli/plugins/` and a plugin's name".to_owned())
+        .ok_or_else(|| "it must be `deckhouse-cli`, or `deckhouse-cli/plugins/` and the name of a plugin".to_owned())
 }
 
-fn read_platform(text: &str) -> Result<(Platform, PathBuf), String> {
-    let (platform, path) = text.split_once('=').ok_or("it is `<os>-<arch>=<file>`")?;
+fn parse_platform(text: &str) -> Result<(Platform, PathBuf), String> {
+    let (platform, path) = text.split_once('=').ok_or("it must be `<os>-<arch>=<file>`")?;
     Ok((platform.parse().map_err(|error: d8_crds::values::name::NameError| error.to_string())?, path.into()))
 }
 
-fn read_form(text: &str) -> Result<u8, String> {
+fn parse_format(text: &str) -> Result<u8, String> {
     match text {
         "1" => Ok(1),
-        // What the proxies of both serve is one form.
+        // Proxies of both generations serve the same format.
         "2" | "3" => Ok(3),
-        _ => Err("it is 1 or 3".to_owned()),
+        _ => Err("it must be 1 or 3".to_owned()),
     }
 }
 
-/// `512MiB`, `10GiB`, or a number of bytes.
-fn bytes(text: &str) -> Result<u64, String> {
+/// Parses a size: `512MiB`, `10GiB`, or a number of bytes.
+fn parse_size(text: &str) -> Result<u64, String> {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("", 0)];
     let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
     let bytes = unit.and_then(|(number, shift)| number.parse::<u64>().ok()?.checked_mul(1 << shift));
-    bytes.ok_or_else(|| "it is a number of bytes, or of KiB, MiB or GiB, such as 10GiB".to_owned())
+    bytes.ok_or_else(|| "it must be a number of bytes, KiB, MiB or GiB, such as 10GiB".to_owned())
 }
 
 fn run_pack(pack: Pack) -> Result<(), Failure> {
@@ -225,20 +226,20 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
     };
     let to = if pack.to.contains("://") {
         let address = pack.to.parse().map_err(|why| Failure::usage(format!("{}: {why}", pack.to)))?;
-        pack::Target::Registry(pack.registry.of(address))
+        pack::Target::Registry(pack.registry.with_address(address))
     } else {
         pack::Target::Layout(pack.to.into())
     };
-    let order = pack::PackRequest {
+    let request = pack::PackRequest {
         component: pack.image,
         tag: pack.version,
         platforms: pack.platforms,
         contract: pack.contract,
         created,
-        form: if pack.generation == 1 { pack::ImageFormat::PerPlatform } else { pack::ImageFormat::Index },
+        format: if pack.generation == 1 { pack::ImageFormat::PerPlatform } else { pack::ImageFormat::Index },
         to,
     };
-    let packed = pack::pack(&order).map_err(|error| match error {
+    let packed = pack::pack(&request).map_err(|error| match error {
         pack::PackError::Layout { .. } | pack::PackError::Registry(_) => Failure::failed(error),
         _ => Failure::usage(error),
     })?;
@@ -251,7 +252,7 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The time of publishing that a reproducible build gives (reproducible-builds.org).
+/// Reads the time of publishing of a reproducible build (reproducible-builds.org).
 fn source_date_epoch() -> Result<Option<Timestamp>, Failure> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = text.to_str().and_then(|text| text.parse().ok());
@@ -265,7 +266,7 @@ fn run_unpublish(unpublish: &Unpublish) -> Result<(), Failure> {
     let name = format!("{}:{}", image::name(&unpublish.image), unpublish.version);
     match pack::unpublish(&unpublish.from, &unpublish.image, &unpublish.version) {
         Ok(true) => print_line(&format!("unpublished {name}")),
-        Ok(false) => Err(Failure::failed(format!("{name} is not in {}", unpublish.from.display()))),
+        Ok(false) => Err(Failure::failed(format!("{name} is not published in {}", unpublish.from.display()))),
         Err(error) => Err(Failure::failed(error)),
     }
 }
@@ -274,17 +275,17 @@ fn run_unpublish(unpublish: &Unpublish) -> Result<(), Failure> {
 async fn run_serve(serve: Serve) -> Result<(), Failure> {
     let client = client(serve.kubeconfig.as_deref()).await?;
     let source = match (serve.layout, serve.registry.registry, serve.cache) {
-        (Some(layout), ..) => server::Source::Layout(layout),
+        (Some(layout), ..) => server::ImageSource::Layout(layout),
         (None, Some(address), Some(cache)) => {
-            let registry = serve.registry.access.of(address);
-            server::Source::Registry { registry, cache, cache_bytes: serve.cache_size }
+            let registry = serve.registry.access.with_address(address);
+            server::ImageSource::Registry { registry, cache, cache_bytes: serve.cache_size }
         }
-        _ => return Err(Failure::usage("give either --layout, or --registry and --cache")),
+        _ => return Err(Failure::usage("pass either --layout, or --registry and --cache")),
     };
     let options = server::ServeOptions {
         source,
         generation: serve.generation,
-        inside: serve.metrics_listen,
+        metrics_listen: serve.metrics_listen,
         listen: serve.listen,
         tls_cert: serve.tls_cert,
         tls_key: serve.tls_key,
@@ -293,17 +294,17 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
     let server = server::Server::bind(&options, client).map_err(Failure::failed)?;
     print_line(&server.address().to_string())?;
-    if let Some(inside) = server.inside() {
-        print_line(&inside.to_string())?;
+    if let Some(address) = server.metrics_address() {
+        print_line(&address.to_string())?;
     }
-    let end = async move {
+    let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("ending: requests that run may finish");
+        tracing::info!("shutting down; running requests may finish");
     };
-    server.run(end).await.map_err(Failure::failed)
+    server.run(shutdown).await.map_err(Failure::failed)
 }
 
 async fn client(kubeconfig: Option<&std::path::Path>) -> Result<kube::Client, Failure> {

@@ -1,5 +1,5 @@
-//! Shapes of the OCI image spec: indexes, manifests, descriptors. Only what this project reads or
-//! writes, with maps in order, so that the same image always has the same digest.
+//! Documents of the OCI image spec: indexes, manifests, descriptors. Contains the fields that this project
+//! reads or writes. Maps are ordered, so that the same image always has the same digest.
 
 #[cfg(feature = "server")]
 pub(crate) mod layout;
@@ -13,15 +13,15 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 #[cfg(feature = "server")]
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Media types of manifests and indexes, of OCI and of Docker, as a client accepts them.
+/// Media types of manifests and indexes, of OCI and of Docker, that a client accepts.
 pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// The annotation that carries the contract: base64 of JSON.
+/// Annotation with the contract: base64 of JSON.
 pub const CONTRACT_ANNOTATION: &str = "contract";
-/// The annotation that carries the time of publishing (OCI image spec, RFC 3339).
+/// Annotation with the time of publishing (OCI image spec, RFC 3339).
 pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
 
 /// A manifest or an index: one has `layers`, the other `manifests`.
@@ -47,14 +47,14 @@ impl Document {
     }
 }
 
-/// What points at a blob.
+/// A reference to a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
     #[serde(default)]
     pub(crate) media_type: String,
     pub(crate) digest: String,
-    /// Signed in the spec.
+    /// Size in bytes; signed in the spec.
     pub(crate) size: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<PlatformFields>,
@@ -62,7 +62,7 @@ pub(crate) struct Descriptor {
     pub(crate) annotations: Option<BTreeMap<String, String>>,
 }
 
-/// The platform of an index's child.
+/// The platform of a manifest in an index.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PlatformFields {

@@ -1,5 +1,5 @@
-//! A container registry: where it is, who asks it, and what its errors mean. Shared by the server, which
-//! reads from it, and the packer, which writes to it.
+//! A container registry: its address, the client with its credentials, and what its errors mean. The server
+//! reads from it, the packer writes to it.
 
 mod credentials;
 
@@ -13,18 +13,17 @@ use oci_client::{
     secrets::RegistryAuth,
 };
 
-use self::credentials::Stamp;
-use crate::{protocol::image, text::error_chain, tls};
+use crate::{file::FileVersion, protocol::image, text::error_chain, tls};
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long the registry may say nothing.
-const SILENCE: Duration = Duration::from_mins(1);
+/// Limit for a connection to the registry.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit for the next bytes from the registry.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where a registry is, and below which path it has the images.
+/// Address of a registry, and the path of the images in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Without TLS.
+    /// Whether the registry is used without TLS.
     plain: bool,
     host: String,
     /// Empty, or without a slash at either end.
@@ -34,29 +33,29 @@ pub struct Address {
 /// How to reach a registry.
 #[derive(Debug, Clone)]
 pub struct RegistryOptions {
-    /// Where it is.
+    /// Address of the registry.
     pub address: Address,
-    /// Credentials, in the format of docker's `config.json`; read again when the file changes.
+    /// File with credentials, in the format of docker's `config.json`. Read again when it changes.
     pub credentials: Option<PathBuf>,
-    /// Authorities that vouch for it beside the system's, PEM.
+    /// PEM file with authorities that are trusted in addition to those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Why the registry did not do as it was asked.
+/// Why a request to the registry failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// It has no such thing.
+    /// The registry does not have the image.
     #[error("the registry has no such image")]
-    Absent,
-    /// The files given cannot be used.
+    NotFound,
+    /// A given file is not usable.
     #[error("{}: {why}", path.display())]
     Config {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// It failed, or refused.
+    /// The registry failed or refused the request.
     #[error("the registry: {0}")]
     Failed(String),
 }
@@ -64,7 +63,7 @@ pub enum RegistryError {
 impl FromStr for Address {
     type Err = &'static str;
 
-    /// `https://host[:port][/path]`; `http://` for one without TLS.
+    /// Parses `https://host[:port][/path]`, or `http://…` for a registry without TLS.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (plain, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (false, rest),
@@ -73,17 +72,17 @@ impl FromStr for Address {
         };
         let rest = rest.trim_end_matches('/');
         let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        if host.is_empty() || !host.bytes().all(of_host) {
-            return Err("it has no host, or more than a host and a port");
+        let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_host_byte) {
+            return Err("it must contain a host and optionally a port, and nothing else before the path");
         }
-        // The grammar of repositories (OCI distribution spec), of which this is a part.
-        let of_path = |part: &str| {
+        // A part of the grammar of repository names (OCI distribution spec).
+        let is_path_part = |part: &str| {
             part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
                 && part.starts_with(|first: char| first.is_ascii_alphanumeric())
         };
-        if !prefix.is_empty() && !prefix.split('/').all(of_path) {
-            return Err("its path is no repository's");
+        if !prefix.is_empty() && !prefix.split('/').all(is_path_part) {
+            return Err("its path is not a valid repository name");
         }
         Ok(Self { plain, host: host.to_owned(), prefix: prefix.to_owned() })
     }
@@ -97,43 +96,44 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// The component's repository.
+    /// Repository of the component.
     pub(crate) fn repository(&self, component: &Component) -> String {
         let image = image::name(component);
         if self.prefix.is_empty() { image } else { format!("{}/{image}", self.prefix) }
     }
 
-    /// A tag or digest of a component.
+    /// Reference to a tag or a digest of a component.
     pub(crate) fn reference(&self, component: &Component, reference: &str) -> Reference {
         match reference.parse::<Digest>() {
             Ok(digest) => Reference::with_digest(self.host.clone(), self.repository(component), digest.to_string()),
-            Err(_) => self.as_tag(component, reference),
+            Err(_) => self.tag_reference(component, reference),
         }
     }
 
-    /// Whatever stands in the place of a tag.
-    pub(crate) fn as_tag(&self, component: &Component, tag: &str) -> Reference {
+    /// Reference with this text in the place of the tag.
+    pub(crate) fn tag_reference(&self, component: &Component, tag: &str) -> Reference {
         Reference::with_tag(self.host.clone(), self.repository(component), tag.to_owned())
     }
 }
 
-/// Requests to a registry, with credentials as they are now.
-pub(crate) struct Access {
+/// Access to a registry with the credentials as they are now.
+pub(crate) struct RegistryAccess {
     options: RegistryOptions,
     certificates: Vec<Vec<u8>>,
     session: Mutex<Session>,
 }
 
-/// A client and the credentials it has; they are never shown.
+/// A client and its credentials. The credentials are never shown.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) client: oci_client::Client,
     pub(crate) auth: RegistryAuth,
-    stamp: Option<Stamp>,
+    /// Version of the file with the credentials.
+    version: Option<FileVersion>,
 }
 
-impl Access {
-    /// Reads the files; makes no request.
+impl RegistryAccess {
+    /// Reads the files. Makes no request.
     pub(crate) fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
         let certificates = match &options.ca_file {
             None => Vec::new(),
@@ -143,8 +143,8 @@ impl Access {
                 .map(|certificate| certificate.to_vec())
                 .collect(),
         };
-        let stamp = stamp(&options)?;
-        let session = open(&options, &certificates, stamp)?;
+        let version = credentials_version(&options)?;
+        let session = open(&options, &certificates, version)?;
         Ok(Self { options, certificates, session: Mutex::new(session) })
     }
 
@@ -152,26 +152,30 @@ impl Access {
         &self.options.address
     }
 
-    /// The client to ask with now: another one if the credentials were changed.
+    /// Returns the client for the next request: a new one if the credentials changed.
     pub(crate) fn session(&self) -> Result<Session, RegistryError> {
-        let stamp = stamp(&self.options)?;
+        let version = credentials_version(&self.options)?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if session.stamp != stamp {
+        if session.version != version {
             tracing::info!("the credentials for the registry have changed");
-            *session = open(&self.options, &self.certificates, stamp)?;
+            *session = open(&self.options, &self.certificates, version)?;
         }
         Ok(session.clone())
     }
 }
 
-fn stamp(options: &RegistryOptions) -> Result<Option<Stamp>, RegistryError> {
-    let stamp = options.credentials.as_ref().map(|path| {
-        Stamp::of(path).map_err(|error| RegistryError::Config { path: path.clone(), why: error.to_string() })
+fn credentials_version(options: &RegistryOptions) -> Result<Option<FileVersion>, RegistryError> {
+    let version = options.credentials.as_ref().map(|path| {
+        FileVersion::of(path).map_err(|error| RegistryError::Config { path: path.clone(), why: error.to_string() })
     });
-    stamp.transpose()
+    version.transpose()
 }
 
-fn open(options: &RegistryOptions, certificates: &[Vec<u8>], stamp: Option<Stamp>) -> Result<Session, RegistryError> {
+fn open(
+    options: &RegistryOptions,
+    certificates: &[Vec<u8>],
+    version: Option<FileVersion>,
+) -> Result<Session, RegistryError> {
     let address = &options.address;
     let auth = match &options.credentials {
         None => RegistryAuth::Anonymous,
@@ -183,19 +187,19 @@ fn open(options: &RegistryOptions, certificates: &[Vec<u8>], stamp: Option<Stamp
         protocol: if address.plain { ClientProtocol::Http } else { ClientProtocol::Https },
         extra_root_certificates: certificates.iter().map(certificate).collect(),
         platform_resolver: None,
-        connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
+        connect_timeout: Some(CONNECT_TIMEOUT),
+        read_timeout: Some(READ_TIMEOUT),
         user_agent: concat!("d8-rpp/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };
     let client = oci_client::Client::try_from(config).map_err(|error| RegistryError::from(&error))?;
-    Ok(Session { client, auth, stamp })
+    Ok(Session { client, auth, version })
 }
 
 impl From<&OciDistributionError> for RegistryError {
     fn from(error: &OciDistributionError) -> Self {
         use OciErrorCode::{BlobUnknown, ManifestBlobUnknown, ManifestUnknown, NameUnknown, NotFound};
-        let absent = match error {
+        let not_found = match error {
             OciDistributionError::ImageManifestNotFoundError(_) => true,
             OciDistributionError::ServerError { code, .. } => *code == 404,
             OciDistributionError::RegistryError { envelope, .. } => envelope.errors.iter().any(|error| {
@@ -203,7 +207,7 @@ impl From<&OciDistributionError> for RegistryError {
             }),
             _ => false,
         };
-        if absent { Self::Absent } else { Self::Failed(error_chain(error)) }
+        if not_found { Self::NotFound } else { Self::Failed(error_chain(error)) }
     }
 }
 
@@ -212,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn addresses_of_registries() {
         for (text, shown, repository) in [
             ("https://registry.example.com", "https://registry.example.com", "deckhouse-cli"),
             ("https://registry.example.com:5000/", "https://registry.example.com:5000", "deckhouse-cli"),

@@ -1,17 +1,20 @@
-//! The server: an OCI image layout, or a registry, behind TLS and the cluster's own authentication and
-//! authorisation.
+//! The server: serves the images of an OCI image layout or a registry over TLS, to identities that the cluster
+//! authorizes.
 //!
-//! Owns its kubeconfig's credentials and the registry's, and writes nothing but its cache. Whoever asks is
-//! reviewed before anything else about the request is looked at.
+//! Uses the credentials of its kubeconfig and those for the registry. Writes nothing except for its cache. A
+//! request is authorized before anything else about it is read.
 
 mod access;
 mod access_log;
 mod cache;
 mod catalog;
+mod image;
 mod images;
 mod metrics;
+mod route;
 mod routes;
 mod singleflight;
+mod state;
 mod upstream;
 
 use std::{
@@ -33,56 +36,57 @@ use rustls::{
 };
 
 use self::{
-    access::Gate, cache::Cache, catalog::Catalog, images::Images, metrics::Metrics, routes::App, upstream::Upstream,
+    access::Authorizer, cache::Cache, catalog::Catalog, images::Images, metrics::Metrics, state::ServerState,
+    upstream::Upstream,
 };
 use crate::{
     protocol::generation::Generation,
-    registry::{Access, RegistryError, RegistryOptions},
+    registry::{RegistryAccess, RegistryError, RegistryOptions},
 };
 
-/// How long requests may go on after the server was told to end.
+/// How long running requests may continue during a shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Where images come from.
+/// Origin of the images.
 #[derive(Debug, Clone)]
-pub enum Source {
-    /// An OCI image layout.
+pub enum ImageSource {
+    /// Folder of an OCI image layout.
     Layout(PathBuf),
     /// A registry.
     Registry {
-        /// How to reach it.
+        /// How to reach the registry.
         registry: RegistryOptions,
-        /// Where layers are kept.
+        /// Folder for cached layers.
         cache: PathBuf,
-        /// Of how many bytes at most; a layer that is being fetched may exceed it.
+        /// Size of the cache, in bytes. A layer that is being fetched may exceed it.
         cache_bytes: u64,
     },
 }
 
-/// What to serve, and where.
+/// What is served, and on which addresses.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Where images come from.
-    pub source: Source,
-    /// The newest generation of routes, 1 to 3; the older ones are there too.
+    /// Origin of the images.
+    pub source: ImageSource,
+    /// The newest generation whose routes are served, 1 to 3. Older routes are served, too.
     pub generation: u8,
-    /// The address; port 0 means any free one.
+    /// Address for clients. Port 0 selects a free port.
     pub listen: SocketAddr,
-    /// Where health, readiness and metrics are served without TLS, for those inside of the cluster.
-    pub inside: Option<SocketAddr>,
-    /// Certificate chain, PEM.
+    /// Address inside of the cluster for health, readiness and metrics without TLS.
+    pub metrics_listen: Option<SocketAddr>,
+    /// PEM file with the certificate chain.
     pub tls_cert: PathBuf,
-    /// Its key, PEM.
+    /// PEM file with the private key.
     pub tls_key: PathBuf,
 }
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A file of the TLS identity can't be used.
+    /// The certificate or its key is not usable.
     #[error("{}: {why}", path.display())]
     Tls {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -90,49 +94,48 @@ pub enum ServeError {
     /// The layout can't be read.
     #[error("layout {}: {error}", path.display())]
     Layout {
-        /// The layout.
+        /// Path of the layout.
         path: PathBuf,
         /// What failed.
         error: io::Error,
     },
-    /// There is no such generation.
+    /// The generation does not exist.
     #[error("there is no generation {0} of the protocol")]
     Generation(u8),
-    /// The registry's files can't be used.
+    /// The configuration of the registry is not usable.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The cache can't be used.
+    /// The cache is not usable.
     #[error("cache {}: {error}", path.display())]
     Cache {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
         /// What failed.
         error: io::Error,
     },
-    /// The address can't be listened on.
-    #[error("listening on {address}: {error}")]
+    /// The address is not usable.
+    #[error("can't listen on {address}: {error}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What failed.
         error: io::Error,
     },
-    /// The server broke.
-    #[error("serving: {0}")]
+    /// The server failed while it was running.
+    #[error("serving failed: {0}")]
     Serve(#[source] io::Error),
 }
 
-/// A server that listens.
+/// A server that is bound to its addresses.
 pub struct Server {
     inner: axum_server::Server<SocketAddr, axum_server::tls_rustls::RustlsAcceptor>,
     address: SocketAddr,
-    inside: Option<TcpListener>,
-    app: Arc<App>,
+    metrics_listener: Option<TcpListener>,
+    state: Arc<ServerState>,
 }
 
 impl Server {
-    /// Reads the certificate and what is served, and listens. `client` asks the cluster who somebody is
-    /// and what they may.
+    /// Reads the certificate and the images, and binds the addresses. `client` is used for reviews by the cluster.
     pub fn bind(options: &ServeOptions, client: kube::Client) -> Result<Self, ServeError> {
         let tls = tls_config(options)?;
         let metrics = Arc::new(Metrics::new());
@@ -142,53 +145,53 @@ impl Server {
             3 => Generation::Three,
             other => return Err(ServeError::Generation(other)),
         };
-        let app = Arc::new(App {
-            gate: Gate::new(client, Arc::clone(&metrics)),
+        let state = Arc::new(ServerState {
+            authorizer: Authorizer::new(client, Arc::clone(&metrics)),
             images: images(&options.source, &metrics)?,
             generation,
             metrics,
-            ending: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
         });
         let (listener, address) = listen(options.listen)?;
-        let inside = options.inside.map(listen).transpose()?.map(|(listener, _)| listener);
+        let metrics_listener = options.metrics_listen.map(listen).transpose()?.map(|(listener, _)| listener);
         let config = RustlsConfig::from_config(Arc::new(tls));
         let inner = axum_server::from_tcp_rustls(listener, config)
             .map_err(|error| ServeError::Listen { address: options.listen, error })?;
-        Ok(Self { inner, address, inside, app })
+        Ok(Self { inner, address, metrics_listener, state })
     }
 
-    /// Where it listens.
+    /// Address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it serves metrics, if it does.
-    pub fn inside(&self) -> Option<SocketAddr> {
-        self.inside.as_ref()?.local_addr().ok()
+    /// Address for metrics, if there is one.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener.as_ref()?.local_addr().ok()
     }
 
-    /// Serves until `end` is done, then lets requests that run finish for at most ten seconds. It is not
-    /// ready from then on.
-    pub async fn run(self, end: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+    /// Serves until `shutdown` completes. Then it is not ready any more, and running requests have ten seconds to
+    /// finish.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let handle = Handle::new();
-        let (ending, app) = (handle.clone(), Arc::clone(&self.app));
-        let waiting = tokio::spawn(async move {
-            end.await;
-            app.ending.store(true, Ordering::Relaxed);
-            ending.graceful_shutdown(Some(GRACE));
+        let (shutdown_handle, state) = (handle.clone(), Arc::clone(&self.state));
+        let shutdown_task = tokio::spawn(async move {
+            shutdown.await;
+            state.shutting_down.store(true, Ordering::Relaxed);
+            shutdown_handle.graceful_shutdown(Some(GRACE));
         });
-        let observing = match self.inside {
+        let metrics_task = match self.metrics_listener {
             None => None,
             Some(listener) => {
                 let server = axum_server::from_tcp(listener).map_err(ServeError::Serve)?;
-                Some(tokio::spawn(server.serve(routes::inside(Arc::clone(&self.app)).into_make_service())))
+                Some(tokio::spawn(server.serve(routes::internal_router(Arc::clone(&self.state)).into_make_service())))
             }
         };
-        let service = routes::router(self.app).into_make_service();
+        let service = routes::router(self.state).into_make_service();
         let result = self.inner.handle(handle).serve(service).await.map_err(ServeError::Serve);
-        waiting.abort();
-        if let Some(observing) = observing {
-            observing.abort();
+        shutdown_task.abort();
+        if let Some(metrics_task) = metrics_task {
+            metrics_task.abort();
         }
         result
     }
@@ -202,14 +205,14 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> 
     Ok((listener, address))
 }
 
-fn images(source: &Source, metrics: &Arc<Metrics>) -> Result<Images, ServeError> {
+fn images(source: &ImageSource, metrics: &Arc<Metrics>) -> Result<Images, ServeError> {
     Ok(match source {
-        Source::Layout(path) => {
+        ImageSource::Layout(path) => {
             let catalog = Catalog::open(path).map_err(|error| ServeError::Layout { path: path.clone(), error })?;
             Images::Layout(Arc::new(catalog))
         }
-        Source::Registry { registry, cache, cache_bytes } => {
-            let access = Access::new(registry.clone())?;
+        ImageSource::Registry { registry, cache, cache_bytes } => {
+            let access = RegistryAccess::new(registry.clone())?;
             let cache = Cache::open(cache, *cache_bytes, Arc::clone(metrics))
                 .map_err(|error| ServeError::Cache { path: cache.clone(), error })?;
             Images::Registry(Upstream::new(access, cache, Arc::clone(metrics)))
@@ -223,7 +226,7 @@ fn tls_config(options: &ServeOptions) -> Result<ServerConfig, ServeError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| bad(&options.tls_cert, error.to_string()))?;
     if chain.is_empty() {
-        return Err(bad(&options.tls_cert, "it holds no certificate".to_owned()));
+        return Err(bad(&options.tls_cert, "it contains no certificate".to_owned()));
     }
     let key =
         PrivateKeyDer::from_pem_file(&options.tls_key).map_err(|error| bad(&options.tls_key, error.to_string()))?;

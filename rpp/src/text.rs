@@ -1,28 +1,28 @@
-//! Words of servers and archives, made safe to show on one line.
+//! Text from servers and archives, made safe to show on one line.
 
 use d8_crds::values::text::printable_to;
 
-/// As much of a server's words as is shown, in bytes.
-pub(crate) const MAX_WORDS: usize = 256;
+/// Bytes of a server's message that are shown.
+pub(crate) const MAX_MESSAGE: usize = 256;
 
-/// At most `max` bytes of the text as one line: line ends and runs of blanks become one blank, what
-/// steers a terminal is escaped.
+/// Returns at most `max` bytes of the text as one line. Line ends and runs of blanks become one blank,
+/// control characters are escaped.
 pub(crate) fn one_line(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     printable_to(&line, max).into_owned()
 }
 
-/// The chain of an error's causes on one line.
+/// Returns an error and the errors that caused it on one line.
 pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        // Many errors repeat their cause's words.
-        if !line.contains(&cause_text) {
+        let message = cause.to_string();
+        // Many errors repeat the message of their cause.
+        if !line.contains(&message) {
             line.push_str(": ");
-            line.push_str(&cause_text);
+            line.push_str(&message);
         }
         next = cause.source();
     }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_become_one_harmless_line() {
+    fn text_becomes_one_printable_line() {
         let cases: [(&[u8], usize, &str); 5] = [
             (b"not found\n", 256, "not found"),
             (b"a\r\n\tb", 256, "a b"),
@@ -45,6 +45,6 @@ mod tests {
         for (bytes, max, expected) in cases {
             assert_eq!(one_line(bytes, max), expected);
         }
-        assert_eq!(one_line(&[b'x'; 10_000], MAX_WORDS).len(), MAX_WORDS);
+        assert_eq!(one_line(&[b'x'; 10_000], MAX_MESSAGE).len(), MAX_MESSAGE);
     }
 }

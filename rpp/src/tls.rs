@@ -1,8 +1,8 @@
-//! Trust towards the proxy: which authorities vouch for it, and what a refused certificate means.
+//! TLS towards the proxy: trusted authorities, and why a certificate was refused.
 
 use std::{error::Error as StdError, path::Path, sync::Arc};
 
-use d8_crds::values::digest::Digest;
+use d8_crds::values::{digest::Digest, limits::CA_FILE_BYTES};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -10,29 +10,29 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use crate::error::{CertificateProblem, Error};
+use crate::{
+    error::{CertificateProblem, Error},
+    text::one_line,
+};
 
-/// A CA file is read no further than this, in bytes.
-const MAX_CA_FILE: u64 = 4 << 20;
-
-/// Reads the certificates of a CA file.
+/// Reads the certificates in a CA file.
 pub(crate) fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bad = |why: String| Error::CaFile { path: path.to_owned(), why };
     let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if metadata.len() > MAX_CA_FILE {
-        return Err(bad("it is larger than 4 MiB".to_owned()));
+    if metadata.len() > CA_FILE_BYTES {
+        return Err(bad(format!("it is larger than {CA_FILE_BYTES} bytes")));
     }
     let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
     parse_pem(&pem).map_err(bad)
 }
 
-/// The certificates of a PEM bundle: at least one, each usable as an authority.
+/// Reads the certificates in a PEM bundle. There is at least one, and each is usable as an authority.
 pub(crate) fn parse_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("it is not PEM: {error}"))?;
     if certificates.is_empty() {
-        return Err("it holds no certificate".to_owned());
+        return Err("it contains no certificate".to_owned());
     }
     let mut store = RootCertStore::empty();
     for certificate in &certificates {
@@ -41,15 +41,15 @@ pub(crate) fn parse_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Stri
     Ok(certificates)
 }
 
-/// What tells one authority's key from another: SHA-256 of the `SubjectPublicKeyInfo`, as
+/// Returns the digests of the authorities' keys: SHA-256 of the `SubjectPublicKeyInfo`, as
 /// `openssl x509 -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it.
-pub(crate) fn keys(authorities: &[CertificateDer<'_>]) -> Vec<Digest> {
+pub(crate) fn key_digests(authorities: &[CertificateDer<'_>]) -> Vec<Digest> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(authorities.iter().cloned().map(CertificateDer::into_owned));
     store.roots.iter().map(|root| Digest::of(&sequence(&root.subject_public_key_info))).collect()
 }
 
-/// The content with the head that DER gives a sequence (X.690, 8.1.3): rustls keeps it without.
+/// Adds the header of a DER sequence to its content (X.690, 8.1.3). rustls stores the content only.
 fn sequence(content: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     let length = content.len().to_be_bytes();
@@ -57,22 +57,22 @@ fn sequence(content: &[u8]) -> Vec<u8> {
     let head = match significant {
         [] => vec![SEQUENCE, 0],
         [short] if *short < 0x80 => vec![SEQUENCE, *short],
-        // Never more than eight bytes.
+        // At most eight bytes.
         long => [&[SEQUENCE, 0x80 | u8::try_from(long.len()).unwrap_or_default()], long].concat(),
     };
     [&head, content].concat()
 }
 
-/// Who may vouch for an endpoint.
+/// The authorities that are trusted for an endpoint.
 pub(crate) struct Roots<'a> {
-    /// The machine's own authorities.
+    /// Whether the authorities of the system are trusted.
     pub(crate) system: bool,
-    /// Authorities given beside them.
+    /// Further authorities.
     pub(crate) extra: Vec<&'a [CertificateDer<'static>]>,
 }
 
-/// The TLS configuration of connections that verify; none of the machine's authorities is an error by
-/// itself, as a CA file may be all that is needed.
+/// Returns a TLS configuration that verifies certificates. A system without authorities is not an error: the
+/// further authorities may be sufficient.
 pub(crate) fn verifying(roots: &Roots<'_>) -> Result<ClientConfig, Error> {
     let mut store = RootCertStore::empty();
     if roots.system {
@@ -84,7 +84,7 @@ pub(crate) fn verifying(roots: &Roots<'_>) -> Result<ClientConfig, Error> {
     Ok(builder()?.with_root_certificates(store).with_no_client_auth())
 }
 
-/// The TLS configuration of connections that verify nothing. Only ever at a person's explicit wish.
+/// Returns a TLS configuration that accepts any certificate. Only for a person's explicit request.
 pub(crate) fn unverified() -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     Ok(builder()?
@@ -99,16 +99,16 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         .map_err(|error| Error::Client { why: error.to_string() })
 }
 
-/// What a failed connection says of the certificate; nothing if it failed otherwise.
+/// Returns why the certificate of a failed connection was refused, `None` if the connection failed otherwise.
 pub(crate) fn certificate_problem(error: &(dyn StdError + 'static)) -> Option<CertificateProblem> {
     match find_rustls(error)? {
         rustls::Error::InvalidCertificate(problem) => Some(describe(problem)),
-        rustls::Error::NoCertificatesPresented => Some(CertificateProblem::Other("none was shown".to_owned())),
+        rustls::Error::NoCertificatesPresented => Some(CertificateProblem::Other("the server sent none".to_owned())),
         _ => None,
     }
 }
 
-/// Looks for rustls' own error, also inside of IO errors, whose `source` skips what they wrap.
+/// Finds the error of rustls in a chain of errors. `source` of an IO error skips the error that it wraps.
 fn find_rustls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -126,10 +126,10 @@ fn find_rustls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Er
 
 fn describe(problem: &CertificateError) -> CertificateProblem {
     match problem {
-        // A bad signature is an authority of the same name with another key: `kubernetes` of two clusters.
+        // A bad signature: another authority with the same name. All clusters name theirs `kubernetes`.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => CertificateProblem::UnknownIssuer,
         CertificateError::NotValidForNameContext { expected, presented } => CertificateProblem::OtherHost {
-            presented: presented.iter().take(8).map(|name| crate::text::one_line(name.as_bytes(), 128)).collect(),
+            presented: presented.iter().take(8).map(|name| one_line(name.as_bytes(), 128)).collect(),
             no_ip_names: matches!(expected, ServerName::IpAddress(_))
                 && !presented.iter().any(|name| name.starts_with("IpAddress")),
         },
@@ -140,11 +140,11 @@ fn describe(problem: &CertificateError) -> CertificateProblem {
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => CertificateProblem::Expired,
-        other => CertificateProblem::Other(crate::text::one_line(other.to_string().as_bytes(), 256)),
+        other => CertificateProblem::Other(one_line(other.to_string().as_bytes(), 256)),
     }
 }
 
-/// Accepts any certificate, but still demands a valid handshake signature.
+/// Accepts any certificate, but requires a valid handshake signature.
 #[derive(Debug)]
 struct AcceptAnything(Arc<CryptoProvider>);
 
@@ -187,9 +187,9 @@ impl ServerCertVerifier for AcceptAnything {
 mod tests {
     use super::*;
 
-    /// As openssl has it: 91 bytes of an EC key, 294 of an RSA key of 2048 bits.
+    /// An EC key has 91 bytes in openssl, an RSA key of 2048 bits has 294.
     #[test]
-    fn sequences_of_all_lengths() {
+    fn der_headers_of_all_lengths() {
         for (length, head) in [
             (0, &[0x30, 0][..]),
             (0x7f, &[0x30, 0x7f]),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authoritys_key_outlives_its_certificate() {
+    fn a_key_has_the_same_digest_in_every_certificate() {
         use rcgen::PublicKeyData as _;
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = |name: &str| {
@@ -211,6 +211,6 @@ mod tests {
             CertificateDer::from(params.self_signed(&key).unwrap().der().to_vec())
         };
         let digest = Digest::of(&key.subject_public_key_info());
-        assert_eq!(keys(&[certificate("old"), certificate("new")]), [digest.clone(), digest]);
+        assert_eq!(key_digests(&[certificate("old"), certificate("new")]), [digest.clone(), digest]);
     }
 }

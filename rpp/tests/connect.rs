@@ -1,4 +1,4 @@
-//! The way to the proxy: options, discovery, certificates, endpoints that are away.
+//! Connecting to the proxy: options, discovery, certificates, unreachable endpoints.
 // Tables of cases are long.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
 
@@ -14,18 +14,18 @@ use axum::Router;
 use d8_crds::values::name::Component;
 use d8_rpp::{CertificateProblem, ClientOptions, Endpoint, Error, ErrorKind, Identity, Prefer, Proxy};
 use rcgen::date_time_ymd;
-use support::{Authority, Fault, TOKEN, Tls, answer, kubeconfig, patient, plain};
+use support::{Authority, ScriptedProxy, TOKEN, TlsServer, answer, fast_retries, kubeconfig, plain};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TAGS: &str = r#"{"name": "deckhouse-cli", "tags": ["v1.0.0"]}"#;
 
-/// A port that nobody listens on.
-fn nowhere() -> SocketAddr {
+/// Returns an address that no process listens on.
+fn unused_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
-async fn options_that_cannot_be_are_found_before_any_request() {
+async fn invalid_options_are_found_before_any_request() {
     let authority = Authority::new();
     let folder = tempfile::TempDir::new().unwrap();
     let (empty, garbage) = (folder.path().join("empty.pem"), folder.path().join("garbage.pem"));
@@ -45,22 +45,22 @@ async fn options_that_cannot_be_are_found_before_any_request() {
         (options(Some("https://user:pw@host"), None, false), "password"),
         (options(None, Some(missing.clone()), false), "missing.pem"),
         (options(None, Some(folder.path().to_owned()), false), "CA file"),
-        (options(None, Some(empty), false), "holds no certificate"),
+        (options(None, Some(empty), false), "contains no certificate"),
         (options(None, Some(garbage), false), "garbage.pem"),
         (options(None, Some(authority.file()), true), "exclude each other"),
         (options(Some("https://host"), Some(missing), true), "exclude each other"),
     ];
-    // Any question to this cluster would be a discovery error instead.
-    let config = kubeconfig(nowhere());
-    for (options, words) in cases {
+    // A request to this cluster would be a discovery error.
+    let config = kubeconfig(unused_address());
+    for (options, message) in cases {
         let error = Proxy::connect(&config, &options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
-        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
         assert_eq!(error.advice().len(), 1);
     }
 }
 
-/// A cluster whose ConfigMap of the proxy is answered so.
+/// Starts a cluster that answers a request for the proxy's ConfigMap with this.
 async fn cluster(status: u16, body: String) -> SocketAddr {
     let path = "/api/v1/namespaces/d8-cloud-instance-manager/configmaps/registry-packages-proxy-config";
     plain(Router::new().route(
@@ -80,13 +80,13 @@ fn config_map(data: &serde_json::Value) -> String {
 }
 
 #[tokio::test]
-async fn a_cluster_leads_to_its_proxy() {
-    // The proxy inside of the cluster is vouched for by the ConfigMap, the public one by a CA file; both
-    // orders lead to one that can be used, past one that is away.
-    let fault = Fault::new(|_, _| answer(200, TAGS));
-    let (here, away) = (fault.server.address.to_string(), nowhere().to_string());
+async fn addresses_of_a_cluster() {
+    // The ConfigMap has the authority of the internal address, a CA file that of the public one. The client passes
+    // over an unreachable address in both orders.
+    let scripted = ScriptedProxy::new(|_, _| answer(200, TAGS));
+    let (here, away) = (scripted.server.address.to_string(), unused_address().to_string());
     let list = |hosts: &[&String]| serde_json::to_string(hosts).unwrap();
-    let (ca, file) = (&fault.authority.pem, Some(fault.authority.file()));
+    let (ca, file) = (&scripted.authority.pem, Some(scripted.authority.file()));
     let other = Authority::new();
     let cases = [
         (serde_json::json!({"endpoints": list(&[&here]), "ca.crt": ca}), None, Prefer::Public),
@@ -105,15 +105,15 @@ async fn a_cluster_leads_to_its_proxy() {
     ];
     for (data, ca_file, prefer) in cases {
         let config = kubeconfig(cluster(200, config_map(&data)).await);
-        let options = ClientOptions { ca_file, prefer, timeouts: patient(), ..ClientOptions::default() };
+        let options = ClientOptions { ca_file, prefer, timeouts: fast_retries(), ..ClientOptions::default() };
         let proxy = Proxy::connect(&config, &options).await.unwrap();
         assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"], "{data}");
         assert_eq!(proxy.host(), here);
     }
 }
 
-/// Whether this is what is wrong with a certificate.
-type Check = fn(&CertificateProblem) -> bool;
+/// Whether a problem is the expected one.
+type IsExpected = fn(&CertificateProblem) -> bool;
 
 #[tokio::test]
 async fn certificates() {
@@ -127,8 +127,8 @@ async fn certificates() {
     let named = authority.issue(|_| {}, &["packages.example.com"]);
     let other_ip = authority.issue(|_| {}, &["10.0.0.1"]);
     let old = authority.issue(expired, &["127.0.0.1"]);
-    // The certificate, the CA file, insecure, what is wrong, words of the advice.
-    let cases: [(&str, &(String, String), Option<PathBuf>, bool, Option<(Check, &str)>); 8] = [
+    // Name, certificate, CA file, whether verification is off, the expected problem, a part of the fix.
+    let cases: [(&str, &(String, String), Option<PathBuf>, bool, Option<(IsExpected, &str)>); 8] = [
         ("trusted", &good, Some(authority.file()), false, None),
         ("not verified", &good, None, true, None),
         ("not verified, of another host", &named, None, true, None),
@@ -157,7 +157,7 @@ async fn certificates() {
         ("expired", &old, Some(authority.file()), false, Some((|p| *p == CertificateProblem::Expired, "clock"))),
     ];
     for (what, certificate, ca_file, insecure, expected) in cases {
-        let server = Tls::serve(
+        let server = TlsServer::serve(
             certificate,
             &[b"h2"],
             Router::new().fallback(|headers: http::HeaderMap| async move {
@@ -166,7 +166,7 @@ async fn certificates() {
             }),
         );
         let endpoint = Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
-        let options = ClientOptions { ca_file, insecure, timeouts: patient(), ..ClientOptions::default() };
+        let options = ClientOptions { ca_file, insecure, timeouts: fast_retries(), ..ClientOptions::default() };
         let proxy = Proxy::new(vec![endpoint], Identity::token(TOKEN).unwrap(), &options).unwrap();
         match (proxy.tags(&Component::D8).await, expected) {
             (Ok(tags), None) => assert_eq!(tags, ["v1.0.0"], "{what}"),
@@ -174,8 +174,8 @@ async fn certificates() {
                 let Error::Certificate { host, problem } = &error else { panic!("{what}: {error}") };
                 assert!(check(problem), "{what}: {error}");
                 assert_eq!(*host, server.address.to_string());
-                let given = &error.advice()[0];
-                assert!(given.fix.contains(advice), "{what}: {given:?}");
+                let first = &error.advice()[0];
+                assert!(first.fix.contains(advice), "{what}: {first:?}");
             }
             (other, _) => panic!("{what}: {other:?}"),
         }
@@ -183,19 +183,19 @@ async fn certificates() {
 }
 
 #[tokio::test]
-async fn the_clusters_own_authority_does_not_vouch_for_the_proxy() {
-    let fault = Fault::new(|_, _| answer(200, TAGS));
-    let mut config = kubeconfig(nowhere());
-    let der = pem_to_der(&fault.authority.pem);
+async fn the_authority_of_the_api_server_is_not_trusted_for_the_proxy() {
+    let scripted = ScriptedProxy::new(|_, _| answer(200, TAGS));
+    let mut config = kubeconfig(unused_address());
+    let der = pem_to_der(&scripted.authority.pem);
     config.root_cert = Some(vec![der]);
     let options = ClientOptions {
-        endpoint: Some(format!("https://{}", fault.server.address)),
-        timeouts: patient(),
+        endpoint: Some(format!("https://{}", scripted.server.address)),
+        timeouts: fast_retries(),
         ..ClientOptions::default()
     };
     let error = Proxy::connect(&config, &options).await.unwrap().tags(&Component::D8).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Certificate, "{error}");
-    assert_eq!(fault.count(), 0);
+    assert_eq!(scripted.count(), 0);
 }
 
 fn pem_to_der(pem: &str) -> Vec<u8> {
@@ -204,37 +204,37 @@ fn pem_to_der(pem: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn endpoints_that_are_away() {
-    let away = nowhere();
-    let endpoints = vec![Endpoint::explicit(&format!("https://{away}")).unwrap()];
-    let options = ClientOptions { timeouts: patient(), ..ClientOptions::default() };
-    let error = Proxy::new(endpoints, Identity::nobody(), &options).unwrap().tags(&Component::D8).await.unwrap_err();
+async fn unreachable_endpoints() {
+    let unreachable = unused_address();
+    let endpoints = vec![Endpoint::explicit(&format!("https://{unreachable}")).unwrap()];
+    let options = ClientOptions { timeouts: fast_retries(), ..ClientOptions::default() };
+    let error = Proxy::new(endpoints, Identity::anonymous(), &options).unwrap().tags(&Component::D8).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    assert!(error.to_string().contains(&away.to_string()), "{error}");
+    assert!(error.to_string().contains(&unreachable.to_string()), "{error}");
 
-    // A listener that accepts and says nothing.
+    // A server that accepts connections and sends nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoints = vec![Endpoint::explicit(&format!("https://{}", silent.local_addr().unwrap())).unwrap()];
-    let mut options = ClientOptions { timeouts: support::impatient(), ..ClientOptions::default() };
+    let mut options = ClientOptions { timeouts: support::short_timeouts(), ..ClientOptions::default() };
     options.timeouts.connect = std::time::Duration::from_millis(200);
     options.timeouts.headers = std::time::Duration::from_secs(20);
-    let error = Proxy::new(endpoints, Identity::nobody(), &options).unwrap().tags(&Component::D8).await.unwrap_err();
+    let error = Proxy::new(endpoints, Identity::anonymous(), &options).unwrap().tags(&Component::D8).await.unwrap_err();
     assert!(error.to_string().contains("no connection within 200 ms"), "{error}");
 }
 
 #[tokio::test]
 async fn an_identity_without_a_token_is_explained() {
-    let fault = Fault::new(|_, request| {
+    let scripted = ScriptedProxy::new(|_, request| {
         assert!(!request.headers().contains_key("authorization"));
         answer(401, "Unauthorized")
     });
-    let mut config = kubeconfig(nowhere());
+    let mut config = kubeconfig(unused_address());
     config.auth_info.token = None;
     config.auth_info.username = Some("me".to_owned());
     config.auth_info.password = Some("secret".to_owned().into());
     let options = ClientOptions {
-        endpoint: Some(format!("https://{}", fault.server.address)),
-        ca_file: Some(fault.authority.file()),
+        endpoint: Some(format!("https://{}", scripted.server.address)),
+        ca_file: Some(scripted.authority.file()),
         ..ClientOptions::default()
     };
     let error = Proxy::connect(&config, &options).await.unwrap().tags(&Component::D8).await.unwrap_err();
@@ -243,21 +243,21 @@ async fn an_identity_without_a_token_is_explained() {
 }
 
 #[tokio::test]
-async fn a_denial_names_the_line_to_type() {
-    let fault = Fault::new(|_, _| answer(403, "Forbidden (user=me)"));
-    let error = fault.proxy(patient()).tags(&Component::D8).await.unwrap_err();
+async fn a_denial_names_the_command_that_allows_it() {
+    let scripted = ScriptedProxy::new(|_, _| answer(403, "Forbidden (user=me)"));
+    let error = scripted.client(fast_retries()).tags(&Component::D8).await.unwrap_err();
     let advice = error.advice();
     assert!(advice[0].fix.contains("kubectl create clusterrolebinding"), "{advice:?}");
     assert!(advice[0].fix.contains("--clusterrole=d8:registry-packages-proxy:cli-download"), "{advice:?}");
     assert!(advice[1].cause.contains("30 s"), "{advice:?}");
 }
 
-/// A forward proxy that tunnels, and to whom it did.
-async fn tunnels() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+/// Starts an HTTP proxy that tunnels. Returns its address and the targets.
+async fn forward_proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::<Mutex<Vec<String>>>::default();
-    let log = Arc::clone(&asked);
+    let targets = Arc::<Mutex<Vec<String>>>::default();
+    let log = Arc::clone(&targets);
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
             let log = Arc::clone(&log);
@@ -275,20 +275,20 @@ async fn tunnels() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             });
         }
     });
-    (address, asked)
+    (address, targets)
 }
 
 #[tokio::test]
-async fn the_kubeconfigs_forward_proxy_is_for_both_legs() {
-    let fault = Fault::new(|_, _| answer(200, TAGS));
-    let here = fault.server.address.to_string();
-    let data = serde_json::json!({"endpoints": format!("[\"{here}\"]"), "ca.crt": fault.authority.pem});
+async fn the_http_proxy_of_the_kubeconfig_is_used_for_all_connections() {
+    let scripted = ScriptedProxy::new(|_, _| answer(200, TAGS));
+    let here = scripted.server.address.to_string();
+    let data = serde_json::json!({"endpoints": format!("[\"{here}\"]"), "ca.crt": scripted.authority.pem});
     let api = cluster(200, config_map(&data)).await;
-    let (forward, asked) = tunnels().await;
+    let (forward, targets) = forward_proxy().await;
     let mut config = kubeconfig(api);
     config.proxy_url = Some(format!("http://{forward}").parse().unwrap());
     let proxy =
-        Proxy::connect(&config, &ClientOptions { timeouts: patient(), ..ClientOptions::default() }).await.unwrap();
+        Proxy::connect(&config, &ClientOptions { timeouts: fast_retries(), ..ClientOptions::default() }).await.unwrap();
     assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"]);
-    assert_eq!(*asked.lock().unwrap(), [api.to_string(), here]);
+    assert_eq!(*targets.lock().unwrap(), [api.to_string(), here]);
 }

@@ -1,4 +1,4 @@
-//! The three places in a cluster that say where the proxy is, and what leads from one to the next.
+//! The three objects in a cluster that name the proxy's address, and when the next one is read.
 // Tables of cases are long.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
 
@@ -12,38 +12,38 @@ use std::{
 use axum::{Router, extract::Request};
 use d8_rpp::{ClientOptions, EndpointIdentity, Error, ErrorKind, Prefer, Proxy};
 use serde_json::{Value, json};
-use support::{Authority, Fault, TOKEN, answer, kubeconfig, patient, plain};
+use support::{Authority, ScriptedProxy, TOKEN, answer, fast_retries, kubeconfig, plain};
 
 const NAMESPACE: &str = "/namespaces/d8-cloud-instance-manager";
 
-/// What the cluster answers: status and body of the ConfigMap, of the Ingress and of the list of Pods.
-type Answers = [(u16, Value); 3];
+/// The cluster's responses: status and body for the ConfigMap, the Ingress and the list of Pods.
+type Responses = [(u16, Value); 3];
 
-/// What was asked: `ConfigMap`, `Ingress`, `Pods`.
-type Asked = Arc<Mutex<Vec<&'static str>>>;
+/// The requested objects: `ConfigMap`, `Ingress`, `Pods`.
+type Requests = Arc<Mutex<Vec<&'static str>>>;
 
-async fn cluster(answers: Answers) -> (SocketAddr, Asked) {
-    let asked = Asked::default();
-    let log = Arc::clone(&asked);
+async fn cluster(responses: Responses) -> (SocketAddr, Requests) {
+    let requests = Requests::default();
+    let log = Arc::clone(&requests);
     let router = Router::new().fallback(move |request: Request| {
-        let (answers, log) = (answers.clone(), Arc::clone(&log));
+        let (responses, log) = (responses.clone(), Arc::clone(&log));
         async move {
             assert_eq!(request.headers()["authorization"], format!("Bearer {TOKEN}"));
             let uri = request.uri().to_string();
-            let place = [
+            let paths = [
                 format!("/api/v1{NAMESPACE}/configmaps/registry-packages-proxy-config"),
                 format!("/apis/networking.k8s.io/v1{NAMESPACE}/ingresses/registry-packages-proxy"),
                 format!("/api/v1{NAMESPACE}/pods?&labelSelector=app%3Dregistry-packages-proxy"),
             ];
-            let place = place.iter().position(|place| *place == uri).unwrap_or_else(|| panic!("{uri}"));
-            log.lock().unwrap().push(["ConfigMap", "Ingress", "Pods"][place]);
-            let (status, body) = &answers[place];
+            let object = paths.iter().position(|path| *path == uri).unwrap_or_else(|| panic!("{uri}"));
+            log.lock().unwrap().push(["ConfigMap", "Ingress", "Pods"][object]);
+            let (status, body) = &responses[object];
             let mut response = answer(*status, body.to_string());
             response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
             response
         }
     });
-    (plain(router).await, asked)
+    (plain(router).await, requests)
 }
 
 fn status(code: u16) -> (u16, Value) {
@@ -78,9 +78,9 @@ fn pod(change: impl FnOnce(&mut Value)) -> Value {
 }
 
 #[tokio::test]
-async fn what_leads_to_the_next_place() {
+async fn when_the_next_object_is_read() {
     let authority = Authority::new();
-    let vouched = || Some(authority.file());
+    let ca_file = || Some(authority.file());
     let public = || config_map(&json!({"publicEndpoint": "https://packages.example.com/"}));
     let nameless = || config_map(&json!({}));
     let internal = || config_map(&json!({"endpoints": "[\"10.0.0.1:4219\"]"}));
@@ -92,111 +92,126 @@ async fn what_leads_to_the_next_place() {
     let all = vec!["ConfigMap", "Ingress", "Pods"];
     let (one, two) = (vec!["ConfigMap"], vec!["ConfigMap", "Ingress"]);
     let none = || status(404);
-    let cases: Vec<(&str, Answers, Option<std::path::PathBuf>, Result<&str, (ErrorKind, &str)>, &Vec<&str>)> = vec![
-        ("the ConfigMap", [public(), host(), ready()], vouched(), Ok("packages.example.com"), &one),
-        ("no ConfigMap", [none(), host(), ready()], vouched(), Ok("ingress.example.com"), &two),
-        ("a forbidden one", [status(403), host(), ready()], vouched(), Ok("ingress.example.com"), &two),
-        ("one without an address", [nameless(), host(), ready()], vouched(), Ok("ingress.example.com"), &two),
-        ("one that nothing vouches for", [internal(), host(), ready()], None, Ok("ingress.example.com"), &two),
-        ("one that a file vouches for", [internal(), host(), ready()], vouched(), Ok("10.0.0.1:4219"), &one),
-        ("no Ingress", [none(), none(), ready()], vouched(), Ok("10.1.2.3:4219"), &all),
-        ("an Ingress without a host", [none(), hostless(), ready()], vouched(), Ok("10.1.2.3:4219"), &all),
+    let cases: Vec<(&str, Responses, Option<std::path::PathBuf>, Result<&str, (ErrorKind, &str)>, &Vec<&str>)> = vec![
+        ("the ConfigMap", [public(), host(), ready()], ca_file(), Ok("packages.example.com"), &one),
+        ("no ConfigMap", [none(), host(), ready()], ca_file(), Ok("ingress.example.com"), &two),
+        ("a forbidden one", [status(403), host(), ready()], ca_file(), Ok("ingress.example.com"), &two),
+        ("one without an address", [nameless(), host(), ready()], ca_file(), Ok("ingress.example.com"), &two),
+        ("one without an authority", [internal(), host(), ready()], None, Ok("ingress.example.com"), &two),
         (
-            "a pod that nothing vouches for",
+            "one without an authority, with a CA file",
+            [internal(), host(), ready()],
+            ca_file(),
+            Ok("10.0.0.1:4219"),
+            &one,
+        ),
+        ("no Ingress", [none(), none(), ready()], ca_file(), Ok("10.1.2.3:4219"), &all),
+        ("an Ingress without a host", [none(), hostless(), ready()], ca_file(), Ok("10.1.2.3:4219"), &all),
+        (
+            "a Pod without a CA file",
             [none(), none(), ready()],
             None,
             Err((
                 ErrorKind::Discovery,
-                "a pod serves at 10.1.2.3, and nothing vouches for its certificate (--rpp-ca-file)",
+                "the certificate of the ready Pod at 10.1.2.3 cannot be verified without --rpp-ca-file",
             )),
             &all,
         ),
         (
             "nothing at all",
             [none(), hostless(), pods(&[])],
-            vouched(),
+            ca_file(),
             Err((
                 ErrorKind::Discovery,
-                "there is no ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config; \
+                "ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config not found; \
                  Ingress d8-cloud-instance-manager/registry-packages-proxy has no host; \
                  none of the pods app=registry-packages-proxy in namespace d8-cloud-instance-manager is ready",
             )),
             &all,
         ),
-        // What stops at once.
+        // Errors that end the search.
         (
             "401",
             [status(401), host(), ready()],
-            vouched(),
+            ca_file(),
             Err((ErrorKind::ClusterUnauthorized, "the Kubernetes API at http://127.0.0.1")),
             &one,
         ),
-        ("500", [status(500), host(), ready()], vouched(), Err((ErrorKind::Discovery, "no")), &one),
+        ("500", [status(500), host(), ready()], ca_file(), Err((ErrorKind::Discovery, "no")), &one),
         (
             "no answer of the API",
             [(200, json!("<html>")), host(), ready()],
-            vouched(),
+            ca_file(),
             Err((ErrorKind::Discovery, "discovery")),
             &one,
         ),
         (
             "a bad ConfigMap",
             [config_map(&json!({"publicEndpoint": "http://plain"})), host(), ready()],
-            vouched(),
+            ca_file(),
             Err((ErrorKind::Discovery, "publicEndpoint")),
             &one,
         ),
-        ("Ingress 401", [none(), status(401), ready()], vouched(), Err((ErrorKind::ClusterUnauthorized, "401")), &two),
+        ("Ingress 401", [none(), status(401), ready()], ca_file(), Err((ErrorKind::ClusterUnauthorized, "401")), &two),
         (
             "Ingress 403",
             [none(), status(403), ready()],
-            vouched(),
-            Err((ErrorKind::Discovery, "Ingress d8-cloud-instance-manager/registry-packages-proxy may not be read")),
+            ca_file(),
+            Err((
+                ErrorKind::Discovery,
+                "this identity may not read Ingress d8-cloud-instance-manager/registry-packages-proxy",
+            )),
             &two,
         ),
         (
             "403 twice",
             [status(403), status(403), ready()],
-            vouched(),
+            ca_file(),
             Err((
                 ErrorKind::Discovery,
-                "ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config may not be read with this identity; \
-                 Ingress d8-cloud-instance-manager/registry-packages-proxy may not be read with this identity",
+                "this identity may not read ConfigMap d8-cloud-instance-manager/registry-packages-proxy-config; \
+                 this identity may not read Ingress d8-cloud-instance-manager/registry-packages-proxy",
             )),
             &two,
         ),
-        ("Ingress 500", [none(), status(500), ready()], vouched(), Err((ErrorKind::Discovery, "no")), &two),
-        ("Pods 403", [none(), none(), status(403)], vouched(), Err((ErrorKind::Discovery, "may not be read")), &all),
+        ("Ingress 500", [none(), status(500), ready()], ca_file(), Err((ErrorKind::Discovery, "no")), &two),
+        (
+            "Pods 403",
+            [none(), none(), status(403)],
+            ca_file(),
+            Err((ErrorKind::Discovery, "this identity may not read pods")),
+            &all,
+        ),
         (
             "no namespace",
             [none(), none(), none()],
-            vouched(),
-            Err((ErrorKind::Discovery, "there is no pods app=")),
+            ca_file(),
+            Err((ErrorKind::Discovery, "in namespace d8-cloud-instance-manager not found")),
             &all,
         ),
     ];
-    for (what, answers, ca_file, expected, questions) in cases {
-        let (address, asked) = cluster(answers).await;
+    for (what, responses, ca_file, expected, objects) in cases {
+        let (address, requests) = cluster(responses).await;
         let options = ClientOptions { ca_file, ..ClientOptions::default() };
         match (Proxy::connect(&kubeconfig(address), &options).await, expected) {
             (Ok(proxy), Ok(host)) => assert_eq!(proxy.host(), host, "{what}"),
-            (Err(error), Err((kind, words))) => {
+            (Err(error), Err((kind, message))) => {
                 assert_eq!(error.kind(), kind, "{what}: {error}");
-                assert!(error.to_string().contains(words), "{what}: {error}");
+                assert!(error.to_string().contains(message), "{what}: {error}");
                 assert!(!error.advice().is_empty(), "{what}");
                 let binds = error.advice()[0].fix.contains("kubectl create clusterrolebinding");
                 assert_eq!(binds, what.contains("403"), "{what}: {:?}", error.advice());
             }
             (other, _) => panic!("{what}: {other:?}"),
         }
-        assert_eq!(*asked.lock().unwrap(), *questions, "{what}");
+        assert_eq!(*requests.lock().unwrap(), *objects, "{what}");
     }
 }
 
 #[tokio::test]
-async fn which_pod() {
+async fn only_ready_pods_are_used() {
     let authority = Authority::new();
-    let away = [
+    let unusable = [
         pod(|pod| pod["status"]["phase"] = json!("Pending")),
         pod(|pod| pod["status"]["conditions"][1]["status"] = json!("False")),
         pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z")),
@@ -206,72 +221,72 @@ async fn which_pod() {
     ];
     for (first, host) in [("10.0.0.9", "10.0.0.9:4219"), ("fd00::1", "[fd00::1]:4219")] {
         let here = pod(|pod| pod["status"]["podIP"] = json!(first));
-        let items: Vec<Value> = away.iter().cloned().chain([here, pod(|_| {})]).collect();
+        let items: Vec<Value> = unusable.iter().cloned().chain([here, pod(|_| {})]).collect();
         let (address, _) = cluster([status(404), status(404), pods(&items)]).await;
         let options = ClientOptions { ca_file: Some(authority.file()), ..ClientOptions::default() };
         assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
         let options = ClientOptions { insecure: true, ..ClientOptions::default() };
         assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
     }
-    let (address, _) = cluster([status(404), status(404), pods(&away)]).await;
+    let (address, _) = cluster([status(404), status(404), pods(&unusable)]).await;
     let options = ClientOptions { ca_file: Some(authority.file()), ..ClientOptions::default() };
     let error = Proxy::connect(&kubeconfig(address), &options).await.unwrap_err();
     assert!(error.to_string().contains("is ready"), "{error}");
 }
 
 #[tokio::test]
-async fn a_kubernetes_api_that_cannot_be_asked() {
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = Proxy::connect(&kubeconfig(nowhere), &ClientOptions::default()).await.unwrap_err();
+async fn an_unreachable_kubernetes_api() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Proxy::connect(&kubeconfig(unused), &ClientOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Discovery, "{error}");
     assert!(error.advice().iter().any(|advice| advice.fix.contains("--rpp-endpoint")));
     assert!(error.advice().iter().any(|advice| advice.fix.contains("https://127.0.0.1:6445")));
 
-    // Its certificate is its own affair.
-    let api = Fault::new(|_, _| answer(200, "{}"));
-    let mut config = kubeconfig(nowhere);
+    // The CA file for the proxy is not used for the API server.
+    let api = ScriptedProxy::new(|_, _| answer(200, "{}"));
+    let mut config = kubeconfig(unused);
     config.cluster_url = format!("https://{}", api.server.address).parse().unwrap();
     let options = ClientOptions { ca_file: Some(api.authority.file()), ..ClientOptions::default() };
     let error = Proxy::connect(&config, &options).await.unwrap_err();
     assert!(matches!(error, Error::ClusterCertificate { .. }), "{error:?}");
-    assert!(error.advice()[0].cause.contains("--rpp-ca-file does not"), "{:?}", error.advice());
+    assert!(error.advice()[0].cause.contains("not with `--rpp-ca-file`"), "{:?}", error.advice());
     assert_eq!(api.count(), 0);
 }
 
 #[tokio::test]
-async fn a_cluster_that_names_another_proxy() {
-    let fault = Fault::new(|_, _| answer(200, r#"{"tags": ["v1.0.0"]}"#));
-    let here = fault.server.address.to_string();
+async fn a_cluster_that_announces_another_proxy() {
+    let scripted = ScriptedProxy::new(|_, _| answer(200, r#"{"tags": ["v1.0.0"]}"#));
+    let here = scripted.server.address.to_string();
     let map = |host: &str, ca: &str| {
         config_map(
             &json!({"publicEndpoint": format!("https://{host}"), "endpoints": format!("[\"{here}\"]"), "ca.crt": ca}),
         )
     };
-    let connect = async |map: (u16, Value), remembered: Option<&EndpointIdentity>, insecure: bool| {
+    let connect = async |map: (u16, Value), pinned: Option<&EndpointIdentity>, insecure: bool| {
         let (address, _) = cluster([map, status(404), status(404)]).await;
         let config = kubeconfig(address);
         let options =
-            ClientOptions { prefer: Prefer::Internal, timeouts: patient(), insecure, ..ClientOptions::default() };
+            ClientOptions { prefer: Prefer::Internal, timeouts: fast_retries(), insecure, ..ClientOptions::default() };
         let client = || Ok(kube::Client::try_from(config.clone()).unwrap());
-        Proxy::connect_remembering(client, &config, &options, remembered).await
+        Proxy::connect_pinned(client, &config, &options, pinned).await
     };
-    let (own, other) = (&fault.authority.pem, Authority::new().pem);
+    let (own, other) = (&scripted.authority.pem, Authority::new().pem);
     let (_, first) = connect(map("public", own), None, false).await.unwrap();
-    let first = first.expect("a cluster that is met first is believed");
+    let first = first.expect("the first identity is pinned");
     assert_eq!((first.host.as_deref(), first.keys.len()), (Some("public"), 1));
     let (_, again) = connect(map("public", own), Some(&first), false).await.unwrap();
     assert_eq!(again, None);
     let (proxy, more) = connect(map("public", &format!("{other}{own}")), Some(&first), false).await.unwrap();
-    assert_eq!(more.expect("a bundle that still has a key adds its others").keys.len(), 2);
+    assert_eq!(more.expect("a bundle with a pinned key adds its other keys").keys.len(), 2);
     assert_eq!(proxy.tags(&d8_crds::values::name::Component::D8).await.unwrap(), ["v1.0.0"]);
-    let requests = fault.count();
+    let requests = scripted.count();
     for (map, insecure) in [(map("evil", own), false), (map("public", &other), false), (map("evil", own), true)] {
         let error = connect(map, Some(&first), insecure).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::EndpointChanged, "{error}");
-        assert!(error.to_string().contains("remembered host public, keys sha256:"), "{error}");
+        assert!(error.to_string().contains("pinned host public, keys sha256:"), "{error}");
         assert!(error.advice().iter().any(|advice| advice.fix.contains("d8 policy trust")), "{:?}", error.advice());
     }
     let (_, unverified) = connect(map("public", own), None, true).await.unwrap();
-    assert_eq!(unverified, None, "what nobody has verified is not remembered");
-    assert_eq!(fault.count(), requests, "no token was sent");
+    assert_eq!(unverified, None, "an identity that was not verified is not pinned");
+    assert_eq!(scripted.count(), requests, "no token was sent");
 }

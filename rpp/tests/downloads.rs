@@ -1,4 +1,4 @@
-//! Downloads that go wrong, and what the client makes of them: one fault a case.
+//! Faulty downloads, and the client's errors: one fault per case.
 // Tables of cases are long.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
 
@@ -13,9 +13,10 @@ use d8_crds::values::{
 use d8_rpp::{
     ErrorKind,
     layer::{Limits, unpack},
+    testing::{self, TarEntry},
 };
 use futures::StreamExt as _;
-use support::{Fault, Rest, answer, impatient, patient, then};
+use support::{Rest, ScriptedProxy, answer, fast_retries, short_timeouts, then};
 
 fn hello() -> Component {
     "hello".parse().unwrap()
@@ -34,23 +35,10 @@ fn with_header(mut response: Response, name: &'static str, value: &'static str) 
     response
 }
 
-/// A layer of one file, as a gzip without compression would be too easy to guess.
+/// A layer with one file.
 fn layer() -> &'static [u8] {
-    use std::io::Write as _;
     static LAYER: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    LAYER.get_or_init(|| {
-        let data = b"#!/bin/sh\n";
-        let mut header = tokio_tar::Header::new_ustar();
-        header.set_path("plugin").unwrap();
-        header.set_size(data.len() as u64);
-        header.set_cksum();
-        let mut tar = header.as_bytes().to_vec();
-        tar.extend_from_slice(data);
-        tar.resize(512 * 4, 0);
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        gzip.write_all(&tar).unwrap();
-        gzip.finish().unwrap()
-    })
+    LAYER.get_or_init(|| testing::layer(&[TarEntry::file("plugin", "#!/bin/sh\n")]))
 }
 
 fn changed() -> Vec<u8> {
@@ -61,7 +49,7 @@ fn changed() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn answers_to_a_download() {
+async fn responses_to_a_download() {
     let length = |body: Body, length: usize| {
         let mut response = answer(200, body);
         response.headers_mut().insert("content-length", length.into());
@@ -140,44 +128,44 @@ async fn answers_to_a_download() {
         ("too large", || then(b"x", Rest::Stalls), Some((1 << 30) + 1), true, Some(ErrorKind::TooLarge), "1073741824"),
     ];
     for alpn in [&b"h2"[..], b"http/1.1"] {
-        for (what, body, announced, expect, kind, words) in &cases {
+        for (what, body, announced, expect, kind, message) in &cases {
             let (body, announced) = (*body, *announced);
-            let fault = Fault::with_alpn(&[alpn], move |_, _| match announced {
+            let scripted = ScriptedProxy::with_alpn(&[alpn], move |_, _| match announced {
                 Some(announced) => length(body(), announced),
                 None => answer(200, body()),
             });
             let expected = expect.then(|| Digest::of(layer()));
             let mut sink = Vec::new();
             let result = async {
-                let timeouts = if *what == "stalls" { impatient() } else { patient() };
-                let download = fault.proxy(timeouts).download(&hello(), &tag(), &linux(), expected.as_ref()).await?;
+                let timeouts = if *what == "stalls" { short_timeouts() } else { fast_retries() };
+                let download =
+                    scripted.client(timeouts).download(&hello(), &tag(), &linux(), expected.as_ref()).await?;
                 assert_eq!(download.size, announced.map(|length| length as u64), "{what}");
                 unpack(download.into_reader(), "plugin", &Limits::default(), &mut sink).await
             };
             match (result.await, kind) {
-                (Ok(unpacked), None) => assert_eq!(unpacked.size, 10, "{what}"),
+                (Ok(executable), None) => assert_eq!(executable.size, 10, "{what}"),
                 (Err(error), Some(kind)) => {
                     assert_eq!(error.kind(), *kind, "{what}: {error}");
-                    assert!(error.to_string().contains(words), "{what}: {error}");
+                    assert!(error.to_string().contains(message), "{what}: {error}");
                 }
                 (other, _) => panic!("{what}: {other:?}"),
             }
-            assert_eq!(fault.count(), 1, "{what}: a body is never asked for again");
+            assert_eq!(scripted.count(), 1, "{what}: a body is not requested again");
         }
     }
 }
 
 #[tokio::test]
 async fn a_layer_longer_than_announced() {
-    // Neither protocol's server would send it, nor its client accept it; what is tested is that no more
-    // than was announced is ever taken for whole.
-    let fault = Fault::with_alpn(&[b"h2"], |_, _| {
+    // Servers and clients of both protocols refuse such a body, too.
+    let scripted = ScriptedProxy::with_alpn(&[b"h2"], |_, _| {
         let mut response = answer(200, then(layer(), Rest::Ends));
         response.headers_mut().insert("content-length", 40.into());
         response
     });
     let digest = Digest::of(layer());
-    let download = fault.proxy(patient()).download(&hello(), &tag(), &linux(), Some(&digest)).await.unwrap();
+    let download = scripted.client(fast_retries()).download(&hello(), &tag(), &linux(), Some(&digest)).await.unwrap();
     let chunks: Vec<_> = download.into_body().collect().await;
     assert!(chunks.last().unwrap().is_err(), "{chunks:?}");
 }
@@ -195,10 +183,10 @@ async fn headers_of_a_download() {
     ];
     for (headers, expected) in cases {
         let sent = headers.clone();
-        let fault = Fault::new(move |_, _| {
+        let scripted = ScriptedProxy::new(move |_, _| {
             sent.iter().fold(answer(200, layer()), |response, &(name, value)| with_header(response, name, value))
         });
-        let result = fault.proxy(patient()).download(&hello(), &tag(), &linux(), None).await;
+        let result = scripted.client(fast_retries()).download(&hello(), &tag(), &linux(), None).await;
         let manifest = result.map(|download| download.manifest.map(String::from)).map_err(|error| error.kind());
         assert_eq!(manifest, expected.map(|found| found.map(str::to_owned)), "{headers:?}");
     }

@@ -1,4 +1,4 @@
-//! A proxy that answers badly, and what the client makes of it: one fault a case.
+//! Faulty responses of a proxy, and the client's errors: one fault per case.
 // Tables of cases are long.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
 
@@ -20,7 +20,7 @@ use d8_crds::{
 };
 use d8_rpp::{Error, ErrorKind, Proxy};
 use futures::{StreamExt as _, stream};
-use support::{Authority, Fault, Rest, Tls, answer, impatient, patient, then};
+use support::{Authority, Rest, ScriptedProxy, TlsServer, answer, fast_retries, short_timeouts, then};
 
 fn hello() -> Component {
     "hello".parse().unwrap()
@@ -43,7 +43,7 @@ fn with_header(mut response: Response, name: &'static str, value: &'static str) 
     response
 }
 
-/// Megabytes without an announced length.
+/// A body of megabytes without a length.
 fn flood() -> Body {
     Body::from_stream(
         stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 64 << 10]))).take(80),
@@ -51,8 +51,8 @@ fn flood() -> Body {
 }
 
 #[tokio::test]
-async fn answers_to_the_question_for_tags() {
-    // What is answered, the kind of error (none: well in the end), words in it, requests made.
+async fn responses_to_a_tag_list() {
+    // Name, the response, the kind of error (`None`: success), a part of the message, the number of requests.
     let cases: Vec<(&str, Answer, Option<ErrorKind>, &str, usize)> = vec![
         ("well", |_| answer(200, TAGS), None, "", 1),
         ("no tags", |_| answer(200, r#"{"name": "x", "tags": null}"#), None, "", 1),
@@ -104,84 +104,90 @@ async fn answers_to_the_question_for_tags() {
             "no more data within 300 ms",
             3,
         ),
-        ("error body stalls", |_| answer(403, then(b"words", Rest::Stalls)), Some(ErrorKind::Forbidden), "words", 1),
+        (
+            "error body stalls",
+            |_| answer(403, then(b"message", Rest::Stalls)),
+            Some(ErrorKind::Forbidden),
+            "message",
+            1,
+        ),
     ];
     for alpn in [&b"h2"[..], b"http/1.1"] {
-        for (what, respond, kind, words, requests) in &cases {
+        for (what, respond, kind, message, requests) in &cases {
             let respond = *respond;
-            let fault = Fault::with_alpn(&[alpn], move |number, _| respond(number));
-            // Only what never comes is not waited for.
-            let timeouts = if what.contains("stalls") { impatient() } else { patient() };
-            let result = fault.proxy(timeouts).tags(&hello()).await;
+            let scripted = ScriptedProxy::with_alpn(&[alpn], move |number, _| respond(number));
+            // Short timeouts only where a response never arrives.
+            let timeouts = if what.contains("stalls") { short_timeouts() } else { fast_retries() };
+            let result = scripted.client(timeouts).tags(&hello()).await;
             match (&result, kind) {
                 (Ok(_), None) => {}
                 (Err(error), Some(kind)) => {
                     assert_eq!(error.kind(), *kind, "{what}: {error}");
-                    assert!(error.to_string().contains(words), "{what}: {error}");
+                    assert!(error.to_string().contains(message), "{what}: {error}");
                     assert!(!error.advice().is_empty(), "{what}");
                     assert!(!format!("{error} {error:?}").contains(support::TOKEN), "{what}");
                 }
                 other => panic!("{what}: {other:?}"),
             }
-            assert_eq!(fault.count(), *requests, "{what}: requests");
+            assert_eq!(scripted.count(), *requests, "{what}: requests");
         }
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes() {
+async fn a_response_that_never_arrives() {
     let authority = Authority::new();
     let router = Router::new().fallback(|| async { futures::future::pending::<()>().await });
-    let server = Tls::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"h2"], router);
+    let server = TlsServer::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"h2"], router);
     let options = d8_rpp::ClientOptions {
         ca_file: Some(authority.file()),
-        timeouts: impatient(),
+        timeouts: short_timeouts(),
         ..d8_rpp::ClientOptions::default()
     };
     let endpoint = d8_rpp::Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
-    let proxy = Proxy::new(vec![endpoint], d8_rpp::Identity::nobody(), &options).unwrap();
+    let proxy = Proxy::new(vec![endpoint], d8_rpp::Identity::anonymous(), &options).unwrap();
     let error = proxy.tags(&hello()).await.unwrap_err();
     assert_eq!(error.to_string(), format!("the proxy at {}: no answer within 300 ms", server.address));
 }
 
 #[tokio::test]
-async fn a_redirect_is_refused_and_its_target_sees_nothing() {
+async fn a_redirect_is_refused_and_its_target_gets_no_request() {
     let seen = Arc::new(AtomicUsize::new(0));
     for status in [301, 302, 303, 307, 308] {
         let counter = Arc::clone(&seen);
-        let target = Fault::new(move |_, _| {
+        let target = ScriptedProxy::new(move |_, _| {
             counter.fetch_add(1, Ordering::SeqCst);
             answer(200, TAGS)
         });
         let to = format!("https://{}/\u{1}elsewhere", target.server.address).replace('\u{1}', "");
-        let fault = Fault::new(move |_, _: Request| {
+        let scripted = ScriptedProxy::new(move |_, _: Request| {
             let mut response = answer(status, "");
             response.headers_mut().insert("location", to.parse().unwrap());
             response
         });
         for result in [
-            fault.proxy(patient()).tags(&hello()).await.map(|_| ()),
-            fault.proxy(patient()).manifest(&hello(), "v1.0.0").await.map(|_| ()),
-            fault.proxy(patient()).download(&hello(), &tag(), &linux(), None).await.map(|_| ()),
+            scripted.client(fast_retries()).tags(&hello()).await.map(|_| ()),
+            scripted.client(fast_retries()).manifest(&hello(), "v1.0.0").await.map(|_| ()),
+            scripted.client(fast_retries()).download(&hello(), &tag(), &linux(), None).await.map(|_| ()),
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Redirect, "{error}");
             assert!(error.to_string().contains(&target.server.address.to_string()), "{error}");
-            assert!(error.advice()[0].cause.contains("token was not sent"));
+            assert!(error.advice()[0].cause.contains("no token was sent"));
         }
-        assert_eq!(fault.count(), 3);
+        assert_eq!(scripted.count(), 3);
     }
     assert_eq!(seen.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
-async fn the_token_and_the_path_as_the_proxy_sees_them() {
-    let fault = Fault::new(|_, request: Request| {
+async fn token_and_path_of_a_request() {
+    let scripted = ScriptedProxy::new(|_, request: Request| {
         let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(authorization.as_deref(), Some("Bearer s3cret-token"));
         answer(400, request.uri().to_string())
     });
-    let proxy = fault.proxy(patient());
+    let proxy = scripted.client(fast_retries());
     for (error, path) in [
         (proxy.tags(&Component::D8).await.unwrap_err(), "/base/v1/images/deckhouse-cli/tags"),
         (proxy.tags(&hello()).await.unwrap_err(), "/base/v1/images/deckhouse-cli/plugins/hello/tags"),
@@ -191,13 +197,13 @@ async fn the_token_and_the_path_as_the_proxy_sees_them() {
             "/base/v1/images/deckhouse-cli/plugins/hello/images/v1.0.0?platform=linux-amd64",
         ),
     ] {
-        let Error::Status { words, .. } = error else { panic!("{error}") };
-        assert!(words.ends_with(path), "{words}");
+        let Error::Status { message, .. } = error else { panic!("{error}") };
+        assert!(message.ends_with(path), "{message}");
     }
 }
 
 #[tokio::test]
-async fn answers_to_the_question_for_a_manifest() {
+async fn responses_to_a_manifest() {
     let empty = Digest::of(b"").to_string();
     let digest = Digest::of(b"{}").to_string();
     let cases: Vec<(&str, &str, Answer, Option<ErrorKind>)> = vec![
@@ -209,8 +215,9 @@ async fn answers_to_the_question_for_a_manifest() {
         ("404", "v1.0.0", |_| answer(404, ""), Some(ErrorKind::NotFound)),
     ];
     for (what, reference, respond, kind) in cases {
-        let fault = Fault::new(move |number, _| with_header(respond(number), "content-type", "application/x; a=b"));
-        match (fault.proxy(patient()).manifest(&hello(), reference).await, kind) {
+        let scripted =
+            ScriptedProxy::new(move |number, _| with_header(respond(number), "content-type", "application/x; a=b"));
+        match (scripted.client(fast_retries()).manifest(&hello(), reference).await, kind) {
             (Ok(manifest), None) => {
                 assert_eq!(manifest.digest.as_str(), digest);
                 assert_eq!(manifest.media_type, "application/x");
@@ -222,7 +229,7 @@ async fn answers_to_the_question_for_a_manifest() {
 }
 
 #[tokio::test]
-async fn manifests_that_cannot_be_resolved() {
+async fn invalid_manifests() {
     let child =
         r#"{"manifests": [{"digest": "sha256:xyz", "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}]}"#;
     let contract = |annotation: &str| {
@@ -250,22 +257,22 @@ async fn manifests_that_cannot_be_resolved() {
         ("contract of another", contract(other), ErrorKind::Contract, "belongs to `other`"),
         ("contract with a flat list", contract(flat), ErrorKind::Contract, "requirements.modules"),
     ];
-    for (what, body, kind, words) in cases {
-        let fault = Fault::new(move |_, _| answer(200, body.clone()));
-        let error = fault.proxy(patient()).resolve(&hello(), &tag()).await.unwrap_err();
+    for (what, body, kind, message) in cases {
+        let scripted = ScriptedProxy::new(move |_, _| answer(200, body.clone()));
+        let error = scripted.client(fast_retries()).resolve(&hello(), &tag()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{what}: {error}");
-        assert!(error.to_string().contains(words), "{what}: {error}");
+        assert!(error.to_string().contains(message), "{what}: {error}");
     }
 }
 
-/// "On an index without it, look at the child for this platform, else the first child": who speaks for an
-/// image, by the descriptions in the contracts that the index, its first child and this host's child bear.
+/// The contract is taken from the index, else from the manifest for this platform, else from the first manifest.
+/// Cases: the descriptions of the contracts in these documents.
 #[tokio::test]
-async fn who_speaks_for_an_image() {
+async fn which_document_has_the_contract() {
     let annotated = |document: &str, contract: Option<&str>| {
         let mut document: serde_json::Value = serde_json::from_str(document).unwrap();
-        if let Some(said) = contract {
-            let contract = Contract { description: said.to_owned(), ..Contract::bare(&hello(), &tag()) };
+        if let Some(description) = contract {
+            let contract = Contract { description: description.to_owned(), ..Contract::bare(&hello(), &tag()) };
             document["annotations"] = serde_json::json!({"contract": contract.to_annotation()});
         }
         document.to_string()
@@ -273,17 +280,17 @@ async fn who_speaks_for_an_image() {
     let layers = |content: &[u8]| format!(r#"{{"layers": [{{"digest": "{}", "size": 1}}]}}"#, Digest::of(content));
     let own = Platform::current();
     let foreign = "plan9-mips";
-    for (what, index, children, speaker) in [
+    for (what, index, children, expected) in [
         ("the index", Some("index"), vec![(foreign, Some("first")), (own.as_str(), Some("own"))], Some("index")),
         ("this platform's child", None, vec![(foreign, Some("first")), (own.as_str(), Some("own"))], Some("own")),
         ("the first child", None, vec![(foreign, Some("first")), ("plan9-arm", Some("second"))], Some("first")),
-        ("own is silent", None, vec![(foreign, Some("first")), (own.as_str(), None)], Some("first")),
-        ("nobody", None, vec![(foreign, None), (own.as_str(), None)], None),
+        ("this platform's child has none", None, vec![(foreign, Some("first")), (own.as_str(), None)], Some("first")),
+        ("no document", None, vec![(foreign, None), (own.as_str(), None)], None),
         ("no children", None, vec![], None),
     ] {
         let children: Vec<(String, String)> = children
             .into_iter()
-            .map(|(platform, said)| (platform.to_owned(), annotated(&layers(platform.as_bytes()), said)))
+            .map(|(platform, contract)| (platform.to_owned(), annotated(&layers(platform.as_bytes()), contract)))
             .collect();
         let listed: Vec<_> = children
             .iter()
@@ -294,26 +301,26 @@ async fn who_speaks_for_an_image() {
             })
             .collect();
         let top = annotated(&serde_json::json!({"manifests": listed}).to_string(), index);
-        let fault = Fault::new(move |_, request| {
+        let scripted = ScriptedProxy::new(move |_, request| {
             let path = request.uri().path();
             let child = children.iter().find(|(_, manifest)| path.ends_with(Digest::of(manifest.as_bytes()).as_str()));
             answer(200, child.map_or_else(|| top.clone(), |(_, manifest)| manifest.clone()))
         });
-        let resolved = fault.proxy(patient()).resolve(&hello(), &tag()).await.unwrap();
-        assert_eq!(resolved.contract.map(|contract| contract.description).as_deref(), speaker, "{what}");
+        let resolved = scripted.client(fast_retries()).resolve(&hello(), &tag()).await.unwrap();
+        assert_eq!(resolved.contract.map(|contract| contract.description).as_deref(), expected, "{what}");
     }
 }
 
 #[tokio::test]
-async fn the_first_question_opens_the_connection_that_all_use() {
-    let fault = Fault::new(|_, _| answer(200, TAGS));
-    let proxy = fault.proxy(patient());
+async fn concurrent_requests_share_one_connection() {
+    let scripted = ScriptedProxy::new(|_, _| answer(200, TAGS));
+    let proxy = scripted.client(fast_retries());
     let results = futures::future::join_all((0..20).map(|_| {
         let proxy = proxy.clone();
         async move { proxy.tags(&hello()).await }
     }))
     .await;
     assert!(results.iter().all(Result::is_ok));
-    assert_eq!(fault.count(), 20);
-    assert_eq!(fault.server.connections(), 1);
+    assert_eq!(scripted.count(), 20);
+    assert_eq!(scripted.server.connections(), 1);
 }

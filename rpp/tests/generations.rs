@@ -1,13 +1,10 @@
-//! Proxies of all three generations, and what the client asks of each.
+//! The client with proxies of all three generations.
 // Tables of cases are long.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, clippy::too_many_lines)]
 
 mod support;
 
-use std::{
-    io::Write as _,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::response::Response;
 use d8_crds::values::{
@@ -15,10 +12,13 @@ use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
-use d8_rpp::{ErrorKind, LayerLocation, Proxy, SpooledLayer, layer};
+use d8_rpp::{
+    ErrorKind, LayerLocation, Proxy, SpooledLayer, layer,
+    testing::{self, TarEntry},
+};
 use futures::TryStreamExt as _;
 use serde_json::json;
-use support::{Fault, Rest, answer, patient, then};
+use support::{Rest, ScriptedProxy, answer, fast_retries, then};
 
 const ROOT: &str = "/base/v1/images/deckhouse-cli/plugins/hello";
 const CONTRACT: &str = "name: hello\nversion: v1.0.0\nrequirements: {kubernetes: {constraint: '>= 1.29'}}\n";
@@ -35,52 +35,35 @@ fn tag(text: &str) -> Tag {
     text.parse().unwrap()
 }
 
-/// An entry of an archive: its path, and its content or where it leads to.
+/// An entry of an archive: its path, and its content or the target of a link.
 type Entry<'a> = (&'a str, Result<&'a [u8], &'a str>);
 
 fn gzip_tar(entries: &[Entry<'_>]) -> Vec<u8> {
-    let mut tar = Vec::new();
-    for (path, content) in entries {
-        let mut header = tokio_tar::Header::new_ustar();
-        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
-        let data = match content {
-            Ok(data) => *data,
-            Err(to) => {
-                header.set_entry_type(tokio_tar::EntryType::Symlink);
-                header.set_link_name(to).unwrap();
-                &[]
-            }
-        };
-        header.set_size(data.len() as u64);
-        header.set_cksum();
-        tar.extend_from_slice(header.as_bytes());
-        tar.extend_from_slice(data);
-        tar.resize(tar.len().next_multiple_of(512), 0);
-    }
-    tar.resize(tar.len() + 1024, 0);
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(&tar).unwrap();
-    gzip.finish().unwrap()
+    let entry = |(path, content): &Entry<'_>| match content {
+        Ok(data) => TarEntry::file(path, *data),
+        Err(target) => TarEntry::link(path, target),
+    };
+    testing::layer(&entries.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn plugin_layer() -> Vec<u8> {
     gzip_tar(&[("plugin", Ok(b"#!/bin/sh\n")), ("contract.yaml", Ok(CONTRACT.as_bytes()))])
 }
 
-/// The paths asked for, without what they have in common.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// The requested paths, without their common prefix.
+type Requests = Arc<Mutex<Vec<String>>>;
 
-/// A proxy of a generation that publishes these tags of `hello`, all with one layer.
-fn proxy_of(generation: u8, tags: &'static [&'static str], layer: Vec<u8>) -> (Fault, Asked) {
-    let asked = Asked::default();
-    let log = Arc::clone(&asked);
-    let fault = Fault::new(move |_, request| {
+/// Starts a proxy of a generation that publishes these tags of `hello`, all with the same layer.
+fn proxy_of(generation: u8, tags: &'static [&'static str], layer: Vec<u8>) -> (ScriptedProxy, Requests) {
+    let requests = Requests::default();
+    let log = Arc::clone(&requests);
+    let scripted = ScriptedProxy::new(move |_, request| {
         let uri = request.uri().to_string();
-        let path = uri.strip_prefix(ROOT).expect("only what is below the base path").to_owned();
+        let path = uri.strip_prefix(ROOT).expect("a path below the base path").to_owned();
         log.lock().unwrap().push(format!("{} {path}", request.method()).replace("GET ", ""));
         serve(generation, tags, &layer, &path)
     });
-    (fault, asked)
+    (scripted, requests)
 }
 
 fn serve(generation: u8, tags: &[&str], layer: &[u8], path: &str) -> Response {
@@ -111,16 +94,16 @@ fn serve(generation: u8, tags: &[&str], layer: &[u8], path: &str) -> Response {
     }
 }
 
-async fn content(fetched: &SpooledLayer) -> Vec<u8> {
-    fetched.bytes().try_fold(Vec::new(), async |all, chunk| Ok([all, chunk.to_vec()].concat())).await.unwrap()
+async fn content(spooled: &SpooledLayer) -> Vec<u8> {
+    spooled.bytes().try_fold(Vec::new(), async |all, chunk| Ok([all, chunk.to_vec()].concat())).await.unwrap()
 }
 
 #[tokio::test]
-async fn what_is_asked_of_each_generation() {
+async fn requests_for_each_generation() {
     let by_platform = "/images/v1.0.0?platform=linux-amd64";
     let own = "/images/v1.0.0-linux-amd64?platform=linux-amd64";
     let cases: Vec<(&str, u8, &[&str], &str, Vec<&str>, Vec<&str>)> = vec![
-        // What, generation, tags listed, tag wanted; asked for its image, and for another version's then.
+        // Name, generation, listed tags, wanted tag, the requests for the image, and those for a second image.
         ("3", 3, &["v1.0.0"], "v1.0.0", vec!["/manifests/v1.0.0"], vec!["/manifests/v1.0.0"]),
         ("2", 2, &["v1.0.0"], "v1.0.0", vec!["/manifests/v1.0.0", "/tags", by_platform], vec![by_platform]),
         (
@@ -158,11 +141,11 @@ async fn what_is_asked_of_each_generation() {
     ];
     let layer = plugin_layer();
     for (what, generation, tags, wanted, first, then) in cases {
-        let (fault, asked) = proxy_of(generation, tags, layer.clone());
-        let proxy = fault.proxy(patient());
+        let (scripted, requests) = proxy_of(generation, tags, layer.clone());
+        let proxy = scripted.client(fast_retries());
         for expected in [first, then] {
             let image = proxy.platform_image(&hello(), &tag(wanted), &linux(), &[]).await.unwrap();
-            assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), expected, "{what}");
+            assert_eq!(std::mem::take(&mut *requests.lock().unwrap()), expected, "{what}");
             assert_eq!(image.warnings, Vec::<String>::new(), "{what}");
             let contract = image.contract.unwrap();
             assert_eq!((contract.name.as_str(), contract.version.as_str()), ("hello", "v1.0.0"), "{what}");
@@ -170,14 +153,14 @@ async fn what_is_asked_of_each_generation() {
                 LayerLocation::Registry(artifact) if generation == 3 => {
                     assert_eq!(artifact.layer, Digest::of(&layer), "{what}");
                 }
-                LayerLocation::Spooled(fetched, None) if generation < 3 => {
+                LayerLocation::Spooled(spooled, None) if generation < 3 => {
                     assert!(contract.requirements.kubernetes.is_some(), "{what}");
-                    assert_eq!(fetched.layer, Digest::of(&layer), "{what}");
-                    assert!(fetched.manifest.is_some(), "{what}");
+                    assert_eq!(spooled.layer, Digest::of(&layer), "{what}");
+                    assert!(spooled.manifest.is_some(), "{what}");
                     for _ in 0..2 {
-                        assert_eq!(content(&fetched).await, layer, "{what}: as often as wanted");
+                        assert_eq!(content(&spooled).await, layer, "{what}: can be read repeatedly");
                     }
-                    assert!(asked.lock().unwrap().is_empty(), "{what}: never downloaded twice");
+                    assert!(requests.lock().unwrap().is_empty(), "{what}: is not downloaded twice");
                 }
                 other => panic!("{what}: {other:?}"),
             }
@@ -186,30 +169,30 @@ async fn what_is_asked_of_each_generation() {
 }
 
 #[tokio::test]
-async fn an_image_of_generation_1_behind_a_newer_proxy() {
+async fn an_image_of_generation_1_at_a_newer_proxy() {
     let layer: &'static [u8] = plugin_layer().leak();
-    // The digest that the manifest says, and whether the bytes have it.
-    for (says, right) in [(Digest::of(layer), true), (Digest::of(b"other"), false)] {
-        let manifest = json!({"layers": [{"digest": says.to_string(), "size": layer.len()}]}).to_string();
-        let fault = Fault::new(move |_, request| {
+    // The digest in the manifest, and whether the bytes have it.
+    for (named, right) in [(Digest::of(layer), true), (Digest::of(b"other"), false)] {
+        let manifest = json!({"layers": [{"digest": named.to_string(), "size": layer.len()}]}).to_string();
+        let scripted = ScriptedProxy::new(move |_, request| {
             let path = request.uri().to_string().strip_prefix(ROOT).unwrap().to_owned();
             match path.as_str() {
                 "/manifests/v1.0.0-linux-amd64" | "/manifests/v1.0.0" => answer(200, manifest.clone()),
                 _ => serve(3, &["v1.0.0-linux-amd64"], layer, &path),
             }
         });
-        let proxy = fault.proxy(patient());
+        let proxy = scripted.client(fast_retries());
         let result = proxy.platform_image(&hello(), &tag("v1.0.0-linux-amd64"), &linux(), &[]).await;
         match (result, right) {
             (Ok(image), true) => {
                 assert!(image.contract.unwrap().requirements.kubernetes.is_some());
-                let LayerLocation::Spooled(fetched, Some(artifact)) = image.layer else { panic!("{:?}", image.layer) };
-                assert_eq!(fetched.layer, artifact.layer);
+                let LayerLocation::Spooled(spooled, Some(artifact)) = image.layer else { panic!("{:?}", image.layer) };
+                assert_eq!(spooled.layer, artifact.layer);
             }
             (Err(error), false) => assert_eq!(error.kind(), ErrorKind::DigestMismatch, "{error}"),
             (other, _) => panic!("{other:?}"),
         }
-        // One for all platforms has it in an annotation, or has none.
+        // An image for all platforms has its contract in an annotation, or none.
         let image = proxy.platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
         assert!(image.contract.is_none() && matches!(image.layer, LayerLocation::Registry(_)), "{image:?}");
     }
@@ -222,26 +205,28 @@ async fn a_download_with_a_known_digest_finds_its_route() {
     for (generation, tags, wanted) in
         [(3, &["v1.0.0"][..], "v1.0.0"), (2, &["v1.0.0"], "v1.0.0"), (1, &["v1.0.0-linux-amd64"], "v1.0.0-linux-amd64")]
     {
-        let (fault, asked) = proxy_of(generation, tags, layer.clone());
-        let download = fault.proxy(patient()).download(&hello(), &tag(wanted), &linux(), Some(&digest)).await.unwrap();
+        let (scripted, requests) = proxy_of(generation, tags, layer.clone());
+        let download =
+            scripted.client(fast_retries()).download(&hello(), &tag(wanted), &linux(), Some(&digest)).await.unwrap();
         let mut sink = Vec::new();
         layer::unpack(download.into_reader(), "plugin", &layer::Limits::default(), &mut sink).await.unwrap();
         assert_eq!(sink, b"#!/bin/sh\n");
-        let layers = asked.lock().unwrap().iter().filter(|path| !path.ends_with("/tags")).count();
+        let layers = requests.lock().unwrap().iter().filter(|path| !path.ends_with("/tags")).count();
         assert_eq!(layers, if generation == 1 { 2 } else { 1 }, "{generation}");
     }
 }
 
-/// As a record names it.
+/// Records name a version without a platform.
 #[tokio::test]
-async fn a_version_that_is_listed_by_platform_is_found_without_one() {
+async fn a_version_that_is_listed_with_platforms_is_found_without_one() {
     let layer = plugin_layer();
     for generation in [1, 2, 3] {
-        let (fault, _) = proxy_of(generation, &["v1.0.0-linux-amd64"], layer.clone());
-        let proxy = fault.proxy(patient());
+        let (scripted, _) = proxy_of(generation, &["v1.0.0-linux-amd64"], layer.clone());
+        let proxy = scripted.client(fast_retries());
         let download = proxy.download(&hello(), &tag("v1.0.0"), &linux(), Some(&Digest::of(&layer))).await;
         assert!(download.is_ok(), "{generation}: {download:?}");
-        let image = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
+        let image =
+            scripted.client(fast_retries()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap();
         assert!(image.contract.is_some() || generation == 3, "{generation}");
         let arm = "linux-arm64".parse().unwrap();
         let error = proxy.download(&hello(), &tag("v1.0.0"), &arm, None).await.unwrap_err();
@@ -250,11 +235,11 @@ async fn a_version_that_is_listed_by_platform_is_found_without_one() {
 }
 
 #[tokio::test]
-async fn a_layer_is_read_and_not_kept() {
+async fn a_layer_is_inspected_and_not_kept() {
     let layer = plugin_layer();
     for generation in [1, 2] {
-        let (fault, _) = proxy_of(generation, &["v1.0.0"], layer.clone());
-        let proxy = fault.proxy(patient());
+        let (scripted, _) = proxy_of(generation, &["v1.0.0"], layer.clone());
+        let proxy = scripted.client(fast_retries());
         let named = proxy.layer_digest(&hello(), &tag("v1.0.0"), &linux()).await.unwrap();
         let read = proxy.inspect(&hello(), &tag("v1.0.0"), &linux(), None).await.unwrap();
         assert_eq!((read.layer, read.size), (Digest::of(&layer), layer.len() as u64));
@@ -267,34 +252,34 @@ async fn a_layer_is_read_and_not_kept() {
 }
 
 #[tokio::test]
-async fn what_tells_one_content_from_another() {
+async fn digests_that_change_with_the_content_of_a_tag() {
     for (generation, last) in
         [(3, "/manifests/v1.0.0"), (2, "HEAD /images/v1.0.0?platform=linux-amd64"), (1, "HEAD /tags/v1.0.0")]
     {
-        let (fault, asked) = proxy_of(generation, &["v1.0.0"], plugin_layer());
-        let digest = fault.proxy(patient()).digest(&hello(), &tag("v1.0.0"), &linux()).await.unwrap();
+        let (scripted, requests) = proxy_of(generation, &["v1.0.0"], plugin_layer());
+        let digest = scripted.client(fast_retries()).digest(&hello(), &tag("v1.0.0"), &linux()).await.unwrap();
         assert!(digest.is_some(), "{generation}");
-        assert_eq!(asked.lock().unwrap().last().unwrap(), last);
+        assert_eq!(requests.lock().unwrap().last().unwrap(), last);
     }
 }
 
 #[tokio::test]
-async fn d8_itself_is_not_downloaded_to_be_judged() {
+async fn the_layer_of_d8_is_not_downloaded_for_a_contract() {
     for generation in [1, 2] {
-        let fault = Fault::new(move |_, request| {
+        let scripted = ScriptedProxy::new(move |_, request| {
             let path = request.uri().path().strip_prefix("/base/v1/images/deckhouse-cli").unwrap().to_owned();
             serve(generation, &["v1.0.0-linux-amd64", "v1.0.0"], &plugin_layer(), &path)
         });
-        let proxy = fault.proxy(patient());
+        let proxy = scripted.client(fast_retries());
         let image = proxy.platform_image(&Component::D8, &tag("v1.0.0"), &linux(), &[]).await.unwrap();
         assert!(matches!(image.layer, LayerLocation::RegistryUnverified) && image.contract.is_none(), "{image:?}");
-        assert_eq!(fault.count(), 2);
+        assert_eq!(scripted.count(), 2);
     }
 }
 
 #[tokio::test]
 async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
-    // The route that answers otherwise, its status, the kind of error, and what was asked.
+    // The route with another response, the listed tags, the status, the kind of error, and the requests.
     let manifests = "/manifests/v1.0.0";
     let images = "/images/v1.0.0?platform=linux-amd64";
     let cases: Vec<(&str, &[&str], u16, ErrorKind, Vec<&str>)> = vec![
@@ -311,36 +296,37 @@ async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
         (manifests, &["v1.0.0"], 307, ErrorKind::Redirect, vec![manifests]),
         (images, &["v1.0.0"], 307, ErrorKind::Redirect, vec![manifests, "/tags", images]),
         ("/tags/v1.0.0", &["v1.0.0"], 302, ErrorKind::Redirect, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
-        // Not published, for all that any route says.
+        // Not published.
         ("none", &["v2.0.0"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
         ("none", &["v1.0.0-darwin-arm64"], 0, ErrorKind::NotFound, vec![manifests, "/tags"]),
-        // Withdrawn since it was listed.
+        // Unpublished after it was listed.
         ("/tags/v1.0.0", &["v1.0.0"], 404, ErrorKind::NotFound, vec![manifests, "/tags", images, "/tags/v1.0.0"]),
     ];
     for (route, tags, status, kind, expected) in cases {
-        let asked = Asked::default();
-        let log = Arc::clone(&asked);
-        let fault = Fault::new(move |_, request| {
+        let requests = Requests::default();
+        let log = Arc::clone(&requests);
+        let scripted = ScriptedProxy::new(move |_, request| {
             let path = request.uri().to_string().strip_prefix(ROOT).unwrap().to_owned();
             log.lock().unwrap().push(path.clone());
-            if path == route { answer(status, "words") } else { serve(1, tags, &plugin_layer(), &path) }
+            if path == route { answer(status, "message") } else { serve(1, tags, &plugin_layer(), &path) }
         });
-        let error = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap_err();
+        let error =
+            scripted.client(fast_retries()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{route} {status}: {error}");
-        assert_eq!(*asked.lock().unwrap(), expected, "{route} {status}");
+        assert_eq!(*requests.lock().unwrap(), expected, "{route} {status}");
     }
 }
 
 #[tokio::test]
-async fn another_platforms_tag_is_never_asked_for() {
-    let (fault, asked) = proxy_of(1, &["v1.0.0-darwin-arm64"], plugin_layer());
-    let proxy = fault.proxy(patient());
+async fn the_tag_of_another_platform_is_not_requested() {
+    let (scripted, requests) = proxy_of(1, &["v1.0.0-darwin-arm64"], plugin_layer());
+    let proxy = scripted.client(fast_retries());
     for wanted in ["v1.0.0", "v1.0.0-darwin-arm64"] {
         let error = proxy.download(&hello(), &tag(wanted), &linux(), None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     }
-    let asked = asked.lock().unwrap();
-    assert!(!asked.iter().any(|path| path.starts_with("/tags/")), "{asked:?}");
+    let requests = requests.lock().unwrap();
+    assert!(!requests.iter().any(|path| path.starts_with("/tags/")), "{requests:?}");
 }
 
 #[tokio::test]
@@ -352,7 +338,7 @@ async fn contracts_in_layers() {
     let many: Vec<String> = (0..17).map(|number| format!("{number}/contract.yaml")).collect();
     let many: Vec<Entry<'_>> =
         many.iter().map(|path| (path.as_str(), Ok(other))).chain([("0/1/plugin", Ok(&b"x"[..]))]).collect();
-    // The archive; whether there is a contract, or the error's kind and words.
+    // Name, entries, and whether there is a contract, or the kind and a part of the error.
     let cases: Vec<(&str, Vec<Entry<'_>>, Result<bool, (ErrorKind, &str)>)> = vec![
         ("before", vec![contract, plugin], Ok(true)),
         ("after", vec![plugin, contract], Ok(true)),
@@ -379,21 +365,21 @@ async fn contracts_in_layers() {
         ("no YAML", vec![plugin, ("contract.yaml", Ok(b"a: [\n"))], Err((ErrorKind::Contract, "contract"))),
         ("no text", vec![plugin, ("contract.yaml", Ok(b"\xff"))], Err((ErrorKind::Contract, "UTF-8"))),
         ("a link", vec![plugin, ("contract.yaml", Err("/etc/passwd"))], Err((ErrorKind::Archive, "a symbolic link"))),
-        ("too large", vec![plugin, ("contract.yaml", Ok(&large))], Err((ErrorKind::Archive, "1 MiB"))),
+        ("too large", vec![plugin, ("contract.yaml", Ok(&large))], Err((ErrorKind::Archive, "1048576 bytes"))),
         ("too many", many, Err((ErrorKind::Archive, "more than 16"))),
         ("no executable", vec![contract], Err((ErrorKind::Archive, "`plugin` is missing"))),
     ];
     for (what, entries, expected) in cases {
-        let (fault, _) = proxy_of(2, &["v1.0.0"], gzip_tar(&entries));
-        let result = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
+        let (scripted, _) = proxy_of(2, &["v1.0.0"], gzip_tar(&entries));
+        let result = scripted.client(fast_retries()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
         match (result, expected) {
             (Ok(image), Ok(has)) => {
-                let demands = image.contract.map(|contract| contract.requirements.kubernetes.is_some());
-                assert_eq!(demands, has.then_some(true), "{what}");
+                let has_requirements = image.contract.map(|contract| contract.requirements.kubernetes.is_some());
+                assert_eq!(has_requirements, has.then_some(true), "{what}");
             }
-            (Err(error), Err((kind, words))) => {
+            (Err(error), Err((kind, message))) => {
                 assert_eq!(error.kind(), kind, "{what}: {error}");
-                assert!(error.to_string().contains(words), "{what}: {error}");
+                assert!(error.to_string().contains(message), "{what}: {error}");
             }
             (other, _) => panic!("{what}: {other:?}"),
         }
@@ -401,7 +387,7 @@ async fn contracts_in_layers() {
 }
 
 #[tokio::test]
-async fn a_download_that_breaks_is_begun_anew() {
+async fn a_broken_download_is_retried() {
     let layer: &'static [u8] = plugin_layer().leak();
     let respond = move |breaks: usize| {
         let count = Arc::new(Mutex::new(0));
@@ -418,23 +404,23 @@ async fn a_download_that_breaks_is_begun_anew() {
             response
         }
     };
-    for (breaks, requests, ends_well) in [(2, 5, true), (3, 5, false)] {
-        let fault = Fault::new(respond(breaks));
-        let result = fault.proxy(patient()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
-        assert_eq!(result.is_ok(), ends_well, "{result:?}");
-        assert_eq!(fault.count(), requests);
+    for (breaks, count, succeeds) in [(2, 5, true), (3, 5, false)] {
+        let scripted = ScriptedProxy::new(respond(breaks));
+        let result = scripted.client(fast_retries()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await;
+        assert_eq!(result.is_ok(), succeeds, "{result:?}");
+        assert_eq!(scripted.count(), count);
     }
 }
 
 #[tokio::test]
-async fn where_a_download_waits() {
-    let (fault, _) = proxy_of(2, &["v1.0.0"], plugin_layer());
-    let proxy: Proxy = fault.proxy(patient());
+async fn folder_of_a_spooled_layer() {
+    let (scripted, _) = proxy_of(2, &["v1.0.0"], plugin_layer());
+    let proxy: Proxy = scripted.client(fast_retries());
     let folder = tempfile::TempDir::new().unwrap();
     let missing = folder.path().join("missing");
     for spool in [vec![folder.path().to_owned()], vec![missing.clone(), folder.path().to_owned()], vec![missing]] {
         let image = proxy.platform_image(&hello(), &tag("v1.0.0"), &linux(), &spool).await.unwrap();
         assert!(matches!(image.layer, LayerLocation::Spooled(..)));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file is unnamed");
     }
 }

@@ -1,34 +1,20 @@
-//! Layers good, odd and hostile, and what is taken out of them.
+//! Valid, unusual and hostile layers, and the executables that are taken out of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-use std::io::Write as _;
 
 use d8_rpp::{
     Error, ErrorKind,
-    layer::{Limits, Unpacked, unpack},
+    layer::{ExecutableEntry, Limits, unpack},
+    testing::{TarEntry, gzip},
 };
-use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use tokio_tar::{EntryType, Header};
+use tokio_tar::EntryType;
 
 const REGULAR: EntryType = EntryType::Regular;
 
-/// One entry of a tar, whatever name and kind it claims.
+/// Returns the bytes of an entry; links lead to `/etc/passwd`.
 fn entry(name: &str, kind: EntryType, data: &[u8]) -> Vec<u8> {
-    let mut header = Header::new_ustar();
-    // Not through the setter, which refuses what a hostile image would say.
-    header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-    header.set_entry_type(kind);
-    header.set_size(data.len() as u64);
-    header.set_mode(0o644);
-    if kind.is_symlink() || kind.is_hard_link() {
-        header.set_link_name("/etc/passwd").unwrap();
-    }
-    header.set_cksum();
-    let mut bytes = header.as_bytes().to_vec();
-    bytes.extend_from_slice(data);
-    bytes.resize(bytes.len().next_multiple_of(512), 0);
-    bytes
+    let link = if kind.is_symlink() || kind.is_hard_link() { "/etc/passwd" } else { "" };
+    TarEntry { link: link.to_owned(), mode: 0o644, ..TarEntry::of_type(name, kind.as_byte(), data) }.bytes()
 }
 
 fn file(name: &str, data: &[u8]) -> Vec<u8> {
@@ -41,31 +27,18 @@ fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
     tar
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 fn pax(records: &[(&str, &str)]) -> Vec<u8> {
-    let line = |(key, value): &(&str, &str)| {
-        let rest = format!(" {key}={value}\n");
-        // The length counts its own digits.
-        let length = (1..1000).find(|n: &usize| n.to_string().len() + rest.len() == *n).unwrap();
-        format!("{length}{rest}")
-    };
-    let data: String = records.iter().map(line).collect();
-    entry("pax", EntryType::XHeader, data.as_bytes())
+    TarEntry::pax(records).bytes()
 }
 
-async fn take(layer: &[u8], limits: &Limits) -> (Result<Unpacked, Error>, Vec<u8>) {
+async fn take(layer: &[u8], limits: &Limits) -> (Result<ExecutableEntry, Error>, Vec<u8>) {
     let mut sink = Vec::new();
     let result = unpack(layer, "plugin", limits, &mut sink).await;
     (result, sink)
 }
 
 #[tokio::test]
-async fn what_is_taken_out() {
+async fn layers_with_an_executable() {
     let long = "x/".repeat(80) + "plugin";
     let two_members = [gzip(&tar(&[file("plugin", b"new")])[..700]), gzip(&tar(&[file("plugin", b"new")])[700..])];
     let cases: Vec<(&str, Vec<u8>, &str, &[u8])> = vec![
@@ -136,14 +109,14 @@ async fn what_is_taken_out() {
     ];
     for (what, layer, name, bytes) in cases {
         let (result, sink) = take(&layer, &Limits::default()).await;
-        let unpacked = result.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!((unpacked.entry.as_str(), unpacked.size), (name, bytes.len() as u64), "{what}");
+        let executable = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((executable.path.as_str(), executable.size), (name, bytes.len() as u64), "{what}");
         assert_eq!(sink, bytes, "{what}");
     }
 }
 
 #[tokio::test]
-async fn what_is_refused() {
+async fn layers_that_are_refused() {
     let good = gzip(&tar(&[file("plugin", b"new")]));
     let flipped = {
         let mut bytes = good.clone();
@@ -171,7 +144,7 @@ async fn what_is_refused() {
             gzip(&tar(&[entry("plugin", EntryType::Char, b"")])),
             plain,
             ErrorKind::Archive,
-            "no regular file",
+            "not a regular file",
         ),
         ("only outside", gzip(&tar(&[file("../plugin", b"evil")])), plain, ErrorKind::Archive, "is missing"),
         ("garbage behind", [&good[..], b"garbage"].concat(), plain, ErrorKind::Archive, "gzip"),
@@ -192,8 +165,14 @@ async fn what_is_refused() {
             ErrorKind::TooLarge,
             "the executable is larger than 1024 bytes",
         ),
-        ("bomb", bomb, small, ErrorKind::TooLarge, "unpacks to is larger than 65536 bytes"),
-        ("bomb behind the end", tail_bomb, small, ErrorKind::TooLarge, "unpacks to is larger than 65536 bytes"),
+        ("bomb", bomb, small, ErrorKind::TooLarge, "the unpacked content is larger than 65536 bytes"),
+        (
+            "bomb behind the end",
+            tail_bomb,
+            small,
+            ErrorKind::TooLarge,
+            "the unpacked content is larger than 65536 bytes",
+        ),
         (
             "a name of a megabyte",
             gzip(&tar(&[entry("L", EntryType::GNULongName, &vec![b'a'; 1 << 20]), file("plugin", b"x")])),
@@ -223,17 +202,17 @@ async fn what_is_refused() {
             "sparse",
         ),
     ];
-    for (what, layer, limits, kind, words) in cases {
+    for (what, layer, limits, kind, message) in cases {
         let (result, _) = take(&layer, &limits).await;
         let error = result.expect_err(what);
         assert_eq!(error.kind(), kind, "{what}: {error}");
-        assert!(error.to_string().contains(words), "{what}: {error}");
+        assert!(error.to_string().contains(message), "{what}: {error}");
         assert!(!error.advice().is_empty(), "{what}");
     }
 }
 
 #[tokio::test]
-async fn a_failing_sink_is_the_callers_own_error() {
+async fn an_error_of_the_sink_is_local() {
     struct Full;
     impl d8_rpp::layer::Sink for Full {
         async fn restart(&mut self) -> std::io::Result<()> {
@@ -250,7 +229,7 @@ async fn a_failing_sink_is_the_callers_own_error() {
 }
 
 #[tokio::test]
-async fn a_file_is_emptied_for_a_nearer_entry() {
+async fn a_nearer_entry_replaces_the_content_of_a_file() {
     let layer = gzip(&tar(&[file("a/plugin", b"much longer"), file("plugin", b"new")]));
     let temporary = tempfile::NamedTempFile::new().unwrap();
     let mut file = tokio::fs::File::create(temporary.path()).await.unwrap();
@@ -259,7 +238,7 @@ async fn a_file_is_emptied_for_a_nearer_entry() {
     assert_eq!(std::fs::read(temporary.path()).unwrap(), b"new");
 }
 
-/// Bytes over a tar or over its gzip, at these places.
+/// Overwrites bytes at these places, and truncates.
 fn damage(bytes: &[u8], changes: &[(prop::sample::Index, u8)], cut: Option<prop::sample::Index>) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (place, value) in changes {
@@ -275,7 +254,7 @@ fn damage(bytes: &[u8], changes: &[(prop::sample::Index, u8)], cut: Option<prop:
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever arrives: no panic, no more than is allowed, and nothing that was not whole.
+    /// A damaged layer causes no panic, never exceeds the limit, and an executable that is accepted is complete.
     #[test]
     fn damaged_layers(
         inside in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 0..6),
@@ -292,7 +271,7 @@ proptest! {
         let (result, sink) = runtime.block_on(take(&layer, &limits));
         prop_assert!(sink.len() <= 600);
         match result {
-            Ok(unpacked) => prop_assert_eq!(unpacked.size, sink.len() as u64),
+            Ok(executable) => prop_assert_eq!(executable.size, sink.len() as u64),
             Err(error) => prop_assert!(!error.to_string().chars().any(char::is_control), "{:?}", error),
         }
     }

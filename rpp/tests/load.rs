@@ -1,5 +1,5 @@
-//! Two hundred clients at once, each on a connection of its own: no error, and the server's memory stays
-//! within a bound. Two seconds in `make test`, half a minute in `make load`.
+//! 200 clients at the same time, each with its own connection: no errors, and the server's memory is bounded. Takes
+//! 2 seconds in `make test` and 30 seconds in `make load`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -19,17 +19,16 @@ use d8_rpp::{
     pack::{ImageFormat, PackRequest, Target, pack},
 };
 use serde_json::json;
-use support::{Asked, Authority, cluster, patient};
+use support::{Authority, Reviews, cluster, fast_retries};
 use tempfile::TempDir;
 
 const CLIENTS: usize = 200;
-/// What a client downloads, in bytes: more than any buffer on the way.
+/// Size of the downloaded layer, in bytes. Larger than any buffer in between.
 const SIZE: usize = 4 << 20;
-/// What the server may take at its peak, in bytes. Without a bound it would be the clients' downloads at
-/// once, 800 MiB.
+/// Peak memory that the server may use, in bytes. All downloads together are 800 MiB.
 const MEMORY: u64 = 128 << 20;
 
-/// The server's process, which ends with the test.
+/// The server's process. It ends when it is dropped.
 struct Server {
     process: Child,
     address: String,
@@ -56,7 +55,7 @@ impl Server {
         Self { process, address: address.trim_end().to_owned() }
     }
 
-    /// The most memory it had, in bytes (proc(5), `VmHWM`).
+    /// Returns the peak memory in bytes (proc(5), `VmHWM`).
     fn peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -64,7 +63,7 @@ impl Server {
     }
 }
 
-/// What does not compress.
+/// Returns bytes that do not compress.
 fn noise() -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {
@@ -74,24 +73,24 @@ fn noise() -> Vec<u8> {
     std::iter::repeat_with(next).take(SIZE).collect()
 }
 
-async fn workshop(authority: &Authority) -> TempDir {
+async fn publish(authority: &Authority) -> TempDir {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
     write("hello", &noise());
-    let order = PackRequest {
+    let request = PackRequest {
         component: "hello".parse().unwrap(),
         tag: "v1.0.0".parse().unwrap(),
         platforms: vec![("linux-amd64".parse().unwrap(), folder.path().join("hello"))],
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
-        form: ImageFormat::Index,
+        format: ImageFormat::Index,
         to: Target::Layout(folder.path().join("layout")),
     };
-    pack(&order).unwrap();
+    pack(&request).unwrap();
     let (cert, key) = authority.issue(|_| {}, &["127.0.0.1"]);
     write("tls.crt", cert.as_bytes());
     write("tls.key", key.as_bytes());
-    let api = cluster(Asked::default()).await;
+    let api = cluster(Reviews::default()).await;
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": format!("http://{api}")}}],
@@ -102,7 +101,7 @@ async fn workshop(authority: &Authority) -> TempDir {
     folder
 }
 
-/// One client: tags, manifest and download over and over; how many downloads it had.
+/// Lists tags, reads manifests and downloads until the end. Returns the number of downloads.
 async fn client(proxy: Proxy, until: Instant) -> usize {
     let hello: Component = "hello".parse().unwrap();
     let (tag, platform) = ("v1.0.0".parse().unwrap(), "linux-amd64".parse::<Platform>().unwrap());
@@ -119,7 +118,7 @@ async fn client(proxy: Proxy, until: Instant) -> usize {
     downloads
 }
 
-/// Counts what is unpacked.
+/// Counts the unpacked bytes.
 struct Count(usize);
 
 impl d8_rpp::layer::Sink for Count {
@@ -137,13 +136,13 @@ impl d8_rpp::layer::Sink for Count {
 async fn load(time: Duration) {
     support::provider();
     let authority = Arc::new(Authority::new());
-    let folder = workshop(&authority).await;
+    let folder = publish(&authority).await;
     let server = Server::start(folder.path());
     let until = Instant::now() + time;
     let clients = (0..CLIENTS).map(|_| {
-        // Whole downloads are what is counted: a busy machine may take its time for the first byte.
+        // A busy machine may take long for the first byte: only completed downloads count.
         let mut options =
-            ClientOptions { ca_file: Some(authority.file()), timeouts: patient(), ..ClientOptions::default() };
+            ClientOptions { ca_file: Some(authority.file()), timeouts: fast_retries(), ..ClientOptions::default() };
         options.timeouts.connect = Duration::from_mins(1);
         options.timeouts.attempts = 1;
         let endpoint = Endpoint::explicit(&format!("https://{}", server.address)).unwrap();
@@ -166,7 +165,7 @@ async fn two_hundred_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "half a minute; make load"]
-async fn two_hundred_clients_for_half_a_minute() {
+#[ignore = "takes 30 seconds; run by `make load`"]
+async fn two_hundred_clients_for_30_seconds() {
     load(Duration::from_secs(30)).await;
 }

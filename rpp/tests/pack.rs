@@ -1,4 +1,4 @@
-//! The packer as its users call it: what it writes, what it refuses, that it is the same every time.
+//! The packer as a command: its output, its errors, and that it is deterministic.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 const CONTRACT: &str = "name: hello\ndescription: says hello\nrequirements:\n  kubernetes: {constraint: '>= 1.29'}\n";
 
-/// A folder with an executable, a contract, and nothing published.
-fn workshop() -> TempDir {
+/// Returns a folder with an executable and a contract.
+fn workdir() -> TempDir {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("hello"), "#!/bin/sh\necho hello\n").unwrap();
     std::fs::write(folder.path().join("contract.yaml"), CONTRACT).unwrap();
@@ -47,16 +47,16 @@ fn blob(folder: &Path, digest: &str) -> serde_json::Value {
 }
 
 #[test]
-fn an_image_is_written_and_always_the_same() {
+fn packing_is_deterministic() {
     let args = format!(
         "{HELLO} --platform linux-amd64=hello --platform darwin-arm64=./hello --contract contract.yaml \
          --created 2026-11-22T10:00:00.5Z"
     );
-    let turned = args.replace("--platform linux-amd64=hello --platform darwin-arm64=./hello", "")
+    let reordered = args.replace("--platform linux-amd64=hello --platform darwin-arm64=./hello", "")
         + " --platform darwin-arm64=hello --platform linux-amd64=hello";
     let mut lines = Vec::new();
-    for args in [&args, &args, &turned] {
-        let folder = workshop();
+    for args in [&args, &args, &reordered] {
+        let folder = workdir();
         let output = run(folder.path(), args, &[]);
         assert!(output.status.success(), "{output:?}");
         lines.push(String::from_utf8(output.stdout).unwrap());
@@ -77,8 +77,8 @@ fn an_image_is_written_and_always_the_same() {
 }
 
 #[test]
-fn the_form_of_generation_1() {
-    let folder = workshop();
+fn the_format_of_generation_1() {
+    let folder = workdir();
     let args = format!(
         "{HELLO} --generation 1 --platform linux-amd64=hello --platform darwin-arm64=hello --contract contract.yaml"
     );
@@ -99,12 +99,12 @@ fn the_form_of_generation_1() {
         .arg("contract.yaml")
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8(tar.stdout).unwrap(), CONTRACT, "as its author wrote it");
+    assert_eq!(String::from_utf8(tar.stdout).unwrap(), CONTRACT, "the contract is stored unchanged");
 
-    for (args, words) in [
+    for (args, message) in [
         (
             format!("{HELLO} --generation 1 --platform linux-amd64=hello").replace("v1.0.0", "v1.0.0-linux-amd64"),
-            "the tag names linux-amd64",
+            "the tag already ends in platform linux-amd64",
         ),
         (format!("{HELLO} --generation 4 --platform linux-amd64=hello"), "1 or 3"),
         (format!("{HELLO} --generation 1 --platform linux-amd64=hello").replace("v1.0.0", &"v".repeat(120)), "tag"),
@@ -112,7 +112,7 @@ fn the_form_of_generation_1() {
     ] {
         let output = run(folder.path(), &args, &[]);
         assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{args}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{args}: {output:?}");
     }
 }
 
@@ -123,7 +123,7 @@ fn the_time_of_publishing() {
         ("", &[("SOURCE_DATE_EPOCH", "1700000000")][..], Some("2023-11-14T22:13:20Z")),
         ("", &[][..], None),
     ] {
-        let folder = workshop();
+        let folder = workdir();
         let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello{args}"), env);
         assert!(output.status.success(), "{output:?}");
         let digest = published(folder.path()).into_values().next().unwrap();
@@ -137,8 +137,8 @@ fn the_time_of_publishing() {
 }
 
 #[test]
-fn publishing_again_moves_the_tag_and_unpublishing_takes_it_away() {
-    let folder = workshop();
+fn publishing_again_moves_the_tag_and_unpublishing_removes_it() {
+    let folder = workdir();
     let pack =
         |tag: &str| run(folder.path(), &format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", tag)), &[]);
     assert!(pack("v1.0.0").status.success());
@@ -156,12 +156,15 @@ fn publishing_again_moves_the_tag_and_unpublishing_takes_it_away() {
     assert_eq!(published(folder.path()).into_keys().collect::<Vec<_>>(), ["deckhouse-cli/plugins/hello:v1.1.0"]);
     let again = run(folder.path(), unpublish, &[]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("deckhouse-cli/plugins/hello:v1.0.0 is not in layout"));
+    assert!(
+        String::from_utf8_lossy(&again.stderr)
+            .contains("deckhouse-cli/plugins/hello:v1.0.0 is not published in layout")
+    );
 }
 
 #[test]
-fn many_at_once_lose_nothing() {
-    let folder = workshop();
+fn concurrent_packing_loses_nothing() {
+    let folder = workdir();
     let children: Vec<_> = (0..8)
         .map(|number| {
             let args = format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", &format!("v1.{number}.0")));
@@ -180,7 +183,7 @@ fn many_at_once_lose_nothing() {
 }
 
 #[test]
-fn what_is_refused_before_anything_is_written() {
+fn invalid_requests_write_nothing() {
     let contracts = [
         ("other.yaml", "name: other\n"),
         ("flat.yaml", "requirements:\n  modules: [{name: x}]\n"),
@@ -194,7 +197,10 @@ fn what_is_refused_before_anything_is_written() {
             "pack --image deckhouse-cli/plugins/../x --version v1 --platform linux-amd64=hello --to layout",
             "deckhouse-cli/plugins/",
         ),
-        ("pack --image deckhouse-cli/plugins/A --version v1 --platform linux-amd64=hello --to layout", "plugin's name"),
+        (
+            "pack --image deckhouse-cli/plugins/A --version v1 --platform linux-amd64=hello --to layout",
+            "the name of a plugin",
+        ),
         ("pack --image deckhouse-cli/plugins/hello --version a/b --platform linux-amd64=hello --to layout", "tag"),
         (&format!("{HELLO} --platform linux=hello"), "platform"),
         (&format!("{HELLO} --platform hello"), "<os>-<arch>=<file>"),
@@ -218,8 +224,8 @@ fn what_is_refused_before_anything_is_written() {
             "no contract",
         ),
     ];
-    for (args, words) in cases {
-        let folder = workshop();
+    for (args, message) in cases {
+        let folder = workdir();
         std::fs::write(folder.path().join("empty"), "").unwrap();
         for (name, text) in contracts {
             std::fs::write(folder.path().join(name), text).unwrap();
@@ -227,18 +233,18 @@ fn what_is_refused_before_anything_is_written() {
         let output = run(folder.path(), args, &[]);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args}: {errors}");
-        assert!(errors.contains(words), "{args}: {errors}");
+        assert!(errors.contains(message), "{args}: {errors}");
         assert!(!folder.path().join("layout").exists(), "{args}");
     }
-    let folder = workshop();
+    let folder = workdir();
     let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello"), &[("SOURCE_DATE_EPOCH", "soon")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(!folder.path().join("layout").exists());
 }
 
 #[test]
-fn another_version_in_the_contract_is_a_warning_and_the_tag_counts() {
-    let folder = workshop();
+fn another_version_in_the_contract_is_a_warning() {
+    let folder = workdir();
     std::fs::write(folder.path().join("contract.yaml"), format!("{CONTRACT}version: v9.9.9\n")).unwrap();
     let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello --contract contract.yaml"), &[]);
     assert!(output.status.success());

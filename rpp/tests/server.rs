@@ -1,5 +1,5 @@
-//! The server over a layout that the packer wrote, asked by the client and by hand; a stand-in for
-//! the Kubernetes API says who may.
+//! The server over a layout that the packer wrote, with requests by the client and raw requests. A stand-in for the
+//! Kubernetes API authorizes them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -20,16 +20,16 @@ use d8_rpp::{
     server::{self, Server},
 };
 use serde_json::json;
-use support::{Asked, Authority, cluster, kubeconfig, patient};
+use support::{Authority, Reviews, cluster, fast_retries, kubeconfig};
 use tempfile::TempDir;
 
 struct Lab {
     folder: TempDir,
     authority: Authority,
     address: SocketAddr,
-    inside: SocketAddr,
-    asked: Asked,
-    end: Option<tokio::sync::oneshot::Sender<()>>,
+    metrics_address: SocketAddr,
+    reviews: Reviews,
+    shutdown: Option<tokio::sync::oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -45,7 +45,7 @@ fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Optio
         std::fs::write(&path, text).unwrap();
         path
     };
-    let order = PackRequest {
+    let request = PackRequest {
         component: d8_rpp::protocol::image::component(image).unwrap(),
         tag: tag.parse().unwrap(),
         platforms: vec![
@@ -54,10 +54,10 @@ fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Optio
         ],
         contract: contract.map(|text| file("contract.yaml", text)),
         created: "2026-11-22T10:00:00Z".parse().unwrap(),
-        form: ImageFormat::Index,
+        format: ImageFormat::Index,
         to: Target::Layout(folder.join("layout")),
     };
-    pack(&order).unwrap().names[0].1.to_string()
+    pack(&request).unwrap().names[0].1.to_string()
 }
 
 const HELLO: &str = "deckhouse-cli/plugins/hello";
@@ -65,12 +65,12 @@ const CONTRACT: &str = "description: says hello\nrequirements: {kubernetes: {con
 
 impl Lab {
     async fn new() -> Self {
-        let asked = Asked::default();
-        Self::before(cluster(Arc::clone(&asked)).await, asked)
+        let reviews = Reviews::default();
+        Self::with_cluster(cluster(Arc::clone(&reviews)).await, reviews)
     }
 
-    /// As [`Self::new`], with this cluster in its back.
-    fn before(cluster: SocketAddr, asked: Asked) -> Self {
+    /// As [`Self::new`], with this cluster.
+    fn with_cluster(cluster: SocketAddr, reviews: Reviews) -> Self {
         support::provider();
         let folder = TempDir::new().unwrap();
         publish(folder.path(), HELLO, "v1.0.0", "hello 1.0", Some(CONTRACT));
@@ -82,31 +82,34 @@ impl Lab {
         std::fs::write(&tls_cert, cert).unwrap();
         std::fs::write(&tls_key, key).unwrap();
         let options = server::ServeOptions {
-            source: server::Source::Layout(folder.path().join("layout")),
+            source: server::ImageSource::Layout(folder.path().join("layout")),
             generation: 3,
-            inside: Some("127.0.0.1:0".parse().unwrap()),
+            metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
             listen: "127.0.0.1:0".parse().unwrap(),
             tls_cert,
             tls_key,
         };
         let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster)).unwrap()).unwrap();
-        let (address, inside) = (server.address(), server.inside().unwrap());
-        let (end, ended) = tokio::sync::oneshot::channel();
+        let (address, metrics_address) = (server.address(), server.metrics_address().unwrap());
+        let (shutdown, requested) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
-            server.run(async { drop(ended.await) }).await.unwrap();
+            server.run(async { drop(requested.await) }).await.unwrap();
         });
-        Self { folder, authority, address, inside, asked, end: Some(end), task }
+        Self { folder, authority, address, metrics_address, reviews, shutdown: Some(shutdown), task }
     }
 
     fn proxy(&self, token: &str) -> Proxy {
-        let options =
-            ClientOptions { ca_file: Some(self.authority.file()), timeouts: patient(), ..ClientOptions::default() };
+        let options = ClientOptions {
+            ca_file: Some(self.authority.file()),
+            timeouts: fast_retries(),
+            ..ClientOptions::default()
+        };
         let endpoint = Endpoint::explicit(&format!("https://{}", self.address)).unwrap();
         Proxy::new(vec![endpoint], Identity::token(token).unwrap(), &options).unwrap()
     }
 
-    /// A request by hand.
-    async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
+    /// Sends a raw request.
+    async fn request(&self, method: &str, path: &str, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
         let certificate = reqwest::Certificate::from_pem(self.authority.pem.as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([certificate]).build().unwrap();
         let mut request = client.request(method.parse().unwrap(), format!("https://{}{path}", self.address));
@@ -122,7 +125,7 @@ fn hello() -> Component {
     "hello".parse().unwrap()
 }
 
-async fn bytes_of(proxy: &Proxy, component: &Component, tag: &str, platform: &str) -> String {
+async fn download(proxy: &Proxy, component: &Component, tag: &str, platform: &str) -> String {
     let (tag, platform) = (tag.parse().unwrap(), platform.parse::<Platform>().unwrap());
     let resolved = proxy.resolve(component, &tag).await.unwrap();
     let artifact = resolved.artifacts.iter().find(|a| a.platform.as_ref() == Some(&platform)).unwrap();
@@ -135,7 +138,7 @@ async fn bytes_of(proxy: &Proxy, component: &Component, tag: &str, platform: &st
 }
 
 #[tokio::test]
-async fn what_was_packed_is_what_arrives() {
+async fn packed_images_are_downloaded_unchanged() {
     let lab = Lab::new().await;
     let proxy = lab.proxy("good");
     let mut tags = proxy.tags(&hello()).await.unwrap();
@@ -154,9 +157,9 @@ async fn what_was_packed_is_what_arrives() {
     let bare = proxy.resolve(&hello(), &"v1.1.0".parse().unwrap()).await.unwrap();
     assert_eq!(bare.contract, None);
 
-    assert_eq!(bytes_of(&proxy, &hello(), "v1.0.0", "linux-amd64").await, "hello 1.0");
-    assert_eq!(bytes_of(&proxy, &hello(), "v1.1.0", "darwin-arm64").await, "hello 1.1 for darwin");
-    assert_eq!(bytes_of(&proxy, &Component::D8, "v0.1.0", "linux-amd64").await, "d8");
+    assert_eq!(download(&proxy, &hello(), "v1.0.0", "linux-amd64").await, "hello 1.0");
+    assert_eq!(download(&proxy, &hello(), "v1.1.0", "darwin-arm64").await, "hello 1.1 for darwin");
+    assert_eq!(download(&proxy, &Component::D8, "v0.1.0", "linux-amd64").await, "d8");
 }
 
 #[tokio::test]
@@ -166,9 +169,9 @@ async fn the_layout_is_read_again_when_it_changes() {
     assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
     publish(folder, HELLO, "v1.2.0", "hello 1.2", None);
     assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 3);
-    assert_eq!(bytes_of(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2");
+    assert_eq!(download(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2");
     publish(folder, HELLO, "v1.2.0", "hello 1.2, moved", None);
-    assert_eq!(bytes_of(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2, moved");
+    assert_eq!(download(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2, moved");
     assert!(unpublish(&folder.join("layout"), &hello(), &"v1.2.0".parse().unwrap()).unwrap());
     assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
     let error = proxy.resolve(&hello(), &"v1.2.0".parse().unwrap()).await.unwrap_err();
@@ -177,25 +180,25 @@ async fn the_layout_is_read_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn who_may_download() {
+async fn only_authorized_users_may_download() {
     let lab = Lab::new().await;
-    for (token, status, words) in [
+    for (token, status, message) in [
         (None, 401, "Unauthorized\n"),
         (Some("wrong"), 401, "Unauthorized\n"),
         (Some("stranger"), 403, "Forbidden (user=stranger, verb=get, resource=deployments, subresource=cli-binary)\n"),
         (Some("good"), 200, ""),
     ] {
-        let (code, _, body) = lab.ask("GET", &format!("/v1/images/{HELLO}/tags"), token).await;
+        let (code, _, body) = lab.request("GET", &format!("/v1/images/{HELLO}/tags"), token).await;
         assert_eq!(code, status, "{token:?}");
-        assert!(words.is_empty() || body == words.as_bytes(), "{token:?}: {body:?}");
-        // Whoever may not download learns nothing of what there is.
-        let (code, ..) = lab.ask("GET", "/v1/images/other/tags", token).await;
+        assert!(message.is_empty() || body == message.as_bytes(), "{token:?}: {body:?}");
+        // Other users do not learn which images exist.
+        let (code, ..) = lab.request("GET", "/v1/images/other/tags", token).await;
         assert_eq!(code, if status == 200 { 404 } else { status }, "{token:?}");
     }
-    assert_eq!(lab.ask("GET", "/healthz", None).await.0, 200);
+    assert_eq!(lab.request("GET", "/healthz", None).await.0, 200);
 
-    let asked = lab.asked.lock().unwrap();
-    let access = asked.iter().rfind(|review| review["kind"] == "SubjectAccessReview").unwrap();
+    let reviews = lab.reviews.lock().unwrap();
+    let access = reviews.iter().rfind(|review| review["kind"] == "SubjectAccessReview").unwrap();
     assert_eq!(
         access["spec"],
         json!({
@@ -209,32 +212,37 @@ async fn who_may_download() {
 }
 
 #[tokio::test]
-async fn the_clusters_word_is_believed_for_a_while() {
+async fn reviews_are_cached() {
     let lab = Lab::new().await;
     let path = format!("/v1/images/{HELLO}/tags");
-    let asks = (0..20).flat_map(|_| ["good", "stranger", "wrong"]).map(|token| lab.ask("GET", &path, Some(token)));
-    let answers = futures::future::join_all(asks).await;
+    let requests =
+        (0..20).flat_map(|_| ["good", "stranger", "wrong"]).map(|token| lab.request("GET", &path, Some(token)));
+    let answers = futures::future::join_all(requests).await;
     for (number, (code, ..)) in answers.iter().enumerate() {
         assert_eq!(*code, [200, 403, 401][number % 3]);
     }
-    let asked = lab.asked.lock().unwrap();
-    let of = |kind: &str| asked.iter().filter(|review| review["kind"] == kind).count();
-    assert_eq!((of("TokenReview"), of("SubjectAccessReview")), (3, 2), "denials as well, and once for all who ask");
+    let reviews = lab.reviews.lock().unwrap();
+    let of = |kind: &str| reviews.iter().filter(|review| review["kind"] == kind).count();
+    assert_eq!(
+        (of("TokenReview"), of("SubjectAccessReview")),
+        (3, 2),
+        "denials are cached, too, and concurrent requests share a review"
+    );
 }
 
 #[tokio::test]
-async fn what_is_for_those_inside() {
+async fn health_readiness_and_metrics() {
     let lab = Lab::new().await;
     let get = |path: &'static str| {
-        let url = format!("http://{}{path}", lab.inside);
+        let url = format!("http://{}{path}", lab.metrics_address);
         async move {
             let response = reqwest::get(url).await.unwrap();
             (response.status().as_u16(), response.text().await.unwrap())
         }
     };
-    assert_eq!(lab.ask("GET", &format!("/v1/images/{HELLO}/images/v1.0.0"), Some("good")).await.0, 200);
-    assert_eq!(lab.ask("GET", "/metrics", None).await.0, 401, "not for those outside");
-    assert_eq!(lab.ask("GET", "/readyz", None).await.0, 200);
+    assert_eq!(lab.request("GET", &format!("/v1/images/{HELLO}/images/v1.0.0"), Some("good")).await.0, 200);
+    assert_eq!(lab.request("GET", "/metrics", None).await.0, 401, "not on the public address");
+    assert_eq!(lab.request("GET", "/readyz", None).await.0, 200);
     assert_eq!(get("/readyz").await, (200, "ok\n".to_owned()));
     let (code, text) = get("/metrics").await;
     assert_eq!(code, 200);
@@ -248,22 +256,22 @@ async fn what_is_for_those_inside() {
     let sent = text.lines().find_map(|line| line.strip_prefix("d8_rpp_sent_bytes_total ")).unwrap();
     assert!(sent.parse::<u64>().unwrap() > 100, "{sent}");
 
-    // Without its layout it is not ready.
+    // Without its layout the server is not ready.
     std::fs::write(lab.folder.path().join("layout/index.json"), "{").unwrap();
     assert_eq!(get("/readyz").await.0, 503);
 }
 
 #[tokio::test]
-async fn nobody_passes_while_the_cluster_is_away() {
-    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let lab = Lab::before(away, Asked::default());
-    let (code, _, body) = lab.ask("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await;
+async fn requests_fail_while_the_cluster_is_unreachable() {
+    let unreachable = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lab = Lab::with_cluster(unreachable, Reviews::default());
+    let (code, _, body) = lab.request("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await;
     assert_eq!(code, 500);
     assert!(String::from_utf8(body).unwrap().starts_with("the cluster could not be asked"));
 }
 
 #[tokio::test]
-async fn routes_and_their_answers() {
+async fn routes_and_their_responses() {
     let lab = Lab::new().await;
     let other = publish(lab.folder.path(), "deckhouse-cli/plugins/other", "v1.0.0", "other", None);
     let own = lab.proxy("good").manifest(&hello(), "v1.0.0").await.unwrap().digest;
@@ -289,7 +297,7 @@ async fn routes_and_their_answers() {
         ("GET", "hello/manifests/v9.9.9".to_owned(), 404),
         ("GET", format!("hello/manifests/{own}"), 200),
         ("GET", format!("hello/manifests/{}", child.manifest), 200),
-        // A blob that is no manifest, and another image's manifest, are none of this image's.
+        // A blob that is not a manifest, and a manifest of another image.
         ("GET", format!("hello/manifests/{}", child.layer), 404),
         ("GET", format!("hello/manifests/{other}"), 404),
         ("GET", "hello/manifests/..%2F..".to_owned(), 404),
@@ -299,7 +307,7 @@ async fn routes_and_their_answers() {
     ];
     for (method, path, status) in cases {
         let (code, headers, body) =
-            lab.ask(method, &format!("/v1/images/deckhouse-cli/plugins/{path}"), Some("good")).await;
+            lab.request(method, &format!("/v1/images/deckhouse-cli/plugins/{path}"), Some("good")).await;
         assert_eq!(code, status, "{method} {path}");
         if status != 200 && method != "HEAD" {
             let line = String::from_utf8(body).unwrap();
@@ -315,10 +323,10 @@ async fn headers_of_a_layer() {
     let lab = Lab::new().await;
     let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
     let artifact = &resolved.artifacts[1];
-    // By platform, for the default one, and by the route of generation 1, which is for that one too.
-    let ways = ["images/v1.0.0?platform=linux-amd64", "images/v1.0.0", "tags/v1.0.0"];
-    for (method, path) in ["GET", "HEAD"].into_iter().flat_map(|method| ways.map(|path| (method, path))) {
-        let (_, headers, body) = lab.ask(method, &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
+    // With a platform, for the default platform, and on the route of generation 1, which serves the default, too.
+    let paths = ["images/v1.0.0?platform=linux-amd64", "images/v1.0.0", "tags/v1.0.0"];
+    for (method, path) in ["GET", "HEAD"].into_iter().flat_map(|method| paths.map(|path| (method, path))) {
+        let (_, headers, body) = lab.request(method, &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
         assert_eq!(headers["content-type"], "application/x-gzip");
         assert_eq!(headers["content-length"], artifact.size.to_string());
         assert_eq!(headers["docker-content-digest"], artifact.manifest.as_str());
@@ -331,7 +339,7 @@ async fn headers_of_a_layer() {
 }
 
 #[tokio::test]
-async fn a_broken_layout_is_a_failing_registry() {
+async fn a_broken_layout_is_reported_as_a_failed_registry() {
     let lab = Lab::new().await;
     let layout = lab.folder.path().join("layout");
     let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
@@ -339,20 +347,20 @@ async fn a_broken_layout_is_a_failing_registry() {
     std::fs::write(blob(resolved.digest.as_str()), "changed").unwrap();
     std::fs::remove_file(blob(resolved.artifacts[1].layer.as_str())).unwrap();
     for path in ["manifests/v1.0.0", "images/v1.0.0?platform=linux-amd64"] {
-        let (code, _, body) = lab.ask("GET", &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
+        let (code, _, body) = lab.request("GET", &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
         assert_eq!((code, body.as_slice()), (502, &b"the registry failed\n"[..]), "{path}");
     }
-    // What is whole is still served; an index that is no index is not.
-    assert_eq!(lab.ask("GET", &format!("/v1/images/{HELLO}/manifests/v1.1.0"), Some("good")).await.0, 200);
+    // Other images are still served. A broken index.json fails every request.
+    assert_eq!(lab.request("GET", &format!("/v1/images/{HELLO}/manifests/v1.1.0"), Some("good")).await.0, 200);
     std::fs::write(layout.join("index.json"), "{").unwrap();
-    assert_eq!(lab.ask("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await.0, 502);
+    assert_eq!(lab.request("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await.0, 502);
 }
 
 #[tokio::test]
-async fn a_request_that_runs_may_finish() {
+async fn a_running_request_finishes_during_shutdown() {
     let mut lab = Lab::new().await;
     let proxy = lab.proxy("good");
-    // Large enough that most of it is still on the way when the server is told to end.
+    // Large enough that most of it is not yet sent when the shutdown begins.
     let mut large = vec![0_u8; 24 << 20];
     let mut state = 1_u64;
     for byte in &mut large {
@@ -361,22 +369,23 @@ async fn a_request_that_runs_may_finish() {
     }
     let path = lab.folder.path().join("large");
     std::fs::write(&path, &large).unwrap();
-    let order = PackRequest {
+    let request = PackRequest {
         component: hello(),
         tag: "v2.0.0".parse().unwrap(),
         platforms: vec![("linux-amd64".parse().unwrap(), path)],
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
-        form: ImageFormat::Index,
+        format: ImageFormat::Index,
         to: Target::Layout(lab.folder.path().join("layout")),
     };
-    pack(&order).unwrap();
-    let (tag, platform) = (order.tag.clone(), order.platforms[0].0.clone());
+    pack(&request).unwrap();
+    let (tag, platform) = (request.tag.clone(), request.platforms[0].0.clone());
     let layer = proxy.resolve(&hello(), &tag).await.unwrap().artifacts[0].layer.clone();
     let download = proxy.download(&hello(), &tag, &platform, Some(&layer)).await.unwrap();
-    lab.end.take().unwrap().send(()).unwrap();
-    // Whoever sends requests here is told to send no more.
-    let ready = async || reqwest::get(format!("http://{}/readyz", lab.inside)).await.unwrap().status().as_u16();
+    lab.shutdown.take().unwrap().send(()).unwrap();
+    // Load balancers see that the server is not ready any more.
+    let ready =
+        async || reqwest::get(format!("http://{}/readyz", lab.metrics_address)).await.unwrap().status().as_u16();
     while ready().await == 200 {
         tokio::task::yield_now().await;
     }
@@ -385,19 +394,19 @@ async fn a_request_that_runs_may_finish() {
     unpack(download.into_reader(), "plugin", &Limits::default(), &mut sink).await.unwrap();
     assert_eq!(sink, large);
     drop(proxy);
-    // And then the server ends by itself.
+    // Then the server ends.
     std::pin::pin!(&mut lab.task).as_mut().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_keeps_the_server_from_starting() {
+async fn invalid_options_prevent_the_start() {
     let lab = Lab::new().await;
     let folder = lab.folder.path();
-    let layout = |name: &str| server::Source::Layout(folder.join(name));
+    let layout = |name: &str| server::ImageSource::Layout(folder.join(name));
     let good = server::ServeOptions {
         source: layout("layout"),
         generation: 3,
-        inside: None,
+        metrics_listen: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         tls_cert: folder.join("tls.crt"),
         tls_key: folder.join("tls.key"),
@@ -405,24 +414,24 @@ async fn what_keeps_the_server_from_starting() {
     let cases = [
         (server::ServeOptions { source: layout("missing"), ..good.clone() }, "missing"),
         (server::ServeOptions { generation: 4, ..good.clone() }, "generation 4"),
-        (server::ServeOptions { inside: Some(lab.address), ..good.clone() }, "listening on 127.0.0.1"),
+        (server::ServeOptions { metrics_listen: Some(lab.address), ..good.clone() }, "can't listen on 127.0.0.1"),
         (server::ServeOptions { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
         (server::ServeOptions { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
         (server::ServeOptions { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),
-        (server::ServeOptions { listen: lab.address, ..good.clone() }, "listening on 127.0.0.1"),
+        (server::ServeOptions { listen: lab.address, ..good.clone() }, "can't listen on 127.0.0.1"),
     ];
-    for (options, words) in cases {
+    for (options, message) in cases {
         let client = kube::Client::try_from(kubeconfig(lab.address)).unwrap();
-        let error = Server::bind(&options, client).err().expect(words);
-        assert!(error.to_string().contains(words), "{error}");
+        let error = Server::bind(&options, client).err().expect(message);
+        assert!(error.to_string().contains(message), "{error}");
     }
 }
 
 #[tokio::test]
-async fn the_binary_says_where_it_listens_and_ends_on_a_signal() {
-    let asked = Asked::default();
-    let cluster = cluster(Arc::clone(&asked)).await;
-    let lab = Lab::before(cluster, asked);
+async fn the_binary_prints_its_address_and_ends_on_a_signal() {
+    let reviews = Reviews::default();
+    let cluster = cluster(Arc::clone(&reviews)).await;
+    let lab = Lab::with_cluster(cluster, reviews);
     let kubeconfig = lab.folder.path().join("kubeconfig");
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -443,7 +452,7 @@ async fn the_binary_says_where_it_listens_and_ends_on_a_signal() {
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let endpoint = Endpoint::explicit(&format!("https://{}", line.trim_end())).unwrap();
         let options =
-            ClientOptions { ca_file: Some(lab.authority.file()), timeouts: patient(), ..ClientOptions::default() };
+            ClientOptions { ca_file: Some(lab.authority.file()), timeouts: fast_retries(), ..ClientOptions::default() };
         let proxy = Proxy::new(vec![endpoint], Identity::token("good").unwrap(), &options).unwrap();
         assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
         assert!(Command::new("kill").args(["-s", signal, &server.id().to_string()]).status().unwrap().success());

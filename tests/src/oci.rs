@@ -2,12 +2,11 @@
 //! or careless publisher puts into a registry.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use d8_crds::values::digest::Digest;
 use d8_crds::values::platform::Platform;
-use flate2::{Compression, write::GzEncoder};
+pub use d8_rpp::testing::{TarEntry as Entry, gzip, layer};
 use serde_json::{Value, json};
 
 use crate::{Error, Result};
@@ -20,67 +19,6 @@ pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const BLOCK: usize = 512;
-
-/// One entry of a tar archive. Nothing checks its name and kind.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    name: String,
-    kind: u8,
-    link: String,
-    data: Vec<u8>,
-}
-
-impl Entry {
-    /// An executable regular file.
-    pub fn file(name: &str, data: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), kind: b'0', link: String::new(), data: data.into() }
-    }
-
-    /// A symbolic link.
-    pub fn link(name: &str, target: &str) -> Self {
-        Self { name: name.into(), kind: b'2', link: target.into(), data: Vec::new() }
-    }
-}
-
-/// A gzip-compressed tar archive of these entries, with their names as given.
-pub fn layer(entries: &[Entry]) -> Vec<u8> {
-    let mut tar = Vec::new();
-    for entry in entries {
-        tar.extend(header(entry));
-        tar.extend(&entry.data);
-        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
-    }
-    tar.resize(tar.len() + 2 * BLOCK, 0);
-    gzip(&tar)
-}
-
-/// Compresses bytes as one gzip member.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    // A write to a Vec cannot fail.
-    let _ = encoder.write_all(bytes);
-    encoder.finish().unwrap_or_default()
-}
-
-/// A ustar header.
-fn header(entry: &Entry) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, &entry.name.as_bytes()[..entry.name.len().min(100)]);
-    put(100, b"0000755\0");
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{:011o}\0", entry.data.len()).as_bytes());
-    put(136, b"00000000000\0");
-    put(148, b"        ");
-    put(156, &[entry.kind]);
-    put(157, &entry.link.as_bytes()[..entry.link.len().min(100)]);
-    put(257, b"ustar\x0000");
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
-}
 
 /// Writes an empty layout into a folder.
 pub fn create(layout: &Path) -> Result<()> {
@@ -161,22 +99,6 @@ fn write(layout: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tar_lists_the_entries() {
-        let bytes = layer(&[Entry::file("plugin", "one"), Entry::link("other", "/etc/passwd")]);
-        let mut child = std::process::Command::new("tar")
-            .arg("-tvz")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(&bytes).unwrap();
-        let listed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-        let lines: Vec<_> = listed.lines().collect();
-        assert!(lines[0].starts_with("-rwxr-xr-x") && lines[0].ends_with("plugin"), "{listed}");
-        assert!(lines[1].starts_with('l') && lines[1].ends_with("other -> /etc/passwd"), "{listed}");
-    }
 
     #[test]
     fn push_replaces_a_tag() {

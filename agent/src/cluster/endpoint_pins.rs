@@ -1,5 +1,5 @@
-//! What is remembered of each cluster's proxy, on disk beside the policies: `d8_rpp::endpoint_pin` judges by
-//! it where a token may go.
+//! The pinned identity of each cluster's proxy, on disk next to the cached policies. `d8_rpp::endpoint_pin` compares
+//! it with the current one before a token is sent.
 
 use std::{
     fs, io,
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::policy_cache::{CacheError, ClusterKey, replace};
 
-/// The file's content. Unknown fields are kept out, unknown formats refused.
+/// Content of a file. Unknown fields and formats are refused.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct File {
+struct PinFile {
     format: u32,
-    /// The API server, for people.
+    /// Address of the API server, for people.
     server: String,
     proxy: EndpointIdentity,
 }
@@ -30,7 +30,7 @@ pub struct EndpointPins {
 }
 
 impl EndpointPins {
-    /// Under this root. No IO.
+    /// The pins below this root. Reads nothing yet.
     pub fn at(root: &Path) -> Self {
         Self { dir: root.join("policy/endpoints") }
     }
@@ -39,10 +39,10 @@ impl EndpointPins {
         self.dir.join(format!("{key}.json"))
     }
 
-    /// What is remembered of a cluster's proxy.
+    /// Reads the pin of a cluster's proxy, `None` on the first contact.
     ///
     /// # Errors
-    /// [`CacheError`] if there is a file and it cannot be used: it is not taken for a first meeting.
+    /// [`CacheError`] if the file exists and is not usable. It does not count as the first contact.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
         let path = self.file(key);
         let failed = |source| CacheError { path: path.clone(), source };
@@ -52,20 +52,20 @@ impl EndpointPins {
             Err(error) => return Err(failed(error)),
         };
         let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidData, error));
-        let file: File = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let file: PinFile = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         if file.format == FORMAT {
             Ok(Some(file.proxy))
         } else {
-            Err(invalid(format!("format {} is not known to this d8", file.format)))
+            Err(invalid(format!("this d8 does not know format {}", file.format)))
         }
     }
 
-    /// Remembers it from now on, in one rename.
+    /// Replaces the pin, in one rename.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// Errors of the file system.
     pub fn save(&self, key: &ClusterKey, server: &str, proxy: &EndpointIdentity) -> io::Result<()> {
-        let file = File { format: FORMAT, server: server.to_owned(), proxy: proxy.clone() };
+        let file = PinFile { format: FORMAT, server: server.to_owned(), proxy: proxy.clone() };
         replace(&self.file(key), &serde_json::to_vec_pretty(&file)?)
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     use crate::cluster::PolicyCache;
 
     #[test]
-    fn remembered_and_read_again() {
+    fn pins_are_saved_and_loaded() {
         let root = tempfile::tempdir().unwrap();
         let endpoints = EndpointPins::at(root.path());
         let key = ClusterKey::new("https://a", None);
@@ -85,7 +85,7 @@ mod tests {
         endpoints.save(&key, "https://a", &proxy).unwrap();
         assert_eq!(endpoints.load(&key).unwrap(), Some(proxy));
         assert_eq!(endpoints.load(&ClusterKey::new("https://b", None)).unwrap(), None);
-        assert!(!PolicyCache::at(root.path()).any(), "it says nothing of policies");
+        assert!(!PolicyCache::at(root.path()).any(), "a pin is not a policy");
         for bad in ["", "{}", r#"{"format":2,"server":"","proxy":{}}"#, r#"{"format":1,"server":"","proxy":{"x":1}}"#] {
             fs::write(endpoints.file(&key), bad).unwrap();
             assert!(endpoints.load(&key).is_err(), "{bad}");

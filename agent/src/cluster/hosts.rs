@@ -1,17 +1,17 @@
-//! The managed hosts as their records have them: for those who ask what a policy does to others.
+//! Reads the records of managed hosts, to preview the effect of a policy on them.
 
 use d8_crds::records::host::CliHost;
 use kube::{Api, Client, api::ListParams};
 
-use crate::cluster::{ViewError, absent_or};
+use super::{ViewError, absent_or};
 
-/// Hosts in one answer of the API server: there may be thousands.
+/// Hosts in one page of a list: a cluster may have thousands.
 const PAGE: u32 = 500;
 
-/// The record of one host, if there is one.
+/// Reads the record of one host, if it exists.
 ///
 /// # Errors
-/// [`ViewError`]; an absent group is no error.
+/// [`ViewError`]. A cluster without the API group is not an error.
 pub async fn host(client: &Client, name: &str) -> Result<Option<CliHost>, ViewError> {
     match Api::<CliHost>::all(client.clone()).get_opt(name).await {
         Ok(host) => Ok(host),
@@ -19,10 +19,10 @@ pub async fn host(client: &Client, name: &str) -> Result<Option<CliHost>, ViewEr
     }
 }
 
-/// The records of all hosts.
+/// Reads the records of all hosts.
 ///
 /// # Errors
-/// [`ViewError`]; an absent group is no error.
+/// [`ViewError`]. A cluster without the API group is not an error.
 pub async fn hosts(client: &Client) -> Result<Vec<CliHost>, ViewError> {
     let api: Api<CliHost> = Api::all(client.clone());
     let (mut hosts, mut next) = (Vec::new(), ListParams::default().limit(PAGE));

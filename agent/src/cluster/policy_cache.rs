@@ -1,4 +1,4 @@
-//! The policies as last confirmed, on disk: what decides while the cluster is away.
+//! Caches the policies of clusters on disk. They apply while a cluster is unreachable.
 
 use std::{
     fmt, fs, io,
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Which cluster: its server's URL and the CA it is known by. A file name, safe by construction.
+/// Identifies a cluster by the URL of its API server and its CA. Usable as a file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterKey(String);
 
@@ -23,7 +23,7 @@ impl fmt::Display for ClusterKey {
 }
 
 impl ClusterKey {
-    /// From the kubeconfig's server and its CA certificates in DER (none: the system's roots).
+    /// Builds the key from the kubeconfig's server and CA certificates in DER (`None`: the system's authorities).
     pub fn new(server: &str, ca: Option<&[Vec<u8>]>) -> Self {
         let mut bytes = server.trim_end_matches('/').as_bytes().to_vec();
         for certificate in ca.unwrap_or_default() {
@@ -34,14 +34,14 @@ impl ClusterKey {
     }
 }
 
-/// The file's content. Unknown fields are kept out, unknown formats refused.
+/// Content of a file. Unknown formats are refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CachedPolicies {
     format: u32,
-    /// The server they were read from, for people.
+    /// Address of the API server, for people.
     pub server: String,
-    /// When the API server last confirmed them.
+    /// When the API server last returned these policies.
     pub confirmed: Timestamp,
     pub(super) policies: Vec<Value>,
 }
@@ -49,12 +49,12 @@ pub struct CachedPolicies {
 impl CachedPolicies {
     const FORMAT: u32 = 1;
 
-    /// A copy of these policies.
+    /// The content of a file with these policies.
     pub fn new(server: &str, confirmed: Timestamp, policies: Vec<Value>) -> Self {
         Self { format: Self::FORMAT, server: server.to_owned(), confirmed, policies }
     }
 
-    /// The policies, ready to judge.
+    /// Parses the policies.
     pub fn policy_set(&self) -> PolicySet {
         PolicySet::from_json(&self.policies)
     }
@@ -66,11 +66,11 @@ pub struct PolicyCache {
     dir: PathBuf,
 }
 
-/// A copy that is there and cannot be used.
+/// A file exists and is not usable.
 #[derive(Debug, thiserror::Error)]
-#[error("what is kept in {path} cannot be read")]
+#[error("can't read {path}")]
 pub struct CacheError {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// What is wrong with it.
     #[source]
@@ -78,7 +78,7 @@ pub struct CacheError {
 }
 
 impl PolicyCache {
-    /// Under this root. No IO.
+    /// The cache below this root. Reads nothing yet.
     pub fn at(root: &Path) -> Self {
         Self { dir: root.join("policy") }
     }
@@ -87,13 +87,13 @@ impl PolicyCache {
         self.dir.join(format!("{}.json", key.0))
     }
 
-    /// Whether anything is kept at all.
+    /// Whether policies of any cluster are cached.
     pub fn any(&self) -> bool {
-        // What cannot be looked into may hold something.
+        // A folder that is not readable may contain policies.
         self.files().map_or(true, |files| !files.is_empty())
     }
 
-    /// The files in it, in order.
+    /// Lists the files, sorted.
     fn files(&self) -> Result<Vec<PathBuf>, CacheError> {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -109,16 +109,15 @@ impl PolicyCache {
         Ok(paths)
     }
 
-    /// What is kept of one cluster.
+    /// Reads the policies of one cluster, `None` if none are cached.
     ///
     /// # Errors
-    /// [`CacheError`] if there is a file and it cannot be used: a policy that cannot be read may
-    /// have forbidden anything.
+    /// [`CacheError`] if the file exists and is not usable: its policies may forbid anything.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<CachedPolicies>, CacheError> {
         Self::read(&self.file(key))
     }
 
-    /// What is kept of all clusters.
+    /// Reads the policies of all clusters.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -138,16 +137,16 @@ impl PolicyCache {
         if cached.format == CachedPolicies::FORMAT {
             Ok(Some(cached))
         } else {
-            let text = format!("format {} is not known to this d8", cached.format);
+            let text = format!("this d8 does not know format {}", cached.format);
             Err(failed(io::Error::new(io::ErrorKind::InvalidData, text)))
         }
     }
 
-    /// Keeps what a cluster said, in one rename. Once any cluster with policies is known, one without
-    /// is kept, too: what the others forbid does not count against it. Before that nothing is written.
+    /// Replaces the policies of a cluster, in one rename. A cluster without policies is written only if another
+    /// cluster is cached, so that the policies of the other one do not apply to it.
     ///
     /// # Errors
-    /// Whatever the file system says; the command at hand need not fail for it.
+    /// Errors of the file system. The command does not have to fail.
     pub fn save(&self, key: &ClusterKey, cached: &CachedPolicies) -> io::Result<()> {
         let path = self.file(key);
         if cached.policies.is_empty() && !self.any() {
@@ -157,10 +156,10 @@ impl PolicyCache {
     }
 }
 
-/// Puts a file in place of what has its name, in one rename; its folder is made if it is missing.
+/// Replaces a file in one rename. Creates its folder if it does not exist.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_stem()) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no folder or no name"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no folder or no name"));
     };
     fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     let staged = dir.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
@@ -185,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn kept_and_read_again() {
+    fn policies_are_saved_and_loaded() {
         let root = tempfile::tempdir().unwrap();
         let cache = PolicyCache::at(root.path());
         let (a, b) = (ClusterKey::new("https://a", None), ClusterKey::new("https://b/", None));
-        assert_eq!(b, ClusterKey::new("https://b", None), "a trailing slash is no other cluster");
-        assert_ne!(a, ClusterKey::new("https://a", Some(&[vec![1]])), "another CA is another cluster");
+        assert_eq!(b, ClusterKey::new("https://b", None), "a trailing slash makes no difference");
+        assert_ne!(a, ClusterKey::new("https://a", Some(&[vec![1]])), "the CA is a part of the key");
         assert!(cache.load(&a).unwrap().is_none());
 
         cache.save(&b, &CachedPolicies::new("https://b", now(), vec![])).unwrap();
-        assert!(!root.path().join("policy").exists(), "nothing to keep leaves nothing");
+        assert!(!root.path().join("policy").exists(), "no policies, no file");
 
         let policy = serde_json::json!({"metadata": {"name": "p"}});
         cache.save(&a, &CachedPolicies::new("https://a", now(), vec![policy])).unwrap();
@@ -203,13 +202,13 @@ mod tests {
         assert_eq!(cache.load_all().unwrap().len(), 1);
 
         cache.save(&b, &CachedPolicies::new("https://b", now(), vec![])).unwrap();
-        assert!(cache.load(&b).unwrap().is_some(), "beside one with policies, one without is known");
+        assert!(cache.load(&b).unwrap().is_some(), "a cluster without policies is saved next to one with policies");
         cache.save(&a, &CachedPolicies::new("https://a", now(), vec![])).unwrap();
-        assert_eq!(cache.load(&a).unwrap().unwrap().policies.len(), 0, "policies that went away are gone");
+        assert_eq!(cache.load(&a).unwrap().unwrap().policies.len(), 0, "deleted policies are gone");
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_not_an_absence() {
+    fn an_unreadable_file_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let cache = PolicyCache::at(root.path());
         let key = ClusterKey::new("https://a", None);

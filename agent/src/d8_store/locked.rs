@@ -111,7 +111,7 @@ impl D8Store {
     ///
     /// # Errors
     /// [`StoreError::Locked`] after `timeout`; [`StoreError::Unwritable`]; [`StoreError::Untrusted`].
-    pub async fn lock(&self, timeout: Duration, watch: &dyn ProgressReporter) -> Result<LockedD8Store, StoreError> {
+    pub async fn lock(&self, timeout: Duration, reporter: &dyn ProgressReporter) -> Result<LockedD8Store, StoreError> {
         let root = self.layout.root.clone();
         let (dir, mut made) = (self.dir(), Vec::new());
         let place = Place { component: &Component::D8, dir: &dir, root: &root };
@@ -119,7 +119,7 @@ impl D8Store {
             trust::directory(&dir)?;
             disk::make_dirs(&dir, &mut made).map_err(|error| lock::refused(&root, error))
         };
-        let lock = place.wait(prepare, Instant::now(), timeout, watch).await?;
+        let lock = place.wait(prepare, Instant::now(), timeout, reporter).await?;
         let renewing = lock::renew(&lock, RENEW);
         lockfile::sweep(&dir).map_err(StoreError::io("read", &dir))?;
         trust::directory(&dir.join("versions"))?;
@@ -153,42 +153,42 @@ impl LockedD8Store {
         &self,
         order: D8InstallRequest,
         source: &S,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<TestedVersion, StoreError> {
         let tag = order.artifact.tag.clone();
         let version = Version::parse(tag.as_str())
             .map_err(|_| StoreError::NotAVersion { name: Component::D8, tag: tag.clone() })?;
         let dir = self.place_for(&tag)?;
         let binary = dir.join(EXECUTABLE);
-        let streamed = download::bring(&binary, &order.artifact, source, watch).await?;
+        let downloaded = download::download_executable(&binary, &order.artifact, source, reporter).await?;
         let memory = self.store.layout.memory();
-        digest_log::not_moved(&memory, &order.artifact, &version, &streamed.layer, order.accept.as_ref())?;
-        let (synced, tested) = tokio::join!(download::sync(binary.clone()), self.ask(&binary, &tag, watch));
-        let (reported, capabilities) = tested?;
+        digest_log::not_moved(&memory, &order.artifact, &version, &downloaded.layer, order.accept.as_ref())?;
+        let (synced, tested) = tokio::join!(download::sync(binary.clone()), self.ask(&binary, &tag, reporter));
+        let (version_output, capabilities) = tested?;
         synced.map_err(StoreError::io("write", &binary))?;
         let verified = if order.artifact.expect_layer.is_some() { Verified::Digest } else { Verified::Transport };
         let receipt = Receipt {
             name: Component::D8,
             tag: tag.clone(),
             platform: order.artifact.platform,
-            layer: Some(streamed.layer),
-            manifest: order.manifest.or(streamed.manifest),
-            binary: streamed.binary,
-            size: streamed.size,
+            layer: Some(downloaded.layer),
+            manifest: order.manifest.or(downloaded.manifest),
+            binary: downloaded.binary,
+            size: downloaded.size,
             source: order.source,
             time: order.now,
             verified,
             skipped_cluster_checks: false,
         };
         version_dir::complete(&dir, None, &receipt)?;
-        Ok(TestedVersion { tag, version, staged: Some((dir, receipt)), reported, capabilities })
+        Ok(TestedVersion { tag, version, staged: Some((dir, receipt)), reported: version_output, capabilities })
     }
 
     /// Tests a version on disk again: its bytes against its receipt, then its start.
     ///
     /// # Errors
     /// [`StoreError::NotStored`], [`StoreError::Smoke`].
-    pub async fn test(&self, stored: &D8Version, watch: &dyn ProgressReporter) -> Result<TestedVersion, StoreError> {
+    pub async fn test(&self, stored: &D8Version, reporter: &dyn ProgressReporter) -> Result<TestedVersion, StoreError> {
         let D8Version { tag, version, binary, receipt } = stored;
         if let Some(receipt) = receipt {
             let (digest, _) = disk::digest(binary).map_err(StoreError::io("read", binary))?;
@@ -197,8 +197,14 @@ impl LockedD8Store {
                 return Err(StoreError::NotStored { name: Component::D8, tag: tag.clone(), why });
             }
         }
-        let (reported, capabilities) = self.ask(binary, tag, watch).await?;
-        Ok(TestedVersion { tag: tag.clone(), version: version.clone(), staged: None, reported, capabilities })
+        let (version_output, capabilities) = self.ask(binary, tag, reporter).await?;
+        Ok(TestedVersion {
+            tag: tag.clone(),
+            version: version.clone(),
+            staged: None,
+            reported: version_output,
+            capabilities,
+        })
     }
 
     /// Stages the running program under its own version, for the first switch and for `use` of itself.
@@ -210,13 +216,19 @@ impl LockedD8Store {
         executable: &Path,
         tag: &Tag,
         now: Timestamp,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<TestedVersion, StoreError> {
         let version = Version::parse(tag.as_str())
             .map_err(|_| StoreError::NotAVersion { name: Component::D8, tag: tag.clone() })?;
         let (dir, receipt) = self.copy_in(executable, tag, now)?;
-        let (reported, capabilities) = self.ask(&dir.join(EXECUTABLE), tag, watch).await?;
-        Ok(TestedVersion { tag: tag.clone(), version, staged: Some((dir, receipt)), reported, capabilities })
+        let (version_output, capabilities) = self.ask(&dir.join(EXECUTABLE), tag, reporter).await?;
+        Ok(TestedVersion {
+            tag: tag.clone(),
+            version,
+            staged: Some((dir, receipt)),
+            reported: version_output,
+            capabilities,
+        })
     }
 
     fn copy_in(&self, executable: &Path, tag: &Tag, now: Timestamp) -> Result<(PathBuf, Receipt), StoreError> {
@@ -263,18 +275,18 @@ impl LockedD8Store {
         &self,
         binary: &Path,
         tag: &Tag,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<(String, Vec<String>), StoreError> {
-        watch.event(ProgressEvent::Testing { name: &Component::D8, tag });
+        reporter.report(ProgressEvent::Testing { name: &Component::D8, tag });
         let (sandbox, scratch) = (&self.store.sandbox, self.staging.dir());
-        let reported = sandbox
+        let version_output = sandbox
             .test(binary, EXECUTABLE, D8_TIMEOUT, scratch)
             .await
             .map_err(|failure| StoreError::Smoke { name: Component::D8, tag: tag.clone(), failure })?;
         let question = ["cli", "capabilities", "-o", "json"];
         let answer = sandbox.ask(binary, EXECUTABLE, &question, D8_TIMEOUT, scratch).await.unwrap_or_default();
         let known = serde_json::from_str::<Capabilities>(answer.trim());
-        Ok((reported, known.map(|known| known.capabilities).unwrap_or_default()))
+        Ok((version_output, known.map(|known| known.capabilities).unwrap_or_default()))
     }
 
     /// Makes a tested version current, and the command on the PATH a link to it if it is still a file.
@@ -288,7 +300,7 @@ impl LockedD8Store {
         migration: Option<&PathMigration>,
         executable: &Path,
         now: Timestamp,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<D8Activation, StoreError> {
         self.check()?;
         let link = migration.map(|migration| PathLink::prepare(&self.store, migration)).transpose()?;
@@ -349,7 +361,7 @@ impl LockedD8Store {
         // What was made stays.
         self.made.clear();
         self.placed.clear();
-        watch.event(ProgressEvent::Switched { name: &Component::D8, tag: &tag });
+        reporter.report(ProgressEvent::Switched { name: &Component::D8, tag: &tag });
         Ok(D8Activation {
             tag,
             previous: previous.map(|previous| previous.tag),

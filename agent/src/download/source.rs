@@ -1,43 +1,44 @@
-//! Where the bytes of a version come from. A trait, so that tests bring their own faults.
+//! Sources of layers: the proxy, or a layer that was downloaded already. A trait, so that tests can inject faults.
 
 use std::future::Future;
 
 use bytes::Bytes;
-use d8_crds::values::name::Tag;
+use d8_crds::values::{digest::Digest, name::Tag};
+use d8_rpp::LayerChecksum;
 use futures::{StreamExt as _, stream::BoxStream};
 
 use crate::request::Artifact;
 
-/// The compressed layer of a version, as it is in the registry.
+/// A compressed layer that is being read.
 pub struct LayerStream {
-    /// The bytes, or why there are no more.
+    /// The bytes as the registry stores them, or why there are no more.
     pub chunks: BoxStream<'static, Result<Bytes, d8_rpp::Error>>,
-    /// How many bytes there will be, if the source says so.
+    /// Size in bytes, if the source knows it.
     pub size: Option<u64>,
-    /// The manifest that names the layer, if the source says so.
-    pub manifest: Option<d8_crds::values::digest::Digest>,
-    /// Whether the stream itself fails at its end unless the bytes have [`Artifact::expect_layer`]; they
-    /// are hashed here otherwise.
-    pub checked: bool,
+    /// Digest of the manifest that names the layer, if the source knows it.
+    pub manifest: Option<Digest>,
+    /// The checksum that the source computes itself, set at the end of the stream. With `None` the reader of the
+    /// stream hashes the bytes.
+    pub checksum: Option<LayerChecksum>,
 }
 
-/// Gives the bytes of what was ordered.
+/// A source of layers.
 pub trait LayerSource: Send + Sync {
-    /// Begins a download.
+    /// Opens the layer of an artifact.
     fn open(&self, artifact: &Artifact) -> impl Future<Output = Result<LayerStream, d8_rpp::Error>> + Send;
 }
 
 /// A version that the proxy publishes.
 #[derive(Debug, Clone)]
 pub enum ProxySource {
-    /// Still there; length and digest are checked as it streams.
+    /// A layer at the proxy. Length and digest are verified while it is read.
     Remote {
-        /// The proxy.
+        /// Client of the proxy.
         proxy: d8_rpp::Proxy,
-        /// What it calls the version: the tag with its platform if it has one.
+        /// The tag as the proxy lists it, with the platform if it has one.
         tag: Tag,
     },
-    /// Here already: its contract had to be read out of it.
+    /// A layer that was downloaded already, because its contract had to be read.
     Spooled(d8_rpp::SpooledLayer),
 }
 
@@ -50,15 +51,15 @@ impl LayerSource for ProxySource {
                 Ok(LayerStream {
                     size: download.size,
                     manifest: download.manifest.clone(),
-                    checked: download.expected.is_some(),
+                    checksum: Some(download.checksum.clone()),
                     chunks: download.into_body().boxed(),
                 })
             }
-            Self::Spooled(fetched) => Ok(LayerStream {
-                size: Some(fetched.size),
-                manifest: fetched.manifest.clone(),
-                checked: false,
-                chunks: fetched.bytes().boxed(),
+            Self::Spooled(layer) => Ok(LayerStream {
+                size: Some(layer.size),
+                manifest: layer.manifest.clone(),
+                checksum: Some(layer.checksum()),
+                chunks: layer.bytes().boxed(),
             }),
         }
     }

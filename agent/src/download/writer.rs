@@ -1,4 +1,4 @@
-//! Writes the executable to the staging directory, hashing it on the way, off the async threads.
+//! Writes an executable to a file and hashes it, on a blocking thread.
 
 use std::{
     fs::File,
@@ -13,37 +13,40 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::disk;
 
-/// Bytes handed over at a time.
+/// Bytes in one chunk for the blocking thread.
 const CHUNK: usize = 512 * 1024;
 
-/// Chunks on their way: enough that neither side waits for the other, and few megabytes.
+/// Chunks in the queue. Enough that neither side waits for the other, at most a few megabytes.
 const QUEUE: usize = 6;
 
-enum Piece {
+/// A command for the blocking thread.
+enum WriteCommand {
+    /// Empties the file.
     Restart,
-    Bytes(Vec<u8>),
+    /// Appends these bytes.
+    Append(Vec<u8>),
 }
 
-/// The executable on its way to the disk.
-pub(super) struct Writer {
-    pieces: Option<mpsc::Sender<Piece>>,
+/// A [`Sink`] that writes an executable to a file.
+pub(super) struct ExecutableWriter {
+    commands: Option<mpsc::Sender<WriteCommand>>,
     chunk: Vec<u8>,
     task: JoinHandle<io::Result<(Digest, u64)>>,
 }
 
-impl Writer {
+impl ExecutableWriter {
     /// Creates `path`, which must not exist, with mode 0755.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = disk::create_new(path, disk::EXECUTABLE)?;
-        let (pieces, queue) = mpsc::channel(QUEUE);
+        let (commands, queue) = mpsc::channel(QUEUE);
         let task = tokio::task::spawn_blocking(move || write(file, queue));
-        Ok(Self { pieces: Some(pieces), chunk: Vec::with_capacity(CHUNK), task })
+        Ok(Self { commands: Some(commands), chunk: Vec::with_capacity(CHUNK), task })
     }
 
-    /// Ends the file and closes it. Its bytes are not synced yet.
+    /// Closes the file. Returns its digest and size. The bytes are not synced yet.
     pub(super) async fn finish(mut self) -> io::Result<(Digest, u64)> {
         self.send_chunk().await?;
-        self.pieces = None;
+        self.commands = None;
         (&mut self.task).await.map_err(io::Error::other)?
     }
 
@@ -52,25 +55,25 @@ impl Writer {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
-        self.send(Piece::Bytes(chunk)).await
+        self.send(WriteCommand::Append(chunk)).await
     }
 
-    async fn send(&mut self, piece: Piece) -> io::Result<()> {
-        if let Some(pieces) = &self.pieces
-            && pieces.send(piece).await.is_ok()
+    async fn send(&mut self, command: WriteCommand) -> io::Result<()> {
+        if let Some(commands) = &self.commands
+            && commands.send(command).await.is_ok()
         {
             return Ok(());
         }
-        // The other side ended before us: it has the reason.
-        self.pieces = None;
+        // The blocking thread ended early and returns the reason.
+        self.commands = None;
         (&mut self.task).await.map_err(io::Error::other)?.and(Err(io::Error::other("the file was closed early")))
     }
 }
 
-impl Sink for Writer {
+impl Sink for ExecutableWriter {
     async fn restart(&mut self) -> io::Result<()> {
         self.chunk.clear();
-        self.send(Piece::Restart).await
+        self.send(WriteCommand::Restart).await
     }
 
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -86,18 +89,19 @@ impl Sink for Writer {
     }
 }
 
-fn write(mut file: File, mut queue: mpsc::Receiver<Piece>) -> io::Result<(Digest, u64)> {
+/// Executes the commands until the queue is closed. Returns the digest and size of the file.
+fn write(mut file: File, mut queue: mpsc::Receiver<WriteCommand>) -> io::Result<(Digest, u64)> {
     let mut hash = Sha256::new();
     let mut size = 0;
-    while let Some(piece) = queue.blocking_recv() {
-        match piece {
-            Piece::Restart => {
+    while let Some(command) = queue.blocking_recv() {
+        match command {
+            WriteCommand::Restart => {
                 file.rewind()?;
                 file.set_len(0)?;
                 hash = Sha256::new();
                 size = 0;
             }
-            Piece::Bytes(bytes) => {
+            WriteCommand::Append(bytes) => {
                 file.write_all(&bytes)?;
                 hash.update(&bytes);
                 size += bytes.len() as u64;

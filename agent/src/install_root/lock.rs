@@ -40,7 +40,7 @@ impl Place<'_> {
         mut prepare: impl FnMut() -> Result<(), StoreError>,
         begun: Instant,
         timeout: Duration,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<LockFile, StoreError> {
         let Self { component, dir, root } = *self;
         let path = dir.join(LOCK);
@@ -65,7 +65,7 @@ impl Place<'_> {
                 continue;
             };
             if told.as_ref() != Some(&holder) {
-                watch.event(ProgressEvent::Waiting { name: component, holder: &holder, path: &path });
+                reporter.report(ProgressEvent::Waiting { name: component, holder: &holder, path: &path });
                 told = Some(holder.clone());
             }
             let waited = begun.elapsed();

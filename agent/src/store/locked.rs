@@ -53,7 +53,7 @@ impl Store {
         &self,
         names: &[PluginName],
         timeout: Duration,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<LockedStore, StoreError> {
         let begun = Instant::now();
         let mut names = names.to_vec();
@@ -61,14 +61,14 @@ impl Store {
         names.dedup();
         let mut locks = Locks::default();
         for name in &names {
-            locks.take(self, name, begun, timeout, watch).await?;
+            locks.take(self, name, begun, timeout, reporter).await?;
         }
         for place in store_directories(&self.layout) {
             trust::directory(&place)?;
         }
         let staging = Staging::begin(&self.layout, &mut locks.made).map_err(|error| self.refused(error))?;
         let mut locked = LockedStore { store: self.clone(), staging, locks };
-        locked.repair(begun, timeout, watch).await?;
+        locked.repair(begun, timeout, reporter).await?;
         failpoint::hit("lock.ready").map_err(StoreError::io("lock", self.root()))?;
         Ok(locked)
     }
@@ -93,7 +93,7 @@ impl Locks {
         name: &PluginName,
         begun: Instant,
         timeout: Duration,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<(), StoreError> {
         let plugin = store.layout.plugin(name);
         let component = Component::Plugin(name.clone());
@@ -107,7 +107,7 @@ impl Locks {
             })
         };
         let place = Place { component: &component, dir: &plugin.dir, root: store.root() };
-        let lock = place.wait(directories, begun, timeout, watch).await?;
+        let lock = place.wait(directories, begun, timeout, reporter).await?;
         self.renewing.push(lock::renew(&lock, RENEW));
         self.held.insert(name.clone(), lock);
         Ok(())
@@ -151,10 +151,10 @@ impl LockedStore {
         &mut self,
         begun: Instant,
         timeout: Duration,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<(), StoreError> {
         loop {
-            let Some(busy) = repair::all(self, watch)? else { return Ok(()) };
+            let Some(busy) = repair::all(self, reporter)? else { return Ok(()) };
             // Somebody is rolling back a change of our plugins, and will be done soon.
             let waited = begun.elapsed();
             if waited >= timeout {

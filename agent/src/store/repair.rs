@@ -23,12 +23,12 @@ const CONTRACT_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Repairs all that concerns the plugins locked, and sweeps what dead processes staged. A name: somebody
 /// else is rolling back a change of that plugin now.
-pub(super) fn all(locked: &mut LockedStore, watch: &dyn ProgressReporter) -> Result<Option<PluginName>, StoreError> {
+pub(super) fn all(locked: &mut LockedStore, reporter: &dyn ProgressReporter) -> Result<Option<PluginName>, StoreError> {
     let layout = locked.store.layout.clone();
     let folder = layout.staging();
     let found = staging::find(&layout).map_err(StoreError::io("read", &folder))?;
     for orphan in found.orphans {
-        roll_back(locked, &orphan, watch)?;
+        roll_back(locked, &orphan, reporter)?;
     }
     for busy in found.busy.iter().filter(|busy| *busy != locked.staging_dir()) {
         let journal = Journal::read(busy).ok().flatten().unwrap_or_default();
@@ -38,20 +38,20 @@ pub(super) fn all(locked: &mut LockedStore, watch: &dyn ProgressReporter) -> Res
         }
     }
     for name in locked.names().cloned().collect::<Vec<_>>() {
-        plugin(locked, &layout.plugin(&name), watch)?;
+        plugin(locked, &layout.plugin(&name), reporter)?;
     }
     Ok(None)
 }
 
 /// Undoes a dead process's change. That its owner's flock is free makes us the only one to do so; that
 /// whoever locks one of its plugins waits for it makes it safe for those that are not ours.
-fn roll_back(locked: &LockedStore, orphan: &Orphan, watch: &dyn ProgressReporter) -> Result<(), StoreError> {
+fn roll_back(locked: &LockedStore, orphan: &Orphan, reporter: &dyn ProgressReporter) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &orphan.dir);
     match Journal::read(&orphan.dir) {
         Ok(Some(journal)) => {
             journal.undo(&orphan.dir, &locked.store.layout).map_err(failed())?;
             Journal::remove(&orphan.dir).map_err(failed())?;
-            watch.event(ProgressEvent::Repaired { what: "rolled back a change that was interrupted" });
+            reporter.report(ProgressEvent::Repaired { what: "rolled back a change that was interrupted" });
         }
         Ok(None) => {}
         // It gets its name whole. Whatever this is, every binary that runs is.
@@ -62,12 +62,12 @@ fn roll_back(locked: &LockedStore, orphan: &Orphan, watch: &dyn ProgressReporter
     Ok(())
 }
 
-fn plugin(locked: &mut LockedStore, plugin: &PluginDir, watch: &dyn ProgressReporter) -> Result<(), StoreError> {
+fn plugin(locked: &mut LockedStore, plugin: &PluginDir, reporter: &dyn ProgressReporter) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &plugin.dir);
     lockfile::sweep(&plugin.dir).map_err(failed())?;
     if disk::lstat(&plugin.current()).map_err(failed())?.is_none() {
         if clear(locked, plugin).map_err(failed())? {
-            watch.event(ProgressEvent::Repaired { what: "cleared an install or removal that was interrupted" });
+            reporter.report(ProgressEvent::Repaired { what: "cleared an install or removal that was interrupted" });
         }
         return Ok(());
     }
@@ -87,7 +87,7 @@ fn plugin(locked: &mut LockedStore, plugin: &PluginDir, watch: &dyn ProgressRepo
         locked.check(&plugin.name)?;
         let staging = locked.staging_dir().to_owned();
         locked.cache_contract(plugin, Some(&own), &staging).map_err(failed())?;
-        watch.event(ProgressEvent::Repaired { what: "put back the contract of the active version" });
+        reporter.report(ProgressEvent::Repaired { what: "put back the contract of the active version" });
     }
     Ok(())
 }

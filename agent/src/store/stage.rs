@@ -58,7 +58,7 @@ impl LockedStore {
         &self,
         order: InstallRequest,
         source: &S,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<StagedVersion, StoreError> {
         self.check(&order.name)?;
         let version = Version::parse(order.tag.as_str())
@@ -74,7 +74,7 @@ impl LockedStore {
         }
         let dir = self.staging_dir().join(format!("{}-{}", order.name, disk::random_name()));
         disk::make_dir(&dir).map_err(|error| self.store.refused(error))?;
-        let staged = self.fill(&dir, order, version, source, watch).await;
+        let staged = self.fill(&dir, order, version, source, reporter).await;
         if staged.is_err() {
             let _ = disk::remove_tree(&dir);
         }
@@ -87,30 +87,30 @@ impl LockedStore {
         order: InstallRequest,
         version: Version,
         source: &S,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<StagedVersion, StoreError> {
         failpoint::hit("stage.begun").map_err(StoreError::io("write", dir))?;
         let binary = dir.join(order.name.as_str());
-        let streamed = download::bring(&binary, &order.artifact(), source, watch).await?;
+        let downloaded = download::download_executable(&binary, &order.artifact(), source, reporter).await?;
         failpoint::hit("stage.streamed").map_err(StoreError::io("write", dir))?;
         digest_log::not_moved(
             &self.store.layout.memory(),
             &order.artifact(),
             &version,
-            &streamed.layer,
+            &downloaded.layer,
             order.accept.as_ref(),
         )?;
         // The disk takes the bytes while they are being tested; the test needs no write descriptor.
         let (synced, tested) =
-            tokio::join!(download::sync(binary.clone()), self.test(&binary, &order.name, &order.tag, watch));
+            tokio::join!(download::sync(binary.clone()), self.test(&binary, &order.name, &order.tag, reporter));
         tested?;
         synced.map_err(StoreError::io("write", &binary))?;
         failpoint::hit("stage.tested").map_err(StoreError::io("write", dir))?;
         let receipt = Receipt {
-            layer: Some(streamed.layer),
-            manifest: order.manifest.or(streamed.manifest),
-            binary: streamed.binary,
-            size: streamed.size,
+            layer: Some(downloaded.layer),
+            manifest: order.manifest.or(downloaded.manifest),
+            binary: downloaded.binary,
+            size: downloaded.size,
             verified: if order.expect_layer.is_some() { Verified::Digest } else { Verified::Transport },
             name: order.name.clone().into(),
             tag: order.tag,
@@ -130,10 +130,10 @@ impl LockedStore {
         binary: &Path,
         name: &PluginName,
         tag: &Tag,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<(), StoreError> {
         let Some(sandbox) = &self.store.sandbox else { return Ok(()) };
-        watch.event(ProgressEvent::Testing { name: &name.clone().into(), tag });
+        reporter.report(ProgressEvent::Testing { name: &name.clone().into(), tag });
         sandbox
             .test(binary, name.as_str(), smoke::PLUGIN_TIMEOUT, self.staging_dir())
             .await

@@ -49,7 +49,7 @@ impl LockedStore {
         &mut self,
         changes: Vec<StoreChange>,
         now: Timestamp,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<Vec<Activation>, StoreError> {
         let mut ready = Vec::new();
         for change in changes {
@@ -58,12 +58,12 @@ impl LockedStore {
                     self.adopt_both(&staged.name.clone(), staged.version.major(), now).await?;
                     self.ready_to_install(staged)?
                 }
-                StoreChange::Relink { name, tag } => self.ready_to_relink(&name, &tag, now, watch).await?,
+                StoreChange::Relink { name, tag } => self.ready_to_relink(&name, &tag, now, reporter).await?,
             };
             ready.push(change);
         }
         // No await from here on: a dropped future never leaves a change half made.
-        self.apply(ready, watch)
+        self.apply(ready, reporter)
     }
 
     /// Goes back to the version that was active before.
@@ -74,11 +74,11 @@ impl LockedStore {
         &mut self,
         name: &PluginName,
         now: Timestamp,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<Activation, StoreError> {
         let entry = self.store.get(name)?.ok_or_else(|| StoreError::NotInstalled { name: name.clone() })?;
         let tag = entry.previous.ok_or_else(|| StoreError::NoPrevious { name: name.clone() })?;
-        let mut outcomes = self.switch(vec![StoreChange::Relink { name: name.clone(), tag }], now, watch).await?;
+        let mut outcomes = self.switch(vec![StoreChange::Relink { name: name.clone(), tag }], now, reporter).await?;
         outcomes.pop().ok_or_else(|| StoreError::NoPrevious { name: name.clone() })
     }
 
@@ -111,7 +111,7 @@ impl LockedStore {
         name: &PluginName,
         tag: &Tag,
         now: Timestamp,
-        watch: &dyn ProgressReporter,
+        reporter: &dyn ProgressReporter,
     ) -> Result<Ready, StoreError> {
         let plugin = self.store.layout.plugin(name);
         let installed = self.stored(name, tag)?;
@@ -125,7 +125,7 @@ impl LockedStore {
                 let why = format!("its executable is {digest}, its receipt says {}", installed.receipt.binary);
                 return Err(StoreError::NotStored { name: name.clone().into(), tag: tag.clone(), why });
             }
-            self.test(&installed.binary, name, tag, watch).await?;
+            self.test(&installed.binary, name, tag, reporter).await?;
         }
         Ok(ready)
     }
@@ -172,7 +172,7 @@ impl LockedStore {
     }
 
     /// Makes all changes, or none.
-    fn apply(&mut self, mut ready: Vec<Ready>, watch: &dyn ProgressReporter) -> Result<Vec<Activation>, StoreError> {
+    fn apply(&mut self, mut ready: Vec<Ready>, reporter: &dyn ProgressReporter) -> Result<Vec<Activation>, StoreError> {
         let staging = self.staging_dir().to_owned();
         let outcomes = ready.iter().map(outcome).collect();
         ready.retain(|ready| ready.changes);
@@ -210,7 +210,7 @@ impl LockedStore {
         }
         for ready in &ready {
             self.note(&ready.plugin, ready.previous.as_ref(), &ready.version, &ready.receipt);
-            watch.event(ProgressEvent::Switched { name: &ready.plugin.name.clone().into(), tag: &ready.step.tag });
+            reporter.report(ProgressEvent::Switched { name: &ready.plugin.name.clone().into(), tag: &ready.step.tag });
             history::sweep_foreign(&ready.plugin);
         }
         Ok(outcomes)

@@ -78,7 +78,7 @@ pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
         // Installs a plugin whose smoke test sleeps for that long.
         ["sleeper", seconds] => {
             let script = format!("#!/bin/sh\nexec sleep {seconds}\n");
-            let layer = layer(&[("plugin", script.as_bytes())]).await;
+            let layer = layer(&[("plugin", script.as_bytes())]);
             let locked = store.lock(&[name("s")], timeout, &SilentReporter).await?;
             locked.stage(order("s", "v1.0.0"), &Memory::default().with("s", "v1.0.0", layer), &SilentReporter).await?;
             Ok(String::new())

@@ -81,7 +81,7 @@ fn entry(folder: &Path) -> PathEntry {
 }
 
 async fn order(version: &str) -> (D8InstallRequest, Memory) {
-    let bytes = layer(&[("d8", program(version).as_bytes())]).await;
+    let bytes = layer(&[("d8", program(version).as_bytes())]);
     let artifact = Artifact {
         component: Component::D8,
         tag: tag(version),
@@ -257,7 +257,7 @@ fn broken_bytes() {
     let folder = plain();
     let before = tree(folder.path());
     block_on(async {
-        let bytes = layer(&[("d8", b"#!/bin/sh\nexit 3\n")]).await;
+        let bytes = layer(&[("d8", b"#!/bin/sh\nexit 3\n")]);
         let (mut order, _) = order("v2.0.0").await;
         order.artifact.expect_layer = Some(Digest::of(&bytes));
         let source = Memory::default().with("d8", "v2.0.0", bytes.clone());

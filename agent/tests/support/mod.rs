@@ -10,7 +10,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
 use d8_agent::{InstallRequest, LayerSource, LayerStream};
 use d8_crds::{
@@ -21,8 +20,8 @@ use d8_crds::{
         platform::Platform,
     },
 };
+use d8_rpp::testing::{self, TarEntry};
 use futures::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
 
 pub fn name(text: &str) -> PluginName {
     text.parse().unwrap()
@@ -45,23 +44,10 @@ pub fn script(name: &str, tag: &str) -> Vec<u8> {
     script
 }
 
-/// A gzip tar with these entries.
-pub async fn layer(entries: &[(&str, &[u8])]) -> Bytes {
-    let mut tar = tokio_tar::Builder::new(Vec::new());
-    for (path, bytes) in entries {
-        let mut header = tokio_tar::Header::new_gnu();
-        // As it is given, be it ever so bad.
-        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o600);
-        header.set_cksum();
-        tar.append(&header, *bytes).await.unwrap();
-    }
-    let tar = tar.into_inner().await.unwrap();
-    let mut gzip = GzipEncoder::new(Vec::new());
-    gzip.write_all(&tar).await.unwrap();
-    gzip.shutdown().await.unwrap();
-    gzip.into_inner().into()
+/// Returns a layer with these files, with mode 0600.
+pub fn layer(files: &[(&str, &[u8])]) -> Bytes {
+    let entry = |(path, bytes): &(&str, &[u8])| TarEntry { mode: 0o600, ..TarEntry::file(path, *bytes) };
+    testing::layer(&files.iter().map(entry).collect::<Vec<_>>()).into()
 }
 
 pub fn contract(name: &PluginName, tag: &Tag) -> Contract {
@@ -113,11 +99,11 @@ impl Memory {
         Self { fault: Some(fault), ..self }
     }
 
-    pub async fn layer(&self, name: &str, tag: &str) -> Bytes {
+    pub fn layer(&self, name: &str, tag: &str) -> Bytes {
         let set = self.layers.lock().unwrap().get(&format!("{name} {tag}")).cloned();
         match set {
             Some(set) => set,
-            None => layer(&[("plugin", &script(name, tag))]).await,
+            None => layer(&[("plugin", &script(name, tag))]),
         }
     }
 }
@@ -128,7 +114,7 @@ impl LayerSource for Memory {
         if self.fault == Some(Fault::Refused) {
             return Err(unreachable());
         }
-        let layer = self.layer(order.component.name(), order.tag.as_str()).await;
+        let layer = self.layer(order.component.name(), order.tag.as_str());
         let size = layer.len();
         let piece = (size / 5).clamp(1, 64 * 1024);
         let mut chunks: Vec<Result<Bytes, d8_rpp::Error>> =
@@ -141,13 +127,13 @@ impl LayerSource for Memory {
             chunks: futures::stream::iter(chunks).boxed(),
             size: Some(size as u64),
             manifest: None,
-            checked: false,
+            checksum: None,
         })
     }
 }
 
-pub async fn digest(source: &Memory, name: &str, tag: &str) -> Digest {
-    Digest::of(&source.layer(name, tag).await)
+pub fn digest(source: &Memory, name: &str, tag: &str) -> Digest {
+    Digest::of(&source.layer(name, tag))
 }
 
 /// All that is below a directory: path, type, mode, and for links where they lead.

@@ -92,7 +92,7 @@ impl Context {
                 let pinned = if options.endpoint.is_some() { None } else { self.pinned_endpoint(&cluster.key)? };
                 let client = || Ok(cluster.client.clone());
                 let (proxy, new_pin) =
-                    Proxy::connect_remembering(client, &cluster.config, &options, pinned.as_ref()).await?;
+                    Proxy::connect_pinned(client, &cluster.config, &options, pinned.as_ref()).await?;
                 if let (Some(pins), Some(new_pin)) = (self.endpoint_pins(), new_pin)
                     && let Err(error) = pins.save(&cluster.key, &cluster.config.cluster_url.to_string(), &new_pin)
                 {

@@ -46,7 +46,7 @@ impl Progress {
 }
 
 impl ProgressReporter for Progress {
-    fn event(&self, event: ProgressEvent<'_>) {
+    fn report(&self, event: ProgressEvent<'_>) {
         match event {
             ProgressEvent::Waiting { name, holder, .. } => {
                 self.note(&format!("waiting for {holder}, which is changing {name}"));

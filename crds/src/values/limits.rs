@@ -120,3 +120,30 @@ pub const FIELD_ERROR: usize = 300;
 pub const FIELD_ERRORS: usize = 100;
 /// Hints in one warning about a version constraint.
 pub const CONSTRAINT_HINTS: usize = 4;
+
+// Downloads and files, in bytes.
+
+/// Size of a component's tag list.
+pub const TAG_LIST_BYTES: usize = 4 << 20;
+/// Size of a manifest or an index.
+pub const MANIFEST_BYTES: usize = 1 << 20;
+/// Platforms of one image.
+pub const IMAGE_PLATFORMS: usize = 64;
+/// Size of a layer, compressed.
+pub const LAYER_BYTES: u64 = 1 << 30;
+/// Size of a layer, unpacked.
+pub const ARCHIVE_BYTES: u64 = 1 << 30;
+/// Size of an executable.
+pub const EXECUTABLE_BYTES: u64 = 512 << 20;
+/// Size of a receipt, a pinned endpoint or another small file that d8 writes.
+pub const RECEIPT_BYTES: u64 = 1 << 20;
+/// Size of the journal of a change to a store.
+pub const JOURNAL_BYTES: u64 = 1 << 20;
+/// Size of the log of digests in a store: about 300,000 versions.
+pub const DIGEST_LOG_BYTES: u64 = 64 << 20;
+/// Size of a file with certificates.
+pub const CA_FILE_BYTES: u64 = 4 << 20;
+/// Size of a file with credentials for a registry.
+pub const CREDENTIALS_BYTES: u64 = 1 << 20;
+/// Size of `index.json` in an OCI image layout.
+pub const LAYOUT_INDEX_BYTES: u64 = 64 << 20;

@@ -74,7 +74,7 @@ impl From<&ProxyError> for RegistryError {
     fn from(error: &ProxyError) -> Self {
         let kind = error.kind();
         let concerns_version = match error {
-            ProxyError::NotFound { subject } => subject.reference.is_some(),
+            ProxyError::NotFound { reference } => reference.reference.is_some(),
             _ => matches!(
                 kind,
                 ErrorKind::Malformed
@@ -218,15 +218,13 @@ mod tests {
     #[test]
     fn an_error_ends_the_poll_unless_it_concerns_one_version() {
         use d8_rpp::ImageReference;
-        let subject = |reference: Option<&str>| ImageReference {
-            component: Component::D8,
-            reference: reference.map(str::to_owned),
-        };
+        let reference =
+            |tag: Option<&str>| ImageReference { component: Component::D8, reference: tag.map(str::to_owned) };
         for (error, concerns_version, reason) in [
-            (ProxyError::NotFound { subject: subject(None) }, false, "NotPublished"),
-            (ProxyError::NotFound { subject: subject(Some("v1.0.0")) }, true, "NotPublished"),
-            (ProxyError::Malformed { subject: subject(Some("v1.0.0")), why: String::new() }, true, "Malformed"),
-            (ProxyError::Forbidden { host: String::new(), words: String::new() }, false, "Forbidden"),
+            (ProxyError::NotFound { reference: reference(None) }, false, "NotPublished"),
+            (ProxyError::NotFound { reference: reference(Some("v1.0.0")) }, true, "NotPublished"),
+            (ProxyError::Malformed { reference: reference(Some("v1.0.0")), why: String::new() }, true, "Malformed"),
+            (ProxyError::Forbidden { host: String::new(), message: String::new() }, false, "Forbidden"),
             (ProxyError::Unreachable { host: String::new(), why: String::new() }, false, "Unreachable"),
         ] {
             let found = RegistryError::from(&error);

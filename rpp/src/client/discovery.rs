@@ -1,7 +1,7 @@
-//! The three places in a cluster where the proxy can be found, asked one after the other.
+//! Finds the proxy through the Kubernetes API, in three objects that are read one after the other.
 //!
-//! Only what the API says leads on: the object is not there, may not be read (the ConfigMap) or names
-//! no address. Whatever keeps the API from answering would keep it from answering the next question.
+//! The next object is read only if the API answered that the previous one does not exist, has no usable
+//! address, or (for the ConfigMap) may not be read. Other errors end the search: they would repeat.
 
 mod config_map;
 
@@ -20,11 +20,11 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 pub use self::config_map::read as read_config_map;
+use super::{
+    endpoint::{Endpoint, Trust},
+    options::ClientOptions,
+};
 use crate::{
-    client::{
-        endpoint::{Endpoint, Trust},
-        options::ClientOptions,
-    },
     endpoint_pin::EndpointIdentity,
     error::Error,
     protocol::cluster::{CONFIG_MAP, INGRESS, NAMESPACE, POD_SELECTOR, PORT},
@@ -37,146 +37,156 @@ use crate::{
 pub struct DiscoveredEndpoints {
     /// Addresses, in the order to try.
     pub endpoints: Vec<Endpoint>,
-    /// The part of the cluster's answer that is pinned, see [`crate::endpoint_pin`].
-    pub announced: EndpointIdentity,
+    /// The part of the addresses that is pinned, see [`crate::endpoint_pin`].
+    pub identity: EndpointIdentity,
 }
 
-/// How long the Kubernetes API may take for each answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Limit for each answer of the Kubernetes API.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Finds the proxy through the Kubernetes API. `server` is the API server's address, for messages.
+/// Finds the proxy through the Kubernetes API. `server` is the address of the API server, for messages.
 ///
-/// What stops discovery is an error that says so; an endpoint is never guessed.
+/// # Errors
+/// The reason why no address was found. An address is never guessed.
 pub async fn find(client: &Client, server: &str, options: &ClientOptions) -> Result<DiscoveredEndpoints, Error> {
-    let cluster = Cluster { client, server, vouched: options.insecure || options.ca_file.is_some() };
-    let mut nothing = Vec::new();
+    let search = Search { client, server, verifiable: options.insecure || options.ca_file.is_some() };
+    let mut reasons = Vec::new();
     let mut denied = false;
-    let steps: [BoxFuture<'_, Step>; 3] =
-        [cluster.config_map(options).boxed(), cluster.ingress().boxed(), cluster.pods().boxed()];
-    for (number, step) in steps.into_iter().enumerate() {
-        match step.await {
+    let lookups: [BoxFuture<'_, Lookup>; 3] =
+        [search.config_map(options).boxed(), search.ingress().boxed(), search.pods().boxed()];
+    for (number, lookup) in lookups.into_iter().enumerate() {
+        match lookup.await {
             Ok(found) => return Ok(found),
-            Err(Refusal::Stops(error)) => return Err(error),
-            Err(Refusal::Absent(why)) => nothing.push(why),
-            Err(Refusal::Forbidden(why)) => {
-                nothing.push(why);
+            Err(LookupError::Fatal(error)) => return Err(error),
+            Err(LookupError::Absent(why)) => reasons.push(why),
+            Err(LookupError::Forbidden(why)) => {
+                reasons.push(why);
                 denied = true;
-                // Only the ConfigMap: those who may not read it may know the older ways.
+                // An identity that may not read the ConfigMap may be allowed to read the Ingress.
                 if number > 0 {
                     break;
                 }
             }
         }
     }
-    Err(Error::Discovery { server: server.to_owned(), denied, why: nothing.join("; ") })
+    Err(Error::Discovery { server: server.to_owned(), denied, why: reasons.join("; ") })
 }
 
-/// What a step came to: an address, or why there is none.
-type Step = Result<DiscoveredEndpoints, Refusal>;
+/// The result of reading one object: addresses, or why it gave none.
+type Lookup = Result<DiscoveredEndpoints, LookupError>;
 
-struct Cluster<'a> {
+/// Why an object gave no address.
+enum LookupError {
+    /// It does not exist or has no usable address.
+    Absent(String),
+    /// This identity may not read it.
+    Forbidden(String),
+    /// The search ends here.
+    Fatal(Error),
+}
+
+struct Search<'a> {
     client: &'a Client,
     server: &'a str,
-    /// Something vouches for addresses that the cluster gives no authority for.
-    vouched: bool,
+    /// Certificates of addresses without an authority can be verified, or are not verified.
+    verifiable: bool,
 }
 
-/// Of the objects only what is read here: their whole types are large.
-type Slim<S, T> = Object<S, T>;
-
+/// Fields of an Ingress that are read here. The whole type is large.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct IngressSpec {
-    rules: Vec<Rule>,
+    rules: Vec<IngressRule>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Rule {
+struct IngressRule {
     host: String,
 }
 
+/// Fields of a Pod that are read here.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodStatus {
     phase: String,
     #[serde(rename = "podIP")]
     pod_ip: String,
-    conditions: Vec<Condition>,
+    conditions: Vec<PodCondition>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Condition {
+struct PodCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
 }
 
-impl Cluster<'_> {
+impl Search<'_> {
     fn failed(&self, why: String) -> Error {
         Error::Discovery { server: self.server.to_owned(), denied: false, why }
     }
 
-    /// An answer in time, or why there is none. `name` is what is asked for.
-    async fn ask<T>(&self, name: &str, question: impl Future<Output = kube::Result<T>>) -> Result<T, Refusal> {
-        let stops = |error| Err(Refusal::Stops(error));
-        match tokio::time::timeout(PATIENCE, question).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Err(_) => stops(self.failed(format!("the Kubernetes API did not answer within {} s", PATIENCE.as_secs()))),
+    /// Waits for the answer to `request`. `name` is the object, for messages.
+    async fn read<T>(&self, name: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, LookupError> {
+        let fatal = |error| Err(LookupError::Fatal(error));
+        match tokio::time::timeout(TIMEOUT, request).await {
+            Ok(Ok(object)) => Ok(object),
+            Err(_) => fatal(self.failed(format!("the Kubernetes API did not answer within {} s", TIMEOUT.as_secs()))),
             Ok(Err(kube::Error::Api(status))) => match status.code {
-                401 => stops(Error::ClusterUnauthorized { server: self.server.to_owned() }),
-                403 => Err(Refusal::Forbidden(format!("{name} may not be read with this identity"))),
-                404 => Err(Refusal::Absent(format!("there is no {name}"))),
-                _ => stops(self.failed(error_chain(&kube::Error::Api(status)))),
+                401 => fatal(Error::ClusterUnauthorized { server: self.server.to_owned() }),
+                403 => Err(LookupError::Forbidden(format!("this identity may not read {name}"))),
+                404 => Err(LookupError::Absent(format!("{name} not found"))),
+                _ => fatal(self.failed(error_chain(&kube::Error::Api(status)))),
             },
-            Ok(Err(kube::Error::Auth(error))) => stops(Error::Identity { why: error_chain(&error) }),
-            Ok(Err(error)) => stops(match tls::certificate_problem(&error) {
+            Ok(Err(kube::Error::Auth(error))) => fatal(Error::Identity { why: error_chain(&error) }),
+            Ok(Err(error)) => fatal(match tls::certificate_problem(&error) {
                 Some(problem) => Error::ClusterCertificate { server: self.server.to_owned(), problem },
                 None => self.failed(error_chain(&error)),
             }),
         }
     }
 
-    async fn config_map(&self, options: &ClientOptions) -> Step {
+    async fn config_map(&self, options: &ClientOptions) -> Lookup {
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), NAMESPACE);
         let name = format!("ConfigMap {NAMESPACE}/{CONFIG_MAP}");
-        let map = self.ask(&name, maps.get(CONFIG_MAP)).await?;
+        let map = self.read(&name, maps.get(CONFIG_MAP)).await?;
         let data: BTreeMap<String, String> = map.data.unwrap_or_default();
-        match config_map::read(&data, options.prefer, self.vouched) {
+        match config_map::read(&data, options.prefer, self.verifiable) {
             Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(Refusal::Absent(format!("{name} names no address that something vouches for"))),
-            Err(why) => Err(Refusal::Stops(self.failed(format!("{name}: {why}")))),
+            Ok(None) => Err(LookupError::Absent(format!("{name} has no address whose certificate can be verified"))),
+            Err(why) => Err(LookupError::Fatal(self.failed(format!("{name}: {why}")))),
         }
     }
 
-    async fn ingress(&self) -> Step {
-        let ingresses: Api<Slim<IngressSpec, NotUsed>> =
+    async fn ingress(&self) -> Lookup {
+        let ingresses: Api<Object<IngressSpec, NotUsed>> =
             Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::erase::<Ingress>(&()));
         let name = format!("Ingress {NAMESPACE}/{INGRESS}");
-        let ingress = self.ask(&name, ingresses.get(INGRESS)).await?;
-        // A rule for every host, or for all of a domain, names none that could be asked.
-        let named = |rule: &Rule| !rule.host.is_empty() && !rule.host.starts_with('*');
-        let Some(rule) = ingress.spec.rules.into_iter().find(named) else {
-            return Err(Refusal::Absent(format!("{name} has no host")));
+        let ingress = self.read(&name, ingresses.get(INGRESS)).await?;
+        // A rule for all hosts, or for all hosts of a domain, names no host to connect to.
+        let has_host = |rule: &IngressRule| !rule.host.is_empty() && !rule.host.starts_with('*');
+        let Some(rule) = ingress.spec.rules.into_iter().find(has_host) else {
+            return Err(LookupError::Absent(format!("{name} has no host")));
         };
         let endpoint = Endpoint::new(&format!("https://{}", rule.host), Trust::System)
-            .map_err(|error| Refusal::Stops(self.failed(format!("{name}: {error}"))))?;
-        let announced = EndpointIdentity { host: Some(endpoint.host()), ..EndpointIdentity::default() };
-        Ok(DiscoveredEndpoints { endpoints: vec![endpoint], announced })
+            .map_err(|error| LookupError::Fatal(self.failed(format!("{name}: {error}"))))?;
+        let identity = EndpointIdentity { host: Some(endpoint.host()), ..EndpointIdentity::default() };
+        Ok(DiscoveredEndpoints { endpoints: vec![endpoint], identity })
     }
 
-    async fn pods(&self) -> Step {
-        let pods: Api<Slim<NotUsed, PodStatus>> =
+    async fn pods(&self) -> Lookup {
+        let pods: Api<Object<NotUsed, PodStatus>> =
             Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::erase::<Pod>(&()));
         let name = format!("pods {POD_SELECTOR} in namespace {NAMESPACE}");
-        let list = self.ask(&name, pods.list(&ListParams::default().labels(POD_SELECTOR))).await?;
-        let Some(ip) = list.items.iter().find_map(serving) else {
-            return Err(Refusal::Absent(format!("none of the {name} is ready")));
+        let list = self.read(&name, pods.list(&ListParams::default().labels(POD_SELECTOR))).await?;
+        let Some(ip) = list.items.iter().find_map(ready_ip) else {
+            return Err(LookupError::Absent(format!("none of the {name} is ready")));
         };
-        if !self.vouched {
-            return Err(Refusal::Absent(format!(
-                "a pod serves at {ip}, and nothing vouches for its certificate (--rpp-ca-file)"
+        if !self.verifiable {
+            return Err(LookupError::Absent(format!(
+                "the certificate of the ready Pod at {ip} cannot be verified without --rpp-ca-file"
             )));
         }
         let host = match ip {
@@ -184,25 +194,15 @@ impl Cluster<'_> {
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         let endpoint = Endpoint::new(&format!("https://{host}:{PORT}"), Trust::Only(Vec::new()))
-            .map_err(|error| Refusal::Stops(self.failed(format!("{name}: {error}"))))?;
-        Ok(DiscoveredEndpoints { endpoints: vec![endpoint], announced: EndpointIdentity::default() })
+            .map_err(|error| LookupError::Fatal(self.failed(format!("{name}: {error}"))))?;
+        Ok(DiscoveredEndpoints { endpoints: vec![endpoint], identity: EndpointIdentity::default() })
     }
 }
 
-/// The address of a Pod that takes requests.
-fn serving(pod: &Slim<NotUsed, PodStatus>) -> Option<IpAddr> {
+/// Returns the address of a Pod that is ready and not being deleted.
+fn ready_ip(pod: &Object<NotUsed, PodStatus>) -> Option<IpAddr> {
     let status = pod.status.as_ref()?;
     let ready = status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True");
     let serves = status.phase == "Running" && ready && pod.metadata.deletion_timestamp.is_none();
     if serves { status.pod_ip.parse().ok() } else { None }
-}
-
-/// Why a place gave no address.
-enum Refusal {
-    /// There is none.
-    Absent(String),
-    /// This identity may not look.
-    Forbidden(String),
-    /// Discovery ends here.
-    Stops(Error),
 }

@@ -1,8 +1,9 @@
-//! A download: the compressed layer on its way, hashed and counted as it passes.
+//! Downloads a layer: the compressed bytes, hashed and counted as they arrive.
 
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use d8_crds::values::{
     digest::Digest,
+    limits::LAYER_BYTES,
     name::{Component, Tag},
     platform::Platform,
 };
@@ -19,50 +21,68 @@ use sha2::{Digest as _, Sha256};
 use tokio::{io::AsyncBufRead, time::Sleep};
 use tokio_util::io::StreamReader;
 
+use super::{
+    proxy::Proxy,
+    transport::{Request, content_length},
+};
 use crate::{
-    client::{
-        proxy::Proxy,
-        transport::{Question, content_length},
-    },
     error::{Error, ImageReference, TimeoutPhase},
     protocol::{generation::Generation, image},
     text::error_chain,
 };
 
-/// The largest layer accepted, in bytes as stored.
-pub const MAX_LAYER: u64 = 1 << 30;
-
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// A layer whose headers have arrived. Read it to its end: only then are the bytes what they should be.
+/// A layer whose headers have arrived. Its bytes are verified only once the body was read to its end.
 #[derive(Debug)]
 pub struct Download {
-    /// The length announced, in bytes; what comes is checked against it.
+    /// Announced length, in bytes. The body is checked against it.
     pub size: Option<u64>,
-    /// The digest of the platform's manifest, as the proxy names it; not verified by itself.
+    /// Digest of the platform's manifest by the response's header; not verified by itself.
     pub manifest: Option<Digest>,
-    /// The digest the whole layer must have; none if the caller knew none.
-    pub expected: Option<Digest>,
+    /// Checksum of the layer, set once the body was read to its end.
+    pub checksum: LayerChecksum,
     body: Body,
 }
 
 impl Download {
-    /// The bytes.
+    /// The bytes, as a stream.
     pub fn into_body(self) -> Body {
         self.body
     }
 
-    /// The bytes, to be read; [`Error::from_reader`] gives back the error of a failed read.
+    /// The bytes, as a reader. [`Error::from_reader`] returns the error of a failed read.
     pub fn into_reader(self) -> impl AsyncBufRead + Send + Unpin + 'static {
         StreamReader::new(self.body.map(|chunk| chunk.map_err(io::Error::other)))
     }
 }
 
-/// The bytes of a layer. Yields an error, and then nothing, as soon as the length can't be right any
-/// more, when nothing comes for too long, and at the end unless length and digest are as expected.
+/// SHA-256 and size of a compressed layer, set once the layer was read to its end.
+#[derive(Debug, Clone, Default)]
+pub struct LayerChecksum(Arc<OnceLock<(Digest, u64)>>);
+
+impl LayerChecksum {
+    /// The checksum of a layer that was read already.
+    pub fn known(digest: Digest, size: u64) -> Self {
+        Self(Arc::new(OnceLock::from((digest, size))))
+    }
+
+    /// SHA-256 of the bytes as the registry stores them.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.0.get().map(|(digest, _)| digest)
+    }
+
+    /// Size in bytes, compressed.
+    pub fn size(&self) -> Option<u64> {
+        self.0.get().map(|(_, size)| *size)
+    }
+}
+
+/// The bytes of a layer. Ends with an error as soon as the length is wrong, if no bytes arrive for too long,
+/// and at the end if length or digest are not the expected ones.
 pub struct Body {
     chunks: BoxStream<'static, reqwest::Result<Bytes>>,
-    check: Check,
+    verifier: Verifier,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     host: String,
@@ -71,27 +91,28 @@ pub struct Body {
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body").field("host", &self.host).field("got", &self.check.got).finish_non_exhaustive()
+        f.debug_struct("Body").field("host", &self.host).field("got", &self.verifier.got).finish_non_exhaustive()
     }
 }
 
-/// What the bytes are held against.
-struct Check {
-    subject: ImageReference,
+/// Compares the bytes with the expected length and digest.
+struct Verifier {
+    reference: ImageReference,
     size: Option<u64>,
     expected: Option<Digest>,
     got: u64,
     hash: Sha256,
+    checksum: LayerChecksum,
 }
 
-impl Check {
-    fn pass(&mut self, chunk: &Bytes) -> Result<(), Error> {
+impl Verifier {
+    fn add(&mut self, chunk: &Bytes) -> Result<(), Error> {
         self.got += chunk.len() as u64;
         if let Some(expected) = self.size.filter(|size| self.got > *size) {
-            return Err(Error::Length { subject: self.subject.clone(), expected, got: self.got });
+            return Err(Error::Length { reference: self.reference.clone(), expected, got: self.got });
         }
-        if self.got > MAX_LAYER {
-            return Err(Error::TooLarge { subject: self.subject.clone(), what: "the layer", limit: MAX_LAYER });
+        if self.got > LAYER_BYTES {
+            return Err(Error::TooLarge { reference: self.reference.clone(), what: "the layer", limit: LAYER_BYTES });
         }
         self.hash.update(chunk);
         Ok(())
@@ -99,21 +120,20 @@ impl Check {
 
     fn finish(&mut self) -> Result<(), Error> {
         if let Some(expected) = self.size.filter(|size| *size != self.got) {
-            return Err(Error::Length { subject: self.subject.clone(), expected, got: self.got });
+            return Err(Error::Length { reference: self.reference.clone(), expected, got: self.got });
         }
         let got = Digest::from_sha256(std::mem::take(&mut self.hash).finalize().into());
-        match &self.expected {
-            Some(expected) if *expected != got => {
-                Err(Error::Digest { subject: self.subject.clone(), expected: expected.clone(), got })
-            }
-            _ => Ok(()),
+        if let Some(expected) = self.expected.as_ref().filter(|expected| **expected != got) {
+            return Err(Error::Digest { reference: self.reference.clone(), expected: expected.clone(), got });
         }
+        let _ = self.checksum.0.set((got, self.got));
+        Ok(())
     }
 
-    /// What a connection that broke means: with a known length, how much is missing.
+    /// The error of a connection that broke. With a known length it says how much is missing.
     fn broken(&self, host: &str, error: reqwest::Error) -> Error {
         match self.size {
-            Some(expected) => Error::Length { subject: self.subject.clone(), expected, got: self.got },
+            Some(expected) => Error::Length { reference: self.reference.clone(), expected, got: self.got },
             None => Error::Unreachable { host: host.to_owned(), why: error_chain(&error.without_url()) },
         }
     }
@@ -131,13 +151,13 @@ impl Stream for Body {
             ready!(this.deadline.as_mut().poll(cx));
             this.done = true;
             let host = this.host.clone();
-            return Poll::Ready(Some(Err(Error::Timeout { host, waiting: TimeoutPhase::Data, after: this.idle })));
+            return Poll::Ready(Some(Err(Error::Timeout { host, phase: TimeoutPhase::Body, after: this.idle })));
         };
         this.deadline.as_mut().reset(tokio::time::Instant::now() + this.idle);
         let result = match next {
-            Some(Ok(chunk)) => this.check.pass(&chunk).map(|()| Some(chunk)),
-            Some(Err(error)) => Err(this.check.broken(&this.host, error)),
-            None => this.check.finish().map(|()| None),
+            Some(Ok(chunk)) => this.verifier.add(&chunk).map(|()| Some(chunk)),
+            Some(Err(error)) => Err(this.verifier.broken(&this.host, error)),
+            None => this.verifier.finish().map(|()| None),
         };
         this.done = !matches!(result, Ok(Some(_)));
         Poll::Ready(result.transpose())
@@ -145,48 +165,54 @@ impl Stream for Body {
 }
 
 impl Proxy {
-    /// Opens the layer of a platform, by the newest route that the proxy has. `tag` is the one that is
-    /// listed, with its platform if it has one. `expect` is the digest the layer must have, from a record
-    /// or from [`Proxy::resolve`]; without it only the length is checked, and what came is as trustworthy
-    /// as the connection.
+    /// Opens the layer of a tag for a platform, on the newest route that the proxy has. `tag` is the listed
+    /// one, with its platform if it has one. `expected` is the digest of the layer, from a record or from
+    /// [`Proxy::resolve`]. Without it only the length is checked, and the bytes are as trustworthy as the
+    /// connection.
     ///
-    /// Tried again like any request until the headers are there; a body that breaks is the caller's to
-    /// open anew.
+    /// Retries until the headers have arrived. The caller retries a body that breaks.
     pub async fn download(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
-        expect: Option<&Digest>,
+        expected: Option<&Digest>,
     ) -> Result<Download, Error> {
-        let subject = ImageReference::tag(component, tag);
-        let (response, host) = self.layer(component, tag, platform, false).await?;
+        let reference = ImageReference::of_tag(component, tag);
+        let (response, host) = self.open_layer(component, tag, platform, false).await?;
         let size = content_length(response.headers());
-        let malformed = |why: &str| Error::Malformed { subject: subject.clone(), why: why.to_owned() };
+        let malformed = |why: &str| Error::Malformed { reference: reference.clone(), why: why.to_owned() };
         match size {
-            Some(size) if size > MAX_LAYER => {
-                return Err(Error::TooLarge { subject, what: "the layer", limit: MAX_LAYER });
+            Some(size) if size > LAYER_BYTES => {
+                return Err(Error::TooLarge { reference, what: "the layer", limit: LAYER_BYTES });
             }
-            // Neither a length nor a digest: a body cut short could not be told from a whole one.
-            None if expect.is_none() => return Err(malformed("the proxy announced no length for the layer")),
+            // Without a length and a digest a truncated body would look complete.
+            None if expected.is_none() => return Err(malformed("the proxy announced no length for the layer")),
             _ => {}
         }
         let manifest = manifest_digest(response.headers()).map_err(|why| malformed(&why))?;
-        let idle = self.transport.timeouts().idle;
-        let check = Check { subject, size, expected: expect.cloned(), got: 0, hash: Sha256::new() };
+        let (idle, checksum) = (self.transport.timeouts().idle, LayerChecksum::default());
+        let verifier = Verifier {
+            reference,
+            size,
+            expected: expected.cloned(),
+            got: 0,
+            hash: Sha256::new(),
+            checksum: checksum.clone(),
+        };
         let body = Body {
             chunks: response.bytes_stream().boxed(),
-            check,
+            verifier,
             idle,
             deadline: Box::pin(tokio::time::sleep(idle)),
             host,
             done: false,
         };
-        Ok(Download { size, manifest, expected: expect.cloned(), body })
+        Ok(Download { size, manifest, checksum, body })
     }
 
-    /// What tells one content of a tag from another: the digest it points at (generation 3), else that
-    /// of the platform's manifest as the proxy names it; nothing if it names none.
+    /// Returns a digest that changes with the content of a tag: the digest that the tag points to (generation
+    /// 3), else the digest of the platform's manifest by the header of its layer. `None` if there is neither.
     pub async fn digest(&self, component: &Component, tag: &Tag, platform: &Platform) -> Result<Option<Digest>, Error> {
         if let Some(manifest) = self.manifest_if_any(component, tag).await? {
             return Ok(Some(manifest.digest));
@@ -194,99 +220,97 @@ impl Proxy {
         self.layer_digest(component, tag, platform).await
     }
 
-    /// The digest of a platform's manifest as the route of its layer names it; nothing if that names none.
-    /// Only for a tag that is listed and has no manifest here ([`Self::manifest_if_any`]).
+    /// Returns the digest of a platform's manifest by the header of its layer, `None` without such a header.
+    /// Only for a tag that is listed and has no manifest ([`Self::manifest_if_any`]).
     pub async fn layer_digest(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
     ) -> Result<Option<Digest>, Error> {
-        let (response, _) = self.layer(component, tag, platform, true).await?;
-        self.transport.memory().rule_out(Generation::Three);
-        let subject = ImageReference::tag(component, tag);
-        manifest_digest(response.headers()).map_err(|why| Error::Malformed { subject, why })
+        let (response, _) = self.open_layer(component, tag, platform, true).await?;
+        self.transport.generations().record_missing(Generation::Three);
+        let reference = ImageReference::of_tag(component, tag);
+        manifest_digest(response.headers()).map_err(|why| Error::Malformed { reference, why })
     }
 
-    /// A platform's own tag of a version that is not listed under the version's name but under one name for
-    /// each platform (generation 1).
-    pub(crate) async fn own_tag(
+    /// Returns the platform's own tag of a version that is listed only with platforms (generation 1).
+    pub(crate) async fn platform_tag(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
     ) -> Result<Option<Tag>, Error> {
-        let listed = match self.listed(component).await {
+        let listed = match self.cached_tags(component).await {
             Err(Error::NotFound { .. }) => return Ok(None),
             listed => listed?,
         };
-        let own = image::old_tags(tag, platform).into_iter().next();
+        let own = image::generation_1_tags(tag, platform).into_iter().next();
         Ok(own.filter(|own| own != tag && listed.contains(own.as_str()) && !listed.contains(tag.as_str())))
     }
 
-    /// Asks for a layer. Only where the tag is listed and a newer route has nothing, the older ones are
-    /// asked; whatever else a route answers, stands.
-    async fn layer(
+    /// Requests a layer on the newest route. Only if the tag is listed and that route has nothing, the older
+    /// routes are tried. Other responses are final.
+    async fn open_layer(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
         head: bool,
     ) -> Result<(reqwest::Response, String), Error> {
-        let subject = ImageReference::tag(component, tag);
-        let ask = async |path: String| {
-            let question = Question { path: &path, accept: "*/*", subject: &subject, head };
-            self.transport.open(question).await
-        };
-        if !self.transport.memory().lacks(Generation::Two) {
-            match ask(image::layer_path(component, tag, platform)).await {
-                Ok(answer) => {
-                    self.transport.memory().prove(Generation::Two);
-                    return Ok(answer);
-                }
-                Err(error @ Error::NotFound { .. }) => {
-                    if let Some(own) = self.own_tag(component, tag, platform).await? {
-                        match ask(image::layer_path(component, &own, platform)).await {
-                            Err(Error::NotFound { .. }) => {}
-                            Err(error) => return Err(error),
-                            Ok(answer) => {
-                                self.transport.memory().prove(Generation::Two);
-                                return Ok(answer);
-                            }
-                        }
-                    }
-                    if self.transport.memory().has(Generation::Two) {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
+        let reference = ImageReference::of_tag(component, tag);
+        let not_found = || Error::NotFound { reference: reference.clone() };
+        if !self.transport.generations().lacks(Generation::Two) {
+            let mut found = self.request_layer(&image::layer_path(component, tag, platform), &reference, head).await?;
+            if found.is_none()
+                && let Some(own) = self.platform_tag(component, tag, platform).await?
+            {
+                found = self.request_layer(&image::layer_path(component, &own, platform), &reference, head).await?;
+            }
+            if let Some(found) = found {
+                self.transport.generations().record_supported(Generation::Two);
+                return Ok(found);
+            }
+            if self.transport.generations().supports(Generation::Two) {
+                return Err(not_found());
             }
         }
-        let not_found = || Error::NotFound { subject: subject.clone() };
-        let listed = self.listed(component).await.map_err(|error| match error {
+        let listed = self.cached_tags(component).await.map_err(|error| match error {
             Error::NotFound { .. } => not_found(),
             error => error,
         })?;
-        for old in image::old_tags(tag, platform).into_iter().filter(|old| listed.contains(old.as_str())) {
-            match ask(image::old_layer_path(component, &old)).await {
-                Ok(answer) => {
-                    self.transport.memory().prove(Generation::One);
-                    self.transport.memory().rule_out(Generation::Two);
-                    return Ok(answer);
-                }
-                Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
+        let candidates = image::generation_1_tags(tag, platform);
+        for candidate in candidates.iter().filter(|candidate| listed.contains(candidate.as_str())) {
+            let path = image::generation_1_layer_path(component, candidate);
+            if let Some(found) = self.request_layer(&path, &reference, head).await? {
+                self.transport.generations().record_supported(Generation::One);
+                self.transport.generations().record_missing(Generation::Two);
+                return Ok(found);
             }
         }
         Err(not_found())
     }
+
+    /// Requests a path with a layer, `None` on 404.
+    async fn request_layer(
+        &self,
+        path: &str,
+        reference: &ImageReference,
+        head: bool,
+    ) -> Result<Option<(reqwest::Response, String)>, Error> {
+        match self.transport.open(Request { path, accept: "*/*", reference, head }).await {
+            Ok(response) => Ok(Some(response)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
-/// The manifest's digest out of `Docker-Content-Digest`, else out of `ETag`.
+/// Returns the digest of the manifest by header `Docker-Content-Digest`, else by `ETag`.
 fn manifest_digest(headers: &HeaderMap) -> Result<Option<Digest>, String> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(named) = text(DOCKER_CONTENT_DIGEST) {
-        return named.parse().map(Some).map_err(|error| format!("header Docker-Content-Digest: {error}"));
+    if let Some(digest) = text(DOCKER_CONTENT_DIGEST) {
+        return digest.parse().map(Some).map_err(|error| format!("header Docker-Content-Digest: {error}"));
     }
     Ok(text(ETAG).and_then(|tag| tag.trim_matches('"').parse().ok()))
 }

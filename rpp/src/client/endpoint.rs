@@ -1,6 +1,4 @@
-//! Where the proxy is: an endpoint given by hand, or what the cluster says of it.
-//!
-//! Here are endpoints as such; `steps` asks the cluster, `config_map` reads what it publishes.
+//! Addresses of the proxy, and which certificates are trusted for them.
 
 use std::fmt;
 
@@ -9,23 +7,23 @@ use url::Url;
 
 use crate::error::Error;
 
-/// Which of the cluster's endpoints to try first.
+/// Which of the cluster's endpoints is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefer {
-    /// The public one: from a workstation.
+    /// The public endpoint, for workstations.
     #[default]
     Public,
-    /// Those inside of the cluster: from a pod.
+    /// The endpoints inside of the cluster, for Pods.
     Internal,
 }
 
-/// Who vouches for an endpoint's certificate, beside a CA file given by hand.
+/// The authorities that are trusted for an endpoint, in addition to those of an explicit CA file.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// The machine's own authorities.
+    /// The authorities of the system.
     System,
-    /// These authorities only: those that the ConfigMap names for the endpoints inside of the cluster.
-    /// Empty for a Pod that nothing but a CA file given by hand can vouch for.
+    /// Only these authorities: those that the ConfigMap names for the endpoints inside of the cluster.
+    /// Empty for a Pod, whose certificate only an explicit CA file can verify.
     Only(Vec<CertificateDer<'static>>),
 }
 
@@ -41,15 +39,14 @@ impl fmt::Debug for Trust {
 /// One address of the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `https`, with a host, its path ending in `/`.
+    /// `https`, with a host; its path ends in `/`.
     url: Url,
-    /// Who vouches for it.
     trust: Trust,
 }
 
 impl Endpoint {
-    /// An endpoint given by hand: an `https` URL with a host. A base path is kept, a trailing `/` does
-    /// not matter. The machine's own authorities vouch for it.
+    /// Reads an endpoint that was given explicitly: an `https` URL with a host. Keeps a base path; a
+    /// trailing `/` makes no difference. Trusts the authorities of the system.
     pub fn explicit(given: &str) -> Result<Self, Error> {
         Self::new(given, Trust::System)
     }
@@ -57,7 +54,7 @@ impl Endpoint {
     pub(crate) fn new(given: &str, trust: Trust) -> Result<Self, Error> {
         let bad = |why| Error::Endpoint { given: given.chars().take(256).collect(), why };
         let given = given.trim();
-        // `https:/host` and `https:host` would be read as `https://host`.
+        // The parser reads `https:/host` and `https:host` as `https://host`.
         if !given.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")) {
             return Err(bad("it must begin with https://"));
         }
@@ -66,27 +63,27 @@ impl Endpoint {
             return Err(bad("it is not an https URL with a host"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("a user or password may not stand in it"));
+            return Err(bad("it must not contain a user name or a password"));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(bad("`?` and `#` may not stand in it"));
+            return Err(bad("it must not contain `?` or `#`"));
         }
         let path = format!("{}/", url.path().trim_end_matches('/'));
         url.set_path(&path);
         Ok(Self { url, trust })
     }
 
-    /// The base URL.
+    /// Base URL, ending in `/`.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Who vouches for its certificate.
+    /// The authorities that are trusted for this endpoint.
     pub fn trust(&self) -> &Trust {
         &self.trust
     }
 
-    /// `host` or `host:port`, as it is shown to people.
+    /// Returns `host` or `host:port`, for messages.
     pub fn host(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -98,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_given_by_hand() {
+    fn explicit_endpoints() {
         for (given, url) in [
             ("https://host", Some("https://host/")),
             ("https://host:4219/", Some("https://host:4219/")),

@@ -1,6 +1,7 @@
-//! Which generation of the protocol an endpoint speaks, as its answers show. Never guessed from a
-//! version: an answer proves a generation, and only what an older route delivered after a newer one
-//! had nothing rules a newer one out.
+//! Which generation of the protocol an endpoint supports, learned from its answers.
+//!
+//! An answer on a route proves its generation. A generation is ruled out only if its route had nothing and
+//! an older route then delivered. Version numbers are not used.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -11,71 +12,71 @@ use tokio::time::Instant;
 
 use crate::protocol::generation::Generation;
 
-/// How long what an endpoint showed is believed. Longer than any command runs: for a process that lives
-/// on, since the proxy may be updated meanwhile.
-const BELIEVED: Duration = Duration::from_hours(1);
+/// How long an observation counts. Longer than any command runs; a process that runs longer must notice an
+/// upgrade of the proxy.
+const LIFETIME: Duration = Duration::from_hours(1);
 
-/// What is known of one endpoint.
+/// The generations that one endpoint was observed to support or to lack.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<Known>);
+pub(crate) struct ObservedGenerations(Mutex<Observations>);
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Known {
-    /// The newest whose route has answered.
-    proven: Option<(Generation, Instant)>,
-    /// The oldest whose route had nothing where an older one delivered.
-    absent: Option<(Generation, Instant)>,
+struct Observations {
+    /// The newest generation whose route delivered.
+    supported: Option<(Generation, Instant)>,
+    /// The oldest generation whose route had nothing where an older route delivered.
+    missing: Option<(Generation, Instant)>,
 }
 
-impl Memory {
-    /// Whether the route of a generation has delivered here: then its 404 means "not published".
-    pub(crate) fn has(&self, generation: Generation) -> bool {
-        self.read().has(generation, Instant::now())
+impl ObservedGenerations {
+    /// Whether the route of a generation has delivered. If so, its 404 means "not published".
+    pub(crate) fn supports(&self, generation: Generation) -> bool {
+        self.read().supports(generation, Instant::now())
     }
 
-    /// Whether it is known that there is no such route.
+    /// Whether the endpoint is known not to have the route of a generation.
     pub(crate) fn lacks(&self, generation: Generation) -> bool {
         self.read().lacks(generation, Instant::now())
     }
 
-    /// The route of a generation delivered.
-    pub(crate) fn prove(&self, generation: Generation) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).prove(generation, Instant::now());
+    /// Records that the route of a generation delivered.
+    pub(crate) fn record_supported(&self, generation: Generation) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).record_supported(generation, Instant::now());
     }
 
-    /// The route of a generation had nothing under a tag that is listed, and an older one delivered.
-    pub(crate) fn rule_out(&self, generation: Generation) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).rule_out(generation, Instant::now());
+    /// Records that the route of a generation had nothing for a listed tag, and an older route delivered.
+    pub(crate) fn record_missing(&self, generation: Generation) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).record_missing(generation, Instant::now());
     }
 
-    fn read(&self) -> Known {
+    fn read(&self) -> Observations {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn has(&self, generation: Generation, now: Instant) -> bool {
-        self.proven.is_some_and(|(proven, at)| proven >= generation && now.duration_since(at) < BELIEVED)
+impl Observations {
+    fn supports(&self, generation: Generation, now: Instant) -> bool {
+        self.supported.is_some_and(|(newest, at)| newest >= generation && now.duration_since(at) < LIFETIME)
     }
 
     fn lacks(&self, generation: Generation, now: Instant) -> bool {
-        self.absent.is_some_and(|(absent, at)| absent <= generation && now.duration_since(at) < BELIEVED)
+        self.missing.is_some_and(|(oldest, at)| oldest <= generation && now.duration_since(at) < LIFETIME)
     }
 
-    fn prove(&mut self, generation: Generation, now: Instant) {
-        let newer = self.proven.filter(|(proven, _)| *proven > generation && self.has(*proven, now));
-        self.proven = newer.or(Some((generation, now)));
-        self.absent = self.absent.filter(|(absent, _)| *absent > generation);
+    fn record_supported(&mut self, generation: Generation, now: Instant) {
+        let newer = self.supported.filter(|(newest, _)| *newest > generation && self.supports(*newest, now));
+        self.supported = newer.or(Some((generation, now)));
+        self.missing = self.missing.filter(|(oldest, _)| *oldest > generation);
     }
 
-    fn rule_out(&mut self, generation: Generation, now: Instant) {
-        // What was proven is not undone by one answer.
-        if self.has(generation, now) {
+    fn record_missing(&mut self, generation: Generation, now: Instant) {
+        // One 404 does not refute a generation that has delivered.
+        if self.supports(generation, now) {
             return;
         }
         tracing::debug!(?generation, "the proxy is older than this generation");
-        let oldest = self.absent.map_or(generation, |(absent, _)| absent.min(generation));
-        self.absent = Some((oldest, now));
+        let oldest = self.missing.map_or(generation, |(oldest, _)| oldest.min(generation));
+        self.missing = Some((oldest, now));
     }
 }
 
@@ -83,29 +84,30 @@ impl Known {
 mod tests {
     use super::*;
 
-    /// What happens, how long after the start, and for each generation whether it is there or is not.
-    type Step = (&'static str, fn(&mut Known, Instant), Duration, [(bool, bool); 3]);
-
     #[test]
-    fn what_answers_show() {
+    fn observations_by_answer_and_age() {
+        /// What is recorded, how long after the start, and for each generation whether it is supported and
+        /// whether it is missing.
+        type Step = (&'static str, fn(&mut Observations, Instant), Duration, [(bool, bool); 3]);
         use Generation::{One, Three, Two};
         let (unknown, has, lacks) = ((false, false), (true, false), (false, true));
         let start = Instant::now();
-        let mut known = Known::default();
+        let mut observed = Observations::default();
         let steps: [Step; 8] = [
             ("nothing", |_, _| {}, Duration::ZERO, [unknown; 3]),
-            ("a layer by platform", |k, now| k.prove(Two, now), Duration::ZERO, [has, has, unknown]),
-            ("a proof is not undone by a 404", |k, now| k.rule_out(Two, now), Duration::ZERO, [has, has, unknown]),
-            ("no manifests", |k, now| k.rule_out(Three, now), Duration::ZERO, [has, has, lacks]),
-            ("an older route takes nothing away", |k, now| k.prove(One, now), Duration::ZERO, [has, has, lacks]),
-            ("it was updated", |k, now| k.prove(Three, now), Duration::ZERO, [has; 3]),
-            ("it may have been changed", |_, _| {}, BELIEVED, [unknown; 3]),
-            ("the oldest of all", |k, now| k.rule_out(Two, now), BELIEVED, [unknown, lacks, lacks]),
+            ("a layer by platform", |o, now| o.record_supported(Two, now), Duration::ZERO, [has, has, unknown]),
+            ("a 404 after a success", |o, now| o.record_missing(Two, now), Duration::ZERO, [has, has, unknown]),
+            ("no manifests", |o, now| o.record_missing(Three, now), Duration::ZERO, [has, has, lacks]),
+            ("an older route delivers", |o, now| o.record_supported(One, now), Duration::ZERO, [has, has, lacks]),
+            ("an upgrade", |o, now| o.record_supported(Three, now), Duration::ZERO, [has; 3]),
+            ("the observations expire", |_, _| {}, LIFETIME, [unknown; 3]),
+            ("generation 1 only", |o, now| o.record_missing(Two, now), LIFETIME, [unknown, lacks, lacks]),
         ];
-        for (what, step, after, expected) in steps {
+        for (what, record, after, expected) in steps {
             let now = start + after;
-            step(&mut known, now);
-            let state = [One, Two, Three].map(|generation| (known.has(generation, now), known.lacks(generation, now)));
+            record(&mut observed, now);
+            let state = [One, Two, Three]
+                .map(|generation| (observed.supports(generation, now), observed.lacks(generation, now)));
             assert_eq!(state, expected, "{what}");
         }
     }

@@ -1,4 +1,4 @@
-//! Who the caller is towards the proxy: the Bearer token of the kubeconfig, and nothing else of it.
+//! The caller's identity towards the proxy: the Bearer token of the kubeconfig, and nothing else of it.
 
 use std::{fmt, sync::Arc};
 
@@ -8,13 +8,13 @@ use tower::{BoxError, Layer as _, ServiceExt as _, service_fn, util::BoxService}
 
 use crate::{error::Error, text::error_chain};
 
-/// The caller's identity. Cheap to clone; a token that expires is renewed as the kubeconfig says.
+/// The identity that requests carry. Cheap to clone. A token that expires is renewed as the kubeconfig says.
 #[derive(Clone)]
-pub struct Identity(Arc<Source>);
+pub struct Identity(Arc<TokenSource>);
 
-/// Where the token comes from.
-enum Source {
-    Nobody,
+/// Origin of the token.
+enum TokenSource {
+    Anonymous,
     Fixed(HeaderValue),
     Kubeconfig(AuthLayer),
 }
@@ -23,49 +23,49 @@ impl fmt::Debug for Identity {
     /// Never shows a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self.0 {
-            Source::Nobody => "Identity(none)",
-            Source::Fixed(_) => "Identity(token)",
-            Source::Kubeconfig(_) => "Identity(kubeconfig)",
+            TokenSource::Anonymous => "Identity(none)",
+            TokenSource::Fixed(_) => "Identity(token)",
+            TokenSource::Kubeconfig(_) => "Identity(kubeconfig)",
         })
     }
 }
 
 impl Identity {
-    /// No identity: requests carry no token.
-    pub fn nobody() -> Self {
-        Self(Arc::new(Source::Nobody))
+    /// An identity without a token.
+    pub fn anonymous() -> Self {
+        Self(Arc::new(TokenSource::Anonymous))
     }
 
-    /// This token. Blanks and line ends around it are dropped.
+    /// An identity with this token. Whitespace around the token is removed.
     pub fn token(token: &str) -> Result<Self, Error> {
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|_| Error::Identity { why: "the token has characters that can't be sent".to_owned() })?;
+            .map_err(|_| Error::Identity { why: "the token contains characters that are not allowed".to_owned() })?;
         value.set_sensitive(true);
-        Ok(Self(Arc::new(Source::Fixed(value))))
+        Ok(Self(Arc::new(TokenSource::Fixed(value))))
     }
 
-    /// The identity of a kubeconfig (or of a pod): a static token, a token file, an exec plugin or
-    /// OIDC. Runs the exec plugin once. A kubeconfig without any of these gives an identity without a
-    /// token, since the proxy alone knows whether it needs one.
+    /// The identity of a kubeconfig or a Pod: a static token, a token file, an exec plugin or OIDC. Runs
+    /// the exec plugin once. A kubeconfig with none of these gives an anonymous identity: only the proxy
+    /// knows whether it needs a token.
     pub async fn of(config: &kube::Config) -> Result<Self, Error> {
         let config = config.clone();
-        // An exec plugin is run, and waited for, right here.
+        // Blocks until the exec plugin has ended.
         let layer = tokio::task::spawn_blocking(move || config.auth_layer())
             .await
             .map_err(|error| Error::Identity { why: error.to_string() })?
             .map_err(|error| Error::Identity { why: error_chain(&error) })?;
-        Ok(Self(Arc::new(layer.map_or(Source::Nobody, Source::Kubeconfig))))
+        Ok(Self(Arc::new(layer.map_or(TokenSource::Anonymous, TokenSource::Kubeconfig))))
     }
 
-    /// The header to send now; none when there is no Bearer token (a user name and password are not
-    /// shown to the proxy).
+    /// Returns the `Authorization` header to send now. `None` without a Bearer token: a user name and a
+    /// password are never sent to the proxy.
     pub(crate) async fn header(&self) -> Result<Option<HeaderValue>, Error> {
         let layer = match &*self.0 {
-            Source::Nobody => return Ok(None),
-            Source::Fixed(value) => return Ok(Some(value.clone())),
-            Source::Kubeconfig(layer) => layer,
+            TokenSource::Anonymous => return Ok(None),
+            TokenSource::Fixed(value) => return Ok(Some(value.clone())),
+            TokenSource::Kubeconfig(layer) => layer,
         };
-        let header = catcher(layer)
+        let header = header_service(layer)
             .oneshot(Request::new(Body::empty()))
             .await
             .map_err(|error| Error::Identity { why: error_chain(&*error) })?
@@ -77,13 +77,13 @@ impl Identity {
     }
 }
 
-/// The layer only knows how to decorate a request on its way to a service; this one hands the
-/// decoration back. Boxed, lest the compiler lose sight of `Send` in the types of the layer.
-fn catcher(layer: &AuthLayer) -> BoxService<Request<Body>, Response<Option<HeaderValue>>, BoxError> {
-    let catch = service_fn(|request: Request<Body>| async move {
+/// Returns a service that answers a request with the `Authorization` header that the layer added to it: the
+/// layer can only decorate requests. Boxed because the compiler cannot prove `Send` for the layer's types.
+fn header_service(layer: &AuthLayer) -> BoxService<Request<Body>, Response<Option<HeaderValue>>, BoxError> {
+    let service = service_fn(|request: Request<Body>| async move {
         Ok::<_, BoxError>(Response::new(request.headers().get(AUTHORIZATION).cloned()))
     });
-    BoxService::new(layer.layer(catch))
+    BoxService::new(layer.layer(service))
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_kubeconfig_may_hold() {
+    async fn tokens_of_a_kubeconfig() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "from-file").unwrap();
         let token_file = Some(file.path().display().to_string());
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// A kubeconfig of OIDC whose ID token ends at this time, in seconds since 1970.
+    /// Returns a kubeconfig with OIDC and its ID token, which expires at this time (seconds since 1970).
     fn oidc(expires: i64) -> (AuthInfo, String) {
         use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
         provider();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn oidc_sends_its_id_token_while_it_lasts() {
+    async fn an_oidc_token_is_sent_until_it_expires() {
         let (auth, token) = oidc(4_102_444_800);
         assert_eq!(header(auth).await, Some(format!("Bearer {token}")));
         let (auth, _) = oidc(0);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plugin_that_fails_is_an_identity_error() {
+    async fn a_failing_exec_plugin_is_an_identity_error() {
         let exec = serde_json::from_str(r#"{"command": "/nonexistent/plugin", "interactiveMode": "Never"}"#).unwrap();
         let error = Identity::of(&config(AuthInfo { exec: Some(exec), ..AuthInfo::default() })).await.unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Identity, "{error}");

@@ -2,20 +2,20 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::client::endpoint::Prefer;
+use super::endpoint::Prefer;
 
-/// How long to wait and how often to try.
+/// Timeouts of one request, and how often a failed request is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For TCP and TLS.
+    /// Limit for TCP and TLS.
     pub connect: Duration,
-    /// For the headers of an answer, the connection included.
+    /// Limit for the headers of a response, including the connection.
     pub headers: Duration,
-    /// For the next bytes of a body.
+    /// Limit for the next bytes of a body.
     pub idle: Duration,
-    /// Retry of a request that failed by the network or with 5xx; at least one.
+    /// Attempts for a request that fails because of the network or with 5xx. At least one is made.
     pub attempts: u32,
-    /// The pause before the second try; doubled for each further one, with jitter.
+    /// Wait before the second attempt. Doubles for each further one, with jitter.
     pub backoff: Duration,
 }
 
@@ -31,17 +31,18 @@ impl Default for Timeouts {
     }
 }
 
-/// How to reach the proxy.
+/// How a client reaches the proxy.
 #[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
-    /// An endpoint given by hand; skips discovery.
+    /// Endpoint given explicitly. Skips discovery.
     pub endpoint: Option<String>,
-    /// Certificates of authorities that vouch for the proxy beside the usual ones.
+    /// PEM file with authorities that are trusted for the proxy in addition to those of the endpoint.
     pub ca_file: Option<PathBuf>,
-    /// Verify nothing. Excludes `ca_file`. The token is then sent to whoever answers.
+    /// Skips the verification of certificates; excludes `ca_file`. The token is then sent to any server
+    /// that answers.
     pub insecure: bool,
-    /// Which endpoint of a cluster to try first.
+    /// Which of the cluster's endpoints is tried first.
     pub prefer: Prefer,
-    /// How long to wait and how often to try.
+    /// Timeouts and retries of requests.
     pub timeouts: Timeouts,
 }

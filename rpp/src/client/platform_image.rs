@@ -1,5 +1,5 @@
-//! What a version offers to one platform: its contract and the way to its bytes, whatever generation
-//! the proxy is of.
+//! Resolves a tag for one platform: the contract, and where the layer is. Works with all generations of the
+//! proxy.
 
 use std::path::PathBuf;
 
@@ -11,49 +11,49 @@ use d8_crds::{
     },
 };
 
+use super::{
+    proxy::Proxy,
+    resolve::{Artifact, ResolvedImage},
+    spool::SpooledLayer,
+};
 use crate::{
-    client::{
-        proxy::Proxy,
-        resolve::{Artifact, ResolvedImage},
-        spool::SpooledLayer,
-    },
     error::Error,
     protocol::{generation::Generation, image},
 };
 
-/// What a version offers to one platform.
+/// A version as it is published for one platform.
 #[derive(Debug)]
 pub struct PlatformImage {
-    /// The plugin's contract; none is legal: nothing to enforce.
+    /// Contract of the plugin. A plugin without one is valid and has no requirements.
     pub contract: Option<Contract>,
-    /// What is odd about it, for people.
+    /// Oddities of the image, for people.
     pub warnings: Vec<String>,
-    /// Its bytes.
+    /// Where the layer with the executable is.
     pub layer: LayerLocation,
 }
 
-/// Where a version's bytes are.
+/// Where the layer of a version is.
 #[derive(Debug)]
 pub enum LayerLocation {
-    /// It is not published for this platform.
+    /// Nowhere: the version is not published for this platform.
     NotPublished,
-    /// At the proxy, under this digest.
+    /// At the proxy, with a digest from a manifest.
     Registry(Artifact),
-    /// At the proxy, which vouches for no digest (generations 1 and 2).
+    /// At the proxy, without a digest (generations 1 and 2).
     RegistryUnverified,
-    /// Here: the contract had to be read out of them. Without an artifact nobody vouches for their digest,
-    /// and they are as trustworthy as the connection.
+    /// In a file: the contract had to be read from the layer. Without an artifact no manifest confirms the
+    /// digest, and the bytes are as trustworthy as the connection.
     Spooled(SpooledLayer, Option<Artifact>),
 }
 
 impl Proxy {
-    /// Reads what a version offers to a platform. `tag` is the one that is listed; of one that is listed
-    /// with its platform only, the name without it will do.
+    /// Resolves a tag for a platform. `tag` is the listed one, or the version of a tag that is listed with
+    /// its platform.
     ///
-    /// A proxy without manifests, or an image as for generation 1, has a plugin's contract in the layer only:
-    /// it is downloaded, once, into
-    /// an unnamed file in the first of the `spool` folders that takes it, else in the system's temporary
-    /// one, and is gone with [`SpooledLayer`].
+    /// The contract of a plugin is only in the layer if the proxy has no manifests, or if the image has the
+    /// format of generation 1. The layer is then downloaded once, into an unnamed file in the first of the
+    /// `spool` folders that takes one, else in the system's temporary folder. The file is gone with
+    /// [`SpooledLayer`].
     pub async fn platform_image(
         &self,
         component: &Component,
@@ -65,7 +65,7 @@ impl Proxy {
             Err(error @ Error::NotFound { .. }) => error,
             image => return image,
         };
-        match self.own_tag(component, tag, platform).await? {
+        match self.platform_tag(component, tag, platform).await? {
             Some(own) => self.platform_image_of(component, &own, platform, spool).await,
             None => Err(error),
         }
@@ -81,15 +81,15 @@ impl Proxy {
         if let Some(top) = self.manifest_if_any(component, tag).await? {
             let resolved = self.resolve_for(component, tag, &top, Some(platform)).await?;
             let mut image = of_manifest(resolved, platform);
-            // An image as for generation 1 has its contract in the layer, whoever serves it.
+            // An image in the format of generation 1 has its contract in the layer, whatever the proxy is.
             if let (Component::Plugin(_), None, (_, Some(_)), LayerLocation::Registry(artifact)) =
                 (component, &image.contract, image::split_tag(tag), &image.layer)
             {
                 let artifact = artifact.clone();
-                let (fetched, contract, odd) =
-                    self.fetch(component, tag, platform, Some(&artifact.layer), spool).await?;
-                image.warnings.extend(odd);
-                return Ok(PlatformImage { contract, layer: LayerLocation::Spooled(fetched, Some(artifact)), ..image });
+                let (layer, contract, warnings) =
+                    self.spool(component, tag, platform, Some(&artifact.layer), spool).await?;
+                image.warnings.extend(warnings);
+                return Ok(PlatformImage { contract, layer: LayerLocation::Spooled(layer, Some(artifact)), ..image });
             }
             return Ok(image);
         }
@@ -98,9 +98,9 @@ impl Proxy {
                 Ok(PlatformImage { contract: None, warnings: Vec::new(), layer: LayerLocation::RegistryUnverified })
             }
             Component::Plugin(_) => {
-                let (fetched, contract, warnings) = self.fetch(component, tag, platform, None, spool).await?;
-                self.transport.memory().rule_out(Generation::Three);
-                Ok(PlatformImage { contract, warnings, layer: LayerLocation::Spooled(fetched, None) })
+                let (layer, contract, warnings) = self.spool(component, tag, platform, None, spool).await?;
+                self.transport.generations().record_missing(Generation::Three);
+                Ok(PlatformImage { contract, warnings, layer: LayerLocation::Spooled(layer, None) })
             }
         }
     }
@@ -108,7 +108,7 @@ impl Proxy {
 
 fn of_manifest(resolved: ResolvedImage, platform: &Platform) -> PlatformImage {
     let ResolvedImage { artifacts, contract, warnings, .. } = resolved;
-    let own = |artifact: &Artifact| artifact.platform.as_ref().is_none_or(|of| of == platform);
-    let layer = artifacts.into_iter().find(own).map_or(LayerLocation::NotPublished, LayerLocation::Registry);
+    let matching = |artifact: &Artifact| artifact.platform.as_ref().is_none_or(|of| of == platform);
+    let layer = artifacts.into_iter().find(matching).map_or(LayerLocation::NotPublished, LayerLocation::Registry);
     PlatformImage { contract, warnings, layer }
 }

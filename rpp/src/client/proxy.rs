@@ -1,4 +1,4 @@
-//! The client: tags and manifests of components, and the way to downloads.
+//! The client's entry point: finds the proxy, and reads tags and manifests of components.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,218 +8,218 @@ use std::{
 use bytes::Bytes;
 use d8_crds::values::{
     digest::Digest,
+    limits::{MANIFEST_BYTES, TAG_LIST_BYTES},
     name::{Component, Tag},
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::Deserialize;
 
+use super::{
+    discovery,
+    endpoint::Endpoint,
+    identity::Identity,
+    options::ClientOptions,
+    transport::{Request, Transport, extra_authorities},
+};
 use crate::{
-    client::{
-        discovery,
-        endpoint::Endpoint,
-        identity::Identity,
-        options::ClientOptions,
-        transport::{Question, Transport, check_trust},
-    },
-    endpoint_pin::{EndpointIdentity, PinCheck, judge},
+    endpoint_pin::{EndpointIdentity, PinCheck, check_pin},
     error::{Error, ImageReference},
     oci::MANIFEST_TYPES,
     protocol::{generation::Generation, image},
     text::{error_chain, one_line},
 };
 
-/// The largest tag list accepted, in bytes.
-pub(crate) const MAX_TAGS: usize = 4 << 20;
-/// The largest manifest accepted, in bytes.
-pub(crate) const MAX_MANIFEST: usize = 1 << 20;
-
 /// A client of the proxy. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     pub(crate) transport: Arc<Transport>,
-    listed: Arc<Lists>,
+    tag_lists: Arc<TagLists>,
 }
 
 /// The tags of each component as last listed.
-type Lists = Mutex<BTreeMap<Component, Arc<BTreeSet<String>>>>;
+type TagLists = Mutex<BTreeMap<Component, Arc<BTreeSet<String>>>>;
 
 /// A manifest or an index as the registry stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawManifest {
-    /// Computed from the bytes, not taken from a header.
+    /// Digest, computed from the bytes.
     pub digest: Digest,
-    /// The media type the proxy named.
+    /// Media type by the response's header.
     pub media_type: String,
-    /// The bytes.
+    /// The document.
     pub bytes: Bytes,
 }
 
 impl Proxy {
-    /// Finds the proxy and takes the identity from a kubeconfig. What is wrong with the options is
-    /// found before any request; with an explicit endpoint the Kubernetes API is not asked at all.
+    /// Finds the proxy and takes the identity from a kubeconfig. Checks the options before any request.
+    /// With an explicit endpoint the Kubernetes API is not used at all.
     pub async fn connect(config: &kube::Config, options: &ClientOptions) -> Result<Self, Error> {
         let client = || {
             kube::Client::try_from(config.clone()).map_err(|error| match error {
                 kube::Error::Auth(error) => Error::Identity { why: error_chain(&error) },
                 error => {
-                    Error::Discovery { server: config.cluster_url.to_string(), denied: false, why: error_chain(&error) }
+                    let server = config.cluster_url.to_string();
+                    Error::Discovery { server, denied: false, why: error_chain(&error) }
                 }
             })
         };
         Self::connect_with(client, config, options).await
     }
 
-    /// As [`Self::connect`], with a Kubernetes client of the caller's own making, made only if needed.
+    /// As [`Self::connect`], with the caller's Kubernetes client. `client` is called only if the Kubernetes API
+    /// is needed.
     pub async fn connect_with(
         client: impl FnOnce() -> Result<kube::Client, Error>,
         config: &kube::Config,
         options: &ClientOptions,
     ) -> Result<Self, Error> {
-        let (endpoints, _) = Self::look_up(client, config, options).await?;
-        Self::identified(endpoints, config, options).await
+        let (endpoints, _) = Self::find_endpoints(client, config, options).await?;
+        Self::with_identity_of(config, endpoints, options).await
     }
 
-    /// As [`Self::connect_with`], held against what is remembered of this cluster's proxy: what was
-    /// changed since by somebody is an error before any token is sent. Beside the client comes what is to
-    /// be remembered from now on; nothing where nothing is new.
-    pub async fn connect_remembering(
+    /// As [`Self::connect_with`], with a check of the pinned identity.
+    ///
+    /// Returns the identity to pin from now on, `None` if the pin stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::EndpointChanged`], before any token is sent.
+    pub async fn connect_pinned(
         client: impl FnOnce() -> Result<kube::Client, Error>,
         config: &kube::Config,
         options: &ClientOptions,
-        remembered: Option<&EndpointIdentity>,
+        pinned: Option<&EndpointIdentity>,
     ) -> Result<(Self, Option<EndpointIdentity>), Error> {
-        let (endpoints, announced) = Self::look_up(client, config, options).await?;
-        let verdict = announced.as_ref().map_or(PinCheck::Trusted, |announced| judge(remembered, announced));
-        let remember = match verdict {
+        let (endpoints, announced) = Self::find_endpoints(client, config, options).await?;
+        let check = announced.as_ref().map_or(PinCheck::Trusted, |announced| check_pin(pinned, announced));
+        let new_pin = match check {
             PinCheck::Trusted => None,
-            // Without verification nobody has shown the keys.
-            PinCheck::Remember(_) if options.insecure => None,
-            PinCheck::Remember(announced) => Some(announced),
+            // Without verification the keys are not proven.
+            PinCheck::Update(_) if options.insecure => None,
+            PinCheck::Update(pin) => Some(pin),
             PinCheck::Changed => {
                 return Err(Error::EndpointChanged {
                     server: config.cluster_url.to_string(),
-                    remembered: Box::new(remembered.cloned().unwrap_or_default()),
+                    pinned: Box::new(pinned.cloned().unwrap_or_default()),
                     announced: Box::new(announced.unwrap_or_default()),
                 });
             }
         };
-        Ok((Self::identified(endpoints, config, options).await?, remember))
+        Ok((Self::with_identity_of(config, endpoints, options).await?, new_pin))
     }
 
-    /// Where the proxy is, and what the cluster says of it; an endpoint given by hand is nobody's word.
-    async fn look_up(
+    /// Returns the endpoints, and their identity if the cluster announced them. An explicit endpoint has none.
+    async fn find_endpoints(
         client: impl FnOnce() -> Result<kube::Client, Error>,
         config: &kube::Config,
         options: &ClientOptions,
     ) -> Result<(Vec<Endpoint>, Option<EndpointIdentity>), Error> {
-        check_trust(options)?;
+        extra_authorities(options)?;
         if let Some(given) = &options.endpoint {
             return Ok((vec![Endpoint::explicit(given)?], None));
         }
         let found = discovery::find(&client()?, &config.cluster_url.to_string(), options).await?;
-        Ok((found.endpoints, Some(found.announced)))
+        Ok((found.endpoints, Some(found.identity)))
     }
 
-    async fn identified(
-        endpoints: Vec<Endpoint>,
+    async fn with_identity_of(
         config: &kube::Config,
+        endpoints: Vec<Endpoint>,
         options: &ClientOptions,
     ) -> Result<Self, Error> {
         let identity = Identity::of(config).await?;
-        let forward = forward_proxy(config);
-        Ok(Self::over(Transport::new(endpoints, identity, options, forward.as_deref())?))
+        let forward_proxy = forward_proxy(config);
+        Ok(Self::over(Transport::new(endpoints, identity, options, forward_proxy.as_deref())?))
     }
 
-    /// A client of these endpoints, in this order, with this identity. Makes no request.
+    /// Returns a client of these endpoints, tried in this order, with this identity. Makes no request.
     pub fn new(endpoints: Vec<Endpoint>, identity: Identity, options: &ClientOptions) -> Result<Self, Error> {
         Ok(Self::over(Transport::new(endpoints, identity, options, None)?))
     }
 
     fn over(transport: Transport) -> Self {
-        Self { transport: Arc::new(transport), listed: Arc::default() }
+        Self { transport: Arc::new(transport), tag_lists: Arc::default() }
     }
 
-    /// The host that answered last, or is tried first: for messages.
+    /// Host of the endpoint that answered last, or that is tried first. For messages.
     pub fn host(&self) -> String {
         self.transport.host()
     }
 
-    /// The component's tags as the proxy lists them, in no order. What is no tag by the OCI grammar is
-    /// still in it; nothing that comes from here may be shown unescaped or made part of a path before
-    /// it has passed [`d8_crds::values::name::Tag`].
+    /// Lists the component's tags, unordered. The list may contain names that are not tags by the OCI grammar.
+    /// Parse a name as [`d8_crds::values::name::Tag`] before it becomes part of a path or a message.
     pub async fn tags(&self, component: &Component) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]
-        struct Tags {
-            /// A repository without tags may be listed with `null`.
+        struct TagList {
+            /// Some registries send `null` for a repository without tags.
             tags: Option<Vec<String>>,
         }
-        let subject = ImageReference::tags(component);
+        let reference = ImageReference::repository(component);
         let path = image::tags_path(component);
-        let question = Question { path: &path, accept: "application/json", subject: &subject, head: false };
-        let answer = self.transport.read(question, "the tag list", MAX_TAGS).await?;
-        let tags: Tags = serde_json::from_slice(&answer.body).map_err(|error| Error::Malformed {
-            subject,
+        let request = Request { path: &path, accept: "application/json", reference: &reference, head: false };
+        let response = self.transport.read(request, "the tag list", TAG_LIST_BYTES).await?;
+        let list: TagList = serde_json::from_slice(&response.body).map_err(|error| Error::Malformed {
+            reference,
             why: format!("the tag list can't be read: {}", one_line(error.to_string().as_bytes(), 256)),
         })?;
-        let tags = tags.tags.unwrap_or_default();
-        let listed = Arc::new(tags.iter().cloned().collect());
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(component.clone(), listed);
+        let tags = list.tags.unwrap_or_default();
+        let set = Arc::new(tags.iter().cloned().collect());
+        self.tag_lists.lock().unwrap_or_else(PoisonError::into_inner).insert(component.clone(), set);
         Ok(tags)
     }
 
-    /// The tags of a component as last listed; asks if they never were.
-    pub(crate) async fn listed(&self, component: &Component) -> Result<Arc<BTreeSet<String>>, Error> {
-        let known = || self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned();
-        if let Some(listed) = known() {
-            return Ok(listed);
+    /// Returns the tags of a component as last listed. Lists them if they never were.
+    pub(crate) async fn cached_tags(&self, component: &Component) -> Result<Arc<BTreeSet<String>>, Error> {
+        let cached = || self.tag_lists.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned();
+        if let Some(tags) = cached() {
+            return Ok(tags);
         }
         let tags = self.tags(component).await?;
-        Ok(known().unwrap_or_else(|| Arc::new(tags.into_iter().collect())))
+        Ok(cached().unwrap_or_else(|| Arc::new(tags.into_iter().collect())))
     }
 
-    /// The manifest or index behind a tag or a digest (generation 3). If a digest was asked for, the
-    /// bytes have it.
+    /// Reads the manifest or index of a tag or a digest (generation 3). Verifies a digest that is given.
     pub async fn manifest(&self, component: &Component, reference: &str) -> Result<RawManifest, Error> {
-        let subject = ImageReference::reference(component, reference);
+        let image = ImageReference::new(component, reference);
         let path = image::manifest_path(component, reference);
-        let question = Question { path: &path, accept: MANIFEST_TYPES, subject: &subject, head: false };
-        let answer = self.transport.read(question, "the manifest", MAX_MANIFEST).await?;
-        self.transport.memory().prove(Generation::Three);
-        let digest = Digest::of(&answer.body);
+        let request = Request { path: &path, accept: MANIFEST_TYPES, reference: &image, head: false };
+        let response = self.transport.read(request, "the manifest", MANIFEST_BYTES).await?;
+        self.transport.generations().record_supported(Generation::Three);
+        let digest = Digest::of(&response.body);
         if let Ok(expected) = reference.parse::<Digest>()
             && expected != digest
         {
-            return Err(Error::Digest { subject, expected, got: digest });
+            return Err(Error::Digest { reference: image, expected, got: digest });
         }
-        Ok(RawManifest { digest, media_type: media_type(&answer.headers), bytes: answer.body })
+        Ok(RawManifest { digest, media_type: media_type(&response.headers), bytes: response.body })
     }
 
-    /// As [`Self::manifest`] by tag; nothing where the tag is listed and the proxy has no manifest of
-    /// it: it is of an older generation.
+    /// As [`Self::manifest`] by tag. `None` if the tag is listed and has no manifest: the proxy is of an
+    /// older generation.
     pub async fn manifest_if_any(&self, component: &Component, tag: &Tag) -> Result<Option<RawManifest>, Error> {
-        if self.transport.memory().lacks(Generation::Three) {
+        if self.transport.generations().lacks(Generation::Three) {
             return Ok(None);
         }
         match self.manifest(component, tag.as_str()).await {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error @ Error::NotFound { .. }) => {
-                let of_old_proxy = !self.transport.memory().has(Generation::Three)
-                    && self.listed(component).await?.contains(tag.as_str());
-                if of_old_proxy { Ok(None) } else { Err(error) }
+                let older_proxy = !self.transport.generations().supports(Generation::Three)
+                    && self.cached_tags(component).await?.contains(tag.as_str());
+                if older_proxy { Ok(None) } else { Err(error) }
             }
             Err(error) => Err(error),
         }
     }
 }
 
-/// The media type without its parameters; empty when there is none.
+/// Returns the media type without its parameters, empty if there is none.
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_owned()
 }
 
-/// The proxy on the way that the kubeconfig itself names. What comes from the environment is left to
-/// the HTTP client, which judges `NO_PROXY` by the host it asks, not by the API server's.
+/// Returns the HTTP proxy that the kubeconfig itself names. `None` if the value comes from the environment:
+/// the HTTP client reads that by itself, and applies `NO_PROXY` to the host of each request instead of the
+/// API server's.
 fn forward_proxy(config: &kube::Config) -> Option<String> {
     let url = config.proxy_url.as_ref()?;
     let from_environment = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
@@ -233,9 +233,9 @@ fn forward_proxy(config: &kube::Config) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Whoever runs many questions at once spawns them.
+    /// The futures are `Send`, so that a caller can spawn many requests.
     #[test]
-    fn questions_can_be_spawned() {
+    fn futures_can_be_spawned() {
         fn spawnable<T: Send>(_: impl FnOnce(&Proxy, &Component) -> T) {}
         spawnable(|proxy, component| {
             let (proxy, component) = (proxy.clone(), component.clone());

@@ -1,9 +1,10 @@
-//! What a tag stands for: its platforms, their layers, and the contract.
+//! Resolves a tag by its manifests: platforms, layers and the contract.
 
 use d8_crds::{
     records::contract::Contract,
     values::{
         digest::Digest,
+        limits::{IMAGE_PLATFORMS, LAYER_BYTES},
         name::{Component, Tag},
         platform::Platform,
     },
@@ -11,65 +12,60 @@ use d8_crds::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::proxy::{Proxy, RawManifest};
 use crate::{
-    client::{
-        download::MAX_LAYER,
-        proxy::{Proxy, RawManifest},
-    },
     error::{Error, ImageReference},
     oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document},
     protocol::image,
     text::one_line,
 };
 
-/// Children of an index read at a time.
-const PARALLEL: usize = 4;
-/// Platforms of one image read at most; more is nobody's image.
-const MAX_PLATFORMS: usize = 64;
+/// Manifests of an index that are read at the same time.
+const CONCURRENT_READS: usize = 4;
 
-/// What a tag stands for.
+/// The content of a tag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedImage {
-    /// What the tag points at: the index's digest, or the only manifest's.
+    /// Digest that the tag points to: of the index, or of the only manifest.
     pub digest: Digest,
-    /// What can be downloaded.
+    /// The downloads, one for each platform.
     pub artifacts: Vec<Artifact>,
-    /// The plugin's contract; none is legal: nothing to enforce.
+    /// Contract of the plugin. A plugin without one is valid and has no requirements.
     pub contract: Option<Contract>,
-    /// What is odd about it, for people.
+    /// Oddities of the image, for people.
     pub warnings: Vec<String>,
-    /// When the publisher says it was made.
+    /// Time of publishing by the image's annotation.
     pub created: Option<Timestamp>,
 }
 
-/// One platform's part of an image.
+/// The download of one platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
-    /// The platform; none for an image that is not an index and so says nothing.
+    /// Platform. `None` for an image that is not an index and therefore names none.
     pub platform: Option<Platform>,
-    /// Its manifest.
+    /// Digest of the platform's manifest.
     pub manifest: Digest,
-    /// The layer with the executable: the last one.
+    /// Digest of the layer with the executable: the last one.
     pub layer: Digest,
-    /// The layer's size as stored, in bytes.
+    /// Size of the layer in bytes, compressed.
     pub size: u64,
 }
 
-/// A child of an index that is a platform's.
-struct Child {
+/// A manifest in an index that belongs to a platform.
+struct PlatformManifest {
     platform: Platform,
     digest: Digest,
 }
 
 impl Proxy {
-    /// Reads what a tag stands for.
+    /// Reads the manifest of a tag and, for an index, those of its platforms.
     pub async fn resolve(&self, component: &Component, tag: &Tag) -> Result<ResolvedImage, Error> {
         let top = self.manifest(component, tag.as_str()).await?;
         self.resolve_manifest(component, tag, &top).await
     }
 
-    /// As [`Self::resolve`], from a manifest that was read already: whoever finds a known digest in it
-    /// needs no more questions.
+    /// As [`Self::resolve`], from a manifest that was read already. A caller that knows its digest can skip
+    /// this.
     pub async fn resolve_manifest(
         &self,
         component: &Component,
@@ -79,8 +75,8 @@ impl Proxy {
         self.resolve_for(component, tag, top, None).await
     }
 
-    /// `only`: the platform whose part is wanted; of an index no other child is read then, but for the
-    /// first where it has none for this platform, as that may have the contract.
+    /// As [`Self::resolve_manifest`], for one platform if `only` is given. Then one manifest of an index is
+    /// read: the platform's, or the first one, which may have the contract.
     pub(crate) async fn resolve_for(
         &self,
         component: &Component,
@@ -88,63 +84,64 @@ impl Proxy {
         top: &RawManifest,
         only: Option<&Platform>,
     ) -> Result<ResolvedImage, Error> {
-        let subject = ImageReference::tag(component, tag);
-        let document = read(&subject, top)?;
+        let reference = ImageReference::of_tag(component, tag);
+        let document = parse(&reference, top)?;
         let Some(listed) = &document.manifests else {
-            let artifact = artifact(&subject, None, top.digest.clone(), &document)?;
+            let artifact = artifact(&reference, None, top.digest.clone(), &document)?;
             return finish(component, tag, top, vec![artifact], Vec::new(), &[&document]);
         };
-        let (mut children, mut warnings) = platforms(&subject, listed)?;
+        let (mut manifests, mut warnings) = platforms(&reference, listed)?;
         if let Some(only) = only {
-            let own = children.iter().position(|child| child.platform == *only).unwrap_or_default();
-            children = children.into_iter().skip(own).take(1).collect();
+            let own = manifests.iter().position(|manifest| manifest.platform == *only).unwrap_or_default();
+            manifests = manifests.into_iter().skip(own).take(1).collect();
         }
-        let parts: Vec<(Artifact, Document)> = stream::iter(children)
-            .map(|child| self.clone().part(component.clone(), subject.clone(), child))
-            .buffered(PARALLEL)
+        let read: Vec<(Artifact, Document)> = stream::iter(manifests)
+            .map(|manifest| self.clone().read_platform(component.clone(), reference.clone(), manifest))
+            .buffered(CONCURRENT_READS)
             .try_collect()
             .await?;
-        let (artifacts, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        // This host's child speaks for an index without a contract, else the first.
+        let (artifacts, documents): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+        // Annotations that the index lacks are taken from this host's manifest, else from the first one.
         let here = only.cloned().unwrap_or_else(Platform::current);
         let own = artifacts.iter().position(|a| a.platform.as_ref() == Some(&here)).unwrap_or_default();
-        let speakers: Vec<&Document> = std::iter::once(&document).chain(parts.get(own)).chain(&parts).collect();
+        let annotated: Vec<&Document> =
+            std::iter::once(&document).chain(documents.get(own)).chain(&documents).collect();
         if artifacts.is_empty() {
-            warnings.push("it is published for no platform".to_owned());
+            warnings.push("the index lists no platform".to_owned());
         }
-        finish(component, tag, top, artifacts, warnings, &speakers)
+        finish(component, tag, top, artifacts, warnings, &annotated)
     }
 
-    /// Reads one child of an index. Owns what it needs, so that many can run at once.
-    async fn part(
+    /// Reads the manifest of one platform. Owns its arguments, so that many can run at the same time.
+    async fn read_platform(
         self,
         component: Component,
-        subject: ImageReference,
-        child: Child,
+        reference: ImageReference,
+        manifest: PlatformManifest,
     ) -> Result<(Artifact, Document), Error> {
-        let raw = self.manifest(&component, child.digest.as_str()).await?;
-        let document = read(&subject, &raw)?;
-        Ok((artifact(&subject, Some(child.platform), child.digest, &document)?, document))
+        let raw = self.manifest(&component, manifest.digest.as_str()).await?;
+        let document = parse(&reference, &raw)?;
+        Ok((artifact(&reference, Some(manifest.platform), manifest.digest, &document)?, document))
     }
 }
 
-fn malformed(subject: &ImageReference, why: impl Into<String>) -> Error {
-    Error::Malformed { subject: subject.clone(), why: why.into() }
+fn malformed(reference: &ImageReference, why: impl Into<String>) -> Error {
+    Error::Malformed { reference: reference.clone(), why: why.into() }
 }
 
-fn read(subject: &ImageReference, raw: &RawManifest) -> Result<Document, Error> {
+fn parse(reference: &ImageReference, raw: &RawManifest) -> Result<Document, Error> {
     serde_json::from_slice(&raw.bytes).map_err(|error| {
-        malformed(subject, format!("manifest {}: {}", raw.digest, one_line(error.to_string().as_bytes(), 256)))
+        malformed(reference, format!("manifest {}: {}", raw.digest, one_line(error.to_string().as_bytes(), 256)))
     })
 }
 
-/// The children that are platforms', the first of each.
-fn platforms(subject: &ImageReference, listed: &[Descriptor]) -> Result<(Vec<Child>, Vec<String>), Error> {
-    let mut children: Vec<Child> = Vec::new();
+/// Returns the manifests of an index that belong to platforms, the first one of each, and warnings.
+fn platforms(reference: &ImageReference, listed: &[Descriptor]) -> Result<(Vec<PlatformManifest>, Vec<String>), Error> {
+    let mut manifests: Vec<PlatformManifest> = Vec::new();
     let mut warnings = Vec::new();
     for descriptor in listed {
         let Some(fields) = &descriptor.platform else { continue };
-        // Attestations are children too, of a platform that is none.
+        // Attestations are listed with platform `unknown`.
         if fields.os == "unknown" || fields.architecture == "unknown" {
             continue;
         }
@@ -152,51 +149,51 @@ fn platforms(subject: &ImageReference, listed: &[Descriptor]) -> Result<(Vec<Chi
         let platform: Platform = match text.parse() {
             Ok(platform) => platform,
             Err(error) => {
-                warnings.push(format!("a part of it is left out: {error}"));
+                warnings.push(format!("an entry of the index is ignored: {error}"));
                 continue;
             }
         };
-        if children.iter().any(|child| child.platform == platform) {
-            warnings.push(format!("platform {platform} is listed twice; the first counts"));
+        if manifests.iter().any(|manifest| manifest.platform == platform) {
+            warnings.push(format!("the index lists platform {platform} twice; the second entry is ignored"));
             continue;
         }
-        let digest = descriptor.digest.parse().map_err(|error| malformed(subject, format!("index: {error}")))?;
-        children.push(Child { platform, digest });
+        let digest = descriptor.digest.parse().map_err(|error| malformed(reference, format!("index: {error}")))?;
+        manifests.push(PlatformManifest { platform, digest });
     }
-    if children.len() > MAX_PLATFORMS {
-        return Err(malformed(subject, format!("it lists more than {MAX_PLATFORMS} platforms")));
+    if manifests.len() > IMAGE_PLATFORMS {
+        return Err(malformed(reference, format!("the index lists more than {IMAGE_PLATFORMS} platforms")));
     }
-    Ok((children, warnings))
+    Ok((manifests, warnings))
 }
 
 fn artifact(
-    subject: &ImageReference,
+    reference: &ImageReference,
     platform: Option<Platform>,
     manifest: Digest,
     document: &Document,
 ) -> Result<Artifact, Error> {
     let Some(layer) = document.layers.as_ref().and_then(|layers| layers.last()) else {
-        return Err(malformed(subject, format!("manifest {manifest} has no layers")));
+        return Err(malformed(reference, format!("manifest {manifest} has no layers")));
     };
-    let digest = layer.digest.parse().map_err(|error| malformed(subject, format!("manifest {manifest}: {error}")))?;
+    let digest = layer.digest.parse().map_err(|error| malformed(reference, format!("manifest {manifest}: {error}")))?;
     let size = u64::try_from(layer.size)
-        .map_err(|_| malformed(subject, format!("manifest {manifest}: a layer's size is negative")))?;
-    if size > MAX_LAYER {
-        return Err(Error::TooLarge { subject: subject.clone(), what: "the layer", limit: MAX_LAYER });
+        .map_err(|_| malformed(reference, format!("manifest {manifest}: the size of a layer is negative")))?;
+    if size > LAYER_BYTES {
+        return Err(Error::TooLarge { reference: reference.clone(), what: "the layer", limit: LAYER_BYTES });
     }
     Ok(Artifact { platform, manifest, layer: digest, size })
 }
 
-/// `speakers`: whose annotations count, the first that has one.
+/// Reads the annotations of the first of the `annotated` documents that has them.
 fn finish(
     component: &Component,
     tag: &Tag,
     top: &RawManifest,
     artifacts: Vec<Artifact>,
     mut warnings: Vec<String>,
-    speakers: &[&Document],
+    annotated: &[&Document],
 ) -> Result<ResolvedImage, Error> {
-    let annotation = |key| speakers.iter().find_map(|document| document.annotation(key));
+    let annotation = |key| annotated.iter().find_map(|document| document.annotation(key));
     let contract = match (component, annotation(CONTRACT_ANNOTATION)) {
         (Component::Plugin(_), Some(text)) => {
             let (tag, _) = image::split_tag(tag);
@@ -209,7 +206,7 @@ fn finish(
     let created = annotation(CREATED_ANNOTATION).and_then(|text| {
         let created = text.parse::<Timestamp>().ok();
         if created.is_none() {
-            warnings.push(format!("annotation {CREATED_ANNOTATION} is no time and is left out"));
+            warnings.push(format!("annotation {CREATED_ANNOTATION} is not a time and is ignored"));
         }
         created
     });

@@ -1,14 +1,9 @@
-//! A layer that is read before it is judged, because the contract is in it (generations 1 and 2).
+//! Reads a layer before its version is judged, because it contains the contract (generations 1 and 2).
 //!
-//! Whoever vouches for versions reads it as it passes and keeps nothing. For whoever installs it the compressed
-//! bytes go to a file without a name meanwhile, and are read back from there. Nothing is left behind, however the process ends.
+//! [`Proxy::inspect`] reads a layer and keeps nothing. For an install the compressed bytes go to an unnamed
+//! file at the same time and are read back from there. An unnamed file is gone however the process ends.
 
-use std::{
-    fs::File,
-    io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use d8_crds::{
@@ -20,120 +15,115 @@ use d8_crds::{
         platform::Platform,
     },
 };
-use futures::{Stream, StreamExt as _, stream};
-use sha2::{Digest as _, Sha256};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::io::StreamReader;
 
+use super::{
+    download::{Download, LayerChecksum},
+    proxy::Proxy,
+    retry::{AttemptError, retry},
+};
 use crate::{
-    client::{download::Download, proxy::Proxy, retry::Retry},
     error::Error,
-    layer::{Contents, Limits, Sink, read},
+    file,
+    layer::{LayerContents, Limits, Sink, read},
     protocol::image::{self, CONTRACT_FILE},
 };
 
-/// Bytes read back at a time.
-const CHUNK: usize = 256 << 10;
-
-/// A layer that is here, compressed as the registry has it. Cheap to clone.
+/// A layer in an unnamed file, compressed as the registry stores it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SpooledLayer {
     file: Arc<File>,
     /// SHA-256 of the bytes.
     pub layer: Digest,
-    /// The manifest that names it, as the proxy says.
+    /// Digest of the manifest that names the layer, by the response's header.
     pub manifest: Option<Digest>,
-    /// How many bytes, compressed.
+    /// Size in bytes, compressed.
     pub size: u64,
 }
 
 impl SpooledLayer {
-    /// The bytes, from the first; as often as wanted.
+    /// Streams the bytes from the beginning. May be called repeatedly.
     pub fn bytes(&self) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
-        stream::try_unfold((Arc::clone(&self.file), 0, self.size), |(file, from, size)| async move {
-            if from == size {
-                return Ok(None);
-            }
-            let length = usize::try_from(size - from).map_or(CHUNK, |left| left.min(CHUNK));
-            let reader = Arc::clone(&file);
-            let chunk = tokio::task::spawn_blocking(move || {
-                use std::os::unix::fs::FileExt as _;
-                let mut chunk = vec![0; length];
-                reader.read_exact_at(&mut chunk, from).map(|()| chunk)
-            });
-            let chunk = chunk.await.map_err(io::Error::other).and_then(|read| read).map_err(Error::Sink)?;
-            Ok(Some((Bytes::from(chunk), (file, from + length as u64, size))))
-        })
+        file::stream(Arc::clone(&self.file), self.size, file::CHUNK).map_err(Error::Sink)
+    }
+
+    /// The checksum of the bytes.
+    pub fn checksum(&self) -> LayerChecksum {
+        LayerChecksum::known(self.layer.clone(), self.size)
     }
 }
 
 /// A layer that was read to its end and not kept.
 #[derive(Debug)]
 pub struct InspectedLayer {
-    /// SHA-256 of the bytes, compressed as the registry has them.
+    /// SHA-256 of the bytes, compressed as the registry stores them.
     pub layer: Digest,
-    /// The manifest that names it, as the proxy says.
+    /// Digest of the manifest that names the layer, by the response's header.
     pub manifest: Option<Digest>,
-    /// How many bytes, compressed.
+    /// Size in bytes, compressed.
     pub size: u64,
-    /// The plugin's contract, if the layer has one; d8 itself has none.
+    /// Contract of the plugin, if the layer has one. d8 itself has none.
     pub contract: Option<Contract>,
-    /// What is odd about it, for people.
+    /// Oddities of the contract, for people.
     pub warnings: Vec<String>,
 }
 
 impl Proxy {
-    /// Reads a layer to its end and keeps nothing but its digest and its contract: for whoever vouches for
-    /// what a proxy without manifests has. A body that breaks is begun anew. `expect` is the digest it must
-    /// have, where one is known.
+    /// Reads a layer to its end and keeps its digest and its contract. Retries a body that breaks. `expected`
+    /// is the digest of the layer, if one is known.
     pub async fn inspect(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
-        expect: Option<&Digest>,
+        expected: Option<&Digest>,
     ) -> Result<InspectedLayer, Error> {
-        let mut tries = Retry::new(self.transport.timeouts());
-        let (passed, contents) = loop {
-            let download = self.download(component, tag, platform, expect).await?;
-            match pass(component, download, None).await {
-                Ok(passed) => break passed,
-                Err(error) => tries.again(error).await?,
-            }
+        let attempt = || async move {
+            // `download` retries by itself.
+            let download = self.download(component, tag, platform, expected).await.map_err(AttemptError::Permanent)?;
+            read_layer(component, download, None).await.map_err(AttemptError::from)
         };
+        let (received, contents) = retry(self.transport.timeouts(), attempt).await?;
         let (contract, warnings) = contract_of(contents, component, tag)?;
-        Ok(InspectedLayer { layer: passed.layer, manifest: passed.manifest, size: passed.size, contract, warnings })
+        let Received { layer, manifest, size } = received;
+        Ok(InspectedLayer { layer, manifest, size, contract, warnings })
     }
 
-    /// Downloads a plugin's layer and reads the contract in it. A body that breaks is begun anew. `expect`
-    /// is the digest it must have, where one is known.
-    pub(crate) async fn fetch(
+    /// As [`Self::inspect`], and keeps the layer in an unnamed file, in the first of the `spool` folders that
+    /// takes one.
+    pub(crate) async fn spool(
         &self,
         component: &Component,
         tag: &Tag,
         platform: &Platform,
-        expect: Option<&Digest>,
+        expected: Option<&Digest>,
         spool: &[PathBuf],
     ) -> Result<(SpooledLayer, Option<Contract>, Vec<String>), Error> {
-        let mut tries = Retry::new(self.transport.timeouts());
-        let (fetched, contents) = loop {
-            // Opening has tries of its own.
-            let download = self.download(component, tag, platform, expect).await?;
-            match keep(component, download, spool).await {
-                Ok(kept) => break kept,
-                Err(error) => tries.again(error).await?,
-            }
+        let attempt = || async move {
+            // `download` retries by itself.
+            let download = self.download(component, tag, platform, expected).await.map_err(AttemptError::Permanent)?;
+            let spool = SpoolFile::create(spool).map_err(AttemptError::Permanent)?;
+            let read = read_layer(component, download, Some(spool.clone())).await.map_err(AttemptError::from)?;
+            Ok((spool.file, read))
         };
-        let (contract, odd) = contract_of(contents, component, tag)?;
-        Ok((fetched, contract, odd))
+        let (file, (received, contents)) = retry(self.transport.timeouts(), attempt).await?;
+        let (contract, warnings) = contract_of(contents, component, tag)?;
+        let Received { layer, manifest, size } = received;
+        Ok((SpooledLayer { file, layer, manifest, size }, contract, warnings))
     }
 }
 
-/// The contract in a layer, if it has one, and what is odd about it.
-fn contract_of(contents: Contents, component: &Component, tag: &Tag) -> Result<(Option<Contract>, Vec<String>), Error> {
-    let Some(text) = contents.beside? else { return Ok((None, Vec::new())) };
+/// Returns the contract in a layer, if it has one, and its oddities.
+fn contract_of(
+    contents: LayerContents,
+    component: &Component,
+    tag: &Tag,
+) -> Result<(Option<Contract>, Vec<String>), Error> {
+    let Some(text) = contents.sibling? else { return Ok((None, Vec::new())) };
     let (tag, _) = image::split_tag(tag);
-    let (contract, odd) = read_contract(text, component, &tag).map_err(Error::Contract)?;
-    Ok((Some(contract), odd))
+    let (contract, warnings) = read_contract(text, component, &tag).map_err(Error::Contract)?;
+    Ok((Some(contract), warnings))
 }
 
 fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Contract, Vec<String>), ContractError> {
@@ -144,76 +134,78 @@ fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Con
             why: format!("{CONTRACT_FILE} is not UTF-8"),
         }),
     })?;
-    let (contract, odd) = Contract::from_yaml(&text, component, tag)?;
-    Ok((contract, odd.iter().map(ToString::to_string).collect()))
+    let (contract, warnings) = Contract::from_yaml(&text, component, tag)?;
+    Ok((contract, warnings.iter().map(ToString::to_string).collect()))
 }
 
-/// Reads a download to its end: into a file, and as an archive.
-async fn keep(component: &Component, download: Download, spool: &[PathBuf]) -> Result<(SpooledLayer, Contents), Error> {
-    let (file, folder) = open(spool)?;
-    let file = Arc::new(file);
-    let (passed, contents) = pass(component, download, Some((Arc::clone(&file), folder))).await?;
-    Ok((SpooledLayer { file, layer: passed.layer, manifest: passed.manifest, size: passed.size }, contents))
-}
-
-/// What is known of a download once it has passed.
-struct Passed {
+/// Digests and size of a layer that was read to its end.
+struct Received {
     layer: Digest,
     manifest: Option<Digest>,
     size: u64,
 }
 
-/// Reads a download to its end as an archive, and into a file of that folder if there is one.
-async fn pass(
+/// Reads a download to its end as an archive, and writes it to a file if one is given.
+async fn read_layer(
     component: &Component,
     download: Download,
-    into: Option<(Arc<File>, PathBuf)>,
-) -> Result<(Passed, Contents), Error> {
-    let manifest = download.manifest.clone();
-    let tally = Arc::new(Mutex::new((Sha256::new(), 0)));
-    let counter = Arc::clone(&tally);
+    spool: Option<SpoolFile>,
+) -> Result<(Received, LayerContents), Error> {
+    let (manifest, checksum) = (download.manifest.clone(), download.checksum.clone());
     let body = download.into_body().then(move |chunk| {
-        let (into, tally) = (into.clone(), Arc::clone(&counter));
+        let spool = spool.clone();
         async move {
             let chunk = chunk.map_err(io::Error::other)?;
-            if let Some((file, folder)) = into {
-                let bytes = chunk.clone();
-                let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &bytes));
-                let written = written.await.map_err(io::Error::other).and_then(|written| written);
-                written.map_err(|error| io::Error::other(Error::Spool { folder, error }))?;
+            if let Some(spool) = spool {
+                spool.write(chunk.clone()).await.map_err(io::Error::other)?;
             }
-            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.0.update(&chunk);
-            tally.1 += chunk.len() as u64;
             Ok::<_, io::Error>(chunk)
         }
     });
     let reader = StreamReader::new(Box::pin(body));
-    let beside = matches!(component, Component::Plugin(_)).then_some(CONTRACT_FILE);
-    let contents = read(reader, component.executable(), beside, &Limits::default(), &mut Nowhere).await?;
-    let (hash, size) = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((Passed { layer: Digest::from_sha256(hash.finalize().into()), manifest, size }, contents))
+    let sibling = matches!(component, Component::Plugin(_)).then_some(CONTRACT_FILE);
+    let contents = read(reader, component.executable(), sibling, &Limits::default(), &mut Discard).await?;
+    let (Some(layer), Some(size)) = (checksum.digest().cloned(), checksum.size()) else {
+        return Err(Error::Archive { why: "it was not read to its end".to_owned() });
+    };
+    Ok((Received { layer, manifest, size }, contents))
 }
 
-/// A file without a name in the first folder that takes one.
-fn open(spool: &[PathBuf]) -> Result<(File, PathBuf), Error> {
-    let temporary = std::env::temp_dir();
-    for folder in spool {
-        match tempfile::tempfile_in(folder) {
-            Ok(file) => return Ok((file, folder.clone())),
-            Err(error) => tracing::debug!(folder = %folder.display(), %error, "no file can be made there"),
+/// An unnamed file, and the folder that it was created in.
+#[derive(Clone)]
+struct SpoolFile {
+    file: Arc<File>,
+    folder: PathBuf,
+}
+
+impl SpoolFile {
+    /// Creates a file in the first of the folders that takes one, else in the system's temporary folder.
+    fn create(folders: &[PathBuf]) -> Result<Self, Error> {
+        for folder in folders {
+            match tempfile::tempfile_in(folder) {
+                Ok(file) => return Ok(Self { file: Arc::new(file), folder: folder.clone() }),
+                Err(error) => tracing::debug!(folder = %folder.display(), %error, "cannot create a file here"),
+            }
+        }
+        let folder = std::env::temp_dir();
+        match tempfile::tempfile_in(&folder) {
+            Ok(file) => Ok(Self { file: Arc::new(file), folder }),
+            Err(error) => Err(Error::Spool { folder, error }),
         }
     }
-    match tempfile::tempfile_in(&temporary) {
-        Ok(file) => Ok((file, temporary)),
-        Err(error) => Err(Error::Spool { folder: temporary, error }),
+
+    async fn write(self, chunk: Bytes) -> Result<(), Error> {
+        let Self { file, folder } = self;
+        let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &chunk));
+        let written = written.await.map_err(io::Error::other).and_then(|written| written);
+        written.map_err(|error| Error::Spool { folder, error })
     }
 }
 
-/// For an executable that is looked for and not wanted yet.
-struct Nowhere;
+/// Discards the executable, which is not wanted yet.
+struct Discard;
 
-impl Sink for Nowhere {
+impl Sink for Discard {
     async fn restart(&mut self) -> io::Result<()> {
         Ok(())
     }

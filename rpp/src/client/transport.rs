@@ -1,90 +1,93 @@
-//! Requests to the proxy: one connection pool per endpoint, tries, time limits, and what each status
-//! means. Knows nothing of what is asked for.
+//! Requests to the proxy: one connection pool for each endpoint, retries and timeouts. Does not know what
+//! the requests are about.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Duration,
-};
+mod response;
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
 use http::{
     HeaderMap, Method,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, LOCATION},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH},
 };
 use reqwest::{Client, Response, redirect};
+use rustls::pki_types::CertificateDer;
 use tokio::{sync::Mutex, time::timeout};
 
+use super::{
+    endpoint::{Endpoint, Trust},
+    generations::ObservedGenerations,
+    identity::Identity,
+    options::{ClientOptions, Timeouts},
+    retry::{AttemptError, retry},
+};
 use crate::{
-    client::{
-        endpoint::{Endpoint, Trust},
-        generations::Memory,
-        identity::Identity,
-        options::{ClientOptions, Timeouts},
-        retry::Retry,
-    },
     error::{Error, ErrorKind, ImageReference, TimeoutPhase},
-    text::{MAX_WORDS, error_chain, one_line},
+    text::error_chain,
     tls,
 };
 
-/// HTTP/2 flow control windows, in bytes: with the protocol's own 64 KiB a large download waits for
-/// window updates half of its time.
+/// HTTP/2 flow control windows, in bytes. With the default of 64 KiB a large download waits for window
+/// updates half of its time.
 const WINDOW: u32 = 8 << 20;
 
-/// Requests to the proxy, wherever it answers.
+/// Connections to the endpoints of one proxy.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    routes: Vec<Route>,
-    /// The route that answered last.
-    live: AtomicUsize,
-    /// Whether a connection stands: until then requests go one at a time, lest twenty at once open
-    /// twenty connections where one would carry them.
-    warm: AtomicBool,
-    first: Mutex<()>,
+    endpoints: Vec<EndpointClient>,
+    /// Index of the endpoint that answered last.
+    current: AtomicUsize,
+    /// Whether a connection is established. Until then requests are sent one at a time, so that many
+    /// requests at once do not open many connections where one can carry them all.
+    connected: AtomicBool,
+    first_request: Mutex<()>,
     identity: Identity,
     timeouts: Timeouts,
 }
 
 #[derive(Debug)]
-struct Route {
+struct EndpointClient {
     endpoint: Endpoint,
     client: Client,
-    memory: Memory,
+    generations: ObservedGenerations,
 }
 
-/// An answer read whole.
-pub(crate) struct Answer {
+/// A response whose body was read completely.
+pub(crate) struct FullResponse {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// What to ask: a path below the endpoint, the media types wanted, and what it is about.
+/// One request to the proxy.
 #[derive(Clone, Copy)]
-pub(crate) struct Question<'a> {
+pub(crate) struct Request<'a> {
+    /// Path below the endpoint's URL.
     pub(crate) path: &'a str,
+    /// Media types that are accepted.
     pub(crate) accept: &'a str,
-    pub(crate) subject: &'a ImageReference,
-    /// The headers are enough.
+    /// The image that the request is about, for errors.
+    pub(crate) reference: &'a ImageReference,
+    /// Whether only the headers are wanted.
     pub(crate) head: bool,
 }
 
-impl Question<'_> {
+impl Request<'_> {
     fn method(&self) -> Method {
         if self.head { Method::HEAD } else { Method::GET }
     }
 }
 
 impl Transport {
-    /// Reads the CA file; makes no request.
+    /// Builds the HTTP clients and reads the CA file. Makes no request. `forward_proxy` is the HTTP proxy
+    /// that the kubeconfig names.
     pub(crate) fn new(
         endpoints: Vec<Endpoint>,
         identity: Identity,
         options: &ClientOptions,
-        forward: Option<&str>,
+        forward_proxy: Option<&str>,
     ) -> Result<Self, Error> {
-        let extra = check_trust(options)?;
-        let route = |endpoint: Endpoint| {
+        let extra = extra_authorities(options)?;
+        let client = |endpoint: Endpoint| {
             let tls = if options.insecure {
                 tls::unverified()?
             } else {
@@ -94,18 +97,18 @@ impl Transport {
                 };
                 tls::verifying(&tls::Roots { system, extra: vec![only, &extra] })?
             };
-            let client = client(tls, &options.timeouts, forward)?;
-            Ok(Route { endpoint, client, memory: Memory::default() })
+            let client = http_client(tls, &options.timeouts, forward_proxy)?;
+            Ok(EndpointClient { endpoint, client, generations: ObservedGenerations::default() })
         };
-        let routes = endpoints.into_iter().map(route).collect::<Result<Vec<_>, Error>>()?;
-        if routes.is_empty() {
+        let endpoints = endpoints.into_iter().map(client).collect::<Result<Vec<_>, Error>>()?;
+        if endpoints.is_empty() {
             return Err(Error::Endpoint { given: String::new(), why: "none was given" });
         }
         Ok(Self {
-            routes,
-            live: AtomicUsize::new(0),
-            warm: AtomicBool::new(false),
-            first: Mutex::new(()),
+            endpoints,
+            current: AtomicUsize::new(0),
+            connected: AtomicBool::new(false),
+            first_request: Mutex::new(()),
             identity,
             timeouts: options.timeouts,
         })
@@ -115,67 +118,65 @@ impl Transport {
         &self.timeouts
     }
 
-    /// The host that answered last, or is tried first.
+    /// Host of the endpoint that answered last, or that is tried first.
     pub(crate) fn host(&self) -> String {
-        self.routes[self.live.load(Ordering::Relaxed)].endpoint.host()
+        self.current().endpoint.host()
     }
 
-    /// What is known of the endpoint that answered last, or is tried first.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.routes[self.live.load(Ordering::Relaxed)].memory
+    /// The generations of the endpoint that answered last, or that is tried first.
+    pub(crate) fn generations(&self) -> &ObservedGenerations {
+        &self.current().generations
     }
 
-    /// Asks, and reads the whole answer of at most `limit` bytes. A broken body is tried again like a
-    /// broken connection.
-    pub(crate) async fn read(&self, question: Question<'_>, what: &'static str, limit: usize) -> Result<Answer, Error> {
-        let mut tries = Retry::new(&self.timeouts);
-        loop {
-            let result = match self.ask(question).await {
-                Ok((response, host)) => self.read_body(response, &host, question.subject, what, limit).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(answer) => return Ok(answer),
-                Err(error) => tries.again(error).await?,
-            }
-        }
+    fn current(&self) -> &EndpointClient {
+        &self.endpoints[self.current.load(Ordering::Relaxed)]
     }
 
-    /// Asks, and hands over the answer once its headers are there.
-    pub(crate) async fn open(&self, question: Question<'_>) -> Result<(Response, String), Error> {
-        let mut tries = Retry::new(&self.timeouts);
-        loop {
-            match self.ask(question).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => tries.again(error).await?,
-            }
-        }
+    /// Sends a request and reads the whole body, at most `limit` bytes. `what` names the body in errors. A
+    /// broken body is retried like a broken connection.
+    pub(crate) async fn read(
+        &self,
+        request: Request<'_>,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<FullResponse, Error> {
+        let attempt = || async move {
+            let (response, host) = self.send(request).await?;
+            self.read_body(response, &host, request.reference, what, limit).await.map_err(AttemptError::from)
+        };
+        retry(&self.timeouts, attempt).await
     }
 
-    /// One question, to the route that answered last and then to the others. Only a route that can't
-    /// be reached is passed over: whatever answers, however badly, is the proxy.
-    async fn ask(&self, question: Question<'_>) -> Result<(Response, String), Error> {
-        let _turn = if self.warm.load(Ordering::Acquire) { None } else { Some(self.first.lock().await) };
-        let start = self.live.load(Ordering::Relaxed);
+    /// Sends a request. Returns the response once its headers have arrived, and the host that answered.
+    pub(crate) async fn open(&self, request: Request<'_>) -> Result<(Response, String), Error> {
+        retry(&self.timeouts, || async move { self.send(request).await.map_err(AttemptError::from) }).await
+    }
+
+    /// Sends a request once, to the endpoint that answered last and then to the others. Another endpoint is
+    /// tried only if there was no connection: any response, even a failure, comes from the proxy.
+    async fn send(&self, request: Request<'_>) -> Result<(Response, String), Error> {
+        let _one_at_a_time =
+            if self.connected.load(Ordering::Acquire) { None } else { Some(self.first_request.lock().await) };
+        let start = self.current.load(Ordering::Relaxed);
         let mut first_error = None;
-        for offset in 0..self.routes.len() {
-            let index = (start + offset) % self.routes.len();
-            match self.ask_at(&self.routes[index], question).await {
-                Ok(answer) => {
-                    self.live.store(index, Ordering::Relaxed);
-                    self.warm.store(true, Ordering::Release);
-                    return Ok(answer);
+        for offset in 0..self.endpoints.len() {
+            let index = (start + offset) % self.endpoints.len();
+            match self.send_to(&self.endpoints[index], request).await {
+                Ok(response) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    self.connected.store(true, Ordering::Release);
+                    return Ok(response);
                 }
-                Err(error @ (Error::Unreachable { .. } | Error::Timeout { waiting: TimeoutPhase::Connection, .. })) => {
-                    tracing::debug!(%error, "endpoint passed over");
+                Err(error @ (Error::Unreachable { .. } | Error::Timeout { phase: TimeoutPhase::Connect, .. })) => {
+                    tracing::debug!(%error, "trying the next endpoint");
                     first_error.get_or_insert(error);
                 }
                 Err(error) => {
-                    self.live.store(index, Ordering::Relaxed);
-                    // An answer that refuses is an answer over a connection.
-                    let answered =
+                    self.current.store(index, Ordering::Relaxed);
+                    // An error status is a response over a connection, too.
+                    let connected =
                         !matches!(error.kind(), ErrorKind::Certificate | ErrorKind::Timeout | ErrorKind::Identity);
-                    self.warm.fetch_or(answered, Ordering::AcqRel);
+                    self.connected.fetch_or(connected, Ordering::AcqRel);
                     return Err(error);
                 }
             }
@@ -183,126 +184,46 @@ impl Transport {
         Err(first_error.unwrap_or_else(|| Error::Client { why: "no endpoint".to_owned() }))
     }
 
-    async fn ask_at(&self, route: &Route, question: Question<'_>) -> Result<(Response, String), Error> {
-        let host = route.endpoint.host();
-        let url = route
+    async fn send_to(&self, to: &EndpointClient, request: Request<'_>) -> Result<(Response, String), Error> {
+        let host = to.endpoint.host();
+        let url = to
             .endpoint
             .url()
-            .join(question.path)
-            .map_err(|error| Error::Client { why: format!("{}: {error}", question.path) })?;
-        let mut request = route.client.request(question.method(), url).header(ACCEPT, question.accept);
+            .join(request.path)
+            .map_err(|error| Error::Client { why: format!("{}: {error}", request.path) })?;
+        let mut builder = to.client.request(request.method(), url).header(ACCEPT, request.accept);
         let header = self.identity.header().await?;
         let token_sent = header.is_some();
         if let Some(header) = header {
-            request = request.header(AUTHORIZATION, header);
+            builder = builder.header(AUTHORIZATION, header);
         }
         let started = std::time::Instant::now();
-        let response = match timeout(self.timeouts.headers, request.send()).await {
+        let response = match timeout(self.timeouts.headers, builder.send()).await {
             Err(_) => {
-                return Err(Error::Timeout { host, waiting: TimeoutPhase::Answer, after: self.timeouts.headers });
+                let after = self.timeouts.headers;
+                return Err(Error::Timeout { host, phase: TimeoutPhase::Response, after });
             }
-            Ok(Err(error)) => return Err(self.no_answer(host, error)),
+            Ok(Err(error)) => return Err(self.connection_error(host, error)),
             Ok(Ok(response)) => response,
         };
         tracing::debug!(
-            %host, method = %question.method(), path = question.path, status = response.status().as_u16(),
-            millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "asked"
+            %host, method = %request.method(), path = request.path, status = response.status().as_u16(),
+            millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "request"
         );
         if response.status() == http::StatusCode::OK {
             return Ok((response, host));
         }
-        Err(self.refusal(response, host, token_sent, question).await)
-    }
-
-    /// Why there was no answer at all.
-    fn no_answer(&self, host: String, error: reqwest::Error) -> Error {
-        let error = error.without_url();
-        if let Some(problem) = tls::certificate_problem(&error) {
-            return Error::Certificate { host, problem };
-        }
-        match (error.is_timeout(), error.is_connect()) {
-            (true, true) => Error::Timeout { host, waiting: TimeoutPhase::Connection, after: self.timeouts.connect },
-            (true, false) => Error::Timeout { host, waiting: TimeoutPhase::Answer, after: self.timeouts.headers },
-            _ => Error::Unreachable { host, why: error_chain(&error) },
-        }
-    }
-
-    /// What a status other than 200 means.
-    async fn refusal(&self, response: Response, host: String, token_sent: bool, question: Question<'_>) -> Error {
-        let status = response.status().as_u16();
-        let path = format!("/{}", question.path);
-        if (300..400).contains(&status) {
-            let to = response.headers().get(LOCATION).map_or_else(String::new, |to| one_line(to.as_bytes(), MAX_WORDS));
-            return Error::Redirect { host, path, status, to };
-        }
-        let words = self.words(response).await;
-        match status {
-            401 => Error::Unauthorized { host, token_sent, words },
-            403 => Error::Forbidden { host, words },
-            404 => Error::NotFound { subject: question.subject.clone() },
-            500..600 => Error::Unavailable { host, path, status, words },
-            _ => {
-                let method = if question.head { "HEAD" } else { "GET" };
-                Error::Status { host, method, path, status, words }
-            }
-        }
-    }
-
-    /// The beginning of an error's body on one line; whatever fails meanwhile, fewer words.
-    async fn words(&self, response: Response) -> String {
-        let mut words = Vec::new();
-        let mut body = response.bytes_stream();
-        // What is shown is a courtesy: a stalled body of an error is not waited for.
-        let timeouts = self.timeouts.idle.min(Duration::from_secs(5));
-        while words.len() < 4 * MAX_WORDS {
-            match timeout(timeouts, body.next()).await {
-                Ok(Some(Ok(chunk))) => words.extend_from_slice(&chunk[..chunk.len().min(4 * MAX_WORDS)]),
-                _ => break,
-            }
-        }
-        one_line(&words, MAX_WORDS)
-    }
-
-    async fn read_body(
-        &self,
-        response: Response,
-        host: &str,
-        subject: &ImageReference,
-        what: &'static str,
-        limit: usize,
-    ) -> Result<Answer, Error> {
-        let too_large = || Error::TooLarge { subject: subject.clone(), what, limit: limit as u64 };
-        let headers = response.headers().clone();
-        if content_length(&headers).is_some_and(|length| length > limit as u64) {
-            return Err(too_large());
-        }
-        let mut body = BytesMut::new();
-        let mut chunks = response.bytes_stream();
-        loop {
-            match timeout(self.timeouts.idle, chunks.next()).await {
-                Err(_) => {
-                    let host = host.to_owned();
-                    return Err(Error::Timeout { host, waiting: TimeoutPhase::Data, after: self.timeouts.idle });
-                }
-                Ok(None) => break,
-                Ok(Some(Err(error))) => {
-                    return Err(Error::Unreachable { host: host.to_owned(), why: error_chain(&error.without_url()) });
-                }
-                Ok(Some(Ok(chunk))) if body.len() + chunk.len() > limit => return Err(too_large()),
-                Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
-            }
-        }
-        Ok(Answer { headers, body: body.freeze() })
+        Err(self.status_error(response, host, token_sent, request).await)
     }
 }
 
-/// The announced length of a body, in bytes.
+/// Length of a body by its header, in bytes.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// What can be wrong with the trust options is found before any request.
-pub(crate) fn check_trust(options: &ClientOptions) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, Error> {
+/// Returns the authorities of the CA file. Checks the options for trust, before any request.
+pub(crate) fn extra_authorities(options: &ClientOptions) -> Result<Vec<CertificateDer<'static>>, Error> {
     match &options.ca_file {
         Some(_) if options.insecure => Err(Error::CaWithInsecure),
         Some(path) => tls::read_ca_file(path),
@@ -310,8 +231,8 @@ pub(crate) fn check_trust(options: &ClientOptions) -> Result<Vec<rustls::pki_typ
     }
 }
 
-/// `forward`: the proxy on the way that the kubeconfig names; without it the environment's holds.
-fn client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward: Option<&str>) -> Result<Client, Error> {
+/// Builds the HTTP client of an endpoint. Without `forward_proxy` the environment names the HTTP proxy.
+fn http_client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward_proxy: Option<&str>) -> Result<Client, Error> {
     let failed = |error: reqwest::Error| Error::Client { why: error_chain(&error) };
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -323,8 +244,8 @@ fn client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward: Option<&str>)
         .http2_initial_stream_window_size(WINDOW)
         .http2_initial_connection_window_size(WINDOW)
         .tcp_nodelay(true);
-    if let Some(forward) = forward {
-        builder = builder.proxy(reqwest::Proxy::all(forward).map_err(failed)?);
+    if let Some(url) = forward_proxy {
+        builder = builder.proxy(reqwest::Proxy::all(url).map_err(failed)?);
     }
     builder.build().map_err(failed)
 }

@@ -1,27 +1,24 @@
-//! Cause and fix of each error, in words to type.
+//! Causes of each error, and how to fix them.
 
 use d8_crds::values::name::Component;
 
-use crate::{
-    error::{CertificateProblem, Error, ImageReference, TimeoutPhase},
-    protocol::cluster::{CONFIG_MAP, DOWNLOAD_ROLE, NAMESPACE},
-};
+use super::{CertificateProblem, Error, ImageReference, TimeoutPhase};
+use crate::protocol::cluster::{CONFIG_MAP, DOWNLOAD_ROLE, NAMESPACE, POD_SELECTOR};
 
-/// One possible cause and what to do about it.
+/// A possible cause of an error, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
-    /// Why it may have happened.
+    /// Why the error may have happened.
     pub cause: String,
-    /// The next thing to type or change.
+    /// The next command or change.
     pub fix: String,
 }
 
-/// A pair of cause and fix.
 fn pair(cause: impl Into<String>, fix: impl Into<String>) -> Advice {
     Advice { cause: cause.into(), fix: fix.into() }
 }
 
-/// The command that lists what is published of a component.
+/// The command that lists the published versions of a component.
 fn list_command(component: &Component) -> String {
     match component {
         Component::D8 => "d8 cli versions".to_owned(),
@@ -29,86 +26,95 @@ fn list_command(component: &Component) -> String {
     }
 }
 
+/// The command that shows the proxy's Pods.
+fn pods_command() -> String {
+    format!("kubectl -n {NAMESPACE} get pods -l {POD_SELECTOR}")
+}
+
+/// The command that binds the role for downloads, without the subject.
+fn bind_command() -> String {
+    format!("kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE}")
+}
+
 impl Error {
-    /// Causes and fixes, the likeliest first.
+    /// Returns possible causes with their fixes, the likeliest first.
     pub fn advice(&self) -> Vec<Advice> {
         match self {
             Self::Endpoint { .. } => vec![pair(
                 "the endpoint must be an https URL with a host",
-                "give one such as --rpp-endpoint https://packages.example.com, or leave it out to have it found",
+                "pass one such as `--rpp-endpoint https://packages.example.com`, or omit the flag to find it automatically",
             )],
             Self::CaFile { .. } => vec![pair(
-                "--rpp-ca-file must name a readable file with PEM certificates",
-                "give the file of the authority that signed the proxy's certificate, or leave the flag out",
+                "`--rpp-ca-file` must name a readable file with PEM certificates",
+                "pass the certificate of the authority that signed the proxy's certificate, or omit the flag",
             )],
             Self::CaWithInsecure => vec![pair(
-                "a CA file means that the certificate is verified",
-                "give either --rpp-ca-file or --rpp-insecure-skip-tls-verify",
+                "a CA file is only used when the certificate is verified",
+                "pass either `--rpp-ca-file` or `--rpp-insecure-skip-tls-verify`",
             )],
             Self::Identity { .. } => vec![pair(
-                "the kubeconfig's user has no token that can be used now",
-                "log in again, or check the user with: kubectl auth whoami",
+                "the user in the kubeconfig has no usable token",
+                "log in again, or check the user: `kubectl auth whoami`",
             )],
             Self::Discovery { server, denied, .. } => discovery(server, *denied),
             Self::ClusterUnauthorized { .. } => vec![pair(
-                "the kubeconfig's credentials are not, or no longer, accepted by the Kubernetes API",
-                "log in again, or check them with: kubectl auth whoami",
+                "the Kubernetes API rejects the credentials in the kubeconfig; they may have expired",
+                "log in again, or check the user: `kubectl auth whoami`",
             )],
             Self::ClusterCertificate { .. } => vec![pair(
-                "this is the connection to the Kubernetes API: only the kubeconfig's cluster CA vouches for it, --rpp-ca-file does not",
-                "check certificate-authority and server of the kubeconfig's cluster: kubectl cluster-info",
+                "this is the connection to the Kubernetes API; its certificate is verified with the CA in the kubeconfig, not with `--rpp-ca-file`",
+                "check `certificate-authority` and `server` of the cluster in the kubeconfig: `kubectl cluster-info`",
             )],
             Self::EndpointChanged { .. } => vec![
                 pair(
-                    "whoever can edit the proxy's ConfigMap or Ingress may be leading tokens elsewhere; none was sent",
+                    "somebody who can edit the proxy's ConfigMap or Ingress may be redirecting tokens; no token was sent",
                     format!(
-                        "ask the cluster's admins, and look: kubectl -n {NAMESPACE} get configmap {CONFIG_MAP} -o yaml"
+                        "ask the cluster's administrators, and check: `kubectl -n {NAMESPACE} get configmap {CONFIG_MAP} -o yaml`"
                     ),
                 ),
-                pair("the proxy has moved, or has a new authority", "if they say so: d8 policy trust"),
+                pair(
+                    "the proxy moved, or its certificate authority was replaced",
+                    "if the administrators confirm that: `d8 policy trust`",
+                ),
             ],
             Self::Unauthorized { token_sent, .. } => unauthorized(*token_sent),
-            Self::Forbidden { words, .. } => forbidden(words),
-            Self::NotFound { subject } => not_found(subject),
+            Self::Forbidden { message, .. } => forbidden(message),
+            Self::NotFound { reference } => not_found(reference),
             Self::Unavailable { .. } => vec![
                 pair(
-                    "the proxy's pods, or the registry behind them, are in trouble",
-                    format!("look at them: kubectl -n {NAMESPACE} get pods -l app=registry-packages-proxy"),
+                    "the proxy's Pods, or the registry behind them, fail",
+                    format!("check them: `{}`", pods_command()),
                 ),
-                pair("it may pass", "run the command again in a moment"),
+                pair("the failure may be temporary", "run the command again in a minute"),
             ],
-            Self::Status { .. } | Self::Malformed { subject: ImageReference { reference: None, .. }, .. } => {
+            Self::Status { .. } | Self::Malformed { reference: ImageReference { reference: None, .. }, .. } => {
                 vec![pair(
-                    "something other than the registry-packages-proxy answered, or one of another version",
-                    "check the endpoint (--rpp-endpoint), and what stands between here and the proxy",
+                    "the answer is not from a registry-packages-proxy, or from one of an unknown version",
+                    "check the address (`--rpp-endpoint`), and HTTP proxies between this machine and it",
                 )]
             }
             Self::Redirect { .. } => vec![pair(
-                "the endpoint leads to a login page or to another host; the token was not sent there",
-                "give the proxy's own address with --rpp-endpoint",
+                "the address leads to a login page or to another host; no token was sent there",
+                "pass the proxy's own address with `--rpp-endpoint`",
             )],
-            Self::Unreachable { .. } | Self::Timeout { waiting: TimeoutPhase::Connection, .. } => vec![
+            Self::Unreachable { .. } | Self::Timeout { phase: TimeoutPhase::Connect, .. } => vec![
                 pair(
-                    "the proxy's address can't be reached from here",
-                    "check the network and HTTPS_PROXY/NO_PROXY, or give another address with --rpp-endpoint",
+                    "the proxy's address can't be reached from this machine",
+                    "check the network and `HTTPS_PROXY`/`NO_PROXY`, or pass another address with `--rpp-endpoint`",
                 ),
-                pair(
-                    "the proxy's pods are not running",
-                    format!("look at them: kubectl -n {NAMESPACE} get pods -l app=registry-packages-proxy"),
-                ),
+                pair("the proxy's Pods are not running", format!("check them: `{}`", pods_command())),
             ],
             Self::Timeout { .. } => vec![pair(
-                "the proxy, or the network to it, is too slow or stalled",
-                "run the command again; if it stays, look at the proxy's pods",
+                "the proxy or the network is too slow",
+                format!("run the command again; if the error persists, check the proxy's Pods: `{}`", pods_command()),
             )],
             Self::Certificate { problem, .. } => certificate(problem),
-            Self::Length { .. } => vec![pair(
-                "the connection broke in the middle of the download; nothing was installed",
-                "run the command again",
-            )],
+            Self::Length { .. } => {
+                vec![pair("the connection broke during the download; nothing was installed", "run the command again")]
+            }
             Self::Digest { .. } => vec![pair(
-                "the bytes were changed on the way, or the tag was moved since it was recorded; nothing was installed",
-                "run the command again; if it stays, ask who publishes it whether the tag was moved",
+                "the bytes were changed on the way, or the tag was moved after it was recorded; nothing was installed",
+                "run the command again; if the error persists, ask the publisher whether the tag was moved",
             )],
             Self::TooLarge { .. }
             | Self::ArchiveTooLarge { .. }
@@ -116,12 +122,12 @@ impl Error {
             | Self::Contract(_)
             | Self::Archive { .. }
             | Self::MissingExecutable { .. } => vec![pair(
-                "what is published is broken; nothing was installed",
-                "tell its publisher, or ask for another version with --version",
+                "the published image is broken; nothing was installed",
+                "report it to the publisher, or choose another version with `--version`",
             )],
             Self::Spool { .. } => vec![pair(
-                "an old proxy has no contracts by themselves, so a version is downloaded before it is judged",
-                "make room there, or name another folder with TMPDIR",
+                "this proxy serves no manifests, so a version is downloaded before its contract can be checked",
+                "free some space there, or choose another folder with `TMPDIR`",
             )],
             Self::Client { .. } | Self::Sink(_) => Vec::new(),
         }
@@ -129,25 +135,25 @@ impl Error {
 }
 
 fn discovery(server: &str, denied: bool) -> Vec<Advice> {
-    let right = pair(
+    let role = pair(
         format!(
-            "ClusterRole {DOWNLOAD_ROLE}, which lets one find the proxy and download, is bound to nobody by default"
+            "ClusterRole {DOWNLOAD_ROLE}, which allows reading the proxy's address and downloading, is not bound by default"
         ),
-        format!("an admin binds it: {} --user=<you>", bind()),
+        format!("an administrator binds it: `{} --user=<you>`", bind_command()),
     );
-    let mut advice = if denied { vec![right] } else { Vec::new() };
+    let mut advice = if denied { vec![role] } else { Vec::new() };
     advice.extend([
         pair(
-            format!("the Kubernetes API at {server} can't be reached, or is not a Deckhouse cluster's"),
-            "check the kubeconfig and its context: kubectl cluster-info",
+            format!("the Kubernetes API at {server} can't be reached, or the cluster does not run Deckhouse"),
+            "check the kubeconfig and its context: `kubectl cluster-info`",
         ),
         pair(
-            "the cluster does not say, or not to you, where its proxy is",
-            "give the address yourself with --rpp-endpoint https://… (D8_RPP_ENDPOINT)",
+            "the cluster does not publish the proxy's address, or not to this identity",
+            "pass the address with `--rpp-endpoint https://…` (D8_RPP_ENDPOINT)",
         ),
         pair(
-            "on a master node the kubeconfig may lead past the local API server",
-            "use the server https://127.0.0.1:6445 with /etc/kubernetes/pki/ca.crt",
+            "the kubeconfig on a master node may point past the local API server",
+            "use server https://127.0.0.1:6445 with /etc/kubernetes/pki/ca.crt",
         ),
     ]);
     advice
@@ -156,37 +162,35 @@ fn discovery(server: &str, denied: bool) -> Vec<Advice> {
 fn unauthorized(token_sent: bool) -> Vec<Advice> {
     if token_sent {
         vec![pair(
-            "the proxy does not accept the kubeconfig's token: it may have expired",
-            "log in again; a kubeconfig with OIDC or a fresh ServiceAccount token is accepted",
+            "the proxy rejects the token in the kubeconfig; it may have expired",
+            "log in again, or use a kubeconfig with OIDC or a fresh ServiceAccount token",
         )]
     } else {
         vec![pair(
             "the kubeconfig has no Bearer token, and the proxy may not accept client certificates",
-            "use a kubeconfig that ends in a token: OIDC, an exec plugin, or a ServiceAccount token",
+            "use a kubeconfig with a token: OIDC, an exec plugin, or a ServiceAccount token",
         )]
     }
 }
 
-/// The command that binds the role, but for whom.
-fn bind() -> String {
-    format!("kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE}")
-}
-
-fn forbidden(words: &str) -> Vec<Advice> {
-    let whom = denied(words).unwrap_or_else(|| "--user=<you>".to_owned());
+fn forbidden(message: &str) -> Vec<Advice> {
+    let subject = denied_subject(message).unwrap_or_else(|| "--user=<you>".to_owned());
     vec![
         pair(
-            format!("ClusterRole {DOWNLOAD_ROLE} is bound to nobody by default"),
-            format!("an admin binds it: {} {whom}", bind()),
+            format!("ClusterRole {DOWNLOAD_ROLE} is not bound by default"),
+            format!("an administrator binds it: `{} {subject}`", bind_command()),
         ),
-        pair("it was bound a moment ago: a denial is cached for 30 s", "wait half a minute and run the command again"),
+        pair(
+            "the role was bound a moment ago; the proxy caches a denial for 30 s",
+            "run the command again in 30 seconds",
+        ),
     ]
 }
 
-/// Whom kube-rbac-proxy names in `Forbidden (user=…, verb=…`, as a flag of kubectl. Only what can be
-/// typed into a shell as it is.
-fn denied(words: &str) -> Option<String> {
-    let user = words.split_once("(user=")?.1.split([',', ')']).next()?;
+/// Returns the user in `Forbidden (user=…, verb=…`, the answer of kube-rbac-proxy, as a flag of kubectl.
+/// `None` if the name can't be typed into a shell as it is.
+fn denied_subject(message: &str) -> Option<String> {
+    let user = message.split_once("(user=")?.1.split([',', ')']).next()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._@-".contains(&byte);
     if user.is_empty() || user.starts_with('-') || !user.bytes().all(plain) {
         return None;
@@ -197,13 +201,13 @@ fn denied(words: &str) -> Option<String> {
     })
 }
 
-fn not_found(subject: &ImageReference) -> Vec<Advice> {
-    let list = list_command(&subject.component);
-    match subject.reference {
-        Some(_) => vec![pair("this version is not published", format!("see what is: {list}"))],
+fn not_found(reference: &ImageReference) -> Vec<Advice> {
+    let list = list_command(&reference.component);
+    match reference.reference {
+        Some(_) => vec![pair("this version is not published", format!("list the published versions: `{list}`"))],
         None => vec![pair(
             "no image of that name is published",
-            "check the name; those this cluster knows of: kubectl get clireleases",
+            "check the name; the cluster's records list the known names: `kubectl get clireleases`",
         )],
     }
 }
@@ -211,24 +215,24 @@ fn not_found(subject: &ImageReference) -> Vec<Advice> {
 fn certificate(problem: &CertificateProblem) -> Vec<Advice> {
     match problem {
         CertificateProblem::UnknownIssuer => vec![pair(
-            "this is the connection to the proxy, which the kubeconfig's CA does not vouch for; an authority of your own signed its certificate",
-            "give that authority's certificate with --rpp-ca-file FILE (D8_RPP_CA_FILE)",
+            "this is the connection to the proxy, not to the Kubernetes API; the CA in the kubeconfig is not used for it, and a private authority signed the proxy's certificate",
+            "pass that authority's certificate with `--rpp-ca-file FILE` (D8_RPP_CA_FILE)",
         )],
         CertificateProblem::OtherHost { no_ip_names: true, .. } => vec![pair(
-            "the proxy was addressed by IP, and its certificate names no IP addresses",
-            "use the public endpoint: --rpp-endpoint https://<host of the Ingress>",
+            "the address is an IP address, and the proxy's certificate names none",
+            "use the public endpoint: `--rpp-endpoint https://<host of the Ingress>`",
         )],
         CertificateProblem::OtherHost { .. } => vec![pair(
-            "the address given is not the one the proxy's certificate was made for",
-            "give the proxy's own host name with --rpp-endpoint",
+            "the address is not one that the proxy's certificate was issued for",
+            "pass the proxy's own host name with `--rpp-endpoint`",
         )],
         CertificateProblem::Expired => vec![pair(
             "the proxy's certificate has expired, or a clock is wrong",
-            "check the clock here, then the certificate of the proxy",
+            "check the clock of this machine, then the proxy's certificate",
         )],
         CertificateProblem::Other(_) => vec![pair(
-            "the proxy's certificate could not be verified",
-            "check it, and the authority given with --rpp-ca-file",
+            "the proxy's certificate can't be verified",
+            "check the certificate, and the authority passed with `--rpp-ca-file`",
         )],
     }
 }
@@ -238,8 +242,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whom_a_denial_names() {
-        for (words, flag) in [
+    fn subject_of_a_denial() {
+        for (message, flag) in [
             ("Forbidden (user=alice, verb=get, resource=deployments)", Some("--user=alice")),
             ("Forbidden (user=alice@example.com)", Some("--user=alice@example.com")),
             ("Forbidden (user=system:serviceaccount:ci:runner, verb=get)", Some("--serviceaccount=ci:runner")),
@@ -249,7 +253,7 @@ mod tests {
             ("Forbidden (user=, verb=get)", None),
             ("Forbidden", None),
         ] {
-            assert_eq!(denied(words).as_deref(), flag, "{words}");
+            assert_eq!(denied_subject(message).as_deref(), flag, "{message}");
         }
     }
 }

@@ -2,56 +2,56 @@
 
 use std::fmt;
 
-/// The stable name of an [`Error`]'s kind: for exit codes, metric labels and condition reasons.
+/// The stable kind of an [`Error`](super::Error): for exit codes, metric labels and condition reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Wrong endpoint, CA file or their combination.
+    /// The endpoint, the CA file or their combination is not usable.
     Usage,
-    /// No token could be had.
+    /// The kubeconfig gave no usable token.
     Identity,
     /// The proxy was not found.
     Discovery,
-    /// 401 of the Kubernetes API.
+    /// The Kubernetes API answered 401.
     ClusterUnauthorized,
-    /// Another proxy than the one remembered.
+    /// The cluster names another proxy than the pinned one.
     EndpointChanged,
-    /// 401 of the proxy.
+    /// The proxy answered 401.
     Unauthorized,
-    /// 403 of the proxy.
+    /// The proxy answered 403.
     Forbidden,
-    /// Not published.
+    /// The image is not published.
     NotFound,
-    /// 5xx.
+    /// The proxy answered 5xx.
     Unavailable,
-    /// A status the protocol does not know.
+    /// The proxy answered with a status that the protocol does not have.
     UnexpectedStatus,
-    /// A redirect.
+    /// The proxy answered with a redirect.
     Redirect,
-    /// No connection.
+    /// There was no connection, or it broke.
     Unreachable,
-    /// Too slow.
+    /// A timeout passed.
     Timeout,
-    /// The certificate is not accepted.
+    /// The proxy's certificate was refused.
     Certificate,
-    /// Truncated, or longer than announced.
+    /// A download is shorter or longer than announced.
     Truncated,
-    /// Not the bytes that were asked for.
+    /// The bytes do not have the expected digest.
     DigestMismatch,
-    /// Over a limit.
+    /// A document or a download exceeds a limit.
     TooLarge,
-    /// An answer or a manifest that can't be understood.
+    /// A response or a manifest cannot be parsed.
     Malformed,
-    /// The contract is wrong.
+    /// The published contract is not valid.
     Contract,
-    /// The archive is wrong or lacks the executable.
+    /// The archive is broken, or it lacks the executable.
     Archive,
-    /// The caller's own disk or client failed.
+    /// The caller's own disk or HTTP client failed.
     Local,
 }
 
 impl ErrorKind {
-    /// The kind as it stands in metrics and conditions; never changes.
+    /// The name of the kind in metrics and conditions. Never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "Usage",
@@ -78,8 +78,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether this is "the proxy or the cluster could not be reached or refused the identity"
-    /// (exit code 5), as opposed to a failure of what was asked for.
+    /// Whether the proxy or the cluster could not be reached or refused the identity (exit code 5).
     pub const fn is_reach(self) -> bool {
         matches!(
             self,

@@ -1,29 +1,29 @@
-//! What errors are made of, and how it is shown.
+//! Values in errors, and how messages show them.
 
 use std::{fmt, time::Duration};
 
 use d8_crds::values::name::{Component, Tag};
 
-/// What a question to the proxy was about.
+/// The image that a request was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageReference {
-    /// The component.
+    /// The component that the image belongs to.
     pub component: Component,
-    /// Its tag or digest; none for the tag list.
+    /// Tag or digest, `None` for the repository as a whole.
     pub reference: Option<String>,
 }
 
 impl ImageReference {
-    pub(crate) fn tags(component: &Component) -> Self {
+    pub(crate) fn repository(component: &Component) -> Self {
         Self { component: component.clone(), reference: None }
     }
 
-    pub(crate) fn reference(component: &Component, reference: &str) -> Self {
+    pub(crate) fn new(component: &Component, reference: &str) -> Self {
         Self { component: component.clone(), reference: Some(reference.to_owned()) }
     }
 
-    pub(crate) fn tag(component: &Component, tag: &Tag) -> Self {
-        Self::reference(component, tag.as_str())
+    pub(crate) fn of_tag(component: &Component, tag: &Tag) -> Self {
+        Self::new(component, tag.as_str())
     }
 }
 
@@ -40,42 +40,42 @@ impl fmt::Display for ImageReference {
     }
 }
 
-/// What was waited for in vain.
+/// The phase of a request that took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeoutPhase {
     /// TCP and TLS.
-    Connection,
-    /// The answer's headers.
-    Answer,
-    /// More of the body.
-    Data,
+    Connect,
+    /// Headers of the response.
+    Response,
+    /// Next bytes of the body.
+    Body,
 }
 
 impl fmt::Display for TimeoutPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connection => "connection",
-            Self::Answer => "answer",
-            Self::Data => "more data",
+            Self::Connect => "connection",
+            Self::Response => "answer",
+            Self::Body => "more data",
         })
     }
 }
 
-/// What is wrong with a certificate.
+/// Why a certificate was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateProblem {
-    /// Signed by none that is trusted.
+    /// No trusted authority signed it.
     UnknownIssuer,
-    /// Made for other names.
+    /// It was issued for other names.
     OtherHost {
-        /// The names it was made for.
+        /// Names that it was issued for.
         presented: Vec<String>,
-        /// The host asked for is an IP address, and the certificate names none.
+        /// The requested host is an IP address, and the certificate names no IP address.
         no_ip_names: bool,
     },
-    /// Its time has passed, or is yet to come.
+    /// It has expired, or is not valid yet.
     Expired,
-    /// Anything else.
+    /// Another problem, in words.
     Other(String),
 }
 
@@ -83,33 +83,33 @@ impl fmt::Display for CertificateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownIssuer => f.write_str("signed by an authority that is not trusted here"),
-            Self::OtherHost { presented, .. } if presented.is_empty() => f.write_str("made for another host"),
-            Self::OtherHost { presented, .. } => write!(f, "made for {}", presented.join(", ")),
+            Self::OtherHost { presented, .. } if presented.is_empty() => f.write_str("issued for another host"),
+            Self::OtherHost { presented, .. } => write!(f, "issued for {}", presented.join(", ")),
             Self::Expired => f.write_str("not valid at this time"),
             Self::Other(why) => f.write_str(why),
         }
     }
 }
 
-/// A server's words behind a colon; nothing if it said nothing.
-pub(super) struct Words<'a>(pub(super) &'a str);
+/// Shows the message of a server after a colon, nothing if it is empty.
+pub(super) struct Suffix<'a>(pub(super) &'a str);
 
-impl fmt::Display for Words<'_> {
+impl fmt::Display for Suffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }
 }
 
-/// What stands in the executable's place.
-pub(super) struct Instead(pub(super) Option<&'static str>);
+/// Shows what the archive has instead of the executable.
+pub(super) struct FoundInstead(pub(super) Option<&'static str>);
 
-impl fmt::Display for Instead {
+impl fmt::Display for FoundInstead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |found| write!(f, " (what bears that name is {found})"))
+        self.0.map_or(Ok(()), |found| write!(f, " (the entry of that name is {found})"))
     }
 }
 
-/// A duration as people read it.
+/// Shows a duration in seconds, or in milliseconds if it is not whole seconds.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {

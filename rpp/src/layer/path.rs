@@ -1,37 +1,37 @@
-//! Where an entry of an archive lies.
+//! Paths of entries in an archive.
 
-/// The path of an entry below the root: `/x`, `./x` and `x` are the same.
+/// The path of an entry below the root of an archive: `/x`, `./x` and `x` are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct EntryPath {
     folders: Vec<Vec<u8>>,
     name: Vec<u8>,
 }
 
-impl Place {
-    /// Reads a path; nothing for a folder's, and for one that goes up anywhere.
-    pub(super) fn of(path: &[u8]) -> Option<Self> {
+impl EntryPath {
+    /// Parses a path. `None` for a folder, and for a path with `..`.
+    pub(super) fn parse(path: &[u8]) -> Option<Self> {
         if path.ends_with(b"/") {
             return None;
         }
         let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
         let name = parts.next_back()?.to_vec();
         let folders: Vec<Vec<u8>> = parts.map(<[u8]>::to_vec).collect();
-        let goes_up = |part: &[u8]| part == b"..";
-        (!goes_up(&name) && !folders.iter().any(|part| goes_up(part))).then_some(Self { folders, name })
+        let is_parent = |part: &[u8]| part == b"..";
+        (!is_parent(&name) && !folders.iter().any(|part| is_parent(part))).then_some(Self { folders, name })
     }
 
-    /// Its last part.
+    /// The last part of the path.
     pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// How many folders it lies in.
+    /// Number of folders above the entry.
     pub(super) fn depth(&self) -> usize {
         self.folders.len()
     }
 
-    /// Whether its folder is this one's, or one above it.
-    pub(super) fn is_beside_or_above(&self, other: &Self) -> bool {
+    /// Whether the entry is in the folder of `other`, or in one above it.
+    pub(super) fn is_in_or_above_folder_of(&self, other: &Self) -> bool {
         other.folders.starts_with(&self.folders)
     }
 }
@@ -41,8 +41,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places() {
-        for (path, place) in [
+    fn paths_of_entries() {
+        for (path, expected) in [
             ("x", Some(("x", 0))),
             ("./x", Some(("x", 0))),
             ("/x", Some(("x", 0))),
@@ -54,9 +54,9 @@ mod tests {
             ("../x", None),
             ("a/../x", None),
         ] {
-            let found = Place::of(path.as_bytes());
-            let found = found.as_ref().map(|place| (std::str::from_utf8(place.name()).unwrap(), place.depth()));
-            assert_eq!(found, place, "{path}");
+            let found = EntryPath::parse(path.as_bytes());
+            let found = found.as_ref().map(|entry| (std::str::from_utf8(entry.name()).unwrap(), entry.depth()));
+            assert_eq!(found, expected, "{path}");
         }
     }
 }

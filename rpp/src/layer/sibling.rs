@@ -1,41 +1,41 @@
-//! A small file that lies beside the executable. Which executable stands is known only at the end of
-//! the archive, so every file of that name is kept until then, within a bound.
+//! A small file in the folder of the executable, or above it. Which executable counts is known only at the end
+//! of the archive, so all files of that name are kept until then, up to a limit.
 
+use d8_crds::values::limits::CONTRACT_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_tar::{Archive, Entry, EntryType};
 
-use crate::{
-    error::Error,
-    layer::{bad, describe, path::Place},
+use super::{
+    entry::{archive_error, type_name},
+    path::EntryPath,
 };
+use crate::error::Error;
 
-/// The largest file taken, in bytes.
-const MAX_FILE: u64 = d8_crds::values::limits::CONTRACT_BYTES as u64;
-/// Files of that name kept at most.
+/// Files of that name that are kept.
 const MAX_FILES: usize = 16;
 
-/// The files of one name.
+/// The files of one name in an archive.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(super) struct SiblingFiles {
     name: Option<&'static str>,
-    found: Vec<(Place, Result<Vec<u8>, String>)>,
+    found: Vec<(EntryPath, Result<Vec<u8>, String>)>,
 }
 
-impl Beside {
-    /// Looks for this name; for none, takes nothing.
+impl SiblingFiles {
+    /// Looks for files of this name, for none with `None`.
     pub(super) fn new(name: Option<&'static str>) -> Self {
         Self { name, found: Vec::new() }
     }
 
     /// Whether the entry has the name.
-    pub(super) fn takes(&self, place: &Place) -> bool {
-        self.name.is_some_and(|name| name.as_bytes() == place.name())
+    pub(super) fn has_name_of(&self, path: &EntryPath) -> bool {
+        self.name.is_some_and(|name| name.as_bytes() == path.name())
     }
 
-    /// Keeps an entry. The last of one path counts, as it does for whoever unpacks the archive.
-    pub(super) async fn take<R>(
+    /// Keeps an entry. Of two entries with the same path the last one counts, as when the archive is unpacked.
+    pub(super) async fn add<R>(
         &mut self,
-        place: Place,
+        path: EntryPath,
         kind: EntryType,
         entry: &mut Entry<Archive<R>>,
     ) -> Result<(), Error>
@@ -43,16 +43,16 @@ impl Beside {
         R: AsyncRead + Send + Unpin,
     {
         let content = if !kind.is_file() {
-            Err(format!("it is {}", describe(kind)))
-        } else if entry.effective_size() > MAX_FILE {
-            Err("it is larger than 1 MiB".to_owned())
+            Err(format!("it is {}", type_name(kind)))
+        } else if entry.effective_size() > CONTRACT_BYTES as u64 {
+            Err(format!("it is larger than {CONTRACT_BYTES} bytes"))
         } else {
             let mut content = Vec::new();
-            entry.read_to_end(&mut content).await.map_err(|error| bad(&error))?;
+            entry.read_to_end(&mut content).await.map_err(|error| archive_error(&error))?;
             Ok(content)
         };
-        self.found.retain(|(other, _)| *other != place);
-        self.found.push((place, content));
+        self.found.retain(|(other, _)| *other != path);
+        self.found.push((path, content));
         if self.found.len() > MAX_FILES {
             let name = self.name.unwrap_or_default();
             return Err(Error::Archive { why: format!("it has more than {MAX_FILES} files named {name}") });
@@ -60,9 +60,9 @@ impl Beside {
         Ok(())
     }
 
-    /// The one that lies beside this place, else the nearest above it.
-    pub(super) fn of(self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
-        let above = self.found.into_iter().filter(|(other, _)| other.is_beside_or_above(place));
+    /// Returns the file in the folder of `executable`, else the nearest one above.
+    pub(super) fn nearest(self, executable: &EntryPath) -> Result<Option<Vec<u8>>, Error> {
+        let above = self.found.into_iter().filter(|(other, _)| other.is_in_or_above_folder_of(executable));
         match above.max_by_key(|(other, _)| other.depth()) {
             None => Ok(None),
             Some((_, Ok(content))) => Ok(Some(content)),

@@ -1,6 +1,7 @@
-//! An OCI image layout on disk: blobs by digest, and `index.json` that names them
-//! `<image>:<tag>`. What is written is complete before it is named: blobs and the index come by
-//! rename, the index under a lock.
+//! An OCI image layout on disk: blobs by digest, and `index.json`, which names them `<image>:<tag>`.
+//!
+//! A file is complete before it gets its name: blobs and the index are renamed into place, the index under a
+//! lock.
 
 use std::{
     collections::BTreeMap,
@@ -9,32 +10,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use d8_crds::values::digest::Digest;
+use d8_crds::values::{digest::Digest, limits::LAYOUT_INDEX_BYTES};
 use tempfile::NamedTempFile;
 
-use crate::oci::{Descriptor, Document, INDEX};
+use super::{Descriptor, Document, INDEX};
+use crate::file::FileVersion;
 
-/// The annotation of an entry of `index.json` that names it.
+/// Annotation with the name of an entry in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The largest `index.json` read, in bytes.
-const MAX_INDEX: u64 = 64 << 20;
 
-/// A layout.
+/// An OCI image layout.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
 }
 
-/// What tells one state of `index.json` from another: it is only ever replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: i128,
-}
-
 impl Layout {
-    /// The layout below this folder, which need not exist yet.
+    /// The layout in this folder. The folder need not exist yet.
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
@@ -43,33 +35,30 @@ impl Layout {
         self.root.join("index.json")
     }
 
-    /// Where a blob is.
+    /// Path of a blob.
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         let hex = digest.as_str().trim_start_matches("sha256:");
         self.root.join("blobs/sha256").join(hex)
     }
 
-    /// A blob of at most `limit` bytes whose content has the digest it is stored under.
+    /// Reads a blob of at most `limit` bytes and verifies its digest.
     pub(crate) fn read(&self, digest: &Digest, limit: usize) -> io::Result<Vec<u8>> {
         let bytes = read_bounded(&self.blob(digest), limit as u64)?;
         if Digest::of(&bytes) == *digest {
             Ok(bytes)
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, format!("blob {digest} has another digest")))
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("the content of blob {digest} has another digest")))
         }
     }
 
-    /// The state of `index.json`.
-    pub(crate) fn stamp(&self) -> io::Result<Stamp> {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = fs::metadata(self.index_path())?;
-        let modified = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Ok(Stamp { inode: metadata.ino(), size: metadata.len(), modified })
+    /// Version of `index.json`, which is only ever replaced by a rename.
+    pub(crate) fn index_version(&self) -> io::Result<FileVersion> {
+        FileVersion::of(&self.index_path())
     }
 
-    /// What is named, by name.
+    /// Reads the descriptors in `index.json`, by name.
     pub(crate) fn names(&self) -> io::Result<BTreeMap<String, Descriptor>> {
-        let bytes = read_bounded(&self.index_path(), MAX_INDEX)?;
+        let bytes = read_bounded(&self.index_path(), LAYOUT_INDEX_BYTES)?;
         let index: Document = serde_json::from_slice(&bytes)?;
         let named = index.manifests.unwrap_or_default().into_iter().filter_map(|descriptor| {
             let name = descriptor.annotations.as_ref()?.get(REF_NAME)?.clone();
@@ -78,7 +67,7 @@ impl Layout {
         Ok(named.collect())
     }
 
-    /// Makes what every layout has, if it is missing.
+    /// Creates the folders and files that every layout has.
     pub(crate) fn create(&self) -> io::Result<()> {
         fs::create_dir_all(self.root.join("blobs/sha256"))?;
         let marker = self.root.join("oci-layout");
@@ -88,17 +77,17 @@ impl Layout {
         Ok(())
     }
 
-    /// A file to write a blob into, on the blobs' own file system.
+    /// Creates a temporary file for a blob, on the file system of the blobs.
     pub(crate) fn new_blob(&self) -> io::Result<NamedTempFile> {
         tempfile::Builder::new().prefix(".writing-").tempfile_in(self.root.join("blobs/sha256"))
     }
 
-    /// Gives a written blob its name.
+    /// Renames a written blob to its digest.
     pub(crate) fn keep_blob(&self, blob: NamedTempFile, digest: &Digest) -> io::Result<()> {
         persist(blob, &self.blob(digest))
     }
 
-    /// Stores a small blob.
+    /// Writes a small blob.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         let mut blob = self.new_blob()?;
@@ -107,7 +96,7 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Names a descriptor, in place of what had that name.
+    /// Adds a descriptor under a name, replacing the one that had it.
     pub(crate) fn publish(&self, name: &str, mut descriptor: Descriptor) -> io::Result<()> {
         descriptor.annotations = Some(BTreeMap::from([(REF_NAME.to_owned(), name.to_owned())]));
         self.change(|names| {
@@ -117,12 +106,12 @@ impl Layout {
         Ok(())
     }
 
-    /// Takes a name away; the blobs stay. Whether there was one.
+    /// Removes a name and leaves the blobs. Returns whether the name existed.
     pub(crate) fn unpublish(&self, name: &str) -> io::Result<bool> {
         self.change(|names| names.remove(name).is_some())
     }
 
-    /// Changes the names under the lock. What `change` leaves as it was is not written.
+    /// Changes the names under the lock. Writes them if `change` returns `true`.
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Descriptor>) -> bool) -> io::Result<bool> {
         let lock = File::options().create(true).truncate(false).write(true).open(self.root.join(".lock"))?;
         lock.lock()?;
@@ -150,7 +139,7 @@ impl Layout {
     }
 }
 
-/// Makes a written file durable, readable by all, and named.
+/// Makes a written file readable by all, syncs it, and renames it.
 fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;

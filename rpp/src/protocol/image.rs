@@ -1,4 +1,4 @@
-//! How components are called at the proxy: image names and the paths of its routes.
+//! Image names of components, and the paths of the proxy's routes.
 
 use d8_crds::values::{
     name::{Component, PluginName, Tag},
@@ -6,19 +6,19 @@ use d8_crds::values::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The image of d8 itself.
+/// Image of d8 itself.
 pub const CLI_IMAGE: &str = "deckhouse-cli";
-/// What precedes a plugin's name in its image.
+/// Prefix of the images of plugins.
 pub const PLUGIN_PREFIX: &str = "deckhouse-cli/plugins/";
 
-/// The file in a plugin's image of generation 1 that holds its contract.
+/// The file with the contract, next to the executable in the layer of a plugin.
 pub(crate) const CONTRACT_FILE: &str = "contract.yaml";
 
-/// What may stand unescaped in a path segment or a query value (RFC 3986, "unreserved"), and `:` as
-/// it stands in digests.
+/// Bytes that are percent-encoded in a path segment: all but the unreserved ones of RFC 3986 and `:`,
+/// which digests contain.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// The component's image: `deckhouse-cli` or `deckhouse-cli/plugins/<name>`.
+/// Returns the component's image: `deckhouse-cli` or `deckhouse-cli/plugins/<name>`.
 pub fn name(component: &Component) -> String {
     match component {
         Component::D8 => CLI_IMAGE.to_owned(),
@@ -26,7 +26,7 @@ pub fn name(component: &Component) -> String {
     }
 }
 
-/// The component an image belongs to; nothing for images that the proxy does not serve.
+/// Returns the component of an image, `None` for an image that the proxy does not serve.
 pub fn component(image: &str) -> Option<Component> {
     if image == CLI_IMAGE {
         return Some(Component::D8);
@@ -34,27 +34,28 @@ pub fn component(image: &str) -> Option<Component> {
     image.strip_prefix(PLUGIN_PREFIX)?.parse::<PluginName>().ok().map(Component::Plugin)
 }
 
-/// Where the component's tags are listed.
+/// Path of the component's tag list.
 pub(crate) fn tags_path(component: &Component) -> String {
     format!("v1/images/{}/tags", name(component))
 }
 
-/// Where a manifest is read, by tag or digest (generation 3).
+/// Path of a manifest, by tag or digest (generation 3).
 pub(crate) fn manifest_path(component: &Component, reference: &str) -> String {
     format!("v1/images/{}/manifests/{}", name(component), utf8_percent_encode(reference, SEGMENT))
 }
 
-/// Where a platform's layer is pulled (generation 2 and later).
+/// Path of the layer of a tag for a platform (generation 2 and later).
 pub(crate) fn layer_path(component: &Component, tag: &Tag, platform: &Platform) -> String {
     format!("v1/images/{}/images/{tag}?platform={platform}", name(component))
 }
 
-/// Where the layer of a tag is pulled (generation 1).
-pub(crate) fn old_layer_path(component: &Component, tag: &Tag) -> String {
+/// Path of the layer of a tag (generation 1).
+pub(crate) fn generation_1_layer_path(component: &Component, tag: &Tag) -> String {
     format!("v1/images/{}/tags/{tag}", name(component))
 }
 
-/// The tag that people know a version by, and the platform that a tag of generation 1 is for.
+/// Splits a tag of generation 1, such as `v1.0.0-linux-amd64`, into the version and the platform. Other
+/// tags are returned unchanged, without a platform.
 pub fn split_tag(tag: &Tag) -> (Tag, Option<Platform>) {
     match Platform::split_suffix(tag.as_str()) {
         Some((bare, platform)) => (bare.parse().unwrap_or_else(|_| tag.clone()), Some(platform)),
@@ -62,15 +63,15 @@ pub fn split_tag(tag: &Tag) -> (Tag, Option<Platform>) {
     }
 }
 
-/// Under which tags a version may be pulled for a platform by the route of generation 1, the likeliest
-/// first; never under another platform's.
-pub(crate) fn old_tags(tag: &Tag, platform: &Platform) -> Vec<Tag> {
-    let (bare, of) = split_tag(tag);
-    if of.as_ref().is_some_and(|of| of != platform) {
+/// Returns the tags that a version may have for a platform on the route of generation 1, the likeliest
+/// first: with the platform as a suffix, then without. Empty for a tag of another platform.
+pub(crate) fn generation_1_tags(tag: &Tag, platform: &Platform) -> Vec<Tag> {
+    let (bare, suffix) = split_tag(tag);
+    if suffix.as_ref().is_some_and(|suffix| suffix != platform) {
         return Vec::new();
     }
-    let own = format!("{bare}-{platform}").parse().ok();
-    own.into_iter().chain([bare]).collect()
+    let with_platform = format!("{bare}-{platform}").parse().ok();
+    with_platform.into_iter().chain([bare]).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_and_components_name_each_other() {
+    fn image_names_and_components() {
         for (image, component_name) in [
             ("deckhouse-cli", Some("d8")),
             ("deckhouse-cli/plugins/hello", Some("hello")),
@@ -109,12 +110,12 @@ mod tests {
             ("v1.2.3-darwin-arm64", &[]),
             ("v1.0.0-rc-1", &["v1.0.0-rc-1-linux-amd64", "v1.0.0-rc-1"]),
         ] {
-            let tags = old_tags(&tag.parse().unwrap(), &platform);
+            let tags = generation_1_tags(&tag.parse().unwrap(), &platform);
             assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), expected, "{tag}");
         }
         let longest: Tag = "v".repeat(128).parse().unwrap();
-        let tags = old_tags(&longest, &platform);
-        assert_eq!(tags, std::slice::from_ref(&longest), "what is no tag with the suffix");
+        let tags = generation_1_tags(&longest, &platform);
+        assert_eq!(tags, std::slice::from_ref(&longest), "a tag that is too long with the suffix");
     }
 
     #[test]

@@ -1,33 +1,15 @@
 //! Credentials in the format of docker's `config.json`: `auths` by registry, each with `auth` (base64 of
-//! `user:password`), or `username` and `password`, or a `registrytoken`.
+//! `user:password`), with `username` and `password`, or with a `registrytoken`.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use d8_crds::values::limits::CREDENTIALS_BYTES;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
-/// The largest file read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
-
-/// What tells one state of the file from another; Kubernetes replaces it by a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = fs::metadata(path)?;
-        Ok(Self { inode: metadata.ino(), size: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
-    }
-}
-
 #[derive(Deserialize)]
-struct File {
+struct ConfigFile {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
 }
@@ -42,20 +24,20 @@ struct Entry {
     registrytoken: String,
 }
 
-/// The credentials for a host and a path on it, of the entry that says most about them; anonymous where
-/// none does. The error never has a word of the file.
+/// Returns the credentials for a host and a path: those of the entry with the longest matching path, anonymous
+/// if no entry matches. Errors never quote the file.
 pub(super) fn read(path: &Path, host: &str, prefix: &str) -> Result<RegistryAuth, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    if metadata.len() > MAX_FILE {
-        return Err("it is larger than 1 MiB".to_owned());
+    if metadata.len() > CREDENTIALS_BYTES {
+        return Err(format!("it is larger than {CREDENTIALS_BYTES} bytes"));
     }
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     choose(&bytes, host, prefix)
 }
 
 fn choose(bytes: &[u8], host: &str, prefix: &str) -> Result<RegistryAuth, String> {
-    let file: File = serde_json::from_slice(bytes)
-        .map_err(|error| format!("line {}, column {}: it is no docker config", error.line(), error.column()))?;
+    let file: ConfigFile = serde_json::from_slice(bytes)
+        .map_err(|error| format!("line {}, column {}: it is not a docker config", error.line(), error.column()))?;
     let wanted = format!("{host}/{prefix}");
     let entry = file.auths.iter().filter_map(|(key, entry)| Some((matches(key, &wanted)?, entry)));
     match entry.max_by_key(|(length, _)| *length) {
@@ -64,8 +46,8 @@ fn choose(bytes: &[u8], host: &str, prefix: &str) -> Result<RegistryAuth, String
     }
 }
 
-/// How much of the path an entry's key names, if it is for this one: `host`, `host/path`, or as docker
-/// writes it `https://host/v1/`.
+/// Returns the length of an entry's key if the key matches: `host`, `host/path`, or `https://host/v1/` as docker
+/// writes it.
 fn matches(key: &str, wanted: &str) -> Option<usize> {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
@@ -81,7 +63,7 @@ fn of_entry(entry: &Entry) -> Result<RegistryAuth, String> {
     if !entry.username.is_empty() {
         return Ok(RegistryAuth::Basic(entry.username.clone(), entry.password.clone()));
     }
-    // A refresh token for an authorization server: no registry may see it.
+    // A refresh token for an authorization server must not be sent to a registry.
     if !entry.identitytoken.is_empty() {
         return Err("`identitytoken` is not supported; give `auth`, or `username` and `password`".to_owned());
     }
@@ -100,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_entry_is_taken() {
+    fn entries_by_host_and_path() {
         let auth = |text: &str| STANDARD.encode(text);
         let file = serde_json::json!({"auths": {
             "registry.example.com": {"auth": auth("host:a:b")},

@@ -1,5 +1,5 @@
-//! Who may download: TokenReview, then SubjectAccessReview, as kube-rbac-proxy does it in front of
-//! the proxy of a cluster. What the cluster said, a denial as well, is believed for 30 s.
+//! Authentication and authorization: TokenReview, then SubjectAccessReview, as kube-rbac-proxy does it in
+//! front of a cluster's proxy. Reviews are cached for 30 s, denials as well.
 
 use std::{
     collections::HashMap,
@@ -16,119 +16,120 @@ use k8s_openapi::api::{
 use kube::{Api, api::PostParams};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    protocol::cluster::{DEPLOYMENT, NAMESPACE, SUBRESOURCE},
-    server::{metrics::Metrics, singleflight::Flights},
-};
+use super::{metrics::Metrics, singleflight::Singleflight};
+use crate::protocol::cluster::{DEPLOYMENT, NAMESPACE, SUBRESOURCE};
 
-/// How long the cluster's word is believed.
-const BELIEVED: Duration = Duration::from_secs(30);
-/// Words kept at most.
-const KEPT: usize = 4096;
+/// How long a review is cached.
+const LIFETIME: Duration = Duration::from_secs(30);
+/// Reviews that are cached.
+const MAX_CACHED: usize = 4096;
 
-/// What a token is known by: it is not kept itself.
-type Key = [u8; 32];
+/// SHA-256 of a token. Tokens themselves are not stored.
+type TokenHash = [u8; 32];
 
-/// Asks the cluster, or remembers what it said.
-pub(super) struct Gate {
-    cluster: Cluster,
-    words: Mutex<Words>,
-    asking: Flights<Key, Result<Word, Arc<kube::Error>>>,
+/// Decides who may download, by the cluster's reviews.
+pub(super) struct Authorizer {
+    cluster: Reviewer,
+    cache: Mutex<ReviewCache>,
+    running: Singleflight<TokenHash, Result<Review, Arc<kube::Error>>>,
 }
 
 #[derive(Clone)]
-struct Cluster {
+struct Reviewer {
     tokens: Api<TokenReview>,
     access: Api<SubjectAccessReview>,
     metrics: Arc<Metrics>,
 }
 
-/// What the cluster says of a token.
+/// The cluster's review of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Word {
+enum Review {
+    /// This user may download.
     Allowed(String),
+    /// This user may not download.
     Denied(String),
-    Nobody,
+    /// The token belongs to no user.
+    Unauthenticated,
 }
 
-/// What the cluster said, and when.
+/// Reviews, and when they were made.
 #[derive(Default)]
-struct Words(HashMap<Key, (Instant, Word)>);
+struct ReviewCache(HashMap<TokenHash, (Instant, Review)>);
 
-impl Words {
-    fn get(&self, key: &Key, now: Instant) -> Option<Word> {
-        let (said, word) = self.0.get(key)?;
-        (now.duration_since(*said) < BELIEVED).then(|| word.clone())
+impl ReviewCache {
+    fn get(&self, token: &TokenHash, now: Instant) -> Option<Review> {
+        let (made, review) = self.0.get(token)?;
+        (now.duration_since(*made) < LIFETIME).then(|| review.clone())
     }
 
-    fn keep(&mut self, key: Key, word: Word, now: Instant) {
-        if self.0.len() >= KEPT {
-            self.0.retain(|_, (said, _)| now.duration_since(*said) < BELIEVED);
+    fn insert(&mut self, token: TokenHash, review: Review, now: Instant) {
+        if self.0.len() >= MAX_CACHED {
+            self.0.retain(|_, (made, _)| now.duration_since(*made) < LIFETIME);
         }
-        // Thousands of tokens in half a minute: they are asked for anew.
-        if self.0.len() >= KEPT {
+        // More tokens than that within 30 s are reviewed again.
+        if self.0.len() >= MAX_CACHED {
             self.0.clear();
         }
-        self.0.insert(key, (now, word));
+        self.0.insert(token, (now, review));
     }
 }
 
-/// Why somebody may not pass.
+/// Why a request is refused.
 #[derive(Debug)]
-pub(super) enum Refusal {
-    /// No token, or one that the cluster does not accept: 401.
+pub(super) enum AccessError {
+    /// There is no token, or the cluster does not accept it: 401.
     Unauthenticated,
-    /// Known, and not allowed: 403.
+    /// The user may not download: 403.
     Denied {
-        /// Who it is.
+        /// Name of the user.
         user: String,
     },
     /// The cluster could not be asked: 500.
-    Unknown(Arc<kube::Error>),
+    Review(Arc<kube::Error>),
 }
 
-impl Gate {
+impl Authorizer {
     pub(super) fn new(client: kube::Client, metrics: Arc<Metrics>) -> Self {
-        let cluster = Cluster { tokens: Api::all(client.clone()), access: Api::all(client), metrics };
-        Self { cluster, words: Mutex::default(), asking: Flights::default() }
+        let cluster = Reviewer { tokens: Api::all(client.clone()), access: Api::all(client), metrics };
+        Self { cluster, cache: Mutex::default(), running: Singleflight::default() }
     }
 
-    /// The name of whoever the token is of, if they may download.
-    pub(super) async fn pass(&self, headers: &HeaderMap) -> Result<String, Refusal> {
-        let token = bearer(headers).ok_or(Refusal::Unauthenticated)?;
-        let key: Key = Sha256::digest(token).into();
-        let words = || self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = words().get(&key, Instant::now());
-        let word = if let Some(word) = kept {
-            word
+    /// Returns the name of the user of a request, if the user may download.
+    pub(super) async fn authorize(&self, headers: &HeaderMap) -> Result<String, AccessError> {
+        let token = bearer(headers).ok_or(AccessError::Unauthenticated)?;
+        let hash: TokenHash = Sha256::digest(token).into();
+        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = cache().get(&hash, Instant::now());
+        let review = if let Some(review) = cached {
+            review
         } else {
             let (cluster, token) = (self.cluster.clone(), token.to_owned());
-            let ask = || async move { cluster.ask(&token).await.map_err(Arc::new) }.boxed();
-            let word = self.asking.join(key, ask).await.map_err(Refusal::Unknown)?;
-            words().keep(key, word.clone(), Instant::now());
-            word
+            let make = || async move { cluster.review(&token).await.map_err(Arc::new) }.boxed();
+            let review = self.running.run(hash, make).await.map_err(AccessError::Review)?;
+            cache().insert(hash, review.clone(), Instant::now());
+            review
         };
-        match word {
-            Word::Allowed(user) => Ok(user),
-            Word::Denied(user) => Err(Refusal::Denied { user }),
-            Word::Nobody => Err(Refusal::Unauthenticated),
+        match review {
+            Review::Allowed(user) => Ok(user),
+            Review::Denied(user) => Err(AccessError::Denied { user }),
+            Review::Unauthenticated => Err(AccessError::Unauthenticated),
         }
     }
 }
 
-impl Cluster {
-    async fn ask(&self, token: &str) -> Result<Word, kube::Error> {
-        let user = self.user(token).await;
-        self.metrics.review("token", user.is_ok());
-        let Some(user) = user? else { return Ok(Word::Nobody) };
+impl Reviewer {
+    async fn review(&self, token: &str) -> Result<Review, kube::Error> {
+        let user = self.review_token(token).await;
+        self.metrics.count_review("token", user.is_ok());
+        let Some(user) = user? else { return Ok(Review::Unauthenticated) };
         let name = user.username.clone().unwrap_or_default();
-        let allowed = self.allowed(user).await;
-        self.metrics.review("access", allowed.is_ok());
-        Ok(if allowed? { Word::Allowed(name) } else { Word::Denied(name) })
+        let allowed = self.review_access(user).await;
+        self.metrics.count_review("access", allowed.is_ok());
+        Ok(if allowed? { Review::Allowed(name) } else { Review::Denied(name) })
     }
 
-    /// Who has this token; nobody if the cluster does not accept it.
-    async fn user(&self, token: &str) -> Result<Option<UserInfo>, kube::Error> {
+    /// Returns the user of a token, `None` if the cluster does not accept the token.
+    async fn review_token(&self, token: &str) -> Result<Option<UserInfo>, kube::Error> {
         let review = TokenReview {
             spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: None },
             ..TokenReview::default()
@@ -138,7 +139,7 @@ impl Cluster {
         Ok(status.user.filter(|_| status.authenticated == Some(true)))
     }
 
-    async fn allowed(&self, user: UserInfo) -> Result<bool, kube::Error> {
+    async fn review_access(&self, user: UserInfo) -> Result<bool, kube::Error> {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: user.username,
@@ -164,7 +165,7 @@ impl Cluster {
     }
 }
 
-/// The token of an `Authorization: Bearer` header (RFC 6750; the scheme's case does not matter).
+/// Returns the token of an `Authorization: Bearer` header (RFC 6750; the scheme is case-insensitive).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
@@ -176,28 +177,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_believed_for_half_a_minute() {
+    fn a_review_is_cached_for_30_seconds() {
         let start = Instant::now();
-        let mut words = Words::default();
-        words.keep([1; 32], Word::Nobody, start);
-        words.keep([2; 32], Word::Allowed("a".to_owned()), start);
-        for (seconds, known) in [(0, true), (29, true), (30, false)] {
+        let mut cache = ReviewCache::default();
+        cache.insert([1; 32], Review::Unauthenticated, start);
+        cache.insert([2; 32], Review::Allowed("a".to_owned()), start);
+        for (seconds, cached) in [(0, true), (29, true), (30, false)] {
             let now = start + Duration::from_secs(seconds);
-            assert_eq!(words.get(&[1; 32], now).is_some(), known, "{seconds}");
-            assert_eq!(words.get(&[2; 32], now).is_some(), known, "{seconds}");
+            assert_eq!(cache.get(&[1; 32], now).is_some(), cached, "{seconds}");
+            assert_eq!(cache.get(&[2; 32], now).is_some(), cached, "{seconds}");
         }
-        assert_eq!(words.get(&[3; 32], start), None);
+        assert_eq!(cache.get(&[3; 32], start), None);
     }
 
     #[test]
-    fn never_more_words_than_are_kept() {
+    fn the_cache_is_bounded() {
         let start = Instant::now();
-        let mut words = Words::default();
-        for number in 0..3 * KEPT {
-            let mut key = [0; 32];
-            key[..8].copy_from_slice(&number.to_be_bytes());
-            words.keep(key, Word::Nobody, start + Duration::from_millis(number as u64));
-            assert!(words.0.len() <= KEPT);
+        let mut cache = ReviewCache::default();
+        for number in 0..3 * MAX_CACHED {
+            let mut token = [0; 32];
+            token[..8].copy_from_slice(&number.to_be_bytes());
+            cache.insert(token, Review::Unauthenticated, start + Duration::from_millis(number as u64));
+            assert!(cache.0.len() <= MAX_CACHED);
         }
     }
 

@@ -1,6 +1,6 @@
-//! The access log and what is counted: one line for each request, when the last byte of its answer was
-//! sent or whoever asked has gone. Without headers: they hold tokens. The path has no control characters,
-//! as the parser of requests refuses them.
+//! The access log and the metrics of requests. A request is logged in one line when the last byte of its
+//! response was sent, or when the client is gone. Headers are not logged because they contain tokens. The HTTP
+//! parser refuses control characters in paths.
 
 use std::{
     pin::Pin,
@@ -17,40 +17,41 @@ use axum::{
 };
 use http::Method;
 
-use crate::server::{
+use super::{
     metrics::{Metrics, RequestLabel},
-    routes::{App, route_name},
+    route::route_name,
+    state::ServerState,
 };
 
-/// The user a request was let in as.
+/// The user of a request.
 #[derive(Clone)]
 pub(super) struct User(pub(super) String);
 
-/// Counts a request and logs it at its end.
-pub(super) async fn log(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    app.metrics.in_flight.inc();
-    let mut line = Line {
+/// Counts a request, and logs it when its response ends.
+pub(super) async fn log(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
+    state.metrics.in_flight.inc();
+    let mut line = LogLine {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         started: Instant::now(),
-        metrics: Arc::clone(&app.metrics),
+        metrics: Arc::clone(&state.metrics),
         user: None,
         status: 0,
         sent: 0,
-        whole: false,
+        complete: false,
     };
     let response = next.run(request).await;
     line.user = response.extensions().get::<User>().map(|User(name)| name.clone());
     line.status = response.status().as_u16();
     response.map(|body| {
-        // A body without bytes is never asked for any.
-        line.whole = body.is_end_stream();
-        Body::new(Logged { body, line })
+        // The body of an empty response is never polled.
+        line.complete = body.is_end_stream();
+        Body::new(CountedBody { body, line })
     })
 }
 
-/// What is told of a request; told when it is dropped, so also of one that was given up.
-struct Line {
+/// A line of the access log. It is written on drop, also for a request that was aborted.
+struct LogLine {
     method: Method,
     path: String,
     started: Instant,
@@ -58,10 +59,10 @@ struct Line {
     user: Option<String>,
     status: u16,
     sent: u64,
-    whole: bool,
+    complete: bool,
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
         self.metrics.in_flight.dec();
@@ -72,19 +73,19 @@ impl Drop for Line {
         tracing::info!(
             target: "access",
             method = %self.method, path = self.path, status = self.status,
-            user = ?self.user.as_deref().unwrap_or("-"), bytes = self.sent, whole = self.whole,
+            user = ?self.user.as_deref().unwrap_or("-"), bytes = self.sent, complete = self.complete,
             millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         );
     }
 }
 
-/// A body that is counted as it is sent.
-struct Logged {
+/// A body that counts the bytes that are sent.
+struct CountedBody {
     body: Body,
-    line: Line,
+    line: LogLine,
 }
 
-impl HttpBody for Logged {
+impl HttpBody for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -97,9 +98,9 @@ impl HttpBody for Logged {
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
                 this.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.line.whole = this.body.is_end_stream();
+                this.line.complete = this.body.is_end_stream();
             }
-            Poll::Ready(None) => this.line.whole = true,
+            Poll::Ready(None) => this.line.complete = true,
             _ => {}
         }
         frame

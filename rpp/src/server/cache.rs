@@ -1,8 +1,8 @@
-//! Layers of a registry on disk, within a bound. One fetch serves all who want a layer, while it goes on
-//! and after it; what was used longest ago makes room.
+//! Caches layers of a registry on disk, up to a size. One fetch serves all requests for a layer, while it runs
+//! and afterwards. The least recently used layers are evicted.
 //!
-//! The last byte of a layer is not given away before its digest was seen to be right, so that nobody
-//! takes a wrong one for whole.
+//! The last byte of a layer is sent only after its digest was verified, so a client never receives a wrong layer
+//! completely.
 
 use std::{
     collections::HashMap,
@@ -19,22 +19,22 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, watch};
 
-use crate::server::metrics::Metrics;
+use super::metrics::Metrics;
+use crate::file::{self, read_chunk};
 
-/// Bytes read at a time.
-const CHUNK: usize = 256 << 10;
-/// Layers fetched at a time.
-const FETCHES: usize = 8;
-/// What is being written has this at the front of its name.
+/// Layers that are fetched at the same time.
+const CONCURRENT_FETCHES: usize = 8;
+/// Prefix of the names of unfinished files.
 const UNFINISHED: &str = ".filling-";
 
 /// The bytes of a layer as the registry sends them.
-pub(super) type Incoming = BoxStream<'static, io::Result<Bytes>>;
+pub(super) type BlobStream = BoxStream<'static, io::Result<Bytes>>;
 
-/// The folder and what is in it.
+/// The folder with the layers, and an index of it.
 pub(super) struct Cache {
     folder: PathBuf,
-    bound: u64,
+    /// Size of all layers, in bytes.
+    max_bytes: u64,
     state: Mutex<State>,
     fetches: Arc<Semaphore>,
     metrics: Arc<Metrics>,
@@ -43,20 +43,21 @@ pub(super) struct Cache {
 #[derive(Default)]
 struct State {
     entries: HashMap<Digest, Entry>,
-    /// Of all entries, in bytes.
+    /// Size of all entries, in bytes.
     total: u64,
-    /// Counts uses.
-    clock: u64,
+    /// Number of uses so far.
+    uses: u64,
 }
 
 struct Entry {
-    blob: Blob,
-    used: u64,
+    blob: CachedBlob,
+    /// The value of [`State::uses`] at the last use.
+    last_use: u64,
 }
 
-/// A layer, whole or on its way. Cheap to clone; it can be read on after it made room for others.
+/// A layer, complete or being fetched. Cheap to clone; it can still be read after its eviction.
 #[derive(Clone)]
-pub(super) struct Blob {
+pub(super) struct CachedBlob {
     file: Arc<File>,
     size: u64,
     progress: watch::Receiver<Progress>,
@@ -64,15 +65,15 @@ pub(super) struct Blob {
 
 #[derive(Clone)]
 enum Progress {
-    /// So many bytes can be read.
-    Filling(u64),
-    Whole,
+    /// This many bytes can be read.
+    Fetching(u64),
+    Complete,
     Failed(Arc<str>),
 }
 
 impl Cache {
-    /// Takes over what is there from before, up to the bound.
-    pub(super) fn open(folder: &Path, bound: u64, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
+    /// Opens the folder and indexes the layers in it. Evicts layers beyond the size.
+    pub(super) fn open(folder: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         std::fs::create_dir_all(folder)?;
         let mut state = State::default();
         let mut found: Vec<_> = std::fs::read_dir(folder)?.collect::<io::Result<_>>()?;
@@ -87,38 +88,38 @@ impl Cache {
             let Ok(digest) = format!("sha256:{name}").parse::<Digest>() else { continue };
             let file = File::open(entry.path())?;
             let size = file.metadata()?.len();
-            let (_, progress) = watch::channel(Progress::Whole);
-            state.insert(digest, Blob { file: Arc::new(file), size, progress });
+            let (_, progress) = watch::channel(Progress::Complete);
+            state.insert(digest, CachedBlob { file: Arc::new(file), size, progress });
         }
         let cache = Self {
             folder: folder.to_owned(),
-            bound,
+            max_bytes,
             state: Mutex::new(state),
-            fetches: Arc::new(Semaphore::new(FETCHES)),
+            fetches: Arc::new(Semaphore::new(CONCURRENT_FETCHES)),
             metrics,
         };
         cache.make_room(&mut cache.lock(), 0);
         Ok(Arc::new(cache))
     }
 
-    /// The layer, fetched if it is not here: `fetch` opens it at the registry.
+    /// Returns a layer. Fetches it if it is not in the cache; `fetch` opens it at the registry.
     pub(super) fn get(
         self: &Arc<Self>,
         digest: &Digest,
         size: u64,
-        fetch: impl FnOnce() -> BoxFuture<'static, io::Result<Incoming>>,
-    ) -> io::Result<Blob> {
+        fetch: impl FnOnce() -> BoxFuture<'static, io::Result<BlobStream>>,
+    ) -> io::Result<CachedBlob> {
         let mut state = self.lock();
-        // What was left from before and has another length was damaged.
-        if let Some(blob) = state.use_again(digest).filter(|blob| blob.size == size) {
+        // A file of another size is damaged.
+        if let Some(blob) = state.touch(digest).filter(|blob| blob.size == size) {
             self.metrics.cache_hits.inc();
             return Ok(blob);
         }
         self.metrics.cache_misses.inc();
         self.make_room(&mut state, size);
         let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.folder)?;
-        let (progress, watching) = watch::channel(Progress::Filling(0));
-        let blob = Blob { file: Arc::new(file.reopen()?), size, progress: watching };
+        let (progress, watching) = watch::channel(Progress::Fetching(0));
+        let blob = CachedBlob { file: Arc::new(file.reopen()?), size, progress: watching };
         state.insert(digest.clone(), blob.clone());
         self.metrics.cache_bytes.set(i64::try_from(state.total).unwrap_or(i64::MAX));
         drop(state);
@@ -132,25 +133,25 @@ impl Cache {
         digest: Digest,
         size: u64,
         file: NamedTempFile,
-        incoming: BoxFuture<'static, io::Result<Incoming>>,
+        incoming: BoxFuture<'static, io::Result<BlobStream>>,
         progress: &watch::Sender<Progress>,
     ) {
         let result = async {
-            // Never closed.
-            let _turn = self.fetches.acquire().await;
+            // The semaphore is never closed.
+            let _permit = self.fetches.acquire().await;
             let file = write(incoming.await?, file, &digest, size, progress).await?;
             let path = self.path(&digest);
             tokio::task::spawn_blocking(move || file.persist(path).map_err(|error| error.error)).await?
         };
         match result.await {
             Ok(_) => {
-                progress.send_replace(Progress::Whole);
-                // A layer larger than the whole cache is only passed through.
+                progress.send_replace(Progress::Complete);
+                // Evicts a layer that is larger than the whole cache.
                 self.make_room(&mut self.lock(), 0);
             }
             Err(error) => {
-                tracing::error!(%digest, %error, "a layer could not be fetched");
-                // Whoever comes from here on fetches it anew; those who wait are told after that.
+                tracing::error!(%digest, %error, "fetching a layer failed");
+                // Later requests fetch it again. The waiting ones get the error after that.
                 let mut state = self.lock();
                 state.remove(&digest);
                 self.make_room(&mut state, 0);
@@ -160,17 +161,18 @@ impl Cache {
         }
     }
 
-    /// Removes what was used longest ago until so many bytes more would fit. What is on its way stays.
+    /// Evicts the least recently used layers until `more` bytes fit. Layers that are being fetched stay.
     fn make_room(&self, state: &mut State, more: u64) {
-        while state.total.saturating_add(more) > self.bound {
-            let whole = state.entries.iter().filter(|(_, entry)| entry.blob.is_whole());
-            let Some(oldest) = whole.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| digest.clone()) else {
+        while state.total.saturating_add(more) > self.max_bytes {
+            let complete = state.entries.iter().filter(|(_, entry)| entry.blob.is_complete());
+            let Some(oldest) = complete.min_by_key(|(_, entry)| entry.last_use).map(|(digest, _)| digest.clone())
+            else {
                 break;
             };
             state.remove(&oldest);
             self.metrics.cache_evictions.inc();
             if let Err(error) = std::fs::remove_file(self.path(&oldest)) {
-                tracing::warn!(digest = %oldest, %error, "a layer could not be removed");
+                tracing::warn!(digest = %oldest, %error, "removing an evicted layer failed");
             }
         }
         self.metrics.cache_bytes.set(i64::try_from(state.total).unwrap_or(i64::MAX));
@@ -186,17 +188,17 @@ impl Cache {
 }
 
 impl State {
-    fn insert(&mut self, digest: Digest, blob: Blob) {
+    fn insert(&mut self, digest: Digest, blob: CachedBlob) {
         self.remove(&digest);
-        self.clock += 1;
+        self.uses += 1;
         self.total += blob.size;
-        self.entries.insert(digest, Entry { blob, used: self.clock });
+        self.entries.insert(digest, Entry { blob, last_use: self.uses });
     }
 
-    fn use_again(&mut self, digest: &Digest) -> Option<Blob> {
+    fn touch(&mut self, digest: &Digest) -> Option<CachedBlob> {
         let entry = self.entries.get_mut(digest)?;
-        self.clock += 1;
-        entry.used = self.clock;
+        self.uses += 1;
+        entry.last_use = self.uses;
         Some(entry.blob.clone())
     }
 
@@ -207,9 +209,9 @@ impl State {
     }
 }
 
-/// Writes what comes, as it comes; refuses what has another length or digest.
+/// Writes the bytes as they arrive. Fails if their length or digest is wrong.
 async fn write(
-    mut incoming: Incoming,
+    mut incoming: BlobStream,
     file: NamedTempFile,
     digest: &Digest,
     size: u64,
@@ -223,11 +225,11 @@ async fn write(
         hash.update(&chunk);
         written += chunk.len() as u64;
         if written > size {
-            return Err(io::Error::other(format!("it is longer than the {size} bytes its manifest says")));
+            return Err(io::Error::other(format!("it is longer than the {size} bytes in its manifest")));
         }
         let writer = Arc::clone(&writer);
         tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*writer, &chunk)).await??;
-        progress.send_replace(Progress::Filling(written.min(size.saturating_sub(1))));
+        progress.send_replace(Progress::Fetching(written.min(size.saturating_sub(1))));
     }
     if written != size {
         return Err(io::Error::other(format!("it has {written} of {size} bytes")));
@@ -239,40 +241,35 @@ async fn write(
     Ok(file)
 }
 
-impl Blob {
-    fn is_whole(&self) -> bool {
-        matches!(*self.progress.borrow(), Progress::Whole)
+impl CachedBlob {
+    fn is_complete(&self) -> bool {
+        matches!(*self.progress.borrow(), Progress::Complete)
     }
 
-    /// Its bytes, as they come.
+    /// Streams the bytes as they arrive.
     pub(super) fn bytes(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         stream::try_unfold((self, 0), |(mut blob, from)| async move {
             if from == blob.size {
-                // Of an empty layer, too, it is to be known whether it is one.
+                // An empty layer may have failed, too.
                 return blob.available().map(|_| None);
             }
             let mut until = blob.available()?;
             while until <= from {
-                // The sender goes only after it has said how it ended.
-                blob.progress.changed().await.map_err(|_| io::Error::other("fetching it was given up"))?;
+                // The sender reports the end before it is dropped.
+                blob.progress.changed().await.map_err(|_| io::Error::other("the fetch was aborted"))?;
                 until = blob.available()?;
             }
-            let length = usize::try_from(until - from).map_or(CHUNK, |left| left.min(CHUNK));
-            let file = Arc::clone(&blob.file);
-            let chunk = tokio::task::spawn_blocking(move || {
-                use std::os::unix::fs::FileExt as _;
-                let mut chunk = vec![0; length];
-                file.read_exact_at(&mut chunk, from).map(|()| chunk)
-            });
-            Ok(Some((Bytes::from(chunk.await??), (blob, from + length as u64))))
+            let chunk = read_chunk(&blob.file, from, until, file::CHUNK).await?;
+            let next = from + chunk.len() as u64;
+            Ok(Some((chunk, (blob, next))))
         })
     }
 
-    /// How many bytes can be read now.
+    /// Returns how many bytes can be read now.
     fn available(&mut self) -> io::Result<u64> {
         match &*self.progress.borrow_and_update() {
-            Progress::Filling(available) => Ok(*available),
-            Progress::Whole => Ok(self.size),
+            Progress::Fetching(available) => Ok(*available),
+            Progress::Complete => Ok(self.size),
             Progress::Failed(why) => Err(io::Error::other(why.to_string())),
         }
     }

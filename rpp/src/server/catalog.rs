@@ -1,5 +1,5 @@
-//! What a layout publishes: tags of images, manifests, layers. Read again whenever `index.json` was
-//! replaced; what is served of an image is only what its own tags lead to. Reads the disk, and waits for it.
+//! The images of a layout. Reads `index.json` again after it was replaced. Serves of an image only what its own
+//! tags lead to. Functions here block on the disk.
 
 use std::{
     collections::BTreeMap,
@@ -10,56 +10,54 @@ use std::{
 
 use d8_crds::values::{
     digest::Digest,
+    limits::MANIFEST_BYTES,
     name::{Component, Tag},
     platform::Platform,
 };
 
+use super::image::{LayerDescriptor, Manifest, PlatformMatch, invalid, last_layer, match_platform};
 use crate::{
-    client::MAX_MANIFEST,
-    oci::{
-        Document,
-        layout::{Layout, Stamp},
-    },
+    file::FileVersion,
+    oci::{Document, layout::Layout},
     protocol::image,
-    server::images::{self, LayerOf, Manifest, Selected, invalid},
 };
 
-/// The layout, and what it last published.
+/// A layout, and its tags as last read.
 pub(super) struct Catalog {
     layout: Layout,
-    last: RwLock<(Option<Stamp>, Arc<Published>)>,
+    last: RwLock<(Option<FileVersion>, Arc<Published>)>,
 }
 
-/// What is published: of each image its tags.
+/// The tags of each image, and the digests that they point to.
 #[derive(Default)]
 pub(super) struct Published {
     images: BTreeMap<String, BTreeMap<Tag, Digest>>,
 }
 
 impl Catalog {
-    /// Reads the layout once, so that a wrong folder is an error at start.
+    /// Opens a layout and reads it once, so that a wrong folder is an error at the start.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let catalog = Self { layout: Layout::at(root), last: RwLock::default() };
         catalog.published()?;
         Ok(catalog)
     }
 
-    /// What is published now.
+    /// Returns the tags as they are now.
     pub(super) fn published(&self) -> io::Result<Arc<Published>> {
-        // Before the reading: what changes meanwhile is read next time.
-        let stamp = self.layout.stamp()?;
+        // Taken before the file is read: a change in between is then read next time.
+        let version = self.layout.index_version()?;
         {
             let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
-            if last.0 == Some(stamp) {
+            if last.0 == Some(version) {
                 return Ok(Arc::clone(&last.1));
             }
         }
         let published = Arc::new(Published::read(&self.layout)?);
-        *self.last.write().unwrap_or_else(PoisonError::into_inner) = (Some(stamp), Arc::clone(&published));
+        *self.last.write().unwrap_or_else(PoisonError::into_inner) = (Some(version), Arc::clone(&published));
         Ok(published)
     }
 
-    /// The manifest behind a tag or digest; nothing if the image has none such.
+    /// Returns the manifest of a tag or digest, `None` if the image has no such.
     pub(super) fn manifest(&self, component: &Component, reference: &str) -> io::Result<Option<Manifest>> {
         let published = self.published()?;
         let Some(tags) = published.tags(component) else { return Ok(None) };
@@ -75,33 +73,33 @@ impl Catalog {
         Ok(Some(Manifest::new(bytes.into(), digest)))
     }
 
-    /// The layer of a tag for a platform; nothing if there is no such tag or platform.
+    /// Returns the layer of a tag for a platform and its path, `None` if there is no such tag or platform.
     pub(super) fn layer(
         &self,
         component: &Component,
         tag: &Tag,
         platform: Option<&Platform>,
-    ) -> io::Result<Option<(LayerOf, PathBuf)>> {
+    ) -> io::Result<Option<(LayerDescriptor, PathBuf)>> {
         let published = self.published()?;
         let Some(top) = published.tags(component).and_then(|tags| tags.get(tag)) else { return Ok(None) };
         let (_, document) = self.document(top)?;
-        let layer = match images::selected(&document, platform) {
-            Selected::Itself => images::last_layer(top.clone(), &document)?,
-            Selected::Child(child) => {
+        let layer = match match_platform(&document, platform) {
+            PlatformMatch::Itself => last_layer(top.clone(), &document)?,
+            PlatformMatch::Child(child) => {
                 let digest: Digest = child.digest.parse().map_err(invalid)?;
                 let (_, document) = self.document(&digest)?;
-                images::last_layer(digest, &document)?
+                last_layer(digest, &document)?
             }
-            Selected::Nothing => return Ok(None),
+            PlatformMatch::None => return Ok(None),
         };
         let path = self.layout.blob(&layer.digest);
         Ok(Some((layer, path)))
     }
 
-    /// Whether a digest is a tag's of this image, or that of a child of one of its indexes. Without this
-    /// one image would give away the blobs of all.
+    /// Whether one of the image's tags leads to a digest, directly or through an index. Without this check the
+    /// blobs of all images could be read through one image.
     fn leads_to(&self, tags: &BTreeMap<Tag, Digest>, digest: &Digest) -> bool {
-        // A broken neighbour is no reason to hide what is whole.
+        // A broken manifest does not hide the other ones.
         let is_child = |top: &Digest| {
             let document = self.document(top).map(|(_, document)| document).unwrap_or_default();
             document.manifests.iter().flatten().any(|child| child.digest == digest.as_str())
@@ -110,7 +108,7 @@ impl Catalog {
     }
 
     fn document(&self, digest: &Digest) -> io::Result<(Vec<u8>, Document)> {
-        let bytes = self.layout.read(digest, MAX_MANIFEST)?;
+        let bytes = self.layout.read(digest, MANIFEST_BYTES)?;
         let document = serde_json::from_slice(&bytes)?;
         Ok((bytes, document))
     }
@@ -125,13 +123,16 @@ impl Published {
                 (Ok(tag), Ok(digest)) if image::component(image).is_some() => {
                     published.images.entry(image.to_owned()).or_default().insert(tag, digest);
                 }
-                _ => tracing::warn!(?name, "left out: not <image>:<tag> of a known image with a sha256 digest"),
+                _ => tracing::warn!(
+                    ?name,
+                    "ignored a name in index.json: it is not <image>:<tag> of a known image with a sha256 digest"
+                ),
             }
         }
         Ok(published)
     }
 
-    /// The tags of an image and what they point at; nothing for an image that is not published.
+    /// Returns the tags of an image and their digests, `None` for an image that is not published.
     pub(super) fn tags(&self, component: &Component) -> Option<&BTreeMap<Tag, Digest>> {
         self.images.get(&image::name(component))
     }

@@ -1,5 +1,4 @@
-//! What is served: images of a layout, or of a registry. Here is what both have in common, and which part
-//! of an image a platform gets.
+//! The images that are served: those of a layout, or those of a registry.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -12,21 +11,15 @@ use d8_crds::values::{
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio_util::io::ReaderStream;
 
-use crate::{
-    oci::{Descriptor, Document, INDEX, MANIFEST, PlatformFields},
-    server::{
-        cache::Blob,
-        catalog::Catalog,
-        upstream::{Upstream, UpstreamError},
-    },
+use super::{
+    cache::CachedBlob,
+    catalog::Catalog,
+    image::{LayerDescriptor, Manifest},
+    upstream::{Upstream, UpstreamError},
 };
+use crate::file;
 
-/// The platform of whoever names none: the default of the registries' own libraries.
-const DEFAULT_PLATFORM: (&str, &str) = ("linux", "amd64");
-/// Bytes of a file read at a time.
-const CHUNK: usize = 256 << 10;
-
-/// Where images come from.
+/// Origin of the images.
 pub(super) enum Images {
     /// An OCI image layout on disk.
     Layout(Arc<Catalog>),
@@ -34,65 +27,36 @@ pub(super) enum Images {
     Registry(Upstream),
 }
 
-/// A manifest or index as stored.
-#[derive(Debug, Clone)]
-pub(super) struct Manifest {
-    pub(super) bytes: Bytes,
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
-}
-
-/// The last layer of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LayerOf {
-    /// Of the manifest.
-    pub(super) manifest: Digest,
-    /// Of the layer.
-    pub(super) digest: Digest,
-    /// In bytes, as stored.
-    pub(super) size: u64,
-}
-
-/// A layer to be sent.
+/// A layer to send.
 pub(super) struct Layer {
-    /// Of the manifest it is the last layer of.
+    /// Digest of the manifest whose last layer it is.
     pub(super) manifest: Digest,
-    /// In bytes.
+    /// Size in bytes, compressed.
     pub(super) size: u64,
-    source: Source,
+    content: LayerContent,
 }
 
-enum Source {
+enum LayerContent {
     File(std::fs::File),
-    Cached(Blob),
-    /// Only its size was asked for.
+    Cached(CachedBlob),
+    /// Only the size was requested.
     None,
 }
 
-/// Which part of an image a platform gets.
-pub(super) enum Selected<'a> {
-    /// An image for one platform is given whatever was asked for, as registries' libraries do.
-    Itself,
-    /// A child of an index.
-    Child(&'a Descriptor),
-    /// It is not for this platform.
-    Nothing,
-}
-
-/// Why there is no answer.
+/// Why an image could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ImagesError {
-    /// What is behind the server failed.
+    /// The layout or the registry failed.
     #[error("{0}")]
-    Registry(String),
-    /// The server lacks what it needs to ask.
+    Backend(String),
+    /// The configuration of the registry is not usable.
     #[error("{0}")]
     Config(String),
 }
 
 impl From<io::Error> for ImagesError {
     fn from(error: io::Error) -> Self {
-        Self::Registry(error.to_string())
+        Self::Backend(error.to_string())
     }
 }
 
@@ -100,13 +64,13 @@ impl From<UpstreamError> for ImagesError {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::Config(why) => Self::Config(why.to_string()),
-            UpstreamError::Failed(why) => Self::Registry(why.to_string()),
+            UpstreamError::Failed(why) => Self::Backend(why.to_string()),
         }
     }
 }
 
 impl Images {
-    /// The tags of an image; nothing for one that is not published.
+    /// Returns the tags of an image, `None` for an image that is not published.
     pub(super) async fn tags(&self, component: &Component) -> Result<Option<Vec<String>>, ImagesError> {
         match self {
             Self::Registry(upstream) => Ok(upstream.tags(component).await?),
@@ -116,12 +80,12 @@ impl Images {
                     let published = catalog.published()?;
                     Ok(published.tags(&component).map(|tags| tags.keys().map(ToString::to_string).collect()))
                 };
-                off_thread(catalog, read).await
+                read_blocking(catalog, read).await
             }
         }
     }
 
-    /// The manifest behind a tag or digest; nothing if the image has none such.
+    /// Returns the manifest of a tag or digest, `None` if the image has no such.
     pub(super) async fn manifest(
         &self,
         component: &Component,
@@ -129,17 +93,18 @@ impl Images {
     ) -> Result<Option<Manifest>, ImagesError> {
         match self {
             Self::Registry(upstream) => {
-                let named = reference.parse::<Digest>().is_ok() || reference.parse::<Tag>().is_ok();
-                if named { Ok(upstream.manifest(component, reference).await?) } else { Ok(None) }
+                let valid = reference.parse::<Digest>().is_ok() || reference.parse::<Tag>().is_ok();
+                if valid { Ok(upstream.manifest(component, reference).await?) } else { Ok(None) }
             }
             Self::Layout(catalog) => {
                 let (component, reference) = (component.clone(), reference.to_owned());
-                off_thread(catalog, move |catalog| catalog.manifest(&component, &reference)).await
+                read_blocking(catalog, move |catalog| catalog.manifest(&component, &reference)).await
             }
         }
     }
 
-    /// The layer of a tag for a platform; nothing if there is no such tag or platform. `open`: to be sent.
+    /// Returns the layer of a tag for a platform, `None` if there is no such tag or platform. `open`: whether
+    /// the content is wanted.
     pub(super) async fn layer(
         &self,
         component: &Component,
@@ -150,37 +115,38 @@ impl Images {
         match self {
             Self::Registry(upstream) => {
                 let Some(layer) = upstream.layer(component, tag, platform).await? else { return Ok(None) };
-                let source = if open { Source::Cached(upstream.open(component, &layer)?) } else { Source::None };
-                Ok(Some(Layer { manifest: layer.manifest, size: layer.size, source }))
+                let content =
+                    if open { LayerContent::Cached(upstream.open(component, &layer)?) } else { LayerContent::None };
+                Ok(Some(Layer { manifest: layer.manifest, size: layer.size, content }))
             }
             Self::Layout(catalog) => {
                 let (component, tag, platform) = (component.clone(), tag.clone(), platform.cloned());
                 let read = move |catalog: &Catalog| {
                     let found = catalog.layer(&component, &tag, platform.as_ref())?;
                     found
-                        .map(|(layer, path): (LayerOf, PathBuf)| {
+                        .map(|(layer, path): (LayerDescriptor, PathBuf)| {
                             let file = std::fs::File::open(path)?;
                             let size = file.metadata()?.len();
-                            Ok(Layer { manifest: layer.manifest, size, source: Source::File(file) })
+                            Ok(Layer { manifest: layer.manifest, size, content: LayerContent::File(file) })
                         })
                         .transpose()
                 };
-                off_thread(catalog, read).await
+                read_blocking(catalog, read).await
             }
         }
     }
 
-    /// Whether it can be asked at all.
+    /// Whether images can be read at all.
     pub(super) async fn ready(&self) -> bool {
         match self {
             Self::Registry(_) => true,
-            Self::Layout(catalog) => off_thread(catalog, |catalog| catalog.published().map(drop)).await.is_ok(),
+            Self::Layout(catalog) => read_blocking(catalog, |catalog| catalog.published().map(drop)).await.is_ok(),
         }
     }
 }
 
-/// Small reads, but reads of a disk.
-async fn off_thread<T: Send + 'static>(
+/// Reads the disk on a blocking thread.
+async fn read_blocking<T: Send + 'static>(
     catalog: &Arc<Catalog>,
     read: impl FnOnce(&Catalog) -> io::Result<T> + Send + 'static,
 ) -> Result<T, ImagesError> {
@@ -190,51 +156,16 @@ async fn off_thread<T: Send + 'static>(
 }
 
 impl Layer {
-    /// Its bytes.
+    /// Streams the bytes.
     pub(super) fn bytes(self) -> BoxStream<'static, io::Result<Bytes>> {
-        match self.source {
-            Source::File(file) => {
+        match self.content {
+            LayerContent::File(file) => {
                 let mut file = tokio::fs::File::from_std(file);
-                file.set_max_buf_size(CHUNK);
-                ReaderStream::with_capacity(file, CHUNK).boxed()
+                file.set_max_buf_size(file::CHUNK);
+                ReaderStream::with_capacity(file, file::CHUNK).boxed()
             }
-            Source::Cached(blob) => blob.bytes().boxed(),
-            Source::None => futures::stream::empty().boxed(),
+            LayerContent::Cached(blob) => blob.bytes().boxed(),
+            LayerContent::None => futures::stream::empty().boxed(),
         }
     }
-}
-
-impl Manifest {
-    /// Reads from the bytes what they are.
-    pub(super) fn new(bytes: Bytes, digest: Digest) -> Self {
-        let document: Document = serde_json::from_slice(&bytes).unwrap_or_default();
-        let media_type = match (document.media_type.is_empty(), document.manifests.is_some()) {
-            (false, _) => document.media_type,
-            (true, true) => INDEX.to_owned(),
-            (true, false) => MANIFEST.to_owned(),
-        };
-        Self { bytes, media_type, digest }
-    }
-}
-
-/// Which part of an image a platform gets.
-pub(super) fn selected<'a>(document: &'a Document, platform: Option<&Platform>) -> Selected<'a> {
-    let Some(children) = &document.manifests else { return Selected::Itself };
-    let (os, arch) = platform.map_or(DEFAULT_PLATFORM, |platform| (platform.os(), platform.arch()));
-    let matching = |fields: &PlatformFields| fields.os == os && fields.architecture == arch;
-    let child = children.iter().find(|child| child.platform.as_ref().is_some_and(matching));
-    child.map_or(Selected::Nothing, Selected::Child)
-}
-
-/// The last layer of a manifest.
-pub(super) fn last_layer(manifest: Digest, document: &Document) -> io::Result<LayerOf> {
-    let layer = document.layers.as_ref().and_then(|layers| layers.last());
-    let layer = layer.ok_or_else(|| invalid(format!("manifest {manifest} has no layers")))?;
-    let digest = layer.digest.parse().map_err(invalid)?;
-    let size = u64::try_from(layer.size).map_err(invalid)?;
-    Ok(LayerOf { manifest, digest, size })
-}
-
-pub(super) fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -1,5 +1,5 @@
-//! What Prometheus sees of the server. Labels are bounded: routes, statuses, kinds of questions; never a
-//! name, a tag or a user.
+//! Metrics of the server for Prometheus. Labels have few values: routes, statuses, kinds of requests. Names, tags
+//! and users are no labels.
 
 use std::{fmt, sync::atomic::AtomicU64};
 
@@ -14,33 +14,33 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// A route and how it ended.
+/// Labels of a request to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RequestLabel {
     /// `tags`, `layer`, `old_layer`, `manifest` or `none`.
     pub(super) route: &'static str,
-    /// The status.
+    /// HTTP status.
     pub(super) code: u16,
 }
 
-/// What was asked of the registry or of the cluster, and whether it was answered.
+/// Labels of a request that the server makes to the registry or the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AskedLabel {
+pub(super) struct OutboundLabel {
     /// `tags`, `manifest`, `blob`, `token` or `access`.
     pub(super) kind: &'static str,
     /// `ok` or `failed`.
     pub(super) result: &'static str,
 }
 
-/// Every metric, registered once.
+/// The registered metrics.
 pub(super) struct Metrics {
     registry: Registry,
     pub(super) requests: Family<RequestLabel, Counter>,
     pub(super) seconds: Histogram,
     pub(super) bytes: Counter<u64, AtomicU64>,
     pub(super) in_flight: Gauge,
-    upstream: Family<AskedLabel, Counter>,
-    reviews: Family<AskedLabel, Counter>,
+    upstream: Family<OutboundLabel, Counter>,
+    reviews: Family<OutboundLabel, Counter>,
     pub(super) cache_hits: Counter,
     pub(super) cache_misses: Counter,
     pub(super) cache_evictions: Counter,
@@ -64,30 +64,30 @@ impl Metrics {
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests by route and status", metrics.requests.clone());
-        let help = "From the request to the last byte of its answer";
+        let help = "Time from a request to the last byte of its response";
         registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.seconds.clone());
-        registry.register_with_unit("sent", "Bytes of answers sent", Unit::Bytes, metrics.bytes.clone());
-        registry.register("in_flight", "Requests that are being answered", metrics.in_flight.clone());
-        registry.register("upstream", "Questions to the registry", metrics.upstream.clone());
-        registry.register("reviews", "Questions to the cluster, who somebody is and may", metrics.reviews.clone());
-        registry.register("cache_hits", "Layers that were in the cache", metrics.cache_hits.clone());
-        registry.register("cache_misses", "Layers that had to be fetched", metrics.cache_misses.clone());
-        registry.register("cache_evictions", "Layers that made room for others", metrics.cache_evictions.clone());
+        registry.register_with_unit("sent", "Bytes sent in responses", Unit::Bytes, metrics.bytes.clone());
+        registry.register("in_flight", "Requests in progress", metrics.in_flight.clone());
+        registry.register("upstream", "Requests to the registry", metrics.upstream.clone());
+        registry.register("reviews", "Reviews of tokens and access by the cluster", metrics.reviews.clone());
+        registry.register("cache_hits", "Layers found in the cache", metrics.cache_hits.clone());
+        registry.register("cache_misses", "Layers fetched from the registry", metrics.cache_misses.clone());
+        registry.register("cache_evictions", "Layers evicted from the cache", metrics.cache_evictions.clone());
         registry.register_with_unit("cache", "Bytes in the cache", Unit::Bytes, metrics.cache_bytes.clone());
         metrics
     }
 
-    /// A question to the registry was answered, or not.
-    pub(super) fn upstream(&self, kind: &'static str, ok: bool) {
-        self.upstream.get_or_create(&asked(kind, ok)).inc();
+    /// Counts a request to the registry.
+    pub(super) fn count_upstream(&self, kind: &'static str, ok: bool) {
+        self.upstream.get_or_create(&outbound(kind, ok)).inc();
     }
 
-    /// A question to the cluster was answered, or not.
-    pub(super) fn review(&self, kind: &'static str, ok: bool) {
-        self.reviews.get_or_create(&asked(kind, ok)).inc();
+    /// Counts a review by the cluster.
+    pub(super) fn count_review(&self, kind: &'static str, ok: bool) {
+        self.reviews.get_or_create(&outbound(kind, ok)).inc();
     }
 
-    /// As text, in the format of `OpenMetrics`.
+    /// Returns the metrics as text, in the format of `OpenMetrics`.
     pub(super) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -95,6 +95,6 @@ impl Metrics {
     }
 }
 
-fn asked(kind: &'static str, ok: bool) -> AskedLabel {
-    AskedLabel { kind, result: if ok { "ok" } else { "failed" } }
+fn outbound(kind: &'static str, ok: bool) -> OutboundLabel {
+    OutboundLabel { kind, result: if ok { "ok" } else { "failed" } }
 }

@@ -1,4 +1,5 @@
-//! What the tests share: an authority, a TLS server that answers as it is told, archives byte by byte.
+//! Shared by the tests: a certificate authority, a TLS server with scripted responses, a stand-in for the Kubernetes
+//! API.
 
 // Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -24,10 +25,10 @@ use rustls::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What the token of every test looks like; it may stand in no output.
+/// Token of the tests. It must not occur in any output.
 pub const TOKEN: &str = "s3cret-token";
 
-/// The provider that binaries install in `main`.
+/// Installs the crypto provider, as the binaries do in `main`.
 pub fn provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -35,11 +36,11 @@ pub fn provider() {
     });
 }
 
-/// An authority that vouches for servers.
+/// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
-    /// Holds `ca.crt`.
+    /// Contains `ca.crt`.
     pub folder: TempDir,
 }
 
@@ -58,7 +59,7 @@ impl Authority {
         self.folder.path().join("ca.crt")
     }
 
-    /// Certificate and key, PEM.
+    /// Issues a certificate. Returns it and its key, PEM.
     pub fn issue(&self, change: impl FnOnce(&mut CertificateParams), names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -68,21 +69,21 @@ impl Authority {
     }
 }
 
-/// A TLS server that ends with its owner.
-pub struct Tls {
+/// A TLS server that ends when it is dropped.
+pub struct TlsServer {
     pub address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
     handle: axum_server::Handle<SocketAddr>,
 }
 
-impl Drop for Tls {
+impl Drop for TlsServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Tls {
-    /// Connections that stand.
+impl TlsServer {
+    /// Number of open connections.
     pub fn connections(&self) -> usize {
         self.handle.connection_count()
     }
@@ -108,15 +109,15 @@ impl Tls {
     }
 }
 
-/// A proxy that answers every request as the test says, and counts them.
-pub struct Fault {
-    pub server: Tls,
+/// A proxy that answers every request with the test's response, and counts the requests.
+pub struct ScriptedProxy {
+    pub server: TlsServer,
     pub requests: Arc<AtomicUsize>,
     pub authority: Authority,
 }
 
-impl Fault {
-    /// `answer` gets the number of the request, from 0.
+impl ScriptedProxy {
+    /// `answer` gets the number of the request, starting with 0.
     pub fn new(answer: impl Fn(usize, Request) -> Response + Clone + Send + Sync + 'static) -> Self {
         Self::with_alpn(&[b"h2", b"http/1.1"], answer)
     }
@@ -133,7 +134,7 @@ impl Fault {
             let response = answer(number, request);
             async move { response }
         });
-        let server = Tls::serve(&authority.issue(|_| {}, &["127.0.0.1"]), alpn, router);
+        let server = TlsServer::serve(&authority.issue(|_| {}, &["127.0.0.1"]), alpn, router);
         Self { server, requests, authority }
     }
 
@@ -141,34 +142,34 @@ impl Fault {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// A client of it with this timeouts.
-    pub fn proxy(&self, timeouts: Timeouts) -> Proxy {
+    /// Returns a client of this proxy.
+    pub fn client(&self, timeouts: Timeouts) -> Proxy {
         let options = ClientOptions { ca_file: Some(self.authority.file()), timeouts, ..ClientOptions::default() };
         let endpoint = Endpoint::explicit(&format!("https://{}/base/", self.server.address)).unwrap();
         Proxy::new(vec![endpoint], Identity::token(TOKEN).unwrap(), &options).unwrap()
     }
 }
 
-/// Waits long for what comes, and not long between tries.
-pub fn patient() -> Timeouts {
+/// The default timeouts, with a short wait between attempts.
+pub fn fast_retries() -> Timeouts {
     Timeouts { backoff: Duration::from_millis(1), ..Timeouts::default() }
 }
 
-/// For what never comes.
-pub fn impatient() -> Timeouts {
-    Timeouts { headers: Duration::from_millis(300), idle: Duration::from_millis(300), ..patient() }
+/// Short timeouts, for responses that never arrive.
+pub fn short_timeouts() -> Timeouts {
+    Timeouts { headers: Duration::from_millis(300), idle: Duration::from_millis(300), ..fast_retries() }
 }
 
 pub fn answer(status: u16, body: impl Into<Body>) -> Response {
     Response::builder().status(status).body(body.into()).unwrap()
 }
 
-/// A body that sends these bytes and then goes on as `rest` does.
+/// Returns a body that sends these bytes and continues as `rest` says.
 pub fn then(bytes: &'static [u8], rest: Rest) -> Body {
     use futures::{StreamExt as _, stream};
     let first = stream::iter([Ok(bytes::Bytes::from_static(bytes))]);
     let second = async move {
-        // Once pending, so that what precedes it is on its way.
+        // Pending once, so that the bytes before it are sent.
         tokio::task::yield_now().await;
         match rest {
             Rest::Breaks => stream::iter([Err(std::io::Error::other("broken"))]).boxed(),
@@ -179,7 +180,7 @@ pub fn then(bytes: &'static [u8], rest: Rest) -> Body {
     Body::from_stream(first.chain(stream::once(second).flatten()))
 }
 
-/// How a body goes on.
+/// How a body continues.
 #[derive(Clone, Copy)]
 pub enum Rest {
     Breaks,
@@ -187,7 +188,7 @@ pub enum Rest {
     Ends,
 }
 
-/// A kubeconfig for an API server at this address, without TLS.
+/// Returns a kubeconfig for an API server at this address, without TLS.
 pub fn kubeconfig(address: SocketAddr) -> kube::Config {
     provider();
     let mut config = kube::Config::new(format!("http://{address}").parse().unwrap());
@@ -195,7 +196,7 @@ pub fn kubeconfig(address: SocketAddr) -> kube::Config {
     config
 }
 
-/// Serves without TLS, as a stand-in for the Kubernetes API.
+/// Serves without TLS.
 pub async fn plain(router: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -203,12 +204,13 @@ pub async fn plain(router: Router) -> SocketAddr {
     address
 }
 
-/// What the stand-in was asked.
-pub type Asked = Arc<Mutex<Vec<Value>>>;
+/// The reviews that were requested.
+pub type Reviews = Arc<Mutex<Vec<Value>>>;
 
-/// A stand-in for the Kubernetes API: knows `good` and `stranger`; lets `good` download.
-pub async fn cluster(asked: Asked) -> SocketAddr {
-    let tokens = Arc::clone(&asked);
+/// Starts a stand-in for the Kubernetes API. It knows the tokens `good` and `stranger`, and allows `good` to
+/// download.
+pub async fn cluster(reviews: Reviews) -> SocketAddr {
+    let tokens = Arc::clone(&reviews);
     let review = async move |Json(review): Json<Value>| {
         let name = match review["spec"]["token"].as_str().unwrap() {
             "good" => Some("system:serviceaccount:x:good"),
@@ -228,7 +230,7 @@ pub async fn cluster(asked: Asked) -> SocketAddr {
     };
     let access = async move |Json(review): Json<Value>| {
         let allowed = review["spec"]["user"] == "system:serviceaccount:x:good";
-        asked.lock().unwrap().push(review.clone());
+        reviews.lock().unwrap().push(review.clone());
         Json(json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {},
             "status": {"allowed": allowed}}))
     };

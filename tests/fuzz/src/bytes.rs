@@ -26,14 +26,14 @@ pub(crate) fn layer(data: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     match runtime.block_on(read(compressed.as_slice(), "plugin", Some("contract.yaml"), &limits, &mut sink)) {
         Ok(contents) => {
-            match contents.beside {
+            match contents.sibling {
                 Ok(file) => assert!(file.is_none_or(|file| file.len() as u64 <= limits.archive)),
                 Err(error) => assert_printable(&error.to_string()),
             }
-            let unpacked = contents.unpacked;
-            assert_printable(&unpacked.entry);
-            assert_eq!(unpacked.size, sink.len() as u64);
-            assert!(unpacked.size <= limits.executable);
+            let executable = contents.executable;
+            assert_printable(&executable.path);
+            assert_eq!(executable.size, sink.len() as u64);
+            assert!(executable.size <= limits.executable);
         }
         Err(error) => assert_printable(&error.to_string()),
     }

@@ -36,7 +36,7 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
     let before = alice.files();
     let refused = alice.d8(force)?.expect_code(5)?;
     for text in
-        ["is not the one remembered", "no public host, keys sha256:", &format!("now host {address}"), "d8 policy trust"]
+        ["has changed: pinned", "no public host, keys sha256:", &format!("now host {address}"), "d8 policy trust"]
     {
         assert!(refused.stderr.contains(text), "{text}: {refused:?}");
     }

@@ -3,7 +3,7 @@
 use d8_rpp::{
     EndpointIdentity,
     client::discovery,
-    endpoint_pin::{PinCheck, judge},
+    endpoint_pin::{PinCheck, check_pin},
 };
 
 use crate::{
@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
     let server = cluster.config.cluster_url.to_string();
     // Compare what the cluster announces, even if a flag names another endpoint.
     let options = d8_rpp::ClientOptions { endpoint: None, ..context.proxy_options() };
-    let now = discovery::find(&cluster.client, &server, &options).await?.announced;
+    let now = discovery::find(&cluster.client, &server, &options).await?.identity;
     let remembered = pins.load(&cluster.key);
     output::print(format!("cluster:    {server}"));
     output::print(match &remembered {
@@ -34,12 +34,12 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
     });
     output::print(format!("now:        {now}"));
     let accepted: EndpointIdentity = match &remembered {
-        Ok(known) => match judge(known.as_ref(), &now) {
+        Ok(known) => match check_pin(known.as_ref(), &now) {
             PinCheck::Trusted => {
                 output::print("The proxy is already trusted.");
                 return Ok(());
             }
-            PinCheck::Remember(both) => both,
+            PinCheck::Update(both) => both,
             PinCheck::Changed => now,
         },
         Err(_) => now,

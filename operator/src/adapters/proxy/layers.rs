@@ -48,7 +48,7 @@ impl Upstream {
         };
         let manifests = images.iter().map(|image| (image.platform.as_str(), image.manifest.as_str()));
         let digest =
-            content_digest(manifests).ok_or_else(|| ProxyError::NotFound { subject: subject(component, tag) })?;
+            content_digest(manifests).ok_or_else(|| ProxyError::NotFound { reference: reference(component, tag) })?;
         if (request.is_known)(&digest) {
             return Ok((digest, None));
         }
@@ -213,10 +213,10 @@ impl Upstream {
     }
 }
 
-fn subject(component: &Component, tag: &Tag) -> ImageReference {
+fn reference(component: &Component, tag: &Tag) -> ImageReference {
     ImageReference { component: component.clone(), reference: Some(tag.to_string()) }
 }
 
 fn malformed(component: &Component, tag: &Tag, why: &str) -> ProxyError {
-    ProxyError::Malformed { subject: subject(component, tag), why: why.to_owned() }
+    ProxyError::Malformed { reference: reference(component, tag), why: why.to_owned() }
 }

@@ -1,24 +1,22 @@
-//! ConfigMap `registry-packages-proxy-config`, as the newest Deckhouse publishes it.
+//! Reads the addresses in ConfigMap `registry-packages-proxy-config`, as the newest Deckhouse publishes them.
 
 use std::collections::BTreeMap;
 
 use rustls::pki_types::CertificateDer;
 
+use super::DiscoveredEndpoints;
 use crate::{
-    client::{
-        discovery::DiscoveredEndpoints,
-        endpoint::{Endpoint, Prefer, Trust},
-    },
+    client::endpoint::{Endpoint, Prefer, Trust},
     endpoint_pin::EndpointIdentity,
     tls,
 };
 
-/// What a ConfigMap's data says; nothing where it names no address that could be used. `vouched`: a CA
-/// file was given, or nothing is to be verified, so that an address without `ca.crt` can be used.
+/// Returns the addresses in the ConfigMap's data, `None` if it has no usable one. `verifiable`: a CA file was
+/// given or verification is off, so addresses without `ca.crt` are usable.
 pub fn read(
     data: &BTreeMap<String, String>,
     prefer: Prefer,
-    vouched: bool,
+    verifiable: bool,
 ) -> Result<Option<DiscoveredEndpoints>, String> {
     let field = |key: &str| data.get(key).map(|text| text.trim()).filter(|text| !text.is_empty());
     let public = field("publicEndpoint")
@@ -29,24 +27,24 @@ pub fn read(
         None => Vec::new(),
     };
     let internal = match field("endpoints") {
-        // Without an authority nothing could vouch for them.
-        Some(list) if vouched || !authorities.is_empty() => internal(list, &authorities)?,
+        // Without an authority their certificates cannot be verified.
+        Some(list) if verifiable || !authorities.is_empty() => internal(list, &authorities)?,
         _ => Vec::new(),
     };
-    let announced = EndpointIdentity {
+    let identity = EndpointIdentity {
         host: public.as_ref().map(Endpoint::host),
-        keys: if internal.is_empty() { Vec::new() } else { tls::keys(&authorities) }.into_iter().collect(),
+        keys: if internal.is_empty() { Vec::new() } else { tls::key_digests(&authorities) }.into_iter().collect(),
     };
     let endpoints: Vec<_> = match prefer {
         Prefer::Public => public.into_iter().chain(internal).collect(),
         Prefer::Internal => internal.into_iter().chain(public).collect(),
     };
-    Ok((!endpoints.is_empty()).then_some(DiscoveredEndpoints { endpoints, announced }))
+    Ok((!endpoints.is_empty()).then_some(DiscoveredEndpoints { endpoints, identity }))
 }
 
 fn internal(list: &str, authorities: &[CertificateDer<'static>]) -> Result<Vec<Endpoint>, String> {
     let hosts: Vec<String> =
-        serde_json::from_str(list).map_err(|error| format!("`endpoints` is not a JSON list of texts: {error}"))?;
+        serde_json::from_str(list).map_err(|error| format!("`endpoints` is not a JSON list of strings: {error}"))?;
     let endpoint = |host: &String| {
         if host.contains(['/', '@']) {
             return Err(format!("`endpoints`: {host:?} is not `host:port`"));
@@ -61,8 +59,8 @@ fn internal(list: &str, authorities: &[CertificateDer<'static>]) -> Result<Vec<E
 mod tests {
     use super::*;
 
-    /// Data of the map, what is preferred, whether a CA file was given, the hosts expected (none: it names
-    /// none) or words of the error, and how many keys are announced.
+    /// Data, preference, whether a CA file was given, the expected hosts (none: no usable address) or a part
+    /// of the error, and the number of keys in the identity.
     type Case<'a> = (&'a [(&'a str, &'a str)], Prefer, bool, Result<&'a [&'a str], &'a str>, usize);
 
     fn pem() -> String {
@@ -71,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_config_map_says() {
+    fn addresses_of_a_config_map() {
         let (ca, two) = (pem(), pem() + &pem());
         let list = ("endpoints", r#"["10.0.0.1:4219","[::1]:4219"]"#);
         let both: &[(&str, &str)] = &[("publicEndpoint", "https://public/"), list, ("ca.crt", &ca)];
@@ -101,9 +99,9 @@ mod tests {
                 data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             match (read(&data, prefer, vouched), expected) {
                 (Ok(found), Ok(hosts)) => {
-                    let announced = found.as_ref().map(|found| found.announced.clone()).unwrap_or_default();
-                    assert_eq!(announced.keys.len(), keys, "{data:?}");
-                    assert_eq!(announced.host.is_some(), data.get("publicEndpoint").is_some_and(|u| u != " "));
+                    let identity = found.as_ref().map(|found| found.identity.clone()).unwrap_or_default();
+                    assert_eq!(identity.keys.len(), keys, "{data:?}");
+                    assert_eq!(identity.host.is_some(), data.get("publicEndpoint").is_some_and(|u| u != " "));
                     let endpoints = found.map(|found| found.endpoints).unwrap_or_default();
                     assert_eq!(endpoints.iter().map(Endpoint::host).collect::<Vec<_>>(), hosts, "{data:?}");
                     for endpoint in endpoints {

@@ -1,0 +1,109 @@
+//! Reads response bodies, and turns failed responses into errors.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::StreamExt as _;
+use http::header::LOCATION;
+use reqwest::Response;
+use tokio::time::timeout;
+
+use super::{FullResponse, Request, Transport, content_length};
+use crate::{
+    error::{Error, ImageReference, TimeoutPhase},
+    text::{MAX_MESSAGE, error_chain, one_line},
+    tls,
+};
+
+/// Limit for the next bytes of an error's body. The message is a courtesy and not worth a longer wait.
+const MESSAGE_IDLE: Duration = Duration::from_secs(5);
+
+impl Transport {
+    /// Reads a body of at most `limit` bytes.
+    pub(super) async fn read_body(
+        &self,
+        response: Response,
+        host: &str,
+        reference: &ImageReference,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<FullResponse, Error> {
+        let too_large = || Error::TooLarge { reference: reference.clone(), what, limit: limit as u64 };
+        let headers = response.headers().clone();
+        if content_length(&headers).is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        let mut chunks = response.bytes_stream();
+        loop {
+            match timeout(self.timeouts.idle, chunks.next()).await {
+                Err(_) => {
+                    let (host, after) = (host.to_owned(), self.timeouts.idle);
+                    return Err(Error::Timeout { host, phase: TimeoutPhase::Body, after });
+                }
+                Ok(None) => break,
+                Ok(Some(Err(error))) => {
+                    return Err(Error::Unreachable { host: host.to_owned(), why: error_chain(&error.without_url()) });
+                }
+                Ok(Some(Ok(chunk))) if body.len() + chunk.len() > limit => return Err(too_large()),
+                Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
+            }
+        }
+        Ok(FullResponse { headers, body: body.freeze() })
+    }
+
+    /// Turns a failure without a response into an error.
+    pub(super) fn connection_error(&self, host: String, error: reqwest::Error) -> Error {
+        let error = error.without_url();
+        if let Some(problem) = tls::certificate_problem(&error) {
+            return Error::Certificate { host, problem };
+        }
+        match (error.is_timeout(), error.is_connect()) {
+            (true, true) => Error::Timeout { host, phase: TimeoutPhase::Connect, after: self.timeouts.connect },
+            (true, false) => Error::Timeout { host, phase: TimeoutPhase::Response, after: self.timeouts.headers },
+            _ => Error::Unreachable { host, why: error_chain(&error) },
+        }
+    }
+
+    /// Turns a response with a status other than 200 into an error.
+    pub(super) async fn status_error(
+        &self,
+        response: Response,
+        host: String,
+        token_sent: bool,
+        request: Request<'_>,
+    ) -> Error {
+        let status = response.status().as_u16();
+        let path = format!("/{}", request.path);
+        if (300..400).contains(&status) {
+            let to =
+                response.headers().get(LOCATION).map_or_else(String::new, |to| one_line(to.as_bytes(), MAX_MESSAGE));
+            return Error::Redirect { host, path, status, to };
+        }
+        let message = self.read_message(response).await;
+        match status {
+            401 => Error::Unauthorized { host, token_sent, message },
+            403 => Error::Forbidden { host, message },
+            404 => Error::NotFound { reference: request.reference.clone() },
+            500..600 => Error::Unavailable { host, path, status, message },
+            _ => {
+                let method = if request.head { "HEAD" } else { "GET" };
+                Error::Status { host, method, path, status, message }
+            }
+        }
+    }
+
+    /// Reads the beginning of an error's body as one line. A failure while reading makes the message shorter.
+    async fn read_message(&self, response: Response) -> String {
+        let mut message = Vec::new();
+        let mut body = response.bytes_stream();
+        let idle = self.timeouts.idle.min(MESSAGE_IDLE);
+        while message.len() < 4 * MAX_MESSAGE {
+            match timeout(idle, body.next()).await {
+                Ok(Some(Ok(chunk))) => message.extend_from_slice(&chunk[..chunk.len().min(4 * MAX_MESSAGE)]),
+                _ => break,
+            }
+        }
+        one_line(&message, MAX_MESSAGE)
+    }
+}
