@@ -1,5 +1,5 @@
-//! The facts of this cluster that requirements are checked against: the version of Kubernetes, the version of Deckhouse,
-//! the Modules, and the identity of the cluster.
+//! The facts of this cluster that requirements are checked against: the versions of Kubernetes and Deckhouse, the
+//! Modules, and the identity of the cluster.
 //!
 //! A cluster may have no Deckhouse or no Modules. Requirements on them can't be checked then. Both may appear later.
 

@@ -1,5 +1,5 @@
-//! Data in `ConfigMap` objects of the operator's namespace. A ConfigMap is applied with the resourceVersion from which the data
-//! were computed. If two leaders overlap for a moment, one of them is refused and reads again.
+//! Data in `ConfigMap` objects of the operator's namespace. A ConfigMap is applied with the resourceVersion from which
+//! the data were computed. If two leaders overlap for a moment, one of them is refused and reads again.
 
 use std::collections::BTreeMap;
 

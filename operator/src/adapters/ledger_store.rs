@@ -1,5 +1,5 @@
-//! Ledgers in `ConfigMap` objects, one for each owner: `d8-ledger-<component>` and `d8-waves-<policy>`. An owner's name is a DNS
-//! label, so the ConfigMap's name is never too long.
+//! Ledgers in `ConfigMap` objects, one for each owner: `d8-ledger-<component>` and `d8-waves-<policy>`. An owner's name
+//! is a DNS label, so the ConfigMap's name is never too long.
 
 use std::{collections::BTreeSet, marker::PhantomData};
 

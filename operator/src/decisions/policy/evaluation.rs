@@ -57,7 +57,7 @@ struct Rollouts {
 }
 
 impl<'a> PolicyInputs<'a> {
-    /// Collects the inputs. `checked`: the policy's spec, or what is wrong with it. `previous`: the status before.
+    /// Collects the inputs. `checked`: the policy's spec, or what is wrong with it. `previous`: the previous status.
     /// `now`: in whole seconds, because the API has no fractions of a second.
     pub(crate) fn new(
         policy: &'a PluginPolicy,

@@ -1,7 +1,8 @@
 //! The wave ledger of a policy: when the policy began to permit each version, and which waves are halted.
 //!
-//! These times decide which host may have which version, so they must survive the loss of the status. They are stored in ConfigMap
-//! `d8-waves-<policy>`, and the status is made from them. If the ConfigMap is lost, they are restored from the status.
+//! These times decide which host may have which version, so they must survive the loss of the status. They are stored
+//! in ConfigMap `d8-waves-<policy>`, and the status is made from them. If the ConfigMap is lost, they are restored from
+//! the status.
 
 use std::collections::BTreeMap;
 

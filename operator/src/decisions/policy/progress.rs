@@ -183,7 +183,7 @@ pub(super) fn progress(
         if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {
             rolling = times.end;
         }
-        // A client that finds no wave in the status computes a complete one from the version's age.
+        // Without it, clients compute the wave from the version's age, and by that it is complete too.
         if state == WaveState::Complete && failed == 0 && !is_target {
             continue;
         }

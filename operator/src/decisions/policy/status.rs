@@ -46,7 +46,7 @@ pub(super) struct StatusInputs<'a> {
     pub(super) rolling: &'a [(String, Timestamp)],
     /// Whether the status lacks waves because there are too many.
     pub(super) trimmed: bool,
-    /// The status before.
+    /// The previous status.
     pub(super) previous: &'a PluginPolicyStatus,
     /// The current time in whole seconds.
     pub(super) now: Timestamp,

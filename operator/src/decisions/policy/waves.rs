@@ -67,7 +67,7 @@ pub(crate) struct WaveInputs<'a> {
     pub(crate) uid: Option<&'a str>,
     /// Generation of the policy.
     pub(crate) generation: i64,
-    /// The status before.
+    /// The previous status.
     pub(crate) previous: &'a PluginPolicyStatus,
     /// Number of failed hosts that halts a wave; absent: no wave is halted.
     pub(crate) max_failed: Option<u32>,

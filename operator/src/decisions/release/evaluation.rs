@@ -122,7 +122,7 @@ fn selected_entries(
     entries
 }
 
-/// Keeps the versions of the status before: with an invalid spec, nothing else is known.
+/// Keeps the versions of the previous status, because an invalid spec selects none.
 fn keep_versions(previous: &CliReleaseStatus, status: &mut CliReleaseStatus) {
     status.latest.clone_from(&previous.latest);
     status.latest_fitting.clone_from(&previous.latest_fitting);
