@@ -179,8 +179,8 @@ impl Upstream {
         let resolved = proxy.resolve_manifest(component, &image.tag, top).await?;
         let for_platform = |found: &d8_rpp::Artifact| found.platform.as_ref().is_none_or(|of| *of == image.platform);
         let found = resolved.artifacts.into_iter().find(for_platform);
-        let found =
-            found.ok_or_else(|| malformed(component, &image.tag, "the image is not for the platform of its tag"))?;
+        let wrong_platform = || malformed(component, &image.tag, "the image is not for the platform of its tag");
+        let found = found.ok_or_else(wrong_platform)?;
         let found = artifact(d8_rpp::Artifact { platform: Some(image.platform.clone()), ..found });
         Ok((found, resolved.contract))
     }
