@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use d8_agent::{ProxySource, cluster::cluster_facts};
 use d8_crds::{
     decisions::{
-        requirements::{self, Findings, Unchecked, Unmet},
+        explain,
+        requirements::{self, Findings, Unmet},
         selection::{self, LookupError, PublishedVersion, TagList},
     },
     records::{
@@ -50,6 +51,10 @@ pub(crate) struct VersionDetails {
 }
 
 impl VersionDetails {
+    fn is_for_other_platform(&self) -> bool {
+        self.findings.unmet.iter().any(|unmet| matches!(unmet, Unmet::NotForPlatform { .. }))
+    }
+
     /// Returns where to read the bytes from.
     pub(crate) fn source(&self, proxy: &Proxy) -> ProxySource {
         match &self.spooled {
@@ -146,10 +151,22 @@ impl Catalog {
         context: &Context,
         published: &PublishedVersion,
     ) -> Result<VersionDetails, Failure> {
-        match self.version(published) {
-            Some(version) => self.details_from_record(context, published, version),
-            None => self.details_from_proxy(context, published).await,
+        let Some(version) = self.version(published) else { return self.details_from_proxy(context, published).await };
+        let mut details = self.details_from_record(context, published, version)?;
+        // What the operator could not find out, d8 finds out itself.
+        match version.fit {
+            Fit::Fits | Fit::Unfit => {}
+            Fit::Unknown if details.is_for_other_platform() => {}
+            Fit::Unknown if version.requirements.need_cluster_facts() => {
+                details.findings = check(context, &version.requirements).await?;
+            }
+            // The operator could not read the contract.
+            Fit::Unknown => {
+                let read = self.details_from_proxy(context, published).await?;
+                (details.contract, details.findings, details.fetched) = (read.contract, read.findings, read.fetched);
+            }
         }
+        Ok(details)
     }
 
     fn details_from_record(
@@ -178,7 +195,7 @@ impl Catalog {
             Some(artifact) => (
                 Some(artifact.layer.parse().map_err(|e| invalid("layer digest", &e))?),
                 Some(artifact.manifest.parse().map_err(|e| invalid("manifest digest", &e))?),
-                unless_waived(context, &version.requirements, findings_of_record(version)),
+                unless_waived(context, &version.requirements, Findings::recorded(version, None)),
             ),
             None => (None, None, not_for_platform(context)),
         };
@@ -236,13 +253,26 @@ pub(crate) async fn check(context: &Context, requirements: &Requirements) -> Res
     Ok(requirements::check(requirements, facts))
 }
 
-/// Returns the findings of the operator in the record.
-pub(crate) fn findings_of_record(version: &ReleaseVersion) -> Findings {
-    match version.fit {
-        Fit::Fits => Findings::default(),
-        Fit::Unfit => Findings { unmet: Unmet::recorded(&version.reasons), ..Findings::default() },
-        Fit::Unknown => Findings { unchecked: Unchecked::recorded(&version.reasons), ..Findings::default() },
+/// Returns the records with the result of an own check wherever the operator could not check the cluster.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) async fn check_unknown(
+    context: &Context,
+    records: &BTreeMap<String, CliRelease>,
+) -> Result<BTreeMap<String, CliRelease>, Failure> {
+    let mut records = records.clone();
+    let statuses = records.values_mut().filter_map(|record| record.status.as_mut());
+    for version in statuses.flat_map(|status| &mut status.versions) {
+        if version.fit != Fit::Unknown || !version.requirements.need_cluster_facts() {
+            continue;
+        }
+        let findings = check(context, &version.requirements).await?;
+        let (unmet, unchecked) = (findings.unmet.iter(), findings.unchecked.iter());
+        version.fit = findings.fit();
+        version.reasons = unmet.map(explain::unmet).chain(unchecked.map(explain::unchecked)).collect();
     }
+    Ok(records)
 }
 
 fn not_for_platform(context: &Context) -> Findings {

@@ -12,10 +12,10 @@ use d8_crds::{
         intent::Intent,
         plan::{
             self, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, FactRequest, InstalledComponent,
-            InstalledContract, KnownFacts, Outcome, Plan, PlanError, PlanOptions, PlanStep, PolicyEvaluator, Request,
-            Snapshot, StoredDigests, VersionFacts,
+            InstalledContract, KnownFacts, Outcome, Plan, PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot,
+            StoredDigests, VersionFacts,
         },
-        reason::{Cause, Reason, ReasonCode, Subject},
+        reason::{Cause, Reason, Subject},
         requirements::Unchecked,
         selection::{self, PublishedVersion},
         verdict::{Candidate, PolicySet, Verdict},
@@ -232,12 +232,13 @@ impl<'a> Planning<'a> {
     pub(crate) async fn plugin_reasons(&mut self, component: &Component, version: &Version) -> Vec<Reason> {
         let requests = BTreeMap::from([(component.clone(), Request::Exact(version.clone()))]);
         let (_, plan) = self.plan(requests, false).await;
-        let of_plugins = |reason: &&Reason| matches!(reason.code(), ReasonCode::Unfit | ReasonCode::DependencyDenied);
+        // Reasons against the version itself are part of its verdict.
+        let of_plugins = |reason: &&Reason| matches!(reason.cause, Cause::Plugins(_));
         match plan.outcomes.get(component) {
-            Some(Outcome::Refused { verdict, .. }) => verdict.reasons().iter().filter(of_plugins).cloned().collect(),
-            // What cannot be checked of the version itself is part of its verdict.
-            Some(Outcome::Stopped(error)) if !matches!(&**error, PlanError::Unchecked { component: of, .. } if of == component) =>
-            {
+            Some(Outcome::Refused { verdict, .. } | Outcome::Unchecked { verdict, .. }) => {
+                verdict.reasons().iter().filter(of_plugins).cloned().collect()
+            }
+            Some(Outcome::Stopped(error)) => {
                 let subject = Subject {
                     component: component.clone(),
                     version: Some(version.clone()),

@@ -16,7 +16,7 @@ use d8_crds::{
         requirements::{self, Findings},
         verdict::PolicySet,
     },
-    records::contract::Contract,
+    records::{contract::Contract, release::Fit},
     values::{
         name::{Component, PluginName},
         version::Version,
@@ -162,8 +162,8 @@ async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contrac
     Ok(())
 }
 
-/// Returns the findings of the record if it has the same requirements, else checks them against the cluster. The same
-/// round trip reads the policies, so they are checked again.
+/// Returns the findings of the record if it has the same requirements and the operator could check them, else checks
+/// them against the cluster. The same round trip reads the policies, so they are checked again.
 async fn cluster_findings(
     context: &Context,
     plugin: &InstalledPlugin,
@@ -177,8 +177,8 @@ async fn cluster_findings(
         versions.iter().find(|v| v.version == contract.version && v.requirements == contract.requirements)
     });
     match recorded {
-        Some(version) => Ok(catalog::findings_of_record(version)),
-        None => catalog::check(context, &contract.requirements).await,
+        Some(version) if version.fit != Fit::Unknown => Ok(Findings::recorded(version, None)),
+        _ => catalog::check(context, &contract.requirements).await,
     }
 }
 

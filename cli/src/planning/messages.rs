@@ -68,6 +68,14 @@ pub(crate) fn refused(component: &Component, tag: &Tag, verdict: &Verdict) -> Fa
         .advise("d8 tries no other version than the one you named", see)
 }
 
+/// The failure when requirements of a version, or of a dependency that it needs, cannot be checked: exit 5.
+pub(crate) fn unchecked(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
+    let name = display_name(component);
+    let headline = format!("the requirements of {name} {tag} cannot be checked");
+    let reasons = verdict.reasons().iter().map(explain::to_person);
+    reasons.fold(Failure::new(Code::Unreachable, headline), Failure::because).advise_skipping_checks(&name)
+}
+
 /// The failure when every published version was skipped. Its exit code is that of the newest version.
 pub(crate) fn none_eligible(component: &Component, skipped: &[PassedOver]) -> Failure {
     let code = skipped.first().map_or(Code::Failed, |(_, verdict)| verdict.class().into());
@@ -95,15 +103,6 @@ pub(crate) fn plan_failure(planning: &Planning<'_>, component: &Component, error
             Failure::new(Code::Failed, message.clone())
                 .advise("the published tag list or contract is invalid", error.fix())
         }),
-        PlanError::Unchecked { component, version, unchecked } => {
-            let name = display_name(component);
-            let headline = format!("the requirements of {name} {version} cannot be checked");
-            unchecked
-                .iter()
-                .map(explain::unchecked)
-                .fold(Failure::new(Code::Unreachable, headline), Failure::because)
-                .advise_skipping_checks(&name)
-        }
         PlanError::Unreadable { .. } => {
             Failure::new(Code::Failed, format!("{} cannot be changed", display_name(component)))
                 .because(error.to_string())

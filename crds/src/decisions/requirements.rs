@@ -2,6 +2,7 @@
 //! [`explain`](crate::decisions::explain) has the sentences.
 
 mod finding;
+mod recorded;
 
 use std::collections::BTreeMap;
 

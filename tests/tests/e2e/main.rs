@@ -18,5 +18,6 @@ mod self_update;
 mod self_update_concurrency;
 mod self_update_paths;
 mod time_gates;
+mod unknown_requirements;
 mod viewer_role;
 mod without_operator;

@@ -14,7 +14,7 @@ use crate::{
     installed,
     planning::{
         Planning,
-        messages::{lookup_failure, none_eligible, note_skipped, plan_failure, refused},
+        messages::{lookup_failure, none_eligible, note_skipped, plan_failure, refused, unchecked},
     },
     terminal::{
         failure::{Code, Failure},
@@ -159,6 +159,7 @@ fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> 
                 },
             )
         }
+        Outcome::Unchecked { version, verdict, .. } => unchecked(&component, &version.tag, verdict),
         Outcome::Stopped(error) => plan_failure(planning, &component, error),
     })
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::check;
 use crate::{
-    args,
+    args, catalog,
     context::Context,
     installed,
     running_d8::{CurrentVersion, RunningD8},
@@ -63,14 +63,16 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     let now = view.server_time.unwrap_or(context.now);
     let after = impact::edited(&view.policies, &files, &view.records, now);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&after));
-    let mut comparison = PolicyDiff::new(&old, &new, &view.records, now);
-    let managed = hosts.iter().flatten().map(|host| (host.metadata.name.clone(), machine(host)));
-    let here = std::iter::once((None, this_machine(context)?));
     let mut document = Document { managed_hosts: hosts.as_ref().map(Vec::len), changes: Vec::new() };
-    for (host, machine) in managed.chain(here) {
-        let changes = comparison.of(&machine).into_iter();
-        document.changes.extend(changes.map(|change| Row { host: host.clone(), change }));
+    let mut on_managed = PolicyDiff::new(&old, &new, &view.records, now);
+    for host in hosts.iter().flatten() {
+        let changes = on_managed.of(&machine(host)).into_iter();
+        document.changes.extend(changes.map(|change| Row { host: host.metadata.name.clone(), change }));
     }
+    // An update on this machine would check what the operator could not check.
+    let records = catalog::check_unknown(context, &view.records).await?;
+    let here = PolicyDiff::new(&old, &new, &records, now).of(&this_machine(context)?).into_iter();
+    document.changes.extend(here.map(|change| Row { host: None, change }));
     let mut names: Vec<&str> = document.changes.iter().map(|row| shown(row.host.as_deref())).collect();
     names.dedup();
     output::print_document(args.output.format, &document, names, show)?;

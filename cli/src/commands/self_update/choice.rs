@@ -18,7 +18,7 @@ use crate::{
     context::Context,
     planning::{
         Planning,
-        messages::{lookup_failure, none_eligible, plan_failure, refused},
+        messages::{lookup_failure, none_eligible, plan_failure, refused, unchecked},
     },
     running_d8::{CurrentVersion, RunningD8},
     terminal::failure::{Code, Failure},
@@ -81,6 +81,7 @@ impl<'a> D8Planning<'a> {
         let (_, mut plan) = self.planning.plan(BTreeMap::from([(Component::D8, request)]), false).await;
         match plan.outcomes.remove(&Component::D8) {
             Some(Outcome::Stopped(error)) => Err(plan_failure(&self.planning, &Component::D8, &error)),
+            Some(Outcome::Unchecked { version, verdict, .. }) => Err(unchecked(&Component::D8, &version.tag, &verdict)),
             Some(outcome @ (Outcome::Take { .. } | Outcome::NotPublished(_))) => Ok(outcome),
             Some(_) if self.versions.published.is_empty() => Err(nothing_published()),
             Some(outcome) => Ok(outcome),

@@ -143,15 +143,17 @@ fn newest(policies: &HostPolicies<'_>, component: &Component) -> Request {
 impl Evaluation<'_> {
     fn summarize(&self, component: &Component, outcome: &Outcome) -> HostImpact {
         let active = self.machine.active.get(component).and_then(|active| active.version.as_ref());
-        let taken = match outcome {
-            Outcome::Take { version, .. } => Some(version.version.clone()),
-            _ => None,
+        let (taken, unchecked) = match outcome {
+            Outcome::Take { version, .. } => (Some(version.version.clone()), None),
+            Outcome::Unchecked { version, verdict, .. } => (None, Some((version, verdict))),
+            _ => (None, None),
         };
         let leave = active.and_then(|active| self.must_leave(component, active));
         let runs = active.is_none_or(|active| self.policies.run_allowed(component, active).is_ok());
         let passed_over = outcome.passed_over();
         let leading = |verdict: &Verdict| verdict.leading().cloned();
-        let held = passed_over.iter().find(|(_, verdict)| verdict.class() == Class::Held);
+        let held = passed_over.iter().map(|(version, verdict)| (version, verdict)).chain(unchecked);
+        let held = held.into_iter().find(|(_, verdict)| verdict.class() == Class::Held);
         let newest = passed_over.first().and_then(|(_, verdict)| leading(verdict));
         let (verdict, target, reason) = match (leave, taken, held) {
             (Some(leave), taken, _) => (Class::Forbidden, taken, Some(leave)),

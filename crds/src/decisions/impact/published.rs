@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::{
     decisions::{
         plan::{Dependencies, FactRequest, KnownFacts, VersionFacts},
-        requirements::{Findings, Unmet},
+        requirements::Findings,
         selection::{TagList, read_tags},
     },
-    records::release::{CliRelease, Fit, ReleaseVersion},
+    records::release::CliRelease,
     values::{name::Component, platform::Platform},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn known_facts(records: &BTreeMap<String, CliRelease>, platform: Opti
         for published in &list.published {
             let Some(recorded) = record.recorded(&published.version) else { continue };
             let facts = Dependencies::read(&recorded.requirements.plugins)
-                .map(|dependencies| VersionFacts { findings: findings(recorded, platform), dependencies })
+                .map(|dependencies| VersionFacts { findings: Findings::recorded(recorded, platform), dependencies })
                 .map_err(|error| error.to_string());
             known.insert_version(component.clone(), published.version.clone(), facts);
         }
@@ -42,17 +42,4 @@ pub(super) fn insert_missing(known: &mut KnownFacts, request: FactRequest) {
             known.insert_version(component, published.version, Err("the record does not have it".to_owned()));
         }
     }
-}
-
-/// What the record says against a version on this platform. What is not known counts as not met.
-fn findings(version: &ReleaseVersion, platform: Option<&Platform>) -> Findings {
-    let mut findings = Findings::default();
-    if version.fit != Fit::Fits {
-        findings.unmet = Unmet::recorded(&version.reasons);
-    }
-    let is_for = |of: &str| version.artifacts.iter().any(|a| a.platform.as_deref().is_none_or(|p| p == of));
-    if let Some(platform) = platform.filter(|p| !version.artifacts.is_empty() && !is_for(p.as_str())) {
-        findings.unmet.push(Unmet::NotForPlatform { platform: platform.clone() });
-    }
-    findings
 }

@@ -1,4 +1,4 @@
-//! Edits of policies, and what they would do to a host.
+//! Tables of policy edits and what they change on a host.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,19 @@ fn policy(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": name}, "spec": spec})
 }
 
-/// Records of `tool` and `d8`: versions a week old, v1.3.0 a day old, v1.4.0 for another cluster.
+/// Returns records of `tool` and `d8`. v1.3.0 is a day old, all others a week. All fit but v1.4.0.
 fn records() -> BTreeMap<String, CliRelease> {
+    records_with("Unfit")
+}
+
+/// The same with another `fit` of v1.4.0.
+fn records_with(fit: &str) -> BTreeMap<String, CliRelease> {
     let digest = format!("sha256:{}", "a".repeat(64));
     let version = |version: &str, seen: &str, fit: &str| json!({"version": version, "digest": digest, "firstSeen": seen, "fit": fit});
     let old = "2026-11-15T12:00:00Z";
     let record = |name: &str| {
         let record = json!({"metadata": {"name": name}, "spec": {}, "status": {"lastSyncTime": NOW, "versions": [
-            version("v2.0.0", old, "Fits"), version("v1.4.0", old, "Unfit"),
+            version("v2.0.0", old, "Fits"), version("v1.4.0", old, fit),
             version("v1.3.0", "2026-11-21T12:00:00Z", "Fits"), version("v1.2.0", old, "Fits"),
             version("v1.1.0", old, "Fits"), version("v1.0.0", old, "Fits")]}});
         (name.to_owned(), serde_json::from_value(record).unwrap())
@@ -43,78 +48,93 @@ fn machine(managed: bool, active: &[(&str, &str)]) -> HostFacts {
     HostFacts { id: "bastion-1".to_owned(), labels, managed, active: active.collect(), ..HostFacts::default() }
 }
 
-fn compared(machine: &HostFacts, old: &[Value], new: &[Value]) -> Vec<ComponentDiff> {
-    let (old, new) = (PolicySet::from_json(old), PolicySet::from_json(new));
-    PolicyDiff::new(&old, &new, &records(), NOW.parse().unwrap()).of(machine)
+fn diff(machine: &HostFacts, old: &[Value], new: &[Value]) -> Vec<ComponentDiff> {
+    diff_with(&records(), machine, old, new)
 }
 
-/// `verdict target reason`, with `!` where it may not run.
-fn shown(outlook: Option<&HostImpact>) -> String {
-    let Some(outlook) = outlook else { return "nothing".to_owned() };
-    let target = outlook.target.as_ref().map_or("none".to_owned(), ToString::to_string);
-    let reason = outlook.reason.as_ref().map(|reason| format!(" {}", reason.code())).unwrap_or_default();
-    let run = if outlook.runs { "" } else { "!" };
-    format!("{:?} {target}{reason}{run}", outlook.verdict)
+fn diff_with(
+    records: &BTreeMap<String, CliRelease>,
+    machine: &HostFacts,
+    old: &[Value],
+    new: &[Value],
+) -> Vec<ComponentDiff> {
+    let (old, new) = (PolicySet::from_json(old), PolicySet::from_json(new));
+    PolicyDiff::new(&old, &new, records, NOW.parse().unwrap()).of(machine)
+}
+
+/// Returns `verdict target reason`, with `!` if the active version may not run.
+fn shown(impact: Option<&HostImpact>) -> String {
+    let Some(impact) = impact else { return "nothing".to_owned() };
+    let target = impact.target.as_ref().map_or("none".to_owned(), ToString::to_string);
+    let reason = impact.reason.as_ref().map(|reason| format!(" {}", reason.code())).unwrap_or_default();
+    let run = if impact.runs { "" } else { "!" };
+    format!("{:?} {target}{reason}{run}", impact.verdict)
 }
 
 #[test]
-fn what_an_edit_would_do() {
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn what_an_edit_changes_on_a_managed_host() {
     let auto = json!({"defaults": {"updates": "Auto"}});
     let tool = |fields: Value| {
         let mut rule = json!({"plugins": ["tool"]});
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         json!({"defaults": {"updates": "Auto"}, "rules": [rule]})
     };
-    let here: &[(&str, &str)] = &[("tool", "v1.1.0")];
+    let installed: &[(&str, &str)] = &[("tool", "v1.1.0")];
     for (active, old, new, expected) in [
-        (here, auto.clone(), auto.clone(), None),
-        (here, auto.clone(), tool(json!({"versions": "^1"})), None),
-        (here, auto.clone(), tool(json!({"versions": "<1.3"})), Some(("Eligible v1.3.0", "Eligible v1.2.0", true))),
+        (installed, auto.clone(), auto.clone(), None),
+        (installed, auto.clone(), tool(json!({"versions": "^1"})), None),
         (
-            here,
+            installed,
+            auto.clone(),
+            tool(json!({"versions": "<1.3"})),
+            Some(("Eligible v1.3.0", "Eligible v1.2.0", true)),
+        ),
+        (
+            installed,
             auto.clone(),
             tool(json!({"versions": "<1.2"})),
             Some(("Eligible v1.3.0", "Eligible v1.1.0 VersionNotPermitted", true)),
         ),
-        (here, auto.clone(), tool(json!({"minAge": "72h"})), Some(("Eligible v1.3.0", "Eligible v1.2.0", true))),
-        (here, auto.clone(), json!({}), Some(("Eligible v1.3.0", "Held v1.3.0 Manual", true))),
+        (installed, auto.clone(), tool(json!({"minAge": "72h"})), Some(("Eligible v1.3.0", "Eligible v1.2.0", true))),
+        (installed, auto.clone(), json!({}), Some(("Eligible v1.3.0", "Held v1.3.0 Manual", true))),
         (
-            here,
+            installed,
             json!({}),
             tool(json!({"updates": "Frozen"})),
             Some(("Held v1.3.0 Manual", "Held v1.3.0 Frozen", false)),
         ),
         (
-            here,
+            installed,
             json!({}),
             json!({"paused": true, "defaults": {"updates": "Auto"}}),
             Some(("Held v1.3.0 Manual", "Held v1.3.0 Paused", false)),
         ),
         (
-            here,
+            installed,
             auto.clone(),
             tool(json!({"majorUpdates": "Cross"})),
             Some(("Eligible v1.3.0", "Eligible v2.0.0", true)),
         ),
         (
-            here,
+            installed,
             auto.clone(),
             tool(json!({"block": ["v1.1.0"]})),
             Some(("Eligible v1.3.0", "Forbidden v1.3.0 Blocked!", true)),
         ),
         (
-            here,
+            installed,
             auto.clone(),
             tool(json!({"versions": "<1.1"})),
             Some(("Eligible v1.3.0", "Forbidden v1.0.0 VersionNotPermitted", true)),
         ),
         (
-            here,
+            installed,
             auto.clone(),
             tool(json!({"access": "Deny"})),
             Some(("Eligible v1.3.0", "Forbidden none Denied!", true)),
         ),
-        // What is not there is spoken of only where it must be.
+        // A component that is not installed counts only if it is required.
         (&[], auto.clone(), tool(json!({"access": "Allow"})), None),
         (&[], auto.clone(), tool(json!({"access": "Require"})), Some(("nothing", "Eligible v2.0.0", true))),
         (
@@ -123,7 +143,7 @@ fn what_an_edit_would_do() {
             tool(json!({"access": "Require", "versions": "=1.4.0"})),
             Some(("nothing", "Forbidden none VersionNotPermitted", true)),
         ),
-        // What nothing is published of is judged by what is active.
+        // Of a component without a record the active version is evaluated.
         (&[("other", "v1.0.0")], auto.clone(), tool(json!({"updates": "Frozen"})), None),
         (
             &[("other", "v1.0.0")],
@@ -144,28 +164,28 @@ fn what_an_edit_would_do() {
             Some(("Eligible v1.3.0", "Forbidden v1.3.0 Blocked", true)),
         ),
         (
-            here,
+            installed,
             auto,
             json!({"hostSelector": {"matchLabels": {"role": "ci"}}}),
             Some(("Eligible v1.3.0", "Held v1.3.0 NotGoverned", true)),
         ),
     ] {
-        let changes = compared(&machine(true, active), &[policy("p", &old)], &[policy("p", &new)]);
-        let told: Vec<_> = changes
+        let changes = diff(&machine(true, active), &[policy("p", &old)], &[policy("p", &new)]);
+        let rows: Vec<_> = changes
             .iter()
             .map(|change| (shown(change.old.as_ref()), shown(change.new.as_ref()), change.moves))
             .collect();
         let expected: Vec<_> =
             expected.map(|(old, new, moves)| (old.to_owned(), new.to_owned(), moves)).into_iter().collect();
-        assert_eq!(told, expected, "{old} -> {new}");
+        assert_eq!(rows, expected, "{old} -> {new}");
     }
 }
 
 #[test]
-fn a_person_acts_on_a_workstation() {
+fn on_a_workstation_a_person_updates() {
     let frozen = policy("p", &json!({"defaults": {"updates": "Frozen"}}));
     let manual = policy("p", &json!({"defaults": {"updates": "Manual"}}));
-    let changes = compared(&machine(false, &[("tool", "v1.1.0")]), &[manual], &[frozen]);
+    let changes = diff(&machine(false, &[("tool", "v1.1.0")]), &[manual], &[frozen]);
     let [change] = changes.as_slice() else { panic!("{changes:?}") };
     assert_eq!(shown(change.old.as_ref()), "Eligible v1.3.0");
     assert_eq!(shown(change.new.as_ref()), "Held v1.3.0 Frozen");
@@ -175,7 +195,7 @@ fn a_person_acts_on_a_workstation() {
 }
 
 #[test]
-fn what_the_policies_are_after_an_edit() {
+fn policies_after_an_edit() {
     let spec = json!({"hostSelector": {}, "rollout": {"over": "1h"}});
     let halted = json!({"version": "v1.3.0", "since": NOW, "state": "Halted", "haltedAt": NOW, "failed": 3});
     let mut live = policy("a", &spec);
@@ -193,7 +213,7 @@ fn what_the_policies_are_after_an_edit() {
     let names: Vec<_> = after.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(after[0]["spec"]["rollout"]["over"], "2h");
-    assert_eq!(after[0]["metadata"], json!({"name": "a"}), "no generation that anybody could lag behind");
+    assert_eq!(after[0]["metadata"], json!({"name": "a"}), "without a generation it counts as observed");
     let wave = json!({"version": "v1.3.0", "since": NOW, "failed": 3});
     assert_eq!(after[0]["status"], json!({"components": [{"name": "tool", "waves": [wave]}]}));
     assert_eq!(after[1], live[1]);
@@ -201,24 +221,43 @@ fn what_the_policies_are_after_an_edit() {
     assert_eq!(twice.len(), 3);
     assert_eq!(twice[2]["spec"].get("paused"), None, "the last counts");
 
-    // A rollout that is new begins its waves now, as the operator will: nobody has long passed through it.
+    // The waves of a new rollout start now, as the operator will start them.
     let gains = edited(&[file("b", &json!({"defaults": {"updates": "Auto"}, "rollout": {"over": "48h"}}))]);
     let waves = gains[1]["status"]["components"][1]["waves"].as_array().unwrap();
     assert_eq!((waves.len(), &waves[0]), (6, &json!({"version": "v2.0.0", "since": now})));
     let machine = machine(true, &[("tool", "v1.0.0")]);
     let auto = [live[0].clone(), policy("b", &json!({"defaults": {"updates": "Auto"}}))];
-    let changes = compared(&machine, &auto[1..], &gains[1..]);
+    let changes = diff(&machine, &auto[1..], &gains[1..]);
     assert_eq!(shown(changes[0].new.as_ref()), "Held v1.3.0 NotInWave");
 }
 
-/// Whatever order policies, files and versions come in.
 #[test]
-fn order_never_matters() {
+fn the_order_of_policies_changes_nothing() {
     let old = [policy("a", &json!({"defaults": {"updates": "Auto"}})), policy("b", &json!({"paused": true}))];
     let new = [policy("b", &json!({})), policy("a", &json!({"defaults": {"updates": "Auto"}}))];
     let reversed = |all: &[Value]| all.iter().rev().cloned().collect::<Vec<_>>();
     let machine = machine(true, &[("tool", "v1.1.0"), ("d8", "v1.1.0"), ("other", "v1.0.0")]);
-    let changes = compared(&machine, &old, &new);
+    let changes = diff(&machine, &old, &new);
     assert_eq!(changes.len(), 2);
-    assert_eq!(compared(&machine, &reversed(&old), &reversed(&new)), changes);
+    assert_eq!(diff(&machine, &reversed(&old), &reversed(&new)), changes);
+}
+
+#[test]
+fn requirements_that_could_not_be_checked_are_a_hold() {
+    let records = records_with("Unknown");
+    let below_2 = json!({"defaults": {"updates": "Auto"}, "cli": {"versions": "<2"}});
+    let (auto, paused) = ([policy("p", &below_2)], [policy("p", &json!({"paused": true}))]);
+    for component in ["tool", "d8"] {
+        for (managed, active, expected) in [
+            (true, "v1.3.0", "Held v1.4.0 RequirementsUnknown"),
+            (false, "v1.3.0", "Held v1.4.0 RequirementsUnknown"),
+            // The agent passes the version over; for a person the search ends at it.
+            (true, "v1.1.0", "Eligible v1.3.0"),
+            (false, "v1.1.0", "Held v1.4.0 RequirementsUnknown"),
+        ] {
+            let changes = diff_with(&records, &machine(managed, &[(component, active)]), &auto, &paused);
+            let [change] = changes.as_slice() else { panic!("{component} {active} {managed}: {changes:?}") };
+            assert_eq!(shown(change.old.as_ref()), expected, "{component} {active} managed {managed}");
+        }
+    }
 }

@@ -1,125 +1,125 @@
-//! Changes that are decided: made, taken back, told.
+//! The changes of a plan in progress: decided, taken back, and turned into the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion,
-    known_facts::VersionFacts,
+    dependencies::any_mandatory,
+    draft::{DecidedChange, Draft},
     order,
-    requests::{Planner, Progress},
-    search::Chosen,
-    state::{Present, accepts},
+    outcome::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion},
+    planned_state::accept,
+    trail::Trail,
 };
-use crate::{decisions::selection::PublishedVersion, values::name::Component};
+use crate::values::name::Component;
 
-/// A change that is decided.
-#[derive(Debug)]
-pub(super) struct Move<'k> {
-    to: &'k PublishedVersion,
-    offer: &'k VersionFacts,
-    requested: bool,
-    chain: Vec<&'k Component>,
-}
-
-impl<'k> Planner<'k> {
-    pub(super) fn commit(&mut self, chosen: &[Chosen<'k>]) {
-        for (level, one) in chosen.iter().enumerate() {
-            let requested = level == 0 || self.moves.get(one.name).is_some_and(|earlier| earlier.requested);
-            let chain = Chosen::chain(chosen, level);
-            self.moves.insert(one.name, Move { to: one.published, offer: one.offer, requested, chain });
+impl<'k> Draft<'k> {
+    /// Adds the decisions of a search to the plan.
+    pub(super) fn commit(&mut self, trail: &Trail<'k>) {
+        for (level, decision) in trail.decisions().iter().enumerate() {
+            let earlier = self.changes.get(decision.component);
+            let requested = level == 0 || earlier.is_some_and(|earlier| earlier.requested);
+            let path = trail.component_path(level);
+            let change = DecidedChange { to: decision.published, facts: decision.facts, requested, path };
+            self.changes.insert(decision.component, change);
         }
-        self.made += 1;
+        self.revision += 1;
     }
 
-    /// Takes choices back, and tells what the dependencies would have been.
-    pub(super) fn undone(&mut self, chosen: Vec<Chosen<'k>>) -> Vec<PlannedChange> {
-        let dependencies: BTreeMap<_, _> =
-            chosen.iter().enumerate().skip(1).map(|(level, one)| (one.name, (level, one))).collect();
-        let edges = dependencies.iter().map(|(name, (_, one))| (*name, &one.offer.dependencies)).collect();
-        let needs = order::dependency_first(&edges)
+    /// Takes the decisions of a search back, and returns the changes of dependencies that it would have made.
+    pub(super) fn roll_back(&mut self, mut trail: Trail<'k>) -> Vec<PlannedChange> {
+        let levels: BTreeMap<_, _> =
+            trail.decisions().iter().enumerate().skip(1).map(|(level, decision)| (decision.component, level)).collect();
+        let dependencies =
+            levels.iter().map(|(component, level)| (*component, &trail.decision(*level).facts.dependencies));
+        let changes = order::dependencies_first(&dependencies.collect())
             .into_iter()
-            .filter_map(|name| dependencies.get(name))
-            .map(|(level, one)| {
-                let chain = Chosen::chain(&chosen, *level);
-                self.change(one.name, &Move { to: one.published, offer: one.offer, requested: false, chain })
+            .filter_map(|component| Some((component, *levels.get(component)?)))
+            .map(|(component, level)| {
+                let decision = trail.decision(level);
+                let path = trail.component_path(level);
+                let (to, facts) = (decision.published, decision.facts);
+                self.change(component, &DecidedChange { to, facts, requested: false, path })
             })
             .collect();
-        for one in chosen.into_iter().rev() {
-            self.state.put(one.name, one.before);
+        for decision in trail.truncate(0) {
+            self.state.replace(decision.component, decision.replaced);
         }
-        needs
+        changes
     }
 
-    /// Takes back dependencies that nothing needs any more: what needed them moved on.
-    pub(super) fn drop_needless(&mut self) -> BTreeSet<&'k Component> {
+    /// Drops changes of dependencies that nothing needs any more, as what needed them was changed again.
+    /// Returns their components.
+    pub(super) fn drop_unneeded(&mut self) -> BTreeSet<&'k Component> {
         let mut dropped = BTreeSet::new();
         loop {
-            let needless = self.moves.iter().find(|(name, one)| !one.requested && self.is_needless(name));
-            let Some((name, _)) = needless else { return dropped };
-            let name = *name;
-            dropped.insert(name);
-            self.moves.remove(name);
-            let before = self.snapshot.installed.get(name).map(Present::of);
-            self.state.put(name, before);
+            let unneeded =
+                self.changes.iter().find(|(component, change)| !change.requested && self.is_unneeded(component));
+            let Some((component, _)) = unneeded else { return dropped };
+            let component = *component;
+            dropped.insert(component);
+            self.changes.remove(component);
+            let installed = self.installed(component);
+            self.state.replace(component, installed);
         }
     }
 
-    /// Whether all is well with what was there before the move.
-    pub(super) fn is_needless(&self, name: &Component) -> bool {
-        let before = self.snapshot.installed.get(name).map(Present::of);
-        let missed = self.state.demands_on(name).any(|(_, dependencies)| match before {
-            None => dependencies.iter().any(|dependency| dependency.mandatory),
-            Some(before) => !accepts(dependencies, before.version),
+    /// Whether all dependencies are met without the change of this component.
+    fn is_unneeded(&self, component: &Component) -> bool {
+        let installed = self.installed(component);
+        let is_met = self.state.dependents(component).all(|(_, dependencies)| match installed {
+            None => !any_mandatory(dependencies),
+            Some(installed) => accept(dependencies, installed.version),
         });
-        let objects = before.is_some_and(|before| {
-            let mut others = before.dependencies.by_component().filter(|(target, _)| *target != name);
-            others.any(|(target, dependencies)| {
-                self.moves.contains_key(target) && !self.state.meets(target, dependencies)
+        let accepts_others = installed.is_none_or(|installed| {
+            let mut others = installed.dependencies.by_component().filter(|(target, _)| *target != component);
+            others.all(|(target, dependencies)| {
+                !self.changes.contains_key(target) || self.state.meets(target, dependencies)
             })
         });
-        !missed && !objects
+        is_met && accepts_others
     }
 
-    fn change(&self, name: &Component, one: &Move<'k>) -> PlannedChange {
-        let from = match self.snapshot.installed.get(name).map(|installed| &installed.version) {
+    fn change(&self, component: &Component, change: &DecidedChange<'k>) -> PlannedChange {
+        let from = match self.installed(component).map(|installed| installed.version) {
             None => PreviousVersion::Nothing,
             Some(None) => PreviousVersion::Unknown,
             Some(Some(version)) => PreviousVersion::Version(version.clone()),
         };
-        let why = if one.requested {
+        let why = if change.requested {
             ChangeReason::Requested
         } else {
-            ChangeReason::Dependency { chain: one.chain.iter().map(|name| (*name).clone()).collect() }
+            ChangeReason::Dependency { chain: change.path.iter().map(|component| (*component).clone()).collect() }
         };
-        let warnings = one.offer.findings.warnings.clone();
-        PlannedChange { component: name.clone(), from, to: one.to.clone(), why, warnings }
+        let warnings = change.facts.findings.warnings.clone();
+        PlannedChange { component: component.clone(), from, to: change.to.clone(), why, warnings }
     }
 
-    pub(super) fn told(&self, requests: Vec<Progress<'k>>) -> Plan {
-        let dependencies = self.moves.iter().map(|(name, one)| (*name, &one.offer.dependencies)).collect();
-        let changes = order::dependency_first(&dependencies)
+    /// Turns the changes and the outcomes of the requests into the plan.
+    pub(super) fn into_plan(self, outcomes: impl IntoIterator<Item = (&'k Component, Outcome)>) -> Plan {
+        let dependencies = self.changes.iter().map(|(component, change)| (*component, &change.facts.dependencies));
+        let changes = order::dependencies_first(&dependencies.collect())
             .into_iter()
-            .filter_map(|name| Some(self.change(name, self.moves.get(name)?)))
+            .filter_map(|component| Some(self.change(component, self.changes.get(component)?)))
             .collect();
-        let mut outcomes = BTreeMap::new();
-        for progress in requests {
-            let Some(outcome) = progress.outcome else { continue };
-            // Another request may have moved it on meanwhile, or have moved it first.
-            let outcome = match (self.moves.get(progress.name), outcome) {
-                (
-                    Some(one),
-                    Outcome::Take { mut passed_over, .. }
-                    | Outcome::AlreadyActive { mut passed_over, .. }
-                    | Outcome::Keep { mut passed_over, .. }
-                    | Outcome::Nothing { mut passed_over, .. },
-                ) => {
-                    passed_over.retain(|(p, _)| p.version > one.to.version);
-                    Outcome::Take { passed_over, version: one.to.clone() }
-                }
-                (_, outcome) => outcome,
-            };
-            outcomes.insert(progress.name.clone(), outcome);
+        let outcomes = outcomes.into_iter();
+        let outcomes = outcomes.map(|(component, outcome)| (component.clone(), self.final_outcome(component, outcome)));
+        Plan { changes, outcomes: outcomes.collect() }
+    }
+
+    /// Corrects an outcome for a component that another request changed before or after.
+    fn final_outcome(&self, component: &Component, outcome: Outcome) -> Outcome {
+        match (self.changes.get(component), outcome) {
+            (
+                Some(change),
+                Outcome::Take { mut passed_over, .. }
+                | Outcome::AlreadyActive { mut passed_over, .. }
+                | Outcome::Keep { mut passed_over, .. }
+                | Outcome::Nothing { mut passed_over, .. },
+            ) => {
+                passed_over.retain(|(published, _)| published.version > change.to.version);
+                Outcome::Take { passed_over, version: change.to.clone() }
+            }
+            (_, outcome) => outcome,
         }
-        Plan { changes, outcomes }
     }
 }

@@ -1,8 +1,8 @@
-//! The planner's own reasons: conflicts between plugins, as data.
+//! The reasons that the planner itself finds: conflicts between plugins, as data.
 
 use std::sync::Arc;
 
-use super::{MAX_CHANGES, MAX_DEPTH, dependencies::Dependency};
+use super::dependencies::{Dependency, MAX_CHANGES, MAX_DEPTH, any_mandatory};
 use crate::{
     decisions::{
         reason::{
@@ -14,7 +14,7 @@ use crate::{
     values::{name::Component, text::printable_to, version::Version},
 };
 
-/// Most characters of the joined constraints on one plugin.
+/// Most bytes of the joined constraints on one plugin.
 const MAX_CONSTRAINT: usize = 512;
 
 /// Returns the subject of reasons against a version.
@@ -44,15 +44,15 @@ fn constraint(dependencies: &[Dependency]) -> String {
     joined
 }
 
-/// A version that needs other plugins: the one in question, or a dependency that it leads to.
-pub(super) struct Place<'k> {
-    /// Subject of the reasons: the version in question.
+/// The path from the version that a search is for to a version that requires something.
+pub(super) struct DependencyPath<'k> {
+    /// What the reasons are about: the version that the search is for.
     pub(super) subject: Arc<Subject>,
-    /// From the version in question down to the one that needs something.
+    /// The versions of the path, from that one on.
     pub(super) chain: Vec<(&'k Component, &'k Version)>,
 }
 
-impl Place<'_> {
+impl DependencyPath<'_> {
     fn reason(&self, conflict: PluginConflict) -> Reason {
         Reason { subject: Arc::clone(&self.subject), cause: Cause::Plugins(Box::new(conflict)) }
     }
@@ -62,7 +62,7 @@ impl Place<'_> {
             chain: self.chain.iter().map(|(name, version)| ((*name).clone(), (*version).clone())).collect(),
             plugin: target.clone(),
             constraint: constraint(dependencies),
-            if_installed: !dependencies.is_empty() && !dependencies.iter().any(|dependency| dependency.mandatory),
+            if_installed: !dependencies.is_empty() && !any_mandatory(dependencies),
         }
     }
 
@@ -76,42 +76,45 @@ impl Place<'_> {
         self.reason(PluginConflict::Dependency { dependency: self.chain_to(target, dependencies), problem })
     }
 
-    /// The plan has a version that is out of range.
+    /// Returns the reason that the plan has a version of the dependency that is out of range.
     pub(super) fn planned(&self, target: &Component, dependencies: &[Dependency], planned: &Version) -> Reason {
         self.problem(target, dependencies, DependencyProblem::OtherVersionPlanned { planned: planned.clone() })
     }
 
-    /// No version of the target meets the constraints of several changed plugins.
-    pub(super) fn at_odds(
+    /// Returns the reason that no version of the dependency is accepted by both the last version of the path
+    /// and `with`, which is changed too.
+    pub(super) fn disagreement(
         &self,
         target: &Component,
         dependencies: &[Dependency],
         with: &Component,
-        theirs: &[Dependency],
+        others: &[Dependency],
     ) -> Reason {
         let problem =
-            DependencyProblem::ConstraintsDisagree { with: with.clone(), other_constraint: constraint(theirs) };
+            DependencyProblem::ConstraintsDisagree { with: with.clone(), other_constraint: constraint(others) };
         self.problem(target, dependencies, problem)
     }
 
+    /// Returns the reason that the dependencies form a cycle. `target` is where it closes.
     pub(super) fn cycle(&self, target: &Component) -> Reason {
         let start = self.chain.iter().position(|(name, _)| *name == target).unwrap_or_default();
         let names = self.chain[start..].iter().map(|(name, _)| *name).chain([target]);
         self.reason(PluginConflict::Cycle { cycle: names.cloned().collect() })
     }
 
+    /// Returns the reason that the dependency is too many steps away.
     pub(super) fn too_deep(&self, target: &Component) -> Reason {
         self.reason(PluginConflict::TooDeep { dependency: self.chain_to(target, &[]), limit: MAX_DEPTH })
     }
 
-    /// A policy refuses to bring in dependencies.
+    /// Returns the reason that a policy refuses to install or update dependencies.
     pub(super) fn refused_by_policy(&self, target: &Component, dependencies: &[Dependency], policy: &str) -> Reason {
         let by = Source::Policy { policy: policy.into(), origin: Origin::Spec("missingDependencies"), field: "" };
         self.problem(target, dependencies, DependencyProblem::MissingDependenciesRefused { by })
     }
 
-    /// Returns the reasons against a dependency as reasons against what needs it.
-    pub(super) fn judged(
+    /// Returns the reasons against a version of the dependency, as reasons against what requires it.
+    pub(super) fn not_eligible(
         &self,
         target: &Component,
         dependencies: &[Dependency],
@@ -127,8 +130,8 @@ impl Place<'_> {
     }
 }
 
-/// Returns the reason that an installed plugin needs another version.
-pub(super) fn objection(
+/// Returns the reason that an installed plugin does not accept the version.
+pub(super) fn dependent(
     subject: &Arc<Subject>,
     by: &Component,
     by_version: Option<&Version>,
@@ -143,7 +146,7 @@ pub(super) fn objection(
 }
 
 /// Returns the reason that too many other plugins would change.
-pub(super) fn too_many(subject: Arc<Subject>) -> Reason {
+pub(super) fn too_many_changes(subject: Arc<Subject>) -> Reason {
     let conflict = PluginConflict::TooManyChanges { limit: MAX_CHANGES - 1 };
     Reason { subject, cause: Cause::Plugins(Box::new(conflict)) }
 }

@@ -9,6 +9,12 @@ use crate::{
     },
 };
 
+/// The longest chain of dependencies, in steps from the requested component.
+pub const MAX_DEPTH: usize = 16;
+
+/// The most components that one request may change, itself included.
+pub const MAX_CHANGES: usize = 256;
+
 /// What one version requires of one other plugin.
 #[derive(Debug, Clone)]
 pub struct Dependency {
@@ -72,6 +78,11 @@ impl Dependencies {
             .chunk_by(|a, b| a.component == b.component)
             .filter_map(|chunk| Some((&chunk.first()?.component, chunk)))
     }
+}
+
+/// Whether any of the dependencies on one component requires it to be installed.
+pub(super) fn any_mandatory(dependencies: &[Dependency]) -> bool {
+    dependencies.iter().any(|dependency| dependency.mandatory)
 }
 
 fn dependency(required: &NamedRequirement, mandatory: bool) -> Result<Dependency, (&'static str, String)> {

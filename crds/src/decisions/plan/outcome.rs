@@ -8,7 +8,7 @@ use super::known_facts::FactRequest;
 use crate::{
     decisions::{
         explain,
-        requirements::{Unchecked, Warning},
+        requirements::Warning,
         selection::{LookupError, NoCandidate, PublishedVersion, Rejected},
         verdict::Verdict,
     },
@@ -128,6 +128,16 @@ pub enum Outcome {
         /// Newer versions.
         passed_over: Vec<PassedOver>,
     },
+    /// A person requested it, and requirements of a version, or of a dependency that it leads to, could not be
+    /// checked. Older versions were not tried. For the agent such a version is held and passed over.
+    Unchecked {
+        /// The version.
+        version: PublishedVersion,
+        /// The verdict on it, whose reasons all are `RequirementsUnknown`.
+        verdict: Verdict,
+        /// Newer versions.
+        passed_over: Vec<PassedOver>,
+    },
     /// The search ended with an error; older versions were not tried.
     Stopped(Box<PlanError>),
 }
@@ -143,16 +153,6 @@ pub enum PlanError {
         /// The message that [`KnownFacts`](super::KnownFacts) has for it.
         message: String,
     },
-    /// Requirements on the cluster could not be checked.
-    #[error("requirements of {component} {version} cannot be checked: {}", explained(unchecked))]
-    Unchecked {
-        /// The component.
-        component: Component,
-        /// The version whose requirements they are.
-        version: Version,
-        /// The requirements, a sentence each.
-        unchecked: Vec<Unchecked>,
-    },
     /// The contract of an installed plugin could not be read, so that its requirements are not known.
     #[error("the contract of installed plugin {component} cannot be read ({why}); reinstall it: `{}`", self.fix())]
     Unreadable {
@@ -161,10 +161,6 @@ pub enum PlanError {
         /// What is wrong with its contract.
         why: String,
     },
-}
-
-fn explained(unchecked: &[Unchecked]) -> String {
-    unchecked.iter().map(explain::unchecked).collect::<Vec<_>>().join("; ")
 }
 
 impl PlanError {
@@ -176,13 +172,6 @@ impl PlanError {
                     Component::D8 => "d8 cli check".to_owned(),
                     Component::Plugin(name) => format!("d8 plugins why {name}"),
                 }
-            }
-            Self::Unchecked { component, version, .. } => {
-                let command = match component {
-                    Component::D8 => "cli update".to_owned(),
-                    Component::Plugin(name) => format!("plugins install {name}"),
-                };
-                format!("d8 {command} --version {version} --skip-cluster-checks")
             }
             Self::Unreadable { component, .. } => format!("d8 plugins install {component} --force"),
         }
@@ -197,7 +186,8 @@ impl Outcome {
             | Self::AlreadyActive { passed_over, .. }
             | Self::Keep { passed_over, .. }
             | Self::Nothing { passed_over, .. }
-            | Self::NeedsOthers { passed_over, .. } => passed_over,
+            | Self::NeedsOthers { passed_over, .. }
+            | Self::Unchecked { passed_over, .. } => passed_over,
             Self::NotPublished(_) | Self::Refused { .. } | Self::Stopped(_) => &[],
         }
     }

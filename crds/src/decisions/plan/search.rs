@@ -1,386 +1,327 @@
-//! What one candidate needs of other plugins: a depth-first search for versions that fit together.
+//! The search for the dependencies of one version: depth-first, for versions that fit together.
 //!
-//! Newest first; where it fails, the choice that is to blame is made anew and those that have nothing to
-//! do with it are not (conflict-directed backjumping), so that a dependency that can't be had costs no
-//! tour through the versions of the others. What is to blame is a set of levels: places in the trail of
-//! choices, of which 0 is the candidate itself.
+//! The newest candidate of each dependency is tried first. Where a search fails, it returns to a decision
+//! that takes part in the conflict and leaves the others alone (conflict-directed backjumping), so that a
+//! dependency that cannot be met does not cost a tour through the versions of the others. A conflict names
+//! the levels of the decisions that take part in it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, rc::Rc};
 
 use super::{
-    DependencyPolicy, FactRequest, MAX_CHANGES, MAX_DEPTH, PlanError, Request,
-    conflicts::{self, Place},
-    dependencies::{Dependencies, Dependency},
-    facts::readable,
-    known_facts::VersionFacts,
-    requests::Planner,
-    state::Present,
+    candidates::dependency_candidates,
+    conflicts,
+    dependencies::{MAX_CHANGES, MAX_DEPTH, any_mandatory},
+    draft::{Draft, Evaluation, EvaluationFailure},
+    known_facts::{FactRequest, VersionFacts},
+    planned_state::ComponentState,
+    snapshot::{DependencyPolicy, Request},
+    trail::{Decision, SearchFailure, Trail, UnmetDependency},
 };
 use crate::{
-    decisions::{
-        intent::Intent,
-        reason::{Reason, Subject},
-        selection::PublishedVersion,
-    },
+    decisions::{intent::Intent, reason::Reason, selection::PublishedVersion},
     values::name::Component,
 };
 
-/// Most tags asked for at once on behalf of one candidate.
-const MAX_NEEDS: usize = 32;
+/// How many tag lists are requested at once for one version.
+const MAX_FACT_REQUESTS: usize = 32;
 
-/// A choice.
+/// From so many dependencies on, a version costs more than one step.
+const DEPENDENCIES_PER_STEP: usize = 256;
+
+/// The dependencies still to be met: a list that the branches of a search share.
 #[derive(Debug)]
-pub(super) struct Chosen<'k> {
-    pub(super) name: &'k Component,
-    pub(super) published: &'k PublishedVersion,
-    pub(super) offer: &'k VersionFacts,
-    /// What was there.
-    pub(super) before: Option<Present<'k>>,
-    /// The level of what needs it; its own for the candidate.
-    parent: usize,
-    /// Whether that cannot do without it.
-    mandatory: bool,
-    depth: usize,
+struct Pending<'k> {
+    next: UnmetDependency<'k>,
+    rest: Option<Rc<Pending<'k>>>,
 }
 
-impl<'k> Chosen<'k> {
-    /// The names from the candidate down to the one at this level.
-    pub(super) fn chain(trail: &[Self], level: usize) -> Vec<&'k Component> {
-        levels_down_to(trail, level).into_iter().map(|at| trail[at].name).collect()
-    }
-}
-
-/// The levels from the candidate down to this one.
-fn levels_down_to(trail: &[Chosen<'_>], mut level: usize) -> Vec<usize> {
-    let mut chain = vec![level];
-    while level != 0 {
-        level = trail[level].parent;
-        chain.push(level);
-    }
-    chain.reverse();
-    chain
-}
-
-fn is_mandatory(dependencies: &[Dependency]) -> bool {
-    dependencies.iter().any(|dependency| dependency.mandatory)
-}
-
-/// Why no versions fit together.
-#[derive(Debug)]
-pub(super) enum Fail {
-    /// These reasons, which other choices at these levels could do away with.
-    Blocked { blame: BTreeSet<usize>, reasons: Vec<Reason> },
-    /// The search was cut off.
-    TooMuch(Box<Reason>),
-    /// Facts are missing.
-    Missing(Vec<FactRequest>),
-    /// Nothing else may be tried.
-    PlanError(Box<PlanError>),
-}
-
-/// That a plugin meets what the choice at a level dependencies of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Goal<'k> {
-    pub(super) target: &'k Component,
-    pub(super) dependencies: &'k [Dependency],
-    pub(super) by: usize,
-}
-
-/// Goals still to be met, shared by the branches of the search.
-#[derive(Debug)]
-struct Agenda<'k> {
-    goal: Goal<'k>,
-    rest: Option<Rc<Agenda<'k>>>,
-}
-
-fn push<'k>(goals: Vec<Goal<'k>>, mut rest: Option<Rc<Agenda<'k>>>) -> Option<Rc<Agenda<'k>>> {
-    for goal in goals.into_iter().rev() {
-        rest = Some(Rc::new(Agenda { goal, rest }));
+fn prepend<'k>(unmet: Vec<UnmetDependency<'k>>, mut rest: Option<Rc<Pending<'k>>>) -> Option<Rc<Pending<'k>>> {
+    for next in unmet.into_iter().rev() {
+        rest = Some(Rc::new(Pending { next, rest }));
     }
     rest
 }
 
-/// The search for one candidate.
-pub(super) struct Search<'p, 'k> {
-    pub(super) planner: &'p mut Planner<'k>,
-    pub(super) trail: Vec<Chosen<'k>>,
-    pub(super) levels: BTreeMap<&'k Component, usize>,
-    /// Whether dependencies may cross their majors, and with which intent.
-    pub(super) crossing: Option<Intent>,
-    /// Retry left.
-    steps: &'p mut usize,
+/// The search for the dependencies of one version.
+pub(super) struct Search<'d, 'k> {
+    draft: &'d mut Draft<'k>,
+    trail: Trail<'k>,
+    /// The intent of changes to another major version. None: dependencies stay in their majors.
+    crossing: Option<Intent>,
+    /// The steps left before the search is cut off.
+    steps: &'d mut usize,
 }
 
-impl<'p, 'k> Search<'p, 'k> {
-    pub(super) fn new(planner: &'p mut Planner<'k>, request: &Request, steps: &'p mut usize) -> Self {
+impl<'d, 'k> Search<'d, 'k> {
+    /// A search for what `published` needs. `steps` bounds it, and is reduced by what it takes.
+    pub(super) fn new(
+        draft: &'d mut Draft<'k>,
+        request: &Request,
+        component: &Component,
+        published: &PublishedVersion,
+        steps: &'d mut usize,
+    ) -> Self {
         let crossing = match request {
             Request::Major(_) => Some(Intent::Explicit),
-            Request::NewestOfAll => Some(planner.intent(&Request::Newest)),
+            Request::NewestOfAll => Some(draft.intent(&Request::Newest)),
             Request::Newest | Request::Exact(_) => None,
         };
-        Self { planner, trail: Vec::new(), levels: BTreeMap::new(), crossing, steps }
+        let subject = conflicts::subject(component, &published.version, draft.active(component));
+        Self { draft, trail: Trail::new(subject), crossing, steps }
     }
 
-    /// Puts the candidate in place with all it needs, and returns the choices, the candidate first. If
-    /// that fails nothing has changed.
+    /// Puts the version in place with everything it needs, and returns the decisions. On failure the draft
+    /// is as it was before.
     pub(super) fn run(
-        &mut self,
-        name: &'k Component,
+        mut self,
+        component: &'k Component,
         published: &'k PublishedVersion,
-        offer: &'k VersionFacts,
-    ) -> Result<Vec<Chosen<'k>>, Fail> {
-        self.choose(name, published, offer, 0, true);
-        let found = self.goals(0).and_then(|goals| self.pursue(push(goals, None)));
-        match found {
-            Ok(()) => Ok(std::mem::take(&mut self.trail)),
-            Err(fail) => {
-                let fail = self.in_full(fail);
+        facts: &'k VersionFacts,
+    ) -> Result<Trail<'k>, SearchFailure> {
+        self.decide(component, published, facts, 0, true);
+        match self.unmet_dependencies(0).and_then(|unmet| self.resolve(prepend(unmet, None))) {
+            Ok(()) => Ok(self.trail),
+            Err(failure) => {
+                let failure = self.collect_reasons(failure);
                 self.take_back(0);
-                Err(fail)
+                Err(failure)
             }
         }
     }
 
-    /// Every requirement of the candidate that can't be met by itself, as far as the facts at hand tell;
-    /// else the reason why they can't be met together.
-    fn in_full(&mut self, fail: Fail) -> Fail {
-        let Fail::Blocked { blame, reasons } = fail else { return fail };
+    /// Replaces the reasons of a conflict by all dependencies of the version that cannot be met by
+    /// themselves, if there are any.
+    fn collect_reasons(&mut self, failure: SearchFailure) -> SearchFailure {
+        let SearchFailure::Conflict { levels, reasons } = failure else { return failure };
         self.take_back(1);
-        let goals = self.goals(0).unwrap_or_default();
         let mut all = Vec::new();
-        for goal in goals.into_iter().take(MAX_NEEDS) {
-            if let Err(Fail::Blocked { reasons, .. }) = self.pursue(push(vec![goal], None)) {
+        for unmet in self.unmet_dependencies(0).unwrap_or_default().into_iter().take(MAX_FACT_REQUESTS) {
+            if let Err(SearchFailure::Conflict { reasons, .. }) = self.resolve(prepend(vec![unmet], None)) {
                 all.extend(reasons);
             }
             self.take_back(1);
         }
-        Fail::Blocked { blame, reasons: if all.is_empty() { reasons } else { all } }
+        SearchFailure::Conflict { levels, reasons: if all.is_empty() { reasons } else { all } }
     }
 
-    fn choose(
+    /// Decides on a version of a component, and returns the level.
+    fn decide(
         &mut self,
-        name: &'k Component,
+        component: &'k Component,
         published: &'k PublishedVersion,
-        offer: &'k VersionFacts,
+        facts: &'k VersionFacts,
         parent: usize,
         mandatory: bool,
     ) -> usize {
-        let present =
-            Present { version: Some(&published.version), dependencies: &offer.dependencies, unreadable: None };
-        let before = self.planner.state.put(name, Some(present));
-        let level = self.trail.len();
-        let depth = if level == 0 { 0 } else { self.trail[parent].depth + 1 };
-        self.trail.push(Chosen { name, published, offer, before, parent, mandatory, depth });
-        self.levels.insert(name, level);
-        level
+        let (version, dependencies) = (Some(&published.version), &facts.dependencies);
+        let state = ComponentState { version, dependencies, unreadable: None };
+        let replaced = self.draft.state.replace(component, Some(state));
+        let depth = self.trail.depth_below(parent);
+        self.trail.push(Decision { component, published, facts, replaced, parent, mandatory, depth })
     }
 
-    /// Takes the choices from this level on back.
+    /// Takes the decisions from this level on back.
     fn take_back(&mut self, level: usize) {
-        for chosen in self.trail.drain(level..).rev() {
-            self.planner.state.put(chosen.name, chosen.before);
-            self.levels.remove(chosen.name);
+        for decision in self.trail.truncate(level) {
+            self.draft.state.replace(decision.component, decision.replaced);
         }
     }
 
-    /// What the choice at a level needs and has not.
-    fn goals(&self, level: usize) -> Result<Vec<Goal<'k>>, Fail> {
-        let dependencies: &'k Dependencies = &self.trail[level].offer.dependencies;
-        let mut goals = Vec::new();
+    /// Returns the dependencies of the decision at a level that are not met.
+    fn unmet_dependencies(&self, level: usize) -> Result<Vec<UnmetDependency<'k>>, SearchFailure> {
+        let facts: &'k VersionFacts = self.trail.decision(level).facts;
+        let mut unmet = Vec::new();
         let mut reasons = Vec::new();
-        let mut blame = BTreeSet::from([level]);
-        for (target, dependencies) in dependencies.by_component() {
-            let met = self.planner.state.meets(target, dependencies);
-            let chosen = self.levels.get(target).copied();
-            if is_mandatory(dependencies) && chosen.is_some_and(|at| self.is_circle(at, level)) {
-                reasons.push(self.place(level).cycle(target));
-                blame.extend(self.chain(level));
+        let mut levels = BTreeSet::from([level]);
+        for (target, dependencies) in facts.dependencies.by_component() {
+            let decided = self.trail.level_of(target);
+            let closes_cycle = decided.is_some_and(|top| self.trail.is_mandatory_path(top, level));
+            if any_mandatory(dependencies) && closes_cycle {
+                reasons.push(self.trail.path(level).cycle(target));
+                levels.extend(self.trail.path_levels(level));
                 continue;
             }
-            if met {
+            if self.draft.state.meets(target, dependencies) {
                 continue;
             }
-            if let Some(at) = chosen {
-                reasons.push(self.place(level).planned(target, dependencies, &self.trail[at].published.version));
-                blame.insert(at);
-            } else if let Some(pinned) = self.planner.pinned.get(target) {
-                reasons.push(self.place(level).planned(target, dependencies, pinned));
-            } else {
-                goals.push(Goal { target, dependencies, by: level });
+            let planned = decided.map(|at| &self.trail.decision(at).published.version);
+            levels.extend(decided);
+            match planned.or_else(|| self.draft.pinned.get(target).copied()) {
+                Some(planned) => reasons.push(self.trail.path(level).planned(target, dependencies, planned)),
+                None => unmet.push(UnmetDependency { target, dependencies, level }),
             }
         }
-        if let DependencyPolicy::Refuse { policy } = &self.planner.options().missing {
-            let refused = |goal: &Goal<'_>| self.place(level).refused_by_policy(goal.target, goal.dependencies, policy);
-            reasons.extend(goals.iter().take(MAX_NEEDS).map(refused));
+        if let DependencyPolicy::Refuse { policy } = &self.draft.options().missing {
+            let refused = |unmet: &UnmetDependency<'_>| {
+                self.trail.path(level).refused_by_policy(unmet.target, unmet.dependencies, policy)
+            };
+            reasons.extend(unmet.iter().take(MAX_FACT_REQUESTS).map(refused));
         }
         if !reasons.is_empty() {
-            return Err(Fail::Blocked { blame, reasons });
+            return Err(SearchFailure::Conflict { levels, reasons });
         }
-        if goals.len() >= MAX_CHANGES {
-            return Err(self.blocked(level, conflicts::too_many(self.root())));
+        if unmet.len() >= MAX_CHANGES {
+            return Err(self.conflict(level, conflicts::too_many_changes(self.trail.subject())));
         }
-        // What is to move for certain goes first: what it dependencies today then binds no more.
-        goals.sort_by_key(|goal| self.planner.state.get(goal.target).is_none());
-        let unknown = goals.iter().filter(|goal| !self.planner.known.tags.contains_key(goal.target));
-        let unknown: Vec<_> = unknown.take(MAX_NEEDS).map(|goal| FactRequest::Tags(goal.target.clone())).collect();
-        if unknown.is_empty() { Ok(goals) } else { Err(Fail::Missing(unknown)) }
+        // Installed ones first: they have to be changed, and what they require today does not apply then.
+        unmet.sort_by_key(|unmet| self.draft.state.get(unmet.target).is_none());
+        self.require_tags(&unmet)?;
+        Ok(unmet)
     }
 
-    fn blocked(&self, level: usize, reason: Reason) -> Fail {
-        Fail::Blocked { blame: self.chain(level).into_iter().collect(), reasons: vec![reason] }
+    /// Requests the tags of all these dependencies, as far as they are missing.
+    fn require_tags(&self, unmet: &[UnmetDependency<'k>]) -> Result<(), SearchFailure> {
+        let missing = unmet.iter().map(|unmet| FactRequest::Tags(unmet.target.clone()));
+        let missing: Vec<_> = missing.filter(|request| !self.draft.knows(request)).take(MAX_FACT_REQUESTS).collect();
+        if missing.is_empty() { Ok(()) } else { Err(SearchFailure::MissingFacts(missing)) }
     }
 
-    /// Meets the goals, one after the other, and returns with all choices in place, or with those that
-    /// were there before.
-    fn pursue(&mut self, mut agenda: Option<Rc<Agenda<'k>>>) -> Result<(), Fail> {
-        let (goal, rest) = loop {
-            let Some(next) = &agenda else { return self.settle() };
-            let (goal, rest) = (next.goal, next.rest.clone());
-            if !self.planner.state.meets(goal.target, goal.dependencies) {
-                break (goal, rest);
+    /// A conflict in which all levels down to this one take part.
+    fn conflict(&self, level: usize, reason: Reason) -> SearchFailure {
+        let levels = self.trail.path_levels(level).into_iter().collect();
+        SearchFailure::Conflict { levels, reasons: vec![reason] }
+    }
+
+    /// Meets the pending dependencies one after the other. On success all decisions are in place; on failure
+    /// those that were there before.
+    fn resolve(&mut self, mut pending: Option<Rc<Pending<'k>>>) -> Result<(), SearchFailure> {
+        let (unmet, rest) = loop {
+            let Some(first) = &pending else { return self.check_dependents() };
+            let (next, rest) = (first.next, first.rest.clone());
+            if !self.draft.state.meets(next.target, next.dependencies) {
+                break (next, rest);
             }
-            agenda = rest;
+            pending = rest;
         };
-        self.within_bounds(goal)?;
-        let listing = self.planner.listing(goal.target).map_err(Fail::PlanError)?;
-        let Some(listing) = listing else { return Err(Fail::Missing(vec![FactRequest::Tags(goal.target.clone())])) };
-        let range = self.range(goal, listing)?;
-        let mut blame = range.blame;
-        let mut reasons: Option<Vec<Reason>> = None;
-        let mut in_debt = false;
-        for (published, indebted) in range.candidates {
-            // One that others object to is of use only if it brings them to move; if the newest does not,
-            // older ones are not looked at.
-            if indebted && in_debt {
+        self.check_bounds(unmet)?;
+        let list = self.draft.tags(unmet.target).map_err(SearchFailure::Error)?;
+        let Some(list) = list else {
+            return Err(SearchFailure::MissingFacts(vec![FactRequest::Tags(unmet.target.clone())]));
+        };
+        let found = dependency_candidates(self.draft, &self.trail, unmet, list, self.crossing.is_some())?;
+        let mut levels = found.levels;
+        let mut first_reasons: Option<Vec<Reason>> = None;
+        let mut conflict_stays = false;
+        for candidate in found.candidates {
+            // A candidate that an installed component does not accept helps only if it leads to a change of
+            // that component. If the newest one does not, older ones are not tried.
+            if candidate.conflicts && conflict_stays {
                 break;
             }
-            self.step(goal.by)?;
-            let (offer, level) = match self.judged(goal, published)? {
-                Ok(offer) => {
-                    (offer, self.choose(goal.target, published, offer, goal.by, is_mandatory(goal.dependencies)))
-                }
-                Err(why) => {
-                    reasons.get_or_insert(why);
-                    continue;
-                }
-            };
-            let tried = match self.warrant(level, offer).and_then(|()| self.goals(level)) {
-                Ok(goals) => self.pursue(push(goals, rest.clone())),
-                Err(fail) => Err(fail),
-            };
-            let Err(fail) = tried else { return Ok(()) };
-            self.take_back(level);
-            match fail {
-                Fail::Blocked { blame: mut theirs, reasons: why } => {
-                    if !theirs.remove(&level) {
-                        return Err(Fail::Blocked { blame: theirs, reasons: why });
-                    }
-                    blame.extend(theirs);
-                    reasons.get_or_insert(why);
-                    in_debt |= indebted;
-                }
-                other => return Err(other),
+            let Err(rejection) = self.try_candidate(unmet, candidate.published, rest.as_ref())? else { return Ok(()) };
+            first_reasons.get_or_insert(rejection.reasons);
+            if let Some(others) = rejection.conflict {
+                levels.extend(others);
+                conflict_stays |= candidate.conflicts;
             }
         }
-        let reasons = reasons.unwrap_or_default();
-        Err(Fail::Blocked { blame, reasons })
+        Err(SearchFailure::Conflict { levels, reasons: first_reasons.unwrap_or_default() })
     }
 
-    fn within_bounds(&self, goal: Goal<'k>) -> Result<(), Fail> {
-        if self.trail[goal.by].depth >= MAX_DEPTH {
-            return Err(self.blocked(goal.by, self.place(goal.by).too_deep(goal.target)));
+    /// Tries one version of a dependency, and then what is pending. The inner error is the reason to try
+    /// another version. The outer error is one that another version of this dependency cannot avoid.
+    fn try_candidate(
+        &mut self,
+        unmet: UnmetDependency<'k>,
+        published: &'k PublishedVersion,
+        rest: Option<&Rc<Pending<'k>>>,
+    ) -> Result<Result<(), Rejection>, SearchFailure> {
+        self.charge(unmet.level)?;
+        let facts = match self.evaluate(unmet, published)? {
+            Ok(facts) => facts,
+            Err(reasons) => return Ok(Err(Rejection { conflict: None, reasons })),
+        };
+        let mandatory = any_mandatory(unmet.dependencies);
+        let level = self.decide(unmet.target, published, facts, unmet.level, mandatory);
+        let resolved = self
+            .charge_contract(level)
+            .and_then(|()| self.unmet_dependencies(level))
+            .and_then(|unmet| self.resolve(prepend(unmet, rest.cloned())));
+        let Err(failure) = resolved else { return Ok(Ok(())) };
+        self.take_back(level);
+        let SearchFailure::Conflict { mut levels, reasons } = failure else { return Err(failure) };
+        if levels.remove(&level) {
+            Ok(Err(Rejection { conflict: Some(levels), reasons }))
+        } else {
+            Err(SearchFailure::Conflict { levels, reasons })
         }
-        if self.trail.len() >= MAX_CHANGES {
-            return Err(Fail::TooMuch(Box::new(conflicts::too_many(self.root()))));
+    }
+
+    fn check_bounds(&self, unmet: UnmetDependency<'k>) -> Result<(), SearchFailure> {
+        if self.trail.decision(unmet.level).depth >= MAX_DEPTH {
+            let reason = self.trail.path(unmet.level).too_deep(unmet.target);
+            return Err(self.conflict(unmet.level, reason));
+        }
+        if self.trail.decisions().len() >= MAX_CHANGES {
+            let reason = conflicts::too_many_changes(self.trail.subject());
+            return Err(SearchFailure::LimitReached(Box::new(reason)));
         }
         Ok(())
     }
 
-    /// Counts a try; a long list of dependencies counts more.
-    fn step(&mut self, by: usize) -> Result<(), Fail> {
-        let cost = 1 + self.trail[by].offer.dependencies.all().len() / 256;
-        match self.steps.checked_sub(cost) {
-            Some(left) => {
-                *self.steps = left;
-                Ok(())
-            }
-            None => Err(Fail::TooMuch(Box::new(conflicts::too_complex(self.root())))),
-        }
+    /// Counts a try on behalf of the decision at a level. A long list of dependencies costs more.
+    fn charge(&mut self, level: usize) -> Result<(), SearchFailure> {
+        let cost = 1 + self.trail.decision(level).facts.dependencies.all().len() / DEPENDENCIES_PER_STEP;
+        let Some(left) = self.steps.checked_sub(cost) else {
+            let reason = conflicts::too_complex(self.trail.subject());
+            return Err(SearchFailure::LimitReached(Box::new(reason)));
+        };
+        *self.steps = left;
+        Ok(())
     }
 
-    /// What the verdict and the cluster say to a dependency.
-    fn judged(
+    /// Counts a decision whose long list of dependencies took time to put in place.
+    fn charge_contract(&mut self, level: usize) -> Result<(), SearchFailure> {
+        let is_long = self.trail.decision(level).facts.dependencies.all().len() >= DEPENDENCIES_PER_STEP;
+        if is_long { self.charge(level) } else { Ok(()) }
+    }
+
+    /// Evaluates a version of a dependency. The inner error has the reasons against it.
+    fn evaluate(
         &self,
-        goal: Goal<'k>,
+        unmet: UnmetDependency<'k>,
         published: &'k PublishedVersion,
-    ) -> Result<Result<&'k VersionFacts, Vec<Reason>>, Fail> {
-        let by = &self.trail[goal.by];
-        let now = self.planner.state.get(goal.target).and_then(|present| present.version);
-        let crosses = now.is_some_and(|now| now.major() != published.version.major());
-        let intent = self.crossing.filter(|_| crosses).unwrap_or_else(|| self.planner.intent(&Request::Newest));
-        let needed_by = Some((by.name, &by.published.version));
-        let (verdict, offer) = self.planner.judge(goal.target, published, intent, needed_by);
-        if !verdict.is_eligible() {
-            let required = self.planner.required(self.trail[0].name);
-            let place = self.place(goal.by);
-            return Ok(Err(place.judged(goal.target, goal.dependencies, &verdict, required.as_ref())));
-        }
-        match offer {
-            None => {
-                let need = FactRequest::Contract { component: goal.target.clone(), published: published.clone() };
-                Err(Fail::Missing(vec![need]))
-            }
-            Some(offer) => readable(goal.target, published, offer).map(Ok).map_err(Fail::PlanError),
+    ) -> Result<Result<&'k VersionFacts, Vec<Reason>>, SearchFailure> {
+        let by = self.trail.decision(unmet.level);
+        let installed = self.draft.state.get(unmet.target).and_then(|state| state.version);
+        let crosses = installed.is_some_and(|installed| installed.major() != published.version.major());
+        let intent = self.crossing.filter(|_| crosses).unwrap_or_else(|| self.draft.intent(&Request::Newest));
+        let dependency_of = Some((by.component, &by.published.version));
+        let not_eligible = |verdict| {
+            let required = self.draft.required(self.trail.decision(0).component);
+            self.trail.path(unmet.level).not_eligible(unmet.target, unmet.dependencies, verdict, required.as_ref())
+        };
+        match self.draft.evaluate(unmet.target, published, intent, dependency_of) {
+            Ok(Evaluation::Eligible(facts)) => Ok(Ok(facts)),
+            Ok(Evaluation::Rejected(verdict)) => Ok(Err(not_eligible(&verdict))),
+            Ok(Evaluation::Unchecked(verdict)) => Err(SearchFailure::Unchecked(not_eligible(&verdict))),
+            Err(EvaluationFailure::MissingFact(request)) => Err(SearchFailure::MissingFacts(vec![*request])),
+            Err(EvaluationFailure::Error(error)) => Err(SearchFailure::Error(error)),
         }
     }
 
-    /// A cap that only the contract shows.
-    fn warrant(&mut self, level: usize, offer: &VersionFacts) -> Result<(), Fail> {
-        // Putting it in place took as long as its list.
-        if offer.dependencies.all().len() < 256 { Ok(()) } else { self.step(level) }
-    }
-
-    /// All goals are met: nobody whom the plan leaves alone may object.
-    fn settle(&self) -> Result<(), Fail> {
-        for (level, chosen) in self.trail.iter().enumerate() {
-            let reasons: Vec<_> = self.planner.objections(chosen.name, &chosen.published.version, &self.levels);
+    /// Checks, once all dependencies are met, that the components that the plan leaves as they are accept
+    /// every decision.
+    fn check_dependents(&self) -> Result<(), SearchFailure> {
+        for (level, decision) in self.trail.decisions().iter().enumerate() {
+            let version = &decision.published.version;
+            let reasons = self.draft.dependent_conflicts(decision.component, version, Some(&self.trail));
             if !reasons.is_empty() {
-                return Err(Fail::Blocked { blame: BTreeSet::from([level]), reasons });
+                return Err(SearchFailure::Conflict { levels: BTreeSet::from([level]), reasons });
             }
         }
         // No plugin can require anything of d8.
-        let unreadable = if *self.trail[0].name == Component::D8 { None } else { self.planner.unreadable() };
-        match unreadable {
-            Some(stop) => Err(Fail::PlanError(Box::new(stop))),
+        let affects_plugins = *self.trail.decision(0).component != Component::D8;
+        match self.draft.unreadable().filter(|_| affects_plugins) {
+            Some(error) => Err(SearchFailure::Error(error)),
             None => Ok(()),
         }
     }
+}
 
-    /// Returns the subject of all reasons of this search: the candidate.
-    fn root(&self) -> Arc<Subject> {
-        let Chosen { name, published, .. } = &self.trail[0];
-        conflicts::subject(name, &published.version, self.planner.active(name))
-    }
-
-    fn chain(&self, level: usize) -> Vec<usize> {
-        levels_down_to(&self.trail, level)
-    }
-
-    /// Whether one level leads down to the other by what cannot be done without. Where a step is
-    /// conditional, what is needed can come first.
-    fn is_circle(&self, top: usize, mut level: usize) -> bool {
-        while level > top && self.trail[level].mandatory {
-            level = self.trail[level].parent;
-        }
-        level == top
-    }
-
-    pub(super) fn place(&self, level: usize) -> Place<'k> {
-        let named = |at: usize| (self.trail[at].name, &self.trail[at].published.version);
-        Place { subject: self.root(), chain: self.chain(level).into_iter().map(named).collect() }
-    }
+/// Why a version of a dependency was rejected.
+struct Rejection {
+    /// The levels of the other decisions that take part in the conflict. None: the version is not eligible.
+    conflict: Option<BTreeSet<usize>>,
+    reasons: Vec<Reason>,
 }

@@ -1,4 +1,4 @@
-//! Tables over the sentences of `docs/plugins.md` on selection and dependencies, and properties.
+//! Tables for the rules of `docs/plugins.md` on selection and dependencies, and properties of every plan.
 
 mod choice;
 mod dependencies;
@@ -22,26 +22,28 @@ use crate::{
     values::{instant, name::Component, version::Version},
 };
 
-/// What one version has to say: what it dependencies, and what the cluster says to it.
+/// One published version.
 #[derive(Debug, Clone, Default)]
-struct Says {
+struct PublishedContract {
     plugins: PluginRequirements,
+    /// The result of checking it against the cluster.
     findings: Findings,
-    broken: bool,
+    /// Whether its contract is invalid.
+    invalid: bool,
 }
 
-/// A small world: what is published, installed, requested and judged.
+/// A registry, a host and its policies.
 #[derive(Debug, Clone, Default)]
 struct World {
-    published: BTreeMap<Component, BTreeMap<String, Says>>,
+    published: BTreeMap<Component, BTreeMap<String, PublishedContract>>,
     snapshot: Snapshot,
-    /// By plugin, or by plugin and version: what the verdict has against it.
+    /// What policies have against a plugin (`a`), or against one of its versions (`a v1.0.0`).
     verdicts: BTreeMap<String, ReasonCode>,
-    /// There are records: all is known from the start.
+    /// Whether all facts are known from the start, as they are from records.
     recorded: bool,
 }
 
-/// A cause of this code, set by policy `p`.
+/// Returns a cause with this code, set by policy `p`.
 fn cause(code: ReasonCode) -> Cause {
     let by = Source::Policy { policy: "p".into(), origin: Origin::Rule(0), field: "" };
     let hour = Duration::from_hours(1);
@@ -65,7 +67,7 @@ fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
 
-/// `b >=2, ?c <3`: mandatory b, conditional c.
+/// Reads requirements on plugins: `b >=2, ?c <3` is a mandatory one on b and a conditional one on c.
 fn requirements(text: &str) -> PluginRequirements {
     let mut plugins = PluginRequirements::default();
     for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
@@ -80,9 +82,9 @@ fn requirements(text: &str) -> PluginRequirements {
 }
 
 impl World {
-    /// `a 2: b >=2, ?c; b 2 !requires Kubernetes >=9; c 1 ?unreadable; d 1 *` : what is published. After
-    /// `!` comes what the cluster does not meet, after `?` without a list what cannot be checked; `*` is
-    /// a broken contract; a bare name has no versions.
+    /// Reads what is published: `a 2: b >=2, ?c; b 2 !requires Kubernetes >=9; c 1 ?unreadable; d 1 *; e`.
+    /// After `:` come requirements on plugins, after `!` a requirement that the cluster does not meet, after
+    /// `?` one that cannot be checked. `*` is an invalid contract. A name alone has no versions.
     fn new(published: &str) -> Self {
         let mut world = Self::default();
         for one in published.split(';').map(str::trim).filter(|one| !one.is_empty()) {
@@ -98,15 +100,16 @@ impl World {
                     unchecked: if unchecked.is_empty() { Vec::new() } else { Unchecked::recorded(&reasons(unchecked)) },
                     warnings: Vec::new(),
                 };
-                let says = Says { plugins: requirements(dependencies), findings, broken: words.next().is_some() };
-                versions.insert(version.to_owned(), says);
+                let invalid = words.next().is_some();
+                let contract = PublishedContract { plugins: requirements(dependencies), findings, invalid };
+                versions.insert(version.to_owned(), contract);
             }
         }
         world
     }
 
-    /// `a 1: b >=1; b ?; c 1 *`: what is installed, `?` in an unknown version, `*` with a broken contract. What
-    /// is published in that version dependencies what it says there, unless it is said anew.
+    /// Reads what is installed: `a 1: b >=1; b ?; c 1 *`. `?` is an unknown version, `*` an invalid contract.
+    /// Without requirements, those of the published version apply.
     fn installed(mut self, installed: &str) -> Self {
         for one in installed.split(';').map(str::trim).filter(|one| !one.is_empty()) {
             let (head, dependencies) = one.split_once(':').unwrap_or((one, ""));
@@ -114,7 +117,7 @@ impl World {
             let (plugin, at) = (name(words.next().unwrap()), words.next().unwrap());
             let published = self.published.get(&plugin).and_then(|versions| versions.get(at));
             let plugins = match published {
-                Some(says) if dependencies.is_empty() => says.plugins.clone(),
+                Some(contract) if dependencies.is_empty() => contract.plugins.clone(),
                 _ => requirements(dependencies),
             };
             let contract = match words.next() {
@@ -127,7 +130,7 @@ impl World {
         self
     }
 
-    /// `a, b@1.2, c/3`: newest, exact, major.
+    /// Reads requests: `a, b@1.2, c/3` are for the newest, an exact version, and a major.
     fn request(mut self, requests: &str) -> Self {
         for one in requests.split(',').map(str::trim) {
             let (plugin, request) = match (one.split_once('@'), one.split_once('/')) {
@@ -140,7 +143,8 @@ impl World {
         self
     }
 
-    fn but(mut self, what: &str, code: ReasonCode) -> Self {
+    /// Adds a reason against a plugin (`a`) or one of its versions (`a v1.0.0`).
+    fn rejects(mut self, what: &str, code: ReasonCode) -> Self {
         self.verdicts.insert(what.to_owned(), code);
         self
     }
@@ -150,68 +154,67 @@ impl World {
         self
     }
 
-    fn evaluate(&self, question: &EvaluationRequest<'_>) -> Verdict {
-        let subject = conflicts::subject(question.component, question.version, question.active);
+    fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
+        let subject = conflicts::subject(request.component, request.version, request.active);
         let reason = |cause| Reason { subject: Arc::clone(&subject), cause };
-        let unmet = question.unmet.iter().map(|unmet| reason(Cause::Unmet(unmet.clone())));
-        let keys = [question.component.to_string(), format!("{} {}", question.component, question.version)];
+        let unmet = request.unmet.iter().map(|unmet| reason(Cause::Unmet(unmet.clone())));
+        let unchecked = request.unchecked.iter().map(|unchecked| reason(Cause::Unchecked(unchecked.clone())));
+        let keys = [request.component.to_string(), format!("{} {}", request.component, request.version)];
         let by_policy = keys.iter().filter_map(|key| self.verdicts.get(key)).map(|code| reason(cause(*code)));
-        Verdict::new(unmet.chain(by_policy).collect())
+        Verdict::new(unmet.chain(unchecked).chain(by_policy).collect())
     }
 
-    fn listing(&self, plugin: &Component) -> selection::TagList {
+    fn tags(&self, plugin: &Component) -> selection::TagList {
         let tags = self.published.get(plugin).into_iter().flat_map(BTreeMap::keys).map(|tag| version(tag).to_string());
         selection::read_tags(plugin, tags, None)
     }
 
-    fn offer(&self, plugin: &Component, wanted: &Version) -> Result<VersionFacts, String> {
-        let (_, says) = self.published[plugin].iter().find(|(tag, _)| version(tag) == *wanted).unwrap();
-        if says.broken {
+    fn facts(&self, plugin: &Component, wanted: &Version) -> Result<VersionFacts, String> {
+        let (_, contract) = self.published[plugin].iter().find(|(tag, _)| version(tag) == *wanted).unwrap();
+        if contract.invalid {
             return Err(format!("the contract of {plugin} {wanted} is not valid"));
         }
-        Ok(VersionFacts { findings: says.findings.clone(), dependencies: Dependencies::read(&says.plugins).unwrap() })
+        let dependencies = Dependencies::read(&contract.plugins).unwrap();
+        Ok(VersionFacts { findings: contract.findings.clone(), dependencies })
     }
 
-    fn learn(&self, knowledge: &mut KnownFacts, need: &FactRequest) {
-        match need {
-            FactRequest::Tags(plugin) => knowledge.insert_tags(plugin.clone(), Ok(self.listing(plugin))),
-            FactRequest::Contract { component: name, published } => {
-                let offer = self.offer(name, &published.version);
-                knowledge.insert_version(name.clone(), published.version.clone(), offer);
+    fn fetch(&self, known: &mut KnownFacts, request: &FactRequest) {
+        match request {
+            FactRequest::Tags(component) => known.insert_tags(component.clone(), Ok(self.tags(component))),
+            FactRequest::Contract { component, published } => {
+                let facts = self.facts(component, &published.version);
+                known.insert_version(component.clone(), published.version.clone(), facts);
             }
         }
     }
 
-    /// Everything there is to know.
-    fn all(&self) -> KnownFacts {
-        let mut knowledge = KnownFacts::default();
-        for plugin in self.published.keys() {
-            let listing = self.listing(plugin);
-            for published in &listing.published {
-                self.learn(
-                    &mut knowledge,
-                    &FactRequest::Contract { component: plugin.clone(), published: published.clone() },
-                );
+    /// Returns the facts about everything that is published.
+    fn all_facts(&self) -> KnownFacts {
+        let mut known = KnownFacts::default();
+        for component in self.published.keys() {
+            let tags = self.tags(component);
+            for published in tags.published.iter().cloned() {
+                self.fetch(&mut known, &FactRequest::Contract { component: component.clone(), published });
             }
-            knowledge.insert_tags(plugin.clone(), Ok(listing));
+            known.insert_tags(component.clone(), Ok(tags));
         }
-        knowledge
+        known
     }
 
-    /// Plans, learning what is asked for and no more; and what was asked for, round by round.
+    /// Plans with the facts that the planner requests and no others. Returns the requests too, round by round.
     fn plan_lazily(&self) -> (Plan, Vec<Vec<String>>) {
-        let mut knowledge = KnownFacts::default();
-        let mut asked = Vec::new();
+        let mut known = KnownFacts::default();
+        let mut rounds = Vec::new();
         loop {
-            match plan(&self.snapshot, &knowledge, &|q: &EvaluationRequest<'_>| self.evaluate(q)) {
-                PlanStep::Done(plan) => return (plan, asked),
-                PlanStep::Fetch(needs) => {
-                    assert!(!needs.is_empty() && asked.len() < 1000);
-                    for need in &needs {
-                        assert!(!knowledge.contains(need), "{need:?} is known");
-                        self.learn(&mut knowledge, need);
+            match plan(&self.snapshot, &known, &|request: &EvaluationRequest<'_>| self.evaluate(request)) {
+                PlanStep::Done(plan) => return (plan, rounds),
+                PlanStep::Fetch(requests) => {
+                    assert!(!requests.is_empty() && rounds.len() < 1000);
+                    for request in &requests {
+                        assert!(!known.contains(request), "{request:?} is known");
+                        self.fetch(&mut known, request);
                     }
-                    asked.push(needs.iter().map(shown_need).collect());
+                    rounds.push(requests.iter().map(shown_request).collect());
                 }
             }
         }
@@ -219,28 +222,26 @@ impl World {
 
     fn plan(&self) -> Plan {
         let (lazy, _) = self.plan_lazily();
-        let mut all = self.all();
-        for need in self.published.values().flat_map(BTreeMap::values).flat_map(|says| {
-            says.plugins.mandatory.iter().chain(&says.plugins.conditional).map(|wanted| name(&wanted.name))
-        }) {
-            all.tags.entry(need.clone()).or_insert_with(|| Ok(self.listing(&need)));
+        let mut all = self.all_facts();
+        let contracts = self.published.values().flat_map(BTreeMap::values);
+        let required = contracts
+            .flat_map(|contract| contract.plugins.mandatory.iter().chain(&contract.plugins.conditional))
+            .map(|required| name(&required.name));
+        for component in required.chain(self.snapshot.requests.keys().cloned()) {
+            all.tags.entry(component.clone()).or_insert_with(|| Ok(self.tags(&component)));
         }
-        for requested in self.snapshot.requests.keys() {
-            all.tags.entry(requested.clone()).or_insert_with(|| Ok(self.listing(requested)));
-        }
-        let PlanStep::Done(full) = plan(&self.snapshot, &all, &|q: &EvaluationRequest<'_>| self.evaluate(q)) else {
-            panic!("everything is known")
-        };
-        assert_eq!(full.changes, lazy.changes, "what is known beyond need changes nothing");
+        let evaluator = |request: &EvaluationRequest<'_>| self.evaluate(request);
+        let PlanStep::Done(full) = plan(&self.snapshot, &all, &evaluator) else { panic!("all facts are known") };
+        assert_eq!(full.changes, lazy.changes, "facts that were not requested change nothing");
         if self.recorded { full } else { lazy }
     }
 
-    /// The plan in short: `b 1.0.0 -> 2.0.0, a -> 1.0.0`.
+    /// Returns the changes in short: `b 1->2, a 1`.
     fn changes(&self) -> String {
         shown_changes(&self.plan().changes)
     }
 
-    /// Why versions were passed over, a line each.
+    /// Returns why versions were passed over, a line for each reason.
     fn reasons(&self, plugin: &str) -> String {
         let plan = self.plan();
         let mut lines = String::new();
@@ -258,10 +259,10 @@ impl World {
     }
 }
 
-fn shown_need(need: &FactRequest) -> String {
-    match need {
-        FactRequest::Tags(name) => name.to_string(),
-        FactRequest::Contract { component: name, published } => format!("{name} {}", published.tag),
+fn shown_request(request: &FactRequest) -> String {
+    match request {
+        FactRequest::Tags(component) => component.to_string(),
+        FactRequest::Contract { component, published } => format!("{component} {}", published.tag),
     }
 }
 

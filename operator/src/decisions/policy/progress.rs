@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 use d8_crds::{
     decisions::{
         intent::Intent,
+        requirements::Findings,
         selection::{SearchScope, Selection, TagList, choose},
         validation::{CheckedPolicy, CheckedWave},
         verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
@@ -13,7 +14,7 @@ use d8_crds::{
     },
     records::{
         policy::{ComponentProgress, MajorUpdates, WaveState, WaveStatus},
-        release::{CliRelease, Fit, ReleaseVersion},
+        release::{CliRelease, ReleaseVersion},
     },
     values::{channel::Channel, limits, name::Component, version::Version},
 };
@@ -130,11 +131,14 @@ impl<'a> PolicyEvaluator<'a> {
 
     /// Returns the verdict on the version for the agent of the last host, which has an older version of the same major
     /// installed.
-    fn judge(&self, record: &Record<'_>, version: &Version) -> Verdict {
+    fn judge(&self, record: &Record<'_>, version: &Version, recorded: &ReleaseVersion) -> Verdict {
         let older = Version::parse(&format!("{}.0.0-0", version.major())).ok();
+        let findings = Findings::recorded(recorded, None);
         let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Agent, self.now)
             .confirmed(Some(self.now))
             .active(older.as_ref())
+            .unmet(&findings.unmet)
+            .unchecked(&findings.unchecked)
             .release(Some(record.release));
         self.policies.judge(&candidate)
     }
@@ -293,16 +297,22 @@ fn target<'a>(
     let highest = span.map(|span| span.newest.major()).filter(|_| !evaluator.crosses(&record.component));
     let list = TagList::of_record(&record.component, record.release, None);
     let scope = SearchScope { channel: Channel::Prerelease, ..SearchScope::default() };
+    let recorded = |version: &Version| {
+        let found = record.versions.iter().find(|(recorded, _)| recorded == version);
+        found.map(|(version, entry)| (version, *entry))
+    };
     let Ok(selection) = choose(&list, &scope, |published| {
-        Ok::<_, Infallible>(reachable(evaluator, record, &published.version, highest))
+        Ok::<_, Infallible>(match recorded(&published.version) {
+            Some((version, entry)) => reachable(evaluator, record, version, entry, highest),
+            None => Err(None),
+        })
     });
     match selection {
         Selection::Found { version, accepted: hold, .. } => {
-            let target = record.versions.iter().find(|(recorded, _)| *recorded == version.version);
             let reached = span.is_some_and(|span| span.oldest >= version.version);
-            (target.map(|(version, entry)| (version, *entry)), hold.filter(|_| !reached))
+            (recorded(&version.version), hold.filter(|_| !reached))
         }
-        selection => (None, selection.passed_over().first().and_then(|(_, hold)| *hold)),
+        selection => (None, selection.passed_over().iter().find_map(|(_, hold)| *hold)),
     }
 }
 
@@ -311,22 +321,19 @@ fn reachable(
     evaluator: &PolicyEvaluator<'_>,
     record: &Record<'_>,
     version: &Version,
+    entry: &ReleaseVersion,
     highest: Option<u64>,
 ) -> Result<Hold, Hold> {
-    let entry = record.versions.iter().find(|(recorded, _)| recorded == version).map(|(_, entry)| entry);
-    if entry.is_none_or(|entry| entry.fit != Fit::Fits) {
-        return Err(Some((ReasonCode::Unfit, None)));
-    }
     if highest.is_some_and(|highest| version.major() > highest) {
         return Err(Some((ReasonCode::MajorStays, None)));
     }
-    let verdict = evaluator.judge(record, version);
+    let verdict = evaluator.judge(record, version, entry);
     let leading = verdict.leading().map(|reason| (reason.code(), reason.until()));
     let never = |code| matches!(code, ReasonCode::TagMoved | ReasonCode::PreRelease);
     if let Some(reason) = verdict.reasons().iter().find(|reason| never(reason.code())) {
         return Err(Some((reason.code(), None)));
     }
-    if verdict.class() == Class::Forbidden { Err(leading) } else { Ok(leading) }
+    if verdict.class() > Class::Held { Err(leading) } else { Ok(leading) }
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
-//! What requests make of other plugins.
+//! What a request changes of other plugins.
 
 use super::*;
 use crate::decisions::reason::Required;
 
 #[test]
-fn what_moves() {
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn which_plugins_change() {
     let w = World::new;
-    for (what, world, wanted) in [
-        ("a missing one is planned, first", w("a 1: b; b 1; b 2").request("a"), "b 2, a 1"),
-        ("the newest that satisfies", w("a 1: b <3; b 1; b 2; b 3").request("a"), "b 2, a 1"),
-        ("not a pre-release", w("a 1: b; b 1; b 2.0.0-rc.1").request("a"), "b 1, a 1"),
-        ("one that satisfies stays", w("a 1: b; b 1; b 1.1").installed("b 1").request("a"), "a 1"),
+    for (case, world, expected) in [
+        ("a missing dependency is installed first", w("a 1: b; b 1; b 2").request("a"), "b 2, a 1"),
+        ("in the newest version that is accepted", w("a 1: b <3; b 1; b 2; b 3").request("a"), "b 2, a 1"),
+        ("which is not a pre-release", w("a 1: b; b 1; b 2.0.0-rc.1").request("a"), "b 1, a 1"),
+        ("one that is accepted stays as it is", w("a 1: b; b 1; b 1.1").installed("b 1").request("a"), "a 1"),
         (
-            "one that does not goes up",
+            "one that is not accepted is upgraded",
             w("a 1: b >=1.1; b 1; b 1.2; b 2").installed("b 1").request("a"),
             "b 1->1.2.0, a 1",
         ),
@@ -24,94 +25,118 @@ fn what_moves() {
         ),
         ("its own major first", w("a 1: b >=1.1; b 1; b 1.1; b 2").installed("b 1").request("a/1"), "b 1->1.1.0, a 1"),
         ("never down", w("a 1; a 2: b <2; b 1; b 2").installed("b 2").request("a"), "a 1"),
-        ("of dependencies", w("a 1: b; b 1: c; c 1").request("a"), "c 1, b 1, a 1"),
-        ("a diamond", w("a 1: b, c; b 1: d; c 1: d <2; d 1; d 2").request("a"), "d 1, b 1, c 1, a 1"),
+        ("dependencies of dependencies", w("a 1: b; b 1: c; c 1").request("a"), "c 1, b 1, a 1"),
         (
-            "a diamond by an older arm",
+            "two plugins that require a third",
+            w("a 1: b, c; b 1: d; c 1: d <2; d 1; d 2").request("a"),
+            "d 1, b 1, c 1, a 1",
+        ),
+        (
+            "two plugins that require a third, one in an older version",
             w("a 1: b, c; b 1: d <2; b 2: d; c 1: d >=2; d 1; d 2").request("a"),
             "d 2, b 2, c 1, a 1",
         ),
-        ("an unpublished one", w("a 1; a 2: b; b").request("a"), "a 1"),
-        ("one of another version", w("a 1; a 2: b >=2; b 1").request("a"), "a 1"),
-        ("deep down, an older arm", w("a 1: b; b 1; b 2: c; c").request("a"), "b 1, a 1"),
-        ("a conditional one that is not there", w("a 1: ?b >=2; b 1; b 2").request("a"), "a 1"),
-        ("one that is, in range", w("a 1: ?b >=1; b 1; b 2").installed("b 1").request("a"), "a 1"),
-        ("one that is not in range", w("a 1: ?b >=1.1; b 1; b 1.1").installed("b 1").request("a"), "b 1->1.1.0, a 1"),
-        ("one that comes with it", w("a 1: ?c <2, b; b 1: c; c 1; c 2").request("a"), "c 1, b 1, a 1"),
-        ("what is installed has a say", w("a 1; a 2; c 1: a <2").installed("c 1").request("a"), "a 1"),
-        ("conditionally too", w("a 1; a 2; c 1: ?a <2").installed("c 1").request("a"), "a 1"),
-        ("in dependencies too", w("a 1: b; b 1; b 2; c 1: ?b <2").installed("c 1").request("a"), "b 1, a 1"),
+        ("one that is not published", w("a 1; a 2: b; b").request("a"), "a 1"),
+        ("one that is not published in range", w("a 1; a 2: b >=2; b 1").request("a"), "a 1"),
         (
-            "unless it moves",
+            "a dependency in an older version, as the newest needs what is not published",
+            w("a 1: b; b 1; b 2: c; c").request("a"),
+            "b 1, a 1",
+        ),
+        ("a conditional one that is not installed", w("a 1: ?b >=2; b 1; b 2").request("a"), "a 1"),
+        ("a conditional one in range", w("a 1: ?b >=1; b 1; b 2").installed("b 1").request("a"), "a 1"),
+        (
+            "a conditional one out of range",
+            w("a 1: ?b >=1.1; b 1; b 1.1").installed("b 1").request("a"),
+            "b 1->1.1.0, a 1",
+        ),
+        (
+            "a conditional one that the plan installs",
+            w("a 1: ?c <2, b; b 1: c; c 1; c 2").request("a"),
+            "c 1, b 1, a 1",
+        ),
+        ("constraints of installed plugins apply", w("a 1; a 2; c 1: a <2").installed("c 1").request("a"), "a 1"),
+        ("conditional ones too", w("a 1; a 2; c 1: ?a <2").installed("c 1").request("a"), "a 1"),
+        ("to dependencies too", w("a 1: b; b 1; b 2; c 1: ?b <2").installed("c 1").request("a"), "b 1, a 1"),
+        (
+            "unless that plugin changes too",
             w("a 1: b >=2, c >=1.1; b 2; c 1: ?b <2; c 1.1").installed("c 1").request("a"),
             "b 2, c 1->1.1.0, a 1",
         ),
-        ("what is planned has a say", w("a 1: b <2; b 1; b 2").request("a, b"), "b 1, a 1"),
-        ("what is named stays so", w("a 1: b; a 2: b >=2; b 1; b 2").request("a, b@1"), "b 1, a 1"),
+        ("constraints of planned versions apply", w("a 1: b <2; b 1; b 2").request("a, b"), "b 1, a 1"),
+        ("an exact version is kept", w("a 1: b; a 2: b >=2; b 1; b 2").request("a, b@1"), "b 1, a 1"),
         (
-            "what has a major keeps it",
+            "a requested major is kept",
             w("a 1; a 1.1: b >=2; b 1; b 2").installed("b 2").request("a, b/1"),
             "a 1, b 2->1",
         ),
         (
-            "a circle with a condition in it",
+            "a cycle with a conditional dependency is none",
             w("a 1: ?b >=1.1; b 1; b 1.1: a").installed("b 1").request("a"),
             "a 1, b 1->1.1.0",
         ),
         ("a cycle", w("a 1; a 2: b; b 1: a").request("a"), "a 1"),
-        ("a cycle, an older arm", w("a 1: b; b 1; b 2: a").request("a"), "b 1, a 1"),
-        ("itself", w("a 1; a 2: a >=1").request("a"), "a 1"),
-        ("itself if installed", w("a 2: ?a >=1").request("a"), "a 2"),
+        ("a cycle that an older version avoids", w("a 1: b; b 1; b 2: a").request("a"), "b 1, a 1"),
+        ("a plugin that requires itself", w("a 1; a 2: a >=1").request("a"), "a 1"),
+        ("a plugin that conditionally requires itself", w("a 2: ?a >=1").request("a"), "a 2"),
         (
-            "a pair that is there",
+            "two installed plugins that require each other",
             w("a 1: b; a 1.1: b; b 1: a; b 1.1: a").installed("a 1; b 1").request("a, b"),
             "a 1->1.1.0, b 1->1.1.0",
         ),
-        ("unknown but any", w("a 1: b; b 1").installed("b ?").request("a"), "a 1"),
-        ("unknown", w("a 1; a 2: b >=1; b 1").installed("b ?").request("a"), "a 1"),
+        ("an unknown version where any is accepted", w("a 1: b; b 1").installed("b ?").request("a"), "a 1"),
         (
-            "one after the other moved",
+            "an unknown version where not any is accepted",
+            w("a 1; a 2: b >=1; b 1").installed("b ?").request("a"),
+            "a 1",
+        ),
+        (
+            "one request unblocks another",
             w("a 1; a 1.1; c 1: a <1.1; c 1.1").installed("a 1; c 1").request("a, c"),
             "a 1->1.1.0, c 1->1.1.0",
         ),
         (
-            "no dependency of what moved on",
+            "a dependency is dropped with the version that needed it",
             w("a 1; a 1.1: d; a 1.2; c 1: a <1.2; c 1.1; d 1").installed("a 1; c 1").request("a, c"),
             "a 1->1.2.0, c 1->1.1.0",
         ),
         (
-            "which then stands in no way",
+            "and blocks nothing then",
             w("a 1; a 1.1: c; a 1.2; b 1; b 1.2: c <1.2; c 1; c 2; d 1: a <1.2; d 1.1")
                 .installed("a 1; b 1; d 1")
                 .request("a, b, d"),
             "a 1->1.2.0, c 1, b 1->1.2.0, d 1->1.1.0",
         ),
         (
-            "a held dependency, an older one",
-            w("a 1: b; b 1; b 2").request("a").but("b v2.0.0", ReasonCode::Soaking),
+            "a dependency in an older version, as the newest is held",
+            w("a 1: b; b 1; b 2").request("a").rejects("b v2.0.0", ReasonCode::Soaking),
             "b 1, a 1",
         ),
-        ("an unfit one", w("a 1: b; b 1; b 2 !requires Kubernetes >=9").request("a"), "b 1, a 1"),
-        ("a denied one", w("a 1; a 2: b; b 1").request("a").but("b", ReasonCode::Denied), "a 1"),
-        ("nothing, as nothing is requested", w("a 1; a 2").installed("a 1"), ""),
+        (
+            "a dependency in an older version, as the newest does not fit",
+            w("a 1: b; b 1; b 2 !requires Kubernetes >=9").request("a"),
+            "b 1, a 1",
+        ),
+        ("a denied dependency", w("a 1; a 2: b; b 1").request("a").rejects("b", ReasonCode::Denied), "a 1"),
+        ("nothing is requested", w("a 1; a 2").installed("a 1"), ""),
     ] {
-        assert_eq!(world.changes(), wanted, "{what}");
+        assert_eq!(world.changes(), expected, "{case}");
     }
 }
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn what_is_said() {
+fn why_a_version_is_passed_over() {
     let w = World::new;
-    for (what, world, wanted) in [
+    for (case, world, expected) in [
         (
-            "unpublished",
+            "not published",
             w("a 2: b >=1; b").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, which is not published; run `d8 plugins why b` to see \
              what the registry says\n",
         ),
         (
-            "every one",
+            "every dependency that is not published",
             w("a 2: b, c; b; c").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b, which is not published; run `d8 plugins why b` to see what the \
              registry says\n\
@@ -119,7 +144,7 @@ fn what_is_said() {
              registry says\n",
         ),
         (
-            "the chain",
+            "a dependency of a dependency",
             w("a 2: b; b 1: c; c").request("a"),
             "v2.0.0: Unfit: a v2.0.0 needs b v1.0.0, which requires plugin c (needed by: a -> b -> c), which is not \
              published; run `d8 plugins why c` to see what the registry says\n",
@@ -155,7 +180,7 @@ fn what_is_said() {
              version is in that range; run `d8 plugins why b` to see its versions\n",
         ),
         (
-            "unknown",
+            "an unknown version",
             w("a 2: b >=1; b 1").installed("b ?").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, but its installed version is unknown; reinstall it with `d8 \
              plugins install b --force`\n",
@@ -166,49 +191,49 @@ fn what_is_said() {
             "v2.0.0: Unfit: a v2.0.0 has a dependency cycle, b -> c -> b; ask the publisher of b to remove it\n",
         ),
         (
-            "an installed one's word",
+            "the constraint of an installed plugin",
             w("a 2; c 1: a <2").installed("c 1").request("a"),
             "v2.0.0: Unfit: installed plugin c v1.0.0 requires a <2, which excludes v2.0.0; run `d8 plugins update c` \
              first\n",
         ),
         (
-            "at odds",
+            "two plugins that disagree",
             w("a 2: b, c; b 1: d <2; c 1: d >=2; d 1; d 2").request("a"),
             "v2.0.0: Unfit: a v2.0.0 needs c v1.0.0, which requires plugin d >=2 (needed by: a -> c -> d), but the plan \
              already has v1.0.0; run `d8 plugins why d` to see its versions\n",
         ),
         (
-            "what was named",
+            "an exact version",
             w("a 2: b >=2; b 1; b 2").request("a, b@1"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=2, but the plan already has v1.0.0; run `d8 plugins why b` to see \
              its versions\n",
         ),
         (
-            "a dependency's verdict",
-            w("a 2: b >=1; b 1").request("a").but("b", ReasonCode::Denied),
+            "a dependency that is denied",
+            w("a 2: b >=1; b 1").request("a").rejects("b", ReasonCode::Denied),
             "v2.0.0: DependencyDenied: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: policy p, \
              rules[0]: b is denied on this host; ask an admin to allow it, or to exclude this host from the policy\n",
         ),
         (
-            "a hold stays one",
-            w("a 2: b >=1; b 1").request("a").but("b", ReasonCode::Soaking),
+            "a dependency that is held",
+            w("a 2: b >=1; b 1").request("a").rejects("b", ReasonCode::Soaking),
             "v2.0.0: Soaking: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: policy p, rules[0]: b \
              v1.0.0 was first seen at 1970-01-01T00:00:00Z and must soak for 1h, until 1970-01-01T01:00:00Z; wait, or \
              ask an admin to expedite it\n",
         ),
         (
-            "a cluster's",
+            "a dependency that does not fit the cluster",
             w("a 2: b >=1; b 1 !requires Kubernetes >=9").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: b v1.0.0 requires Kubernetes \
              >=9\n",
         ),
     ] {
-        assert_eq!(world.reasons("a"), wanted, "{what}");
+        assert_eq!(world.reasons("a"), expected, "{case}");
     }
 }
 
 #[test]
-fn a_policy_that_wants_no_dependencies() {
+fn a_policy_that_refuses_dependencies() {
     let options =
         PlanOptions { missing: DependencyPolicy::Refuse { policy: "prod".to_owned() }, ..PlanOptions::default() };
     let world = World::new("a 1; a 2: b; b 1").request("a").options(options);
@@ -218,11 +243,11 @@ fn a_policy_that_wants_no_dependencies() {
         "v2.0.0: DependencyDenied: policy prod, missingDependencies: a v2.0.0 requires plugin b, and dependencies are \
          not installed automatically; run `d8 plugins install b` first\n"
     );
-    assert_eq!(class_of(&world, "a"), Some(Class::Held), "what is installed is not to leave for it");
+    assert_eq!(class_of(&world, "a"), Some(Class::Held), "it does not forbid the installed version");
 }
 
 #[test]
-fn without_dependencies_each_is_listed_with_its_fix() {
+fn refused_dependencies_come_with_commands() {
     let options = PlanOptions { no_dependencies: true, ..PlanOptions::default() };
     let world = World::new("a 1; a 2: b, d; b 1: c; c 1; d 1; d 1.1; a 3: x; x").installed("d 1").request("a");
     let plan = world.options(options).plan();
@@ -236,7 +261,7 @@ fn without_dependencies_each_is_listed_with_its_fix() {
 }
 
 #[test]
-fn why_a_dependency_moves() {
+fn a_changed_dependency_names_the_chain_to_it() {
     let plan = World::new("a 1: b; b 1: c; c 1").request("a").plan();
     let whys: Vec<_> = plan.changes.iter().map(|change| change.why.clone()).collect();
     let chain = |names: &[&str]| ChangeReason::Dependency { chain: names.iter().map(|text| name(text)).collect() };
@@ -244,19 +269,19 @@ fn why_a_dependency_moves() {
 }
 
 #[test]
-fn both_policies_are_named() {
-    struct Two;
-    impl Evaluator for Two {
-        fn evaluate(&self, question: &EvaluationRequest<'_>) -> Verdict {
-            World::default().but("b", ReasonCode::Denied).evaluate(question)
+fn the_policy_that_requires_a_plugin_is_named_too() {
+    struct Requires;
+    impl Evaluator for Requires {
+        fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
+            World::default().rejects("b", ReasonCode::Denied).evaluate(request)
         }
-        fn required(&self, plugin: &Component) -> Option<Required> {
+        fn required(&self, component: &Component) -> Option<Required> {
             let by = Source::Policy { policy: "prod".into(), origin: Origin::Rule(3), field: "access" };
-            Some(Required { plugin: plugin.name().parse().unwrap(), by })
+            Some(Required { plugin: component.name().parse().unwrap(), by })
         }
     }
     let world = World::new("a 2: b; b 1").request("a");
-    let PlanStep::Done(plan) = plan(&world.snapshot, &world.all(), &Two) else { panic!() };
+    let PlanStep::Done(plan) = plan(&world.snapshot, &world.all_facts(), &Requires) else { panic!() };
     let reason = &plan.outcomes[&name("a")].passed_over()[0].1.reasons()[0];
     assert_eq!(reason.code(), ReasonCode::DependencyDenied);
     assert_eq!(reason.policy(), Some("p"));
@@ -266,24 +291,24 @@ fn both_policies_are_named() {
 }
 
 #[test]
-fn a_dependency_is_evaluated_as_one() {
-    // A hold that binds only what nothing needs, as a wave does.
-    let waves = |question: &EvaluationRequest<'_>| {
+fn a_dependency_is_evaluated_as_a_dependency() {
+    // A wave does not apply to a dependency.
+    let wave = |request: &EvaluationRequest<'_>| {
         let mut world = World::default();
-        if question.component.name() == "b" && question.dependency_of.is_none() {
-            world = world.but("b", ReasonCode::NotInWave);
+        if request.component.name() == "b" && request.dependency_of.is_none() {
+            world = world.rejects("b", ReasonCode::NotInWave);
         }
-        world.evaluate(question)
+        world.evaluate(request)
     };
-    for (requests, wanted) in [("a", "b 1, a 1"), ("b", "")] {
+    for (requests, expected) in [("a", "b 1, a 1"), ("b", "")] {
         let world = World::new("a 1: b; b 1").request(requests);
-        let PlanStep::Done(plan) = plan(&world.snapshot, &world.all(), &waves) else { panic!() };
-        assert_eq!(shown_changes(&plan.changes), wanted);
+        let PlanStep::Done(plan) = plan(&world.snapshot, &world.all_facts(), &wave) else { panic!() };
+        assert_eq!(shown_changes(&plan.changes), expected);
     }
 }
 
 #[test]
-fn intents() {
+fn the_intent_of_each_request() {
     use crate::decisions::intent::Intent::{Agent, Explicit, Update};
     for (actor, request, own, other) in [
         (Actor::Person, "a", Update, Update),
@@ -292,15 +317,15 @@ fn intents() {
         (Actor::Agent, "a", Agent, Agent),
     ] {
         let world = World::new("a 1.0.0-main; a 2: b >=2; b 1; b 2; b 1.1").request(request);
-        // With a crossing only the last but one can have its dependency; the others ask for a new one.
+        // Only a request for a major may take an installed dependency to another major.
         let world = if request == "a/2" { world.installed("b 1") } else { world };
         let world = world.options(PlanOptions { actor, ..PlanOptions::default() });
-        let asked = std::cell::RefCell::new(BTreeMap::new());
-        let judge = |question: &EvaluationRequest<'_>| {
-            asked.borrow_mut().insert(question.component.to_string(), question.intent);
-            world.evaluate(question)
+        let intents = std::cell::RefCell::new(BTreeMap::new());
+        let evaluator = |request: &EvaluationRequest<'_>| {
+            intents.borrow_mut().insert(request.component.to_string(), request.intent);
+            world.evaluate(request)
         };
-        let PlanStep::Done(_) = plan(&world.snapshot, &world.all(), &judge) else { panic!() };
-        assert_eq!(asked.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{request}");
+        let PlanStep::Done(_) = plan(&world.snapshot, &world.all_facts(), &evaluator) else { panic!() };
+        assert_eq!(intents.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{request}");
     }
 }

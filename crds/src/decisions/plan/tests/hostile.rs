@@ -1,37 +1,42 @@
-//! Contracts and universes made to keep the planner busy, and how long honest ones take.
+//! Contracts that are made to keep the planner busy, and how long honest ones take.
 
 use super::*;
 
-/// Plugins that are made as they are asked for.
-struct Universe<T, C> {
+/// A registry whose plugins are made when they are requested.
+struct Registry<T, C> {
     tags: T,
     contract: C,
-    asked: usize,
+    /// The number of facts that were requested.
+    requests: usize,
 }
 
-impl<T, C> Universe<T, C>
+impl<T, C> Registry<T, C>
 where
     T: Fn(&str) -> Vec<String>,
     C: Fn(&str, &Version) -> PluginRequirements,
 {
+    fn new(tags: T, contract: C) -> Self {
+        Self { tags, contract, requests: 0 }
+    }
+
     fn plan(&mut self, snapshot: &Snapshot) -> Plan {
-        let mut knowledge = KnownFacts::default();
+        let mut known = KnownFacts::default();
         loop {
-            let needs = match plan(snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) {
+            let requests = match plan(snapshot, &known, &|_: &EvaluationRequest<'_>| Verdict::default()) {
                 PlanStep::Done(plan) => return plan,
-                PlanStep::Fetch(needs) => needs,
+                PlanStep::Fetch(requests) => requests,
             };
-            self.asked += needs.len();
-            for need in needs {
-                match need {
+            self.requests += requests.len();
+            for request in requests {
+                match request {
                     FactRequest::Tags(component) => {
-                        let listing = selection::read_tags(&component, (self.tags)(component.name()), None);
-                        knowledge.insert_tags(component, Ok(listing));
+                        let tags = selection::read_tags(&component, (self.tags)(component.name()), None);
+                        known.insert_tags(component, Ok(tags));
                     }
                     FactRequest::Contract { component, published: PublishedVersion { version, .. } } => {
                         let dependencies = Dependencies::read(&(self.contract)(component.name(), &version)).unwrap();
                         let facts = VersionFacts { dependencies, ..VersionFacts::default() };
-                        knowledge.insert_version(component, version, Ok(facts));
+                        known.insert_version(component, version, Ok(facts));
                     }
                 }
             }
@@ -57,16 +62,16 @@ fn versions(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn chains_end_at_their_cap() {
-    for (length, taken) in [(MAX_DEPTH, MAX_DEPTH + 1), (MAX_DEPTH + 1, 0), (1_000_000, 0)] {
+fn a_chain_of_dependencies_has_a_limit() {
+    for (length, changes) in [(MAX_DEPTH, MAX_DEPTH + 1), (MAX_DEPTH + 1, 0), (1_000_000, 0)] {
         let contract = |name: &str, _: &Version| {
             let next = number(name) + 1;
             requirements(&if next <= length { format!("p{next}") } else { String::new() })
         };
-        let mut universe = Universe { tags: |_: &str| versions(1), contract, asked: 0 };
-        let plan = universe.plan(&request("p0"));
-        assert_eq!(plan.changes.len(), taken, "{length}");
-        if taken == 0 {
+        let mut registry = Registry::new(|_: &str| versions(1), contract);
+        let plan = registry.plan(&request("p0"));
+        assert_eq!(plan.changes.len(), changes, "{length}");
+        if changes == 0 {
             let reason = first_reason(&plan, "p0");
             assert!(
                 reason.contains("requires plugin p17 (needed by: p0 -> p1 -> ")
@@ -78,35 +83,32 @@ fn chains_end_at_their_cap() {
 }
 
 #[test]
-fn a_list_of_ten_thousand() {
+fn ten_thousand_dependencies_of_one_version() {
     let all: Vec<_> = (1..=10_000).map(|i| format!("p{i} >=1")).collect();
     let (missing, optional) = (all.join(","), format!("?{}", all.join(",?")));
-    let mut universe = Universe {
-        tags: |_: &str| versions(20),
-        contract: |_: &str, version: &Version| requirements(if version.minor() < 5 { &optional } else { &missing }),
-        asked: 0,
-    };
-    let plan = universe.plan(&request("p0"));
+    let contract = |_: &str, version: &Version| requirements(if version.minor() < 5 { &optional } else { &missing });
+    let mut registry = Registry::new(|_: &str| versions(20), contract);
+    let plan = registry.plan(&request("p0"));
     assert_eq!(shown_changes(&plan.changes), "p0 v1.4.0".replace('v', ""));
     assert!(first_reason(&plan, "p0").contains("needs changes to more than 255 other plugins"), "{plan:?}");
-    assert!(universe.asked < 20, "{}", universe.asked);
+    assert!(registry.requests < 20, "{}", registry.requests);
 }
 
 #[test]
-fn all_demand_all() {
-    // Every version of every plugin wants every other, in a version that is never chosen last.
+fn every_plugin_requires_every_other() {
+    // Every version of every plugin requires every other, in any version but its own.
     let contract = |name: &str, version: &Version| {
         let next = (1..12).filter(|i| *i > number(name)).map(|i| format!("p{i} !={version}"));
         requirements(&next.collect::<Vec<_>>().join(","))
     };
-    let mut universe = Universe { tags: |_: &str| versions(8), contract, asked: 0 };
-    universe.plan(&request("p0"));
-    assert!(universe.asked <= 12 * 9);
+    let mut registry = Registry::new(|_: &str| versions(8), contract);
+    registry.plan(&request("p0"));
+    assert!(registry.requests <= 12 * 9);
 }
 
 #[test]
-fn a_search_without_end_is_cut_off() {
-    // Ten plugins of ten versions that agree with each other in no way, which only shows at the last.
+fn a_search_that_would_not_end_is_cut_off() {
+    // No versions of ten plugins fit together, which only shows at the last plugin.
     let contract = |name: &str, version: &Version| match number(name) {
         0 => requirements(&(1..=10).map(|i| format!("p{i}")).collect::<Vec<_>>().join(",")),
         10 => requirements("p9 >=1.3, p8 >=1.9, p7 <1.2, p6 >=9"),
@@ -114,32 +116,30 @@ fn a_search_without_end_is_cut_off() {
             &(1..i).map(|i| format!("?p{i} !=1.{}.0", (version.minor() * 7) % 10)).collect::<Vec<_>>().join(","),
         ),
     };
-    let mut universe = Universe { tags: |_: &str| versions(10), contract, asked: 0 };
-    let plan = universe.plan(&request("p0"));
+    let mut registry = Registry::new(|_: &str| versions(10), contract);
+    let plan = registry.plan(&request("p0"));
     assert!(plan.changes.is_empty());
 }
 
 #[test]
-fn wide_and_cyclic() {
-    // Two hundred plugins in a ring, each wanting the next fifty.
+fn two_hundred_plugins_in_a_ring() {
+    // Each requires the next fifty.
     let contract = |name: &str, _: &Version| {
         let at = number(name);
         requirements(&(1..=50).map(|i| format!("p{}", (at + i) % 200)).collect::<Vec<_>>().join(","))
     };
-    let mut universe = Universe { tags: |_: &str| versions(3), contract, asked: 0 };
-    let plan = universe.plan(&request("p0"));
+    let mut registry = Registry::new(|_: &str| versions(3), contract);
+    let plan = registry.plan(&request("p0"));
     assert!(plan.changes.is_empty());
 }
 
 #[test]
-fn hostile_words_stay_words() {
+fn foreign_text_is_cut_and_printable() {
     let constraint = format!(">=1 || {}", "1.2.3 || ".repeat(500) + "9");
-    let mut universe = Universe {
-        tags: |name: &str| if name == "p0" { versions(1) } else { vec!["v0.1.0".to_owned()] },
-        contract: move |_: &str, _: &Version| requirements(&format!("p1 {constraint}")),
-        asked: 0,
-    };
-    let reason = first_reason(&universe.plan(&request("p0")), "p0");
+    let tags = |name: &str| if name == "p0" { versions(1) } else { vec!["v0.1.0".to_owned()] };
+    let contract = move |_: &str, _: &Version| requirements(&format!("p1 {constraint}"));
+    let mut registry = Registry::new(tags, contract);
+    let reason = first_reason(&registry.plan(&request("p0")), "p0");
     assert!(reason.contains('…') && reason.len() < 300, "{reason}");
     let bad = PluginRequirements {
         mandatory: vec![NamedRequirement { name: "../x\u{1b}".to_owned(), constraint: String::new() }],
@@ -155,10 +155,10 @@ fn hostile_words_stay_words() {
     );
 }
 
-/// `count` installed plugins, each of which needs three others, and all of which move.
+/// Returns `count` installed plugins that can all be upgraded and each require three others.
 fn fleet(count: usize) -> (Snapshot, KnownFacts) {
     let mut snapshot = Snapshot::default();
-    let mut knowledge = KnownFacts::default();
+    let mut known = KnownFacts::default();
     let dependencies = |at: usize, minor: usize| {
         let three = (1..=3).map(|i| at + i * 7).filter(|to| *to < count);
         let text: Vec<_> = three.map(|to| format!("plugin-{to:05} >=1.{}, <2", minor.saturating_sub(1))).collect();
@@ -171,25 +171,24 @@ fn fleet(count: usize) -> (Snapshot, KnownFacts) {
     };
     for at in 0..count {
         let plugin = name(&format!("plugin-{at:05}"));
-        let tags = (0..20).map(|minor| format!("v1.{minor}.0"));
-        let listing = selection::read_tags(&plugin, tags, None);
-        for published in &listing.published {
+        let tags = selection::read_tags(&plugin, versions(20), None);
+        for published in &tags.published {
             let minor = usize::try_from(published.version.minor()).unwrap();
-            let offer = VersionFacts { dependencies: dependencies(at, minor), ..VersionFacts::default() };
-            knowledge.insert_version(plugin.clone(), published.version.clone(), Ok(offer));
+            let facts = VersionFacts { dependencies: dependencies(at, minor), ..VersionFacts::default() };
+            known.insert_version(plugin.clone(), published.version.clone(), Ok(facts));
         }
-        knowledge.insert_tags(plugin.clone(), Ok(listing));
+        known.insert_tags(plugin.clone(), Ok(tags));
         let contract = InstalledContract::Known(dependencies(at, 10));
         snapshot.installed.insert(plugin.clone(), InstalledComponent { version: Some(version("1.10.0")), contract });
         snapshot.requests.insert(plugin, Request::Newest);
     }
-    (snapshot, knowledge)
+    (snapshot, known)
 }
 
 #[test]
-fn a_fleet_moves() {
-    let (snapshot, knowledge) = fleet(50);
-    let PlanStep::Done(plan) = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default()) else {
+fn fifty_plugins_are_upgraded_together() {
+    let (snapshot, known) = fleet(50);
+    let PlanStep::Done(plan) = plan(&snapshot, &known, &|_: &EvaluationRequest<'_>| Verdict::default()) else {
         panic!()
     };
     assert_eq!(plan.changes.len(), 50);
@@ -201,16 +200,16 @@ fn a_fleet_moves() {
 #[ignore = "prints figures"]
 fn plan_speed() {
     for count in [200, 400, 800] {
-        let (snapshot, knowledge) = fleet(count);
+        let (snapshot, known) = fleet(count);
         let mut times: Vec<_> = (0..15)
             .map(|_| {
                 let start = std::time::Instant::now();
-                let step = plan(&snapshot, &knowledge, &|_: &EvaluationRequest<'_>| Verdict::default());
+                let step = plan(&snapshot, &known, &|_: &EvaluationRequest<'_>| Verdict::default());
                 assert!(matches!(step, PlanStep::Done(plan) if plan.changes.len() == count));
                 start.elapsed()
             })
             .collect();
         times.sort();
-        println!("{count} plugins: {:?} (of 15, the middle one)", times[7]);
+        println!("{count} plugins: {:?} (median of 15)", times[7]);
     }
 }

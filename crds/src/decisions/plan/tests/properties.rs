@@ -1,4 +1,4 @@
-//! Random small worlds, and a slow and obvious search to compare with.
+//! Random small worlds, and a slow and simple search to compare with.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const VERSIONS: [&str; 4] = ["1.0.0", "1.1.0", "1.2.0", "2.0.0"];
 const CONSTRAINTS: [&str; 7] = ["", ">=1.1", "<1.2", ">=1.2", "=1.1.0", "<2", ">=2"];
 
-fn a_demand() -> impl Strategy<Value = String> {
+fn a_requirement() -> impl Strategy<Value = String> {
     (0..NAMES.len(), 0..CONSTRAINTS.len(), prop::bool::weighted(0.3)).prop_map(|(name, constraint, conditional)| {
         let mark = if conditional { "?" } else { "" };
         format!("{mark}{} {}", NAMES[name], CONSTRAINTS[constraint])
@@ -18,7 +18,7 @@ fn a_demand() -> impl Strategy<Value = String> {
 }
 
 fn dependencies() -> impl Strategy<Value = String> {
-    prop::collection::vec(a_demand(), 0..3).prop_map(|all| all.join(","))
+    prop::collection::vec(a_requirement(), 0..3).prop_map(|all| all.join(","))
 }
 
 fn a_world() -> impl Strategy<Value = World> {
@@ -43,12 +43,12 @@ fn a_world() -> impl Strategy<Value = World> {
         }
         let world = World::new(&text).installed(&there);
         against.into_iter().fold(world, |world, (name, version, code)| {
-            world.but(&format!("{} v{}", NAMES[name], VERSIONS[version]), code)
+            world.rejects(&format!("{} v{}", NAMES[name], VERSIONS[version]), code)
         })
     })
 }
 
-/// Versions by plugin.
+/// The active versions.
 type Host = BTreeMap<Component, Version>;
 
 impl World {
@@ -58,27 +58,27 @@ impl World {
     }
 
     fn dependencies(&self, plugin: &Component, at: &Version) -> Dependencies {
-        self.offer(plugin, at).unwrap().dependencies
+        self.facts(plugin, at).unwrap().dependencies
     }
 
     fn forbids(&self, plugin: &Component, at: &Version) -> bool {
         self.verdicts.get(&format!("{plugin} {at}")) == Some(&ReasonCode::Blocked)
     }
 
-    /// Every dependency on a host that is not met, as who dependencies it of whom.
-    fn broken(&self, host: &Host) -> Vec<(Component, Component)> {
-        let mut broken = Vec::new();
+    /// Returns every dependency that is not met on a host: the plugin that has it, and the one it is on.
+    fn violations(&self, host: &Host) -> Vec<(Component, Component)> {
+        let mut violations = Vec::new();
         for (by, at) in host {
             for dependency in self.dependencies(by, at).all() {
                 let met = host
                     .get(&dependency.component)
                     .map_or(!dependency.mandatory, |there| dependency.constraint.matches(there));
                 if !met {
-                    broken.push((by.clone(), dependency.component.clone()));
+                    violations.push((by.clone(), dependency.component.clone()));
                 }
             }
         }
-        broken
+        violations
     }
 }
 
@@ -88,27 +88,27 @@ fn after(before: &Host, plan: &Plan) -> Host {
     host
 }
 
-/// All that must hold of a plan whatever was requested.
+/// Checks what must hold of every plan.
 fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     let before = world.host();
     let host = after(&before, plan);
     let changed: BTreeSet<_> = plan.changes.iter().map(|change| &change.component).collect();
-    for (by, of) in world.broken(&host) {
-        prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} dependencies {of} otherwise");
+    for (by, of) in world.violations(&host) {
+        prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} does not accept {of}");
     }
     let mut seen = BTreeSet::new();
     for change in &plan.changes {
-        prop_assert!(seen.insert(&change.component), "once each");
+        prop_assert!(seen.insert(&change.component), "a component changes once");
         let request = world.snapshot.requests.get(&change.component);
         if let Some(from) = before.get(&change.component) {
-            let told_to = match request {
+            let is_requested = match request {
                 Some(Request::Exact(version)) => *version == change.to.version,
                 Some(Request::Major(major)) => *major < from.major() && *major == change.to.version.major(),
                 _ => false,
             };
             prop_assert!(
-                change.to.version > *from || told_to || world.forbids(&change.component, from),
-                "{} goes down",
+                change.to.version > *from || is_requested || world.forbids(&change.component, from),
+                "{} is downgraded",
                 change.component
             );
             let crosses = world
@@ -117,7 +117,11 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
                 .values()
                 .any(|request| matches!(request, Request::Major(_) | Request::Exact(_)))
                 || world.forbids(&change.component, from);
-            prop_assert!(change.to.version.major() == from.major() || crosses, "{} crosses majors", change.component);
+            prop_assert!(
+                change.to.version.major() == from.major() || crosses,
+                "{} changes to another major",
+                change.component
+            );
         }
         let key = format!("{} {}", change.component, change.to.version);
         prop_assert!(!world.verdicts.contains_key(&key), "{key} is not permitted");
@@ -128,26 +132,27 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
                 None => without.remove(&change.component),
             };
             let needed = world
-                .broken(&without)
+                .violations(&without)
                 .iter()
                 .any(|(by, of)| *of == change.component || (*by == change.component && changed.contains(of)));
-            prop_assert!(needed, "{} needn't move", change.component);
+            prop_assert!(needed, "nothing needs the change of {}", change.component);
         }
     }
     Ok(())
 }
 
-/// The newest version of what is requested that can be had without asking an installed plugin to give way,
-/// by trying every combination of all others.
+/// Returns the newest version that can be installed without a change of an installed plugin that does not accept
+/// it, by trying every combination of versions.
 fn brute_force(world: &World, requested: &Component) -> Option<Version> {
     let before = world.host();
-    let now = before.get(requested);
+    let active = before.get(requested);
     let others: Vec<_> = NAMES.map(name).into_iter().filter(|name| name != requested).collect();
-    let listing = world.listing(requested);
+    let tags = world.tags(requested);
     let permitted = |plugin: &Component, at: &Version| !world.verdicts.contains_key(&format!("{plugin} {at}"));
-    let goes_up = |now: Option<&Version>, to: &Version| now.is_none_or(|now| to > now && to.major() == now.major());
-    let candidates = listing.published.into_iter().map(|published| published.version);
-    candidates.filter(|to| goes_up(now, to) && permitted(requested, to)).find(|to| {
+    let goes_up =
+        |from: Option<&Version>, to: &Version| from.is_none_or(|from| to > from && to.major() == from.major());
+    let candidates = tags.published.into_iter().map(|published| published.version);
+    candidates.filter(|to| goes_up(active, to) && permitted(requested, to)).find(|to| {
         let mut host = before.clone();
         host.insert(requested.clone(), to.clone());
         any_combination(world, &before, &mut host, requested, &others, &|plugin, to| {
@@ -168,7 +173,7 @@ fn any_combination(
     if any_combination(world, before, host, requested, rest, may) {
         return true;
     }
-    for published in world.listing(next).published.into_iter().filter(|published| may(next, &published.version)) {
+    for published in world.tags(next).published.into_iter().filter(|published| may(next, &published.version)) {
         host.insert(next.clone(), published.version);
         if any_combination(world, before, host, requested, rest, may) {
             return true;
@@ -183,19 +188,19 @@ fn any_combination(
 
 fn is_solution(world: &World, before: &Host, host: &Host, requested: &Component) -> bool {
     let changed: BTreeSet<_> = host.keys().filter(|name| before.get(*name) != host.get(*name)).cloned().collect();
-    if world.broken(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
+    if world.violations(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
         return false;
     }
-    // Nobody who is installed has to give way.
+    // No installed plugin has to be changed because it does not accept a change.
     for (by, at) in before.iter().filter(|(by, _)| *by != requested) {
-        let objects = |dependency: &Dependency| {
+        let excludes = |dependency: &Dependency| {
             changed.contains(&dependency.component) && !dependency.constraint.matches(&host[&dependency.component])
         };
-        if world.dependencies(by, at).all().iter().any(objects) {
+        if world.dependencies(by, at).all().iter().any(excludes) {
             return false;
         }
     }
-    // From the request on, each change needs the next, and never in a circle.
+    // From the requested plugin on, each change needs the next one, without a cycle.
     let needs = |by: &Component, of: &Component| {
         world.dependencies(by, &host[by]).on(of).iter().any(|dependency| {
             before.get(of).map_or(dependency.mandatory, |there| !dependency.constraint.matches(there))
@@ -207,10 +212,10 @@ fn is_solution(world: &World, before: &Host, host: &Host, requested: &Component)
     {
         reached.insert(next);
     }
-    reached == changed && !has_circle(world, host, &changed)
+    reached == changed && !has_cycle(world, host, &changed)
 }
 
-fn has_circle(world: &World, host: &Host, changed: &BTreeSet<Component>) -> bool {
+fn has_cycle(world: &World, host: &Host, changed: &BTreeSet<Component>) -> bool {
     let mut left = changed.clone();
     loop {
         let free = left.iter().find(|by| {
@@ -227,11 +232,11 @@ fn has_circle(world: &World, host: &Host, changed: &BTreeSet<Component>) -> bool
     }
 }
 
-/// The same world with every list the other way round.
-fn turned(mut world: World) -> World {
-    for says in world.published.values_mut().flat_map(BTreeMap::values_mut) {
-        says.plugins.mandatory.reverse();
-        says.plugins.conditional.reverse();
+/// Returns the same world with all lists reversed.
+fn reversed(mut world: World) -> World {
+    for contract in world.published.values_mut().flat_map(BTreeMap::values_mut) {
+        contract.plugins.mandatory.reverse();
+        contract.plugins.conditional.reverse();
     }
     world
 }
@@ -240,7 +245,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 500 } else { 50_000 }))]
 
     #[test]
-    fn one_wish(world in a_world(), requested in 0..NAMES.len()) {
+    fn one_request_gets_the_newest_version(world in a_world(), requested in 0..NAMES.len()) {
         let requested = name(NAMES[requested]);
         let world = world.request(requested.name());
         let plan = world.plan();
@@ -249,14 +254,14 @@ proptest! {
         if before.get(&requested).is_some_and(|now| world.forbids(&requested, now)) {
             return Ok(());
         }
-        let taken = plan.changes.iter().find(|change| change.component == requested).map(|change| change.to.version.clone());
-        // What an installed plugin had to give way for, the slow search does not look for.
-        prop_assert!(taken >= brute_force(&world, &requested), "{taken:?}");
-        prop_assert_eq!(plan.changes.is_empty(), taken.is_none());
+        let chosen = plan.changes.iter().find(|change| change.component == requested).map(|change| change.to.version.clone());
+        // The slow search does not change installed plugins that do not accept the version.
+        prop_assert!(chosen >= brute_force(&world, &requested), "{chosen:?}");
+        prop_assert_eq!(plan.changes.is_empty(), chosen.is_none());
     }
 
     #[test]
-    fn many_wishes(world in a_world(), requests in prop::collection::vec(0..5_u8, NAMES.len())) {
+    fn many_requests_get_a_valid_plan(world in a_world(), requests in prop::collection::vec(0..5_u8, NAMES.len())) {
         let requests: Vec<_> = NAMES.iter().zip(requests).filter_map(|(name, request)| match request {
             0 => None,
             1 => Some(format!("{name}@1.1")),
@@ -278,11 +283,11 @@ proptest! {
                 _ => prop_assert!(change.is_none()),
             }
         }
-        prop_assert_eq!(turned(world).plan().changes, plan.changes, "whatever the order of lists");
+        prop_assert_eq!(reversed(world).plan().changes, plan.changes, "the order of lists changes nothing");
     }
 
     #[test]
-    fn update_all_twice_is_update_all(world in a_world()) {
+    fn updating_all_twice_changes_nothing_more(world in a_world()) {
         let installed: Vec<_> = world.host().into_keys().map(String::from).collect();
         if installed.is_empty() {
             return Ok(());
