@@ -7,7 +7,7 @@ use crate::programs::{Parsing, Programs, invocations};
 use crate::{Finding, assert_none, repository};
 
 /// Messages that are being rewritten.
-const PENDING: [&str; 4] = ["`d8 plugins 7 7`", "`d8 plugins contract 7 --version 7`", "`d8 agent status`", "`d8 cli`"];
+const PENDING: [&str; 3] = ["`d8 plugins contract 7 --version 7`", "`d8 agent status`", "`d8 cli`"];
 
 /// What is wrong with a command line.
 fn check(programs: &Programs, line: &CommandLine) -> Result<Vec<Finding>> {

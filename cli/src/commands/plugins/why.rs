@@ -1,4 +1,4 @@
-//! `d8 plugins why`: every published version with its verdict here, and every reason.
+//! `d8 plugins why`: the verdict on each published version, with all reasons.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -31,56 +31,56 @@ use crate::{
     },
 };
 
-/// The document's shape (`docs/plugins.md`).
+/// The JSON document (`docs/plugins.md`).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+struct WhyReport {
     component: String,
-    /// The active version; absent: none, or not known.
+    /// The active version; absent if there is none or it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<String>,
-    /// May the active version run.
+    /// Whether the active version may run.
     run_allowed: bool,
-    /// The policies that speak for this host, by name.
+    /// Names of the policies that select this host.
     policies: Vec<String>,
-    versions: Vec<Row>,
+    versions: Vec<VersionVerdict>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct VersionVerdict {
     version: String,
     verdict: Class,
     reasons: Vec<Reason>,
-    /// What does not stop it and should be known.
+    /// Notes that do not prevent the installation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<Reason>,
-    /// When a hold ends by itself.
+    /// When the hold ends without a change of policies or versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     active: bool,
 }
 
-impl Row {
-    /// The verdict, and what other plugins have to do with it.
+impl VersionVerdict {
+    /// Combines the verdict with the reasons of other plugins.
     fn new(
         published: &PublishedVersion,
         active: bool,
-        judgement: &Verdict,
+        verdict: &Verdict,
         notes: Vec<Reason>,
-        others: Vec<Reason>,
+        plugin_reasons: Vec<Reason>,
     ) -> Self {
-        let mut reasons = judgement.reasons().to_vec();
-        let more: Vec<Reason> = others.into_iter().filter(|other| !reasons.contains(other)).collect();
-        let until = if more.is_empty() { judgement.until() } else { None };
-        reasons.extend(more);
+        let mut reasons = verdict.reasons().to_vec();
+        let added: Vec<Reason> = plugin_reasons.into_iter().filter(|reason| !reasons.contains(reason)).collect();
+        let until = if added.is_empty() { verdict.until() } else { None };
+        reasons.extend(added);
         reasons.sort_by_key(|reason| Reverse(reason.class()));
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
         Self { version: published.tag.to_string(), verdict, until, reasons, notes, active }
     }
 
-    /// A version of which is not known what it demands.
-    fn broken(published: &PublishedVersion, subject: Subject, active: bool, failure: &Failure) -> Self {
+    /// A version whose details cannot be read.
+    fn unreadable(published: &PublishedVersion, subject: Subject, active: bool, failure: &Failure) -> Self {
         let cause = Cause::Unchecked(Unchecked::contract(&failure.summary()));
         let reason = Reason { subject: subject.into(), cause };
         Self {
@@ -97,13 +97,13 @@ impl Row {
 pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Result<(), Failure> {
     let name = &args.name;
     let component = Component::Plugin(name.clone());
-    let asked = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
+    let named = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
     let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
-    let catalog = planning.published(&component, asked.as_ref()).await?;
-    let chosen = match &args.version {
+    let catalog = planning.published(&component, named.as_ref()).await?;
+    let selected = match &args.version {
         Some(typed) => {
             let found = catalog.listing().find(typed);
             vec![found.map_err(|error| lookup_failure(&component, &error))?.clone()]
@@ -111,19 +111,19 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         None => catalog.listing().published.clone(),
     };
     let active = planning.active(&component).cloned();
-    let mut rows = Vec::new();
-    for published in &chosen {
+    let mut versions = Vec::new();
+    for published in &selected {
         let is_active = active.as_ref() == Some(&published.version);
-        let row = match planning.verdict(&component, published, Intent::Update).await {
-            Ok(judgement) => {
-                let mut notes = judgement.notes().to_vec();
+        let version = match planning.verdict(&component, published, Intent::Update).await {
+            Ok(verdict) => {
+                let mut notes = verdict.notes().to_vec();
                 if active.as_ref().is_none_or(|active| *active < published.version) {
-                    notes.extend(windows(&planning.verdict(&component, published, Intent::Agent).await?));
+                    notes.extend(window_reasons(&planning.verdict(&component, published, Intent::Agent).await?));
                 }
-                let others = planning.plugin_reasons(&component, &published.version).await;
-                Row::new(published, is_active, &judgement, notes, others)
+                let plugin_reasons = planning.plugin_reasons(&component, &published.version).await;
+                VersionVerdict::new(published, is_active, &verdict, notes, plugin_reasons)
             }
-            // One version that is published broken hides nothing of the others.
+            // A version that cannot be read does not hide the others.
             Err(failure) if failure.code == Code::Failed && args.version.is_none() => {
                 let subject = Subject {
                     component: component.clone(),
@@ -131,63 +131,67 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
                     active: active.clone(),
                     evaluated_at: None,
                 };
-                Row::broken(published, subject, is_active, &failure)
+                VersionVerdict::unreadable(published, subject, is_active, &failure)
             }
             Err(failure) => return Err(failure),
         };
-        rows.push(row);
+        versions.push(version);
     }
-    let run = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
-    let document = Document {
+    let run_allowed = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
+    let report = WhyReport {
         component: name.to_string(),
         active: active.as_ref().map(ToString::to_string),
-        run_allowed: run.as_ref().is_none_or(Result::is_ok),
+        run_allowed: run_allowed.as_ref().is_none_or(Result::is_ok),
         policies: policies.matching(&context.host()).into_iter().map(str::to_owned).collect(),
-        versions: rows,
+        versions,
     };
-    let refusal = run.and_then(Result::err);
-    let names = document.versions.iter().map(|row| &row.version);
-    output::print_document(args.output.format, &document, names, |document| {
-        show(context, document, origin, refusal.as_deref());
+    let refusal = run_allowed.and_then(Result::err);
+    let names = report.versions.iter().map(|version| &version.version);
+    output::print_document(args.output.format, &report, names, |report| {
+        print_text(context, report, origin, refusal.as_deref());
     })
 }
 
-/// Windows bind the agent alone; a person sees what it waits for.
-fn windows(by_agent: &Verdict) -> Vec<Reason> {
-    let of_windows =
+/// Returns the reasons about windows in a verdict for the agent. Windows bind the agent only, so a person sees them as
+/// notes.
+fn window_reasons(verdict: &Verdict) -> Vec<Reason> {
+    let is_window =
         |reason: &&Reason| matches!(reason.code(), ReasonCode::OutsideWindow | ReasonCode::WindowsNeverMeet);
-    by_agent.reasons().iter().filter(of_windows).cloned().collect()
+    verdict.reasons().iter().filter(is_window).cloned().collect()
 }
 
-fn show(context: &Context, document: &Document, origin: ViewOrigin, run: Option<&Reason>) {
-    let Document { component, active, policies, versions, .. } = document;
+fn print_text(context: &Context, report: &WhyReport, origin: ViewOrigin, refusal: Option<&Reason>) {
+    let WhyReport { component, active, policies, versions, .. } = report;
     output::print(match active {
         Some(active) => format!("{component}: {active} is active"),
         None => format!("{component}: not installed"),
     });
     output::print(match (policies.is_empty(), origin) {
         (false, _) => format!("policies for this host: {}", policies.join(", ")),
-        (true, ViewOrigin::Ungoverned) => "policies for this host: none; this cluster has no PluginPolicies".to_owned(),
+        (true, ViewOrigin::Ungoverned) => "policies for this host: none (the cluster has no PluginPolicies)".to_owned(),
         (true, _) => "policies for this host: none".to_owned(),
     });
-    if let Some(reason) = run {
-        output::print(format!("runs are refused: {}", explain::to_person(reason)));
+    if let Some(reason) = refusal {
+        output::print(format!("{component} may not run: {}", explain::to_person(reason)));
     }
     let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
-    for row in versions {
-        let mark = if row.active { "*" } else { "" };
-        let verdict = format!("{:?}", row.verdict);
-        let reasons = row.reasons.iter().map(explain::to_person);
-        let mut lines = reasons.chain(row.notes.iter().map(|note| format!("note: {}", explain::to_person(note))));
-        table.row([mark, &row.version, &verdict, &lines.next().unwrap_or_default()]);
+    for version in versions {
+        let mark = if version.active { "*" } else { "" };
+        let verdict = format!("{:?}", version.verdict);
+        let reasons = version.reasons.iter().map(explain::to_person);
+        let mut lines = reasons.chain(version.notes.iter().map(|note| format!("note: {}", explain::to_person(note))));
+        table.row([mark, &version.version, &verdict, &lines.next().unwrap_or_default()]);
         for line in lines {
             table.row(["", "", "", &line]);
         }
     }
     output::print_table(&table);
-    let better = versions.iter().take_while(|row| !row.active).find(|row| row.verdict == Class::Eligible);
-    if let Some(row) = better {
-        let command = if active.is_some() { "update" } else { "install" };
-        context.printer.note(format!("{} may be installed: d8 plugins {command} {component}", row.version));
+    let newer = versions.iter().take_while(|version| !version.active);
+    if let Some(VersionVerdict { version, .. }) = newer.into_iter().find(|newer| newer.verdict == Class::Eligible) {
+        let command = match active {
+            Some(_) => format!("d8 plugins update {component}"),
+            None => format!("d8 plugins install {component}"),
+        };
+        context.printer.note(format!("{component} {version} can be installed: {command}"));
     }
 }
