@@ -12,7 +12,7 @@ use d8_crds::{
     },
     records::{
         contract::Contract,
-        release::{CliRelease, Fit, ReleaseVersion},
+        release::{Artifact, CliRelease, Fit, ReleaseVersion},
         requirements::Requirements,
     },
     values::{
@@ -176,21 +176,13 @@ impl Catalog {
         version: &ReleaseVersion,
     ) -> Result<VersionDetails, Failure> {
         let invalid = |what: &str, error: &dyn std::error::Error| {
-            Failure::new(
-                Code::Failed,
-                format!("the record of {} {} has an invalid {what}", self.component, published.tag),
-            )
-            .caused_by(error)
-            .advise(
-                "the record was not written by the operator",
-                format!("kubectl get crel {} -o yaml", self.component),
-            )
+            let headline = format!("the record of {} {} has an invalid {what}", self.component, published.tag);
+            let command = format!("kubectl get crel {} -o yaml", self.component);
+            Failure::new(Code::Failed, headline)
+                .caused_by(error)
+                .advise("the record was not written by the operator", command)
         };
-        let artifact = version
-            .artifacts
-            .iter()
-            .find(|artifact| artifact.platform.as_deref() == Some(context.platform.as_str()))
-            .or_else(|| version.artifacts.iter().find(|artifact| artifact.platform.is_none()));
+        let artifact = artifact_for(context, version);
         let (layer, manifest, findings) = match artifact {
             Some(artifact) => (
                 Some(artifact.layer.parse().map_err(|e| invalid("layer digest", &e))?),
@@ -238,6 +230,12 @@ impl Catalog {
         };
         Ok(VersionDetails { tag, contract, registry_tag, spooled, layer, manifest, findings })
     }
+}
+
+/// Returns the artifact for this platform, else the one that is not bound to a platform.
+fn artifact_for<'v>(context: &Context, version: &'v ReleaseVersion) -> Option<&'v Artifact> {
+    let with = |platform: Option<&str>| version.artifacts.iter().find(|a| a.platform.as_deref() == platform);
+    with(Some(context.platform.as_str())).or_else(|| with(None))
 }
 
 /// Checks requirements against the cluster. Sends no request if there are no cluster requirements.

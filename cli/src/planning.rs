@@ -3,6 +3,7 @@
 //! `d8_crds::decisions::plan` chooses the versions, of plugins and of d8 itself.
 
 pub(crate) mod messages;
+mod snapshot;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,15 +21,16 @@ use d8_crds::{
         selection::{self, PublishedVersion},
         verdict::{Candidate, PolicySet, Verdict},
     },
-    records::{policy::MissingDependencies, release::CliRelease},
+    records::policy::MissingDependencies,
     values::{name::Component, version::Version},
 };
 use futures::{StreamExt as _, stream};
 
+use self::snapshot::{installed_component, stored_digests};
 use crate::{
     catalog::{Catalog, VersionDetails},
     context::Context,
-    installed::{self, InstalledPlugin},
+    installed,
     terminal::failure::{Code, Failure},
 };
 
@@ -66,8 +68,10 @@ impl<'a> Planning<'a> {
     ) -> Result<Self, Failure> {
         let plugins = installed::all(context)?;
         let on_disk = plugins.iter().map(|(name, plugin)| (name.clone().into(), stored_digests(plugin))).collect();
-        let installed =
-            plugins.into_iter().map(|(name, plugin)| (name.into(), snapshot(&plugin, &view.records))).collect();
+        let installed = plugins
+            .into_iter()
+            .map(|(name, plugin)| (name.into(), installed_component(&plugin, &view.records)))
+            .collect();
         Ok(Self::new(context, view, policies, installed, on_disk))
     }
 
@@ -228,7 +232,7 @@ impl<'a> Planning<'a> {
     }
 
     /// Returns why a version cannot be installed together with other plugins: a plugin that it needs cannot be
-    /// installed, or an installed one does not accept it. Plugins that an install would add are no reason.
+    /// installed, or an installed plugin does not accept it. Plugins that the installation would add are not a reason.
     pub(crate) async fn plugin_reasons(&mut self, component: &Component, version: &Version) -> Vec<Reason> {
         let requests = BTreeMap::from([(component.clone(), Request::Exact(version.clone()))]);
         let (_, plan) = self.plan(requests, false).await;
@@ -269,38 +273,49 @@ impl<'a> Planning<'a> {
             .await;
         for (need, fetched) in fetched {
             match fetched {
-                Fetched::Tags(component, catalog) => {
-                    let tags = match catalog.as_ref() {
-                        Ok(catalog) => Ok(catalog.listing().clone()),
-                        // Versions that need it are skipped, and the search continues.
-                        Err(failure) if failure.not_found => Ok(selection::read_tags::<&str>(&component, [], None)),
-                        Err(failure) => Err(failure.summary()),
-                    };
-                    self.known.insert_tags(component.clone(), tags);
-                    match *catalog {
-                        Ok(catalog) => {
-                            if let Some(record) = catalog.record() {
-                                self.view.records.entry(component.to_string()).or_insert_with(|| record.clone());
-                            }
-                            self.catalogs.insert(component, catalog);
-                        }
-                        Err(failure) => self.failures.push((need, failure)),
-                    }
-                }
+                Fetched::Tags(component, catalog) => self.add_tags(need, component, *catalog),
                 Fetched::Details(component, published, details) => {
-                    let version = published.version;
-                    let known = details.as_ref().as_ref().map_err(Failure::summary).and_then(|details| {
-                        let dependencies =
-                            Dependencies::read(&details.contract.requirements.plugins).map_err(|e| e.to_string())?;
-                        Ok(VersionFacts { findings: details.findings.clone(), dependencies })
-                    });
-                    self.known.insert_version(component.clone(), version.clone(), known);
-                    match *details {
-                        Ok(details) => drop(self.details.insert((component, version), details)),
-                        Err(failure) => self.failures.push((need, failure)),
-                    }
+                    self.add_details(need, component, published.version, *details);
                 }
             }
+        }
+    }
+
+    fn add_tags(&mut self, need: FactRequest, component: Component, catalog: Result<Catalog, Failure>) {
+        let tags = match &catalog {
+            Ok(catalog) => Ok(catalog.listing().clone()),
+            // Versions that need it are skipped, and the search continues.
+            Err(failure) if failure.not_found => Ok(selection::read_tags::<&str>(&component, [], None)),
+            Err(failure) => Err(failure.summary()),
+        };
+        self.known.insert_tags(component.clone(), tags);
+        match catalog {
+            Ok(catalog) => {
+                if let Some(record) = catalog.record() {
+                    self.view.records.entry(component.to_string()).or_insert_with(|| record.clone());
+                }
+                self.catalogs.insert(component, catalog);
+            }
+            Err(failure) => self.failures.push((need, failure)),
+        }
+    }
+
+    fn add_details(
+        &mut self,
+        need: FactRequest,
+        component: Component,
+        version: Version,
+        details: Result<VersionDetails, Failure>,
+    ) {
+        let facts = details.as_ref().map_err(Failure::summary).and_then(|details| {
+            let dependencies =
+                Dependencies::read(&details.contract.requirements.plugins).map_err(|error| error.to_string())?;
+            Ok(VersionFacts { findings: details.findings.clone(), dependencies })
+        });
+        self.known.insert_version(component.clone(), version.clone(), facts);
+        match details {
+            Ok(details) => drop(self.details.insert((component, version), details)),
+            Err(failure) => self.failures.push((need, failure)),
         }
     }
 
@@ -337,45 +352,5 @@ impl<'a> Planning<'a> {
             None
         };
         Catalog::open_for(self.context, in_view.or(fetched.as_ref()), component, named).await
-    }
-}
-
-/// Describes an installed plugin to the planner. A cached contract that cannot be read is replaced by the
-/// copy in the version directory, or by the requirements in the record.
-fn snapshot(plugin: &InstalledPlugin, records: &BTreeMap<String, CliRelease>) -> InstalledComponent {
-    let name = &plugin.entry.name;
-    let copy = || {
-        let tag = &plugin.entry.installed()?.tag;
-        let stored = plugin.store.contract_of(name, tag).ok().flatten().map(|contract| contract.requirements);
-        stored.or_else(|| {
-            let versions = &records.get(name.as_str())?.status.as_ref()?.versions;
-            versions.iter().find(|v| v.version == tag.as_str()).map(|v| v.requirements.clone())
-        })
-    };
-    let requirements = match plugin.store.contract(name) {
-        Ok(contract) => Ok(contract.map(|contract| contract.requirements)),
-        Err(error) => copy().map(Some).ok_or_else(|| error.to_string()),
-    };
-    let contract = match requirements {
-        Ok(None) => InstalledContract::Known(Dependencies::default()),
-        Ok(Some(requirements)) => Dependencies::read(&requirements.plugins)
-            .map_or_else(|error| InstalledContract::Unreadable(error.to_string()), InstalledContract::Known),
-        Err(why) => InstalledContract::Unreadable(why),
-    };
-    InstalledComponent { version: plugin.version(), contract }
-}
-
-/// Returns the digests in the receipts of a plugin, which pins and moved tags are compared with.
-fn stored_digests(plugin: &InstalledPlugin) -> StoredDigests {
-    let once_active = |installed: &&d8_agent::InstalledVersion| plugin.entry.history.contains(&installed.tag);
-    StoredDigests {
-        active: plugin.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
-        stored: plugin
-            .entry
-            .versions
-            .iter()
-            .filter(once_active)
-            .map(|installed| (installed.version.clone(), installed.receipt.digests()))
-            .collect(),
     }
 }

@@ -35,27 +35,34 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
     };
     let cached: Vec<PolicySet> = context.cached_policies().await?.iter().map(CachedPolicies::policy_set).collect();
     for name in &names {
-        let Some(plugin) = all.get(name) else {
-            output::print(format!("{name} is not installed."));
-            continue;
-        };
-        for policies in &cached {
-            policies.remove_allowed(&context.host(), name).map_err(|reason| {
-                Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain::to_person(&reason))
-            })?;
+        match all.get(name) {
+            Some(plugin) => {
+                check_policies(context, &cached, name)?;
+                for dependent in dependents(&all, name, &names) {
+                    output::warn(format!("{dependent} needs {name} and will not run without it"));
+                }
+                remove(context, plugin, name).await?;
+            }
+            None => output::print(format!("{name} is not installed.")),
         }
-        for dependent in dependents(&all, name, &names) {
-            output::warn(format!("{dependent} needs {name} and will not run without it"));
-        }
-        let mut locked = plugin
-            .store
-            .lock(std::slice::from_ref(name), context.global.lock_timeout, &Progress::new(context.printer))
-            .await?;
-        if locked.remove(name)? {
-            output::print(format!("Removed {name}."));
-        } else {
-            output::print(format!("{name} is not installed."));
-        }
+    }
+    Ok(())
+}
+
+/// Fails if a cached policy forbids the removal.
+fn check_policies(context: &Context, cached: &[PolicySet], name: &PluginName) -> Result<(), Failure> {
+    cached.iter().try_for_each(|policies| policies.remove_allowed(&context.host(), name)).map_err(|reason| {
+        Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain::to_person(&reason))
+    })
+}
+
+async fn remove(context: &Context, plugin: &InstalledPlugin, name: &PluginName) -> Result<(), Failure> {
+    let progress = Progress::new(context.printer);
+    let mut locked = plugin.store.lock(std::slice::from_ref(name), context.global.lock_timeout, &progress).await?;
+    if locked.remove(name)? {
+        output::print(format!("Removed {name}."));
+    } else {
+        output::print(format!("{name} is not installed."));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use d8_crds::{
 
 use super::{
     execute::{ExecuteOptions, execute},
+    report::ChangeResults,
     request,
 };
 use crate::{
@@ -35,9 +36,27 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsUpdateArgs) -> Re
         output::print("No plugins are installed.");
         return Ok(());
     }
+    let results = update(context, args, names, is_all).await?;
+    let mut failures = Vec::new();
+    for (name, result) in results {
+        match result {
+            Ok(line) => output::print(line),
+            Err(failure) => failures.push((name, failure)),
+        }
+    }
+    combine(&failures)
+}
+
+async fn update(
+    context: &Context,
+    args: &args::PluginsUpdateArgs,
+    names: Vec<PluginName>,
+    is_all: bool,
+) -> Result<ChangeResults, Failure> {
     request::warn_if_waived(context);
     let components: Vec<Component> = names.iter().cloned().map(Component::Plugin).collect();
-    let view = context.view(if is_all { RecordSelection::All } else { RecordSelection::Named(&components) }).await?;
+    let records = if is_all { RecordSelection::All } else { RecordSelection::Named(&components) };
+    let view = context.view(records).await?;
     let policies = Arc::new(view.policy_set());
     let mut requests = BTreeMap::new();
     for name in names {
@@ -53,14 +72,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsUpdateArgs) -> Re
         no_dependencies: args.plan.no_dependencies,
         keep_going: is_all,
     };
-    let mut failures = Vec::new();
-    for (name, result) in execute(context, &view, &policies, requests, options).await? {
-        match result {
-            Ok(line) => output::print(line),
-            Err(failure) => failures.push((name, failure)),
-        }
-    }
-    combine(&failures)
+    execute(context, &view, &policies, requests, options).await
 }
 
 /// Combines the failures of plugins into one.

@@ -12,7 +12,7 @@ use d8_crds::{
         selection::PublishedVersion,
         verdict::Verdict,
     },
-    values::name::Component,
+    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -80,7 +80,18 @@ impl VersionVerdict {
     }
 
     /// A version whose details cannot be read.
-    fn unreadable(published: &PublishedVersion, subject: Subject, active: bool, failure: &Failure) -> Self {
+    fn unreadable(
+        component: &Component,
+        published: &PublishedVersion,
+        active: Option<&Version>,
+        failure: &Failure,
+    ) -> Self {
+        let subject = Subject {
+            component: component.clone(),
+            version: Some(published.version.clone()),
+            active: active.cloned(),
+            evaluated_at: None,
+        };
         let cause = Cause::Unchecked(Unchecked::contract(&failure.summary()));
         let reason = Reason { subject: subject.into(), cause };
         Self {
@@ -89,7 +100,7 @@ impl VersionVerdict {
             reasons: vec![reason],
             notes: Vec::new(),
             until: None,
-            active,
+            active: active == Some(&published.version),
         }
     }
 }
@@ -97,12 +108,12 @@ impl VersionVerdict {
 pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Result<(), Failure> {
     let name = &args.name;
     let component = Component::Plugin(name.clone());
-    let named = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
+    let requested = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
     let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
-    let catalog = planning.published(&component, named.as_ref()).await?;
+    let catalog = planning.published(&component, requested.as_ref()).await?;
     let selected = match &args.version {
         Some(typed) => {
             let found = catalog.listing().find(typed);
@@ -113,27 +124,12 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let active = planning.active(&component).cloned();
     let mut versions = Vec::new();
     for published in &selected {
-        let is_active = active.as_ref() == Some(&published.version);
-        let version = match planning.verdict(&component, published, Intent::Update).await {
-            Ok(verdict) => {
-                let mut notes = verdict.notes().to_vec();
-                if active.as_ref().is_none_or(|active| *active < published.version) {
-                    notes.extend(window_reasons(&planning.verdict(&component, published, Intent::Agent).await?));
-                }
-                let plugin_reasons = planning.plugin_reasons(&component, &published.version).await;
-                VersionVerdict::new(published, is_active, &verdict, notes, plugin_reasons)
-            }
+        let version = match evaluate(&mut planning, &component, published, active.as_ref()).await {
             // A version that cannot be read does not hide the others.
             Err(failure) if failure.code == Code::Failed && args.version.is_none() => {
-                let subject = Subject {
-                    component: component.clone(),
-                    version: Some(published.version.clone()),
-                    active: active.clone(),
-                    evaluated_at: None,
-                };
-                VersionVerdict::unreadable(published, subject, is_active, &failure)
+                VersionVerdict::unreadable(&component, published, active.as_ref(), &failure)
             }
-            Err(failure) => return Err(failure),
+            result => result?,
         };
         versions.push(version);
     }
@@ -150,6 +146,22 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     output::print_document(args.output.format, &report, names, |report| {
         print_text(context, report, origin, refusal.as_deref());
     })
+}
+
+/// Evaluates a version for a person who updates, and notes the windows that bind the agent.
+async fn evaluate(
+    planning: &mut Planning<'_>,
+    component: &Component,
+    published: &PublishedVersion,
+    active: Option<&Version>,
+) -> Result<VersionVerdict, Failure> {
+    let verdict = planning.verdict(component, published, Intent::Update).await?;
+    let mut notes = verdict.notes().to_vec();
+    if active.is_none_or(|active| *active < published.version) {
+        notes.extend(window_reasons(&planning.verdict(component, published, Intent::Agent).await?));
+    }
+    let plugin_reasons = planning.plugin_reasons(component, &published.version).await;
+    Ok(VersionVerdict::new(published, active == Some(&published.version), &verdict, notes, plugin_reasons))
 }
 
 /// Returns the reasons about windows in a verdict for the agent. Windows bind the agent only, so a person sees them as

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use d8_agent::cluster::{self, ClusterView};
 use d8_crds::{
     decisions::verdict::{Attributed, Effective, EffectiveComponent, FieldSource, Host, Merged},
-    records::host::CliHost,
+    records::{host::CliHost, policy::Window},
     values::name::Component,
 };
 use serde::Serialize;
@@ -75,29 +75,7 @@ fn print_text(report: &EffectiveReport<'_>) {
         let why = policy.why.as_deref().unwrap_or_default();
         output::print(format!("policy {} is invalid and acts as paused: {why}", policy.name));
     }
-    let mut table = FieldTable(Table::new(&["COMPONENT", "FIELD", "VALUE", "FROM"]));
-    table.merged("", "paused", &effective.paused, ToString::to_string);
-    table.merged("", "missingDependencies", &effective.missing_dependencies, debug);
-    table.merged("", "integrity.movedTags", &effective.moved_tags, debug);
-    table.each("", "windows", &effective.windows, |windows| {
-        let one = |window: &d8_crds::records::policy::Window| {
-            let days = window.days.as_ref().map(|days| days.iter().map(debug).collect::<Vec<_>>().join(","));
-            let zone = window.time_zone.as_deref().unwrap_or("UTC");
-            format!("{} {} for {} {zone}", days.as_deref().unwrap_or("daily"), window.start, window.duration)
-        };
-        windows.iter().map(one).collect::<Vec<_>>().join("; ")
-    });
-    table.each("", "rollout", &effective.rollouts, |rollout| {
-        if rollout.canary {
-            format!("over {}, this host goes first", rollout.over)
-        } else {
-            format!("over {}", rollout.over)
-        }
-    });
-    for component in &effective.components {
-        table.component(component);
-    }
-    output::print_table(&table.0);
+    output::print_table(&FieldTable::of(effective).0);
     output::print(
         "Fields without a policy have their defaults: access Allow, any version, pre-releases only by name, updates \
          Manual, majorUpdates Stay, minAge 0s, missingDependencies Install, movedTags Refuse.",
@@ -108,8 +86,30 @@ fn print_text(report: &EffectiveReport<'_>) {
 struct FieldTable(Table);
 
 impl FieldTable {
+    /// Returns the fields that are set for a host.
+    fn of(effective: &Effective) -> Self {
+        let mut table = Self(Table::new(&["COMPONENT", "FIELD", "VALUE", "FROM"]));
+        table.add_merged("", "paused", &effective.paused, ToString::to_string);
+        table.add_merged("", "missingDependencies", &effective.missing_dependencies, debug);
+        table.add_merged("", "integrity.movedTags", &effective.moved_tags, debug);
+        table.add_each("", "windows", &effective.windows, |windows| {
+            windows.iter().map(display_window).collect::<Vec<_>>().join("; ")
+        });
+        table.add_each("", "rollout", &effective.rollouts, |rollout| {
+            if rollout.canary {
+                format!("over {}, this host goes first", rollout.over)
+            } else {
+                format!("over {}", rollout.over)
+            }
+        });
+        for component in &effective.components {
+            table.add_component(component);
+        }
+        table
+    }
+
     /// Adds a field whose values were merged into one.
-    fn merged<T>(&mut self, component: &str, field: &str, merged: &Merged<T>, show: impl Fn(&T) -> String) {
+    fn add_merged<T>(&mut self, component: &str, field: &str, merged: &Merged<T>, show: impl Fn(&T) -> String) {
         if !merged.from.is_empty() {
             let from: Vec<String> = merged.from.iter().map(FieldSource::to_string).collect();
             self.0.row([component, field, &show(&merged.value), &from.join("; ")]);
@@ -117,30 +117,37 @@ impl FieldTable {
     }
 
     /// Adds a field whose values apply together.
-    fn each<T>(&mut self, component: &str, field: &str, values: &[Attributed<T>], show: impl Fn(&T) -> String) {
+    fn add_each<T>(&mut self, component: &str, field: &str, values: &[Attributed<T>], show: impl Fn(&T) -> String) {
         for each in values {
             self.0.row([component, field, &show(&each.value), &each.from.to_string()]);
         }
     }
 
     /// Adds the fields of a component.
-    fn component(&mut self, of: &EffectiveComponent) {
+    fn add_component(&mut self, of: &EffectiveComponent) {
         let name = of.component.as_str();
         if let Some(access) = &of.access {
-            self.merged(name, "access", access, debug);
+            self.add_merged(name, "access", access, debug);
         }
-        self.each(name, "versions", &of.versions, Clone::clone);
-        self.each(name, "block", &of.block, Clone::clone);
-        self.merged(name, "channel", &of.channel, |channel| channel.as_ref().map(debug).unwrap_or_default());
+        self.add_each(name, "versions", &of.versions, Clone::clone);
+        self.add_each(name, "block", &of.block, Clone::clone);
+        self.add_merged(name, "channel", &of.channel, |channel| channel.as_ref().map(debug).unwrap_or_default());
         if let Some(recorded) = &of.recorded {
-            self.each(name, "pins", &recorded.pins, |pin| format!("{} {}", pin.version, pin.digest.short()));
-            self.merged(name, "updates", &recorded.updates, debug);
-            self.merged(name, "majorUpdates", &recorded.major_updates, debug);
-            self.merged(name, "minAge", &recorded.min_age, Clone::clone);
-            self.each(name, "expedite", &recorded.expedite, Clone::clone);
+            self.add_each(name, "pins", &recorded.pins, |pin| format!("{} {}", pin.version, pin.digest.short()));
+            self.add_merged(name, "updates", &recorded.updates, debug);
+            self.add_merged(name, "majorUpdates", &recorded.major_updates, debug);
+            self.add_merged(name, "minAge", &recorded.min_age, Clone::clone);
+            self.add_each(name, "expedite", &recorded.expedite, Clone::clone);
         }
-        self.each(name, "message", &of.messages, Clone::clone);
+        self.add_each(name, "message", &of.messages, Clone::clone);
     }
+}
+
+/// `Mon,Tue 02:00 for 4h UTC`
+fn display_window(window: &Window) -> String {
+    let days = window.days.as_ref().map(|days| days.iter().map(debug).collect::<Vec<_>>().join(","));
+    let zone = window.time_zone.as_deref().unwrap_or("UTC");
+    format!("{} {} for {} {zone}", days.as_deref().unwrap_or("daily"), window.start, window.duration)
 }
 
 fn debug(value: &impl fmt::Debug) -> String {

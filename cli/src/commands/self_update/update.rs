@@ -1,8 +1,8 @@
 //! `d8 cli update`: switches d8 to the newest permitted version, or to a given one.
 
 use d8_crds::{
-    decisions::{explain, intent::Intent},
-    values::name::Component,
+    decisions::{explain, intent::Intent, selection::PublishedVersion},
+    values::{name::Component, version::Version},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{
     args,
     context::Context,
     planning::messages::{note_skipped, parse_version},
-    running_d8::RunningD8,
+    running_d8::{CurrentVersion, RunningD8},
     terminal::{failure::Failure, output},
     version::PRODUCT,
 };
@@ -24,24 +24,7 @@ pub(crate) async fn run(context: &Context, args: &args::SelfUpdateArgs) -> Resul
     let path_entry = d8.replaceable_path_entry(context)?;
     let current = d8.current()?;
     let mut planning = D8Planning::fetch(context, &d8, &current, named.as_ref()).await?;
-    let (choice, intent) = match &named {
-        Some(version) if current.is(version) => {
-            output::print(format!("{PRODUCT} is already at {current}."));
-            return Ok(());
-        }
-        Some(version) => {
-            let version = planning.choose_named(version).await?;
-            (Choice::Switch { version, skipped: Vec::new() }, Intent::Explicit)
-        }
-        None => (planning.choose_newest(&current).await?, Intent::Update),
-    };
-    let (Choice::Switch { skipped, .. } | Choice::Keep { skipped }) = &choice;
-    note_skipped(context, &Component::D8, skipped);
-    let Choice::Switch { version: published, .. } = choice else {
-        if let Some(reason) = planning.forbidden() {
-            output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain::to_person(&reason)));
-            output::warn("no other version is available; see: d8 cli check");
-        }
+    let Some((published, intent)) = choose(context, &mut planning, &current, named.as_ref()).await? else {
         output::print(format!("{PRODUCT} is already at {current}."));
         return Ok(());
     };
@@ -62,4 +45,32 @@ pub(crate) async fn run(context: &Context, args: &args::SelfUpdateArgs) -> Resul
     };
     switch.run(context).await?.print(context, &d8);
     Ok(())
+}
+
+/// Chooses the version to switch to; `None` to keep the current one. Prints the versions that were skipped.
+async fn choose(
+    context: &Context,
+    planning: &mut D8Planning<'_>,
+    current: &CurrentVersion,
+    named: Option<&Version>,
+) -> Result<Option<(PublishedVersion, Intent)>, Failure> {
+    match named {
+        Some(version) if current.is(version) => return Ok(None),
+        Some(version) => return Ok(Some((planning.choose_named(version).await?, Intent::Explicit))),
+        None => {}
+    }
+    match planning.choose_newest(current).await? {
+        Choice::Switch { version, skipped } => {
+            note_skipped(context, &Component::D8, &skipped);
+            Ok(Some((version, Intent::Update)))
+        }
+        Choice::Keep { skipped } => {
+            note_skipped(context, &Component::D8, &skipped);
+            if let Some(reason) = planning.forbidden() {
+                output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain::to_person(&reason)));
+                output::warn("no other version is available; see: d8 cli check");
+            }
+            Ok(None)
+        }
+    }
 }

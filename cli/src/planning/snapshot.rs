@@ -1,0 +1,53 @@
+//! Installed plugins as the planner sees them.
+
+use std::collections::BTreeMap;
+
+use d8_crds::{
+    decisions::plan::{Dependencies, InstalledComponent, InstalledContract, StoredDigests},
+    records::release::CliRelease,
+};
+
+use crate::installed::InstalledPlugin;
+
+/// Describes an installed plugin to the planner. A cached contract that cannot be read is replaced by the
+/// copy beside the version, or by what the record says.
+pub(super) fn installed_component(
+    plugin: &InstalledPlugin,
+    records: &BTreeMap<String, CliRelease>,
+) -> InstalledComponent {
+    let name = &plugin.entry.name;
+    let copy = || {
+        let tag = &plugin.entry.installed()?.tag;
+        let stored = plugin.store.contract_of(name, tag).ok().flatten().map(|contract| contract.requirements);
+        stored.or_else(|| {
+            let versions = &records.get(name.as_str())?.status.as_ref()?.versions;
+            versions.iter().find(|v| v.version == tag.as_str()).map(|v| v.requirements.clone())
+        })
+    };
+    let requirements = match plugin.store.contract(name) {
+        Ok(contract) => Ok(contract.map(|contract| contract.requirements)),
+        Err(error) => copy().map(Some).ok_or_else(|| error.to_string()),
+    };
+    let contract = match requirements {
+        Ok(None) => InstalledContract::Known(Dependencies::default()),
+        Ok(Some(requirements)) => Dependencies::read(&requirements.plugins)
+            .map_or_else(|error| InstalledContract::Unreadable(error.to_string()), InstalledContract::Known),
+        Err(why) => InstalledContract::Unreadable(why),
+    };
+    InstalledComponent { version: plugin.version(), contract }
+}
+
+/// Returns the digests in the receipts of a plugin, which pins and moved tags are compared with.
+pub(super) fn stored_digests(plugin: &InstalledPlugin) -> StoredDigests {
+    let once_active = |installed: &&d8_agent::InstalledVersion| plugin.entry.history.contains(&installed.tag);
+    StoredDigests {
+        active: plugin.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
+        stored: plugin
+            .entry
+            .versions
+            .iter()
+            .filter(once_active)
+            .map(|installed| (installed.version.clone(), installed.receipt.digests()))
+            .collect(),
+    }
+}
