@@ -9,8 +9,8 @@ use d8_crds::{
 
 use crate::installed::InstalledPlugin;
 
-/// Describes an installed plugin to the planner. A cached contract that cannot be read is replaced by the
-/// copy beside the version, or by what the record says.
+/// Describes an installed plugin. If its cached contract cannot be read, uses the copy in the version directory, or the
+/// requirements in the record.
 pub(super) fn installed_component(
     plugin: &InstalledPlugin,
     records: &BTreeMap<String, CliRelease>,
