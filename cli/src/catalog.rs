@@ -163,7 +163,7 @@ impl Catalog {
             // The operator could not read the contract.
             Fit::Unknown => {
                 let read = self.details_from_proxy(context, published).await?;
-                (details.contract, details.findings, details.fetched) = (read.contract, read.findings, read.fetched);
+                (details.contract, details.findings, details.spooled) = (read.contract, read.findings, read.spooled);
             }
         }
         Ok(details)

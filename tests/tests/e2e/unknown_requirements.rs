@@ -14,9 +14,9 @@ fn requirements_that_cannot_be_checked_are_a_hold() -> Result<()> {
     let lab = &Lab::start(|_| {})?;
     let needs = json!({"modules": {"mandatory": [{"name": "prometheus"}]}});
     lab.publish(&Plugin::new("needy", "v1.0.0"))?;
-    lab.publish(&Plugin::new("needy", "v1.1.0").requires(needs.clone()))?;
+    lab.publish(&Plugin::new("needy", "v1.1.0").with_requirements(needs.clone()))?;
     publish(lab, "v0.13.1")?;
-    lab.publish(&Plugin::new("d8", "v0.14.0").requires(needs))?;
+    lab.publish(&Plugin::new("d8", "v0.14.0").with_requirements(needs))?;
     lab.create_releases(&["needy", "d8"])?;
     lab.wait_for_version("needy", "v1.1.0")?;
     lab.wait_for_version("d8", "v0.14.0")?;

@@ -142,8 +142,8 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         versions,
     };
     let refusal = run_allowed.and_then(Result::err);
-    let names = report.versions.iter().map(|version| &version.version);
-    output::print_document(args.output.format, &report, names, |report| {
+    let versions = report.versions.iter().map(|version| &version.version);
+    output::print_document(args.output.format, &report, versions, |report| {
         print_text(context, report, origin, refusal.as_deref());
     })
 }
