@@ -1,4 +1,4 @@
-//! Instants and durations as plain numbers of nanoseconds.
+//! Instants and durations as numbers of nanoseconds.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ pub(crate) fn instant(text: &str) -> Option<i128> {
     Some(text.parse::<Timestamp>().ok()?.as_nanosecond())
 }
 
-/// Writes an instant; what lies between two seconds is the later one.
+/// Writes an instant, rounded up to a second.
 pub(crate) fn show(instant: i128) -> String {
     let seconds = instant.div_euclid(SECOND) + i128::from(instant.rem_euclid(SECOND) != 0);
     Timestamp::from_second(i64::try_from(seconds).expect("seconds")).expect("an instant").to_string()
@@ -28,7 +28,7 @@ pub(crate) fn duration(text: &str) -> Option<i128> {
             digits.push(letter);
             continue;
         }
-        // The unit must still be ahead, and have a number before it.
+        // Each unit needs a number before it, and units have an order.
         units.find(|unit| *unit == letter)?;
         let number: i128 = digits.parse().ok()?;
         digits.clear();

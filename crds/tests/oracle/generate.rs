@@ -1,5 +1,5 @@
-//! Random cases out of small vocabularies, so that what interacts meets often. Candidate n is the same on
-//! every machine.
+//! Random cases from small sets of values, so that fields which interact often meet. Case n is the same on every
+//! machine.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -43,7 +43,7 @@ const CONSTRAINTS: [&str; 20] = [
 ];
 const AGES: [&str; 6] = ["1h", "24h", "72h", "1h30m", "240h", "0s"];
 const ZONES: [&str; 5] = ["Europe/Berlin", "UTC", "America/New_York", "Australia/Lord_Howe", "America/Nuuk"];
-/// Instants around which cases happen: an ordinary week and changes of the clocks.
+/// Times around which cases are: an ordinary week, and changes of the clocks.
 const ANCHORS: [&str; 6] = [
     "2026-11-22T09:00:00Z",
     "2026-11-28T01:00:00Z",
@@ -53,10 +53,10 @@ const ANCHORS: [&str; 6] = [
     "2026-06-06T02:00:00Z",
 ];
 
-/// `splitmix64`: a stream of numbers from a seed.
-pub(crate) struct Dice(u64);
+/// `splitmix64`: random numbers from a seed.
+pub(crate) struct Random(u64);
 
-impl Dice {
+impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0xD1B5_4A32_D192_ED03) ^ 0x5851_F42D_4C95_7F2D)
     }
@@ -74,11 +74,12 @@ impl Dice {
         usize::try_from(self.next() % u64::try_from(end).expect("small")).expect("small")
     }
 
-    /// True in so many of a hundred throws.
+    /// True with this probability, in percent.
     pub(crate) fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }
 
+    /// One of these values.
     pub(crate) fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
     }
@@ -88,22 +89,22 @@ fn at(seconds: i64) -> String {
     Timestamp::from_second(seconds).expect("in range").to_string()
 }
 
-/// What the parts of one case share.
-struct Scene {
+/// Values that all parts of a case use.
+struct Scenario {
     component: &'static str,
     version: &'static str,
     now: i64,
 }
 
-/// Candidate number `seed`.
+/// Returns case number `seed`.
 pub(crate) fn case(seed: u64) -> Value {
-    let mut dice = Dice::new(seed);
-    let d = &mut dice;
+    let mut random = Random::new(seed);
+    let d = &mut random;
     let now = anchor(d);
-    let scene = Scene { component: d.pick(&COMPONENTS), version: d.pick(&VERSIONS), now };
+    let scenario = Scenario { component: d.pick(&COMPONENTS), version: d.pick(&VERSIONS), now };
     let active = match d.below(10) {
         0..=2 => Value::Null,
-        3 => json!(scene.version),
+        3 => json!(scenario.version),
         _ => json!(d.pick(&VERSIONS)),
     };
     let count = match d.below(20) {
@@ -112,40 +113,43 @@ pub(crate) fn case(seed: u64) -> Value {
         10..=15 => 2,
         _ => 3,
     };
-    let policies: Vec<Value> = (0..count).map(|n| policy(d, &scene, n)).collect();
+    let policies: Vec<Value> = (0..count).map(|n| policy(d, &scenario, n)).collect();
     json!({
-        "component": scene.component,
-        "version": scene.version,
+        "component": scenario.component,
+        "version": scenario.version,
         "active": active,
         "intent": d.pick(&["A", "A", "A", "U", "U", "X", "R"]),
         "now": at(now),
         "confirmed": at(now - [0, 60, 300, 599, 600, 601, 3600, -30][if d.percent(80) { 0 } else { d.below(8) }]),
         "host": host(d),
         "policies": policies,
-        "release": if scene.component == "my_plugin" { Value::Null } else { release(d, &scene) },
+        "release": if scenario.component == "my_plugin" { Value::Null } else { release(d, &scenario) },
     })
 }
 
-/// One more policy for a case.
-pub(crate) fn another_policy(case: &Value, dice: &mut Dice) -> Value {
-    let known = |words: &[&'static str], word: &Value| -> &'static str {
-        words.iter().copied().find(|known| word == known).expect("of the vocabulary")
+/// Returns an additional policy for a case.
+pub(crate) fn another_policy(case: &Value, random: &mut Random) -> Value {
+    let known = |values: &[&'static str], value: &Value| -> &'static str {
+        values.iter().copied().find(|known| value == known).expect("a known value")
     };
     let now = case["now"].as_str().expect("text").parse::<Timestamp>().expect("an instant").as_second();
-    let scene =
-        Scene { component: known(&COMPONENTS, &case["component"]), version: known(&VERSIONS, &case["version"]), now };
-    policy(dice, &scene, 9)
+    let scenario = Scenario {
+        component: known(&COMPONENTS, &case["component"]),
+        version: known(&VERSIONS, &case["version"]),
+        now,
+    };
+    policy(random, &scenario, 9)
 }
 
-fn anchor(d: &mut Dice) -> i64 {
+fn anchor(d: &mut Random) -> i64 {
     let anchor = d.pick(&ANCHORS).parse::<Timestamp>().expect("an instant").as_second();
     let quarters = i64::try_from(d.below(4 * 24 * 7)).expect("small") - 4 * 24 * 3;
-    let odd = if d.percent(20) { [1, -1, 59, 1799][d.below(4)] } else { 0 };
+    let offset = if d.percent(20) { [1, -1, 59, 1799][d.below(4)] } else { 0 };
     let near = if d.percent(30) { quarters % 8 } else { quarters };
-    anchor + near * 900 + odd
+    anchor + near * 900 + offset
 }
 
-fn host(d: &mut Dice) -> Value {
+fn host(d: &mut Random) -> Value {
     let mut labels = Map::new();
     if d.percent(70) {
         labels.insert("role".into(), json!(d.pick(&["bastion", "ci"])));
@@ -164,7 +168,7 @@ fn digest(of: usize) -> String {
     format!("sha256:{:064x}", of + 1)
 }
 
-fn selector(d: &mut Dice) -> Value {
+fn selector(d: &mut Random) -> Value {
     match d.below(16) {
         0..=8 => json!({}),
         9 | 10 => json!({"matchLabels": {"role": "bastion"}}),
@@ -180,8 +184,8 @@ fn put(object: &mut Value, field: &str, value: impl Into<Value>) {
     object[field] = value.into();
 }
 
-/// What rules, `cli` and `defaults` have in common.
-fn common(d: &mut Dice, rule: &mut Value, share: usize) {
+/// Adds fields that rules, `cli` and `defaults` have.
+fn common(d: &mut Random, rule: &mut Value, share: usize) {
     if d.percent(share) {
         put(rule, "channel", d.pick(&["Stable", "Prerelease", "Prerelease"]));
     }
@@ -196,28 +200,29 @@ fn common(d: &mut Dice, rule: &mut Value, share: usize) {
     }
 }
 
-/// A version of a policy's list: half of the time the one that is judged, now and then without its `v`.
-fn listed(d: &mut Dice, scene: &Scene) -> String {
-    let version = if d.percent(50) { scene.version } else { d.pick(&VERSIONS) };
+/// A version for a list of a policy: often the candidate, sometimes without its `v`.
+fn listed(d: &mut Random, scenario: &Scenario) -> String {
+    let version = if d.percent(50) { scenario.version } else { d.pick(&VERSIONS) };
     if d.percent(10) { version.trim_start_matches('v').to_owned() } else { version.to_owned() }
 }
 
-fn rule_fields(d: &mut Dice, scene: &Scene, rule: &mut Value) {
+fn rule_fields(d: &mut Random, scenario: &Scenario, rule: &mut Value) {
     common(d, rule, 25);
     if d.percent(30) {
         put(rule, "versions", d.pick(&CONSTRAINTS));
     }
     if d.percent(12) {
-        let block = if d.percent(50) { vec![listed(d, scene)] } else { vec![listed(d, scene), listed(d, scene)] };
+        let block =
+            if d.percent(50) { vec![listed(d, scenario)] } else { vec![listed(d, scenario), listed(d, scenario)] };
         put(rule, "block", block);
     }
     if d.percent(12) {
-        put(rule, "expedite", vec![listed(d, scene)]);
+        put(rule, "expedite", vec![listed(d, scenario)]);
     }
     if d.percent(15) {
-        let mut pins = vec![json!({"version": listed(d, scene), "digest": digest(d.below(4))})];
+        let mut pins = vec![json!({"version": listed(d, scenario), "digest": digest(d.below(4))})];
         if d.percent(20) {
-            pins.push(json!({"version": listed(d, scene), "digest": digest(d.below(4))}));
+            pins.push(json!({"version": listed(d, scenario), "digest": digest(d.below(4))}));
         }
         put(rule, "pins", pins);
     }
@@ -226,7 +231,7 @@ fn rule_fields(d: &mut Dice, scene: &Scene, rule: &mut Value) {
     }
 }
 
-fn rule(d: &mut Dice, scene: &Scene) -> Value {
+fn rule(d: &mut Random, scenario: &Scenario) -> Value {
     let names: &[&[&str]] = &[
         &["stronghold"],
         &["stronghold"],
@@ -248,11 +253,11 @@ fn rule(d: &mut Dice, scene: &Scene) -> Value {
         7..=10 if !plugins.iter().any(|name| name.ends_with('*')) => put(&mut rule, "access", "Require"),
         _ => {}
     }
-    rule_fields(d, scene, &mut rule);
+    rule_fields(d, scenario, &mut rule);
     rule
 }
 
-fn window(d: &mut Dice) -> Value {
+fn window(d: &mut Random) -> Value {
     let mut window = json!({
         "start": d.pick(&["00:00", "02:00", "02:30", "12:00", "23:00", "23:30"]),
         "duration": d.pick(&["1h", "3h", "30m", "24h", "1h30m"]),
@@ -270,7 +275,7 @@ fn window(d: &mut Dice) -> Value {
     window
 }
 
-fn policy(d: &mut Dice, scene: &Scene, number: usize) -> Value {
+fn policy(d: &mut Random, scenario: &Scenario, number: usize) -> Value {
     let generation = 1 + d.below(4);
     let mut spec = json!({"hostSelector": selector(d)});
     let mut status = json!({});
@@ -285,13 +290,13 @@ fn policy(d: &mut Dice, scene: &Scene, number: usize) -> Value {
         }
         put(&mut spec, "defaults", defaults);
     }
-    let rules: Vec<Value> = (0..d.below(4)).map(|_| rule(d, scene)).collect();
+    let rules: Vec<Value> = (0..d.below(4)).map(|_| rule(d, scenario)).collect();
     if !rules.is_empty() {
         put(&mut spec, "rules", rules);
     }
-    if d.percent(if scene.component == "d8" { 70 } else { 10 }) {
+    if d.percent(if scenario.component == "d8" { 70 } else { 10 }) {
         let mut cli = json!({});
-        rule_fields(d, scene, &mut cli);
+        rule_fields(d, scenario, &mut cli);
         put(&mut spec, "cli", cli);
     }
     if d.percent(25) {
@@ -308,13 +313,13 @@ fn policy(d: &mut Dice, scene: &Scene, number: usize) -> Value {
     }
     let mut metadata = json!({"name": format!("policy-{number}"), "generation": generation});
     if d.percent(35) {
-        rollout(d, scene, &mut spec, &mut status, &mut metadata);
+        rollout(d, scenario, &mut spec, &mut status, &mut metadata);
     }
     if d.percent(10) {
         put(&mut spec, "missingDependencies", d.pick(&["Install", "Refuse"]));
     }
     if d.percent(5) {
-        break_it(d, &mut spec, &mut status, generation);
+        invalidate(d, &mut spec, &mut status, generation);
     }
     json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1",
@@ -325,7 +330,7 @@ fn policy(d: &mut Dice, scene: &Scene, number: usize) -> Value {
     })
 }
 
-fn integrity(d: &mut Dice, spec: &mut Value) {
+fn integrity(d: &mut Random, spec: &mut Value) {
     let mut integrity = json!({});
     if d.percent(80) {
         put(&mut integrity, "movedTags", d.pick(&["Refuse", "Soak"]));
@@ -336,7 +341,7 @@ fn integrity(d: &mut Dice, spec: &mut Value) {
     put(spec, "integrity", integrity);
 }
 
-fn rollout(d: &mut Dice, scene: &Scene, spec: &mut Value, status: &mut Value, metadata: &mut Value) {
+fn rollout(d: &mut Random, scenario: &Scenario, spec: &mut Value, status: &mut Value, metadata: &mut Value) {
     let mut rollout = json!({"over": d.pick(&["48h", "1h", "1m", "720h", "24h"])});
     if d.percent(40) {
         put(
@@ -355,11 +360,11 @@ fn rollout(d: &mut Dice, scene: &Scene, spec: &mut Value, status: &mut Value, me
     put(spec, "rollout", rollout);
 
     let mut waves = Vec::new();
-    for version in [scene.version, d.pick(&VERSIONS)] {
+    for version in [scenario.version, d.pick(&VERSIONS)] {
         if d.percent(40) || waves.iter().any(|wave: &Value| wave["version"] == version) {
             continue;
         }
-        let since = scene.now - ago(d);
+        let since = scenario.now - ago(d);
         let mut wave = json!({"version": version, "since": at(since), "state": "Running", "failed": 0});
         if d.percent(20) {
             put(&mut wave, "state", "Halted");
@@ -374,12 +379,12 @@ fn rollout(d: &mut Dice, scene: &Scene, spec: &mut Value, status: &mut Value, me
         }
         waves.push(wave);
     }
-    let name = if d.percent(85) { scene.component } else { "hello" };
+    let name = if d.percent(85) { scenario.component } else { "hello" };
     put(status, "components", vec![json!({"name": name, "waves": waves})]);
 }
 
-/// How long ago something happened, in seconds: often next to a bound.
-fn ago(d: &mut Dice) -> i64 {
+/// An age in seconds, often near a limit.
+fn ago(d: &mut Random) -> i64 {
     let hour = 3600;
     match d.below(12) {
         0 => 0,
@@ -395,8 +400,8 @@ fn ago(d: &mut Dice) -> i64 {
     }
 }
 
-/// A policy that is invalid, or that cannot be decoded.
-fn break_it(d: &mut Dice, spec: &mut Value, status: &mut Value, generation: usize) {
+/// Makes a policy invalid or undecodable.
+fn invalidate(d: &mut Random, spec: &mut Value, status: &mut Value, generation: usize) {
     match d.below(20) {
         // Invalid.
         0 => put(spec, "windows", json!([])),
@@ -434,13 +439,13 @@ fn break_it(d: &mut Dice, spec: &mut Value, status: &mut Value, generation: usiz
     }
 }
 
-fn release(d: &mut Dice, scene: &Scene) -> Value {
+fn release(d: &mut Random, scenario: &Scenario) -> Value {
     if d.percent(8) {
         return Value::Null;
     }
     let mut versions = Vec::new();
     for (number, version) in VERSIONS.iter().enumerate() {
-        if *version == scene.version {
+        if *version == scenario.version {
             if d.percent(6) {
                 continue;
             }
@@ -453,7 +458,7 @@ fn release(d: &mut Dice, scene: &Scene) -> Value {
             "fit": d.pick(&["Fits", "Fits", "Fits", "Fits", "Fits", "Fits", "Fits", "Fits", "Unfit", "Unknown"]),
         });
         if d.percent(97) {
-            put(&mut entry, "firstSeen", at(scene.now - ago(d)));
+            put(&mut entry, "firstSeen", at(scenario.now - ago(d)));
         }
         if d.percent(60) {
             put(
@@ -464,22 +469,22 @@ fn release(d: &mut Dice, scene: &Scene) -> Value {
             );
         }
         if d.percent(12) {
-            put(&mut entry, "moved", json!({"from": digest(9), "at": at(scene.now - ago(d).abs())}));
+            put(&mut entry, "moved", json!({"from": digest(9), "at": at(scenario.now - ago(d).abs())}));
         }
         if d.percent(5) {
-            put(&mut entry, "withdrawn", at(scene.now - 3600));
+            put(&mut entry, "withdrawn", at(scenario.now - 3600));
         }
         versions.push(entry);
     }
     let synced = [60, 3 * 3600 + 1, 86_399, 86_400, 86_401, 200_000][if d.percent(70) { 0 } else { d.below(6) }];
     let mut status = json!({"versions": versions});
     if d.percent(99) {
-        put(&mut status, "lastSyncTime", at(scene.now - synced));
+        put(&mut status, "lastSyncTime", at(scenario.now - synced));
     }
     json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1",
         "kind": "CliRelease",
-        "metadata": {"name": scene.component},
+        "metadata": {"name": scenario.component},
         "spec": {"channel": "Prerelease"},
         "status": status,
     })

@@ -1,18 +1,18 @@
-//! A second reading of `policy.md`, written from the page and not from the library: slow, obvious,
-//! one step per rule. It exists to be compared with the first over many random cases; `README.md`
-//! beside it lists where the page leaves room and which reading was taken.
+//! A second implementation of the policy verdict, from the rules of `docs/policies.md`: slow and simple, one step
+//! for each rule. Tests compare it with the library on many random cases. `README.md` in this folder lists how
+//! ambiguous rules are read.
 //!
-//! Of the library it uses the small vocabulary only (versions, constraints); it may not look at
-//! `d8_crds::decisions::verdict` but through `first`.
+//! It uses versions and constraints of the library and nothing else of it. Only `subject` uses
+//! `d8_crds::decisions::verdict`.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod clock;
 mod compare;
-mod first;
+mod evaluate;
 mod generate;
-mod page;
 mod properties;
 mod read;
 mod shrink;
+mod subject;
 mod table;
 mod windows;

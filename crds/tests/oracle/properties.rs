@@ -1,16 +1,16 @@
-//! Properties that hold whatever the policies say, tried on random cases.
+//! Properties that hold for all policies, tested on random cases.
 
 use serde_json::{Value, json};
 
 use crate::{
-    generate::{self, Dice},
-    page,
+    evaluate::evaluate,
+    generate::{self, Random},
 };
 
 const CASES: u64 = 3_000;
 
 fn answer(case: &Value) -> Value {
-    page::answer(case).expect("a case that can be read")
+    evaluate(case).expect("a case that can be read")
 }
 
 fn has(answer: &Value, reason: &str) -> bool {
@@ -51,7 +51,7 @@ fn another_policy_never_permits_what_was_forbidden() {
     for seed in 0..CASES {
         let mut case = generate::case(seed);
         let before = answer(&case);
-        let more = generate::another_policy(&case, &mut Dice::new(seed + 1_000_000));
+        let more = generate::another_policy(&case, &mut Random::new(seed + 1_000_000));
         case["policies"].as_array_mut().unwrap().push(more);
         let after = answer(&case);
         if before["verdict"] == "Forbidden" {
@@ -61,7 +61,8 @@ fn another_policy_never_permits_what_was_forbidden() {
     }
 }
 
-/// The agent as the page has it: off a forbidden version to the newest Eligible one, else up.
+/// The version to which the agent moves: the newest eligible one, which may be older only if the active one is
+/// forbidden (rule 2).
 fn agent_moves_to(case: &Value, versions: &[&'static str]) -> Option<&'static str> {
     let active = d8_crds::values::version::Version::parse(case["active"].as_str()?).unwrap();
     let judge = |version: &str| {
@@ -89,7 +90,7 @@ fn agent_moves_to(case: &Value, versions: &[&'static str]) -> Option<&'static st
 const VERSIONS: [&str; 6] = ["v1.2.0", "v1.3.2", "v1.3.3", "v1.4.0", "v2.0.0", "v1.4.0-rc.1"];
 
 #[test]
-fn held_never_removes() {
+fn a_hold_never_replaces_a_version() {
     for seed in 0..CASES {
         let mut case = generate::case(seed);
         if case["active"].is_null() {
@@ -98,7 +99,7 @@ fn held_never_removes() {
         case["version"] = case["active"].clone();
         case["intent"] = json!("A");
         let of_active = answer(&case);
-        // What is held or unfit runs on, and what is on its way up was not pushed.
+        // A held or unfit version runs, and is only replaced by a newer one.
         if of_active["verdict"] != "Forbidden" {
             assert_eq!(of_active["runAllowed"], true, "{case}");
             if let Some(to) = agent_moves_to(&case, &VERSIONS) {
@@ -144,12 +145,12 @@ fn a_tighter_time_gate_never_moves_an_installed_version() {
             case["intent"] = json!("A");
             answer(&case)
         };
-        // A policy that could not be read and is read now says other things than time.
+        // A policy that becomes valid adds gates that have nothing to do with time.
         let was_valid = |case: &Value| !has(&of_active(case), "InvalidPolicy");
         if !was_valid(&case) || !was_valid(&tighter) {
             continue;
         }
-        // Replacing windows or a rollout may open what was closed; only what had none is tightened.
+        // Other windows or another rollout may be less strict. Only a policy without them becomes stricter.
         let had = &case["policies"][0]["spec"];
         if (seed % 3 == 0 && !had["windows"].is_null()) || (seed % 3 == 1 && !had["rollout"].is_null()) {
             continue;
@@ -173,7 +174,7 @@ fn a_wave_is_monotonic_in_time() {
             assert!(now || !in_wave, "{case} after {hours} h");
             in_wave = now;
         }
-        // "f >= 1": in the end everybody has it.
+        // In the end f >= 1, and every host may have the version.
         assert!(in_wave, "{case}");
     }
 }
@@ -199,7 +200,7 @@ fn permitted_at_f_stays_permitted_at_a_greater_f() {
 }
 
 #[test]
-fn until_is_when_the_holds_end() {
+fn until_is_the_end_of_the_holds() {
     for seed in 0..CASES {
         let case = generate::case(seed);
         let before = answer(&case);
@@ -208,8 +209,8 @@ fn until_is_when_the_holds_end() {
         let until: jiff::Timestamp = until.parse().unwrap();
         let wait = until.as_second() - now.as_second();
         assert!(wait > 0, "{case}");
-        // At that instant the hold that ends last has ended; others may have begun (a window closed, the
-        // record went stale).
+        // At that time the last of these holds has ended. Others may have begun: a window closed, the record became
+        // too old.
         let after = answer(&later(&case, wait));
         for reason in ["Soaking", "NotInWave"] {
             assert!(!has(&after, reason), "{reason} at {until} of {case}");

@@ -1,4 +1,4 @@
-//! Reads a case from JSON: what a policy says about the component, and whether it can be read.
+//! Reads a case from JSON: the settings of each policy for the component, or why the policy cannot be used.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use crate::{
     windows::Window,
 };
 
-/// Why a policy says nothing.
+/// Why a policy cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bad {
-    /// Its shape or one of its words is not known: a client cannot decode it.
+pub(crate) enum Defect {
+    /// A client cannot decode it: a field has another type, or a value that the schema does not have.
     Undecodable,
-    /// It can be decoded, and a value breaks a rule of the record.
+    /// It can be decoded, and a value violates another rule of the schema.
     Invalid,
 }
 
 /// A policy that selects the host.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    pub(crate) says: Result<Says, Bad>,
+    pub(crate) settings: Result<Settings, Defect>,
 }
 
-/// What one policy says about one component.
+/// The settings of one policy for one component.
 #[derive(Debug, Default)]
-pub(crate) struct Says {
+pub(crate) struct Settings {
     pub(crate) paused: bool,
     pub(crate) access: Option<String>,
     pub(crate) versions: Option<String>,
@@ -46,41 +46,40 @@ pub(crate) struct Says {
 #[derive(Debug)]
 pub(crate) struct Rollout {
     pub(crate) over: i128,
-    /// The host is one of those that go first.
+    /// Whether the host is a canary.
     pub(crate) canary: bool,
-    /// The status is older than the spec.
+    /// Whether the operator has not processed the last edit.
     pub(crate) unobserved: bool,
-    /// Of the version judged.
+    /// When the policy began to permit the version.
     pub(crate) since: Option<i128>,
     pub(crate) halted: bool,
 }
 
-/// What the record has on one version.
+/// The entry of one version in the record.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) first_seen: Option<i128>,
     pub(crate) fit: String,
     pub(crate) moved: bool,
-    /// Of the index or manifest, and of every artifact's manifest and layer.
+    /// Digests of the index or manifest, and of the manifest and layer of each artifact.
     pub(crate) digests: Vec<String>,
 }
 
-/// The policies that select the host, each with what it says about `component`.
+/// The policies that select the host, with their settings for `component`.
 pub(crate) fn policies(case: &Value, component: &str, version: &Version) -> Vec<Policy> {
     let labels = labels(&case["host"]["labels"]);
     let mut out = Vec::new();
     for object in case["policies"].as_array().into_iter().flatten() {
-        // "All policies whose `hostSelector` matches the host"; rule 14: "for the hosts it selects (all,
-        // if the selector is bad)".
+        // Rule 14: a policy with an invalid selector selects every host.
         let selects = selects(&object["spec"]["hostSelector"], &labels).unwrap_or(true);
         if selects {
-            out.push(Policy { says: says(object, component, version, &labels) });
+            out.push(Policy { settings: settings(object, component, version, &labels) });
         }
     }
     out
 }
 
-/// The record's entry of a version, found by value.
+/// Finds the entry of a version in the record, by the value of the version.
 pub(crate) fn entry(release: &Value, version: &Version) -> Option<Entry> {
     for object in list(&release["status"]["versions"]).ok()? {
         if Version::parse(object["version"].as_str()?).ok().as_ref() != Some(version) {
@@ -106,80 +105,81 @@ fn labels(object: &Value) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
 }
 
-/// A Kubernetes label selector: all of its parts must hold.
-fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> Result<bool, Bad> {
+/// Evaluates a Kubernetes label selector: all of its parts must match.
+fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> Result<bool, Defect> {
     if !selector.is_object() {
-        return Err(Bad::Undecodable);
+        return Err(Defect::Undecodable);
     }
     let mut all = true;
     if !selector["matchLabels"].is_null() {
-        for (key, value) in selector["matchLabels"].as_object().ok_or(Bad::Undecodable)? {
-            let value = value.as_str().ok_or(Bad::Undecodable)?;
+        for (key, value) in selector["matchLabels"].as_object().ok_or(Defect::Undecodable)? {
+            let value = value.as_str().ok_or(Defect::Undecodable)?;
             all &= labels.get(key).is_some_and(|has| has == value);
         }
     }
     for expression in list(&selector["matchExpressions"])? {
-        let key = expression["key"].as_str().ok_or(Bad::Undecodable)?;
-        let operator = expression["operator"].as_str().ok_or(Bad::Undecodable)?;
+        let key = expression["key"].as_str().ok_or(Defect::Undecodable)?;
+        let operator = expression["operator"].as_str().ok_or(Defect::Undecodable)?;
         let mut values = Vec::new();
         for value in list(&expression["values"])? {
-            values.push(value.as_str().ok_or(Bad::Undecodable)?);
+            values.push(value.as_str().ok_or(Defect::Undecodable)?);
         }
         let has = labels.get(key).map(String::as_str);
-        // "selectors whose operators fit their values"
+        // In and NotIn need values, the other operators take none.
         let wants_values = operator == "In" || operator == "NotIn";
         if wants_values == values.is_empty() {
-            return Err(Bad::Invalid);
+            return Err(Defect::Invalid);
         }
         all &= match operator {
             "In" => has.is_some_and(|has| values.contains(&has)),
             "NotIn" => !has.is_some_and(|has| values.contains(&has)),
             "Exists" => has.is_some(),
             "DoesNotExist" => has.is_none(),
-            _ => return Err(Bad::Invalid),
+            _ => return Err(Defect::Invalid),
         };
     }
     Ok(all)
 }
 
-/// A list; absent is empty.
-fn list(value: &Value) -> Result<&[Value], Bad> {
+/// Reads a list. A missing list is empty.
+fn list(value: &Value) -> Result<&[Value], Defect> {
     match value {
         Value::Null => Ok(&[]),
         Value::Array(items) => Ok(items),
-        _ => Err(Bad::Undecodable),
+        _ => Err(Defect::Undecodable),
     }
 }
 
-/// A text; absent is none.
-fn text(value: &Value) -> Result<Option<&str>, Bad> {
+/// Reads a text. `None`: it is missing.
+fn text(value: &Value) -> Result<Option<&str>, Defect> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
-        _ => Err(Bad::Undecodable),
+        _ => Err(Defect::Undecodable),
     }
 }
 
-/// A word out of a list.
-fn word(value: &Value, known: &[&str]) -> Result<Option<String>, Bad> {
+/// Reads a value of an enumeration.
+fn one_of(value: &Value, known: &[&str]) -> Result<Option<String>, Defect> {
     match text(value)? {
         None => Ok(None),
-        Some(word) if known.contains(&word) => Ok(Some(word.to_owned())),
-        // A word of a later schema.
-        Some(_) => Err(Bad::Undecodable),
+        Some(value) if known.contains(&value) => Ok(Some(value.to_owned())),
+        // A value of a later schema.
+        Some(_) => Err(Defect::Undecodable),
     }
 }
 
-/// Keeps the worse of what was found: a policy that can't be decoded can't be called invalid.
-struct Findings(Option<Bad>);
+/// The worst defect so far: a policy that cannot be decoded is not called invalid.
+struct Findings(Option<Defect>);
 
 impl Findings {
-    fn take<T: Default>(&mut self, found: Result<T, Bad>) -> T {
+    /// Returns the value, or its default and remembers the defect.
+    fn take<T: Default>(&mut self, found: Result<T, Defect>) -> T {
         match found {
             Ok(value) => value,
-            Err(bad) => {
-                if self.0 != Some(Bad::Undecodable) {
-                    self.0 = Some(bad);
+            Err(defect) => {
+                if self.0 != Some(Defect::Undecodable) {
+                    self.0 = Some(defect);
                 }
                 T::default()
             }
@@ -187,76 +187,80 @@ impl Findings {
     }
 
     fn require(&mut self, holds: bool) {
-        self.take(if holds { Ok(()) } else { Err(Bad::Invalid) });
+        self.take(if holds { Ok(()) } else { Err(Defect::Invalid) });
     }
 }
 
-fn says(object: &Value, component: &str, version: &Version, labels: &BTreeMap<String, String>) -> Result<Says, Bad> {
-    let spec = object["spec"].as_object().ok_or(Bad::Undecodable)?;
+fn settings(
+    object: &Value,
+    component: &str,
+    version: &Version,
+    labels: &BTreeMap<String, String>,
+) -> Result<Settings, Defect> {
+    let spec = object["spec"].as_object().ok_or(Defect::Undecodable)?;
     let spec = &Value::Object(spec.clone());
     let mut found = Findings(None);
     found.take(selects(&spec["hostSelector"], labels));
 
-    // The whole policy is read, whatever it says about this component.
+    // The whole policy is read, for its defects.
     let defaults = fields(&mut found, &spec["defaults"]);
-    // From the record: names that Require takes are literal, and defaults have none.
+    // Require takes full names, so it cannot be a default.
     found.require(defaults.access.as_deref() != Some("Require"));
     let mut first_rule = None;
     for rule in found.take(list(&spec["rules"]).map(<[Value]>::to_vec)) {
-        let said = fields(&mut found, &rule);
+        let fields_of_rule = fields(&mut found, &rule);
         let plugins = found.take(list(&rule["plugins"]).map(<[Value]>::to_vec));
         found.require(!plugins.is_empty());
         let mut names_it = false;
         for plugin in &plugins {
             let Some(plugin) = found.take(text(plugin).map(|name| name.map(str::to_owned))) else { continue };
-            // "Require takes literal names"
-            found.require(!(said.access.as_deref() == Some("Require") && plugin.ends_with('*')));
-            // "names, or a trailing *"
+            // Rule 1: Require takes full names.
+            found.require(!(fields_of_rule.access.as_deref() == Some("Require") && plugin.ends_with('*')));
             names_it |= match plugin.strip_suffix('*') {
                 Some(start) => component.starts_with(start),
                 None => component == plugin,
             };
         }
-        // "Deny without fields that can't apply"
-        let says_more = said.versions.is_some()
-            || said.channel.is_some()
-            || said.updates.is_some()
-            || said.major_updates.is_some()
-            || said.min_age.is_some()
-            || !said.block.is_empty()
-            || !said.expedite.is_empty()
-            || !said.pins.is_empty();
-        found.require(!(said.access.as_deref() == Some("Deny") && says_more));
-        // "the first rule that names the component answers alone"
+        // Deny with fields that have no effect is invalid.
+        let has_more = fields_of_rule.versions.is_some()
+            || fields_of_rule.channel.is_some()
+            || fields_of_rule.updates.is_some()
+            || fields_of_rule.major_updates.is_some()
+            || fields_of_rule.min_age.is_some()
+            || !fields_of_rule.block.is_empty()
+            || !fields_of_rule.expedite.is_empty()
+            || !fields_of_rule.pins.is_empty();
+        found.require(!(fields_of_rule.access.as_deref() == Some("Deny") && has_more));
+        // Only the first rule that matches applies.
         if names_it && first_rule.is_none() {
-            first_rule = Some(said);
+            first_rule = Some(fields_of_rule);
         }
     }
     let cli = fields(&mut found, &spec["cli"]);
 
-    let mut says = if component == "d8" {
-        // "`spec.cli` is the rule for d8 itself", rule 16: "no access gate"
-        Says { access: None, ..cli }
+    let mut settings = if component == "d8" {
+        // Rule 16: spec.cli is the rule for d8, without access.
+        Settings { access: None, ..cli }
     } else {
         first_rule.unwrap_or_default()
     };
-    // "fields it leaves out come from `spec.defaults`", for d8 "access excepted"
+    // Fields that are not set come from the defaults, for d8 except access.
     if component != "d8" {
-        says.access = says.access.or(defaults.access);
+        settings.access = settings.access.or(defaults.access);
     }
-    says.channel = says.channel.or(defaults.channel);
-    says.updates = says.updates.or(defaults.updates);
-    says.major_updates = says.major_updates.or(defaults.major_updates);
-    says.min_age = says.min_age.or(defaults.min_age);
+    settings.channel = settings.channel.or(defaults.channel);
+    settings.updates = settings.updates.or(defaults.updates);
+    settings.major_updates = settings.major_updates.or(defaults.major_updates);
+    settings.min_age = settings.min_age.or(defaults.min_age);
 
     match &spec["paused"] {
         Value::Null => {}
-        Value::Bool(paused) => says.paused = *paused,
-        _ => found.take(Err(Bad::Undecodable)),
+        Value::Bool(paused) => settings.paused = *paused,
+        _ => found.take(Err(Defect::Undecodable)),
     }
-    found.take(word(&spec["missingDependencies"], &["Install", "Refuse"]));
-    says.moved_tags = found.take(word(&spec["integrity"]["movedTags"], &["Refuse", "Soak"]));
-    found.take(word(&spec["integrity"]["signature"], &["Ignore"]));
+    found.take(one_of(&spec["missingDependencies"], &["Install", "Refuse"]));
+    settings.moved_tags = found.take(one_of(&spec["integrity"]["movedTags"], &["Refuse", "Soak"]));
+    found.take(one_of(&spec["integrity"]["signature"], &["Ignore"]));
 
     if !spec["windows"].is_null() {
         let mut windows = Vec::new();
@@ -265,15 +269,14 @@ fn says(object: &Value, component: &str, version: &Version, labels: &BTreeMap<St
                 windows.push(window);
             }
         }
-        // Rule 10: "an empty list is invalid"
+        // Rule 10.
         found.require(!windows.is_empty());
-        says.windows = Some(windows);
+        settings.windows = Some(windows);
     }
     if !spec["rollout"].is_null() {
-        says.rollout = found.take(rollout(object, spec, component, version, labels).map(Some));
+        settings.rollout = found.take(rollout(object, spec, component, version, labels).map(Some));
     }
-    // Rule 14: "A policy that is invalid (`Accepted=False`, naming the field)": whoever found it, unless that
-    // was about an earlier spec.
+    // Rule 14: condition Accepted=False makes a policy invalid, unless it is about an earlier generation.
     for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
         let outdated = condition["observedGeneration"]
             .as_i64()
@@ -281,75 +284,75 @@ fn says(object: &Value, component: &str, version: &Version, labels: &BTreeMap<St
         found.require(!(condition["type"] == "Accepted" && condition["status"] == "False" && !outdated));
     }
     match found.0 {
-        None => Ok(says),
-        Some(bad) => Err(bad),
+        None => Ok(settings),
+        Some(defect) => Err(defect),
     }
 }
 
-/// What rules, `cli` and `defaults` have in common.
-fn fields(found: &mut Findings, object: &Value) -> Says {
-    let mut says = Says {
-        access: found.take(word(&object["access"], &["Allow", "Deny", "Require"])),
-        channel: found.take(word(&object["channel"], &["Stable", "Prerelease"])),
-        updates: found.take(word(&object["updates"], &["Auto", "Manual", "Frozen"])),
-        major_updates: found.take(word(&object["majorUpdates"], &["Stay", "Cross"])),
+/// Reads the fields of a rule, of `cli` or of `defaults`.
+fn fields(found: &mut Findings, object: &Value) -> Settings {
+    let mut settings = Settings {
+        access: found.take(one_of(&object["access"], &["Allow", "Deny", "Require"])),
+        channel: found.take(one_of(&object["channel"], &["Stable", "Prerelease"])),
+        updates: found.take(one_of(&object["updates"], &["Auto", "Manual", "Frozen"])),
+        major_updates: found.take(one_of(&object["majorUpdates"], &["Stay", "Cross"])),
         versions: found.take(text(&object["versions"]).map(|text| text.map(str::to_owned))),
-        ..Says::default()
+        ..Settings::default()
     };
-    if let Some(versions) = &says.versions {
+    if let Some(versions) = &settings.versions {
         found.require(Constraint::parse(versions).is_ok());
     }
     if let Some(age) = found.take(text(&object["minAge"]).map(|text| text.map(str::to_owned))) {
-        says.min_age = clock::duration(&age);
-        found.require(says.min_age.is_some());
+        settings.min_age = clock::duration(&age);
+        found.require(settings.min_age.is_some());
     }
     for version in found.take(list(&object["block"]).map(<[Value]>::to_vec)) {
-        says.block.extend(found.take(full_version(&version).map(Some)));
+        settings.block.extend(found.take(full_version(&version).map(Some)));
     }
     for version in found.take(list(&object["expedite"]).map(<[Value]>::to_vec)) {
-        says.expedite.extend(found.take(full_version(&version).map(Some)));
+        settings.expedite.extend(found.take(full_version(&version).map(Some)));
     }
     for pin in found.take(list(&object["pins"]).map(<[Value]>::to_vec)) {
         let version = found.take(full_version(&pin["version"]).map(Some));
-        let digest = found.take(pin["digest"].as_str().ok_or(Bad::Undecodable).map(str::to_owned));
+        let digest = found.take(pin["digest"].as_str().ok_or(Defect::Undecodable).map(str::to_owned));
         let hex = digest.strip_prefix("sha256:").unwrap_or_default();
         found.require(hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
-        says.pins.extend(version.map(|version| (version, digest)));
+        settings.pins.extend(version.map(|version| (version, digest)));
     }
-    says
+    settings
 }
 
-/// Rule 6: "`block`, `expedite`, `pins` take full versions".
-fn full_version(value: &Value) -> Result<Version, Bad> {
-    let text = value.as_str().ok_or(Bad::Undecodable)?;
+/// Reads a version with three numbers (rule 6).
+fn full_version(value: &Value) -> Result<Version, Defect> {
+    let text = value.as_str().ok_or(Defect::Undecodable)?;
     let numbers = text.split(['-', '+']).next().unwrap_or_default();
     if numbers.split('.').count() != 3 {
-        return Err(Bad::Invalid);
+        return Err(Defect::Invalid);
     }
-    Version::parse(text).map_err(|_| Bad::Invalid)
+    Version::parse(text).map_err(|_| Defect::Invalid)
 }
 
-fn window_of(object: &Value) -> Result<Window, Bad> {
+fn window_of(object: &Value) -> Result<Window, Defect> {
     let mut days = Vec::new();
     for day in list(&object["days"])? {
         let known = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-        days.push(word(day, &known)?.ok_or(Bad::Undecodable)?);
+        days.push(one_of(day, &known)?.ok_or(Defect::Undecodable)?);
     }
-    let start = object["start"].as_str().ok_or(Bad::Undecodable)?;
-    let duration = object["duration"].as_str().ok_or(Bad::Undecodable)?;
+    let start = object["start"].as_str().ok_or(Defect::Undecodable)?;
+    let duration = object["duration"].as_str().ok_or(Defect::Undecodable)?;
     let zone = text(&object["timeZone"])?.unwrap_or("UTC").to_owned();
-    let (hour, minute) = start.split_once(':').ok_or(Bad::Invalid)?;
+    let (hour, minute) = start.split_once(':').ok_or(Defect::Invalid)?;
     if hour.len() != 2 || minute.len() != 2 {
-        return Err(Bad::Invalid);
+        return Err(Defect::Invalid);
     }
-    let hour: i8 = hour.parse().map_err(|_| Bad::Invalid)?;
-    let minute: i8 = minute.parse().map_err(|_| Bad::Invalid)?;
-    let duration = clock::duration(duration).ok_or(Bad::Invalid)?;
+    let hour: i8 = hour.parse().map_err(|_| Defect::Invalid)?;
+    let minute: i8 = minute.parse().map_err(|_| Defect::Invalid)?;
+    let duration = clock::duration(duration).ok_or(Defect::Invalid)?;
     let zone_is_known = jiff::tz::TimeZone::get(&zone).is_ok();
     if !(0..24).contains(&hour) || !(0..60).contains(&minute) || duration <= 0 || !zone_is_known {
-        return Err(Bad::Invalid);
+        return Err(Defect::Invalid);
     }
-    let duration = i64::try_from(duration / SECOND).map_err(|_| Bad::Invalid)?;
+    let duration = i64::try_from(duration / SECOND).map_err(|_| Defect::Invalid)?;
     Ok(Window { days, hour, minute, duration, zone })
 }
 
@@ -359,19 +362,18 @@ fn rollout(
     component: &str,
     version: &Version,
     labels: &BTreeMap<String, String>,
-) -> Result<Rollout, Bad> {
+) -> Result<Rollout, Defect> {
     let rollout = &spec["rollout"];
-    let over = rollout["over"].as_str().ok_or(Bad::Undecodable)?;
+    let over = rollout["over"].as_str().ok_or(Defect::Undecodable)?;
     let canary = match &rollout["canarySelector"] {
         Value::Null => false,
         selector => selects(selector, labels)?,
     };
-    // Rule 7: "`over` is 1m to 720h"
-    let over = clock::duration(over).ok_or(Bad::Invalid)?;
+    let over = clock::duration(over).ok_or(Defect::Invalid)?;
     if !(60 * SECOND..=720 * clock::HOUR).contains(&over) {
-        return Err(Bad::Invalid);
+        return Err(Defect::Invalid);
     }
-    // Rule 8: "whose observedGeneration lags its generation"
+    // Rule 8.
     let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
     let observed = object["status"]["observedGeneration"].as_i64().unwrap_or(0);
     let mut out = Rollout { over, canary, unobserved: observed < generation, since: None, halted: false };
@@ -385,7 +387,7 @@ fn rollout(
                 continue;
             }
             out.since = wave["since"].as_str().and_then(clock::instant);
-            // Rule 9: "annotation `cli.deckhouse.io/resume: <version>@<haltedAt>` resumes, that halt only"
+            // Rule 9: the annotation resumes the halt that it names.
             let halted_at = wave["haltedAt"].as_str().and_then(clock::instant);
             let resume = object["metadata"]["annotations"]["cli.deckhouse.io/resume"].as_str().unwrap_or_default();
             let (resumed, resumed_at) = resume.split_once('@').unwrap_or_default();

@@ -1,14 +1,14 @@
-//! Makes a case smaller while it stays interesting: one part after another is left out.
+//! Shrinks a case: removes one part after another while a condition holds.
 
 use serde_json::Value;
 
-/// The smallest case that `stays` still holds for and that no single omission makes smaller.
-pub(crate) fn shrink(mut case: Value, stays: &dyn Fn(&Value) -> bool) -> Value {
+/// Removes parts of a case while `condition` holds, until no part can be removed.
+pub(crate) fn shrink(mut case: Value, condition: &dyn Fn(&Value) -> bool) -> Value {
     loop {
         let mut smaller = false;
         for path in paths(&case) {
             let Some(candidate) = without(&case, &path) else { continue };
-            if stays(&candidate) {
+            if condition(&candidate) {
                 case = candidate;
                 smaller = true;
                 break;
@@ -20,7 +20,7 @@ pub(crate) fn shrink(mut case: Value, stays: &dyn Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// Every part that may be left out, the largest first.
+/// The pointers of all parts, the largest part first.
 fn paths(case: &Value) -> Vec<String> {
     let mut out = Vec::new();
     collect(case, String::new(), &mut out);
@@ -47,9 +47,9 @@ fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     }
 }
 
-/// The case without one part; a part that a case must have is made null, empty or kept.
+/// Returns the case without one part. `None`: a case needs this part.
 fn without(case: &Value, path: &str) -> Option<Value> {
-    // Without these an object is another kind of broken, which is not what is being looked for.
+    // Without these fields, an object is invalid, which is another difference.
     const KEPT: [&str; 21] = [
         "component",
         "version",
@@ -88,7 +88,7 @@ fn without(case: &Value, path: &str) -> Option<Value> {
     }
     match out.pointer_mut(parent)? {
         Value::Object(fields) => {
-            // Only whole records, specs and statuses of which much can be left out.
+            // A spec is required. Its fields are removed one by one.
             if last == "spec" {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! Rule 10, by listing every opening of 400 days.
+//! Rule 10: windows, computed from the list of all openings of 400 days.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -13,16 +13,16 @@ use crate::clock::SECOND;
 /// One entry of a policy's `windows`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Window {
-    /// `Mon`; empty: every day.
+    /// Days such as `Mon`. Empty: every day.
     pub(crate) days: Vec<String>,
     pub(crate) hour: i8,
     pub(crate) minute: i8,
-    /// In seconds.
+    /// Duration in seconds.
     pub(crate) duration: i64,
     pub(crate) zone: String,
 }
 
-/// What the windows of several policies say at an instant.
+/// The state of the windows of several policies at an instant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Merged {
     Open,
@@ -34,11 +34,11 @@ pub(crate) enum Merged {
 
 const DAY: i64 = 86_400;
 
-/// "windows | all open": each policy is open while any of its windows is.
+/// Merges the windows of policies: a policy is open if one of its windows is, and all policies must be open.
 pub(crate) fn merged(policies: &[Vec<Window>], now: i128) -> Merged {
     let now = i64::try_from(now.div_euclid(SECOND)).expect("seconds");
     let block = now.div_euclid(400 * DAY);
-    // Everything is open before the first policy speaks; each takes away where it is closed.
+    // Without policies, the time is open. Each policy removes the time at which it is closed.
     let mut open = vec![(i64::MIN, i64::MAX)];
     for windows in policies {
         let mut of_policy = Vec::new();
@@ -48,7 +48,7 @@ pub(crate) fn merged(policies: &[Vec<Window>], now: i128) -> Merged {
         open = both(&open, &united(of_policy));
     }
     for (start, end) in open {
-        // [start, end): an interval that ended does not count.
+        // The end of an interval is not part of it.
         if end <= now {
             continue;
         }
@@ -63,7 +63,7 @@ pub(crate) fn merged(policies: &[Vec<Window>], now: i128) -> Merged {
     Merged::Never
 }
 
-/// "overlaps unite", and so do neighbours that touch.
+/// Unites intervals that overlap or touch.
 fn united(mut all: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     all.sort_unstable();
     let mut out: Vec<(i64, i64)> = Vec::new();
@@ -76,12 +76,12 @@ fn united(mut all: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     out
 }
 
-/// Where two lists of disjoint, sorted intervals are open together.
+/// Intersects two lists of disjoint, sorted intervals.
 fn both(left: &[(i64, i64)], right: &[(i64, i64)]) -> Vec<(i64, i64)> {
     let mut out = Vec::new();
     let mut from = 0;
     for &(a, b) in left {
-        // What ended before this interval ended before the later ones, too.
+        // An interval that ends before this one also ends before the later ones.
         while from < right.len() && right[from].1 <= a {
             from += 1;
         }
@@ -98,7 +98,7 @@ fn both(left: &[(i64, i64)], right: &[(i64, i64)]) -> Vec<(i64, i64)> {
     out
 }
 
-/// Every opening of a window that can matter to an instant within a block of 400 days.
+/// The openings of a window that are relevant for an instant within a block of 400 days.
 fn openings(window: &Window, block: i64) -> Vec<(i64, i64)> {
     let mut out = Vec::new();
     for (day, start) in starts(window, block).iter() {
@@ -109,7 +109,7 @@ fn openings(window: &Window, block: i64) -> Vec<(i64, i64)> {
     out
 }
 
-/// Days of the week and instants; by zone, hour, minute and block.
+/// Days of the week and instants.
 type Starts = Rc<Vec<(&'static str, i64)>>;
 type Cache = HashMap<(String, i8, i8, i64), Starts>;
 
@@ -117,8 +117,7 @@ thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
-/// When each local day's `start` is, for every day that can matter. Remembered, for the same few are asked
-/// again and again.
+/// The instant of `start` on each local day that is relevant. Cached, because few windows are used many times.
 fn starts(window: &Window, block: i64) -> Starts {
     let key = (window.zone.clone(), window.hour, window.minute, block);
     if let Some(known) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
@@ -144,8 +143,8 @@ fn starts(window: &Window, block: i64) -> Starts {
     made
 }
 
-/// "first instant not before the local `start`": in a gap that is the transition, in a fold the
-/// earlier of the two. Minute by minute where the offset changes near by, else by the one offset.
+/// The first instant at which the local time is not before `local`: in a gap the transition, in a fold the earlier
+/// one. Goes minute by minute if the offset changes within a day, else uses the offset.
 fn first_instant(zone: &TimeZone, local: DateTime) -> i64 {
     let as_if_utc = local.to_zoned(TimeZone::UTC).expect("in range").timestamp().as_second();
     let offset = |at: i64| i64::from(zone.to_offset(Timestamp::from_second(at).expect("in range")).seconds());
@@ -249,9 +248,9 @@ mod tests {
         }
     }
 
-    /// The shortcut for days without a transition against the walk of every minute.
+    /// The shortcut for days without a transition gives the same instant as going minute by minute.
     #[test]
-    fn the_shortcut_agrees_with_the_walk() {
+    fn the_shortcut_gives_the_same_instant() {
         for zone in ["Europe/Berlin", "Australia/Lord_Howe", "America/Nuuk", "America/New_York"] {
             let zone = TimeZone::get(zone).unwrap();
             for day in 0..400 {

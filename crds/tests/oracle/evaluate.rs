@@ -1,4 +1,4 @@
-//! The judgement, gate by gate in the order of the page's table.
+//! The evaluation of a case, gate by gate in the order of the table in `docs/policies.md`.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clock::{self, HOUR, SECOND},
-    read::{self, Bad, Entry, Says},
+    read::{self, Defect, Entry, Settings},
     windows::{self, Merged},
 };
 
-/// Everything that applies.
+/// Every reason that applies, by class.
 #[derive(Default)]
 struct Verdict {
     forbidden: BTreeSet<&'static str>,
     unfit: BTreeSet<&'static str>,
     held: BTreeSet<&'static str>,
-    /// The holds' ends; none: no end is known.
+    /// The end of each hold. `None`: a hold without a known end.
     ends: Vec<Option<i128>>,
 }
 
@@ -29,9 +29,9 @@ impl Verdict {
     }
 }
 
-/// Answers a case in the form of the `verdicts` example.
-#[allow(clippy::too_many_lines, reason = "one step after another, as the page has them")]
-pub(crate) fn answer(case: &Value) -> Result<Value, String> {
+/// Evaluates a case. Input and output have the form of the `verdicts` example.
+#[allow(clippy::too_many_lines, reason = "one step for each rule, in order")]
+pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| format!("not a text: {value}"));
     let version_of = |value: &Value| Version::parse(&text(value)?).map_err(|e| e.to_string());
     let instant_of = |value: &Value| clock::instant(&text(value)?).ok_or_else(|| format!("not an instant: {value}"));
@@ -44,7 +44,7 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
     let host_id = text(&case["host"]["id"])?;
     let new_root = case["host"]["newRoot"].as_bool().unwrap_or(false);
 
-    // The table's columns.
+    // The columns of the table.
     let (a, u, x, r) = (intent == "A", intent == "U", intent == "X", intent == "R");
     if !(a || u || x || r) {
         return Err(format!("not an intent: {intent}"));
@@ -54,14 +54,14 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
     let down = active.as_ref().is_some_and(|active| version < *active);
 
     let matching = read::policies(case, &component, &version);
-    let mut says: Vec<&Says> = Vec::new();
+    let mut policies: Vec<&Settings> = Vec::new();
     for policy in &matching {
-        if let Ok(said) = &policy.says {
-            says.push(said);
+        if let Ok(settings) = &policy.settings {
+            policies.push(settings);
         }
     }
 
-    // Rule 15: "A name that is no DNS label (`my_plugin`) can't have a record".
+    // Rule 15: a plugin whose name is not a DNS label cannot have a record.
     let is_label = is_dns_label(&component);
     let release = &case["release"];
     let entry = if is_label { read::entry(release, &version) } else { None };
@@ -72,32 +72,31 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
 
     let mut verdict = Verdict::default();
 
-    // ---- The gates that forbid: access, versions, block, pins, a set channel.
-    for reason in forbidding(&says, &component, &version, entry.as_ref()) {
-        // "Deny, block | x | x | x | x", "versions, pins, signature, a *set* channel | x | x | x | -"
+    // ---- Gates that forbid: access, versions, block, pins, a set channel.
+    for reason in forbidding(&policies, &component, &version, entry.as_ref()) {
+        // Deny and block bind R, the others do not.
         if !r || reason == "Denied" || reason == "Blocked" {
             verdict.forbidden.insert(reason);
         }
     }
 
-    // Rule 2: is this a way off a version that is forbidden, or even blocked?
+    // Rule 2: is this a change away from a forbidden or blocked version?
     let mut leaves_forbidden = false;
     let mut leaves_blocked = false;
     if let Some(active) = &active
         && !is_active
     {
-        let against = forbidding(&says, &component, active, active_entry.as_ref());
+        let against = forbidding(&policies, &component, active, active_entry.as_ref());
         leaves_forbidden = !against.is_empty();
         leaves_blocked = against.contains("Blocked");
     }
 
-    // ---- Requirements: "x | x | x | -"; taken as met where the record says Fits, and where there is no
-    // record to say otherwise.
+    // ---- Requirements count as met if the record says Fits, and without a record.
     if !r
         && let Some(entry) = &entry
         && entry.fit != "Fits"
     {
-        // Rule 15: "`fit: Unknown` is `Held{RequirementsUnknown}`".
+        // Rule 15: missing information is a hold.
         if entry.fit == "Unknown" {
             verdict.hold("RequirementsUnknown", None);
         } else {
@@ -105,57 +104,55 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
         }
     }
 
-    // ---- What holds because the policies themselves are not known.
-    // Rule 13: "No matching policy: the agent changes nothing (`NotGoverned`)".
+    // ---- Holds that come from missing or invalid policies.
+    // Rule 13: without a policy, the agent changes nothing.
     let governed = !matching.is_empty();
     if !governed && a {
         verdict.hold("NotGoverned", None);
     }
     for policy in &matching {
-        match policy.says {
-            // Rule 14: "acts as paused", which binds A, U and X.
-            Err(Bad::Invalid) if !r => verdict.hold("InvalidPolicy", None),
-            // Rule 14: "holds everything there but `d8 cli update`".
-            Err(Bad::Undecodable) if !(is_d8 && (u || x)) => verdict.hold("InvalidPolicy", None),
+        match policy.settings {
+            // Rule 14: an invalid policy acts as paused.
+            Err(Defect::Invalid) if !r => verdict.hold("InvalidPolicy", None),
+            // Rule 14: an undecodable policy holds every intent, except U and X of d8.
+            Err(Defect::Undecodable) if !(is_d8 && (u || x)) => verdict.hold("InvalidPolicy", None),
             _ => {}
         }
     }
-    // "view of the policies older than 10 min | x | - | - | -"
+    // Policies that were confirmed more than 10 minutes ago.
     if a && now - confirmed > 600 * SECOND {
         verdict.hold("PolicyStale", None);
     }
 
-    // ---- A pre-release where nobody set a channel: "A and U: a pre-release is `Held{PreRelease}`; X may
-    // name one". Rule 13: it holds where no policy matches, too.
-    let channel_is_set = says.iter().any(|said| said.channel.is_some());
+    // ---- A pre-release, and no policy sets a channel. Rule 13: this gate applies without a policy too.
+    let channel_is_set = policies.iter().any(|settings| settings.channel.is_some());
     if (a || u) && !channel_is_set && is_prerelease(&component, &version) {
         verdict.hold("PreRelease", None);
     }
 
-    // ---- "paused | x | x | x | -". Said of the host, whatever its plugins are called; rule 14's
-    // invalid policy acts as that.
-    if !r && says.iter().any(|said| said.paused) {
+    // ---- paused is for the whole host, so it binds plugins without a record name too.
+    if !r && policies.iter().any(|settings| settings.paused) {
         verdict.hold("Paused", None);
     }
 
-    // Rule 13: "the CLI is free but for requirements and pre-releases". Rule 15: "only access, versions,
-    // block and channel bind it". For both, no other gate is left.
+    // Rule 13: without a policy, only requirements and the pre-release gate bind. Rule 15: a plugin without a
+    // record name is bound by access, versions, block and channel. No other gate is left for both.
     if !governed || !is_label {
-        return Ok(show(&verdict, &says, &component, active.as_ref()));
+        return Ok(show(&verdict, &policies, &component, active.as_ref()));
     }
 
-    // ---- "movedTags: Refuse (a hold …) | x | x | x | -"; stricter; nobody speaks: Refuse.
+    // ---- movedTags. Refuse is the default.
     let mut moved_tags_refuse = false;
     let mut moved_tags_soak = false;
-    for said in &says {
-        moved_tags_refuse |= said.moved_tags.as_deref() == Some("Refuse");
-        moved_tags_soak |= said.moved_tags.as_deref() == Some("Soak");
+    for settings in &policies {
+        moved_tags_refuse |= settings.moved_tags.as_deref() == Some("Refuse");
+        moved_tags_soak |= settings.moved_tags.as_deref() == Some("Soak");
     }
-    // Rule 6: "A pin binds a version to a digest and acknowledges a moved tag".
+    // Rule 6: a pin to the published digest accepts a moved tag.
     let mut pinned = false;
     let mut acknowledged = false;
-    for said in &says {
-        for (of, digest) in &said.pins {
+    for settings in &policies {
+        for (of, digest) in &settings.pins {
             if *of == version {
                 pinned = true;
                 acknowledged |= entry.as_ref().is_some_and(|entry| entry.digests.contains(digest));
@@ -167,10 +164,10 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
         verdict.hold("TagMoved", None);
     }
 
-    // ---- updates: Frozen > Manual > Auto, nobody speaks: Manual.
+    // ---- updates: Frozen over Manual over Auto. Manual is the default.
     let mut updates = "";
-    for said in &says {
-        match said.updates.as_deref() {
+    for settings in &policies {
+        match settings.updates.as_deref() {
             Some("Frozen") => updates = "Frozen",
             Some("Manual") if updates != "Frozen" => updates = "Manual",
             Some("Auto") if updates.is_empty() => updates = "Auto",
@@ -180,43 +177,39 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
     if updates.is_empty() {
         updates = "Manual";
     }
-    // "Frozen (not a first install, not the active version itself) | x | x | x | -"; rule 2: leaving a
-    // blocked one ignores it.
+    // Rule 4: not for a first install or the active version itself. Rule 2: not away from a blocked version.
     if !r && updates == "Frozen" && active.is_some() && !is_active && !leaves_blocked {
         verdict.hold("Frozen", None);
     }
-    // "Manual (not the first install of what is required) | x | - | - | -"; rule 2 again.
-    let required = access(&says) == "Require";
+    // Rule 1: not for the first install of a required plugin. Rule 2: not away from a blocked version.
+    let required = access(&policies) == "Require";
     if a && updates == "Manual" && !(active.is_none() && required) && !leaves_blocked {
         verdict.hold("Manual", None);
     }
 
-    // ---- "majorUpdates: Stay | x | x | - | -"; Stay > Cross, nobody speaks: Stay.
+    // ---- majorUpdates: Stay over Cross. Stay is the default.
     let mut stay = false;
     let mut cross = false;
-    for said in &says {
-        stay |= said.major_updates.as_deref() == Some("Stay");
-        cross |= said.major_updates.as_deref() == Some("Cross");
+    for settings in &policies {
+        stay |= settings.major_updates.as_deref() == Some("Stay");
+        cross |= settings.major_updates.as_deref() == Some("Cross");
     }
-    // Rule 2: leaving a forbidden version, "every gate but `majorUpdates`".
-    // Rule 11: "Major = the first number, 0 included".
+    // Rule 2: not away from a forbidden version. Rule 11: the major version is the first number.
     let other_major = active.as_ref().is_some_and(|active| active.major() != version.major());
     if (a || u) && (stay || !cross) && other_major && !leaves_forbidden {
         verdict.hold("MajorStays", None);
     }
 
-    // ---- minAge, record, wave. Rule 19: "A version once active here … needs no record: minAge, record age
-    // and wave don't bind X."
+    // ---- minAge, record, wave. Rule 19: they do not bind X for a version that was active before.
     let once_active = x && is_active;
     let mut needs_times = false;
-    for said in &says {
-        // Rule 6: "`expedite: [v]` lifts minAge, wave and window of its own policy for v, not a halted wave".
-        let expedited = said.expedite.contains(&version);
-        // Rule 7: "Canaries skip their policy's minAge and wave, not windows and not a halt."
-        let canary = said.rollout.as_ref().is_some_and(|rollout| rollout.canary);
-        let min_age = said.min_age.unwrap_or(0);
+    for settings in &policies {
+        // Rule 6: expedite lifts minAge, wave and windows of its own policy, not a halt.
+        let expedited = settings.expedite.contains(&version);
+        // Rule 7: canaries skip minAge and wave of the policy, not windows or a halt.
+        let canary = settings.rollout.as_ref().is_some_and(|rollout| rollout.canary);
+        let min_age = settings.min_age.unwrap_or(0);
 
-        // "minAge … | x | x | x | -"
         if !r && !once_active && !expedited && !canary && min_age > 0 {
             needs_times = true;
             if let Some(first_seen) = entry.as_ref().and_then(|entry| entry.first_seen)
@@ -226,62 +219,60 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
             }
         }
 
-        // "wave, halted wave | x | x | note | -"
-        let Some(rollout) = &said.rollout else { continue };
+        // Waves and halts bind A and U.
+        let Some(rollout) = &settings.rollout else { continue };
         if !(a || u) {
             continue;
         }
-        // Rule 8: "`PolicyNotObserved` for A and U".
+        // Rule 8.
         if rollout.unobserved {
             verdict.hold("PolicyNotObserved", None);
         }
         if rollout.halted {
             verdict.hold("WaveHalted", None);
         }
-        // Rule 7: "A move down takes no wave."
+        // Rule 7: a change to an older version waits for no wave.
         if expedited || canary || down {
             continue;
         }
         needs_times = true;
         let Some(first_seen) = entry.as_ref().and_then(|entry| entry.first_seen) else { continue };
-        // "t0 = max(firstSeen + minAge, waves[v].since) … (missing: firstSeen + minAge alone), minAge being
-        // this policy's own"
+        // t0 = max(firstSeen + minAge, since), with this policy's own minAge.
         let mut t0 = first_seen + min_age;
         if let Some(since) = rollout.since {
             t0 = t0.max(since);
         }
         // bucket = share / 2^53
         let share = if new_root { 1 << 53 } else { first_53_bits(&host_id, &component, &version) };
-        // "permitted iff canary, f >= 1, or bucket < f": f = (now - t0) / over, without dividing.
+        // Permitted if f >= 1 or bucket < f, where f = (now - t0) / over, without a division.
         let passed = now - t0;
         let whole = 1_i128 << 53;
         let permitted = passed >= rollout.over || share * rollout.over < passed * whole;
         if !permitted {
-            // The first nanosecond at which it is.
+            // The first nanosecond at which it is permitted.
             let opens = if share == whole { rollout.over } else { share * rollout.over / whole + 1 };
             verdict.hold("NotInWave", Some(t0 + opens));
         }
     }
 
-    // ---- "no or stale record while a time gate needs one | x | x | x | -"; rule 15: "`NoRecord` for A, U, X
-    // if a time or integrity gate needs one".
+    // ---- Rule 15: a time or integrity gate needs a record.
     let needs_digests = !r && (pinned || moved_tags_refuse);
     let has_times = entry.as_ref().is_some_and(|entry| entry.first_seen.is_some());
     if !once_active && ((needs_times && !has_times) || (needs_digests && entry.is_none())) {
         verdict.hold("NoRecord", None);
     }
-    // Older than 24 h: the age at which the record's own Ready turns False.
+    // A time gate needs a record that is at most 24 h old.
     let synced = release["status"]["lastSyncTime"].as_str().and_then(clock::instant);
     if needs_times && has_times && synced.is_none_or(|synced| now - synced > 24 * HOUR) {
         verdict.hold("RecordStale", None);
     }
 
-    // ---- "window | x | - | - | -"; rule 2: leaving a blocked one ignores it.
+    // ---- Windows bind A. Rule 2: not away from a blocked version.
     if a && !leaves_blocked {
         let mut of_policies = Vec::new();
-        for said in &says {
-            if let Some(windows) = &said.windows
-                && !said.expedite.contains(&version)
+        for settings in &policies {
+            if let Some(windows) = &settings.windows
+                && !settings.expedite.contains(&version)
             {
                 of_policies.push(windows.clone());
             }
@@ -293,36 +284,38 @@ pub(crate) fn answer(case: &Value) -> Result<Value, String> {
         }
     }
 
-    Ok(show(&verdict, &says, &component, active.as_ref()))
+    Ok(show(&verdict, &policies, &component, active.as_ref()))
 }
 
-/// What forbids a version, whatever the intent.
-fn forbidding(says: &[&Says], component: &str, version: &Version, entry: Option<&Entry>) -> BTreeSet<&'static str> {
+/// The reasons that forbid a version, for any intent.
+fn forbidding(
+    policies: &[&Settings],
+    component: &str,
+    version: &Version,
+    entry: Option<&Entry>,
+) -> BTreeSet<&'static str> {
     let mut out = BTreeSet::new();
-    // "Deny in any matching policy wins"; d8 has no access gate, and nothing was read for it.
-    if access(says) == "Deny" {
+    // Deny of one policy is enough. For d8 no access is read (rule 16).
+    if access(policies) == "Deny" {
         out.insert("Denied");
     }
     let mut stable = false;
-    for said in says {
-        // "block | union"
-        if said.block.contains(version) {
+    for settings in policies {
+        if settings.block.contains(version) {
             out.insert("Blocked");
         }
-        // "versions, pins | all must hold"
-        if let Some(versions) = &said.versions
-            && !permits(versions, said.channel.as_deref() == Some("Prerelease"), version)
+        if let Some(versions) = &settings.versions
+            && !permits(versions, settings.channel.as_deref() == Some("Prerelease"), version)
         {
             out.insert("VersionNotPermitted");
         }
-        for (of, digest) in &said.pins {
-            // Without a record there is nothing to compare with: NoRecord says so.
+        for (of, digest) in &settings.pins {
+            // Without a record there is nothing to compare with: the reason is NoRecord.
             if of == version && entry.is_some_and(|entry| !entry.digests.contains(digest)) {
                 out.insert("NotPinned");
             }
         }
-        // "channel | Stable > Prerelease"
-        stable |= said.channel.as_deref() == Some("Stable");
+        stable |= settings.channel.as_deref() == Some("Stable");
     }
     if stable && is_prerelease(component, version) {
         out.insert("ChannelNotPermitted");
@@ -330,11 +323,11 @@ fn forbidding(says: &[&Says], component: &str, version: &Version, entry: Option<
     out
 }
 
-/// "access | Deny > Require > Allow | Allow"
-fn access(says: &[&Says]) -> &'static str {
+/// The merged access: Deny over Require over Allow. Allow is the default.
+fn access(policies: &[&Settings]) -> &'static str {
     let mut out = "Allow";
-    for said in says {
-        match said.access.as_deref() {
+    for settings in policies {
+        match settings.access.as_deref() {
             Some("Deny") => out = "Deny",
             Some("Require") if out != "Deny" => out = "Require",
             _ => {}
@@ -343,7 +336,7 @@ fn access(says: &[&Says]) -> &'static str {
     out
 }
 
-/// What counts as a pre-release: for d8 every suffix, for a plugin those of `behaviour.md`.
+/// Whether a version is a pre-release: for d8 with every suffix, for a plugin with some.
 fn is_prerelease(component: &str, version: &Version) -> bool {
     if component == "d8" {
         return !version.pre().is_empty();
@@ -352,8 +345,8 @@ fn is_prerelease(component: &str, version: &Version) -> bool {
     ["alpha", "beta", "rc", "pre", "preview", "snapshot"].iter().any(|mark| first.starts_with(mark))
 }
 
-/// Whether a policy's constraint permits a version. Rule 11: "under channel Prerelease, ranges and ordering
-/// see v without its pre-release suffix, exact comparators see it whole".
+/// Whether the constraint of a policy permits a version. Rule 11: under channel Prerelease, ranges compare a
+/// pre-release as its release, and exact comparators compare the whole version.
 fn permits(constraint: &str, under_prerelease: bool, version: &Version) -> bool {
     let holds = |text: &str, version: &Version| Constraint::parse(text).is_ok_and(|c| c.matches(version));
     if !under_prerelease || constraint.is_empty() {
@@ -383,7 +376,7 @@ fn permits(constraint: &str, under_prerelease: bool, version: &Version) -> bool 
     false
 }
 
-/// The comparators between commas and blanks, each with the operator that blanks parted from it.
+/// The comparators between commas and blanks. A blank may separate an operator from its version.
 fn comparators(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -395,7 +388,7 @@ fn comparators(text: &str) -> Vec<String> {
     out
 }
 
-/// "first 53 bits of SHA-256(host id NUL component NUL version)"
+/// Rule 7: the first 53 bits of SHA-256 over host ID, NUL, component, NUL, version.
 fn first_53_bits(host: &str, component: &str, version: &Version) -> i128 {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(host.as_bytes());
@@ -412,15 +405,14 @@ fn first_53_bits(host: &str, component: &str, version: &Version) -> i128 {
     bits
 }
 
-/// Lower-case letters, digits and `-` between them, at most 63.
+/// Whether a name is a DNS label: at most 63 lower-case letters, digits and `-`, which is not first or last.
 fn is_dns_label(name: &str) -> bool {
     let fits = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     fits && !name.is_empty() && name.len() <= 63 && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// The answer as JSON.
-fn show(verdict: &Verdict, says: &[&Says], component: &str, active: Option<&Version>) -> Value {
-    // "the verdict is the strongest of Forbidden > Unfit > Held"
+/// Writes the answer as JSON.
+fn show(verdict: &Verdict, policies: &[&Settings], component: &str, active: Option<&Version>) -> Value {
     let name = if !verdict.forbidden.is_empty() {
         "Forbidden"
     } else if !verdict.unfit.is_empty() {
@@ -434,17 +426,17 @@ fn show(verdict: &Verdict, says: &[&Says], component: &str, active: Option<&Vers
     reasons.extend(&verdict.forbidden);
     reasons.extend(&verdict.unfit);
     reasons.extend(&verdict.held);
-    // "`until` is the latest of the holds' ends, absent if one of them has none", of `Held{reason, until?}`.
+    // Only a hold has an end: the latest end of all holds, if each has one.
     let mut until = None;
     if name == "Held" && verdict.ends.iter().all(Option::is_some) {
         until = verdict.ends.iter().flatten().max().copied();
     }
-    // "Of a policy's gates only Deny and `block` refuse a run"; rule 16: "no policy refuses running" d8.
-    let denied = access(says) == "Deny";
+    // Only Deny and block refuse a run. Rule 16: never a run of d8.
+    let denied = access(policies) == "Deny";
     let mut blocked = false;
     if let Some(active) = active {
-        for said in says {
-            blocked |= said.block.contains(active);
+        for settings in policies {
+            blocked |= settings.block.contains(active);
         }
     }
     let run_allowed = component == "d8" || !(denied || blocked);

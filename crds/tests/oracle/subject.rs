@@ -1,13 +1,13 @@
-//! The one place that knows the first implementation, as its example answers.
+//! The implementation under test, called through its example.
 
 use serde_json::Value;
 
 #[path = "../../examples/verdicts.rs"]
-#[allow(dead_code, reason = "a program of its own, of which one function is asked")]
+#[allow(dead_code, reason = "a program of its own; only one function of it is called")]
 mod example;
 
-/// Its answer to a case.
-pub(crate) fn answer(case: &Value) -> Result<Value, String> {
+/// Evaluates a case.
+pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     let mut out = Vec::new();
     example::support::evaluate_lines::<example::Question>(case.to_string().as_bytes(), &mut out)
         .map_err(|error| error.to_string())?;
