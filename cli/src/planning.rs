@@ -21,7 +21,6 @@ use d8_crds::{
         selection::{self, PublishedVersion},
         verdict::{Candidate, PolicySet, Verdict},
     },
-    records::policy::MissingDependencies,
     values::{name::Component, version::Version},
 };
 use futures::{StreamExt as _, stream};
@@ -166,10 +165,8 @@ impl<'a> Planning<'a> {
         requests: BTreeMap<Component, Request>,
         no_dependencies: bool,
     ) -> (Snapshot, Plan) {
-        let missing = match self.policies.missing_dependencies(&self.context.host()) {
-            MissingDependencies::Install => DependencyPolicy::Install,
-            MissingDependencies::Refuse => DependencyPolicy::Refuse { policy: self.refusing_policy() },
-        };
+        let refused = self.policies.for_host(self.context.host()).missing_dependencies_refused();
+        let missing = refused.map(|by| DependencyPolicy::Refuse { by }).unwrap_or_default();
         let options = PlanOptions { missing, no_dependencies, ..PlanOptions::default() };
         let snapshot = Snapshot { installed: self.installed.clone(), requests, options };
         loop {
@@ -254,10 +251,6 @@ impl<'a> Planning<'a> {
             }
             _ => Vec::new(),
         }
-    }
-
-    fn refusing_policy(&self) -> String {
-        self.policies.matching(&self.context.host()).join(", ")
     }
 
     /// Fetches facts in parallel and adds them to those that are known. `requests` are those of the plan.

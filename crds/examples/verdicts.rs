@@ -144,15 +144,16 @@ impl support::Row for Question {
             .release(self.release.as_ref())
             .unmet(&findings.unmet)
             .unchecked(&findings.unchecked);
-        let judgement = set.judge(&case);
+        let policies = set.for_host(host);
+        let verdict = policies.evaluate(&case);
         let run_allowed = match &active {
-            Some(active) => set.run_allowed(&host, &component, active).is_ok(),
-            None => set.denied(&host, &component).is_none(),
+            Some(active) => policies.run_allowed(&component, active).is_ok(),
+            None => policies.denied(&component).is_none(),
         };
         Ok(Answer {
-            verdict: judgement.class(),
-            reasons: judgement.reasons().iter().map(|reason| reason.code().as_str()).collect(),
-            until: judgement.until(),
+            verdict: verdict.class(),
+            reasons: verdict.reasons().iter().map(|reason| reason.code().as_str()).collect(),
+            until: verdict.until(),
             run_allowed,
         })
     }

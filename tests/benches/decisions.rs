@@ -118,7 +118,7 @@ fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, mix: Mix) {
         let eligible = components.iter().filter(|component| {
             let case =
                 Candidate::new(host, component, &new, Intent::Agent, now).active(Some(&old)).confirmed(Some(now));
-            policies.judge(&case.release(record.as_ref())).is_eligible()
+            policies.evaluate(&case.release(record.as_ref())).is_eligible()
         });
         assert_eq!(eligible.count() > plugins / 20, mix == Mix::Eligible);
     });

@@ -119,7 +119,7 @@ fn check_policies(context: &Context, plugin: &InstalledPlugin, policies: &Policy
     let name = &plugin.entry.name;
     let Some(version) = version_for_policies(plugin) else { return Ok(()) };
     let component = Component::Plugin(name.clone());
-    policies.run_allowed(&context.host(), &component, &version).map_err(|reason| {
+    policies.for_host(context.host()).run_allowed(&component, &version).map_err(|reason| {
         Failure::new(Code::Refused, format!("{name} may not run here")).because(explain::to_person(&reason))
     })
 }

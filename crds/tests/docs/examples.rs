@@ -111,7 +111,8 @@ impl Page {
             .confirmed(Some(confirmed))
             .active(active.as_ref())
             .release(record);
-        let judgement = set.judge(&case);
+        let policies = set.for_host(host);
+        let judgement = policies.evaluate(&case);
         let said = |reasons: &[Reason]| reasons.iter().map(explain::to_person).collect::<Vec<_>>();
         let mut codes: Vec<_> = judgement.reasons().iter().map(|reason| reason.code().as_str()).collect();
         codes.sort_unstable();
@@ -119,7 +120,7 @@ impl Page {
         let found = json!({
             "verdict": format!("{:?}", judgement.class()), "reasons": codes, "why": said(judgement.reasons()),
             "notes": said(judgement.notes()), "until": judgement.until(),
-            "runs": active.is_none_or(|active| set.run_allowed(&host, &component, &active).is_ok()),
+            "runs": active.is_none_or(|active| policies.run_allowed(&component, &active).is_ok()),
         });
         // What an example leaves out is not compared, but for reasons.
         let expected = json!({

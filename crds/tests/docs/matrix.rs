@@ -196,7 +196,7 @@ fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) 
         .unmet(&findings.unmet)
         .unchecked(&findings.unchecked)
         .unaware(policy_unaware, false);
-    let verdict = PolicySet::from_json(&policies).judge(&candidate);
+    let verdict = PolicySet::from_json(&policies).for_host(host).evaluate(&candidate);
     let is_row = |found: &&Reason| found.code().as_str() == reason;
     let cell = match (verdict.reasons().iter().any(|r| is_row(&r)), verdict.notes().iter().any(|r| is_row(&r))) {
         (true, _) => "x",

@@ -273,22 +273,23 @@ fn check_candidate(document: &Value) {
         }
     }
     let set = PolicySet::from_json([&document["policy"]]);
+    let policies = set.for_host(host);
     for intent in [Intent::Agent, Intent::Update, Intent::Explicit, Intent::Repair] {
         let case = Candidate::new(host, &component, &version, intent, now)
             .confirmed(Some(now))
             .active(active.as_ref())
             .release(release.as_ref())
             .unmet(&unmet);
-        let judgement = set.judge(&case);
+        let judgement = policies.evaluate(&case);
         assert_all_printable(judgement.reasons());
         assert_all_printable(judgement.notes());
     }
     if let Some(active) = &active {
-        assert_all_printable(set.run_allowed(&host, &component, active).err().as_deref());
+        assert_all_printable(policies.run_allowed(&component, active).err().as_deref());
     }
-    assert_all_printable(set.denied(&host, &component).iter());
+    assert_all_printable(policies.denied(&component).iter());
     if let Component::Plugin(name) = &component {
-        assert_all_printable(set.remove_allowed(&host, name).err().as_deref());
+        assert_all_printable(policies.remove_allowed(name).err().as_deref());
     }
 }
 

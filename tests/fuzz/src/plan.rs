@@ -10,6 +10,7 @@ use d8_crds::{
             InstalledComponent, InstalledContract, KnownFacts, Outcome, Plan, PlanOptions, PlanStep, Request, Snapshot,
             VersionFacts, plan as make,
         },
+        reason::{Origin, Source},
         requirements::{Findings, Unchecked, Unmet},
         selection::read_tags,
         verdict::Verdict,
@@ -95,7 +96,8 @@ impl World<'_> {
         snapshot.options = PlanOptions {
             actor: if self.input.once_in(3) { Actor::Agent } else { Actor::Person },
             missing: if self.input.once_in(5) {
-                DependencyPolicy::Refuse { policy: "p".to_owned() }
+                let origin = Origin::Spec("missingDependencies");
+                DependencyPolicy::Refuse { by: Source::Policy { policy: "p".into(), origin, field: "" } }
             } else {
                 DependencyPolicy::Install
             },

@@ -63,19 +63,20 @@ pub(crate) fn policy(data: &[u8]) {
     let named = row["component"].as_str().and_then(|name| name.parse().ok());
     let component = named.unwrap_or(Component::D8);
 
+    let (policies, reversed) = (set.for_host(host), reversed.for_host(host));
     for intent in INTENTS {
         let case = Candidate::new(host, &component, &wanted, intent, now)
             .server_time(time("server"))
             .confirmed(time("confirmed"))
             .active(active.as_ref())
             .release(release.as_ref());
-        let judgement = set.judge(&case);
+        let judgement = policies.evaluate(&case);
         assert_reasons(judgement.reasons());
         assert_reasons(judgement.notes());
         assert_eq!(judgement.is_eligible(), judgement.reasons().is_empty());
         let strongest = judgement.reasons().iter().map(Reason::class).max().unwrap_or(Class::Eligible);
         assert_eq!(judgement.class(), strongest);
-        let other = reversed.judge(&case);
+        let other = reversed.evaluate(&case);
         assert_eq!(
             (other.class(), other.until()),
             (judgement.class(), judgement.until()),
@@ -83,15 +84,15 @@ pub(crate) fn policy(data: &[u8]) {
         );
     }
     if let Some(active) = &active {
-        assert_reasons(set.run_allowed(&host, &component, active).err().as_deref());
-        set.guidance(&host, &component, Some(active));
+        assert_reasons(policies.run_allowed(&component, active).err().as_deref());
+        policies.guidance(&component, Some(active));
     }
-    assert_reasons(set.denied(&host, &component).iter());
+    assert_reasons(policies.denied(&component).iter());
     if let Component::Plugin(name) = &component {
-        assert_reasons(set.remove_allowed(&host, name).err().as_deref());
+        assert_reasons(policies.remove_allowed(name).err().as_deref());
     }
-    set.required(&host);
-    set.missing_dependencies(&host);
+    policies.required();
+    policies.missing_dependencies_refused();
 }
 
 /// The windows of two policies and an instant.

@@ -51,7 +51,8 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
 
 /// Fails if a cached policy forbids the removal.
 fn check_policies(context: &Context, cached: &[PolicySet], name: &PluginName) -> Result<(), Failure> {
-    cached.iter().try_for_each(|policies| policies.remove_allowed(&context.host(), name)).map_err(|reason| {
+    let host = context.host();
+    cached.iter().try_for_each(|policies| policies.for_host(host).remove_allowed(name)).map_err(|reason| {
         Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain::to_person(&reason))
     })
 }

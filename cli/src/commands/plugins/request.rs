@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn newest(context: &Context, policies: &PolicySet, name: &PluginName) -> Result<Request, Failure> {
     let active = installed::find(context, name)?.and_then(|plugin| plugin.version());
     let component = Component::Plugin(name.clone());
-    let guidance = policies.guidance(&context.host(), &component, active.as_ref());
+    let guidance = policies.for_host(context.host()).guidance(&component, active.as_ref());
     Ok(if guidance.major_updates == MajorUpdates::Cross { Request::NewestOfAll } else { Request::Newest })
 }
 

@@ -133,12 +133,13 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         };
         versions.push(version);
     }
-    let run_allowed = active.as_ref().map(|active| policies.run_allowed(&context.host(), &component, active));
+    let policies = policies.for_host(context.host());
+    let run_allowed = active.as_ref().map(|active| policies.run_allowed(&component, active));
     let report = WhyReport {
         component: name.to_string(),
         active: active.as_ref().map(ToString::to_string),
         run_allowed: run_allowed.as_ref().is_none_or(Result::is_ok),
-        policies: policies.matching(&context.host()).into_iter().map(str::to_owned).collect(),
+        policies: policies.policy_names().into_iter().map(str::to_owned).collect(),
         versions,
     };
     let refusal = run_allowed.and_then(Result::err);

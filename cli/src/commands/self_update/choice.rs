@@ -65,7 +65,8 @@ impl<'a> D8Planning<'a> {
 
     /// Returns the verdict on a version by the policies and the record of the cluster.
     pub(super) fn evaluate(&self, candidate: &D8Candidate<'_>) -> Verdict {
-        self.planning.policies().judge(&self.planning.with_view(candidate.candidate(self.context)))
+        let candidate = self.planning.with_view(candidate.candidate(self.context));
+        self.planning.policies().for_host(candidate.host).evaluate(&candidate)
     }
 
     /// Returns why the current version is no longer permitted, if policies forbid it.
@@ -175,7 +176,7 @@ impl<'a> CachedPolicySets<'a> {
     ) -> impl Iterator<Item = (&'s CachedPolicies, Verdict)> + 's {
         self.sets.iter().map(|(cached, policies)| {
             let candidate = candidate.candidate(self.context).confirmed(Some(cached.confirmed));
-            (cached, policies.judge(&candidate))
+            (cached, policies.for_host(candidate.host).evaluate(&candidate))
         })
     }
 }

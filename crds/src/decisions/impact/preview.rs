@@ -17,7 +17,7 @@ use crate::{
         verdict::{Class, Host, HostPolicies, PolicySet, Reason, Verdict},
     },
     records::{
-        policy::{MajorUpdates, MissingDependencies},
+        policy::MajorUpdates,
         release::CliRelease,
     },
     values::{name::Component, version::Version},
@@ -116,15 +116,12 @@ impl HostPreview<'_> {
         });
         let required = policies.required().into_iter().map(|required| Component::Plugin(required.plugin));
         let requested = self.active().map(|(component, _)| component.clone()).chain(required);
-        let missing = match policies.missing_dependencies() {
-            MissingDependencies::Install => DependencyPolicy::Install,
-            MissingDependencies::Refuse => DependencyPolicy::Refuse { policy: policies.matching().join(", ") },
-        };
+        let missing = policies.missing_dependencies_refused().map(|by| DependencyPolicy::Refuse { by });
         let actor = if self.machine.managed { Actor::Agent } else { Actor::Person };
         Snapshot {
             installed: installed.collect(),
             requests: requested.map(|component| (component.clone(), newest(policies, &component))).collect(),
-            options: PlanOptions { actor, missing, ..PlanOptions::default() },
+            options: PlanOptions { actor, missing: missing.unwrap_or_default(), ..PlanOptions::default() },
         }
     }
 }

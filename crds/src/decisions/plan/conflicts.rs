@@ -6,7 +6,7 @@ use super::dependencies::{Dependency, MAX_CHANGES, MAX_DEPTH, any_mandatory};
 use crate::{
     decisions::{
         reason::{
-            Cause, Dependency as DependencyChain, DependencyProblem, Origin, PluginConflict, Reason, Required, Source,
+            Cause, Dependency as DependencyChain, DependencyProblem, PluginConflict, Reason, Required, Source,
             Subject,
         },
         verdict::Verdict,
@@ -108,9 +108,8 @@ impl DependencyPath<'_> {
     }
 
     /// Returns the reason that a policy refuses to install or update dependencies.
-    pub(super) fn refused_by_policy(&self, target: &Component, dependencies: &[Dependency], policy: &str) -> Reason {
-        let by = Source::Policy { policy: policy.into(), origin: Origin::Spec("missingDependencies"), field: "" };
-        self.problem(target, dependencies, DependencyProblem::MissingDependenciesRefused { by })
+    pub(super) fn refused_by_policy(&self, target: &Component, dependencies: &[Dependency], by: &Source) -> Reason {
+        self.problem(target, dependencies, DependencyProblem::MissingDependenciesRefused { by: by.clone() })
     }
 
     /// Returns the reasons against a version of the dependency, as reasons against what requires it.

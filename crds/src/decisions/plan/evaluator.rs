@@ -132,7 +132,7 @@ impl<'a> PolicyEvaluator<'a> {
 
 impl Evaluator for PolicyEvaluator<'_> {
     fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
-        self.policies.judge(&self.candidate(request))
+        self.policies.evaluate(&self.candidate(request))
     }
 
     fn must_leave(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {

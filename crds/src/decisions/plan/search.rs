@@ -151,9 +151,9 @@ impl<'d, 'k> Search<'d, 'k> {
                 None => unmet.push(UnmetDependency { target, dependencies, level }),
             }
         }
-        if let DependencyPolicy::Refuse { policy } = &self.draft.options().missing {
+        if let DependencyPolicy::Refuse { by } = &self.draft.options().missing {
             let refused = |unmet: &UnmetDependency<'_>| {
-                self.trail.path(level).refused_by_policy(unmet.target, unmet.dependencies, policy)
+                self.trail.path(level).refused_by_policy(unmet.target, unmet.dependencies, by)
             };
             reasons.extend(unmet.iter().take(MAX_FACT_REQUESTS).map(refused));
         }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::dependencies::Dependencies;
-use crate::values::{name::Component, version::Version};
+use crate::{
+    decisions::reason::Source,
+    values::{name::Component, version::Version},
+};
 
 /// What is installed, what is requested, and how to plan.
 #[derive(Debug, Clone, Default)]
@@ -48,8 +51,8 @@ pub enum DependencyPolicy {
     Install,
     /// It may not: versions that need other plugins changed are passed over.
     Refuse {
-        /// The policies that refuse it.
-        policy: String,
+        /// The field that refuses it.
+        by: Source,
     },
 }
 

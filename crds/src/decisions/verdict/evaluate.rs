@@ -14,7 +14,7 @@ use crate::{
     decisions::{
         clock,
         intent::Intent,
-        reason::{Cause, Reason, Required, Subject},
+        reason::{Cause, Reason, Required, Source, Subject},
     },
     records::policy::{Access, MissingDependencies},
     values::{
@@ -25,7 +25,7 @@ use crate::{
 
 impl HostPolicies<'_> {
     /// Evaluates whether this version may be on this host now. The candidate's host is replaced by this one.
-    pub fn judge(&self, candidate: &Candidate<'_>) -> Verdict {
+    pub fn evaluate(&self, candidate: &Candidate<'_>) -> Verdict {
         let skew = clock::decision_time(candidate.now, candidate.server_time, candidate.intent);
         // A skewed clock stops the agent. The other gates use the earlier time.
         let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
@@ -108,9 +108,11 @@ impl HostPolicies<'_> {
         Guidance { channel, major_updates, leave }
     }
 
-    /// Returns what happens to a plugin dependency that is not on the host.
-    pub fn missing_dependencies(&self) -> MissingDependencies {
-        MISSING_DEPENDENCIES.merge(&self.rules(&Component::D8)).value
+    /// Returns the field that refuses to install missing plugin dependencies, if one does.
+    pub fn missing_dependencies_refused(&self) -> Option<Source> {
+        let rules = self.rules(&Component::D8);
+        let missing = MISSING_DEPENDENCIES.merge(&rules);
+        if missing.value == MissingDependencies::Refuse { missing.sources().next() } else { None }
     }
 }
 

@@ -64,7 +64,7 @@ impl<'a> HostPolicies<'a> {
     }
 
     /// Returns the names of the policies that apply, invalid ones included, in order.
-    pub fn matching(&self) -> Vec<&'a str> {
+    pub fn policy_names(&self) -> Vec<&'a str> {
         let valid = self.valid().map(|policy| &*policy.name);
         let mut names: Vec<_> = valid.chain(self.broken().map(|policy| &*policy.name)).collect();
         names.sort_unstable();

@@ -4,16 +4,8 @@ use serde_json::Value;
 
 use super::{candidate::Host, host_policies::HostPolicies, loaded::LoadedPolicy, local_rules::LocalRules};
 use crate::{
-    decisions::{
-        reason::{Reason, Required},
-        validation::{CheckedPolicy, selector::Selector},
-        verdict::{Candidate, Guidance, Verdict},
-    },
-    records::policy::{MissingDependencies, PluginPolicy},
-    values::{
-        name::{Component, PluginName},
-        version::Version,
-    },
+    decisions::validation::{CheckedPolicy, selector::Selector},
+    records::policy::PluginPolicy,
 };
 
 /// All policies of a cluster, whatever hosts they select. Their order never matters.
@@ -62,56 +54,5 @@ impl PolicySet {
     /// Returns the policies that apply to a host, to evaluate many components.
     pub fn for_host<'a>(&'a self, host: Host<'a>) -> HostPolicies<'a> {
         HostPolicies::new(&self.policies, self.local_rules.as_ref(), host)
-    }
-
-    /// See [`HostPolicies::matching`].
-    pub fn matching<'a>(&'a self, host: &Host<'_>) -> Vec<&'a str> {
-        self.policies.iter().filter(|policy| policy.selects(host)).map(LoadedPolicy::name).collect()
-    }
-
-    /// See [`HostPolicies::judge`].
-    pub fn judge(&self, candidate: &Candidate<'_>) -> Verdict {
-        self.for_host(candidate.host).judge(candidate)
-    }
-
-    /// See [`HostPolicies::run_allowed`].
-    ///
-    /// # Errors
-    /// The first reason that refuses it.
-    pub fn run_allowed(&self, host: &Host<'_>, component: &Component, active: &Version) -> Result<(), Box<Reason>> {
-        self.for_host(*host).run_allowed(component, active)
-    }
-
-    /// See [`HostPolicies::denied`].
-    pub fn denied(&self, host: &Host<'_>, component: &Component) -> Option<Reason> {
-        self.for_host(*host).denied(component)
-    }
-
-    /// See [`HostPolicies::remove_allowed`].
-    ///
-    /// # Errors
-    /// The first reason that refuses it.
-    pub fn remove_allowed(&self, host: &Host<'_>, plugin: &PluginName) -> Result<(), Box<Reason>> {
-        self.for_host(*host).remove_allowed(plugin)
-    }
-
-    /// See [`HostPolicies::required`].
-    pub fn required(&self, host: &Host<'_>) -> Vec<Required> {
-        self.for_host(*host).required()
-    }
-
-    /// See [`HostPolicies::guidance`].
-    pub fn guidance(&self, host: &Host<'_>, component: &Component, active: Option<&Version>) -> Guidance {
-        self.for_host(*host).guidance(component, active)
-    }
-
-    /// See [`HostPolicies::guidance_for`].
-    pub fn guidance_for(&self, active: &Candidate<'_>) -> Guidance {
-        self.for_host(active.host).guidance_for(active)
-    }
-
-    /// See [`HostPolicies::missing_dependencies`].
-    pub fn missing_dependencies(&self, host: &Host<'_>) -> MissingDependencies {
-        self.for_host(*host).missing_dependencies()
     }
 }

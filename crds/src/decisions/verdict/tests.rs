@@ -86,7 +86,7 @@ fn judge_found(
     let (candidate, active) = (version(ask.version), ask.active.map(version));
     let now = Timestamp::UNIX_EPOCH;
     let case = Candidate::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
-    set.judge(&case.active(active.as_ref()).unmet(unmet).unchecked(unchecked).release(release))
+    set.for_host(host).evaluate(&case.active(active.as_ref()).unmet(unmet).unchecked(unchecked).release(release))
 }
 
 fn judge(set: &PolicySet, ask: Ask<'_>) -> Verdict {

@@ -121,7 +121,7 @@ impl<'a> PolicyEvaluator<'a> {
         }
         let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Explicit, self.now)
             .release(Some(record.release));
-        self.policies.judge(&candidate).class() != Class::Forbidden
+        self.policies.evaluate(&candidate).class() != Class::Forbidden
     }
 
     /// Returns whether hosts may update to another major version.
@@ -140,7 +140,7 @@ impl<'a> PolicyEvaluator<'a> {
             .unmet(&findings.unmet)
             .unchecked(&findings.unchecked)
             .release(Some(record.release));
-        self.policies.judge(&candidate)
+        self.policies.evaluate(&candidate)
     }
 }
 

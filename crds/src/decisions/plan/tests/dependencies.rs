@@ -234,8 +234,8 @@ fn why_a_version_is_passed_over() {
 
 #[test]
 fn a_policy_that_refuses_dependencies() {
-    let options =
-        PlanOptions { missing: DependencyPolicy::Refuse { policy: "prod".to_owned() }, ..PlanOptions::default() };
+    let by = Source::Policy { policy: "prod".into(), origin: Origin::Spec("missingDependencies"), field: "" };
+    let options = PlanOptions { missing: DependencyPolicy::Refuse { by }, ..PlanOptions::default() };
     let world = World::new("a 1; a 2: b; b 1").request("a").options(options);
     assert_eq!(world.changes(), "a 1");
     assert_eq!(

@@ -79,8 +79,8 @@ fn missing_dependencies_refuse_wins() {
         (vec![refuse, install.clone()], true),
         (vec![install, elsewhere], false),
     ] {
-        let is_refused = set(&specs).missing_dependencies(&host) == crate::records::policy::MissingDependencies::Refuse;
-        assert_eq!(is_refused, refused, "{specs:?}");
+        let by = set(&specs).for_host(host).missing_dependencies_refused();
+        assert_eq!(by.is_some(), refused, "{specs:?}");
     }
 }
 

@@ -116,7 +116,7 @@ proptest! {
         let set = set(&specs);
         let labels = labels();
         let host = Host { id: "bastion-1", labels: &labels, new_root: false };
-        let runs = set.run_allowed(&host, &"stronghold".parse().unwrap(), &version(active)).is_ok();
+        let runs = set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version(active)).is_ok();
         prop_assert_eq!(runs, judge(&set, ask(R, active, active)).is_eligible());
     }
 }
@@ -183,7 +183,7 @@ fn leave(world: &World, active: &str) -> Option<ReasonCode> {
     let (component, active) = ("stronghold".parse().unwrap(), version(active));
     let host = Host { id: world.host, labels: &labels, new_root: world.new_root };
     let case = Candidate::new(host, &component, &active, A, world.now).release(world.release.as_ref());
-    PolicySet::from_json(&world.policies).guidance_for(&case).leave.map(|reason| reason.code())
+    PolicySet::from_json(&world.policies).for_host(host).guidance_for(&case).leave.map(|reason| reason.code())
 }
 
 /// Makes a time gate of the first policy tighter.

@@ -19,8 +19,8 @@ fn rule_3_paused_beats_leaving_and_stops_first_installs() {
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let set = PolicySet::from_json(&world.policies);
-    assert!(set.run_allowed(&host, &"stronghold".parse().unwrap(), &version("v1.0.0")).is_err());
-    assert!(set.run_allowed(&host, &"stronghold".parse().unwrap(), &version("v1.1.0")).is_ok());
+    assert!(set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version("v1.0.0")).is_err());
+    assert!(set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version("v1.1.0")).is_ok());
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn rule_5_unfit_never_moves() {
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let set = PolicySet::from_json(&world.policies);
-    let guidance = set.guidance(&host, &"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
+    let guidance = set.for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
     assert_eq!(guidance.leave, None, "whatever its requirements say");
 }
 
@@ -131,11 +131,11 @@ fn rule_20_the_floor_is_one_more_policy() {
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let require = json!({"rules": [{"plugins": ["evil-twin"], "access": "Require"}]});
     let set = set(&[require]).with_local_rules(local_rules);
-    assert!(set.required(&host).is_empty());
-    assert!(set.run_allowed(&host, &"evil-twin".parse().unwrap(), &version("v1.0.0")).is_err());
-    assert!(set.denied(&host, &"evil-twin".parse().unwrap()).is_some());
-    assert!(set.denied(&host, &"stronghold".parse().unwrap()).is_none());
-    let guidance = set.guidance(&host, &"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
+    assert!(set.for_host(host).required().is_empty());
+    assert!(set.for_host(host).run_allowed(&"evil-twin".parse().unwrap(), &version("v1.0.0")).is_err());
+    assert!(set.for_host(host).denied(&"evil-twin".parse().unwrap()).is_some());
+    assert!(set.for_host(host).denied(&"stronghold".parse().unwrap()).is_none());
+    let guidance = set.for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
     assert_eq!(guidance.leave.map(|reason| reason.code()), Some(ReasonCode::VersionNotPermitted));
 }
 

@@ -29,7 +29,7 @@ fn of_all_gates_only_deny_and_block_refuse_a_run() {
         (json!({"defaults": {"access": "Deny"}, "cli": {"block": ["1.0.0"]}}), "d8", None),
     ] {
         let component: Component = component.parse().unwrap();
-        let allowed = set_of(&spec).run_allowed(&host, &component, &version("v1.0.0"));
+        let allowed = set_of(&spec).for_host(host).run_allowed(&component, &version("v1.0.0"));
         assert_eq!(allowed.err().map(|reason| reason.code()), refused, "{spec}");
     }
 }
@@ -54,9 +54,9 @@ fn what_is_required_and_what_may_be_removed() {
         (vec![json!({"rules": [{"plugins": ["other"]}]})], vec![], None),
     ] {
         let set = set(&specs);
-        let names: Vec<_> = set.required(&host).into_iter().map(|r| r.plugin.to_string()).collect();
+        let names: Vec<_> = set.for_host(host).required().into_iter().map(|r| r.plugin.to_string()).collect();
         assert_eq!(names, required, "{specs:?}");
-        let refused = set.remove_allowed(&host, &"stronghold".parse().unwrap()).err();
+        let refused = set.for_host(host).remove_allowed(&"stronghold".parse().unwrap()).err();
         assert_eq!(refused.map(|reason| reason.code()), removal, "{specs:?}");
     }
 }
@@ -76,7 +76,7 @@ fn the_labels_of_a_workstation() {
         (json!({"matchLabels": {"role": "bastion"}}), false),
     ] {
         let set = set_of(&json!({"hostSelector": selector}));
-        assert_eq!(!set.matching(&host).is_empty(), matched, "{selector}");
+        assert_eq!(!set.for_host(host).policy_names().is_empty(), matched, "{selector}");
     }
 }
 
@@ -108,9 +108,9 @@ fn what_a_choice_is_told_beforehand() {
         (vec![says(json!({"minAge": "72h"}))], Channel::Stable, stay, None),
     ] {
         let active = version("v1.0.0");
-        let guidance = set(&specs).guidance(&host, &"stronghold".parse().unwrap(), Some(&active));
+        let guidance = set(&specs).for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&active));
         let leave_code = guidance.leave.map(|reason| reason.code());
         assert_eq!((guidance.channel, guidance.major_updates, leave_code), (channel, majors, leave), "{specs:?}");
-        assert_eq!(set(&specs).guidance(&host, &"stronghold".parse().unwrap(), None).leave, None);
+        assert_eq!(set(&specs).for_host(host).guidance(&"stronghold".parse().unwrap(), None).leave, None);
     }
 }

@@ -101,7 +101,7 @@ impl World {
         if let Some(stored) = &self.stored {
             case = case.stored(stored);
         }
-        set.judge(&case)
+        set.for_host(host).evaluate(&case)
     }
 
     pub(super) fn codes(&self, ask: Ask<'_>) -> Vec<&'static str> {
