@@ -50,7 +50,7 @@ impl Bucket {
 pub enum WavePosition {
     /// A canary of the policy. It waits neither for the wave nor for the policy's `minAge`.
     Canary,
-    /// Any other host.
+    /// Any other host, with its bucket.
     Bucket(Bucket),
 }
 
@@ -76,7 +76,7 @@ pub struct Wave {
 impl Wave {
     /// Makes the wave of a version that was first seen at `first_seen`.
     ///
-    /// `min_age` is the policy's own. `since` is the instant at which the policy began to permit the
+    /// `min_age` is that of the policy. `since` is the instant at which the policy began to permit the
     /// version, as the operator recorded it. `over` is the duration of the policy's rollout.
     pub fn new(first_seen: Timestamp, min_age: Duration, since: Option<Timestamp>, over: Duration) -> Self {
         let soaked = instant::after(first_seen, min_age);

@@ -11,8 +11,8 @@ use crate::values::{
     version::Version,
 };
 
-/// A fact, or the reason why it is unknown. A reason is the end of a sentence; whoever displays it makes it
-/// printable.
+/// A fact, or the reason why it is unknown. A reason is the end of a sentence and may contain text from outside:
+/// make it printable before you display it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact<T> {
     /// The fact is known.
@@ -224,7 +224,7 @@ mod tests {
         for nameless in [json!(null), json!([]), json!({"metadata": {}}), json!({"metadata": {"name": 7}})] {
             assert_eq!(ModuleState::from_object(&nameless), None);
         }
-        let odd = ModuleState { enabled: true, version: Some("dev".into()) };
-        assert_eq!(odd.known_version(), None);
+        let invalid = ModuleState { enabled: true, version: Some("dev".into()) };
+        assert_eq!(invalid.known_version(), None);
     }
 }

@@ -109,7 +109,7 @@ impl Contract {
         Self::for_tag(read_json(json), component, tag)
     }
 
-    /// Reads a contract from YAML 1.1, of which JSON is a subset. A plain scalar that YAML 1.1 does not read
+    /// Reads a contract from YAML 1.1, which includes JSON. A plain scalar that YAML 1.1 does not read
     /// as a string, such as `version: 1.10`, is an error of its field if the field is a string.
     pub fn from_yaml(
         text: &str,

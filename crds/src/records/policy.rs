@@ -69,7 +69,7 @@ pub enum Access {
 pub enum Updates {
     /// The agent, without a person.
     Auto,
-    /// Only a person.
+    /// Only a person, with a command.
     Manual,
     /// Nobody. The installed version stays.
     Frozen,
@@ -91,7 +91,7 @@ pub enum MajorUpdates {
 pub enum MissingDependencies {
     /// Install the dependency together with the plugin that needs it.
     Install,
-    /// Refuse the change.
+    /// Refuse the change that needs the dependency.
     Refuse,
 }
 
@@ -149,7 +149,7 @@ pub struct Rule {
     /// Time for which a version must have been published before it may be installed, for example `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age: Option<String>,
-    /// Message for people whom this rule refuses something.
+    /// Message that people see when this rule refuses something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -182,7 +182,7 @@ pub struct CliRule {
     /// Time for which a version must have been published before it may be installed, for example `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age: Option<String>,
-    /// Message for people whom this rule refuses something.
+    /// Message that people see when this rule refuses something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -332,7 +332,7 @@ pub struct ComponentProgress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaveStatus {
-    /// Version that spreads.
+    /// Version that spreads over the hosts.
     pub version: String,
     /// Time at which this policy began to permit the version. Absent: the wave starts when the version reaches
     /// minAge.

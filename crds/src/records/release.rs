@@ -71,7 +71,7 @@ pub struct CliReleaseStatus {
     /// The cluster against which the versions were checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ObservedCluster>,
-    /// Newest published release.
+    /// Newest published release, whether it fits or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
     /// Newest published release that fits the cluster on every platform. Policies are not considered.
@@ -100,7 +100,7 @@ pub struct ObservedCluster {
     pub deckhouse: Option<String>,
 }
 
-/// A published version.
+/// A published version of the component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseVersion {
@@ -166,7 +166,7 @@ pub struct Artifact {
     pub size_bytes: u64,
 }
 
-/// A moved tag.
+/// A tag that was moved to other content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MovedTag {

@@ -54,7 +54,7 @@ pub struct NamedRequirement {
     pub constraint: String,
 }
 
-/// Requirements on modules.
+/// Requirements on Deckhouse modules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModuleRequirements {
@@ -64,10 +64,10 @@ pub struct ModuleRequirements {
     /// Modules that must have a matching version if they are enabled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditional: Vec<NamedRequirement>,
-    /// Groups of which at least one module must be enabled with a matching version.
+    /// Groups of modules. In each group, at least one module must be enabled with a matching version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<ModuleGroup>,
-    /// Groups of which no module may be enabled with a matching version.
+    /// Groups of modules. In each group, no module may be enabled with a matching version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub none_of: Vec<ModuleGroup>,
 }

@@ -21,8 +21,8 @@ use kube::CustomResourceExt as _;
 
 use self::editor::SchemaEditor;
 
-/// Revision of the schemas. Increase it with every change of a bound, a rule or a field, so that a chart
-/// with older schemas can be told from a newer one.
+/// Revision of the schemas. Increase it with every change of a bound, a rule or a field, so that older
+/// schemas can be distinguished from newer ones. A change of descriptions and messages does not count.
 pub const REVISION: u32 = 1;
 
 /// The annotation of a definition that carries [`REVISION`].

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Channel {
-    /// Releases and pre-releases.
+    /// Releases and also pre-releases.
     Prerelease,
-    /// Releases only.
+    /// Releases, no pre-releases.
     #[default]
     Stable,
 }

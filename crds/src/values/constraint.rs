@@ -47,14 +47,14 @@ impl Constraint {
             None
         } else {
             let alternatives = parse_alternatives(text)
-                .map_err(|why| ConstraintError { text: printable_to(text, limits::QUOTED).into_owned(), why })?;
+                .map_err(|why| ConstraintError { text: printable_to(text, limits::REFUSED_TEXT).into_owned(), why })?;
             Some(alternatives)
         };
         Ok(Self { text: text.to_owned(), alternatives })
     }
 
-    /// Returns whether a version meets the constraint. A comparator refuses every pre-release unless its
-    /// own version is a pre-release. The exception is `!=` with a full version.
+    /// Returns whether a version meets the constraint. A comparator refuses every pre-release unless the
+    /// version in the comparator is a pre-release, too. The exception is `!=` with a full version.
     pub fn matches(&self, version: &Version) -> bool {
         self.all_hold(|comparator| comparator.matches(version))
     }

@@ -17,7 +17,7 @@ pub enum DurationError {
     /// The duration is shorter or longer than its field allows.
     #[error("{text} is out of range: the duration must be from {bounds}")]
     OutOfBounds {
-        /// The given text.
+        /// The text that was given.
         text: String,
         /// The durations that the field allows.
         bounds: Bounds,
@@ -27,9 +27,9 @@ pub enum DurationError {
 /// The shortest and the longest duration that a field allows, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Shortest allowed duration.
+    /// The shortest duration, inclusive.
     pub min: Duration,
-    /// Longest allowed duration.
+    /// The longest duration, inclusive.
     pub max: Duration,
 }
 

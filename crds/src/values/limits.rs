@@ -16,7 +16,7 @@ pub const COMPONENT: usize = PLUGIN_NAME;
 pub const LABEL_KEY: usize = DNS_SUBDOMAIN + 1 + NAME;
 /// Time in RFC 3339.
 pub const TIMESTAMP: usize = 40;
-/// Version or tag.
+/// Version or tag of a component.
 pub const VERSION: usize = 128;
 /// Version constraint.
 pub const CONSTRAINT: usize = 256;
@@ -24,16 +24,16 @@ pub const CONSTRAINT: usize = 256;
 pub const DIGEST: usize = 71;
 /// Platform, `<os>-<arch>`.
 pub const PLATFORM: usize = 33;
-/// Duration.
+/// Duration, for example `1h30m`.
 pub const DURATION: usize = 32;
 /// User name in `CliHost.spec.identity`.
 pub const IDENTITY: usize = 512;
-/// Reason or condition type: one word in CamelCase.
+/// Reason or type of a condition, one word in CamelCase.
 pub const REASON: usize = 64;
 /// Message of a condition or a component.
-pub const SENTENCE: usize = 1024;
-/// Any other single word.
-pub const WORD: usize = 128;
+pub const STATUS_MESSAGE: usize = 1024;
+/// Any other short text, such as the name of a module or the version of a cluster.
+pub const SHORT_TEXT: usize = 128;
 
 // `CliRelease`.
 
@@ -42,9 +42,9 @@ pub const HISTORY: u32 = 50;
 /// Entries of `status.versions`.
 pub const VERSIONS: usize = 250;
 /// Entries of `status.versions[].reasons`.
-pub const REASONS: usize = 8;
+pub const FIT_REASONS: usize = 8;
 /// Length of each of those reasons.
-pub const REASON_SENTENCE: usize = 256;
+pub const FIT_REASON: usize = 256;
 /// Entries of `status.versions[].artifacts` and of `spec.platforms`.
 pub const PLATFORMS: usize = 32;
 /// Entries of a contract's `env` or `flags`.
@@ -67,7 +67,7 @@ pub const RULE_VERSIONS: usize = 64;
 /// Length of each of those versions. Shorter than [`VERSION`] because of the cost budget of CEL rules.
 pub const RULE_VERSION: usize = 64;
 /// Length of a rule's `message`.
-pub const MESSAGE: usize = 512;
+pub const RULE_MESSAGE: usize = 512;
 /// Entries of `spec.windows`.
 pub const WINDOWS: usize = 32;
 /// Largest value of `spec.rollout.maxFailed`.
@@ -108,10 +108,10 @@ pub const TAG: usize = 128;
 
 // Messages.
 
-/// Text from outside in a message.
-pub const PRINTABLE: usize = 256;
-/// Text from outside in a message that says why the text is refused.
-pub const QUOTED: usize = 128;
+/// Text from outside that a message quotes.
+pub const QUOTED_TEXT: usize = 256;
+/// Text from outside in the error that refuses it.
+pub const REFUSED_TEXT: usize = 128;
 /// Path of a field in an error.
 pub const FIELD_PATH: usize = 200;
 /// Description of what is wrong with a field.

@@ -12,7 +12,7 @@ use crate::values::limits;
 pub struct NameError {
     /// The expected kind of text: `plugin name`, `tag`, `digest` or `platform`.
     pub what: &'static str,
-    /// The given text, cut to [`limits::QUOTED`] characters.
+    /// The given text, cut to [`limits::REFUSED_TEXT`] characters.
     pub text: String,
     /// The rule that the text breaks.
     pub why: &'static str,
@@ -20,7 +20,7 @@ pub struct NameError {
 
 impl NameError {
     pub(crate) fn new(what: &'static str, text: &str, why: &'static str) -> Self {
-        Self { what, text: text.chars().take(limits::QUOTED).collect(), why }
+        Self { what, text: text.chars().take(limits::REFUSED_TEXT).collect(), why }
     }
 }
 

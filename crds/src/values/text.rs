@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use crate::values::limits;
 
 /// Returns the text in a form that is safe to print on a terminal: one line of at most
-/// [`limits::PRINTABLE`] characters. See [`printable_to`].
+/// [`limits::QUOTED_TEXT`] characters. See [`printable_to`].
 pub fn printable(text: &str) -> Cow<'_, str> {
-    printable_to(text, limits::PRINTABLE)
+    printable_to(text, limits::QUOTED_TEXT)
 }
 
 /// Returns the text in a form that is safe to print on a terminal: one line of at most `max` characters.
@@ -90,7 +90,7 @@ mod tests {
         ] {
             assert_eq!(printable_to(text, max), shown, "{text:?}");
         }
-        assert_eq!(printable(&"\u{1b}".repeat(1 << 20)).chars().count(), limits::PRINTABLE);
+        assert_eq!(printable(&"\u{1b}".repeat(1 << 20)).chars().count(), limits::QUOTED_TEXT);
     }
 
     proptest! {

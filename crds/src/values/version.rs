@@ -31,7 +31,7 @@ impl Version {
     /// zeros, spaces, an upper-case `V` and numbers of more than 64 bits.
     pub fn parse(text: &str) -> Result<Self, VersionError> {
         Self::parse_parts(text)
-            .map_err(|why| VersionError { text: printable_to(text, limits::QUOTED).into_owned(), why })
+            .map_err(|why| VersionError { text: printable_to(text, limits::REFUSED_TEXT).into_owned(), why })
     }
 
     fn parse_parts(text: &str) -> Result<Self, &'static str> {

@@ -1,10 +1,10 @@
-//! The examples of the page.
+//! The examples of the runner.
 //!
-//! The second word of a fenced block says what it is:
-//! - `yaml record`: the record that every example is evaluated with.
+//! The second word of a fenced block is its kind:
+//! - `yaml record`: the record for all examples.
 //! - `yaml policy`: a policy. It applies up to the next heading, or up to the first policy after a list of
-//!   expectations.
-//! - `yaml asked`: a list of candidates with what is expected of each: `verdict`, `reasons` (their codes,
+//!   candidates.
+//! - `yaml expected`: a list of candidates with the expected result of each: `verdict`, `reasons` (their codes,
 //!   sorted), `why` (their messages), `notes`, `until`, and `runs` (whether the active version may run).
 
 use std::collections::BTreeMap;
@@ -26,13 +26,13 @@ use crate::PAGE;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
-    #[serde(default = "stronghold")]
+struct Example {
+    #[serde(default = "default_component")]
     component: String,
     version: String,
     active: Option<String>,
     by: char,
-    #[serde(default = "now")]
+    #[serde(default = "default_now")]
     now: String,
     confirmed: Option<String>,
     verdict: String,
@@ -42,66 +42,67 @@ struct Asked {
     #[serde(default)]
     notes: Vec<String>,
     until: Option<String>,
-    #[serde(default = "yes")]
+    #[serde(default = "default_runs")]
     runs: bool,
 }
 
-fn stronghold() -> String {
+fn default_component() -> String {
     "stronghold".to_owned()
 }
 
-fn now() -> String {
+fn default_now() -> String {
     "2026-11-22T12:00:00Z".to_owned()
 }
 
-fn yes() -> bool {
+fn default_runs() -> bool {
     true
 }
 
 #[derive(Default)]
-struct Page {
+struct ExampleRunner {
     record: Option<CliRelease>,
     policies: Vec<Value>,
-    /// The next policy begins a new example.
-    answered: bool,
-    asked: usize,
-    wrong: Vec<String>,
+    /// Whether the next policy starts a new list of policies.
+    list_is_complete: bool,
+    count: usize,
+    differences: Vec<String>,
 }
 
-impl Page {
+impl ExampleRunner {
     fn block(&mut self, kind: &str, text: &str) {
         match kind {
             "record" => self.record = Some(serde_saphyr::from_str(text).expect("a record")),
             "policy" => {
-                if std::mem::take(&mut self.answered) {
+                if std::mem::take(&mut self.list_is_complete) {
                     self.policies.clear();
                 }
                 self.policies.push(serde_saphyr::from_str(text).expect("a policy"));
             }
-            "asked" => {
-                let asked: Vec<Asked> = serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-                for asked in asked {
-                    self.ask(&asked);
+            "expected" => {
+                let examples: Vec<Example> =
+                    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                for example in examples {
+                    self.check(&example);
                 }
-                self.answered = true;
+                self.list_is_complete = true;
             }
-            other => panic!("a block is marked {other}"),
+            other => panic!("a block has the unknown kind {other}"),
         }
     }
 
-    fn ask(&mut self, asked: &Asked) {
-        self.asked += 1;
-        let component: Component = asked.component.parse().expect("a component");
-        let version = Version::parse(&asked.version).expect("a version");
-        let active = asked.active.as_deref().map(|text| Version::parse(text).expect("a version"));
-        let now: Timestamp = asked.now.parse().expect("a time");
-        let confirmed = asked.confirmed.as_ref().map_or(now, |text| text.parse().expect("a time"));
-        let intent = match asked.by {
+    fn check(&mut self, example: &Example) {
+        self.count += 1;
+        let component: Component = example.component.parse().expect("a component");
+        let version = Version::parse(&example.version).expect("a version");
+        let active = example.active.as_deref().map(|text| Version::parse(text).expect("a version"));
+        let now: Timestamp = example.now.parse().expect("a time");
+        let confirmed = example.confirmed.as_ref().map_or(now, |text| text.parse().expect("a time"));
+        let intent = match example.by {
             'A' => Intent::Agent,
             'U' => Intent::Update,
             'X' => Intent::Explicit,
             'R' => Intent::Repair,
-            other => panic!("nobody is {other}"),
+            other => panic!("{other} is not an intent"),
         };
         let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
         let host = Host { id: "bastion-1", labels: &labels, new_root: false };
@@ -122,44 +123,46 @@ impl Page {
             "notes": said(judgement.notes()), "until": judgement.until(),
             "runs": active.is_none_or(|active| policies.run_allowed(&component, &active).is_ok()),
         });
-        // What an example leaves out is not compared, but for reasons.
+        // Fields that an example leaves out are not compared, except for reasons.
         let expected = json!({
-            "verdict": asked.verdict, "reasons": asked.reasons,
-            "why": asked.why.as_ref().map_or(found["why"].clone(), |why| json!(why)),
-            "notes": asked.notes, "runs": asked.runs,
-            "until": asked.until.as_ref().map_or(found["until"].clone(), |until| json!(until)),
+            "verdict": example.verdict, "reasons": example.reasons,
+            "why": example.why.as_ref().map_or(found["why"].clone(), |why| json!(why)),
+            "notes": example.notes, "runs": example.runs,
+            "until": example.until.as_ref().map_or(found["until"].clone(), |until| json!(until)),
         });
         if found != expected {
-            self.wrong.push(format!("{} {}:\n  {found}\nis not\n  {expected}", asked.component, asked.version));
+            self.differences
+                .push(format!("{} {}:\n  {found}\nis not\n  {expected}", example.component, example.version));
         }
     }
 }
 
 #[test]
-fn every_example_is_answered_as_written() {
-    let mut page = Page::default();
+fn every_example_has_the_expected_result() {
+    let mut runner = ExampleRunner::default();
     let mut block: Option<(String, String)> = None;
     for line in PAGE.lines() {
         match (&mut block, line.strip_prefix("```")) {
             (Some(_), Some(_)) => {
                 let (kind, text) = block.take().expect("it is there");
-                page.block(&kind, &text);
+                runner.block(&kind, &text);
             }
             (Some((_, text)), None) => {
                 text.push_str(line);
                 text.push('\n');
             }
             (None, Some(info)) => {
-                let kind = info.strip_prefix("yaml ").unwrap_or_else(|| panic!("a block is marked {info:?}"));
+                let kind =
+                    info.strip_prefix("yaml ").unwrap_or_else(|| panic!("a block has the unknown kind {info:?}"));
                 block = Some((kind.to_owned(), String::new()));
             }
-            (None, None) if line.starts_with('#') => page.policies.clear(),
+            (None, None) if line.starts_with('#') => runner.policies.clear(),
             (None, None) => {}
         }
     }
-    assert!(block.is_none(), "a block has no end");
-    assert!(page.wrong.is_empty(), "{}", page.wrong.join("\n\n"));
-    assert!(page.asked > 30, "{} questions", page.asked);
+    assert!(block.is_none(), "a block is not closed");
+    assert!(runner.differences.is_empty(), "{}", runner.differences.join("\n\n"));
+    assert!(runner.count > 30, "{} examples", runner.count);
 }
 
 #[test]
@@ -171,11 +174,11 @@ fn every_reason_is_listed_with_its_verdict() {
 }
 
 #[test]
-fn every_field_has_its_words() {
+fn every_field_is_described() {
     let crd = d8_crds::records::schema::crds()
         .into_iter()
         .find(|crd| crd.spec.names.kind == "PluginPolicy")
-        .expect("it is made");
+        .expect("the definition of PluginPolicy");
     let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("a schema");
     let mut fields = Vec::new();
     for (at, list) in [("", false), ("rules", true), ("windows", true), ("rollout", false), ("integrity", false)] {

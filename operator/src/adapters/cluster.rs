@@ -68,7 +68,7 @@ impl Cluster {
 
 /// Returns the version, cut to the length that a record can carry.
 fn shown(fact: &Fact<ClusterVersion>) -> Option<String> {
-    fact.printable().map(|text| text.chars().take(limits::WORD).collect())
+    fact.printable().map(|text| text.chars().take(limits::SHORT_TEXT).collect())
 }
 
 /// Keeps `cluster` up to date forever. Receivers are notified only if something changed.

@@ -1,11 +1,8 @@
 //! Conditions of a status. A condition keeps its transition time while its status stays the same.
 
-use d8_crds::values::text::printable_to;
+use d8_crds::values::{limits, text::printable_to};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-
-/// Longest message of a condition, in characters; the API allows 32,768.
-const MAX_MESSAGE: usize = 1024;
 
 /// The status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub(crate) struct ConditionDraft {
     pub(crate) status: ConditionStatus,
     /// Reason in CamelCase.
     pub(crate) reason: String,
-    /// Text for people; cut to [`MAX_MESSAGE`] characters when it is set.
+    /// Text for people; cut to [`limits::STATUS_MESSAGE`] characters when it is set.
     pub(crate) message: String,
 }
 
@@ -72,7 +69,7 @@ impl<'a> Conditions<'a> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: draft.reason.clone(),
-            message: printable_to(&draft.message, MAX_MESSAGE).into_owned(),
+            message: printable_to(&draft.message, limits::STATUS_MESSAGE).into_owned(),
             last_transition_time,
             observed_generation: Some(self.generation),
         });

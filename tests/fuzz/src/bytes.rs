@@ -52,14 +52,15 @@ pub(crate) fn discovery(data: &[u8]) {
     let fields = ["publicEndpoint", "endpoints", "ca.crt"];
     let data: BTreeMap<String, String> = fields.iter().map(|field| (*field).to_owned()).zip(parts).collect();
     for prefer in [Prefer::Public, Prefer::Internal] {
-        for vouched in [false, true] {
-            match discovery::read_config_map(&data, prefer, vouched) {
+        for trusted in [false, true] {
+            match discovery::read_config_map(&data, prefer, trusted) {
                 Ok(Some(found)) => {
                     assert!(!found.endpoints.is_empty());
                     for endpoint in &found.endpoints {
                         check_endpoint(endpoint);
-                        let nobody = matches!(endpoint.trust(), Trust::Only(authorities) if authorities.is_empty());
-                        assert!(vouched || !nobody, "nobody vouches for {}", endpoint.host());
+                        let no_authority =
+                            matches!(endpoint.trust(), Trust::Only(authorities) if authorities.is_empty());
+                        assert!(trusted || !no_authority, "no CA certificate for {}", endpoint.host());
                     }
                 }
                 Ok(None) => {}

@@ -51,7 +51,7 @@ pub(crate) fn store(data: &[u8]) {
     }
 
     let hello: PluginName = "hello".parse().expect("a name");
-    let store = Store::at(&root).expect("a folder of our own");
+    let store = Store::at(&root).expect("an empty folder");
     for entry in store.list().expect("a list") {
         assert_eq!(entry.name, hello);
         for damage in &entry.damaged {

@@ -70,7 +70,7 @@ pub(crate) fn constraint(data: &[u8]) {
 }
 
 /// All short texts from outside. A valid text is displayed unchanged, an invalid one gives a printable error.
-pub(crate) fn words(data: &[u8]) {
+pub(crate) fn short_texts(data: &[u8]) {
     let all = split_at_zeros(data);
     for text in &all {
         for error in [

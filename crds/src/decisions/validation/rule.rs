@@ -39,7 +39,7 @@ pub struct CheckedRule {
     pub plugins: Vec<Pattern>,
     /// Settings of the rule.
     pub settings: Settings,
-    /// The permitted versions.
+    /// Constraint on the permitted versions.
     pub versions: Option<Constraint>,
     /// Versions that may neither be installed nor run.
     pub block: Vec<Version>,
@@ -47,14 +47,14 @@ pub struct CheckedRule {
     pub expedite: Vec<Version>,
     /// Versions that must have a given digest.
     pub pins: Vec<CheckedPin>,
-    /// Message for people whom the rule refuses something, printable.
+    /// Message that people see when the rule refuses something, printable.
     pub message: Option<Arc<str>>,
 }
 
 /// An entry of a rule's `plugins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// One plugin.
+    /// The plugin with this name.
     Name(PluginName),
     /// All plugins whose names start with this prefix. The empty prefix means every plugin.
     Prefix(String),
@@ -92,7 +92,7 @@ impl fmt::Display for Pattern {
 /// A version that must have a given digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedPin {
-    /// The pinned version.
+    /// Version that is pinned.
     pub version: Version,
     /// Digest of the version's index, manifest or layer.
     pub digest: Digest,
@@ -132,7 +132,7 @@ pub(super) fn plugin_rule(rule: &Rule, field: &str, errors: &mut FieldErrors) ->
         block: versions(&rule.block, &format!("{field}.block"), errors),
         expedite: versions(&rule.expedite, &format!("{field}.expedite"), errors),
         pins: pins(&rule.pins, field, errors),
-        message: rule.message.as_deref().map(|text| printable_to(text, limits::MESSAGE).into()),
+        message: rule.message.as_deref().map(|text| printable_to(text, limits::RULE_MESSAGE).into()),
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn cli_rule(rule: &CliRule, errors: &mut FieldErrors) -> CheckedRule 
         block: versions(&rule.block, "spec.cli.block", errors),
         expedite: versions(&rule.expedite, "spec.cli.expedite", errors),
         pins: pins(&rule.pins, field, errors),
-        message: rule.message.as_deref().map(|text| printable_to(text, limits::MESSAGE).into()),
+        message: rule.message.as_deref().map(|text| printable_to(text, limits::RULE_MESSAGE).into()),
     }
 }
 

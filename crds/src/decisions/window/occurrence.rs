@@ -10,7 +10,7 @@ use jiff::{
 
 use crate::values::instant;
 
-/// A parsed window.
+/// A window in parsed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Schedule {
     /// Whether the window opens on each day of the week, Monday first.

@@ -43,7 +43,7 @@ pub(super) fn conditions(editor: &mut SchemaEditor) {
                     "description": "Reason of the status, one word in CamelCase.",
                 },
                 "message": {
-                    "type": "string", "maxLength": limits::SENTENCE, "description": "Details for people.",
+                    "type": "string", "maxLength": limits::STATUS_MESSAGE, "description": "Details for people.",
                 },
             },
         },
@@ -150,7 +150,7 @@ impl Field<'_> {
         )
     }
 
-    /// Requires a digest.
+    /// Requires a SHA-256 digest.
     pub(super) fn digest(self) -> Self {
         self.text(limits::DIGEST)
             .rule("self.matches('^sha256:[0-9a-f]{64}$')", "must be sha256: and 64 lower-case hex digits")

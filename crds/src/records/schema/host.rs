@@ -41,5 +41,5 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
     }
     editor.at(&format!("{at}[].digest")).text(limits::DIGEST);
     editor.at(&format!("{at}[].reason")).text(limits::REASON);
-    editor.at(&format!("{at}[].message")).text(limits::SENTENCE);
+    editor.at(&format!("{at}[].message")).text(limits::STATUS_MESSAGE);
 }

@@ -83,7 +83,7 @@ fn versions(editor: &mut SchemaEditor, rule: &str) {
     editor.at(&format!("{rule}.pins[].version")).full_version();
     editor.at(&format!("{rule}.pins[].digest")).digest();
     editor.at(&format!("{rule}.minAge")).duration(Bounds::MIN_AGE);
-    editor.at(&format!("{rule}.message")).text(limits::MESSAGE).one_line();
+    editor.at(&format!("{rule}.message")).text(limits::RULE_MESSAGE).one_line();
 }
 
 fn windows(editor: &mut SchemaEditor, at: &str) {
@@ -104,7 +104,7 @@ fn windows(editor: &mut SchemaEditor, at: &str) {
 fn status(editor: &mut SchemaEditor) {
     common::conditions(editor);
     for field in ["clusterUID", "nextWindow"] {
-        editor.at(&format!("status.{field}")).text(limits::WORD);
+        editor.at(&format!("status.{field}")).text(limits::SHORT_TEXT);
     }
     let at = "status.components";
     editor.at(at).list(limits::COMPONENTS);

@@ -33,7 +33,7 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
     editor.at("spec.platforms[]").platform();
 
     for field in ["cluster.uid", "cluster.kubernetes", "cluster.deckhouse", "latest", "latestFitting"] {
-        editor.at(&format!("status.{field}")).text(limits::WORD);
+        editor.at(&format!("status.{field}")).text(limits::SHORT_TEXT);
     }
     common::conditions(editor);
     editor.at("status.versions").list(limits::VERSIONS);
@@ -44,12 +44,12 @@ fn version(editor: &mut SchemaEditor, at: &str) {
     editor.at(&format!("{at}.version")).text(limits::VERSION);
     editor.at(&format!("{at}.digest")).text(limits::DIGEST);
     editor.at(&format!("{at}.moved.from")).text(limits::DIGEST);
-    editor.at(&format!("{at}.reasons")).list(limits::REASONS);
-    editor.at(&format!("{at}.reasons[]")).text(limits::REASON_SENTENCE);
+    editor.at(&format!("{at}.reasons")).list(limits::FIT_REASONS);
+    editor.at(&format!("{at}.reasons[]")).text(limits::FIT_REASON);
     editor.at(&format!("{at}.description")).text(limits::DESCRIPTION);
     for list in ["env", "flags"] {
         editor.at(&format!("{at}.{list}")).list(limits::CONTRACT_LIST);
-        editor.at(&format!("{at}.{list}[].name")).text(limits::WORD);
+        editor.at(&format!("{at}.{list}[].name")).text(limits::SHORT_TEXT);
     }
     editor.at(&format!("{at}.artifacts")).list(limits::PLATFORMS);
     editor.at(&format!("{at}.artifacts[].platform")).text(limits::PLATFORM);
@@ -69,7 +69,7 @@ fn requirements(editor: &mut SchemaEditor, at: &str) {
     for groups in ["modules.anyOf", "modules.noneOf"] {
         let at = format!("{at}.{groups}");
         editor.at(&at).list(limits::GROUPS);
-        editor.at(&format!("{at}[].name")).text(limits::WORD);
+        editor.at(&format!("{at}[].name")).text(limits::SHORT_TEXT);
         editor.at(&format!("{at}[].description")).text(limits::DESCRIPTION);
         named_requirements(editor, &format!("{at}[].modules"));
     }
@@ -77,6 +77,6 @@ fn requirements(editor: &mut SchemaEditor, at: &str) {
 
 fn named_requirements(editor: &mut SchemaEditor, at: &str) {
     editor.at(at).list(limits::REQUIREMENTS);
-    editor.at(&format!("{at}[].name")).text(limits::WORD);
+    editor.at(&format!("{at}[].name")).text(limits::SHORT_TEXT);
     editor.at(&format!("{at}[].constraint")).text(limits::CONSTRAINT);
 }

@@ -27,10 +27,6 @@ use super::{
 
 /// `lastSyncTime` alone is rewritten at most this often.
 const SYNC_TIME_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
-/// Most reasons that a version shows.
-const MAX_REASONS: usize = 8;
-/// Longest reason, in characters.
-const MAX_REASON: usize = 256;
 
 /// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,12 +165,12 @@ fn fit(
         Some(problem) => (Fit::Unknown, vec![problem.text().to_owned()]),
         None => (inputs.check)(requirements),
     };
-    let more = reasons.len().saturating_sub(MAX_REASONS - 1);
-    if reasons.len() > MAX_REASONS {
-        reasons.truncate(MAX_REASONS - 1);
+    let more = reasons.len().saturating_sub(limits::FIT_REASONS - 1);
+    if reasons.len() > limits::FIT_REASONS {
+        reasons.truncate(limits::FIT_REASONS - 1);
         reasons.push(format!("and {more} more"));
     }
-    (fit, reasons.iter().map(|reason| printable_to(reason, MAX_REASON).into_owned()).collect())
+    (fit, reasons.iter().map(|reason| printable_to(reason, limits::FIT_REASON).into_owned()).collect())
 }
 
 /// Adds the recorded versions whose tag is gone, marked as withdrawn. Versions older than everything published, and

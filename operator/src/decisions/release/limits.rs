@@ -43,7 +43,7 @@ fn excess(requirements: &Requirements) -> Option<(String, usize)> {
 fn groups(field: &str, groups: &[ModuleGroup]) -> Option<(String, usize)> {
     let inner = |(n, group): (usize, &ModuleGroup)| {
         let field = format!("{field}[{n}]");
-        text(&format!("{field}.name"), &group.name, limits::WORD)
+        text(&format!("{field}.name"), &group.name, limits::SHORT_TEXT)
             .or_else(|| named(&format!("{field}.modules"), &group.modules))
     };
     list(field, groups.len(), limits::GROUPS).or_else(|| groups.iter().enumerate().find_map(inner))
@@ -51,7 +51,7 @@ fn groups(field: &str, groups: &[ModuleGroup]) -> Option<(String, usize)> {
 
 fn named(field: &str, entries: &[NamedRequirement]) -> Option<(String, usize)> {
     let inner = |(n, entry): (usize, &NamedRequirement)| {
-        text(&format!("{field}[{n}].name"), &entry.name, limits::WORD)
+        text(&format!("{field}[{n}].name"), &entry.name, limits::SHORT_TEXT)
             .or_else(|| text(&format!("{field}[{n}].constraint"), &entry.constraint, limits::CONSTRAINT))
     };
     list(field, entries.len(), limits::REQUIREMENTS).or_else(|| entries.iter().enumerate().find_map(inner))

@@ -438,8 +438,8 @@ fn reasons_are_limited() {
         now: at(1),
     };
     let (_, reasons) = fit(&inputs, &Requirements::default(), None);
-    assert_eq!((reasons.len(), reasons[7].as_str()), (MAX_REASONS, "and 13 more"));
-    assert!(reasons.iter().all(|reason| reason.chars().count() <= MAX_REASON));
+    assert_eq!((reasons.len(), reasons[7].as_str()), (limits::FIT_REASONS, "and 13 more"));
+    assert!(reasons.iter().all(|reason| reason.chars().count() <= limits::FIT_REASON));
 }
 
 #[test]
