@@ -38,7 +38,7 @@ pub fn to_person(reason: &Reason) -> String {
 /// Explains a reason for a condition, an event, a `CliHost`'s message or JSON, within the length that
 /// records take.
 pub fn in_record(reason: &Reason) -> String {
-    printable_to(&explain(reason, Audience::Record), limits::SENTENCE).into_owned()
+    printable_to(&explain(reason, Audience::Record), limits::STATUS_MESSAGE).into_owned()
 }
 
 /// Explains a reason.

@@ -16,10 +16,7 @@ use crate::{
         },
         verdict::{Class, Host, HostPolicies, PolicySet, Reason, Verdict},
     },
-    records::{
-        policy::MajorUpdates,
-        release::CliRelease,
-    },
+    records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, version::Version},
 };
 

@@ -6,8 +6,7 @@ use super::dependencies::{Dependency, MAX_CHANGES, MAX_DEPTH, any_mandatory};
 use crate::{
     decisions::{
         reason::{
-            Cause, Dependency as DependencyChain, DependencyProblem, PluginConflict, Reason, Required, Source,
-            Subject,
+            Cause, Dependency as DependencyChain, DependencyProblem, PluginConflict, Reason, Required, Source, Subject,
         },
         verdict::Verdict,
     },

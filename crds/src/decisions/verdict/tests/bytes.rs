@@ -131,7 +131,10 @@ fn guidance_of_a_pinned_version() {
     let world = World::of(&[]);
     let case = Candidate::new(host, &component, &active, A, world.now).release(world.release.as_ref());
     for (case, leave) in [(case, true), (case.release(None), false), (case.active_digests(&other), true)] {
-        assert_eq!(set.for_host(host).guidance_for(&case).leave.map(|reason| reason.code()), leave.then_some(ReasonCode::NotPinned));
+        assert_eq!(
+            set.for_host(host).guidance_for(&case).leave.map(|reason| reason.code()),
+            leave.then_some(ReasonCode::NotPinned)
+        );
     }
     assert_eq!(set.for_host(host).guidance(&component, Some(&active)).leave, None);
 }

@@ -364,7 +364,11 @@ fn policies_of_one_host_answer_each_question_as_if_it_were_the_only_one() {
                 let (component, wanted): (Component, Version) = (component.parse().unwrap(), version(wanted));
                 let case = Candidate::new(host, &component, &wanted, intent, at(now)).active(Some(&old));
                 let case = case.confirmed(Some(at(now))).release(world.release.as_ref());
-                assert_eq!(shared.evaluate(&case), set.for_host(host).evaluate(&case), "{now} {component} {wanted} {intent:?}");
+                assert_eq!(
+                    shared.evaluate(&case),
+                    set.for_host(host).evaluate(&case),
+                    "{now} {component} {wanted} {intent:?}"
+                );
             }
         }
     }
