@@ -1,4 +1,4 @@
-//! The examples of the runner.
+//! The examples of `docs/policies.md`.
 //!
 //! The second word of a fenced block is its kind:
 //! - `yaml record`: the record for all examples.
@@ -31,7 +31,7 @@ struct Example {
     component: String,
     version: String,
     active: Option<String>,
-    by: char,
+    intent: char,
     #[serde(default = "default_now")]
     now: String,
     confirmed: Option<String>,
@@ -97,7 +97,7 @@ impl ExampleRunner {
         let active = example.active.as_deref().map(|text| Version::parse(text).expect("a version"));
         let now: Timestamp = example.now.parse().expect("a time");
         let confirmed = example.confirmed.as_ref().map_or(now, |text| text.parse().expect("a time"));
-        let intent = match example.by {
+        let intent = match example.intent {
             'A' => Intent::Agent,
             'U' => Intent::Update,
             'X' => Intent::Explicit,
@@ -113,14 +113,14 @@ impl ExampleRunner {
             .active(active.as_ref())
             .release(record);
         let policies = set.for_host(host);
-        let judgement = policies.evaluate(&case);
-        let said = |reasons: &[Reason]| reasons.iter().map(explain::to_person).collect::<Vec<_>>();
-        let mut codes: Vec<_> = judgement.reasons().iter().map(|reason| reason.code().as_str()).collect();
+        let verdict = policies.evaluate(&case);
+        let messages = |reasons: &[Reason]| reasons.iter().map(explain::to_person).collect::<Vec<_>>();
+        let mut codes: Vec<_> = verdict.reasons().iter().map(|reason| reason.code().as_str()).collect();
         codes.sort_unstable();
         codes.dedup();
         let found = json!({
-            "verdict": format!("{:?}", judgement.class()), "reasons": codes, "why": said(judgement.reasons()),
-            "notes": said(judgement.notes()), "until": judgement.until(),
+            "verdict": format!("{:?}", verdict.class()), "reasons": codes, "why": messages(verdict.reasons()),
+            "notes": messages(verdict.notes()), "until": verdict.until(),
             "runs": active.is_none_or(|active| policies.run_allowed(&component, &active).is_ok()),
         });
         // Fields that an example leaves out are not compared, except for reasons.
