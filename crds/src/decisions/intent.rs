@@ -1,14 +1,14 @@
-//! Who asks for a version.
+//! Who starts a change, and whether they named a version (`docs/policies.md`, "Intents").
 
-/// Who wants a version, and how outright.
+/// Who starts a change, and whether they named a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Intent {
-    /// The agent by itself.
+    /// The agent, without a person.
     Agent,
     /// A person who names no version: `install x`, `update x`, `update all`.
     Update,
-    /// A person who names one: `--version`, `--use-major`, `use`, `rollback`.
+    /// A person who names a version or a major version: `--version`, `--use-major`, `use`, `rollback`.
     Explicit,
-    /// The same version and digest again: repair, relink, `--force`.
+    /// A repair, which installs the same version with the same digest again: relink, `--force`.
     Repair,
 }

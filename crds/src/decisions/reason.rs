@@ -8,7 +8,7 @@ mod code;
 mod conflict;
 mod source;
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -49,13 +49,13 @@ impl PartialEq for Subject {
 impl Eq for Subject {}
 
 impl PartialOrd for Subject {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Subject {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
@@ -98,18 +98,19 @@ impl Reason {
 }
 
 impl PartialOrd for Reason {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Reason {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         let (code, other_code) = (self.code(), other.code());
-        let by_strength = other_code.class().cmp(&code.class());
-        by_strength
-            .then_with(|| code.as_str().cmp(other_code.as_str()))
-            .then_with(|| self.cause.cmp(&other.cause))
-            .then_with(|| self.subject.cmp(&other.subject))
+        let by_code = if code == other_code {
+            Ordering::Equal
+        } else {
+            other_code.class().cmp(&code.class()).then_with(|| code.as_str().cmp(other_code.as_str()))
+        };
+        by_code.then_with(|| self.cause.cmp(&other.cause)).then_with(|| self.subject.cmp(&other.subject))
     }
 }

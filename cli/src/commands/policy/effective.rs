@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use d8_agent::cluster::{self, ClusterView};
 use d8_crds::{
-    decisions::verdict::{Attributed, Effective, EffectiveComponent, FieldSource, Host, Merged},
+    decisions::verdict::{Attributed, Effective, EffectiveComponent, FieldSource, Host, MergedField},
     records::{host::CliHost, policy::Window},
     values::name::Component,
 };
@@ -109,7 +109,7 @@ impl FieldTable {
     }
 
     /// Adds a field whose values were merged into one.
-    fn add_merged<T>(&mut self, component: &str, field: &str, merged: &Merged<T>, show: impl Fn(&T) -> String) {
+    fn add_merged<T>(&mut self, component: &str, field: &str, merged: &MergedField<T>, show: impl Fn(&T) -> String) {
         if !merged.from.is_empty() {
             let from: Vec<String> = merged.from.iter().map(FieldSource::to_string).collect();
             self.0.row([component, field, &show(&merged.value), &from.join("; ")]);

@@ -1,6 +1,5 @@
-//! What all policies of a host come to, field by field, and whose word each is: for people who ask what
-//! binds a host before any version is in question. Merges by the table in `docs/policies.md`; judges
-//! nothing.
+//! The effective policy of a host: what all its policies set together, field by field, and which policy
+//! sets each value. Evaluates no version.
 
 mod compute;
 
@@ -14,127 +13,127 @@ use crate::{
     values::{channel::Channel, digest::Digest},
 };
 
-/// The merged policy of one host.
+/// What all policies of one host set together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
-    /// The policies that speak for it, by name.
+    /// Policies that apply to the host, by name.
     pub policies: Vec<PolicyInEffect>,
-    /// Changes are stopped.
-    pub paused: Merged<bool>,
-    /// What happens to a plugin dependency that is not there.
-    pub missing_dependencies: Merged<MissingDependencies>,
-    /// What is done about moved tags.
-    pub moved_tags: Merged<MovedTags>,
+    /// Whether all changes are paused.
+    pub paused: MergedField<bool>,
+    /// What happens to a plugin dependency that is not installed.
+    pub missing_dependencies: MergedField<MissingDependencies>,
+    /// What happens to a version whose tag moved.
+    pub moved_tags: MergedField<MovedTags>,
     /// Windows, all of which must be open.
     pub windows: Vec<Attributed<Vec<Window>>>,
-    /// Waves, all of which must have come.
+    /// Rollouts, all of which must have reached the host.
     pub rollouts: Vec<Attributed<RolloutSettings>>,
-    /// d8, then plugins by name, then beginnings of names, then `*`: any other plugin.
+    /// d8, then plugins by name, then prefixes such as `delivery-*`, then `*` for any other plugin.
     pub components: Vec<EffectiveComponent>,
 }
 
-/// A policy that speaks for the host.
+/// A policy that applies to the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyInEffect {
-    /// Its name.
+    /// Name of the policy.
     pub name: String,
-    /// It is understood and valid. One that is not acts as paused.
+    /// Whether the policy is valid. An invalid one acts as paused.
     pub valid: bool,
-    /// Why it is not.
+    /// What is wrong with an invalid policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// Where a word stands.
+/// Field that sets a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct FieldSource {
-    /// The policy; `agent.toml` is the host's own.
+    /// Name of the policy; `agent.toml` for the host's own rules.
     pub policy: String,
-    /// Where in its spec, `rules[0].access`; absent: the policy as a whole, which is invalid.
+    /// Path in the policy's spec, such as `rules[0].access`; absent: the policy as a whole, which is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
 
-/// A field of which one value is left.
+/// A field whose strictest value wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Merged<T> {
-    /// It.
+pub struct MergedField<T> {
+    /// The strictest value.
     pub value: T,
-    /// Everyone who says so; empty: nobody speaks, and this is what holds then.
+    /// Fields that set this value; empty: no policy sets the field, and this is its default.
     pub from: Vec<FieldSource>,
 }
 
-/// One of several words that hold together.
+/// One of several values that all apply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Attributed<T> {
-    /// What is said.
+    /// The value.
     pub value: T,
-    /// By whom.
+    /// Field that sets it.
     #[serde(flatten)]
     pub from: FieldSource,
 }
 
-/// How a policy spreads versions.
+/// How a policy rolls versions out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSettings {
-    /// The time in which a version reaches every host, `48h`.
+    /// Time in which a version reaches every host, such as `48h`.
     pub over: String,
-    /// This host goes first, and the policy's `minAge` does not bind it.
+    /// Whether the host is a canary, which neither the rollout nor the policy's `minAge` binds.
     pub canary: bool,
-    /// At how many failed hosts a wave halts.
+    /// Number of failed hosts at which a wave is halted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<u32>,
 }
 
-/// A version and the bytes it must have.
+/// A version, and the digest that it must have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PinnedDigest {
-    /// The version.
+    /// Pinned version.
     pub version: String,
     /// Digest of its index, manifest or layer.
     pub digest: Digest,
 }
 
-/// What binds one component, or all whose names begin alike and that nobody names.
+/// What applies to one component, or to all plugins with a prefix that no other entry names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveComponent {
-    /// `d8`, a plugin's name, or a beginning of names with `*`.
+    /// `d8`, the name of a plugin, or a prefix with a trailing `*`.
     pub component: String,
-    /// May it be here; absent of d8, which no policy takes away.
+    /// Whether it may be installed; absent for d8, which no policy takes away.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access: Option<Merged<Access>>,
-    /// Constraints, all of which must hold.
+    pub access: Option<MergedField<Access>>,
+    /// Constraints, all of which a version must meet.
     pub versions: Vec<Attributed<String>>,
     /// Versions that may neither be installed nor run.
     pub block: Vec<Attributed<String>>,
-    /// Which versions are spoken of. The value is absent where nobody speaks: a pre-release must be named.
-    pub channel: Merged<Option<Channel>>,
-    /// What needs a record; absent of a plugin whose name (`my_plugin`) cannot have one.
+    /// Versions that are considered; the value is absent where no policy sets a channel, so that a person must
+    /// name a pre-release.
+    pub channel: MergedField<Option<Channel>>,
+    /// Settings that need a record; absent for a plugin whose name (`my_plugin`) no record can have.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<RecordSettings>,
-    /// Shown with what the rules forbid.
+    /// Messages that are shown with what the rules forbid.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<Attributed<String>>,
 }
 
-/// What binds only a component that can have a record.
+/// Settings that apply only to a component that can have a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordSettings {
     /// Who starts an update.
-    pub updates: Merged<Updates>,
+    pub updates: MergedField<Updates>,
     /// Whether an update may change the major version.
-    pub major_updates: Merged<MajorUpdates>,
-    /// How long a version must have been published, `72h`; not counted of policies whose canary the host
-    /// is.
-    pub min_age: Merged<String>,
-    /// Versions bound to bytes.
+    pub major_updates: MergedField<MajorUpdates>,
+    /// How long a version must have been published, such as `72h`; without policies whose canary the host is.
+    pub min_age: MergedField<String>,
+    /// Versions that must have a digest.
     pub pins: Vec<Attributed<PinnedDigest>>,
-    /// Versions for which their own policy's minAge, wave and windows do not count.
+    /// Versions that `minAge`, rollout and windows of the same policy do not bind.
     pub expedite: Vec<Attributed<String>>,
 }
 
@@ -144,7 +143,7 @@ impl From<&Source> for FieldSource {
     }
 }
 
-/// As a sentence names it: `policy p, rules[0].access`.
+/// Formats it as sentences name it: `policy p, rules[0].access`.
 impl fmt::Display for FieldSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.field {

@@ -1,7 +1,7 @@
-//! The local floor of a host, `minimumVersions` and `refuse` of `/etc/d8/agent.toml`: one more policy of
-//! that host, set by whoever owns the machine. It can only make things stricter.
+//! The host's own rules: `minimumVersions` and `refuse` of `/etc/d8/agent.toml`. The owner of the machine
+//! writes them. They act as one more policy of that host, so they can only forbid.
 //!
-//! Reading the file is the agent's; what its two fields mean is owned here.
+//! Owns the meaning of the two fields. The agent reads the file.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What the host's owner rules out.
+/// Versions and plugins that the owner of a host forbids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalRules {
     minimum: BTreeMap<Component, Version>,
@@ -25,56 +25,56 @@ pub struct LocalRules {
 /// Why the host's own rules cannot be read. None of them is then in effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocalRulesError {
-    /// A name that is none.
+    /// The name of a component is malformed.
     #[error("{field}: {error}")]
     Name {
         /// `minimumVersions` or `refuse`.
         field: &'static str,
-        /// Why.
+        /// What is wrong with the name.
         error: NameError,
     },
-    /// A version that is none.
+    /// A version is malformed.
     #[error("{field}: {component}: {error}")]
     Version {
         /// `minimumVersions` or `refuse`.
         field: &'static str,
-        /// Whose version it was to be.
+        /// The component of the entry.
         component: Component,
-        /// Why.
+        /// What is wrong with the version.
         error: VersionError,
     },
-    /// d8 cannot be refused as a whole.
-    #[error("refuse: d8 can be refused by version only, as in `d8@v0.13.0`")]
+    /// `refuse` has d8 without a version.
+    #[error("refuse: d8 cannot be refused as a whole; refuse one version, such as `d8@v0.13.0`")]
     D8,
-    /// A pattern that is no beginning of a name.
-    #[error("refuse: `{0}` is no plugin name with a trailing `*`")]
+    /// A pattern is malformed.
+    #[error("refuse: `{0}` is not a pattern; write the prefix of a plugin name and a trailing `*`")]
     Pattern(String),
 }
 
 impl LocalRules {
-    /// Reads both fields. `minimum`: component (`d8` for the command line itself) and the lowest version
-    /// there may be. `refuse`: plugins (names, or a trailing `*`), or one version as `name@v1.2.3`.
+    /// Parses both fields. `minimum` has components (`d8` for the command line itself) and their lowest permitted
+    /// versions. `refuse` has plugins, patterns with a trailing `*`, and single versions such as `name@v1.2.3`.
     ///
     /// # Errors
-    /// The first entry that is wrong.
+    /// The first malformed entry.
     pub fn read<'a>(
         minimum: impl IntoIterator<Item = (&'a str, &'a str)>,
         refuse: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, LocalRulesError> {
         let mut local_rules = Self::default();
         for (name, version) in minimum {
-            let (component, version) = one("minimumVersions", name, version)?;
+            let (component, version) = parse("minimumVersions", name, version)?;
             local_rules.minimum.insert(component, version);
         }
         for entry in refuse {
             if let Some((name, version)) = entry.split_once('@') {
-                local_rules.blocked.push(one("refuse", name, version)?);
+                local_rules.blocked.push(parse("refuse", name, version)?);
             } else if entry == Component::D8_NAME {
                 return Err(LocalRulesError::D8);
             } else if let Some(prefix) = entry.strip_suffix('*') {
-                let good = prefix.len() <= 127
+                let is_valid = prefix.len() <= 127
                     && prefix.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_'));
-                if !good {
+                if !is_valid {
                     return Err(LocalRulesError::Pattern(printable_to(entry, 128).into_owned()));
                 }
                 local_rules.refused.push(Pattern::Prefix(prefix.to_owned()));
@@ -87,12 +87,12 @@ impl LocalRules {
         Ok(local_rules)
     }
 
-    /// The lowest version of the component that may be here, if this one is below it.
+    /// Returns the lowest permitted version of the component, if `version` is below it.
     pub(super) fn below(&self, component: &Component, version: &Version) -> Option<&Version> {
         self.minimum(component).filter(|minimum| version < *minimum)
     }
 
-    /// Whether the component is refused as a whole.
+    /// Returns whether the component is refused as a whole.
     pub(super) fn denies(&self, component: &Component) -> bool {
         match component {
             Component::D8 => false,
@@ -100,27 +100,27 @@ impl LocalRules {
         }
     }
 
-    /// Whether every plugin that the pattern means is refused as a whole.
+    /// Returns whether every plugin that matches the pattern is refused as a whole.
     pub(super) fn denies_all(&self, plugins: &Pattern) -> bool {
         self.refused.iter().any(|pattern| pattern.covers(plugins))
     }
 
-    /// What is refused as a whole.
+    /// Returns the plugins that are refused as a whole.
     pub(super) fn refused(&self) -> &[Pattern] {
         &self.refused
     }
 
-    /// The lowest version of the component that may be here.
+    /// Returns the lowest permitted version of the component.
     pub(super) fn minimum(&self, component: &Component) -> Option<&Version> {
         self.minimum.get(component)
     }
 
-    /// The versions of the component that are refused.
+    /// Returns the versions of the component that are refused.
     pub(super) fn blocked(&self, component: &Component) -> impl Iterator<Item = &Version> {
         self.blocked.iter().filter(move |(of, _)| of == component).map(|(_, version)| version)
     }
 
-    /// The plugins it names outright; a name may come several times.
+    /// Returns the plugins that are named in full, with duplicates.
     pub(super) fn named_plugins(&self) -> impl Iterator<Item = &PluginName> {
         let components = self.minimum.keys().chain(self.blocked.iter().map(|(component, _)| component));
         let by_version = components.filter_map(|component| match component {
@@ -134,13 +134,13 @@ impl LocalRules {
         by_version.chain(as_a_whole)
     }
 
-    /// Whether this version is refused.
+    /// Returns whether this version is refused.
     pub(super) fn blocks(&self, component: &Component, version: &Version) -> bool {
         self.blocked.iter().any(|(of, blocked)| of == component && blocked == version)
     }
 }
 
-fn one(field: &'static str, name: &str, version: &str) -> Result<(Component, Version), LocalRulesError> {
+fn parse(field: &'static str, name: &str, version: &str) -> Result<(Component, Version), LocalRulesError> {
     let component: Component = name.parse().map_err(|error| LocalRulesError::Name { field, error })?;
     match Version::parse(version) {
         Ok(version) => Ok((component, version)),
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_floor_rules_out() {
+    fn forbidden_components_and_versions() {
         let local_rules = LocalRules::read(
             [("stronghold", "1.2"), ("d8", "v0.13.0")],
             ["evil", "delivery-*", "stronghold@v1.3.1", "d8@0.13.5"],
@@ -182,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_floor() {
+    fn malformed_entries_are_rejected() {
         for (minimum, refuse, start) in [
             (Some(("../x", "1.0.0")), None, "minimumVersions: plugin name \"../x\" is not valid: "),
             (Some(("stronghold", "one")), None, "minimumVersions: stronghold: `one` is not a version: "),
-            (None, Some("d8"), "refuse: d8 can be refused by version only"),
-            (None, Some("a\u{1b}*"), "refuse: `a\\u{1b}*` is no plugin name with a trailing `*`"),
+            (None, Some("d8"), "refuse: d8 cannot be refused as a whole"),
+            (None, Some("a\u{1b}*"), "refuse: `a\\u{1b}*` is not a pattern"),
             (None, Some("A"), "refuse: plugin name \"A\" is not valid: "),
             (None, Some("x@"), "refuse: x: `` is not a version: "),
         ] {

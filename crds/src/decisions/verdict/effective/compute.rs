@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Attributed, Effective, EffectiveComponent, FieldSource, Merged, PinnedDigest, PolicyInEffect, RecordSettings,
+    Attributed, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest, PolicyInEffect, RecordSettings,
     RolloutSettings,
 };
 use crate::{
@@ -131,7 +131,7 @@ impl EffectiveComponent {
         };
         if let Some(access) = self.access.as_mut().filter(|_| denied) {
             if access.value != Access::Deny {
-                *access = Merged { value: Access::Deny, from: Vec::new() };
+                *access = MergedField { value: Access::Deny, from: Vec::new() };
             }
             access.from.push(by("refuse"));
         }
@@ -162,9 +162,9 @@ fn rollouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<RolloutSettings>> {
     .collect()
 }
 
-fn channel(rules: &[ApplicableRule<'_>]) -> Merged<Option<Channel>> {
-    let Merged { value, from } = merged(&CHANNEL, rules);
-    Merged { value: (!from.is_empty()).then_some(value), from }
+fn channel(rules: &[ApplicableRule<'_>]) -> MergedField<Option<Channel>> {
+    let MergedField { value, from } = merged(&CHANNEL, rules);
+    MergedField { value: (!from.is_empty()).then_some(value), from }
 }
 
 fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
@@ -172,7 +172,7 @@ fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
     RecordSettings {
         updates: merged(&UPDATES, rules),
         major_updates: merged(&MAJOR_UPDATES, rules),
-        min_age: Merged { value: duration::format(min_age.value), from: min_age.from },
+        min_age: MergedField { value: duration::format(min_age.value), from: min_age.from },
         pins: of_rules(rules, "pins", |rule| {
             let pins = rule.pins.iter();
             pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
@@ -181,9 +181,9 @@ fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
     }
 }
 
-fn merged<T: Ord + Copy>(field: &Field<T>, rules: &[ApplicableRule<'_>]) -> Merged<T> {
+fn merged<T: Ord + Copy>(field: &Field<T>, rules: &[ApplicableRule<'_>]) -> MergedField<T> {
     let merge = field.merge(rules);
-    Merged { value: merge.value, from: merge.sources().map(|source| FieldSource::from(&source)).collect() }
+    MergedField { value: merge.value, from: merge.sources().map(|source| FieldSource::from(&source)).collect() }
 }
 
 /// Returns what the applicable rules set, all of which holds.
