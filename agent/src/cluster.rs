@@ -63,7 +63,7 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Parses the policies.
+    /// Parses the JSON of the policies that the API server sent.
     pub fn policy_set(&self) -> PolicySet {
         PolicySet::from_json(&self.policies)
     }
@@ -76,7 +76,7 @@ pub enum RecordSelection<'a> {
     Named(&'a [Component]),
     /// All records, with one list request.
     All,
-    /// No records.
+    /// No records, and no request for them.
     None,
 }
 
@@ -95,9 +95,8 @@ pub enum ViewError {
     /// The API server did not answer, or answered with another error.
     #[error("can't read {what} from the Kubernetes API")]
     Unreachable {
-        /// The requested kind.
+        /// Plural of the kind, or another name of what was requested.
         what: String,
-        /// What failed.
         #[source]
         source: Box<kube::Error>,
     },

@@ -1,18 +1,21 @@
-//! The store of d8 itself: `<root>/cli`, which the Go d8 uses too.
+//! The store of d8 itself in an install root: `<root>/cli`, which the d8 written in Go uses, too.
 //!
 //! ```text
-//! <root>/cli/versions/<tag>/d8      immutable; receipt.json beside it where d8 brought it in itself
+//! <root>/cli/versions/<tag>/d8      immutable; next to it receipt.json, if this d8 installed the version
 //! <root>/cli/current                -> versions/<tag>/d8, relative
-//! <root>/cli/fallback               -> a d8 of another kind, absolute
-//! <root>/cli/install.lock           the lock of `crate::store`, while held
+//! <root>/cli/fallback               -> a d8 of another implementation, absolute
+//! <root>/cli/install.lock           the lock, while it is held
 //! ```
-//! A command on the PATH is a link to `current`. Reading runs nothing; [`D8Store::lock`] gives an
-//! [`LockedD8Store`] that changes it. The promise: at every instant the PATH entry leads to a whole d8.
+//! A command on the PATH is a link to `current`. [`D8Store`] reads the store without running anything,
+//! [`LockedD8Store`] changes it. At every instant the command on the PATH leads to a complete d8.
 
+mod activate;
+mod fallback;
 mod locked;
 mod package_owner;
 mod path_entry;
 mod path_link;
+mod stage;
 
 use std::{
     fs,
@@ -22,47 +25,46 @@ use std::{
 use d8_crds::values::{digest::Digest, name::Tag, version::Version};
 
 pub use self::{
-    locked::{D8Activation, D8InstallRequest, LockedD8Store, TestedVersion},
+    activate::D8Activation,
+    locked::LockedD8Store,
     package_owner::PackageDatabases,
     path_entry::{PathEntry, inaccessible_ancestor, invocation_path},
     path_link::PathMigration,
+    stage::{D8InstallRequest, TestedVersion},
 };
 use crate::{
     disk,
     error::StoreError,
-    install_root::{layout, trust},
+    install_root::{layout::Layout, trust, version_dir},
     receipt::Receipt,
     smoke::Sandbox,
 };
 
-/// The executable's name in a version directory.
+/// Name of the executable in a version directory.
 pub(crate) const EXECUTABLE: &str = "d8";
 
-/// Largest receipt read, in bytes.
-const RECEIPT_LIMIT: u64 = 1024 * 1024;
-
-/// The versions of d8 below one root. Cheap to clone; holds nothing open.
+/// The versions of d8 in an install root. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]
 pub struct D8Store {
-    layout: layout::Layout,
+    layout: Layout,
     sandbox: Sandbox,
 }
 
 /// A version of d8 on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct D8Version {
-    /// Its directory's name.
+    /// Tag of the version: the name of its directory.
     pub tag: Tag,
-    /// The same, for comparing.
+    /// The tag as a version, for comparisons.
     pub version: Version,
-    /// The executable.
+    /// Path of the executable.
     pub binary: PathBuf,
-    /// What is known of it; `None` where the Go d8 brought it in.
+    /// The receipt; `None` if the d8 written in Go installed the version.
     pub receipt: Option<Receipt>,
 }
 
 impl D8Version {
-    /// The digests that pins and moved tags are told by: of its layer, its manifest.
+    /// Returns the digests that pins and moved tags are compared with: of the layer and of the manifest.
     pub fn digests(&self) -> Vec<Digest> {
         self.receipt.as_ref().map(Receipt::digests).unwrap_or_default()
     }
@@ -72,33 +74,33 @@ impl D8Store {
     /// The store below `root`, which need not exist yet.
     ///
     /// # Errors
-    /// [`StoreError::Untrusted`] as root, if somebody else could change it.
+    /// [`StoreError::Untrusted`] as root, if other users could change it.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         trust::root(&root)?;
-        Ok(Self { layout: layout::Layout { root }, sandbox: Sandbox::default() })
+        Ok(Self { layout: Layout { root }, sandbox: Sandbox::default() })
     }
 
-    /// The same store, whose smoke tests another program plays.
+    /// The same store with another sandbox for smoke tests.
     #[must_use]
     pub fn with_sandbox(self, sandbox: Sandbox) -> Self {
         Self { sandbox, ..self }
     }
 
-    /// The store that `executable`, a canonical path, is in; `None` if it is in none.
+    /// The store that contains `executable`, a path without links; `None` if it is in no store.
     ///
     /// # Errors
     /// As [`Self::at`].
-    pub fn holding(executable: &Path) -> Result<Option<Self>, StoreError> {
+    pub fn containing(executable: &Path) -> Result<Option<Self>, StoreError> {
         path_entry::store_of(executable).and_then(Path::parent).map(Self::at).transpose()
     }
 
-    /// `<root>/cli`.
+    /// Path of the store: `<root>/cli`.
     pub fn dir(&self) -> PathBuf {
-        self.layout.own()
+        self.layout.d8_store()
     }
 
-    /// What a command on the PATH is a link to.
+    /// Path of `current`, which a command on the PATH links to.
     pub fn current(&self) -> PathBuf {
         self.dir().join("current")
     }
@@ -107,7 +109,7 @@ impl D8Store {
         self.dir().join("versions").join(tag.as_str())
     }
 
-    /// What is on disk, newest first. Directories that are no whole version are left out.
+    /// Lists the complete versions on disk, newest first.
     ///
     /// # Errors
     /// [`StoreError::Untrusted`], or a directory that cannot be read.
@@ -115,7 +117,7 @@ impl D8Store {
         let folder = self.dir().join("versions");
         trust::directory(&self.dir())?;
         trust::directory(&folder)?;
-        let Some(found) = disk::absent(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
+        let Some(found) = disk::if_exists(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
             return Ok(Vec::new());
         };
         let tags = found.flatten().filter_map(|found| found.file_name().to_str()?.parse::<Tag>().ok());
@@ -124,78 +126,48 @@ impl D8Store {
         Ok(versions)
     }
 
-    /// One version, if it is whole.
+    /// Reads one version, `None` if it is not complete.
     fn version(&self, tag: &Tag) -> Option<D8Version> {
-        let version = Version::parse(tag.as_str()).ok()?;
-        let dir = self.version_dir(tag);
-        let sound = |metadata: &fs::Metadata| trust::trouble(metadata).is_none();
-        let folder = fs::symlink_metadata(&dir).ok()?;
-        let binary = dir.join(EXECUTABLE);
-        let file = fs::symlink_metadata(&binary).ok()?;
-        if !(folder.is_dir() && sound(&folder) && file.is_file() && sound(&file)) {
+        let mut found = version_dir::read(&self.version_dir(tag), EXECUTABLE).ok()?;
+        // A receipt that cannot be parsed is that of another program.
+        let receipt = found.receipt.take().and_then(Result::ok);
+        if receipt.as_ref().is_some_and(|receipt| found.check_size(receipt).is_err()) {
             return None;
         }
-        let read = disk::read_small(&dir.join(layout::RECEIPT), RECEIPT_LIMIT).ok()?;
-        let receipt = read.and_then(|bytes| serde_json::from_slice::<Receipt>(&bytes).ok());
-        let receipt = receipt.filter(|receipt| receipt.name.name() == EXECUTABLE && receipt.tag == *tag);
-        // What does not agree with its receipt was changed by someone.
-        if receipt.as_ref().is_some_and(|receipt| receipt.size != file.len()) {
-            return None;
-        }
-        Some(D8Version { tag: tag.clone(), version, binary, receipt })
+        Some(D8Version { tag: found.tag, version: found.version, binary: found.binary, receipt })
     }
 
-    /// What `current` names, if it is whole and of this store.
+    /// Returns the version that `current` leads to, if it is complete and in this store.
     ///
     /// # Errors
     /// As [`Self::versions`].
     pub fn active(&self) -> Result<Option<D8Version>, StoreError> {
         trust::directory(&self.dir())?;
         let Ok(target) = fs::read_link(self.current()) else { return Ok(None) };
-        let relative = self.within(&target);
+        let relative = self.relative_target(&target);
         let mut parts = relative.iter();
         let (Some(versions), Some(tag), Some(name), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Ok(None);
         };
-        let ours = versions == "versions" && name == EXECUTABLE;
-        let tag = tag.to_str().and_then(|tag| tag.parse().ok()).filter(|_| ours);
+        let in_store = versions == "versions" && name == EXECUTABLE;
+        let tag = tag.to_str().and_then(|tag| tag.parse().ok()).filter(|_| in_store);
         Ok(tag.and_then(|tag| self.version(&tag)))
     }
 
-    /// An absolute target as it is seen from the store's directory, by whichever way it names that.
-    fn within(&self, target: &Path) -> PathBuf {
+    /// Makes an absolute target relative to the store's directory, even if it names that directory through a link.
+    fn relative_target(&self, target: &Path) -> PathBuf {
         let (Some(above), true) = (target.ancestors().nth(3), target.is_absolute()) else { return target.to_owned() };
         let same = above == self.dir() || above.canonicalize().ok() == self.dir().canonicalize().ok();
         let inside = target.strip_prefix(above).ok().filter(|_| same && above.exists());
         inside.unwrap_or(target).to_owned()
     }
 
-    /// The version on disk that has this value.
+    /// Finds a version on disk.
     ///
     /// # Errors
     /// As [`Self::versions`].
     pub fn find(&self, version: &Version) -> Result<Option<D8Version>, StoreError> {
         Ok(self.versions()?.into_iter().find(|stored| stored.version == *version))
-    }
-
-    fn fallback_link(&self) -> PathBuf {
-        self.dir().join("fallback")
-    }
-
-    /// The d8 that commands go to which this one has not, as it was set. Not to be run: [`Self::fallback`].
-    pub fn remembered_fallback(&self) -> Option<PathBuf> {
-        fs::read_link(self.fallback_link()).ok()
-    }
-
-    /// The same, to be run.
-    ///
-    /// # Errors
-    /// [`StoreError::Untrusted`] as root, if somebody else could have set or changed it.
-    pub fn fallback(&self) -> Result<Option<PathBuf>, StoreError> {
-        trust::directory(&self.dir())?;
-        let Some(path) = self.remembered_fallback() else { return Ok(None) };
-        trust::way_to(&path)?;
-        Ok(Some(path))
     }
 }

@@ -1,5 +1,5 @@
-//! The file system as the store uses it: modes explicit whatever the umask, barriers where a rename
-//! must not overtake what it makes visible, identity by inode.
+//! The file system as the stores use it: explicit modes whatever the umask, barriers where a rename must not overtake
+//! what it makes visible, identity by inode and by checksum.
 //!
 //! Knows nothing of plugins.
 
@@ -21,10 +21,13 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const EXECUTABLE: u32 = 0o755;
 /// Mode of other files.
 pub(crate) const PLAIN: u32 = 0o644;
-/// Mode of locks and of what only this user may read.
+/// Mode of locks and of files that only this user may read.
 pub(crate) const PRIVATE: u32 = 0o600;
 
-/// Which file it is, whatever it is called.
+/// Attempts to create something that other processes remove at the same time.
+pub(crate) const CREATE_ATTEMPTS: u32 = 100;
+
+/// Identity of a file by device and inode, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct FileId {
     dev: u64,
@@ -36,19 +39,50 @@ impl FileId {
         Self { dev: metadata.dev(), ino: metadata.ino() }
     }
 
-    /// Of what `path` names, links not followed; `None` if nothing is there.
+    /// Returns the identity of a path without following links, `None` if it does not exist.
     pub(crate) fn at(path: &Path) -> io::Result<Option<Self>> {
         Ok(lstat(path)?.as_ref().map(Self::of))
     }
 }
 
-/// Metadata of what `path` names, links not followed; `None` if nothing is there.
-pub(crate) fn lstat(path: &Path) -> io::Result<Option<fs::Metadata>> {
-    absent(fs::symlink_metadata(path))
+/// Identity of a file by its content: SHA-256 and size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checksum {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
 }
 
-/// Turns "there is no such file" into `None`.
-pub(crate) fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+impl Checksum {
+    /// Reads a regular file.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let mut file = open_regular(path)?;
+        let mut hash = Sha256::new();
+        let mut size = 0;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(Self { digest: Digest::from_sha256(hash.finalize().into()), size });
+            }
+            hash.update(&buffer[..count]);
+            size += count as u64;
+        }
+    }
+
+    /// Whether a regular file has this content. Compares the sizes before it reads the file.
+    pub(crate) fn matches(&self, path: &Path) -> io::Result<bool> {
+        let same_size = lstat(path)?.is_some_and(|metadata| metadata.is_file() && metadata.len() == self.size);
+        Ok(same_size && Self::of(path)? == *self)
+    }
+}
+
+/// Returns the metadata of a path without following links, `None` if it does not exist.
+pub(crate) fn lstat(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    if_exists(fs::symlink_metadata(path))
+}
+
+/// Turns the error "no such file" into `None`.
+pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
@@ -56,7 +90,7 @@ pub(crate) fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Makes one directory with mode 0755; `false` if a directory is there already. A link to one is none.
+/// Creates one directory with mode 0755. Returns `false` if it exists. A link to a directory is not a directory.
 pub(crate) fn make_dir(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(EXECUTABLE).create(path) {
         Ok(()) => {
@@ -66,23 +100,23 @@ pub(crate) fn make_dir(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match lstat(path)? {
             Some(metadata) if metadata.is_dir() => Ok(false),
             Some(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory")),
-            // Removed between the two calls by a process that gave its lock back.
+            // Another process released its lock and removed the directory between the two calls.
             None => make_dir(path),
         },
         Err(error) => Err(error),
     }
 }
 
-/// Makes a directory and the parents it lacks; those made are added to `made`, the outermost first.
+/// Creates a directory and its missing parents. Adds the created ones to `made`, the outermost first.
 pub(crate) fn make_dirs(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
-    for _ in 0..100 {
+    for _ in 0..CREATE_ATTEMPTS {
         match make_dir(path) {
             Ok(true) => {
                 made.push(path.to_owned());
                 return Ok(());
             }
             Ok(false) => return Ok(()),
-            // A parent is missing, or was taken away again by a process that had made it.
+            // A parent does not exist, or the process that created it removed it again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
                 Some(parent) if parent.is_symlink() && !parent.exists() => return Err(error),
                 Some(parent) => make_dirs(parent, made)?,
@@ -91,7 +125,7 @@ pub(crate) fn make_dirs(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> 
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("it disappears as fast as it is made"))
+    Err(io::Error::other("another process removes it as fast as it is created"))
 }
 
 /// Creates a file that must not exist, with exactly this mode.
@@ -106,38 +140,43 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-/// Writes a file that must not exist and waits until it is on the disk.
+/// Writes a file that must not exist, and syncs it.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = create_new(path, mode)?;
     file.write_all(bytes)?;
     sync_file(&file, path)
 }
 
-/// Waits until the file's bytes are on the disk.
+/// Waits until the bytes of a file are on the disk.
 pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
-    note("sync", path);
+    record("sync", path);
     file.sync_all()
 }
 
 /// Waits until the names in a directory are on the disk.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    note("sync", path);
+    record("sync", path);
     File::open(path)?.sync_all()
 }
 
-/// Renames, replacing what is there.
+/// Waits until the name of a path is on the disk.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Renames a file, replacing the target.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    note("rename", to);
+    record("rename", to);
     fs::rename(from, to)
 }
 
-/// Removes a file or link; that it is not there is fine.
+/// Removes a file or link. Returns whether it existed.
 pub(crate) fn unlink(path: &Path) -> io::Result<bool> {
-    note("unlink", path);
-    Ok(absent(fs::remove_file(path))?.is_some())
+    record("unlink", path);
+    Ok(if_exists(fs::remove_file(path))?.is_some())
 }
 
-/// Exchanges two directories in one step; `false` where the system cannot.
+/// Exchanges two directories in one step. Returns `false` if the system does not support it.
 pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     {
@@ -145,7 +184,7 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
         if failpoint::hit("disk.exchange").is_err() {
             return Ok(false);
         }
-        note("exchange", other);
+        record("exchange", other);
         match fs::renameat_with(fs::CWD, one, fs::CWD, other, fs::RenameFlags::EXCHANGE) {
             Ok(()) => Ok(true),
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
@@ -159,21 +198,21 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes `name` another name of `file` through `temporary` and one rename; where links can't be had, a
-/// copy of it with this mode, on the disk before the rename. The caller syncs the directory.
+/// Makes `name` a hard link to `file`, through `temporary` and one rename. Without hard links it becomes a copy with
+/// this mode, which is synced before the rename. The caller syncs the directory.
 pub(crate) fn place_link(file: &Path, name: &Path, temporary: &Path, mode: u32) -> io::Result<()> {
     unlink(temporary)?;
     link_or_copy(file, temporary, mode)?;
     rename(temporary, name)?;
-    // Renamed onto itself (the same inode already) leaves the temporary name.
+    // A rename onto the same inode does nothing and leaves the temporary name.
     unlink(temporary).map(|_| ())
 }
 
-/// Makes `name`, which must not exist, a hard link of `file`, or a copy that is on the disk. Says which.
+/// Makes `name`, which must not exist, a hard link to `file` or a synced copy of it. Returns whether it is a link.
 pub(crate) fn link_or_copy(file: &Path, name: &Path, mode: u32) -> io::Result<bool> {
     match hard_link(file, name) {
         Ok(()) => Ok(true),
-        Err(error) if no_links(&error) => {
+        Err(error) if links_unsupported(&error) => {
             let mut from = open_regular(file)?;
             let mut to = create_new(name, mode)?;
             io::copy(&mut from, &mut to)?;
@@ -184,7 +223,7 @@ pub(crate) fn link_or_copy(file: &Path, name: &Path, mode: u32) -> io::Result<bo
     }
 }
 
-/// Gives a file another name, which must not exist.
+/// Creates a hard link, whose name must not exist.
 pub(crate) fn hard_link(file: &Path, name: &Path) -> io::Result<()> {
     if failpoint::hit("disk.link").is_err() {
         return Err(rustix::io::Errno::PERM.into());
@@ -192,8 +231,8 @@ pub(crate) fn hard_link(file: &Path, name: &Path) -> io::Result<()> {
     fs::hard_link(file, name)
 }
 
-/// Whether the error says that this file system (or a hardening of the kernel) gives no hard links.
-pub(crate) fn no_links(error: &io::Error) -> bool {
+/// Whether the error means that the file system, or a hardened kernel, refuses hard links.
+pub(crate) fn links_unsupported(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),
@@ -201,14 +240,14 @@ pub(crate) fn no_links(error: &io::Error) -> bool {
     )
 }
 
-/// Puts a symbolic link to `target` at `name` through `temporary` and one rename.
+/// Makes `name` a symbolic link to `target`, through `temporary` and one rename.
 pub(crate) fn place_symlink(target: &Path, name: &Path, temporary: &Path) -> io::Result<()> {
     unlink(temporary)?;
     symlink(target, temporary)?;
     rename(temporary, name)
 }
 
-/// Opens a regular file for reading; a link or anything else is refused.
+/// Opens a regular file for reading. Refuses links and other types.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -217,52 +256,36 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Reads a small regular file of at most `limit` bytes; `None` if it is not there.
+/// Reads a regular file of at most `limit` bytes, `None` if it does not exist.
 pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let Some(file) = absent(open_regular(path))? else { return Ok(None) };
+    let Some(file) = if_exists(open_regular(path))? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
     }
     Ok(Some(bytes))
 }
 
-/// SHA-256 and size of a regular file.
-pub(crate) fn digest(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = open_regular(path)?;
-    let mut hash = Sha256::new();
-    let mut size = 0;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok((Digest::from_sha256(hash.finalize().into()), size));
-        }
-        hash.update(&buffer[..count]);
-        size += count as u64;
-    }
-}
-
-/// A name nobody guesses: 16 hex digits.
+/// Returns a random name: 16 hex digits.
 pub(crate) fn random_name() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// Removes a file, or a directory with all in it, links not followed; that it is not there is fine.
+/// Removes a file, or a directory with its content, without following links. It need not exist.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match lstat(path)? {
         None => Ok(()),
-        Some(metadata) if metadata.is_dir() => absent(fs::remove_dir_all(path)).map(|_| ()),
+        Some(metadata) if metadata.is_dir() => if_exists(fs::remove_dir_all(path)).map(|_| ()),
         Some(_) => unlink(path).map(|_| ()),
     }
 }
 
 #[cfg(not(feature = "testing"))]
 #[inline]
-fn note(_: &str, _: &Path) {}
+fn record(_: &str, _: &Path) {}
 
 #[cfg(feature = "testing")]
-pub(crate) use trace::note;
+pub(crate) use trace::record;
 #[cfg(feature = "testing")]
 pub use trace::{take_trace, trace};

@@ -1,5 +1,5 @@
-//! One install root: its paths, who may change it, its locks and its staging directories. Both stores in it
-//! ([`crate::store`] and [`crate::d8_store`]) are built on this.
+//! An install root: its paths, who may change it, its locks and its staging directories. Both stores in a root
+//! ([`crate::store`] and [`crate::d8_store`]) use this.
 
 pub mod host_id;
 pub(crate) mod layout;

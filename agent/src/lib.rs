@@ -1,39 +1,47 @@
-//! The local store and the install pipeline; later the loop that runs on top of them.
+//! The stores of plugins and of d8 itself on a host, and the view of the cluster.
 //!
-//! The promise this crate keeps: at every instant `current` of a plugin names a complete, verified
-//! binary, the old one or the new one, after a kill and after a power loss too.
+//! At every instant `current` of a plugin leads to a complete, verified executable, the old one or the new one. That
+//! holds after a kill and after a power loss, too.
 //!
-//! [`Roots`] says where stores are, [`Store`] reads one and never runs a plugin to do so,
-//! [`Store::lock`] gives a [`LockedStore`] that changes it. Bytes come through a [`LayerSource`]; the time is an
-//! argument. What to install and whether it may be installed is decided elsewhere (`d8-crds`).
+//! [`Roots`] finds the install roots. [`Store`] reads one without running a plugin, and [`Store::lock`] returns a
+//! [`LockedStore`], which changes it. Layers come from a [`LayerSource`]. The current time is always an argument.
+//! `d8-crds` decides which version to install and whether it may be installed.
+//!
+//! Each module uses only those above it in the list below.
 #![warn(missing_docs)]
 
-pub mod cluster;
-pub mod d8_store;
+mod disk;
+
+pub mod smoke;
+
 pub mod error;
 pub mod progress;
 pub mod receipt;
 pub mod request;
-pub mod roots;
-pub mod smoke;
+
+mod install_root;
+
+mod download;
+
+pub mod d8_store;
 pub mod store;
 
-mod disk;
-mod download;
-mod install_root;
+pub mod roots;
+
+pub mod cluster;
 
 pub use download::source::{LayerSource, LayerStream, ProxySource};
 pub use error::{Advice, LockHolder, StoreError, StoreErrorKind};
 pub use install_root::host_id;
 pub use progress::{ProgressEvent, ProgressReporter, SilentReporter};
 pub use receipt::{Receipt, Verified};
-pub use request::{Activation, Artifact, InstallRequest, Retention, StoreChange};
+pub use request::{Activation, Artifact, InstallRequest, Retention};
 pub use roots::Roots;
-pub use store::{ActiveVersion, InstalledVersion, LockedStore, PluginEntry, StagedVersion, Store};
+pub use store::{ActiveVersion, InstalledVersion, LockedStore, PluginEntry, StagedVersion, Store, StoreChange};
 
 #[cfg(feature = "testing")]
 pub mod testing {
-    //! Failpoints and the record of barriers, for tests only. A shipped binary has neither.
+    //! Failpoints and the trace of barriers, for tests only. Never in a shipped binary.
     pub use crate::disk::{
         failpoint::{ALL, on},
         take_trace, trace,

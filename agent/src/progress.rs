@@ -1,4 +1,4 @@
-//! What a change tells while it runs, for progress bars and notes.
+//! Events of a running change, for progress bars and notes.
 
 use std::path::Path;
 
@@ -6,58 +6,58 @@ use d8_crds::values::name::{Component, Tag};
 
 use crate::error::LockHolder;
 
-/// Something that happened.
+/// An event of a running change.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum ProgressEvent<'a> {
-    /// Somebody holds the lock; told once for each holder.
+    /// Another process holds the lock. Reported once for each holder.
     Waiting {
-        /// What is changed.
+        /// The component to change.
         name: &'a Component,
-        /// Who.
+        /// The process that holds the lock.
         holder: &'a LockHolder,
-        /// The lock file.
+        /// Path of the lock file.
         path: &'a Path,
     },
-    /// A crash's leftovers were put in order.
+    /// Files that a crash left were repaired.
     Repaired {
-        /// What was done.
+        /// The repair, in words.
         what: &'a str,
     },
-    /// Bytes of the compressed layer came; told at the start (0), about every 256 KiB and at the end.
+    /// Bytes of the compressed layer arrived. Reported at the start (0), about every 256 KiB, and at the end.
     Downloading {
-        /// What is changed.
+        /// The component to change.
         name: &'a Component,
-        /// The version.
+        /// Tag of the version.
         tag: &'a Tag,
-        /// Bytes so far.
+        /// Bytes that have arrived.
         done: u64,
-        /// Bytes in all, if known.
+        /// Size of the layer in bytes, if it is known.
         total: Option<u64>,
     },
     /// The smoke test begins.
     Testing {
-        /// What is changed.
+        /// The component to change.
         name: &'a Component,
-        /// The version.
+        /// Tag of the version.
         tag: &'a Tag,
     },
     /// The version is active.
     Switched {
-        /// What is changed.
+        /// The component that was changed.
         name: &'a Component,
-        /// The version.
+        /// Tag of the version.
         tag: &'a Tag,
     },
 }
 
-/// Who is told. Called from async code: must not block.
+/// Receives the events of a change. Called from async code: it must not block.
 pub trait ProgressReporter: Send + Sync {
-    /// Something happened.
+    /// Receives one event of a running operation. Must return quickly.
     fn report(&self, event: ProgressEvent<'_>);
 }
 
-/// Tells nobody.
+/// A reporter that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SilentReporter;
 

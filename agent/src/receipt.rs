@@ -1,4 +1,4 @@
-//! What the store knows of a version it holds, so that no binary has to be run to ask it.
+//! The receipt of a version on disk, so that no binary has to be run to learn its version.
 
 use d8_crds::values::{
     digest::Digest,
@@ -8,20 +8,22 @@ use d8_crds::values::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How the bytes were checked when they came.
+use crate::disk::Checksum;
+
+/// How the bytes of a version were verified when they were installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verified {
-    /// Against a layer digest from a record or a manifest.
+    /// Against the digest of the layer in a record or a manifest.
     Digest,
-    /// By the connection alone: the proxy gave no digest.
+    /// By the connection only: the proxy gave no digest.
     Transport,
-    /// The install of another tool; its bytes were not checked.
+    /// Not at all: another tool installed the version, and it was adopted.
     Adopted,
 }
 
 impl Verified {
-    /// The word in receipts and lists.
+    /// The name in receipts and lists.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Digest => "digest",
@@ -31,41 +33,46 @@ impl Verified {
     }
 }
 
-/// `versions/<tag>/receipt.json`. Fields added later must have defaults.
+/// The content of `versions/<tag>/receipt.json`. A field that is added later must have a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// Whose it is.
+    /// The component that the executable belongs to.
     pub name: Component,
-    /// The version, by the tag that was asked for.
+    /// Tag of the version as it was requested.
     pub tag: Tag,
-    /// What it was built for.
+    /// Platform that the executable was built for.
     pub platform: Platform,
-    /// SHA-256 of the compressed layer; absent if adopted.
+    /// SHA-256 of the compressed layer; absent for an adopted version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<Digest>,
-    /// The manifest that names the layer, if one was read.
+    /// Digest of the manifest that names the layer, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
     /// SHA-256 of the executable.
     pub binary: Digest,
-    /// Bytes of the executable.
+    /// Size of the executable, in bytes.
     pub size: u64,
-    /// Where the bytes came from.
+    /// Origin of the bytes: the host of the proxy, or the path of a file.
     pub source: String,
-    /// When.
+    /// Time of the installation.
     pub time: Timestamp,
-    /// How they were checked.
+    /// How the bytes were verified.
     pub verified: Verified,
-    /// Cluster requirements were waived by hand.
+    /// Whether the user skipped the check of the cluster's requirements.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped_cluster_checks: bool,
 }
 
 impl Receipt {
-    /// The digests that pins and moved tags are told by: of its layer, its manifest.
+    /// Returns the digests that pins and moved tags are compared with: of the layer and of the manifest.
     pub fn digests(&self) -> Vec<Digest> {
         self.layer.iter().chain(&self.manifest).cloned().collect()
+    }
+
+    /// The content that the executable must have.
+    pub(crate) fn executable(&self) -> Checksum {
+        Checksum { digest: self.binary.clone(), size: self.size }
     }
 }
 
@@ -74,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_receipt_reads_as_it_was_written_and_tolerates_new_fields() {
+    fn a_receipt_can_be_read_again_and_tolerates_new_fields() {
         let receipt = Receipt {
             name: "hello".parse().unwrap(),
             tag: "v1.0.0".parse().unwrap(),

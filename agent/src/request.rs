@@ -1,4 +1,4 @@
-//! What is asked of the store, and what came of it.
+//! Requests to a store, and their results.
 
 use d8_crds::{
     records::contract::Contract,
@@ -10,51 +10,49 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-use crate::store::StagedVersion;
-
-/// One version to bring into the store. Chosen and permitted already: the store asks no policy.
+/// A version of a plugin to install. The caller has selected and permitted it: the store knows no policies.
 #[derive(Debug, Clone)]
 pub struct InstallRequest {
-    /// The plugin.
+    /// Name of the plugin.
     pub name: PluginName,
-    /// The version, by the tag that is published.
+    /// Published tag of the version.
     pub tag: Tag,
-    /// What its layer is to be built for.
+    /// Platform that the layer must be built for.
     pub platform: Platform,
-    /// Its contract; a plugin that ships none has one with its name and version only.
+    /// Contract of the version. A plugin without a contract gets one with its name and version only.
     pub contract: Contract,
-    /// SHA-256 of the compressed layer, by record or manifest. With it the receipt says `digest`,
-    /// without it `transport`.
+    /// SHA-256 of the compressed layer, from a record or a manifest. With it the receipt says `digest`, without it
+    /// `transport`.
     pub expect_layer: Option<Digest>,
-    /// The manifest that names the layer, for the receipt.
+    /// Digest of the manifest that names the layer, for the receipt.
     pub manifest: Option<Digest>,
-    /// A layer digest that a person accepted although this store remembers the version otherwise.
+    /// Digest of a layer that was accepted although the store has recorded another one for the version.
     pub accept: Option<Digest>,
-    /// Bring it again although the version is on disk.
+    /// Whether to download the version even if it is on disk.
     pub force: bool,
-    /// Where the bytes come from, for the receipt: the proxy's host.
+    /// Host of the proxy, for the receipt.
     pub source: String,
-    /// Cluster requirements were waived by hand, for the receipt.
+    /// Whether the user skipped the check of the cluster's requirements, for the receipt.
     pub skipped_cluster_checks: bool,
-    /// Now.
+    /// Time for the receipt.
     pub now: Timestamp,
 }
 
-/// The bytes to fetch.
+/// A layer to download.
 #[derive(Debug, Clone)]
 pub struct Artifact {
-    /// Whose.
+    /// The component that the layer belongs to.
     pub component: Component,
-    /// Of which version, by the tag that is published.
+    /// Published tag of the version.
     pub tag: Tag,
-    /// What the layer is to be built for.
+    /// Platform that the layer must be built for.
     pub platform: Platform,
-    /// SHA-256 of the compressed layer, if somebody vouches for one.
+    /// SHA-256 of the compressed layer, if a record or a manifest names it.
     pub expect_layer: Option<Digest>,
 }
 
 impl InstallRequest {
-    /// The bytes it needs.
+    /// Returns the layer to download.
     pub fn artifact(&self) -> Artifact {
         Artifact {
             component: self.name.clone().into(),
@@ -65,46 +63,30 @@ impl InstallRequest {
     }
 }
 
-/// One step of a plan. Dependencies come first.
-#[derive(Debug)]
-// A plan has a handful of them, and a box would be in every caller's way.
-#[allow(clippy::large_enum_variant)]
-pub enum StoreChange {
-    /// Switch to what was staged.
-    Install(StagedVersion),
-    /// Switch to a version that is on disk.
-    Relink {
-        /// The plugin.
-        name: PluginName,
-        /// The version.
-        tag: Tag,
-    },
-}
-
-/// What a change did.
+/// What a change did to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activation {
-    /// The plugin.
+    /// Name of the plugin.
     pub name: PluginName,
-    /// What is active now.
+    /// Tag of the active version.
     pub tag: Tag,
-    /// What was active before; `None` if nothing was, or nobody knows.
+    /// Tag of the version that was active before, if it is known.
     pub previous: Option<Tag>,
-    /// Whether there was anything to change.
+    /// Whether anything was changed.
     pub changed: bool,
 }
 
-/// What `prune` leaves beside the active version, the one before it and what a major link names.
+/// What `prune` keeps in addition to the active version, the previous one and those that a major link names.
 #[derive(Debug, Clone)]
 pub struct Retention {
     /// Versions that a policy pins or a fallback needs.
     pub pinned: Vec<Tag>,
-    /// How many others, newest first.
+    /// Number of other versions to keep, newest first.
     pub others: usize,
 }
 
 impl Default for Retention {
-    /// No pins, three others (design: "and three more").
+    /// No pins and three other versions.
     fn default() -> Self {
         Self { pinned: Vec::new(), others: 3 }
     }

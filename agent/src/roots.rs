@@ -1,4 +1,4 @@
-//! Where stores are: the configured root first, the one in the home directory second.
+//! The install roots of a user: the configured one, and the one in the home directory.
 
 use std::{
     env, fs,
@@ -7,16 +7,16 @@ use std::{
 
 use crate::{disk, error::StoreError, store::Store};
 
-/// The root that all users of a host share.
+/// Root that all users of a host share.
 pub const DEFAULT_ROOT: &str = "/opt/deckhouse/lib/deckhouse-cli";
 
-/// The root below a home directory.
+/// Path of the root below a home directory.
 pub const HOME_ROOT: &str = ".deckhouse-cli";
 
-/// The environment variable that names a root.
+/// Environment variable with the path of a root.
 pub const ROOT_VARIABLE: &str = "DECKHOUSE_CLI_PATH";
 
-/// The roots of this user on this host.
+/// The install roots of this user on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     configured: PathBuf,
@@ -25,8 +25,8 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// From an explicit root (flag or environment) and the home directory. An explicit root is used as
-    /// it is and never replaced.
+    /// Builds the roots from an explicit root (flag or environment) and the home directory. An explicit root is never
+    /// replaced by the one in the home directory.
     pub fn new(explicit: Option<PathBuf>, home: Option<&Path>) -> Self {
         let home = home.map(|home| home.join(HOME_ROOT));
         match explicit {
@@ -35,7 +35,7 @@ impl Roots {
         }
     }
 
-    /// From a flag, else `DECKHOUSE_CLI_PATH`, else the defaults. A relative path is taken from the
+    /// Builds the roots from a flag, else `DECKHOUSE_CLI_PATH`, else the defaults. A relative path is relative to the
     /// working directory. An empty variable counts as absent.
     pub fn from_env(flag: Option<PathBuf>) -> Result<Self, StoreError> {
         let given = flag.or_else(|| env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from));
@@ -49,22 +49,22 @@ impl Roots {
         Ok(Self::new(explicit, home().as_deref()))
     }
 
-    /// The configured root, explicit or the default.
+    /// Path of the configured root, explicit or the default.
     pub fn configured(&self) -> &Path {
         &self.configured
     }
 
-    /// Whether the configured root was given by the caller.
+    /// Whether the configured root is explicit.
     pub fn is_explicit(&self) -> bool {
         self.explicit
     }
 
-    /// The root in the home directory, if there is a home and it is not the configured one.
+    /// Path of the root in the home directory, if there is a home directory and it is not the configured root.
     pub fn home(&self) -> Option<&Path> {
         self.home.as_deref()
     }
 
-    /// The stores to read, the configured first, and those that this user must not trust or cannot use.
+    /// Returns the stores to read, the configured one first, and the errors of those that are not trusted or not usable.
     /// A root that does not exist is an empty store.
     pub fn for_reading(&self) -> (Vec<Store>, Vec<StoreError>) {
         let mut stores = Vec::new();
@@ -78,14 +78,14 @@ impl Roots {
         (stores, refused)
     }
 
-    /// The store to change: the configured one if it can be written to, else, unless it is explicit, the
-    /// one in the home directory.
+    /// Returns the store to change: the configured one if it is writable, else the one in the home directory unless the
+    /// configured one is explicit.
     pub fn for_writing(&self) -> Result<Store, StoreError> {
-        let configured = Store::at(&self.configured).and_then(|store| writable(store.root()).map(|()| store));
+        let configured = Store::at(&self.configured).and_then(|store| check_writable(store.root()).map(|()| store));
         match (configured, &self.home) {
             (Err(StoreError::Unwritable { .. }), Some(home)) if !self.explicit => {
                 let store = Store::at(home)?;
-                writable(store.root())?;
+                check_writable(store.root())?;
                 Ok(store)
             }
             (result, _) => result,
@@ -93,8 +93,8 @@ impl Roots {
     }
 }
 
-/// Tests by writing whether a store could be made or changed below `root`. Leaves nothing.
-fn writable(root: &Path) -> Result<(), StoreError> {
+/// Checks whether a store can be created or changed below `root`, by creating and removing a file.
+fn check_writable(root: &Path) -> Result<(), StoreError> {
     let unusable = |why: String| StoreError::Root { root: root.to_owned(), why };
     let mut existing = root;
     loop {
@@ -117,8 +117,8 @@ fn writable(root: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// The user's home directory: `$HOME`, else what `/etc/passwd` says. Never through the system's name
-/// services, which a static program cannot load.
+/// Returns the home directory of the user: `$HOME`, else by `/etc/passwd`. A static program cannot use the name services
+/// of the system.
 pub fn home() -> Option<PathBuf> {
     let from_env = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     from_env.filter(|home| home.is_absolute()).or_else(|| {
@@ -127,7 +127,7 @@ pub fn home() -> Option<PathBuf> {
     })
 }
 
-/// The home directory of `uid` in the text of `/etc/passwd`.
+/// Returns the home directory of `uid` in the text of `/etc/passwd`.
 fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_the_stores_are() {
+    fn explicit_and_default_roots() {
         let home = Path::new("/home/u");
         let default = Roots::new(None, Some(home));
         assert_eq!(default.configured(), Path::new(DEFAULT_ROOT));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn homes_in_passwd() {
+    fn home_directories_in_passwd() {
         let passwd =
             "root:x:0:0:root:/root:/bin/bash\nbroken\nu:x:1000:1000::/home/u:/bin/sh\nv:x:7:7::relative:/bin/sh\n";
         for (uid, home) in [(0, Some("/root")), (1000, Some("/home/u")), (7, None), (8, None)] {
@@ -177,6 +177,6 @@ mod tests {
         }
         let fresh = folder.path().join("a/b");
         assert_eq!(Roots::new(Some(fresh.clone()), None).for_writing().unwrap().root(), fresh);
-        assert!(!folder.path().join("a").exists(), "the probe left something");
+        assert!(!folder.path().join("a").exists(), "the check left a directory");
     }
 }

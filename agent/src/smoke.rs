@@ -1,107 +1,105 @@
-//! The smoke test: does a freshly downloaded executable start on this machine?
+//! The smoke test: does a downloaded executable start on this machine?
 //!
-//! It runs foreign bytes, so it happens after the digest check only, in a program of our own that is
-//! re-executed for it ([`child_main`]) and puts limits around them. Safe code throughout.
+//! The test runs foreign bytes, so it comes only after the digest check. It runs them in a process of this program that
+//! is started again as a sandbox ([`child_main`]) and limits what they can do.
 
 mod child;
+mod home;
 
 use std::{
-    fmt, fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    fmt, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use command_fds::{CommandFdExt as _, FdMapping};
+use d8_rpp::Advice;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
-use self::child::Report;
 pub use self::child::child_main;
-use crate::{disk, error::Advice};
+use self::{child::TestReport, home::TemporaryHome};
+use crate::disk;
 
-/// First argument by which the program knows that it is to play the sandbox.
+/// First argument that tells this program to be the sandbox.
 pub const CHILD_ARG: &str = "__d8-smoke-test";
 
-/// How long a plugin has.
+/// Timeout for a plugin.
 pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a d8 has.
+/// Longest run of a d8 executable in its smoke test.
 pub const D8_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why an executable did not pass.
+/// Why an executable failed its smoke test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SmokeFailure {
-    /// The test could not be set up; says nothing about the executable.
+    /// The test could not be run. The executable may be good.
     Setup {
-        /// What failed.
         why: String,
     },
-    /// The system cannot run it: another architecture, a missing interpreter, not a program.
+    /// The system cannot run the executable: another architecture, a missing interpreter, or not a program.
     Format {
-        /// What the system said.
+        /// Error of the system.
         why: String,
     },
-    /// It ended with a status other than 0.
+    /// The executable exited with a status other than 0.
     Exit {
-        /// The status.
         status: i32,
-        /// Its first 200 characters of output.
+        /// First 200 characters of the output.
         output: String,
     },
-    /// A signal ended it.
+    /// The executable was ended by a signal.
     Signal {
-        /// The signal's number.
+        /// Number of the signal.
         signal: i32,
-        /// Its first 200 characters of output.
+        /// First 200 characters of the output.
         output: String,
     },
-    /// It was still running.
+    /// The executable was still running at the timeout.
     Timeout {
-        /// Seconds it had.
         seconds: u64,
-        /// Its first 200 characters of output.
+        /// First 200 characters of the output.
         output: String,
     },
 }
 
 impl fmt::Display for SmokeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = |output: &str| if output.is_empty() { String::new() } else { format!(": {output}") };
+        let suffix = |output: &str| if output.is_empty() { String::new() } else { format!(": {output}") };
         match self {
             Self::Setup { why } => write!(f, "the test could not be run: {why}"),
             Self::Format { why } => write!(f, "it can't be run on this machine: {why}"),
-            Self::Exit { status, output } => write!(f, "it exited with status {status}{}", said(output)),
-            Self::Signal { signal, output } => write!(f, "it was ended by signal {signal}{}", said(output)),
-            Self::Timeout { seconds, output } => write!(f, "it did not end within {seconds} s{}", said(output)),
+            Self::Exit { status, output } => write!(f, "it exited with status {status}{}", suffix(output)),
+            Self::Signal { signal, output } => write!(f, "it was ended by signal {signal}{}", suffix(output)),
+            Self::Timeout { seconds, output } => write!(f, "it did not end within {seconds} s{}", suffix(output)),
         }
     }
 }
 
 impl SmokeFailure {
-    /// Cause and fix.
+    /// Returns the likeliest cause and its fix.
     pub fn advice(&self) -> Advice {
         let (cause, fix) = match self {
             Self::Setup { .. } => (
-                "the sandbox needs to start a process of its own and a directory to run it in",
-                "free what is short, then repeat",
+                "the test needs a process and a directory of its own",
+                "free memory or disk space, then repeat the command",
             ),
             Self::Format { .. } => (
-                "the publisher built it for another platform, or it needs a loader this machine lacks",
-                "choose another version with --version, and tell its publisher",
+                "it was built for another platform, or it needs a loader that this machine does not have",
+                "choose another version with `--version`, and report it to the publisher",
             ),
             _ => (
-                "the executable does not answer `--version` or `version`",
-                "choose another version with --version, and tell its publisher",
+                "the executable does not support `--version` or `version`",
+                "choose another version with `--version`, and report it to the publisher",
             ),
         };
         Advice { cause: cause.to_owned(), fix: fix.to_owned() }
     }
 }
 
-/// The program that plays the sandbox: as a rule this very one.
+/// Runs smoke tests in processes of a program, usually this one.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     program: PathBuf,
@@ -109,34 +107,51 @@ pub struct Sandbox {
 
 impl Default for Sandbox {
     fn default() -> Self {
-        // By this link it can be run although the file was replaced meanwhile.
+        // This link works even after the file was replaced.
         let own = Path::new("/proc/self/exe");
         let program = if own.exists() { own.to_owned() } else { std::env::current_exe().unwrap_or_default() };
         Self { program }
     }
 }
 
-/// Uids of which no user has one: systemd's range for dynamic users.
+/// User ids that no user has: the range of systemd for dynamic users.
 const UIDS: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 
-/// How long a file that somebody has open for writing is tried again.
-const BUSY: Duration = Duration::from_secs(2);
+/// How long the start of a file that another process has open for writing is retried.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the sandbox has for itself beside the executable's time.
+/// Time for the sandbox itself, in addition to the timeout of the executable.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// Size of the report of the sandbox, in bytes.
+const REPORT_BYTES: u64 = 64 * 1024;
+
+/// One run of an executable.
+struct Run<'a> {
+    file: &'a Path,
+    /// Name that the executable is started with (`argv[0]`).
+    name: &'a str,
+    arguments: &'a [&'a str],
+    /// Characters of the output to return.
+    wanted: usize,
+    /// The timeout, as messages name it.
+    timeout: Duration,
+    /// The part of the timeout that is left.
+    left: Duration,
+    scratch: &'a Path,
+}
+
 impl Sandbox {
-    /// A sandbox played by another program, which calls [`child_main`] when its first argument is
-    /// [`CHILD_ARG`].
+    /// A sandbox in processes of `program`, which calls [`child_main`] if its first argument is [`CHILD_ARG`].
     pub fn of(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into() }
     }
 
-    /// Runs `file --version`, and if that fails `file version`; a clean exit of either passes and gives
-    /// its first 200 characters of output. Nothing may have the file open for writing any more.
-    /// `scratch` is a directory for what the test needs; it leaves nothing there.
+    /// Runs `file --version`, and if that fails `file version`. Passes if one of them exits with status 0, and returns
+    /// the first 200 characters of its output. No process may have the file open for writing. `scratch` is a directory
+    /// for temporary files, which are removed.
     ///
-    /// Dropping the future ends the test and all that it started.
+    /// If the future is dropped, the test and all processes that it started end.
     pub async fn test(
         &self,
         file: &Path,
@@ -148,9 +163,10 @@ impl Sandbox {
         let mut first = None;
         for argument in ["--version", "version"] {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.run(file, name, &[argument], child::SHOWN, (timeout, left), scratch).await {
+            let run = Run { file, name, arguments: &[argument], wanted: child::SHOWN, timeout, left, scratch };
+            match self.run(run).await {
                 Ok(output) => return Ok(output),
-                // Asking in another way changes nothing about these.
+                // Another argument makes no difference to these failures.
                 Err(
                     failure @ (SmokeFailure::Setup { .. } | SmokeFailure::Format { .. } | SmokeFailure::Timeout { .. }),
                 ) => {
@@ -162,8 +178,8 @@ impl Sandbox {
         Err(first.unwrap_or(SmokeFailure::Setup { why: "nothing was run".to_owned() }))
     }
 
-    /// Runs `file` once with these arguments, as [`Self::test`] does, and gives its first 4,096 bytes.
-    pub async fn ask(
+    /// Runs `file` once with these arguments, as [`Self::test`] does. Returns the first 4,096 bytes of its output.
+    pub async fn output(
         &self,
         file: &Path,
         name: &str,
@@ -171,131 +187,69 @@ impl Sandbox {
         timeout: Duration,
         scratch: &Path,
     ) -> Result<String, SmokeFailure> {
-        self.run(file, name, arguments, child::OUTPUT, (timeout, timeout), scratch).await
+        self.run(Run { file, name, arguments, wanted: child::OUTPUT, timeout, left: timeout, scratch }).await
     }
 
-    async fn run(
-        &self,
-        file: &Path,
-        name: &str,
-        arguments: &[&str],
-        wanted: usize,
-        (timeout, left): (Duration, Duration),
-        scratch: &Path,
-    ) -> Result<String, SmokeFailure> {
+    async fn run(&self, run: Run<'_>) -> Result<String, SmokeFailure> {
+        let setup = |why: &str| Err(SmokeFailure::Setup { why: why.to_owned() });
         let begun = Instant::now();
         let mut user_namespace = true;
         loop {
-            let task = child::Task {
-                name: name.to_owned(),
-                arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-                path: file.to_owned(),
+            let request = child::TestRequest {
+                name: run.name.to_owned(),
+                arguments: run.arguments.iter().map(|&argument| argument.to_owned()).collect(),
+                path: run.file.to_owned(),
                 home: PathBuf::new(),
                 uid: rustix::process::geteuid().is_root().then(|| rand::random_range(UIDS)),
                 user_namespace,
-                timeout: left.saturating_sub(begun.elapsed()),
-                seconds: timeout.as_secs(),
-                wanted,
+                timeout: run.left.saturating_sub(begun.elapsed()),
+                seconds: run.timeout.as_secs(),
+                wanted: run.wanted,
             };
-            match self.once(task, scratch).await.map_err(|error| SmokeFailure::Setup { why: error.to_string() })? {
-                Report::Passed(output) => return Ok(output),
-                Report::Failed(failure) => return Err(failure),
-                Report::NoNamespace if user_namespace => user_namespace = false,
-                Report::NoNamespace => {
-                    return Err(SmokeFailure::Setup { why: "it makes namespaces unasked".to_owned() });
+            let report = self.start(request, run.scratch).await;
+            match report.map_err(|error| SmokeFailure::Setup { why: error.to_string() })? {
+                TestReport::Passed(output) => return Ok(output),
+                TestReport::Failed(failure) => return Err(failure),
+                TestReport::NoNamespace if user_namespace => user_namespace = false,
+                TestReport::NoNamespace => return setup("the sandbox reports a namespace that it was not to enter"),
+                TestReport::Busy if begun.elapsed() < BUSY_TIMEOUT => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                Report::Busy if begun.elapsed() < BUSY => tokio::time::sleep(Duration::from_millis(10)).await,
-                Report::Busy => {
-                    return Err(SmokeFailure::Setup { why: "another program has it open for writing".to_owned() });
-                }
+                TestReport::Busy => return setup("another program has the executable open for writing"),
             }
         }
     }
 
-    async fn once(&self, mut task: child::Task, scratch: &Path) -> io::Result<Report> {
-        let home = Home::make(scratch, task.uid)?;
-        task.home.clone_from(&home.0);
-        let executable = disk::open_regular(&task.path)?;
+    /// Starts the sandbox and waits for its report.
+    async fn start(&self, mut request: child::TestRequest, scratch: &Path) -> io::Result<TestReport> {
+        let home = TemporaryHome::create(scratch, request.uid)?;
+        home.path().clone_into(&mut request.home);
+        let executable = disk::open_regular(&request.path)?;
         let mut command = Command::new(&self.program);
-        command.arg(CHILD_ARG).arg(serde_json::to_string(&task)?).env_clear().current_dir("/");
+        command.arg(CHILD_ARG).arg(serde_json::to_string(&request)?).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
             .fd_mappings(vec![FdMapping { parent_fd: executable.into(), child_fd: child::EXECUTABLE_FD }])
             .map_err(io::Error::other)?;
         let mut sandbox = tokio::process::Command::from(command).spawn()?;
-        // Closed when this future is dropped; then the sandbox ends what it started, and itself.
+        // Closed when this future is dropped. The sandbox then ends the processes that it started, and itself.
         let lifeline = sandbox.stdin.take();
-        let answer = sandbox.stdout.take();
+        let report = sandbox.stdout.take();
         let mut json = Vec::new();
         let read = async {
-            if let Some(answer) = answer {
-                answer.take(64 * 1024).read_to_end(&mut json).await?;
+            if let Some(report) = report {
+                report.take(REPORT_BYTES).read_to_end(&mut json).await?;
             }
             sandbox.wait().await
         };
-        let ended = tokio::time::timeout(task.timeout + GRACE, read).await;
+        let ended = tokio::time::timeout(request.timeout + GRACE, read).await;
         drop(lifeline);
         let Ok(status) = ended else {
             sandbox.start_kill()?;
-            return Err(io::Error::other("the sandbox does not answer"));
+            return Err(io::Error::other("the sandbox does not respond"));
         };
         let status = status?;
         serde_json::from_slice(&json)
-            .map_err(|_| io::Error::other(format!("the sandbox ended without an answer ({status})")))
-    }
-}
-
-/// The directory that the executable has to itself.
-struct Home(PathBuf);
-
-impl Home {
-    /// In `scratch`, or in the system's temporary directory if another uid can't get at `scratch`.
-    fn make(scratch: &Path, uid: Option<u32>) -> io::Result<Self> {
-        let reachable = |path: &Path| {
-            path.ancestors().all(|part| fs::metadata(part).is_ok_and(|metadata| metadata.permissions().mode() & 1 != 0))
-        };
-        let parent = if uid.is_none() || reachable(scratch) {
-            scratch.to_owned()
-        } else {
-            sweep(&std::env::temp_dir());
-            std::env::temp_dir()
-        };
-        let path = parent.join(format!("{HOME_PREFIX}{}", disk::random_name()));
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        let home = Self(path);
-        fs::set_permissions(&home.0, fs::Permissions::from_mode(0o700))?;
-        if let Some(uid) = uid {
-            std::os::unix::fs::chown(&home.0, Some(uid), Some(uid))?;
-        }
-        Ok(home)
-    }
-}
-
-/// What the directory's name begins with.
-const HOME_PREFIX: &str = "d8-smoke-";
-
-/// After this long nobody uses such a directory any more.
-const STALE: Duration = Duration::from_hours(1);
-
-/// Removes what a killed command left in the system's temporary directory: only what belongs to a uid
-/// that no user has. In a staging directory it goes with that.
-fn sweep(folder: &Path) {
-    use std::os::unix::fs::MetadataExt as _;
-    for found in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(metadata) = found.metadata() else { continue };
-        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
-        if found.file_name().as_encoded_bytes().starts_with(HOME_PREFIX.as_bytes())
-            && metadata.is_dir()
-            && UIDS.contains(&metadata.uid())
-            && age > STALE
-        {
-            let _ = disk::remove_tree(&found.path());
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = disk::remove_tree(&self.0);
+            .map_err(|_| io::Error::other(format!("the sandbox ended without a report ({status})")))
     }
 }

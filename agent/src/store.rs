@@ -1,6 +1,7 @@
-//! One install root: what is in it, read without running anything, and the way to change it.
+//! The store of plugins in an install root. [`Store`] reads it without running anything, [`LockedStore`] changes it.
 
 mod adopt;
+mod apply;
 mod history;
 mod journal;
 mod locked;
@@ -21,6 +22,7 @@ pub use self::{
     locked::LockedStore,
     read::{ActiveVersion, DamagedVersion, InstalledVersion, PluginEntry},
     stage::StagedVersion,
+    switch::StoreChange,
 };
 use crate::{
     error::StoreError,
@@ -31,11 +33,11 @@ use crate::{
     smoke::Sandbox,
 };
 
-/// An install root. Cheap to clone; holds nothing open.
+/// The plugins in an install root. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) layout: Layout,
-    /// Absent in tests only.
+    /// `None` only in tests.
     pub(crate) sandbox: Option<Sandbox>,
 }
 
@@ -43,58 +45,58 @@ impl Store {
     /// The store at `root`, which need not exist yet.
     ///
     /// # Errors
-    /// [`StoreError::Untrusted`] as root, if somebody else could change it.
+    /// [`StoreError::Untrusted`] as root, if other users could change it.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         trust::root(&root)?;
         Ok(Self { layout: Layout { root }, sandbox: Some(Sandbox::default()) })
     }
 
-    /// The same store, whose smoke tests another program plays.
+    /// The same store with another sandbox for smoke tests.
     #[must_use]
     pub fn with_sandbox(self, sandbox: Sandbox) -> Self {
         Self { sandbox: Some(sandbox), ..self }
     }
 
-    /// The same store, for tests of what is not the smoke test.
+    /// The same store without smoke tests.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn without_smoke_test(self) -> Self {
         Self { sandbox: None, ..self }
     }
 
-    /// The root.
+    /// Path of the install root.
     pub fn root(&self) -> &Path {
         &self.layout.root
     }
 
-    /// What is installed, by name. Broken installs are in it and say what is wrong with them.
+    /// Lists the installed plugins by name. A broken install is listed with what is wrong with it.
     pub fn list(&self) -> Result<Vec<PluginEntry>, StoreError> {
         read::list(&self.layout)
     }
 
-    /// One plugin; `None` if it is not installed.
+    /// Reads one plugin, `None` if it is not installed.
     pub fn get(&self, name: &PluginName) -> Result<Option<PluginEntry>, StoreError> {
         trust::directory(&self.layout.plugins())?;
         read::entry(&self.layout.plugin(name))
     }
 
-    /// The contract of the active version; `None` if there is none on disk.
+    /// Reads the contract of the active version, `None` if there is none on disk.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] if it is there and cannot be read.
+    /// [`StoreError::Contract`] if the file exists and can't be read.
     pub fn contract(&self, name: &PluginName) -> Result<Option<Contract>, StoreError> {
         trust::directory(&self.layout.contracts())?;
         read::contract(name, &self.layout.plugin(name).cached_contract())
     }
 
-    /// The contract of a version on disk; `None` if there is none.
+    /// Reads the contract of a version, `None` if there is none on disk.
     pub fn contract_of(&self, name: &PluginName, tag: &Tag) -> Result<Option<Contract>, StoreError> {
         let plugin = self.layout.plugin(name);
         read::contract(name, &plugin.version(tag).join(layout::CONTRACT))
     }
 
-    /// The path by which the active version is run.
+    /// Path of the active executable.
     pub fn current(&self, name: &PluginName) -> PathBuf {
         self.layout.plugin(name).current()
     }

@@ -75,7 +75,7 @@ impl RunningD8 {
                 .caused_by(&error)
                 .advise("the file was removed or replaced while d8 was running", "run the command again")
         })?;
-        let (store, from_store) = match D8Store::holding(&executable) {
+        let (store, from_store) = match D8Store::containing(&executable) {
             Ok(Some(store)) => (Ok(store), true),
             Ok(None) => (default_root(context).and_then(|root| Ok(D8Store::at(root)?)), false),
             Err(error) => (Err(untrusted_store_failure(&executable, error)), true),

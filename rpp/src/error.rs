@@ -42,13 +42,11 @@ pub enum Error {
     /// The kubeconfig's identity gave no token.
     #[error("identity from the kubeconfig: {why}")]
     Identity {
-        /// What failed.
         why: String,
     },
     /// The HTTP client could not be built.
     #[error("HTTP client: {why}")]
     Client {
-        /// What failed.
         why: String,
     },
     /// The proxy was not found through the Kubernetes API.
@@ -58,7 +56,6 @@ pub enum Error {
         server: String,
         /// Whether this identity was denied to read an object.
         denied: bool,
-        /// What failed.
         why: String,
     },
     /// The Kubernetes API refused the identity.
@@ -106,7 +103,6 @@ pub enum Error {
     /// The proxy answered 404.
     #[error("{reference} is not published at the proxy (404 Not Found)")]
     NotFound {
-        /// The requested image.
         reference: ImageReference,
     },
     /// The proxy answered 5xx to the last attempt.
@@ -114,9 +110,8 @@ pub enum Error {
     Unavailable {
         /// Host of the proxy.
         host: String,
-        /// Requested path.
+        /// Path of the request, without the host.
         path: String,
-        /// HTTP status.
         status: u16,
         /// Message of the server.
         message: String,
@@ -126,11 +121,9 @@ pub enum Error {
     Status {
         /// Host of the proxy.
         host: String,
-        /// HTTP method.
         method: &'static str,
-        /// Requested path.
+        /// Path of the request, without the host.
         path: String,
-        /// HTTP status.
         status: u16,
         /// Message of the server.
         message: String,
@@ -140,9 +133,8 @@ pub enum Error {
     Redirect {
         /// Host of the proxy.
         host: String,
-        /// Requested path.
+        /// Path of the request, without the host.
         path: String,
-        /// HTTP status.
         status: u16,
         /// Target of the redirect.
         to: String,
@@ -152,17 +144,15 @@ pub enum Error {
     Unreachable {
         /// Host of the proxy.
         host: String,
-        /// What failed.
         why: String,
     },
-    /// A timeout passed.
+    /// The proxy did not answer, or stopped sending, within a timeout.
     #[error("the proxy at {host}: no {phase} within {}", Seconds(*after))]
     Timeout {
         /// Host of the proxy.
         host: String,
         /// The phase that took too long.
         phase: TimeoutPhase,
-        /// The timeout.
         after: Duration,
     },
     /// The proxy's certificate was refused.
@@ -176,7 +166,6 @@ pub enum Error {
     /// A download is shorter or longer than announced.
     #[error("download of {reference}: got {got} bytes, {expected} were announced")]
     Length {
-        /// The downloaded image.
         reference: ImageReference,
         /// Announced size, in bytes.
         expected: u64,
@@ -186,7 +175,6 @@ pub enum Error {
     /// The bytes do not have the expected digest.
     #[error("{reference}: digest mismatch: expected {expected}, got {got}")]
     Digest {
-        /// The downloaded image.
         reference: ImageReference,
         /// Digest by record or manifest.
         expected: Digest,
@@ -196,17 +184,15 @@ pub enum Error {
     /// A document or a layer exceeds a limit.
     #[error("{what} of {reference} is larger than {limit} bytes")]
     TooLarge {
-        /// The requested image.
         reference: ImageReference,
         /// The part that is too large.
         what: &'static str,
-        /// Limit, in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// A response or a manifest cannot be parsed.
     #[error("{reference}: {why}")]
     Malformed {
-        /// The requested image.
         reference: ImageReference,
         /// What is wrong with it.
         why: String,
@@ -225,7 +211,7 @@ pub enum Error {
     ArchiveTooLarge {
         /// The part that is too large.
         what: &'static str,
-        /// Limit, in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// The layer lacks the executable.
@@ -241,7 +227,6 @@ pub enum Error {
     Spool {
         /// The folder that was tried last.
         folder: PathBuf,
-        /// What failed.
         error: io::Error,
     },
     /// The caller could not write the unpacked executable.

@@ -43,7 +43,7 @@ pub(crate) fn stream(
 pub(crate) struct FileVersion {
     inode: u64,
     size: u64,
-    /// Seconds and nanoseconds.
+    /// Seconds and nanoseconds of the last change.
     modified: (i64, i64),
 }
 

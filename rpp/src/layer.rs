@@ -48,7 +48,6 @@ impl Default for Limits {
 pub struct ExecutableEntry {
     /// Path in the archive, made printable.
     pub path: String,
-    /// Size in bytes.
     pub size: u64,
 }
 
@@ -87,7 +86,6 @@ impl Sink for tokio::fs::File {
 /// The executable of a layer, and a file that belongs to it.
 #[derive(Debug)]
 pub struct LayerContents {
-    /// The executable.
     pub executable: ExecutableEntry,
     /// Content of the file in the executable's folder or above it, or why it is not usable.
     pub sibling: Result<Option<Vec<u8>>, Error>,

@@ -39,7 +39,7 @@ pub struct PackRequest {
     pub platforms: Vec<(Platform, PathBuf)>,
     /// File with the contract, YAML or JSON.
     pub contract: Option<PathBuf>,
-    /// Time of publishing.
+    /// Time of publishing, as the images' annotation says it.
     pub created: Timestamp,
     /// Format of the image.
     pub format: ImageFormat,
@@ -62,11 +62,11 @@ pub enum ImageFormat {
 pub enum Target {
     /// An OCI image layout, created if it does not exist.
     Layout(PathBuf),
-    /// A registry.
+    /// A registry with the distribution API, over HTTPS or HTTP.
     Registry(RegistryOptions),
 }
 
-/// What was published.
+/// The names and digests of a published image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedImage {
     /// The names, as `<image>:<tag>`, and the digests that they point to.
@@ -75,7 +75,7 @@ pub struct PackedImage {
     pub warnings: Vec<String>,
 }
 
-/// Why publishing failed.
+/// Why an image was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// The request is not valid. Nothing was written.
@@ -105,7 +105,6 @@ pub enum PackError {
     Layout {
         /// Path of the layout.
         path: PathBuf,
-        /// What failed.
         error: io::Error,
     },
 }

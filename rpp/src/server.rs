@@ -52,7 +52,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub enum ImageSource {
     /// Folder of an OCI image layout.
     Layout(PathBuf),
-    /// A registry.
+    /// A registry with the distribution API, read through a cache on disk.
     Registry {
         /// How to reach the registry.
         registry: RegistryOptions,
@@ -96,7 +96,6 @@ pub enum ServeError {
     Layout {
         /// Path of the layout.
         path: PathBuf,
-        /// What failed.
         error: io::Error,
     },
     /// The generation does not exist.
@@ -110,15 +109,12 @@ pub enum ServeError {
     Cache {
         /// Path of the folder.
         path: PathBuf,
-        /// What failed.
         error: io::Error,
     },
     /// The address is not usable.
     #[error("can't listen on {address}: {error}")]
     Listen {
-        /// The address.
         address: SocketAddr,
-        /// What failed.
         error: io::Error,
     },
     /// The server failed while it was running.
@@ -160,7 +156,7 @@ impl Server {
         Ok(Self { inner, address, metrics_listener, state })
     }
 
-    /// Address for clients.
+    /// Address that clients connect to. It has the real port if port 0 was requested.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

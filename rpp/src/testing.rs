@@ -17,9 +17,8 @@ pub struct TarEntry {
     pub kind: u8,
     /// Target of a link.
     pub link: String,
-    /// Permission bits.
+    /// Permission bits, such as `0o755`.
     pub mode: u32,
-    /// Content.
     pub data: Vec<u8>,
 }
 
@@ -29,7 +28,7 @@ impl TarEntry {
         Self::of_type(name, b'0', data)
     }
 
-    /// A symbolic link.
+    /// A symbolic link `name` that leads to `target`.
     pub fn link(name: &str, target: &str) -> Self {
         Self { link: target.to_owned(), ..Self::of_type(name, b'2', "") }
     }

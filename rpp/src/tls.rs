@@ -67,7 +67,7 @@ fn sequence(content: &[u8]) -> Vec<u8> {
 pub(crate) struct Roots<'a> {
     /// Whether the authorities of the system are trusted.
     pub(crate) system: bool,
-    /// Further authorities.
+    /// Authorities beside those of the system.
     pub(crate) extra: Vec<&'a [CertificateDer<'static>]>,
 }
 

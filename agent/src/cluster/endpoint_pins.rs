@@ -23,7 +23,7 @@ struct PinFile {
 
 const FORMAT: u32 = 1;
 
-/// The folder `<root>/policy/endpoints`.
+/// The pinned endpoints of clusters, in folder `<root>/policy/endpoints`.
 #[derive(Debug, Clone)]
 pub struct EndpointPins {
     dir: PathBuf,

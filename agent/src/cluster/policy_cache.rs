@@ -54,13 +54,13 @@ impl CachedPolicies {
         Self { format: Self::FORMAT, server: server.to_owned(), confirmed, policies }
     }
 
-    /// Parses the policies.
+    /// Parses the cached JSON of the policies.
     pub fn policy_set(&self) -> PolicySet {
         PolicySet::from_json(&self.policies)
     }
 }
 
-/// The folder `<root>/policy`.
+/// The cache of policies in folder `<root>/policy`.
 #[derive(Debug, Clone)]
 pub struct PolicyCache {
     dir: PathBuf,

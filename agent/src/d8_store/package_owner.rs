@@ -1,4 +1,4 @@
-//! Which package manager a file belongs to: what it manages is not ours to replace.
+//! Finds the package manager that owns a file. Such a file is not replaced.
 
 use std::{
     fs,
@@ -7,12 +7,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Where package managers say what they own.
+/// The databases of package managers.
 #[derive(Debug, Clone)]
 pub struct PackageDatabases {
-    /// dpkg's lists of files, `<package>.list` each.
+    /// Folder with the file lists of dpkg, one `<package>.list` for each package.
     pub dpkg: PathBuf,
-    /// The program that asks rpm's database.
+    /// The program that queries the database of rpm.
     pub rpm: PathBuf,
 }
 
@@ -22,7 +22,7 @@ impl Default for PackageDatabases {
     }
 }
 
-/// Trees that a package manager rebuilds as it likes: name, and a part of the path.
+/// Directories that a package manager owns: its name, and a part of the path.
 const TREES: [(&str, &str); 6] = [
     ("Homebrew", "/Cellar/"),
     ("Homebrew", "/homebrew/"),
@@ -33,7 +33,7 @@ const TREES: [(&str, &str); 6] = [
 ];
 
 impl PackageDatabases {
-    /// Who manages this file, in words; `None`: nobody known.
+    /// Returns the owner of a file in words, `None` if no known package manager owns it.
     pub fn owner(&self, file: &Path) -> Option<String> {
         let text = file.to_string_lossy();
         if let Some((manager, _)) = TREES.iter().find(|(_, part)| text.contains(part)) {
@@ -46,7 +46,7 @@ impl PackageDatabases {
     }
 
     fn by_dpkg(&self, file: &Path) -> Option<String> {
-        // On systems whose /bin is a link to /usr/bin either name may stand in the list.
+        // If /bin is a link to /usr/bin, the list may contain either name.
         let name = file.to_str()?;
         let other = name.strip_prefix("/usr").map_or_else(|| format!("/usr{name}"), str::to_owned);
         let lists = fs::read_dir(&self.dpkg).ok()?.flatten().map(|list| list.path());
@@ -60,10 +60,10 @@ impl PackageDatabases {
     }
 
     fn by_rpm(&self, file: &Path) -> Option<String> {
-        let mut ask = Command::new(&self.rpm);
-        ask.args(["-qf", "--qf", "%{NAME}\\n", "--"]).arg(file).stdin(Stdio::null()).stderr(Stdio::null());
-        let answer = ask.output().ok().filter(|answer| answer.status.success())?;
-        let name = String::from_utf8(answer.stdout).ok()?.lines().next()?.trim().to_owned();
+        let mut query = Command::new(&self.rpm);
+        query.args(["-qf", "--qf", "%{NAME}\\n", "--"]).arg(file).stdin(Stdio::null()).stderr(Stdio::null());
+        let output = query.output().ok().filter(|output| output.status.success())?;
+        let name = String::from_utf8(output.stdout).ok()?.lines().next()?.trim().to_owned();
         (!name.is_empty()).then_some(name)
     }
 }

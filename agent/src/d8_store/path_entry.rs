@@ -1,4 +1,4 @@
-//! The command on the PATH: what it is, and whether it may become a link to a store.
+//! The command on the PATH: its kind, and whether it may be replaced by a link to a store.
 
 use std::{
     ffi::OsStr,
@@ -11,56 +11,56 @@ use d8_crds::values::version::Version;
 
 use crate::d8_store::{EXECUTABLE, package_owner::PackageDatabases};
 
-/// What stands on the PATH.
+/// The command on the PATH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathEntry {
-    /// A link that leads into a store of d8, whoever's: it is left alone.
+    /// A link into a d8 store of any user. It is not replaced.
     Linked {
-        /// The link.
+        /// Path of the link.
         path: PathBuf,
-        /// The store's directory, `<root>/cli`.
+        /// Path of the store, `<root>/cli`.
         store: PathBuf,
     },
-    /// A file, or a link to a file that nobody manages: it may become a link.
+    /// A file, or a link to a file, that no package manager owns. It may be replaced by a link.
     Plain {
-        /// It.
+        /// Path of the file or the link.
         path: PathBuf,
-        /// Other users run it, too: it must not depend on anyone's home.
+        /// Whether other users run it. It must not depend on a home directory then.
         shared: bool,
     },
-    /// It is not ours to replace.
+    /// A file of a package manager or of another user. It is not replaced.
     Managed {
-        /// It.
+        /// Path of the file or the link.
         path: PathBuf,
-        /// Who manages it, or whose it is.
+        /// Name of the package manager or the user.
         by: String,
     },
 }
 
-/// The path by which this program was started: `argv[0]` where it is a path, else what the PATH finds.
-/// Where neither leads to `executable` (a program can be told any `argv[0]`), that itself.
+/// Returns the path that this program was started by: `argv[0]` if it is a path, else the file that the PATH finds.
+/// Returns `executable` if neither leads to it, because a caller may pass any `argv[0]`.
 pub fn invocation_path(argv0: &OsStr, path: Option<&OsStr>, directory: &Path, executable: &Path) -> PathBuf {
-    let leads_here = |place: &PathBuf| place.canonicalize().is_ok_and(|real| real == executable);
-    let word = Path::new(argv0);
-    let found = if word.components().count() > 1 || word.is_absolute() {
-        Some(directory.join(word)).filter(leads_here)
+    let leads_here = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real == executable);
+    let name = Path::new(argv0);
+    let found = if name.components().count() > 1 || name.is_absolute() {
+        Some(directory.join(name)).filter(leads_here)
     } else {
         let folders = path.map(std::env::split_paths).into_iter().flatten();
-        folders.map(|folder| directory.join(folder).join(word)).find(leads_here)
+        folders.map(|folder| directory.join(folder).join(name)).find(leads_here)
     };
     found.unwrap_or_else(|| executable.to_owned())
 }
 
 impl PathEntry {
-    /// Looks at a command on the PATH. `home`: of the user who asks; `databases`: who owns files.
+    /// Reads a command on the PATH. `home` is this user's home directory, `databases` are those of the package managers.
     pub fn of(path: &Path, home: Option<&Path>, databases: &PackageDatabases) -> Self {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(store) = store_of(&real) {
             return Self::Linked { path: path.to_owned(), store: store.to_owned() };
         }
         let managed = |by: String| Self::Managed { path: path.to_owned(), by };
-        for place in [path, &real] {
-            if let Some(by) = databases.owner(place) {
+        for file in [path, &real] {
+            if let Some(by) = databases.owner(file) {
                 return managed(by);
             }
         }
@@ -70,11 +70,11 @@ impl PathEntry {
         {
             return managed(format!("the user with uid {owner}"));
         }
-        let own = |home: &Path| home.canonicalize().is_ok_and(|home| real.starts_with(home));
-        Self::Plain { path: path.to_owned(), shared: !home.is_some_and(own) && others_can_run(&real) }
+        let in_home = |home: &Path| home.canonicalize().is_ok_and(|home| real.starts_with(home));
+        Self::Plain { path: path.to_owned(), shared: !home.is_some_and(in_home) && others_can_run(&real) }
     }
 
-    /// The store that it leads into.
+    /// Path of the store that a link leads into.
     pub fn store(&self) -> Option<&Path> {
         match self {
             Self::Linked { store, .. } => Some(store),
@@ -82,15 +82,15 @@ impl PathEntry {
         }
     }
 
-    /// The command.
+    /// Path of the command.
     pub fn path(&self) -> &Path {
         let (Self::Linked { path, .. } | Self::Plain { path, .. } | Self::Managed { path, .. }) = self;
         path
     }
 }
 
-/// The store's directory if this canonical path is a version in one: `<dir>/versions/<tag>/d8`. A store
-/// that lost its `current` is one all the same: a version in it must never be taken for a plain file.
+/// Returns the path of the store if this path without links is a version in it: `<dir>/versions/<tag>/d8`. A store
+/// without `current` counts, too: a version in it must never be treated as a plain file.
 pub(super) fn store_of(real: &Path) -> Option<&Path> {
     if real.file_name()? != EXECUTABLE {
         return None;
@@ -98,29 +98,29 @@ pub(super) fn store_of(real: &Path) -> Option<&Path> {
     let version = real.parent()?;
     let versions = version.parent()?;
     let dir = versions.parent()?;
-    let named = versions.file_name()? == "versions" && dir.file_name()? == "cli";
-    (named && Version::parse(version.file_name()?.to_str()?).is_ok()).then_some(dir)
+    let in_store = versions.file_name()? == "versions" && dir.file_name()? == "cli";
+    (in_store && Version::parse(version.file_name()?.to_str()?).is_ok()).then_some(dir)
 }
 
-/// The owner of the nearest private directory above a file that is neither this user's nor root's.
+/// Returns the owner of the nearest directory above a file that belongs neither to this user nor to root.
 fn home_of_another(file: &Path, uid: u32) -> Option<u32> {
-    let owners = file.ancestors().skip(1).filter_map(|place| fs::metadata(place).ok()).map(|place| place.uid());
+    let owners = file.ancestors().skip(1).filter_map(|dir| fs::metadata(dir).ok()).map(|dir| dir.uid());
     let mut others = owners.filter(|owner| *owner != 0 && *owner != uid);
     others.next()
 }
 
-/// Whether a user other than the owner gets at the file and may run it.
+/// Whether users other than the owner can reach the file and run it.
 fn others_can_run(file: &Path) -> bool {
-    file.ancestors().all(open_to_all)
+    file.ancestors().all(accessible_to_all)
 }
 
-fn open_to_all(place: &Path) -> bool {
-    fs::metadata(place).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
+fn accessible_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
 }
 
-/// The outermost directory on the way to a place that users other than its owner cannot pass. What is not
-/// there yet will be made so that they can.
-pub fn inaccessible_ancestor(place: &Path) -> Option<PathBuf> {
-    let there = place.ancestors().filter(|part| fs::symlink_metadata(part).is_ok());
-    there.filter(|part| !open_to_all(part)).last().map(Path::to_owned)
+/// Returns the outermost directory in a path that users other than its owner cannot enter. A directory that does not exist
+/// yet will be created so that they can.
+pub fn inaccessible_ancestor(path: &Path) -> Option<PathBuf> {
+    let existing = path.ancestors().filter(|part| fs::symlink_metadata(part).is_ok());
+    existing.filter(|part| !accessible_to_all(part)).last().map(Path::to_owned)
 }

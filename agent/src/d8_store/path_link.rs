@@ -1,4 +1,4 @@
-//! The command on the PATH becomes a link to the store: in one rename, with the file it was kept.
+//! Replaces the command on the PATH by a link to the store, in one rename, and keeps a backup of the file.
 
 use std::{
     fs, io,
@@ -14,20 +14,21 @@ use crate::{
     error::StoreError,
 };
 
-/// What the link on the PATH is called before its rename.
+/// Prefix of the link's name before it is renamed.
 const LINK_PREFIX: &str = ".d8-link-";
 
-/// How the command on the PATH becomes a link to the store.
+/// The replacement of a command on the PATH by a link to the store.
 #[derive(Debug, Clone)]
 pub struct PathMigration {
-    /// The command, a plain file.
+    /// Path of the command, a plain file.
     pub path: PathBuf,
-    /// The tag to store its file under before it is replaced; `None` for a development build.
+    /// Tag that the file is stored under before it is replaced; `None` for a development build.
     pub seed: Option<Tag>,
 }
 
 impl PathMigration {
-    /// `seed`: the running version; `None` for a development build. `None` if there is nothing to migrate.
+    /// Returns the replacement of a command, `None` if it is not needed. `seed` is the running version, `None` for a
+    /// development build.
     pub fn of(entry: &PathEntry, seed: Option<Tag>) -> Option<Self> {
         match entry {
             PathEntry::Plain { path, .. } => Some(Self { path: path.clone(), seed }),
@@ -36,86 +37,87 @@ impl PathMigration {
     }
 }
 
-/// A link to the store that lies ready beside the command it will replace.
+/// A link to the store, next to the command that it will replace. Removed on drop.
 pub(super) struct PathLink {
     command: PathBuf,
-    ready: PathBuf,
-    /// The file is stored nowhere else.
+    link: PathBuf,
+    /// Whether the file is in no store.
     only_copy: bool,
 }
 
 impl PathLink {
-    /// Makes it, which shows that the directory can be written to.
+    /// Creates the link. Fails if the directory is not writable.
     pub(super) fn prepare(store: &D8Store, migration: &PathMigration) -> Result<Self, StoreError> {
         let (command, only_copy) = (&migration.path, migration.seed.is_none());
         let folder = command.parent().unwrap_or(Path::new("/"));
         sweep(folder, &store.current());
-        let ready = folder.join(format!("{LINK_PREFIX}{}", disk::random_name()));
-        match symlink(store.current(), &ready) {
-            Ok(()) => Ok(Self { command: command.to_owned(), ready, only_copy }),
+        let link = folder.join(format!("{LINK_PREFIX}{}", disk::random_name()));
+        match symlink(store.current(), &link) {
+            Ok(()) => Ok(Self { command: command.to_owned(), link, only_copy }),
             Err(source) => Err(StoreError::EntryUnwritable { path: command.to_owned(), source }),
         }
     }
 
-    /// Keeps the file under its name with `.old` unless something is there, then renames the link over it.
+    /// Makes a backup of the file, then renames the link over it. Returns the path of the backup, `None` if an older
+    /// backup exists.
     pub(super) fn finish(self) -> Result<Option<PathBuf>, StoreError> {
         let failed = |source| StoreError::EntryUnwritable { path: self.command.clone(), source };
-        let kept = self.keep().map_err(failed)?;
-        let linked = failpoint::hit("own.backup").and_then(|()| disk::rename(&self.ready, &self.command));
+        let backup = self.back_up().map_err(failed)?;
+        let linked = failpoint::hit("d8.backup").and_then(|()| disk::rename(&self.link, &self.command));
         if let Err(error) = linked {
-            if let Some(old) = kept {
-                let _ = disk::unlink(&old);
+            if let Some(backup) = backup {
+                let _ = disk::unlink(&backup);
             }
             return Err(failed(error));
         }
         if let Some(folder) = self.command.parent() {
-            // It is done; a power loss now would leave the file, which works as well.
+            // The change is made. After a power loss the file may still be there, which also works.
             let _ = disk::sync_dir(folder);
         }
-        let _ = failpoint::hit("own.linked");
-        Ok(kept)
+        let _ = failpoint::hit("d8.linked");
+        Ok(backup)
     }
 
-    /// Gives the file a second name; `None` if an older backup has it. The only copy of a file gets
+    /// Links or copies the file to its name with `.old`. Returns `None` if that exists. A file that is in no store gets
     /// another name then.
-    fn keep(&self) -> io::Result<Option<PathBuf>> {
+    fn back_up(&self) -> io::Result<Option<PathBuf>> {
         let more = if self.only_copy { MORE_BACKUPS } else { 0 };
         for number in 0..=more {
             let mut name = self.command.clone().into_os_string();
             name.push(if number == 0 { ".old".to_owned() } else { format!(".old.{number}") });
-            let old = PathBuf::from(name);
-            match second_name(&self.command, &old) {
-                Ok(()) => return Ok(Some(old)),
+            let backup = PathBuf::from(name);
+            match link_or_copy(&self.command, &backup) {
+                Ok(()) => return Ok(Some(backup)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.only_copy { Err(io::Error::other("too many older backups are there")) } else { Ok(None) }
+        if self.only_copy { Err(io::Error::other("there are too many older backups")) } else { Ok(None) }
     }
 }
 
-/// How many backups of development builds there may be beside the first.
+/// Backups of development builds in addition to the first one.
 const MORE_BACKUPS: u32 = 99;
 
 impl Drop for PathLink {
     fn drop(&mut self) {
-        let _ = disk::unlink(&self.ready);
+        let _ = disk::unlink(&self.link);
     }
 }
 
-/// Gives a file a second name, or copies it; of a link, makes another beside it.
-fn second_name(file: &Path, name: &Path) -> io::Result<()> {
+/// Links or copies a file. Of a link, creates another one with the same target.
+fn link_or_copy(file: &Path, name: &Path) -> io::Result<()> {
     match fs::read_link(file) {
         Ok(target) => symlink(target, name),
         Err(_) => disk::link_or_copy(file, name, disk::EXECUTABLE).map(drop),
     }
 }
 
-/// Removes the links that a killed command left ready.
+/// Removes the links that killed commands left.
 fn sweep(folder: &Path, target: &Path) {
     for found in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let left = found.file_name().as_encoded_bytes().starts_with(LINK_PREFIX.as_bytes());
-        if left && fs::read_link(found.path()).is_ok_and(|to| to == target) {
+        let unfinished = found.file_name().as_encoded_bytes().starts_with(LINK_PREFIX.as_bytes());
+        if unfinished && fs::read_link(found.path()).is_ok_and(|to| to == target) {
             let _ = disk::unlink(&found.path());
         }
     }

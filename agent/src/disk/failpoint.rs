@@ -1,17 +1,17 @@
-//! Named places at which a test can kill the process, inject a fault or change the world.
+//! Failpoints: named places where a test can kill the process, inject an error, or run a closure.
 //!
-//! Without feature `testing` a failpoint is nothing. With it, the environment variable
-//! `D8_FAILPOINT=<name>[#<n>]=<kill|fail>[,…]` acts at the n-th time (default 1, `*` every time) the
-//! place is reached, and a test may register a closure for its own thread.
+//! Without feature `testing` a failpoint does nothing. With it, the environment variable
+//! `D8_FAILPOINT=<name>[#<n>]=<kill|fail>[,…]` acts the n-th time (default 1, `*` every time) that the failpoint is
+//! reached, and a test may register a closure for its own thread.
 
 #[cfg(not(feature = "testing"))]
 use std::io;
 
-/// Every place there is, in the order in which an update reaches them.
+/// All failpoints, in the order in which an update reaches them.
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 #[allow(unreachable_pub)]
 pub const ALL: &[&str] = &[
-    // Two that fail stand for a system that has no such call.
+    // A failure of these two simulates a system that does not support the call.
     "disk.link",
     "disk.exchange",
     "lock.created",
@@ -24,9 +24,11 @@ pub const ALL: &[&str] = &[
     "stage.streamed",
     "stage.tested",
     "stage.complete",
+    "adopt.begun",
+    "adopt.placed",
+    "switch.saved",
     "journal.written",
     "switch.begun",
-    "switch.saved",
     "switch.aside",
     "switch.placed",
     "switch.contract",
@@ -39,18 +41,16 @@ pub const ALL: &[&str] = &[
     "undo.major",
     "undo.contract",
     "undo.placed",
-    "adopt.begun",
-    "adopt.placed",
     "remove.begun",
     "remove.current",
     "remove.contract",
     "remove.moved",
     "prune.moved",
-    "own.seeded",
-    "own.placed",
-    "own.current",
-    "own.backup",
-    "own.linked",
+    "d8.seeded",
+    "d8.placed",
+    "d8.current",
+    "d8.backup",
+    "d8.linked",
     "release.swept",
     "release.unlocked",
 ];
@@ -87,19 +87,19 @@ mod armed {
         static CLOSURES: RefCell<HashMap<&'static str, Closure>> = RefCell::default();
     }
 
-    struct FromEnv {
+    /// A failpoint that the environment variable sets.
+    struct ArmedFailpoint {
         name: String,
-        /// Every time if absent.
+        /// `None` for every time.
         nth: Option<usize>,
         kill: bool,
         seen: AtomicUsize,
     }
 
-    /// Runs `closure` whenever this thread reaches `name`; what it returns is what the operation there
-    /// returns.
+    /// Runs `closure` whenever this thread reaches `name`. Its result is the result of the operation.
     ///
     /// # Panics
-    /// If there is no such place.
+    /// If there is no such failpoint.
     pub fn on(name: &'static str, closure: impl FnMut() -> io::Result<()> + 'static) {
         assert!(ALL.contains(&name), "no failpoint {name}");
         CLOSURES.with_borrow_mut(|all| all.insert(name, Box::new(closure)));
@@ -113,12 +113,12 @@ mod armed {
                 continue;
             }
             if armed.kill {
-                // Nothing may run between here and the end: no unwinding, no drop.
+                // No code may run after this: no unwinding, no drop.
                 let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             }
             return Err(io::Error::other(format!("injected at {name}")));
         }
-        // Taken out while it runs: a closure may itself reach failpoints.
+        // Removed while it runs: a closure may reach failpoints itself.
         let Some(mut closure) = CLOSURES.with_borrow_mut(|all| all.remove(name)) else { return Ok(()) };
         let result = closure();
         CLOSURES.with_borrow_mut(|all| {
@@ -127,15 +127,15 @@ mod armed {
         result
     }
 
-    fn from_env() -> &'static [FromEnv] {
-        static ARMED: OnceLock<Vec<FromEnv>> = OnceLock::new();
+    fn from_env() -> &'static [ArmedFailpoint] {
+        static ARMED: OnceLock<Vec<ArmedFailpoint>> = OnceLock::new();
         ARMED.get_or_init(|| {
             let text = std::env::var("D8_FAILPOINT").unwrap_or_default();
             let armed = |one: &str| {
                 let (place, action) = one.split_once('=')?;
                 let (name, nth) = place.split_once('#').unwrap_or((place, "1"));
                 let nth = if nth == "*" { None } else { Some(nth.parse().ok()?) };
-                Some(FromEnv { name: name.to_owned(), nth, kill: action == "kill", seen: AtomicUsize::new(0) })
+                Some(ArmedFailpoint { name: name.to_owned(), nth, kill: action == "kill", seen: AtomicUsize::new(0) })
             };
             text.split(',').filter_map(armed).collect()
         })

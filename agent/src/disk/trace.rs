@@ -6,20 +6,20 @@ thread_local! {
     static TRACE: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Begins to record this thread's barriers, renames and unlinks.
+/// Begins to record the barriers, renames and unlinks of this thread.
 pub fn trace() {
     TRACE.set(Some(Vec::new()));
 }
 
-/// What was recorded, as `rename <path>`, in order.
+/// Returns the recorded operations in order, such as `rename <path>`.
 pub fn take_trace() -> Vec<String> {
     TRACE.take().unwrap_or_default()
 }
 
-pub(crate) fn note(what: &str, path: &Path) {
+pub(crate) fn record(operation: &str, path: &Path) {
     TRACE.with_borrow_mut(|trace| {
         if let Some(trace) = trace {
-            trace.push(format!("{what} {}", path.display()));
+            trace.push(format!("{operation} {}", path.display()));
         }
     });
 }

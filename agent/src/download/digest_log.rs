@@ -1,6 +1,6 @@
-//! The digest memory: which layer each version had when this store first took it.
+//! The log of digests: the layer that each version had when this store installed it.
 //!
-//! Append-only, one JSON object a line; a line cut short by a crash counts for nothing.
+//! Append-only, one JSON object per line. A line that a crash truncated is ignored.
 
 use std::{
     fs::OpenOptions,
@@ -9,38 +9,36 @@ use std::{
     path::Path,
 };
 
-use d8_crds::values::{digest::Digest, platform::Platform, version::Version};
+use d8_crds::values::{digest::Digest, limits::DIGEST_LOG_BYTES, platform::Platform, version::Version};
 use serde::{Deserialize, Serialize};
 
 use crate::{disk, error::StoreError, receipt::Receipt, request::Artifact};
 
-/// Largest memory read, in bytes: some 300,000 versions.
-const LIMIT: u64 = 64 * 1024 * 1024;
-
+/// A line of the log.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
+struct LogEntry {
     component: String,
     version: String,
     platform: Platform,
     layer: Digest,
 }
 
-/// The layer last remembered for a version.
-fn recall(file: &Path, component: &str, version: &Version, platform: &Platform) -> io::Result<Option<Digest>> {
-    let bytes = disk::read_small(file, LIMIT)?.unwrap_or_default();
+/// Returns the layer that was recorded last for a version.
+fn recorded_layer(file: &Path, component: &str, version: &Version, platform: &Platform) -> io::Result<Option<Digest>> {
+    let bytes = disk::read_small(file, DIGEST_LOG_BYTES)?.unwrap_or_default();
     let version = version.to_string();
     let found = bytes.split(|byte| *byte == b'\n').rev().find_map(|line| {
-        let line: Line = serde_json::from_slice(line).ok()?;
+        let line: LogEntry = serde_json::from_slice(line).ok()?;
         (line.component == component && line.version == version && line.platform == *platform).then_some(line.layer)
     });
     Ok(found)
 }
 
-/// Refuses a version that is remembered with another layer, unless a person or a pin accepted this one.
+/// Refuses a version that is recorded with another layer, unless the caller accepted this one.
 ///
 /// # Errors
-/// [`StoreError::Moved`]; a memory that cannot be read.
-pub(crate) fn not_moved(
+/// [`StoreError::Moved`], or a log that cannot be read.
+pub(crate) fn check(
     file: &Path,
     artifact: &Artifact,
     version: &Version,
@@ -51,20 +49,20 @@ pub(crate) fn not_moved(
     if accept == Some(layer) {
         return Ok(());
     }
-    let remembered = recall(file, component.name(), version, platform).map_err(StoreError::io("read", file))?;
-    remembered.filter(|remembered| remembered != layer).map_or(Ok(()), |remembered| {
-        Err(StoreError::Moved { name: component.clone(), tag: tag.clone(), remembered, found: layer.clone() })
+    let recorded = recorded_layer(file, component.name(), version, platform).map_err(StoreError::io("read", file))?;
+    recorded.filter(|recorded| recorded != layer).map_or(Ok(()), |recorded| {
+        Err(StoreError::Moved { name: component.clone(), tag: tag.clone(), recorded, found: layer.clone() })
     })
 }
 
-/// Remembers the layer of an installed version, unless it is remembered so already or not known.
-pub(crate) fn remember(file: &Path, version: &Version, receipt: &Receipt) -> io::Result<()> {
+/// Records the layer of an installed version, unless it is already recorded or unknown.
+pub(crate) fn record(file: &Path, version: &Version, receipt: &Receipt) -> io::Result<()> {
     let Some(layer) = &receipt.layer else { return Ok(()) };
     let component = receipt.name.name();
-    if recall(file, component, version, &receipt.platform)?.as_ref() == Some(layer) {
+    if recorded_layer(file, component, version, &receipt.platform)?.as_ref() == Some(layer) {
         return Ok(());
     }
-    let line = Line {
+    let line = LogEntry {
         component: component.to_owned(),
         version: version.to_string(),
         platform: receipt.platform.clone(),
@@ -81,7 +79,7 @@ pub(crate) fn remember(file: &Path, version: &Version, receipt: &Receipt) -> io:
         use std::os::unix::fs::PermissionsExt as _;
         to.set_permissions(std::fs::Permissions::from_mode(disk::PLAIN))?;
     }
-    // A line cut short must not swallow this one.
+    // A truncated line must not be joined with this one.
     let size = to.metadata()?.len();
     let mut last = [b'\n'];
     if size > 0 {
@@ -103,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_remembers_what_came_last_and_survives_a_torn_line() {
+    fn the_last_record_counts_and_a_truncated_line_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("digests.jsonl");
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
         let linux: Platform = "linux-amd64".parse().unwrap();
         let version = Version::parse("v1.0.0").unwrap();
-        let recall = |component| recall(&file, component, &version, &linux).unwrap();
-        let remember = |name: &str, layer: &Digest| {
+        let recorded = |component| recorded_layer(&file, component, &version, &linux).unwrap();
+        let record = |name: &str, layer: &Digest| {
             let receipt = Receipt {
                 name: name.parse().unwrap(),
                 tag: "v1.0.0".parse().unwrap(),
@@ -124,18 +122,18 @@ mod tests {
                 verified: crate::receipt::Verified::Digest,
                 skipped_cluster_checks: false,
             };
-            super::remember(&file, &version, &receipt).unwrap();
+            super::record(&file, &version, &receipt).unwrap();
         };
-        assert_eq!(recall("a"), None);
-        remember("a", &one);
+        assert_eq!(recorded("a"), None);
+        record("a", &one);
         std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"{\"component\":\"b").unwrap();
-        remember("b", &two);
-        remember("b", &two);
-        assert_eq!(recall("a"), Some(one));
-        assert_eq!(recall("b"), Some(two.clone()));
-        assert_eq!(recall("c"), None);
-        remember("a", &two);
-        assert_eq!(recall("a"), Some(two));
+        record("b", &two);
+        record("b", &two);
+        assert_eq!(recorded("a"), Some(one));
+        assert_eq!(recorded("b"), Some(two.clone()));
+        assert_eq!(recorded("c"), None);
+        record("a", &two);
+        assert_eq!(recorded("a"), Some(two));
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
     }
 }

@@ -21,9 +21,9 @@ const QUEUE: usize = 6;
 
 /// A command for the blocking thread.
 enum WriteCommand {
-    /// Empties the file.
+    /// Empty the file; an entry nearer to the root begins.
     Restart,
-    /// Appends these bytes.
+    /// Append these bytes to the file.
     Append(Vec<u8>),
 }
 

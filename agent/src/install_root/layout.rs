@@ -1,44 +1,51 @@
-//! Paths of a store. Names are checked types, so no path leaves the root.
+//! Paths in an install root. Names are checked types, so no path leaves the root.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use d8_crds::values::name::{PluginName, Tag};
 
-/// Name of the lock file in a plugin's directory, shared with the Go d8.
+/// Name of the lock file in a directory, which the d8 written in Go uses, too.
 pub(crate) const LOCK: &str = "install.lock";
-/// The contract in a version directory.
+/// Name of the contract in a version directory.
 pub(crate) const CONTRACT: &str = "contract.json";
-/// The receipt in a version directory.
+/// Name of the receipt in a version directory.
 pub(crate) const RECEIPT: &str = "receipt.json";
-/// The tags that were active, oldest first, beside the versions. No tag begins with a dot.
+/// Name of the file with the tags that were active, oldest first, next to the version directories. No tag begins with
+/// a dot.
 pub(crate) const HISTORY: &str = ".history";
 
-/// The places of one root.
+/// The paths in one root.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     pub(crate) root: PathBuf,
 }
 
 impl Layout {
+    /// Directory of all plugins.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.root.join("plugins")
     }
 
+    /// Directory of all staging directories.
     pub(crate) fn staging(&self) -> PathBuf {
         self.root.join(".staging")
     }
 
+    /// Directory of the cached contracts.
     pub(crate) fn contracts(&self) -> PathBuf {
         self.root.join("cache/contracts")
     }
 
-    /// The store of d8 itself.
-    pub(crate) fn own(&self) -> PathBuf {
+    /// Directory of the d8 store.
+    pub(crate) fn d8_store(&self) -> PathBuf {
         self.root.join("cli")
     }
 
-    /// The digest memory.
-    pub(crate) fn memory(&self) -> PathBuf {
+    /// The log of digests.
+    pub(crate) fn digest_log(&self) -> PathBuf {
         self.root.join("digests.jsonl")
     }
 
@@ -47,7 +54,7 @@ impl Layout {
     }
 }
 
-/// The places of one plugin.
+/// The paths of one plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginDir {
     pub(crate) dir: PathBuf,
@@ -80,6 +87,19 @@ impl PluginDir {
         self.version(tag).join(self.name.as_str())
     }
 
+    /// Returns the majors whose directories exist.
+    ///
+    /// # Errors
+    /// The plugin's directory cannot be read.
+    pub(crate) fn majors(&self) -> io::Result<Vec<u64>> {
+        let mut majors = Vec::new();
+        for found in fs::read_dir(&self.dir)? {
+            let name = found?.file_name();
+            majors.extend(name.to_str().and_then(|name| name.strip_prefix('v')?.parse::<u64>().ok()));
+        }
+        Ok(majors)
+    }
+
     pub(crate) fn major(&self, major: u64) -> PathBuf {
         self.dir.join(format!("v{major}"))
     }
@@ -92,8 +112,8 @@ impl PluginDir {
         self.contracts.join(format!("{}.json", self.name))
     }
 
-    /// The major that a target of `current` names: `<this directory>/v<major>/<name>`, absolute, or the
-    /// same relative to it; anything else is none of ours.
+    /// Returns the major that a target of `current` names. The target must be `<this directory>/v<major>/<name>`,
+    /// absolute or relative to this directory.
     pub(crate) fn major_of_target(&self, target: &Path) -> Option<u64> {
         let (folder, file) = (target.parent()?, target.file_name()?);
         let (parent, major) = (folder.parent()?, folder.file_name()?);
@@ -112,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_current_may_point() {
+    fn targets_of_current() {
         let layout = Layout { root: "/r".into() };
         let plugin = layout.plugin(&"hello".parse().unwrap());
         for (target, major) in [

@@ -1,4 +1,4 @@
-//! Waits for the lock of a directory and keeps it fresh while it is held.
+//! Waits for the lock of a directory, and renews its time while it is held.
 
 use std::{
     io,
@@ -19,22 +19,22 @@ use crate::{
     progress::{ProgressEvent, ProgressReporter},
 };
 
-/// How often a waiter looks again.
+/// Time between two attempts to take a lock.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
 
-/// A directory whose lock is wanted.
-pub(crate) struct Place<'a> {
-    /// What is in it.
+/// A directory to lock.
+pub(crate) struct LockTarget<'a> {
+    /// The component in the directory.
     pub(crate) component: &'a Component,
-    /// The directory.
+    /// Path of the directory.
     pub(crate) dir: &'a Path,
-    /// The root that it is below.
+    /// The install root above it.
     pub(crate) root: &'a Path,
 }
 
-impl Place<'_> {
-    /// Waits for the lock until `timeout` after `begun`. `prepare` makes the directory, each time anew:
-    /// it may go with its last user.
+impl LockTarget<'_> {
+    /// Waits for the lock until `timeout` after `begun`. `prepare` creates the directory before each attempt: the last
+    /// process that used it may have removed it.
     pub(crate) async fn wait(
         &self,
         mut prepare: impl FnMut() -> Result<(), StoreError>,
@@ -44,17 +44,21 @@ impl Place<'_> {
     ) -> Result<LockFile, StoreError> {
         let Self { component, dir, root } = *self;
         let path = dir.join(LOCK);
-        let mut told: Option<LockHolder> = None;
+        let mut last_holder: Option<LockHolder> = None;
         loop {
             prepare()?;
             let holder = match lockfile::attempt(dir) {
                 Ok(Attempt::Taken(lock)) => return Ok(lock),
                 Ok(Attempt::Again) => None,
                 Ok(Attempt::Held(holder)) => Some(holder),
-                // The directory went with its last user.
+                // The last process that used the directory removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(refused(root, error)),
-                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Err(refused(root, error)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(StoreError::refused_write(root, error));
+                }
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                    return Err(StoreError::refused_write(root, error));
+                }
                 Err(error) if disk::lstat(&path).is_ok_and(|found| found.is_some_and(|at| !at.is_file())) => {
                     return Err(StoreError::Broken { name: component.clone(), path, why: error.to_string() });
                 }
@@ -64,9 +68,9 @@ impl Place<'_> {
                 tokio::task::yield_now().await;
                 continue;
             };
-            if told.as_ref() != Some(&holder) {
+            if last_holder.as_ref() != Some(&holder) {
                 reporter.report(ProgressEvent::Waiting { name: component, holder: &holder, path: &path });
-                told = Some(holder.clone());
+                last_holder = Some(holder.clone());
             }
             let waited = begun.elapsed();
             if waited >= timeout {
@@ -77,27 +81,15 @@ impl Place<'_> {
     }
 }
 
-/// What a refused write below a root means.
-pub(crate) fn refused(root: &Path, source: io::Error) -> StoreError {
-    let root = root.to_owned();
-    match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Unwritable { root, source },
-        io::ErrorKind::NotADirectory => {
-            StoreError::Root { root, why: "a part of its path is not a directory".to_owned() }
-        }
-        _ => StoreError::Io { what: "make directories in", path: root, source },
-    }
-}
-
-/// Renews the lock's time, every so often, for as long as it is held.
-pub(crate) fn renew(lock: &LockFile, every: Duration) -> AbortHandle {
+/// Renews the time of a lock at this interval while it is held.
+pub(crate) fn renew(lock: &LockFile, interval: Duration) -> AbortHandle {
     let file = lock.file();
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(interval).await;
             let Some(file) = file.upgrade() else { return };
             if let Err(error) = file.set_modified(SystemTime::now()) {
-                tracing::debug!(%error, "the lock's time could not be renewed");
+                tracing::debug!(%error, "failed to renew the time of the lock");
             }
         }
     })
@@ -111,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_held_lock_is_renewed_and_lets_go() {
+    async fn a_held_lock_is_renewed_and_can_be_released() {
         let folder = tempfile::tempdir().unwrap();
         let Ok(Attempt::Taken(lock)) = lockfile::attempt(folder.path()) else { panic!("not taken") };
         let old = SystemTime::now() - Duration::from_hours(2);
@@ -128,7 +120,7 @@ mod tests {
         let path = lock.path().to_owned();
         drop(lock);
         assert!(!path.exists());
-        // The task does not keep the flock alive: the lock can be had again at once.
+        // The task does not keep the flock: the lock can be taken again immediately.
         assert!(matches!(lockfile::attempt(folder.path()), Ok(Attempt::Taken(_))));
         task.abort();
     }

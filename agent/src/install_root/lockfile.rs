@@ -1,9 +1,9 @@
-//! One `install.lock`: the protocol that our processes and the Go d8 share.
+//! The lock file `install.lock`: the protocol of this d8 and of the d8 written in Go.
 //!
-//! A lock of ours is a file that bears a record and an flock from the instant it has its name: it is
-//! written and flocked under a random name and then `link`ed, which fails if the name is taken. Whoever
-//! finds a record whose flock is free knows that its owner is dead. A lock without a record is the
-//! Go d8's; it counts until it is an hour old. Nothing is ever taken over in place.
+//! This d8 writes and flocks a lock under a random name and then links it to its name, which fails if the name exists.
+//! So a lock has its record and its flock from the beginning. A lock with a record and without a flock belongs to a
+//! process that has ended. A lock without a record belongs to the d8 written in Go, and counts until it is an hour old.
+//! A lock is never taken over in place.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,34 +26,34 @@ use crate::{
     install_root::layout::LOCK,
 };
 
-/// After this long a lock that nobody can be asked about is stale.
+/// Age at which a lock is stale whose owner cannot be checked.
 pub(crate) const FOREIGN_STALE: Duration = Duration::from_hours(1);
 
-/// How often a held lock's time is renewed, so that the Go d8 does not take it for stale.
-pub(crate) const RENEW: Duration = Duration::from_mins(10);
+/// How often the time of a held lock is renewed. The d8 written in Go removes older ones as stale.
+pub(crate) const RENEW_INTERVAL: Duration = Duration::from_mins(10);
 
-/// Largest record read, in bytes.
-const RECORD: u64 = 4096;
+/// Size of a record, in bytes.
+const RECORD_BYTES: u64 = 4096;
 
-/// Who holds the lock; the file's only content, on one line.
+/// The process that holds the lock: the content of the file, one line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Record {
     pid: u32,
     host: String,
     program: String,
-    /// Seconds since 1970, for people.
+    /// Start of the lock in seconds since 1970, for people.
     since: u64,
 }
 
 impl Record {
-    /// For people; whoever wrote the record does not get at their terminal.
+    /// Converts the record for messages. Removes control characters: another user may have written it.
     fn holder(self) -> LockHolder {
         let plain = |text: String| text.chars().filter(|c| !c.is_control()).take(64).collect();
         LockHolder::Process { pid: self.pid, host: plain(self.host), program: plain(self.program) }
     }
 }
 
-/// A lock that this process holds.
+/// A lock that this process holds. Released on drop.
 #[derive(Debug)]
 pub(crate) struct LockFile {
     path: PathBuf,
@@ -61,18 +61,18 @@ pub(crate) struct LockFile {
     id: FileId,
 }
 
-/// How an attempt ended.
+/// The result of an attempt to take a lock.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// It is ours.
+    /// This process holds the lock.
     Taken(LockFile),
-    /// Somebody holds it.
+    /// Another process holds the lock.
     Held(LockHolder),
-    /// The world changed meanwhile: try again at once.
+    /// The lock changed during the attempt. To be retried immediately.
     Again,
 }
 
-/// Retry once to take `dir/install.lock`. The directory exists.
+/// Tries once to take `dir/install.lock`. The directory exists.
 pub(crate) fn attempt(dir: &Path) -> io::Result<Attempt> {
     let path = dir.join(LOCK);
     match create(dir, &path) {
@@ -87,7 +87,7 @@ pub(crate) fn attempt(dir: &Path) -> io::Result<Attempt> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Again),
-        // Another user's: it can be judged by its age only.
+        // It belongs to another user. Only its age can be checked.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let Some(metadata) = disk::lstat(&path)? else { return Ok(Attempt::Again) };
             return by_age(dir, &path, &metadata, LockHolder::Unreadable);
@@ -98,18 +98,18 @@ pub(crate) fn attempt(dir: &Path) -> io::Result<Attempt> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    let Some(record) = record(&file)? else { return by_age(dir, &path, &metadata, LockHolder::Foreign) };
+    let Some(record) = read_record(&file)? else { return by_age(dir, &path, &metadata, LockHolder::Foreign) };
     if !flock(&file)? {
         return Ok(Attempt::Held(record.holder()));
     }
-    // Its owner is dead; or it gave the lock back just now, and then the name is another file's or none.
+    // Its owner has ended, or has just released it. In the second case the name is gone or belongs to another file.
     set_aside(dir, &path, FileId::of(&metadata))?;
     Ok(Attempt::Again)
 }
 
-/// Judges a lock whose owner cannot be asked.
+/// Decides by its age whether a lock is held whose owner cannot be checked.
 fn by_age(dir: &Path, path: &Path, metadata: &fs::Metadata, holder: LockHolder) -> io::Result<Attempt> {
-    // A time in the future is no age.
+    // A time in the future counts as age 0.
     let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
     if age < FOREIGN_STALE {
         return Ok(Attempt::Held(holder));
@@ -118,9 +118,8 @@ fn by_age(dir: &Path, path: &Path, metadata: &fs::Metadata, holder: LockHolder) 
     Ok(Attempt::Again)
 }
 
-/// Removes a stale lock without ever removing another one: renamed aside, compared, removed. If it was
-/// another one, it gets its name back unless somebody took that meanwhile; its owner then sees that the
-/// lock is lost.
+/// Removes a stale lock and never another one: renames it, compares it, and removes it. Another lock gets its name back
+/// unless the name was taken meanwhile. Its owner then finds that the lock is lost.
 fn set_aside(dir: &Path, path: &Path, stale: FileId) -> io::Result<()> {
     if FileId::at(path)? != Some(stale) {
         return Ok(());
@@ -137,25 +136,26 @@ fn set_aside(dir: &Path, path: &Path, stale: FileId) -> io::Result<()> {
     disk::unlink(&aside).map(|_| ())
 }
 
-/// Makes a lock with its record and its flock, and gives it the name that counts.
+/// Creates a lock with its record and its flock, and links it to its name.
 fn create(dir: &Path, path: &Path) -> io::Result<Attempt> {
     let temporary = temporary(dir);
     let file = disk::create_new(&temporary, disk::PRIVATE)?;
-    let given = give_name(&file, &temporary, path);
-    // Gone already if a sweeper took it for a leftover before it was flocked.
+    let linked = write_and_link(&file, &temporary, path);
+    // It may be gone: another process may have swept it before it was flocked.
     let removed = disk::unlink(&temporary);
-    match given {
+    match linked {
         Ok(true) => removed?,
         Ok(false) => return Ok(Attempt::Again),
-        Err(error) if disk::no_links(&error) => return create_in_place(path),
+        Err(error) if disk::links_unsupported(&error) => return create_in_place(path),
         Err(error) => return Err(error),
     };
     let id = FileId::of(&file.metadata()?);
     Ok(Attempt::Taken(LockFile { path: path.to_owned(), file: Arc::new(file), id }))
 }
 
-/// Records, flocks, links. `false` if somebody meddled with the temporary file.
-fn give_name(file: &File, temporary: &Path, path: &Path) -> io::Result<bool> {
+/// Writes the record, takes the flock and links. Returns `false` if another process interfered with the temporary
+/// file.
+fn write_and_link(file: &File, temporary: &Path, path: &Path) -> io::Result<bool> {
     failpoint::hit("lock.created")?;
     write_record(file)?;
     failpoint::hit("lock.written")?;
@@ -173,7 +173,8 @@ fn give_name(file: &File, temporary: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Where links can't be had: between creation and record the lock looks like the Go d8's.
+/// Creates a lock on a file system without hard links. Until it has its record it looks like a lock of the d8 written
+/// in Go.
 fn create_in_place(path: &Path) -> io::Result<Attempt> {
     let file = disk::create_new(path, disk::PRIVATE)?;
     if !flock(&file)? {
@@ -198,15 +199,15 @@ fn write_record(mut file: &File) -> io::Result<()> {
     file.write_all(&line)
 }
 
-/// The record in a lock; `None` if it is not one of ours.
-fn record(file: &File) -> io::Result<Option<Record>> {
+/// Reads the record in a lock, `None` if it has none.
+fn read_record(file: &File) -> io::Result<Option<Record>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    file.take(RECORD).read_to_end(&mut bytes)?;
+    file.take(RECORD_BYTES).read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// Retry to get the flock.
+/// Tries to take the flock.
 pub(crate) fn flock(file: &File) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -219,7 +220,7 @@ fn temporary(dir: &Path) -> PathBuf {
     dir.join(format!("{LOCK}.{}", disk::random_name()))
 }
 
-/// Removes temporary lock files whose makers are dead. Says how many.
+/// Removes temporary lock files whose creators have ended. Returns how many.
 pub(crate) fn sweep(dir: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for found in fs::read_dir(dir)? {
@@ -229,7 +230,7 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<usize> {
             continue;
         }
         let path = found.path();
-        let Some(file) = disk::absent(disk::open_regular(&path))? else { continue };
+        let Some(file) = disk::if_exists(disk::open_regular(&path))? else { continue };
         if flock(&file)? && disk::unlink(&path)? {
             swept += 1;
         }
@@ -238,8 +239,8 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<usize> {
 }
 
 impl LockFile {
-    /// Whether the name is still that of our file.
-    pub(crate) fn still_ours(&self) -> io::Result<bool> {
+    /// Whether the name still belongs to this lock.
+    pub(crate) fn is_held(&self) -> io::Result<bool> {
         Ok(FileId::at(&self.path)? == Some(self.id))
     }
 
@@ -247,7 +248,7 @@ impl LockFile {
         &self.path
     }
 
-    /// For the task that renews the time; it must not keep the flock alive.
+    /// The file for the task that renews its time. A weak reference, so that the task does not keep the flock.
     pub(crate) fn file(&self) -> std::sync::Weak<File> {
         Arc::downgrade(&self.file)
     }
@@ -255,7 +256,7 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if self.still_ours().unwrap_or(false) {
+        if self.is_held().unwrap_or(false) {
             let _ = disk::unlink(&self.path);
         }
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);

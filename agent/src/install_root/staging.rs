@@ -1,7 +1,7 @@
-//! `<root>/.staging/<txn>/`: what is not finished, and what is on its way out.
+//! Staging directories `<root>/.staging/<id>/`: files that are not finished, and files to be removed.
 //!
-//! The directory carries its owner's flock for as long as the owner lives. Only what bears none is
-//! swept, and a journal in it is rolled back first.
+//! A staging directory is flocked while its owner lives. A directory without a flock is removed, after a journal in it
+//! was rolled back.
 
 use std::{
     fs::{self, File},
@@ -14,21 +14,21 @@ use crate::{
     install_root::{layout::Layout, lockfile::flock},
 };
 
-/// A staging directory of this process; it goes when this is dropped.
+/// A staging directory of this process. Removed on drop.
 #[derive(Debug)]
 pub(crate) struct Staging {
     dir: PathBuf,
-    /// Holds the flock.
+    /// The open directory with the flock.
     _lock: File,
     keep: bool,
 }
 
 impl Staging {
-    /// Makes one. `made` collects the parents that had to be made.
-    pub(crate) fn begin(layout: &Layout, made: &mut Vec<PathBuf>) -> io::Result<Self> {
+    /// Creates a staging directory. Adds the created parents to `made`.
+    pub(crate) fn create(layout: &Layout, made: &mut Vec<PathBuf>) -> io::Result<Self> {
         let parent = layout.staging();
-        // Somebody may sweep the directory before it bears the flock, or its empty parent.
-        for _ in 0..100 {
+        // Another process may remove the directory before it is flocked, or its empty parent.
+        for _ in 0..disk::CREATE_ATTEMPTS {
             disk::make_dirs(&parent, made)?;
             let dir = parent.join(disk::random_name());
             match disk::make_dir(&dir) {
@@ -37,20 +37,20 @@ impl Staging {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             }
-            let Some(lock) = disk::absent(File::open(&dir))? else { continue };
+            let Some(lock) = disk::if_exists(File::open(&dir))? else { continue };
             let id = FileId::of(&lock.metadata()?);
             if flock(&lock)? && FileId::at(&dir)? == Some(id) {
                 return Ok(Self { dir, _lock: lock, keep: false });
             }
         }
-        Err(io::Error::other("it disappears as fast as it is made"))
+        Err(io::Error::other("another process removes it as fast as it is created"))
     }
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Leaves the directory, with the journal in it, to the next command.
+    /// Keeps the directory with its journal for the next command.
     pub(crate) fn keep(&mut self) {
         self.keep = true;
     }
@@ -62,31 +62,31 @@ impl Drop for Staging {
             let _ = disk::remove_tree(&self.dir);
         }
         if let Some(parent) = self.dir.parent() {
-            // Fails, as it should, while somebody else stages.
+            // Fails while another process has a staging directory.
             let _ = fs::remove_dir(parent);
         }
         let _ = failpoint::hit("release.swept");
     }
 }
 
-/// A staging directory whose owner is dead; nobody else touches it while this lives.
-pub(crate) struct Orphan {
+/// A staging directory whose owner has ended. No other process uses it while this exists.
+pub(crate) struct OrphanedStaging {
     pub(crate) dir: PathBuf,
     _lock: File,
 }
 
-/// What was found in `.staging/`.
+/// The staging directories of a root.
 #[derive(Default)]
-pub(crate) struct Found {
-    pub(crate) orphans: Vec<Orphan>,
-    /// Directories whose owners live.
+pub(crate) struct StagingDirs {
+    pub(crate) orphans: Vec<OrphanedStaging>,
+    /// Directories whose owners are running.
     pub(crate) busy: Vec<PathBuf>,
 }
 
-/// Looks through `.staging/`.
-pub(crate) fn find(layout: &Layout) -> io::Result<Found> {
-    let mut found = Found::default();
-    let Some(entries) = disk::absent(fs::read_dir(layout.staging()))? else { return Ok(found) };
+/// Lists the staging directories.
+pub(crate) fn find(layout: &Layout) -> io::Result<StagingDirs> {
+    let mut found = StagingDirs::default();
+    let Some(entries) = disk::if_exists(fs::read_dir(layout.staging()))? else { return Ok(found) };
     for entry in entries {
         let dir = entry?.path();
         let Some(metadata) = disk::lstat(&dir)? else { continue };
@@ -94,11 +94,11 @@ pub(crate) fn find(layout: &Layout) -> io::Result<Found> {
             disk::unlink(&dir)?;
             continue;
         }
-        let Some(lock) = disk::absent(File::open(&dir))? else { continue };
+        let Some(lock) = disk::if_exists(File::open(&dir))? else { continue };
         if !flock(&lock)? {
             found.busy.push(dir);
         } else if FileId::at(&dir)? == Some(FileId::of(&lock.metadata()?)) {
-            found.orphans.push(Orphan { dir, _lock: lock });
+            found.orphans.push(OrphanedStaging { dir, _lock: lock });
         }
     }
     Ok(found)

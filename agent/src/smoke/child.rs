@@ -1,8 +1,8 @@
-//! What the re-executed program does: limits, namespaces, another uid, then the executable.
+//! The sandbox process: sets limits, enters namespaces, changes the user, then starts the executable.
 //!
-//! It stays behind as the executable's parent, so that it can tell what became of it, kill what it left
-//! running, and do the same when the command that asked for the test has died. It never unpacks, writes
-//! or reads anything but the executable's first bytes and its output.
+//! The sandbox stays the parent of the executable. It reports how the executable ended and kills the processes that it
+//! left. It does the same when the command that requested the test has ended. It reads only the first bytes of the
+//! executable and its output, and writes and unpacks nothing.
 
 use std::{
     fs::{self, File},
@@ -25,78 +25,79 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{disk, smoke::SmokeFailure};
+use super::SmokeFailure;
+use crate::disk;
 
-/// Descriptor under which the sandbox gets the executable.
+/// Descriptor of the executable in the sandbox.
 pub(super) const EXECUTABLE_FD: i32 = 9;
 
-/// Characters of output shown.
+/// Characters of the output in messages.
 pub(super) const SHOWN: usize = 200;
 
-/// Bytes of output kept.
+/// Bytes of the output that are kept.
 pub(super) const OUTPUT: usize = 4096;
 
-/// Largest file the executable may write, in bytes.
+/// Size of a file that the executable may write, in bytes.
 const FILE_SIZE: u64 = 64 * 1024 * 1024;
 
-/// Seconds of processor time it has.
+/// Processor time of the executable, in seconds.
 const CPU_SECONDS: u64 = 30;
 
-/// Descriptors it may open.
+/// Descriptors that the executable may open.
 const DESCRIPTORS: u64 = 256;
 
-/// What is asked of the sandbox; its second argument, as JSON.
+/// The request to the sandbox: its second argument, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Task {
-    /// `argv[0]` of the executable.
+pub(super) struct TestRequest {
+    /// Name that the executable is started with (`argv[0]`).
     pub(super) name: String,
-    /// Its arguments.
+    /// Arguments of the executable.
     pub(super) arguments: Vec<String>,
-    /// Its path, for systems without `/proc/self/fd`.
+    /// Path of the executable, for systems without `/proc/self/fd`.
     pub(super) path: PathBuf,
-    /// A fresh directory, HOME and TMPDIR; removed at the end.
+    /// An empty directory for HOME and TMPDIR. The sandbox removes it at the end.
     pub(super) home: PathBuf,
-    /// The uid and gid to run as, if we are root.
+    /// User and group id of the executable, if the sandbox is root.
     pub(super) uid: Option<u32>,
-    /// Whether an ordinary user tries namespaces, which take a user namespace.
+    /// Whether an ordinary user enters a user namespace, which the other namespaces need.
     pub(super) user_namespace: bool,
-    /// How long it has.
+    /// Time that is left for the executable.
     pub(super) timeout: Duration,
-    /// The same in full seconds, as messages say it.
+    /// The whole timeout in seconds, for messages.
     pub(super) seconds: u64,
-    /// Characters of a clean exit's output that are wanted.
+    /// Characters of the output to return after exit status 0.
     pub(super) wanted: usize,
 }
 
-/// What came of it; one line of JSON on the sandbox's standard output.
+/// The report of the sandbox: JSON on its standard output.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Report {
-    /// A clean exit, with the first of its output.
+pub(super) enum TestReport {
+    /// Exit status 0, with the beginning of the output.
     Passed(String),
-    /// It failed.
+    /// The executable did not pass.
     Failed(SmokeFailure),
-    /// Somebody still has it open for writing (another thread's fork): worth another try.
+    /// Another process has the executable open for writing, such as the fork of another thread. To be retried.
     Busy,
-    /// A user namespace could be entered and not be used: to be tried without one.
+    /// A user namespace was entered and is not usable. To be retried without one.
     NoNamespace,
 }
 
-/// Plays the sandbox: call it first thing in `main` when the first argument is [`super::CHILD_ARG`].
-/// Returns the status to exit with.
+/// Runs as the sandbox. Call this first in `main` if the first argument is [`super::CHILD_ARG`]. Returns the exit
+/// status.
 pub fn child_main() -> i32 {
-    let Some(task) = std::env::args().nth(2).and_then(|json| serde_json::from_str::<Task>(&json).ok()) else {
+    let Some(request) = std::env::args().nth(2).and_then(|json| serde_json::from_str::<TestRequest>(&json).ok()) else {
         return 2;
     };
     close_inherited();
-    let report = run(&task);
-    let _ = fs::remove_dir_all(&task.home);
+    let report = run(&request);
+    let _ = fs::remove_dir_all(&request.home);
     let Ok(json) = serde_json::to_vec(&report) else { return 1 };
     i32::from(io::stdout().write_all(&json).is_err())
 }
 
-/// Closes what this process inherited beyond the three of every program and the executable: whoever
-/// started d8 may have left files of theirs open. Nothing of our own is open yet.
+/// Closes the inherited descriptors except for the standard ones and the executable: the program that started d8 may
+/// have left files open. This process has opened nothing yet.
 fn close_inherited() {
     let Ok(open) = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")) else { return };
     let open: Vec<i32> = open.flatten().filter_map(|open| open.file_name().to_str()?.parse().ok()).collect();
@@ -105,59 +106,60 @@ fn close_inherited() {
     }
 }
 
-fn run(task: &Task) -> Report {
-    let setup = |what: &str, error: io::Error| Report::Failed(SmokeFailure::Setup { why: format!("{what}: {error}") });
-    let program = program(task);
-    match recognise(&program) {
+fn run(request: &TestRequest) -> TestReport {
+    let setup =
+        |what: &str, error: io::Error| TestReport::Failed(SmokeFailure::Setup { why: format!("{what}: {error}") });
+    let program = program(request);
+    match unsupported_format(&program) {
         Ok(None) => {}
-        Ok(Some(why)) => return Report::Failed(SmokeFailure::Format { why }),
-        Err(error) => return setup("reading the executable", error),
+        Ok(Some(why)) => return TestReport::Failed(SmokeFailure::Format { why }),
+        Err(error) => return setup("can't read the executable", error),
     }
     let (reader, writer) = match io::pipe().and_then(|(reader, writer)| Ok((reader, (writer.try_clone()?, writer)))) {
         Ok(pipe) => pipe,
-        Err(error) => return setup("a pipe", error),
+        Err(error) => return setup("can't create a pipe", error),
     };
-    if task.uid.is_none() && task.user_namespace && !enter_user_namespace() {
-        return Report::NoNamespace;
+    if request.uid.is_none() && request.user_namespace && !enter_user_namespace() {
+        return TestReport::NoNamespace;
     }
-    // Once children go to a process namespace of their own this process can start no thread any more.
-    let (news, output) = listen(reader);
+    // Before the process namespace is set up for children: after that this process cannot start threads any more.
+    let (events, output) = listen(reader);
     if let Err(error) = confine() {
-        return setup("limits", error);
+        return setup("can't set limits", error);
     }
     let mut command = Command::new(&program);
-    command.arg0(&task.name).args(&task.arguments).env_clear().current_dir(&task.home).process_group(0);
-    command.env("PATH", "/usr/bin:/bin").env("HOME", &task.home).env("TMPDIR", &task.home).env("LANG", "C");
+    command.arg0(&request.name).args(&request.arguments).env_clear().current_dir(&request.home).process_group(0);
+    command.env("PATH", "/usr/bin:/bin").env("HOME", &request.home).env("TMPDIR", &request.home).env("LANG", "C");
     command.stdin(Stdio::null()).stdout(writer.0).stderr(writer.1);
-    if let Some(uid) = task.uid {
-        // The standard library drops the supplementary groups with it.
+    if let Some(uid) = request.uid {
+        // The standard library drops the supplementary groups, too.
         command.uid(uid).gid(uid);
     }
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
             return match Errno::from_io_error(&error) {
-                Some(Errno::TXTBSY) => Report::Busy,
+                Some(Errno::TXTBSY) => TestReport::Busy,
                 Some(Errno::NOEXEC | Errno::NOENT | Errno::INVAL) => {
-                    Report::Failed(SmokeFailure::Format { why: error.to_string() })
+                    TestReport::Failed(SmokeFailure::Format { why: error.to_string() })
                 }
-                _ => setup("starting it", error),
+                _ => setup("can't start it", error),
             };
         }
     };
-    // It holds the writing end of the pipe.
+    // The command holds the writing end of the pipe.
     drop(command);
-    supervise(task, child, &news, &output)
+    supervise(request, child, &events, &output)
 }
 
-/// By descriptor: a path below a directory of mode 0700 can't be run as another uid.
-fn program(task: &Task) -> PathBuf {
-    if cfg!(target_os = "linux") { format!("/proc/self/fd/{EXECUTABLE_FD}").into() } else { task.path.clone() }
+/// Returns a path of the executable by its descriptor: another user cannot run a path below a directory of mode 0700.
+fn program(request: &TestRequest) -> PathBuf {
+    if cfg!(target_os = "linux") { format!("/proc/self/fd/{EXECUTABLE_FD}").into() } else { request.path.clone() }
 }
 
-/// Why the file is not a program of this machine. `execvp` hands what the kernel does not recognise to
-/// a shell, which takes an empty file for a success.
-fn recognise(program: &Path) -> io::Result<Option<String>> {
+/// Returns why the file is not a program for this machine. `execvp` passes files that the kernel does not recognise to
+/// a shell, and the shell accepts an empty file.
+fn unsupported_format(program: &Path) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     File::open(program)?.take(20).read_to_end(&mut head)?;
     if head.starts_with(b"#!") || !cfg!(target_os = "linux") {
@@ -168,7 +170,7 @@ fn recognise(program: &Path) -> io::Result<Option<String>> {
     }
     let machine = if head[5] == 2 { [head[19], head[18]] } else { [head[18], head[19]] };
     let machine = u16::from_le_bytes(machine);
-    // ELF specification, e_machine.
+    // Values of e_machine in the ELF specification.
     let runs: &[u16] = match std::env::consts::ARCH {
         "x86_64" => &[62, 3],
         "x86" => &[3],
@@ -181,8 +183,8 @@ fn recognise(program: &Path) -> io::Result<Option<String>> {
     }))
 }
 
-/// An ordinary user may make the other namespaces only in a user namespace of their own. `false` if it
-/// was entered and the user cannot be themselves in it (`AppArmor` restricts it so): there is no way back.
+/// Enters a user namespace: an ordinary user may create the other namespaces only in one. Returns `false` if it was
+/// entered and the user id cannot be mapped (a restriction of `AppArmor`). A process cannot leave it again.
 fn enter_user_namespace() -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -199,7 +201,7 @@ fn enter_user_namespace() -> bool {
     true
 }
 
-/// Limits on this process and all that it starts.
+/// Limits this process and all processes that it starts.
 fn confine() -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let limits = [
@@ -217,33 +219,33 @@ fn confine() -> io::Result<()> {
     {
         use nix::sched::{CloneFlags, unshare};
         rustix::thread::set_no_new_privs(true)?;
-        // What the executable leaves running becomes ours to end.
+        // Processes that the executable leaves become children of this process, which ends them.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        // Where allowed: a container may have taken the right away.
+        // If this process may: a container may have removed the right.
         let _ = unshare(CloneFlags::CLONE_NEWNET);
         let _ = unshare(CloneFlags::CLONE_NEWPID);
     }
     Ok(())
 }
 
-/// What the supervisor waits for, beside the end of the executable.
-enum News {
-    /// The command that asked for the test is gone, or wants no answer any more.
+/// An event that the supervisor waits for, in addition to the end of the executable.
+enum SupervisorEvent {
+    /// The command that requested the test has ended, or does not need the result any more.
     Orphaned,
+    /// All processes that can write to the output have ended.
     OutputClosed,
 }
 
-/// How often the supervisor looks whether the executable has ended; most often the end of its output
-/// tells it earlier.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the supervisor checks whether the executable has ended. Usually the end of its output comes first.
+const POLL: Duration = Duration::from_millis(5);
 
-/// The first of the output.
+/// The beginning of the output.
 type Output = Arc<Mutex<Vec<u8>>>;
 
-/// Watches standard input, on which nothing is ever written, for its end, and keeps the first of the
-/// output; all of it is read, so that its writer never blocks.
-fn listen(mut reader: PipeReader) -> (Receiver<News>, Output) {
-    let (sender, news) = mpsc::channel();
+/// Waits for the end of standard input, to which nothing is ever written, and keeps the beginning of the output. Reads
+/// all of the output, so that its writer never blocks.
+fn listen(mut reader: PipeReader) -> (Receiver<SupervisorEvent>, Output) {
+    let (sender, events) = mpsc::channel();
     let output = Output::default();
     let (to, closed) = (output.clone(), sender.clone());
     thread::spawn(move || {
@@ -253,26 +255,31 @@ fn listen(mut reader: PipeReader) -> (Receiver<News>, Output) {
             let room = OUTPUT.saturating_sub(kept.len()).min(count);
             kept.extend_from_slice(&buffer[..room]);
         }
-        let _ = closed.send(News::OutputClosed);
+        let _ = closed.send(SupervisorEvent::OutputClosed);
     });
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        let _ = sender.send(News::Orphaned);
+        let _ = sender.send(SupervisorEvent::Orphaned);
     });
-    (news, output)
+    (events, output)
 }
 
-fn supervise(task: &Task, mut child: Child, news: &Receiver<News>, output: &Output) -> Report {
-    let deadline = Instant::now() + task.timeout;
+fn supervise(
+    request: &TestRequest,
+    mut child: Child,
+    events: &Receiver<SupervisorEvent>,
+    output: &Output,
+) -> TestReport {
+    let deadline = Instant::now() + request.timeout;
     let pid = Pid::from_child(&child);
     let mut closed = false;
     let mut ended = child.try_wait();
     while let Ok(None) = ended
         && Instant::now() < deadline
     {
-        match news.recv_timeout(LOOK) {
-            Ok(News::OutputClosed) => closed = true,
-            Ok(News::Orphaned) => break,
+        match events.recv_timeout(POLL) {
+            Ok(SupervisorEvent::OutputClosed) => closed = true,
+            Ok(SupervisorEvent::Orphaned) => break,
             Err(_) => {}
         }
         ended = child.try_wait();
@@ -284,36 +291,36 @@ fn supervise(task: &Task, mut child: Child, news: &Receiver<News>, output: &Outp
         ended = child.wait().map(Some);
     }
     end_descendants();
-    // Whoever held the pipe is gone; the rest of the output is on its way.
+    // The writers of the pipe have ended. The rest of the output is still being read.
     while !closed {
-        match news.recv_timeout(Duration::from_millis(500)) {
-            Ok(News::OutputClosed) | Err(_) => closed = true,
-            Ok(News::Orphaned) => {}
+        match events.recv_timeout(Duration::from_millis(500)) {
+            Ok(SupervisorEvent::OutputClosed) | Err(_) => closed = true,
+            Ok(SupervisorEvent::Orphaned) => {}
         }
     }
-    let said = output.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes = output.lock().unwrap_or_else(PoisonError::into_inner);
     let passed = !late && matches!(&ended, Ok(Some(status)) if status.success());
-    let wanted = if passed { task.wanted } else { SHOWN };
-    let said = printable_to(String::from_utf8_lossy(&said).trim(), wanted).into_owned();
-    verdict(ended, late, said, task.seconds)
+    let wanted = if passed { request.wanted } else { SHOWN };
+    let shown = printable_to(String::from_utf8_lossy(&bytes).trim(), wanted).into_owned();
+    report(ended, late, shown, request.seconds)
 }
 
-fn verdict(ended: io::Result<Option<ExitStatus>>, late: bool, output: String, seconds: u64) -> Report {
+fn report(ended: io::Result<Option<ExitStatus>>, late: bool, output: String, seconds: u64) -> TestReport {
     let failure = match ended {
         _ if late => SmokeFailure::Timeout { seconds, output },
-        Ok(Some(status)) if status.success() => return Report::Passed(output),
+        Ok(Some(status)) if status.success() => return TestReport::Passed(output),
         Ok(Some(status)) => match (status.code(), status.signal()) {
             (Some(status), _) => SmokeFailure::Exit { status, output },
             (None, signal) => SmokeFailure::Signal { signal: signal.unwrap_or_default(), output },
         },
-        Err(error) => SmokeFailure::Setup { why: format!("waiting for it: {error}") },
-        Ok(None) => SmokeFailure::Setup { why: "it can't be ended".to_owned() },
+        Err(error) => SmokeFailure::Setup { why: format!("can't wait for it: {error}") },
+        Ok(None) => SmokeFailure::Setup { why: "it can't be killed".to_owned() },
     };
-    Report::Failed(failure)
+    TestReport::Failed(failure)
 }
 
-/// Ends what the executable left running, with all that those leave in turn. In a process namespace of
-/// its own the kernel has done so already.
+/// Kills the processes that the executable left, and those that they leave. In a process namespace the kernel has
+/// done that already.
 fn end_descendants() {
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     let deadline = Instant::now() + Duration::from_secs(2);
@@ -329,7 +336,7 @@ fn end_descendants() {
     }
 }
 
-/// The processes whose parent is this one.
+/// Returns the children of this process.
 fn children() -> Vec<Pid> {
     let me = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
@@ -337,7 +344,7 @@ fn children() -> Vec<Pid> {
         .filter_map(|process| {
             let pid: i32 = process.ok()?.file_name().to_str()?.parse().ok()?;
             let stat = disk::read_small(Path::new(&format!("/proc/{pid}/stat")), OUTPUT as u64).ok()??;
-            // The name in brackets may hold anything, brackets too; state and parent follow the last one.
+            // The name is in parentheses and may contain any character. State and parent follow the last parenthesis.
             let stat = String::from_utf8_lossy(&stat).into_owned();
             let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
             if parent == me { Pid::from_raw(pid) } else { None }

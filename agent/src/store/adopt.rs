@@ -1,12 +1,11 @@
-//! Taking over what another tool installed, the Go d8 above all: its binary stays where it is and gets
-//! a version directory and a receipt.
+//! Adopts installs of other tools, mainly the d8 written in Go: the executable stays where it is and gets a version
+//! directory with a receipt.
 
 use std::path::Path;
 
 use d8_crds::{
     records::contract::Contract,
     values::{
-        digest::Digest,
         name::{PluginName, Tag},
         platform::Platform,
         version::Version,
@@ -14,22 +13,23 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
+use super::{
+    InstalledVersion, LockedStore, history,
+    journal::{Placement, SwitchStep},
+    read,
+    switch::file_id,
+};
 use crate::{
-    disk::{self, FileId, failpoint},
+    disk::{self, Checksum, failpoint},
     error::StoreError,
     install_root::{layout::PluginDir, trust, version_dir},
     receipt::{Receipt, Verified},
     smoke,
-    store::{
-        InstalledVersion, LockedStore, history,
-        journal::{Place, Step},
-        read,
-    },
 };
 
 impl LockedStore {
-    /// Takes over the active binary if another tool put it there, and says what is active. `None` if
-    /// nothing is, or nobody can tell its version; then it stays as it is. What runs does not change.
+    /// Adopts the active executable if another tool installed it, and returns the active version. Returns `None` if
+    /// there is none, or if its version is unknown; then it stays as it is. The running executable does not change.
     pub async fn adopt(&mut self, name: &PluginName, now: Timestamp) -> Result<Option<InstalledVersion>, StoreError> {
         let plugin = self.store.layout.plugin(name);
         if let Ok(major) = read::current_major(&plugin) {
@@ -38,8 +38,13 @@ impl LockedStore {
         Ok(self.store.get(name)?.and_then(|entry| entry.installed().cloned()))
     }
 
-    /// Takes over the active binary, and the one that `major` names and a switch would replace.
-    pub(super) async fn adopt_both(&mut self, name: &PluginName, major: u64, now: Timestamp) -> Result<(), StoreError> {
+    /// Adopts the active executable, and the one of `major`, which a switch would replace.
+    pub(super) async fn adopt_replaced(
+        &mut self,
+        name: &PluginName,
+        major: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let plugin = self.store.layout.plugin(name);
         let active = read::current_major(&plugin).ok();
         let mut majors: Vec<u64> = active.into_iter().chain([major]).collect();
@@ -60,41 +65,42 @@ impl LockedStore {
         let binary = plugin.major_binary(major);
         let failed = || StoreError::io("adopt", &binary);
         let Some(metadata) = disk::lstat(&binary).map_err(failed())? else { return Ok(()) };
-        if !metadata.is_file() || trust::trouble(&metadata).is_some() {
+        if !metadata.is_file() || trust::untrusted_reason(&metadata).is_some() {
             return Ok(());
         }
-        let stored = read::stored(plugin)?;
-        if read::versions_of(&binary, &metadata, &stored.versions).is_some() {
+        let on_disk = read::versions(plugin)?;
+        if read::version_of_file(&binary, &metadata, &on_disk.versions).is_some() {
             return Ok(());
         }
-        // Of the active version, if it is of that major; else it says nothing about this binary.
+        // The cached contract belongs to the active version, if that is of the same major.
         let cached = read::contract(&plugin.name, &plugin.cached_contract()).ok().flatten();
-        let contract = cached.filter(|contract| active && version_of(&contract.version, major).is_some());
-        let told = match &contract {
-            Some(contract) => version_of(&contract.version, major),
-            None => self.ask(&binary, &plugin.name, major).await,
+        let contract = cached.filter(|contract| active && parse_version(&contract.version, major).is_some());
+        let version = match &contract {
+            Some(contract) => parse_version(&contract.version, major),
+            None => self.reported_version(&binary, &plugin.name, major).await,
         };
-        let Some((tag, version)) = told else { return Ok(()) };
-        let (digest, size) = disk::digest(&binary).map_err(failed())?;
-        let receipt = receipt(plugin, &tag, digest, size, now);
-        self.take_over(plugin, &binary, &version, contract.as_ref(), &receipt)?;
+        let Some((tag, version)) = version else { return Ok(()) };
+        let checksum = Checksum::of(&binary).map_err(failed())?;
+        let receipt = receipt(plugin, &tag, checksum, now);
+        self.place_adopted(plugin, &binary, &version, contract.as_ref(), &receipt)?;
         if active {
-            history::activated(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
+            history::append(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
         }
         Ok(())
     }
 
-    /// Its version in its own words.
-    async fn ask(&self, binary: &Path, name: &PluginName, major: u64) -> Option<(Tag, Version)> {
+    /// Runs an executable and returns the version in its output.
+    async fn reported_version(&self, binary: &Path, name: &PluginName, major: u64) -> Option<(Tag, Version)> {
         let sandbox = self.store.sandbox.as_ref()?;
         let output = sandbox.test(binary, name.as_str(), smoke::PLUGIN_TIMEOUT, self.staging_dir()).await.ok()?;
         output
             .split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '(' | ')' | ':'))
             .filter(|word| word.matches('.').count() >= 2)
-            .find_map(|word| version_of(word, major))
+            .find_map(|word| parse_version(word, major))
     }
 
-    fn take_over(
+    /// Places a version directory with a link to the executable.
+    fn place_adopted(
         &mut self,
         plugin: &PluginDir,
         binary: &Path,
@@ -107,19 +113,19 @@ impl LockedStore {
         let staging = self.staging_dir().to_owned();
         let dir = staging.join(format!("{}-{}", plugin.name, disk::random_name()));
         disk::make_dir(&dir).map_err(failed())?;
-        let own = dir.join(plugin.name.as_str());
-        disk::link_or_copy(binary, &own, disk::EXECUTABLE).map_err(failed())?;
-        disk::set_mode(&own, disk::EXECUTABLE).map_err(failed())?;
+        let link = dir.join(plugin.name.as_str());
+        disk::link_or_copy(binary, &link, disk::EXECUTABLE).map_err(failed())?;
+        disk::set_mode(&link, disk::EXECUTABLE).map_err(failed())?;
         version_dir::complete(&dir, contract, receipt)?;
         let home = plugin.version(&receipt.tag);
-        let step = Step {
+        let step = SwitchStep {
             name: plugin.name.clone(),
             tag: receipt.tag.clone(),
             major: version.major(),
-            place: Some(Place {
+            placement: Some(Placement {
                 from: dir.strip_prefix(&staging).unwrap_or(&dir).to_owned(),
-                id: FileId::at(&dir).map_err(failed())?.ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?,
-                // What is active now is the truth; the other bytes of that version were replaced by force.
+                id: file_id(&dir)?,
+                // The active executable counts. Another tool replaced the version by force.
                 replaces: disk::lstat(&home).map_err(failed())?.is_some(),
             }),
             had_contract: false,
@@ -127,20 +133,20 @@ impl LockedStore {
             binary: None,
             current: None,
         };
-        self.place(&step, plugin, &staging)?;
+        self.place_version(&step, plugin, &staging)?;
         failpoint::hit("adopt.placed").map_err(failed())
     }
 }
 
-fn receipt(plugin: &PluginDir, tag: &Tag, binary: Digest, size: u64, now: Timestamp) -> Receipt {
+fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, now: Timestamp) -> Receipt {
     Receipt {
         name: plugin.name.clone().into(),
         tag: tag.clone(),
         platform: Platform::current(),
         layer: None,
         manifest: None,
-        binary,
-        size,
+        binary: checksum.digest,
+        size: checksum.size,
         source: "another tool".to_owned(),
         time: now,
         verified: Verified::Adopted,
@@ -148,9 +154,9 @@ fn receipt(plugin: &PluginDir, tag: &Tag, binary: Digest, size: u64, now: Timest
     }
 }
 
-/// A word as a version of this major and the tag it has on disk.
-fn version_of(word: &str, major: u64) -> Option<(Tag, Version)> {
-    let version = Version::parse(word).ok().filter(|version| version.major() == major)?;
+/// Parses a version of this major. Returns it with its tag in the store.
+fn parse_version(text: &str, major: u64) -> Option<(Tag, Version)> {
+    let version = Version::parse(text).ok().filter(|version| version.major() == major)?;
     let tag = version.without_build().to_string().parse().ok()?;
     Some((tag, version))
 }

@@ -1,41 +1,53 @@
-//! What follows a switch and decides nothing about it: the history, the digest memory, and the other
-//! tool's leftovers.
+//! What follows a switch and does not affect it: the history of active versions, the log of digests, and files that the
+//! d8 written in Go left.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use d8_crds::values::{name::Tag, version::Version};
+use d8_crds::values::{limits::RECEIPT_BYTES, name::Tag, version::Version};
 
+use super::LockedStore;
 use crate::{
     disk::{self, failpoint},
     download::digest_log,
     install_root::{layout::PluginDir, lockfile},
     receipt::Receipt,
-    store::{LockedStore, read},
 };
 
-/// How many activations `rollback` can look back on.
-const HISTORY: usize = 50;
+/// Activations that the history contains.
+const MAX_ACTIVATIONS: usize = 50;
 
 impl LockedStore {
-    /// Writes down that a version is active: after it is, as that decides nothing about the switch. What
-    /// a crash or a full disk keeps from being written is written by the next command.
-    pub(super) fn note(&self, plugin: &PluginDir, previous: Option<&Tag>, version: &Version, receipt: &Receipt) {
-        let noted = activated(plugin, previous, &receipt.tag, self.staging_dir())
+    /// Records that a version became active. The next command records what a crash or a full disk prevented.
+    pub(super) fn record_activation(
+        &self,
+        plugin: &PluginDir,
+        previous: Option<&Tag>,
+        version: &Version,
+        receipt: &Receipt,
+    ) {
+        let recorded = append(plugin, previous, &receipt.tag, self.staging_dir())
             .and_then(|()| failpoint::hit("switch.history"))
-            .and_then(|()| digest_log::remember(&self.store.layout.memory(), version, receipt));
-        if let Err(error) = noted {
-            tracing::warn!(plugin = %plugin.name, %error, "the switch could not be noted");
+            .and_then(|()| digest_log::record(&self.store.layout.digest_log(), version, receipt));
+        if let Err(error) = recorded {
+            tracing::warn!(plugin = %plugin.name, %error, "failed to record the switch");
         }
     }
 }
 
-/// Notes that a version became active, after it did: what a crash keeps out of the history is not where
-/// `rollback` would go.
-pub(super) fn activated(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, staging: &Path) -> io::Result<()> {
-    let before = read::history(plugin);
+/// Reads the tags that were active, oldest first. Ignores what is unreadable: the history only selects the target of
+/// `rollback`.
+pub(super) fn history(plugin: &PluginDir) -> Vec<Tag> {
+    let bytes = disk::read_small(&plugin.history(), RECEIPT_BYTES).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Appends a version to the history after it became active. `rollback` would not select a version that a crash keeps out
+/// of the history.
+pub(super) fn append(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, staging: &Path) -> io::Result<()> {
+    let before = history(plugin);
     let mut history = before.clone();
     for tag in previous.into_iter().chain([tag]) {
         if history.last() != Some(tag) {
@@ -45,7 +57,7 @@ pub(super) fn activated(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, s
     if history == before {
         return Ok(());
     }
-    let from = history.len().saturating_sub(HISTORY);
+    let from = history.len().saturating_sub(MAX_ACTIVATIONS);
     let text = history[from..].iter().fold(String::new(), |text, tag| text + tag.as_str() + "\n");
     let staged = staging.join(format!("history-{}-{}", plugin.name, disk::random_name()));
     disk::write_new(&staged, text.as_bytes(), disk::PLAIN)?;
@@ -53,34 +65,29 @@ pub(super) fn activated(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, s
     disk::sync_dir(&plugin.versions())
 }
 
-/// Removes what the Go d8 left unfinished more than an hour ago.
+/// Removes unfinished files of the d8 written in Go that are older than an hour.
 pub(super) fn sweep_foreign(plugin: &PluginDir) {
-    let cached = plugin.cached_contract();
-    let mut folders: Vec<PathBuf> = vec![plugin.dir.clone()];
-    if let Ok(found) = fs::read_dir(&plugin.dir) {
-        folders.extend(found.flatten().map(|found| found.path()).filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.strip_prefix('v').is_some_and(|digits| digits.parse::<u64>().is_ok())
-        }));
-    }
-    let mut leftovers = Vec::new();
-    for found in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+    let majors = plugin.majors().unwrap_or_default();
+    let folders = [plugin.dir.clone()].into_iter().chain(majors.into_iter().map(|major| plugin.major(major)));
+    let mut unfinished: Vec<PathBuf> = Vec::new();
+    for found in folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
         let path = found.path();
         if path.extension().is_some_and(|extension| extension == "new" || extension == "staged") {
-            leftovers.push(path);
+            unfinished.push(path);
         }
     }
+    let cached = plugin.cached_contract();
     let prefix = format!("{}.json.tmp-", plugin.name);
     for found in cached.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
         if found.file_name().to_string_lossy().starts_with(&prefix) {
-            leftovers.push(found.path());
+            unfinished.push(found.path());
         }
     }
-    for leftover in leftovers {
-        let old = disk::lstat(&leftover).ok().flatten().and_then(|metadata| metadata.modified().ok());
-        let age = old.and_then(|old| old.elapsed().ok()).unwrap_or_default();
+    for path in unfinished {
+        let modified = disk::lstat(&path).ok().flatten().and_then(|metadata| metadata.modified().ok());
+        let age = modified.and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
         if age > lockfile::FOREIGN_STALE {
-            let _ = disk::remove_tree(&leftover);
+            let _ = disk::remove_tree(&path);
         }
     }
 }

@@ -1,89 +1,90 @@
-//! What a switch is about to change, in a form that puts it back: from memory after a failure, from the
-//! disk after a crash.
+//! The journal of a change: what the change replaces, so that it can be rolled back from memory after a failure, and
+//! from the disk after a crash.
 //!
-//! Owns the state before the switch. Everything here may run twice, and puts back only what the switch
-//! itself changed: what another program did meanwhile stays.
+//! Everything here may run twice. A rollback restores only what the change itself replaced; changes that other programs
+//! made meanwhile stay.
 
 use std::{
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use d8_crds::values::name::{PluginName, Tag};
+use d8_crds::values::{
+    limits::{CONTRACT_BYTES, JOURNAL_BYTES},
+    name::{PluginName, Tag},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    disk::{self, FileId, failpoint},
+    disk::{self, Checksum, FileId, failpoint},
     install_root::layout::{CONTRACT, Layout, PluginDir},
 };
 
-/// The journal's file in a staging directory.
+/// Name of the journal in a staging directory.
 const JOURNAL: &str = "journal.json";
-
-/// Largest journal read, in bytes.
-const LIMIT: u64 = 1024 * 1024;
 
 /// The steps of one change, in the order in which they are made.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Journal {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<SwitchStep>,
 }
 
-/// One plugin's switch. Paths that are not absolute are below the staging directory.
+/// The switch of one plugin. Relative paths are below the staging directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Step {
+pub(super) struct SwitchStep {
     pub(super) name: PluginName,
     pub(super) tag: Tag,
     pub(super) major: u64,
-    /// The staged version that goes into `versions/`; absent if it is there already.
-    pub(super) place: Option<Place>,
-    /// Whether there was a cached contract; it is saved as `contract.json`.
+    /// The staged version that is moved into `versions/`, `None` if the version is already there.
+    #[serde(rename = "place")]
+    pub(super) placement: Option<Placement>,
+    /// Whether there was a cached contract. It is saved as `contract.json`.
     pub(super) had_contract: bool,
-    /// Whether `v<major>/<name>` existed; it is saved as `binary`.
+    /// Whether `v<major>/<name>` existed. It is saved as `binary`.
     pub(super) had_binary: bool,
-    /// The executable that `v<major>/<name>` becomes a link of.
+    /// The executable that `v<major>/<name>` becomes a link to.
     pub(super) binary: Option<FileId>,
-    /// Where `current` pointed.
+    /// Target of `current` before the switch.
     pub(super) current: Option<PathBuf>,
 }
 
-/// A version on its way into `versions/`.
+/// The move of a staged version into `versions/`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Place {
-    /// Its staged directory.
+pub(super) struct Placement {
+    /// The staged directory, below `staging/`.
     pub(super) from: PathBuf,
-    /// The same, whatever it is called.
+    /// Identity of the staged directory.
     pub(super) id: FileId,
-    /// Whether there was one before it.
+    /// Whether a version with this tag existed.
     pub(super) replaces: bool,
 }
 
-impl Step {
-    /// Where the state before is saved.
+impl SwitchStep {
+    /// Directory for the replaced files.
     fn saved(&self, staging: &Path) -> PathBuf {
         staging.join(format!("before-{}", self.name))
     }
 
-    pub(super) fn saved_contract(&self, staging: &Path) -> PathBuf {
+    fn saved_contract(&self, staging: &Path) -> PathBuf {
         self.saved(staging).join("contract.json")
     }
 
-    pub(super) fn saved_binary(&self, staging: &Path) -> PathBuf {
+    fn saved_binary(&self, staging: &Path) -> PathBuf {
         self.saved(staging).join("binary")
     }
 
-    /// Where a version that was replaced waits, if it could not be exchanged.
+    /// Path of a replaced version on systems that cannot exchange directories.
     pub(super) fn saved_version(&self, staging: &Path) -> PathBuf {
         self.saved(staging).join("version")
     }
 
-    /// Saves what the step will replace.
+    /// Saves the files that the step will replace.
     pub(super) fn save(&mut self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
         disk::make_dir(&self.saved(staging))?;
-        if let Some(contract) = disk::read_small(&plugin.cached_contract(), LIMIT * 4)? {
+        if let Some(contract) = disk::read_small(&plugin.cached_contract(), CONTRACT_BYTES as u64)? {
             disk::write_new(&self.saved_contract(staging), &contract, disk::PLAIN)?;
             self.had_contract = true;
         }
@@ -92,11 +93,11 @@ impl Step {
             disk::link_or_copy(&binary, &self.saved_binary(staging), disk::EXECUTABLE)?;
             self.had_binary = true;
         }
-        self.current = disk::absent(fs::read_link(plugin.current()))?;
+        self.current = disk::if_exists(fs::read_link(plugin.current()))?;
         disk::sync_dir(&self.saved(staging))
     }
 
-    /// Puts back what the step changed, the last first. May be called at any point of it, and again.
+    /// Rolls back the step, in reverse order. May be called at any point of it, and repeatedly.
     fn undo(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
         self.undo_current(staging, plugin)?;
         failpoint::hit("undo.current")?;
@@ -104,12 +105,12 @@ impl Step {
         failpoint::hit("undo.major")?;
         self.undo_contract(staging, plugin)?;
         failpoint::hit("undo.contract")?;
-        self.undo_place(staging, plugin)?;
+        self.undo_placement(staging, plugin)?;
         failpoint::hit("undo.placed")
     }
 
     fn undo_current(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
-        let now = disk::absent(fs::read_link(plugin.current()))?;
+        let now = disk::if_exists(fs::read_link(plugin.current()))?;
         if now != Some(plugin.major_binary(self.major)) || now == self.current {
             return Ok(());
         }
@@ -141,21 +142,21 @@ impl Step {
         self.undo_major(plugin)
     }
 
-    /// Whether `v<major>/<name>` is a copy of the new executable, where links can't be had.
+    /// Whether `v<major>/<name>` is a copy of the new executable, as on file systems without hard links.
     fn is_copy(&self, staging: &Path, plugin: &PluginDir) -> io::Result<bool> {
-        let staged = self.place.as_ref().map(|place| staging.join(&place.from).join(self.name.as_str()));
+        let staged = self.placement.as_ref().map(|placement| staging.join(&placement.from).join(self.name.as_str()));
         let now = fs::symlink_metadata(plugin.major_binary(self.major))?;
         for new in [Some(plugin.binary(&self.tag)), staged].into_iter().flatten() {
             let Some(metadata) = disk::lstat(&new)? else { continue };
             if Some(FileId::of(&metadata)) == self.binary {
                 return Ok(metadata.len() == now.len()
-                    && disk::digest(&new)? == disk::digest(&plugin.major_binary(self.major))?);
+                    && Checksum::of(&new)? == Checksum::of(&plugin.major_binary(self.major))?);
             }
         }
         Ok(false)
     }
 
-    /// The folder of a major that was not there before; one with anything in it stays.
+    /// Removes the directory of a major that did not exist before, if it is empty.
     fn undo_major(&self, plugin: &PluginDir) -> io::Result<()> {
         if !self.had_binary && fs::remove_dir(plugin.major(self.major)).is_ok() {
             disk::sync_dir(&plugin.dir)?;
@@ -166,19 +167,20 @@ impl Step {
     fn undo_contract(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
         let cached = plugin.cached_contract();
         let Some(folder) = cached.parent() else { return Ok(()) };
-        let now = disk::read_small(&cached, LIMIT * 4)?;
-        // The contract that the switch puts there, wherever its version is by now.
-        let mut new = disk::read_small(&plugin.version(&self.tag).join(CONTRACT), LIMIT * 4)?;
-        if let Some(place) = &self.place
-            && FileId::at(&plugin.version(&self.tag))? != Some(place.id)
+        let limit = CONTRACT_BYTES as u64;
+        let now = disk::read_small(&cached, limit)?;
+        // The contract that the switch writes to the cache. Its version may not be in place.
+        let mut new = disk::read_small(&plugin.version(&self.tag).join(CONTRACT), limit)?;
+        if let Some(placement) = &self.placement
+            && FileId::at(&plugin.version(&self.tag))? != Some(placement.id)
         {
-            new = disk::read_small(&staging.join(&place.from).join(CONTRACT), LIMIT * 4)?;
+            new = disk::read_small(&staging.join(&placement.from).join(CONTRACT), limit)?;
         }
         if now != new {
             return Ok(());
         }
         if self.had_contract {
-            // A link, so that the saved one is still there if this runs again.
+            // A link, so that the saved contract still exists if this runs again.
             let temporary = staging.join(format!("undo-contract-{}", self.name));
             disk::place_link(&self.saved_contract(staging), &cached, &temporary, disk::PLAIN)?;
             disk::sync_dir(folder)
@@ -189,17 +191,17 @@ impl Step {
         }
     }
 
-    fn undo_place(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
-        let Some(place) = &self.place else { return Ok(()) };
-        let (home, from) = (plugin.version(&self.tag), staging.join(&place.from));
+    fn undo_placement(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
+        let Some(placement) = &self.placement else { return Ok(()) };
+        let (home, from) = (plugin.version(&self.tag), staging.join(&placement.from));
         let aside = self.saved_version(staging);
-        let ours = FileId::at(&home)? == Some(place.id);
+        let placed = FileId::at(&home)? == Some(placement.id);
         let moved_aside = disk::lstat(&aside)?.is_some();
-        if ours && place.replaces && !moved_aside {
+        if placed && placement.replaces && !moved_aside {
             if !disk::exchange(&from, &home)? {
-                return Err(io::Error::other("the version it replaced can't be put back"));
+                return Err(io::Error::other("the replaced version can't be restored"));
             }
-        } else if ours {
+        } else if placed {
             disk::rename(&home, &from)?;
         }
         if moved_aside && disk::lstat(&home)?.is_none() {
@@ -215,44 +217,45 @@ impl Step {
     }
 }
 
-/// Whether a path is one plain name.
+/// Whether a path is a single plain name.
 fn is_name(path: &Path) -> bool {
     let mut parts = path.components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
 impl Journal {
-    /// Writes the journal; from here on a crash is rolled back by whoever takes one of the locks next.
+    /// Writes the journal. After a crash from here on the next process that takes one of the locks rolls back the
+    /// change.
     pub(super) fn write(&self, staging: &Path) -> io::Result<()> {
         let (path, temporary) = (staging.join(JOURNAL), staging.join("journal.tmp"));
         disk::write_new(&temporary, &serde_json::to_vec(self)?, disk::PLAIN)?;
         disk::rename(&temporary, &path)?;
         disk::sync_dir(staging)?;
-        staging.parent().map_or(Ok(()), disk::sync_dir)
+        disk::sync_parent(staging)
     }
 
-    /// Takes the journal away: the change is done, or undone.
+    /// Removes the journal after the change was made or rolled back.
     pub(super) fn remove(staging: &Path) -> io::Result<()> {
         if disk::unlink(&staging.join(JOURNAL))? { disk::sync_dir(staging) } else { Ok(()) }
     }
 
-    /// The journal in a staging directory, if there is one.
+    /// Reads the journal in a staging directory, if there is one.
     pub(super) fn read(staging: &Path) -> io::Result<Option<Self>> {
-        match disk::read_small(&staging.join(JOURNAL), LIMIT)? {
+        match disk::read_small(&staging.join(JOURNAL), JOURNAL_BYTES)? {
             Some(bytes) => {
                 let journal: Self = serde_json::from_slice(&bytes)?;
-                let places = journal.steps.iter().filter_map(|step| step.place.as_ref());
-                if places.clone().all(|place| is_name(&place.from)) {
+                let mut placements = journal.steps.iter().filter_map(|step| step.placement.as_ref());
+                if placements.all(|placement| is_name(&placement.from)) {
                     Ok(Some(journal))
                 } else {
-                    Err(io::Error::other("it names a place outside its own directory"))
+                    Err(io::Error::other("it names a path outside its own directory"))
                 }
             }
             None => Ok(None),
         }
     }
 
-    /// Puts everything back, the last step first. Goes on past a failure and gives the first.
+    /// Rolls back all steps, the last one first. Continues after a failure, and returns the first one.
     pub(super) fn undo(&self, staging: &Path, layout: &Layout) -> io::Result<()> {
         let mut first = Ok(());
         for step in self.steps.iter().rev() {

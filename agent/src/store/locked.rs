@@ -1,8 +1,8 @@
-//! Holding the locks of one or several plugins.
+//! Holds the locks of one or several plugins, and a staging directory.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,42 +10,42 @@ use std::{
 use d8_crds::values::name::{Component, PluginName};
 use tokio::{task::AbortHandle, time::Instant};
 
+use super::{Store, repair};
 use crate::{
     disk::{self, failpoint},
     error::{LockHolder, StoreError},
     install_root::{
         layout::Layout,
-        lock::{self, Place},
-        lockfile::{LockFile, RENEW},
+        lock::{self, LockTarget},
+        lockfile::{LockFile, RENEW_INTERVAL},
         staging::Staging,
         trust,
     },
     progress::ProgressReporter,
-    store::{Store, repair},
 };
 
-/// The right to change these plugins in this store, and a staging directory for it. Dropping it gives
-/// the locks back and takes away all that was begun and not finished.
+/// A store with the locks of some plugins and a staging directory. On drop the locks are released and everything that
+/// is not finished is removed.
 #[derive(Debug)]
 pub struct LockedStore {
     pub(super) store: Store,
     pub(super) staging: Staging,
-    /// Given back after the staging directory is gone.
+    /// Dropped after the staging directory.
     pub(super) locks: Locks,
 }
 
-/// The locks held, and what had to be made for them.
+/// The held locks, and the directories that were created for them.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     held: BTreeMap<PluginName, LockFile>,
     renewing: Vec<AbortHandle>,
-    /// Directories made, the outermost first; those still empty at the end go again.
+    /// Created directories, the outermost first. Those that are empty at the end are removed.
     pub(super) made: Vec<PathBuf>,
 }
 
 impl Store {
-    /// Takes the locks of these plugins, in name order, all or none, within `timeout` for all together
-    /// (0: one try). Then puts in order what a crash left behind.
+    /// Takes the locks of these plugins, all or none, in the order of their names, within `timeout` for all of them (0:
+    /// one attempt). Then repairs what a crash left.
     ///
     /// # Errors
     /// [`StoreError::Locked`] after `timeout`; [`StoreError::Unwritable`]; [`StoreError::Untrusted`].
@@ -63,24 +63,20 @@ impl Store {
         for name in &names {
             locks.take(self, name, begun, timeout, reporter).await?;
         }
-        for place in store_directories(&self.layout) {
-            trust::directory(&place)?;
+        for directory in shared_directories(&self.layout) {
+            trust::directory(&directory)?;
         }
-        let staging = Staging::begin(&self.layout, &mut locks.made).map_err(|error| self.refused(error))?;
+        let staging = Staging::create(&self.layout, &mut locks.made)
+            .map_err(|error| StoreError::refused_write(self.root(), error))?;
         let mut locked = LockedStore { store: self.clone(), staging, locks };
         locked.repair(begun, timeout, reporter).await?;
         failpoint::hit("lock.ready").map_err(StoreError::io("lock", self.root()))?;
         Ok(locked)
     }
-
-    /// What a refused write below the root means.
-    pub(super) fn refused(&self, source: io::Error) -> StoreError {
-        lock::refused(self.root(), source)
-    }
 }
 
-/// The directories of a store that a change writes to, beside those of plugins.
-fn store_directories(layout: &Layout) -> Vec<PathBuf> {
+/// The directories that a change writes to, in addition to those of the plugins.
+fn shared_directories(layout: &Layout) -> Vec<PathBuf> {
     let contracts = layout.contracts();
     let cache = contracts.parent().map(Path::to_owned);
     [layout.staging(), contracts].into_iter().chain(cache).collect()
@@ -98,53 +94,53 @@ impl Locks {
         let plugin = store.layout.plugin(name);
         let component = Component::Plugin(name.clone());
         let broken = |path: PathBuf, why: String| StoreError::Broken { name: component.clone(), path, why };
-        let directories = || {
-            self.directories(store, &plugin.dir).map_err(|error| match error {
+        let prepare = || {
+            self.prepare(store, &plugin.dir).map_err(|error| match error {
                 StoreError::Root { .. } if disk::lstat(&plugin.dir).is_ok_and(|found| found.is_some()) => {
                     broken(plugin.dir.clone(), "it is not a directory".to_owned())
                 }
                 error => error,
             })
         };
-        let place = Place { component: &component, dir: &plugin.dir, root: store.root() };
-        let lock = place.wait(directories, begun, timeout, reporter).await?;
-        self.renewing.push(lock::renew(&lock, RENEW));
+        let target = LockTarget { component: &component, dir: &plugin.dir, root: store.root() };
+        let lock = target.wait(prepare, begun, timeout, reporter).await?;
+        self.renewing.push(lock::renew(&lock, RENEW_INTERVAL));
         self.held.insert(name.clone(), lock);
         Ok(())
     }
 
-    /// Makes `<root>/plugins/<name>` and refuses what may not be one.
-    fn directories(&mut self, store: &Store, dir: &Path) -> Result<(), StoreError> {
+    /// Creates `<root>/plugins/<name>` and checks whether it may be used.
+    fn prepare(&mut self, store: &Store, dir: &Path) -> Result<(), StoreError> {
         trust::directory(&store.layout.plugins())?;
-        disk::make_dirs(dir, &mut self.made).map_err(|error| store.refused(error))?;
+        disk::make_dirs(dir, &mut self.made).map_err(|error| StoreError::refused_write(store.root(), error))?;
         trust::directory(dir)
     }
 }
 
 impl LockedStore {
-    /// The store.
+    /// The store that this guard has locked.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The plugins that may be changed.
+    /// The plugins whose locks are held.
     pub fn names(&self) -> impl Iterator<Item = &PluginName> {
         self.locks.held.keys()
     }
 
-    /// Where what is not finished goes.
+    /// Directory for files that are not finished.
     pub(super) fn staging_dir(&self) -> &Path {
         self.staging.dir()
     }
 
-    /// Refuses to go on unless the lock of `name` is still ours.
-    pub(super) fn check(&self, name: &PluginName) -> Result<(), StoreError> {
+    /// Fails if the lock of `name` was lost.
+    pub(super) fn check_lock(&self, name: &PluginName) -> Result<(), StoreError> {
         let path = self.store.layout.plugin(name).lock();
-        let ours = match self.locks.held.get(name) {
-            Some(lock) => lock.still_ours().map_err(StoreError::io("read", &path))?,
+        let held = match self.locks.held.get(name) {
+            Some(lock) => lock.is_held().map_err(StoreError::io("read", &path))?,
             None => false,
         };
-        if ours { Ok(()) } else { Err(StoreError::LockLost { name: name.clone().into(), path }) }
+        if held { Ok(()) } else { Err(StoreError::LockLost { name: name.clone().into(), path }) }
     }
 
     async fn repair(
@@ -155,7 +151,7 @@ impl LockedStore {
     ) -> Result<(), StoreError> {
         loop {
             let Some(busy) = repair::all(self, reporter)? else { return Ok(()) };
-            // Somebody is rolling back a change of our plugins, and will be done soon.
+            // Another process is rolling back a change of this plugin and will finish soon.
             let waited = begun.elapsed();
             if waited >= timeout {
                 let path = self.store.layout.plugin(&busy).lock();
@@ -175,7 +171,7 @@ impl Drop for Locks {
             self.held.values().filter_map(|lock| lock.path().parent().map(PathBuf::from)).collect();
         self.held.clear();
         let _ = failpoint::hit("release.unlocked");
-        // A plugin's directory without anything in it, and what was made on the way and not used.
+        // Removes the directories that are empty: of plugins, and those that were created and not used.
         for dir in dirs.iter().chain(self.made.iter().rev()) {
             let _ = fs::remove_dir(dir);
         }

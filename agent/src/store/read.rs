@@ -1,4 +1,4 @@
-//! What is installed. Reads links, inodes and receipts; runs nothing, changes nothing.
+//! Reads what is installed, from links, inodes and receipts. Runs nothing and changes nothing.
 
 use std::{
     fs, io,
@@ -8,6 +8,7 @@ use std::{
 use d8_crds::{
     records::contract::Contract,
     values::{
+        limits::CONTRACT_BYTES,
         name::{Component, PluginName, Tag},
         version::Version,
     },
@@ -19,34 +20,33 @@ use crate::{
     install_root::{
         layout::{Layout, PluginDir, RECEIPT},
         trust,
+        version_dir::{self, wrong_type},
     },
     receipt::Receipt,
+    store::history::history,
 };
 
-/// Largest contract or receipt that is read, in bytes.
-const SMALL: u64 = 1024 * 1024;
-
-/// One plugin's directory.
+/// A plugin in the store.
 #[derive(Debug, Clone)]
 pub struct PluginEntry {
-    /// The plugin.
+    /// Name of the plugin.
     pub name: PluginName,
-    /// Its directory.
+    /// Path of its directory.
     pub dir: PathBuf,
-    /// What runs.
+    /// The version that runs.
     pub active: ActiveVersion,
-    /// What is on disk and whole, newest first, the active version included.
+    /// The complete versions on disk with the active one, newest first.
     pub versions: Vec<InstalledVersion>,
-    /// What was active before, of what is on disk.
+    /// The version that was active before and is on disk.
     pub previous: Option<Tag>,
-    /// What is in `versions/` and not whole.
+    /// The damaged versions on disk.
     pub damaged: Vec<DamagedVersion>,
-    /// The tags that were active here once, oldest first.
+    /// The tags that were active, oldest first.
     pub history: Vec<Tag>,
 }
 
 impl PluginEntry {
-    /// The active version, if its receipt is known.
+    /// The active version, if it has a receipt.
     pub fn installed(&self) -> Option<&InstalledVersion> {
         match &self.active {
             ActiveVersion::Known(installed) => Some(installed),
@@ -54,61 +54,59 @@ impl PluginEntry {
         }
     }
 
-    /// A version on disk.
+    /// Finds a complete version on disk.
     pub fn version(&self, tag: &Tag) -> Option<&InstalledVersion> {
         self.versions.iter().find(|installed| installed.tag == *tag)
     }
 }
 
-/// What `current` leads to.
+/// The version that `current` leads to.
 #[derive(Debug, Clone)]
 // The large variant is the common one.
 #[allow(clippy::large_enum_variant)]
 pub enum ActiveVersion {
-    /// One of our versions.
+    /// A version of this store.
     Known(InstalledVersion),
-    /// A binary that another tool put there; its version is read when it is adopted.
+    /// An executable that another tool installed. Its version is read when it is adopted.
     Unknown {
-        /// The major it was installed as.
+        /// Major version that it was installed as.
         major: u64,
-        /// The binary.
+        /// Path of the executable.
         binary: PathBuf,
     },
     /// Nothing that may be run.
     Broken {
-        /// What is wrong.
         why: String,
     },
 }
 
-/// A version on disk with a good receipt.
+/// A complete version on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledVersion {
-    /// The version by its tag.
+    /// Tag of the version.
     pub tag: Tag,
-    /// The same, for comparing.
+    /// The tag as a version, for comparisons.
     pub version: Version,
-    /// What is known of it.
     pub receipt: Receipt,
-    /// `versions/<tag>`.
+    /// Path of the directory `versions/<tag>`.
     pub dir: PathBuf,
-    /// The executable in it.
+    /// Path of the executable.
     pub binary: PathBuf,
 }
 
-/// Something in `versions/` that is no whole version.
+/// A path in `versions/` that is not a complete version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedVersion {
-    /// Where.
     pub path: PathBuf,
-    /// What is wrong.
+    /// What is wrong with it.
     pub why: String,
 }
 
+/// Lists the installed plugins by name.
 pub(super) fn list(layout: &Layout) -> Result<Vec<PluginEntry>, StoreError> {
     let folder = layout.plugins();
     trust::directory(&folder)?;
-    let Some(names) = disk::absent(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
+    let Some(names) = disk::if_exists(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
         return Ok(Vec::new());
     };
     let mut entries = Vec::new();
@@ -121,8 +119,8 @@ pub(super) fn list(layout: &Layout) -> Result<Vec<PluginEntry>, StoreError> {
     Ok(entries)
 }
 
-/// A plugin's directory as it is; `None` if there is no install in it.
-pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreError> {
+/// Reads the directory of a plugin, `None` if the plugin is not installed.
+pub(super) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreError> {
     let broken = |why: String| PluginEntry {
         name: plugin.name.clone(),
         dir: plugin.dir.clone(),
@@ -134,9 +132,8 @@ pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreErro
     };
     match disk::lstat(&plugin.dir).map_err(StoreError::io("read", &plugin.dir))? {
         None => return Ok(None),
-        Some(metadata) if !metadata.is_dir() => return Ok(Some(broken(not_a(&metadata, "directory")))),
         Some(metadata) => {
-            if let Some(why) = trust::trouble(&metadata) {
+            if let Err(why) = version_dir::check(&metadata, metadata.is_dir(), "directory") {
                 return Ok(Some(broken(why)));
             }
         }
@@ -145,43 +142,45 @@ pub(crate) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreErro
     if disk::lstat(&current).map_err(StoreError::io("read", &current))?.is_none() {
         return Ok(None);
     }
-    let stored = stored(plugin)?;
-    let active = active(plugin, &stored.versions).unwrap_or_else(|why| ActiveVersion::Broken { why });
+    let on_disk = versions(plugin)?;
+    let active = active(plugin, &on_disk.versions).unwrap_or_else(|why| ActiveVersion::Broken { why });
     let running = match &active {
         ActiveVersion::Known(installed) => Some(&installed.tag),
         _ => None,
     };
-    let previous = (stored.history.iter().rev())
-        .find(|tag| Some(*tag) != running && stored.versions.iter().any(|version| version.tag == **tag))
+    let previous = (on_disk.history.iter().rev())
+        .find(|tag| Some(*tag) != running && on_disk.versions.iter().any(|version| version.tag == **tag))
         .cloned();
     Ok(Some(PluginEntry {
         name: plugin.name.clone(),
         dir: plugin.dir.clone(),
         active,
-        versions: stored.versions,
+        versions: on_disk.versions,
         previous,
-        damaged: stored.damaged,
-        history: stored.history,
+        damaged: on_disk.damaged,
+        history: on_disk.history,
     }))
 }
 
-/// What `versions/` holds.
+/// The content of `versions/`.
 #[derive(Debug, Default)]
-pub(crate) struct Stored {
-    pub(crate) versions: Vec<InstalledVersion>,
-    pub(crate) damaged: Vec<DamagedVersion>,
-    pub(crate) history: Vec<Tag>,
+pub(super) struct VersionsOnDisk {
+    /// The complete versions, newest first.
+    pub(super) versions: Vec<InstalledVersion>,
+    pub(super) damaged: Vec<DamagedVersion>,
+    pub(super) history: Vec<Tag>,
 }
 
-/// The versions on disk, newest first, whether or not one is active.
-pub(crate) fn stored(plugin: &PluginDir) -> Result<Stored, StoreError> {
+/// Reads `versions/`, whether or not a version is active.
+pub(super) fn versions(plugin: &PluginDir) -> Result<VersionsOnDisk, StoreError> {
     let folder = plugin.versions();
-    let mut stored = Stored::default();
-    let Some(metadata) = disk::lstat(&folder).map_err(StoreError::io("read", &folder))? else { return Ok(stored) };
-    let trouble = if metadata.is_dir() { trust::trouble(&metadata) } else { Some(not_a(&metadata, "directory")) };
-    if let Some(why) = trouble {
-        stored.damaged.push(DamagedVersion { path: folder, why });
-        return Ok(stored);
+    let mut on_disk = VersionsOnDisk::default();
+    let Some(metadata) = disk::lstat(&folder).map_err(StoreError::io("read", &folder))? else { return Ok(on_disk) };
+    let untrusted =
+        if metadata.is_dir() { trust::untrusted_reason(&metadata) } else { Some(wrong_type(&metadata, "directory")) };
+    if let Some(why) = untrusted {
+        on_disk.damaged.push(DamagedVersion { path: folder, why });
+        return Ok(on_disk);
     }
     for found in fs::read_dir(&folder).map_err(StoreError::io("read", &folder))? {
         let found = found.map_err(StoreError::io("read", &folder))?;
@@ -189,70 +188,56 @@ pub(crate) fn stored(plugin: &PluginDir) -> Result<Stored, StoreError> {
             continue;
         }
         match version(plugin, &found.path()) {
-            Ok(installed) => stored.versions.push(installed),
-            Err(why) => stored.damaged.push(DamagedVersion { path: found.path(), why }),
+            Ok(installed) => on_disk.versions.push(installed),
+            Err(why) => on_disk.damaged.push(DamagedVersion { path: found.path(), why }),
         }
     }
-    stored.versions.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.tag.cmp(&a.tag)));
-    stored.damaged.sort_by(|a, b| a.path.cmp(&b.path));
-    stored.history = history(plugin);
-    Ok(stored)
+    on_disk.versions.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.tag.cmp(&a.tag)));
+    on_disk.damaged.sort_by(|a, b| a.path.cmp(&b.path));
+    on_disk.history = history(plugin);
+    Ok(on_disk)
 }
 
-/// A version directory, if it is whole.
-pub(crate) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion, String> {
-    let metadata = fs::symlink_metadata(dir).map_err(|error| error.to_string())?;
-    sound(&metadata, metadata.is_dir(), "directory")?;
-    let tag: Tag = dir
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(|| "its name is no tag".to_owned())?
-        .parse()
-        .map_err(|_| "its name is no tag".to_owned())?;
-    let version = Version::parse(tag.as_str()).map_err(|_| "its name is no version".to_owned())?;
-    let bytes = disk::read_small(&dir.join(RECEIPT), SMALL)
-        .map_err(|error| format!("{RECEIPT}: {error}"))?
-        .ok_or_else(|| format!("{RECEIPT} is missing"))?;
-    let receipt: Receipt = serde_json::from_slice(&bytes).map_err(|error| format!("{RECEIPT}: {error}"))?;
-    if receipt.name.name() != plugin.name.as_str() || receipt.tag != tag {
-        return Err(format!("{RECEIPT} is that of {} {}", receipt.name, receipt.tag));
-    }
-    let binary = dir.join(plugin.name.as_str());
-    let metadata = fs::symlink_metadata(&binary).map_err(|error| format!("{}: {error}", plugin.name))?;
-    sound(&metadata, metadata.is_file(), "regular file")?;
-    if metadata.len() != receipt.size {
-        return Err(format!("the executable has {} bytes, its receipt says {}", metadata.len(), receipt.size));
-    }
-    Ok(InstalledVersion { tag, version, receipt, dir: dir.to_owned(), binary })
+/// Reads a version directory.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion, String> {
+    let mut found = version_dir::read(dir, plugin.name.as_str())?;
+    let receipt = found.receipt.take().ok_or_else(|| format!("{RECEIPT} is missing"))??;
+    found.check_size(&receipt)?;
+    Ok(InstalledVersion { tag: found.tag, version: found.version, receipt, dir: dir.to_owned(), binary: found.binary })
 }
 
-/// What `current` leads to, or why it may not be run.
+/// Returns the version that `current` leads to, or why it may not be run.
 fn active(plugin: &PluginDir, versions: &[InstalledVersion]) -> Result<ActiveVersion, String> {
     let major = current_major(plugin)?;
     let binary = plugin.major_binary(major);
     let folder = plugin.major(major);
     let metadata = fs::symlink_metadata(&folder).map_err(|_| format!("{} is missing", folder.display()))?;
-    sound(&metadata, metadata.is_dir(), "directory")?;
+    version_dir::check(&metadata, metadata.is_dir(), "directory")?;
     let metadata = fs::symlink_metadata(&binary).map_err(|_| format!("{} is missing", binary.display()))?;
-    sound(&metadata, metadata.is_file(), "regular file")?;
-    if let Some(installed) = versions_of(&binary, &metadata, versions) {
+    version_dir::check(&metadata, metadata.is_file(), "regular file")?;
+    if let Some(installed) = version_of_file(&binary, &metadata, versions) {
         return Ok(ActiveVersion::Known(installed.clone()));
     }
     if rustix::fs::access(&binary, rustix::fs::Access::EXEC_OK).is_err() {
-        return Err(format!("{} can't be executed", binary.display()));
+        return Err(format!("{} is not executable", binary.display()));
     }
     Ok(ActiveVersion::Unknown { major, binary })
 }
 
-/// The major that `current` names.
-pub(crate) fn current_major(plugin: &PluginDir) -> Result<u64, String> {
+/// Returns the major version that `current` leads to.
+pub(super) fn current_major(plugin: &PluginDir) -> Result<u64, String> {
     let target = fs::read_link(plugin.current()).map_err(|_| "current is not a symbolic link".to_owned())?;
-    plugin.major_of_target(&target).ok_or_else(|| format!("current points to {}, outside the plugin", target.display()))
+    plugin
+        .major_of_target(&target)
+        .ok_or_else(|| format!("current points to {}, outside of the plugin's directory", target.display()))
 }
 
-/// The version that a file is: the same inode, else the size and SHA-256 of a receipt (a restored host
-/// has other inodes).
-pub(crate) fn versions_of<'a>(
+/// Returns the version that a file belongs to: by its inode, else by the size and SHA-256 in a receipt, because a
+/// restored host has other inodes.
+pub(super) fn version_of_file<'a>(
     file: &Path,
     metadata: &fs::Metadata,
     versions: &'a [InstalledVersion],
@@ -261,40 +246,21 @@ pub(crate) fn versions_of<'a>(
     if let Some(same) = versions.iter().find(|version| FileId::at(&version.binary).is_ok_and(|at| at == Some(id))) {
         return Some(same);
     }
-    let mut alike = versions.iter().filter(|version| version.receipt.size == metadata.len()).peekable();
-    alike.peek()?;
-    let (digest, _) = disk::digest(file).ok()?;
-    alike.find(|version| version.receipt.binary == digest)
+    let mut same_size = versions.iter().filter(|version| version.receipt.size == metadata.len()).peekable();
+    same_size.peek()?;
+    let checksum = disk::Checksum::of(file).ok()?;
+    same_size.find(|version| version.receipt.executable() == checksum)
 }
 
-/// The tags that were active, oldest first. What cannot be read is left out: it decides only where
-/// `rollback` goes.
-pub(crate) fn history(plugin: &PluginDir) -> Vec<Tag> {
-    let bytes = disk::read_small(&plugin.history(), SMALL).ok().flatten().unwrap_or_default();
-    String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-/// A contract on disk; `None` if there is none.
-pub(crate) fn contract(name: &PluginName, path: &Path) -> Result<Option<Contract>, StoreError> {
-    let corrupt = |why: String| StoreError::Contract { name: name.clone(), path: path.to_owned(), why };
-    match disk::read_small(path, SMALL) {
+/// Reads a contract on disk, `None` if there is none.
+pub(super) fn contract(name: &PluginName, path: &Path) -> Result<Option<Contract>, StoreError> {
+    let damaged = |why: String| StoreError::Contract { name: name.clone(), path: path.to_owned(), why };
+    match disk::read_small(path, CONTRACT_BYTES as u64) {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => Contract::from_cache(&bytes, &Component::Plugin(name.clone()))
             .map(Some)
-            .map_err(|error| corrupt(error.to_string())),
+            .map_err(|error| damaged(error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(StoreError::io("read", path)(error)),
-        Err(error) => Err(corrupt(error.to_string())),
+        Err(error) => Err(damaged(error.to_string())),
     }
-}
-
-/// Refuses what is of another type than it has to be, and what somebody else could change.
-fn sound(metadata: &fs::Metadata, right: bool, what: &str) -> Result<(), String> {
-    if !right {
-        return Err(not_a(metadata, what));
-    }
-    trust::trouble(metadata).map_or(Ok(()), Err)
-}
-
-fn not_a(metadata: &fs::Metadata, what: &str) -> String {
-    if metadata.is_symlink() { format!("it is a symbolic link, not a {what}") } else { format!("it is not a {what}") }
 }

@@ -1,28 +1,30 @@
-//! Puts in order what a crash left behind: changes of several plugins half made, staging directories,
-//! a plugin half installed or half removed, a contract that is ahead of its binary.
+//! Repairs what a crash left: incomplete changes of several plugins, staging directories, a plugin that is partly
+//! installed or partly removed, and a contract that is newer than its executable.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
-use d8_crds::values::name::{Component, PluginName};
+use d8_crds::{
+    records::contract::Contract,
+    values::{
+        limits::CONTRACT_BYTES,
+        name::{Component, PluginName},
+    },
+};
 
+use super::{LockedStore, journal::Journal, read};
 use crate::{
     disk,
     error::StoreError,
     install_root::{
         layout::{CONTRACT, LOCK, PluginDir},
         lockfile,
-        staging::{self, Orphan},
+        staging::{self, OrphanedStaging},
     },
     progress::{ProgressEvent, ProgressReporter},
-    store::{LockedStore, journal::Journal, read},
 };
-use d8_crds::records::contract::Contract;
 
-/// Largest contract, in bytes.
-const CONTRACT_LIMIT: u64 = 4 * 1024 * 1024;
-
-/// Repairs all that concerns the plugins locked, and sweeps what dead processes staged. A name: somebody
-/// else is rolling back a change of that plugin now.
+/// Repairs the locked plugins, and removes the staging directories of processes that have ended. Returns a plugin whose
+/// change another process is rolling back at the moment.
 pub(super) fn all(locked: &mut LockedStore, reporter: &dyn ProgressReporter) -> Result<Option<PluginName>, StoreError> {
     let layout = locked.store.layout.clone();
     let folder = layout.staging();
@@ -32,20 +34,24 @@ pub(super) fn all(locked: &mut LockedStore, reporter: &dyn ProgressReporter) -> 
     }
     for busy in found.busy.iter().filter(|busy| *busy != locked.staging_dir()) {
         let journal = Journal::read(busy).ok().flatten().unwrap_or_default();
-        let ours = journal.steps.iter().find(|step| locked.names().any(|name| *name == step.name));
-        if let Some(step) = ours {
+        let of_locked = journal.steps.iter().find(|step| locked.names().any(|name| *name == step.name));
+        if let Some(step) = of_locked {
             return Ok(Some(step.name.clone()));
         }
     }
     for name in locked.names().cloned().collect::<Vec<_>>() {
-        plugin(locked, &layout.plugin(&name), reporter)?;
+        repair_plugin(locked, &layout.plugin(&name), reporter)?;
     }
     Ok(None)
 }
 
-/// Undoes a dead process's change. That its owner's flock is free makes us the only one to do so; that
-/// whoever locks one of its plugins waits for it makes it safe for those that are not ours.
-fn roll_back(locked: &LockedStore, orphan: &Orphan, reporter: &dyn ProgressReporter) -> Result<(), StoreError> {
+/// Rolls back the change of a process that has ended. Holding the flock of its staging directory makes this process the
+/// only one that does so. Other plugins of the change are safe, too: a process that locks one of them waits for this.
+fn roll_back(
+    locked: &LockedStore,
+    orphan: &OrphanedStaging,
+    reporter: &dyn ProgressReporter,
+) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &orphan.dir);
     match Journal::read(&orphan.dir) {
         Ok(Some(journal)) => {
@@ -54,45 +60,62 @@ fn roll_back(locked: &LockedStore, orphan: &Orphan, reporter: &dyn ProgressRepor
             reporter.report(ProgressEvent::Repaired { what: "rolled back a change that was interrupted" });
         }
         Ok(None) => {}
-        // It gets its name whole. Whatever this is, every binary that runs is.
+        // A journal gets its name when it is complete, so this is another file. All executables that run are complete.
         Err(error) => tracing::warn!(dir = %orphan.dir.display(), %error, "not a journal"),
     }
-    // Another user's may stay.
+    // The directory of another user may stay.
     let _ = disk::remove_tree(&orphan.dir);
     Ok(())
 }
 
-fn plugin(locked: &mut LockedStore, plugin: &PluginDir, reporter: &dyn ProgressReporter) -> Result<(), StoreError> {
+fn repair_plugin(
+    locked: &mut LockedStore,
+    plugin: &PluginDir,
+    reporter: &dyn ProgressReporter,
+) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &plugin.dir);
     lockfile::sweep(&plugin.dir).map_err(failed())?;
     if disk::lstat(&plugin.current()).map_err(failed())?.is_none() {
         if clear(locked, plugin).map_err(failed())? {
-            reporter.report(ProgressEvent::Repaired { what: "cleared an install or removal that was interrupted" });
+            let what = "removed the files of an install or removal that was interrupted";
+            reporter.report(ProgressEvent::Repaired { what });
         }
         return Ok(());
     }
     let Some(entry) = read::entry(plugin)? else { return Ok(()) };
     let Some(active) = entry.installed() else { return Ok(()) };
-    // A crash between the switch and its notes.
-    locked.note(plugin, None, &active.version, &active.receipt);
-    let component = Component::Plugin(plugin.name.clone());
-    let own = disk::read_small(&active.dir.join(CONTRACT), CONTRACT_LIMIT).map_err(failed())?;
-    // An adopted version may have none; then the cache is the other tool's.
+    // After a crash between the switch and its record.
+    locked.record_activation(plugin, None, &active.version, &active.receipt);
+    repair_contract(locked, plugin, &active.dir.join(CONTRACT), reporter)
+}
+
+/// Copies the contract of the active version to the cache if they differ.
+fn repair_contract(
+    locked: &mut LockedStore,
+    plugin: &PluginDir,
+    contract: &Path,
+    reporter: &dyn ProgressReporter,
+) -> Result<(), StoreError> {
+    let failed = || StoreError::io("repair", &plugin.dir);
+    let (component, limit) = (Component::Plugin(plugin.name.clone()), CONTRACT_BYTES as u64);
+    let own = disk::read_small(contract, limit).map_err(failed())?;
+    // An adopted version may have no contract. The cache then belongs to the other tool.
     let Some(own) = own else { return Ok(()) };
     let Ok(wanted) = Contract::from_cache(&own, &component) else { return Ok(()) };
-    let cached = disk::read_small(&plugin.cached_contract(), CONTRACT_LIMIT).unwrap_or_default();
+    let cached = disk::read_small(&plugin.cached_contract(), limit).unwrap_or_default();
     if cached.as_deref() != Some(&own)
         && cached.and_then(|cached| Contract::from_cache(&cached, &component).ok()) != Some(wanted)
     {
-        locked.check(&plugin.name)?;
+        locked.check_lock(&plugin.name)?;
         let staging = locked.staging_dir().to_owned();
         locked.cache_contract(plugin, Some(&own), &staging).map_err(failed())?;
-        reporter.report(ProgressEvent::Repaired { what: "put back the contract of the active version" });
+        reporter.report(ProgressEvent::Repaired { what: "restored the contract of the active version" });
     }
     Ok(())
 }
 
-/// Takes away all that is in a plugin's directory but the lock. Without `current` it is no install.
+/// Removes everything in the directory of a plugin that has no `current`, except for the lock. Returns whether there was
+/// anything.
 fn clear(locked: &LockedStore, plugin: &PluginDir) -> io::Result<bool> {
     let trash = locked.staging_dir().join(format!("trash-{}-{}", plugin.name, disk::random_name()));
     disk::make_dir(&trash)?;
@@ -107,10 +130,8 @@ fn clear(locked: &LockedStore, plugin: &PluginDir) -> io::Result<bool> {
     if cleared {
         disk::sync_dir(&plugin.dir)?;
         let cached = plugin.cached_contract();
-        if disk::unlink(&cached)?
-            && let Some(folder) = cached.parent()
-        {
-            disk::sync_dir(folder)?;
+        if disk::unlink(&cached)? {
+            disk::sync_parent(&cached)?;
         }
     }
     Ok(cleared)

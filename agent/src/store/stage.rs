@@ -1,4 +1,4 @@
-//! From the source to a complete, verified, tested version in the staging directory.
+//! Stages versions: downloads, verifies, tests and completes them in the staging directory.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use d8_crds::values::{
     version::Version,
 };
 
+use super::LockedStore;
 use crate::{
     disk::{self, failpoint},
     download::{self, digest_log, source::LayerSource},
@@ -16,7 +17,6 @@ use crate::{
     receipt::{Receipt, Verified},
     request::InstallRequest,
     smoke,
-    store::LockedStore,
 };
 
 /// A version that is complete, verified, tested and on the disk, and not yet in the store.
@@ -30,51 +30,46 @@ pub struct StagedVersion {
 }
 
 impl StagedVersion {
-    /// The plugin.
+    /// Name of the plugin.
     pub fn name(&self) -> &PluginName {
         &self.name
     }
 
-    /// The version.
+    /// Tag of the version.
     pub fn tag(&self) -> &Tag {
         &self.receipt.tag
     }
 
-    /// The receipt it will have.
+    /// The receipt that the version will have.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
 }
 
 impl LockedStore {
-    /// Streams the bytes of an order into the staging directory, verifies and tests them. May run for
-    /// several orders at once. Nothing outside the staging directory is touched, and a failure or a
-    /// dropped future leaves nothing there either once the locks are given back.
+    /// Downloads a version into the staging directory, verifies and tests it. May run for several requests at the same
+    /// time. Changes nothing outside of the staging directory. After a failure or a dropped future nothing is left there
+    /// once the locks are released.
     ///
     /// # Errors
-    /// [`StoreError::Proxy`], [`StoreError::WrongDigest`], [`StoreError::Moved`], [`StoreError::Smoke`],
-    /// and what the disk refuses.
+    /// [`StoreError::Proxy`], [`StoreError::WrongDigest`], [`StoreError::Moved`], [`StoreError::Smoke`], and errors of
+    /// the disk.
     pub async fn stage<S: LayerSource>(
         &self,
-        order: InstallRequest,
+        request: InstallRequest,
         source: &S,
         reporter: &dyn ProgressReporter,
     ) -> Result<StagedVersion, StoreError> {
-        self.check(&order.name)?;
-        let version = Version::parse(order.tag.as_str())
-            .map_err(|_| StoreError::NotAVersion { name: order.name.clone().into(), tag: order.tag.clone() })?;
-        if let Some(expected) = &order.expect_layer {
-            digest_log::not_moved(
-                &self.store.layout.memory(),
-                &order.artifact(),
-                &version,
-                expected,
-                order.accept.as_ref(),
-            )?;
+        self.check_lock(&request.name)?;
+        let version = Version::parse(request.tag.as_str())
+            .map_err(|_| StoreError::NotAVersion { name: request.name.clone().into(), tag: request.tag.clone() })?;
+        if let Some(expected) = &request.expect_layer {
+            let log = self.store.layout.digest_log();
+            digest_log::check(&log, &request.artifact(), &version, expected, request.accept.as_ref())?;
         }
-        let dir = self.staging_dir().join(format!("{}-{}", order.name, disk::random_name()));
-        disk::make_dir(&dir).map_err(|error| self.store.refused(error))?;
-        let staged = self.fill(&dir, order, version, source, reporter).await;
+        let dir = self.staging_dir().join(format!("{}-{}", request.name, disk::random_name()));
+        disk::make_dir(&dir).map_err(|error| StoreError::refused_write(self.store.root(), error))?;
+        let staged = self.fill(&dir, request, version, source, reporter).await;
         if staged.is_err() {
             let _ = disk::remove_tree(&dir);
         }
@@ -84,48 +79,45 @@ impl LockedStore {
     async fn fill<S: LayerSource>(
         &self,
         dir: &Path,
-        order: InstallRequest,
+        request: InstallRequest,
         version: Version,
         source: &S,
         reporter: &dyn ProgressReporter,
     ) -> Result<StagedVersion, StoreError> {
         failpoint::hit("stage.begun").map_err(StoreError::io("write", dir))?;
-        let binary = dir.join(order.name.as_str());
-        let downloaded = download::download_executable(&binary, &order.artifact(), source, reporter).await?;
+        let (binary, artifact) = (dir.join(request.name.as_str()), request.artifact());
+        let downloaded = download::download_executable(&binary, &artifact, source, reporter).await?;
         failpoint::hit("stage.streamed").map_err(StoreError::io("write", dir))?;
-        digest_log::not_moved(
-            &self.store.layout.memory(),
-            &order.artifact(),
-            &version,
-            &downloaded.layer,
-            order.accept.as_ref(),
-        )?;
-        // The disk takes the bytes while they are being tested; the test needs no write descriptor.
-        let (synced, tested) =
-            tokio::join!(download::sync(binary.clone()), self.test(&binary, &order.name, &order.tag, reporter));
+        let log = self.store.layout.digest_log();
+        digest_log::check(&log, &artifact, &version, &downloaded.layer, request.accept.as_ref())?;
+        // The file is synced while it is being tested. Neither needs a write descriptor.
+        let (synced, tested) = tokio::join!(
+            download::sync(binary.clone()),
+            self.smoke_test(&binary, &request.name, &request.tag, reporter)
+        );
         tested?;
         synced.map_err(StoreError::io("write", &binary))?;
         failpoint::hit("stage.tested").map_err(StoreError::io("write", dir))?;
         let receipt = Receipt {
             layer: Some(downloaded.layer),
-            manifest: order.manifest.or(downloaded.manifest),
+            manifest: request.manifest.or(downloaded.manifest),
             binary: downloaded.binary,
             size: downloaded.size,
-            verified: if order.expect_layer.is_some() { Verified::Digest } else { Verified::Transport },
-            name: order.name.clone().into(),
-            tag: order.tag,
-            platform: order.platform,
-            source: order.source,
-            time: order.now,
-            skipped_cluster_checks: order.skipped_cluster_checks,
+            verified: if request.expect_layer.is_some() { Verified::Digest } else { Verified::Transport },
+            name: request.name.clone().into(),
+            tag: request.tag,
+            platform: request.platform,
+            source: request.source,
+            time: request.now,
+            skipped_cluster_checks: request.skipped_cluster_checks,
         };
-        version_dir::complete(dir, Some(&order.contract), &receipt)?;
+        version_dir::complete(dir, Some(&request.contract), &receipt)?;
         failpoint::hit("stage.complete").map_err(StoreError::io("write", dir))?;
-        Ok(StagedVersion { name: order.name, receipt, version, dir: dir.to_owned(), force: order.force })
+        Ok(StagedVersion { name: request.name, receipt, version, dir: dir.to_owned(), force: request.force })
     }
 
-    /// The smoke test.
-    pub(super) async fn test(
+    /// Runs the smoke test of an executable.
+    pub(super) async fn smoke_test(
         &self,
         binary: &Path,
         name: &PluginName,

@@ -1,17 +1,17 @@
-//! The child: one command on a store, through the real pipeline.
+//! The child process: runs one command on a store.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use d8_agent::{Retention, SilentReporter, Store, StoreChange, StoreError, smoke::Sandbox};
 
-use crate::support::{Memory, layer, name, now, order, tag};
+use crate::support::{MemorySource, layer, name, now, request, tag};
 
-/// One command, as the tests give it to a child: words joined by blanks.
+/// Runs one command, given as words separated by blanks.
 pub fn main(arguments: &[String]) -> ExitCode {
     let [root, command] = arguments else { panic!("child <root> <command>") };
     match crate::block_on(run(Path::new(root), command)) {
-        Ok(said) => {
-            println!("{said}");
+        Ok(output) => {
+            println!("{output}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -21,14 +21,14 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// What a child is told to do.
+/// Runs a command.
 pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
     let words: Vec<&str> = command.split(' ').collect();
-    // A sandbox of its own path: in a test that drops privileges /proc/self/exe is the same file.
+    // The default sandbox: a test that drops privileges runs a copy of this program.
     let store = Store::at(root)?.with_sandbox(Sandbox::default());
     let timeout = Duration::from_secs(30);
     match words.as_slice() {
-        // Several plugins in one change: `install a=v1.0.0 b=v1.0.0`.
+        // `install a=v1.0.0 b=v1.0.0` installs several plugins in one change.
         [verb @ ("install" | "force"), plugins @ ..] => {
             let plugins: Vec<(&str, &str)> = plugins.iter().filter_map(|plugin| plugin.split_once('=')).collect();
             let names: Vec<_> = plugins.iter().map(|(plugin, _)| name(plugin)).collect();
@@ -40,13 +40,13 @@ pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
                 changes.push(if stored.is_some() && *verb != "force" {
                     StoreChange::Relink { name: name(plugin), tag: tag(version) }
                 } else {
-                    let mut order = order(plugin, version);
-                    order.force = *verb == "force";
-                    StoreChange::Install(locked.stage(order, &Memory::default(), &SilentReporter).await?)
+                    let mut request = request(plugin, version);
+                    request.force = *verb == "force";
+                    StoreChange::Install(locked.stage(request, &MemorySource::default(), &SilentReporter).await?)
                 });
             }
-            let outcomes = locked.switch(changes, now(), &SilentReporter).await?;
-            Ok(format!("{} changed", outcomes.iter().filter(|outcome| outcome.changed).count()))
+            let activations = locked.switch(changes, now(), &SilentReporter).await?;
+            Ok(format!("{} changed", activations.iter().filter(|activation| activation.changed).count()))
         }
         ["rollback", plugin] => {
             let mut locked = store.lock(&[name(plugin)], timeout, &SilentReporter).await?;
@@ -58,16 +58,16 @@ pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
         }
         ["prune", plugin] => {
             let mut locked = store.lock(&[name(plugin)], timeout, &SilentReporter).await?;
-            let gone = locked.prune(&name(plugin), &Retention { pinned: Vec::new(), others: 0 })?;
-            Ok(gone.len().to_string())
+            let removed = locked.prune(&name(plugin), &Retention { pinned: Vec::new(), others: 0 })?;
+            Ok(removed.len().to_string())
         }
-        // Takes the locks, puts in order what there is, and gives them back.
+        // Takes the locks, repairs the plugins, and releases the locks.
         ["repair", plugins @ ..] => {
             let names: Vec<_> = plugins.iter().map(|plugin| name(plugin)).collect();
             store.lock(&names, timeout, &SilentReporter).await?;
             Ok(String::new())
         }
-        // Says that it holds the lock, and holds it until its standard input ends.
+        // Prints that it holds the locks, and holds them until its standard input ends.
         ["hold", plugins @ ..] => {
             let names: Vec<_> = plugins.iter().map(|plugin| name(plugin)).collect();
             let _locked = store.lock(&names, timeout, &SilentReporter).await?;
@@ -75,15 +75,17 @@ pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
             std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
             Ok(String::new())
         }
-        // Installs a plugin whose smoke test sleeps for that long.
+        // Installs a plugin whose smoke test sleeps.
         ["sleeper", seconds] => {
             let script = format!("#!/bin/sh\nexec sleep {seconds}\n");
             let layer = layer(&[("plugin", script.as_bytes())]);
             let locked = store.lock(&[name("s")], timeout, &SilentReporter).await?;
-            locked.stage(order("s", "v1.0.0"), &Memory::default().with("s", "v1.0.0", layer), &SilentReporter).await?;
+            locked
+                .stage(request("s", "v1.0.0"), &MemorySource::default().with("s", "v1.0.0", layer), &SilentReporter)
+                .await?;
             Ok(String::new())
         }
-        // Counts in a file that only the lock protects.
+        // Increments a counter in a file that only the lock protects.
         ["count", plugin, times] => {
             let counter = root.join("counter");
             for _ in 0..times.parse::<u32>().unwrap() {

@@ -1,4 +1,4 @@
-//! Several processes want the same plugin; one of them may be dead, or be a Go d8.
+//! Several processes compete for the same plugin. One of them may have ended, or be the d8 written in Go.
 
 use std::{
     fs::{self, File},
@@ -11,19 +11,19 @@ use std::{
 use d8_agent::{LockHolder, SilentReporter, Store, StoreChange, StoreError, StoreErrorKind, smoke::Sandbox, testing};
 
 use crate::{
-    Case, block_on, own,
-    points::{reads, setup},
+    TestCase, block_on, own,
+    points::{check_readable, setup},
     scratch,
-    support::{Memory, name, now, order, run_current, tree},
+    support::{MemorySource, name, now, request, run_current, tree},
 };
 
-pub const CASES: &[Case] = &[
+pub const CASES: &[TestCase] = &[
     ("the_lock_excludes", excludes),
-    ("a_holder_keeps_others_out_until_it_ends", holder),
-    ("a_dead_holder_keeps_nobody_out", dead),
+    ("a_lock_is_held_until_its_process_ends", holder),
+    ("the_lock_of_a_killed_process_is_free", killed),
     ("a_lock_without_a_record_counts_for_an_hour", foreign),
     ("several_locks_are_taken_all_or_none", all_or_none),
-    ("a_lost_lock_undoes_the_change", lost),
+    ("a_lost_lock_rolls_back_the_change", lost),
     ("parallel_installs_of_one_plugin", parallel),
 ];
 
@@ -38,7 +38,7 @@ fn spawn(root: &Path, command: &str) -> Child {
         .unwrap()
 }
 
-/// A child that holds the locks; it says so first.
+/// Starts a child that holds the locks.
 fn hold(root: &Path, plugins: &str) -> Child {
     let mut child = spawn(root, &format!("hold {plugins}"));
     let mut line = String::new();
@@ -54,16 +54,15 @@ fn attempt(root: &Path, plugins: &[&str]) -> Result<(), StoreError> {
 
 fn excludes() {
     let folder = scratch();
+    fs::create_dir(folder.path().join("plugins")).unwrap();
     let children: Vec<Child> = (0..5).map(|_| spawn(folder.path(), "count a 25")).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(fs::read_to_string(folder.path().join("counter")).unwrap(), "125");
-    // The lock's directory went with the lock, a hundred times. Its parent stays if the process that
-    // made it was not the last.
-    let left = tree(folder.path());
-    assert!(left == ["counter 0644"] || left == ["counter 0644", "plugins/ 0755"], "{left:?}");
+    // The directory of the plugin was removed with the lock.
+    assert_eq!(tree(folder.path()), ["counter 0644", "plugins/ 0755"]);
 }
 
 fn holder() {
@@ -84,7 +83,7 @@ fn holder() {
     attempt(folder.path(), &["a"]).unwrap();
 }
 
-fn dead() {
+fn killed() {
     let folder = scratch();
     let mut child = hold(folder.path(), "a b");
     child.kill().unwrap();
@@ -92,7 +91,7 @@ fn dead() {
     assert!(folder.path().join("plugins/a/install.lock").exists());
     attempt(folder.path(), &["a"]).unwrap();
     attempt(folder.path(), &["a", "b"]).unwrap();
-    // The directories that the dead process made for its locks are its leftovers; nothing is in them.
+    // The empty directories of the killed process were removed.
     assert!(!folder.path().join("plugins/a").exists());
     assert!(!folder.path().join(".staging").exists());
 }
@@ -107,7 +106,7 @@ fn foreign() {
             StoreError::Locked { holder: LockHolder::Foreign, .. } => {}
             other => panic!("{other:?}"),
         }
-        assert_eq!(fs::read_to_string(&lock).unwrap(), content, "a living lock was touched");
+        assert_eq!(fs::read_to_string(&lock).unwrap(), content, "a held lock was changed");
         let old = SystemTime::now() - Duration::from_secs(3601);
         File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
         attempt(folder.path(), &["a"]).unwrap();
@@ -128,7 +127,7 @@ fn all_or_none() {
     attempt(folder.path(), &["c", "a", "b"]).unwrap();
 }
 
-/// Another program takes the lock away in the middle of a switch.
+/// Another program replaces the lock during a switch.
 fn lost() {
     for point in ["switch.begun", "switch.placed", "switch.contract", "switch.major"] {
         let folder = scratch();
@@ -136,15 +135,15 @@ fn lost() {
         setup(root, "install a=v1.0.0");
         let before = tree(root);
         let lock = root.join("plugins/a/install.lock");
-        let theirs = lock.clone();
+        let replaced = lock.clone();
         testing::on(point, move || {
-            fs::remove_file(&theirs)?;
-            fs::write(&theirs, "")
+            fs::remove_file(&replaced)?;
+            fs::write(&replaced, "")
         });
         let error = block_on(async {
             let store = Store::at(root)?.with_sandbox(Sandbox::of(own()));
             let mut locked = store.lock(&[name("a")], Duration::ZERO, &SilentReporter).await?;
-            let staged = locked.stage(order("a", "v2.0.0"), &Memory::default(), &SilentReporter).await?;
+            let staged = locked.stage(request("a", "v2.0.0"), &MemorySource::default(), &SilentReporter).await?;
             locked.switch(vec![StoreChange::Install(staged)], now(), &SilentReporter).await
         })
         .unwrap_err();
@@ -166,7 +165,7 @@ fn parallel() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
-    reads(folder.path(), "after four installs at once");
+    check_readable(folder.path(), "after four concurrent installs");
     let store = Store::at(folder.path()).unwrap();
     let entry = store.get(&name("a")).unwrap().unwrap();
     assert_eq!(entry.versions.len(), 4);

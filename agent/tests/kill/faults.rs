@@ -1,5 +1,4 @@
-//! A full disk, a root that is not ours, another umask, a file system without links, things in the
-//! store that somebody planted: as processes see them.
+//! A full disk, a root of another user, another umask, a file system without hard links, files of the d8 written in Go.
 
 use std::{
     fs,
@@ -16,23 +15,23 @@ use d8_agent::{ActiveVersion, Roots, SilentReporter, Store, StoreErrorKind};
 use d8_crds::values::name::Tag;
 
 use crate::{
-    Case, block_on, copy_tree, own,
-    points::{reads, setup},
+    TestCase, block_on, copy_tree, own,
+    points::{check_readable, setup},
     scratch,
     support::{name, run_current, tree},
 };
 
-pub const CASES: &[Case] = &[
+pub const CASES: &[TestCase] = &[
     ("a_full_disk_changes_nothing", full_disk),
     ("modes_are_the_same_under_any_umask", umask),
     ("a_root_without_write_access", unwritable),
-    ("a_root_that_others_can_write_to_is_refused_for_root", untrusted),
+    ("root_refuses_a_root_that_others_can_change", untrusted),
     ("without_hard_links_and_exchange", without_links),
-    ("leftovers_of_the_go_d8", leftovers),
-    ("what_the_go_d8_installed_says_its_version", asked),
+    ("unfinished_files_of_the_go_d8_are_removed", unfinished_files),
+    ("an_install_of_the_go_d8_reports_its_version", reported_version),
 ];
 
-/// Runs a child by a shell that prepares the process first.
+/// Runs a child through a shell that runs `prepare` first.
 fn through_shell(prepare: &str, root: &Path, command: &str) -> Output {
     Command::new("/bin/sh")
         .args(["-c", &format!("{prepare}; exec \"$0\" \"$@\"")])
@@ -44,7 +43,7 @@ fn through_shell(prepare: &str, root: &Path, command: &str) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -53,18 +52,18 @@ fn full_disk() {
     let root = folder.path().join("root");
     fs::create_dir(&root).unwrap();
     let empty = tree(folder.path());
-    // In blocks of 512 bytes: not even a lock, or a part of a large executable.
+    // In blocks of 512 bytes: too small for a lock, and too small for a large executable.
     for (blocks, version) in [(0, "v1.1.0"), (40, "v9.0.0")] {
         for before in [None, Some("install a=v1.0.0")] {
             if let Some(before) = before {
                 setup(&root, before);
             }
-            let there = tree(folder.path());
+            let unchanged = tree(folder.path());
             let output =
                 through_shell(&format!("trap '' XFSZ; ulimit -f {blocks}"), &root, &format!("install a={version}"));
-            assert!(!output.status.success(), "{blocks} blocks were enough");
-            assert!(said(&output).starts_with("DiskFull: "), "{blocks}: {}", said(&output));
-            assert_eq!(tree(folder.path()), there, "{blocks}");
+            assert!(!output.status.success(), "{blocks} blocks were sufficient");
+            assert!(stdout(&output).starts_with("DiskFull: "), "{blocks}: {}", stdout(&output));
+            assert_eq!(tree(folder.path()), unchanged, "{blocks}");
             if before.is_some() {
                 assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"));
                 fs::remove_dir_all(&root).unwrap();
@@ -80,7 +79,7 @@ fn umask() {
         let folder = scratch();
         let root = folder.path().join("new/root");
         let output = through_shell(&format!("umask {umask}"), &root, "install a=v1.0.0 b=v1.0.0");
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", stdout(&output));
         tree(folder.path())
     });
     assert_eq!(trees[0], trees[1]);
@@ -95,7 +94,7 @@ fn umask() {
     }
 }
 
-/// This program where another uid can get at it.
+/// Copies this program to a path that another user can reach.
 fn open_copy(folder: &Path) -> PathBuf {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.join("d8-child");
@@ -110,7 +109,7 @@ fn is_root() -> bool {
 
 fn unwritable() {
     if !is_root() {
-        println!("  skipped: needs root, to become somebody else");
+        println!("  skipped: only root can start a process of another user");
         return;
     }
     let folder = scratch();
@@ -132,26 +131,26 @@ fn unwritable() {
     for command in ["install a=v2.0.0", "install b=v1.0.0", "remove a", "rollback a"] {
         let output = as_other(&root, command);
         assert!(!output.status.success());
-        assert!(said(&output).starts_with("Unwritable: no write access to the install root"), "{}", said(&output));
-        let nowhere = folder.path().join("not/there");
-        let output = as_other(&nowhere, command);
-        assert!(said(&output).starts_with("Unwritable: "), "{}", said(&output));
+        assert!(stdout(&output).starts_with("Unwritable: no write access to the install root"), "{}", stdout(&output));
+        let missing = folder.path().join("not/there");
+        let output = as_other(&missing, command);
+        assert!(stdout(&output).starts_with("Unwritable: "), "{}", stdout(&output));
     }
     assert_eq!(tree(folder.path()), before);
-    // Its own root it may use, and the smoke test needs no privilege.
+    // The user can use a root of their own. The smoke test needs no privileges.
     let own_root = folder.path().join("own");
     fs::create_dir(&own_root).unwrap();
     chown(&own_root, Some(61_000), Some(61_000)).unwrap();
     let output = as_other(&own_root, "install a=v1.0.0");
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stdout(&output));
     assert_eq!(run_current(&own_root, "a").as_deref(), Some("a v1.0.0"));
-    // Which is exactly why root does not.
+    // Root does not use it for that reason.
     assert_eq!(Store::at(&own_root).unwrap_err().kind(), StoreErrorKind::Untrusted);
 }
 
 fn untrusted() {
     if !is_root() {
-        println!("  skipped: it is root's duty only");
+        println!("  skipped: only root checks this");
         return;
     }
     let folder = scratch();
@@ -170,32 +169,32 @@ fn untrusted() {
     mode(&root, 0o777);
     refused("world-writable");
     mode(&root, 0o1777);
-    refused("sticky is good enough for a way, not for a root");
+    refused("sticky");
     mode(&root, 0o755);
     mode(&parent, 0o777);
-    refused("a parent is world-writable");
+    refused("in a world-writable directory");
     mode(&parent, 0o1777);
-    assert!(Store::at(&root).is_ok(), "a sticky parent, as /tmp is");
+    assert!(Store::at(&root).is_ok(), "in a sticky directory such as /tmp");
     mode(&parent, 0o755);
     chown(&root, Some(61_000), None).unwrap();
-    refused("somebody else's");
+    refused("owned by another user");
     chown(&root, Some(0), Some(61_000)).unwrap();
     mode(&root, 0o775);
-    refused("a group's");
+    refused("writable for a group");
     mode(&root, 0o755);
     chown(&parent, Some(61_000), None).unwrap();
-    refused("in somebody else's home");
+    refused("in a directory of another user");
     chown(&parent, Some(0), None).unwrap();
-    // A link in a directory for everybody leads where its owner likes.
-    let way = folder.path().join("tmp");
-    fs::create_dir(&way).unwrap();
-    mode(&way, 0o1777);
-    let link = way.join("link");
+    // The owner of a link in a world-writable directory can change its target.
+    let sticky = folder.path().join("tmp");
+    fs::create_dir(&sticky).unwrap();
+    mode(&sticky, 0o1777);
+    let link = sticky.join("link");
     symlink(&root, &link).unwrap();
     assert!(Store::at(&link).is_ok());
     std::os::unix::fs::lchown(&link, Some(61_000), None).unwrap();
     assert_eq!(Store::at(&link).unwrap_err().kind(), StoreErrorKind::Untrusted);
-    // Inside a good root, too.
+    // The same inside of a trusted root.
     let store = Store::at(&root).unwrap();
     let plugin = root.join("plugins/a");
     chown(&plugin, Some(61_000), None).unwrap();
@@ -205,7 +204,7 @@ fn untrusted() {
     assert_eq!(locked.unwrap_err().kind(), StoreErrorKind::Untrusted);
 }
 
-/// As on a file system that has neither: copies, and a version that waits aside.
+/// A file system that supports neither: executables are copied, and a replaced version is moved aside.
 fn without_links() {
     let folder = scratch();
     let root = folder.path().join("root");
@@ -218,16 +217,16 @@ fn without_links() {
             .output()
             .unwrap()
     };
-    let fine = |command: &str| {
+    let succeed = |command: &str| {
         let output = run("", command);
-        assert!(output.status.success(), "{command}: {}", said(&output));
+        assert!(output.status.success(), "{command}: {}", stdout(&output));
     };
     fs::create_dir(&root).unwrap();
-    fine("install a=v1.0.0 b=v1.0.0");
-    fine("install a=v1.1.0");
-    fine("rollback a");
+    succeed("install a=v1.0.0 b=v1.0.0");
+    succeed("install a=v1.1.0");
+    succeed("rollback a");
     assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"));
-    reads(&root, "copies");
+    check_readable(&root, "copies");
     let template = folder.path().join("template");
     copy_tree(&root, &template).unwrap();
     for command in ["force a=v1.0.0", "install a=v1.2.0 b=v1.1.0"] {
@@ -242,29 +241,31 @@ fn without_links() {
         ] {
             copy_tree(&template, &root).unwrap();
             if run(&format!(",{point}=kill"), command).status.success() {
-                // Only what replaces a version sets one aside.
+                // A version is moved aside only if it is replaced.
                 assert!(point == "switch.aside" && command.starts_with("install"), "{command} reached no {point}");
                 continue;
             }
-            let now = run_current(&root, "a").unwrap();
-            assert!(now == "a v1.0.0" || now == "a v1.2.0", "{command} killed at {point}: {now}");
-            fine("repair a");
-            reads(&root, point);
+            let switched =
+                command.starts_with("install") && ["switch.major", "switch.current", "switch.done"].contains(&point);
+            let expected = if switched { "a v1.2.0" } else { "a v1.0.0" };
+            assert_eq!(run_current(&root, "a").as_deref(), Some(expected), "{command} killed at {point}");
+            succeed("repair a");
+            check_readable(&root, point);
             let now = (run_current(&root, "a").unwrap(), run_current(&root, "b").unwrap());
             assert_eq!(now, ("a v1.0.0".to_owned(), "b v1.0.0".to_owned()), "{command} killed at {point}");
-            fine(command);
-            reads(&root, point);
+            succeed(command);
+            check_readable(&root, point);
             assert!(!root.join(".staging").exists());
         }
     }
 }
 
-fn leftovers() {
+fn unfinished_files() {
     let folder = scratch();
     let root = folder.path();
     setup(root, "install a=v1.0.0");
     let old = std::time::SystemTime::now() - Duration::from_hours(2);
-    let leave = |path: &str, time: Option<std::time::SystemTime>| {
+    let create = |path: &str, time: Option<std::time::SystemTime>| {
         let path = root.join(path);
         let file = fs::File::create(&path).unwrap();
         if let Some(time) = time {
@@ -272,20 +273,20 @@ fn leftovers() {
         }
         path
     };
-    let gone = [
-        leave("plugins/a/v1/a.new", Some(old)),
-        leave("plugins/a/v1/a.staged", Some(old)),
-        leave("cache/contracts/a.json.tmp-123", Some(old)),
+    let removed = [
+        create("plugins/a/v1/a.new", Some(old)),
+        create("plugins/a/v1/a.staged", Some(old)),
+        create("cache/contracts/a.json.tmp-123", Some(old)),
     ];
-    let stays = [leave("plugins/a/v1/b.new", None), leave("cache/contracts/b.json.tmp-123", Some(old))];
+    let kept = [create("plugins/a/v1/b.new", None), create("cache/contracts/b.json.tmp-123", Some(old))];
     setup(root, "install a=v1.1.0");
-    assert!(gone.iter().all(|path| !path.exists()));
-    assert!(stays.iter().all(|path| path.exists()));
+    assert!(removed.iter().all(|path| !path.exists()));
+    assert!(kept.iter().all(|path| path.exists()));
     assert_eq!(run_current(root, "a").as_deref(), Some("a v1.1.0"));
 }
 
-/// Without a contract it is asked, in the sandbox.
-fn asked() {
+/// Without a contract the executable is run in the sandbox.
+fn reported_version() {
     let folder = scratch();
     let root = folder.path();
     setup(root, "go a v1.4.2");
@@ -295,6 +296,6 @@ fn asked() {
     assert_eq!(entry.previous.as_ref().map(Tag::as_str), Some("v1.4.2"));
     setup(root, "rollback a");
     assert_eq!(run_current(root, "a").as_deref(), Some("a v1.4.2"));
-    // It had no contract, so there is none that the newer version's could be mistaken for.
+    // The adopted version has no contract, and the one of the newer version is removed from the cache.
     assert_eq!(Store::at(root).unwrap().contract(&name("a")).unwrap(), None);
 }

@@ -1,7 +1,7 @@
-//! Kills real processes in the middle of real changes, and lets real processes contend.
+//! Kills real processes during real changes, and lets real processes compete.
 //!
-//! This program is three: the tests; the child that changes a store, whose first argument is `child`;
-//! and the sandbox of the smoke test.
+//! This program is the tests, the child that changes a store (first argument `child` or `child-d8`), and the sandbox of
+//! the smoke test.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod child;
@@ -24,8 +24,8 @@ use std::{
     time::Instant,
 };
 
-/// A test's name and body.
-type Case = (&'static str, fn());
+/// Name and body of a test.
+type TestCase = (&'static str, fn());
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,14 +37,14 @@ fn main() -> ExitCode {
         Some("child-d8") => return d8::main(&arguments[1..]),
         _ => {}
     }
-    let cases: Vec<Case> =
+    let cases: Vec<TestCase> =
         [points::CASES, random::CASES, contend::CASES, faults::CASES, planted::CASES, sandbox::CASES, d8::CASES]
             .concat();
     run(&arguments, &cases)
 }
 
-/// As `cargo test` expects it: filters, `--exact`, `--skip`, `--list`; other flags mean nothing here.
-fn run(arguments: &[String], cases: &[Case]) -> ExitCode {
+/// Runs the tests as `cargo test` expects: with filters, `--exact`, `--skip` and `--list`. Ignores other flags.
+fn run(arguments: &[String], cases: &[TestCase]) -> ExitCode {
     let skipped: Vec<&String> = arguments.windows(2).filter(|pair| pair[0] == "--skip").map(|pair| &pair[1]).collect();
     let filters: Vec<&String> =
         arguments.iter().filter(|argument| !argument.starts_with('-') && !skipped.contains(argument)).collect();
@@ -74,7 +74,7 @@ fn run(arguments: &[String], cases: &[Case]) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// This very program, as child and as sandbox.
+/// Path of this program, to start it as a child or as a sandbox.
 fn own() -> std::path::PathBuf {
     std::env::current_exe().expect("current_exe")
 }
@@ -83,7 +83,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-/// Removes and copies as `cp -a` does: links between files stay.
+/// Replaces a directory by a copy, as `cp -a` does: links between files are kept.
 fn copy_tree(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
     if to.exists() {
         std::fs::remove_dir_all(to)?;

@@ -1,4 +1,4 @@
-//! Things in a store that somebody planted: seen, refused or replaced, never followed.
+//! Links and files that another user planted in a store: they are detected, refused or replaced, never followed.
 
 use std::{
     fs,
@@ -9,15 +9,15 @@ use std::{
 use d8_agent::{ActiveVersion, Store, StoreError, StoreErrorKind};
 
 use crate::{
-    Case, block_on, copy_tree,
+    TestCase, block_on, copy_tree,
     points::setup,
     scratch,
     support::{name, run_current, tree},
 };
 
-pub const CASES: &[Case] = &[("what_is_planted_in_a_store_is_never_followed", planted)];
+pub const CASES: &[TestCase] = &[("planted_links_are_never_followed", planted)];
 
-/// What is planted where, and whether a change still finds a plugin's directory that it may work in.
+/// Name, the function that plants something, and whether a change can repair it.
 type Plant = (&'static str, fn(&Path, &Path), bool);
 
 const PLANTS: &[Plant] = &[
@@ -38,7 +38,7 @@ const PLANTS: &[Plant] = &[
         false,
     ),
     (
-        "current leads out",
+        "current leads out of the store",
         |plugin, outside| {
             fs::remove_file(plugin.join("current")).unwrap();
             symlink(outside.join("a"), plugin.join("current")).unwrap();
@@ -62,7 +62,7 @@ const PLANTS: &[Plant] = &[
         true,
     ),
     (
-        "all plugins are elsewhere",
+        "the directory of plugins is a link",
         |plugin, outside| {
             let plugins = plugin.parent().unwrap();
             fs::remove_dir_all(plugins).unwrap();
@@ -71,7 +71,7 @@ const PLANTS: &[Plant] = &[
         false,
     ),
     (
-        "the contracts are elsewhere",
+        "the directory of contracts is a link",
         |plugin, outside| {
             let contracts = plugin.join("../../cache/contracts");
             fs::remove_dir_all(&contracts).unwrap();
@@ -80,7 +80,7 @@ const PLANTS: &[Plant] = &[
         false,
     ),
     (
-        "a journal that names places outside",
+        "a journal names a path outside",
         |plugin, outside| {
             let staging = plugin.join("../../.staging/planted");
             fs::create_dir_all(&staging).unwrap();
@@ -96,7 +96,7 @@ const PLANTS: &[Plant] = &[
         true,
     ),
     (
-        "the versions are elsewhere",
+        "the directory of versions is a link",
         |plugin, outside| {
             fs::remove_dir_all(plugin.join("versions")).unwrap();
             symlink(outside, plugin.join("versions")).unwrap();
@@ -121,7 +121,7 @@ fn planted() {
         plant(&plugin, &outside);
         let untouched = tree(&outside);
         let store = Store::at(&root).unwrap();
-        let seen = match store.get(&name("a")) {
+        let detected = match store.get(&name("a")) {
             Ok(entry) => {
                 let entry = entry.unwrap();
                 assert_eq!(store.list().unwrap().len(), 1, "{what}");
@@ -129,14 +129,14 @@ fn planted() {
             }
             Err(error) => error.kind() == StoreErrorKind::Untrusted,
         };
-        // The plugin itself is as it was in these two.
-        let elsewhere = what.contains("contracts") || what.contains("journal");
-        assert_ne!(seen, elsewhere, "{what}");
+        // In these two cases the plugin itself is unchanged.
+        let unchanged = what.contains("contracts") || what.contains("journal");
+        assert_ne!(detected, unchanged, "{what}");
         if what.contains("contracts") {
             assert_eq!(store.contract(&name("a")).unwrap_err().kind(), StoreErrorKind::Untrusted);
         }
         let result = block_on(crate::child::run(&root, "force a=v1.1.0"));
-        assert_eq!(tree(&outside), untouched, "{what}: it was followed");
+        assert_eq!(tree(&outside), untouched, "{what}: the link was followed");
         if *repairable {
             result.unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.1.0"), "{what}");
@@ -144,12 +144,12 @@ fn planted() {
             let error: StoreError = result.unwrap_err();
             assert!(!error.to_string().is_empty());
         }
-        // A plugin that is broken can always be removed, but for a directory that is none.
+        // A broken plugin can be removed, unless one of its directories is not a directory.
         let real = |path: &Path| path.is_dir() && !path.is_symlink();
         if [&plugin, &root.join("plugins"), &root.join("cache/contracts")].into_iter().all(|path| real(path)) {
             setup(&root, "remove a");
             assert!(!plugin.exists(), "{what}");
-            assert_eq!(tree(&outside), untouched, "{what}: removing followed it");
+            assert_eq!(tree(&outside), untouched, "{what}: the removal followed the link");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What the tests of the store share: layers made on the spot, a source that gives them, and a look at
-//! what is on the disk.
+//! Shared by the tests of the stores: layers, a source that serves them from memory, and views of the disk.
 #![allow(dead_code, clippy::missing_panics_doc, clippy::must_use_candidate, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -35,7 +34,7 @@ pub fn now() -> jiff::Timestamp {
     "2026-11-22T09:00:00Z".parse().unwrap()
 }
 
-/// A plugin that answers with its name and version; from major 9 on it has 100 KiB.
+/// Returns a plugin that prints its name and version. A plugin of major 9 has 100 KiB.
 pub fn script(name: &str, tag: &str) -> Vec<u8> {
     let mut script = format!("#!/bin/sh\necho {name} {tag}\nexit\n").into_bytes();
     if tag.starts_with("v9.") {
@@ -50,13 +49,15 @@ pub fn layer(files: &[(&str, &[u8])]) -> Bytes {
     testing::layer(&files.iter().map(entry).collect::<Vec<_>>()).into()
 }
 
+/// Returns a contract whose description names the version.
 pub fn contract(name: &PluginName, tag: &Tag) -> Contract {
     let mut contract = Contract::bare(&Component::Plugin(name.clone()), tag);
     contract.description = format!("{name} as of {tag}");
     contract
 }
 
-pub fn order(name: &str, tag: &str) -> InstallRequest {
+/// Returns the request to install a version.
+pub fn request(name: &str, tag: &str) -> InstallRequest {
     let (name, tag) = (self::name(name), self::tag(tag));
     InstallRequest {
         contract: contract(&name, &tag),
@@ -73,23 +74,23 @@ pub fn order(name: &str, tag: &str) -> InstallRequest {
     }
 }
 
-/// How a download goes wrong.
+/// A fault of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The source refuses.
+    /// The source cannot be opened.
     Refused,
-    /// The connection breaks in the middle.
+    /// The connection breaks during the download.
     Broken,
 }
 
-/// Gives layers from memory: those set, else one with a script for what is ordered.
+/// A source of layers in memory: those that were added, else a layer with a script for the requested version.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub struct MemorySource {
     layers: Arc<Mutex<BTreeMap<String, Bytes>>>,
     fault: Option<Fault>,
 }
 
-impl Memory {
+impl MemorySource {
     pub fn with(self, name: &str, tag: &str, layer: Bytes) -> Self {
         self.layers.lock().unwrap().insert(format!("{name} {tag}"), layer);
         self
@@ -108,17 +109,17 @@ impl Memory {
     }
 }
 
-impl LayerSource for Memory {
-    async fn open(&self, order: &d8_agent::Artifact) -> Result<LayerStream, d8_rpp::Error> {
-        let unreachable = || d8_rpp::Error::Unreachable { host: "memory".to_owned(), why: "it was told to".to_owned() };
+impl LayerSource for MemorySource {
+    async fn open(&self, artifact: &d8_agent::Artifact) -> Result<LayerStream, d8_rpp::Error> {
+        let unreachable = || d8_rpp::Error::Unreachable { host: "memory".to_owned(), why: "injected".to_owned() };
         if self.fault == Some(Fault::Refused) {
             return Err(unreachable());
         }
-        let layer = self.layer(order.component.name(), order.tag.as_str());
+        let layer = self.layer(artifact.component.name(), artifact.tag.as_str());
         let size = layer.len();
-        let piece = (size / 5).clamp(1, 64 * 1024);
+        let length = (size / 5).clamp(1, 64 * 1024);
         let mut chunks: Vec<Result<Bytes, d8_rpp::Error>> =
-            layer.chunks(piece).map(|piece| Ok(layer.slice_ref(piece))).collect();
+            layer.chunks(length).map(|chunk| Ok(layer.slice_ref(chunk))).collect();
         if self.fault == Some(Fault::Broken) {
             chunks.truncate(2);
             chunks.push(Err(unreachable()));
@@ -132,11 +133,12 @@ impl LayerSource for Memory {
     }
 }
 
-pub fn digest(source: &Memory, name: &str, tag: &str) -> Digest {
+/// Returns the digest of a layer.
+pub fn digest(source: &MemorySource, name: &str, tag: &str) -> Digest {
     Digest::of(&source.layer(name, tag))
 }
 
-/// All that is below a directory: path, type, mode, and for links where they lead.
+/// Lists all files below a directory: path, type and mode, and the targets of links.
 pub fn tree(root: &Path) -> Vec<String> {
     fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
         let Ok(entries) = fs::read_dir(dir) else { return };
@@ -164,20 +166,14 @@ pub fn tree(root: &Path) -> Vec<String> {
     lines
 }
 
-/// What the active version of a plugin says when it is run; `None` if none is installed.
+/// Runs the active version of a plugin and returns its output, `None` if the plugin is not installed.
 pub fn run_current(root: &Path, name: &str) -> Option<String> {
     let current = root.join("plugins").join(name).join("current");
     fs::symlink_metadata(&current).ok()?;
-    let begun = std::time::Instant::now();
     let output = loop {
-        // A fork of another test's thread may hold the file open for writing until it executes.
+        // The fork of another test's thread may have the file open for writing until it executes its program.
         match std::process::Command::new(&current).arg("--version").output() {
-            Err(error)
-                if error.kind() == std::io::ErrorKind::ExecutableFileBusy
-                    && begun.elapsed() < std::time::Duration::from_secs(10) =>
-            {
-                std::thread::yield_now();
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
             output => break output.expect("current can't be run"),
         }
     };
@@ -185,8 +181,8 @@ pub fn run_current(root: &Path, name: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 
-/// A directory for a store: in memory where programs can be run there, since no kill makes the kernel
-/// forget what it was given, and a disk's fsyncs are most of the time otherwise.
+/// Returns a directory for a store, in memory if programs can be run there: the syncs of a disk would take most of the
+/// time, and a killed process loses no writes.
 pub fn scratch() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let runs = |folder: &tempfile::TempDir| {

@@ -46,7 +46,7 @@ pub struct RawManifest {
     pub digest: Digest,
     /// Media type by the response's header.
     pub media_type: String,
-    /// The document.
+    /// The manifest or index as the proxy sent it.
     pub bytes: Bytes,
 }
 

@@ -67,7 +67,7 @@ impl Error {
             )],
             Self::EndpointChanged { .. } => vec![
                 pair(
-                    "somebody who can edit the proxy's ConfigMap or Ingress may be redirecting tokens; no token was sent",
+                    "someone who can edit the proxy's ConfigMap or Ingress may be redirecting tokens; no token was sent",
                     format!(
                         "ask the cluster's administrators, and check: `kubectl -n {NAMESPACE} get configmap {CONFIG_MAP} -o yaml`"
                     ),

@@ -30,7 +30,7 @@ pub enum ErrorKind {
     Redirect,
     /// There was no connection, or it broke.
     Unreachable,
-    /// A timeout passed.
+    /// The proxy did not answer, or stopped sending, within a timeout.
     Timeout,
     /// The proxy's certificate was refused.
     Certificate,

@@ -43,7 +43,7 @@ impl fmt::Display for ImageReference {
 /// The phase of a request that took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeoutPhase {
-    /// TCP and TLS.
+    /// The TCP and TLS handshakes.
     Connect,
     /// Headers of the response.
     Response,

@@ -3,10 +3,10 @@
 /// A generation of the protocol, named by the newest route that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Generation {
-    /// Layers by tag.
+    /// Layers by tag, one tag per platform.
     One,
     /// Layers by version and platform.
     Two,
-    /// Manifests.
+    /// Layers by digest, and manifests with annotations.
     Three,
 }

@@ -23,7 +23,7 @@ use crate::file;
 pub(super) enum Images {
     /// An OCI image layout on disk.
     Layout(Arc<Catalog>),
-    /// A registry.
+    /// A registry, read through the cache.
     Registry(Upstream),
 }
 
@@ -156,7 +156,7 @@ async fn read_blocking<T: Send + 'static>(
 }
 
 impl Layer {
-    /// Streams the bytes.
+    /// Streams the layer in chunks.
     pub(super) fn bytes(self) -> BoxStream<'static, io::Result<Bytes>> {
         match self.content {
             LayerContent::File(file) => {

@@ -19,7 +19,7 @@ use prometheus_client::{
 pub(super) struct RequestLabel {
     /// `tags`, `layer`, `old_layer`, `manifest` or `none`.
     pub(super) route: &'static str,
-    /// HTTP status.
+    /// HTTP status of the response.
     pub(super) code: u16,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct RequestLabel {
 pub(super) struct OutboundLabel {
     /// `tags`, `manifest`, `blob`, `token` or `access`.
     pub(super) kind: &'static str,
-    /// `ok` or `failed`.
+    /// Either `ok` or `failed`.
     pub(super) result: &'static str,
 }
 
-/// The registered metrics.
+/// The metrics of the server, registered for `/metrics`.
 pub(super) struct Metrics {
     registry: Registry,
     pub(super) requests: Family<RequestLabel, Counter>,

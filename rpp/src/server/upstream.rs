@@ -33,7 +33,7 @@ pub(super) enum UpstreamError {
     /// The configuration of the registry is not usable.
     #[error("{0}")]
     Config(Arc<str>),
-    /// The registry failed.
+    /// The registry was not reachable, or its answer was an error.
     #[error("{0}")]
     Failed(Arc<str>),
 }
@@ -51,7 +51,7 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Makes no request.
+    /// Creates the reader of a registry without a request.
     pub(super) fn new(access: RegistryAccess, cache: Arc<Cache>, metrics: Arc<Metrics>) -> Self {
         let access = Arc::new(access);
         Self { access, cache, metrics, lists: Singleflight::default(), manifests: Singleflight::default() }

@@ -117,7 +117,7 @@ impl Transaction {
             .try_collect()
             .await?;
         let outcomes = locked.switch(changes, context.now, progress).await?;
-        if let Err(error) = host_id::keep(store.root()) {
+        if let Err(error) = host_id::read_or_create(store.root()) {
             tracing::warn!(%error, "failed to store the host ID, which decides the place in waves");
         }
         Ok(Applied::Committed(outcomes))

@@ -26,7 +26,7 @@ struct FallbackReport {
 
 pub(crate) fn show(context: &Context, args: &args::FallbackShowArgs) -> Result<(), Failure> {
     let d8 = RunningD8::locate(context)?;
-    let report = FallbackReport { path: d8.fallback()?, set: d8.store()?.remembered_fallback().is_some() };
+    let report = FallbackReport { path: d8.fallback()?, set: d8.store()?.fallback_path().is_some() };
     let names = report.path.iter().map(|path| path.display());
     output::print_document(args.output.format, &report, names, |report| {
         output::print(match (&report.path, report.set) {
@@ -54,7 +54,7 @@ pub(crate) async fn set(context: &Context, args: &args::FallbackSetArgs) -> Resu
 pub(crate) async fn unset(context: &Context) -> Result<(), Failure> {
     let d8 = RunningD8::locate(context)?;
     let store = d8.store()?;
-    if store.remembered_fallback().is_none() {
+    if store.fallback_path().is_none() {
         output::print("No fallback is set.");
         return Ok(());
     }

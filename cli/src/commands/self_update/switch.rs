@@ -99,8 +99,8 @@ impl Switch<'_> {
         let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(store_failure)?;
         let (tested, downloaded) = self.obtain(context, store, &locked, &progress).await?;
         self.check_policy_support(&tested)?;
-        if tested.misreports() {
-            output::warn(format!("{} reports another version: {}", self.tag, tested.reported.trim()));
+        if tested.reports_other_version() {
+            output::warn(format!("{} reports another version: {}", self.tag, tested.version_output.trim()));
         }
         let seed = self.d8.release.as_ref().map(|(tag, _)| tag.clone());
         let migration = PathMigration::of(&self.path_entry_under_lock(context, store)?, seed);
@@ -144,7 +144,7 @@ impl Switch<'_> {
             }
         }
         let BinarySource::Proxy(planning, published) = &self.source else {
-            let running = locked.take_in(self.d8.image(), &self.tag, context.now, progress);
+            let running = locked.stage_copy(self.d8.image(), &self.tag, context.now, progress);
             return Ok((running.await.map_err(store_failure)?, false));
         };
         Ok((self.download(context, planning, published, locked, progress).await?, true))
@@ -222,7 +222,7 @@ impl Switch<'_> {
 
     /// Sets the newest Go d8 in the store as the fallback, unless a fallback is set.
     fn keep_fallback(&self, store: &D8Store, locked: &mut LockedD8Store) {
-        if store.remembered_fallback().is_none_or(|path| !path.exists())
+        if store.fallback_path().is_none_or(|path| !path.exists())
             && let Ok(versions) = store.versions()
             && let Some(go_d8) = newest_without_stamp(&versions, &self.d8.executable)
             && let Err(error) = locked.set_fallback(&go_d8)

@@ -1,4 +1,4 @@
-//! The command on the PATH: whose it is, how it was started, where it may not be changed.
+//! The command on the PATH: its kind, how it was started, and a directory without write access.
 
 use std::{
     fs,
@@ -11,13 +11,13 @@ use d8_agent::{
     d8_store::{PackageDatabases, PathEntry, PathMigration, inaccessible_ancestor, invocation_path},
 };
 
-use super::{TIMEOUT, executable, order, plain, store, switch};
+use super::{TIMEOUT, executable, plain, request, store, switch};
 use crate::{
     block_on, scratch,
     support::{now, tree},
 };
 
-pub(super) fn entries() {
+pub(super) fn kinds() {
     let folder = scratch();
     let at = |name: &str| folder.path().join(name);
     let dpkg = at("dpkg");
@@ -27,43 +27,43 @@ pub(super) fn entries() {
     executable(&at("opt/Cellar/d8/1/d8"), "#!/bin/sh\n");
     fs::create_dir(at("bin")).unwrap();
     symlink(at("opt/Cellar/d8/1/d8"), at("bin/brewed")).unwrap();
-    symlink(at("own/d8"), at("bin/by-hand")).unwrap();
+    symlink(at("own/d8"), at("bin/linked")).unwrap();
     fs::write(dpkg.join("d8-tools:amd64.list"), format!("/.\n{}\n", at("usr/bin/d8").display())).unwrap();
     let rpm = at("rpm");
     executable(&rpm, "#!/bin/sh\ncase \"$5\" in */own/rpmed) echo d8-rpm;; *) exit 1;; esac\n");
     executable(&at("own/rpmed"), "#!/bin/sh\n");
     let databases = PackageDatabases { dpkg, rpm };
-    let of = |name: &str, home: Option<&Path>| PathEntry::of(&at(name), home, &databases);
-    let managed = |name: &str| match of(name, None) {
+    let entry = |name: &str, home: Option<&Path>| PathEntry::of(&at(name), home, &databases);
+    let managed = |name: &str| match entry(name, None) {
         PathEntry::Managed { by, .. } => by,
         other => panic!("{name}: {other:?}"),
     };
     assert_eq!(managed("usr/bin/d8"), "dpkg (package d8-tools)");
     assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
     assert_eq!(managed("bin/brewed"), "Homebrew");
-    assert!(matches!(of("bin/by-hand", Some(folder.path())), PathEntry::Plain { shared: false, .. }));
-    // Where others cannot go a d8 of theirs must not lead; what is not there yet will be open.
+    assert!(matches!(entry("bin/linked", Some(folder.path())), PathEntry::Plain { shared: false, .. }));
+    // Other users cannot enter this directory. Directories that do not exist will be created accessible.
     fs::create_dir_all(at("open/closed/open")).unwrap();
     fs::set_permissions(at("open/closed"), fs::Permissions::from_mode(0o750)).unwrap();
-    let closed = |name: &str| inaccessible_ancestor(&at(name)).filter(|place| place.starts_with(folder.path()));
+    let closed = |name: &str| inaccessible_ancestor(&at(name)).filter(|path| path.starts_with(folder.path()));
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(closed("open/closed/open/new"), Some(at("open/closed")));
     assert_eq!(closed("open/new/newer"), None);
-    // A private directory is nobody else's to run from, wherever it is.
+    // Other users cannot run a command in a private directory.
     fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(matches!(of("own/d8", None), PathEntry::Plain { shared: false, .. }));
+    assert!(matches!(entry("own/d8", None), PathEntry::Plain { shared: false, .. }));
     assert!(matches!(
         PathEntry::of(Path::new("/bin/sh"), None, &PackageDatabases { dpkg: at("none"), rpm: at("none") }),
         PathEntry::Plain { shared: true, .. }
     ));
-    // The real database of this machine, where there is one.
+    // The database of this machine, if it has one.
     if Path::new("/var/lib/dpkg/info/coreutils.list").exists() {
         let ls = PathEntry::of(Path::new("/bin/ls"), None, &PackageDatabases::default());
         assert!(matches!(&ls, PathEntry::Managed { by, .. } if by == "dpkg (package coreutils)"), "{ls:?}");
     }
 }
 
-pub(super) fn started() {
+pub(super) fn invocation() {
     let folder = scratch();
     let real = folder.path().join("store/d8");
     executable(&real, "#!/bin/sh\n");
@@ -73,8 +73,8 @@ pub(super) fn started() {
     executable(&folder.path().join("other/d8"), "#!/bin/sh\n");
     let path = std::env::join_paths([folder.path().join("other"), bin.clone()]).unwrap();
     let real = real.canonicalize().unwrap();
-    let from = |argv0: &str| invocation_path(argv0.as_ref(), Some(&path), folder.path(), &real);
-    for (argv0, want) in [
+    let invocation = |argv0: &str| invocation_path(argv0.as_ref(), Some(&path), folder.path(), &real);
+    for (argv0, expected) in [
         ("d8", bin.join("d8")),
         ("bin/d8", bin.join("d8")),
         ("./bin/d8", folder.path().join("./bin/d8")),
@@ -82,23 +82,23 @@ pub(super) fn started() {
         ("nothing", real.clone()),
         ("", real.clone()),
     ] {
-        assert_eq!(from(argv0), want, "{argv0:?}");
+        assert_eq!(invocation(argv0), expected, "{argv0:?}");
     }
-    assert_eq!(from(&bin.join("d8").display().to_string()), bin.join("d8"));
+    assert_eq!(invocation(&bin.join("d8").display().to_string()), bin.join("d8"));
 }
 
 pub(super) fn unwritable() {
     if rustix::process::geteuid().is_root() {
-        // What root may not write to is a file system that nobody may.
-        let entry = Path::new("/proc/self/d8");
+        // Root can write to every directory except for those of some file systems.
+        let command = Path::new("/proc/self/d8");
         let folder = scratch();
         let done = block_on(async {
             let store = store(folder.path());
             let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
-            let (order, source) = order("v2.0.0").await;
-            let tested = locked.stage(order, &source, &SilentReporter).await?;
-            let migration = PathMigration { path: entry.to_owned(), seed: None };
-            locked.activate(tested, Some(&migration), entry, now(), &SilentReporter)
+            let (request, source) = request("v2.0.0").await;
+            let tested = locked.stage(request, &source, &SilentReporter).await?;
+            let migration = PathMigration { path: command.to_owned(), seed: None };
+            locked.activate(tested, Some(&migration), command, now(), &SilentReporter)
         });
         let error = done.unwrap_err();
         assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");

@@ -1,0 +1,101 @@
+//! Causes of each error, and how to fix them.
+
+use d8_crds::values::name::Component;
+use d8_rpp::Advice;
+
+use super::{LockHolder, StoreError, kind::disk_full};
+
+impl StoreError {
+    /// Returns possible causes with their fixes, the likeliest first.
+    pub fn advice(&self) -> Vec<Advice> {
+        let pair = |cause: &str, fix: String| vec![Advice { cause: cause.to_owned(), fix }];
+        match self {
+            Self::Root { .. } => pair(
+                "the root in `--plugins-dir` or DECKHOUSE_CLI_PATH is never replaced by another one",
+                "pass another directory, or omit it".to_owned(),
+            ),
+            Self::Unwritable { .. } => pair(
+                "the directory belongs to another user, or the file system is mounted read-only",
+                "repeat the command with sudo, or install for yourself: `--plugins-dir ~/.deckhouse-cli`".to_owned(),
+            ),
+            Self::EntryUnwritable { path, .. } => pair(
+                "the directory belongs to another user, or the file system is mounted read-only",
+                format!(
+                    "repeat the command with sudo, or install your own copy, and put ~/.local/bin first in PATH: \
+                     `install -D {} ~/.local/bin/d8`",
+                    path.display()
+                ),
+            ),
+            Self::Untrusted { path, .. } => pair(
+                "a user who can write there could make root run or overwrite any file",
+                format!(
+                    "`chown root:root {0} && chmod go-w {0}`, or pass another root with `--plugins-dir`",
+                    path.display()
+                ),
+            ),
+            Self::NotADirectory { path, .. } => pair(
+                "a user who can change the target of a link could make this user overwrite any file",
+                format!("create the directory itself at {}; only the root above it may be a link", path.display()),
+            ),
+            Self::Locked { path, holder: LockHolder::Process { .. }, .. } => pair(
+                "another d8 is installing, updating or removing it",
+                format!("wait for it, or raise `--lock-timeout`; the lock is {}", path.display()),
+            ),
+            Self::Locked { path, .. } => pair(
+                "another program is changing it, or was ended while it did",
+                format!(
+                    "wait for it; if no such program is running, remove {} (a lock older than an hour is removed \
+                     automatically)",
+                    path.display()
+                ),
+            ),
+            Self::LockLost { name, .. } => pair(
+                "two programs changed it at the same time",
+                format!("repeat the command; to see the result: `{}`", command(name, "plugins list", "cli versions")),
+            ),
+            Self::Broken { name: Component::Plugin(name), .. } | Self::Contract { name, .. } => {
+                pair("the file was changed or damaged", format!("`d8 plugins install {name} --force`"))
+            }
+            Self::Broken { path, .. } => {
+                pair("the file was changed or damaged", format!("remove {}, then: `d8 cli update`", path.display()))
+            }
+            Self::NotInstalled { name } | Self::NotStored { name: Component::Plugin(name), .. } => {
+                pair("it was never installed, or was removed", format!("`d8 plugins install {name}`"))
+            }
+            Self::NotStored { tag, .. } => pair(
+                "it was never installed, or its directory was removed or changed",
+                format!("`d8 cli update --version {tag}`"),
+            ),
+            Self::NoPrevious { name } => pair(
+                "only one version was ever active here, or the earlier ones were removed",
+                format!("`d8 plugins install {name} --version <version>`"),
+            ),
+            Self::NotAVersion { name, .. } => pair(
+                "only versions such as v1.2.3 can be installed",
+                format!("list the versions: `{}`", command(name, &format!("plugins why {name}"), "cli versions")),
+            ),
+            Self::Proxy(error) => error.advice(),
+            Self::WrongDigest { .. } => pair(
+                "the tag was moved after it was recorded, or the bytes were changed on the way from the registry",
+                "repeat the command; if the error persists, report it to the cluster's administrators before you \
+                 install anything"
+                    .to_owned(),
+            ),
+            Self::Moved { found, .. } => pair(
+                "other bytes were published under the same version",
+                format!("ask the publisher; {found} can be installed once an administrator pins it in a policy"),
+            ),
+            Self::Smoke { failure, .. } => vec![failure.advice()],
+            Self::Io { source, path, .. } if disk_full(source) => pair(
+                "the file system is full, or a limit or a quota is reached",
+                format!("free some space below {}, for example: `d8 plugins remove NAME`", path.display()),
+            ),
+            Self::Io { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The command for a plugin, or the one for d8 itself.
+fn command(component: &Component, for_plugin: &str, for_d8: &str) -> String {
+    format!("d8 {}", if *component == Component::D8 { for_d8 } else { for_plugin })
+}

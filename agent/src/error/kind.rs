@@ -1,0 +1,98 @@
+//! Kinds of errors: stable, for programs.
+
+use std::io;
+
+use super::StoreError;
+use crate::smoke::SmokeFailure;
+
+/// The stable kind of a [`StoreError`]: for exit codes, condition reasons and metric labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreErrorKind {
+    /// The root is not usable.
+    Root,
+    /// There is no write access.
+    Unwritable,
+    /// Other users could change the path.
+    Untrusted,
+    /// Another process holds the lock.
+    Locked,
+    /// Another process took the lock.
+    LockLost,
+    /// The store is damaged.
+    Broken,
+    /// The cached contract is damaged.
+    Contract,
+    /// The plugin is not installed, the version is not on disk, or there is no earlier version.
+    NotInstalled,
+    /// A tag is not a version.
+    NotAVersion,
+    /// The download failed; [`d8_rpp::Error::kind`] says how.
+    Proxy,
+    /// The bytes do not have the expected digest.
+    WrongDigest,
+    /// The bytes do not have the recorded digest.
+    Moved,
+    /// The executable failed its smoke test.
+    Smoke,
+    /// The smoke test could not be run.
+    SmokeSetup,
+    /// The disk is full, or a limit on file sizes or a quota is reached.
+    DiskFull,
+    /// Another error of the file system.
+    Io,
+}
+
+impl StoreErrorKind {
+    /// The name of the kind. Never changes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "Root",
+            Self::Unwritable => "Unwritable",
+            Self::Untrusted => "Untrusted",
+            Self::Locked => "Locked",
+            Self::LockLost => "LockLost",
+            Self::Broken => "Broken",
+            Self::Contract => "Contract",
+            Self::NotInstalled => "NotInstalled",
+            Self::NotAVersion => "NotAVersion",
+            Self::Proxy => "Proxy",
+            Self::WrongDigest => "WrongDigest",
+            Self::Moved => "Moved",
+            Self::Smoke => "Smoke",
+            Self::SmokeSetup => "SmokeSetup",
+            Self::DiskFull => "DiskFull",
+            Self::Io => "Io",
+        }
+    }
+}
+
+impl StoreError {
+    /// The stable kind of this error.
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Root { .. } => StoreErrorKind::Root,
+            Self::Unwritable { .. } | Self::EntryUnwritable { .. } => StoreErrorKind::Unwritable,
+            Self::Untrusted { .. } | Self::NotADirectory { .. } => StoreErrorKind::Untrusted,
+            Self::Locked { .. } => StoreErrorKind::Locked,
+            Self::LockLost { .. } => StoreErrorKind::LockLost,
+            Self::Broken { .. } => StoreErrorKind::Broken,
+            Self::Contract { .. } => StoreErrorKind::Contract,
+            Self::NotInstalled { .. } | Self::NotStored { .. } | Self::NoPrevious { .. } => {
+                StoreErrorKind::NotInstalled
+            }
+            Self::NotAVersion { .. } => StoreErrorKind::NotAVersion,
+            Self::Proxy(_) => StoreErrorKind::Proxy,
+            Self::WrongDigest { .. } => StoreErrorKind::WrongDigest,
+            Self::Moved { .. } => StoreErrorKind::Moved,
+            Self::Smoke { failure: SmokeFailure::Setup { .. }, .. } => StoreErrorKind::SmokeSetup,
+            Self::Smoke { .. } => StoreErrorKind::Smoke,
+            Self::Io { source, .. } if disk_full(source) => StoreErrorKind::DiskFull,
+            Self::Io { .. } => StoreErrorKind::Io,
+        }
+    }
+}
+
+/// Whether the system refused an operation for lack of space.
+pub(super) fn disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}

@@ -1,0 +1,185 @@
+//! Versions in the store: moved tags, rollback, damage, adoption, pruning, removal.
+
+use std::{fs, os::unix::fs::symlink};
+
+use d8_agent::{ActiveVersion, Retention, SilentReporter, StoreError, StoreErrorKind, Verified};
+use d8_crds::values::digest::Digest;
+
+use crate::{
+    install, install_all, lock, relink, store,
+    support::{MemorySource, layer, name, now, request, run_current, scratch, script, tag, tree},
+};
+
+#[tokio::test]
+async fn a_version_with_other_bytes_than_recorded_is_refused() {
+    let folder = scratch();
+    let root = folder.path();
+    install(root, "a", "v1.0.0").await;
+    assert!(lock(root, &["a"]).await.remove(&name("a")).unwrap());
+    let other = layer(&[("plugin", b"#!/bin/sh\necho a v1.0.0 moved\n")]);
+    let found = Digest::of(&other);
+    let source = MemorySource::default().with("a", "v1.0.0", other);
+    for expected in [None, Some(found.clone())] {
+        let mut wanted = request("a", "v1.0.0");
+        wanted.expect_layer = expected;
+        let before = tree(root);
+        let error = install_all(root, &source, vec![wanted]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Moved, "{error}");
+        assert!(error.advice()[0].fix.contains(found.as_str()));
+        assert_eq!(tree(root), before);
+    }
+    let mut wanted = request("a", "v1.0.0");
+    wanted.accept = Some(found);
+    install_all(root, &source, vec![wanted.clone()]).await.unwrap();
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0 moved"));
+    // The accepted bytes are recorded.
+    wanted.accept = None;
+    assert!(!install_all(root, &source, vec![wanted]).await.unwrap()[0].changed);
+}
+
+#[tokio::test]
+async fn rollback_and_relink() {
+    let folder = scratch();
+    let root = folder.path();
+    let rollback = async || lock(root, &["a"]).await.rollback(&name("a"), now(), &SilentReporter).await;
+    assert_eq!(rollback().await.unwrap_err().kind(), StoreErrorKind::NotInstalled);
+    install(root, "a", "v1.0.0").await;
+    assert!(matches!(rollback().await.unwrap_err(), StoreError::NoPrevious { .. }));
+    install(root, "a", "v1.1.0").await;
+    let activation = install(root, "a", "v2.0.0").await;
+    assert_eq!(activation.previous, Some(tag("v1.1.0")));
+    let activation = rollback().await.unwrap();
+    assert_eq!((activation.tag, activation.previous), (tag("v1.1.0"), Some(tag("v2.0.0"))));
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.1.0"));
+    assert_eq!(store(root).contract(&name("a")).unwrap().unwrap().version, "v1.1.0");
+    assert_eq!(rollback().await.unwrap().tag, tag("v2.0.0"));
+    assert!(relink(root, "a", "v1.0.0").await.unwrap().changed);
+    assert!(!relink(root, "a", "v1.0.0").await.unwrap().changed);
+    assert!(matches!(relink(root, "a", "v7.0.0").await.unwrap_err(), StoreError::NotStored { .. }));
+}
+
+#[tokio::test]
+async fn a_modified_version_is_not_activated() {
+    let folder = scratch();
+    let root = folder.path();
+    install(root, "a", "v1.0.0").await;
+    install(root, "a", "v2.0.0").await;
+    let binary = root.join("plugins/a/versions/v1.0.0/a");
+    // The size is unchanged; only the digest differs.
+    let tampered = String::from_utf8(script("a", "v1.0.0")).unwrap().replace("v1.0.0", "v6.6.6");
+    fs::write(&binary, tampered).unwrap();
+    let error = relink(root, "a", "v1.0.0").await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::NotInstalled, "{error}");
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v2.0.0"));
+    // A new download repairs it.
+    install(root, "a", "v1.0.0").await;
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"));
+    fs::write(&binary, "longer than the size in its receipt says").unwrap();
+    let entry = store(root).get(&name("a")).unwrap().unwrap();
+    assert_eq!(entry.damaged.len(), 1);
+    assert!(entry.damaged[0].why.contains("its receipt says"), "{:?}", entry.damaged);
+}
+
+#[tokio::test]
+async fn an_install_of_another_tool_is_adopted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = scratch();
+    let root = folder.path();
+    let install_by_other_tool = |major: &str, version: &str| {
+        let dir = root.join("plugins/a").join(major);
+        fs::create_dir_all(&dir).unwrap();
+        let _ = fs::remove_file(dir.join("a"));
+        fs::write(dir.join("a"), script("a", version)).unwrap();
+        fs::set_permissions(dir.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+        let _ = fs::remove_file(root.join("plugins/a/current"));
+        symlink(dir.join("a"), root.join("plugins/a/current")).unwrap();
+        fs::create_dir_all(root.join("cache/contracts")).unwrap();
+        fs::write(root.join("cache/contracts/a.json"), format!(r#"{{"name":"a","version":"{version}"}}"#)).unwrap();
+    };
+    let active = || store(root).get(&name("a")).unwrap().unwrap().active;
+    install_by_other_tool("v1", "v1.0.0");
+    assert!(matches!(active(), ActiveVersion::Unknown { major: 1, .. }));
+    let adopted = lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap().unwrap();
+    assert_eq!((adopted.tag, adopted.receipt.verified), (tag("v1.0.0"), Verified::Adopted));
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"));
+    // `rollback` can activate it.
+    install(root, "a", "v1.1.0").await;
+    let mut locked = lock(root, &["a"]).await;
+    assert_eq!(locked.rollback(&name("a"), now(), &SilentReporter).await.unwrap().tag, tag("v1.0.0"));
+    drop(locked);
+    // The other tool installs again: within the major, and another major.
+    for (major, version) in [("v1", "v1.5.0"), ("v3", "v3.0.0")] {
+        install_by_other_tool(major, version);
+        assert!(matches!(active(), ActiveVersion::Unknown { .. }), "{version}");
+        let activation = install(root, "a", "v1.1.0").await;
+        assert_eq!(activation.previous, Some(tag(version)));
+        assert!(store(root).get(&name("a")).unwrap().unwrap().version(&tag(version)).is_some());
+    }
+    // The contract belongs to another major, and there is no sandbox to run the executable.
+    install_by_other_tool("v4", "v4.0.0");
+    fs::write(root.join("cache/contracts/a.json"), r#"{"name":"a","version":"v1.0.0"}"#).unwrap();
+    assert_eq!(lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap(), None);
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v4.0.0"));
+}
+
+#[tokio::test]
+async fn versions_are_found_after_inodes_changed() {
+    let folder = scratch();
+    let root = folder.path();
+    install(root, "a", "v1.0.0").await;
+    install(root, "a", "v1.1.0").await;
+    let link = root.join("plugins/a/v1/a");
+    let bytes = fs::read(&link).unwrap();
+    fs::remove_file(&link).unwrap();
+    fs::write(&link, bytes).unwrap();
+    fs::set_permissions(&link, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let entry = store(root).get(&name("a")).unwrap().unwrap();
+    assert_eq!(entry.installed().unwrap().tag, tag("v1.1.0"));
+}
+
+#[tokio::test]
+async fn versions_that_prune_keeps() {
+    let folder = scratch();
+    let root = folder.path();
+    let versions = ["v0.9.0", "v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0", "v1.5.0", "v1.6.0"];
+    for version in versions {
+        install(root, "a", version).await;
+    }
+    let removed = lock(root, &["a"]).await.prune(&name("a"), &Retention::default()).unwrap();
+    // Kept: v1.6.0 (active), v1.5.0 (previous), v0.9.0 (linked by its major), and three others.
+    assert_eq!(removed, [tag("v1.1.0"), tag("v1.0.0")]);
+    let retention = Retention { pinned: vec![tag("v1.2.0")], others: 0 };
+    assert_eq!(lock(root, &["a"]).await.prune(&name("a"), &retention).unwrap(), [tag("v1.4.0"), tag("v1.3.0")]);
+    let versions = store(root).get(&name("a")).unwrap().unwrap().versions;
+    let tags: Vec<_> = versions.iter().map(|version| version.tag.as_str()).collect();
+    assert_eq!(tags, ["v1.6.0", "v1.5.0", "v1.2.0", "v0.9.0"]);
+    assert!(lock(root, &["b"]).await.prune(&name("b"), &retention).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn remove_leaves_other_plugins() {
+    let folder = scratch();
+    let root = folder.path().join("root");
+    assert!(!lock(&root, &["a"]).await.remove(&name("a")).unwrap());
+    assert!(!root.exists());
+    install(&root, "a", "v1.0.0").await;
+    install(&root, "b", "v1.0.0").await;
+    assert!(lock(&root, &["a"]).await.remove(&name("a")).unwrap());
+    assert!(tree(&root).iter().all(|line| !line.contains("/a")), "{:?}", tree(&root));
+    assert_eq!(run_current(&root, "b").as_deref(), Some("b v1.0.0"));
+}
+
+#[tokio::test]
+async fn a_damaged_cached_contract_is_repaired() {
+    let folder = scratch();
+    let root = folder.path();
+    install(root, "a", "v1.0.0").await;
+    fs::write(root.join("cache/contracts/a.json"), "{\"requirements\": []}").unwrap();
+    let error = store(root).contract(&name("a")).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Contract);
+    assert!(error.advice()[0].fix.contains("d8 plugins install a --force"));
+    assert!(store(root).contract_of(&name("a"), &tag("v1.0.0")).unwrap().is_some());
+    // The next command that takes the lock repairs it.
+    drop(lock(root, &["a"]).await);
+    assert_eq!(store(root).contract(&name("a")).unwrap().unwrap().version, "v1.0.0");
+}
