@@ -1,5 +1,6 @@
 //! `CliRelease`: the published versions of a component, and which of them fit the cluster.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -12,6 +13,10 @@ use crate::{
     },
     values::{channel::Channel, version::Version},
 };
+
+/// Longest time since the last sync of a current record. The operator updates `lastSyncTime` at least once an hour
+/// while the proxy answers.
+pub const MAX_SYNC_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Which versions of a component to publish. The name of the object is the name of the plugin, or `d8` for
 /// d8 itself.

@@ -80,13 +80,13 @@ impl<'a> PolicyInputs<'a> {
         let policies = PolicySet::to_the_last_host(checked.clone());
         let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
         let governed = self.governed(&evaluator);
-        let candidates: BTreeMap<String, Vec<WaveCandidate>> = self
+        let candidates: BTreeMap<Component, Vec<WaveCandidate>> = self
             .records
             .iter()
             .map(|record| {
                 let is_governed = governed.contains(&record.component);
                 let candidates = if is_governed { evaluator.candidates(record) } else { record.denied_candidates() };
-                (record.component.name().to_owned(), candidates)
+                (record.component.clone(), candidates)
             })
             .collect();
         let inputs = WaveInputs {

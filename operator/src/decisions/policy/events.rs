@@ -1,6 +1,14 @@
 //! Events of a policy.
 
-use d8_crds::{decisions::validation::resume_command, records::policy::PluginPolicyStatus};
+use d8_crds::{
+    decisions::{
+        explain,
+        reason::{Cause, Origin, Reason, Source, Subject},
+    },
+    records::policy::PluginPolicyStatus,
+    values::{name::Component, version::Version},
+};
+use jiff::Timestamp;
 
 use super::waves::{WaveEvent, WaveEventKind};
 use crate::decisions::event_draft::EventDraft;
@@ -22,38 +30,36 @@ pub(crate) fn acceptance(before: &PluginPolicyStatus, after: &PluginPolicyStatus
 
 /// Returns the event of a wave.
 pub(crate) fn wave(policy: &str, event: &WaveEvent) -> EventDraft {
-    let version = event.version.to_string();
-    let action = format!("{} {version}", event.component);
+    let action = format!("{} {}", event.component.name(), event.version);
     let why = match event.kind {
         WaveEventKind::Halted(at) => {
-            let note = halted(policy, &action, &version, event.failed, &at.to_string());
+            let note = halted(policy, &event.component, &event.version, event.failed, Some(at));
             return EventDraft::warning("WaveHalted", &action, note);
         }
         WaveEventKind::ResumedByEdit => "the policy was edited",
         WaveEventKind::ResumedByAnnotation => "the policy's annotation names this halt",
     };
-    let note = format!("the wave of {action} was resumed: {why}; {} on it", hosts_failed(event.failed));
+    let hosts = if event.failed == 1 { "1 host has".to_owned() } else { format!("{} hosts have", event.failed) };
+    let note = format!("the wave of {action} was resumed: {why}; {hosts} failed on it");
     EventDraft::normal("WaveResumed", &action, note)
 }
 
-/// Returns the text of a halt and the command that resumes the wave. `subject` is component and version.
-pub(super) fn halted(policy: &str, subject: &str, version: &str, failed: u32, at: &str) -> String {
-    format!(
-        "the wave of {subject} was halted at {at}, because {} on it; block the version, or resume the wave with `{}`",
-        hosts_failed(failed),
-        resume_command(policy, &version, &at)
-    )
-}
-
-fn hosts_failed(failed: u32) -> String {
-    if failed == 1 { "1 host failed".to_owned() } else { format!("{failed} hosts failed") }
+/// Returns the text of a halt, as the verdict of a host shows it.
+pub(super) fn halted(
+    policy: &str,
+    component: &Component,
+    version: &Version,
+    failed: u32,
+    halted_at: Option<Timestamp>,
+) -> String {
+    let subject =
+        Subject { component: component.clone(), version: Some(version.clone()), active: None, evaluated_at: None };
+    let by = Source::Policy { policy: policy.into(), origin: Origin::Spec("rollout"), field: "maxFailed" };
+    explain::in_record(&Reason { subject: subject.into(), cause: Cause::WaveHalted { by, halted_at, failed } })
 }
 
 #[cfg(test)]
 mod tests {
-    use d8_crds::values::version::Version;
-    use jiff::Timestamp;
-
     use super::*;
 
     #[test]
@@ -64,26 +70,26 @@ mod tests {
                 WaveEventKind::Halted(at),
                 3,
                 "Warning WaveHalted stronghold v1.3.3",
-                "the wave of stronghold v1.3.3 was halted at 2026-11-22T00:00:00Z, because 3 hosts failed on it; block \
-                 the version, or resume the wave with `kubectl annotate pluginpolicy slowly --overwrite \
-                 cli.deckhouse.io/resume=v1.3.3@2026-11-22T00:00:00Z`",
+                "policy slowly, rollout.maxFailed: the wave of stronghold v1.3.3 was halted at 2026-11-22T00:00:00Z after \
+                 3 hosts failed; have an admin block the version, or resume the wave with `kubectl annotate \
+                 pluginpolicy slowly --overwrite cli.deckhouse.io/resume=v1.3.3@2026-11-22T00:00:00Z`",
             ),
             (
                 WaveEventKind::ResumedByAnnotation,
                 1,
                 "Normal WaveResumed stronghold v1.3.3",
-                "the wave of stronghold v1.3.3 was resumed: the policy's annotation names this halt; 1 host failed on \
-                 it",
+                "the wave of stronghold v1.3.3 was resumed: the policy's annotation names this halt; 1 host has failed \
+                 on it",
             ),
             (
                 WaveEventKind::ResumedByEdit,
                 0,
                 "Normal WaveResumed stronghold v1.3.3",
-                "the wave of stronghold v1.3.3 was resumed: the policy was edited; 0 hosts failed on it",
+                "the wave of stronghold v1.3.3 was resumed: the policy was edited; 0 hosts have failed on it",
             ),
         ] {
             let version = Version::parse("1.3.3").unwrap();
-            let event = wave("slowly", &WaveEvent { component: "stronghold".into(), version, failed, kind });
+            let event = wave("slowly", &WaveEvent { component: "stronghold".parse().unwrap(), version, failed, kind });
             assert_eq!((event.summary().as_str(), event.note.as_str()), (summary, note));
         }
     }

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use d8_crds::values::version::Version;
+use d8_crds::values::{
+    name::{Component, NameError},
+    version::Version,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +61,7 @@ pub(crate) struct WaveLedger {
     /// or its ConfigMap was lost.
     pub(crate) uid: Option<String>,
     /// The waves by component and version.
-    pub(crate) waves: BTreeMap<String, BTreeMap<Version, WaveRecord>>,
+    pub(crate) waves: BTreeMap<Component, BTreeMap<Version, WaveRecord>>,
 }
 
 /// Changes to a [`WaveLedger`].
@@ -66,7 +69,7 @@ pub(crate) struct WaveLedger {
 pub(crate) struct WaveLedgerChanges {
     uid: Option<String>,
     /// `None` drops the wave.
-    waves: Vec<(String, Version, Option<WaveRecord>)>,
+    waves: Vec<(Component, Version, Option<WaveRecord>)>,
 }
 
 impl WaveLedgerChanges {
@@ -74,7 +77,7 @@ impl WaveLedgerChanges {
     pub(super) fn between(old: &WaveLedger, new: &WaveLedger) -> Self {
         let changed = new.all().filter(|(component, version, wave)| old.wave(component, version) != Some(wave));
         let dropped = old.all().filter(|(component, version, _)| new.wave(component, version).is_none());
-        let owned = |component: &str, version: &Version, wave| (component.to_owned(), version.clone(), wave);
+        let owned = |component: &Component, version: &Version, wave| (component.clone(), version.clone(), wave);
         Self {
             uid: new.uid.clone().filter(|_| new.uid != old.uid),
             waves: changed
@@ -107,7 +110,7 @@ impl WaveLedger {
     }
 
     /// Returns the wave of one version.
-    pub(crate) fn wave(&self, component: &str, version: &Version) -> Option<&WaveRecord> {
+    pub(crate) fn wave(&self, component: &Component, version: &Version) -> Option<&WaveRecord> {
         self.waves.get(component)?.get(version)
     }
 
@@ -131,10 +134,10 @@ impl WaveLedger {
         trimmed
     }
 
-    fn all(&self) -> impl Iterator<Item = (&str, &Version, &WaveRecord)> {
+    fn all(&self) -> impl Iterator<Item = (&Component, &Version, &WaveRecord)> {
         self.waves
             .iter()
-            .flat_map(|(component, waves)| waves.iter().map(move |(version, wave)| (component.as_str(), version, wave)))
+            .flat_map(|(component, waves)| waves.iter().map(move |(version, wave)| (component, version, wave)))
     }
 }
 
@@ -152,9 +155,10 @@ impl Ledger for WaveLedger {
             }
             let (component, version) =
                 key.split_once('.').ok_or_else(|| LedgerError::new(key, &"it is not `<component>.<version>`"))?;
+            let component: Component = component.parse().map_err(|error: NameError| LedgerError::new(key, &error))?;
             let version = Version::parse(version).map_err(|error| LedgerError::new(key, &error))?;
             let stored: StoredWave = serde_json::from_str(value).map_err(|error| LedgerError::new(key, &error))?;
-            ledger.waves.entry(component.to_owned()).or_default().insert(version, stored.into());
+            ledger.waves.entry(component).or_default().insert(version, stored.into());
         }
         Ok(ledger)
     }
@@ -211,10 +215,10 @@ impl From<&WaveRecord> for StoredWave {
 
 /// Returns key and value of a wave. A component's name is a DNS label, so it contains no `.`. A recorded version is a
 /// tag, so all its characters are allowed in a key.
-fn line(component: &str, version: &Version, wave: &WaveRecord) -> (String, String) {
+fn line(component: &Component, version: &Version, wave: &WaveRecord) -> (String, String) {
     // Times and numbers always serialise.
     let value = serde_json::to_string(&StoredWave::from(wave)).unwrap_or_default();
-    (format!("{component}.{}", version.without_build()), value)
+    (format!("{}.{}", component.name(), version.without_build()), value)
 }
 
 fn size((key, value): &(String, String)) -> usize {
@@ -236,7 +240,7 @@ mod tests {
     fn ledger(waves: &[(&str, &str, WaveRecord)]) -> WaveLedger {
         let mut ledger = WaveLedger { uid: Some("uid-1".into()), ..WaveLedger::default() };
         for (component, version, wave) in waves {
-            ledger.waves.entry((*component).to_owned()).or_default().insert(v(version), wave.clone());
+            ledger.waves.entry(component.parse().unwrap()).or_default().insert(v(version), wave.clone());
         }
         ledger
     }
@@ -265,6 +269,7 @@ mod tests {
     fn the_error_of_unreadable_data_names_the_key() {
         for (key, value) in [
             ("stronghold", "{}"),
+            ("a b.v1.3.3", r#"{"since":"1970-01-01T00:00:00Z"}"#),
             ("stronghold.v1.x", r#"{"since":"1970-01-01T00:00:00Z"}"#),
             ("stronghold.v1.3.3", "nonsense"),
             ("stronghold.v1.3.3", r#"{"since":"yesterday"}"#),
@@ -279,7 +284,7 @@ mod tests {
     #[test]
     fn a_full_ledger_drops_the_oldest_waves_but_no_halted_one() {
         let mut large = ledger(&[("small", "v1.0.0", WaveRecord::new(at(0)))]);
-        let many = large.waves.entry("large".to_owned()).or_default();
+        let many = large.waves.entry("large".parse().unwrap()).or_default();
         for n in 0..20_000 {
             many.insert(v(&format!("v1.{n}.0")), WaveRecord::new(at(n)));
         }
@@ -290,10 +295,10 @@ mod tests {
         assert!(large.trim());
         let bytes: usize = large.to_data().iter().map(|(key, value)| key.len() + value.len()).sum();
         assert!(bytes <= 1 << 20, "{bytes}");
-        assert!(large.wave("small", &v("v1.0.0")).is_some());
-        assert!(large.wave("large", &v("v0.0.1")).is_some());
-        assert!(large.wave("large", &v("v1.0.0")).is_none());
-        assert!(large.wave("large", &v("v1.19999.0")).is_some());
+        assert!(large.wave(&"small".parse().unwrap(), &v("v1.0.0")).is_some());
+        assert!(large.wave(&"large".parse().unwrap(), &v("v0.0.1")).is_some());
+        assert!(large.wave(&"large".parse().unwrap(), &v("v1.0.0")).is_none());
+        assert!(large.wave(&"large".parse().unwrap(), &v("v1.19999.0")).is_some());
         assert!(!large.trim());
     }
 

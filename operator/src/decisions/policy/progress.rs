@@ -84,7 +84,8 @@ pub(super) fn with_waves(checked: &CheckedPolicy, ledger: &WaveLedger) -> Policy
     };
     let mut checked = checked.clone();
     let components = ledger.waves.iter();
-    checked.waves = components.map(|(name, waves)| (name.clone(), waves.iter().map(wave).collect())).collect();
+    checked.waves =
+        components.map(|(component, waves)| (component.name().to_owned(), waves.iter().map(wave).collect())).collect();
     PolicySet::to_the_last_host(checked)
 }
 
@@ -177,11 +178,11 @@ pub(super) fn progress(
     let mut next = hold.and_then(|(_, until)| until);
     let mut rolling = None;
     for (version, entry) in &record.versions {
-        let Some(wave) = ledger.wave(&shown.name, version) else { continue };
+        let Some(wave) = ledger.wave(&record.component, version) else { continue };
         let first_seen = entry.first_seen.as_ref().map(|time| time.0);
         let Some(times) = WaveTimes::of(evaluator, &record.component, version, first_seen, wave) else { continue };
         let is_target = target.is_some_and(|(t, _)| t == version);
-        let failed = failures.of(&shown.name, version);
+        let failed = failures.of(&record.component, version);
         let state = times.state(wave, evaluator.now);
         next = [next, times.next(evaluator.now)].into_iter().flatten().min();
         if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {

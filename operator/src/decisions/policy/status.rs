@@ -12,7 +12,7 @@ use d8_crds::{
         verdict::workstation_labels,
     },
     records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
-    values::{channel::Channel, name::Component, platform::Platform},
+    values::{channel::Channel, name::Component, platform::Platform, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -151,12 +151,14 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
 fn halts(policy: &str, components: &[ComponentProgress]) -> Vec<String> {
     let all = components.iter().flat_map(|component| component.waves.iter().map(|wave| (&component.name, wave)));
     let halted = all.filter(|(_, wave)| wave.state == Some(WaveState::Halted));
-    halted.map(|(component, wave)| halt(policy, component, wave)).collect()
+    halted.filter_map(|(component, wave)| halt(policy, component, wave)).collect()
 }
 
-fn halt(policy: &str, component: &str, wave: &WaveStatus) -> String {
-    let at = wave.halted_at.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
-    events::halted(policy, &format!("{component} {}", wave.version), &wave.version, wave.failed, &at)
+/// Returns `None` for a name or a version that the operator would not write.
+fn halt(policy: &str, component: &str, wave: &WaveStatus) -> Option<String> {
+    let (component, version) = (component.parse().ok()?, Version::parse(&wave.version).ok()?);
+    let halted_at = wave.halted_at.as_ref().map(|time| time.0);
+    Some(events::halted(policy, &component, &version, wave.failed, halted_at))
 }
 
 /// Joins the first few sentences, and tells how many more there are.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use d8_crds::{
     decisions::validation::ResumedHalt,
     records::policy::{PluginPolicyStatus, WaveState},
-    values::version::Version,
+    values::{name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,7 +18,7 @@ const STUCK: SignedDuration = SignedDuration::from_mins(30);
 /// How many hosts failed on each version, by component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FailureCounts {
-    counts: BTreeMap<String, BTreeMap<Version, u32>>,
+    counts: BTreeMap<Component, BTreeMap<Version, u32>>,
     /// When the next host that is switching counts as failed.
     pub(crate) next: Option<Timestamp>,
 }
@@ -29,7 +29,9 @@ impl FailureCounts {
     pub(crate) fn new(failures: &[HostFailure], now: Timestamp) -> Self {
         let mut counted = Self::default();
         for failure in failures {
-            let Ok(version) = Version::parse(&failure.version) else { continue };
+            let (Ok(component), Ok(version)) = (failure.component.parse(), Version::parse(&failure.version)) else {
+                continue;
+            };
             if let Some(since) = failure.switching_since {
                 // A time beyond the supported range never comes.
                 let Ok(stuck) = since.checked_add(STUCK) else { continue };
@@ -38,14 +40,14 @@ impl FailureCounts {
                     continue;
                 }
             }
-            let versions = counted.counts.entry(failure.component.to_string()).or_default();
+            let versions = counted.counts.entry(component).or_default();
             *versions.entry(version).or_default() += 1;
         }
         counted
     }
 
     /// Returns the number of hosts that failed on a version.
-    pub(crate) fn of(&self, component: &str, version: &Version) -> u32 {
+    pub(crate) fn of(&self, component: &Component, version: &Version) -> u32 {
         self.counts.get(component).and_then(|versions| versions.get(version)).copied().unwrap_or_default()
     }
 }
@@ -74,7 +76,7 @@ pub(crate) struct WaveInputs<'a> {
     /// The halt that the policy's annotation resumes.
     pub(crate) resumed: Option<&'a ResumedHalt>,
     /// The versions of each record, by component.
-    pub(crate) candidates: &'a BTreeMap<String, Vec<WaveCandidate>>,
+    pub(crate) candidates: &'a BTreeMap<Component, Vec<WaveCandidate>>,
     /// Failed hosts of the policy.
     pub(crate) failures: &'a FailureCounts,
     /// The current time in whole seconds.
@@ -84,8 +86,8 @@ pub(crate) struct WaveInputs<'a> {
 /// Something that happened to a wave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WaveEvent {
-    /// Name of the component.
-    pub(crate) component: String,
+    /// The component.
+    pub(crate) component: Component,
     /// The version.
     pub(crate) version: Version,
     /// Number of hosts that failed on the version.
@@ -132,7 +134,7 @@ pub(crate) fn update(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> WaveUpdate
 /// Returns the ledger of this very policy, and the components whose waves are complete unless the ledger has them.
 ///
 /// A ledger has the policy's UID after its first update. Without a UID it is new, or its ConfigMap was lost.
-fn current(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> (WaveLedger, BTreeSet<String>) {
+fn current(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> (WaveLedger, BTreeSet<Component>) {
     let uid = inputs.uid.map(str::to_owned);
     if ledger.uid.is_some() && ledger.uid == uid {
         return (ledger.clone(), BTreeSet::new());
@@ -147,21 +149,27 @@ fn current(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> (WaveLedger, BTreeSe
 
 /// Takes the waves from the status; a time is never later than now. Returns the components whose waves the status
 /// shows in full: a wave that is missing there is complete.
-fn restore(ledger: &mut WaveLedger, status: &PluginPolicyStatus, generation: i64, now: Timestamp) -> BTreeSet<String> {
+fn restore(
+    ledger: &mut WaveLedger,
+    status: &PluginPolicyStatus,
+    generation: i64,
+    now: Timestamp,
+) -> BTreeSet<Component> {
     for component in &status.components {
+        let Ok(name) = component.name.parse::<Component>() else { continue };
         for wave in &component.waves {
             let Ok(version) = Version::parse(&wave.version) else { continue };
             let since = wave.since.as_ref().map_or(now, |time| time.0.min(now));
             let halted_at = wave.halted_at.as_ref().filter(|_| wave.state == Some(WaveState::Halted));
             let halt = halted_at.map(|at| Halt { at: at.0.min(now), generation: status.observed_generation });
-            let waves = ledger.waves.entry(component.name.clone()).or_default();
+            let waves = ledger.waves.entry(name.clone()).or_default();
             waves.insert(version, WaveRecord { halt, ..WaveRecord::new(since) });
         }
     }
     if status.observed_generation != Some(generation) {
         return BTreeSet::new();
     }
-    status.components.iter().map(|component| component.name.clone()).collect()
+    status.components.iter().filter_map(|component| component.name.parse().ok()).collect()
 }
 
 /// Begins the wave of each permitted version, and drops the waves of versions that are not permitted: they begin

@@ -9,7 +9,7 @@ use d8_crds::{
         release::{Artifact, Fit, ReleaseVersion},
         requirements::Requirements,
     },
-    values::{digest::Digest, text::printable_to},
+    values::{digest::Digest, limits as crd_limits, text::printable_to},
 };
 use jiff::Timestamp;
 
@@ -19,10 +19,6 @@ use super::{limits, platform_tags::has_content_digest};
 const MAX_DESCRIPTION: usize = 256;
 /// Most environment variables, and most flags, a record carries for one version.
 const MAX_NAMES: usize = 64;
-/// Longest name of an environment variable or a flag, in characters.
-const MAX_NAME: usize = 128;
-/// Longest description of a problem, in characters.
-const MAX_PROBLEM: usize = 256;
 
 /// What one digest holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -90,7 +86,7 @@ impl VersionFacts {
 
     /// Makes the facts of an image whose contract is malformed.
     pub(crate) fn malformed(why: &str) -> Self {
-        let problem = ContractProblem::Malformed(printable_to(why, MAX_PROBLEM).into_owned());
+        let problem = ContractProblem::Malformed(printable_to(why, crd_limits::FIT_REASON).into_owned());
         Self { problem: Some(problem), ..Self::default() }
     }
 
@@ -155,7 +151,7 @@ impl VersionFacts {
 }
 
 fn is_usable(name: &str) -> bool {
-    !name.is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control)
+    !name.is_empty() && name.chars().count() <= crd_limits::SHORT_TEXT && !name.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use d8_crds::{records::release::CliReleaseStatus, values::name::Tag};
-use jiff::{SignedDuration, Timestamp};
+use d8_crds::{
+    records::release::{CliReleaseStatus, MAX_SYNC_AGE},
+    values::name::Tag,
+};
+use jiff::Timestamp;
 
 use super::{facts::ContractProblem, inputs::ReleaseInputs, observed::VersionError, trim::TrimmedVersions};
 use crate::decisions::conditions::{
@@ -11,9 +14,6 @@ use crate::decisions::conditions::{
     ConditionStatus::{False, True, Unknown},
     Conditions,
 };
-
-/// A record is not ready if its last successful poll is older than this.
-const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the evaluation of the versions found, besides the versions themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,11 +105,11 @@ fn ready(
 ) -> (ConditionDraft, Option<Duration>) {
     let Some(last_sync) = inputs.observed.last_sync else { return (never_synced(inputs), None) };
     let age = inputs.now.duration_since(last_sync);
-    if age >= MAX_AGE {
+    if age >= MAX_SYNC_AGE {
         let message = format!("the last successful poll was at {last_sync}, more than 24 h ago");
         return (ConditionDraft::new(False, "RecordOld", message), None);
     }
-    let recheck_after = (MAX_AGE - age).try_into().ok();
+    let recheck_after = (MAX_SYNC_AGE - age).try_into().ok();
     if status.versions.iter().all(|version| version.withdrawn.is_some()) {
         return (no_version(summary), recheck_after);
     }

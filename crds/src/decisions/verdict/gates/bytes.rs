@@ -1,7 +1,5 @@
 //! Gates on the version's digests, and on the record that digests and ages come from.
 
-use jiff::SignedDuration;
-
 use super::{GateInput, time};
 use crate::{
     decisions::{
@@ -13,13 +11,12 @@ use crate::{
             merge::{MIN_AGE, MOVED_TAGS},
         },
     },
-    records::{policy::MovedTags, release::ReleaseVersion},
+    records::{
+        policy::MovedTags,
+        release::{MAX_SYNC_AGE, ReleaseVersion},
+    },
     values::{digest::Digest, text::printable},
 };
-
-/// A record that was not synced for longer is too old for a time gate: the operator rewrites `lastSyncTime`
-/// at least hourly while the proxy answers.
-const FRESH: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether a version has the digest of a pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +61,7 @@ pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     let has_age = input.entry.is_some_and(|entry| entry.first_seen.is_some());
     let last_sync_time = last_sync_time(input);
     let is_stale = input.candidate.release.is_some()
-        && last_sync_time.is_none_or(|synced| input.candidate.now.duration_since(synced) > FRESH);
+        && last_sync_time.is_none_or(|synced| input.candidate.now.duration_since(synced) > MAX_SYNC_AGE);
     for rule in input.rules {
         let by_time = needed_by_time(input, rule);
         if let Some((origin, field)) = by_time.filter(|_| !has_age).or_else(|| needed_for_digest(input, rule)) {

@@ -232,7 +232,7 @@ fn a_lost_status_or_ledger_is_restored() {
         world.evaluate(200 + DAY);
         assert_eq!(world.shown.components, before.components, "{what}");
         // Complete waves stay complete.
-        assert_eq!(world.ledger.waves["p"].len(), 3, "{what}");
+        assert_eq!(world.ledger.waves[&"p".parse().unwrap()].len(), 3, "{what}");
     }
 }
 

@@ -11,6 +11,10 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
+fn component(name: &str) -> Component {
+    name.parse().unwrap()
+}
+
 fn v(text: &str) -> Version {
     Version::parse(text).unwrap()
 }
@@ -49,7 +53,7 @@ impl World {
             first_seen: Some(at(5)),
         };
         let candidates: Vec<_> = self.candidates.iter().map(candidate).collect();
-        let candidates = if candidates.is_empty() { BTreeMap::new() } else { [("p".to_owned(), candidates)].into() };
+        let candidates = if candidates.is_empty() { BTreeMap::new() } else { [(component("p"), candidates)].into() };
         let failure = HostFailure { component: "p".into(), version: "1.4.0".into(), switching_since: None };
         let failures = vec![failure; self.failed.try_into().unwrap()];
         let inputs = WaveInputs {
@@ -68,7 +72,7 @@ impl World {
     }
 
     fn wave(&self) -> Option<&WaveRecord> {
-        self.ledger.wave("p", &v("v1.4.0"))
+        self.ledger.wave(&component("p"), &v("v1.4.0"))
     }
 
     fn since(&self) -> Option<i64> {
@@ -149,8 +153,8 @@ fn a_lost_ledger_is_restored_from_the_status() {
         (v("v1.3.2"), WaveRecord { halt, ..WaveRecord::new(at(40)) }),
         (v("v1.3.1"), WaveRecord::new(at(100))),
     ];
-    let expected = WaveLedger { uid: None, waves: [("stronghold".to_owned(), expected.into())].into() };
-    for (generation, complete) in [(4, ["stronghold".to_owned()].into()), (5, BTreeSet::new())] {
+    let expected = WaveLedger { uid: None, waves: [(component("stronghold"), expected.into())].into() };
+    for (generation, complete) in [(4, [component("stronghold")].into()), (5, BTreeSet::new())] {
         let mut ledger = WaveLedger::default();
         assert_eq!(restore(&mut ledger, &status, generation, at(100)), complete);
         assert_eq!(ledger, expected);
@@ -250,7 +254,7 @@ fn two_halts_never_have_the_same_time() {
 fn an_edit_does_not_resume_a_halt_of_unknown_generation() {
     let mut world = World::new();
     world.update(10);
-    let wave = world.ledger.waves.get_mut("p").unwrap().get_mut(&v("v1.4.0")).unwrap();
+    let wave = world.ledger.waves.get_mut(&component("p")).unwrap().get_mut(&v("v1.4.0")).unwrap();
     wave.halt = Some(Halt { at: at(15), generation: None });
     world.generation = 9;
     assert_eq!(world.update(20), []);
@@ -260,8 +264,8 @@ fn an_edit_does_not_resume_a_halt_of_unknown_generation() {
 
 #[test]
 fn failed_and_stuck_hosts_are_counted() {
-    let failure = |component: &str, version: &str, since: Option<i64>| HostFailure {
-        component: component.into(),
+    let failure = |name: &str, version: &str, since: Option<i64>| HostFailure {
+        component: name.into(),
         version: version.into(),
         switching_since: since.map(at),
     };
@@ -275,9 +279,9 @@ fn failed_and_stuck_hosts_are_counted() {
         failure("p", "nonsense", None),
     ];
     let counts = FailureCounts::new(&failures, at(1800));
-    assert_eq!(counts.of("p", &v("v1.4.0")), 2);
-    assert_eq!(counts.of("p", &v("v1.3.0")), 1);
-    assert_eq!(counts.of("q", &v("v1.4.0")), 1);
-    assert_eq!(counts.of("q", &v("v1.3.0")), 0);
+    assert_eq!(counts.of(&component("p"), &v("v1.4.0")), 2);
+    assert_eq!(counts.of(&component("p"), &v("v1.3.0")), 1);
+    assert_eq!(counts.of(&component("q"), &v("v1.4.0")), 1);
+    assert_eq!(counts.of(&component("q"), &v("v1.3.0")), 0);
     assert_eq!(counts.next, Some(at(1801)));
 }
