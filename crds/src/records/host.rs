@@ -74,7 +74,9 @@ pub struct HostComponent {
     /// Version that the host will take under its policies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// State of the component.
+    /// State of the component: the target version is active (`UpToDate`), a change has not started yet
+    /// (`Pending`), is in progress (`Switching`), is held back (`Held`) or has failed (`Failed`), a policy
+    /// forbids the installed version (`Forbidden`), or its requirements are not met (`Unfit`).
     pub state: ComponentState,
     /// Reason of the state, one of those in `docs/policies.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,7 +51,8 @@ pub struct PluginPolicySpec {
     pub integrity: Option<Integrity>,
 }
 
-/// Whether a plugin may or must be installed.
+/// Whether a plugin may be installed (`Allow`), may neither be installed nor run (`Deny`), or must be installed
+/// (`Require`).
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Access {
@@ -63,7 +64,7 @@ pub enum Access {
     Deny,
 }
 
-/// Who may start an update.
+/// Who may start an update: the agent (`Auto`), only a person (`Manual`), or nobody (`Frozen`).
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Updates {
@@ -75,7 +76,7 @@ pub enum Updates {
     Frozen,
 }
 
-/// Whether an update may change the major version.
+/// Whether updates stay within the installed major version (`Stay`) or may change to a newer one (`Cross`).
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MajorUpdates {
@@ -85,7 +86,8 @@ pub enum MajorUpdates {
     Stay,
 }
 
-/// Handling of plugin dependencies that are not installed.
+/// Handling of plugin dependencies that are not installed: they are installed with the plugin that needs them
+/// (`Install`), or the change is refused (`Refuse`).
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MissingDependencies {
@@ -252,7 +254,8 @@ pub struct Integrity {
     pub signature: Option<Signature>,
 }
 
-/// Handling of a tag that points to other content than before.
+/// Handling of a tag that points to other content than before: the version is refused until a policy pins its
+/// digest (`Refuse`), or its age counts from the move (`Soak`).
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MovedTags {
@@ -262,7 +265,7 @@ pub enum MovedTags {
     Refuse,
 }
 
-/// Handling of signatures, which are not checked yet.
+/// Handling of signatures. They are not checked yet (`Ignore`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Signature {
     /// Do not check signatures.
@@ -349,7 +352,8 @@ pub struct WaveStatus {
     pub halted_at: Option<Time>,
 }
 
-/// State of a wave.
+/// State of the wave: it reaches more hosts over time (`Running`), it has stopped because too many hosts failed
+/// (`Halted`), or every host may take the version (`Complete`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WaveState {
     /// The wave reaches more hosts over time.

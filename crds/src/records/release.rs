@@ -116,7 +116,8 @@ pub struct ReleaseVersion {
     /// Time at which this version was first seen with this digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Time>,
-    /// Whether the cluster meets the requirements of the version.
+    /// Whether the cluster meets all requirements of the version (`Fits`), does not meet all of them (`Unfit`), or
+    /// at least one is not checked yet or could not be checked (`Unknown`).
     pub fit: Fit,
     /// Reasons why the version does not fit, or why this is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

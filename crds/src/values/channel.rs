@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The versions that are published, or that a policy permits.
+/// Versions on the channel: only releases (`Stable`), or releases and pre-releases (`Prerelease`).
 // Ordered by strictness: of several policies, the greatest value wins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Channel {
-    /// Releases and also pre-releases.
+    /// The channel with releases and pre-releases.
     Prerelease,
-    /// Releases, no pre-releases.
+    /// The channel with releases only.
     #[default]
     Stable,
 }
