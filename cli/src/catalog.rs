@@ -51,6 +51,7 @@ pub(crate) struct VersionDetails {
 }
 
 impl VersionDetails {
+    /// Whether the version is not published for this platform.
     fn is_for_other_platform(&self) -> bool {
         self.findings.unmet.iter().any(|unmet| matches!(unmet, Unmet::NotForPlatform { .. }))
     }
@@ -153,7 +154,7 @@ impl Catalog {
     ) -> Result<VersionDetails, Failure> {
         let Some(version) = self.version(published) else { return self.details_from_proxy(context, published).await };
         let mut details = self.details_from_record(context, published, version)?;
-        // What the operator could not find out, d8 finds out itself.
+        // d8 checks what the operator could not check.
         match version.fit {
             Fit::Fits | Fit::Unfit => {}
             Fit::Unknown if details.is_for_other_platform() => {}
@@ -251,7 +252,7 @@ pub(crate) async fn check(context: &Context, requirements: &Requirements) -> Res
     Ok(requirements::check(requirements, facts))
 }
 
-/// Returns the records with the result of an own check wherever the operator could not check the cluster.
+/// Returns the records after checking the requirements that the operator could not check.
 ///
 /// # Errors
 /// As [`check`].

@@ -33,8 +33,8 @@ use crate::{
     terminal::failure::{Code, Failure},
 };
 
-/// How many facts are fetched at once.
-const PARALLEL: usize = 8;
+/// Maximum number of parallel requests for facts.
+const MAX_FETCHES: usize = 8;
 
 /// The plans of one command, and the facts they are made from.
 pub(crate) struct Planning<'a> {
@@ -118,8 +118,8 @@ impl<'a> Planning<'a> {
         self.installed.get(component)?.version.as_ref()
     }
 
-    /// Returns why the active version of a component must be left, if policies forbid it.
-    pub(crate) fn must_leave(&self, component: &Component) -> Option<Reason> {
+    /// Returns why the active version of a component is forbidden, if a policy forbids it.
+    pub(crate) fn forbidden(&self, component: &Component) -> Option<Reason> {
         let active = self.active(component)?;
         self.evaluator().must_leave(&EvaluationRequest {
             component,
@@ -132,7 +132,7 @@ impl<'a> Planning<'a> {
         })
     }
 
-    /// Adds what the cluster answered to a candidate: its time, when it confirmed the policies, the record.
+    /// Adds facts of the cluster to a candidate: its time, the age of the policies, and the record.
     pub(crate) fn with_view<'c>(&'c self, candidate: Candidate<'c>) -> Candidate<'c> {
         let record = self.view.records.get(candidate.component.name());
         candidate.server_time(self.view.server_time).confirmed(Some(self.view.confirmed)).release(record)
@@ -261,7 +261,7 @@ impl<'a> Planning<'a> {
                 let fetched = this.fetch_one(requests, &need).await;
                 (need, fetched)
             })
-            .buffered(PARALLEL)
+            .buffered(MAX_FETCHES)
             .collect()
             .await;
         for (need, fetched) in fetched {

@@ -56,7 +56,7 @@ pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Fail
 }
 
 /// The failure when a version that a person named may not be installed.
-pub(crate) fn refused(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
+pub(crate) fn refused_failure(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
     let headline = format!("{} {tag} cannot be installed on this machine", display_name(component));
     let reasons = verdict.reasons().iter().map(explain::to_person);
     let see = match component {
@@ -69,7 +69,7 @@ pub(crate) fn refused(component: &Component, tag: &Tag, verdict: &Verdict) -> Fa
 }
 
 /// The failure when requirements of a version, or of a dependency that it needs, cannot be checked: exit 5.
-pub(crate) fn unchecked(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
+pub(crate) fn unchecked_failure(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
     let name = display_name(component);
     let headline = format!("the requirements of {name} {tag} cannot be checked");
     let reasons = verdict.reasons().iter().map(explain::to_person);
@@ -77,7 +77,7 @@ pub(crate) fn unchecked(component: &Component, tag: &Tag, verdict: &Verdict) -> 
 }
 
 /// The failure when every published version was skipped. Its exit code is that of the newest version.
-pub(crate) fn none_eligible(component: &Component, skipped: &[PassedOver]) -> Failure {
+pub(crate) fn none_eligible_failure(component: &Component, skipped: &[PassedOver]) -> Failure {
     let code = skipped.first().map_or(Code::Failed, |(_, verdict)| verdict.class().into());
     let headline = format!("no version of {} can be installed on this machine", display_name(component));
     skipped_lines(skipped).fold(Failure::new(code, headline), Failure::because)

@@ -14,7 +14,9 @@ use crate::{
     installed,
     planning::{
         Planning,
-        messages::{lookup_failure, none_eligible, note_skipped, plan_failure, refused, unchecked},
+        messages::{
+            lookup_failure, none_eligible_failure, note_skipped, plan_failure, refused_failure, unchecked_failure,
+        },
     },
     terminal::{
         failure::{Code, Failure},
@@ -149,7 +151,7 @@ fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> 
         Outcome::NotPublished(error) => {
             tags_failure(planning, &component).unwrap_or_else(|| lookup_failure(&component, error))
         }
-        Outcome::Refused { version, verdict } => refused(&component, &version.tag, verdict),
+        Outcome::Refused { version, verdict } => refused_failure(&component, &version.tag, verdict),
         Outcome::NeedsOthers { version, .. } => {
             let headline = format!("{name} {} needs changes of other plugins (--no-dependencies)", version.tag);
             outcome.fixes().into_iter().fold(
@@ -159,7 +161,7 @@ fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> 
                 },
             )
         }
-        Outcome::Unchecked { version, verdict, .. } => unchecked(&component, &version.tag, verdict),
+        Outcome::Unchecked { version, verdict, .. } => unchecked_failure(&component, &version.tag, verdict),
         Outcome::Stopped(error) => plan_failure(planning, &component, error),
     })
 }
@@ -171,7 +173,7 @@ fn tags_failure(planning: &Planning<'_>, component: &Component) -> Option<Failur
 
 /// The failure when no version of a plugin that is not installed can be installed.
 fn nothing(name: &PluginName, why: NoCandidate, major: Option<u64>, skipped: &[PassedOver]) -> Failure {
-    let failure = none_eligible(&name.clone().into(), skipped);
+    let failure = none_eligible_failure(&name.clone().into(), skipped);
     let failure = match why {
         NoCandidate::NotPublished => {
             failure.advise(format!("no plugin named {name} is published"), "list the plugins: kubectl get crel")

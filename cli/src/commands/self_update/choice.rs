@@ -18,7 +18,7 @@ use crate::{
     context::Context,
     planning::{
         Planning,
-        messages::{lookup_failure, none_eligible, plan_failure, refused, unchecked},
+        messages::{lookup_failure, none_eligible_failure, plan_failure, refused_failure, unchecked_failure},
     },
     running_d8::{CurrentVersion, RunningD8},
     terminal::failure::{Code, Failure},
@@ -71,7 +71,7 @@ impl<'a> D8Planning<'a> {
 
     /// Returns why the current version is no longer permitted, if policies forbid it.
     pub(super) fn forbidden(&self) -> Option<Reason> {
-        self.planning.must_leave(&Component::D8)
+        self.planning.forbidden(&Component::D8)
     }
 
     /// Plans a request.
@@ -82,7 +82,9 @@ impl<'a> D8Planning<'a> {
         let (_, mut plan) = self.planning.plan(BTreeMap::from([(Component::D8, request)]), false).await;
         match plan.outcomes.remove(&Component::D8) {
             Some(Outcome::Stopped(error)) => Err(plan_failure(&self.planning, &Component::D8, &error)),
-            Some(Outcome::Unchecked { version, verdict, .. }) => Err(unchecked(&Component::D8, &version.tag, &verdict)),
+            Some(Outcome::Unchecked { version, verdict, .. }) => {
+                Err(unchecked_failure(&Component::D8, &version.tag, &verdict))
+            }
             Some(outcome @ (Outcome::Take { .. } | Outcome::NotPublished(_))) => Ok(outcome),
             Some(_) if self.versions.published.is_empty() => Err(nothing_published()),
             Some(outcome) => Ok(outcome),
@@ -98,7 +100,7 @@ impl<'a> D8Planning<'a> {
         match self.plan(Request::NewestOfAll).await? {
             Outcome::Take { version, passed_over } => Ok(Choice::Switch { version, skipped: passed_over }),
             Outcome::Keep { passed_over, .. } if *current == CurrentVersion::Development && !passed_over.is_empty() => {
-                Err(none_eligible(&Component::D8, &passed_over)
+                Err(none_eligible_failure(&Component::D8, &passed_over)
                     .advise("all published versions were skipped", "see all versions: d8 cli versions"))
             }
             outcome => Ok(Choice::Keep { skipped: outcome.passed_over().to_vec() }),
@@ -112,7 +114,7 @@ impl<'a> D8Planning<'a> {
     pub(super) async fn choose_named(&mut self, version: &Version) -> Result<PublishedVersion, Failure> {
         match self.plan(Request::Exact(version.clone())).await? {
             Outcome::Take { version, .. } | Outcome::AlreadyActive { version, .. } => Ok(version),
-            Outcome::Refused { version, verdict } => Err(refused(&Component::D8, &version.tag, &verdict)),
+            Outcome::Refused { version, verdict } => Err(refused_failure(&Component::D8, &version.tag, &verdict)),
             Outcome::NotPublished(error) => Err(lookup_failure(&Component::D8, &error)),
             _ => Err(nothing_published()),
         }

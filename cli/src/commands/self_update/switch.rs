@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    planning::messages::refused,
+    planning::messages::refused_failure,
     running_d8::{CurrentVersion, RunningD8, newest_without_stamp},
     terminal::{
         failure::{Code, Failure},
@@ -195,7 +195,7 @@ impl Switch<'_> {
         };
         let is_unaware = |verdict: &&Verdict| verdict.reasons().iter().any(|r| r.code() == ReasonCode::PolicyUnaware);
         if let Some(verdict) = verdicts.iter().find(is_unaware) {
-            return Err(refused(&Component::D8, &self.tag, verdict));
+            return Err(refused_failure(&Component::D8, &self.tag, verdict));
         }
         output::warn(format!("{PRODUCT} {} does not support policies, so no policy binds it", self.tag));
         Ok(())

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     args,
     context::Context,
-    planning::messages::{parse_version, refused},
+    planning::messages::{parse_version, refused_failure},
     running_d8::{CurrentVersion, RunningD8},
     terminal::{failure::Failure, output},
     version::PRODUCT,
@@ -87,7 +87,7 @@ fn check_cached_policies(
     };
     for (policies, verdict) in cached.evaluate(&candidate) {
         if !verdict.is_eligible() {
-            return Err(refused(&Component::D8, tag, &verdict).advise(
+            return Err(refused_failure(&Component::D8, tag, &verdict).advise(
                 format!("these are the policies of {} as of {:.0}", policies.server, policies.confirmed),
                 format!("if they have changed, use the policies of the cluster: d8 cli update --version {tag}"),
             ));
