@@ -98,6 +98,7 @@ pub enum ViewError {
         /// Plural of the kind, or another name of what was requested.
         what: String,
         #[source]
+        /// Error of the request.
         source: Box<kube::Error>,
     },
 }

@@ -49,6 +49,7 @@ pub enum StoreError {
     /// Other users could change a path that root must be able to trust.
     #[error("{} is not trusted: {why}", path.display())]
     Untrusted {
+        /// Path of the file or directory.
         path: PathBuf,
         /// Who could change it.
         why: String,
@@ -56,6 +57,7 @@ pub enum StoreError {
     /// A path in the store is not a directory.
     #[error("can't use {}: {why}", path.display())]
     NotADirectory {
+        /// Path that was expected to be a directory.
         path: PathBuf,
         /// What it is instead.
         why: &'static str,
@@ -85,6 +87,7 @@ pub enum StoreError {
     Broken {
         /// The component that the path belongs to.
         name: Component,
+        /// Path of the damaged file or directory.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -126,6 +129,7 @@ pub enum StoreError {
     NotAVersion {
         /// The component to change.
         name: Component,
+        /// Tag of the version.
         tag: Tag,
     },
     /// The download failed, or the downloaded layer is not valid.
@@ -170,6 +174,7 @@ pub enum StoreError {
     Io {
         /// The operation, as a verb.
         what: &'static str,
+        /// Path that the operation was for.
         path: PathBuf,
         /// Error of the system.
         #[source]

@@ -37,6 +37,7 @@ pub const D8_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum SmokeFailure {
     /// The test could not be run. The executable may be good.
     Setup {
+        /// What failed.
         why: String,
     },
     /// The system cannot run the executable: another architecture, a missing interpreter, or not a program.
@@ -46,6 +47,7 @@ pub enum SmokeFailure {
     },
     /// The executable exited with a status other than 0.
     Exit {
+        /// Exit status.
         status: i32,
         /// First 200 characters of the output.
         output: String,
@@ -59,6 +61,7 @@ pub enum SmokeFailure {
     },
     /// The executable was still running at the timeout.
     Timeout {
+        /// Length of the timeout in seconds.
         seconds: u64,
         /// First 200 characters of the output.
         output: String,

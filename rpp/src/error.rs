@@ -42,11 +42,13 @@ pub enum Error {
     /// The kubeconfig's identity gave no token.
     #[error("identity from the kubeconfig: {why}")]
     Identity {
+        /// Error of the token source, with its causes.
         why: String,
     },
     /// The HTTP client could not be built.
     #[error("HTTP client: {why}")]
     Client {
+        /// Error of the HTTP or TLS library.
         why: String,
     },
     /// The proxy was not found through the Kubernetes API.
@@ -56,6 +58,7 @@ pub enum Error {
         server: String,
         /// Whether this identity was denied to read an object.
         denied: bool,
+        /// Error of the request to the API server, or why no lookup found an address.
         why: String,
     },
     /// The Kubernetes API refused the identity.
@@ -103,6 +106,7 @@ pub enum Error {
     /// The proxy answered 404.
     #[error("{reference} is not published at the proxy (404 Not Found)")]
     NotFound {
+        /// Image that the request was for.
         reference: ImageReference,
     },
     /// The proxy answered 5xx to the last attempt.
@@ -112,6 +116,7 @@ pub enum Error {
         host: String,
         /// Path of the request, without the host.
         path: String,
+        /// HTTP status, 500 to 599.
         status: u16,
         /// Message of the server.
         message: String,
@@ -121,9 +126,11 @@ pub enum Error {
     Status {
         /// Host of the proxy.
         host: String,
+        /// HTTP method of the request.
         method: &'static str,
         /// Path of the request, without the host.
         path: String,
+        /// HTTP status of the answer.
         status: u16,
         /// Message of the server.
         message: String,
@@ -135,6 +142,7 @@ pub enum Error {
         host: String,
         /// Path of the request, without the host.
         path: String,
+        /// HTTP status, 300 to 399.
         status: u16,
         /// Target of the redirect.
         to: String,
@@ -144,6 +152,7 @@ pub enum Error {
     Unreachable {
         /// Host of the proxy.
         host: String,
+        /// Error of the connection, with its causes.
         why: String,
     },
     /// The proxy did not answer, or stopped sending, within a timeout.
@@ -153,6 +162,7 @@ pub enum Error {
         host: String,
         /// The phase that took too long.
         phase: TimeoutPhase,
+        /// The timeout that passed.
         after: Duration,
     },
     /// The proxy's certificate was refused.
@@ -166,6 +176,7 @@ pub enum Error {
     /// A download is shorter or longer than announced.
     #[error("download of {reference}: got {got} bytes, {expected} were announced")]
     Length {
+        /// Image that the request was for.
         reference: ImageReference,
         /// Announced size, in bytes.
         expected: u64,
@@ -175,6 +186,7 @@ pub enum Error {
     /// The bytes do not have the expected digest.
     #[error("{reference}: digest mismatch: expected {expected}, got {got}")]
     Digest {
+        /// Image that the request was for.
         reference: ImageReference,
         /// Digest by record or manifest.
         expected: Digest,
@@ -184,6 +196,7 @@ pub enum Error {
     /// A document or a layer exceeds a limit.
     #[error("{what} of {reference} is larger than {limit} bytes")]
     TooLarge {
+        /// Image that the request was for.
         reference: ImageReference,
         /// The part that is too large.
         what: &'static str,
@@ -193,6 +206,7 @@ pub enum Error {
     /// A response or a manifest cannot be parsed.
     #[error("{reference}: {why}")]
     Malformed {
+        /// Image that the request was for.
         reference: ImageReference,
         /// What is wrong with it.
         why: String,
@@ -227,6 +241,7 @@ pub enum Error {
     Spool {
         /// The folder that was tried last.
         folder: PathBuf,
+        /// Error of the file system.
         error: io::Error,
     },
     /// The caller could not write the unpacked executable.

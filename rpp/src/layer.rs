@@ -48,6 +48,7 @@ impl Default for Limits {
 pub struct ExecutableEntry {
     /// Path in the archive, made printable.
     pub path: String,
+    /// Size of the unpacked executable, in bytes.
     pub size: u64,
 }
 
@@ -86,6 +87,7 @@ impl Sink for tokio::fs::File {
 /// The executable of a layer, and a file that belongs to it.
 #[derive(Debug)]
 pub struct LayerContents {
+    /// Entry that the executable was read from.
     pub executable: ExecutableEntry,
     /// Content of the file in the executable's folder or above it, or why it is not usable.
     pub sibling: Result<Option<Vec<u8>>, Error>,

@@ -105,6 +105,7 @@ pub enum PackError {
     Layout {
         /// Path of the layout.
         path: PathBuf,
+        /// Error of the file system.
         error: io::Error,
     },
 }

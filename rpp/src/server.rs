@@ -96,6 +96,7 @@ pub enum ServeError {
     Layout {
         /// Path of the layout.
         path: PathBuf,
+        /// Error of the file system.
         error: io::Error,
     },
     /// The generation does not exist.
@@ -109,12 +110,15 @@ pub enum ServeError {
     Cache {
         /// Path of the folder.
         path: PathBuf,
+        /// Error of the file system.
         error: io::Error,
     },
     /// The address is not usable.
     #[error("can't listen on {address}: {error}")]
     Listen {
+        /// Address from the options.
         address: SocketAddr,
+        /// Error of the system.
         error: io::Error,
     },
     /// The server failed while it was running.

@@ -19,6 +19,7 @@ pub struct TarEntry {
     pub link: String,
     /// Permission bits, such as `0o755`.
     pub mode: u32,
+    /// Content of a regular file; empty for others.
     pub data: Vec<u8>,
 }
 

@@ -80,9 +80,8 @@ impl Plugin {
     }
 
     fn set_contract_field(mut self, field: &str, value: Value) -> Self {
-        if let Some(contract) = &mut self.contract {
-            contract[field] = value;
-        }
+        let contract = self.contract.get_or_insert_with(|| json!({"name": self.name, "version": self.version}));
+        contract[field] = value;
         self
     }
 

@@ -76,6 +76,7 @@ pub enum ActiveVersion {
     },
     /// Nothing that may be run.
     Broken {
+        /// What is wrong with the installation.
         why: String,
     },
 }
@@ -87,6 +88,7 @@ pub struct InstalledVersion {
     pub tag: Tag,
     /// The tag as a version, for comparisons.
     pub version: Version,
+    /// How the version was installed and verified.
     pub receipt: Receipt,
     /// Path of the directory `versions/<tag>`.
     pub dir: PathBuf,
@@ -97,6 +99,7 @@ pub struct InstalledVersion {
 /// A path in `versions/` that is not a complete version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedVersion {
+    /// Path of the directory.
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
