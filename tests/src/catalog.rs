@@ -80,8 +80,9 @@ impl Plugin {
     }
 
     fn set_contract_field(mut self, field: &str, value: Value) -> Self {
-        let contract = self.contract.get_or_insert_with(|| json!({"name": self.name, "version": self.version}));
-        contract[field] = value;
+        if let Some(contract) = &mut self.contract {
+            contract[field] = value;
+        }
         self
     }
 

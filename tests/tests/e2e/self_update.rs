@@ -329,7 +329,7 @@ fn kept_policies(lab: &Lab, alice: &Machine) -> Result<()> {
     let cli = |rule: Value| json!({"hostSelector": {}, "cli": rule});
     for (policy, held_by) in [
         (json!({"hostSelector": {}, "paused": true}), Some("paused")),
-        (cli(json!({"updates": "Frozen"})), Some("Frozen")),
+        (cli(json!({"updates": "Frozen"})), Some("cli.updates: d8 is frozen")),
         (cli(json!({"versions": ">0.13"})), Some("cli.versions")),
         // These gates bind new versions only.
         (cli(json!({"updates": "Manual"})), None),
