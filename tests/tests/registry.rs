@@ -189,7 +189,10 @@ fn registry_failures_are_reported_as_such() -> Result<()> {
 
     std::fs::remove_file(&credentials).expect("the file is there");
     let refused = station.d8(["plugins", "install", "guarded"])?.expect_code(5)?;
-    assert!(refused.stderr.contains("answered 500: the proxy's configuration for the registry is not usable"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("answered 500: the proxy's configuration for the registry is not usable"),
+        "{refused:?}"
+    );
 
     shared.credentials("changing", "s3cret")?;
     station.d8(["plugins", "install", "guarded"])?.expect_code(0)?;
