@@ -10,10 +10,10 @@ use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
+use d8_layers::TarEntry;
 use d8_rpp::{
     ErrorKind,
     layer::{Limits, unpack},
-    testing::{self, TarEntry},
 };
 use futures::StreamExt as _;
 use support::{Rest, ScriptedProxy, answer, fast_retries, short_timeouts, then};
@@ -35,10 +35,10 @@ fn with_header(mut response: Response, name: &'static str, value: &'static str) 
     response
 }
 
-/// A layer with one file.
+/// Returns a layer with one file.
 fn layer() -> &'static [u8] {
     static LAYER: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    LAYER.get_or_init(|| testing::layer(&[TarEntry::file("plugin", "#!/bin/sh\n")]))
+    LAYER.get_or_init(|| d8_layers::layer(&[TarEntry::file("plugin", "#!/bin/sh\n")]))
 }
 
 fn changed() -> Vec<u8> {

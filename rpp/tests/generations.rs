@@ -12,10 +12,8 @@ use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
-use d8_rpp::{
-    ErrorKind, LayerLocation, Proxy, SpooledLayer, layer,
-    testing::{self, TarEntry},
-};
+use d8_layers::TarEntry;
+use d8_rpp::{ErrorKind, LayerLocation, Proxy, SpooledLayer, layer};
 use futures::TryStreamExt as _;
 use serde_json::json;
 use support::{Rest, ScriptedProxy, answer, fast_retries, then};
@@ -43,7 +41,7 @@ fn gzip_tar(entries: &[Entry<'_>]) -> Vec<u8> {
         Ok(data) => TarEntry::file(path, *data),
         Err(target) => TarEntry::link(path, target),
     };
-    testing::layer(&entries.iter().map(entry).collect::<Vec<_>>())
+    d8_layers::layer(&entries.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn plugin_layer() -> Vec<u8> {

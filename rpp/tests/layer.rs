@@ -1,10 +1,10 @@
 //! Valid, unusual and hostile layers, and the executables that are taken out of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use d8_layers::{TarEntry, gzip};
 use d8_rpp::{
     Error, ErrorKind,
     layer::{ExecutableEntry, Limits, unpack},
-    testing::{TarEntry, gzip},
 };
 use proptest::prelude::*;
 use tokio_tar::EntryType;

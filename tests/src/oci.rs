@@ -6,7 +6,7 @@ use std::path::Path;
 
 use d8_crds::values::digest::Digest;
 use d8_crds::values::platform::Platform;
-pub use d8_rpp::testing::{TarEntry as Entry, gzip, layer};
+pub use d8_layers::{TarEntry as Entry, gzip, layer};
 use serde_json::{Value, json};
 
 use crate::{Error, Result};
@@ -49,20 +49,20 @@ pub fn push(layout: &Path, image: &str, tag: &str, layer: &[u8], annotations: &V
     Ok(digest)
 }
 
-/// An image configuration for a platform.
+/// Returns an image configuration for a platform.
 pub fn config(platform: &Platform) -> String {
     let rootfs = json!({"type": "layers", "diff_ids": []});
     json!({"architecture": platform.arch(), "os": platform.os(), "rootfs": rootfs}).to_string()
 }
 
-/// A manifest with one layer. `config` and `layer` are [descriptors](descriptor).
+/// Returns a manifest with one layer. `config` and `layer` are [descriptors](descriptor).
 pub fn manifest(config: &Value, layer: &Value, annotations: &Value) -> Value {
     json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer], "annotations": annotations,
     })
 }
 
-/// A descriptor of a blob.
+/// Returns a descriptor of a blob.
 pub fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
     json!({"mediaType": media_type, "digest": digest, "size": size})
 }

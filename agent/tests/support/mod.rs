@@ -19,7 +19,7 @@ use d8_crds::{
         platform::Platform,
     },
 };
-use d8_rpp::testing::{self, TarEntry};
+use d8_layers::TarEntry;
 use futures::StreamExt as _;
 
 pub fn name(text: &str) -> PluginName {
@@ -46,7 +46,7 @@ pub fn script(name: &str, tag: &str) -> Vec<u8> {
 /// Returns a layer with these files, with mode 0600.
 pub fn layer(files: &[(&str, &[u8])]) -> Bytes {
     let entry = |(path, bytes): &(&str, &[u8])| TarEntry { mode: 0o600, ..TarEntry::file(path, *bytes) };
-    testing::layer(&files.iter().map(entry).collect::<Vec<_>>()).into()
+    d8_layers::layer(&files.iter().map(entry).collect::<Vec<_>>()).into()
 }
 
 /// Returns a contract whose description names the version.

@@ -24,22 +24,22 @@ pub struct TarEntry {
 }
 
 impl TarEntry {
-    /// A regular file with mode 0755.
+    /// Returns a regular file with mode 0755.
     pub fn file(name: &str, data: impl Into<Vec<u8>>) -> Self {
         Self::of_type(name, b'0', data)
     }
 
-    /// A symbolic link `name` that leads to `target`.
+    /// Returns a symbolic link `name` that leads to `target`.
     pub fn link(name: &str, target: &str) -> Self {
         Self { link: target.to_owned(), ..Self::of_type(name, b'2', "") }
     }
 
-    /// An entry with this type flag.
+    /// Returns an entry with this type flag.
     pub fn of_type(name: &str, kind: u8, data: impl Into<Vec<u8>>) -> Self {
         Self { name: name.to_owned(), kind, link: String::new(), mode: 0o755, data: data.into() }
     }
 
-    /// A pax header for the entry that follows.
+    /// Returns a pax header for the entry that follows.
     pub fn pax(records: &[(&str, &str)]) -> Self {
         let line = |(key, value): &(&str, &str)| {
             let rest = format!(" {key}={value}\n");
@@ -50,7 +50,7 @@ impl TarEntry {
         Self::of_type("pax", b'x', records.iter().map(line).collect::<String>())
     }
 
-    /// The header and the padded content.
+    /// Returns the header and the padded content.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.header().to_vec();
         bytes.extend(&self.data);
