@@ -60,9 +60,12 @@ pub(crate) enum RunError {
 }
 
 impl RunError {
-    /// Returns 2 for wrong usage, otherwise 1.
+    /// Returns 2 if an argument or a given file is the cause, otherwise 1.
     pub(crate) fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::Client(_) => 2,
+            Self::Listen { .. } | Self::Io(_) => 1,
+        }
     }
 }
 
@@ -133,7 +136,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, RunError> {
 /// Checks the endpoint and the CA file before the first request.
 fn check(options: &ClientOptions) -> Result<(), RunError> {
     let usage = |error| RunError::Usage(Box::new(error));
-    // This client only reads the CA file and sends nothing, so without an endpoint any other will do.
+    // This client only reads the CA file and sends nothing, so any endpoint can replace a missing one.
     let endpoint = Endpoint::explicit(options.endpoint.as_deref().unwrap_or("https://localhost")).map_err(usage)?;
     Proxy::new(vec![endpoint], Identity::anonymous(), options).map_err(usage).map(drop)
 }
@@ -170,7 +173,7 @@ async fn watch_own_kinds<R: Registry>(
             if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
                 ctx.releases.request(&object.name_any());
             }
-            // A deleted record may still be needed, and of a changed record policies may permit more.
+            // A deleted record may still be needed, and policies may permit more versions of a changed record.
             ctx.retention.changed.notify_one();
         }),
         watches::reflect(Api::all(client.clone()), policies, readiness, POLICIES, |event| {

@@ -15,6 +15,7 @@ use d8_rpp::{
 };
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// The registry-packages-proxy: serves the images of d8 and its plugins, and packs them
 #[derive(Parser)]
@@ -164,32 +165,50 @@ impl Failure {
     }
 }
 
-fn main() -> ExitCode {
-    // The library warns about deviations of registries from the spec.
-    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info,oci_client=error".to_owned());
-    let cli = Cli::parse();
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level));
-    match cli.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+impl From<pack::PackError> for Failure {
+    fn from(error: pack::PackError) -> Self {
+        if error.is_invalid_input() { Self::usage(error) } else { Self::failed(error) }
     }
-    // The clients of Kubernetes and of the registry use the default provider of the process.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let result = match cli.command {
-        Command::Serve(serve) => run_serve(serve),
-        Command::Pack(pack) => run_pack(pack),
-        Command::Unpublish(unpublish) => run_unpublish(&unpublish),
-    };
-    match result {
+}
+
+impl From<server::ServeError> for Failure {
+    fn from(error: server::ServeError) -> Self {
+        if error.is_invalid_input() { Self::usage(error) } else { Self::failed(error) }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("d8-rpp: {}", failure.message);
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    start_log(cli.log_format)?;
+    // The clients of Kubernetes and of the registry use the default provider of the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli.command {
+        Command::Serve(serve) => run_serve(serve),
+        Command::Pack(pack) => run_pack(pack),
+        Command::Unpublish(unpublish) => run_unpublish(&unpublish),
+    }
+}
+
+/// Writes the log to stderr from now on, filtered by `LOG_LEVEL`.
+fn start_log(format: LogFormat) -> Result<(), Failure> {
+    // The library warns about deviations of registries from the spec.
+    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info,oci_client=error".to_owned());
+    let filter = EnvFilter::try_new(&level).map_err(|error| Failure::usage(format!("LOG_LEVEL {level:?}: {error}")))?;
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
 }
 
 fn parse_image(text: &str) -> Result<Component, String> {
@@ -239,10 +258,7 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
         format: if pack.generation == 1 { pack::ImageFormat::PerPlatform } else { pack::ImageFormat::Index },
         to,
     };
-    let packed = pack::pack(&request).map_err(|error| match error {
-        pack::PackError::Layout { .. } | pack::PackError::Registry(_) => Failure::failed(error),
-        _ => Failure::usage(error),
-    })?;
+    let packed = pack::pack(&request)?;
     for warning in &packed.warnings {
         eprintln!("warning: {warning}");
     }
@@ -267,7 +283,7 @@ fn run_unpublish(unpublish: &Unpublish) -> Result<(), Failure> {
     match pack::unpublish(&unpublish.from, &unpublish.image, &unpublish.version) {
         Ok(true) => print_line(&format!("unpublished {name}")),
         Ok(false) => Err(Failure::failed(format!("{name} is not published in {}", unpublish.from.display()))),
-        Err(error) => Err(Failure::failed(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -292,7 +308,7 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    let server = server::Server::bind(&options, client).map_err(Failure::failed)?;
+    let server = server::Server::bind(&options, client)?;
     print_line(&server.address().to_string())?;
     if let Some(address) = server.metrics_address() {
         print_line(&address.to_string())?;
@@ -304,7 +320,7 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
         }
         tracing::info!("shutting down; running requests may finish");
     };
-    server.run(shutdown).await.map_err(Failure::failed)
+    Ok(server.run(shutdown).await?)
 }
 
 async fn client(kubeconfig: Option<&std::path::Path>) -> Result<kube::Client, Failure> {

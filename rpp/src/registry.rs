@@ -60,6 +60,13 @@ pub enum RegistryError {
     Failed(String),
 }
 
+impl RegistryError {
+    /// Returns whether a given file is the cause.
+    pub(crate) fn is_invalid_input(&self) -> bool {
+        matches!(self, Self::Config { .. })
+    }
+}
+
 impl FromStr for Address {
     type Err = &'static str;
 

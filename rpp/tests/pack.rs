@@ -250,3 +250,49 @@ fn another_version_in_the_contract_is_a_warning() {
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("v9.9.9"));
 }
+
+#[test]
+fn unusable_files_are_invalid_input() {
+    const KUBECONFIG: &str = "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+                              users: [{name: a, user: {token: a}}]\n\
+                              contexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n";
+    let folder = workdir();
+    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    for (name, text) in [
+        ("kubeconfig", KUBECONFIG),
+        ("tls.crt", &certificate.cert.pem()),
+        ("tls.key", &certificate.signing_key.serialize_pem()),
+        ("bad", "neither JSON nor YAML: ["),
+        ("refresh.json", r#"{"auths": {"127.0.0.1:1": {"identitytoken": "s3cret"}}}"#),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let pack = "pack --image deckhouse-cli/plugins/hello --version v1.0.0 --platform linux-amd64=hello \
+                --to http://127.0.0.1:1";
+    let serve = "serve --listen 127.0.0.1:0 --kubeconfig kubeconfig --tls-cert tls.crt --tls-key tls.key";
+    let registry = format!("{serve} --registry http://127.0.0.1:1 --cache cache");
+    let swapped = |from: &str, to: &str| format!("{serve} --layout layout").replace(from, to);
+    for (args, env, code, named) in [
+        (format!("{pack} --registry-credentials bad"), None, 2, "bad: line 1"),
+        (format!("{pack} --registry-credentials missing"), None, 2, "missing: "),
+        (format!("{pack} --registry-credentials refresh.json"), None, 2, "refresh.json: `identitytoken`"),
+        (format!("{pack} --registry-ca-file bad"), None, 2, "bad: "),
+        (format!("{pack} --registry-ca-file missing"), None, 2, "missing: "),
+        (format!("{registry} --registry-credentials bad"), None, 2, "bad: line 1"),
+        (format!("{registry} --registry-ca-file bad"), None, 2, "bad: "),
+        (swapped("--tls-cert tls.crt", "--tls-cert bad"), None, 2, "bad: "),
+        (swapped("--tls-cert tls.crt", "--tls-cert missing"), None, 2, "missing: "),
+        (swapped("--tls-key tls.key", "--tls-key tls.crt"), None, 2, "tls.crt: "),
+        (swapped("--kubeconfig kubeconfig", "--kubeconfig bad"), None, 2, "kubeconfig"),
+        (format!("{HELLO} --platform linux-amd64=hello"), Some(("LOG_LEVEL", "d8=nonsense")), 2, "LOG_LEVEL"),
+        // These are no input files: the layout, the registry and the cache.
+        (pack.to_owned(), None, 1, "the registry: "),
+        (swapped("--layout layout", "--layout missing"), None, 1, "layout missing: "),
+        (registry.replace("--cache cache", "--cache bad"), None, 1, "cache bad: "),
+    ] {
+        let output = run(folder.path(), &args, env.as_slice());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args}: {errors}");
+        assert!(errors.contains(named) && !errors.contains("s3cret"), "{args}: {errors}");
+    }
+}

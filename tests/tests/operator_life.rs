@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-/// A condition of a record as `True/Synced`.
+/// Returns a condition of a record as `True/Synced`.
 fn condition(release: &CliRelease, kind: &str) -> String {
     status::condition(&of_release(release).conditions, kind)
 }
@@ -35,7 +35,7 @@ fn terminate(server: &mut Server) -> Result<ExitStatus> {
     wait_for("the end of the process", TIMEOUT, || server.ended())
 }
 
-/// The holder of the lease.
+/// Returns the holder of the lease.
 fn holder(lab: &Lab) -> String {
     let args = ["get", "lease", "d8-operator", "--namespace=d8-operator", "--output=jsonpath={.spec.holderIdentity}"];
     lab.plane().kubectl(args).unwrap_or_default()
@@ -97,20 +97,22 @@ fn invalid_input_is_refused_at_the_start() -> Result<()> {
     let scratch = d8_tests::process::Scratch::new()?;
     let no_certificate = scratch.write("ca.crt", "not a certificate")?.display().to_string();
     let no_cluster = scratch.path().join("none").display().to_string();
-    for (args, code, text) in [
-        (vec!["--listen", "nonsense"], 2, "--listen"),
-        (vec!["--nonsense"], 2, "--nonsense"),
-        (vec!["--log-level", "d8=nonsense"], 2, "--log-level"),
-        (vec!["--rpp-endpoint", "http://proxy.example"], 2, "https"),
-        (vec!["--rpp-endpoint", "https://"], 2, "https://"),
-        (vec!["--rpp-ca-file", "/nonexistent/ca.crt"], 2, "/nonexistent/ca.crt"),
-        (vec!["--rpp-ca-file", &no_certificate], 2, &no_certificate),
-        (vec![], 1, "cluster"),
+    let broken = scratch.write("kubeconfig", "clusters: {")?.display().to_string();
+    for (args, kubeconfig, text) in [
+        (vec!["--listen", "nonsense"], &no_cluster, "--listen"),
+        (vec!["--nonsense"], &no_cluster, "--nonsense"),
+        (vec!["--log-level", "d8=nonsense"], &no_cluster, "--log-level"),
+        (vec!["--rpp-endpoint", "http://proxy.example"], &no_cluster, "https"),
+        (vec!["--rpp-endpoint", "https://"], &no_cluster, "https://"),
+        (vec!["--rpp-ca-file", "/nonexistent/ca.crt"], &no_cluster, "/nonexistent/ca.crt"),
+        (vec!["--rpp-ca-file", &no_certificate], &no_cluster, &no_certificate),
+        (vec![], &no_cluster, "cluster"),
+        (vec![], &broken, "cluster"),
     ] {
         let finished = d8_tests::run(tools::binary("d8-operator")?, args.clone(), |command| {
-            command.env_clear().env("KUBECONFIG", &no_cluster);
+            command.env_clear().env("KUBECONFIG", kubeconfig);
         })?;
-        assert_eq!(finished.code(), code, "{args:?}: {finished:?}");
+        assert_eq!(finished.code(), 2, "{args:?}: {finished:?}");
         assert!(finished.stderr.contains(text) && finished.stdout.is_empty(), "{args:?}: {finished:?}");
     }
     Ok(())

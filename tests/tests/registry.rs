@@ -95,7 +95,7 @@ impl RegistryCluster {
         Ok(station.with_env("D8_RPP_CA_FILE", self.plane.ca_file()))
     }
 
-    /// The number of blobs of an image that the registry has sent.
+    /// Returns the number of blobs of an image that the registry has sent.
     fn pulled(&self, image: &str) -> u32 {
         let request = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.address)?;
@@ -202,7 +202,7 @@ fn registry_failures_are_reported_as_such() -> Result<()> {
         assert!(!server.log().contains(secret), "{}", server.log());
     }
     let credentials = &[("--registry-credentials", "/dev/null")];
-    let refused = shared.pack("deckhouse-cli/plugins/guarded", "v2.0.0", None, credentials)?.expect_code(1)?;
+    let refused = shared.pack("deckhouse-cli/plugins/guarded", "v2.0.0", None, credentials)?.expect_code(2)?;
     assert!(refused.stderr.contains("/dev/null"), "{refused:?}");
     let _ = &shared.registry;
     Ok(())
