@@ -55,7 +55,7 @@ impl Lab {
         Ok(Self { operator, operator_address, proxy, plane })
     }
 
-    /// The shared lab of a test binary. The first call starts it; it ends with the process.
+    /// Returns the shared lab of a test binary. The first call starts it; it ends with the process.
     ///
     /// # Panics
     /// If it does not start.
@@ -64,17 +64,17 @@ impl Lab {
         SHARED.get_or_init(|| Self::start(|_| {}).unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// The control plane.
+    /// Returns the control plane.
     pub fn plane(&self) -> &ControlPlane {
         &self.plane
     }
 
-    /// The control plane, to stop its API server.
+    /// Returns the control plane, to stop its API server.
     pub fn plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.plane
     }
 
-    /// The proxy.
+    /// Returns the proxy.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
@@ -95,7 +95,7 @@ impl Lab {
         catalog::hostile().iter().try_for_each(|image| self.proxy.publish_hostile(image))
     }
 
-    /// The operator's process.
+    /// Returns the operator's process.
     pub fn operator(&mut self) -> &mut Server {
         &mut self.operator
     }
@@ -146,11 +146,12 @@ impl Lab {
     }
 
     /// Makes the operator poll the proxy for a component now.
-    pub fn request_poll(&self, name: &str) -> Result<()> {
+    pub fn request_poll(&self, name: &str) -> Result<String> {
         static REQUESTS: AtomicUsize = AtomicUsize::new(0);
         let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
         let annotation = format!("cli.deckhouse.io/poll-requested=test-{request}");
-        self.plane.kubectl(["annotate", "--overwrite", "clirelease", name, &annotation]).map(drop)
+        let output = "--output=jsonpath={.metadata.resourceVersion}";
+        self.plane.kubectl(["annotate", "--overwrite", "clirelease", name, &annotation, output])
     }
 
     /// Applies a `PluginPolicy`.

@@ -36,7 +36,7 @@ impl Proxy {
         Ok(Self { server, address, layout, sources })
     }
 
-    /// The OCI image layout that the proxy serves.
+    /// Returns the OCI image layout that the proxy serves.
     pub fn layout(&self) -> &Path {
         &self.layout
     }
@@ -49,6 +49,11 @@ impl Proxy {
     /// `https://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// Returns the log up to now, with a line for each finished request.
+    pub fn log(&self) -> String {
+        self.server.log()
     }
 
     /// Kills the proxy.
@@ -115,7 +120,7 @@ pub fn serve(plane: &ControlPlane, name: &str, flags: impl IntoIterator<Item = O
     Ok((server, address))
 }
 
-/// The `host:port` at the end of the line that a server prints when it listens.
+/// Returns the `host:port` at the end of the line that a server prints when it listens.
 pub(crate) fn address(line: &str) -> Result<String> {
     let word = line.rsplit([' ', '/']).find(|word| word.contains(':'));
     let unexpected =

@@ -121,15 +121,11 @@ async fn the_least_recently_used_layers_are_evicted() {
     };
     assert_eq!(files(folder.path()), names(&[layers[0], layers[2]]));
     fetch(layers[3]).await;
-    // The task that fetched it removes it, after its reader got the last byte.
-    for _ in 0..100 {
-        if files(folder.path()).is_empty() {
-            break;
-        }
-        tokio::task::yield_now().await;
+    // A layer larger than the cache is not kept. The task that fetched it removes it after the reader got the last
+    // byte.
+    while !files(folder.path()).is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    assert_eq!(files(folder.path()), names(&[]), "a layer larger than the cache is not kept");
     assert_eq!(read(first).await, (layers[0].to_vec(), None), "an evicted layer can be read on");
 }
 
