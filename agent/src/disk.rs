@@ -1,7 +1,7 @@
 //! The file system as the stores use it: explicit modes whatever the umask, barriers where a rename must not overtake
 //! what it makes visible, identity by inode and by checksum.
 //!
-//! Knows nothing of plugins.
+//! Contains nothing about plugins.
 
 pub(crate) mod failpoint;
 #[cfg(feature = "testing")]
@@ -39,10 +39,20 @@ impl FileId {
         Self { dev: metadata.dev(), ino: metadata.ino() }
     }
 
+    /// Returns the identity of the file that a path leads to.
+    pub(crate) fn behind(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::of(&metadata))
+    }
+
     /// Returns the identity of a path without following links, `None` if it does not exist.
     pub(crate) fn at(path: &Path) -> io::Result<Option<Self>> {
         Ok(lstat(path)?.as_ref().map(Self::of))
     }
+}
+
+/// Returns whether both paths lead to the same file. Links are followed. A path that cannot be read leads to no file.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((FileId::behind(one), FileId::behind(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Identity of a file by its content: SHA-256 and size.
@@ -69,7 +79,7 @@ impl Checksum {
         }
     }
 
-    /// Whether a regular file has this content. Compares the sizes before it reads the file.
+    /// Returns whether a regular file has this content. Compares the sizes before it reads the file.
     pub(crate) fn matches(&self, path: &Path) -> io::Result<bool> {
         let same_size = lstat(path)?.is_some_and(|metadata| metadata.is_file() && metadata.len() == self.size);
         Ok(same_size && Self::of(path)? == *self)
@@ -231,7 +241,7 @@ pub(crate) fn hard_link(file: &Path, name: &Path) -> io::Result<()> {
     fs::hard_link(file, name)
 }
 
-/// Whether the error means that the file system, or a hardened kernel, refuses hard links.
+/// Returns whether the error means that the file system, or a hardened kernel, refuses hard links.
 pub(crate) fn links_unsupported(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(

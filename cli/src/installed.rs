@@ -17,7 +17,7 @@ pub(crate) struct InstalledPlugin {
 }
 
 impl InstalledPlugin {
-    /// The active version, if a receipt or the contract names it.
+    /// Returns the active version, if a receipt or the contract names it.
     pub(crate) fn version(&self) -> Option<Version> {
         match &self.entry.active {
             ActiveVersion::Known(installed) => Some(installed.version.clone()),

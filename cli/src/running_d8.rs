@@ -1,14 +1,14 @@
 //! The running d8: its executable, its release, the store it belongs to, and the command on the PATH.
 
 use std::{
-    fmt, fs,
-    os::unix::fs::MetadataExt as _,
+    fmt,
     path::{Path, PathBuf},
 };
 
 use d8_agent::{
     StoreError,
     d8_store::{D8Store, D8Version, PackageDatabases, PathEntry, inaccessible_ancestor, invocation_path},
+    is_same_file,
 };
 use d8_crds::values::{digest::Digest, name::Tag, version::Version};
 
@@ -83,7 +83,7 @@ impl RunningD8 {
         Ok(Self { store, executable, release: version::release(), from_store })
     }
 
-    /// The store.
+    /// Returns the store.
     ///
     /// # Errors
     /// There is no home directory, or root must not trust the store.
@@ -91,19 +91,18 @@ impl RunningD8 {
         self.store.as_ref().map_err(Clone::clone)
     }
 
-    /// A path to read the running executable from, even if its file was replaced.
+    /// Returns a path to read the running executable from, even if its file was replaced.
     pub(crate) fn image(&self) -> &Path {
         let image = Path::new(OWN_IMAGE);
         if image.exists() { image } else { &self.executable }
     }
 
-    /// Whether a path leads to the running executable.
+    /// Returns whether a path leads to the running executable.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
-        let id = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-        id(path).is_some_and(|found| Some(found) == id(self.image()))
+        is_same_file(path, self.image())
     }
 
-    /// The active version of the store, if this d8 runs from it.
+    /// Returns the active version of the store, if this d8 runs from it.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -114,7 +113,7 @@ impl RunningD8 {
         }
     }
 
-    /// The digests of the active version, from its receipt.
+    /// Returns the digests of the active version, from its receipt.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -122,7 +121,8 @@ impl RunningD8 {
         Ok(self.active()?.map(|active| active.digests()).unwrap_or_default())
     }
 
-    /// The current version: the active version of the store if this d8 runs from it, else the release of this build.
+    /// Returns the current version: the active version of the store if this d8 runs from it, else the release of this
+    /// build.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -131,7 +131,7 @@ impl RunningD8 {
         Ok(release.map_or(CurrentVersion::Development, |(tag, version)| CurrentVersion::Release(tag, version)))
     }
 
-    /// The command on the PATH that started this d8.
+    /// Returns the command on the PATH that started this d8.
     fn path_entry(&self, context: &Context) -> PathEntry {
         let argv0 = std::env::args_os().next().unwrap_or_default();
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
@@ -139,7 +139,7 @@ impl RunningD8 {
         PathEntry::of(&path, context.home(), &PackageDatabases::default())
     }
 
-    /// The command on the PATH that started this d8, if a switch may replace it.
+    /// Returns the command on the PATH that started this d8, if a switch may replace it.
     ///
     /// # Errors
     /// A package manager or another user owns it, or other users run it and could not follow the link.
@@ -180,7 +180,7 @@ impl RunningD8 {
         format!("install your own copy, and put ~/.local/bin first in PATH: install -D {executable} ~/.local/bin/d8")
     }
 
-    /// The fallback: the executable that was set, else the newest d8 of the other implementation in the store.
+    /// Returns the fallback: the executable that was set, else the newest d8 of the other implementation in the store.
     ///
     /// # Errors
     /// As root, other users can change the executable.
@@ -215,8 +215,8 @@ impl RunningD8 {
     }
 }
 
-/// The newest version in a store that is a d8 of the other implementation. A receipt does not tell: both implementations
-/// are published under the same name.
+/// Returns the newest version in a store that is a d8 of the other implementation. A receipt does not show
+/// this, because both implementations are published under the same name.
 pub(crate) fn newest_without_stamp(versions: &[D8Version], executable: &Path) -> Option<PathBuf> {
     let others = versions.iter().map(|stored| &stored.binary).filter(|binary| *binary != executable);
     others.filter(|binary| !version::has_stamp(binary)).map(Clone::clone).next()
@@ -226,8 +226,8 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The root of the d8 store if this d8 does not run from one: for root the root that all users share, else the home
-/// root.
+/// Returns the root of the d8 store if this d8 does not run from one: for root the root that all users share, else the
+/// home root.
 fn default_root(context: &Context) -> Result<PathBuf, Failure> {
     if is_root() {
         return Ok(context.roots().configured().to_owned());
@@ -238,7 +238,7 @@ fn default_root(context: &Context) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The failure of root when other users can change the store of the running d8.
+/// Returns the failure of root when other users can change the store of the running d8.
 fn untrusted_store_failure(executable: &Path, error: StoreError) -> Failure {
     let StoreError::Untrusted { .. } = &error else { return error.into() };
     Failure::new(Code::Failed, "this d8 is in a store that users other than root can change")

@@ -93,8 +93,8 @@ fn unknown_command(context: &Context, typed: &str) -> Failure {
     }
 }
 
-/// The version that policies are evaluated for. For a plugin that another tool installed only the major version may be
-/// known; a plugin that is denied is denied for every version.
+/// Returns the version that policies are evaluated for. For a plugin that another tool installed only the major version
+/// may be known; a plugin that is denied is denied for every version.
 fn version_for_policies(plugin: &InstalledPlugin) -> Option<Version> {
     plugin.version().or_else(|| match &plugin.entry.active {
         ActiveVersion::Unknown { major, .. } => Version::parse(&format!("{major}.0.0")).ok(),
@@ -141,25 +141,22 @@ async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contrac
     for warning in &findings.warnings {
         output::warn(format!("{name}: {}", explain::warning(warning)));
     }
+    findings_failure(name, &findings).map_or(Ok(()), Err)
+}
+
+/// Returns the failure if a requirement is unmet (4) or could not be checked (5).
+fn findings_failure(name: &PluginName, findings: &Findings) -> Option<Failure> {
     if !findings.unmet.is_empty() {
         let failure = Failure::new(Code::Requirements, format!("{name} cannot run on this cluster or machine"));
-        return Err(findings
-            .unmet
-            .iter()
-            .map(explain::unmet)
-            .fold(failure, Failure::because)
-            .advise("its requirements are not met", format!("d8 plugins why {name}")));
+        let failure = findings.unmet.iter().map(explain::unmet).fold(failure, Failure::because);
+        return Some(failure.advise("its requirements are not met", format!("d8 plugins why {name}")));
     }
     if !findings.unchecked.is_empty() {
         let failure = Failure::new(Code::Unreachable, format!("requirements of {name} cannot be checked"));
-        return Err(findings
-            .unchecked
-            .iter()
-            .map(explain::unchecked)
-            .fold(failure, Failure::because)
-            .advise_skipping_checks(name));
+        let failure = findings.unchecked.iter().map(explain::unchecked).fold(failure, Failure::because);
+        return Some(failure.advise_skipping_checks(name));
     }
-    Ok(())
+    None
 }
 
 /// Returns the findings of the record if it has the same requirements and the operator could check them, else checks
@@ -172,18 +169,18 @@ async fn cluster_findings(
     let component = [Component::Plugin(plugin.entry.name.clone())];
     let view = context.view(RecordSelection::Named(&component)).await?;
     check_policies(context, plugin, &view.policy_set())?;
-    let recorded = view.records.get(plugin.entry.name.as_str()).and_then(|record| {
-        let versions = &record.status.as_ref()?.versions;
-        versions.iter().find(|v| v.version == contract.version && v.requirements == contract.requirements)
-    });
+    let record = view.records.get(plugin.entry.name.as_str());
+    let recorded = plugin.version().and_then(|version| record?.recorded(&version));
     match recorded {
-        Some(version) if version.fit != Fit::Unknown => Ok(Findings::recorded(version, None)),
+        Some(recorded) if recorded.requirements == contract.requirements && recorded.fit != Fit::Unknown => {
+            Ok(Findings::recorded(recorded, None))
+        }
         _ => catalog::check(context, &contract.requirements).await,
     }
 }
 
-/// Whether the arguments only ask the plugin for help, completion or its version. Such a run is not checked. `--help`
-/// and `-h` count before a `--`, the others as the first argument.
+/// Returns whether the arguments only ask the plugin for help, completion or its version. Such a run is not checked.
+/// `--help` and `-h` count before a `--`, the others as the first argument.
 fn is_informational(args: &[OsString]) -> bool {
     const FIRST: [&str; 6] = ["help", "completion", "__complete", "__completeNoDesc", "--version", "-v"];
     let first = args.first().is_some_and(|word| FIRST.iter().any(|known| word == OsStr::new(known)));

@@ -20,7 +20,7 @@ use crate::{
     version::PRODUCT,
 };
 
-/// Name of a component in messages.
+/// Returns the name of a component in messages.
 fn display_name(component: &Component) -> &str {
     match component {
         Component::D8 => PRODUCT,
@@ -28,7 +28,7 @@ fn display_name(component: &Component) -> &str {
     }
 }
 
-/// The command that lists the versions of a component.
+/// Returns the command that lists the versions of a component.
 fn list_command(component: &Component) -> String {
     match component {
         Component::D8 => "d8 cli versions".to_owned(),
@@ -55,7 +55,7 @@ pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Fail
         .advise(cause, format!("list the published versions: {}", list_command(component)))
 }
 
-/// The failure when a version that a person named may not be installed.
+/// Returns the failure when a version that a person named may not be installed.
 pub(crate) fn refused_failure(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
     let headline = format!("{} {tag} cannot be installed on this machine", display_name(component));
     let reasons = verdict.reasons().iter().map(explain::to_person);
@@ -68,7 +68,7 @@ pub(crate) fn refused_failure(component: &Component, tag: &Tag, verdict: &Verdic
         .advise("d8 tries no other version than the one you named", see)
 }
 
-/// The failure when requirements of a version, or of a dependency that it needs, cannot be checked: exit 5.
+/// Returns the failure when requirements of a version, or of a dependency that it needs, cannot be checked: exit 5.
 pub(crate) fn unchecked_failure(component: &Component, tag: &Tag, verdict: &Verdict) -> Failure {
     let name = display_name(component);
     let headline = format!("the requirements of {name} {tag} cannot be checked");
@@ -76,7 +76,7 @@ pub(crate) fn unchecked_failure(component: &Component, tag: &Tag, verdict: &Verd
     reasons.fold(Failure::new(Code::Unreachable, headline), Failure::because).advise_skipping_checks(&name)
 }
 
-/// The failure when every published version was skipped. Its exit code is that of the newest version.
+/// Returns the failure when every published version was skipped. Its exit code is that of the newest version.
 pub(crate) fn none_eligible_failure(component: &Component, skipped: &[PassedOver]) -> Failure {
     let code = skipped.first().map_or(Code::Failed, |(_, verdict)| verdict.class().into());
     let headline = format!("no version of {} can be installed on this machine", display_name(component));

@@ -17,12 +17,10 @@ pub(super) fn installed_component(
 ) -> InstalledComponent {
     let name = &plugin.entry.name;
     let copy = || {
-        let tag = &plugin.entry.installed()?.tag;
-        let stored = plugin.store.contract_of(name, tag).ok().flatten().map(|contract| contract.requirements);
-        stored.or_else(|| {
-            let versions = &records.get(name.as_str())?.status.as_ref()?.versions;
-            versions.iter().find(|v| v.version == tag.as_str()).map(|v| v.requirements.clone())
-        })
+        let installed = plugin.entry.installed()?;
+        let stored =
+            plugin.store.contract_of(name, &installed.tag).ok().flatten().map(|contract| contract.requirements);
+        stored.or_else(|| Some(records.get(name.as_str())?.recorded(&installed.version)?.requirements.clone()))
     };
     let requirements = match plugin.store.contract(name) {
         Ok(contract) => Ok(contract.map(|contract| contract.requirements)),

@@ -59,20 +59,7 @@ pub(super) async fn execute(
 ) -> Result<ChangeResults, Failure> {
     let mut results = ChangeResults::default();
     for _ in 0..MAX_PLANS {
-        let mut planning = Planning::of_plugins(context, view.clone(), policies.clone())?;
-        let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
-        let (snapshot, plan) = planning.plan(by_component, options.no_dependencies).await;
-        report::add_unchanged(context, &planning, &plan, &mut results);
-        if !options.keep_going
-            && let Some(failure) = results.take_failure()
-        {
-            return Err(failure);
-        }
-        report::print_plan(context, &plan);
-        let mut transactions = transaction::transactions(&planning, &snapshot, &plan)?;
-        if options.force {
-            transactions.extend(reinstallations(context, &planning, &plan).await?);
-        }
+        let transactions = plan(context, view, policies, &requests, options, &mut results).await?;
         if options.dry_run {
             for operation in transactions.iter().flat_map(|transaction| &transaction.operations) {
                 results.insert(operation.name.clone(), Ok(report::dry_run(&operation.change)));
@@ -90,6 +77,32 @@ pub(super) async fn execute(
         .advise("several updates run at the same time", "wait until they end, then run the command again"))
 }
 
+/// Plans the requests, prints the plan, and adds the results of plugins that do not change. Returns the changes.
+async fn plan(
+    context: &Context,
+    view: &ClusterView,
+    policies: &Arc<PolicySet>,
+    requests: &BTreeMap<PluginName, Request>,
+    options: ExecuteOptions,
+    results: &mut ChangeResults,
+) -> Result<Vec<Transaction>, Failure> {
+    let mut planning = Planning::of_plugins(context, view.clone(), policies.clone())?;
+    let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
+    let (snapshot, plan) = planning.plan(by_component, options.no_dependencies).await;
+    report::add_unchanged(context, &planning, &plan, results);
+    if !options.keep_going
+        && let Some(failure) = results.take_failure()
+    {
+        return Err(failure);
+    }
+    report::print_plan(context, &plan);
+    let mut transactions = transaction::transactions(&planning, &snapshot, &plan)?;
+    if options.force {
+        transactions.extend(reinstallations(context, &planning, &plan).await?);
+    }
+    Ok(transactions)
+}
+
 /// Applies transactions and adds their results. Returns the requests that must be planned again.
 async fn apply_all(
     context: &Context,
@@ -100,22 +113,17 @@ async fn apply_all(
 ) -> Result<BTreeMap<PluginName, Request>, Failure> {
     let progress = &Progress::new(context.printer);
     let parallel = if keep_going { MAX_TRANSACTIONS } else { 1 };
-    let applied: Vec<(Transaction, Result<Applied, Failure>)> = stream::iter(transactions)
-        .map(|transaction| async move {
-            let result = transaction.apply(context, progress).await;
-            (transaction, result)
-        })
-        .buffered(parallel)
-        .collect()
-        .await;
+    let applied = stream::iter(transactions).map(async |transaction| {
+        let result = transaction.apply(context, progress).await;
+        (transaction, result)
+    });
+    let applied: Vec<(Transaction, Result<Applied, Failure>)> = applied.buffered(parallel).collect().await;
     let mut conflicts = BTreeMap::new();
     for (transaction, result) in applied {
         match result {
             Ok(Applied::Committed(outcomes)) => {
                 for outcome in outcomes {
-                    let operation = transaction.operations.iter().find(|operation| operation.name == outcome.name);
-                    let why = operation.map_or(&ChangeReason::Requested, |operation| &operation.change.why);
-                    let line = report::changed(&outcome, why);
+                    let line = report::changed(&outcome, transaction.reason_for(&outcome.name));
                     results.insert(outcome.name, Ok(line));
                 }
             }
@@ -132,6 +140,12 @@ async fn apply_all(
 }
 
 impl Transaction {
+    /// Returns why this transaction changes a plugin.
+    fn reason_for(&self, name: &PluginName) -> &ChangeReason {
+        let operation = self.operations.iter().find(|operation| operation.name == *name);
+        operation.map_or(&ChangeReason::Requested, |operation| &operation.change.why)
+    }
+
     /// Returns the requests that this transaction fulfils.
     fn requests_among(&self, requests: &BTreeMap<PluginName, Request>) -> Vec<(PluginName, Request)> {
         let names = self.operations.iter().map(|operation| &operation.name);

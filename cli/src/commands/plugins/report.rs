@@ -171,7 +171,7 @@ fn tags_failure(planning: &Planning<'_>, component: &Component) -> Option<Failur
     planning.failure(&FactRequest::Tags(component.clone())).cloned()
 }
 
-/// The failure when no version of a plugin that is not installed can be installed.
+/// Returns the failure when no version of a plugin that is not installed can be installed.
 fn nothing(name: &PluginName, why: NoCandidate, major: Option<u64>, skipped: &[PassedOver]) -> Failure {
     let failure = none_eligible_failure(&name.clone().into(), skipped);
     let failure = match why {

@@ -164,7 +164,7 @@ fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
 }
 
 impl Operation {
-    /// Whether the active version is still the one that the change was planned for.
+    /// Returns whether the active version is still the one that the change was planned for.
     fn is_up_to_date(&self, store: &Store) -> Result<bool, Failure> {
         let entry = store.get(&self.name)?;
         Ok(match (entry.map(|entry| entry.active), &self.change.from) {

@@ -85,7 +85,7 @@ fn combine(failures: &[(PluginName, Failure)]) -> Result<(), Failure> {
     }))
 }
 
-/// The exit code for several failures: the largest of 5, 4 and 3, or 1 if there was any other failure.
+/// Returns the exit code for several failures: the largest of 5, 4 and 3, or 1 if there was any other failure.
 fn combined_code(codes: impl Iterator<Item = Code>) -> Option<Code> {
     codes.max_by_key(|code| match code {
         Code::Interrupted => 6,

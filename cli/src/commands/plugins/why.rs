@@ -79,7 +79,7 @@ impl VersionVerdict {
         Self { version: published.tag.to_string(), verdict, until, reasons, notes, active }
     }
 
-    /// A version whose details cannot be read.
+    /// Returns a version whose details cannot be read.
     fn unreadable(
         component: &Component,
         published: &PublishedVersion,
@@ -113,26 +113,18 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let origin = view.origin;
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
-    let catalog = planning.published(&component, requested.as_ref()).await?;
-    let selected = match &args.version {
+    let listing = planning.published(&component, requested.as_ref()).await?.listing();
+    let versions = match &args.version {
         Some(typed) => {
-            let found = catalog.listing().find(typed);
-            vec![found.map_err(|error| lookup_failure(&component, &error))?.clone()]
+            let found = listing.find(typed).map_err(|error| lookup_failure(&component, &error))?.clone();
+            vec![evaluate(&mut planning, &component, &found).await?]
         }
-        None => catalog.listing().published.clone(),
+        None => {
+            let published = listing.published.clone();
+            evaluate_all(&mut planning, &component, &published).await?
+        }
     };
     let active = planning.active(&component).cloned();
-    let mut versions = Vec::new();
-    for published in &selected {
-        let version = match evaluate(&mut planning, &component, published, active.as_ref()).await {
-            // A version that cannot be read does not hide the others.
-            Err(failure) if failure.code == Code::Failed && args.version.is_none() => {
-                VersionVerdict::unreadable(&component, published, active.as_ref(), &failure)
-            }
-            result => result?,
-        };
-        versions.push(version);
-    }
     let policies = policies.for_host(context.host());
     let run_allowed = active.as_ref().map(|active| policies.run_allowed(&component, active));
     let report = WhyReport {
@@ -149,13 +141,32 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     })
 }
 
+/// Evaluates versions. One that cannot be read does not hide the others.
+async fn evaluate_all(
+    planning: &mut Planning<'_>,
+    component: &Component,
+    published: &[PublishedVersion],
+) -> Result<Vec<VersionVerdict>, Failure> {
+    let mut versions = Vec::with_capacity(published.len());
+    for published in published {
+        versions.push(match evaluate(planning, component, published).await {
+            Err(failure) if failure.code == Code::Failed => {
+                VersionVerdict::unreadable(component, published, planning.active(component), &failure)
+            }
+            result => result?,
+        });
+    }
+    Ok(versions)
+}
+
 /// Evaluates a version for a person who updates, and notes the windows that bind the agent.
 async fn evaluate(
     planning: &mut Planning<'_>,
     component: &Component,
     published: &PublishedVersion,
-    active: Option<&Version>,
 ) -> Result<VersionVerdict, Failure> {
+    let active = planning.active(component).cloned();
+    let active = active.as_ref();
     let verdict = planning.verdict(component, published, Intent::Update).await?;
     let mut notes = verdict.notes().to_vec();
     if active.is_none_or(|active| *active < published.version) {
