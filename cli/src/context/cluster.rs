@@ -31,7 +31,7 @@ impl Context {
         }
     }
 
-    /// Value of `KUBECONFIG` for a plugin whose contract asks for it.
+    /// Returns the value of `KUBECONFIG` for a plugin whose contract asks for it.
     pub(crate) fn kubeconfig_for_plugin(&self) -> Option<OsString> {
         let flag = self.global.kubeconfig.clone().map(PathBuf::into_os_string);
         flag.or_else(|| std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()))
@@ -43,7 +43,7 @@ impl Context {
         self.config.get_or_try_init(|| async { self.kubeconfig().load().await }).await
     }
 
-    /// URL of the API server, or nothing if the kubeconfig was not loaded.
+    /// Returns the URL of the API server, or nothing if the kubeconfig was not loaded.
     pub(super) fn server(&self) -> String {
         self.config.get().map(|config| config.cluster_url.to_string()).unwrap_or_default()
     }
@@ -68,7 +68,7 @@ impl Context {
             .await
     }
 
-    /// How to reach the proxy, by flags and environment.
+    /// Returns how to reach the proxy, by flags and environment.
     pub(crate) fn proxy_options(&self) -> ClientOptions {
         ClientOptions {
             endpoint: self.global.rpp_endpoint.clone(),
@@ -103,24 +103,22 @@ impl Context {
             .await
     }
 
-    /// The pinned proxy endpoints of clusters, in the home root.
+    /// Returns the pinned proxy endpoints of clusters, in the home root.
     pub(crate) fn endpoint_pins(&self) -> Option<EndpointPins> {
         Some(EndpointPins::at(&self.home_root()?))
     }
 
-    /// The pinned proxy endpoint of a cluster.
+    /// Returns the pinned proxy endpoint of a cluster.
     ///
     /// # Errors
     /// The pin cannot be read. Then the token must not be sent to any endpoint.
     fn pinned_endpoint(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, Failure> {
         let Some(pins) = self.endpoint_pins() else { return Ok(None) };
         pins.load(key).map_err(|error| {
-            Failure::new(Code::Unreachable, "failed to read the remembered proxy of this cluster")
-                .caused_by(&error)
-                .advise(
-                    "the file is damaged, or a newer d8 wrote it",
-                    "review the proxy that the cluster announces now, and trust it: d8 policy trust",
-                )
+            Failure::new(Code::Unreachable, "failed to read the pinned proxy of this cluster").caused_by(&error).advise(
+                "the file is damaged, or a newer d8 wrote it",
+                "review the proxy that the cluster announces now, and trust it: d8 policy trust",
+            )
         })
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct KubeconfigSource {
 }
 
 impl KubeconfigSource {
-    /// Files to read, in order.
+    /// Returns the files to read, in order.
     fn files(&self) -> Vec<PathBuf> {
         if let Some(file) = &self.file {
             return vec![file.clone()];
@@ -96,7 +96,7 @@ fn read_failure(file: &Path, error: &dyn std::error::Error) -> Failure {
     )
 }
 
-/// Key of a cluster in the policy cache and in the endpoint pins.
+/// Returns the key of a cluster in the policy cache and in the endpoint pins.
 pub(super) fn cluster_key(config: &kube::Config) -> ClusterKey {
     ClusterKey::new(&config.cluster_url.to_string(), config.root_cert.as_deref())
 }

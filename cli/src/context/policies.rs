@@ -34,8 +34,8 @@ impl Context {
         view_failure(&self.server(), error)
     }
 
-    /// The cached policies that apply to a run without the cluster: those of the cluster in the kubeconfig, or those
-    /// of all clusters if there is no kubeconfig or no copy for its cluster.
+    /// Returns the cached policies that apply to a run without the cluster: those of the cluster in the kubeconfig, or
+    /// those of all clusters if there is no kubeconfig or no copy for its cluster.
     ///
     /// # Errors
     /// A copy cannot be read: exit 3, because it may forbid anything.
@@ -49,7 +49,7 @@ impl Context {
         cache.load_all().map_err(|error| cache_failure(&error))
     }
 
-    /// The cached policies of all clusters, for commands that read no kubeconfig.
+    /// Returns the cached policies of all clusters, for commands that read no kubeconfig.
     ///
     /// # Errors
     /// As [`Self::cached_policies`].
@@ -58,7 +58,7 @@ impl Context {
         cached.map(Option::unwrap_or_default).map_err(|error| cache_failure(&error))
     }
 
-    /// The policy cache; `None` if it is empty.
+    /// Returns the policy cache; `None` if it is empty.
     fn policy_cache(&self) -> Option<PolicyCache> {
         let cache = PolicyCache::at(&self.home_root()?);
         cache.any().then_some(cache)

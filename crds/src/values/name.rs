@@ -88,7 +88,7 @@ impl FromStr for PluginName {
             return bad("it is longer than 128 bytes");
         }
         if text == Component::D8_NAME {
-            return bad("d8 is not a plugin; manage it with `d8 cli`");
+            return bad("d8 is not a plugin; see `d8 cli --help`");
         }
         let is_valid = text
             .split(['.', '_', '-'])

@@ -21,11 +21,11 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
     let policy = alice.home().join(".deckhouse-cli/policy");
 
     alice.d8(["plugins", "install", "hello"])?.expect_code(0)?;
-    let kept = |what: &str| -> Vec<String> {
+    let files_of = |what: &str| -> Vec<String> {
         let folder = std::fs::read_dir(policy.join(what)).into_iter().flatten().flatten();
         folder.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
     };
-    let first = kept("endpoints");
+    let first = files_of("endpoints");
     assert!(first.len() == 1 && first[0].contains("sha256:"), "{first:?}");
 
     // Another address with the same key needs no confirmation. Another public host does.
@@ -40,14 +40,14 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
     {
         assert!(refused.stderr.contains(text), "{text}: {refused:?}");
     }
-    assert_eq!((alice.files(), kept("endpoints")), (before, first));
+    assert_eq!((alice.files(), files_of("endpoints")), (before, first));
 
     let unasked = alice.d8(["policy", "trust"])?.expect_code(2)?;
     assert!(unasked.stdout.contains(&format!("now:        host {address}")), "{unasked:?}");
     assert!(unasked.stderr.contains("d8 policy trust --yes"), "{unasked:?}");
     alice.d8(force)?.expect_code(5)?;
     let trusted = alice.d8(["policy", "trust", "--yes"])?.ok()?;
-    assert!(trusted.contains("remembered: no public host, keys sha256:"), "{trusted}");
+    assert!(trusted.contains("pinned:     no public host, keys sha256:"), "{trusted}");
     assert!(trusted.ends_with("The proxy is trusted from now on.\n"), "{trusted}");
     assert!(alice.d8(["policy", "trust"])?.ok()?.ends_with("The proxy is already trusted.\n"));
     // Here the certificate of the public host is signed by the CA in this file.
@@ -60,7 +60,7 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
     std::fs::write(&file, "{").expect("the file is written");
     let refused = alice.d8(force)?.expect_code(5)?;
     assert!(
-        refused.stderr.contains("failed to read the remembered proxy") && refused.stderr.contains("d8 policy trust"),
+        refused.stderr.contains("failed to read the pinned proxy") && refused.stderr.contains("d8 policy trust"),
         "{refused:?}"
     );
     alice.d8(["policy", "trust", "--yes"])?.expect_code(0)?;

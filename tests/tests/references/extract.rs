@@ -16,7 +16,8 @@ pub(crate) struct CommandLine {
     pub(crate) may_be_incomplete: bool,
 }
 
-/// Groups of commands that `d8` has, or that it had before or will have: prose such as "d8 runs" is no command.
+/// Words that make a mention of `d8` a command line, also those of groups that do not exist. Prose such as "d8 runs"
+/// is no command.
 const D8: &str = "plugins|cli|dist|policy|completion|agent|host|fleet|doctor";
 
 /// Where a command line begins in a message.
@@ -25,7 +26,7 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!(r"(?:^|[^A-Za-z0-9_./{{}}-])((?:sudo )?{commands})")).expect("a pattern")
 });
 
-/// The command lines in a piece of a message. One in quotes or backquotes ends with them, any other with its
+/// Returns the command lines in a piece of a message. One in quotes or backquotes ends with them, any other with its
 /// line.
 pub(crate) fn of_message(text: &str) -> Vec<String> {
     // A line of shell may continue after a backslash.
@@ -57,7 +58,7 @@ pub(crate) fn of_message(text: &str) -> Vec<String> {
     lines
 }
 
-/// The messages of a Rust file: the literals of what is not test code.
+/// Returns the messages of a Rust file: the literals of what is not test code.
 fn of_rust(file: &TextFile) -> Vec<CommandLine> {
     let literals = rust_source::words(rust_source::without_tests(&file.text)).literals;
     let lines = |piece: Piece| {
@@ -77,7 +78,7 @@ fn placeholders(text: &str) -> String {
     ARGUMENT.replace_all(&text, "7").replace('\u{1}', "{").replace('\u{2}', "}")
 }
 
-/// The command lines of a page: code spans, lines of code blocks, and quotes in the output of commands.
+/// Returns the command lines of a page: code spans, lines of code blocks, and quotes in the output of commands.
 pub(crate) fn of_page(file: &TextFile) -> Vec<CommandLine> {
     static PROMPT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^[a-z]*\$ (.*)$").expect("a pattern"));
     static SPAN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"`([^`]+)`").expect("a pattern"));
@@ -120,7 +121,7 @@ fn starts_with_program(line: &str) -> bool {
     ["d8 ", "d8-rpp ", "kubectl "].iter().any(|program| line.starts_with(program))
 }
 
-/// Every command line of a file that is a message, a page or a snapshot.
+/// Returns every command line of a file that is a message, a page or a snapshot.
 pub(crate) fn command_lines(file: &TextFile) -> Vec<CommandLine> {
     let in_tests = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
     match file.extension() {

@@ -12,7 +12,7 @@ mod programs;
 mod repository;
 mod rust_source;
 
-/// Something that does not hold, and where it stands.
+/// A wrong reference, and its place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     /// `docs/policies.md:17`.

@@ -1,4 +1,4 @@
-//! What a program says to a command line: the words after the shell's part, and whether they parse.
+//! Splits a line of shell into invocations, and checks whether each program parses its arguments.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct Invocation {
     pub(crate) words: Vec<String>,
 }
 
-/// The invocations of our programs and of kubectl in a line of shell, with a sample for every placeholder. A
+/// Returns the invocations of our programs and of kubectl in a line of shell, with a sample for every placeholder. A
 /// line that offers alternatives gives one for each.
 pub(crate) fn invocations(line: &str) -> std::result::Result<Vec<Invocation>, String> {
     let mut found = Vec::new();
@@ -59,7 +59,7 @@ fn alternatives(line: &str) -> Vec<String> {
     vec![line]
 }
 
-/// The commands of a shell line: words with their quotes resolved, parted at `|`, `&&`, `;` and redirections.
+/// Returns the commands of a shell line: words with their quotes resolved, parted at `|`, `&&`, `;` and redirections.
 fn simple_commands(line: &str) -> std::result::Result<Vec<Vec<String>>, String> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -106,7 +106,7 @@ fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
 }
 
-/// A sample for a placeholder: `NAME`, `URL`, `OS-ARCH=FILE`, `$ALICE`.
+/// Returns a sample for a placeholder: `NAME`, `URL`, `OS-ARCH=FILE`, `$ALICE`.
 fn sample(word: &str) -> String {
     static PLACEHOLDER: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^(?:\$?[A-Z][A-Z_]*|args)$").expect("a pattern"));
@@ -122,11 +122,11 @@ fn sample(word: &str) -> String {
     }
 }
 
-/// What became of an invocation.
+/// Whether a program parsed its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsing {
     Parsed,
-    /// It parsed so far; arguments or a subcommand are missing.
+    /// Arguments or a subcommand are missing; the rest is correct.
     Incomplete,
     Refused(String),
 }
@@ -163,7 +163,7 @@ impl Programs {
         })
     }
 
-    /// The words, with a kubeconfig that can be read.
+    /// Returns the words, with a kubeconfig that can be read.
     fn with_kubeconfig(words: &[String]) -> Vec<String> {
         let mut words = words.to_vec();
         if let Some(flag) = words.iter().position(|word| word == "--kubeconfig")
@@ -174,7 +174,7 @@ impl Programs {
         words
     }
 
-    /// Has the program parse the words.
+    /// Runs the program, so that it parses the words.
     pub(crate) fn parse(&self, Invocation { program, words }: &Invocation) -> Result<Parsing> {
         for word in words {
             self.make_file(word.rsplit('=').next().unwrap_or(word));
@@ -202,13 +202,13 @@ impl Programs {
         }
     }
 
-    /// The folder that the programs run in.
+    /// Returns the folder that the programs run in.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// The commands that a help lists, and their aliases.
+/// Returns the commands that a help lists, and their aliases.
 fn commands_of(help: &str) -> BTreeSet<String> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let mut commands = BTreeSet::new();

@@ -22,12 +22,12 @@ impl TextFile {
     }
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the root of the repository")
 }
 
-/// Every text file, in order. This test's own files are left out: they name what must not exist.
+/// Returns every text file, in order. This test's own files are left out: they name what must not exist.
 pub(crate) fn files() -> Vec<TextFile> {
     let root = root();
     let mut paths = Vec::new();

@@ -10,14 +10,14 @@ pub(crate) struct Piece {
     pub(crate) text: String,
 }
 
-/// What a file says in words.
+/// The texts of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     pub(crate) literals: Vec<Piece>,
     pub(crate) comments: Vec<Piece>,
 }
 
-/// The part of a file that is not its test module, which stands at the end.
+/// Returns the part of a file that is not its test module, which stands at the end.
 pub(crate) fn without_tests(source: &str) -> &str {
     source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source)
 }
@@ -78,7 +78,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The rest of a literal after its quote.
+    /// Returns the rest of a literal after its quote.
     fn literal(&mut self) -> String {
         let mut text = String::new();
         loop {

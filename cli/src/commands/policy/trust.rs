@@ -1,4 +1,4 @@
-//! `d8 policy trust`: trusts a changed proxy of the cluster, after showing the remembered and the current one.
+//! `d8 policy trust`: trusts a changed proxy of the cluster, after showing the pinned and the current one.
 
 use d8_rpp::{
     EndpointIdentity,
@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Result<(), Failure> {
     let Some(pins) = context.endpoint_pins() else {
-        return Err(Failure::new(Code::Failed, "no home directory to remember the proxy in")
+        return Err(Failure::new(Code::Failed, "no home directory for the pin of the proxy")
             .advise("HOME is not set, and /etc/passwd has no home directory for this user", "export HOME=DIR"));
     };
     let cluster = context.cluster().await?;
@@ -25,15 +25,15 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
     // Compare what the cluster announces, even if a flag names another endpoint.
     let options = d8_rpp::ClientOptions { endpoint: None, ..context.proxy_options() };
     let now = discovery::find(&cluster.client, &server, &options).await?.identity;
-    let remembered = pins.load(&cluster.key);
+    let pinned = pins.load(&cluster.key);
     output::print(format!("cluster:    {server}"));
-    output::print(match &remembered {
-        Ok(Some(remembered)) => format!("remembered: {remembered}"),
-        Ok(None) => "remembered: nothing".to_owned(),
-        Err(error) => format!("remembered: unreadable, {}", error.source),
+    output::print(match &pinned {
+        Ok(Some(pinned)) => format!("pinned:     {pinned}"),
+        Ok(None) => "pinned:     nothing".to_owned(),
+        Err(error) => format!("pinned:     unreadable, {}", error.source),
     });
     output::print(format!("now:        {now}"));
-    let accepted: EndpointIdentity = match &remembered {
+    let accepted: EndpointIdentity = match &pinned {
         Ok(known) => match check_pin(known.as_ref(), &now) {
             PinCheck::Trusted => {
                 output::print("The proxy is already trusted.");
@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Resu
     };
     confirm(args.yes).await?;
     pins.save(&cluster.key, &server, &accepted)
-        .map_err(|error| Failure::new(Code::Failed, "failed to remember the proxy").caused_by(&error))?;
+        .map_err(|error| Failure::new(Code::Failed, "failed to pin the proxy").caused_by(&error))?;
     output::print("The proxy is trusted from now on.");
     Ok(())
 }
@@ -58,7 +58,7 @@ async fn confirm(yes: bool) -> Result<(), Failure> {
     }
     match output::confirm("Send your token to this proxy from now on?").await {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(Code::Failed, "the remembered proxy was not changed")),
+        Some(false) => Err(Failure::new(Code::Failed, "the pinned proxy was not changed")),
         None => Err(Failure::new(Code::Usage, "trusting a changed proxy needs confirmation").advise(
             "standard input is not a terminal",
             "check with an administrator of the cluster, then: d8 policy trust --yes",

@@ -143,8 +143,8 @@ impl About<'_> {
                     None => "never confirmed".to_owned(),
                 };
                 format!(
-                    "the policies were {seen}, and the agent needs a confirmation from the last 10m; run `d8 agent \
-                     status` to see why the API server does not answer"
+                    "the policies were {seen}, and the agent needs a confirmation from the last 10m; run `kubectl get \
+                     --raw=/readyz` to see whether the API server answers"
                 )
             }
             Cause::PolicyNotObserved { generation, observed_generation, .. } => {

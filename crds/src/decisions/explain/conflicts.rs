@@ -41,12 +41,12 @@ pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Au
             dependency.plugin
         ),
         PluginConflict::TooManyChanges { limit } => format!(
-            "{name} {version} needs changes to more than {limit} other plugins; install some of them first: `d8 \
-             plugins contract {name} --version {version}` lists them"
+            "{name} {version} needs changes to more than {limit} other plugins; update installed plugins first: `d8 \
+             plugins update all`"
         ),
         PluginConflict::TooComplex => format!(
-            "the dependencies of {name} {version} have too many combinations of versions to try; install some of them \
-             first: `d8 plugins contract {name} --version {version}` lists them"
+            "the dependencies of {name} {version} have too many combinations of versions to try; update installed \
+             plugins first: `d8 plugins update all`"
         ),
     }
 }
