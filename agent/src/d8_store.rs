@@ -71,7 +71,7 @@ impl D8Version {
 }
 
 impl D8Store {
-    /// The store below `root`, which need not exist yet.
+    /// Returns the store below `root`, which need not exist yet.
     ///
     /// # Errors
     /// [`StoreError::Untrusted`] as root, if other users could change it.
@@ -81,13 +81,13 @@ impl D8Store {
         Ok(Self { layout: Layout { root }, sandbox: Sandbox::default() })
     }
 
-    /// The same store with another sandbox for smoke tests.
+    /// Returns the same store with another sandbox for smoke tests.
     #[must_use]
     pub fn with_sandbox(self, sandbox: Sandbox) -> Self {
         Self { sandbox, ..self }
     }
 
-    /// The store that contains `executable`, a path without links; `None` if it is in no store.
+    /// Returns the store that contains `executable`, a path without links; `None` if it is in no store.
     ///
     /// # Errors
     /// As [`Self::at`].
@@ -95,12 +95,12 @@ impl D8Store {
         path_entry::store_of(executable).and_then(Path::parent).map(Self::at).transpose()
     }
 
-    /// Path of the store: `<root>/cli`.
+    /// Returns the path of the store: `<root>/cli`.
     pub fn dir(&self) -> PathBuf {
         self.layout.d8_store()
     }
 
-    /// Path of `current`, which a command on the PATH links to.
+    /// Returns the path of `current`, which a command on the PATH links to.
     pub fn current(&self) -> PathBuf {
         self.dir().join("current")
     }

@@ -23,7 +23,7 @@ pub enum Verified {
 }
 
 impl Verified {
-    /// The name in receipts and lists.
+    /// Returns the name in receipts and lists.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Digest => "digest",
@@ -70,7 +70,7 @@ impl Receipt {
         self.layer.iter().chain(&self.manifest).cloned().collect()
     }
 
-    /// The content that the executable must have.
+    /// Returns the content that the executable must have.
     pub(crate) fn executable(&self) -> Checksum {
         Checksum { digest: self.binary.clone(), size: self.size }
     }

@@ -10,7 +10,7 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-/// A version of a plugin to install. The caller has selected and permitted it: the store knows no policies.
+/// A version of a plugin to install. The caller has selected and permitted it: the store evaluates no policies.
 #[derive(Debug, Clone)]
 pub struct InstallRequest {
     /// Name of the plugin.

@@ -49,23 +49,24 @@ impl Roots {
         Ok(Self::new(explicit, home().as_deref()))
     }
 
-    /// Path of the configured root, explicit or the default.
+    /// Returns the path of the configured root, explicit or the default.
     pub fn configured(&self) -> &Path {
         &self.configured
     }
 
-    /// Whether the configured root is explicit.
+    /// Returns whether the configured root is explicit.
     pub fn is_explicit(&self) -> bool {
         self.explicit
     }
 
-    /// Path of the root in the home directory, if there is a home directory and it is not the configured root.
+    /// Returns the path of the root in the home directory, if there is a home directory and it is not the configured
+    /// root.
     pub fn home(&self) -> Option<&Path> {
         self.home.as_deref()
     }
 
-    /// Returns the stores to read, the configured one first, and the errors of those that are not trusted or not usable.
-    /// A root that does not exist is an empty store.
+    /// Returns the stores to read, the configured one first, and the errors of those that are not trusted or not
+    /// usable. A root that does not exist is an empty store.
     pub fn for_reading(&self) -> (Vec<Store>, Vec<StoreError>) {
         let mut stores = Vec::new();
         let mut refused = Vec::new();
@@ -117,8 +118,8 @@ fn check_writable(root: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Returns the home directory of the user: `$HOME`, else by `/etc/passwd`. A static program cannot use the name services
-/// of the system.
+/// Returns the home directory of the user: `$HOME`, else by `/etc/passwd`. A static program cannot use the name
+/// services of the system.
 pub fn home() -> Option<PathBuf> {
     let from_env = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     from_env.filter(|home| home.is_absolute()).or_else(|| {

@@ -42,7 +42,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store at `root`, which need not exist yet.
+    /// Returns the store at `root`, which need not exist yet.
     ///
     /// # Errors
     /// [`StoreError::Untrusted`] as root, if other users could change it.
@@ -52,7 +52,7 @@ impl Store {
         Ok(Self { layout: Layout { root }, sandbox: Some(Sandbox::default()) })
     }
 
-    /// The same store with another sandbox for smoke tests.
+    /// Returns the same store with another sandbox for smoke tests.
     #[must_use]
     pub fn with_sandbox(self, sandbox: Sandbox) -> Self {
         Self { sandbox: Some(sandbox), ..self }
@@ -65,7 +65,7 @@ impl Store {
         Self { sandbox: None, ..self }
     }
 
-    /// Path of the install root.
+    /// Returns the path of the install root.
     pub fn root(&self) -> &Path {
         &self.layout.root
     }
@@ -96,7 +96,7 @@ impl Store {
         read::contract(name, &plugin.version(tag).join(layout::CONTRACT))
     }
 
-    /// Path of the active executable.
+    /// Returns the path of the active executable.
     pub fn current(&self, name: &PluginName) -> PathBuf {
         self.layout.plugin(name).current()
     }

@@ -35,7 +35,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Flags of every command. A flag wins over its environment variable.
+/// Flags of every command. A flag overrides its environment variable.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that people type")]
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]

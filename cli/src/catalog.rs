@@ -51,7 +51,7 @@ pub(crate) struct VersionDetails {
 }
 
 impl VersionDetails {
-    /// Whether the version is not published for this platform.
+    /// Returns whether the version is not published for this platform.
     fn is_for_other_platform(&self) -> bool {
         self.findings.unmet.iter().any(|unmet| matches!(unmet, Unmet::NotForPlatform { .. }))
     }
@@ -127,12 +127,12 @@ impl Catalog {
         Ok(Self { component: component.clone(), record: None, listing })
     }
 
-    /// The record, if the versions come from it.
+    /// Returns the record, if the versions come from it.
     pub(crate) fn record(&self) -> Option<&CliRelease> {
         self.record.as_ref()
     }
 
-    /// The published versions.
+    /// Returns the published versions.
     pub(crate) fn listing(&self) -> &TagList {
         &self.listing
     }

@@ -60,7 +60,7 @@ impl Context {
         }
     }
 
-    /// This machine as a host that policies select.
+    /// Returns this machine as a host that policies select.
     pub(crate) fn host(&self) -> verdict::Host<'_> {
         let id = self.host_id.get_or_init(|| {
             let (stores, _) = self.roots().for_reading();
@@ -69,28 +69,28 @@ impl Context {
         verdict::Host { id: id.as_deref().unwrap_or_default(), labels: &self.labels, new_root: id.is_none() }
     }
 
-    /// Home directory of the user.
+    /// Returns the home directory of the user.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.home.as_deref()
     }
 
-    /// Root in the home directory of the user. It also holds the policy cache and the endpoint pins.
+    /// Returns the root in the home directory of the user. It also holds the policy cache and the endpoint pins.
     pub(crate) fn home_root(&self) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(HOME_ROOT))
     }
 
-    /// Roots of plugins: the configured one, then the one in the home directory.
+    /// Returns the roots of plugins: the configured one, then the one in the home directory.
     pub(crate) fn roots(&self) -> Roots {
         Roots::new(self.global.plugins_dir.clone(), self.home.as_deref())
     }
 
-    /// Directories for a download that is inspected before its installation. The roots have room for it. A root that
-    /// does not exist is not created.
+    /// Returns the directories for a download that is inspected before its installation. The roots have room for it. A
+    /// root that does not exist is not created.
     pub(crate) fn spool(&self) -> Vec<PathBuf> {
         self.roots().for_reading().0.iter().map(|store| store.root().to_owned()).collect()
     }
 
-    /// Whether cluster requirements are waived by flag or environment.
+    /// Returns whether cluster requirements are waived by flag or environment.
     pub(crate) fn skips_cluster_checks(&self) -> bool {
         let by_variable = || {
             std::env::var(SKIP_CHECKS_VARIABLE).is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))

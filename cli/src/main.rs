@@ -1,6 +1,6 @@
 //! d8: the Deckhouse command-line tool and plugin manager.
 //!
-//! This crate owns the words and the exit codes: it parses the command line, calls the libraries and prints the
+//! This crate contains the messages and the exit codes: it parses the command line, calls the libraries and prints the
 //! result. `d8_crds` decides about versions; `d8_agent` reads and writes the stores.
 //!
 //! Modules from the bottom up, each using only those before it: [`exec`], [`version`] and [`terminal`]; [`args`];

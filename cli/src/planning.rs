@@ -108,7 +108,7 @@ impl<'a> Planning<'a> {
         }
     }
 
-    /// The cluster's policies.
+    /// Returns the cluster's policies.
     pub(crate) fn policies(&self) -> &PolicySet {
         &self.policies
     }

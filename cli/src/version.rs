@@ -54,14 +54,14 @@ pub(crate) fn display() -> String {
     release().map_or_else(|| format!("dev ({})", env!("CARGO_PKG_VERSION")), |(tag, _)| tag.to_string())
 }
 
-/// Whether a file is a d8 of this implementation, which knows policies and has a fallback. The d8 written in Go has
-/// neither.
+/// Returns whether a file is a d8 of this implementation, which supports policies and has a fallback. The d8 written in
+/// Go has neither.
 pub(crate) fn has_stamp(file: &Path) -> bool {
     let stamp: &'static [u8; STAMP_LENGTH] = black_box(&STAMP);
     std::fs::File::open(file).is_ok_and(|file| contains(file, &stamp[..MARK.len()]).unwrap_or(false))
 }
 
-/// Whether `source` contains `needle`. Reads in blocks, because executables are large.
+/// Returns whether `source` contains `needle`. Reads in blocks, because executables are large.
 fn contains(mut source: impl Read, needle: &[u8]) -> std::io::Result<bool> {
     let finder = memchr::memmem::Finder::new(needle);
     let mut buffer = vec![0; 256 * 1024];

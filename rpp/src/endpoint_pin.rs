@@ -53,7 +53,7 @@ pub fn check_pin(pinned: Option<&EndpointIdentity>, announced: &EndpointIdentity
 }
 
 impl EndpointIdentity {
-    /// Whether it has neither a host nor keys, so there is nothing to pin.
+    /// Returns whether it has neither a host nor keys, so there is nothing to pin.
     pub fn is_empty(&self) -> bool {
         self.host.is_none() && self.keys.is_empty()
     }

@@ -250,7 +250,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable kind of this error.
+    /// Returns the stable kind of this error.
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
@@ -277,7 +277,7 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed in a moment: network errors and 5xx. Requests were retried
+    /// Returns whether the same request may succeed in a moment: network errors and 5xx. Requests were retried
     /// already when this error is returned; a body that broke was not.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Length { .. })

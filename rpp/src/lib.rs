@@ -4,10 +4,10 @@
 //! and opens verified downloads. [`layer`] takes the executable out of a layer. Nothing else in the project
 //! reads bytes from the registry.
 //!
-//! This crate knows no stores, policies or records; `d8-crds` says what a contract means. It never follows a
+//! This crate uses no stores, policies or records; `d8-crds` defines what a contract means. It never follows a
 //! redirect. It sends no token over an unverified connection unless the caller asks for that explicitly.
 //!
-//! Each module uses only those above it in the list below, of which `client` and `registry` do not know each
+//! Each module uses only those above it in the list below. `client` and `registry` do not use each
 //! other.
 #![warn(missing_docs)]
 
@@ -30,9 +30,6 @@ pub mod registry;
 pub mod pack;
 #[cfg(feature = "server")]
 pub mod server;
-
-#[cfg(feature = "testing")]
-pub mod testing;
 
 pub use client::{
     Artifact, AttemptError, Body, ClientOptions, Download, Endpoint, Identity, InspectedLayer, LayerChecksum,

@@ -39,7 +39,7 @@ pub struct PackRequest {
     pub platforms: Vec<(Platform, PathBuf)>,
     /// File with the contract, YAML or JSON.
     pub contract: Option<PathBuf>,
-    /// Time of publishing, as the images' annotation says it.
+    /// Time of publishing, for the annotation of the images.
     pub created: Timestamp,
     /// Format of the image.
     pub format: ImageFormat,
@@ -110,6 +110,17 @@ pub enum PackError {
     },
 }
 
+impl PackError {
+    /// Returns whether an argument or a given file is the cause.
+    pub fn is_invalid_input(&self) -> bool {
+        match self {
+            Self::Invalid(_) | Self::Input { .. } | Self::Contract { .. } => true,
+            Self::Registry(error) => error.is_invalid_input(),
+            Self::Layout { .. } => false,
+        }
+    }
+}
+
 /// The contract as its author wrote it, and as it was parsed.
 struct CheckedContract {
     text: String,
@@ -159,12 +170,12 @@ pub fn unpublish(layout: &Path, component: &Component, tag: &Tag) -> Result<bool
         .map_err(|error| PackError::Layout { path: layout.to_owned(), error })
 }
 
-/// The name of a version in a layout.
+/// Returns the name of a version in a layout.
 fn name(component: &Component, tag: &Tag) -> String {
     format!("{}:{tag}", image::name(component))
 }
 
-/// The tag of the image of one platform (generation 1).
+/// Returns the tag of the image of one platform (generation 1).
 fn platform_tag(tag: &Tag, platform: &Platform) -> Result<Tag, NameError> {
     format!("{tag}-{platform}").parse()
 }

@@ -126,6 +126,17 @@ pub enum ServeError {
     Serve(#[source] io::Error),
 }
 
+impl ServeError {
+    /// Returns whether an argument or a given file is the cause.
+    pub fn is_invalid_input(&self) -> bool {
+        match self {
+            Self::Tls { .. } | Self::Generation(_) => true,
+            Self::Registry(error) => error.is_invalid_input(),
+            Self::Layout { .. } | Self::Cache { .. } | Self::Listen { .. } | Self::Serve(_) => false,
+        }
+    }
+}
+
 /// A server that is bound to its addresses.
 pub struct Server {
     inner: axum_server::Server<SocketAddr, axum_server::tls_rustls::RustlsAcceptor>,
@@ -160,12 +171,12 @@ impl Server {
         Ok(Self { inner, address, metrics_listener, state })
     }
 
-    /// Address that clients connect to. It has the real port if port 0 was requested.
+    /// Returns the address that clients connect to. It has the real port if port 0 was requested.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Address for metrics, if there is one.
+    /// Returns the address for metrics, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_listener.as_ref()?.local_addr().ok()
     }

@@ -43,7 +43,7 @@ fn with_header(mut response: Response, name: &'static str, value: &'static str) 
     response
 }
 
-/// A body of megabytes without a length.
+/// Returns a body of megabytes without a length.
 fn flood() -> Body {
     Body::from_stream(
         stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 64 << 10]))).take(80),

@@ -80,7 +80,7 @@ fn policies(count: usize, mix: Mix) -> PolicySet {
     PolicySet::new(&policies)
 }
 
-/// A record of twenty versions that were first seen a week ago.
+/// Returns a record of twenty versions that were first seen a week ago.
 fn record() -> CliRelease {
     let digest = format!("sha256:{}", "a".repeat(64));
     let versions: Vec<Value> = (0..20)

@@ -35,7 +35,7 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// A plugin without requirements, for three platforms.
+    /// Returns a plugin without requirements, for three platforms.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             name: name.into(),
@@ -86,7 +86,7 @@ impl Plugin {
         self
     }
 
-    /// Name of the image.
+    /// Returns the name of the image.
     pub fn image(&self) -> String {
         image(&self.name)
     }
@@ -109,12 +109,12 @@ pub struct HostileImage {
     pub installs: bool,
 }
 
-/// Name of the image of a plugin, or of d8 itself for `d8`.
+/// Returns the name of the image of a plugin, or of d8 itself for `d8`.
 pub fn image(name: &str) -> String {
     if name == "d8" { "deckhouse-cli".into() } else { format!("deckhouse-cli/plugins/{name}") }
 }
 
-/// A plugin for tests: prints its version, its arguments or its environment, or exits with a given code.
+/// Returns a plugin for tests: prints its version, its arguments or its environment, or exits with a given code.
 pub fn script(name: &str, version: &str) -> String {
     format!(
         r#"#!/bin/sh
@@ -129,7 +129,7 @@ esac
     )
 }
 
-/// The plugins that `make lab` publishes.
+/// Returns the plugins that `make lab` publishes.
 pub fn plugins() -> Vec<Plugin> {
     let delivery = |version: &str, kit: &str| {
         Plugin::new("delivery", version)

@@ -26,7 +26,7 @@ pub struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// The exit code, or 128 plus the signal number.
+    /// Returns the exit code, or 128 plus the signal number.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
     }
@@ -126,7 +126,7 @@ fn text(reader: Option<thread::JoinHandle<Vec<u8>>>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The command line: the name of the program, and the arguments quoted where a shell needs it.
+/// Returns the command line: the name of the program, and the arguments quoted where a shell needs it.
 fn line(program: &OsStr, args: &[OsString]) -> String {
     let name = std::path::Path::new(program).file_name().unwrap_or(program);
     std::iter::once(name).chain(args.iter().map(OsString::as_os_str)).map(quoted).collect::<Vec<_>>().join(" ")

@@ -130,27 +130,27 @@ impl ControlPlane {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// The CA certificate of the API server, PEM.
+    /// Returns the CA certificate of the API server, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.authority.pem
     }
 
-    /// The file that has this certificate.
+    /// Returns the file that has this certificate.
     pub fn ca_file(&self) -> &Path {
         &self.authority.file
     }
 
-    /// The folder of this control plane. Files of tests in it are removed with it.
+    /// Returns the folder of this control plane. Files of tests in it are removed with it.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
 
-    /// The identity of [`ADMIN`] or of one of `alice`, `bob`, `carol`, `dave`.
+    /// Returns the identity of [`ADMIN`] or of one of `alice`, `bob`, `carol`, `dave`.
     pub fn user(&self, name: &str) -> Identity {
         self.tokens.identity(name)
     }
 
-    /// The identity of a user that no other test has, without permissions.
+    /// Returns the identity of a user that no other test has, without permissions.
     ///
     /// # Panics
     /// When a test asks for more users than there are tokens.
@@ -178,12 +178,12 @@ impl ControlPlane {
         self.scratch.write(&name, format!("{config:#}\n"))
     }
 
-    /// A Kubernetes client of the administrator, for the current runtime.
+    /// Returns a Kubernetes client of the administrator, for the current runtime.
     pub async fn admin_client(&self) -> Result<kube::Client> {
         self.client_for(&self.tokens.identity(ADMIN)).await
     }
 
-    /// A Kubernetes client of an identity, for the current runtime.
+    /// Returns a Kubernetes client of an identity, for the current runtime.
     pub async fn client_for(&self, who: &Identity) -> Result<kube::Client> {
         // The second call fails because the same provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -257,7 +257,7 @@ impl ControlPlane {
         self.wait_ready()
     }
 
-    /// The process IDs of kube-apiserver and etcd.
+    /// Returns the process IDs of kube-apiserver and etcd.
     pub fn pids(&self) -> Vec<i32> {
         [&self.api_server, &self.etcd].into_iter().filter_map(Server::pid).collect()
     }
@@ -334,7 +334,7 @@ impl Tokens {
         Identity { user: user.to_owned(), token: format!("{user}-{:032x}", self.secret) }
     }
 
-    /// The token file of the API server: `token,user,uid,"groups"`.
+    /// Returns the token file of the API server: `token,user,uid,"groups"`.
     fn file(&self) -> String {
         let numbered = (0..NUMBERED_USERS).map(|number| format!("user-{number}"));
         let users = NAMED_USERS.into_iter().map(str::to_owned).chain(numbered);

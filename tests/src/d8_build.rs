@@ -34,7 +34,7 @@ pub fn stamped(folder: &Path, version: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The bytes of the program, and the offset of its stamp.
+/// Returns the bytes of the program, and the offset of its stamp.
 fn stripped() -> Result<(Vec<u8>, usize)> {
     let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
     let copy = folder.path().join("d8");

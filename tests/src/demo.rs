@@ -48,7 +48,7 @@ struct Terminals {
     alice: Terminal,
 }
 
-/// The command line that publishes a version of stronghold.
+/// Returns the command line that publishes a version of stronghold.
 fn pack(version: &str) -> String {
     let platform = Platform::current();
     format!(
@@ -124,7 +124,7 @@ fn install(demo: &mut Walkthrough<'_, impl Write>, terminals: &Terminals) -> Res
 /// The operator polls every ten minutes. This annotation makes it poll now.
 const POLL: &str = "kubectl annotate crel stronghold --overwrite cli.deckhouse.io/poll-requested=\"$(date +%T.%N)\"";
 
-/// The command line that changes fields of the policy's spec.
+/// Returns the command line that changes fields of the policy's spec.
 fn patch(spec: &str) -> String {
     format!("kubectl patch ppol workstations --type=merge -p '{{\"spec\":{spec}}}'")
 }
@@ -205,7 +205,7 @@ fn time_gates(demo: &mut Walkthrough<'_, impl Write>, terminals: &Terminals) -> 
     demo.run(alice, "d8 plugins update all", Expectation::success(&["from v1.1.0 to v1.2.0"]))
 }
 
-/// A day of the week that is neither today nor tomorrow in any time zone.
+/// Returns a day of the week that is neither today nor tomorrow in any time zone.
 fn in_three_days() -> String {
     let day = Timestamp::now().to_zoned(TimeZone::UTC).saturating_add(3.days()).weekday();
     format!("{day:?}").chars().take(3).collect()

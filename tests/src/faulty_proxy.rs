@@ -40,14 +40,14 @@ impl Response {
         Self { status, ..Self::body("text/plain", text) }
     }
 
-    /// A redirect.
+    /// Returns a redirect.
     pub fn redirect(to: &str) -> Self {
         let mut response = Self::status(302, "over there");
         response.headers.push(("Location", to.to_owned()));
         response
     }
 
-    /// The same, but the connection closes after half of the announced body.
+    /// Returns the same, but the connection closes after half of the announced body.
     #[must_use]
     pub fn truncated(mut self) -> Self {
         self.body.truncate(self.body.len() / 2);
@@ -104,7 +104,7 @@ impl FaultyProxy {
         *self.responses.lock().unwrap_or_else(PoisonError::into_inner) = correct_responses();
     }
 
-    /// Number of requests so far.
+    /// Returns the number of requests so far.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -122,7 +122,7 @@ fn correct_responses() -> BTreeMap<Route, Response> {
     ])
 }
 
-/// The manifest of `faulty` v1.0.0 with this layer and digest.
+/// Returns the manifest of `faulty` v1.0.0 with this layer and digest.
 pub fn manifest(layer: &[u8], digest: &str) -> String {
     let contract = json!({"name": "faulty", "version": "v1.0.0"}).to_string();
     let config = oci::config(&Platform::current());

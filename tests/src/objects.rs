@@ -4,27 +4,27 @@ use serde_json::{Value, json};
 
 use crate::proxy::{CONFIG_MAP, NAMESPACE};
 
-/// An object of group `cli.deckhouse.io` with this spec.
+/// Returns an object of group `cli.deckhouse.io` with this spec.
 pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
-/// A `CliRelease`.
+/// Returns a `CliRelease`.
 pub fn release(name: &str, spec: &Value) -> Value {
     object("CliRelease", name, spec)
 }
 
-/// A `PluginPolicy`.
+/// Returns a `PluginPolicy`.
 pub fn policy(name: &str, spec: &Value) -> Value {
     object("PluginPolicy", name, spec)
 }
 
-/// The spec of a policy for every host with one rule: for `plugin`, with these fields.
+/// Returns the spec of a policy for every host with one rule: for `plugin`, with these fields.
 pub fn one_rule(plugin: &str, fields: &Value) -> Value {
     json!({"hostSelector": {}, "rules": [with(json!({"plugins": [plugin]}), fields)]})
 }
 
-/// A `CliHost` with label `role`.
+/// Returns a `CliHost` with label `role`.
 pub fn host(name: &str, role: &str) -> Value {
     let identity = format!("system:serviceaccount:d8-cli-hosts:{name}");
     let mut host = object("CliHost", name, &json!({"identity": identity}));
@@ -32,7 +32,7 @@ pub fn host(name: &str, role: &str) -> Value {
     host
 }
 
-/// The ConfigMap that announces the proxy at these `host:port` endpoints, whose certificates `ca` signs.
+/// Returns the ConfigMap that announces the proxy at these `host:port` endpoints, whose certificates `ca` signs.
 pub fn proxy_config(public_endpoint: Option<&str>, endpoints: &[&str], ca: &str) -> Value {
     let mut data = json!({"endpoints": json!(endpoints).to_string(), "ca.crt": ca});
     if let Some(endpoint) = public_endpoint {
@@ -44,7 +44,7 @@ pub fn proxy_config(public_endpoint: Option<&str>, endpoints: &[&str], ca: &str)
     })
 }
 
-/// A kubeconfig for a server with this CA, in the fields of a kubeconfig's cluster, and a token.
+/// Returns a kubeconfig for a server with this CA, in the fields of a kubeconfig's cluster, and a token.
 pub fn kubeconfig(server: &str, ca_pem: &str, user: &str, token: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "lab",

@@ -11,7 +11,8 @@ pub struct Example<'a> {
     pub output: &'a str,
 }
 
-/// The examples in the blocks of a page that begin with `` ```console ``, in order. A blank line ends an example.
+/// Returns the examples in the blocks of a page that begin with `` ```console ``, in order. A blank line ends an
+/// example.
 ///
 /// # Panics
 /// If an example does not begin with a prompt.
@@ -36,12 +37,12 @@ impl Substitutions {
         self.0.push((value.into(), name.into()));
     }
 
-    /// The text of a page with the values of the machine.
+    /// Returns the text of a page with the values of the machine.
     pub fn to_machine(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (value, name)| text.replace(name, value))
     }
 
-    /// The output of a command with the names of the page.
+    /// Returns the output of a command with the names of the page.
     pub fn to_page(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value, name))
     }

@@ -54,7 +54,7 @@ impl Scratch {
         Ok(Self { path, alive: Some(alive), sweeper })
     }
 
-    /// The path of the folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -139,7 +139,7 @@ impl Server {
         read(&self.log)
     }
 
-    /// The last lines of [`Self::log`].
+    /// Returns the last lines of [`Self::log`].
     pub fn log_end(&self) -> String {
         tail(&self.log())
     }

@@ -4,22 +4,22 @@ use d8_crds::records::policy::{ComponentProgress, PluginPolicy, PluginPolicyStat
 use d8_crds::records::release::{CliRelease, CliReleaseStatus, ReleaseVersion};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// The status of a record; the default if it has none.
+/// Returns the status of a record; the default if it has none.
 pub fn of_release(release: &CliRelease) -> CliReleaseStatus {
     release.status.clone().unwrap_or_default()
 }
 
-/// The status of a policy; the default if it has none.
+/// Returns the status of a policy; the default if it has none.
 pub fn of_policy(policy: &PluginPolicy) -> PluginPolicyStatus {
     policy.status.clone().unwrap_or_default()
 }
 
-/// A version of a record, if the record has it.
+/// Returns a version of a record, if the record has it.
 pub fn find_version(release: &CliRelease, version: &str) -> Option<ReleaseVersion> {
     of_release(release).versions.into_iter().find(|found| found.version == version)
 }
 
-/// A version of a record.
+/// Returns a version of a record.
 ///
 /// # Panics
 /// If the record does not have it.
@@ -27,24 +27,24 @@ pub fn version(release: &CliRelease, version: &str) -> ReleaseVersion {
     find_version(release, version).unwrap_or_else(|| panic!("{version} is not in {:?}", release.status))
 }
 
-/// The wave of a version under a policy, if the status has it.
+/// Returns the wave of a version under a policy, if the status has it.
 pub fn wave(policy: &PluginPolicy, component: &str, version: &str) -> Option<WaveStatus> {
     progress(policy, component).waves.into_iter().find(|wave| wave.version == version)
 }
 
-/// The progress of a component under a policy; the default if the status does not have it.
+/// Returns the progress of a component under a policy; the default if the status does not have it.
 pub fn progress(policy: &PluginPolicy, component: &str) -> ComponentProgress {
     let components = of_policy(policy).components;
     components.into_iter().find(|progress| progress.name == component).unwrap_or_default()
 }
 
-/// A condition as `True/Synced`: status and reason. Empty if there is no such condition.
+/// Returns a condition as `True/Synced`: status and reason. Empty if there is no such condition.
 pub fn condition(conditions: &[Condition], kind: &str) -> String {
     let found = conditions.iter().find(|condition| condition.type_ == kind);
     found.map(|condition| format!("{}/{}", condition.status, condition.reason)).unwrap_or_default()
 }
 
-/// The message of a condition. Empty if there is no such condition.
+/// Returns the message of a condition. Empty if there is no such condition.
 pub fn condition_message(conditions: &[Condition], kind: &str) -> String {
     let found = conditions.iter().find(|condition| condition.type_ == kind);
     found.map(|condition| condition.message.clone()).unwrap_or_default()

@@ -53,12 +53,12 @@ impl Tools {
         Ok(TOOLS.get_or_init(|| Self { folder }))
     }
 
-    /// Path of `kube-apiserver`, `etcd`, `kubectl` or `helm`.
+    /// Returns the path of `kube-apiserver`, `etcd`, `kubectl` or `helm`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The folder of the programs, for `PATH`.
+    /// Returns the folder of the programs, for `PATH`.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -87,12 +87,12 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         Ok(Terminal { user, workstation })
     }
 
-    /// The user's own folder for programs, first in their `PATH`.
+    /// Returns the user's own folder for programs, first in their `PATH`.
     pub fn bin(&self, terminal: &Terminal) -> PathBuf {
         terminal.workstation.home().join("bin")
     }
 
-    /// The working folder of the commands.
+    /// Returns the working folder of the commands.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -160,12 +160,12 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         }
     }
 
-    /// The time since the beginning.
+    /// Returns the time since the beginning.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The number of steps so far.
+    /// Returns the number of steps so far.
     pub fn steps(&self) -> usize {
         self.steps
     }

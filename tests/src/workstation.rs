@@ -28,7 +28,7 @@ impl Workstation {
         Ok(Self { kubeconfig: plane.kubeconfig_for(&identity)?, identity, home, root, env: Vec::new() })
     }
 
-    /// The user.
+    /// Returns the user.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

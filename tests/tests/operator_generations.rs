@@ -43,7 +43,7 @@ fn publish_by_platform(lab: &Lab, name: &str, version: &str) -> Result<()> {
     pack.to(lab.proxy().layout())?.expect_code(0).map(drop)
 }
 
-/// The number of whole layers of a plugin that the operator has downloaded from the proxy.
+/// Returns the number of whole layers of a plugin that the operator has downloaded from the proxy.
 fn downloaded_layers(proxy: &Server, name: &str) -> usize {
     let paths = [format!("{}/images/", image(name)), format!("{}/tags/", image(name))];
     let is_download = |line: &&str| {

@@ -9,7 +9,7 @@ use d8_tests::status::{self, of_policy};
 use d8_tests::{Result, catalog::Plugin, objects};
 use serde_json::{Value, json};
 
-/// A condition of a policy as `True/Accepted`.
+/// Returns a condition of a policy as `True/Accepted`.
 fn condition(policy: &PluginPolicy, kind: &str) -> String {
     status::condition(&of_policy(policy).conditions, kind)
 }

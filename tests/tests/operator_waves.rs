@@ -28,7 +28,7 @@ fn wait_for_state(
     Ok((policy, wave))
 }
 
-/// The spec of a policy with a rollout, for hosts with this role, with these fields in the rule for the plugin.
+/// Returns the spec of a policy with a rollout, for hosts with this role, with these fields in the rule for the plugin.
 fn with_rollout(role: &str, plugin: &str, fields: &Value) -> Value {
     let first = objects::with(json!({"plugins": [plugin], "access": "Allow"}), fields);
     let selector = json!({"matchLabels": {"role": role}});
@@ -36,7 +36,7 @@ fn with_rollout(role: &str, plugin: &str, fields: &Value) -> Value {
     json!({"hostSelector": selector, "defaults": defaults, "rules": [first], "rollout": {"over": "1h", "maxFailed": 2}})
 }
 
-/// The data of the ledger of a policy's waves.
+/// Returns the data of the ledger of a policy's waves.
 fn ledger(lab: &Lab, policy: &str) -> Option<Value> {
     let map = format!("d8-waves-{policy}");
     let text = lab.plane().kubectl(["get", "configmap", &map, "--namespace", OPERATOR, "--output=json"]).ok()?;
@@ -49,7 +49,7 @@ fn delete_status(lab: &Lab, policy: &str) -> Result<()> {
     lab.plane().kubectl(["patch", "pluginpolicy", policy, "--subresource=status", "--type=json", patch]).map(drop)
 }
 
-/// The notes of the events of a policy with this reason.
+/// Returns the notes of the events of a policy with this reason.
 fn events(lab: &Lab, policy: &str, reason: &str) -> String {
     let about = format!("--field-selector=regarding.kind=PluginPolicy,regarding.name={policy},reason={reason}");
     let notes = "--output=jsonpath={.items[*].note}";

@@ -30,7 +30,7 @@ pub struct EndpointPins {
 }
 
 impl EndpointPins {
-    /// The pins below this root. Reads nothing yet.
+    /// Returns the pins below this root. Reads nothing yet.
     pub fn at(root: &Path) -> Self {
         Self { dir: root.join("policy/endpoints") }
     }

@@ -49,7 +49,7 @@ pub struct CachedPolicies {
 impl CachedPolicies {
     const FORMAT: u32 = 1;
 
-    /// The content of a file with these policies.
+    /// Returns the content of a file with these policies.
     pub fn new(server: &str, confirmed: Timestamp, policies: Vec<Value>) -> Self {
         Self { format: Self::FORMAT, server: server.to_owned(), confirmed, policies }
     }
@@ -78,7 +78,7 @@ pub struct CacheError {
 }
 
 impl PolicyCache {
-    /// The cache below this root. Reads nothing yet.
+    /// Returns the cache below this root. Reads nothing yet.
     pub fn at(root: &Path) -> Self {
         Self { dir: root.join("policy") }
     }
@@ -87,7 +87,7 @@ impl PolicyCache {
         self.dir.join(format!("{}.json", key.0))
     }
 
-    /// Whether policies of any cluster are cached.
+    /// Returns whether policies of any cluster are cached.
     pub fn any(&self) -> bool {
         // A folder that is not readable may contain policies.
         self.files().map_or(true, |files| !files.is_empty())

@@ -87,8 +87,8 @@ impl LockedD8Store {
         })
     }
 
-    /// Whether the store has the version with exactly these bytes. It is then kept, as a version is immutable. A version
-    /// with other bytes is damaged.
+    /// Returns whether the store has the version with exactly these bytes. It is then kept, as a version is immutable.
+    /// A version with other bytes is damaged.
     fn has_version(&self, tag: &Tag, receipt: &Receipt) -> bool {
         let binary = self.store.version_dir(tag).join(EXECUTABLE);
         self.store.version(tag).is_some() && receipt.executable().matches(&binary).unwrap_or_default()

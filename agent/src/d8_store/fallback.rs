@@ -13,12 +13,12 @@ impl D8Store {
         self.dir().join("fallback")
     }
 
-    /// Path of the configured fallback. It is not checked; use [`Self::fallback`] to run it.
+    /// Returns the path of the configured fallback. It is not checked; use [`Self::fallback`] to run it.
     pub fn fallback_path(&self) -> Option<PathBuf> {
         fs::read_link(self.fallback_link()).ok()
     }
 
-    /// The configured fallback, checked so that it may be run.
+    /// Returns the configured fallback, checked so that it may be run.
     ///
     /// # Errors
     /// [`StoreError::Untrusted`] as root, if other users could have configured or changed it.

@@ -52,7 +52,8 @@ pub fn invocation_path(argv0: &OsStr, path: Option<&OsStr>, directory: &Path, ex
 }
 
 impl PathEntry {
-    /// Reads a command on the PATH. `home` is this user's home directory, `databases` are those of the package managers.
+    /// Reads a command on the PATH. `home` is this user's home directory, `databases` are those of the package
+    /// managers.
     pub fn of(path: &Path, home: Option<&Path>, databases: &PackageDatabases) -> Self {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(store) = store_of(&real) {
@@ -74,7 +75,7 @@ impl PathEntry {
         Self::Plain { path: path.to_owned(), shared: !home.is_some_and(in_home) && others_can_run(&real) }
     }
 
-    /// Path of the store that a link leads into.
+    /// Returns the path of the store that a link leads into.
     pub fn store(&self) -> Option<&Path> {
         match self {
             Self::Linked { store, .. } => Some(store),
@@ -82,7 +83,7 @@ impl PathEntry {
         }
     }
 
-    /// Path of the command.
+    /// Returns the path of the command.
     pub fn path(&self) -> &Path {
         let (Self::Linked { path, .. } | Self::Plain { path, .. } | Self::Managed { path, .. }) = self;
         path
@@ -109,7 +110,7 @@ fn home_of_another(file: &Path, uid: u32) -> Option<u32> {
     others.next()
 }
 
-/// Whether users other than the owner can reach the file and run it.
+/// Returns whether users other than the owner can reach the file and run it.
 fn others_can_run(file: &Path) -> bool {
     file.ancestors().all(accessible_to_all)
 }
@@ -118,8 +119,8 @@ fn accessible_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
 }
 
-/// Returns the outermost directory in a path that users other than its owner cannot enter. A directory that does not exist
-/// yet will be created so that they can.
+/// Returns the outermost directory in a path that users other than its owner cannot enter. A directory that does not
+/// exist yet will be created so that they can.
 pub fn inaccessible_ancestor(path: &Path) -> Option<PathBuf> {
     let existing = path.ancestors().filter(|part| fs::symlink_metadata(part).is_ok());
     existing.filter(|part| !accessible_to_all(part)).last().map(Path::to_owned)

@@ -26,7 +26,7 @@ use crate::{
     smoke::D8_TIMEOUT,
 };
 
-/// A version of d8 to install. The caller has selected and permitted it: the store knows no policies.
+/// A version of d8 to install. The caller has selected and permitted it: the store evaluates no policies.
 #[derive(Debug, Clone)]
 pub struct D8InstallRequest {
     /// The layer to download. Its component is d8.
@@ -60,7 +60,7 @@ impl TestedVersion {
         &self.tag
     }
 
-    /// Whether the executable reports another version than its tag.
+    /// Returns whether the executable reports another version than its tag.
     pub fn reports_other_version(&self) -> bool {
         let parse = |word: &str| Version::parse(word.trim_matches(|c: char| !c.is_ascii_alphanumeric())).ok();
         let versions: Vec<Version> = self.version_output.split_whitespace().filter_map(parse).collect();

@@ -95,7 +95,7 @@ impl StoreError {
     }
 }
 
-/// The command for a plugin, or the one for d8 itself.
+/// Returns the command for a plugin, or the one for d8 itself.
 fn command(component: &Component, for_plugin: &str, for_d8: &str) -> String {
     format!("d8 {}", if *component == Component::D8 { for_d8 } else { for_plugin })
 }

@@ -43,7 +43,7 @@ pub enum StoreErrorKind {
 }
 
 impl StoreErrorKind {
-    /// The name of the kind. Never changes.
+    /// Returns the name of the kind. Never changes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Root => "Root",
@@ -67,7 +67,7 @@ impl StoreErrorKind {
 }
 
 impl StoreError {
-    /// The stable kind of this error.
+    /// Returns the stable kind of this error.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Root { .. } => StoreErrorKind::Root,
@@ -92,7 +92,7 @@ impl StoreError {
     }
 }
 
-/// Whether the system refused an operation for lack of space.
+/// Returns whether the system refused an operation for lack of space.
 pub(super) fn disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

@@ -44,7 +44,7 @@ impl Layout {
         self.root.join("cli")
     }
 
-    /// The log of digests.
+    /// Returns the log of digests.
     pub(crate) fn digest_log(&self) -> PathBuf {
         self.root.join("digests.jsonl")
     }

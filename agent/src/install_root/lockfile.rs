@@ -26,7 +26,7 @@ use crate::{
     install_root::layout::LOCK,
 };
 
-/// Age at which a lock is stale whose owner cannot be checked.
+/// Age at which a lock is stale if its owner cannot be checked.
 pub(crate) const FOREIGN_STALE: Duration = Duration::from_hours(1);
 
 /// How often the time of a held lock is renewed. The d8 written in Go removes older ones as stale.
@@ -107,7 +107,7 @@ pub(crate) fn attempt(dir: &Path) -> io::Result<Attempt> {
     Ok(Attempt::Again)
 }
 
-/// Decides by its age whether a lock is held whose owner cannot be checked.
+/// Decides by its age whether a lock is held, if its owner cannot be checked.
 fn by_age(dir: &Path, path: &Path, metadata: &fs::Metadata, holder: LockHolder) -> io::Result<Attempt> {
     // A time in the future counts as age 0.
     let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
@@ -239,7 +239,7 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<usize> {
 }
 
 impl LockFile {
-    /// Whether the name still belongs to this lock.
+    /// Returns whether the name still belongs to this lock.
     pub(crate) fn is_held(&self) -> io::Result<bool> {
         Ok(FileId::at(&self.path)? == Some(self.id))
     }
@@ -248,7 +248,7 @@ impl LockFile {
         &self.path
     }
 
-    /// The file for the task that renews its time. A weak reference, so that the task does not keep the flock.
+    /// Returns the file for the task that renews its time. A weak reference, so that the task does not keep the flock.
     pub(crate) fn file(&self) -> std::sync::Weak<File> {
         Arc::downgrade(&self.file)
     }

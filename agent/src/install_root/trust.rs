@@ -9,7 +9,7 @@ const OTHERS_WRITE: u32 = 0o022;
 const WORLD_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Whether this process is root and must check what it trusts.
+/// Returns whether this process is root and must check what it trusts.
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{disk, error::StoreError, receipt::Receipt};
 
-/// Writes the contract and the receipt next to the executable, and syncs the directory. Refuses a contract that would be
-/// too large to be read again.
+/// Writes the contract and the receipt next to the executable, and syncs the directory. Refuses a contract that would
+/// be too large to be read again.
 pub(crate) fn complete(dir: &Path, contract: Option<&Contract>, receipt: &Receipt) -> Result<(), StoreError> {
     if let Some(contract) = contract {
         let (path, json) = (dir.join(CONTRACT), contract.to_json());
@@ -108,7 +108,7 @@ pub(crate) fn check(metadata: &fs::Metadata, right_type: bool, expected: &str) -
     trust::untrusted_reason(metadata).map_or(Ok(()), Err)
 }
 
-/// Says that a path has not the expected type.
+/// Returns the problem of a path that does not have the expected type.
 pub(crate) fn wrong_type(metadata: &fs::Metadata, expected: &str) -> String {
     if metadata.is_symlink() {
         format!("it is a symbolic link, not a {expected}")

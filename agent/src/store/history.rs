@@ -1,4 +1,4 @@
-//! What follows a switch and does not affect it: the history of active versions, the log of digests, and files that the
+//! Steps after a switch that do not affect it: the history of active versions, the log of digests, and files that the
 //! d8 written in Go left.
 
 use std::{
@@ -44,8 +44,8 @@ pub(super) fn history(plugin: &PluginDir) -> Vec<Tag> {
     String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Appends a version to the history after it became active. `rollback` would not select a version that a crash keeps out
-/// of the history.
+/// Appends a version to the history after it became active. `rollback` would not select a version that a crash keeps
+/// out of the history.
 pub(super) fn append(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, staging: &Path) -> io::Result<()> {
     let before = history(plugin);
     let mut history = before.clone();

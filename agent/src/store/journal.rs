@@ -76,7 +76,7 @@ impl SwitchStep {
         self.saved(staging).join("binary")
     }
 
-    /// Path of a replaced version on systems that cannot exchange directories.
+    /// Returns the path of a replaced version on systems that cannot exchange directories.
     pub(super) fn saved_version(&self, staging: &Path) -> PathBuf {
         self.saved(staging).join("version")
     }
@@ -142,7 +142,7 @@ impl SwitchStep {
         self.undo_major(plugin)
     }
 
-    /// Whether `v<major>/<name>` is a copy of the new executable, as on file systems without hard links.
+    /// Returns whether `v<major>/<name>` is a copy of the new executable, as on file systems without hard links.
     fn is_copy(&self, staging: &Path, plugin: &PluginDir) -> io::Result<bool> {
         let staged = self.placement.as_ref().map(|placement| staging.join(&placement.from).join(self.name.as_str()));
         let now = fs::symlink_metadata(plugin.major_binary(self.major))?;
@@ -217,7 +217,7 @@ impl SwitchStep {
     }
 }
 
-/// Whether a path is a single plain name.
+/// Returns whether a path is a single plain name.
 fn is_name(path: &Path) -> bool {
     let mut parts = path.components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))

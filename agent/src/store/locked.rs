@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-/// The directories that a change writes to, in addition to those of the plugins.
+/// Returns the directories that a change writes to, in addition to those of the plugins.
 fn shared_directories(layout: &Layout) -> Vec<PathBuf> {
     let contracts = layout.contracts();
     let cache = contracts.parent().map(Path::to_owned);
@@ -118,12 +118,12 @@ impl Locks {
 }
 
 impl LockedStore {
-    /// The store that this guard has locked.
+    /// Returns the store that this guard has locked.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The plugins whose locks are held.
+    /// Returns the plugins whose locks are held.
     pub fn names(&self) -> impl Iterator<Item = &PluginName> {
         self.locks.held.keys()
     }

@@ -46,7 +46,7 @@ pub struct PluginEntry {
 }
 
 impl PluginEntry {
-    /// The active version, if it has a receipt.
+    /// Returns the active version, if it has a receipt.
     pub fn installed(&self) -> Option<&InstalledVersion> {
         match &self.active {
             ActiveVersion::Known(installed) => Some(installed),

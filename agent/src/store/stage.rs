@@ -30,7 +30,7 @@ pub struct StagedVersion {
 }
 
 impl StagedVersion {
-    /// Name of the plugin.
+    /// Returns the name of the plugin.
     pub fn name(&self) -> &PluginName {
         &self.name
     }
@@ -40,7 +40,7 @@ impl StagedVersion {
         &self.receipt.tag
     }
 
-    /// The receipt that the version will have.
+    /// Returns the receipt that the version will have.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
@@ -48,8 +48,8 @@ impl StagedVersion {
 
 impl LockedStore {
     /// Downloads a version into the staging directory, verifies and tests it. May run for several requests at the same
-    /// time. Changes nothing outside of the staging directory. After a failure or a dropped future nothing is left there
-    /// once the locks are released.
+    /// time. Changes nothing outside of the staging directory. After a failure or a dropped future nothing is left
+    /// there once the locks are released.
     ///
     /// # Errors
     /// [`StoreError::Proxy`], [`StoreError::WrongDigest`], [`StoreError::Moved`], [`StoreError::Smoke`], and errors of

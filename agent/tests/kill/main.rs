@@ -74,7 +74,7 @@ fn run(arguments: &[String], cases: &[TestCase]) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Path of this program, to start it as a child or as a sandbox.
+/// Returns the path of this program, to start it as a child or as a sandbox.
 fn own() -> std::path::PathBuf {
     std::env::current_exe().expect("current_exe")
 }

@@ -149,8 +149,8 @@ fn position(point: &str) -> usize {
 }
 
 impl Scenario {
-    /// Whether a failpoint is reached in the repair at the beginning of the command, before the change. The repair
-    /// records the active version of each plugin again.
+    /// Returns whether a failpoint is reached in the repair at the beginning of the command, before the change. The
+    /// repair records the active version of each plugin again.
     fn is_in_repair(&self, point: &str, nth: usize) -> bool {
         let by_go = self.before.iter().any(|command| command.starts_with("go "));
         let recorded = self.plugins.iter().filter(|plugin| plugin.old.is_some() && !by_go).count();

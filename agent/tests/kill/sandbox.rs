@@ -133,7 +133,7 @@ fn confined() {
     }
 }
 
-/// Whether a process with this argument is running.
+/// Returns whether a process with this argument is running.
 fn running(marker: &str) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {

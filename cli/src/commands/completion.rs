@@ -52,7 +52,7 @@ pub(crate) fn print_script(shell: Shell) -> Result<(), Failure> {
     }
 }
 
-/// The command tree with candidates for names and versions.
+/// Returns the command tree with candidates for names and versions.
 fn command() -> clap::Command {
     add_candidates(args::command()).add(SubcommandCandidates::new(installed_plugins))
 }
@@ -67,7 +67,7 @@ fn add_candidates(command: clap::Command) -> clap::Command {
         .mut_subcommands(add_candidates)
 }
 
-/// The candidates for an argument of a command, both by name.
+/// Returns the candidates for an argument of a command, both by name.
 fn candidates(command: &str, arg: &str) -> Option<ArgValueCandidates> {
     match (command, arg) {
         ("install", "names") | ("why", "name") => Some(ArgValueCandidates::new(installed_plugins)),
@@ -77,7 +77,7 @@ fn candidates(command: &str, arg: &str) -> Option<ArgValueCandidates> {
     }
 }
 
-/// Names of installed plugins, with the description in each contract.
+/// Returns the names of installed plugins, with the description in each contract.
 fn installed_plugins() -> Vec<CompletionCandidate> {
     let Ok(roots) = Roots::from_env(None) else { return Vec::new() };
     let (stores, _) = roots.for_reading();
@@ -98,7 +98,7 @@ fn installed_plugins_or_all() -> Vec<CompletionCandidate> {
     candidates
 }
 
-/// Versions of d8 in the store, newest first.
+/// Returns the versions of d8 in the store, newest first.
 fn stored_versions() -> Vec<CompletionCandidate> {
     // Flags on the completed line are not evaluated.
     let plugins_dir = std::env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(Into::into);
@@ -119,7 +119,7 @@ fn stored_versions() -> Vec<CompletionCandidate> {
 mod tests {
     use super::*;
 
-    /// Paths of the arguments that have candidates.
+    /// Returns the paths of the arguments that have candidates.
     fn completed(path: &str, command: &clap::Command) -> Vec<String> {
         let args = command.get_arguments().filter(|arg| arg.get::<ArgValueCandidates>().is_some());
         let args = args.map(|arg| format!("{path}{}", arg.get_id()));

@@ -116,7 +116,7 @@ impl Failure {
         &self.advice
     }
 
-    /// The headline and the first cause, on one line.
+    /// Returns the headline and the first cause, on one line.
     pub(crate) fn summary(&self) -> String {
         match self.causes.first() {
             Some(cause) => format!("{}: {cause}", self.headline),
@@ -168,7 +168,7 @@ impl From<d8_agent::StoreError> for Failure {
     }
 }
 
-/// Whether to use colour: `NO_COLOR` wins over `CLICOLOR_FORCE` and `FORCE_COLOR`, and these over `terminal`.
+/// Returns whether to use colour: `NO_COLOR` overrides `CLICOLOR_FORCE` and `FORCE_COLOR`, which override `terminal`.
 pub(crate) fn colour_enabled(terminal: bool) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     resolve_colour(set("NO_COLOR"), set("CLICOLOR_FORCE") || set("FORCE_COLOR"), terminal)

@@ -41,7 +41,7 @@ impl Printer {
         }
     }
 
-    /// Whether to draw progress bars: on a terminal only.
+    /// Returns whether to draw progress bars: on a terminal only.
     pub(crate) fn shows_progress(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }

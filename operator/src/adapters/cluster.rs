@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the cluster before anything was read.
+    /// Makes the state before anything was read.
     pub(crate) fn unread() -> Self {
         Self { seen: ObservedCluster::default(), facts: ClusterFacts::unreadable("the operator has not read it yet") }
     }

@@ -119,7 +119,7 @@ fn matched_hosts<R>(checked: &Result<CheckedPolicy, Rejection>, ctx: &Context<R>
     }
 }
 
-/// Returns the wave ledger, from memory or from its ConfigMap. The policy's status tells if it can't be read.
+/// Returns the wave ledger, from memory or from its ConfigMap. If it can't be read, the policy's status reports this.
 async fn ledger<R>(
     policy: &PluginPolicy,
     entry: &PolicyEntry,
@@ -170,7 +170,7 @@ async fn write<R>(policy: &PluginPolicy, ctx: &Context<R>, status: &PluginPolicy
     Ok(())
 }
 
-/// Remembers the status that the API server has now.
+/// Keeps the status that the API server has now in memory.
 fn remember<R>(
     policy: &PluginPolicy,
     entry: &PolicyEntry,

@@ -1,4 +1,4 @@
-//! What this process remembers of each object between two reconciliations.
+//! The state of each object that this process keeps in memory between two reconciliations.
 
 use std::{
     collections::HashMap,

@@ -18,7 +18,7 @@ fn pair(cause: impl Into<String>, fix: impl Into<String>) -> Advice {
     Advice { cause: cause.into(), fix: fix.into() }
 }
 
-/// The command that lists the published versions of a component.
+/// Returns the command that lists the published versions of a component.
 fn list_command(component: &Component) -> String {
     match component {
         Component::D8 => "d8 cli versions".to_owned(),
@@ -26,12 +26,12 @@ fn list_command(component: &Component) -> String {
     }
 }
 
-/// The command that shows the proxy's Pods.
+/// Returns the command that shows the proxy's Pods.
 fn pods_command() -> String {
     format!("kubectl -n {NAMESPACE} get pods -l {POD_SELECTOR}")
 }
 
-/// The command that binds the role for downloads, without the subject.
+/// Returns the command that binds the role for downloads, without the subject.
 fn bind_command() -> String {
     format!("kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE}")
 }

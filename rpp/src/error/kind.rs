@@ -51,7 +51,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The name of the kind in metrics and conditions. Never changes.
+    /// Returns the name of the kind in metrics and conditions. Never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "Usage",
@@ -78,7 +78,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the proxy or the cluster could not be reached or refused the identity (exit code 5).
+    /// Returns whether the proxy or the cluster could not be reached or refused the identity (exit code 5).
     pub const fn is_reach(self) -> bool {
         matches!(
             self,

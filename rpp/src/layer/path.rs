@@ -20,17 +20,17 @@ impl EntryPath {
         (!is_parent(&name) && !folders.iter().any(|part| is_parent(part))).then_some(Self { folders, name })
     }
 
-    /// The last part of the path.
+    /// Returns the last part of the path.
     pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// Number of folders above the entry.
+    /// Returns the number of folders above the entry.
     pub(super) fn depth(&self) -> usize {
         self.folders.len()
     }
 
-    /// Whether the entry is in the folder of `other`, or in one above it.
+    /// Returns whether the entry is in the folder of `other`, or in one above it.
     pub(super) fn is_in_or_above_folder_of(&self, other: &Self) -> bool {
         other.folders.starts_with(&self.folders)
     }

@@ -27,7 +27,7 @@ impl SiblingFiles {
         Self { name, found: Vec::new() }
     }
 
-    /// Whether the entry has the name.
+    /// Returns whether the entry has the name.
     pub(super) fn has_name_of(&self, path: &EntryPath) -> bool {
         self.name.is_some_and(|name| name.as_bytes() == path.name())
     }

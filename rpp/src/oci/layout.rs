@@ -26,7 +26,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout in this folder. The folder need not exist yet.
+    /// Returns the layout in this folder. The folder need not exist yet.
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
@@ -35,7 +35,7 @@ impl Layout {
         self.root.join("index.json")
     }
 
-    /// Path of a blob.
+    /// Returns the path of a blob.
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         let hex = digest.as_str().trim_start_matches("sha256:");
         self.root.join("blobs/sha256").join(hex)

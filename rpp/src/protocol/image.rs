@@ -34,22 +34,22 @@ pub fn component(image: &str) -> Option<Component> {
     image.strip_prefix(PLUGIN_PREFIX)?.parse::<PluginName>().ok().map(Component::Plugin)
 }
 
-/// Path of the component's tag list.
+/// Returns the path of the component's tag list.
 pub(crate) fn tags_path(component: &Component) -> String {
     format!("v1/images/{}/tags", name(component))
 }
 
-/// Path of a manifest, by tag or digest (generation 3).
+/// Returns the path of a manifest, by tag or digest (generation 3).
 pub(crate) fn manifest_path(component: &Component, reference: &str) -> String {
     format!("v1/images/{}/manifests/{}", name(component), utf8_percent_encode(reference, SEGMENT))
 }
 
-/// Path of the layer of a tag for a platform (generation 2 and later).
+/// Returns the path of the layer of a tag for a platform (generation 2 and later).
 pub(crate) fn layer_path(component: &Component, tag: &Tag, platform: &Platform) -> String {
     format!("v1/images/{}/images/{tag}?platform={platform}", name(component))
 }
 
-/// Path of the layer of a tag (generation 1).
+/// Returns the path of the layer of a tag (generation 1).
 pub(crate) fn generation_1_layer_path(component: &Component, tag: &Tag) -> String {
     format!("v1/images/{}/tags/{tag}", name(component))
 }

@@ -84,7 +84,7 @@ pub(super) enum AccessError {
         /// Name of the user.
         user: String,
     },
-    /// The cluster could not be asked: 500.
+    /// The review by the cluster failed: 500.
     Review(Arc<kube::Error>),
 }
 

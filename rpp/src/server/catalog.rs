@@ -1,5 +1,5 @@
-//! The images of a layout. Reads `index.json` again after it was replaced. Serves of an image only what its own
-//! tags lead to. Functions here block on the disk.
+//! The images of a layout. Reads `index.json` again after it was replaced. Serves only content of
+//! an image that its own tags lead to. Functions here block on the disk.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +57,7 @@ impl Catalog {
         Ok(published)
     }
 
-    /// Returns the manifest of a tag or digest, `None` if the image has no such.
+    /// Returns the manifest of a tag or digest, `None` if the image does not have it.
     pub(super) fn manifest(&self, component: &Component, reference: &str) -> io::Result<Option<Manifest>> {
         let published = self.published()?;
         let Some(tags) = published.tags(component) else { return Ok(None) };
@@ -96,7 +96,7 @@ impl Catalog {
         Ok(Some((layer, path)))
     }
 
-    /// Whether one of the image's tags leads to a digest, directly or through an index. Without this check the
+    /// Returns whether one of the image's tags leads to a digest, directly or through an index. Without this check the
     /// blobs of all images could be read through one image.
     fn leads_to(&self, tags: &BTreeMap<Tag, Digest>, digest: &Digest) -> bool {
         // A broken manifest does not hide the other ones.

@@ -85,7 +85,7 @@ impl Images {
         }
     }
 
-    /// Returns the manifest of a tag or digest, `None` if the image has no such.
+    /// Returns the manifest of a tag or digest, `None` if the image does not have it.
     pub(super) async fn manifest(
         &self,
         component: &Component,
@@ -136,7 +136,7 @@ impl Images {
         }
     }
 
-    /// Whether images can be read at all.
+    /// Returns whether images can be read at all.
     pub(super) async fn ready(&self) -> bool {
         match self {
             Self::Registry(_) => true,

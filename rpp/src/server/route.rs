@@ -40,7 +40,7 @@ impl Route {
         }
     }
 
-    /// Whether a proxy of this generation has the route. Newer generations keep the older routes.
+    /// Returns whether a proxy of this generation has the route. Newer generations keep the older routes.
     pub(super) fn is_in(&self, generation: Generation) -> bool {
         match self {
             Self::Tags(_) | Self::Generation1Layer(..) => true,
@@ -49,7 +49,7 @@ impl Route {
         }
     }
 
-    /// Whether the route accepts HEAD.
+    /// Returns whether the route accepts HEAD.
     pub(super) fn has_head(&self) -> bool {
         matches!(self, Self::Layer(..) | Self::Generation1Layer(..))
     }

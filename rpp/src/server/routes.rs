@@ -48,7 +48,7 @@ impl From<ImagesError> for Failure {
     }
 }
 
-/// The routes that are served over TLS.
+/// Returns the routes that are served over TLS.
 pub(super) fn router(state: Arc<ServerState>) -> Router {
     probes(Arc::clone(&state)).merge(
         Router::new()
@@ -63,7 +63,7 @@ fn probes(state: Arc<ServerState>) -> Router {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(state)
 }
 
-/// The routes that are served inside of the cluster without TLS: health, readiness and metrics.
+/// Returns the routes that are served inside of the cluster without TLS: health, readiness and metrics.
 pub(super) fn internal_router(state: Arc<ServerState>) -> Router {
     probes(Arc::clone(&state)).merge(Router::new().route("/metrics", get(metrics)).with_state(state))
 }

@@ -83,7 +83,7 @@ impl Drop for TlsServer {
 }
 
 impl TlsServer {
-    /// Number of open connections.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.handle.connection_count()
     }
@@ -150,7 +150,7 @@ impl ScriptedProxy {
     }
 }
 
-/// The default timeouts, with a short wait between attempts.
+/// Returns the default timeouts, with a short wait between attempts.
 pub fn fast_retries() -> Timeouts {
     Timeouts { backoff: Duration::from_millis(1), ..Timeouts::default() }
 }

@@ -107,18 +107,18 @@ fn refusal(error: kube::Error) -> String {
     }
 }
 
-/// An object of a kind with this spec.
+/// Returns an object of a kind with this spec.
 #[expect(clippy::needless_pass_by_value, reason = "tables read best so")]
 pub(crate) fn object(kind: &str, name: &str, spec: Value) -> Value {
     objects::object(kind, name, &spec)
 }
 
-/// A policy for every host with these additional fields.
+/// Returns a policy for every host with these additional fields.
 pub(crate) fn policy(fields: &Value) -> Value {
     objects::policy("p", &objects::with(json!({"hostSelector": {}}), fields))
 }
 
-/// A policy whose only rule, for plugin `x`, has these fields.
+/// Returns a policy whose only rule, for plugin `x`, has these fields.
 pub(crate) fn rule(fields: &Value) -> Value {
     objects::policy("p", &objects::one_rule("x", fields))
 }
@@ -127,7 +127,7 @@ pub(crate) fn release(spec: Value) -> Value {
     object("CliRelease", "trial", spec)
 }
 
-/// A well-formed digest.
+/// Returns a well-formed digest.
 pub(crate) fn digest() -> String {
     format!("sha256:{}", "0".repeat(64))
 }

@@ -15,7 +15,7 @@ fn refused(alice: &Workstation, args: &[&str], code: i32, texts: &[&str]) -> Res
     Ok(finished)
 }
 
-/// A user who may read the ConfigMap of the proxy and nothing else.
+/// Returns a user who may read the ConfigMap of the proxy and nothing else.
 fn reader(lab: &Lab) -> Result<Workstation> {
     let who = lab.plane().new_user();
     let name = format!("{}-reads", who.user);

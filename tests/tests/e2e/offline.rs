@@ -1,4 +1,4 @@
-//! The API server is down: installed plugins run under the kept policies, and nothing changes.
+//! The API server is down: installed plugins run under the cached policies, and nothing changes.
 
 use d8_tests::catalog::Plugin;
 use d8_tests::{Lab, Result};
@@ -22,7 +22,7 @@ fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
             {"plugins": ["denied"], "access": "Deny"},
         ]}),
     )?;
-    // Each command that reads the cluster keeps its policies.
+    // Each command that reads the cluster caches its policies.
     alice.d8(["plugins", "why", "free"])?.expect_code(0)?;
     lab.plane_mut().stop_api_server();
 

@@ -9,7 +9,7 @@ fn apply_rule(lab: &Lab, plugin: &str, fields: &Value) -> Result<()> {
     lab.apply_policy(plugin, &objects::one_rule(plugin, fields))
 }
 
-/// The verdict and the reasons of one version in the output of `why`.
+/// Returns the verdict and the reasons of one version in the output of `why`.
 fn verdict(alice: &Workstation, plugin: &str, version: &str) -> Result<(String, Value)> {
     let why = alice.d8(["plugins", "why", plugin, "-o", "json"])?.ok()?;
     let why: Value = serde_json::from_str(&why).unwrap_or_else(|error| panic!("{error}: {why}"));

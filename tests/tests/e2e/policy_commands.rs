@@ -7,7 +7,7 @@ use d8_tests::catalog::Plugin;
 use d8_tests::{Lab, Result, Workstation, objects};
 use serde_json::{Value, json};
 
-/// A lab that has only the policies of [`set_up`].
+/// Returns a lab that has only the policies of [`set_up`].
 fn lab() -> &'static Lab {
     static LAB: OnceLock<Lab> = OnceLock::new();
     LAB.get_or_init(|| {
@@ -51,7 +51,7 @@ fn document(alice: &Workstation, args: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }
 
-/// A workstation of a user who may also read hosts.
+/// Returns a workstation of a user who may also read hosts.
 fn admin(lab: &Lab) -> Result<Workstation> {
     let alice = lab.new_workstation()?;
     let (plane, user) = (lab.plane(), &alice.identity().user);

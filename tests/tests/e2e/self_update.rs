@@ -40,7 +40,7 @@ impl Machine {
         Ok(self.d8("--version")?.ok()?.trim().to_owned())
     }
 
-    /// The folder of the store. For root, this is the store that all users of the root share.
+    /// Returns the folder of the store. For root, this is the store that all users of the root share.
     pub(crate) fn store(&self) -> PathBuf {
         let root = if nix::unistd::geteuid().is_root() {
             self.user.root().to_owned()
@@ -50,14 +50,14 @@ impl Machine {
         root.join("cli")
     }
 
-    /// Files of the store, and of the folder that is in `PATH`.
+    /// Returns the files of the store, and of the folder that is in `PATH`.
     pub(crate) fn files(&self) -> Vec<String> {
         let bin = self.d8.parent().unwrap_or(Path::new("/"));
         [files(&self.store()), files(bin)].concat()
     }
 }
 
-/// A former d8: it supports `--version`, and prints its arguments.
+/// Returns a former d8: it supports `--version`, and prints its arguments.
 fn former(version: &str) -> Plugin {
     Plugin::new("d8", version).with_executable(&format!(
         "#!/bin/sh\ncase \"$1\" in --version) echo d8 {version};; cli) exit 2;; *) echo \"former: $*\";; esac\n"
@@ -242,13 +242,13 @@ fn development_build(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The former d8, written in Go: unknown commands are forwarded to it.
+/// Returns the former d8, written in Go: unknown commands are forwarded to it.
 fn former_d8(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
     let warned = alice.d8("cli update --version v0.12.0")?.expect_code(0)?;
     assert!(warned.stderr.contains("v0.12.0 does not support policies"), "{warned:?}");
     assert_eq!(alice.d8("mirror pull -x -- y")?.ok()?, "former: mirror pull -x -- y\n");
-    // Go back with our d8, which is in the store. It remembers the former one.
+    // Go back with our d8, which is in the store. It sets the former one as the fallback.
     let ours = alice.store().join("versions/v0.13.1/d8");
     let back = run(ours, ["cli", "use", "v0.13.1"], |command| alice.user.environment(command))?;
     back.expect_code(0)?;
@@ -277,7 +277,7 @@ fn policies(lab: &Lab) -> Result<()> {
     assert!(update.stderr.contains("policy own, cli.block"), "{update:?}");
     assert_eq!(alice.version()?, "d8 v0.13.1");
 
-    // Offline, the kept policies bind. A blocked version may be replaced by an older one.
+    // Offline, the cached policies bind. A blocked version may be replaced by an older one.
     lab.apply_policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=0.12"}}))?;
     alice.d8("cli update --version v0.14.0")?.expect_code(0)?;
     forbidden_version(lab, &alice)?;
@@ -324,7 +324,7 @@ fn forbidden_version(lab: &Lab, alice: &Machine) -> Result<()> {
     alice.d8("cli check")?.expect_code(0).map(drop)
 }
 
-/// v0.14.0 is active: which kept policies bind `d8 cli use v0.13.1`, which is in the store.
+/// v0.14.0 is active: which cached policies bind `d8 cli use v0.13.1`, which is in the store.
 fn kept_policies(lab: &Lab, alice: &Machine) -> Result<()> {
     let cli = |rule: Value| json!({"hostSelector": {}, "cli": rule});
     for (policy, held_by) in [
@@ -336,7 +336,7 @@ fn kept_policies(lab: &Lab, alice: &Machine) -> Result<()> {
         (cli(json!({"updates": "Auto", "minAge": "720h"})), None),
     ] {
         lab.apply_policy("own", &policy)?;
-        // This command reads the policies and keeps them.
+        // This command reads the policies and caches them.
         alice.d8("cli check")?.expect_code(0)?;
         let back = alice.offline("cli use v0.13.1")?;
         let Some(held_by) = held_by else {

@@ -42,7 +42,7 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    /// The user's store, or a file in it.
+    /// Returns the user's store, or a file in it.
     fn cli(&self, name: &str) -> PathBuf {
         self.at("home/.deckhouse-cli/cli").join(name)
     }
@@ -73,8 +73,8 @@ impl Machine {
         })
     }
 
-    /// A machine whose user has v0.1.0 in `PATH`, linked to the store, and v0.2.0 in the store. Returns the path of
-    /// the command too.
+    /// Returns a machine whose user has v0.1.0 in `PATH`, linked to the store, and v0.2.0 in the store. Returns the
+    /// path of the command too.
     fn with_store() -> Result<(Self, PathBuf)> {
         let machine = Self::new();
         machine.release(&machine.cli("versions/v0.2.0"), "v0.2.0");

@@ -22,7 +22,7 @@ fn apply_policy(lab: &Lab, plugin: &str, spec: &Value, rule: &Value) -> Result<(
     Ok(())
 }
 
-/// The entry of the newest version in the output of `why`.
+/// Returns the entry of the newest version in the output of `why`.
 fn why(alice: &Workstation, plugin: &str, more: &[&str]) -> Result<Value> {
     let line = ["plugins", "why", plugin, "-o", "json"];
     let why = alice.d8(line.iter().chain(more).copied())?.ok()?;

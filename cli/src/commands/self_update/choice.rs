@@ -58,7 +58,7 @@ impl<'a> D8Planning<'a> {
         Ok(Self { context, planning, versions })
     }
 
-    /// The published versions.
+    /// Returns the published versions.
     pub(super) fn versions(&self) -> &TagList {
         &self.versions
     }
@@ -183,7 +183,7 @@ impl<'a> CachedPolicySets<'a> {
     }
 }
 
-/// The failure when the record or the proxy has no version.
+/// Returns the failure when the record or the proxy has no version.
 pub(super) fn nothing_published() -> Failure {
     Failure::new(Code::Failed, format!("no version of {PRODUCT} is published"))
         .advise("the registry of the cluster has no stable version of it", "list all versions: d8 cli versions")

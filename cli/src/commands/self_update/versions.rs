@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: &args::SelfVersionsArgs) -> Res
     })
 }
 
-/// The text for people.
+/// Returns the text for people.
 fn lines(current: &CurrentVersion, rows: &[ListedVersion]) -> Vec<String> {
     let width = rows.iter().map(|row| row.version.len()).max().unwrap_or_default();
     let line = |row: &ListedVersion| {

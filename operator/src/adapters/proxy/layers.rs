@@ -1,4 +1,4 @@
-//! Versions that the proxy shows no index of: proxies of generations 1 and 2, and images that were published for
+//! Versions without an index: those of proxies of generations 1 and 2, and images that were published for
 //! generation 1. Each layer is streamed once, to hash it and to take the contract out of it. Nothing of the layer is
 //! kept in memory or on disk.
 

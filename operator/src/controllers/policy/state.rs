@@ -1,4 +1,4 @@
-//! What this process remembers of a policy.
+//! The state of a policy that this process keeps in memory.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What a record asks for: its spec and its annotations.
+//! The desired state of a record: its spec and its annotations.
 
 use d8_crds::records::release::CliRelease;
 use kube::ResourceExt as _;
@@ -10,7 +10,7 @@ pub(super) const ACCEPT_SHRINK: &str = "cli.deckhouse.io/accept-shrink";
 /// Annotation: each new value requests a poll.
 const POLL_REQUESTED: &str = "cli.deckhouse.io/poll-requested";
 
-/// What a record asks for.
+/// The desired state of a record.
 #[derive(Debug, Clone)]
 pub(super) struct DesiredState {
     /// Generation of the spec.

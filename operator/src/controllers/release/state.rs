@@ -1,4 +1,4 @@
-//! What this process remembers of a record, and the task that polls for it.
+//! The state of a record that this process keeps in memory, and the task that polls for the record.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +33,7 @@ pub(crate) struct ReleaseEntry {
 
 /// The part of a [`ReleaseEntry`] that reconciler and poller share.
 pub(super) struct ReleaseState {
-    /// What the record asks for.
+    /// The desired state of the record.
     pub(super) desired: DesiredState,
     /// The last status; before the first write, the status that the record had.
     pub(super) written: WrittenStatus<CliReleaseStatus>,
@@ -81,7 +81,7 @@ impl ReleaseEntry {
         self.poller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over a changed record. Wakes the poller if the record asks for a poll.
+    /// Takes over a changed record. Wakes the poller if the change requests a poll.
     fn update(&self, record: &CliRelease) {
         let desired = DesiredState::of(record);
         let mut state = self.state();

@@ -23,7 +23,7 @@ const UID: &str = "policy-uid";
 /// Most bytes of keys and values; a ConfigMap holds 1 MiB.
 const MAX_BYTES: usize = 900 << 10;
 
-/// What is remembered of the wave of one version.
+/// The stored state of the wave of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WaveRecord {
     /// When the policy began to permit the version.

@@ -188,7 +188,7 @@ pub(super) fn progress(
         if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {
             rolling = times.end;
         }
-        // Without it, clients compute the wave from the version's age, and by that it is complete too.
+        // Without it, clients compute the wave from the version's age, so it is complete, too.
         if state == WaveState::Complete && failed == 0 && !is_target {
             continue;
         }

@@ -161,7 +161,7 @@ fn halt(policy: &str, component: &str, wave: &WaveStatus) -> Option<String> {
     Some(events::halted(policy, &component, &version, wave.failed, halted_at))
 }
 
-/// Joins the first few sentences, and tells how many more there are.
+/// Joins the first few sentences, and adds how many more there are.
 fn first_few(sentences: &[String]) -> String {
     let shown = sentences.iter().take(MAX_WAVES_IN_MESSAGE).cloned().collect::<Vec<_>>().join("; ");
     match sentences.len().saturating_sub(MAX_WAVES_IN_MESSAGE) {

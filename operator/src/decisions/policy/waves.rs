@@ -1,4 +1,4 @@
-//! When waves begin, halt, resume and are forgotten (`docs/policies.md`, rollout). Pure: returns changes to the ledger.
+//! When waves begin, halt, resume and are removed (`docs/policies.md`, rollout). Pure: returns changes to the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,7 +118,7 @@ pub(crate) struct WaveUpdate {
     pub(crate) trimmed: bool,
 }
 
-/// Decides which waves begin, halt, resume and are forgotten.
+/// Decides which waves begin, halt, resume and are removed.
 pub(crate) fn update(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> WaveUpdate {
     let (mut draft, complete) = current(inputs, ledger);
     for (component, candidates) in inputs.candidates {

@@ -1,4 +1,4 @@
-//! What one digest of a component holds, reduced to what a record may carry.
+//! The content of one digest of a component, reduced to what a record may contain.
 //!
 //! Facts are kept by digest. A digest always means the same bytes, so nothing is read twice. After a restart the facts
 //! come from the record's own status.
@@ -20,7 +20,7 @@ const MAX_DESCRIPTION: usize = 256;
 /// Most environment variables, and most flags, a record carries for one version.
 const MAX_NAMES: usize = 64;
 
-/// What one digest holds.
+/// The content of one digest.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct VersionFacts {
     /// The artifacts, one for each platform that was read.

@@ -25,7 +25,7 @@ use crate::decisions::{
 const FIRST_SYNC: &str = "first-sync";
 const DONE: &str = "done";
 
-/// What is remembered of one tag.
+/// The stored history of one tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TagHistory {

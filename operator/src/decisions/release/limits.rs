@@ -1,4 +1,4 @@
-//! What a record can carry of a contract. The API server rejects a whole status if one text is too long, so a version
+//! The limits for a contract in a record. The API server rejects a whole status if one text is too long, so a version
 //! whose contract exceeds a limit is left without requirements.
 
 use d8_crds::{

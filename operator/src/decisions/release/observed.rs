@@ -1,4 +1,4 @@
-//! What this process knows of the versions of one component: tag to digest to facts.
+//! What is known of the versions of one component: the digest of each tag, and the facts of each digest.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -40,7 +40,7 @@ pub(crate) struct PollError {
     pub(crate) message: String,
 }
 
-/// What the tags of a version name, once their manifests are known.
+/// The images that the tags of a version point at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TagResolution<'a> {
     /// All tags point at one digest; this is the preferred tag.
@@ -51,7 +51,7 @@ pub(crate) enum TagResolution<'a> {
     Unread,
 }
 
-/// What this process knows of the versions of one component.
+/// What is known of the versions of one component.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Observed {
     /// The tags of the last accepted list; absent: no poll since the start.

@@ -1,4 +1,4 @@
-//! Which of the published versions belong into a record.
+//! Selects the published versions of a record.
 
 use d8_crds::{
     decisions::selection::{PublishedVersion, is_stable, read_tags},

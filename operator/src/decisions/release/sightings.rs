@@ -1,4 +1,4 @@
-//! What the ledger of a component must remember of the versions that are known: pure, returns changes.
+//! Decides what changes in the ledger of a component: when each known version was first seen, and moved tags. Pure.
 
 use std::collections::BTreeSet;
 

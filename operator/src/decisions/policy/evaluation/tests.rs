@@ -22,7 +22,7 @@ fn digest(text: &str) -> String {
     format!("sha256:{}", text.repeat(64))
 }
 
-/// A recorded version. `more` replaces fields.
+/// Returns a recorded version. `more` replaces fields.
 fn version(name: &str, first_seen: i64, more: &Value) -> Value {
     let mut version =
         json!({"version": name, "digest": digest("0"), "firstSeen": at(first_seen).to_string(), "fit": "Fits"});

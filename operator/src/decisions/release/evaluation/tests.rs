@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// A poll that finds these tags; an entry is `tag`, `tag=bytes` or `tag=bytes@constraint`.
+    /// Returns a poll that finds these tags; an entry is `tag`, `tag=bytes` or `tag=bytes@constraint`.
     fn poll(&mut self, entries: &[&str]) -> &mut Self {
         let mut tags = BTreeSet::new();
         for entry in entries {
