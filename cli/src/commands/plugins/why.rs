@@ -114,15 +114,12 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
     let listing = planning.published(&component, requested.as_ref()).await?.listing();
-    let versions = match &args.version {
-        Some(typed) => {
-            let found = listing.find(typed).map_err(|error| lookup_failure(&component, &error))?.clone();
-            vec![evaluate(&mut planning, &component, &found).await?]
-        }
-        None => {
-            let published = listing.published.clone();
-            evaluate_all(&mut planning, &component, &published).await?
-        }
+    let versions = if let Some(typed) = &args.version {
+        let found = listing.find(typed).map_err(|error| lookup_failure(&component, &error))?.clone();
+        vec![evaluate(&mut planning, &component, &found).await?]
+    } else {
+        let published = listing.published.clone();
+        evaluate_all(&mut planning, &component, &published).await?
     };
     let active = planning.active(&component).cloned();
     let policies = policies.for_host(context.host());

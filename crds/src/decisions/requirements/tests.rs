@@ -226,10 +226,9 @@ fn modules_of_the_cluster() {
     }
 }
 
-/// The sentences of `rpp-protocol.md` on the facts that requirements are checked against, on a cluster that
-/// is described by what its API server says.
+/// Cluster facts as the API server returns them, and the findings of requirements on them.
 #[test]
-fn what_the_protocol_says_of_facts() {
+fn facts_from_objects_of_the_api_server() {
     let module = |name: &str, manager: &str, config: &str, version: Option<&str>| {
         let condition = |kind: &str, status: &str| serde_json::json!({"type": kind, "status": status});
         let object = serde_json::json!({"metadata": {"name": name}, "properties": {"version": version},
