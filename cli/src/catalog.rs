@@ -115,8 +115,12 @@ impl Catalog {
         let tags = proxy.tags(component).await?;
         let mut listing = selection::read_tags(component, &tags, Some(&context.platform));
         // Two tags of the same version are one version if they have the same digest.
-        let ambiguous: Vec<_> =
-            listing.ambiguous.iter().flat_map(|twins| &twins.tags).map(|twin| &twin.registry_tag).collect();
+        let ambiguous: Vec<_> = listing
+            .ambiguous
+            .iter()
+            .flat_map(|version| &version.tags)
+            .map(|published| &published.registry_tag)
+            .collect();
         let mut digests = BTreeMap::new();
         for tag in ambiguous {
             if let Some(digest) = proxy.digest(component, tag, &context.platform).await? {
@@ -158,10 +162,9 @@ impl Catalog {
         match version.fit {
             Fit::Fits | Fit::Unfit => {}
             Fit::Unknown if details.is_for_other_platform() => {}
-            Fit::Unknown if version.requirements.need_cluster_facts() => {
+            Fit::Unknown if !has_unread_contract(version) => {
                 details.findings = check(context, &version.requirements).await?;
             }
-            // The operator could not read the contract.
             Fit::Unknown => {
                 let read = self.details_from_proxy(context, published).await?;
                 (details.contract, details.findings, details.spooled) = (read.contract, read.findings, read.spooled);
@@ -252,6 +255,11 @@ pub(crate) async fn check(context: &Context, requirements: &Requirements) -> Res
     Ok(requirements::check(requirements, facts))
 }
 
+/// Returns whether the operator could not read the version's contract. d8 then reads it before it installs the version.
+pub(crate) fn has_unread_contract(version: &ReleaseVersion) -> bool {
+    version.fit == Fit::Unknown && !version.requirements.need_cluster_facts()
+}
+
 /// Returns the records after checking the requirements that the operator could not check.
 ///
 /// # Errors
@@ -263,7 +271,7 @@ pub(crate) async fn check_unknown(
     let mut records = records.clone();
     let statuses = records.values_mut().filter_map(|record| record.status.as_mut());
     for version in statuses.flat_map(|status| &mut status.versions) {
-        if version.fit != Fit::Unknown || !version.requirements.need_cluster_facts() {
+        if version.fit != Fit::Unknown || has_unread_contract(version) {
             continue;
         }
         let findings = check(context, &version.requirements).await?;

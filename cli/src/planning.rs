@@ -121,7 +121,7 @@ impl<'a> Planning<'a> {
     /// Returns why the active version of a component is forbidden, if a policy forbids it.
     pub(crate) fn forbidden(&self, component: &Component) -> Option<Reason> {
         let active = self.active(component)?;
-        self.evaluator().must_leave(&EvaluationRequest {
+        self.evaluator().active_forbidden(&EvaluationRequest {
             component,
             version: active,
             intent: Intent::Update,

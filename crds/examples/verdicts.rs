@@ -1,16 +1,15 @@
-//! Judges versions by policies: reads JSON questions from stdin, one a line, and prints an answer each,
-//! for comparing with other readings of `docs/policies.md`. Blank lines are skipped. A line that is no
-//! such question is answered by `error`, which names it; the others are answered all the same.
+//! Evaluates versions by policies: reads JSON rows from stdin, one a line, and prints the verdict on each, to compare
+//! it with other implementations of `docs/policies.md`. Skips blank lines. The result of an invalid line has the field
+//! `error`.
 //!
-//! In: `component`, `version`, `active` (or null), `intent` (`A`, `U`, `X`, `R`), `now`, `confirmed` (when
-//! the policies were last confirmed), `host` with `id`, `labels` and `newRoot`, `policies` (PluginPolicy
-//! objects), `release` (a CliRelease, or as much of one as matters; or null). The version's requirements
-//! count as met where the record says `fit: Fits`, and where there is no record of it; where it says `Unknown`, the
-//! version is held. A d8 whose `active` is
-//! no version is a development build, older than any.
+//! In: `component`, `version`, `active` (or null), `intent` (`A`, `U`, `X`, `R`), `now`, `confirmed` (when the API
+//! server last confirmed the policies), `host` with `id`, `labels` and `newRoot`, `policies` (PluginPolicy objects),
+//! `release` (a CliRelease, or only the fields that matter; or null). The requirements of the version are met if the
+//! record has `fit: Fits` or does not list the version; with `Unknown` the version is held. A d8 whose `active` is not
+//! a version is a development build, which is older than every version.
 //!
-//! Out: `verdict`, `reasons` (the names, sorted, each once), `until` (or null), `runAllowed` (may the
-//! active version run).
+//! Out: `verdict`, `reasons` (sorted codes, each once), `until` (or null), `runAllowed` (whether the active version may
+//! run).
 
 pub(crate) mod support;
 
@@ -33,29 +32,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
-pub(crate) struct Question {
+pub(crate) struct Row {
     component: String,
     version: String,
     #[serde(default)]
     active: Option<String>,
-    intent: Letter,
+    intent: IntentLetter,
     now: Timestamp,
     #[serde(default)]
     confirmed: Option<Timestamp>,
-    host: Asked,
+    host: HostInput,
     policies: Vec<Map<String, Value>>,
     #[serde(default, deserialize_with = "record")]
     release: Option<CliRelease>,
 }
 
-/// A record, of which only the status matters here.
+/// Reads a record. Only its status matters here.
 fn record<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<CliRelease>, D::Error> {
     let Some(mut object) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
     complete(&mut object);
     serde_json::from_value(Value::Object(object)).map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Fills in what the kind demands and no question is about.
+/// Adds fields that the kind requires and the verdict does not use.
 fn complete(object: &mut Map<String, Value>) {
     const BEGINNING: &str = "1970-01-01T00:00:00Z";
     let or_else = |object: &mut Map<String, Value>, field: &str, value: Value| {
@@ -72,7 +71,7 @@ fn complete(object: &mut Map<String, Value>) {
         or_else(condition, "lastTransitionTime", json!(BEGINNING));
     }
     for version in objects(status.get_mut("versions")) {
-        // Not known to be met.
+        // Whether the requirements are met is unknown.
         or_else(version, "fit", json!("Unknown"));
         or_else(version, "digest", json!(""));
         if let Some(moved) = version.get_mut("moved").and_then(Value::as_object_mut) {
@@ -90,13 +89,13 @@ fn complete(object: &mut Map<String, Value>) {
     }
 }
 
-/// The objects of a list, if it is one.
+/// Returns the objects of a list; none if it is not a list.
 fn objects(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
     list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 #[derive(Clone, Copy, Deserialize)]
-enum Letter {
+enum IntentLetter {
     A,
     U,
     X,
@@ -105,7 +104,7 @@ enum Letter {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct HostInput {
     id: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -115,18 +114,18 @@ struct Asked {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Answer {
+pub(crate) struct Output {
     verdict: Class,
     reasons: BTreeSet<&'static str>,
     until: Option<Timestamp>,
     run_allowed: bool,
 }
 
-impl support::Row for Question {
-    type Output = Answer;
-    const EXPECTED: &'static str = "a question is a JSON object";
+impl support::Row for Row {
+    type Output = Output;
+    const EXPECTED: &'static str = "a row is a JSON object";
 
-    fn evaluate(self) -> Result<Answer, String> {
+    fn evaluate(self) -> Result<Output, String> {
         let component: Component = self.component.parse().map_err(|error| format!("component: {error}"))?;
         let version = Version::parse(&self.version).map_err(|error| format!("version: {error}"))?;
         let active = match self.active.as_deref().map(Version::parse).transpose() {
@@ -150,7 +149,7 @@ impl support::Row for Question {
             Some(active) => policies.run_allowed(&component, active).is_ok(),
             None => policies.denied(&component).is_none(),
         };
-        Ok(Answer {
+        Ok(Output {
             verdict: verdict.class(),
             reasons: verdict.reasons().iter().map(|reason| reason.code().as_str()).collect(),
             until: verdict.until(),
@@ -159,18 +158,18 @@ impl support::Row for Question {
     }
 }
 
-impl From<Letter> for Intent {
-    fn from(letter: Letter) -> Self {
+impl From<IntentLetter> for Intent {
+    fn from(letter: IntentLetter) -> Self {
         match letter {
-            Letter::A => Self::Agent,
-            Letter::U => Self::Update,
-            Letter::X => Self::Explicit,
-            Letter::R => Self::Repair,
+            IntentLetter::A => Self::Agent,
+            IntentLetter::U => Self::Update,
+            IntentLetter::X => Self::Explicit,
+            IntentLetter::R => Self::Repair,
         }
     }
 }
 
-/// Returns what the record says of the version's requirements. Without a record they count as met.
+/// Returns the findings of the record about the version's requirements. Without a record they are met.
 fn findings(release: Option<&CliRelease>, version: &Version) -> Findings {
     let Some(recorded) = release.and_then(|release| release.recorded(version)) else { return Findings::default() };
     match recorded.fit {
@@ -181,7 +180,7 @@ fn findings(release: Option<&CliRelease>, version: &Version) -> Findings {
 }
 
 fn main() -> ExitCode {
-    support::run::<Question>()
+    support::run::<Row>()
 }
 
 #[cfg(test)]
@@ -192,20 +191,19 @@ mod tests {
 
     fn run(input: &str) -> (String, Option<String>) {
         let mut output = Vec::new();
-        let error =
-            support::evaluate_lines::<Question>(input.as_bytes(), &mut output).err().map(|error| error.to_string());
+        let error = support::evaluate_lines::<Row>(input.as_bytes(), &mut output).err().map(|error| error.to_string());
         (String::from_utf8(output).unwrap(), error)
     }
 
-    fn question(fields: &Value) -> String {
-        let mut question = json!({
+    fn row(fields: &Value) -> String {
+        let mut row = json!({
             "component": "stronghold", "version": "v1.3.3", "active": "v1.3.2", "intent": "A",
             "now": "2026-11-22T12:00:00Z", "confirmed": "2026-11-22T12:00:00Z",
             "host": {"id": "bastion-1", "labels": {"role": "bastion"}, "newRoot": false},
             "policies": [], "release": null,
         });
-        question.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        question.to_string()
+        row.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        row.to_string()
     }
 
     fn policy(spec: &Value) -> Value {
@@ -220,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_answered_in_order() {
+    fn rows_are_evaluated_in_order() {
         let auto = |fields: Value| {
             let mut rule = json!({"plugins": ["stronghold"], "updates": "Auto"});
             rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             policy(&json!({"hostSelector": {}, "rules": [rule]}))
         };
         let denied = policy(&json!({"hostSelector": {}, "defaults": {"access": "Deny"}}));
-        for (fields, answer) in [
+        for (fields, expected) in [
             (json!({}), r#"{"verdict":"Held","reasons":["NotGoverned"],"until":null,"runAllowed":true}"#),
             (
                 json!({"policies": [auto(json!({}))]}),
@@ -268,15 +266,15 @@ mod tests {
                 r#"{"verdict":"Eligible","reasons":[],"until":null,"runAllowed":true}"#,
             ),
         ] {
-            assert_eq!(run(&question(&fields)), (format!("{answer}\n"), None), "{fields}");
+            assert_eq!(run(&row(&fields)), (format!("{expected}\n"), None), "{fields}");
         }
     }
 
     #[test]
-    fn as_much_of_a_record_as_matters() {
+    fn records_with_missing_fields() {
         let open = json!([{"metadata": {"name": "p"}, "spec": {"hostSelector": {}, "rules": null, "paused": null},
             "status": {"conditions": [{"type": "Accepted", "status": "True"}]}}]);
-        for (fields, answer) in [
+        for (fields, expected) in [
             (json!({"release": null}), ("Eligible", json!([]))),
             (json!({"release": {}}), ("Eligible", json!([]))),
             (
@@ -293,39 +291,39 @@ mod tests {
             let mut fields = fields;
             fields["policies"] = open.clone();
             fields["intent"] = json!("U");
-            let (output, said) = run(&question(&fields));
-            let answered: Value = serde_json::from_str(&output).unwrap();
+            let (output, error) = run(&row(&fields));
+            let result: Value = serde_json::from_str(&output).unwrap();
             assert_eq!(
-                (&answered["verdict"], &answered["reasons"]),
-                (&json!(answer.0), &answer.1),
-                "{fields} {said:?}"
+                (&result["verdict"], &result["reasons"]),
+                (&json!(expected.0), &expected.1),
+                "{fields} {error:?}"
             );
         }
         let dev = json!({"component": "d8", "active": "dev", "intent": "U", "policies": open});
-        assert_eq!(run(&question(&dev)).1, None);
+        assert_eq!(run(&row(&dev)).1, None);
     }
 
     #[test]
-    fn a_bad_line_is_named() {
-        let good = question(&json!({}));
-        for (bad, error) in [
-            (question(&json!({"intent": "B"})), "line 3, column"),
-            (question(&json!({"now": "yesterday"})), "line 3, column"),
-            (question(&json!({"policies": ["p"]})), "line 3, column"),
-            (question(&json!({"release": {"spec": 1}})), "line 3, column"),
-            (question(&json!({"version": "one"})), "line 3: version: `one` is not a version"),
-            (question(&json!({"active": ""})), "line 3: active: `` is not a version"),
-            (question(&json!({"component": "../x"})), "line 3: component: plugin name \"../x\" is not valid"),
+    fn an_invalid_row_has_an_error() {
+        let valid = row(&json!({}));
+        for (invalid, start) in [
+            (row(&json!({"intent": "B"})), "line 3, column"),
+            (row(&json!({"now": "yesterday"})), "line 3, column"),
+            (row(&json!({"policies": ["p"]})), "line 3, column"),
+            (row(&json!({"release": {"spec": 1}})), "line 3, column"),
+            (row(&json!({"version": "one"})), "line 3: version: `one` is not a version"),
+            (row(&json!({"active": ""})), "line 3: active: `` is not a version"),
+            (row(&json!({"component": "../x"})), "line 3: component: plugin name \"../x\" is not valid"),
             ("{\"component\":".to_owned(), "line 3, column 13: EOF while parsing a value"),
-            ("[]".to_owned(), "line 3: a question is a JSON object"),
+            ("[]".to_owned(), "line 3: a row is a JSON object"),
         ] {
-            let (output, said) = run(&format!("{good}\n\n{bad}\n{good}\n"));
-            let said = said.unwrap_or_default();
-            assert!(said.starts_with(error), "{bad}: {said}");
+            let (output, error) = run(&format!("{valid}\n\n{invalid}\n{valid}\n"));
+            let error = error.unwrap_or_default();
+            assert!(error.starts_with(start), "{invalid}: {error}");
             let lines: Vec<&str> = output.lines().collect();
-            assert_eq!((lines.len(), lines[0]), (3, lines[2]), "the others are answered: {output}");
-            let wrong: Value = serde_json::from_str(lines[1]).unwrap();
-            assert_eq!(wrong, json!({"error": said}), "{bad}");
+            assert_eq!((lines.len(), lines[0]), (3, lines[2]), "the other rows are evaluated: {output}");
+            let result: Value = serde_json::from_str(lines[1]).unwrap();
+            assert_eq!(result, json!({"error": error}), "{invalid}");
         }
     }
 }

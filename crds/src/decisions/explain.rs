@@ -7,6 +7,7 @@
 mod causes;
 mod commands;
 mod conflicts;
+mod explainer;
 mod json;
 mod requirements;
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 pub use self::{
     cause::{Cause, MissingRecord, PolicyProblem},
     code::{Class, ReasonCode},
-    conflict::{Dependency, DependencyProblem, PluginConflict},
+    conflict::{DependencyChain, DependencyProblem, PluginConflict},
     source::{Origin, Required, Source},
 };
 use crate::values::{name::Component, version::Version};
@@ -25,7 +25,7 @@ use crate::values::{name::Component, version::Version};
 pub struct Subject {
     /// Plugin, or d8 itself.
     pub component: Component,
-    /// Version in question; `None`: all versions of the component.
+    /// Version in question; `None`: the component as a whole, such as its removal.
     pub version: Option<Version>,
     /// Version that is active on the host; `None`: none, or unknown.
     pub active: Option<Version>,

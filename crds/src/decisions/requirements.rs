@@ -7,7 +7,7 @@ mod recorded;
 use std::collections::BTreeMap;
 
 use self::finding::shown;
-pub use self::finding::{Findings, Found, ModuleRange, Requirement, Unchecked, Unmet, Warning};
+pub use self::finding::{Findings, Found, FoundModule, ModuleRange, Requirement, Unchecked, Unmet, Warning};
 use crate::{
     records::{
         cluster::{ClusterFacts, ClusterVersion, Fact, ModuleState},
@@ -167,7 +167,7 @@ impl Modules<'_> {
                     continue;
                 }
             };
-            found.push((shown(&wanted.name), state));
+            found.push(FoundModule { module: shown(&wanted.name), found: state });
         }
         if is_known {
             self.findings.unmet(Requirement::any_module(group), Found::Modules(found));

@@ -1,5 +1,5 @@
 //! Validation of policies: a [`PluginPolicy`] becomes a [`CheckedPolicy`] with parsed fields, or a
-//! [`Rejection`] with all errors. Verdicts use only checked policies.
+//! [`InvalidPolicy`] with all errors. Verdicts use only checked policies.
 //!
 //! The API server enforces most of these rules first (see [`crate::records::schema`]). They are checked
 //! again because a policy may come from a cache or from an older schema, and because CEL cannot parse
@@ -34,7 +34,7 @@ use crate::{
 /// A policy that is not accepted. It acts as paused on the hosts that it selects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", join(.errors))]
-pub struct Rejection {
+pub struct InvalidPolicy {
     /// All errors in the order of the record, at least one.
     pub errors: Vec<FieldError>,
     /// The hosts that the policy selects. `None` if the selector is invalid: the policy then selects every
@@ -86,7 +86,7 @@ impl CheckedPolicy {
     ///
     /// # Errors
     /// All errors of the policy, each with its field.
-    pub fn new(policy: &PluginPolicy) -> Result<Self, Rejection> {
+    pub fn new(policy: &PluginPolicy) -> Result<Self, InvalidPolicy> {
         let spec = &policy.spec;
         let mut errors = FieldErrors::default();
         let selector = Selector::parse(&spec.host_selector, "spec.hostSelector", &mut errors);
@@ -120,7 +120,7 @@ impl CheckedPolicy {
                 waves: rollout::waves(policy),
                 resumed: rollout::resumed(policy),
             }),
-            selector => Err(Rejection { errors: errors.into_vec(), selector }),
+            selector => Err(InvalidPolicy { errors: errors.into_vec(), selector }),
         }
     }
 

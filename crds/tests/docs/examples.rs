@@ -6,6 +6,8 @@
 //!   candidates.
 //! - `yaml expected`: a list of candidates with the expected result of each: `verdict`, `reasons` (their codes,
 //!   sorted), `why` (their messages), `notes`, `until`, and `runs` (whether the active version may run).
+//!
+//! A block `json` is the example of "Reasons as JSON".
 
 use std::collections::BTreeMap;
 
@@ -71,6 +73,7 @@ struct ExampleRunner {
 impl ExampleRunner {
     fn block(&mut self, kind: &str, text: &str) {
         match kind {
+            "json" => {}
             "record" => self.record = Some(serde_saphyr::from_str(text).expect("a record")),
             "policy" => {
                 if std::mem::take(&mut self.list_is_complete) {
@@ -152,8 +155,8 @@ fn every_example_has_the_expected_result() {
                 text.push('\n');
             }
             (None, Some(info)) => {
-                let kind =
-                    info.strip_prefix("yaml ").unwrap_or_else(|| panic!("a block has the unknown kind {info:?}"));
+                let kind = info.strip_prefix("yaml ").or((info == "json").then_some(info));
+                let kind = kind.unwrap_or_else(|| panic!("a block has the unknown kind {info:?}"));
                 block = Some((kind.to_owned(), String::new()));
             }
             (None, None) if line.starts_with('#') => runner.policies.clear(),

@@ -3,5 +3,8 @@
 
 mod examples;
 mod matrix;
+mod reasons;
+mod samples;
+mod unique_keys;
 
 const PAGE: &str = include_str!("../../../docs/policies.md");

@@ -273,9 +273,9 @@ fn check_candidate(document: &Value) {
             .active(active.as_ref())
             .release(release.as_ref())
             .unmet(&unmet);
-        let judgement = policies.evaluate(&case);
-        assert_all_printable(judgement.reasons());
-        assert_all_printable(judgement.notes());
+        let verdict = policies.evaluate(&case);
+        assert_all_printable(verdict.reasons());
+        assert_all_printable(verdict.notes());
     }
     if let Some(active) = &active {
         assert_all_printable(policies.run_allowed(&component, active).err().as_deref());

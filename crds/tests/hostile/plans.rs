@@ -26,7 +26,7 @@ type Contracts<'a> = Box<dyn Fn(&str, &Version) -> Value + 'a>;
 /// Makes a plan and provides every fact that the planner requests. Counts the requests and the evaluations.
 fn plan_and_count(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> (Plan, usize) {
     let requests = Cell::new(0);
-    let judge = |_: &EvaluationRequest<'_>| {
+    let evaluator = |_: &EvaluationRequest<'_>| {
         requests.set(requests.get() + 1);
         Verdict::default()
     };
@@ -39,7 +39,7 @@ fn plan_and_count(contract: impl Fn(&str, &Version) -> Value, tags: &[&str]) -> 
     snapshot.installed.insert("bystander".parse().unwrap(), old);
     let mut known = KnownFacts::default();
     for _ in 0..20_000 {
-        let needs = match plan(&snapshot, &known, &judge) {
+        let needs = match plan(&snapshot, &known, &evaluator) {
             PlanStep::Done(plan) => return (plan, requests.get()),
             PlanStep::Fetch(needs) => needs,
         };
@@ -101,7 +101,7 @@ fn endless_dependencies_are_bounded() {
                 assert_printable(&stop.to_string());
                 assert_printable(&stop.fix());
             }
-            outcome.passed_over().iter().for_each(|(_, judgement)| assert_all_printable(judgement.reasons()));
+            outcome.passed_over().iter().for_each(|(_, verdict)| assert_all_printable(verdict.reasons()));
         }
     }
 }

@@ -65,13 +65,13 @@ fn another_policy_never_permits_what_was_forbidden() {
 /// forbidden (rule 2).
 fn agent_moves_to(case: &Value, versions: &[&'static str]) -> Option<&'static str> {
     let active = d8_crds::values::version::Version::parse(case["active"].as_str()?).unwrap();
-    let judge = |version: &str| {
+    let evaluate = |version: &str| {
         let mut case = case.clone();
         case["version"] = json!(version);
         case["intent"] = json!("A");
         answer(&case)
     };
-    let leaves = judge(case["active"].as_str()?)["verdict"] == "Forbidden";
+    let leaves = evaluate(case["active"].as_str()?)["verdict"] == "Forbidden";
     let mut best: Option<(&'static str, d8_crds::values::version::Version)> = None;
     for text in versions {
         let version = d8_crds::values::version::Version::parse(text).unwrap();
@@ -79,7 +79,7 @@ fn agent_moves_to(case: &Value, versions: &[&'static str]) -> Option<&'static st
         if version != active
             && (up || leaves)
             && best.as_ref().is_none_or(|(_, best)| version > *best)
-            && judge(text)["verdict"] == "Eligible"
+            && evaluate(text)["verdict"] == "Eligible"
         {
             best = Some((text, version));
         }

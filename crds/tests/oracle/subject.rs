@@ -9,7 +9,7 @@ mod example;
 /// Evaluates a case.
 pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     let mut out = Vec::new();
-    example::support::evaluate_lines::<example::Question>(case.to_string().as_bytes(), &mut out)
+    example::support::evaluate_lines::<example::Row>(case.to_string().as_bytes(), &mut out)
         .map_err(|error| error.to_string())?;
     serde_json::from_slice(&out).map_err(|error| error.to_string())
 }

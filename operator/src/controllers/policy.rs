@@ -6,7 +6,7 @@ pub(super) mod state;
 use std::{sync::Arc, time::Duration};
 
 use d8_crds::{
-    decisions::validation::{CheckedPolicy, Rejection},
+    decisions::validation::{CheckedPolicy, InvalidPolicy},
     records::policy::{PluginPolicy, PluginPolicyStatus},
 };
 use jiff::Timestamp;
@@ -91,7 +91,7 @@ pub(super) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
 /// Evaluates a policy. Returns the new ledger if it changes, the events of its waves, and its status.
 fn evaluate<R>(
     policy: &PluginPolicy,
-    checked: &Result<CheckedPolicy, Rejection>,
+    checked: &Result<CheckedPolicy, InvalidPolicy>,
     before: &PluginPolicyStatus,
     ledger: &WaveLedger,
     now: Timestamp,
@@ -112,7 +112,7 @@ fn evaluate<R>(
 }
 
 /// Returns the hosts that the policy selects. With an invalid selector, it applies to all hosts.
-fn matched_hosts<R>(checked: &Result<CheckedPolicy, Rejection>, ctx: &Context<R>) -> MatchedHosts {
+fn matched_hosts<R>(checked: &Result<CheckedPolicy, InvalidPolicy>, ctx: &Context<R>) -> MatchedHosts {
     match checked {
         Ok(checked) => ctx.hosts().matching(|labels| checked.selector.matches(labels)),
         Err(rejected) => ctx.hosts().matching(|labels| rejected.selector.as_ref().is_none_or(|s| s.matches(labels))),

@@ -114,6 +114,11 @@ fn install_adds_dependencies() -> Result<()> {
     // The constraint of an installed plugin is not broken.
     let why = alice.d8(["plugins", "why", "wheel", "-o", "json"])?.ok()?;
     assert_eq!(verdicts(&why)[0], ("v2.0.0".to_owned(), "Unfit".to_owned()), "{why}");
+    let why: Value = serde_json::from_str(&why).expect("JSON");
+    let reason = &why["versions"][0]["reasons"][0];
+    let keys = ["code", "component", "version", "conflict", "plugin", "installedVersion", "constraint"];
+    let values = keys.map(|key| reason[key].as_str().unwrap_or_default());
+    assert_eq!(values, ["Unfit", "wheel", "v2.0.0", "DependentPlugin", "axle", "v1.0.0", "^1.0"], "{reason}");
     alice.d8(["plugins", "install", "wheel", "--version", "v2.0.0"])?.expect_code(4)?;
     let removed = alice.d8(["plugins", "remove", "wheel"])?.expect_code(0)?;
     assert!(removed.stderr.contains("axle needs wheel"), "{removed:?}");

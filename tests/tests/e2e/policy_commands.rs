@@ -179,6 +179,15 @@ fn diff_lists_changes_by_host() -> Result<()> {
             [null, "tool", "v1.0.0", ["Eligible", "v1.1.0", null], frozen, true],
         ])
     );
+    let reason = &changed["changes"][0]["new"]["reason"];
+    let keys = ["component", "version", "policy", "rule", "constraint"].map(|key| &reason[key]);
+    assert_eq!(
+        keys.map(|value| value.as_str().unwrap_or_default()),
+        ["tool", "v1.0.0", "bastions", "rules[0]", ">1.0.0"]
+    );
+    let reason = &changed["changes"][2]["new"]["reason"];
+    let keys = ["component", "version", "policy", "rule"].map(|key| &reason[key]);
+    assert_eq!(keys.map(|value| value.as_str().unwrap_or_default()), ["tool", "v1.1.0", "freeze", "rules[0]"]);
     // The command changes nothing.
     assert!(lab().get_policy("freeze").is_none());
     alice.d8(["policy", "diff", "-f", &both])?.expect_code(0)?;

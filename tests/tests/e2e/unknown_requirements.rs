@@ -37,7 +37,12 @@ fn requirements_that_cannot_be_checked_are_a_hold() -> Result<()> {
     let why = alice.d8("plugins why needy v1.1.0 -o json")?.ok()?;
     let why: Value = serde_json::from_str(&why).unwrap_or_else(|error| panic!("{error}: {why}"));
     let row = &why["versions"][0];
-    assert_eq!((&row["verdict"], &row["reasons"][0]["code"]), (&json!("Held"), &json!("RequirementsUnknown")));
+    let reason = &row["reasons"][0];
+    assert_eq!((&row["verdict"], &reason["code"]), (&json!("Held"), &json!("RequirementsUnknown")));
+    assert_eq!((&reason["component"], &reason["version"]), (&json!("needy"), &json!("v1.1.0")));
+    // Nothing is known of any module, so the requirement is on all of them.
+    assert_eq!(reason["requirement"], json!({"kind": "Modules", "modules": ["prometheus"]}));
+    assert!(reason["error"].is_string(), "{reason}");
 
     lab.apply_policy("auto", &json!({"hostSelector": {}, "defaults": {"updates": "Auto"}}))?;
     let policy = lab.wait_for_policy("auto", "its components", |policy| {

@@ -7,9 +7,10 @@ use d8_crds::{
     decisions::{
         explain,
         impact::{self, ActiveComponent, ComponentDiff, HostFacts, HostImpact, PolicyDiff},
+        reason::ReasonCode,
         verdict::PolicySet,
     },
-    records::host::CliHost,
+    records::{host::CliHost, release::CliRelease},
     values::{name::Component, version::Version},
 };
 use serde::Serialize;
@@ -76,7 +77,27 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     let mut names: Vec<&str> = report.changes.iter().map(|change| display_host(change.host.as_deref())).collect();
     names.dedup();
     output::print_document(args.output.format, &report, names, print_text)?;
+    unread_contracts(&report, &view.records).for_each(|note| context.printer.note(note));
     Ok(report.changes.iter().any(|change| change.change.moves))
+}
+
+/// Returns a note for each version that is held on this machine because the operator could not read its contract.
+/// An update reads the contract itself, so the hold may end there.
+fn unread_contracts(report: &DiffReport, records: &BTreeMap<String, CliRelease>) -> impl Iterator<Item = String> {
+    let here = report.changes.iter().filter(|change| change.host.is_none());
+    here.filter_map(|HostChange { change, .. }| {
+        let new = change.new.as_ref()?;
+        let reason = new.reason.as_ref().filter(|reason| reason.code() == ReasonCode::RequirementsUnknown)?;
+        let (component, version) = (&reason.subject.component, new.target.as_ref()?);
+        let recorded = records.get(component.name())?.recorded(version)?;
+        let command = match component {
+            Component::D8 => "d8 cli update".to_owned(),
+            Component::Plugin(name) => format!("d8 plugins update {name}"),
+        };
+        catalog::has_unread_contract(recorded).then(|| {
+            format!("the operator could not read the contract of {component} {version}; `{command}` reads it itself")
+        })
+    })
 }
 
 fn display_host(host: Option<&str>) -> &str {
@@ -164,7 +185,45 @@ fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::summary;
+    use d8_crds::decisions::{
+        reason::{Cause, Class, Reason, Subject},
+        requirements::Unchecked,
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The plugin is held for requirements that are unknown.
+    fn held(host: Option<&str>) -> HostChange {
+        let (component, version): (Component, Version) = ("tool".parse().unwrap(), "v1.1.0".parse().unwrap());
+        let subject = Subject { component, version: Some(version.clone()), active: None, evaluated_at: None };
+        let cause = Cause::Unchecked(Unchecked::Recorded { reason: None });
+        let reason = Some(Reason { subject: subject.into(), cause });
+        let new = HostImpact { verdict: Class::Held, target: Some(version), runs: true, reason };
+        let change =
+            ComponentDiff { component: "tool".to_owned(), active: None, old: None, new: Some(new), moves: true };
+        HostChange { host: host.map(str::to_owned), change }
+    }
+
+    fn records(requirements: &Value) -> BTreeMap<String, CliRelease> {
+        let recorded = json!({"version": "v1.1.0", "digest": "", "fit": "Unknown", "requirements": requirements});
+        let record = json!({"metadata": {"name": "tool"}, "spec": {}, "status": {"versions": [recorded]}});
+        BTreeMap::from([("tool".to_owned(), serde_json::from_value(record).unwrap())])
+    }
+
+    #[test]
+    fn notes_of_contracts_that_an_update_reads_itself() {
+        let note = "the operator could not read the contract of tool v1.1.0; `d8 plugins update tool` reads it itself";
+        let unread = json!({});
+        let read = json!({"kubernetes": {"constraint": ">=1.30"}});
+        for (host, requirements, notes) in
+            [(None, &unread, vec![note]), (Some("bastion-1"), &unread, vec![]), (None, &read, vec![])]
+        {
+            let report = DiffReport { managed_hosts: None, changes: vec![held(host)] };
+            let found: Vec<_> = unread_contracts(&report, &records(requirements)).collect();
+            assert_eq!(found, notes, "{host:?} {requirements}");
+        }
+    }
 
     #[test]
     fn summaries() {

@@ -2,7 +2,7 @@
 
 use super::{Audience, commands};
 use crate::{
-    decisions::reason::{Dependency, DependencyProblem, PluginConflict, Subject},
+    decisions::reason::{DependencyChain, DependencyProblem, PluginConflict, Subject},
     values::name::Component,
 };
 
@@ -23,8 +23,8 @@ pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Au
         PluginConflict::Dependency { dependency, problem } => {
             format!("{}, {}", requires(dependency), explain_problem(dependency, problem, audience))
         }
-        PluginConflict::DependentPlugin { plugin, version: installed, constraint } => {
-            let installed = installed.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        PluginConflict::DependentPlugin { plugin, installed_version, constraint } => {
+            let installed = installed_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             format!(
                 "installed plugin {plugin}{installed} requires {name} {constraint}, which excludes {version}; run `d8 \
                  plugins update {plugin}` first"
@@ -53,8 +53,8 @@ pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Au
 
 /// Returns `a v2.0.0 requires plugin b >=3`; for a dependency of a dependency `a v2.0.0 needs b v3.0.0, which
 /// requires plugin c (needed by: a -> b -> c)`.
-fn requires(dependency: &Dependency) -> String {
-    let Dependency { chain, plugin, constraint, if_installed } = dependency;
+fn requires(dependency: &DependencyChain) -> String {
+    let DependencyChain { chain, plugin, constraint, if_installed } = dependency;
     let subject = match chain.as_slice() {
         [] => String::new(),
         [(name, version)] => format!("{name} {version}"),
@@ -72,7 +72,7 @@ fn requires(dependency: &Dependency) -> String {
 }
 
 /// Goes on from [`requires`].
-fn explain_problem(dependency: &Dependency, problem: &DependencyProblem, audience: Audience) -> String {
+fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, audience: Audience) -> String {
     let plugin = &dependency.plugin;
     let list = format!("run `d8 plugins why {plugin}` to see its versions");
     match problem {

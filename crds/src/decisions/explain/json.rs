@@ -1,14 +1,20 @@
-//! Reasons as JSON: `code`, `policy`, `rule`, `until`, the component and version, the values of the cause, and
+//! Reasons as JSON (`docs/policies.md`, "Reasons as JSON"): what every reason has, the values of its cause, and
 //! `message`, the sentence for people.
 
 use serde::{Serialize, Serializer};
 
-use crate::decisions::reason::{Cause, Origin, Reason, ReasonCode};
+use crate::{
+    decisions::reason::{Cause, Origin, Reason, ReasonCode},
+    values::name::Component,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
     code: ReasonCode,
+    component: &'a Component,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,6 +30,8 @@ impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = Document {
             code: self.code(),
+            component: &self.subject.component,
+            version: self.subject.version.as_ref().map(ToString::to_string),
             policy: self.policy(),
             rule: self.rule(),
             until: self.until(),

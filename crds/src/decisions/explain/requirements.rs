@@ -2,7 +2,7 @@
 //! cluster runs v1.33.4`. At most 256 characters.
 
 use crate::{
-    decisions::requirements::{Found, ModuleRange, Requirement, Unchecked, Unmet, Warning},
+    decisions::requirements::{Found, FoundModule, ModuleRange, Requirement, Unchecked, Unmet, Warning},
     values::text::printable,
 };
 
@@ -92,7 +92,8 @@ fn shown_found(requirement: &Requirement, found: &Found) -> String {
         (_, Found::NoVersion) => ", which has no version".to_owned(),
         (_, Found::NotInstalled) => ", which is not installed".to_owned(),
         (_, Found::Modules(modules)) => {
-            let states: Vec<_> = modules.iter().map(|(module, found)| format!("{module} {}", state(found))).collect();
+            let states: Vec<_> =
+                modules.iter().map(|FoundModule { module, found }| format!("{module} {}", state(found))).collect();
             format!(": {}", states.join(", "))
         }
     }

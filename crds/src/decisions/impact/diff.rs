@@ -86,7 +86,8 @@ fn effect(impact: &HostImpact) -> (Class, Option<&Version>, bool) {
     (impact.verdict, impact.target.as_ref(), impact.runs)
 }
 
-/// Which policy is the cause, and why. The message of a reason is not compared: it counts time down.
-fn cause(impact: &HostImpact) -> Option<(ReasonCode, Option<&str>)> {
-    impact.reason.as_ref().map(|reason| (reason.code(), reason.policy()))
+/// Why, which policy is the cause, and when its hold ends. The place of the rule is not compared: it changes
+/// where another rule is inserted above.
+fn cause(impact: &HostImpact) -> Option<(ReasonCode, Option<&str>, Option<Timestamp>)> {
+    impact.reason.as_ref().map(|reason| (reason.code(), reason.policy(), reason.until()))
 }

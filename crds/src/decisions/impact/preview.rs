@@ -57,8 +57,8 @@ pub(super) struct HostPreview<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What one host's policies are evaluated with.
-struct Evaluation<'e> {
+/// Summarizes the outcomes of one host's plan.
+struct ImpactSummarizer<'e> {
     machine: &'e HostFacts,
     policies: &'e HostPolicies<'e>,
     evaluator: &'e PolicyEvaluator<'e>,
@@ -87,9 +87,9 @@ impl HostPreview<'_> {
                 }
             }
         };
-        let evaluation = Evaluation { machine, policies: &policies, evaluator: &evaluator };
+        let summarizer = ImpactSummarizer { machine, policies: &policies, evaluator: &evaluator };
         let outcomes = plan.outcomes.into_iter();
-        outcomes.map(|(component, outcome)| (component.clone(), evaluation.summarize(&component, &outcome))).collect()
+        outcomes.map(|(component, outcome)| (component.clone(), summarizer.summarize(&component, &outcome))).collect()
     }
 
     /// The active components. Of a d8 whose version is not known, such as a development build, policies say
@@ -134,7 +134,7 @@ fn newest(policies: &HostPolicies<'_>, component: &Component) -> Request {
     }
 }
 
-impl Evaluation<'_> {
+impl ImpactSummarizer<'_> {
     fn summarize(&self, component: &Component, outcome: &Outcome) -> HostImpact {
         let active = self.machine.active.get(component).and_then(|active| active.version.as_ref());
         let (taken, unchecked) = match outcome {
@@ -142,15 +142,15 @@ impl Evaluation<'_> {
             Outcome::Unchecked { version, verdict, .. } => (None, Some((version, verdict))),
             _ => (None, None),
         };
-        let leave = active.and_then(|active| self.must_leave(component, active));
+        let forbidden = active.and_then(|active| self.active_forbidden(component, active));
         let runs = active.is_none_or(|active| self.policies.run_allowed(component, active).is_ok());
         let passed_over = outcome.passed_over();
         let leading = |verdict: &Verdict| verdict.leading().cloned();
         let held = passed_over.iter().map(|(version, verdict)| (version, verdict)).chain(unchecked);
         let held = held.into_iter().find(|(_, verdict)| verdict.class() == Class::Held);
         let newest = passed_over.first().and_then(|(_, verdict)| leading(verdict));
-        let (verdict, target, reason) = match (leave, taken, held) {
-            (Some(leave), taken, _) => (Class::Forbidden, taken, Some(leave)),
+        let (verdict, target, reason) = match (forbidden, taken, held) {
+            (Some(forbidden), taken, _) => (Class::Forbidden, taken, Some(forbidden)),
             (None, Some(taken), _) => (Class::Eligible, Some(taken), None),
             (None, None, Some((held, verdict))) => (Class::Held, Some(held.version.clone()), leading(verdict)),
             (None, None, None) if active.is_some() => (Class::Eligible, active.cloned(), newest),
@@ -162,9 +162,9 @@ impl Evaluation<'_> {
         HostImpact { verdict, target, runs, reason }
     }
 
-    fn must_leave(&self, component: &Component, active: &Version) -> Option<Reason> {
+    fn active_forbidden(&self, component: &Component, active: &Version) -> Option<Reason> {
         let intent = if self.machine.managed { Intent::Agent } else { Intent::Update };
-        self.evaluator.must_leave(&EvaluationRequest {
+        self.evaluator.active_forbidden(&EvaluationRequest {
             component,
             version: active,
             intent,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    decisions::verdict::PolicySet,
+    decisions::verdict::{Class, PolicySet, Reason},
     records::{policy::PluginPolicy, release::CliRelease},
     values::version::Version,
 };
@@ -178,6 +178,43 @@ fn what_an_edit_changes_on_a_managed_host() {
         let expected: Vec<_> =
             expected.map(|(old, new, moves)| (old.to_owned(), new.to_owned(), moves)).into_iter().collect();
         assert_eq!(rows, expected, "{old} -> {new}");
+    }
+}
+
+/// v1.3.0 of the tool is held before and after each edit.
+#[test]
+fn a_hold_that_ends_at_another_time_is_a_change() {
+    let spec = |rules: Value, more: Value| {
+        let mut spec = json!({"defaults": {"updates": "Auto"}, "rules": rules});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let soak = |age: &str| json!({"plugins": ["tool"], "minAge": age});
+    let soaks = |age: &str| spec(json!([soak(age)]), json!({}));
+    let window =
+        |start: &str, duration: &str| spec(json!([]), json!({"windows": [{"start": start, "duration": duration}]}));
+    for (old, new, ends) in [
+        (soaks("48h"), soaks("48h"), None),
+        (soaks("48h"), soaks("72h"), Some(["2026-11-23T12:00:00Z", "2026-11-24T12:00:00Z"])),
+        // The rule moves from rules[0] to rules[1].
+        (soaks("48h"), spec(json!([{"plugins": ["other"], "access": "Deny"}, soak("48h")]), json!({})), None),
+        (
+            soaks("48h"),
+            spec(json!([{"plugins": ["other"]}, soak("72h")]), json!({})),
+            Some(["2026-11-23T12:00:00Z", "2026-11-24T12:00:00Z"]),
+        ),
+        (window("13:00", "1h"), window("14:00", "1h"), Some(["2026-11-22T13:00:00Z", "2026-11-22T14:00:00Z"])),
+        (window("13:00", "1h"), window("13:00", "2h"), None),
+    ] {
+        let changes = diff(&machine(true, &[("tool", "v1.2.0")]), &[policy("p", &old)], &[policy("p", &new)]);
+        let end = |impact: &Option<HostImpact>| {
+            let impact = impact.as_ref().unwrap();
+            assert_eq!(impact.verdict, Class::Held, "{old} -> {new}");
+            impact.reason.as_ref().and_then(Reason::until).unwrap().to_string()
+        };
+        let found: Vec<_> = changes.iter().map(|change| ([end(&change.old), end(&change.new)], change.moves)).collect();
+        let expected: Vec<_> = ends.map(|ends| (ends.map(str::to_owned), false)).into_iter().collect();
+        assert_eq!(found, expected, "{old} -> {new}");
     }
 }
 

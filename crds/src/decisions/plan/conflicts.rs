@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::dependencies::{Dependency, MAX_CHANGES, MAX_DEPTH, any_mandatory};
 use crate::{
     decisions::{
-        reason::{
-            Cause, Dependency as DependencyChain, DependencyProblem, PluginConflict, Reason, Required, Source, Subject,
-        },
+        reason::{Cause, DependencyChain, DependencyProblem, PluginConflict, Reason, Required, Source, Subject},
         verdict::Verdict,
     },
     values::{name::Component, text::printable_to, version::Version},
@@ -137,7 +135,7 @@ pub(super) fn dependent(
 ) -> Reason {
     let conflict = PluginConflict::DependentPlugin {
         plugin: by.clone(),
-        version: by_version.cloned(),
+        installed_version: by_version.cloned(),
         constraint: constraint(dependencies),
     };
     Reason { subject: Arc::clone(subject), cause: Cause::Plugins(Box::new(conflict)) }

@@ -7,7 +7,7 @@ use super::{
     evaluator::{EvaluationRequest, Evaluator},
     known_facts::{FactRequest, KnownFacts, VersionFacts},
     outcome::PlanError,
-    planned_state::{ComponentState, PlannedState, accept},
+    planned_state::{PlannedComponent, PlannedState, accept},
     snapshot::{Actor, PlanOptions, Request, Snapshot},
     trail::Trail,
 };
@@ -70,7 +70,7 @@ impl<'k> Draft<'k> {
         let mut state = PlannedState::default();
         let mut unreadable = Vec::new();
         for (component, installed) in &snapshot.installed {
-            let installed = ComponentState::of(installed);
+            let installed = PlannedComponent::of(installed);
             if installed.unreadable.is_some() {
                 unreadable.push(component);
             }
@@ -89,8 +89,8 @@ impl<'k> Draft<'k> {
     }
 
     /// The component as it was before the plan.
-    pub(super) fn installed(&self, component: &Component) -> Option<ComponentState<'k>> {
-        self.snapshot.installed.get(component).map(ComponentState::of)
+    pub(super) fn installed(&self, component: &Component) -> Option<PlannedComponent<'k>> {
+        self.snapshot.installed.get(component).map(PlannedComponent::of)
     }
 
     /// The version that was active before the plan.
@@ -183,7 +183,7 @@ impl<'k> Draft<'k> {
     }
 
     /// Whether a policy forbids the active version, and no change leaves it yet.
-    pub(super) fn must_leave(&self, component: &'k Component) -> bool {
+    pub(super) fn is_active_forbidden(&self, component: &'k Component) -> bool {
         let Some(active) = self.active(component).filter(|_| !self.changes.contains_key(component)) else {
             return false;
         };
@@ -196,7 +196,7 @@ impl<'k> Draft<'k> {
             unchecked: &[],
             dependency_of: None,
         };
-        self.evaluator.must_leave(&request).is_some()
+        self.evaluator.active_forbidden(&request).is_some()
     }
 
     /// The intent of a request.

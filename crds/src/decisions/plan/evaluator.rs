@@ -34,13 +34,13 @@ pub struct EvaluationRequest<'a> {
     pub dependency_of: Option<(&'a Component, &'a Version)>,
 }
 
-/// Evaluates versions. The same request always gets the same answer.
+/// Evaluates versions. The same request always has the same verdict.
 pub trait Evaluator {
     /// Returns whether this version may be installed now.
     fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict;
 
-    /// Returns why the active version must be left, if it must. `request` is for that version.
-    fn must_leave(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
+    /// Returns why the active version is forbidden and must be left, if it is. `request` is for that version.
+    fn active_forbidden(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
         let verdict = self.evaluate(request);
         verdict.reasons().iter().find(|reason| reason.class() == Class::Forbidden).cloned()
     }
@@ -135,8 +135,8 @@ impl Evaluator for PolicyEvaluator<'_> {
         self.policies.evaluate(&self.candidate(request))
     }
 
-    fn must_leave(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
-        self.policies.guidance_for(&self.candidate(request)).leave
+    fn active_forbidden(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
+        self.policies.guidance_for(&self.candidate(request)).active_forbidden
     }
 
     fn channel(&self, component: &Component) -> Channel {

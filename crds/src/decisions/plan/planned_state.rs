@@ -10,7 +10,7 @@ use crate::values::{name::Component, version::Version};
 
 /// The state of one installed component.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ComponentState<'k> {
+pub(super) struct PlannedComponent<'k> {
     /// None: not known.
     pub(super) version: Option<&'k Version>,
     pub(super) dependencies: &'k Dependencies,
@@ -18,7 +18,7 @@ pub(super) struct ComponentState<'k> {
     pub(super) unreadable: Option<&'k str>,
 }
 
-impl<'k> ComponentState<'k> {
+impl<'k> PlannedComponent<'k> {
     pub(super) fn of(installed: &'k InstalledComponent) -> Self {
         let (dependencies, unreadable) = match &installed.contract {
             InstalledContract::Known(dependencies) => (dependencies, None),
@@ -31,14 +31,14 @@ impl<'k> ComponentState<'k> {
 /// The installed components, with an index of who requires what.
 #[derive(Debug, Default)]
 pub(super) struct PlannedState<'k> {
-    components: BTreeMap<&'k Component, ComponentState<'k>>,
+    components: BTreeMap<&'k Component, PlannedComponent<'k>>,
     /// The components that require something of a component.
     dependents: BTreeMap<&'k Component, BTreeSet<&'k Component>>,
 }
 
 impl<'k> PlannedState<'k> {
     /// Returns the state of a component. None: it is not installed.
-    pub(super) fn get(&self, component: &Component) -> Option<ComponentState<'k>> {
+    pub(super) fn get(&self, component: &Component) -> Option<PlannedComponent<'k>> {
         self.components.get(component).copied()
     }
 
@@ -46,8 +46,8 @@ impl<'k> PlannedState<'k> {
     pub(super) fn replace(
         &mut self,
         component: &'k Component,
-        state: Option<ComponentState<'k>>,
-    ) -> Option<ComponentState<'k>> {
+        state: Option<PlannedComponent<'k>>,
+    ) -> Option<PlannedComponent<'k>> {
         let replaced = match state {
             Some(state) => self.components.insert(component, state),
             None => self.components.remove(component),

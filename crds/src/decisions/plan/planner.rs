@@ -222,7 +222,7 @@ impl<'k> Planner<'k> {
             Some(None) => ActiveVersion::Unknown,
             Some(Some(version)) => ActiveVersion::Known(version),
         };
-        let forbidden = self.draft.must_leave(component);
+        let forbidden = self.draft.is_active_forbidden(component);
         let requests_major = matches!(pending.request, Request::Major(_));
         let is_lower = || active.version().zip(major).is_some_and(|(active, major)| active.major() > major);
         let scope = SearchScope {

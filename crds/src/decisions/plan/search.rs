@@ -13,7 +13,7 @@ use super::{
     dependencies::{MAX_CHANGES, MAX_DEPTH, any_mandatory},
     draft::{Draft, Evaluation, EvaluationFailure},
     known_facts::{FactRequest, VersionFacts},
-    planned_state::ComponentState,
+    planned_state::PlannedComponent,
     snapshot::{DependencyPolicy, Request},
     trail::{Decision, SearchFailure, Trail, UnmetDependency},
 };
@@ -114,7 +114,7 @@ impl<'d, 'k> Search<'d, 'k> {
         mandatory: bool,
     ) -> usize {
         let (version, dependencies) = (Some(&published.version), &facts.dependencies);
-        let state = ComponentState { version, dependencies, unreadable: None };
+        let state = PlannedComponent { version, dependencies, unreadable: None };
         let replaced = self.draft.state.replace(component, Some(state));
         let depth = self.trail.depth_below(parent);
         self.trail.push(Decision { component, published, facts, replaced, parent, mandatory, depth })
@@ -225,11 +225,11 @@ impl<'d, 'k> Search<'d, 'k> {
         unmet: UnmetDependency<'k>,
         published: &'k PublishedVersion,
         rest: Option<&Rc<Pending<'k>>>,
-    ) -> Result<Result<(), Rejection>, SearchFailure> {
+    ) -> Result<Result<(), CandidateRejection>, SearchFailure> {
         self.charge(unmet.level)?;
         let facts = match self.evaluate(unmet, published)? {
             Ok(facts) => facts,
-            Err(reasons) => return Ok(Err(Rejection { conflict: None, reasons })),
+            Err(reasons) => return Ok(Err(CandidateRejection { conflict: None, reasons })),
         };
         let mandatory = any_mandatory(unmet.dependencies);
         let level = self.decide(unmet.target, published, facts, unmet.level, mandatory);
@@ -241,7 +241,7 @@ impl<'d, 'k> Search<'d, 'k> {
         self.take_back(level);
         let SearchFailure::Conflict { mut levels, reasons } = failure else { return Err(failure) };
         if levels.remove(&level) {
-            Ok(Err(Rejection { conflict: Some(levels), reasons }))
+            Ok(Err(CandidateRejection { conflict: Some(levels), reasons }))
         } else {
             Err(SearchFailure::Conflict { levels, reasons })
         }
@@ -320,7 +320,7 @@ impl<'d, 'k> Search<'d, 'k> {
 }
 
 /// Why a version of a dependency was rejected.
-struct Rejection {
+struct CandidateRejection {
     /// The levels of the other decisions that take part in the conflict. None: the version is not eligible.
     conflict: Option<BTreeSet<usize>>,
     reasons: Vec<Reason>,

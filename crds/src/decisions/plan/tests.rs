@@ -34,7 +34,7 @@ struct PublishedContract {
 
 /// A registry, a host and its policies.
 #[derive(Debug, Clone, Default)]
-struct World {
+struct PlanFixture {
     published: BTreeMap<Component, BTreeMap<String, PublishedContract>>,
     snapshot: Snapshot,
     /// What policies have against a plugin (`a`), or against one of its versions (`a v1.0.0`).
@@ -81,18 +81,18 @@ fn requirements(text: &str) -> PluginRequirements {
     plugins
 }
 
-impl World {
+impl PlanFixture {
     /// Reads what is published: `a 2: b >=2, ?c; b 2 !requires Kubernetes >=9; c 1 ?unreadable; d 1 *; e`.
     /// After `:` come requirements on plugins, after `!` a requirement that the cluster does not meet, after
     /// `?` one that cannot be checked. `*` is an invalid contract. A name alone has no versions.
     fn new(published: &str) -> Self {
-        let mut world = Self::default();
+        let mut fixture = Self::default();
         for one in published.split(';').map(str::trim).filter(|one| !one.is_empty()) {
             let (head, dependencies) = one.split_once(':').unwrap_or((one, ""));
             let (head, unmet) = head.split_once('!').unwrap_or((head, ""));
             let (head, unchecked) = head.split_once('?').unwrap_or((head, ""));
             let mut words = head.split_whitespace();
-            let versions = world.published.entry(name(words.next().unwrap())).or_default();
+            let versions = fixture.published.entry(name(words.next().unwrap())).or_default();
             if let Some(version) = words.next() {
                 let reasons = |text: &str| vec![text.trim().to_owned()];
                 let findings = Findings {
@@ -105,7 +105,7 @@ impl World {
                 versions.insert(version.to_owned(), contract);
             }
         }
-        world
+        fixture
     }
 
     /// Reads what is installed: `a 1: b >=1; b ?; c 1 *`. `?` is an unknown version, `*` an invalid contract.
@@ -279,6 +279,6 @@ fn shown_changes(changes: &[PlannedChange]) -> String {
     changes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn class_of(world: &World, plugin: &str) -> Option<Class> {
-    world.plan().outcomes[&name(plugin)].passed_over().first().map(|(_, verdict)| verdict.class())
+fn class_of(fixture: &PlanFixture, plugin: &str) -> Option<Class> {
+    fixture.plan().outcomes[&name(plugin)].passed_over().first().map(|(_, verdict)| verdict.class())
 }

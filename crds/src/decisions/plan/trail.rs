@@ -12,7 +12,7 @@ use super::{
     dependencies::Dependency,
     known_facts::{FactRequest, VersionFacts},
     outcome::PlanError,
-    planned_state::ComponentState,
+    planned_state::PlannedComponent,
 };
 use crate::{
     decisions::{
@@ -29,7 +29,7 @@ pub(super) struct Decision<'k> {
     pub(super) published: &'k PublishedVersion,
     pub(super) facts: &'k VersionFacts,
     /// The state that it replaced.
-    pub(super) replaced: Option<ComponentState<'k>>,
+    pub(super) replaced: Option<PlannedComponent<'k>>,
     /// The level that requires the component; its own level for level 0.
     pub(super) parent: usize,
     /// Whether the parent requires the component to be installed.

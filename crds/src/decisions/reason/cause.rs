@@ -109,7 +109,7 @@ pub enum Cause {
         #[serde(skip)]
         policy: Arc<str>,
         /// What is wrong with it.
-        #[serde(serialize_with = "problem_texts")]
+        #[serde(rename = "errors", serialize_with = "problem_texts")]
         problem: Arc<PolicyProblem>,
     },
     /// `updates: Frozen`.

@@ -14,7 +14,7 @@ pub enum PluginConflict {
     Dependency {
         /// The dependency.
         #[serde(flatten)]
-        dependency: Dependency,
+        dependency: DependencyChain,
         /// Why.
         #[serde(flatten)]
         problem: DependencyProblem,
@@ -23,9 +23,9 @@ pub enum PluginConflict {
     DependentPlugin {
         /// The installed plugin.
         plugin: Component,
-        /// Its version; `None`: unknown.
+        /// Its installed version; `None`: unknown.
         #[serde(serialize_with = "optional_version", skip_serializing_if = "Option::is_none")]
-        version: Option<Version>,
+        installed_version: Option<Version>,
         /// Constraint that it puts on the version.
         constraint: String,
     },
@@ -38,7 +38,7 @@ pub enum PluginConflict {
     TooDeep {
         /// Chain from the version to the dependency that is too far away.
         #[serde(flatten)]
-        dependency: Dependency,
+        dependency: DependencyChain,
         /// Longest chain that is planned, in steps.
         limit: usize,
     },
@@ -54,7 +54,7 @@ pub enum PluginConflict {
 /// A plugin that a version depends on, and the chain that leads to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Dependency {
+pub struct DependencyChain {
     /// Versions that depend on each other, from the one in question to the one that needs `plugin`.
     #[serde(serialize_with = "chain")]
     pub chain: Vec<(Component, Version)>,

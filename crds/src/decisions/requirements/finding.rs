@@ -146,7 +146,17 @@ pub enum Found {
     /// No such plugin.
     NotInstalled,
     /// Of each module of a group.
-    Modules(Vec<(String, Found)>),
+    Modules(Vec<FoundModule>),
+}
+
+/// What a check found of one module of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FoundModule {
+    /// Name of the module.
+    pub module: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub found: Found,
 }
 
 /// A requirement that could not be checked.

@@ -9,12 +9,12 @@ use crate::values::{field_error::FieldErrors, limits};
 /// A valid label selector. Without requirements it matches every host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector {
-    requirements: Vec<Requirement>,
+    requirements: Vec<LabelRequirement>,
 }
 
-/// A requirement on one label, as in `labels.Requirement` of Kubernetes.
+/// A requirement on one label, as in `labels.LabelRequirement` of Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Requirement {
+struct LabelRequirement {
     key: String,
     operator: Operator,
 }
@@ -40,7 +40,7 @@ impl Selector {
             let field = format!("{field}.matchLabels[{key:?}]");
             check_key(key, &field, errors);
             check_value(value, &field, errors);
-            requirements.push(Requirement { key: key.clone(), operator: Operator::In(vec![value.clone()]) });
+            requirements.push(LabelRequirement { key: key.clone(), operator: Operator::In(vec![value.clone()]) });
         }
         for (i, expression) in selector.match_expressions.iter().flatten().enumerate() {
             requirements.extend(requirement(expression, &format!("{field}.matchExpressions[{i}]"), errors));
@@ -57,7 +57,7 @@ impl Selector {
     /// Returns whether the selector matches a host with these labels. As in Kubernetes, `NotIn` and
     /// `DoesNotExist` also match a missing label.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.requirements.iter().all(|Requirement { key, operator }| {
+        self.requirements.iter().all(|LabelRequirement { key, operator }| {
             let value = labels.get(key);
             match operator {
                 Operator::In(values) => value.is_some_and(|v| values.contains(v)),
@@ -69,7 +69,11 @@ impl Selector {
     }
 }
 
-fn requirement(expression: &LabelSelectorRequirement, field: &str, errors: &mut FieldErrors) -> Option<Requirement> {
+fn requirement(
+    expression: &LabelSelectorRequirement,
+    field: &str,
+    errors: &mut FieldErrors,
+) -> Option<LabelRequirement> {
     check_key(&expression.key, &format!("{field}.key"), errors);
     let values = expression.values.clone().unwrap_or_default();
     errors.check_length(&format!("{field}.values"), values.len(), limits::EXPRESSION_VALUES);
@@ -95,7 +99,7 @@ fn requirement(expression: &LabelSelectorRequirement, field: &str, errors: &mut 
             return None;
         }
     };
-    Some(Requirement { key: expression.key.clone(), operator })
+    Some(LabelRequirement { key: expression.key.clone(), operator })
 }
 
 /// Checks the key of a label: an optional DNS subdomain and `/`, then a name of at most 63 characters

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::values::text::printable_to;
 
-fn check(spec: &Value) -> Result<CheckedPolicy, Rejection> {
+fn check(spec: &Value) -> Result<CheckedPolicy, InvalidPolicy> {
     let mut spec = spec.clone();
     spec.as_object_mut().unwrap().entry("hostSelector").or_insert_with(|| json!({}));
     let policy: PluginPolicy = serde_json::from_value(json!({

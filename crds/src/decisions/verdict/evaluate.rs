@@ -101,11 +101,11 @@ impl HostPolicies<'_> {
 
     fn guidance_with(&self, component: &Component, active: Option<Candidate<'_>>) -> Guidance {
         let rules = self.rules(component);
-        let leave = active.and_then(|candidate| {
+        let active_forbidden = active.and_then(|candidate| {
             first(|| candidate.subject(), GateInput::new(&candidate, &rules, self).causes_to_leave())
         });
         let (channel, major_updates) = (CHANNEL.merge(&rules).value, MAJOR_UPDATES.merge(&rules).value);
-        Guidance { channel, major_updates, leave }
+        Guidance { channel, major_updates, active_forbidden }
     }
 
     /// Returns the field that refuses to install missing plugin dependencies, if one does.
@@ -121,8 +121,8 @@ fn first(subject: impl FnOnce() -> Subject, causes: Vec<Cause>) -> Option<Reason
     Verdict::of(subject, causes, Vec::new()).into_first()
 }
 
-/// Returns the candidate that asks whether the active version may stay and run. No gate that answers this
-/// looks at the clock.
+/// Returns the candidate for whether the active version may stay and run. No gate that decides this reads the
+/// clock.
 fn installed<'a>(host: Host<'a>, component: &'a Component, active: &'a Version) -> Candidate<'a> {
     Candidate::new(host, component, active, Intent::Repair, Timestamp::UNIX_EPOCH).active(Some(active))
 }

@@ -9,6 +9,6 @@ pub struct Guidance {
     pub channel: Channel,
     /// Whether to consider another major version; Stay if no policy sets it.
     pub major_updates: MajorUpdates,
-    /// Why the installed version must be left, for an older one or another major version, too.
-    pub leave: Option<Reason>,
+    /// Why a policy forbids the installed version. It is then left, for an older one or another major version, too.
+    pub active_forbidden: Option<Reason>,
 }

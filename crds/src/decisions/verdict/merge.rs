@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A field that several policies may set. The greatest value is the strictest.
-pub(super) struct Field<T> {
+pub(super) struct PolicyField<T> {
     /// Name below the part of the policy that sets it; empty: that part is the field.
     pub(super) name: &'static str,
     /// Value where no policy sets it.
@@ -19,28 +19,29 @@ pub(super) struct Field<T> {
     get: fn(&ApplicableRule<'_>) -> Option<Setting<T>>,
 }
 
-pub(super) const ACCESS: Field<Access> = Field { name: "access", unset: Access::Allow, get: |rule| rule.access() };
-pub(super) const CHANNEL: Field<Channel> =
-    Field { name: "channel", unset: Channel::Stable, get: |rule| rule.setting(|settings| settings.channel) };
-pub(super) const UPDATES: Field<Updates> =
-    Field { name: "updates", unset: Updates::Manual, get: |rule| rule.setting(|settings| settings.updates) };
-pub(super) const MAJOR_UPDATES: Field<MajorUpdates> = Field {
+pub(super) const ACCESS: PolicyField<Access> =
+    PolicyField { name: "access", unset: Access::Allow, get: |rule| rule.access() };
+pub(super) const CHANNEL: PolicyField<Channel> =
+    PolicyField { name: "channel", unset: Channel::Stable, get: |rule| rule.setting(|settings| settings.channel) };
+pub(super) const UPDATES: PolicyField<Updates> =
+    PolicyField { name: "updates", unset: Updates::Manual, get: |rule| rule.setting(|settings| settings.updates) };
+pub(super) const MAJOR_UPDATES: PolicyField<MajorUpdates> = PolicyField {
     name: "majorUpdates",
     unset: MajorUpdates::Stay,
     get: |rule| rule.setting(|settings| settings.major_updates),
 };
 /// `minAge`, which does not bind the canaries of its policy.
-pub(super) const MIN_AGE: Field<Duration> = Field {
+pub(super) const MIN_AGE: PolicyField<Duration> = PolicyField {
     name: "minAge",
     unset: Duration::ZERO,
     get: |rule| rule.setting(|settings| settings.min_age).filter(|_| !rule.canary),
 };
-pub(super) const MOVED_TAGS: Field<MovedTags> = Field {
+pub(super) const MOVED_TAGS: PolicyField<MovedTags> = PolicyField {
     name: "movedTags",
     unset: MovedTags::Refuse,
     get: |rule| rule.policy.moved_tags.map(|value| Setting { value, origin: Origin::Spec("integrity") }),
 };
-pub(super) const MISSING_DEPENDENCIES: Field<MissingDependencies> = Field {
+pub(super) const MISSING_DEPENDENCIES: PolicyField<MissingDependencies> = PolicyField {
     name: "",
     unset: MissingDependencies::Install,
     get: |rule| {
@@ -49,13 +50,13 @@ pub(super) const MISSING_DEPENDENCIES: Field<MissingDependencies> = Field {
     },
 };
 
-pub(super) const PAUSED: Field<bool> = Field {
+pub(super) const PAUSED: PolicyField<bool> = PolicyField {
     name: "",
     unset: false,
     get: |rule| rule.policy.paused.then_some(Setting { value: true, origin: Origin::Spec("paused") }),
 };
 
-impl<T: Ord + Copy> Field<T> {
+impl<T: Ord + Copy> PolicyField<T> {
     /// Returns what one policy sets.
     pub(super) fn of(&self, rule: &ApplicableRule<'_>) -> Option<Setting<T>> {
         (self.get)(rule)

@@ -77,8 +77,11 @@ impl Verdict {
     }
 }
 
+/// Sorts reasons and drops duplicates. Gates run by name of the policy, so that reasons of one gate are in order.
 fn in_order(mut reasons: Vec<Reason>) -> Vec<Reason> {
-    reasons.sort();
-    reasons.dedup();
+    if !reasons.is_sorted_by(|earlier, later| earlier < later) {
+        reasons.sort();
+        reasons.dedup();
+    }
     reasons
 }

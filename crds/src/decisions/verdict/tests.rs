@@ -3,13 +3,13 @@
 mod binding;
 mod bytes;
 mod effective;
+mod fixture;
 mod merging;
 mod messages;
 mod properties;
 mod rules;
 mod runs;
 mod time;
-mod world;
 
 use crate::decisions::intent::Intent;
 use std::collections::BTreeMap;
@@ -27,9 +27,9 @@ use crate::{
     values::{name::Component, version::Version},
 };
 
-/// A question in short form.
+/// A change to a version of a component, in short form.
 #[derive(Clone, Copy)]
-struct Ask<'a> {
+struct VersionChange<'a> {
     component: &'a str,
     version: &'a str,
     active: Option<&'a str>,
@@ -41,8 +41,8 @@ const U: Intent = Intent::Update;
 const X: Intent = Intent::Explicit;
 const R: Intent = Intent::Repair;
 
-fn ask<'a>(intent: Intent, version: &'a str, active: impl Into<Option<&'a str>>) -> Ask<'a> {
-    Ask { component: "stronghold", version, active: active.into(), intent }
+fn change<'a>(intent: Intent, version: &'a str, active: impl Into<Option<&'a str>>) -> VersionChange<'a> {
+    VersionChange { component: "stronghold", version, active: active.into(), intent }
 }
 
 fn version(text: &str) -> Version {
@@ -69,31 +69,31 @@ fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("role".to_owned(), "bastion".to_owned())])
 }
 
-fn judge_full(set: &PolicySet, ask: Ask<'_>, unmet: &[Unmet], release: Option<&CliRelease>) -> Verdict {
-    judge_found(set, ask, (unmet, &[]), release)
+fn evaluate_with(set: &PolicySet, change: VersionChange<'_>, unmet: &[Unmet], release: Option<&CliRelease>) -> Verdict {
+    evaluate_findings(set, change, (unmet, &[]), release)
 }
 
-/// Judges with requirements that are not met, and with requirements that could not be checked.
-fn judge_found(
+/// Evaluates with requirements that are not met, and with requirements that could not be checked.
+fn evaluate_findings(
     set: &PolicySet,
-    ask: Ask<'_>,
+    change: VersionChange<'_>,
     (unmet, unchecked): (&[Unmet], &[Unchecked]),
     release: Option<&CliRelease>,
 ) -> Verdict {
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
-    let component: Component = ask.component.parse().unwrap();
-    let (candidate, active) = (version(ask.version), ask.active.map(version));
+    let component: Component = change.component.parse().unwrap();
+    let (candidate, active) = (version(change.version), change.active.map(version));
     let now = Timestamp::UNIX_EPOCH;
-    let case = Candidate::new(host, &component, &candidate, ask.intent, now).confirmed(Some(now));
+    let case = Candidate::new(host, &component, &candidate, change.intent, now).confirmed(Some(now));
     set.for_host(host).evaluate(&case.active(active.as_ref()).unmet(unmet).unchecked(unchecked).release(release))
 }
 
-fn judge(set: &PolicySet, ask: Ask<'_>) -> Verdict {
-    judge_full(set, ask, &[], None)
+fn evaluate(set: &PolicySet, change: VersionChange<'_>) -> Verdict {
+    evaluate_with(set, change, &[], None)
 }
 
 /// The names of all reasons, in the order they are shown.
-fn codes(judgement: &Verdict) -> Vec<&'static str> {
-    judgement.reasons().iter().map(|reason| reason.code().as_str()).collect()
+fn codes(verdict: &Verdict) -> Vec<&'static str> {
+    verdict.reasons().iter().map(|reason| reason.code().as_str()).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::editor::{Field, SchemaEditor};
+use super::editor::{SchemaEditor, SchemaField};
 use crate::values::{
     duration::{self, Bounds},
     limits,
@@ -125,7 +125,7 @@ pub(super) fn selector(editor: &mut SchemaEditor, path: &str) {
     }));
 }
 
-impl Field<'_> {
+impl SchemaField<'_> {
     /// Requires a duration within bounds.
     pub(super) fn duration(self, bounds: Bounds) -> Self {
         let [min, max] = [bounds.min, bounds.max].map(duration::format);

@@ -9,7 +9,7 @@ use crate::values::limits;
 pub(super) struct SchemaEditor(Value);
 
 /// One field of the schema.
-pub(super) struct Field<'a> {
+pub(super) struct SchemaField<'a> {
     path: String,
     schema: &'a mut Map<String, Value>,
 }
@@ -26,12 +26,12 @@ impl SchemaEditor {
     }
 
     /// Returns the object itself as a field.
-    pub(super) fn root(&mut self) -> Field<'_> {
-        Field::new(String::new(), &mut self.0)
+    pub(super) fn root(&mut self) -> SchemaField<'_> {
+        SchemaField::new(String::new(), &mut self.0)
     }
 
     /// Returns the field at a path. `[]` is the items of a list and `{}` the values of a map.
-    pub(super) fn at(&mut self, path: &str) -> Field<'_> {
+    pub(super) fn at(&mut self, path: &str) -> SchemaField<'_> {
         let mut schema = &mut self.0;
         for segment in path.replace("[]", ".[]").replace("{}", ".{}").split('.') {
             schema = match segment {
@@ -40,11 +40,11 @@ impl SchemaEditor {
                 name => &mut schema["properties"][name],
             };
         }
-        Field::new(path.to_owned(), schema)
+        SchemaField::new(path.to_owned(), schema)
     }
 }
 
-impl<'a> Field<'a> {
+impl<'a> SchemaField<'a> {
     fn new(path: String, schema: &'a mut Value) -> Self {
         match schema {
             Value::Object(schema) => Self { path, schema },

@@ -7,7 +7,7 @@ use std::{
 
 use d8_crds::{
     decisions::{
-        validation::{CheckedPolicy, Rejection},
+        validation::{CheckedPolicy, InvalidPolicy},
         verdict::PolicySet,
     },
     records::{
@@ -29,7 +29,7 @@ use crate::decisions::hosts::MatchedHosts;
 /// Everything a policy's status is made from, besides the ledger.
 pub(crate) struct PolicyInputs<'a> {
     policy: &'a PluginPolicy,
-    checked: &'a Result<CheckedPolicy, Rejection>,
+    checked: &'a Result<CheckedPolicy, InvalidPolicy>,
     records: Vec<Record<'a>>,
     matched: &'a MatchedHosts,
     failures: FailureCounts,
@@ -61,7 +61,7 @@ impl<'a> PolicyInputs<'a> {
     /// `now`: in whole seconds, because the API has no fractions of a second.
     pub(crate) fn new(
         policy: &'a PluginPolicy,
-        checked: &'a Result<CheckedPolicy, Rejection>,
+        checked: &'a Result<CheckedPolicy, InvalidPolicy>,
         releases: &'a [Arc<CliRelease>],
         matched: &'a MatchedHosts,
         previous: &'a PluginPolicyStatus,

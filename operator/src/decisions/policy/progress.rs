@@ -118,7 +118,7 @@ impl<'a> PolicyEvaluator<'a> {
     fn permits(&self, record: &Record<'_>, version: &Version) -> bool {
         let rule = self.checked.rule_for(&record.component);
         if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
-            return self.policies.guidance(&record.component, Some(version)).leave.is_none();
+            return self.policies.guidance(&record.component, Some(version)).active_forbidden.is_none();
         }
         let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Explicit, self.now)
             .release(Some(record.release));

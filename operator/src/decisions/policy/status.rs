@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use d8_crds::{
     decisions::{
         validation::{
-            CheckedPolicy, Rejection,
+            CheckedPolicy, InvalidPolicy,
             warnings::{PolicyContext, warnings},
         },
         verdict::workstation_labels,
@@ -55,7 +55,7 @@ pub(super) struct StatusInputs<'a> {
 /// Makes the status of a policy.
 pub(super) fn status(
     policy: &PluginPolicy,
-    checked: &Result<CheckedPolicy, Rejection>,
+    checked: &Result<CheckedPolicy, InvalidPolicy>,
     inputs: StatusInputs<'_>,
 ) -> PluginPolicyStatus {
     let generation = policy.metadata.generation.unwrap_or_default();

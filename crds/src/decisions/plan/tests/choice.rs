@@ -3,8 +3,8 @@
 use super::*;
 use crate::decisions::selection::NoCandidate;
 
-fn outcome(world: &World, plugin: &str) -> String {
-    match &world.plan().outcomes[&name(plugin)] {
+fn outcome(fixture: &PlanFixture, plugin: &str) -> String {
+    match &fixture.plan().outcomes[&name(plugin)] {
         Outcome::Take { version, .. } => format!("take {}", bare(&version.version)),
         Outcome::AlreadyActive { version, .. } => format!("active {}", bare(&version.version)),
         Outcome::Keep { forbidden, .. } => if *forbidden { "keep forbidden" } else { "keep" }.to_owned(),
@@ -24,8 +24,8 @@ fn outcome(world: &World, plugin: &str) -> String {
 fn the_outcome_of_a_request() {
     let held = ReasonCode::Soaking;
     let denied = ReasonCode::Blocked;
-    let w = World::new;
-    for (case, world, expected) in [
+    let w = PlanFixture::new;
+    for (case, fixture, expected) in [
         ("the newest", w("a 1; a 2").request("a"), "take 2"),
         ("stable", w("a 1; a 2.0.0-rc.1").request("a"), "take 1"),
         ("-main is stable", w("a 1; a 2.0.0-main").request("a"), "take 2.0.0-main"),
@@ -101,23 +101,24 @@ fn the_outcome_of_a_request() {
         ("but only a change", w("a 1; b 1").installed("a 1; b 1 *").request("a"), "active 1"),
         ("and not if that plugin is changed too", w("a 1; b 1; b 1.1").installed("b 1 *").request("a, b"), "take 1"),
     ] {
-        assert_eq!(outcome(&world, "a"), expected, "{case}");
+        assert_eq!(outcome(&fixture, "a"), expected, "{case}");
     }
 }
 
 #[test]
 fn versions_passed_over_come_with_every_reason() {
-    let world = World::new("a 1; a 2 !requires Kubernetes >=9; a 3")
+    let fixture = PlanFixture::new("a 1; a 2 !requires Kubernetes >=9; a 3")
         .request("a")
         .rejects("a v3.0.0", ReasonCode::Soaking)
         .rejects("a v2.0.0", ReasonCode::Blocked);
     let by_policy = "v3.0.0: Soaking: policy p, rules[0]: a v3.0.0 was first seen at 1970-01-01T00:00:00Z and must soak \
          for 1h, until 1970-01-01T01:00:00Z; wait, or ask an admin to expedite it\n\
          v2.0.0: Blocked: policy p, rules[0]: a v2.0.0 is blocked; run `d8 plugins why a` to find another version\n";
-    assert_eq!(world.reasons("a"), by_policy, "no contract is requested for a version that a policy holds");
-    let recorded = World { recorded: true, ..world };
-    assert_eq!(recorded.reasons("a"), format!("{by_policy}v2.0.0: Unfit: a v2.0.0 requires Kubernetes >=9\n"));
-    let nothing = World::new("a 1").request("a").rejects("a", ReasonCode::Denied);
+    assert_eq!(fixture.reasons("a"), by_policy, "no contract is requested for a version that a policy holds");
+    let recorded = PlanFixture { recorded: true, ..fixture };
+    let unfit = "v2.0.0: Unfit: a v2.0.0 requires Kubernetes >=9; run `d8 plugins why a` to find another version\n";
+    assert_eq!(recorded.reasons("a"), format!("{by_policy}{unfit}"));
+    let nothing = PlanFixture::new("a 1").request("a").rejects("a", ReasonCode::Denied);
     assert!(
         matches!(&nothing.plan().outcomes[&name("a")], Outcome::Nothing { why: NoCandidate::AllPassedOver, passed_over, .. } if passed_over.len() == 1)
     );
@@ -125,32 +126,32 @@ fn versions_passed_over_come_with_every_reason() {
 
 #[test]
 fn only_facts_that_are_needed_are_requested() {
-    for (case, world, expected) in [
-        ("tags, then a contract", World::new("a 1; a 2").request("a"), "a / a v2.0.0"),
-        ("no contract of the active version", World::new("a 1").installed("a 1").request("a"), "a"),
+    for (case, fixture, expected) in [
+        ("tags, then a contract", PlanFixture::new("a 1; a 2").request("a"), "a / a v2.0.0"),
+        ("no contract of the active version", PlanFixture::new("a 1").installed("a 1").request("a"), "a"),
         (
             "no contract of a version that is held",
-            World::new("a 1; a 2").request("a").rejects("a v2.0.0", ReasonCode::Soaking),
+            PlanFixture::new("a 1; a 2").request("a").rejects("a v2.0.0", ReasonCode::Soaking),
             "a / a v1.0.0",
         ),
-        ("all requests at once", World::new("a 1; b 1").request("a, b"), "a b / a v1.0.0 b v1.0.0"),
+        ("all requests at once", PlanFixture::new("a 1; b 1").request("a, b"), "a b / a v1.0.0 b v1.0.0"),
         (
             "all missing dependencies at once",
-            World::new("a 1: b, c; b 1; c 1").request("a"),
+            PlanFixture::new("a 1: b, c; b 1; c 1").request("a"),
             "a / a v1.0.0 / b c / b v1.0.0 / c v1.0.0",
         ),
         (
             "nothing of a dependency that stays as it is",
-            World::new("a 1: b; b 1").installed("b 1").request("a"),
+            PlanFixture::new("a 1: b; b 1").installed("b 1").request("a"),
             "a / a v1.0.0",
         ),
         (
             "no versions of a dependency that takes no part in the conflict",
-            World::new("a 1: b, c; b 1; b 2; b 3; c").request("a"),
+            PlanFixture::new("a 1: b, c; b 1; b 2; b 3; c").request("a"),
             "a / a v1.0.0 / b c / b v3.0.0",
         ),
     ] {
-        let (_, rounds) = world.plan_lazily();
+        let (_, rounds) = fixture.plan_lazily();
         let rounds: Vec<_> = rounds.iter().map(|round| round.join(" ")).collect();
         assert_eq!(rounds.join(" / "), expected, "{case}");
     }
@@ -158,28 +159,29 @@ fn only_facts_that_are_needed_are_requested() {
 
 #[test]
 fn for_the_agent_requirements_that_cannot_be_checked_are_a_hold() {
-    let world = World::new("a 1; a 1.1; a 1.2 ?requires Kubernetes >=1").installed("a 1").request("a");
-    let agent = |world: World| world.options(PlanOptions { actor: Actor::Agent, ..PlanOptions::default() });
-    assert_eq!(outcome(&world, "a"), "unchecked 1.2.0");
-    let held = agent(world);
+    let fixture = PlanFixture::new("a 1; a 1.1; a 1.2 ?requires Kubernetes >=1").installed("a 1").request("a");
+    let agent = |fixture: PlanFixture| fixture.options(PlanOptions { actor: Actor::Agent, ..PlanOptions::default() });
+    assert_eq!(outcome(&fixture, "a"), "unchecked 1.2.0");
+    let held = agent(fixture);
     assert_eq!((outcome(&held, "a").as_str(), class_of(&held, "a")), ("take 1.1.0", Some(Class::Held)));
 
     // Requirements of a dependency count like those of the version that needs it.
-    let world = World::new("a 1; a 2: b; b 1 ?requires Kubernetes >=1").request("a");
-    let plan = world.plan();
+    let fixture = PlanFixture::new("a 1; a 2: b; b 1 ?requires Kubernetes >=1").request("a");
+    let plan = fixture.plan();
     let Outcome::Unchecked { version, verdict, .. } = &plan.outcomes[&name("a")] else { panic!("{plan:?}") };
     assert_eq!((version.tag.as_str(), verdict.reasons()[0].code()), ("v2.0.0", ReasonCode::RequirementsUnknown));
-    assert_eq!(outcome(&agent(world), "a"), "take 1");
+    assert_eq!(outcome(&agent(fixture), "a"), "take 1");
 
     // What else stands against a version does not wait for a check.
-    let world = World::new("a 1; a 2 ?requires Kubernetes >=1").request("a").rejects("a v2.0.0", ReasonCode::Soaking);
-    assert_eq!(outcome(&World { recorded: true, ..world }, "a"), "take 1");
+    let fixture =
+        PlanFixture::new("a 1; a 2 ?requires Kubernetes >=1").request("a").rejects("a v2.0.0", ReasonCode::Soaking);
+    assert_eq!(outcome(&PlanFixture { recorded: true, ..fixture }, "a"), "take 1");
 }
 
 #[test]
 fn d8_is_planned_like_a_plugin() {
-    let world = World::new("d8 1; d8 1.1; d8 2.0.0-main; a 1").installed("d8 1; a 1 *").request("d8");
-    assert_eq!(world.changes(), "d8 1->1.1.0", "an invalid contract of a plugin does not concern d8");
-    let world = world.rejects("d8 v1.0.0", ReasonCode::Blocked).rejects("d8 v1.1.0", ReasonCode::Soaking);
-    assert_eq!(outcome(&world, "d8"), "keep forbidden");
+    let fixture = PlanFixture::new("d8 1; d8 1.1; d8 2.0.0-main; a 1").installed("d8 1; a 1 *").request("d8");
+    assert_eq!(fixture.changes(), "d8 1->1.1.0", "an invalid contract of a plugin does not concern d8");
+    let fixture = fixture.rejects("d8 v1.0.0", ReasonCode::Blocked).rejects("d8 v1.1.0", ReasonCode::Soaking);
+    assert_eq!(outcome(&fixture, "d8"), "keep forbidden");
 }

@@ -6,8 +6,8 @@ use crate::decisions::reason::Required;
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn which_plugins_change() {
-    let w = World::new;
-    for (case, world, expected) in [
+    let w = PlanFixture::new;
+    for (case, fixture, expected) in [
         ("a missing dependency is installed first", w("a 1: b; b 1; b 2").request("a"), "b 2, a 1"),
         ("in the newest version that is accepted", w("a 1: b <3; b 1; b 2; b 3").request("a"), "b 2, a 1"),
         ("which is not a pre-release", w("a 1: b; b 1; b 2.0.0-rc.1").request("a"), "b 1, a 1"),
@@ -120,15 +120,15 @@ fn which_plugins_change() {
         ("a denied dependency", w("a 1; a 2: b; b 1").request("a").rejects("b", ReasonCode::Denied), "a 1"),
         ("nothing is requested", w("a 1; a 2").installed("a 1"), ""),
     ] {
-        assert_eq!(world.changes(), expected, "{case}");
+        assert_eq!(fixture.changes(), expected, "{case}");
     }
 }
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn why_a_version_is_passed_over() {
-    let w = World::new;
-    for (case, world, expected) in [
+    let w = PlanFixture::new;
+    for (case, fixture, expected) in [
         (
             "not published",
             w("a 2: b >=1; b").request("a"),
@@ -225,10 +225,10 @@ fn why_a_version_is_passed_over() {
             "a dependency that does not fit the cluster",
             w("a 2: b >=1; b 1 !requires Kubernetes >=9").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, but b v1.0.0 may not be installed: b v1.0.0 requires Kubernetes \
-             >=9\n",
+             >=9; run `d8 plugins why b` to find another version\n",
         ),
     ] {
-        assert_eq!(world.reasons("a"), expected, "{case}");
+        assert_eq!(fixture.reasons("a"), expected, "{case}");
     }
 }
 
@@ -236,21 +236,21 @@ fn why_a_version_is_passed_over() {
 fn a_policy_that_refuses_dependencies() {
     let by = Source::Policy { policy: "prod".into(), origin: Origin::Spec("missingDependencies"), field: "" };
     let options = PlanOptions { missing: DependencyPolicy::Refuse { by }, ..PlanOptions::default() };
-    let world = World::new("a 1; a 2: b; b 1").request("a").options(options);
-    assert_eq!(world.changes(), "a 1");
+    let fixture = PlanFixture::new("a 1; a 2: b; b 1").request("a").options(options);
+    assert_eq!(fixture.changes(), "a 1");
     assert_eq!(
-        world.reasons("a"),
+        fixture.reasons("a"),
         "v2.0.0: DependencyDenied: policy prod, missingDependencies: a v2.0.0 requires plugin b, and dependencies are \
          not installed automatically; run `d8 plugins install b` first\n"
     );
-    assert_eq!(class_of(&world, "a"), Some(Class::Held), "it does not forbid the installed version");
+    assert_eq!(class_of(&fixture, "a"), Some(Class::Held), "it does not forbid the installed version");
 }
 
 #[test]
 fn refused_dependencies_come_with_commands() {
     let options = PlanOptions { no_dependencies: true, ..PlanOptions::default() };
-    let world = World::new("a 1; a 2: b, d; b 1: c; c 1; d 1; d 1.1; a 3: x; x").installed("d 1").request("a");
-    let plan = world.options(options).plan();
+    let fixture = PlanFixture::new("a 1; a 2: b, d; b 1: c; c 1; d 1; d 1.1; a 3: x; x").installed("d 1").request("a");
+    let plan = fixture.options(options).plan();
     assert!(plan.changes.is_empty());
     let outcome = &plan.outcomes[&name("a")];
     let Outcome::NeedsOthers { version, needs, passed_over } = outcome else { panic!("{outcome:?}") };
@@ -262,7 +262,7 @@ fn refused_dependencies_come_with_commands() {
 
 #[test]
 fn a_changed_dependency_names_the_chain_to_it() {
-    let plan = World::new("a 1: b; b 1: c; c 1").request("a").plan();
+    let plan = PlanFixture::new("a 1: b; b 1: c; c 1").request("a").plan();
     let whys: Vec<_> = plan.changes.iter().map(|change| change.why.clone()).collect();
     let chain = |names: &[&str]| ChangeReason::Dependency { chain: names.iter().map(|text| name(text)).collect() };
     assert_eq!(whys, [chain(&["a", "b", "c"]), chain(&["a", "b"]), ChangeReason::Requested]);
@@ -273,15 +273,15 @@ fn the_policy_that_requires_a_plugin_is_named_too() {
     struct Requires;
     impl Evaluator for Requires {
         fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
-            World::default().rejects("b", ReasonCode::Denied).evaluate(request)
+            PlanFixture::default().rejects("b", ReasonCode::Denied).evaluate(request)
         }
         fn required(&self, component: &Component) -> Option<Required> {
             let by = Source::Policy { policy: "prod".into(), origin: Origin::Rule(3), field: "access" };
             Some(Required { plugin: component.name().parse().unwrap(), by })
         }
     }
-    let world = World::new("a 2: b; b 1").request("a");
-    let PlanStep::Done(plan) = plan(&world.snapshot, &world.all_facts(), &Requires) else { panic!() };
+    let fixture = PlanFixture::new("a 2: b; b 1").request("a");
+    let PlanStep::Done(plan) = plan(&fixture.snapshot, &fixture.all_facts(), &Requires) else { panic!() };
     let reason = &plan.outcomes[&name("a")].passed_over()[0].1.reasons()[0];
     assert_eq!(reason.code(), ReasonCode::DependencyDenied);
     assert_eq!(reason.policy(), Some("p"));
@@ -294,15 +294,15 @@ fn the_policy_that_requires_a_plugin_is_named_too() {
 fn a_dependency_is_evaluated_as_a_dependency() {
     // A wave does not apply to a dependency.
     let wave = |request: &EvaluationRequest<'_>| {
-        let mut world = World::default();
+        let mut fixture = PlanFixture::default();
         if request.component.name() == "b" && request.dependency_of.is_none() {
-            world = world.rejects("b", ReasonCode::NotInWave);
+            fixture = fixture.rejects("b", ReasonCode::NotInWave);
         }
-        world.evaluate(request)
+        fixture.evaluate(request)
     };
     for (requests, expected) in [("a", "b 1, a 1"), ("b", "")] {
-        let world = World::new("a 1: b; b 1").request(requests);
-        let PlanStep::Done(plan) = plan(&world.snapshot, &world.all_facts(), &wave) else { panic!() };
+        let fixture = PlanFixture::new("a 1: b; b 1").request(requests);
+        let PlanStep::Done(plan) = plan(&fixture.snapshot, &fixture.all_facts(), &wave) else { panic!() };
         assert_eq!(shown_changes(&plan.changes), expected);
     }
 }
@@ -316,16 +316,16 @@ fn the_intent_of_each_request() {
         (Actor::Person, "a/2", Explicit, Explicit),
         (Actor::Agent, "a", Agent, Agent),
     ] {
-        let world = World::new("a 1.0.0-main; a 2: b >=2; b 1; b 2; b 1.1").request(request);
+        let fixture = PlanFixture::new("a 1.0.0-main; a 2: b >=2; b 1; b 2; b 1.1").request(request);
         // Only a request for a major may take an installed dependency to another major.
-        let world = if request == "a/2" { world.installed("b 1") } else { world };
-        let world = world.options(PlanOptions { actor, ..PlanOptions::default() });
+        let fixture = if request == "a/2" { fixture.installed("b 1") } else { fixture };
+        let fixture = fixture.options(PlanOptions { actor, ..PlanOptions::default() });
         let intents = std::cell::RefCell::new(BTreeMap::new());
         let evaluator = |request: &EvaluationRequest<'_>| {
             intents.borrow_mut().insert(request.component.to_string(), request.intent);
-            world.evaluate(request)
+            fixture.evaluate(request)
         };
-        let PlanStep::Done(_) = plan(&world.snapshot, &world.all_facts(), &evaluator) else { panic!() };
+        let PlanStep::Done(_) = plan(&fixture.snapshot, &fixture.all_facts(), &evaluator) else { panic!() };
         assert_eq!(intents.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{request}");
     }
 }

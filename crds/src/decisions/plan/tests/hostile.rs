@@ -45,7 +45,7 @@ where
 }
 
 fn request(text: &str) -> Snapshot {
-    World::default().request(text).snapshot
+    PlanFixture::default().request(text).snapshot
 }
 
 fn first_reason(plan: &Plan, plugin: &str) -> String {

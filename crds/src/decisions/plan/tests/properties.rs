@@ -21,7 +21,7 @@ fn dependencies() -> impl Strategy<Value = String> {
     prop::collection::vec(a_requirement(), 0..3).prop_map(|all| all.join(","))
 }
 
-fn a_world() -> impl Strategy<Value = World> {
+fn a_fixture() -> impl Strategy<Value = PlanFixture> {
     let published = prop::collection::vec((prop::bool::weighted(0.7), dependencies()), NAMES.len() * VERSIONS.len());
     let installed = prop::collection::vec(prop::option::weighted(0.4, 0..VERSIONS.len()), NAMES.len());
     let against = prop::collection::vec(
@@ -41,9 +41,9 @@ fn a_world() -> impl Strategy<Value = World> {
                 let _ = write!(there, "{} {};", NAMES[name], VERSIONS[version]);
             }
         }
-        let world = World::new(&text).installed(&there);
-        against.into_iter().fold(world, |world, (name, version, code)| {
-            world.rejects(&format!("{} v{}", NAMES[name], VERSIONS[version]), code)
+        let fixture = PlanFixture::new(&text).installed(&there);
+        against.into_iter().fold(fixture, |fixture, (name, version, code)| {
+            fixture.rejects(&format!("{} v{}", NAMES[name], VERSIONS[version]), code)
         })
     })
 }
@@ -51,7 +51,7 @@ fn a_world() -> impl Strategy<Value = World> {
 /// The active versions.
 type Host = BTreeMap<Component, Version>;
 
-impl World {
+impl PlanFixture {
     fn host(&self) -> Host {
         let version = |installed: &InstalledComponent| installed.version.clone().unwrap();
         self.snapshot.installed.iter().map(|(name, installed)| (name.clone(), version(installed))).collect()
@@ -89,17 +89,17 @@ fn after(before: &Host, plan: &Plan) -> Host {
 }
 
 /// Checks what must hold of every plan.
-fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
-    let before = world.host();
+fn is_sound(fixture: &PlanFixture, plan: &Plan) -> Result<(), TestCaseError> {
+    let before = fixture.host();
     let host = after(&before, plan);
     let changed: BTreeSet<_> = plan.changes.iter().map(|change| &change.component).collect();
-    for (by, of) in world.violations(&host) {
+    for (by, of) in fixture.violations(&host) {
         prop_assert!(!changed.contains(&by) && !changed.contains(&of), "{by} does not accept {of}");
     }
     let mut seen = BTreeSet::new();
     for change in &plan.changes {
         prop_assert!(seen.insert(&change.component), "a component changes once");
-        let request = world.snapshot.requests.get(&change.component);
+        let request = fixture.snapshot.requests.get(&change.component);
         if let Some(from) = before.get(&change.component) {
             let is_requested = match request {
                 Some(Request::Exact(version)) => *version == change.to.version,
@@ -107,16 +107,16 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
                 _ => false,
             };
             prop_assert!(
-                change.to.version > *from || is_requested || world.forbids(&change.component, from),
+                change.to.version > *from || is_requested || fixture.forbids(&change.component, from),
                 "{} is downgraded",
                 change.component
             );
-            let crosses = world
+            let crosses = fixture
                 .snapshot
                 .requests
                 .values()
                 .any(|request| matches!(request, Request::Major(_) | Request::Exact(_)))
-                || world.forbids(&change.component, from);
+                || fixture.forbids(&change.component, from);
             prop_assert!(
                 change.to.version.major() == from.major() || crosses,
                 "{} changes to another major",
@@ -124,14 +124,14 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
             );
         }
         let key = format!("{} {}", change.component, change.to.version);
-        prop_assert!(!world.verdicts.contains_key(&key), "{key} is not permitted");
+        prop_assert!(!fixture.verdicts.contains_key(&key), "{key} is not permitted");
         if change.why != ChangeReason::Requested {
             let mut without = host.clone();
             match before.get(&change.component) {
                 Some(from) => without.insert(change.component.clone(), from.clone()),
                 None => without.remove(&change.component),
             };
-            let needed = world
+            let needed = fixture
                 .violations(&without)
                 .iter()
                 .any(|(by, of)| *of == change.component || (*by == change.component && changed.contains(of)));
@@ -143,39 +143,39 @@ fn is_sound(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
 
 /// Returns the newest version that can be installed without a change of an installed plugin that does not accept
 /// it, by trying every combination of versions.
-fn brute_force(world: &World, requested: &Component) -> Option<Version> {
-    let before = world.host();
+fn brute_force(fixture: &PlanFixture, requested: &Component) -> Option<Version> {
+    let before = fixture.host();
     let active = before.get(requested);
     let others: Vec<_> = NAMES.map(name).into_iter().filter(|name| name != requested).collect();
-    let tags = world.tags(requested);
-    let permitted = |plugin: &Component, at: &Version| !world.verdicts.contains_key(&format!("{plugin} {at}"));
+    let tags = fixture.tags(requested);
+    let permitted = |plugin: &Component, at: &Version| !fixture.verdicts.contains_key(&format!("{plugin} {at}"));
     let goes_up =
         |from: Option<&Version>, to: &Version| from.is_none_or(|from| to > from && to.major() == from.major());
     let candidates = tags.published.into_iter().map(|published| published.version);
     candidates.filter(|to| goes_up(active, to) && permitted(requested, to)).find(|to| {
         let mut host = before.clone();
         host.insert(requested.clone(), to.clone());
-        any_combination(world, &before, &mut host, requested, &others, &|plugin, to| {
+        any_combination(fixture, &before, &mut host, requested, &others, &|plugin, to| {
             goes_up(before.get(plugin), to) && permitted(plugin, to)
         })
     })
 }
 
 fn any_combination(
-    world: &World,
+    fixture: &PlanFixture,
     before: &Host,
     host: &mut Host,
     requested: &Component,
     others: &[Component],
     may: &dyn Fn(&Component, &Version) -> bool,
 ) -> bool {
-    let Some((next, rest)) = others.split_first() else { return is_solution(world, before, host, requested) };
-    if any_combination(world, before, host, requested, rest, may) {
+    let Some((next, rest)) = others.split_first() else { return is_solution(fixture, before, host, requested) };
+    if any_combination(fixture, before, host, requested, rest, may) {
         return true;
     }
-    for published in world.tags(next).published.into_iter().filter(|published| may(next, &published.version)) {
+    for published in fixture.tags(next).published.into_iter().filter(|published| may(next, &published.version)) {
         host.insert(next.clone(), published.version);
-        if any_combination(world, before, host, requested, rest, may) {
+        if any_combination(fixture, before, host, requested, rest, may) {
             return true;
         }
     }
@@ -186,9 +186,9 @@ fn any_combination(
     false
 }
 
-fn is_solution(world: &World, before: &Host, host: &Host, requested: &Component) -> bool {
+fn is_solution(fixture: &PlanFixture, before: &Host, host: &Host, requested: &Component) -> bool {
     let changed: BTreeSet<_> = host.keys().filter(|name| before.get(*name) != host.get(*name)).cloned().collect();
-    if world.violations(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
+    if fixture.violations(host).iter().any(|(by, of)| changed.contains(by) || changed.contains(of)) {
         return false;
     }
     // No installed plugin has to be changed because it does not accept a change.
@@ -196,13 +196,13 @@ fn is_solution(world: &World, before: &Host, host: &Host, requested: &Component)
         let excludes = |dependency: &Dependency| {
             changed.contains(&dependency.component) && !dependency.constraint.matches(&host[&dependency.component])
         };
-        if world.dependencies(by, at).all().iter().any(excludes) {
+        if fixture.dependencies(by, at).all().iter().any(excludes) {
             return false;
         }
     }
     // From the requested plugin on, each change needs the next one, without a cycle.
     let needs = |by: &Component, of: &Component| {
-        world.dependencies(by, &host[by]).on(of).iter().any(|dependency| {
+        fixture.dependencies(by, &host[by]).on(of).iter().any(|dependency| {
             before.get(of).map_or(dependency.mandatory, |there| !dependency.constraint.matches(there))
         })
     };
@@ -212,14 +212,14 @@ fn is_solution(world: &World, before: &Host, host: &Host, requested: &Component)
     {
         reached.insert(next);
     }
-    reached == changed && !has_cycle(world, host, &changed)
+    reached == changed && !has_cycle(fixture, host, &changed)
 }
 
-fn has_cycle(world: &World, host: &Host, changed: &BTreeSet<Component>) -> bool {
+fn has_cycle(fixture: &PlanFixture, host: &Host, changed: &BTreeSet<Component>) -> bool {
     let mut left = changed.clone();
     loop {
         let free = left.iter().find(|by| {
-            !world
+            !fixture
                 .dependencies(by, &host[*by])
                 .all()
                 .iter()
@@ -232,36 +232,36 @@ fn has_cycle(world: &World, host: &Host, changed: &BTreeSet<Component>) -> bool 
     }
 }
 
-/// Returns the same world with all lists reversed.
-fn reversed(mut world: World) -> World {
-    for contract in world.published.values_mut().flat_map(BTreeMap::values_mut) {
+/// Returns the same fixture with all lists reversed.
+fn reversed(mut fixture: PlanFixture) -> PlanFixture {
+    for contract in fixture.published.values_mut().flat_map(BTreeMap::values_mut) {
         contract.plugins.mandatory.reverse();
         contract.plugins.conditional.reverse();
     }
-    world
+    fixture
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 500 } else { 50_000 }))]
 
     #[test]
-    fn one_request_gets_the_newest_version(world in a_world(), requested in 0..NAMES.len()) {
+    fn one_request_gets_the_newest_version(fixture in a_fixture(), requested in 0..NAMES.len()) {
         let requested = name(NAMES[requested]);
-        let world = world.request(requested.name());
-        let plan = world.plan();
-        is_sound(&world, &plan)?;
-        let before = world.host();
-        if before.get(&requested).is_some_and(|now| world.forbids(&requested, now)) {
+        let fixture = fixture.request(requested.name());
+        let plan = fixture.plan();
+        is_sound(&fixture, &plan)?;
+        let before = fixture.host();
+        if before.get(&requested).is_some_and(|now| fixture.forbids(&requested, now)) {
             return Ok(());
         }
         let chosen = plan.changes.iter().find(|change| change.component == requested).map(|change| change.to.version.clone());
         // The slow search does not change installed plugins that do not accept the version.
-        prop_assert!(chosen >= brute_force(&world, &requested), "{chosen:?}");
+        prop_assert!(chosen >= brute_force(&fixture, &requested), "{chosen:?}");
         prop_assert_eq!(plan.changes.is_empty(), chosen.is_none());
     }
 
     #[test]
-    fn many_requests_get_a_valid_plan(world in a_world(), requests in prop::collection::vec(0..5_u8, NAMES.len())) {
+    fn many_requests_get_a_valid_plan(fixture in a_fixture(), requests in prop::collection::vec(0..5_u8, NAMES.len())) {
         let requests: Vec<_> = NAMES.iter().zip(requests).filter_map(|(name, request)| match request {
             0 => None,
             1 => Some(format!("{name}@1.1")),
@@ -271,10 +271,10 @@ proptest! {
         if requests.is_empty() {
             return Ok(());
         }
-        let world = world.request(&requests.join(","));
-        let plan = world.plan();
-        is_sound(&world, &plan)?;
-        prop_assert_eq!(plan.outcomes.len(), world.snapshot.requests.len());
+        let fixture = fixture.request(&requests.join(","));
+        let plan = fixture.plan();
+        is_sound(&fixture, &plan)?;
+        prop_assert_eq!(plan.outcomes.len(), fixture.snapshot.requests.len());
         for (requested, outcome) in &plan.outcomes {
             let change = plan.changes.iter().find(|change| change.component == *requested);
             match outcome {
@@ -283,23 +283,23 @@ proptest! {
                 _ => prop_assert!(change.is_none()),
             }
         }
-        prop_assert_eq!(reversed(world).plan().changes, plan.changes, "the order of lists changes nothing");
+        prop_assert_eq!(reversed(fixture).plan().changes, plan.changes, "the order of lists changes nothing");
     }
 
     #[test]
-    fn updating_all_twice_changes_nothing_more(world in a_world()) {
-        let installed: Vec<_> = world.host().into_keys().map(String::from).collect();
+    fn updating_all_twice_changes_nothing_more(fixture in a_fixture()) {
+        let installed: Vec<_> = fixture.host().into_keys().map(String::from).collect();
         if installed.is_empty() {
             return Ok(());
         }
-        let mut world = world.request(&installed.join(","));
-        let plan = world.plan();
-        is_sound(&world, &plan)?;
+        let mut fixture = fixture.request(&installed.join(","));
+        let plan = fixture.plan();
+        is_sound(&fixture, &plan)?;
         for change in &plan.changes {
-            let contract = InstalledContract::Known(world.dependencies(&change.component, &change.to.version));
+            let contract = InstalledContract::Known(fixture.dependencies(&change.component, &change.to.version));
             let now = InstalledComponent { version: Some(change.to.version.clone()), contract };
-            world.snapshot.installed.insert(change.component.clone(), now);
+            fixture.snapshot.installed.insert(change.component.clone(), now);
         }
-        prop_assert_eq!(world.changes(), "");
+        prop_assert_eq!(fixture.changes(), "");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
             host_policies::HostPolicies,
             local_rules::LocalRules,
             merge::{
-                ACCESS, CHANNEL, Field, MAJOR_UPDATES, MIN_AGE, MISSING_DEPENDENCIES, MOVED_TAGS, PAUSED, UPDATES,
+                ACCESS, CHANNEL, MAJOR_UPDATES, MIN_AGE, MISSING_DEPENDENCIES, MOVED_TAGS, PAUSED, PolicyField, UPDATES,
             },
         },
     },
@@ -62,10 +62,10 @@ impl HostPolicies<'_> {
         }
     }
 
-    fn plugins(&self, asked: &[PluginName]) -> BTreeSet<PluginName> {
+    fn plugins(&self, listed: &[PluginName]) -> BTreeSet<PluginName> {
         let named = self.named_plugins().into_iter().cloned();
         let local = self.local_rules().into_iter().flat_map(|local| local.named_plugins().cloned());
-        named.chain(local).chain(asked.iter().cloned()).collect()
+        named.chain(local).chain(listed.iter().cloned()).collect()
     }
 
     fn prefixes(&self) -> BTreeSet<String> {
@@ -181,7 +181,7 @@ fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
     }
 }
 
-fn merged<T: Ord + Copy>(field: &Field<T>, rules: &[ApplicableRule<'_>]) -> MergedField<T> {
+fn merged<T: Ord + Copy>(field: &PolicyField<T>, rules: &[ApplicableRule<'_>]) -> MergedField<T> {
     let merge = field.merge(rules);
     MergedField { value: merge.value, from: merge.sources().map(|source| FieldSource::from(&source)).collect() }
 }

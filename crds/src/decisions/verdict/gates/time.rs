@@ -124,6 +124,7 @@ pub(super) fn windows(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
         return;
     };
     let (together, until) = (bound.len() > 1, whole(opening));
+    causes.reserve(bound.len());
     for rule in bound.into_iter().filter(|rule| !state.is_open(rule.index)) {
         causes.push(Cause::OutsideWindow { by: rule.source(Origin::Spec("windows"), ""), together, until });
     }

@@ -7,7 +7,7 @@ fn bound(specs: &[Value], version: &str, active: Option<&str>, code: &str) -> St
     let set = set(specs);
     [(A, 'A'), (U, 'U'), (X, 'X'), (R, 'R')]
         .into_iter()
-        .filter(|(intent, _)| codes(&judge(&set, ask(*intent, version, active))).contains(&code))
+        .filter(|(intent, _)| codes(&evaluate(&set, change(*intent, version, active))).contains(&code))
         .map(|(_, letter)| letter)
         .collect()
 }
@@ -86,8 +86,12 @@ fn requirements_bind_all_but_a_repair() {
         (&unmet, &unchecked, vec!["Unfit", "RequirementsUnknown"]),
     ] {
         for intent in [A, U, X, R] {
-            let verdict =
-                judge_found(&set(&[rule(&json!({}))]), ask(intent, "v1.1.0", "v1.0.0"), (unmet, unchecked), None);
+            let verdict = evaluate_findings(
+                &set(&[rule(&json!({}))]),
+                change(intent, "v1.1.0", "v1.0.0"),
+                (unmet, unchecked),
+                None,
+            );
             let expected = if intent == R { vec![] } else { expected.clone() };
             assert_eq!(codes(&verdict), expected, "{intent:?}");
         }
@@ -118,8 +122,8 @@ fn a_moved_tag_is_held_but_for_a_repair() {
         (vec![refuse, soak], U, "v1.1.0", vec!["TagMoved"]),
         (vec![], U, "v1.1.0", vec![]),
     ] {
-        let judgement = judge_full(&set(&specs), ask(intent, version, "v1.0.0"), &[], Some(&release));
-        assert_eq!(codes(&judgement), expected, "{intent:?} {version} {specs:?}");
+        let verdict = evaluate_with(&set(&specs), change(intent, version, "v1.0.0"), &[], Some(&release));
+        assert_eq!(codes(&verdict), expected, "{intent:?} {version} {specs:?}");
     }
 }
 
@@ -151,7 +155,7 @@ fn rule_2_leaving_a_forbidden_version() {
         // The target must be permitted itself.
         (vec![with(json!({"block": ["v1.0.0", "v1.1.0"]}))], A, "v1.1.0", "v1.0.0", vec!["Blocked"]),
     ] {
-        assert_eq!(codes(&judge(&set(&specs), ask(intent, version, active))), expected, "{version} {specs:?}");
+        assert_eq!(codes(&evaluate(&set(&specs), change(intent, version, active))), expected, "{version} {specs:?}");
     }
 }
 
@@ -167,11 +171,11 @@ fn rule_13_without_a_policy() {
         (X, "v1.1.0-rc.1", vec![]),
         (U, "v1.1.0-main", vec![]),
     ] {
-        assert_eq!(codes(&judge(&PolicySet::default(), ask(intent, version, "v1.0.0"))), expected, "{version}");
+        assert_eq!(codes(&evaluate(&PolicySet::default(), change(intent, version, "v1.0.0"))), expected, "{version}");
     }
     let elsewhere = set(&[json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "paused": true})]);
-    assert_eq!(codes(&judge(&elsewhere, ask(A, "v1.1.0", "v1.0.0"))), ["NotGoverned"]);
-    assert!(judge(&elsewhere, ask(U, "v1.1.0", "v1.0.0")).is_eligible());
+    assert_eq!(codes(&evaluate(&elsewhere, change(A, "v1.1.0", "v1.0.0"))), ["NotGoverned"]);
+    assert!(evaluate(&elsewhere, change(U, "v1.1.0", "v1.0.0")).is_eligible());
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn rule_14_an_invalid_policy_acts_as_paused() {
         (&for_all, U, vec!["InvalidPolicy"]),
     ] {
         assert_eq!(
-            codes(&judge(&set(std::slice::from_ref(spec)), ask(intent, "v1.1.0", "v1.0.0"))),
+            codes(&evaluate(&set(std::slice::from_ref(spec)), change(intent, "v1.1.0", "v1.0.0"))),
             expected,
             "{spec}"
         );
@@ -201,7 +205,7 @@ fn rule_14_an_invalid_policy_acts_as_paused() {
 fn rule_14_one_that_cannot_be_decoded_holds_everything_but_d8() {
     let odd = json!({"rules": [{"plugins": ["x"], "access": "Sometimes"}]});
     let elsewhere = json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "cli": {"updates": "Never"}});
-    assert!(judge(&set(&[elsewhere]), ask(U, "v1.1.0", "v1.0.0")).is_eligible());
+    assert!(evaluate(&set(&[elsewhere]), change(U, "v1.1.0", "v1.0.0")).is_eligible());
     let set = set(&[odd]);
     for (component, intent, expected) in [
         ("stronghold", A, vec!["InvalidPolicy", "Manual"]),
@@ -213,8 +217,8 @@ fn rule_14_one_that_cannot_be_decoded_holds_everything_but_d8() {
         ("d8", X, vec![]),
         ("d8", R, vec!["InvalidPolicy"]),
     ] {
-        let ask = Ask { component, ..ask(intent, "v1.1.0", "v1.0.0") };
-        assert_eq!(codes(&judge(&set, ask)), expected, "{component} {intent:?}");
+        let change = VersionChange { component, ..change(intent, "v1.1.0", "v1.0.0") };
+        assert_eq!(codes(&evaluate(&set, change)), expected, "{component} {intent:?}");
     }
 }
 
@@ -231,8 +235,8 @@ fn rule_15_a_name_that_cannot_carry_a_record() {
         (json!({"rollout": {"over": "48h"}, "integrity": {"movedTags": "Refuse"}}), U, "v1.1.0", vec![]),
         (json!({"windows": [{"start": "02:00", "duration": "3h"}]}), A, "v2.0.0", vec![]),
     ] {
-        let ask = Ask { component: "my_plugin", ..ask(intent, version, "v1.0.0") };
-        assert_eq!(codes(&judge(&set(std::slice::from_ref(&spec)), ask)), expected, "{spec}");
+        let change = VersionChange { component: "my_plugin", ..change(intent, version, "v1.0.0") };
+        assert_eq!(codes(&evaluate(&set(std::slice::from_ref(&spec)), change)), expected, "{spec}");
     }
 }
 
@@ -250,7 +254,7 @@ fn rule_16_the_rule_of_d8_itself() {
         (cli(json!({})), U, "v0.14.0-main", vec!["PreRelease"]),
         (cli(json!({"channel": "Stable"})), X, "v0.14.0-main", vec!["ChannelNotPermitted"]),
     ] {
-        let ask = Ask { component: "d8", ..ask(intent, version, "v0.13.0") };
-        assert_eq!(codes(&judge(&set(std::slice::from_ref(&spec)), ask)), expected, "{spec}");
+        let change = VersionChange { component: "d8", ..change(intent, version, "v0.13.0") };
+        assert_eq!(codes(&evaluate(&set(std::slice::from_ref(&spec)), change)), expected, "{spec}");
     }
 }

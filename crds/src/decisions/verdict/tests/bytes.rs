@@ -1,6 +1,6 @@
 //! Pins, moved tags, and records that integrity gates need.
 
-use super::{world::*, *};
+use super::{fixture::*, *};
 
 fn pin(version: &str, letter: char) -> Value {
     json!({"version": version, "digest": digest(letter)})
@@ -10,12 +10,12 @@ fn pinned(letter: char) -> Value {
     json!({"pins": [pin("v1.1.0", letter)]})
 }
 
-/// The same world where the tag of v1.1.0 was moved from `0…` to `a…`.
-fn moved(mut world: World) -> World {
+/// The same fixture where the tag of v1.1.0 was moved from `0…` to `a…`.
+fn moved(mut fixture: VerdictFixture) -> VerdictFixture {
     let mut entry = version_seen("v1.1.0", "2026-11-20T12:00:00Z");
     entry["moved"] = json!({"from": digest('0'), "at": "2026-11-20T12:00:00Z"});
-    world.release = Some(release(NOW, &[&entry]));
-    world
+    fixture.release = Some(release(NOW, &[&entry]));
+    fixture
 }
 
 #[test]
@@ -30,18 +30,18 @@ fn pins_of_all_policies_must_hold() {
         (vec![pins(vec![pin("v1.1.0", 'd')])], vec!["NotPinned"]),
         (vec![pins(vec![pin("v1.1.0", 'a'), pin("v1.1.0", 'd')])], vec!["NotPinned"]),
         (vec![pins(vec![pin("v1.1.0", 'a')]), pins(vec![pin("v1.1.0", 'd')])], vec!["NotPinned"]),
-        // It says nothing of other versions.
+        // It does not bind other versions.
         (vec![pins(vec![pin("v1.2.0", 'd')])], vec![]),
     ] {
-        assert_eq!(World::of(&specs).codes(ask(U, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
+        assert_eq!(VerdictFixture::of(&specs).codes(change(U, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
     }
 }
 
 #[test]
 fn a_pin_binds_all_but_a_repair() {
-    let world = World::auto(&pinned('d'), &json!({}));
+    let fixture = VerdictFixture::auto(&pinned('d'), &json!({}));
     for (intent, expected) in [(A, vec!["NotPinned"]), (U, vec!["NotPinned"]), (X, vec!["NotPinned"]), (R, vec![])] {
-        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{intent:?}");
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", "v1.0.0")), expected, "{intent:?}");
     }
 }
 
@@ -57,22 +57,26 @@ fn rule_6_a_pin_acknowledges_a_moved_tag() {
         // A pin to the old bytes acknowledges nothing.
         (pinned('0'), refuse.clone(), vec!["NotPinned", "TagMoved"]),
     ] {
-        assert_eq!(moved(World::auto(&rule, &rest)).codes(ask(U, "v1.1.0", "v1.0.0")), expected, "{rule} {rest}");
+        assert_eq!(
+            moved(VerdictFixture::auto(&rule, &rest)).codes(change(U, "v1.1.0", "v1.0.0")),
+            expected,
+            "{rule} {rest}"
+        );
     }
     // Another policy's pin does, for the move is one and the same.
     let specs = [auto(&pinned('a'), &json!({})), auto(&json!({}), &refuse)];
-    assert_eq!(moved(World::of(&specs)).codes(ask(U, "v1.1.0", "v1.0.0")), [""; 0]);
+    assert_eq!(moved(VerdictFixture::of(&specs)).codes(change(U, "v1.1.0", "v1.0.0")), [""; 0]);
     // It lifts nothing else.
     let soaking = auto(&json!({"pins": [pin("v1.1.0", 'a')], "minAge": "72h"}), &refuse);
-    assert_eq!(moved(World::of(&[soaking])).codes(ask(U, "v1.1.0", "v1.0.0")), ["Soaking"]);
+    assert_eq!(moved(VerdictFixture::of(&[soaking])).codes(change(U, "v1.1.0", "v1.0.0")), ["Soaking"]);
 }
 
 #[test]
 fn soak_lets_the_age_count_from_the_move() {
     let rest = json!({"integrity": {"movedTags": "Soak"}});
     for (min_age, expected) in [("72h", vec!["Soaking"]), ("48h", vec![])] {
-        let world = moved(World::auto(&json!({"minAge": min_age}), &rest));
-        assert_eq!(world.codes(ask(A, "v1.1.0", "v1.0.0")), expected, "{min_age}");
+        let fixture = moved(VerdictFixture::auto(&json!({"minAge": min_age}), &rest));
+        assert_eq!(fixture.codes(change(A, "v1.1.0", "v1.0.0")), expected, "{min_age}");
     }
 }
 
@@ -94,31 +98,31 @@ fn rule_19_what_is_on_disk_is_compared_by_its_receipt() {
         (json!({}), digests("45"), true, vec![]),
         (json!({}), None, true, vec!["TagMoved"]),
     ] {
-        let mut world = World { stored, ..moved(World::auto(&rule, &refuse)) };
+        let mut fixture = VerdictFixture { stored, ..moved(VerdictFixture::auto(&rule, &refuse)) };
         if !recorded {
-            world.release = None;
+            fixture.release = None;
         }
-        assert_eq!(world.codes(ask(X, "v1.1.0", "v1.2.0")), expected, "{rule} {:?}", world.stored);
+        assert_eq!(fixture.codes(change(X, "v1.1.0", "v1.2.0")), expected, "{rule} {:?}", fixture.stored);
     }
 }
 
 #[test]
 fn rule_2_a_version_off_its_pin_is_left() {
     let rule = json!({"majorUpdates": "Stay", "pins": [pin("v1.0.0", 'd')]});
-    let world = World::auto(&rule, &json!({}));
+    let fixture = VerdictFixture::auto(&rule, &json!({}));
     // By the record what is installed is not what was pinned, so another major may be taken.
-    assert_eq!(world.codes(ask(A, "v2.0.0", "v1.0.0")), [""; 0]);
+    assert_eq!(fixture.codes(change(A, "v2.0.0", "v1.0.0")), [""; 0]);
     // By the receipt it is.
-    let good = World { active_digests: vec![digest('d').parse().unwrap()], ..world.clone() };
-    assert_eq!(good.codes(ask(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
+    let good = VerdictFixture { active_digests: vec![digest('d').parse().unwrap()], ..fixture.clone() };
+    assert_eq!(good.codes(change(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
     // Nothing tells.
-    let unknown = World { release: None, ..world };
-    assert_eq!(unknown.codes(ask(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
+    let unknown = VerdictFixture { release: None, ..fixture };
+    assert_eq!(unknown.codes(change(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
     // The tag moved off the pinned bytes, which may be those that are installed.
     let mut entry = version_seen("v1.0.0", "2026-11-20T12:00:00Z");
     entry["moved"] = json!({"from": digest('d'), "at": "2026-11-20T12:00:00Z"});
-    let moved = World { release: Some(release(NOW, &[&entry])), ..unknown };
-    assert_eq!(moved.codes(ask(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
+    let moved = VerdictFixture { release: Some(release(NOW, &[&entry])), ..unknown };
+    assert_eq!(moved.codes(change(A, "v2.0.0", "v1.0.0")), ["MajorStays"]);
 }
 
 #[test]
@@ -128,13 +132,13 @@ fn guidance_of_a_pinned_version() {
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
     let set = set(&[auto(&json!({"pins": [pin("v1.0.0", 'd')]}), &json!({}))]);
     let other = [digest('c').parse().unwrap()];
-    let world = World::of(&[]);
-    let case = Candidate::new(host, &component, &active, A, world.now).release(world.release.as_ref());
+    let fixture = VerdictFixture::of(&[]);
+    let case = Candidate::new(host, &component, &active, A, fixture.now).release(fixture.release.as_ref());
     for (case, leave) in [(case, true), (case.release(None), false), (case.active_digests(&other), true)] {
         assert_eq!(
-            set.for_host(host).guidance_for(&case).leave.map(|reason| reason.code()),
+            set.for_host(host).guidance_for(&case).active_forbidden.map(|reason| reason.code()),
             leave.then_some(ReasonCode::NotPinned)
         );
     }
-    assert_eq!(set.for_host(host).guidance(&component, Some(&active)).leave, None);
+    assert_eq!(set.for_host(host).guidance(&component, Some(&active)).active_forbidden, None);
 }

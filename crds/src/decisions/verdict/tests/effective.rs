@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn effective_of(set: &PolicySet, asked: &[&str]) -> Value {
+fn effective_of(set: &PolicySet, listed: &[&str]) -> Value {
     let labels = labels();
-    let asked: Vec<_> = asked.iter().map(|name| name.parse().unwrap()).collect();
+    let listed: Vec<_> = listed.iter().map(|name| name.parse().unwrap()).collect();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
-    serde_json::to_value(set.for_host(host).effective(&asked)).unwrap()
+    serde_json::to_value(set.for_host(host).effective(&listed)).unwrap()
 }
 
 /// What is said of `stronghold`; fields of the host itself, too.
@@ -47,7 +47,7 @@ fn the_merge_table_with_origins() {
             ],
             is(&json!("Deny"), &[from("p1", "defaults.access"), from("p2", "rules[0].access")]),
         ),
-        // A rule that says nothing of it leaves it to the defaults of its policy.
+        // A field that the rule leaves out comes from the defaults of its policy.
         (
             "access",
             vec![json!({"defaults": {"access": "Deny"}, "rules": [{"plugins": ["strong*"], "updates": "Auto"}]})],
@@ -175,17 +175,17 @@ fn who_is_spoken_of() {
         json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "rules": [{"plugins": ["elsewhere"]}]}),
     ]);
     let local_rules = LocalRules::read([("a", "v1.2.0"), ("d8", "v0.13.0")], ["evil", "evil-*", "b@v1.3.1"]).unwrap();
-    let effective = effective_of(&set.with_local_rules(local_rules), &["asked", "my_plugin"]);
+    let effective = effective_of(&set.with_local_rules(local_rules), &["listed", "my_plugin"]);
     let names: Vec<_> = effective["components"].as_array().unwrap().iter().map(|c| c["component"].clone()).collect();
-    let expected = ["d8", "a", "asked", "b", "delivery-kit", "evil", "my_plugin", "delivery-*", "evil-*", "*"];
+    let expected = ["d8", "a", "b", "delivery-kit", "evil", "listed", "my_plugin", "delivery-*", "evil-*", "*"];
     assert_eq!(names, expected.map(Value::from));
     let denied = json!({"value": "Deny", "from": [{"policy": "p0", "field": "rules[1].access"}]});
     let by_floor = json!({"policy": "agent.toml", "field": "refuse"});
     for (component, name, expected) in [
         ("*", "access", denied.clone()),
-        ("asked", "access", denied.clone()),
+        ("listed", "access", denied.clone()),
         ("b", "access", json!({"value": "Allow", "from": []})),
-        // An earlier rule's beginning of names answers before a later one's whole name.
+        // An earlier rule that matches by prefix applies before a later one that has the full name.
         ("delivery-kit", "access", json!({"value": "Allow", "from": []})),
         ("delivery-*", "access", json!({"value": "Allow", "from": []})),
         ("evil", "access", json!({"value": "Deny", "from": [denied["from"][0], by_floor]})),
@@ -203,7 +203,7 @@ fn who_is_spoken_of() {
 }
 
 #[test]
-fn which_policies_speak_and_which_are_not_understood() {
+fn which_policies_apply_and_which_are_invalid() {
     let set = set(&[
         json!({"hostSelector": {"matchLabels": {"role": "bastion"}}}),
         json!({"rules": [{"plugins": ["a"], "versions": "what"}]}),

@@ -1,18 +1,18 @@
-//! "Which policies speak, and how they merge": a row a field, and the choice of a rule within a policy.
+//! "Which policies apply" of `docs/policies.md`: one row a field, and the choice of a rule within a policy.
 
 use super::*;
 use crate::decisions::intent::Intent;
 use crate::decisions::reason::{Cause, Source, Subject};
 
-/// What two policies say, in either order, of a move from v1.0.0 by this intent.
+/// The reasons of two policies, in either order, against a change from v1.0.0 by this intent.
 fn merged(first: &Value, second: &Value, intent: Intent, version: &str) -> Vec<&'static str> {
-    let one = codes(&judge(&set(&[first.clone(), second.clone()]), ask(intent, version, "v1.0.0")));
-    let other = codes(&judge(&set(&[second.clone(), first.clone()]), ask(intent, version, "v1.0.0")));
+    let one = codes(&evaluate(&set(&[first.clone(), second.clone()]), change(intent, version, "v1.0.0")));
+    let other = codes(&evaluate(&set(&[second.clone(), first.clone()]), change(intent, version, "v1.0.0")));
     assert_eq!(one, other, "order must not matter: {first} {second}");
     one
 }
 
-fn says(fields: &Value) -> Value {
+fn rule(fields: &Value) -> Value {
     let mut rule = json!({"plugins": ["stronghold"]});
     rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     json!({"rules": [rule]})
@@ -20,44 +20,44 @@ fn says(fields: &Value) -> Value {
 
 #[test]
 fn each_field_merges_by_its_row() {
-    let silent = json!({});
-    let auto = says(&json!({"updates": "Auto"}));
-    let cross = says(&json!({"updates": "Auto", "majorUpdates": "Cross"}));
+    let unset = json!({});
+    let auto = rule(&json!({"updates": "Auto"}));
+    let cross = rule(&json!({"updates": "Auto", "majorUpdates": "Cross"}));
     for (first, second, intent, version, expected) in [
         // access: Deny > Require > Allow
-        (says(&json!({"access": "Allow"})), says(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied"]),
-        (says(&json!({"access": "Require"})), says(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied"]),
-        (says(&json!({"access": "Require"})), json!({"defaults": {"access": "Deny"}}), U, "v1.1.0", vec!["Denied"]),
-        (says(&json!({"access": "Deny"})), says(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied", "Denied"]),
+        (rule(&json!({"access": "Allow"})), rule(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied"]),
+        (rule(&json!({"access": "Require"})), rule(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied"]),
+        (rule(&json!({"access": "Require"})), json!({"defaults": {"access": "Deny"}}), U, "v1.1.0", vec!["Denied"]),
+        (rule(&json!({"access": "Deny"})), rule(&json!({"access": "Deny"})), U, "v1.1.0", vec!["Denied", "Denied"]),
         // versions: all must hold
-        (says(&json!({"versions": ">=1.1"})), says(&json!({"versions": "<2"})), U, "v1.1.0", vec![]),
+        (rule(&json!({"versions": ">=1.1"})), rule(&json!({"versions": "<2"})), U, "v1.1.0", vec![]),
         (
-            says(&json!({"versions": ">=1.1"})),
-            says(&json!({"versions": "<1.1"})),
+            rule(&json!({"versions": ">=1.1"})),
+            rule(&json!({"versions": "<1.1"})),
             U,
             "v1.1.0",
             vec!["VersionNotPermitted"],
         ),
         // block: union
-        (says(&json!({"block": ["1.1.0"]})), says(&json!({"block": ["1.2.0"]})), U, "v1.1.0", vec!["Blocked"]),
-        (says(&json!({"block": ["1.1.0"]})), says(&json!({"block": ["1.2.0"]})), U, "v1.2.0", vec!["Blocked"]),
+        (rule(&json!({"block": ["1.1.0"]})), rule(&json!({"block": ["1.2.0"]})), U, "v1.1.0", vec!["Blocked"]),
+        (rule(&json!({"block": ["1.1.0"]})), rule(&json!({"block": ["1.2.0"]})), U, "v1.2.0", vec!["Blocked"]),
         // channel: Stable > Prerelease
         (
-            says(&json!({"channel": "Stable"})),
-            says(&json!({"channel": "Prerelease"})),
+            rule(&json!({"channel": "Stable"})),
+            rule(&json!({"channel": "Prerelease"})),
             X,
             "v1.1.0-rc.1",
             vec!["ChannelNotPermitted"],
         ),
-        (silent.clone(), says(&json!({"channel": "Prerelease"})), U, "v1.1.0-rc.1", vec![]),
+        (unset.clone(), rule(&json!({"channel": "Prerelease"})), U, "v1.1.0-rc.1", vec![]),
         // updates: Frozen > Manual > Auto
-        (auto.clone(), says(&json!({"updates": "Manual"})), A, "v1.1.0", vec!["Manual"]),
-        (says(&json!({"updates": "Frozen"})), says(&json!({"updates": "Manual"})), A, "v1.1.0", vec!["Frozen"]),
-        (auto.clone(), says(&json!({"updates": "Frozen"})), U, "v1.1.0", vec!["Frozen"]),
-        (auto.clone(), silent.clone(), A, "v1.1.0", vec![]),
+        (auto.clone(), rule(&json!({"updates": "Manual"})), A, "v1.1.0", vec!["Manual"]),
+        (rule(&json!({"updates": "Frozen"})), rule(&json!({"updates": "Manual"})), A, "v1.1.0", vec!["Frozen"]),
+        (auto.clone(), rule(&json!({"updates": "Frozen"})), U, "v1.1.0", vec!["Frozen"]),
+        (auto.clone(), unset.clone(), A, "v1.1.0", vec![]),
         // majorUpdates: Stay > Cross
         (cross.clone(), auto.clone(), A, "v2.0.0", vec![]),
-        (cross, says(&json!({"majorUpdates": "Stay"})), A, "v2.0.0", vec!["MajorStays"]),
+        (cross, rule(&json!({"majorUpdates": "Stay"})), A, "v2.0.0", vec!["MajorStays"]),
         // paused: or
         (auto, json!({"paused": true}), A, "v1.1.0", vec!["Paused"]),
     ] {
@@ -85,7 +85,7 @@ fn missing_dependencies_refuse_wins() {
 }
 
 #[test]
-fn within_a_policy_the_first_rule_that_names_it_answers_alone() {
+fn within_a_policy_the_first_matching_rule_applies_alone() {
     let rules = json!({
         "defaults": {"updates": "Auto", "access": "Deny"},
         "rules": [
@@ -105,20 +105,20 @@ fn within_a_policy_the_first_rule_that_names_it_answers_alone() {
         ("delivery", U, "v1.1.0", vec!["Frozen"]),
         ("strong", A, "v1.1.0", vec![]),
     ] {
-        let ask = Ask { component, ..ask(intent, version, "v1.0.0") };
-        assert_eq!(codes(&judge(&set(std::slice::from_ref(&rules)), ask)), expected, "{component} {version}");
+        let change = VersionChange { component, ..change(intent, version, "v1.0.0") };
+        assert_eq!(codes(&evaluate(&set(std::slice::from_ref(&rules)), change)), expected, "{component} {version}");
     }
 }
 
 #[test]
-fn a_reason_says_who_and_where() {
+fn a_reason_names_policy_and_rule() {
     let first = json!({
         "defaults": {"channel": "Stable"},
         "rules": [{"plugins": ["x"]}, {"plugins": ["stronghold"], "block": ["1.1.0-rc.1"]}],
         "paused": true,
     });
-    let judgement = judge(&set(&[first]), ask(U, "v1.1.0-rc.1", "v1.0.0"));
-    let origins: Vec<_> = judgement
+    let verdict = evaluate(&set(&[first]), change(U, "v1.1.0-rc.1", "v1.0.0"));
+    let origins: Vec<_> = verdict
         .reasons()
         .iter()
         .map(|r| (r.code().as_str(), r.policy().unwrap().to_owned(), r.rule().unwrap().to_string()))
@@ -126,22 +126,22 @@ fn a_reason_says_who_and_where() {
     let expected = [("Blocked", "rules[1]"), ("ChannelNotPermitted", "defaults"), ("Paused", "paused")]
         .map(|(code, rule)| (code, "p0".to_owned(), rule.to_owned()));
     assert_eq!(origins, expected);
-    assert_eq!(judgement.class(), Class::Forbidden);
-    assert_eq!(judgement.leading().unwrap().code(), ReasonCode::Blocked);
+    assert_eq!(verdict.class(), Class::Forbidden);
+    assert_eq!(verdict.leading().unwrap().code(), ReasonCode::Blocked);
 }
 
 #[test]
 fn the_verdict_is_the_strongest_reason() {
     use Class::{Eligible, Forbidden, Held, Unfit};
     let unmet = Unmet::recorded(&["requires module cni".to_owned()]);
-    let blocked = says(&json!({"block": ["1.1.0"]}));
+    let blocked = rule(&json!({"block": ["1.1.0"]}));
     for (specs, unmet, class) in [
         (vec![], &[][..], Eligible),
         (vec![json!({"paused": true})], &[], Held),
         (vec![json!({"paused": true})], &unmet, Unfit),
         (vec![json!({"paused": true}), blocked], &unmet, Forbidden),
     ] {
-        assert_eq!(judge_full(&set(&specs), ask(U, "v1.1.0", "v1.0.0"), unmet, None).class(), class, "{specs:?}");
+        assert_eq!(evaluate_with(&set(&specs), change(U, "v1.1.0", "v1.0.0"), unmet, None).class(), class, "{specs:?}");
     }
     assert!(Eligible < Held && Held < Unfit && Unfit < Forbidden);
 }

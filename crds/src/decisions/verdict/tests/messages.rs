@@ -1,97 +1,96 @@
 //! Sentences as people read them: each names policy, rule and the next step.
 
-use super::{world::*, *};
+use super::{fixture::*, *};
 use crate::decisions::requirements::Findings;
 
-fn sentence(spec: &Value, ask: Ask<'_>) -> String {
-    let judgement = judge(&set(std::slice::from_ref(spec)), ask);
-    judgement.reasons().iter().map(explain::in_record).collect::<Vec<_>>().join("\n")
+fn sentence(spec: &Value, change: VersionChange<'_>) -> String {
+    let verdict = evaluate(&set(std::slice::from_ref(spec)), change);
+    verdict.reasons().iter().map(explain::in_record).collect::<Vec<_>>().join("\n")
 }
 
-/// Each question, and every reason it is answered with. Written to be read: a change here is a change of
-/// what people are told.
+/// Each case with all its reasons as sentences. A difference in the snapshot is a difference of what people read.
 #[test]
 fn every_reason_reads_as_a_sentence() {
-    let mut told = String::new();
+    let mut text = String::new();
     let mut codes_seen: std::collections::BTreeSet<&str> = std::collections::BTreeSet::new();
-    for (title, world, ask) in stories() {
-        codes_seen.extend(world.codes(ask));
-        let sentences = world.sentences(ask);
+    for (title, fixture, change) in cases() {
+        codes_seen.extend(fixture.codes(change));
+        let sentences = fixture.sentences(change);
         assert!(!sentences.is_empty(), "{title}");
         for sentence in sentences.lines() {
             assert!(!sentence.contains("  ") && !sentence.ends_with('.'), "{sentence}");
         }
-        told.extend(["# ", title, "\n", &sentences, "\n"]);
+        text.extend(["# ", title, "\n", &sentences, "\n"]);
     }
     // The planner has its own tests of its conflicts; `runs` covers removals.
-    let untold: Vec<_> = ReasonCode::ALL
+    let missing: Vec<_> = ReasonCode::ALL
         .iter()
         .filter(|code| !codes_seen.contains(code.as_str()))
         .filter(|code| !matches!(code, ReasonCode::Required | ReasonCode::DependencyDenied))
         .collect();
-    assert!(untold.is_empty(), "no sentence is shown of {untold:?}");
-    insta::assert_snapshot!(told);
+    assert!(missing.is_empty(), "no sentence is shown of {missing:?}");
+    insta::assert_snapshot!(text);
 }
 
 #[allow(clippy::too_many_lines, reason = "a list")]
-fn stories() -> Vec<(&'static str, World, Ask<'static>)> {
-    let own = |rule: Value| World::auto(&rule, &json!({}));
-    let rest = |rest: Value| World::auto(&json!({}), &rest);
+fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
+    let own = |rule: Value| VerdictFixture::auto(&rule, &json!({}));
+    let rest = |rest: Value| VerdictFixture::auto(&json!({}), &rest);
     let pin = |letter| json!([{"version": "v1.1.0", "digest": digest(letter)}]);
     let window = |start: &str| json!({"windows": [{"start": start, "duration": "1h"}]});
     let halt = json!({"state": "Halted", "haltedAt": "2026-11-22T09:00:00Z", "failed": 3, "since": NOW});
-    let behind = |mut world: World, observed: Value| {
-        world.policies[0]["metadata"]["generation"] = json!(4);
-        world.policies[0]["status"] = json!({"observedGeneration": observed});
-        world
+    let behind = |mut fixture: VerdictFixture, observed: Value| {
+        fixture.policies[0]["metadata"]["generation"] = json!(4);
+        fixture.policies[0]["status"] = json!({"observedGeneration": observed});
+        fixture
     };
-    let moved = |world: World| {
+    let moved = |fixture: VerdictFixture| {
         let mut entry = version_seen("v1.1.0", "2026-11-20T12:00:00Z");
         entry["moved"] = json!({"from": digest('0'), "at": "2026-11-20T12:00:00Z"});
-        World { release: Some(release(NOW, &[&entry])), ..world }
+        VerdictFixture { release: Some(release(NOW, &[&entry])), ..fixture }
     };
-    let unrecorded = |world: World| World { release: None, ..world };
-    let d8 = |ask: Ask<'static>| Ask { component: "d8", ..ask };
-    let up = |intent| ask(intent, "v1.1.0", "v1.0.0");
+    let unrecorded = |fixture: VerdictFixture| VerdictFixture { release: None, ..fixture };
+    let d8 = |change: VersionChange<'static>| VersionChange { component: "d8", ..change };
+    let up = |intent| change(intent, "v1.1.0", "v1.0.0");
     let slow = json!({"rollout": {"over": "720h"}});
     let local_rules = LocalRules::read([("stronghold", "v1.2.0")], ["evil", "stronghold@v1.3.0"]).unwrap();
-    let floored = World { local_rules: Some(local_rules), ..own(json!({})) };
+    let with_minimum = VerdictFixture { local_rules: Some(local_rules), ..own(json!({})) };
     let note = json!({"plugins": ["stronghold"], "access": "Deny", "message": "Runbook: https://wiki.example"});
     vec![
-        ("denied, with the rule's message", World::of(&[json!({"rules": [note]})]), up(U)),
+        ("denied, with the rule's message", VerdictFixture::of(&[json!({"rules": [note]})]), up(U)),
         (
             "denied by default, not installed",
-            World::of(&[json!({"defaults": {"access": "Deny"}})]),
-            ask(U, "v1.1.0", None),
+            VerdictFixture::of(&[json!({"defaults": {"access": "Deny"}})]),
+            change(U, "v1.1.0", None),
         ),
         ("blocked", own(json!({"block": ["v1.1.0"]})), up(U)),
-        ("blocked, and active", own(json!({"block": ["v1.1.0"]})), ask(R, "v1.1.0", "v1.1.0")),
+        ("blocked, and active", own(json!({"block": ["v1.1.0"]})), change(R, "v1.1.0", "v1.1.0")),
         ("outside of versions", own(json!({"versions": ">=1.2 <2"})), up(X)),
         (
             "d8 outside of versions",
-            World::of(&[json!({"cli": {"versions": ">=0.13"}})]),
-            d8(ask(X, "v0.12.0", "v0.13.0")),
+            VerdictFixture::of(&[json!({"cli": {"versions": ">=0.13"}})]),
+            d8(change(X, "v0.12.0", "v0.13.0")),
         ),
         ("not pinned", own(json!({"pins": pin('d')})), up(X)),
-        ("a set channel", unrecorded(own(json!({"channel": "Stable"}))), ask(X, "v1.1.0-rc.1", "v1.0.0")),
-        ("below the host's minimum", floored.clone(), up(X)),
-        ("refused by the host", floored.clone(), Ask { component: "evil", ..up(X) }),
-        ("a version refused by the host", floored, ask(X, "v1.3.0", "v1.2.0")),
-        ("moved, nobody speaks of it", moved(own(json!({}))), up(U)),
+        ("a set channel", unrecorded(own(json!({"channel": "Stable"}))), change(X, "v1.1.0-rc.1", "v1.0.0")),
+        ("below the host's minimum", with_minimum.clone(), up(X)),
+        ("refused by the host", with_minimum.clone(), VersionChange { component: "evil", ..up(X) }),
+        ("a version refused by the host", with_minimum, change(X, "v1.3.0", "v1.2.0")),
+        ("moved, no policy sets it", moved(own(json!({}))), up(U)),
         ("moved, and refused", moved(rest(json!({"integrity": {"movedTags": "Refuse"}}))), up(U)),
         ("paused", rest(json!({"paused": true})), up(U)),
-        ("paused, not installed", rest(json!({"paused": true})), ask(U, "v1.1.0", None)),
+        ("paused, not installed", rest(json!({"paused": true})), change(U, "v1.1.0", None)),
         ("frozen", own(json!({"updates": "Frozen"})), up(U)),
         ("manual", own(json!({"updates": "Manual"})), up(A)),
-        ("manual, nobody speaks of it", World::of(&[json!({})]), ask(A, "v1.1.0", None)),
+        ("manual, no policy sets it", VerdictFixture::of(&[json!({})]), change(A, "v1.1.0", None)),
         ("soaking", own(json!({"minAge": "72h"})), up(U)),
         ("soaking for seconds", own(json!({"minAge": "48h5s"})), up(U)),
         ("no record", unrecorded(own(json!({"minAge": "72h"}))), up(U)),
         ("not in the record", unrecorded(own(json!({"pins": pin('a')}))), up(U)),
-        ("not in the record's versions", rest(slow.clone()), ask(U, "v1.5.0", "v1.0.0")),
+        ("not in the record's versions", rest(slow.clone()), change(U, "v1.5.0", "v1.0.0")),
         (
             "a stale record",
-            World {
+            VerdictFixture {
                 release: Some(release("2026-11-21T10:30:00Z", &[&version_seen("v1.1.0", "2026-11-01T00:00:00Z")])),
                 ..own(json!({"minAge": "72h"}))
             },
@@ -102,17 +101,17 @@ fn stories() -> Vec<(&'static str, World, Ask<'static>)> {
         (
             "a halted wave",
             rest(json!({"rollout": {"over": "1m", "maxFailed": 3}})).status(&wave("v1.1.0", &halt)),
-            ask(U, "v1.1.0", "v1.2.0"),
+            change(U, "v1.1.0", "v1.2.0"),
         ),
         (
             "a halt of unknown time",
             rest(slow.clone()).status(&wave("v1.1.0", &json!({"state": "Halted"}))),
-            ask(U, "v1.1.0", "v1.2.0"),
+            change(U, "v1.1.0", "v1.2.0"),
         ),
         ("outside of a window", rest(window("18:30")), up(A)),
         (
             "outside of windows",
-            World::of(&[
+            VerdictFixture::of(&[
                 auto(&json!({}), &window("13:00")),
                 auto(&json!({}), &json!({"windows": [{"start": "13:30", "duration": "1h"}]})),
             ]),
@@ -120,25 +119,25 @@ fn stories() -> Vec<(&'static str, World, Ask<'static>)> {
         ),
         (
             "windows that never meet",
-            World::of(&[auto(&json!({}), &window("13:00")), auto(&json!({}), &window("15:00"))]),
+            VerdictFixture::of(&[auto(&json!({}), &window("13:00")), auto(&json!({}), &window("15:00"))]),
             up(A),
         ),
-        ("a stale view", World { confirmed: Some(at("2026-11-22T11:48:30Z")), ..own(json!({})) }, up(A)),
-        ("a view that was never confirmed", World { confirmed: None, ..own(json!({})) }, up(A)),
+        ("a stale view", VerdictFixture { confirmed: Some(at("2026-11-22T11:48:30Z")), ..own(json!({})) }, up(A)),
+        ("a view that was never confirmed", VerdictFixture { confirmed: None, ..own(json!({})) }, up(A)),
         ("not observed", behind(rest(json!({"rollout": {"over": "1h"}})), json!(3)), up(U)),
         ("never observed", behind(rest(json!({"rollout": {"over": "1h"}})), Value::Null), up(U)),
-        ("another major", own(json!({"majorUpdates": "Stay"})), ask(U, "v2.0.0", "v1.0.0")),
-        ("another major, nobody speaks of it", World::of(&[json!({})]), ask(U, "v2.0.0", "v1.0.0")),
-        ("a pre-release", unrecorded(own(json!({}))), ask(U, "v1.1.0-rc.1", "v1.0.0")),
+        ("another major", own(json!({"majorUpdates": "Stay"})), change(U, "v2.0.0", "v1.0.0")),
+        ("another major, no policy sets it", VerdictFixture::of(&[json!({})]), change(U, "v2.0.0", "v1.0.0")),
+        ("a pre-release", unrecorded(own(json!({}))), change(U, "v1.1.0-rc.1", "v1.0.0")),
         (
             "invalid",
-            World::of(&[json!({"rules": [{"plugins": ["a"]}, {"plugins": ["b"], "versions": "what"}]})]),
+            VerdictFixture::of(&[json!({"rules": [{"plugins": ["a"]}, {"plugins": ["b"], "versions": "what"}]})]),
             up(U),
         ),
-        ("undecodable", World::of(&[json!({"rules": [{"plugins": ["a"], "access": "Sometimes"}]})]), up(U)),
+        ("undecodable", VerdictFixture::of(&[json!({"rules": [{"plugins": ["a"], "access": "Sometimes"}]})]), up(U)),
         (
             "requirements that are not met",
-            World {
+            VerdictFixture {
                 findings: Findings {
                     unmet: Unmet::recorded(&["requires Kubernetes >=1.34, the cluster runs v1.33.4".to_owned()]),
                     ..Findings::default()
@@ -149,45 +148,53 @@ fn stories() -> Vec<(&'static str, World, Ask<'static>)> {
         ),
         (
             "requirements that are unknown",
-            World {
+            VerdictFixture {
                 findings: Findings { unchecked: Unchecked::recorded(&[]), ..Findings::default() },
                 ..own(json!({}))
             },
             up(A),
         ),
-        ("not governed", World::of(&[]), up(A)),
-        ("a skewed clock", World { server_time: Some(at("2026-11-22T13:10:00Z")), ..own(json!({})) }, up(A)),
+        (
+            "requirements of d8 that are not met",
+            VerdictFixture {
+                findings: Findings { unmet: Unmet::recorded(&[]), ..Findings::default() },
+                ..VerdictFixture::of(&[json!({"cli": {"updates": "Auto"}})])
+            },
+            d8(change(U, "v0.14.0", "v0.13.0")),
+        ),
+        ("not governed", VerdictFixture::of(&[]), up(A)),
+        ("a skewed clock", VerdictFixture { server_time: Some(at("2026-11-22T13:10:00Z")), ..own(json!({})) }, up(A)),
         (
             "a d8 that does not know policies",
-            World { unaware: Some(false), ..World::of(&[json!({})]) },
-            d8(ask(X, "v0.12.0", "v0.13.0")),
+            VerdictFixture { unaware: Some(false), ..VerdictFixture::of(&[json!({})]) },
+            d8(change(X, "v0.12.0", "v0.13.0")),
         ),
     ]
 }
 
 #[test]
-fn words_from_outside_are_made_printable() {
+fn foreign_text_is_made_printable() {
     let hostile = json!({"rules": [
         {"plugins": ["stronghold"], "access": "Deny", "message": "\u{1b}[2Jgone\n\u{202e}x"}]});
     let odd = json!({"rules": [{"plugins": ["\u{1b}]0;x\u{7}"]}]});
     let odd_name = policy("p\u{9b}0", &json!({"paused": true}));
-    let reasons = judge(&PolicySet::from_json([&odd_name]), ask(U, "v1.1.0", "v1.0.0"));
+    let reasons = evaluate(&PolicySet::from_json([&odd_name]), change(U, "v1.1.0", "v1.0.0"));
     assert!(!explain::in_record(&reasons.reasons()[0]).contains('\u{9b}'));
     let undecodable = json!({"rules": [{"plugins": ["x"], "access": "\u{1b}[31m"}]});
     for spec in [hostile, odd, undecodable] {
-        let sentence = sentence(&spec, ask(U, "v1.1.0", "v1.0.0"));
+        let sentence = sentence(&spec, change(U, "v1.1.0", "v1.0.0"));
         assert!(!sentence.is_empty());
         assert!(!sentence.contains(|c: char| c.is_control() || c == '\u{202e}'), "{sentence:?}");
     }
     let unmet = Unmet::recorded(&["requires \u{1b}[31m".to_owned()]);
-    let judgement = judge_full(&PolicySet::default(), ask(U, "v1.1.0", "v1.0.0"), &unmet, None);
-    assert!(!explain::in_record(&judgement.reasons()[0]).contains('\u{1b}'));
+    let verdict = evaluate_with(&PolicySet::default(), change(U, "v1.1.0", "v1.0.0"), &unmet, None);
+    assert!(!explain::in_record(&verdict.reasons()[0]).contains('\u{1b}'));
 }
 
 #[test]
 fn as_json() {
-    let judgement = judge(&set(&[json!({"paused": true})]), ask(U, "v1.1.0", "v1.0.0"));
-    let value = serde_json::to_value(judgement.reasons()).unwrap();
+    let verdict = evaluate(&set(&[json!({"paused": true})]), change(U, "v1.1.0", "v1.0.0"));
+    let value = serde_json::to_value(verdict.reasons()).unwrap();
     assert_eq!(value[0]["code"], "Paused");
     assert_eq!(value[0]["policy"], "p0");
     assert_eq!(value[0]["rule"], "paused");

@@ -4,7 +4,7 @@
 use crate::decisions::intent::Intent;
 use proptest::prelude::*;
 
-use super::{world::*, *};
+use super::{fixture::*, *};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -81,10 +81,10 @@ fn version_text() -> impl Strategy<Value = &'static str> {
 
 proptest! {
     #[test]
-    fn any_policy_ends_in_a_verdict_whose_words_are_printable(
+    fn every_policy_has_a_verdict_with_printable_text(
         specs in proptest::collection::vec(spec(any_text), 0..4), intent in intent(), candidate in version_text(),
     ) {
-        for reason in judge(&set(&specs), ask(intent, candidate, "v1.0.0")).reasons() {
+        for reason in evaluate(&set(&specs), change(intent, candidate, "v1.0.0")).reasons() {
             let text = explain::to_person(reason);
             prop_assert!(!text.chars().any(char::is_control), "{text:?}");
         }
@@ -95,8 +95,8 @@ proptest! {
         specs in proptest::collection::vec(spec(tame_text), 0..4), intent in intent(), candidate in version_text(),
     ) {
         let policies: Vec<_> = specs.iter().enumerate().map(|(i, spec)| policy(&format!("p{i}"), spec)).collect();
-        let there = judge(&PolicySet::from_json(&policies), ask(intent, candidate, "v1.0.0"));
-        let back = judge(&PolicySet::from_json(policies.iter().rev()), ask(intent, candidate, "v1.0.0"));
+        let there = evaluate(&PolicySet::from_json(&policies), change(intent, candidate, "v1.0.0"));
+        let back = evaluate(&PolicySet::from_json(policies.iter().rev()), change(intent, candidate, "v1.0.0"));
         prop_assert_eq!(there, back);
     }
 
@@ -104,8 +104,8 @@ proptest! {
     fn one_policy_more_never_permits_what_was_forbidden(
         specs in proptest::collection::vec(spec(tame_text), 1..4), intent in intent(), candidate in version_text(),
     ) {
-        let fewer = judge(&set(&specs[1..]), ask(intent, candidate, "v1.0.0")).class();
-        let more = judge(&set(&specs), ask(intent, candidate, "v1.0.0")).class();
+        let fewer = evaluate(&set(&specs[1..]), change(intent, candidate, "v1.0.0")).class();
+        let more = evaluate(&set(&specs), change(intent, candidate, "v1.0.0")).class();
         prop_assert!(fewer != Class::Forbidden || more == Class::Forbidden);
     }
 
@@ -117,7 +117,7 @@ proptest! {
         let labels = labels();
         let host = Host { id: "bastion-1", labels: &labels, new_root: false };
         let runs = set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version(active)).is_ok();
-        prop_assert_eq!(runs, judge(&set, ask(R, active, active)).is_eligible());
+        prop_assert_eq!(runs, evaluate(&set, change(R, active, active)).is_eligible());
     }
 }
 
@@ -177,25 +177,29 @@ fn recorded_version() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(vec!["v1.0.0", "v1.1.0", "v1.1.0-rc.1", "v1.5.0", "v2.0.0"])
 }
 
-/// What must be left, by the same world.
-fn leave(world: &World, active: &str) -> Option<ReasonCode> {
+/// Why the active version is forbidden.
+fn active_forbidden(fixture: &VerdictFixture, active: &str) -> Option<ReasonCode> {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version(active));
-    let host = Host { id: world.host, labels: &labels, new_root: world.new_root };
-    let case = Candidate::new(host, &component, &active, A, world.now).release(world.release.as_ref());
-    PolicySet::from_json(&world.policies).for_host(host).guidance_for(&case).leave.map(|reason| reason.code())
+    let host = Host { id: fixture.host, labels: &labels, new_root: fixture.new_root };
+    let case = Candidate::new(host, &component, &active, A, fixture.now).release(fixture.release.as_ref());
+    PolicySet::from_json(&fixture.policies)
+        .for_host(host)
+        .guidance_for(&case)
+        .active_forbidden
+        .map(|reason| reason.code())
 }
 
 /// Makes a time gate of the first policy tighter.
-fn tightened(mut world: World, by: usize) -> World {
-    let spec = &mut world.policies[0]["spec"];
+fn tightened(mut fixture: VerdictFixture, by: usize) -> VerdictFixture {
+    let spec = &mut fixture.policies[0]["spec"];
     match by {
         0 => spec["rules"][0]["minAge"] = json!("8760h"),
         1 => spec["rollout"] = json!({"over": "720h"}),
         2 => spec["windows"] = json!([{"start": "00:00", "duration": "1m"}]),
         _ => spec["rules"][0]["expedite"] = json!([]),
     }
-    world
+    fixture
 }
 
 proptest! {
@@ -203,39 +207,39 @@ proptest! {
     fn order_of_objects_never_matters(
         specs in gated_policies(), intent in intent(), candidate in recorded_version(),
     ) {
-        let world = World::of(&specs);
-        let mut back = world.clone();
+        let fixture = VerdictFixture::of(&specs);
+        let mut back = fixture.clone();
         back.policies.reverse();
         back.release.as_mut().unwrap().status.as_mut().unwrap().versions.reverse();
-        prop_assert_eq!(world.judge(ask(intent, candidate, "v1.0.0")), back.judge(ask(intent, candidate, "v1.0.0")));
+        prop_assert_eq!(fixture.evaluate(change(intent, candidate, "v1.0.0")), back.evaluate(change(intent, candidate, "v1.0.0")));
     }
 
     #[test]
     fn adding_a_policy_never_makes_a_forbidden_version_permitted(
         specs in gated_policies(), intent in intent(), candidate in recorded_version(),
     ) {
-        let fewer = World::of(&specs[1..]).judge(ask(intent, candidate, "v1.0.0")).class();
-        let more = World::of(&specs).judge(ask(intent, candidate, "v1.0.0")).class();
+        let fewer = VerdictFixture::of(&specs[1..]).evaluate(change(intent, candidate, "v1.0.0")).class();
+        let more = VerdictFixture::of(&specs).evaluate(change(intent, candidate, "v1.0.0")).class();
         prop_assert!(fewer != Class::Forbidden || more == Class::Forbidden);
     }
 
     #[test]
     fn held_never_removes(specs in gated_policies(), active in recorded_version()) {
-        let world = World::of(&specs);
-        let as_it_is = world.judge(ask(A, active, active));
-        prop_assert_eq!(leave(&world, active).is_some(), as_it_is.class() == Class::Forbidden);
+        let fixture = VerdictFixture::of(&specs);
+        let as_it_is = fixture.evaluate(change(A, active, active));
+        prop_assert_eq!(active_forbidden(&fixture, active).is_some(), as_it_is.class() == Class::Forbidden);
     }
 
     #[test]
     fn tightening_a_time_gate_never_moves_an_installed_version(
         specs in gated_policies(), active in recorded_version(), by in 0_usize..4,
     ) {
-        let world = World::of(&specs);
-        let tight = tightened(world.clone(), by);
-        prop_assert_eq!(leave(&world, active), leave(&tight, active));
+        let fixture = VerdictFixture::of(&specs);
+        let tight = tightened(fixture.clone(), by);
+        prop_assert_eq!(active_forbidden(&fixture, active), active_forbidden(&tight, active));
         // And permits nothing that was not.
-        let is_eligible = |world: &World| world.judge(ask(A, "v1.1.0", "v1.0.0")).is_eligible();
-        prop_assert!(!is_eligible(&tight) || is_eligible(&world));
+        let is_eligible = |fixture: &VerdictFixture| fixture.evaluate(change(A, "v1.1.0", "v1.0.0")).is_eligible();
+        prop_assert!(!is_eligible(&tight) || is_eligible(&fixture));
     }
 
     #[test]
@@ -246,11 +250,11 @@ proptest! {
         let start = at("2026-11-20T12:00:00Z");
         let after = |hours: i64| start + jiff::SignedDuration::from_hours(hours);
         let in_wave = |over: u64, hours: i64| {
-            let world = World::auto(&json!({}), &json!({"rollout": {"over": format!("{over}h")}}));
+            let fixture = VerdictFixture::auto(&json!({}), &json!({"rollout": {"over": format!("{over}h")}}));
             let since = since.map(|hours| after(hours).to_string());
-            let mut world = world.status(&wave("v1.1.0", &json!({"since": since})));
-            (world.now, world.host) = (after(hours), host);
-            !world.codes(ask(U, "v1.1.0", "v1.0.0")).contains(&"NotInWave")
+            let mut fixture = fixture.status(&wave("v1.1.0", &json!({"since": since})));
+            (fixture.now, fixture.host) = (after(hours), host);
+            !fixture.codes(change(U, "v1.1.0", "v1.0.0")).contains(&"NotInWave")
         };
         let now = in_wave(over, hours);
         prop_assert!(!now || in_wave(over, hours + later), "permitted at f, it stays permitted at f' > f");
@@ -260,12 +264,12 @@ proptest! {
 
     #[test]
     fn a_hold_that_ends_is_over_at_its_end(specs in gated_policies(), candidate in recorded_version()) {
-        let mut world = World::of(&specs);
-        if let Some(until) = world.judge(ask(A, candidate, "v1.0.0")).until() {
+        let mut fixture = VerdictFixture::of(&specs);
+        if let Some(until) = fixture.evaluate(change(A, candidate, "v1.0.0")).until() {
             // What each reason waited for has come; a window may have closed meanwhile.
-            world.now = until;
-            world.confirmed = Some(until);
-            let left = world.judge(ask(A, candidate, "v1.0.0"));
+            fixture.now = until;
+            fixture.confirmed = Some(until);
+            let left = fixture.evaluate(change(A, candidate, "v1.0.0"));
             let waits = ["Soaking", "NotInWave"];
             prop_assert!(!codes(&left).iter().any(|code| waits.contains(code)), "{:?}", left);
         }

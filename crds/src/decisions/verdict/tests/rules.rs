@@ -1,11 +1,11 @@
 //! Numbered rules that are neither about time nor about bytes, and what the merge leaves open.
 
-use super::{world::*, *};
+use super::{fixture::*, *};
 
 #[test]
 fn rule_3_paused_beats_leaving_and_stops_first_installs() {
     let rule = json!({"block": ["1.0.0"], "access": "Require"});
-    let world = World::auto(&rule, &json!({"paused": true}));
+    let fixture = VerdictFixture::auto(&rule, &json!({"paused": true}));
     for (intent, active, expected) in [
         (A, Some("v1.0.0"), vec!["Paused"]),
         (U, Some("v1.0.0"), vec!["Paused"]),
@@ -13,19 +13,19 @@ fn rule_3_paused_beats_leaving_and_stops_first_installs() {
         (A, None, vec!["Paused"]),
         (R, Some("v1.1.0"), vec![]),
     ] {
-        assert_eq!(world.codes(ask(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
     }
     // Deny and block still refuse runs.
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
-    let set = PolicySet::from_json(&world.policies);
+    let set = PolicySet::from_json(&fixture.policies);
     assert!(set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version("v1.0.0")).is_err());
     assert!(set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version("v1.1.0")).is_ok());
 }
 
 #[test]
 fn rule_4_frozen_forbids_replacing_by_anyone() {
-    let world = World::auto(&json!({"updates": "Frozen"}), &json!({}));
+    let fixture = VerdictFixture::auto(&json!({"updates": "Frozen"}), &json!({}));
     for (intent, active, expected) in [
         (A, Some("v1.0.0"), vec!["Frozen"]),
         (U, Some("v1.0.0"), vec!["Frozen"]),
@@ -34,18 +34,18 @@ fn rule_4_frozen_forbids_replacing_by_anyone() {
         (X, Some("v1.1.0"), vec![]),
         (U, None, vec![]),
     ] {
-        assert_eq!(world.codes(ask(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
     }
 }
 
 #[test]
 fn rule_5_unfit_never_moves() {
-    let world = World::auto(&json!({"majorUpdates": "Stay"}), &json!({}));
+    let fixture = VerdictFixture::auto(&json!({"majorUpdates": "Stay"}), &json!({}));
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
-    let set = PolicySet::from_json(&world.policies);
+    let set = PolicySet::from_json(&fixture.policies);
     let guidance = set.for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
-    assert_eq!(guidance.leave, None, "whatever its requirements say");
+    assert_eq!(guidance.active_forbidden, None, "whatever its requirements say");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn rule_11_ranges_under_a_channel() {
         }
         auto(&rule, &json!({}))
     };
-    let (both, nobody) = (json!("Prerelease"), Value::Null);
+    let (both, unset) = (json!("Prerelease"), Value::Null);
     let out = vec!["VersionNotPermitted"];
     for (specs, version, expected) in [
         (vec![of(&both, "<2")], "v1.9.0-rc.1", vec![]),
@@ -66,28 +66,28 @@ fn rule_11_ranges_under_a_channel() {
         (vec![of(&both, "=1.2.3")], "v1.2.3-rc.1", out.clone()),
         (vec![of(&both, "=1.2.3-rc.1")], "v1.2.3-rc.1", vec![]),
         (vec![of(&both, "!=1.2.3-rc.1")], "v1.2.3-rc.1", out.clone()),
-        (vec![of(&nobody, "<2")], "v1.9.0-rc.1", out.clone()),
-        (vec![of(&nobody, "")], "v1.9.0-rc.1", vec![]),
+        (vec![of(&unset, "<2")], "v1.9.0-rc.1", out.clone()),
+        (vec![of(&unset, "")], "v1.9.0-rc.1", vec![]),
         // A channel reads the range of its own policy: one policy more never permits what was forbidden.
-        (vec![of(&both, "<2"), of(&nobody, "<2")], "v1.9.0-rc.1", out),
-        (vec![of(&both, "<2"), of(&nobody, "")], "v1.9.0-rc.1", vec![]),
+        (vec![of(&both, "<2"), of(&unset, "<2")], "v1.9.0-rc.1", out),
+        (vec![of(&both, "<2"), of(&unset, "")], "v1.9.0-rc.1", vec![]),
     ] {
-        let world = World { release: None, ..World::of(&specs) };
-        assert_eq!(world.codes(ask(X, version, "v1.0.0")), expected, "{version} {specs:?}");
+        let fixture = VerdictFixture { release: None, ..VerdictFixture::of(&specs) };
+        assert_eq!(fixture.codes(change(X, version, "v1.0.0")), expected, "{version} {specs:?}");
     }
     // The channel of the defaults counts, and the first number is the major, 0 included.
     let defaults = json!({"defaults": {"channel": "Prerelease", "updates": "Auto"},
         "rules": [{"plugins": ["stronghold"], "versions": "<2"}]});
-    let world = World { release: None, ..World::of(&[defaults]) };
-    assert_eq!(world.codes(ask(A, "v0.9.0-rc.1", "v0.8.0")), [""; 0]);
-    assert_eq!(world.codes(ask(A, "v1.0.0-rc.1", "v0.8.0")), ["MajorStays"]);
+    let fixture = VerdictFixture { release: None, ..VerdictFixture::of(&[defaults]) };
+    assert_eq!(fixture.codes(change(A, "v0.9.0-rc.1", "v0.8.0")), [""; 0]);
+    assert_eq!(fixture.codes(change(A, "v1.0.0-rc.1", "v0.8.0")), ["MajorStays"]);
 }
 
 #[test]
 fn rule_16_a_d8_that_does_not_know_policies() {
     let (unaware, allowed) = (Some(false), Some(true));
     let spec = json!({"cli": {"updates": "Auto"}});
-    for (specs, component, intent, answer, expected) in [
+    for (specs, component, intent, unaware, expected) in [
         (vec![spec.clone()], "d8", A, unaware, vec!["PolicyUnaware"]),
         (vec![spec.clone()], "d8", U, unaware, vec!["PolicyUnaware"]),
         (vec![spec.clone()], "d8", U, allowed, vec!["PolicyUnaware"]),
@@ -98,9 +98,9 @@ fn rule_16_a_d8_that_does_not_know_policies() {
         (vec![spec], "stronghold", U, unaware, vec![]),
         (vec![], "d8", U, unaware, vec![]),
     ] {
-        let world = World { unaware: answer, release: None, ..World::of(&specs) };
-        let ask = Ask { component, ..ask(intent, "v0.14.0", "v0.13.0") };
-        assert_eq!(world.codes(ask), expected, "{component} {intent:?} {answer:?}");
+        let fixture = VerdictFixture { unaware, release: None, ..VerdictFixture::of(&specs) };
+        let change = VersionChange { component, ..change(intent, "v0.14.0", "v0.13.0") };
+        assert_eq!(fixture.codes(change), expected, "{component} {intent:?} {unaware:?}");
     }
 }
 
@@ -117,15 +117,16 @@ fn rule_20_the_floor_is_one_more_policy() {
         (vec![auto.clone()], "stronghold", R, "v1.5.0", Some("v1.5.0"), vec!["Blocked"]),
         (vec![], "evil-twin", R, "v1.0.0", Some("v1.0.0"), vec!["Denied"]),
         (vec![], "d8", U, "v0.13.0", None, vec!["VersionNotPermitted"]),
-        // A host with nothing but a local_rules is governed: what nobody speaks of is as in the merge.
+        // A host that has only local rules is governed: fields that no policy sets have their default.
         (vec![], "stronghold", A, "v1.2.0", Some("v1.1.0"), vec!["Manual"]),
         (vec![], "stronghold", U, "v2.0.0", Some("v1.1.0"), vec!["MajorStays"]),
         // Below it, what is installed is to be left.
         (vec![], "stronghold", U, "v2.0.0", Some("v1.0.0"), vec![]),
     ] {
-        let world = World { local_rules: Some(local_rules.clone()), release: None, ..World::of(&specs) };
-        let ask = Ask { component, ..ask(intent, version, active) };
-        assert_eq!(world.codes(ask), expected, "{component} {intent:?} {version} {active:?}");
+        let fixture =
+            VerdictFixture { local_rules: Some(local_rules.clone()), release: None, ..VerdictFixture::of(&specs) };
+        let change = VersionChange { component, ..change(intent, version, active) };
+        assert_eq!(fixture.codes(change), expected, "{component} {intent:?} {version} {active:?}");
     }
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
@@ -136,7 +137,7 @@ fn rule_20_the_floor_is_one_more_policy() {
     assert!(set.for_host(host).denied(&"evil-twin".parse().unwrap()).is_some());
     assert!(set.for_host(host).denied(&"stronghold".parse().unwrap()).is_none());
     let guidance = set.for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
-    assert_eq!(guidance.leave.map(|reason| reason.code()), Some(ReasonCode::VersionNotPermitted));
+    assert_eq!(guidance.active_forbidden.map(|reason| reason.code()), Some(ReasonCode::VersionNotPermitted));
 }
 
 #[test]
@@ -145,16 +146,16 @@ fn all_reasons_are_reported_and_the_hold_that_ends_last_counts() {
         &json!({"minAge": "72h"}),
         &json!({"windows": [{"start": "02:00", "duration": "3h"}], "rollout": {"over": "720h"}}),
     );
-    let world = World::of(std::slice::from_ref(&spec));
-    let judgement = world.judge(ask(A, "v1.1.0", "v1.0.0"));
-    assert_eq!(codes(&judgement), ["NotInWave", "OutsideWindow", "Soaking"]);
-    let ends: Vec<_> = judgement.reasons().iter().map(|reason| reason.until().unwrap()).collect();
-    assert_eq!(judgement.until(), ends.into_iter().max());
-    assert_eq!(judgement.leading().unwrap().code(), ReasonCode::NotInWave);
+    let fixture = VerdictFixture::of(std::slice::from_ref(&spec));
+    let verdict = fixture.evaluate(change(A, "v1.1.0", "v1.0.0"));
+    assert_eq!(codes(&verdict), ["NotInWave", "OutsideWindow", "Soaking"]);
+    let ends: Vec<_> = verdict.reasons().iter().map(|reason| reason.until().unwrap()).collect();
+    assert_eq!(verdict.until(), ends.into_iter().max());
+    assert_eq!(verdict.leading().unwrap().code(), ReasonCode::NotInWave);
     // One without an end takes it away; a stronger verdict too.
-    let paused = World::of(&[spec.clone(), json!({"paused": true})]).judge(ask(A, "v1.1.0", "v1.0.0"));
+    let paused = VerdictFixture::of(&[spec.clone(), json!({"paused": true})]).evaluate(change(A, "v1.1.0", "v1.0.0"));
     assert_eq!((paused.class(), paused.until()), (Class::Held, None));
-    let blocked = World::of(&[spec, auto(&json!({"block": ["1.1.0"]}), &json!({}))]);
-    let blocked = blocked.judge(ask(A, "v1.1.0", "v1.0.0"));
+    let blocked = VerdictFixture::of(&[spec, auto(&json!({"block": ["1.1.0"]}), &json!({}))]);
+    let blocked = blocked.evaluate(change(A, "v1.1.0", "v1.0.0"));
     assert_eq!((blocked.class(), blocked.until()), (Class::Forbidden, None));
 }

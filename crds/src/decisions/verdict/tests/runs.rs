@@ -62,6 +62,28 @@ fn what_is_required_and_what_may_be_removed() {
 }
 
 #[test]
+fn a_refused_removal_has_the_next_step_of_a_removal() {
+    let labels = labels();
+    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let require = json!({"rules": [{"plugins": ["stronghold"], "access": "Require"}]});
+    for (spec, text) in [
+        (
+            json!({"paused": true}),
+            "policy p0, paused: all changes on this host are paused, removals too; ask an admin to set `paused: false`, \
+             then run `d8 plugins remove stronghold`",
+        ),
+        (
+            require,
+            "policy p0, rules[0].access: stronghold is required on this host; ask an admin to change the rule before \
+             you remove it",
+        ),
+    ] {
+        let reason = set_of(&spec).for_host(host).remove_allowed(&"stronghold".parse().unwrap()).unwrap_err();
+        assert_eq!(explain::to_person(&reason), text);
+    }
+}
+
+#[test]
 fn the_labels_of_a_workstation() {
     let labels = workstation_labels(&"linux-amd64".parse().unwrap());
     let host = Host { id: "anna", labels: &labels, new_root: false };
@@ -81,36 +103,36 @@ fn the_labels_of_a_workstation() {
 }
 
 #[test]
-fn what_a_choice_is_told_beforehand() {
+fn guidance_for_the_choice_of_a_version() {
     use crate::{records::policy::MajorUpdates, values::channel::Channel};
     let labels = labels();
     let host = Host { id: "bastion-1", labels: &labels, new_root: false };
-    let says = |fields: Value| {
+    let rule = |fields: Value| {
         let mut rule = json!({"plugins": ["stronghold"]});
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         json!({"rules": [rule]})
     };
     let prerelease = json!({"defaults": {"channel": "Prerelease", "majorUpdates": "Cross"}});
-    let stable = says(json!({"channel": "Stable", "majorUpdates": "Stay"}));
+    let stable = rule(json!({"channel": "Stable", "majorUpdates": "Stay"}));
     let (stay, cross) = (MajorUpdates::Stay, MajorUpdates::Cross);
     for (specs, channel, majors, leave) in [
         (vec![], Channel::Stable, stay, None),
         (vec![json!({})], Channel::Stable, stay, None),
         (vec![prerelease.clone(), json!({})], Channel::Prerelease, cross, None),
         (vec![prerelease, stable], Channel::Stable, stay, None),
-        (vec![says(json!({"versions": ">1.0.0"}))], Channel::Stable, stay, Some(ReasonCode::VersionNotPermitted)),
+        (vec![rule(json!({"versions": ">1.0.0"}))], Channel::Stable, stay, Some(ReasonCode::VersionNotPermitted)),
         (
-            vec![says(json!({"versions": ">1.0.0", "block": ["1.0.0"]}))],
+            vec![rule(json!({"versions": ">1.0.0", "block": ["1.0.0"]}))],
             Channel::Stable,
             stay,
             Some(ReasonCode::Blocked),
         ),
-        (vec![says(json!({"minAge": "72h"}))], Channel::Stable, stay, None),
+        (vec![rule(json!({"minAge": "72h"}))], Channel::Stable, stay, None),
     ] {
         let active = version("v1.0.0");
         let guidance = set(&specs).for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&active));
-        let leave_code = guidance.leave.map(|reason| reason.code());
+        let leave_code = guidance.active_forbidden.map(|reason| reason.code());
         assert_eq!((guidance.channel, guidance.major_updates, leave_code), (channel, majors, leave), "{specs:?}");
-        assert_eq!(set(&specs).for_host(host).guidance(&"stronghold".parse().unwrap(), None).leave, None);
+        assert_eq!(set(&specs).for_host(host).guidance(&"stronghold".parse().unwrap(), None).active_forbidden, None);
     }
 }

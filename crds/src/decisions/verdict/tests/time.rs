@@ -1,6 +1,6 @@
 //! Soak, records' age, waves, windows, clocks.
 
-use super::{world::*, *};
+use super::{fixture::*, *};
 
 #[test]
 fn min_age_by_the_largest_of_all_policies() {
@@ -13,29 +13,29 @@ fn min_age_by_the_largest_of_all_policies() {
         (vec![spec("96h"), spec("72h")], "v1.1.0", vec!["Soaking", "Soaking"], Some("2026-11-24T12:00:00Z")),
         (vec![spec("0s")], "v1.0.0", vec![], None),
     ] {
-        let judgement = World::of(&specs).judge(ask(A, version, None));
-        assert_eq!((codes(&judgement), judgement.until()), (expected, until.map(at)), "{specs:?}");
+        let verdict = VerdictFixture::of(&specs).evaluate(change(A, version, None));
+        assert_eq!((codes(&verdict), verdict.until()), (expected, until.map(at)), "{specs:?}");
     }
 }
 
 #[test]
 fn min_age_binds_all_but_a_repair() {
-    let world = World::auto(&json!({"minAge": "72h"}), &json!({}));
+    let fixture = VerdictFixture::auto(&json!({"minAge": "72h"}), &json!({}));
     for (intent, expected) in [(A, vec!["Soaking"]), (U, vec!["Soaking"]), (X, vec!["Soaking"]), (R, vec![])] {
-        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{intent:?}");
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", "v1.0.0")), expected, "{intent:?}");
     }
-    let defaults = World::of(&[json!({"defaults": {"minAge": "72h", "updates": "Auto"}})]);
-    assert_eq!(defaults.codes(ask(A, "v1.1.0", "v1.0.0")), ["Soaking"]);
+    let defaults = VerdictFixture::of(&[json!({"defaults": {"minAge": "72h", "updates": "Auto"}})]);
+    assert_eq!(defaults.codes(change(A, "v1.1.0", "v1.0.0")), ["Soaking"]);
 }
 
 #[test]
 fn a_stale_record_holds_where_a_time_gate_needs_one() {
     let rollout = json!({"rollout": {"over": "1h"}});
-    let aged = |synced: Option<&str>, world: World| {
-        let mut release = world.release.clone().unwrap();
+    let aged = |synced: Option<&str>, fixture: VerdictFixture| {
+        let mut release = fixture.release.clone().unwrap();
         let status = release.status.as_mut().unwrap();
         status.last_sync_time = synced.map(|synced| serde_json::from_value(json!(synced)).unwrap());
-        World { release: Some(release), ..world }
+        VerdictFixture { release: Some(release), ..fixture }
     };
     let (fresh, stale) = (Some("2026-11-21T12:00:00Z"), Some("2026-11-21T11:59:59Z"));
     for (rule, rest, synced, intent, expected) in [
@@ -46,32 +46,32 @@ fn a_stale_record_holds_where_a_time_gate_needs_one() {
         (json!({"minAge": "1h"}), json!({}), None, U, vec!["RecordStale"]),
         (json!({"minAge": "999h"}), json!({}), stale, U, vec!["RecordStale", "Soaking"]),
         (json!({}), rollout.clone(), stale, U, vec!["RecordStale"]),
-        // Someone who names a version is only told of waves.
+        // Someone who names a version is only text of waves.
         (json!({}), rollout.clone(), stale, X, vec![]),
         (json!({}), json!({}), stale, A, vec![]),
         (json!({"expedite": ["1.1.0"], "minAge": "1h"}), rollout, stale, A, vec![]),
     ] {
-        let world = aged(synced, World::auto(&rule, &rest));
-        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{rule} {rest} {synced:?} {intent:?}");
+        let fixture = aged(synced, VerdictFixture::auto(&rule, &rest));
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", "v1.0.0")), expected, "{rule} {rest} {synced:?} {intent:?}");
     }
 }
 
 #[test]
 fn rule_15_a_version_without_a_record() {
-    let world = World::auto(&json!({"minAge": "1h"}), &json!({}));
-    let without_time: World = {
+    let fixture = VerdictFixture::auto(&json!({"minAge": "1h"}), &json!({}));
+    let without_time: VerdictFixture = {
         let mut entry = version_seen("v1.1.0", NOW);
         entry.as_object_mut().unwrap().remove("firstSeen");
-        World { release: Some(release(NOW, &[&entry])), ..world.clone() }
+        VerdictFixture { release: Some(release(NOW, &[&entry])), ..fixture.clone() }
     };
-    for (world, version, expected) in [
-        (World { release: None, ..world.clone() }, "v1.1.0", vec!["NoRecord"]),
-        (world.clone(), "v1.5.0", vec!["NoRecord"]),
+    for (fixture, version, expected) in [
+        (VerdictFixture { release: None, ..fixture.clone() }, "v1.1.0", vec!["NoRecord"]),
+        (fixture.clone(), "v1.5.0", vec!["NoRecord"]),
         (without_time, "v1.1.0", vec!["NoRecord"]),
-        (world, "v1.1.0", vec![]),
-        (World { release: None, ..World::auto(&json!({}), &json!({})) }, "v1.1.0", vec![]),
+        (fixture, "v1.1.0", vec![]),
+        (VerdictFixture { release: None, ..VerdictFixture::auto(&json!({}), &json!({})) }, "v1.1.0", vec![]),
     ] {
-        assert_eq!(world.codes(ask(U, version, "v1.0.0")), expected, "{version}");
+        assert_eq!(fixture.codes(change(U, version, "v1.0.0")), expected, "{version}");
     }
 }
 
@@ -83,58 +83,58 @@ fn share() -> f64 {
 #[test]
 fn rule_7_waves() {
     // Seen 48 h ago.
-    let world = |rule: Value, over: &str| World::auto(&rule, &json!({"rollout": {"over": over}}));
+    let fixture = |rule: Value, over: &str| VerdictFixture::auto(&rule, &json!({"rollout": {"over": over}}));
     let (short, long) = ("48h", "720h");
     assert!((0.1..0.9).contains(&share()), "choose another host: {}", share());
-    for (world, version, active, expected) in [
-        (world(json!({}), short), "v1.1.0", "v1.0.0", vec![]),
-        (world(json!({}), long), "v1.1.0", "v1.0.0", vec!["NotInWave"]),
+    for (fixture, version, active, expected) in [
+        (fixture(json!({}), short), "v1.1.0", "v1.0.0", vec![]),
+        (fixture(json!({}), long), "v1.1.0", "v1.0.0", vec!["NotInWave"]),
         // A policy's own minAge delays its wave.
-        (world(json!({"minAge": "48h"}), short), "v1.1.0", "v1.0.0", vec!["NotInWave"]),
+        (fixture(json!({"minAge": "48h"}), short), "v1.1.0", "v1.0.0", vec!["NotInWave"]),
         // As does the instant at which the policy began to permit it.
         (
-            world(json!({}), short).status(&wave("1.1", &json!({"since": NOW, "state": "Running"}))),
+            fixture(json!({}), short).status(&wave("1.1", &json!({"since": NOW, "state": "Running"}))),
             "v1.1.0",
             "v1.0.0",
             vec!["NotInWave"],
         ),
-        (world(json!({}), short).status(&wave("v1.1.0", &json!({}))), "v1.1.0", "v1.0.0", vec![]),
+        (fixture(json!({}), short).status(&wave("v1.1.0", &json!({}))), "v1.1.0", "v1.0.0", vec![]),
         (
-            world(json!({}), short).status(&wave("v1.0.0", &json!({"since": NOW, "state": "Running"}))),
+            fixture(json!({}), short).status(&wave("v1.0.0", &json!({"since": NOW, "state": "Running"}))),
             "v1.1.0",
             "v1.0.0",
             vec![],
         ),
         // A root made for this run comes last.
-        (World { new_root: true, ..world(json!({}), "49h") }, "v1.1.0", "v1.0.0", vec!["NotInWave"]),
-        (World { new_root: true, ..world(json!({}), short) }, "v1.1.0", "v1.0.0", vec![]),
+        (VerdictFixture { new_root: true, ..fixture(json!({}), "49h") }, "v1.1.0", "v1.0.0", vec!["NotInWave"]),
+        (VerdictFixture { new_root: true, ..fixture(json!({}), short) }, "v1.1.0", "v1.0.0", vec![]),
         // Down takes no wave, nor does what another change brings in.
-        (world(json!({}), long), "v1.1.0", "v1.2.0", vec![]),
-        (World { brought_in: true, ..world(json!({}), long) }, "v1.1.0", "v1.0.0", vec![]),
-        (world(json!({"expedite": ["1.1.0"]}), long), "v1.1.0", "v1.0.0", vec![]),
+        (fixture(json!({}), long), "v1.1.0", "v1.2.0", vec![]),
+        (VerdictFixture { brought_in: true, ..fixture(json!({}), long) }, "v1.1.0", "v1.0.0", vec![]),
+        (fixture(json!({"expedite": ["1.1.0"]}), long), "v1.1.0", "v1.0.0", vec![]),
     ] {
-        assert_eq!(world.codes(ask(U, version, active)), expected, "{:?}", world.policies);
+        assert_eq!(fixture.codes(change(U, version, active)), expected, "{:?}", fixture.policies);
     }
-    let world = world(json!({}), long);
+    let fixture = fixture(json!({}), long);
     for (intent, expected, notes) in
         [(A, vec!["NotInWave"], 0), (U, vec!["NotInWave"], 0), (X, vec![], 1), (R, vec![], 0)]
     {
-        let judgement = world.judge(ask(intent, "v1.1.0", "v1.0.0"));
-        assert_eq!((codes(&judgement), judgement.notes().len()), (expected, notes), "{intent:?}");
+        let verdict = fixture.evaluate(change(intent, "v1.1.0", "v1.0.0"));
+        assert_eq!((codes(&verdict), verdict.notes().len()), (expected, notes), "{intent:?}");
     }
 }
 
 #[test]
 fn rule_7_the_turn_is_the_first_whole_second_that_permits() {
-    let mut world = World::auto(&json!({}), &json!({"rollout": {"over": "720h"}}));
-    let until = world.judge(ask(A, "v1.1.0", "v1.0.0")).until().unwrap();
+    let mut fixture = VerdictFixture::auto(&json!({}), &json!({"rollout": {"over": "720h"}}));
+    let until = fixture.evaluate(change(A, "v1.1.0", "v1.0.0")).until().unwrap();
     assert_eq!(until.subsec_nanosecond(), 0);
-    world.now = until;
-    world.confirmed = Some(until);
-    world.release = Some(release(&until.to_string(), &[&version_seen("v1.1.0", "2026-11-20T12:00:00Z")]));
-    assert_eq!(world.codes(ask(A, "v1.1.0", "v1.0.0")), [""; 0]);
-    world.now = until - jiff::SignedDuration::from_secs(1);
-    assert_eq!(world.codes(ask(A, "v1.1.0", "v1.0.0")), ["NotInWave"]);
+    fixture.now = until;
+    fixture.confirmed = Some(until);
+    fixture.release = Some(release(&until.to_string(), &[&version_seen("v1.1.0", "2026-11-20T12:00:00Z")]));
+    assert_eq!(fixture.codes(change(A, "v1.1.0", "v1.0.0")), [""; 0]);
+    fixture.now = until - jiff::SignedDuration::from_secs(1);
+    assert_eq!(fixture.codes(change(A, "v1.1.0", "v1.0.0")), ["NotInWave"]);
 }
 
 #[test]
@@ -151,18 +151,22 @@ fn rule_7_canaries_skip_their_policys_soak_and_wave() {
     for (specs, status, expected) in [
         (vec![of(&canary, json!({}))], json!({}), vec![]),
         (vec![of(&other, json!({}))], json!({}), vec!["NotInWave", "Soaking"]),
-        // Each policy judges alone.
+        // Each policy binds alone.
         (vec![of(&canary, json!({})), of(&other, json!({}))], json!({}), vec!["NotInWave", "Soaking"]),
         (vec![of(&canary, json!({})), auto(&json!({"minAge": "999h"}), &json!({}))], json!({}), vec!["Soaking"]),
         // Not a halt, not windows.
         (vec![of(&canary, json!({}))], halted, vec!["WaveHalted"]),
         (vec![of(&canary, window)], json!({}), vec!["OutsideWindow"]),
     ] {
-        assert_eq!(World::of(&specs).status(&status).codes(ask(A, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
+        assert_eq!(
+            VerdictFixture::of(&specs).status(&status).codes(change(A, "v1.1.0", "v1.0.0")),
+            expected,
+            "{specs:?}"
+        );
     }
     // A canary needs no record.
-    let blind = World { release: None, ..World::of(&[of(&canary, json!({}))]) };
-    assert_eq!(blind.codes(ask(A, "v1.1.0", "v1.0.0")), [""; 0]);
+    let blind = VerdictFixture { release: None, ..VerdictFixture::of(&[of(&canary, json!({}))]) };
+    assert_eq!(blind.codes(change(A, "v1.1.0", "v1.0.0")), [""; 0]);
 }
 
 #[test]
@@ -177,21 +181,21 @@ fn rule_6_expedite_lifts_the_time_gates_of_its_own_policy() {
         (vec![slow(&["v1.1.1"])], all.clone()),
         (vec![slow(&["v1.1.0"]), slow(&[])], all),
     ] {
-        assert_eq!(World::of(&specs).codes(ask(A, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
+        assert_eq!(VerdictFixture::of(&specs).codes(change(A, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
     }
     let halted = wave("v1.1.0", &json!({"state": "Halted"}));
-    let halted = World::of(&[slow(&["v1.1.0"])]).status(&halted);
-    assert_eq!(halted.codes(ask(A, "v1.1.0", "v1.0.0")), ["WaveHalted"]);
+    let halted = VerdictFixture::of(&[slow(&["v1.1.0"])]).status(&halted);
+    assert_eq!(halted.codes(change(A, "v1.1.0", "v1.0.0")), ["WaveHalted"]);
 }
 
 #[test]
 fn rule_9_a_halted_wave() {
     let halt = |version: &str, rest: &Value| {
         let fields = json!({"state": "Halted", "haltedAt": "2026-11-22T09:00:00Z", "failed": 3, "since": NOW});
-        World::auto(&json!({}), rest).status(&wave(version, &fields))
+        VerdictFixture::auto(&json!({}), rest).status(&wave(version, &fields))
     };
     let rollout = json!({"rollout": {"over": "1m", "maxFailed": 3}});
-    for (world, intent, active, expected, notes) in [
+    for (fixture, intent, active, expected, notes) in [
         (halt("v1.1.0", &rollout), A, "v1.0.0", vec!["NotInWave", "WaveHalted"], 0),
         (halt("1.1.0", &rollout), U, "v1.0.0", vec!["NotInWave", "WaveHalted"], 0),
         (halt("v1.1.0", &rollout), X, "v1.0.0", vec![], 2),
@@ -201,9 +205,9 @@ fn rule_9_a_halted_wave() {
         (halt("v1.1.0", &rollout), A, "v1.2.0", vec!["WaveHalted"], 0),
         (halt("v1.1.0", &json!({})), A, "v1.0.0", vec![], 0),
     ] {
-        let judgement = world.judge(ask(intent, "v1.1.0", active));
-        assert_eq!((codes(&judgement), judgement.notes().len()), (expected, notes), "{intent:?} {active}");
-        assert!(codes(&judgement).is_empty() || judgement.until().is_none());
+        let verdict = fixture.evaluate(change(intent, "v1.1.0", active));
+        assert_eq!((codes(&verdict), verdict.notes().len()), (expected, notes), "{intent:?} {active}");
+        assert!(codes(&verdict).is_empty() || verdict.until().is_none());
     }
 }
 
@@ -211,13 +215,13 @@ fn rule_9_a_halted_wave() {
 fn rule_8_a_policy_the_operator_has_not_seen() {
     let rollout = json!({"rollout": {"over": "1h"}});
     let of = |rest: &Value, generation: Option<i64>, observed: Option<i64>| {
-        let mut world = World::auto(&json!({}), rest);
-        world.policies[0]["metadata"]["generation"] = json!(generation);
-        world.policies[0]["status"] = json!({"observedGeneration": observed});
-        world
+        let mut fixture = VerdictFixture::auto(&json!({}), rest);
+        fixture.policies[0]["metadata"]["generation"] = json!(generation);
+        fixture.policies[0]["status"] = json!({"observedGeneration": observed});
+        fixture
     };
     let not_observed = vec!["PolicyNotObserved"];
-    for (world, intent, expected) in [
+    for (fixture, intent, expected) in [
         (of(&rollout, Some(4), Some(3)), A, not_observed.clone()),
         (of(&rollout, Some(4), Some(3)), U, not_observed.clone()),
         (of(&rollout, Some(4), Some(3)), X, vec![]),
@@ -227,7 +231,7 @@ fn rule_8_a_policy_the_operator_has_not_seen() {
         (of(&rollout, None, None), U, vec![]),
         (of(&json!({}), Some(4), Some(3)), U, vec![]),
     ] {
-        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{:?}", world.policies);
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", "v1.0.0")), expected, "{:?}", fixture.policies);
     }
 }
 
@@ -248,18 +252,18 @@ fn rule_10_windows_bind_the_agent() {
         (of(&[json!({}), day("11:00")]), A, vec![], None),
     ] {
         // An hour of overlap would do for the third row, so windows of two hours meet.
-        let judgement = World::of(&specs).judge(ask(intent, "v1.1.0", "v1.0.0"));
+        let verdict = VerdictFixture::of(&specs).evaluate(change(intent, "v1.1.0", "v1.0.0"));
         let (expected, until) = match expected.as_slice() {
             ["OutsideWindow", "OutsideWindow"] => (vec!["OutsideWindow"; 2], until),
             _ => (expected, until),
         };
-        assert_eq!((codes(&judgement), judgement.until()), (expected, until.map(at)), "{specs:?} {intent:?}");
+        assert_eq!((codes(&verdict), verdict.until()), (expected, until.map(at)), "{specs:?} {intent:?}");
     }
 }
 
 #[test]
 fn a_view_of_the_policies_older_than_ten_minutes_stops_the_agent() {
-    let world = World::auto(&json!({}), &json!({}));
+    let fixture = VerdictFixture::auto(&json!({}), &json!({}));
     let stale = vec!["PolicyStale"];
     for (confirmed, intent, expected) in [
         (Some(NOW), A, vec![]),
@@ -271,17 +275,17 @@ fn a_view_of_the_policies_older_than_ten_minutes_stops_the_agent() {
         (None, X, vec![]),
         (None, R, vec![]),
     ] {
-        let world = World { confirmed: confirmed.map(at), ..world.clone() };
-        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{confirmed:?} {intent:?}");
+        let fixture = VerdictFixture { confirmed: confirmed.map(at), ..fixture.clone() };
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", "v1.0.0")), expected, "{confirmed:?} {intent:?}");
     }
     // Not lifted when leaving what is blocked.
-    let world = World { confirmed: None, ..World::auto(&json!({"block": ["1.0.0"]}), &json!({})) };
-    assert_eq!(world.codes(ask(A, "v1.1.0", "v1.0.0")), stale);
+    let fixture = VerdictFixture { confirmed: None, ..VerdictFixture::auto(&json!({"block": ["1.0.0"]}), &json!({})) };
+    assert_eq!(fixture.codes(change(A, "v1.1.0", "v1.0.0")), stale);
 }
 
 #[test]
 fn rule_12_the_clock() {
-    let world = World::auto(&json!({"minAge": "47h"}), &json!({}));
+    let fixture = VerdictFixture::auto(&json!({"minAge": "47h"}), &json!({}));
     for (server, intent, expected) in [
         (None, A, vec![]),
         (Some("2026-11-22T12:05:00Z"), A, vec![]),
@@ -293,35 +297,37 @@ fn rule_12_the_clock() {
         (Some("2026-11-22T10:59:59Z"), X, vec!["Soaking"]),
         (Some("2026-11-22T10:59:59Z"), R, vec![]),
     ] {
-        let world = World { server_time: server.map(at), ..world.clone() };
-        assert_eq!(world.codes(ask(intent, "v1.1.0", "v1.0.0")), expected, "{server:?} {intent:?}");
+        let fixture = VerdictFixture { server_time: server.map(at), ..fixture.clone() };
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", "v1.0.0")), expected, "{server:?} {intent:?}");
     }
 }
 
 #[test]
 fn rule_19_a_version_once_active_here() {
     let slow = json!({"rollout": {"over": "720h"}, "integrity": {"movedTags": "Refuse"}});
-    let world = World::auto(&json!({"minAge": "999h"}), &slow);
-    let was_active = World { stored: Some(Vec::new()), ..world.clone() };
+    let fixture = VerdictFixture::auto(&json!({"minAge": "999h"}), &slow);
+    let was_active = VerdictFixture { stored: Some(Vec::new()), ..fixture.clone() };
     let waits = vec!["NotInWave", "Soaking"];
-    for (world, intent, active, expected) in [
-        (&world, X, "v1.0.0", vec!["Soaking"]),
+    for (fixture, intent, active, expected) in [
+        (&fixture, X, "v1.0.0", vec!["Soaking"]),
         (&was_active, X, "v1.0.0", vec![]),
         (&was_active, U, "v1.0.0", waits.clone()),
         (&was_active, A, "v1.0.0", waits.clone()),
         // What is active was.
-        (&world, X, "v1.1.0", vec![]),
-        (&world, A, "v1.1.0", waits),
+        (&fixture, X, "v1.1.0", vec![]),
+        (&fixture, A, "v1.1.0", waits),
     ] {
-        assert_eq!(world.codes(ask(intent, "v1.1.0", active)), expected, "{intent:?} {active}");
+        assert_eq!(fixture.codes(change(intent, "v1.1.0", active)), expected, "{intent:?} {active}");
     }
-    let unrecorded = World { release: None, ..was_active };
-    assert_eq!(unrecorded.codes(ask(X, "v1.1.0", "v1.0.0")), [""; 0]);
+    let unrecorded = VerdictFixture { release: None, ..was_active };
+    assert_eq!(unrecorded.codes(change(X, "v1.1.0", "v1.0.0")), [""; 0]);
     // What forbids, binds.
-    let blocked =
-        World::auto(&json!({"block": ["1.1.0"], "versions": "<1", "updates": "Frozen"}), &json!({"paused": true}));
-    let blocked = World { stored: Some(Vec::new()), ..blocked };
-    assert_eq!(blocked.codes(ask(X, "v1.1.0", "v1.0.0")), ["Blocked", "VersionNotPermitted", "Frozen", "Paused"]);
+    let blocked = VerdictFixture::auto(
+        &json!({"block": ["1.1.0"], "versions": "<1", "updates": "Frozen"}),
+        &json!({"paused": true}),
+    );
+    let blocked = VerdictFixture { stored: Some(Vec::new()), ..blocked };
+    assert_eq!(blocked.codes(change(X, "v1.1.0", "v1.0.0")), ["Blocked", "VersionNotPermitted", "Frozen", "Paused"]);
 }
 
 #[test]
@@ -329,33 +335,33 @@ fn rule_1_the_first_install_of_what_is_required() {
     let required = |rest: &Value, rule: &Value| {
         let mut own = json!({"access": "Require", "updates": "Manual"});
         own.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
-        World::auto(&own, rest)
+        VerdictFixture::auto(&own, rest)
     };
     let closed = json!({"windows": [{"start": "02:00", "duration": "3h"}]});
-    for (world, expected) in [
+    for (fixture, expected) in [
         (required(&json!({}), &json!({})), vec![]),
         (required(&json!({}), &json!({"updates": "Frozen"})), vec![]),
         (required(&closed, &json!({})), vec!["OutsideWindow"]),
         (required(&json!({"rollout": {"over": "720h"}}), &json!({})), vec!["NotInWave"]),
         (required(&json!({}), &json!({"minAge": "999h"})), vec!["Soaking"]),
     ] {
-        assert_eq!(world.codes(ask(A, "v1.1.0", None)), expected, "{:?}", world.policies);
+        assert_eq!(fixture.codes(change(A, "v1.1.0", None)), expected, "{:?}", fixture.policies);
     }
 }
 
-/// What was found out for one question (openings, canaries, rules) changes no other's answer.
+/// What is computed once for a host (openings, canaries, rules) changes no later verdict.
 #[test]
-fn policies_of_one_host_answer_each_question_as_if_it_were_the_only_one() {
+fn host_policies_evaluate_many_candidates_independently() {
     let window = |start: &str| json!([{"start": start, "duration": "2h"}]);
-    let world = World::of(&[
+    let fixture = VerdictFixture::of(&[
         auto(&json!({"expedite": ["v1.1.0"], "minAge": "72h"}), &json!({"windows": window("13:00")})),
         auto(&json!({}), &json!({"windows": window("14:00"), "rollout": {"over": "720h", "canarySelector": {}}})),
         json!({"rules": [{"plugins": ["other"], "access": "Deny"}], "windows": window("14:30")}),
         json!({"rules": [{"plugins": ["x"], "versions": "what"}]}),
         json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "paused": true}),
     ]);
-    let (set, labels) = (PolicySet::from_json(&world.policies), labels());
-    let host = Host { id: world.host, labels: &labels, new_root: false };
+    let (set, labels) = (PolicySet::from_json(&fixture.policies), labels());
+    let host = Host { id: fixture.host, labels: &labels, new_root: false };
     let shared = set.for_host(host);
     let (old, components) = (version("v1.0.0"), ["stronghold", "other", "my_plugin", "d8"]);
     for now in ["2026-11-22T12:00:00Z", "2026-11-22T14:45:00Z", "2026-11-22T13:30:00Z", "2026-11-22T12:00:00Z"] {
@@ -363,7 +369,7 @@ fn policies_of_one_host_answer_each_question_as_if_it_were_the_only_one() {
             for intent in [A, U, X, R] {
                 let (component, wanted): (Component, Version) = (component.parse().unwrap(), version(wanted));
                 let case = Candidate::new(host, &component, &wanted, intent, at(now)).active(Some(&old));
-                let case = case.confirmed(Some(at(now))).release(world.release.as_ref());
+                let case = case.confirmed(Some(at(now))).release(fixture.release.as_ref());
                 assert_eq!(
                     shared.evaluate(&case),
                     set.for_host(host).evaluate(&case),

@@ -1,4 +1,4 @@
-//! A host, its policies and a record, for questions that need more than versions.
+//! A host, its policies and a record, for evaluations that need more than versions.
 
 use super::*;
 use crate::{
@@ -18,9 +18,9 @@ pub(super) fn digest(letter: char) -> String {
     format!("sha256:{}", String::from(letter).repeat(64))
 }
 
-/// What a question is asked against. Changed by field.
+/// What a change is evaluated with. Tests replace single fields.
 #[derive(Clone)]
-pub(super) struct World {
+pub(super) struct VerdictFixture {
     pub(super) policies: Vec<Value>,
     pub(super) now: Timestamp,
     pub(super) confirmed: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub(super) struct World {
     pub(super) local_rules: Option<LocalRules>,
 }
 
-impl World {
+impl VerdictFixture {
     /// Specs `p0`, `p1`, … for every host; the record has v1.0.0, v1.1.0 and v2.0.0, seen a day, two
     /// days and three days ago, and was synced just now.
     pub(super) fn of(specs: &[Value]) -> Self {
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// One rule for the plugin, which updates by itself, and what else the policy says.
+    /// One rule for the plugin, which updates by itself, and more fields of the policy.
     pub(super) fn auto(rule: &Value, rest: &Value) -> Self {
         Self::of(&[auto(rule, rest)])
     }
@@ -75,20 +75,20 @@ impl World {
         self
     }
 
-    pub(super) fn judge(&self, ask: Ask<'_>) -> Verdict {
+    pub(super) fn evaluate(&self, change: VersionChange<'_>) -> Verdict {
         let mut set = PolicySet::from_json(&self.policies);
         if let Some(local_rules) = &self.local_rules {
             set = set.with_local_rules(local_rules.clone());
         }
-        self.judge_by(&set, ask)
+        self.evaluate_by(&set, change)
     }
 
-    pub(super) fn judge_by(&self, set: &PolicySet, ask: Ask<'_>) -> Verdict {
+    pub(super) fn evaluate_by(&self, set: &PolicySet, change: VersionChange<'_>) -> Verdict {
         let labels = labels();
         let host = Host { id: self.host, labels: &labels, new_root: self.new_root };
-        let component: Component = ask.component.parse().unwrap();
-        let (candidate, active) = (version(ask.version), ask.active.map(version));
-        let mut case = Candidate::new(host, &component, &candidate, ask.intent, self.now)
+        let component: Component = change.component.parse().unwrap();
+        let (candidate, active) = (version(change.version), change.active.map(version));
+        let mut case = Candidate::new(host, &component, &candidate, change.intent, self.now)
             .confirmed(self.confirmed)
             .server_time(self.server_time)
             .active(active.as_ref())
@@ -104,19 +104,19 @@ impl World {
         set.for_host(host).evaluate(&case)
     }
 
-    pub(super) fn codes(&self, ask: Ask<'_>) -> Vec<&'static str> {
-        codes(&self.judge(ask))
+    pub(super) fn codes(&self, change: VersionChange<'_>) -> Vec<&'static str> {
+        codes(&self.evaluate(change))
     }
 
     /// Every reason as `Code: sentence`, for snapshots.
-    pub(super) fn sentences(&self, ask: Ask<'_>) -> String {
-        let judgement = self.judge(ask);
+    pub(super) fn sentences(&self, change: VersionChange<'_>) -> String {
+        let verdict = self.evaluate(change);
         let lines = |reasons: &[Reason], mark: &str| {
             let sentence = |reason: &Reason| explain::to_person(reason);
             let line = |reason: &Reason| [mark, reason.code().as_str(), ": ", &sentence(reason), "\n"].concat();
             reasons.iter().map(line).collect::<String>()
         };
-        lines(judgement.reasons(), "") + &lines(judgement.notes(), "note ")
+        lines(verdict.reasons(), "") + &lines(verdict.notes(), "note ")
     }
 }
 

@@ -1,0 +1,68 @@
+//! Sentences about rules that rule a version out.
+
+use super::super::{commands, explainer::Explainer};
+use crate::{
+    decisions::reason::Source,
+    values::{digest::Digest, version::Version},
+};
+
+impl Explainer<'_> {
+    pub(super) fn denied(&self, by: &Source) -> String {
+        let name = &self.subject.component;
+        match (by, &self.subject.active) {
+            (Source::LocalRules { .. }, _) => {
+                format!("{name} is refused on this host; ask the owner of this host to allow it")
+            }
+            (Source::Policy { .. }, Some(_)) => format!(
+                "{name} is denied on this host; remove it with `{}`, or ask an admin to allow it",
+                commands::remove(name)
+            ),
+            (Source::Policy { .. }, None) => format!(
+                "{name} is denied on this host; ask an admin to allow it, or to exclude this host from the policy"
+            ),
+        }
+    }
+
+    pub(super) fn blocked(&self) -> String {
+        format!("{} is blocked; {}", self.version(), self.other_version())
+    }
+
+    pub(super) fn version_not_permitted(&self, constraint: &str) -> String {
+        format!(
+            "{} is outside `{constraint}`; run `{}` to see the permitted versions, or ask an admin for a wider range",
+            self.version(),
+            commands::why(&self.subject.component)
+        )
+    }
+
+    pub(super) fn below_minimum(&self, minimum: &Version) -> String {
+        format!("{} is below the minimum {minimum}; {}", self.version(), self.other_version())
+    }
+
+    pub(super) fn not_pinned(&self, digest: &Digest) -> String {
+        format!(
+            "{} is pinned to {} but published with another digest; ask its publisher about the change, then have an \
+             admin pin the new digest, or run `{}` to find another version",
+            self.version(),
+            digest.short(),
+            commands::why(&self.subject.component)
+        )
+    }
+
+    pub(super) fn channel_not_permitted(&self) -> String {
+        format!(
+            "{} is a pre-release and the channel is Stable; run `{}` to find a release",
+            self.version(),
+            commands::why(&self.subject.component)
+        )
+    }
+
+    /// Returns how to get another version than the one in question.
+    fn other_version(&self) -> String {
+        if self.subject.version.is_some() && self.subject.version == self.subject.active {
+            format!("replace it with `{}`", commands::update(self.subject))
+        } else {
+            format!("run `{}` to find another version", commands::why(&self.subject.component))
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Sentences about what time opens: ages, waves, windows, and records and policies that must be recent.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::super::{commands, explainer::Explainer};
+use crate::{
+    decisions::{reason::MissingRecord, validation::resume_command},
+    values::duration::FormattedDuration,
+};
+
+impl Explainer<'_> {
+    pub(super) fn soaking(&self, min_age: Duration, first_seen: Timestamp, until: Option<Timestamp>) -> String {
+        let end = match until {
+            Some(until) => format!("until {}", self.at(until)),
+            None => "which never ends".to_owned(),
+        };
+        format!(
+            "{} was first seen at {first_seen:.0} and must soak for {}, {end}; wait, or ask an admin to expedite it",
+            self.version(),
+            FormattedDuration(min_age)
+        )
+    }
+
+    pub(super) fn no_record(&self, missing: MissingRecord) -> String {
+        let (name, version) = (&self.subject.component, self.version());
+        match missing {
+            MissingRecord::Record => format!(
+                "this rule needs a record of {name}, and there is none; have an admin create it: `{}`",
+                commands::create_record(name)
+            ),
+            MissingRecord::Version => format!(
+                "this rule needs a record of {version}, and the record of {name} does not list that version; have an \
+                 admin widen channel, versions or history: `kubectl edit clirelease {name}`"
+            ),
+            MissingRecord::Data => format!(
+                "the record of {name} lacks data about {version} that this rule needs; have an admin check `kubectl \
+                 describe clirelease {name}`"
+            ),
+        }
+    }
+
+    pub(super) fn record_stale(&self, last_sync_time: Option<Timestamp>) -> String {
+        let name = &self.subject.component;
+        let synced = match last_sync_time {
+            Some(synced) => format!("was last synced {}", self.since(synced)),
+            None => "was never synced".to_owned(),
+        };
+        format!(
+            "the record of {name} {synced}, and this rule needs one from the last 24h; have an admin check `kubectl \
+             describe clirelease {name}`"
+        )
+    }
+
+    pub(super) fn not_in_wave(&self, over: Duration, until: Option<Timestamp>) -> String {
+        let reach = match until {
+            Some(until) => format!("reaches this host {}", self.when(until)),
+            None => "never reaches this host".to_owned(),
+        };
+        format!(
+            "the wave of {} takes {} and {reach}; wait, or install it now with `{}`",
+            self.version(),
+            FormattedDuration(over),
+            commands::take(self.subject)
+        )
+    }
+
+    pub(super) fn wave_halted(&self, policy: &str, at: Option<Timestamp>, failed: u32) -> String {
+        let hosts = match failed {
+            0 => String::new(),
+            1 => " after 1 host failed".to_owned(),
+            failed => format!(" after {failed} hosts failed"),
+        };
+        let (when, resume) = match (at, &self.subject.version) {
+            (Some(at), Some(version)) => {
+                (format!(" at {at:.0}"), resume_command(policy, version, &format_args!("{at:.0}")))
+            }
+            _ => (String::new(), format!("kubectl edit pluginpolicy {policy}")),
+        };
+        format!(
+            "the wave of {} was halted{when}{hosts}; have an admin block the version, or resume the wave with `{resume}`",
+            self.version()
+        )
+    }
+
+    pub(super) fn outside_window(&self, together: bool, until: Timestamp) -> String {
+        let opening = if together { "the windows of all policies open together" } else { "the next one opens" };
+        format!("no window is open; {opening} {}; wait, or run `{}`", self.when(until), commands::update(self.subject))
+    }
+
+    pub(super) fn windows_never_meet(&self, policies: &[Arc<str>]) -> String {
+        let of = match policies {
+            [one] => format!("policy {one} do not open"),
+            policies => format!("policies {} are never open together", policies.join(", ")),
+        };
+        format!(
+            "the windows of {of} within 400 days; have an admin make them overlap, or run `{}`",
+            commands::update(self.subject)
+        )
+    }
+
+    pub(super) fn policy_stale(&self, confirmed: Option<Timestamp>) -> String {
+        let seen = match confirmed {
+            Some(confirmed) => format!("last confirmed {}", self.since(confirmed)),
+            None => "never confirmed".to_owned(),
+        };
+        format!(
+            "the policies were {seen}, and the agent needs a confirmation from the last 10m; run `kubectl get \
+             --raw=/readyz` to see whether the API server answers"
+        )
+    }
+}
+
+pub(super) fn policy_not_observed(generation: i64, observed_generation: Option<i64>) -> String {
+    let seen = match observed_generation {
+        Some(observed) => format!("has processed generation {observed} of this policy, not {generation}"),
+        None => format!("has not processed this policy, which is at generation {generation}"),
+    };
+    format!("the operator {seen}; wait a minute, then have an admin check d8-operator")
+}

@@ -1,0 +1,63 @@
+//! What the sentences about one reason have in common: the names of component and version, and times as the
+//! reader needs them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Audience;
+use crate::{decisions::reason::Subject, values::duration::FormattedDuration};
+
+/// Subject and reader of one sentence.
+pub(super) struct Explainer<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) audience: Audience,
+}
+
+impl Explainer<'_> {
+    /// Returns component and version.
+    pub(super) fn version(&self) -> String {
+        let name = &self.subject.component;
+        match &self.subject.version {
+            Some(version) => format!("{name} {version}"),
+            None => name.to_string(),
+        }
+    }
+
+    /// Returns the time that a text may count from.
+    fn now(&self) -> Option<Timestamp> {
+        self.subject.evaluated_at.filter(|_| self.audience == Audience::Terminal)
+    }
+
+    /// `2026-11-23T12:00:00Z (24h left)`.
+    pub(super) fn at(&self, end: Timestamp) -> String {
+        match self.now() {
+            Some(now) => format!("{end:.0} ({} left)", how_long(now, end)),
+            None => format!("{end:.0}"),
+        }
+    }
+
+    /// `in 24h, at 2026-11-23T12:00:00Z`.
+    pub(super) fn when(&self, instant: Timestamp) -> String {
+        match self.now() {
+            Some(now) => format!("in {}, at {instant:.0}", how_long(now, instant)),
+            None => format!("at {instant:.0}"),
+        }
+    }
+
+    /// `24h ago, at 2026-11-21T12:00:00Z`.
+    pub(super) fn since(&self, instant: Timestamp) -> String {
+        match self.now() {
+            Some(now) => format!("{} ago, at {instant:.0}", how_long(instant, now)),
+            None => format!("at {instant:.0}"),
+        }
+    }
+}
+
+/// Returns the time between two instants in whole seconds, from an hour on in whole minutes, rounded up.
+fn how_long(from: Timestamp, to: Timestamp) -> FormattedDuration {
+    let between = to.duration_since(from).unsigned_abs();
+    let seconds = between.as_secs() + u64::from(between.subsec_nanos() > 0);
+    let seconds = if seconds < 3600 { seconds } else { seconds.next_multiple_of(60) };
+    FormattedDuration(Duration::from_secs(seconds))
+}
