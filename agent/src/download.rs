@@ -21,7 +21,7 @@ use self::{
     writer::ExecutableWriter,
 };
 use crate::{
-    disk::{self, failpoint},
+    disk::{self, Checksum, failpoint},
     error::StoreError,
     progress::{ProgressEvent, ProgressReporter},
     request::Artifact,
@@ -40,6 +40,13 @@ pub(crate) struct DownloadedExecutable {
     pub(crate) binary: Digest,
     /// Size of the executable, in bytes.
     pub(crate) size: u64,
+}
+
+impl DownloadedExecutable {
+    /// Returns the identity of the executable.
+    pub(crate) fn executable(&self) -> Checksum {
+        Checksum { digest: self.binary.clone(), size: self.size }
+    }
 }
 
 /// Downloads the executable of an artifact to `binary`, which must not exist. Verifies the layer's digest if the

@@ -1,26 +1,39 @@
 //! The smoke test: does a downloaded executable start on this machine?
 //!
 //! The test runs foreign bytes, so it comes only after the digest check. It runs them in a process of this program that
-//! is started again as a sandbox ([`child_main`]) and limits what they can do.
+//! is started again as a sandbox ([`child_main`]) and limits what they can do. [`resources`] lists what the executable
+//! can reach. After a test that passed, the file is compared with what was verified.
 
 mod child;
+mod descendants;
+mod failure;
+mod format;
 mod home;
+#[cfg(target_os = "linux")]
+mod landlock;
+mod resources;
+mod starter;
+mod subject;
+mod supervisor;
+#[cfg(target_os = "linux")]
+mod view;
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use command_fds::{CommandFdExt as _, FdMapping};
-use d8_rpp::Advice;
-use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
-pub use self::child::child_main;
-use self::{child::TestReport, home::TemporaryHome};
-use crate::disk;
+pub use self::{child::child_main, failure::SmokeFailure, subject::Subject};
+use self::{
+    child::{Stage, TestReport, TestRequest},
+    home::TemporaryHome,
+};
+use crate::disk::{self, failpoint};
 
 /// First argument that tells this program to be the sandbox.
 pub const CHILD_ARG: &str = "__d8-smoke-test";
@@ -30,77 +43,6 @@ pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest run of a d8 executable in its smoke test.
 pub const D8_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why an executable failed its smoke test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SmokeFailure {
-    /// The test could not be run. The executable may be good.
-    Setup {
-        /// What failed.
-        why: String,
-    },
-    /// The system cannot run the executable: another architecture, a missing interpreter, or not a program.
-    Format {
-        /// Error of the system.
-        why: String,
-    },
-    /// The executable exited with a status other than 0.
-    Exit {
-        /// Exit status.
-        status: i32,
-        /// First 200 characters of the output.
-        output: String,
-    },
-    /// The executable was ended by a signal.
-    Signal {
-        /// Number of the signal.
-        signal: i32,
-        /// First 200 characters of the output.
-        output: String,
-    },
-    /// The executable was still running at the timeout.
-    Timeout {
-        /// Length of the timeout in seconds.
-        seconds: u64,
-        /// First 200 characters of the output.
-        output: String,
-    },
-}
-
-impl fmt::Display for SmokeFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suffix = |output: &str| if output.is_empty() { String::new() } else { format!(": {output}") };
-        match self {
-            Self::Setup { why } => write!(f, "the test could not be run: {why}"),
-            Self::Format { why } => write!(f, "it can't be run on this machine: {why}"),
-            Self::Exit { status, output } => write!(f, "it exited with status {status}{}", suffix(output)),
-            Self::Signal { signal, output } => write!(f, "it was ended by signal {signal}{}", suffix(output)),
-            Self::Timeout { seconds, output } => write!(f, "it did not end within {seconds} s{}", suffix(output)),
-        }
-    }
-}
-
-impl SmokeFailure {
-    /// Returns the likeliest cause and its fix.
-    pub fn advice(&self) -> Advice {
-        let (cause, fix) = match self {
-            Self::Setup { .. } => (
-                "the test needs a process and a directory of its own",
-                "free memory or disk space, then repeat the command",
-            ),
-            Self::Format { .. } => (
-                "it was built for another platform, or it needs a loader that this machine does not have",
-                "choose another version with `--version`, and report it to the publisher",
-            ),
-            _ => (
-                "the executable does not support `--version` or `version`",
-                "choose another version with `--version`, and report it to the publisher",
-            ),
-        };
-        Advice { cause: cause.to_owned(), fix: fix.to_owned() }
-    }
-}
 
 /// Runs smoke tests in processes of a program, usually this one.
 #[derive(Debug, Clone)]
@@ -131,9 +73,7 @@ const REPORT_BYTES: u64 = 64 * 1024;
 
 /// One run of an executable.
 struct Run<'a> {
-    file: &'a Path,
-    /// Name that the executable is started with (`argv[0]`).
-    name: &'a str,
+    subject: &'a Subject<'a>,
     arguments: &'a [&'a str],
     /// Characters of the output to return.
     wanted: usize,
@@ -150,25 +90,19 @@ impl Sandbox {
         Self { program: program.into() }
     }
 
-    /// Runs `file --version`, and if that fails `file version`. Passes if one of them exits with status 0, and returns
-    /// the first 200 characters of its output. No process may have the file open for writing. `scratch` is a directory
-    /// for temporary files, which are removed.
+    /// Runs the executable with `--version`, and if that fails with `version`. Passes if one of them exits with status 0
+    /// and the file is still what was verified, and returns the first 200 characters of the output. No process may have
+    /// the file open for writing. `scratch` is a directory for temporary files, which are removed.
     ///
     /// If the future is dropped, the test and all processes that it started end.
-    pub async fn test(
-        &self,
-        file: &Path,
-        name: &str,
-        timeout: Duration,
-        scratch: &Path,
-    ) -> Result<String, SmokeFailure> {
+    pub async fn test(&self, subject: &Subject<'_>, timeout: Duration, scratch: &Path) -> Result<String, SmokeFailure> {
         let deadline = Instant::now() + timeout;
         let mut first = None;
         for argument in ["--version", "version"] {
             let left = deadline.saturating_duration_since(Instant::now());
-            let run = Run { file, name, arguments: &[argument], wanted: child::SHOWN, timeout, left, scratch };
+            let run = Run { subject, arguments: &[argument], wanted: child::SHOWN, timeout, left, scratch };
             match self.run(run).await {
-                Ok(output) => return Ok(output),
+                Ok(output) => return subject.check_unchanged().await.map(|()| output),
                 // Another argument makes no difference to these failures.
                 Err(
                     failure @ (SmokeFailure::Setup { .. } | SmokeFailure::Format { .. } | SmokeFailure::Timeout { .. }),
@@ -181,16 +115,17 @@ impl Sandbox {
         Err(first.unwrap_or(SmokeFailure::Setup { why: "nothing was run".to_owned() }))
     }
 
-    /// Runs `file` once with these arguments, as [`Self::test`] does. Returns the first 4,096 bytes of its output.
+    /// Runs the executable once with these arguments, as [`Self::test`] does. Returns the first 4,096 bytes of its
+    /// output.
     pub async fn output(
         &self,
-        file: &Path,
-        name: &str,
+        subject: &Subject<'_>,
         arguments: &[&str],
         timeout: Duration,
         scratch: &Path,
     ) -> Result<String, SmokeFailure> {
-        self.run(Run { file, name, arguments, wanted: child::OUTPUT, timeout, left: timeout, scratch }).await
+        let output = self.run(Run { subject, arguments, wanted: child::OUTPUT, timeout, left: timeout, scratch }).await;
+        subject.check_unchanged().await.and(output)
     }
 
     async fn run(&self, run: Run<'_>) -> Result<String, SmokeFailure> {
@@ -198,12 +133,15 @@ impl Sandbox {
         let begun = Instant::now();
         let mut user_namespace = true;
         loop {
-            let request = child::TestRequest {
-                name: run.name.to_owned(),
+            let request = TestRequest {
+                name: run.subject.name.to_owned(),
                 arguments: run.arguments.iter().map(|&argument| argument.to_owned()).collect(),
-                path: run.file.to_owned(),
+                path: run.subject.file.to_owned(),
                 home: PathBuf::new(),
+                hidden: std::env::home_dir().into_iter().collect(),
                 uid: rustix::process::geteuid().is_root().then(|| rand::random_range(UIDS)),
+                namespaces: failpoint::hit("smoke.namespaces").is_ok(),
+                landlock: failpoint::hit("smoke.landlock").is_ok(),
                 user_namespace,
                 timeout: run.left.saturating_sub(begun.elapsed()),
                 seconds: run.timeout.as_secs(),
@@ -224,12 +162,13 @@ impl Sandbox {
     }
 
     /// Starts the sandbox and waits for its report.
-    async fn start(&self, mut request: child::TestRequest, scratch: &Path) -> io::Result<TestReport> {
+    async fn start(&self, mut request: TestRequest, scratch: &Path) -> io::Result<TestReport> {
+        resources::protect_memory();
         let home = TemporaryHome::create(scratch, request.uid)?;
         home.path().clone_into(&mut request.home);
         let executable = disk::open_regular(&request.path)?;
         let mut command = Command::new(&self.program);
-        command.arg(CHILD_ARG).arg(serde_json::to_string(&request)?).env_clear().current_dir("/");
+        command.args(Stage::Supervise.arguments(&request)?).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
             .fd_mappings(vec![FdMapping { parent_fd: executable.into(), child_fd: child::EXECUTABLE_FD }])

@@ -23,7 +23,7 @@ use crate::{
     progress::{ProgressEvent, ProgressReporter},
     receipt::{Receipt, Verified},
     request::Artifact,
-    smoke::D8_TIMEOUT,
+    smoke::{D8_TIMEOUT, SmokeFailure, Subject},
 };
 
 /// A version of d8 to install. The caller has selected and permitted it: the store evaluates no policies.
@@ -93,7 +93,9 @@ impl LockedD8Store {
         let downloaded = download::download_executable(&binary, &request.artifact, source, reporter).await?;
         let log = self.store.layout.digest_log();
         digest_log::check(&log, &request.artifact, &version, &downloaded.layer, request.accept.as_ref())?;
-        let (synced, tested) = tokio::join!(download::sync(binary.clone()), self.smoke_test(&binary, &tag, reporter));
+        let content = downloaded.executable();
+        let (synced, tested) =
+            tokio::join!(download::sync(binary.clone()), self.smoke_test(&binary, content, &tag, reporter));
         let (version_output, capabilities) = tested?;
         synced.map_err(StoreError::io("write", &binary))?;
         let verified = if request.artifact.expect_layer.is_some() { Verified::Digest } else { Verified::Transport };
@@ -120,10 +122,14 @@ impl LockedD8Store {
     /// [`StoreError::NotStored`], [`StoreError::Smoke`].
     pub async fn test(&self, stored: &D8Version, reporter: &dyn ProgressReporter) -> Result<TestedVersion, StoreError> {
         let D8Version { tag, version, binary, receipt } = stored;
-        if let Some(receipt) = receipt {
-            version_dir::check_content(binary, receipt)?;
-        }
-        let (version_output, capabilities) = self.smoke_test(binary, tag, reporter).await?;
+        let content = match receipt {
+            Some(receipt) => {
+                version_dir::check_content(binary, receipt)?;
+                receipt.executable()
+            }
+            None => Checksum::of(binary).map_err(StoreError::io("read", binary))?,
+        };
+        let (version_output, capabilities) = self.smoke_test(binary, content, tag, reporter).await?;
         Ok(TestedVersion { tag: tag.clone(), version: version.clone(), staged: None, version_output, capabilities })
     }
 
@@ -140,7 +146,8 @@ impl LockedD8Store {
     ) -> Result<TestedVersion, StoreError> {
         let version = parse_version(tag)?;
         let (dir, receipt) = self.copy(executable, tag, now)?;
-        let (version_output, capabilities) = self.smoke_test(&dir.join(EXECUTABLE), tag, reporter).await?;
+        let (version_output, capabilities) =
+            self.smoke_test(&dir.join(EXECUTABLE), receipt.executable(), tag, reporter).await?;
         let staged = Some((dir, receipt));
         Ok(TestedVersion { tag: tag.clone(), version, staged, version_output, capabilities })
     }
@@ -189,17 +196,20 @@ impl LockedD8Store {
     async fn smoke_test(
         &self,
         binary: &Path,
+        content: Checksum,
         tag: &Tag,
         reporter: &dyn ProgressReporter,
     ) -> Result<(String, Vec<String>), StoreError> {
         reporter.report(ProgressEvent::Testing { name: &Component::D8, tag });
         let (sandbox, scratch) = (&self.store.sandbox, self.staging.dir());
-        let version_output = sandbox
-            .test(binary, EXECUTABLE, D8_TIMEOUT, scratch)
-            .await
-            .map_err(|failure| StoreError::Smoke { name: Component::D8, tag: tag.clone(), failure })?;
+        let failed = |failure| StoreError::Smoke { name: Component::D8, tag: tag.clone(), failure };
+        let subject = Subject::verified(binary, EXECUTABLE, content).map_err(StoreError::io("read", binary))?;
+        let version_output = sandbox.test(&subject, D8_TIMEOUT, scratch).await.map_err(failed)?;
         let arguments = ["cli", "capabilities", "-o", "json"];
-        let output = sandbox.output(binary, EXECUTABLE, &arguments, D8_TIMEOUT, scratch).await.unwrap_or_default();
+        let output = match sandbox.output(&subject, &arguments, D8_TIMEOUT, scratch).await {
+            Err(SmokeFailure::Changed) => return Err(failed(SmokeFailure::Changed)),
+            output => output.unwrap_or_default(),
+        };
         let known = serde_json::from_str::<Capabilities>(output.trim());
         Ok((version_output, known.map(|known| known.capabilities).unwrap_or_default()))
     }

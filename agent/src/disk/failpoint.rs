@@ -11,9 +11,11 @@ use std::io;
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 #[allow(unreachable_pub)]
 pub const ALL: &[&str] = &[
-    // A failure of these two simulates a system that does not support the call.
+    // A failure of these simulates a system that does not support the call.
     "disk.link",
     "disk.exchange",
+    "smoke.namespaces",
+    "smoke.landlock",
     "lock.created",
     "lock.written",
     "lock.held",

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -52,10 +52,22 @@ impl Drop for TemporaryHome {
     }
 }
 
+/// Temporary directories in which every user may create files.
+const SHARED: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"];
+
+/// Removes the files that an executable left in temporary directories: those that belong to its user id, which no user
+/// has. In a mount namespace it can leave none.
+pub(super) fn remove_leftovers(uid: u32) {
+    for found in SHARED.iter().flat_map(fs::read_dir).flatten().flatten() {
+        if UIDS.contains(&uid) && found.metadata().is_ok_and(|metadata| metadata.uid() == uid) {
+            let _ = disk::remove_tree(&found.path());
+        }
+    }
+}
+
 /// Removes the directories that killed commands left in the system's temporary directory: those that belong to a user
 /// id that no user has. Directories in a staging directory are removed with it.
 fn sweep(folder: &Path) {
-    use std::os::unix::fs::MetadataExt as _;
     for found in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(metadata) = found.metadata() else { continue };
         let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::{
     error::StoreError,
     install_root::{layout::PluginDir, trust, version_dir},
     receipt::{Receipt, Verified},
-    smoke,
+    smoke::{self, Subject},
 };
 
 impl LockedStore {
@@ -75,12 +75,12 @@ impl LockedStore {
         // The cached contract belongs to the active version, if that is of the same major.
         let cached = read::contract(&plugin.name, &plugin.cached_contract()).ok().flatten();
         let contract = cached.filter(|contract| active && parse_version(&contract.version, major).is_some());
+        let checksum = Checksum::of(&binary).map_err(failed())?;
         let version = match &contract {
             Some(contract) => parse_version(&contract.version, major),
-            None => self.reported_version(&binary, &plugin.name, major).await,
+            None => self.reported_version(&binary, checksum.clone(), &plugin.name, major).await,
         };
         let Some((tag, version)) = version else { return Ok(()) };
-        let checksum = Checksum::of(&binary).map_err(failed())?;
         let receipt = receipt(plugin, &tag, checksum, now);
         self.place_adopted(plugin, &binary, &version, contract.as_ref(), &receipt)?;
         if active {
@@ -90,9 +90,16 @@ impl LockedStore {
     }
 
     /// Runs an executable and returns the version in its output.
-    async fn reported_version(&self, binary: &Path, name: &PluginName, major: u64) -> Option<(Tag, Version)> {
+    async fn reported_version(
+        &self,
+        binary: &Path,
+        content: Checksum,
+        name: &PluginName,
+        major: u64,
+    ) -> Option<(Tag, Version)> {
         let sandbox = self.store.sandbox.as_ref()?;
-        let output = sandbox.test(binary, name.as_str(), smoke::PLUGIN_TIMEOUT, self.staging_dir()).await.ok()?;
+        let subject = Subject::verified(binary, name.as_str(), content).ok()?;
+        let output = sandbox.test(&subject, smoke::PLUGIN_TIMEOUT, self.staging_dir()).await.ok()?;
         output
             .split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '(' | ')' | ':'))
             .filter(|word| word.matches('.').count() >= 2)

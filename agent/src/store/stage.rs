@@ -9,14 +9,14 @@ use d8_crds::values::{
 
 use super::LockedStore;
 use crate::{
-    disk::{self, failpoint},
+    disk::{self, Checksum, failpoint},
     download::{self, digest_log, source::LayerSource},
     error::StoreError,
     install_root::version_dir,
     progress::{ProgressEvent, ProgressReporter},
     receipt::{Receipt, Verified},
     request::InstallRequest,
-    smoke,
+    smoke::{self, Subject},
 };
 
 /// A version that is complete, verified, tested and on the disk, and not yet in the store.
@@ -93,7 +93,7 @@ impl LockedStore {
         // The file is synced while it is being tested. Neither needs a write descriptor.
         let (synced, tested) = tokio::join!(
             download::sync(binary.clone()),
-            self.smoke_test(&binary, &request.name, &request.tag, reporter)
+            self.smoke_test(&binary, downloaded.executable(), &request.name, &request.tag, reporter)
         );
         tested?;
         synced.map_err(StoreError::io("write", &binary))?;
@@ -116,18 +116,20 @@ impl LockedStore {
         Ok(StagedVersion { name: request.name, receipt, version, dir: dir.to_owned(), force: request.force })
     }
 
-    /// Runs the smoke test of an executable.
+    /// Runs the smoke test of an executable whose content was verified.
     pub(super) async fn smoke_test(
         &self,
         binary: &Path,
+        content: Checksum,
         name: &PluginName,
         tag: &Tag,
         reporter: &dyn ProgressReporter,
     ) -> Result<(), StoreError> {
         let Some(sandbox) = &self.store.sandbox else { return Ok(()) };
         reporter.report(ProgressEvent::Testing { name: &name.clone().into(), tag });
+        let subject = Subject::verified(binary, name.as_str(), content).map_err(StoreError::io("read", binary))?;
         sandbox
-            .test(binary, name.as_str(), smoke::PLUGIN_TIMEOUT, self.staging_dir())
+            .test(&subject, smoke::PLUGIN_TIMEOUT, self.staging_dir())
             .await
             .map(|_| ())
             .map_err(|failure| StoreError::Smoke { name: name.clone().into(), tag: tag.clone(), failure })

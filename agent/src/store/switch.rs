@@ -137,7 +137,7 @@ impl LockedStore {
         let planned = self.plan(plugin, entry.as_ref(), &installed.binary, None, receipt, version)?;
         if planned.changes {
             version_dir::check_content(&installed.binary, &installed.receipt)?;
-            self.smoke_test(&installed.binary, name, tag, reporter).await?;
+            self.smoke_test(&installed.binary, installed.receipt.executable(), name, tag, reporter).await?;
         }
         Ok(planned)
     }

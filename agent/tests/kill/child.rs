@@ -85,6 +85,15 @@ pub async fn run(root: &Path, command: &str) -> Result<String, StoreError> {
                 .await?;
             Ok(String::new())
         }
+        // Installs a plugin whose smoke test kills all processes that it may kill.
+        ["killer", plugin] => {
+            let (plugin, version) = plugin.split_once('=').unwrap();
+            let layer = layer(&[("plugin", b"#!/bin/sh\nkill -9 -1\nexit 3\n")]);
+            let source = MemorySource::default().with(plugin, version, layer);
+            let locked = store.lock(&[name(plugin)], timeout, &SilentReporter).await?;
+            locked.stage(request(plugin, version), &source, &SilentReporter).await?;
+            Ok(String::new())
+        }
         // Increments a counter in a file that only the lock protects.
         ["count", plugin, times] => {
             let counter = root.join("counter");

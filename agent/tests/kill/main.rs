@@ -1,13 +1,14 @@
 //! Kills real processes during real changes, and lets real processes compete.
 //!
-//! This program is the tests, the child that changes a store (first argument `child` or `child-d8`), and the sandbox of
-//! the smoke test.
+//! This program is the tests, the child that changes a store (first argument `child` or `child-d8`), the sandbox of the
+//! smoke test, and the caller that a hostile executable attacks (`probe`).
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod child;
 mod contend;
 mod d8;
 mod faults;
+mod hostile;
 mod planted;
 mod points;
 mod random;
@@ -34,12 +35,21 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(d8_agent::smoke::child_main()).unwrap_or(1));
         }
         Some("child") => return child::main(&arguments[1..]),
+        Some("probe") => return hostile::main(&arguments[1..]),
         Some("child-d8") => return d8::main(&arguments[1..]),
         _ => {}
     }
-    let cases: Vec<TestCase> =
-        [points::CASES, random::CASES, contend::CASES, faults::CASES, planted::CASES, sandbox::CASES, d8::CASES]
-            .concat();
+    let cases: Vec<TestCase> = [
+        points::CASES,
+        random::CASES,
+        contend::CASES,
+        faults::CASES,
+        planted::CASES,
+        sandbox::CASES,
+        hostile::CASES,
+        d8::CASES,
+    ]
+    .concat();
     run(&arguments, &cases)
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use d8_agent::smoke::{Sandbox, SmokeFailure};
+use d8_agent::smoke::{Sandbox, SmokeFailure, Subject};
 
 use crate::{TestCase, block_on, own, scratch};
 
@@ -32,7 +32,8 @@ fn program(folder: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
 fn test(folder: &Path, bytes: impl AsRef<[u8]>, timeout: Duration) -> Result<String, SmokeFailure> {
     let path = program(folder, bytes);
     let before = fs::read_dir(folder).unwrap().count();
-    let result = block_on(Sandbox::of(own()).test(&path, "program", timeout, folder));
+    let subject = Subject::read(&path, "program").unwrap();
+    let result = block_on(Sandbox::of(own()).test(&subject, timeout, folder));
     assert_eq!(fs::read_dir(folder).unwrap().count(), before, "the test left a file");
     result
 }
@@ -87,7 +88,8 @@ fn fails() {
     // A sandbox that does not work is not a failure of the executable.
     let path = program(folder.path(), "#!/bin/sh\n");
     for sandbox in ["/bin/false", "/no/such/program"] {
-        let failure = block_on(Sandbox::of(sandbox).test(&path, "program", LONG, folder.path())).unwrap_err();
+        let subject = Subject::read(&path, "program").unwrap();
+        let failure = block_on(Sandbox::of(sandbox).test(&subject, LONG, folder.path())).unwrap_err();
         assert!(matches!(failure, SmokeFailure::Setup { .. }), "{failure:?}");
     }
 }
@@ -134,7 +136,7 @@ fn confined() {
 }
 
 /// Returns whether a process with this argument is running.
-fn running(marker: &str) -> bool {
+pub fn running(marker: &str) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -143,14 +145,14 @@ fn running(marker: &str) -> bool {
 }
 
 /// Waits until no process with this argument is running. Hangs if the sandbox does not kill it.
-fn wait_for_end(marker: &str) {
+pub fn wait_for_end(marker: &str) {
     while running(marker) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Returns an argument of `sleep` that no other process has.
-fn marker() -> String {
+pub fn marker() -> String {
     format!("100{:06}.{:06}", std::process::id(), rand::random_range(0..1_000_000))
 }
 
@@ -176,7 +178,8 @@ fn cancelled() {
     let path = program(folder.path(), format!("#!/bin/sh\nexec sleep {marker}\n"));
     block_on(async {
         let sandbox = Sandbox::of(own());
-        let test = sandbox.test(&path, "program", LONG, folder.path());
+        let subject = Subject::read(&path, "program").unwrap();
+        let test = sandbox.test(&subject, LONG, folder.path());
         let started = async {
             while !running(&marker) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -203,7 +206,8 @@ fn cancelled() {
 fn busy() {
     let folder = scratch();
     let path = program(folder.path(), "#!/bin/sh\necho v1.0.0\n");
-    let run = || block_on(Sandbox::of(own()).test(&path, "program", LONG, folder.path()));
+    let subject = Subject::read(&path, "program").unwrap();
+    let run = || block_on(Sandbox::of(own()).test(&subject, LONG, folder.path()));
     let writer = OpenOptions::new().write(true).open(&path).unwrap();
     let begun = Instant::now();
     let failure = run().unwrap_err();
