@@ -61,8 +61,8 @@ pub(super) fn enter(request: &TestRequest) -> Option<View> {
     let executable = executable(request);
     let device = |name: &&'static str| Some((*name, locate(&Path::new("/dev").join(name)).ok()?));
     let devices: Vec<_> = DEVICES.iter().filter_map(device).collect();
-    let owned = format!("mode=700,uid={owner},gid={group},{CAPACITY}");
-    mount_memory(Path::new(HOME), MountFlags::empty(), &owned).ok()?;
+    let options = format!("mode=700,uid={owner},gid={group},{CAPACITY}");
+    mount_memory(Path::new(HOME), MountFlags::empty(), &options).ok()?;
     make_read_only();
     // Only the first process of a process namespace may mount its processes.
     if std::process::id() == 1 {

@@ -19,6 +19,7 @@ pub const CASES: &[TestCase] = &[
     ("an_executable_that_kills_all_processes", killed_all),
     ("an_executable_that_starts_processes_without_end", fork_bomb),
     ("an_executable_inherits_nothing", inherits_nothing),
+    ("a_system_without_user_namespaces", user_namespaces_refused),
 ];
 
 /// Begins each script: reports an attempt as its error number, 0 if it worked.
@@ -177,13 +178,16 @@ fn killed_all() {
 }
 
 fn fork_bomb() {
-    for caller in callers() {
+    // Landlock makes no difference.
+    for caller in callers().into_iter().filter(|caller| caller.has_namespaces() || caller.unrestricted()) {
+        let begun = std::time::Instant::now();
         let marker = marker();
         let script = format!("#!/bin/sh\nexec perl -e 'fork while 1' {marker}\n");
         let folder = caller.folder();
         let probe = caller.probe_in(folder.path(), &script, None, "export D8_TEST_SECONDS=1");
         assert!(matches!(&probe.result, Err(SmokeFailure::Timeout { .. })), "{caller:?}: {probe:?}");
         wait_for_end(&marker);
+        println!("  {caller:?}: {:?}", begun.elapsed());
     }
 }
 
@@ -222,4 +226,21 @@ fn inherits_nothing() {
             assert!(processes.output().parse::<u32>().unwrap() < 6, "{caller:?}: {processes:?}");
         }
     }
+}
+
+/// As an administrator refuses them, not through a failpoint.
+fn user_namespaces_refused() {
+    let Some(caller) = callers().into_iter().find(|caller| caller.uid.is_some()) else {
+        println!("  skipped: only root can become another user");
+        return;
+    };
+    let refuse = r#"exec unshare --user --map-current-user --keep-caps /bin/sh -c '
+        echo 0 > /proc/sys/user/max_user_namespaces || exit 1
+        exec setpriv --ambient-caps -all --inh-caps -all "$0" "$@"' "$0" "$@""#;
+    let folder = caller.folder();
+    let script = "#!/bin/sh\n[ $$ = 1 ] || [ \"$HOME\" = /tmp ] || echo plain $(ls -A \"$HOME\")\n";
+    let probe = caller.probe_in(folder.path(), script, None, refuse);
+    assert_eq!(probe.output(), "plain", "{caller:?}");
+    let probe = caller.probe_in(folder.path(), script, None, "");
+    assert_eq!(probe.output(), "", "{caller:?}");
 }
