@@ -65,8 +65,9 @@ const UIDS: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 /// How long the start of a file that another process has open for writing is retried.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time for the sandbox itself, in addition to the timeout of the executable.
-const GRACE: Duration = Duration::from_secs(8);
+/// Time for the sandbox itself, in addition to the timeout of the executable. It is short of processor time if the
+/// executable starts many processes.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Size of the report of the sandbox, in bytes.
 const REPORT_BYTES: u64 = 64 * 1024;
@@ -186,10 +187,8 @@ impl Sandbox {
         };
         let ended = tokio::time::timeout(request.timeout + GRACE, read).await;
         drop(lifeline);
-        let Ok(status) = ended else {
-            sandbox.start_kill()?;
-            return Err(io::Error::other("the sandbox does not respond"));
-        };
+        // It is not killed: it still has to end the processes of the executable, and then ends itself.
+        let Ok(status) = ended else { return Err(io::Error::other("the sandbox does not respond")) };
         let status = status?;
         serde_json::from_slice(&json)
             .map_err(|_| io::Error::other(format!("the sandbox ended without a report ({status})")))

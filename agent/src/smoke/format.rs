@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// Whether an interpreter reads the file.
+/// Returns whether an interpreter reads the file.
 pub(super) fn is_script(program: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
     File::open(program)?.take(2).read_to_end(&mut head)?;

@@ -14,7 +14,7 @@
 //! | working directory, umask | its home, 077 | the same |
 //! | user, groups | root: a user id of its own, no other group. User: the same, only root can change it | the same |
 //! | capabilities | gone: [`drop_identity`], and it cannot gain any (`no_new_privs`) | the same |
-//! | limits, priority | inherited, lowered by [`limit`]; the first to be killed when memory is short | the same |
+//! | limits, priority | inherited, lowered by [`limit`] and [`lower_priority`]; the first to be killed when memory is short | the same |
 //! | processes: signals, tracing, `/proc` | gone: an own process namespace and `/proc` | root: refused, another user. User: Landlock; d8 and the supervisor cannot be traced ([`protect_memory`]) |
 //! | processes that it leaves | ended by the kernel | ended by the supervisor (`descendants`) |
 //! | network, abstract sockets | gone: an empty network namespace | TCP and abstract sockets: Landlock. Others: shared |
@@ -43,7 +43,11 @@ const CPU_SECONDS: u64 = 30;
 const DESCRIPTORS: u64 = 256;
 
 /// Processes and threads of the executable. Runtimes start some threads for each processor.
-const PROCESSES: u64 = 1024;
+const PROCESSES: u64 = 512;
+
+/// Priority of the executable below that of d8, and of the supervisor above it, if it may. So the supervisor gets
+/// processor time although the executable uses all that it can.
+const NICE: i32 = 5;
 
 /// Keeps other processes of this user from reading the memory of this process, which may contain credentials.
 pub(super) fn protect_memory() {
@@ -120,6 +124,16 @@ pub(super) fn limit(request: &TestRequest) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lowers the priority of this thread and of what it starts.
+pub(super) fn lower_priority() {
+    let _ = rustix::process::nice(NICE);
+}
+
+/// Raises the priority of this thread. Only root may.
+pub(super) fn raise_priority() {
+    let _ = rustix::process::nice(-2 * NICE);
 }
 
 /// Returns how many processes the user of the executable may have besides it. The limit counts all processes of a

@@ -30,6 +30,7 @@ pub(super) fn run(request: &TestRequest) -> i32 {
 
 /// Returns why the executable could not be started.
 fn start(request: &TestRequest) -> io::Result<TestReport> {
+    resources::lower_priority();
     resources::reset_signals()?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let (program, home) = isolate(request);

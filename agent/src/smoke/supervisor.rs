@@ -66,7 +66,9 @@ fn start(request: &TestRequest) -> io::Result<(Child, Receiver<SupervisorEvent>,
     // Before the process namespace is set up for children: after that this process cannot start threads any more.
     let (events, output) = listen(reader, report_reader);
     resources::limit(request)?;
-    Ok((starter(request, report_writer, writer, stderr)?, events, output))
+    let child = starter(request, report_writer, writer, stderr)?;
+    resources::raise_priority();
+    Ok((child, events, output))
 }
 
 /// Starts this program as the starter. Its standard input is the writing end of a pipe for its report.
