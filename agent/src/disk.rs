@@ -268,13 +268,17 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 
 /// Reads a regular file of at most `limit` bytes, `None` if it does not exist.
 pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let Some(file) = if_exists(open_regular(path))? else { return Ok(None) };
+    if_exists(open_regular(path))?.map(|file| read_at_most(file, limit)).transpose()
+}
+
+/// Reads the rest of a file of at most `limit` bytes.
+pub(crate) fn read_at_most(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Returns a random name: 16 hex digits.

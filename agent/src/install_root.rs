@@ -6,5 +6,6 @@ pub(crate) mod layout;
 pub(crate) mod lock;
 pub(crate) mod lockfile;
 pub(crate) mod staging;
+pub(crate) mod state_dir;
 pub(crate) mod trust;
 pub(crate) mod version_dir;

@@ -74,9 +74,15 @@ impl Context {
         self.home.as_deref()
     }
 
-    /// Returns the root in the home directory of the user. It also holds the policy cache and the endpoint pins.
+    /// Returns the root in the home directory of the user.
     pub(crate) fn home_root(&self) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(HOME_ROOT))
+    }
+
+    /// Returns the roots that hold the policy cache and the endpoint pins: the one in the home directory of the user, and the
+    /// configured one for where that one cannot be used.
+    fn state_roots(&self) -> Vec<PathBuf> {
+        self.home_root().into_iter().chain([self.roots().configured().to_owned()]).collect()
     }
 
     /// Returns the roots of plugins: the configured one, then the one in the home directory.

@@ -20,13 +20,7 @@ mod running_d8;
 mod terminal;
 mod version;
 
-use std::{
-    ffi::OsString,
-    future::Future,
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{ffi::OsString, future::Future, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use args::{
     Cli, Command, FallbackArgs, FallbackCommand, PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs,
@@ -34,7 +28,10 @@ use args::{
 };
 use commands::{completion, plugins, policy, run, self_update};
 use context::Context;
-use terminal::failure::{self, Code, Failure};
+use terminal::{
+    failure::{self, Code, Failure},
+    output,
+};
 
 /// Exit code of `--exit-code` when there is a newer version or a change.
 const EXIT_CHANGES: u8 = 100;
@@ -46,11 +43,11 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     // Scripts and updates ask for the version, so this path reads and parses nothing.
     if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
-        let _ = writeln!(std::io::stdout(), "d8 {}", version::display());
-        return ExitCode::SUCCESS;
+        output::print(format_args!("d8 {}", version::display()));
+        return finish(Ok(ExitCode::SUCCESS));
     }
-    if completion::answer(&words) {
-        return ExitCode::SUCCESS;
+    if let Some(answered) = completion::answer(&words) {
+        return answered;
     }
     if words.get(1).is_some_and(|word| word == d8_agent::smoke::CHILD_ARG) {
         return ExitCode::from(u8::try_from(d8_agent::smoke::child_main()).unwrap_or(u8::MAX));
@@ -59,12 +56,20 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version arrive here too; clap picks the stream and the exit code.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8));
+            let printed = error.print();
+            if !error.use_stderr() {
+                output::keep_failure(printed);
+            }
+            return finish(Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8))));
         }
     };
     init_logging(cli.global.verbose);
-    match dispatch(cli) {
+    finish(dispatch(cli))
+}
+
+/// Reports the failure of a command, or else that its output could not be written. Returns the exit code.
+fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
+    match result.and_then(|code| output::finish().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => {
             failure.print();
@@ -80,6 +85,7 @@ fn init_logging(verbose: bool) {
         tracing_subscriber::fmt()
             .with_env_filter("d8=debug,d8_agent=debug,d8_rpp=debug,d8_crds=debug,kube=debug")
             .with_writer(std::io::stderr)
+            .log_internal_errors(false)
             .with_ansi(failure::colour_enabled(std::io::stderr().is_terminal()))
             .without_time()
             .init();

@@ -54,9 +54,12 @@ pub(crate) enum RunError {
         /// The error.
         source: std::io::Error,
     },
-    /// The process can't receive signals, or stdout is closed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+    /// The address could not be written to stdout.
+    #[error("failed to write to stdout: {0}")]
+    Stdout(#[source] std::io::Error),
+    /// The process can't receive signals.
+    #[error("failed to receive signals: {0}")]
+    Signals(#[from] std::io::Error),
 }
 
 impl RunError {
@@ -64,7 +67,7 @@ impl RunError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Client(_) => 2,
-            Self::Listen { .. } | Self::Io(_) => 1,
+            Self::Listen { .. } | Self::Stdout(_) | Self::Signals(_) => 1,
         }
     }
 }
@@ -196,9 +199,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{bound}")?;
-    stdout.flush()?;
-    Ok(listener)
+    match writeln!(stdout, "{bound}").and_then(|()| stdout.flush()) {
+        // Nobody reads the address.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(listener),
+        written => written.map(|()| listener).map_err(RunError::Stdout),
+    }
 }
 
 /// Returns the namespace of the Pod; outside of a Pod, [`DEFAULT_NAMESPACE`].

@@ -1,6 +1,11 @@
 //! `d8-rpp`: serves the images of d8 and its plugins to authorized identities, and packs them.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::{ErrorKind, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use d8_crds::values::{
@@ -160,6 +165,16 @@ impl Failure {
         Self { code: 1, message: error.to_string() }
     }
 
+    /// Prints the error and returns the exit code. If stderr is closed, there is nowhere to report that.
+    fn print(&self) -> ExitCode {
+        let _ = writeln!(std::io::stderr().lock(), "d8-rpp: {}", self.message);
+        ExitCode::from(self.code)
+    }
+
+    fn stdout(error: &std::io::Error) -> Self {
+        Self::failed(format_args!("failed to write to stdout: {error}"))
+    }
+
     fn usage(error: impl std::fmt::Display) -> Self {
         Self { code: 2, message: error.to_string() }
     }
@@ -178,12 +193,21 @@ impl From<server::ServeError> for Failure {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return print_parse_result(&error),
+    };
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("d8-rpp: {}", failure.message);
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => failure.print(),
+    }
+}
+
+/// Prints help, the version, or what is wrong with the command line. Returns the exit code.
+fn print_parse_result(result: &clap::Error) -> ExitCode {
+    match result.print() {
+        Err(error) if !result.use_stderr() && error.kind() != ErrorKind::BrokenPipe => Failure::stdout(&error).print(),
+        _ => ExitCode::from(u8::try_from(result.exit_code()).unwrap_or(1)),
     }
 }
 
@@ -203,7 +227,11 @@ fn start_log(format: LogFormat) -> Result<(), Failure> {
     // The library warns about deviations of registries from the spec.
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info,oci_client=error".to_owned());
     let filter = EnvFilter::try_new(&level).map_err(|error| Failure::usage(format!("LOG_LEVEL {level:?}: {error}")))?;
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .with_ansi(false)
+        .with_env_filter(filter);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -260,7 +288,7 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
     };
     let packed = pack::pack(&request)?;
     for warning in &packed.warnings {
-        eprintln!("warning: {warning}");
+        let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
     }
     for (name, digest) in &packed.names {
         print_line(&format!("{name} {digest}"))?;
@@ -336,7 +364,11 @@ async fn client(kubeconfig: Option<&std::path::Path>) -> Result<kube::Client, Fa
     kube::Client::try_from(config).map_err(Failure::usage)
 }
 
+/// Prints a line to stdout. A closed pipe is not a failure.
 fn print_line(line: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(Failure::failed)
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::stdout(&error)),
+        _ => Ok(()),
+    }
 }

@@ -2,14 +2,18 @@
 //! it with the current one before a token is sent.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
+use d8_crds::values::limits::RECEIPT_BYTES;
 use d8_rpp::EndpointIdentity;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::policy_cache::{CacheError, ClusterKey, replace};
+use crate::{
+    cluster::policy_cache::{CacheError, ClusterKey},
+    install_root::state_dir::{self, StateDir},
+};
 
 /// Content of a file. Unknown fields and formats are refused.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,17 +30,17 @@ const FORMAT: u32 = 1;
 /// The pinned endpoints of clusters, in folder `<root>/policy/endpoints`.
 #[derive(Debug, Clone)]
 pub struct EndpointPins {
-    dir: PathBuf,
+    roots: Vec<PathBuf>,
 }
 
-impl EndpointPins {
-    /// Returns the pins below this root. Reads nothing yet.
-    pub fn at(root: &Path) -> Self {
-        Self { dir: root.join("policy/endpoints") }
-    }
+/// The folder below a root.
+const FOLDER: &[&str] = &["policy", "endpoints"];
 
-    fn file(&self, key: &ClusterKey) -> PathBuf {
-        self.dir.join(format!("{key}.json"))
+impl EndpointPins {
+    /// Returns the pins below these roots, the preferred one first. Ignores roots that this user must not trust. Opens no file
+    /// yet.
+    pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root).is_none()).collect() }
     }
 
     /// Reads the pin of a cluster's proxy, `None` on the first contact.
@@ -44,29 +48,36 @@ impl EndpointPins {
     /// # Errors
     /// [`CacheError`] if the file exists and is not usable. It does not count as the first contact.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
-        let path = self.file(key);
-        let failed = |source| CacheError { path: path.clone(), source };
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidData, error));
-        let file: PinFile = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        if file.format == FORMAT {
-            Ok(Some(file.proxy))
-        } else {
-            Err(invalid(format!("this d8 does not know format {}", file.format)))
-        }
+        let found: Result<Vec<_>, _> = self.roots.iter().filter_map(|root| read(root, key).transpose()).collect();
+        Ok(found?.into_iter().next())
     }
 
-    /// Replaces the pin, in one rename.
+    /// Replaces the pin, in one rename, in the first root that can be written.
     ///
     /// # Errors
-    /// Errors of the file system.
+    /// No root can be written: the error of the first one.
     pub fn save(&self, key: &ClusterKey, server: &str, proxy: &EndpointIdentity) -> io::Result<()> {
         let file = PinFile { format: FORMAT, server: server.to_owned(), proxy: proxy.clone() };
-        replace(&self.file(key), &serde_json::to_vec_pretty(&file)?)
+        state_dir::replace_in_first(&self.roots, FOLDER, &file_name(key), &serde_json::to_vec_pretty(&file)?)
+    }
+}
+
+fn file_name(key: &ClusterKey) -> String {
+    format!("{key}.json")
+}
+
+/// Reads the pin in a root, `None` if there is none.
+fn read(root: &Path, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
+    let name = file_name(key);
+    let failed = |source| CacheError { path: root.join("policy/endpoints").join(&name), source };
+    let Some(dir) = StateDir::open(root, FOLDER).map_err(failed)? else { return Ok(None) };
+    let Some(bytes) = dir.read(&name, RECEIPT_BYTES).map_err(failed)? else { return Ok(None) };
+    let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidData, error));
+    let file: PinFile = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    if file.format == FORMAT {
+        Ok(Some(file.proxy))
+    } else {
+        Err(invalid(format!("this d8 does not know format {}", file.format)))
     }
 }
 
@@ -78,16 +89,16 @@ mod tests {
     #[test]
     fn pins_are_saved_and_loaded() {
         let root = tempfile::tempdir().unwrap();
-        let endpoints = EndpointPins::at(root.path());
+        let endpoints = EndpointPins::below([root.path().to_owned()]);
         let key = ClusterKey::new("https://a", None);
         assert_eq!(endpoints.load(&key).unwrap(), None);
         let proxy = EndpointIdentity { host: Some("packages.example.com".to_owned()), ..EndpointIdentity::default() };
         endpoints.save(&key, "https://a", &proxy).unwrap();
         assert_eq!(endpoints.load(&key).unwrap(), Some(proxy));
         assert_eq!(endpoints.load(&ClusterKey::new("https://b", None)).unwrap(), None);
-        assert!(!PolicyCache::at(root.path()).any(), "a pin is not a policy");
+        assert!(!PolicyCache::below([root.path().to_owned()]).any(), "a pin is not a policy");
         for bad in ["", "{}", r#"{"format":2,"server":"","proxy":{}}"#, r#"{"format":1,"server":"","proxy":{"x":1}}"#] {
-            fs::write(endpoints.file(&key), bad).unwrap();
+            std::fs::write(root.path().join("policy/endpoints").join(file_name(&key)), bad).unwrap();
             assert!(endpoints.load(&key).is_err(), "{bad}");
         }
     }

@@ -1,16 +1,20 @@
 //! Caches the policies of clusters on disk. They apply while a cluster is unreachable.
 
 use std::{
-    fmt, fs, io,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    collections::BTreeSet,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
-use d8_crds::{decisions::verdict::PolicySet, values::digest::Digest};
+use d8_crds::{
+    decisions::verdict::PolicySet,
+    values::{digest::Digest, limits::POLICY_CACHE_BYTES},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::install_root::state_dir::{self, StateDir};
 
 /// Identifies a cluster by the URL of its API server and its CA. Usable as a file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +64,11 @@ impl CachedPolicies {
     }
 }
 
-/// The cache of policies in folder `<root>/policy`.
+/// The cached policies of clusters, in folder `policy` of a root: the one in the home directory, or another one where
+/// that one cannot be written.
 #[derive(Debug, Clone)]
 pub struct PolicyCache {
-    dir: PathBuf,
+    roots: Vec<PathBuf>,
 }
 
 /// A file exists and is not usable.
@@ -78,43 +83,25 @@ pub struct CacheError {
 }
 
 impl PolicyCache {
-    /// Returns the cache below this root. Reads nothing yet.
-    pub fn at(root: &Path) -> Self {
-        Self { dir: root.join("policy") }
-    }
-
-    fn file(&self, key: &ClusterKey) -> PathBuf {
-        self.dir.join(format!("{}.json", key.0))
+    /// Returns the cache below these roots, the preferred one first. Ignores roots that this user must not trust. Opens no file
+    /// yet.
+    pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root).is_none()).collect() }
     }
 
     /// Returns whether policies of any cluster are cached.
     pub fn any(&self) -> bool {
         // A folder that is not readable may contain policies.
-        self.files().map_or(true, |files| !files.is_empty())
+        self.roots.iter().any(|root| files(root).map_or(true, |files| !files.is_empty()))
     }
 
-    /// Lists the files, sorted.
-    fn files(&self) -> Result<Vec<PathBuf>, CacheError> {
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(CacheError { path: self.dir.clone(), source }),
-        };
-        let of_cluster = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            !name.starts_with('.') && name.ends_with(".json")
-        };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(of_cluster).collect();
-        paths.sort();
-        Ok(paths)
-    }
-
-    /// Reads the policies of one cluster, `None` if none are cached.
+    /// Reads the policies of one cluster, `None` if none are cached. Of copies in several roots, the cluster confirmed
+    /// the returned one last.
     ///
     /// # Errors
-    /// [`CacheError`] if the file exists and is not usable: its policies may forbid anything.
+    /// [`CacheError`] if a file exists and is not usable: its policies may forbid anything.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<CachedPolicies>, CacheError> {
-        Self::read(&self.file(key))
+        self.load_file(&file_name(key))
     }
 
     /// Reads the policies of all clusters.
@@ -122,62 +109,81 @@ impl PolicyCache {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_all(&self) -> Result<Vec<CachedPolicies>, CacheError> {
-        self.files()?.iter().filter_map(|path| Self::read(path).transpose()).collect()
-    }
-
-    fn read(path: &Path) -> Result<Option<CachedPolicies>, CacheError> {
-        let failed = |source| CacheError { path: path.to_owned(), source };
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let cached: CachedPolicies =
-            serde_json::from_slice(&bytes).map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e)))?;
-        if cached.format == CachedPolicies::FORMAT {
-            Ok(Some(cached))
-        } else {
-            let text = format!("this d8 does not know format {}", cached.format);
-            Err(failed(io::Error::new(io::ErrorKind::InvalidData, text)))
+        let mut names = BTreeSet::new();
+        for root in &self.roots {
+            names.extend(files(root)?);
         }
+        names.iter().filter_map(|name| self.load_file(name).transpose()).collect()
     }
 
-    /// Replaces the policies of a cluster, in one rename. A cluster without policies is written only if another
-    /// cluster is cached, so that the policies of the other one do not apply to it.
+    fn load_file(&self, name: &str) -> Result<Option<CachedPolicies>, CacheError> {
+        let copies: Result<Vec<_>, _> = self.roots.iter().filter_map(|root| read(root, name).transpose()).collect();
+        Ok(copies?.into_iter().max_by_key(|cached| cached.confirmed))
+    }
+
+    /// Replaces the policies of a cluster, in one rename, in the first root that can be written. A cluster without
+    /// policies is written only if another cluster is cached, so that the policies of the other one do not apply to it.
     ///
     /// # Errors
-    /// Errors of the file system. The command does not have to fail.
+    /// No root can be written: the error of the first one. The command does not have to fail.
     pub fn save(&self, key: &ClusterKey, cached: &CachedPolicies) -> io::Result<()> {
-        let path = self.file(key);
         if cached.policies.is_empty() && !self.any() {
             return Ok(());
         }
-        replace(&path, &serde_json::to_vec_pretty(cached)?)
+        let content = serde_json::to_vec_pretty(cached)?;
+        if content.len() as u64 > POLICY_CACHE_BYTES {
+            return Err(io::Error::other(format!("the policies are larger than {POLICY_CACHE_BYTES} bytes")));
+        }
+        state_dir::replace_in_first(&self.roots, FOLDER, &file_name(key), &content)
     }
 }
 
-/// Replaces a file in one rename. Creates its folder if it does not exist.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_stem()) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no folder or no name"));
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    let staged = dir.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let _ = fs::remove_file(&staged);
-    let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&staged)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&staged, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&staged);
-    })
+/// The folder below a root.
+const FOLDER: &[&str] = &["policy"];
+
+fn file_name(key: &ClusterKey) -> String {
+    format!("{key}.json")
+}
+
+fn error_at(path: PathBuf) -> impl FnOnce(io::Error) -> CacheError {
+    |source| CacheError { path, source }
+}
+
+fn open(root: &Path) -> Result<Option<StateDir>, CacheError> {
+    StateDir::open(root, FOLDER).map_err(error_at(root.join("policy")))
+}
+
+/// Lists the names of the files in a root, sorted.
+fn files(root: &Path) -> Result<Vec<String>, CacheError> {
+    let Some(dir) = open(root)? else { return Ok(Vec::new()) };
+    let mut names = dir.names().map_err(error_at(root.join("policy")))?;
+    names.retain(|name| !name.starts_with('.') && name.ends_with(".json"));
+    Ok(names)
+}
+
+/// Reads a file in a root, `None` if it does not exist.
+fn read(root: &Path, name: &str) -> Result<Option<CachedPolicies>, CacheError> {
+    let Some(dir) = open(root)? else { return Ok(None) };
+    let failed = |source| CacheError { path: dir.path_of(name), source };
+    let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidData, error));
+    let Some(bytes) = dir.read(name, POLICY_CACHE_BYTES).map_err(failed)? else { return Ok(None) };
+    let cached: CachedPolicies = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    if cached.format == CachedPolicies::FORMAT {
+        Ok(Some(cached))
+    } else {
+        Err(invalid(format!("this d8 does not know format {}", cached.format)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn cache_in(root: &Path) -> PolicyCache {
+        PolicyCache::below([root.to_owned()])
+    }
 
     fn now() -> Timestamp {
         "2026-11-22T12:00:00Z".parse().unwrap()
@@ -186,7 +192,7 @@ mod tests {
     #[test]
     fn policies_are_saved_and_loaded() {
         let root = tempfile::tempdir().unwrap();
-        let cache = PolicyCache::at(root.path());
+        let cache = cache_in(root.path());
         let (a, b) = (ClusterKey::new("https://a", None), ClusterKey::new("https://b/", None));
         assert_eq!(b, ClusterKey::new("https://b", None), "a trailing slash makes no difference");
         assert_ne!(a, ClusterKey::new("https://a", Some(&[vec![1]])), "the CA is a part of the key");
@@ -210,13 +216,44 @@ mod tests {
     #[test]
     fn an_unreadable_file_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        let cache = PolicyCache::at(root.path());
+        let cache = cache_in(root.path());
         let key = ClusterKey::new("https://a", None);
         fs::create_dir(root.path().join("policy")).unwrap();
         for bad in ["", "{", r#"{"format":2,"server":"","confirmed":"2026-11-22T12:00:00Z","policies":[]}"#] {
-            fs::write(cache.file(&key), bad).unwrap();
+            fs::write(root.path().join("policy").join(file_name(&key)), bad).unwrap();
             assert!(cache.load(&key).is_err(), "{bad}");
             assert!(cache.load_all().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_second_root_is_used_where_the_first_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, shared) = (folder.path().join("home"), folder.path().join("shared"));
+        fs::write(&home, "a file in place of the root").unwrap();
+        let cache = PolicyCache::below([home.clone(), shared.clone()]);
+        let key = ClusterKey::new("https://a", None);
+        let cached = |confirmed: &str, name: &str| {
+            let policy = serde_json::json!({"metadata": {"name": name}});
+            CachedPolicies::new("https://a", confirmed.parse().unwrap(), vec![policy])
+        };
+        cache.save(&key, &cached("2026-11-22T12:00:00Z", "first")).unwrap();
+        assert!(shared.join("policy").join(file_name(&key)).exists());
+        assert_eq!(cache.load_all().unwrap().len(), 1);
+
+        // Later the first one can be written again: the copy that the cluster confirmed last counts.
+        fs::remove_file(&home).unwrap();
+        cache.save(&key, &cached("2026-11-22T13:00:00Z", "second")).unwrap();
+        assert!(home.join("policy").join(file_name(&key)).exists());
+        let loaded = cache.load(&key).unwrap().unwrap();
+        assert_eq!(loaded.policies[0]["metadata"]["name"], "second");
+        assert_eq!(cache.load_all().unwrap().len(), 1, "two copies of one cluster are one");
+
+        fs::remove_dir_all(&home).unwrap();
+        fs::remove_dir_all(&shared).unwrap();
+        fs::write(&home, "").unwrap();
+        fs::write(&shared, "").unwrap();
+        let error = cache.save(&key, &cached("2026-11-22T12:00:00Z", "p")).unwrap_err().to_string();
+        assert!(error.contains("home/policy: "), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! `d8 completion`: prints completion scripts and answers their requests. Never uses the network; a value that
 //! cannot be read has no candidates.
 
-use std::{ffi::OsString, io::Write as _};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap_complete::{
     CompletionCandidate, Shell,
@@ -15,24 +15,32 @@ use crate::{
     args,
     context::Context,
     running_d8::RunningD8,
-    terminal::failure::{Code, Failure},
+    terminal::{
+        failure::{Code, Failure},
+        output,
+    },
 };
 
 /// The variable that a completion script sets to request candidates.
 const VARIABLE: &str = "_D8_COMPLETE";
 
-/// Answers the request of a completion script. Returns `false` if this process was not started by one.
-pub(crate) fn answer(words: &[OsString]) -> bool {
+/// Answers the request of a completion script, and returns the exit code. Returns `None` if this process was not
+/// started by one.
+pub(crate) fn answer(words: &[OsString]) -> Option<ExitCode> {
+    std::env::var_os(VARIABLE)?;
     let directory = std::env::current_dir().ok();
     let completer = CompleteEnv::with_factory(command).var(VARIABLE).bin("d8");
-    // A shell cannot show an error here.
-    std::env::var_os(VARIABLE).is_some() && completer.try_complete(words.to_vec(), directory.as_deref()).is_ok()
+    match completer.try_complete(words.to_vec(), directory.as_deref()) {
+        Ok(answered) => answered.then_some(ExitCode::SUCCESS),
+        // A shell cannot show an error here.
+        Err(_) => Some(ExitCode::FAILURE),
+    }
 }
 
 /// Prints the completion script of a shell.
 ///
 /// # Errors
-/// An unsupported shell, or stdout cannot be written.
+/// An unsupported shell.
 pub(crate) fn print_script(shell: Shell) -> Result<(), Failure> {
     let shells = Shells::builtins();
     let name = shell.to_string();
@@ -41,15 +49,11 @@ pub(crate) fn print_script(shell: Shell) -> Result<(), Failure> {
             .advise("d8 has no completion script for this shell", "d8 completion --help"));
     };
     let mut script = Vec::new();
-    let written = completer
+    completer
         .write_registration(VARIABLE, "d8", "d8", "d8", &mut script)
-        .and_then(|()| std::io::stdout().write_all(&script));
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Code::Failed, "failed to write the completion script").caused_by(&error))
-        }
-        _ => Ok(()),
-    }
+        .map_err(|error| Failure::new(Code::Failed, "failed to write the completion script").caused_by(&error))?;
+    output::print_raw(&script);
+    Ok(())
 }
 
 /// Returns the command tree with candidates for names and versions.

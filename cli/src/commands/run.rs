@@ -54,11 +54,11 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
             .advise("it was changed by hand or by another tool", format!("d8 plugins install {name} --force")));
     }
     let contract = plugin.store.contract(name)?;
-    if !is_informational(&args) {
-        check_cached_policies(context, &plugin).await?;
-        if let Some(contract) = &contract {
-            check_requirements(context, &plugin, contract).await?;
-        }
+    check_cached_policies(context, &plugin).await?;
+    if let Some(contract) = &contract
+        && !is_informational(&args)
+    {
+        check_requirements(context, &plugin, contract).await?;
     }
     let binary = plugin.store.current(name);
     let error = exec_plugin(&binary, &args, contract.as_ref(), context.kubeconfig_for_plugin());
@@ -179,8 +179,9 @@ async fn cluster_findings(
     }
 }
 
-/// Returns whether the arguments only ask the plugin for help, completion or its version. Such a run is not checked.
-/// `--help` and `-h` count before a `--`, the others as the first argument.
+/// Returns whether the arguments only ask the plugin for help, completion or its version. Requirements of such a run are not
+/// checked; policies are, because d8 cannot know that the plugin takes the arguments so. `--help` and `-h` count before
+/// a `--`, the others as the first argument.
 fn is_informational(args: &[OsString]) -> bool {
     const FIRST: [&str; 6] = ["help", "completion", "__complete", "__completeNoDesc", "--version", "-v"];
     let first = args.first().is_some_and(|word| FIRST.iter().any(|known| word == OsStr::new(known)));

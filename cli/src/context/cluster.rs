@@ -9,7 +9,10 @@ use super::{
     Context,
     kubeconfig::{self, KubeconfigSource},
 };
-use crate::terminal::failure::{Code, Failure};
+use crate::terminal::{
+    failure::{Code, Failure},
+    output,
+};
 
 /// A client of the API server in the kubeconfig.
 #[derive(Clone)]
@@ -93,19 +96,20 @@ impl Context {
                 let client = || Ok(cluster.client.clone());
                 let (proxy, new_pin) =
                     Proxy::connect_pinned(client, &cluster.config, &options, pinned.as_ref()).await?;
-                if let (Some(pins), Some(new_pin)) = (self.endpoint_pins(), new_pin)
-                    && let Err(error) = pins.save(&cluster.key, &cluster.config.cluster_url.to_string(), &new_pin)
+                if let Some(new_pin) = new_pin
+                    && let Err(error) =
+                        self.endpoint_pins().save(&cluster.key, &cluster.config.cluster_url.to_string(), &new_pin)
                 {
-                    tracing::warn!(%error, "failed to pin the endpoint of the proxy");
+                    output::warn(format!("the proxy is not pinned; the next command trusts any other: {error}"));
                 }
                 Ok(proxy)
             })
             .await
     }
 
-    /// Returns the pinned proxy endpoints of clusters, in the home root.
-    pub(crate) fn endpoint_pins(&self) -> Option<EndpointPins> {
-        Some(EndpointPins::at(&self.home_root()?))
+    /// Returns the pinned proxy endpoints of clusters.
+    pub(crate) fn endpoint_pins(&self) -> EndpointPins {
+        EndpointPins::below(self.state_roots())
     }
 
     /// Returns the pinned proxy endpoint of a cluster.
@@ -113,8 +117,7 @@ impl Context {
     /// # Errors
     /// The pin cannot be read. Then the token must not be sent to any endpoint.
     fn pinned_endpoint(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, Failure> {
-        let Some(pins) = self.endpoint_pins() else { return Ok(None) };
-        pins.load(key).map_err(|error| {
+        self.endpoint_pins().load(key).map_err(|error| {
             Failure::new(Code::Unreachable, "failed to read the pinned proxy of this cluster").caused_by(&error).advise(
                 "the file is damaged, or a newer d8 wrote it",
                 "review the proxy that the cluster announces now, and trust it: d8 policy trust",

@@ -5,7 +5,10 @@ use d8_agent::cluster::{
 };
 
 use super::{Context, kubeconfig};
-use crate::terminal::failure::{Code, Failure};
+use crate::terminal::{
+    failure::{Code, Failure},
+    output,
+};
 
 impl Context {
     /// Reads policies and records from the cluster, and caches the policies.
@@ -14,16 +17,16 @@ impl Context {
     /// The API server is unreachable or refuses: exit 5.
     pub(crate) async fn view(&self, wanted: RecordSelection<'_>) -> Result<ClusterView, Failure> {
         let cluster = self.cluster().await?;
-        let cache = self.home_root().map(|root| PolicyCache::at(&root));
+        let cache = PolicyCache::below(self.state_roots());
         // A damaged copy is no error here: this command replaces it.
-        let cached = cache.as_ref().and_then(|cache| cache.load(&cluster.key).ok().flatten());
+        let cached = cache.load(&cluster.key).ok().flatten();
         let view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now)
             .await
             .map_err(|error| self.view_failure(&error))?;
-        if let (Some(cache), ViewOrigin::Live | ViewOrigin::Ungoverned) = (&cache, view.origin) {
+        if let ViewOrigin::Live | ViewOrigin::Ungoverned = view.origin {
             let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
             if let Err(error) = cache.save(&cluster.key, &copy) {
-                tracing::warn!(%error, "failed to cache the policies for runs without the cluster");
+                output::warn(format!("the policies of {} are not enforced without the cluster: {error}", copy.server));
             }
         }
         Ok(view)
@@ -40,7 +43,10 @@ impl Context {
     /// # Errors
     /// A copy cannot be read: exit 3, because it may forbid anything.
     pub(crate) async fn cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
-        let Some(cache) = self.policy_cache() else { return Ok(Vec::new()) };
+        let cache = PolicyCache::below(self.state_roots());
+        if !cache.any() {
+            return Ok(Vec::new());
+        }
         if let Ok(config) = self.config().await
             && let Some(cached) = cache.load(&kubeconfig::cluster_key(config)).map_err(|e| cache_failure(&e))?
         {
@@ -54,14 +60,7 @@ impl Context {
     /// # Errors
     /// As [`Self::cached_policies`].
     pub(crate) fn all_cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
-        let cached = self.policy_cache().map(|cache| cache.load_all()).transpose();
-        cached.map(Option::unwrap_or_default).map_err(|error| cache_failure(&error))
-    }
-
-    /// Returns the policy cache; `None` if it is empty.
-    fn policy_cache(&self) -> Option<PolicyCache> {
-        let cache = PolicyCache::at(&self.home_root()?);
-        cache.any().then_some(cache)
+        PolicyCache::below(self.state_roots()).load_all().map_err(|error| cache_failure(&error))
     }
 }
 

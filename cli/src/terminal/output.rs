@@ -1,9 +1,13 @@
 //! Writes to stdout and stderr. Results and the line that reports a change go to stdout, everything else to stderr.
 //! Control characters in text from outside are escaped.
+//!
+//! The first failed write to stdout is kept until the command ends: [`finish`] reports it. A closed pipe (`| head`) is
+//! not a failure.
 
 use std::{
     fmt,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
+    sync::OnceLock,
 };
 
 use clap::ValueEnum;
@@ -47,15 +51,46 @@ impl Printer {
     }
 }
 
+/// The first failed write to stdout.
+static WRITE_ERROR: OnceLock<io::Error> = OnceLock::new();
+
+/// Keeps the failure of a write to stdout, unless the reader closed the pipe.
+pub(crate) fn keep_failure(written: io::Result<()>) {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = WRITE_ERROR.set(error);
+        }
+        _ => {}
+    }
+}
+
+/// Writes bytes to stdout as they are.
+pub(crate) fn print_raw(bytes: &[u8]) {
+    keep_failure(io::stdout().lock().write_all(bytes));
+}
+
 /// Prints a result to stdout, on one line.
 pub(crate) fn print(text: impl fmt::Display) {
-    // A closed pipe (`| head`) is not a failure of the command.
-    let _ = writeln!(io::stdout().lock(), "{}", printable(&text.to_string()));
+    print_raw(format!("{}\n", printable(&text.to_string())).as_bytes());
 }
 
 /// Prints a table to stdout.
 pub(crate) fn print_table(table: &Table) {
-    let _ = writeln!(io::stdout().lock(), "{table}");
+    print_raw(format!("{table}\n").as_bytes());
+}
+
+/// Writes what is buffered for stdout.
+///
+/// # Errors
+/// This write or an earlier one failed: exit 1.
+pub(crate) fn finish() -> Result<(), Failure> {
+    keep_failure(io::stdout().lock().flush());
+    match WRITE_ERROR.get() {
+        None => Ok(()),
+        Some(error) => Err(Failure::new(Code::Failed, "failed to write to stdout")
+            .caused_by(error)
+            .because("the command ran, but its output is incomplete")),
+    }
 }
 
 /// Prints a warning to stderr, even with `--quiet`.
@@ -82,7 +117,7 @@ pub(crate) async fn confirm(question: &str) -> Option<bool> {
 /// Prints `document` in `format`: `names` one per line for `name`, or calls `print_text` for `table`.
 ///
 /// # Errors
-/// The document cannot be written: exit 1.
+/// The document cannot be serialized: exit 1.
 pub(crate) fn print_document<T: Serialize>(
     format: OutputFormat,
     document: &T,
@@ -94,18 +129,16 @@ pub(crate) fn print_document<T: Serialize>(
             print_text(document);
             return Ok(());
         }
-        OutputFormat::Json => serde_json::to_string_pretty(document).map_err(|e| write_failure(&e))?,
-        OutputFormat::Yaml => serde_saphyr::to_string(document).map_err(|e| write_failure(&e))?,
+        OutputFormat::Json => serde_json::to_string_pretty(document).map_err(|e| serialize_failure(&e))?,
+        OutputFormat::Yaml => serde_saphyr::to_string(document).map_err(|e| serialize_failure(&e))?,
         OutputFormat::Name => names.into_iter().map(|name| name.to_string()).collect::<Vec<_>>().join("\n"),
     };
-    let mut out = io::stdout().lock();
-    let written = if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(write_failure(&error)),
-        _ => Ok(()),
+    if !text.is_empty() {
+        print_raw(format!("{}\n", text.trim_end()).as_bytes());
     }
+    Ok(())
 }
 
-fn write_failure(error: &dyn std::error::Error) -> Failure {
-    Failure::new(Code::Failed, "failed to write the result").caused_by(error)
+fn serialize_failure(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Code::Failed, "failed to write the result as a document").caused_by(error)
 }

@@ -61,7 +61,7 @@ pub(crate) fn store(data: &[u8]) {
     if let Err(error) = store.contract(&hello) {
         assert_printable(&error.to_string());
     }
-    if let Ok(kept) = PolicyCache::at(&root).load_all() {
+    if let Ok(kept) = PolicyCache::below([root.clone()]).load_all() {
         for kept in &kept {
             kept.policy_set();
         }

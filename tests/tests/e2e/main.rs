@@ -17,6 +17,7 @@ mod proxy_trust;
 mod self_update;
 mod self_update_concurrency;
 mod self_update_paths;
+mod standard_streams;
 mod time_gates;
 mod unknown_requirements;
 mod viewer_role;

@@ -27,9 +27,16 @@ fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
     lab.plane_mut().stop_api_server();
 
     alice.d8(["free"])?.expect_code(0)?;
+    // d8 does not know whether the plugin takes `-h` as a request for help.
     for name in ["blocked", "denied"] {
-        let refused = alice.d8([name])?.expect_code(3)?;
-        assert!(refused.stderr.contains("offline"), "{refused:?}");
+        for args in ["", "-h", "status --help", "help", "--version", "completion bash", "__complete st", "status -- -h"]
+        {
+            let refused = alice.d8([name].into_iter().chain(args.split_whitespace()))?.expect_code(3)?;
+            assert!(refused.stderr.contains("offline") && refused.stdout.is_empty(), "{refused:?}");
+        }
+    }
+    for args in ["-h", "status --help", "help", "--version", "-v", "completion bash", "__complete st"] {
+        alice.d8(["bound"].into_iter().chain(args.split_whitespace()))?.expect_code(0)?;
     }
     let refused = alice.d8(["bound"])?.expect_code(5)?;
     assert!(refused.stderr.contains("--skip-cluster-checks"), "{refused:?}");

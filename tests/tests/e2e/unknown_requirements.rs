@@ -11,7 +11,7 @@ use crate::self_update::{Machine, publish};
 /// the operator all find v1.1.0 of the plugin held by `RequirementsUnknown`. d8 itself has no requirements.
 #[test]
 fn requirements_that_cannot_be_checked_are_a_hold() -> Result<()> {
-    let lab = &Lab::start(|_| {})?;
+    let lab = &mut Lab::start(|_| {})?;
     let needs = json!({"modules": {"mandatory": [{"name": "prometheus"}]}});
     lab.publish(&Plugin::new("needy", "v1.0.0"))?;
     lab.publish(&Plugin::new("needy", "v1.1.0").with_requirements(needs))?;
@@ -63,17 +63,53 @@ fn requirements_that_cannot_be_checked_are_a_hold() -> Result<()> {
     std::fs::write(&file, paused).unwrap_or_else(|error| panic!("{error}"));
     let diff = admin.d8(&format!("policy diff -f {} -o json", file.display()))?.ok()?;
     let diff: Value = serde_json::from_str(&diff).unwrap_or_else(|error| panic!("{error}: {diff}"));
-    let impact = |row: &Value| {
-        let old = &row["old"];
-        json!([row["host"], row["component"], old["verdict"], old["target"], old["reason"]["code"]])
-    };
     let changes = diff["changes"].as_array().into_iter().flatten();
-    let rows: Vec<Value> = changes.filter(|row| row["component"] == "needy").map(impact).collect();
+    let rows: Vec<Value> = changes.filter(|row| row["component"] == "needy").map(old_state).collect();
     let held = |host: Value| json!([host, "needy", "Held", "v1.1.0", "RequirementsUnknown"]);
     assert_eq!(rows, [held(json!("bastion-1")), held(Value::Null)]);
 
     // The person decides to go without the check.
     let updated = alice.d8("plugins update needy --skip-cluster-checks")?.expect_code(0)?;
     assert!(updated.stdout.contains("v1.1.0"), "{updated:?}");
+    d8_itself(lab, &alice, &admin)
+}
+
+/// `cli update` and `policy diff` treat a record of d8 with `fit: Unknown` as they treat one of a plugin. An image of
+/// d8 has no contract, so the fit is written into the record while the operator is stopped.
+fn d8_itself(lab: &mut Lab, alice: &Machine, admin: &Machine) -> Result<()> {
+    publish(lab, "v0.14.0")?;
+    lab.request_poll("d8")?;
+    lab.wait_for_version("d8", "v0.14.0")?;
+    lab.stop_operator()?;
+    let versions = lab.get_release("d8").and_then(|release| release.status).unwrap_or_default().versions;
+    let index = versions.iter().position(|recorded| recorded.version == "v0.14.0");
+    let path = format!("/status/versions/{}", index.unwrap_or_else(|| panic!("{versions:?}")));
+    let needs = json!({"modules": {"mandatory": [{"name": "prometheus"}]}});
+    let patch = json!([
+        {"op": "add", "path": format!("{path}/fit"), "value": "Unknown"},
+        {"op": "add", "path": format!("{path}/requirements"), "value": needs},
+    ])
+    .to_string();
+    lab.plane().kubectl(["patch", "clirelease", "d8", "--subresource=status", "--type=json", "-p", &patch])?;
+
+    for line in ["cli update", "cli update --version v0.14.0"] {
+        let refused = alice.d8(line)?.expect_code(5)?;
+        for words in ["v0.14.0", "prometheus", "--skip-cluster-checks", "D8_PLUGINS_SKIP_CLUSTER_CHECKS"] {
+            assert!(refused.stderr.contains(words), "{line}: {words}: {refused:?}");
+        }
+        assert_eq!(alice.version()?, "d8 v0.13.1");
+    }
+    let file = admin.user.home().join("paused.json");
+    let diff = admin.d8(&format!("policy diff -f {} -o json", file.display()))?.ok()?;
+    let diff: Value = serde_json::from_str(&diff).unwrap_or_else(|error| panic!("{error}: {diff}"));
+    let changes = diff["changes"].as_array().into_iter().flatten();
+    let rows: Vec<Value> = changes.filter(|row| row["component"] == "d8").map(old_state).collect();
+    assert_eq!(rows, [json!([null, "d8", "Held", "v0.14.0", "RequirementsUnknown"])]);
     Ok(())
+}
+
+/// Host, component, and what is so before the edit: verdict, target and the code of the reason.
+fn old_state(row: &Value) -> Value {
+    let old = &row["old"];
+    json!([row["host"], row["component"], old["verdict"], old["target"], old["reason"]["code"]])
 }
