@@ -157,7 +157,9 @@ fn open(root: &Path) -> Result<Option<StateDir>, CacheError> {
 fn files(root: &Path) -> Result<Vec<String>, CacheError> {
     let Some(dir) = open(root)? else { return Ok(Vec::new()) };
     let mut names = dir.names().map_err(error_at(root.join("policy")))?;
-    names.retain(|name| !name.starts_with('.') && name.ends_with(".json"));
+    names.retain(|name| {
+        !name.starts_with('.') && Path::new(name).extension().is_some_and(|extension| extension == "json")
+    });
     Ok(names)
 }
 

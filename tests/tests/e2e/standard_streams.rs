@@ -55,6 +55,7 @@ fn a_result_that_cannot_be_written_is_a_failure() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&d8_tests::catalog::Plugin::new("hello", "v1.0.0"))?;
     let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "hello"])?.expect_code(0)?;
     std::fs::write(alice.home().join("policy.yaml"), POLICY).expect("a file");
     std::fs::write(alice.home().join("d8"), "#!/bin/sh\n").expect("a file");
     for (line, code) in COMMANDS {
@@ -88,7 +89,7 @@ fn errors_that_cannot_be_written_keep_their_exit_code() -> Result<()> {
         ("d8-rpp serve", 2),
         ("d8-rpp unpublish --image deckhouse-cli --version v1.0.0 --from /nowhere", 1),
         ("d8-operator --log-level '=='", 2),
-        ("KUBECONFIG=/nowhere d8-operator --listen 127.0.0.1:0", 1),
+        ("KUBECONFIG=/nowhere d8-operator --listen 127.0.0.1:0", 2),
     ] {
         for redirection in ["2>/dev/full", "2>&-"] {
             assert_eq!(run_redirected(&alice, line, redirection)?.code(), code, "{line} {redirection}");

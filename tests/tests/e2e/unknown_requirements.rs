@@ -85,12 +85,12 @@ fn d8_itself(lab: &mut Lab, alice: &Machine, admin: &Machine) -> Result<()> {
     let index = versions.iter().position(|recorded| recorded.version == "v0.14.0");
     let path = format!("/status/versions/{}", index.unwrap_or_else(|| panic!("{versions:?}")));
     let needs = json!({"modules": {"mandatory": [{"name": "prometheus"}]}});
-    let patch = json!([
+    let edit = json!([
         {"op": "add", "path": format!("{path}/fit"), "value": "Unknown"},
         {"op": "add", "path": format!("{path}/requirements"), "value": needs},
     ])
     .to_string();
-    lab.plane().kubectl(["patch", "clirelease", "d8", "--subresource=status", "--type=json", "-p", &patch])?;
+    lab.plane().kubectl(["patch", "clirelease", "d8", "--subresource=status", "--type=json", "-p", &edit])?;
 
     for line in ["cli update", "cli update --version v0.14.0"] {
         let refused = alice.d8(line)?.expect_code(5)?;
