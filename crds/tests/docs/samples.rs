@@ -111,10 +111,10 @@ shapes! {
     Found::Modules(_) => "Modules",
 }
 
-/// Returns a reason against stronghold v1.4.0 while v1.3.0 is active.
+/// Returns a reason against v1.4.0 while v1.3.0 is active: of d8 if only d8 can have it, else of stronghold.
 pub(crate) fn reason(cause: Cause) -> Reason {
     let subject = Subject {
-        component: component("stronghold"),
+        component: if cause == Cause::PolicyUnaware { Component::D8 } else { component("stronghold") },
         version: Some(version("v1.4.0")),
         active: Some(version("v1.3.0")),
         evaluated_at: None,
