@@ -14,7 +14,7 @@ use std::{
 
 use d8_agent::{Roots, host_id, roots::HOME_ROOT};
 use d8_crds::{decisions::verdict, records::cluster::ClusterFacts, values::platform::Platform};
-use d8_rpp::Proxy;
+use d8_rpp::{ClusterAccess, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
@@ -37,7 +37,7 @@ pub(crate) struct Context {
     /// Host ID stored in a root; `None` if no root has one yet. A host without an ID comes last in waves.
     host_id: OnceLock<Option<String>>,
     home: Option<PathBuf>,
-    config: OnceCell<kube::Config>,
+    access: OnceCell<ClusterAccess>,
     cluster: OnceCell<ClusterClient>,
     proxy: OnceCell<Proxy>,
 }
@@ -52,7 +52,7 @@ impl Context {
             platform,
             now: Timestamp::now(),
             home: d8_agent::roots::home(),
-            config: OnceCell::new(),
+            access: OnceCell::new(),
             cluster: OnceCell::new(),
             proxy: OnceCell::new(),
             facts: OnceCell::new(),

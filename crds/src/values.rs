@@ -5,6 +5,7 @@ pub mod channel;
 pub mod constraint;
 pub mod digest;
 pub mod duration;
+pub mod encoding;
 pub mod field_error;
 pub(crate) mod instant;
 pub mod limits;

@@ -3,8 +3,8 @@
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease};
-use d8_rpp::{ClientOptions, Endpoint, Identity, Prefer, Proxy};
-use kube::{Api, Client, Config, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
+use d8_rpp::{ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy};
+use kube::{Api, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -40,12 +40,9 @@ pub(crate) enum RunError {
     /// The endpoint or the CA file of the proxy is invalid.
     #[error("{0}")]
     Usage(#[source] Box<d8_rpp::Error>),
-    /// There is no kubeconfig, and the process does not run in a Pod.
-    #[error("cluster: {0}")]
-    Config(#[from] Box<kube::config::InferConfigError>),
-    /// The client of the API server could not be made.
-    #[error("Kubernetes client: {0}")]
-    Client(#[source] Box<kube::Error>),
+    /// There is no usable kubeconfig, and the process does not run in a Pod.
+    #[error("{}", _0.describe())]
+    Cluster(Box<d8_rpp::Error>),
     /// The process can't listen on the address.
     #[error("listening on {address}: {source}")]
     Listen {
@@ -81,9 +78,10 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
         ..ClientOptions::default()
     };
     check(&options)?;
-    let config = Config::infer().await.map_err(Box::new)?;
-    let client = Client::try_from(config.clone()).map_err(|error| RunError::Client(Box::new(error)))?;
-    let lease_client = lease::client(&config).map_err(|error| RunError::Client(Box::new(error)))?;
+    let cluster = |error| RunError::Cluster(Box::new(error));
+    let access = KubeconfigSource::of_process(None).load().await.map_err(cluster)?;
+    let client = access.client().await.map_err(cluster)?;
+    let lease_client = lease::client(&access).await.map_err(cluster)?;
     let namespace = args.namespace.unwrap_or_else(pod_namespace);
 
     let stopped = stop_signal()?;
@@ -98,7 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let (cluster_sender, cluster) = watch::channel(Cluster::unread());
     let (release_store, release_writer) = reflector::store();
     let (policy_store, policy_writer) = reflector::store();
-    let upstream = Upstream::new(client.clone(), config, options, metrics.clone());
+    let upstream = Upstream::new(client.clone(), access, options, metrics.clone());
     let stores = (release_store, policy_store);
     let ctx = Context::new(client.clone(), &namespace, args.identity.clone(), upstream, stores, cluster, metrics);
     let ctx = Arc::new(ctx);

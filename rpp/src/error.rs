@@ -4,17 +4,24 @@ mod advice;
 mod kind;
 mod parts;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
 use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
+#[cfg(feature = "server")]
+pub(crate) use self::advice::MAKE_SERVER_CERTIFICATE;
 use self::parts::{FoundInstead, Seconds, Suffix};
 pub use self::{
     advice::Advice,
     kind::ErrorKind,
     parts::{CertificateProblem, ImageReference, TimeoutPhase},
 };
-use crate::endpoint_pin::EndpointIdentity;
+use crate::{
+    endpoint_pin::EndpointIdentity,
+    kubeconfig::{CredentialError, KubeconfigError},
+    text::find,
+    tls,
+};
 
 /// Why a request to the proxy failed, or why its response is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +46,25 @@ pub enum Error {
     /// Both a CA file and no verification were requested. Found before any request.
     #[error("a CA file for the proxy and skipping its verification exclude each other")]
     CaWithInsecure,
+    /// The kubeconfig can't be used. Found before any request.
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
     /// The kubeconfig's identity gave no token.
-    #[error("identity from the kubeconfig: {why}")]
-    Identity {
-        /// Error of the token source, with its causes.
+    #[error("identity from the kubeconfig: {0}")]
+    Identity(#[source] CredentialError),
+    /// The client of the Kubernetes API could not be built.
+    #[error("client of the Kubernetes API at {server}: {why}")]
+    ClusterClient {
+        /// Address of the API server.
+        server: String,
+        /// What is wrong with the certificates in the kubeconfig.
         why: String,
+    },
+    /// The Kubernetes API refused a user without any credentials.
+    #[error("you are anonymous to the Kubernetes API at {server}: the kubeconfig's user has no token")]
+    Anonymous {
+        /// Address of the API server.
+        server: String,
     },
     /// The HTTP client could not be built.
     #[error("HTTP client: {why}")]
@@ -250,11 +271,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns what a failed request to the Kubernetes API means if the kubeconfig or a certificate caused it; `None`
+    /// for other failures.
+    pub fn of_cluster(server: &str, error: &(dyn StdError + 'static)) -> Option<Self> {
+        if let Some(credential) = find::<CredentialError>(error) {
+            return Some(Self::Identity(credential.clone()));
+        }
+        let problem = tls::certificate_problem(error)?;
+        Some(Self::ClusterCertificate { server: server.to_owned(), problem })
+    }
+
     /// Returns the stable kind of this error.
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
-            Self::Identity { .. } => ErrorKind::Identity,
+            Self::Kubeconfig(_) | Self::ClusterClient { .. } => ErrorKind::Kubeconfig,
+            Self::Identity(_) | Self::Anonymous { .. } => ErrorKind::Identity,
             Self::Discovery { .. } | Self::ClusterCertificate { .. } => ErrorKind::Discovery,
             Self::EndpointChanged { .. } => ErrorKind::EndpointChanged,
             Self::ClusterUnauthorized { .. } => ErrorKind::ClusterUnauthorized,

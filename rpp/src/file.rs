@@ -1,12 +1,27 @@
 //! Reads files on blocking threads, and detects that a file was replaced.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
 
 /// Bytes in one chunk of a file that a client downloads.
 pub(crate) const CHUNK: usize = 256 << 10;
+
+/// Reads a small file. Anything but a regular file is refused before it is opened: a named pipe would be waited for
+/// without end.
+pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
 
 /// Reads the next chunk of a file: from `offset` to `end`, at most `chunk` bytes.
 pub(crate) async fn read_chunk(file: &Arc<File>, offset: u64, end: u64, chunk: usize) -> io::Result<Bytes> {
@@ -50,7 +65,7 @@ pub(crate) struct FileVersion {
 #[cfg(feature = "server")]
 impl FileVersion {
     /// Reads the version of the file that `path` leads to.
-    pub(crate) fn of(path: &std::path::Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let metadata = std::fs::metadata(path)?;
         Ok(Self { inode: metadata.ino(), size: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) })

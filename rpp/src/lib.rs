@@ -19,6 +19,8 @@ pub mod protocol;
 
 pub mod endpoint_pin;
 mod error;
+pub mod forward_proxy;
+pub mod kubeconfig;
 pub mod layer;
 mod tls;
 
@@ -37,4 +39,5 @@ pub use client::{
 };
 pub use endpoint_pin::EndpointIdentity;
 pub use error::{Advice, CertificateProblem, Error, ErrorKind, ImageReference, TimeoutPhase};
+pub use kubeconfig::{ClusterAccess, CredentialError, KubeconfigError, KubeconfigSource};
 pub use oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION};

@@ -13,7 +13,7 @@ use d8_crds::values::{
     platform::Platform,
 };
 use d8_rpp::{
-    pack,
+    KubeconfigSource, pack,
     protocol::image,
     registry::{Address, RegistryOptions},
     server,
@@ -72,7 +72,7 @@ struct Serve {
     /// PEM file with the private key
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
-    /// Kubeconfig of the cluster that authorizes downloads [default: KUBECONFIG, then the Pod's own]
+    /// Kubeconfig of the cluster that authorizes downloads [default: KUBECONFIG, ~/.kube/config, then the Pod's own]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }
@@ -177,6 +177,11 @@ impl Failure {
 
     fn usage(error: impl std::fmt::Display) -> Self {
         Self { code: 2, message: error.to_string() }
+    }
+
+    /// A usage error with its causes and fixes.
+    fn advised(error: d8_rpp::Error) -> Self {
+        Self::usage(error.describe())
     }
 }
 
@@ -317,7 +322,7 @@ fn run_unpublish(unpublish: &Unpublish) -> Result<(), Failure> {
 
 #[tokio::main]
 async fn run_serve(serve: Serve) -> Result<(), Failure> {
-    let client = client(serve.kubeconfig.as_deref()).await?;
+    let client = client(serve.kubeconfig).await?;
     let source = match (serve.layout, serve.registry.registry, serve.cache) {
         (Some(layout), ..) => server::ImageSource::Layout(layout),
         (None, Some(address), Some(cache)) => {
@@ -351,17 +356,9 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
     Ok(server.run(shutdown).await?)
 }
 
-async fn client(kubeconfig: Option<&std::path::Path>) -> Result<kube::Client, Failure> {
-    let config = match kubeconfig {
-        None => kube::Config::infer().await.map_err(Failure::usage)?,
-        Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(Failure::usage)?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
-                .await
-                .map_err(Failure::usage)?
-        }
-    };
-    kube::Client::try_from(config).map_err(Failure::usage)
+async fn client(kubeconfig: Option<PathBuf>) -> Result<kube::Client, Failure> {
+    let access = KubeconfigSource::of_process(kubeconfig).load().await.map_err(Failure::advised)?;
+    access.client().await.map_err(Failure::advised)
 }
 
 /// Prints a line to stdout. A closed pipe is not a failure.

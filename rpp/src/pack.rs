@@ -15,6 +15,7 @@ use d8_crds::{
     records::contract::{Contract, ContractError},
     values::{
         digest::Digest,
+        encoding,
         limits::{CONTRACT_BYTES, EXECUTABLE_BYTES},
         name::{Component, NameError, Tag},
         platform::Platform,
@@ -226,10 +227,11 @@ fn check_executable(path: &Path) -> Result<(), PackError> {
 /// Reads and parses the contract in the same way as the client.
 fn read_contract(request: &PackRequest, path: &Path, warnings: &mut Vec<String>) -> Result<CheckedContract, PackError> {
     let bad = |why: String| PackError::Input { path: path.to_owned(), why };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| bad(error.to_string()))?;
-    // One byte more than the limit: the parser then refuses the contract as too large.
-    file.take(CONTRACT_BYTES as u64 + 1).read_to_string(&mut text).map_err(|error| bad(error.to_string()))?;
+    // UTF-16 has at most twice as many bytes. The parser refuses a text that is too large.
+    file.take(2 * CONTRACT_BYTES as u64 + 4).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+    let text = encoding::decode(&bytes).map_err(|error| bad(error.to_string()))?.into_owned();
     let (contract, odd) = Contract::from_yaml(&text, &request.component, &request.tag)
         .map_err(|error| PackError::Contract { path: path.to_owned(), error })?;
     warnings.extend(odd.iter().map(ToString::to_string));

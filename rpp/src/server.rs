@@ -28,7 +28,11 @@ use std::{
     time::Duration,
 };
 
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::{
+    Handle,
+    accept::NoDelayAcceptor,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -40,8 +44,10 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
+    error::{CertificateProblem, MAKE_SERVER_CERTIFICATE},
     protocol::generation::Generation,
     registry::{RegistryAccess, RegistryError, RegistryOptions},
+    tls,
 };
 
 /// How long running requests may continue during a shutdown.
@@ -139,7 +145,7 @@ impl ServeError {
 
 /// A server that is bound to its addresses.
 pub struct Server {
-    inner: axum_server::Server<SocketAddr, axum_server::tls_rustls::RustlsAcceptor>,
+    inner: axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>,
     address: SocketAddr,
     metrics_listener: Option<TcpListener>,
     state: Arc<ServerState>,
@@ -167,7 +173,8 @@ impl Server {
         let metrics_listener = options.metrics_listen.map(listen).transpose()?.map(|(listener, _)| listener);
         let config = RustlsConfig::from_config(Arc::new(tls));
         let inner = axum_server::from_tcp_rustls(listener, config)
-            .map_err(|error| ServeError::Listen { address: options.listen, error })?;
+            .map_err(|error| ServeError::Listen { address: options.listen, error })?
+            .map(|acceptor| acceptor.acceptor(NoDelayAcceptor));
         Ok(Self { inner, address, metrics_listener, state })
     }
 
@@ -231,6 +238,16 @@ fn images(source: &ImageSource, metrics: &Arc<Metrics>) -> Result<Images, ServeE
     })
 }
 
+/// Describes a certificate that no client would accept, and how to replace it.
+fn refused_certificate(problem: &CertificateProblem) -> String {
+    match problem {
+        CertificateProblem::AuthorityAsServer => {
+            format!("{problem}; no client would accept it; make one of a server: `{MAKE_SERVER_CERTIFICATE}`")
+        }
+        other => format!("no client would accept it: {other}"),
+    }
+}
+
 fn tls_config(options: &ServeOptions) -> Result<ServerConfig, ServeError> {
     let bad = |path: &PathBuf, why: String| ServeError::Tls { path: path.clone(), why };
     let chain = CertificateDer::pem_file_iter(&options.tls_cert)
@@ -239,6 +256,7 @@ fn tls_config(options: &ServeOptions) -> Result<ServerConfig, ServeError> {
     if chain.is_empty() {
         return Err(bad(&options.tls_cert, "it contains no certificate".to_owned()));
     }
+    tls::check_server_certificate(&chain).map_err(|problem| bad(&options.tls_cert, refused_certificate(&problem)))?;
     let key =
         PrivateKeyDer::from_pem_file(&options.tls_key).map_err(|error| bad(&options.tls_key, error.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -29,6 +29,22 @@ pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     one_line(line.as_bytes(), 512)
 }
 
+/// Finds an error of a type in a chain of errors. `source` of an IO error skips the error that it wraps.
+pub(crate) fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, path::Path, sync::Arc};
 
 use d8_crds::values::{digest::Digest, limits::CA_FILE_BYTES};
+use jiff::Timestamp;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -12,17 +13,14 @@ use rustls::{
 
 use crate::{
     error::{CertificateProblem, Error},
-    text::one_line,
+    file::read_regular,
+    text::{find, one_line},
 };
 
 /// Reads the certificates in a CA file.
 pub(crate) fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bad = |why: String| Error::CaFile { path: path.to_owned(), why };
-    let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if metadata.len() > CA_FILE_BYTES {
-        return Err(bad(format!("it is larger than {CA_FILE_BYTES} bytes")));
-    }
-    let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let pem = read_regular(path, CA_FILE_BYTES).map_err(|error| bad(error.to_string()))?;
     parse_pem(&pem).map_err(bad)
 }
 
@@ -101,27 +99,11 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
 
 /// Returns why the certificate of a failed connection was refused, `None` if the connection failed otherwise.
 pub(crate) fn certificate_problem(error: &(dyn StdError + 'static)) -> Option<CertificateProblem> {
-    match find_rustls(error)? {
+    match find::<rustls::Error>(error)? {
         rustls::Error::InvalidCertificate(problem) => Some(describe(problem)),
         rustls::Error::NoCertificatesPresented => Some(CertificateProblem::Other("the server sent none".to_owned())),
         _ => None,
     }
-}
-
-/// Finds the error of rustls in a chain of errors. `source` of an IO error skips the error that it wraps.
-fn find_rustls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 fn describe(problem: &CertificateError) -> CertificateProblem {
@@ -136,11 +118,68 @@ fn describe(problem: &CertificateError) -> CertificateProblem {
         CertificateError::NotValidForName => {
             CertificateProblem::OtherHost { presented: Vec::new(), no_ip_names: false }
         }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => CertificateProblem::Expired,
+        CertificateError::ExpiredContext { time, not_after } => {
+            CertificateProblem::Expired { until: timestamp(*not_after), now: timestamp(*time) }
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            CertificateProblem::NotYetValid { from: timestamp(*not_before), now: timestamp(*time) }
+        }
+        CertificateError::Other(other) => describe_other(&*other.0),
         other => CertificateProblem::Other(one_line(other.to_string().as_bytes(), 256)),
+    }
+}
+
+/// Describes a problem that rustls passes on from the verifier, whose own text is the name of a variant.
+fn describe_other(error: &(dyn StdError + 'static)) -> CertificateProblem {
+    use webpki::Error as Webpki;
+    let words = match error.downcast_ref::<Webpki>() {
+        Some(Webpki::CaUsedAsEndEntity) => return CertificateProblem::AuthorityAsServer,
+        Some(Webpki::EndEntityUsedAsCa) => "signed by a certificate that is not one of an authority",
+        Some(Webpki::UnsupportedCertVersion) => "of an old version; it must be X.509 version 3",
+        Some(Webpki::UnsupportedCriticalExtension) => "with a critical extension that is not supported",
+        Some(Webpki::PathLenConstraintViolated | Webpki::MaximumPathDepthExceeded) => {
+            "signed through more authorities than one of them allows"
+        }
+        Some(Webpki::NameConstraintViolation) => "for a name that its authority may not sign",
+        Some(Webpki::InvalidSerialNumber) => "with a serial number that is not valid",
+        Some(_) => "not a valid server certificate",
+        None => return CertificateProblem::Other(one_line(error.to_string().as_bytes(), 256)),
+    };
+    CertificateProblem::Other(words.to_owned())
+}
+
+/// Converts the time of a certificate. Times that a timestamp can't have are the nearest one.
+fn timestamp(time: UnixTime) -> Timestamp {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// Checks that clients can accept a server certificate: that it is not one of an authority, and that it is for servers.
+/// Who signed it, and when it is valid, only its clients can judge.
+///
+/// # Errors
+/// What is wrong with the certificate.
+#[cfg(feature = "server")]
+pub(crate) fn check_server_certificate(chain: &[CertificateDer<'static>]) -> Result<(), CertificateProblem> {
+    use rustls::{client::verify_server_cert_signed_by_trust_anchor, server::ParsedCertificate};
+    let Some((certificate, intermediates)) = chain.split_first() else { return Ok(()) };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(chain.iter().cloned());
+    let verified = ParsedCertificate::try_from(certificate).and_then(|parsed| {
+        let algorithms = ring::default_provider().signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, UnixTime::now(), algorithms)
+    });
+    match verified {
+        Err(rustls::Error::InvalidCertificate(error)) => match describe(&error) {
+            CertificateProblem::UnknownIssuer
+            | CertificateProblem::Expired { .. }
+            | CertificateProblem::NotYetValid { .. } => Ok(()),
+            problem => Err(problem),
+        },
+        Err(error) => Err(CertificateProblem::Other(one_line(error.to_string().as_bytes(), 256))),
+        Ok(()) => Ok(()),
     }
 }
 

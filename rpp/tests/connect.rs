@@ -127,8 +127,17 @@ async fn certificates() {
     let named = authority.issue(|_| {}, &["packages.example.com"]);
     let other_ip = authority.issue(|_| {}, &["10.0.0.1"]);
     let old = authority.issue(expired, &["127.0.0.1"]);
+    let future = |params: &mut rcgen::CertificateParams| {
+        params.not_before = date_time_ymd(2090, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
+    };
+    let new = authority.issue(future, &["127.0.0.1"]);
+    let is_ca = |params: &mut rcgen::CertificateParams| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    };
+    let of_authority = authority.issue(is_ca, &["127.0.0.1"]);
     // Name, certificate, CA file, whether verification is off, the expected problem, a part of the fix.
-    let cases: [(&str, &(String, String), Option<PathBuf>, bool, Option<(IsExpected, &str)>); 8] = [
+    let cases: [(&str, &(String, String), Option<PathBuf>, bool, Option<(IsExpected, &str)>); 10] = [
         ("trusted", &good, Some(authority.file()), false, None),
         ("not verified", &good, None, true, None),
         ("not verified, of another host", &named, None, true, None),
@@ -154,7 +163,27 @@ async fn certificates() {
             false,
             Some((|p| matches!(p, CertificateProblem::OtherHost { no_ip_names: false, .. }), "--rpp-endpoint")),
         ),
-        ("expired", &old, Some(authority.file()), false, Some((|p| *p == CertificateProblem::Expired, "clock"))),
+        (
+            "expired",
+            &old,
+            Some(authority.file()),
+            false,
+            Some((|p| matches!(p, CertificateProblem::Expired { until, now } if until < now), "clock")),
+        ),
+        (
+            "not yet valid",
+            &new,
+            Some(authority.file()),
+            false,
+            Some((|p| matches!(p, CertificateProblem::NotYetValid { from, now } if from > now), "clock")),
+        ),
+        (
+            "of an authority",
+            &of_authority,
+            Some(authority.file()),
+            false,
+            Some((|p| *p == CertificateProblem::AuthorityAsServer, "openssl req -x509")),
+        ),
     ];
     for (what, certificate, ca_file, insecure, expected) in cases {
         let server = TlsServer::serve(
@@ -187,7 +216,7 @@ async fn the_authority_of_the_api_server_is_not_trusted_for_the_proxy() {
     let scripted = ScriptedProxy::new(|_, _| answer(200, TAGS));
     let mut config = kubeconfig(unused_address());
     let der = pem_to_der(&scripted.authority.pem);
-    config.root_cert = Some(vec![der]);
+    config.config.root_cert = Some(vec![der]);
     let options = ClientOptions {
         endpoint: Some(format!("https://{}", scripted.server.address)),
         timeouts: fast_retries(),
@@ -228,10 +257,7 @@ async fn an_identity_without_a_token_is_explained() {
         assert!(!request.headers().contains_key("authorization"));
         answer(401, "Unauthorized")
     });
-    let mut config = kubeconfig(unused_address());
-    config.auth_info.token = None;
-    config.auth_info.username = Some("me".to_owned());
-    config.auth_info.password = Some("secret".to_owned().into());
+    let config = support::access(unused_address(), "{username: me, password: secret}", "");
     let options = ClientOptions {
         endpoint: Some(format!("https://{}", scripted.server.address)),
         ca_file: Some(scripted.authority.file()),
@@ -285,8 +311,8 @@ async fn the_http_proxy_of_the_kubeconfig_is_used_for_all_connections() {
     let data = serde_json::json!({"endpoints": format!("[\"{here}\"]"), "ca.crt": scripted.authority.pem});
     let api = cluster(200, config_map(&data)).await;
     let (forward, targets) = forward_proxy().await;
-    let mut config = kubeconfig(api);
-    config.proxy_url = Some(format!("http://{forward}").parse().unwrap());
+    let user = format!("{{token: {TOKEN}}}");
+    let config = support::access(api, &user, &format!("proxy-url: 'http://{forward}'"));
     let proxy =
         Proxy::connect(&config, &ClientOptions { timeouts: fast_retries(), ..ClientOptions::default() }).await.unwrap();
     assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"]);

@@ -245,7 +245,7 @@ async fn an_unreachable_kubernetes_api() {
     // The CA file for the proxy is not used for the API server.
     let api = ScriptedProxy::new(|_, _| answer(200, "{}"));
     let mut config = kubeconfig(unused);
-    config.cluster_url = format!("https://{}", api.server.address).parse().unwrap();
+    config.config.cluster_url = format!("https://{}", api.server.address).parse().unwrap();
     let options = ClientOptions { ca_file: Some(api.authority.file()), ..ClientOptions::default() };
     let error = Proxy::connect(&config, &options).await.unwrap_err();
     assert!(matches!(error, Error::ClusterCertificate { .. }), "{error:?}");
@@ -267,8 +267,7 @@ async fn a_cluster_that_announces_another_proxy() {
         let config = kubeconfig(address);
         let options =
             ClientOptions { prefer: Prefer::Internal, timeouts: fast_retries(), insecure, ..ClientOptions::default() };
-        let client = || Ok(kube::Client::try_from(config.clone()).unwrap());
-        Proxy::connect_pinned(client, &config, &options, pinned).await
+        Proxy::connect_pinned(config.client(), &config, &options, pinned).await
     };
     let (own, other) = (&scripted.authority.pem, Authority::new().pem);
     let (_, first) = connect(map("public", own), None, false).await.unwrap();

@@ -89,7 +89,7 @@ impl Lab {
             tls_cert,
             tls_key,
         };
-        let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster)).unwrap()).unwrap();
+        let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster).config).unwrap()).unwrap();
         let (address, metrics_address) = (server.address(), server.metrics_address().unwrap());
         let (shutdown, requested) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
@@ -411,17 +411,20 @@ async fn invalid_options_prevent_the_start() {
         tls_cert: folder.join("tls.crt"),
         tls_key: folder.join("tls.key"),
     };
+    let authority_pair = lab.authority.file();
     let cases = [
         (server::ServeOptions { source: layout("missing"), ..good.clone() }, "missing"),
         (server::ServeOptions { generation: 4, ..good.clone() }, "generation 4"),
         (server::ServeOptions { metrics_listen: Some(lab.address), ..good.clone() }, "can't listen on 127.0.0.1"),
         (server::ServeOptions { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
         (server::ServeOptions { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
+        (server::ServeOptions { tls_cert: authority_pair.clone(), ..good.clone() }, "the certificate of an authority"),
+        (server::ServeOptions { tls_cert: authority_pair, ..good.clone() }, "basicConstraints=critical,CA:FALSE"),
         (server::ServeOptions { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),
         (server::ServeOptions { listen: lab.address, ..good.clone() }, "can't listen on 127.0.0.1"),
     ];
     for (options, message) in cases {
-        let client = kube::Client::try_from(kubeconfig(lab.address)).unwrap();
+        let client = kube::Client::try_from(kubeconfig(lab.address).config).unwrap();
         let error = Server::bind(&options, client).err().expect(message);
         assert!(error.to_string().contains(message), "{error}");
     }

@@ -165,6 +165,16 @@ impl ControlPlane {
         self.authority.server(&self.scratch, name)
     }
 
+    /// As [`Self::serving_certificate`]: it is valid from the year 2090.
+    pub fn future_certificate(&self, name: &str) -> Result<Pair> {
+        self.authority.future_server(&self.scratch, name)
+    }
+
+    /// Writes a certificate that authenticates `user`.
+    pub fn client_certificate(&self, user: &str) -> Result<Pair> {
+        self.authority.client(&self.scratch, user)
+    }
+
     /// Requests a token of a `ServiceAccount` from the `TokenRequest` API. It is valid for a day.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Identity> {
         let token = self.kubectl(["create", "token", name, "--namespace", namespace, "--duration=24h"])?;

@@ -26,6 +26,7 @@ pub mod skewed_clock;
 pub mod status;
 pub mod supervisor;
 pub mod tools;
+pub mod tunnel;
 pub mod walkthrough;
 pub mod workstation;
 

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::{ControlPlane, Error, Result};
+use crate::{ControlPlane, Error, Pair, Result};
 
 /// One connection, decrypted.
 pub(crate) type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
@@ -21,7 +21,15 @@ pub(crate) fn listen(
     name: &str,
     serve: impl Fn(Stream) -> Option<()> + Send + Sync + 'static,
 ) -> Result<String> {
-    let pair = plane.serving_certificate(name)?;
+    listen_with(&plane.serving_certificate(name)?, name, serve)
+}
+
+/// As [`listen`], with this certificate.
+pub(crate) fn listen_with(
+    pair: &Pair,
+    name: &str,
+    serve: impl Fn(Stream) -> Option<()> + Send + Sync + 'static,
+) -> Result<String> {
     let unexpected = |found: String| Error::Unexpected { what: format!("certificate of {name}"), found };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = CertificateDer::from_pem_file(&pair.certificate).map_err(|e| unexpected(e.to_string()))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    SanType, date_time_ymd,
 };
 
 use crate::Result;
@@ -43,9 +43,14 @@ impl Authority {
 
     /// Issues a certificate for a server on 127.0.0.1.
     pub(crate) fn server(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
-        let mut params = params(name);
-        params.subject_alt_names =
-            vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)), SanType::DnsName("localhost".try_into()?)];
+        self.issue(scratch, name, server_params(name)?, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// As [`Self::server`], valid from the year 2090.
+    pub(crate) fn future_server(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
+        let mut params = server_params(name)?;
+        params.not_before = date_time_ymd(2090, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
         self.issue(scratch, name, params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
@@ -89,6 +94,13 @@ impl SigningKey {
             public: scratch.write("service-accounts.pub", key.public_key_pem())?,
         })
     }
+}
+
+fn server_params(name: &str) -> Result<CertificateParams> {
+    let mut params = params(name);
+    params.subject_alt_names =
+        vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)), SanType::DnsName("localhost".try_into()?)];
+    Ok(params)
 }
 
 fn params(name: &str) -> CertificateParams {

@@ -3,12 +3,9 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use d8_agent::cluster::{ClusterKey, EndpointPins};
-use d8_rpp::{ClientOptions, EndpointIdentity, Prefer, Proxy};
+use d8_rpp::{ClientOptions, ClusterAccess, EndpointIdentity, KubeconfigSource, Prefer, Proxy};
 
-use super::{
-    Context,
-    kubeconfig::{self, KubeconfigSource},
-};
+use super::{Context, kubeconfig};
 use crate::terminal::{
     failure::{Code, Failure},
     output,
@@ -17,14 +14,14 @@ use crate::terminal::{
 /// A client of the API server in the kubeconfig.
 #[derive(Clone)]
 pub(crate) struct ClusterClient {
-    pub(crate) config: kube::Config,
+    pub(crate) access: ClusterAccess,
     pub(crate) client: kube::Client,
     /// Key of the cluster in the policy cache and in the endpoint pins.
     pub(crate) key: ClusterKey,
 }
 
 impl Context {
-    fn kubeconfig(&self) -> KubeconfigSource {
+    fn kubeconfig_source(&self) -> KubeconfigSource {
         KubeconfigSource {
             file: self.global.kubeconfig.clone(),
             list: std::env::var_os("KUBECONFIG"),
@@ -42,31 +39,26 @@ impl Context {
     }
 
     /// Loads the kubeconfig. Creates no client, because running a plugin needs none.
-    pub(super) async fn config(&self) -> Result<&kube::Config, Failure> {
-        self.config.get_or_try_init(|| async { self.kubeconfig().load().await }).await
+    pub(super) async fn access(&self) -> Result<&ClusterAccess, Failure> {
+        self.access.get_or_try_init(|| async { kubeconfig::load(&self.kubeconfig_source()).await }).await
     }
 
     /// Returns the URL of the API server, or nothing if the kubeconfig was not loaded.
     pub(super) fn server(&self) -> String {
-        self.config.get().map(|config| config.cluster_url.to_string()).unwrap_or_default()
+        self.access.get().map(ClusterAccess::server).unwrap_or_default()
     }
 
-    /// Returns a client of the cluster in the kubeconfig. Sends no request.
+    /// Returns a client of the cluster in the kubeconfig. Sends no request; runs a credential plugin.
     ///
     /// # Errors
     /// The kubeconfig is missing or invalid: exit 5.
     pub(crate) async fn cluster(&self) -> Result<&ClusterClient, Failure> {
         self.cluster
             .get_or_try_init(|| async {
-                let config = self.config().await?.clone();
-                let key = kubeconfig::cluster_key(&config);
-                let client = kube::Client::try_from(config.clone()).map_err(|error| {
-                    Failure::new(Code::Unreachable, "invalid kubeconfig").caused_by(&error).advise(
-                        "the server, the certificates or the credentials in it are incomplete",
-                        "kubectl cluster-info",
-                    )
-                })?;
-                Ok(ClusterClient { config, client, key })
+                let access = self.access().await?.clone();
+                let key = kubeconfig::cluster_key(&access.config);
+                let client = access.client().await?;
+                Ok(ClusterClient { access, client, key })
             })
             .await
     }
@@ -93,12 +85,12 @@ impl Context {
                 let cluster = self.cluster().await?;
                 // An endpoint from a flag is not announced by the cluster, so there is nothing to compare with the pin.
                 let pinned = if options.endpoint.is_some() { None } else { self.pinned_endpoint(&cluster.key)? };
-                let client = || Ok(cluster.client.clone());
+                let client = std::future::ready(Ok(cluster.client.clone()));
                 let (proxy, new_pin) =
-                    Proxy::connect_pinned(client, &cluster.config, &options, pinned.as_ref()).await?;
+                    Proxy::connect_pinned(client, &cluster.access, &options, pinned.as_ref()).await?;
                 if let Some(new_pin) = new_pin
                     && let Err(error) =
-                        self.endpoint_pins().save(&cluster.key, &cluster.config.cluster_url.to_string(), &new_pin)
+                        self.endpoint_pins().save(&cluster.key, &cluster.access.server(), &new_pin)
                 {
                     output::warn(format!("the proxy is not pinned; the next command trusts any other: {error}"));
                 }

@@ -4,6 +4,8 @@ use d8_agent::cluster::{
     self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
 };
 
+use d8_rpp::ClusterAccess;
+
 use super::{Context, kubeconfig};
 use crate::terminal::{
     failure::{Code, Failure},
@@ -34,7 +36,12 @@ impl Context {
 
     /// Turns a [`ViewError`] into a failure of the command.
     pub(crate) fn view_failure(&self, error: &ViewError) -> Failure {
-        view_failure(&self.server(), error)
+        let server = self.server();
+        let refused = matches!(error, ViewError::Unauthorized | ViewError::Unreadable { .. });
+        if refused && self.access.get().is_some_and(ClusterAccess::is_anonymous) {
+            return d8_rpp::Error::Anonymous { server }.into();
+        }
+        view_failure(&server, error)
     }
 
     /// Returns the cached policies that apply to a run without the cluster: those of the cluster in the kubeconfig, or
@@ -47,8 +54,8 @@ impl Context {
         if !cache.any() {
             return Ok(Vec::new());
         }
-        if let Ok(config) = self.config().await
-            && let Some(cached) = cache.load(&kubeconfig::cluster_key(config)).map_err(|e| cache_failure(&e))?
+        if let Ok(access) = self.access().await
+            && let Some(cached) = cache.load(&kubeconfig::cluster_key(&access.config)).map_err(|e| cache_failure(&e))?
         {
             return Ok(vec![cached]);
         }
@@ -72,6 +79,12 @@ fn cache_failure(error: &CacheError) -> Failure {
 }
 
 fn view_failure(server: &str, error: &ViewError) -> Failure {
+    // The kubeconfig or a certificate is the cause, and not the network.
+    if let ViewError::Unreachable { source, .. } = error
+        && let Some(known) = d8_rpp::Error::of_cluster(server, &**source)
+    {
+        return known.into();
+    }
     let failure =
         Failure::new(Code::Unreachable, "failed to read policies and records from the cluster").caused_by(error);
     match error {

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use kube::{Client, Config};
+use d8_rpp::ClusterAccess;
+use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseParams};
 use tokio::{
     sync::watch,
@@ -27,11 +28,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes a client for the lease. Its requests time out before the lease expires.
-pub(crate) fn client(config: &Config) -> Result<Client, kube::Error> {
-    let mut config = config.clone();
-    config.connect_timeout = Some(REQUEST_TIMEOUT);
-    config.read_timeout = Some(REQUEST_TIMEOUT);
-    Client::try_from(config)
+pub(crate) async fn client(access: &ClusterAccess) -> Result<Client, d8_rpp::Error> {
+    let mut access = access.clone();
+    access.config.connect_timeout = Some(REQUEST_TIMEOUT);
+    access.config.read_timeout = Some(REQUEST_TIMEOUT);
+    access.client().await
 }
 
 /// Takes part in the election until `stop` becomes true, then releases the lease. Sets `leading` to whether this

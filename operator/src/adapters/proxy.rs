@@ -13,8 +13,8 @@ use d8_crds::{
         platform::Platform,
     },
 };
-use d8_rpp::{ClientOptions, Error as ProxyError, ErrorKind, Proxy, RawManifest};
-use kube::{Client, Config};
+use d8_rpp::{ClientOptions, ClusterAccess, Error as ProxyError, ErrorKind, Proxy, RawManifest};
+use kube::Client;
 use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
@@ -92,7 +92,7 @@ impl From<&ProxyError> for RegistryError {
 /// The registry-packages-proxy of the cluster.
 pub(crate) struct Upstream {
     client: Client,
-    config: Config,
+    access: ClusterAccess,
     options: ClientOptions,
     budget: RequestBudget,
     /// Limits the layers that are read at a time.
@@ -104,9 +104,9 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// Makes a client; sends nothing yet.
-    pub(crate) fn new(client: Client, config: Config, options: ClientOptions, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, access: ClusterAccess, options: ClientOptions, metrics: Arc<Metrics>) -> Self {
         let (budget, streams) = (RequestBudget::new(), Semaphore::new(STREAMS));
-        Self { client, config, options, budget, streams, metrics, proxy: Mutex::new(None) }
+        Self { client, access, options, budget, streams, metrics, proxy: Mutex::new(None) }
     }
 
     /// Returns the proxy; looks up its endpoint if necessary.
@@ -115,8 +115,8 @@ impl Upstream {
         if let Some(proxy) = &*cached {
             return Ok(proxy.clone());
         }
-        let client = || Ok(self.client.clone());
-        let connected = Proxy::connect_with(client, &self.config, &self.options).await;
+        let client = std::future::ready(Ok(self.client.clone()));
+        let connected = Proxy::connect_with(client, &self.access, &self.options).await;
         let proxy = connected.map_err(|error| RegistryError::from(&error))?;
         Ok(cached.insert(proxy).clone())
     }

@@ -29,7 +29,6 @@ use crate::{
     error::Error,
     protocol::cluster::{CONFIG_MAP, INGRESS, NAMESPACE, POD_SELECTOR, PORT},
     text::error_chain,
-    tls,
 };
 
 /// The endpoints of a cluster's proxy.
@@ -140,11 +139,9 @@ impl Search<'_> {
                 404 => Err(LookupError::Absent(format!("{name} not found"))),
                 _ => fatal(self.failed(error_chain(&kube::Error::Api(status)))),
             },
-            Ok(Err(kube::Error::Auth(error))) => fatal(Error::Identity { why: error_chain(&error) }),
-            Ok(Err(error)) => fatal(match tls::certificate_problem(&error) {
-                Some(problem) => Error::ClusterCertificate { server: self.server.to_owned(), problem },
-                None => self.failed(error_chain(&error)),
-            }),
+            Ok(Err(error)) => {
+                fatal(Error::of_cluster(self.server, &error).unwrap_or_else(|| self.failed(error_chain(&error))))
+            }
         }
     }
 

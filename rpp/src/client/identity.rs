@@ -1,28 +1,30 @@
 //! The caller's identity towards the proxy: the Bearer token of the kubeconfig, and nothing else of it.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
-use kube::client::{Body, ConfigExt as _, middleware::AuthLayer};
-use tower::{BoxError, Layer as _, ServiceExt as _, service_fn, util::BoxService};
+use http::HeaderValue;
 
-use crate::{error::Error, text::error_chain};
+use crate::{
+    error::Error,
+    kubeconfig::{ClusterAccess, Credential, CredentialError},
+};
 
 /// The identity that requests carry. Cheap to clone. A token that expires is renewed as the kubeconfig says.
 #[derive(Clone)]
-pub struct Identity(Arc<TokenSource>);
+pub struct Identity(TokenSource);
 
 /// Origin of the token.
+#[derive(Clone)]
 enum TokenSource {
     Anonymous,
     Fixed(HeaderValue),
-    Kubeconfig(AuthLayer),
+    Kubeconfig(Credential),
 }
 
 impl fmt::Debug for Identity {
     /// Never shows a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match *self.0 {
+        f.write_str(match self.0 {
             TokenSource::Anonymous => "Identity(none)",
             TokenSource::Fixed(_) => "Identity(token)",
             TokenSource::Kubeconfig(_) => "Identity(kubeconfig)",
@@ -33,139 +35,124 @@ impl fmt::Debug for Identity {
 impl Identity {
     /// An identity without a token.
     pub fn anonymous() -> Self {
-        Self(Arc::new(TokenSource::Anonymous))
+        Self(TokenSource::Anonymous)
     }
 
     /// An identity with this token. Whitespace around the token is removed.
     pub fn token(token: &str) -> Result<Self, Error> {
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|_| Error::Identity { why: "the token contains characters that are not allowed".to_owned() })?;
+            .map_err(|_| Error::Identity(CredentialError::new("the token contains a control character")))?;
         value.set_sensitive(true);
-        Ok(Self(Arc::new(TokenSource::Fixed(value))))
+        Ok(Self(TokenSource::Fixed(value)))
     }
 
-    /// The identity of a kubeconfig or a Pod: a static token, a token file, an exec plugin or OIDC. Runs
-    /// the exec plugin once. A kubeconfig with none of these gives an anonymous identity: only the proxy
-    /// knows whether it needs a token.
-    pub async fn of(config: &kube::Config) -> Result<Self, Error> {
-        let config = config.clone();
-        // Blocks until the exec plugin has ended.
-        let layer = tokio::task::spawn_blocking(move || config.auth_layer())
-            .await
-            .map_err(|error| Error::Identity { why: error.to_string() })?
-            .map_err(|error| Error::Identity { why: error_chain(&error) })?;
-        Ok(Self(Arc::new(layer.map_or(TokenSource::Anonymous, TokenSource::Kubeconfig))))
+    /// The identity of a kubeconfig or a Pod, which the client of the Kubernetes API shares. A kubeconfig without a
+    /// token gives an anonymous identity: only the proxy knows whether it needs a token.
+    pub fn of(access: &ClusterAccess) -> Self {
+        Self(TokenSource::Kubeconfig(access.credential().clone()))
     }
 
     /// Returns the `Authorization` header to send now. `None` without a Bearer token: a user name and a
     /// password are never sent to the proxy.
     pub(crate) async fn header(&self) -> Result<Option<HeaderValue>, Error> {
-        let layer = match &*self.0 {
-            TokenSource::Anonymous => return Ok(None),
-            TokenSource::Fixed(value) => return Ok(Some(value.clone())),
-            TokenSource::Kubeconfig(layer) => layer,
-        };
-        let header = header_service(layer)
-            .oneshot(Request::new(Body::empty()))
-            .await
-            .map_err(|error| Error::Identity { why: error_chain(&*error) })?
-            .into_body();
-        Ok(header.filter(|value| value.as_bytes().starts_with(b"Bearer ")).map(|mut value| {
-            value.set_sensitive(true);
-            value
-        }))
+        match &self.0 {
+            TokenSource::Anonymous => Ok(None),
+            TokenSource::Fixed(value) => Ok(Some(value.clone())),
+            TokenSource::Kubeconfig(credential) => {
+                let header = credential.header().await.map_err(Error::Identity)?;
+                Ok(header.filter(|value| value.as_bytes().starts_with(b"Bearer ")).map(|mut value| {
+                    value.set_sensitive(true);
+                    value
+                }))
+            }
+        }
     }
-}
-
-/// Returns a service that answers a request with the `Authorization` header that the layer added to it: the
-/// layer can only decorate requests. Boxed because the compiler cannot prove `Send` for the layer's types.
-fn header_service(layer: &AuthLayer) -> BoxService<Request<Body>, Response<Option<HeaderValue>>, BoxError> {
-    let service = service_fn(|request: Request<Body>| async move {
-        Ok::<_, BoxError>(Response::new(request.headers().get(AUTHORIZATION).cloned()))
-    });
-    BoxService::new(layer.layer(service))
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::config::AuthInfo;
-
     use super::*;
 
-    fn config(auth: AuthInfo) -> kube::Config {
-        let mut config = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
-        config.auth_info = auth;
-        config
+    fn access(user: &str) -> Result<ClusterAccess, Error> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        ClusterAccess::of_text(&format!(
+            "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}]\nusers: [{{name: u, user: {user}}}]\n"
+        ))
     }
 
-    async fn header(auth: AuthInfo) -> Option<String> {
-        let value = Identity::of(&config(auth)).await.unwrap().header().await.unwrap()?;
-        assert!(value.is_sensitive());
-        Some(value.to_str().unwrap().to_owned())
+    async fn header(user: &str) -> Result<Option<String>, Error> {
+        let value = Identity::of(&access(user)?).header().await?;
+        Ok(value.map(|value| {
+            assert!(value.is_sensitive());
+            value.to_str().unwrap().to_owned()
+        }))
     }
 
     #[tokio::test]
     async fn tokens_of_a_kubeconfig() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "from-file").unwrap();
-        let token_file = Some(file.path().display().to_string());
-        let plugin = r#"{"command": "sh", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "args": ["-c",
+        std::fs::write(file.path(), "from-file\r\n").unwrap();
+        let path = file.path().display();
+        let plugin = r#"exec: {command: sh, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, args: ["-c",
             "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"from-plugin\"}}'"]}"#;
-        let cases = [
-            (AuthInfo::default(), None),
-            (AuthInfo { token: Some("static".to_owned().into()), ..AuthInfo::default() }, Some("Bearer static")),
-            (AuthInfo { token_file, ..AuthInfo::default() }, Some("Bearer from-file")),
-            (
-                AuthInfo { exec: Some(serde_json::from_str(plugin).unwrap()), ..AuthInfo::default() },
-                Some("Bearer from-plugin"),
-            ),
-            (
-                AuthInfo {
-                    username: Some("me".to_owned()),
-                    password: Some("secret".to_owned().into()),
-                    ..AuthInfo::default()
-                },
-                None,
-            ),
-        ];
-        for (auth, expected) in cases {
-            assert_eq!(header(auth).await.as_deref(), expected);
+        for (user, expected) in [
+            ("{}".to_owned(), None),
+            ("{token: static}".to_owned(), Some("Bearer static")),
+            (format!("{{tokenFile: {path}}}"), Some("Bearer from-file")),
+            (format!("{{token: stale, tokenFile: {path}}}"), Some("Bearer from-file")),
+            ("{token: inline, tokenFile: /nonexistent}".to_owned(), Some("Bearer inline")),
+            (format!("{{{plugin}}}"), Some("Bearer from-plugin")),
+            (format!("{{token: static, {plugin}}}"), Some("Bearer static")),
+            ("{username: me, password: secret}".to_owned(), None),
+        ] {
+            assert_eq!(header(&user).await.unwrap().as_deref(), expected, "{user}");
         }
     }
 
-    /// Returns a kubeconfig with OIDC and its ID token, which expires at this time (seconds since 1970).
-    fn oidc(expires: i64) -> (AuthInfo, String) {
-        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-        provider();
-        let part = |json: String| URL_SAFE_NO_PAD.encode(json);
-        let token = format!("{}.{}.sig", part(r#"{"alg":"RS256"}"#.into()), part(format!(r#"{{"exp":{expires}}}"#)));
-        let provider = serde_json::json!({"name": "oidc", "config": {"id-token": token, "client-id": "kubectl"}});
-        let auth = AuthInfo { auth_provider: serde_json::from_value(provider).unwrap(), ..AuthInfo::default() };
-        (auth, token)
+    #[tokio::test]
+    async fn users_that_are_refused() {
+        for (user, words) in [
+            ("{token: \"a\\n\"}", "user \"u\" in the kubeconfig: its token can't be sent: it ends with a line end"),
+            ("{token: a, username: b}", "both a token and a password"),
+            ("{username: b, password: \"\", exec: {}, auth-provider: {}}", "both `exec` and `auth-provider`"),
+            ("{exec: {command: x, apiVersion: client.authentication.k8s.io/v1}}", "exec.interactiveMode is not set"),
+            ("{exec: {command: x, interactiveMode: Never}}", "exec.apiVersion"),
+            ("{exec: {apiVersion: client.authentication.k8s.io/v1beta1}}", "exec.command is not set"),
+            ("{auth-provider: {name: gcp}}", "auth-provider \"gcp\" is not supported"),
+            ("{client-certificate-data: YQ==}", "without `client-key`"),
+            ("{client-certificate-data: '*'}", "is not base64"),
+            ("{as-uid: x}", "need `as`"),
+            ("{as: \"a\\nb\"}", "can't be sent as headers"),
+        ] {
+            let error = access(user).err().unwrap();
+            assert_eq!(error.kind(), crate::ErrorKind::Kubeconfig, "{user}: {error}");
+            assert!(error.to_string().contains(words), "{user}: {error}");
+        }
     }
 
-    fn provider() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    /// Returns a user with OIDC and the ID token, which expires at this time (seconds since 1970).
+    fn oidc(expires: i64) -> (String, String) {
+        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+        let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+        let token = format!("{}.{}.sig", part(r#"{"alg":"RS256"}"#.into()), part(format!(r#"{{"exp":{expires}}}"#)));
+        let user = format!("{{auth-provider: {{name: oidc, config: {{id-token: {token}, client-id: kubectl}}}}}}");
+        (user, token)
     }
 
     #[tokio::test]
     async fn an_oidc_token_is_sent_until_it_expires() {
-        let (auth, token) = oidc(4_102_444_800);
-        assert_eq!(header(auth).await, Some(format!("Bearer {token}")));
-        let (auth, _) = oidc(0);
-        let identity = Identity::of(&config(auth)).await;
-        let error = match identity {
-            Err(error) => error,
-            Ok(identity) => identity.header().await.unwrap_err(),
-        };
+        let (user, token) = oidc(4_102_444_800);
+        assert_eq!(header(&user).await.unwrap(), Some(format!("Bearer {token}")));
+        let error = header(&oidc(0).0).await.unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Identity, "{error}");
         assert!(error.to_string().contains("expired"), "{error}");
     }
 
     #[tokio::test]
     async fn a_failing_exec_plugin_is_an_identity_error() {
-        let exec = serde_json::from_str(r#"{"command": "/nonexistent/plugin", "interactiveMode": "Never"}"#).unwrap();
-        let error = Identity::of(&config(AuthInfo { exec: Some(exec), ..AuthInfo::default() })).await.unwrap_err();
+        let user = "{exec: {command: /nonexistent/plugin, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}}";
+        let error = header(user).await.unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Identity, "{error}");
     }
 

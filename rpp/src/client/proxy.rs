@@ -13,6 +13,7 @@ use d8_crds::values::{
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::Deserialize;
+use url::Url;
 
 use super::{
     discovery,
@@ -24,9 +25,11 @@ use super::{
 use crate::{
     endpoint_pin::{EndpointIdentity, PinCheck, check_pin},
     error::{Error, ImageReference},
+    forward_proxy::ProxyEnvironment,
+    kubeconfig::{self, ClusterAccess},
     oci::MANIFEST_TYPES,
     protocol::{generation::Generation, image},
-    text::{error_chain, one_line},
+    text::one_line,
 };
 
 /// A client of the proxy. Cheap to clone; clones share connections.
@@ -53,28 +56,19 @@ pub struct RawManifest {
 impl Proxy {
     /// Finds the proxy and takes the identity from a kubeconfig. Checks the options before any request.
     /// With an explicit endpoint the Kubernetes API is not used at all.
-    pub async fn connect(config: &kube::Config, options: &ClientOptions) -> Result<Self, Error> {
-        let client = || {
-            kube::Client::try_from(config.clone()).map_err(|error| match error {
-                kube::Error::Auth(error) => Error::Identity { why: error_chain(&error) },
-                error => {
-                    let server = config.cluster_url.to_string();
-                    Error::Discovery { server, denied: false, why: error_chain(&error) }
-                }
-            })
-        };
-        Self::connect_with(client, config, options).await
+    pub async fn connect(access: &ClusterAccess, options: &ClientOptions) -> Result<Self, Error> {
+        Self::connect_with(access.client(), access, options).await
     }
 
-    /// As [`Self::connect`], with the caller's Kubernetes client. `client` is called only if the Kubernetes API
+    /// As [`Self::connect`], with the caller's Kubernetes client. `client` is awaited only if the Kubernetes API
     /// is needed.
     pub async fn connect_with(
-        client: impl FnOnce() -> Result<kube::Client, Error>,
-        config: &kube::Config,
+        client: impl Future<Output = Result<kube::Client, Error>>,
+        access: &ClusterAccess,
         options: &ClientOptions,
     ) -> Result<Self, Error> {
-        let (endpoints, _) = Self::find_endpoints(client, config, options).await?;
-        Self::with_identity_of(config, endpoints, options).await
+        let (endpoints, _) = Self::find_endpoints(client, access, options).await?;
+        Self::with_identity_of(access, endpoints, options)
     }
 
     /// As [`Self::connect_with`], with a check of the pinned identity.
@@ -84,12 +78,12 @@ impl Proxy {
     /// # Errors
     /// [`Error::EndpointChanged`], before any token is sent.
     pub async fn connect_pinned(
-        client: impl FnOnce() -> Result<kube::Client, Error>,
-        config: &kube::Config,
+        client: impl Future<Output = Result<kube::Client, Error>>,
+        access: &ClusterAccess,
         options: &ClientOptions,
         pinned: Option<&EndpointIdentity>,
     ) -> Result<(Self, Option<EndpointIdentity>), Error> {
-        let (endpoints, announced) = Self::find_endpoints(client, config, options).await?;
+        let (endpoints, announced) = Self::find_endpoints(client, access, options).await?;
         let check = announced.as_ref().map_or(PinCheck::Trusted, |announced| check_pin(pinned, announced));
         let new_pin = match check {
             PinCheck::Trusted => None,
@@ -98,42 +92,44 @@ impl Proxy {
             PinCheck::Update(pin) => Some(pin),
             PinCheck::Changed => {
                 return Err(Error::EndpointChanged {
-                    server: config.cluster_url.to_string(),
+                    server: access.server(),
                     pinned: Box::new(pinned.cloned().unwrap_or_default()),
                     announced: Box::new(announced.unwrap_or_default()),
                 });
             }
         };
-        Ok((Self::with_identity_of(config, endpoints, options).await?, new_pin))
+        Ok((Self::with_identity_of(access, endpoints, options)?, new_pin))
     }
 
     /// Returns the endpoints, and their identity if the cluster announced them. An explicit endpoint has none.
     async fn find_endpoints(
-        client: impl FnOnce() -> Result<kube::Client, Error>,
-        config: &kube::Config,
+        client: impl Future<Output = Result<kube::Client, Error>>,
+        access: &ClusterAccess,
         options: &ClientOptions,
     ) -> Result<(Vec<Endpoint>, Option<EndpointIdentity>), Error> {
         extra_authorities(options)?;
         if let Some(given) = &options.endpoint {
             return Ok((vec![Endpoint::explicit(given)?], None));
         }
-        let found = discovery::find(&client()?, &config.cluster_url.to_string(), options).await?;
+        let found = discovery::find(&client.await?, &access.server(), options).await;
+        let found = found.map_err(|error| access.explain(error))?;
         Ok((found.endpoints, Some(found.identity)))
     }
 
-    async fn with_identity_of(
-        config: &kube::Config,
+    fn with_identity_of(
+        access: &ClusterAccess,
         endpoints: Vec<Endpoint>,
         options: &ClientOptions,
     ) -> Result<Self, Error> {
-        let identity = Identity::of(config).await?;
-        let forward_proxy = forward_proxy(config);
-        Ok(Self::over(Transport::new(endpoints, identity, options, forward_proxy.as_deref())?))
+        let forward_proxy = |endpoint: &Url| access.forward_proxy(endpoint);
+        Ok(Self::over(Transport::new(endpoints, Identity::of(access), options, forward_proxy)?))
     }
 
     /// Returns a client of these endpoints, tried in this order, with this identity. Makes no request.
     pub fn new(endpoints: Vec<Endpoint>, identity: Identity, options: &ClientOptions) -> Result<Self, Error> {
-        Ok(Self::over(Transport::new(endpoints, identity, options, None)?))
+        let environment = ProxyEnvironment::of_process();
+        let forward_proxy = |endpoint: &Url| kubeconfig::for_endpoint(&environment, endpoint);
+        Ok(Self::over(Transport::new(endpoints, identity, options, forward_proxy)?))
     }
 
     fn over(transport: Transport) -> Self {
@@ -215,18 +211,6 @@ impl Proxy {
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_owned()
-}
-
-/// Returns the HTTP proxy that the kubeconfig itself names. `None` if the value comes from the environment:
-/// the HTTP client reads that by itself, and applies `NO_PROXY` to the host of each request instead of the
-/// API server's.
-fn forward_proxy(config: &kube::Config) -> Option<String> {
-    let url = config.proxy_url.as_ref()?;
-    let from_environment = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-        .iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .any(|value| value.parse::<http::Uri>().is_ok_and(|value| value == *url));
-    (!from_environment).then(|| url.to_string())
 }
 
 #[cfg(test)]

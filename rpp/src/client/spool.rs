@@ -10,6 +10,7 @@ use d8_crds::{
     records::contract::{Contract, ContractError, ContractProblem},
     values::{
         digest::Digest,
+        encoding,
         field_error::FieldError,
         name::{Component, Tag},
         platform::Platform,
@@ -122,17 +123,14 @@ fn contract_of(
 ) -> Result<(Option<Contract>, Vec<String>), Error> {
     let Some(text) = contents.sibling? else { return Ok((None, Vec::new())) };
     let (tag, _) = image::split_tag(tag);
-    let (contract, warnings) = read_contract(text, component, &tag).map_err(Error::Contract)?;
+    let (contract, warnings) = read_contract(&text, component, &tag).map_err(Error::Contract)?;
     Ok((Some(contract), warnings))
 }
 
-fn read_contract(text: Vec<u8>, component: &Component, tag: &Tag) -> Result<(Contract, Vec<String>), ContractError> {
-    let text = String::from_utf8(text).map_err(|_| ContractError {
+fn read_contract(text: &[u8], component: &Component, tag: &Tag) -> Result<(Contract, Vec<String>), ContractError> {
+    let text = encoding::decode(text).map_err(|error| ContractError {
         subject: format!("{component} {tag}"),
-        problem: ContractProblem::Field(FieldError {
-            field: ".".to_owned(),
-            why: format!("{CONTRACT_FILE} is not UTF-8"),
-        }),
+        problem: ContractProblem::Field(FieldError { field: ".".to_owned(), why: format!("{CONTRACT_FILE}: {error}") }),
     })?;
     let (contract, warnings) = Contract::from_yaml(&text, component, tag)?;
     Ok((contract, warnings.iter().map(ToString::to_string).collect()))

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method,
+    HeaderMap, Method, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH},
 };
 use reqwest::{Client, Response, redirect};
 use rustls::pki_types::CertificateDer;
 use tokio::{sync::Mutex, time::timeout};
+use url::Url;
 
 use super::{
     endpoint::{Endpoint, Trust},
@@ -78,13 +79,13 @@ impl Request<'_> {
 }
 
 impl Transport {
-    /// Builds the HTTP clients and reads the CA file. Makes no request. `forward_proxy` is the HTTP proxy
-    /// that the kubeconfig names.
+    /// Builds the HTTP clients and reads the CA file. Makes no request. `forward_proxy` returns the HTTP proxy for
+    /// an endpoint, `None` for a direct connection.
     pub(crate) fn new(
         endpoints: Vec<Endpoint>,
         identity: Identity,
         options: &ClientOptions,
-        forward_proxy: Option<&str>,
+        forward_proxy: impl Fn(&Url) -> Option<Uri>,
     ) -> Result<Self, Error> {
         let extra = extra_authorities(options)?;
         let client = |endpoint: Endpoint| {
@@ -97,7 +98,7 @@ impl Transport {
                 };
                 tls::verifying(&tls::Roots { system, extra: vec![only, &extra] })?
             };
-            let client = http_client(tls, &options.timeouts, forward_proxy)?;
+            let client = http_client(tls, &options.timeouts, forward_proxy(endpoint.url()))?;
             Ok(EndpointClient { endpoint, client, generations: ObservedGenerations::default() })
         };
         let endpoints = endpoints.into_iter().map(client).collect::<Result<Vec<_>, Error>>()?;
@@ -231,8 +232,9 @@ pub(crate) fn extra_authorities(options: &ClientOptions) -> Result<Vec<Certifica
     }
 }
 
-/// Builds the HTTP client of an endpoint. Without `forward_proxy` the environment names the HTTP proxy.
-fn http_client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward_proxy: Option<&str>) -> Result<Client, Error> {
+/// Builds the HTTP client of an endpoint. The library's own reading of the environment is switched off: it differs
+/// from the one for the Kubernetes API.
+fn http_client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward_proxy: Option<Uri>) -> Result<Client, Error> {
     let failed = |error: reqwest::Error| Error::Client { why: error_chain(&error) };
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -243,9 +245,10 @@ fn http_client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward_proxy: Op
         .connect_timeout(timeouts.connect)
         .http2_initial_stream_window_size(WINDOW)
         .http2_initial_connection_window_size(WINDOW)
-        .tcp_nodelay(true);
+        .tcp_nodelay(true)
+        .no_proxy();
     if let Some(url) = forward_proxy {
-        builder = builder.proxy(reqwest::Proxy::all(url).map_err(failed)?);
+        builder = builder.proxy(reqwest::Proxy::all(url.to_string()).map_err(failed)?);
     }
     builder.build().map_err(failed)
 }

@@ -1,8 +1,12 @@
 //! Causes of each error, and how to fix them.
 
+mod certificate;
+
+pub(crate) use self::certificate::MAKE_SERVER_CERTIFICATE;
+
 use d8_crds::values::name::Component;
 
-use super::{CertificateProblem, Error, ImageReference, TimeoutPhase};
+use super::{Error, ImageReference, TimeoutPhase};
 use crate::protocol::cluster::{CONFIG_MAP, DOWNLOAD_ROLE, NAMESPACE, POD_SELECTOR};
 
 /// A possible cause of an error, and how to fix it.
@@ -37,6 +41,12 @@ fn bind_command() -> String {
 }
 
 impl Error {
+    /// Returns the error, the errors that caused it and the advice, for programs whose messages are plain lines.
+    pub fn describe(&self) -> String {
+        let lines = self.advice().into_iter().map(|advice| format!("\ncause: {}\nfix:   {}", advice.cause, advice.fix));
+        [crate::text::error_chain(self)].into_iter().chain(lines).collect()
+    }
+
     /// Returns possible causes with their fixes, the likeliest first.
     pub fn advice(&self) -> Vec<Advice> {
         match self {
@@ -52,19 +62,22 @@ impl Error {
                 "a CA file is only used when the certificate is verified",
                 "pass either `--rpp-ca-file` or `--rpp-insecure-skip-tls-verify`",
             )],
-            Self::Identity { .. } => vec![pair(
-                "the user in the kubeconfig has no usable token",
-                "log in again, or check the user: `kubectl auth whoami`",
+            Self::Kubeconfig(error) => vec![error.advice()],
+            Self::Identity(error) => vec![error.advice()],
+            Self::ClusterClient { .. } => vec![pair(
+                "a certificate or a key in the kubeconfig can't be used",
+                "check the cluster and the user: `kubectl config view --minify`, `kubectl cluster-info`",
+            )],
+            Self::Anonymous { .. } => vec![pair(
+                "the user of the context does not exist, or has no token, client certificate or credential plugin",
+                "log in, or choose another context: `kubectl config get-contexts`",
             )],
             Self::Discovery { server, denied, .. } => discovery(server, *denied),
             Self::ClusterUnauthorized { .. } => vec![pair(
                 "the Kubernetes API rejects the credentials in the kubeconfig; they may have expired",
                 "log in again, or check the user: `kubectl auth whoami`",
             )],
-            Self::ClusterCertificate { .. } => vec![pair(
-                "this is the connection to the Kubernetes API; its certificate is verified with the CA in the kubeconfig, not with `--rpp-ca-file`",
-                "check `certificate-authority` and `server` of the cluster in the kubeconfig: `kubectl cluster-info`",
-            )],
+            Self::ClusterCertificate { problem, .. } => vec![certificate::of_cluster(problem)],
             Self::EndpointChanged { .. } => vec![
                 pair(
                     "someone who can edit the proxy's ConfigMap or Ingress may be redirecting tokens; no token was sent",
@@ -108,7 +121,7 @@ impl Error {
                 "the proxy or the network is too slow",
                 format!("run the command again; if the error persists, check the proxy's Pods: `{}`", pods_command()),
             )],
-            Self::Certificate { problem, .. } => certificate(problem),
+            Self::Certificate { problem, .. } => vec![certificate::of_proxy(problem)],
             Self::Length { .. } => {
                 vec![pair("the connection broke during the download; nothing was installed", "run the command again")]
             }
@@ -208,31 +221,6 @@ fn not_found(reference: &ImageReference) -> Vec<Advice> {
         None => vec![pair(
             "no image of that name is published",
             "check the name; the cluster's records list the known names: `kubectl get clireleases`",
-        )],
-    }
-}
-
-fn certificate(problem: &CertificateProblem) -> Vec<Advice> {
-    match problem {
-        CertificateProblem::UnknownIssuer => vec![pair(
-            "this is the connection to the proxy, not to the Kubernetes API; the CA in the kubeconfig is not used for it, and a private authority signed the proxy's certificate",
-            "pass that authority's certificate with `--rpp-ca-file FILE` (D8_RPP_CA_FILE)",
-        )],
-        CertificateProblem::OtherHost { no_ip_names: true, .. } => vec![pair(
-            "the address is an IP address, and the proxy's certificate names none",
-            "use the public endpoint: `--rpp-endpoint https://<host of the Ingress>`",
-        )],
-        CertificateProblem::OtherHost { .. } => vec![pair(
-            "the address is not one that the proxy's certificate was issued for",
-            "pass the proxy's own host name with `--rpp-endpoint`",
-        )],
-        CertificateProblem::Expired => vec![pair(
-            "the proxy's certificate has expired, or a clock is wrong",
-            "check the clock of this machine, then the proxy's certificate",
-        )],
-        CertificateProblem::Other(_) => vec![pair(
-            "the proxy's certificate can't be verified",
-            "check the certificate, and the authority passed with `--rpp-ca-file`",
         )],
     }
 }

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum ErrorKind {
     /// The endpoint, the CA file or their combination is not usable.
     Usage,
+    /// The kubeconfig is missing or not usable.
+    Kubeconfig,
     /// The kubeconfig gave no usable token.
     Identity,
     /// The proxy was not found.
@@ -55,6 +57,7 @@ impl ErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "Usage",
+            Self::Kubeconfig => "Kubeconfig",
             Self::Identity => "Identity",
             Self::Discovery => "Discovery",
             Self::ClusterUnauthorized => "ClusterUnauthorized",
@@ -82,7 +85,8 @@ impl ErrorKind {
     pub const fn is_reach(self) -> bool {
         matches!(
             self,
-            Self::Identity
+            Self::Kubeconfig
+                | Self::Identity
                 | Self::Discovery
                 | Self::ClusterUnauthorized
                 | Self::EndpointChanged

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use d8_crds::values::name::{Component, Tag};
+use jiff::Timestamp;
 
 /// The image that a request was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +74,22 @@ pub enum CertificateProblem {
         /// The requested host is an IP address, and the certificate names no IP address.
         no_ip_names: bool,
     },
-    /// It has expired, or is not valid yet.
-    Expired,
+    /// It has expired.
+    Expired {
+        /// End of its validity.
+        until: Timestamp,
+        /// Time by the clock of this machine.
+        now: Timestamp,
+    },
+    /// It is not valid yet.
+    NotYetValid {
+        /// Begin of its validity.
+        from: Timestamp,
+        /// Time by the clock of this machine.
+        now: Timestamp,
+    },
+    /// It is the certificate of an authority, as `openssl req -x509` makes it by default.
+    AuthorityAsServer,
     /// Another problem, in words.
     Other(String),
 }
@@ -85,7 +100,13 @@ impl fmt::Display for CertificateProblem {
             Self::UnknownIssuer => f.write_str("signed by an authority that is not trusted here"),
             Self::OtherHost { presented, .. } if presented.is_empty() => f.write_str("issued for another host"),
             Self::OtherHost { presented, .. } => write!(f, "issued for {}", presented.join(", ")),
-            Self::Expired => f.write_str("not valid at this time"),
+            Self::Expired { until, now } => {
+                write!(f, "it expired at {until}, and the clock of this machine says {now}")
+            }
+            Self::NotYetValid { from, now } => {
+                write!(f, "it is valid from {from}, and the clock of this machine says {now}")
+            }
+            Self::AuthorityAsServer => f.write_str("it is the certificate of an authority, not of a server"),
             Self::Other(why) => f.write_str(why),
         }
     }

@@ -15,7 +15,7 @@ use std::{
 
 use axum::{Json, Router, body::Body, extract::Request, response::Response, routing::post};
 use axum_server::tls_rustls::RustlsConfig;
-use d8_rpp::{ClientOptions, Endpoint, Identity, Proxy, Timeouts};
+use d8_rpp::{ClientOptions, ClusterAccess, Endpoint, Identity, Proxy, Timeouts};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ServerConfig,
@@ -189,11 +189,18 @@ pub enum Rest {
 }
 
 /// Returns a kubeconfig for an API server at this address, without TLS.
-pub fn kubeconfig(address: SocketAddr) -> kube::Config {
+pub fn kubeconfig(address: SocketAddr) -> ClusterAccess {
+    access(address, &format!("{{token: {TOKEN}}}"), "")
+}
+
+/// As [`kubeconfig`], with this user, and with more fields of the cluster.
+pub fn access(address: SocketAddr, user: &str, cluster: &str) -> ClusterAccess {
     provider();
-    let mut config = kube::Config::new(format!("http://{address}").parse().unwrap());
-    config.auth_info.token = Some(TOKEN.to_owned().into());
-    config
+    let text = format!(
+        "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: 'http://{address}', {cluster}}}}}]\nusers: [{{name: u, user: {user}}}]\n"
+    );
+    ClusterAccess::of_text(&text).unwrap()
 }
 
 /// Serves without TLS.

@@ -8,6 +8,7 @@
 mod bytes;
 mod contract;
 mod input;
+mod kubeconfig;
 mod plan;
 mod policy;
 mod store;
@@ -38,6 +39,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "layer", run: bytes::layer },
     Target { name: "discovery", run: bytes::discovery },
     Target { name: "store", run: store::store },
+    Target { name: "kubeconfig", run: kubeconfig::kubeconfig },
+    Target { name: "certificates", run: kubeconfig::certificates },
+    Target { name: "token", run: kubeconfig::token },
+    Target { name: "no_proxy", run: kubeconfig::no_proxy },
 ];
 
 /// Returns the target with a name.

@@ -9,6 +9,7 @@ mod download_access;
 mod hostile_images;
 mod input;
 mod install;
+mod kubeconfigs;
 mod offline;
 mod policy;
 mod policy_commands;

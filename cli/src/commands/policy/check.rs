@@ -8,6 +8,7 @@ use d8_crds::{
         warnings::{PolicyContext, warnings},
     },
     records::policy::PluginPolicy,
+    values::encoding,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -95,13 +96,14 @@ pub(super) fn read(file: &Path) -> Result<Vec<Value>, Failure> {
     let from_stdin = file.as_os_str() == "-";
     let source = if from_stdin { "standard input".to_owned() } else { file.display().to_string() };
     let failure = || Failure::new(Code::Failed, format!("failed to read policies from {source}"));
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = if from_stdin {
-        std::io::stdin().lock().read_to_string(&mut text)
+        std::io::stdin().lock().read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
     };
     read.map_err(|error| failure().caused_by(&error))?;
+    let text = encoding::decode(&bytes).map_err(|error| failure().caused_by(&error))?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
         .map_err(|error| failure().because(error.to_string().lines().next().unwrap_or_default()))?;
     let documents: Vec<Value> = documents.into_iter().flat_map(items).filter(|document| !document.is_null()).collect();

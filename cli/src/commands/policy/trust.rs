@@ -18,10 +18,13 @@ use crate::{
 pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Result<(), Failure> {
     let pins = context.endpoint_pins();
     let cluster = context.cluster().await?;
-    let server = cluster.config.cluster_url.to_string();
+    let server = cluster.access.server();
     // Compare what the cluster announces, even if a flag names another endpoint.
     let options = d8_rpp::ClientOptions { endpoint: None, ..context.proxy_options() };
-    let now = discovery::find(&cluster.client, &server, &options).await?.identity;
+    let now = discovery::find(&cluster.client, &server, &options)
+        .await
+        .map_err(|error| cluster.access.explain(error))?
+        .identity;
     let pinned = pins.load(&cluster.key);
     output::print(format!("cluster:    {server}"));
     output::print(match &pinned {

@@ -1,0 +1,218 @@
+//! The HTTP proxies that the environment names, by the rules of Go's `golang.org/x/net/http/httpproxy`, which kubectl
+//! follows: `HTTPS_PROXY` for https, `HTTP_PROXY` for http, and `NO_PROXY` for hosts that are reached directly.
+//!
+//! localhost and loopback addresses are always reached directly. The proxy of a kubeconfig is not the concern of this
+//! module: it always applies.
+
+use std::net::IpAddr;
+
+use http::Uri;
+
+/// The proxy variables of a process.
+#[derive(Debug, Clone, Default)]
+pub struct ProxyEnvironment {
+    https: Option<Uri>,
+    http: Option<Uri>,
+    direct: Vec<DirectHosts>,
+}
+
+/// One entry of `NO_PROXY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum DirectHosts {
+    /// `*`
+    All,
+    /// A network: its address, and the number of bits that count.
+    Network(IpAddr, u8),
+    /// An address; only with this port if there is one.
+    Address(IpAddr, Option<u16>),
+    /// A domain and its subdomains. `suffix` begins with a dot.
+    Domain { suffix: String, itself: bool, port: Option<u16> },
+}
+
+impl ProxyEnvironment {
+    /// Reads the variables of this process. Names in upper case win over those in lower case.
+    pub fn of_process() -> Self {
+        let variable = |names: [&str; 2]| {
+            names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        };
+        Self::new(
+            variable(["HTTPS_PROXY", "https_proxy"]).as_deref(),
+            variable(["HTTP_PROXY", "http_proxy"]).as_deref(),
+            variable(["NO_PROXY", "no_proxy"]).as_deref(),
+        )
+    }
+
+    /// Reads the values of the three variables. A proxy that can't be read is ignored, as kubectl does.
+    pub fn new(https: Option<&str>, http: Option<&str>, no_proxy: Option<&str>) -> Self {
+        let proxy = |text: Option<&str>| {
+            let uri = parse_proxy(text?);
+            if uri.is_none() {
+                tracing::warn!("HTTPS_PROXY or HTTP_PROXY is not a URL; it is ignored");
+            }
+            uri
+        };
+        Self { https: proxy(https), http: proxy(http), direct: parse_list(no_proxy.unwrap_or_default()) }
+    }
+
+    /// Returns the proxy for a server, `None` if it is reached directly. `host` may be an IPv6 address in brackets.
+    pub fn for_host(&self, scheme: &str, host: &str, port: u16) -> Option<Uri> {
+        let proxy = if scheme == "https" { &self.https } else { &self.http };
+        let proxy = proxy.as_ref()?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        let loopback = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+        let direct = loopback || self.direct.iter().any(|entry| entry.contains(&host, address, port));
+        (!direct).then(|| proxy.clone())
+    }
+}
+
+impl DirectHosts {
+    fn contains(&self, host: &str, address: Option<IpAddr>, port: u16) -> bool {
+        let at_port = |only: &Option<u16>| only.is_none_or(|only| only == port);
+        match self {
+            Self::All => true,
+            Self::Network(network, bits) => address.is_some_and(|address| in_network(address, *network, *bits)),
+            Self::Address(only, on_port) => address == Some(*only) && at_port(on_port),
+            Self::Domain { suffix, itself, port: on_port } => {
+                (host.ends_with(suffix.as_str()) || (*itself && host == &suffix[1..])) && at_port(on_port)
+            }
+        }
+    }
+}
+
+/// Reads a proxy: a URL, or `host:port`, for which http is assumed.
+fn parse_proxy(text: &str) -> Option<Uri> {
+    let text = text.trim();
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = url.parse().ok()?;
+    uri.host().is_some_and(|host| !host.is_empty()).then_some(uri)
+}
+
+/// Reads the list of `NO_PROXY`. Empty entries are skipped, and so are spaces around entries.
+fn parse_list(text: &str) -> Vec<DirectHosts> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).filter_map(parse_entry).collect()
+}
+
+fn parse_entry(entry: &str) -> Option<DirectHosts> {
+    let entry = entry.to_ascii_lowercase();
+    if entry == "*" {
+        return Some(DirectHosts::All);
+    }
+    if let Some(network) = parse_network(&entry) {
+        return Some(network);
+    }
+    let (host, port) = split_port(&entry);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(DirectHosts::Address(address.to_canonical(), port));
+    }
+    let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
+    match host.strip_prefix('.') {
+        _ if host.is_empty() => None,
+        Some(_) => Some(DirectHosts::Domain { suffix: host.to_owned(), itself: false, port }),
+        None => Some(DirectHosts::Domain { suffix: format!(".{host}"), itself: true, port }),
+    }
+}
+
+fn parse_network(entry: &str) -> Option<DirectHosts> {
+    let (address, bits) = entry.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let bits: u8 = bits.parse().ok()?;
+    (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some(DirectHosts::Network(address, bits))
+}
+
+/// Splits `host:port`. An IPv6 address without brackets has no port.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    match entry.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            if port.is_empty() {
+                (host, None)
+            } else {
+                port.parse().map_or((entry, None), |port| (host, Some(port)))
+            }
+        }
+        _ => (entry, None),
+    }
+}
+
+fn in_network(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    let same = |a: u128, b: u128, width: u32| (a ^ b).checked_shr(width - u32::from(bits)).unwrap_or_default() == 0;
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => same(u32::from(a).into(), u32::from(b).into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_are_reached_directly() {
+        for (no_proxy, host, port, direct) in [
+            ("", "api.example", 443, false),
+            ("*", "api.example", 443, true),
+            (" * ,x", "api.example", 443, true),
+            ("api.example", "api.example", 443, true),
+            ("API.Example", "api.example", 443, true),
+            ("api.example", "API.EXAMPLE", 443, true),
+            ("example", "api.example", 443, true),
+            (".example", "api.example", 443, true),
+            ("*.example", "api.example", 443, true),
+            (".api.example", "api.example", 443, false),
+            ("pi.example", "api.example", 443, false),
+            ("api.example:6443", "api.example", 6443, true),
+            ("api.example:6443", "api.example", 443, false),
+            ("api.example:", "api.example", 443, true),
+            ("a, , api.example ,,", "api.example", 443, true),
+            ("api.example,", "other.example", 443, false),
+            (",", "api.example", 443, false),
+            (":443", "api.example", 443, false),
+            ("localhost,", "api.example", 443, false),
+            ("10.1.2.3", "10.1.2.3", 6443, true),
+            ("10.1.2.3:6443", "10.1.2.3", 6443, true),
+            ("10.1.2.3:6443", "10.1.2.3", 443, false),
+            ("10.0.0.0/8", "10.1.2.3", 6443, true),
+            ("10.1.2.3/0", "192.0.2.1", 6443, true),
+            ("10.1.2.3/32", "10.1.2.3", 6443, true),
+            ("10.1.2.3/33", "10.1.2.3", 6443, false),
+            ("192.168.0.0/16", "10.1.2.3", 6443, false),
+            ("10.0.0.0/8", "10.example", 6443, false),
+            ("2001:db8::/32", "[2001:db8::1]", 6443, true),
+            ("2001:db8::1", "[2001:db8::1]", 6443, true),
+            ("[2001:db8::1]:6443", "[2001:db8::1]", 6443, true),
+            ("[2001:db8::1]:443", "[2001:db8::1]", 6443, false),
+            ("::/0", "10.1.2.3", 6443, false),
+            ("\u{e9},/,//,[,]:,%", "api.example", 443, false),
+        ] {
+            let environment = ProxyEnvironment::new(Some("http://proxy:3128"), None, Some(no_proxy));
+            assert_eq!(environment.for_host("https", host, port).is_none(), direct, "{no_proxy:?} {host}:{port}");
+        }
+        for loopback in ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "LOCALHOST"] {
+            let environment = ProxyEnvironment::new(Some("http://proxy:3128"), None, None);
+            assert_eq!(environment.for_host("https", loopback, 443), None, "{loopback}");
+        }
+    }
+
+    #[test]
+    fn proxies() {
+        for (text, proxy) in [
+            ("http://proxy:3128", Some("http://proxy:3128/")),
+            ("proxy:3128", Some("http://proxy:3128/")),
+            ("proxy", Some("http://proxy/")),
+            ("user:secret@proxy:3128", Some("http://user:secret@proxy:3128/")),
+            ("https://proxy", Some("https://proxy/")),
+            ("socks5://proxy:1080", Some("socks5://proxy:1080/")),
+            (" http://proxy:3128 ", Some("http://proxy:3128/")),
+            ("http://", None),
+            ("http://[::1", None),
+            ("a b", None),
+        ] {
+            let environment = ProxyEnvironment::new(Some(text), None, None);
+            let found = environment.for_host("https", "api.example", 443).map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), proxy, "{text:?}");
+            assert_eq!(environment.for_host("http", "api.example", 80), None, "{text:?}");
+        }
+    }
+}

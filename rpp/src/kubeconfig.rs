@@ -1,0 +1,216 @@
+//! From a kubeconfig, or the files of a Pod, to clients of the Kubernetes API and of the proxy. Every binary uses this
+//! module.
+//!
+//! What kubectl accepts is accepted here, in the same way. A field that can't be used is named by its place; a secret
+//! is never shown.
+
+mod connect;
+mod credential;
+mod document;
+mod error;
+mod exec;
+mod selection;
+
+use std::{
+    ffi::OsString,
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http::Uri;
+use url::Url;
+
+pub(crate) use self::credential::Credential;
+pub use self::error::{CredentialError, KubeconfigError, PluginOutput};
+use self::{credential::Source, document::Document, selection::Selection};
+use crate::{error::Error, forward_proxy::ProxyEnvironment, text::error_chain};
+
+/// Bytes of a kubeconfig that are read.
+const MAX_BYTES: u64 = 16 << 20;
+/// How long reading the files may take. A named pipe without a writer would be waited for without end.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Flags and environment that select a kubeconfig.
+#[derive(Debug, Clone, Default)]
+pub struct KubeconfigSource {
+    /// The only file to read. It must exist.
+    pub file: Option<PathBuf>,
+    /// Value of `KUBECONFIG`: several files; missing ones are ignored.
+    pub list: Option<OsString>,
+    /// Home directory of the user, for `.kube/config`.
+    pub home: Option<PathBuf>,
+    /// The context, instead of the current one.
+    pub context: Option<String>,
+    /// Skips the verification of the server's certificate, whatever the kubeconfig says.
+    pub insecure: bool,
+}
+
+impl KubeconfigSource {
+    /// The source for a process without further flags: `file`, else `KUBECONFIG`, else `~/.kube/config`.
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        Self { file, list: std::env::var_os("KUBECONFIG"), home: std::env::home_dir(), ..Self::default() }
+    }
+
+    /// Loads the client settings. Without a kubeconfig, uses those of the Pod. Makes no connection and runs no
+    /// credential plugin.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`]
+    pub async fn load(&self) -> Result<ClusterAccess, Error> {
+        let (sender, read) = tokio::sync::oneshot::channel();
+        let source = self.clone();
+        // A thread of its own: the end of the process doesn't wait for it.
+        std::thread::spawn(move || sender.send(source.read()));
+        let document = match tokio::time::timeout(READ_TIMEOUT, read).await {
+            Ok(Ok(document)) => document?,
+            _ => return Err(self.unread().into()),
+        };
+        let mut access = match document {
+            Some(document) => ClusterAccess::select(document, self.context.as_deref())?,
+            None => ClusterAccess::of_pod()?,
+        };
+        access.config.accept_invalid_certs |= self.insecure;
+        Ok(access)
+    }
+
+    /// Files to read, in order. `KUBECONFIG` may name a file more than once.
+    fn files(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.file {
+            return vec![file.clone()];
+        }
+        let mut files: Vec<PathBuf> = match self.list.as_ref().filter(|list| !list.is_empty()) {
+            Some(list) => std::env::split_paths(list).collect(),
+            None => self.home.iter().map(|home| home.join(".kube/config")).collect(),
+        };
+        let mut seen = std::collections::HashSet::new();
+        files.retain(|path| !path.as_os_str().is_empty() && path.exists() && seen.insert(path.clone()));
+        files
+    }
+
+    fn read(&self) -> Result<Option<Document>, KubeconfigError> {
+        let mut merged: Option<Document> = None;
+        for path in self.files() {
+            let next = read_file(&path).map_err(|why| KubeconfigError::File { path, why })?;
+            match &mut merged {
+                None => merged = Some(next),
+                Some(merged) => merged.merge(next),
+            }
+        }
+        Ok(merged)
+    }
+
+    fn unread(&self) -> KubeconfigError {
+        let path = self.files().into_iter().next().unwrap_or_default();
+        KubeconfigError::File { path, why: format!("it could not be read within {} s", READ_TIMEOUT.as_secs()) }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Document, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("it is larger than {MAX_BYTES} bytes"));
+    }
+    let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
+    Document::read(&bytes, absolute.parent().unwrap_or(Path::new("/")))
+}
+
+/// How to reach a cluster, and as whom.
+#[derive(Clone)]
+pub struct ClusterAccess {
+    /// Server, certificates, impersonation, timeouts and proxy. It has no token: the credential is beside it.
+    pub config: kube::Config,
+    credential: Credential,
+    /// The proxy that the kubeconfig names, for every connection.
+    own_proxy: Option<Uri>,
+    environment: ProxyEnvironment,
+}
+
+impl ClusterAccess {
+    fn select(document: Document, context: Option<&str>) -> Result<Self, KubeconfigError> {
+        let (config, credential) = Selection::of(document, context)?.settings()?;
+        Ok(Self::new(config, credential, ProxyEnvironment::of_process()))
+    }
+
+    /// The access of a Pod: the files of its `ServiceAccount`.
+    fn of_pod() -> Result<Self, KubeconfigError> {
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+            return Err(KubeconfigError::Missing);
+        }
+        let config = kube::Config::incluster().map_err(|error| KubeconfigError::Pod(error_chain(&error)))?;
+        Ok(Self::with_token(config, ProxyEnvironment::of_process()))
+    }
+
+    /// Takes the token, or the token file, from settings that were made without a kubeconfig.
+    fn with_token(mut config: kube::Config, environment: ProxyEnvironment) -> Self {
+        let source = match config.auth_info.token_file.take() {
+            Some(path) => Source::file(&path, None),
+            None => Source::Anonymous,
+        };
+        Self::new(config, Credential::new(source), environment)
+    }
+
+    fn new(mut config: kube::Config, credential: Credential, environment: ProxyEnvironment) -> Self {
+        let own_proxy = config.proxy_url.take();
+        let server = &config.cluster_url;
+        let scheme = server.scheme_str().unwrap_or("https");
+        let port = server.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        config.proxy_url =
+            own_proxy.clone().or_else(|| environment.for_host(scheme, server.host().unwrap_or_default(), port));
+        Self { config, credential, own_proxy, environment }
+    }
+
+    /// Returns a client of the Kubernetes API. Sends no request, but runs a credential plugin.
+    ///
+    /// # Errors
+    /// The credential, the certificates or the proxy can't be used.
+    pub async fn client(&self) -> Result<kube::Client, Error> {
+        connect::client(self).await
+    }
+
+    /// URL of the API server.
+    pub fn server(&self) -> String {
+        self.config.cluster_url.to_string()
+    }
+
+    /// Whether requests carry no identity: no token, no password, no client certificate.
+    pub fn is_anonymous(&self) -> bool {
+        self.credential.is_anonymous()
+    }
+
+    /// Returns what a refusal by the Kubernetes API means for an identity that is none: [`Error::Anonymous`]. Other
+    /// errors stay as they are.
+    pub fn explain(&self, error: Error) -> Error {
+        let refused = matches!(error, Error::ClusterUnauthorized { .. } | Error::Discovery { denied: true, .. });
+        if refused && self.is_anonymous() { Error::Anonymous { server: self.server() } } else { error }
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Returns the proxy for connections to an endpoint of the registry-packages-proxy.
+    pub(crate) fn forward_proxy(&self, endpoint: &Url) -> Option<Uri> {
+        self.own_proxy.clone().or_else(|| for_endpoint(&self.environment, endpoint))
+    }
+}
+
+/// Returns the proxy of the environment for an endpoint.
+pub(crate) fn for_endpoint(environment: &ProxyEnvironment, endpoint: &Url) -> Option<Uri> {
+    let port = endpoint.port_or_known_default().unwrap_or(443);
+    environment.for_host(endpoint.scheme(), endpoint.host_str().unwrap_or_default(), port)
+}
+
+impl ClusterAccess {
+    /// Reads the content of one kubeconfig that is not in a file. Paths in it are relative to `/`.
+    ///
+    /// # Errors
+    /// As [`KubeconfigSource::load`].
+    pub fn of_text(text: impl AsRef<[u8]>) -> Result<Self, Error> {
+        let document = Document::read(text.as_ref(), Path::new("/"));
+        let document = document.map_err(|why| KubeconfigError::File { path: PathBuf::new(), why })?;
+        Ok(Self::select(document, None)?)
+    }
+}

@@ -1,0 +1,316 @@
+//! The text of a kubeconfig: what kubectl reads from one file, and how several files become one.
+//!
+//! As in client-go, unknown fields are ignored, `null` and empty values count as not set, later documents of a file
+//! are ignored, and the first file that names an entry wins.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
+
+use d8_crds::values::{encoding, limits, text::printable};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+use serde_saphyr::{DuplicateKeyPolicy, UserMessageFormatter};
+
+/// A kubeconfig. It holds secrets, so it can't be printed.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Document {
+    kind: String,
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    #[serde(rename = "current-context")]
+    pub(super) current_context: String,
+    pub(super) clusters: Vec<NamedCluster>,
+    pub(super) users: Vec<NamedUser>,
+    pub(super) contexts: Vec<NamedContext>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NamedCluster {
+    pub(super) name: String,
+    pub(super) cluster: Cluster,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NamedUser {
+    pub(super) name: String,
+    pub(super) user: User,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NamedContext {
+    pub(super) name: String,
+    pub(super) context: Context,
+}
+
+/// How to reach a cluster.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(super) struct Cluster {
+    pub(super) server: String,
+    pub(super) tls_server_name: String,
+    #[serde(deserialize_with = "yes_or_no")]
+    pub(super) insecure_skip_tls_verify: bool,
+    pub(super) certificate_authority: String,
+    pub(super) certificate_authority_data: String,
+    pub(super) proxy_url: String,
+    pub(super) extensions: Vec<Extension>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Extension {
+    pub(super) name: String,
+    pub(super) extension: Value,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Context {
+    pub(super) cluster: String,
+    pub(super) user: String,
+    pub(super) namespace: String,
+}
+
+/// The credentials of a user.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(super) struct User {
+    pub(super) client_certificate: String,
+    pub(super) client_certificate_data: String,
+    pub(super) client_key: String,
+    pub(super) client_key_data: String,
+    pub(super) token: String,
+    #[serde(rename = "tokenFile")]
+    pub(super) token_file: String,
+    pub(super) username: String,
+    pub(super) password: String,
+    #[serde(rename = "as")]
+    pub(super) impersonate: String,
+    pub(super) as_uid: String,
+    pub(super) as_groups: Vec<String>,
+    pub(super) as_user_extra: BTreeMap<String, Vec<String>>,
+    pub(super) auth_provider: Option<AuthProvider>,
+    pub(super) exec: Option<Exec>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AuthProvider {
+    pub(super) name: String,
+    pub(super) config: BTreeMap<String, String>,
+}
+
+/// A credential plugin.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Exec {
+    pub(super) command: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<ExecVariable>,
+    pub(super) api_version: String,
+    pub(super) install_hint: String,
+    #[serde(deserialize_with = "yes_or_no")]
+    pub(super) provide_cluster_info: bool,
+    pub(super) interactive_mode: String,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ExecVariable {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+impl Document {
+    /// Reads the content of a file. Paths in it are relative to `folder`.
+    ///
+    /// # Errors
+    /// What is wrong, and in which field. Never a value: it may be a secret.
+    pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Self, String> {
+        let text = encoding::decode(bytes).map_err(|error| error.to_string())?;
+        let mut document: Self = fields(without_nulls(parse(&text)?))?;
+        document.check()?;
+        document.resolve_paths(folder)?;
+        Ok(document)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (field, value, only) in [("kind", &self.kind, "Config"), ("apiVersion", &self.api_version, "v1")] {
+            if !value.is_empty() && value != only {
+                return Err(format!("{field} is {:?}, expected {only:?}", printable(value)));
+            }
+        }
+        unique("clusters", self.clusters.iter().map(|entry| &entry.name))?;
+        unique("users", self.users.iter().map(|entry| &entry.name))?;
+        unique("contexts", self.contexts.iter().map(|entry| &entry.name))
+    }
+
+    /// Makes the paths of files absolute. A command without a slash is looked up in `PATH` instead.
+    fn resolve_paths(&mut self, folder: &Path) -> Result<(), String> {
+        let clusters = self.clusters.iter_mut().map(|entry| &mut entry.cluster.certificate_authority);
+        let users = self.users.iter_mut().flat_map(|NamedUser { user, .. }| {
+            let command = user.exec.as_mut().map(|exec| &mut exec.command).filter(|command| command.contains('/'));
+            [&mut user.client_certificate, &mut user.client_key, &mut user.token_file].into_iter().chain(command)
+        });
+        for path in clusters.chain(users).filter(|path| !path.is_empty()) {
+            let absolute = folder.join(&*path);
+            *path = absolute.to_str().ok_or("it is in a folder whose name is not UTF-8")?.to_owned();
+        }
+        Ok(())
+    }
+
+    /// Adds the entries of the next file whose names this one does not have.
+    pub(super) fn merge(&mut self, next: Self) {
+        if self.current_context.is_empty() {
+            self.current_context = next.current_context;
+        }
+        let known: HashSet<_> = self.clusters.iter().map(|entry| entry.name.clone()).collect();
+        self.clusters.extend(next.clusters.into_iter().filter(|entry| !known.contains(&entry.name)));
+        let known: HashSet<_> = self.users.iter().map(|entry| entry.name.clone()).collect();
+        self.users.extend(next.users.into_iter().filter(|entry| !known.contains(&entry.name)));
+        let known: HashSet<_> = self.contexts.iter().map(|entry| entry.name.clone()).collect();
+        self.contexts.extend(next.contexts.into_iter().filter(|entry| !known.contains(&entry.name)));
+    }
+}
+
+/// Parses the first document of a YAML or JSON text. An empty text is an empty kubeconfig.
+fn parse(text: &str) -> Result<Value, String> {
+    // JSON may be indented with tabs, which YAML does not allow.
+    if text.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: limits::YAML_DEPTH, max_nodes: limits::YAML_NODES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: limits::YAML_REPLAYED_EVENTS },
+        with_snippet: false,
+        duplicate_keys: DuplicateKeyPolicy::LastWins,
+    };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| printable(&error.render_with_formatter(&UserMessageFormatter)).into_owned())?;
+    Ok(documents
+        .into_iter()
+        .next()
+        .filter(|value| !value.is_null())
+        .unwrap_or_else(|| Value::Object(Default::default())))
+}
+
+/// Removes the fields that are `null`.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
+/// Reads the fields. The error names the field and the types, not the value.
+fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let message = error.inner().to_string();
+        // `invalid type: integer `123`, expected a string`: the value may be a secret.
+        let expected = message.rsplit_once("expected ").map_or("another type", |(_, expected)| expected);
+        format!("field {}: expected {}", printable(&error.path().to_string()), printable(expected))
+    })
+}
+
+fn unique<'a>(field: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(format!("{field}: two entries have the name {:?}", printable(name)));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a boolean of YAML 1.1, in which `yes` and `on` are booleans, too.
+fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Bool(value) => Ok(value),
+        Value::String(word) if matches!(word.to_ascii_lowercase().as_str(), "yes" | "on" | "y" | "true") => Ok(true),
+        Value::String(word) if matches!(word.to_ascii_lowercase().as_str(), "no" | "off" | "n" | "false") => Ok(false),
+        _ => Err(serde::de::Error::custom("expected a boolean")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Document, String> {
+        Document::read(text.as_bytes(), Path::new("/folder"))
+    }
+
+    #[test]
+    fn what_is_accepted() {
+        for (what, text) in [
+            ("empty", ""),
+            ("a comment", "# nothing\n"),
+            ("a document mark", "---\n"),
+            ("null lists", "clusters: null\nusers:\ncontexts: ~\ncurrent-context: null\n"),
+            ("null fields", "users: [{name: u, user: {token: null, exec: null, as-groups: null}}]\n"),
+            ("unknown fields", "preferences: {colors: true}\nx: [1]\nusers: [{name: u, user: {future: 1}, y: 2}]\n"),
+            ("JSON with tabs", "{\n\t\"users\": [\n\t\t{\"name\": \"u\", \"user\": {}}\n\t]\n}\n"),
+            ("CRLF", "kind: Config\r\nusers:\r\n- name: u\r\n  user: {token: t}\r\n"),
+            ("a later document", "kind: Config\n---\nkind: Other\n"),
+            ("booleans of YAML 1.1", "clusters: [{name: c, cluster: {insecure-skip-tls-verify: yes}}]\n"),
+            ("a key twice", "current-context: a\ncurrent-context: b\n"),
+            ("anchors", "users: [{name: a, user: &u {token: t}}, {name: b, user: *u}]\n"),
+        ] {
+            assert!(read(text).is_ok(), "{what}: {:?}", read(text).err());
+        }
+    }
+
+    #[test]
+    fn what_is_refused_by_its_field() {
+        for (text, message) in [
+            ("users: [{name: u, user: {token: 12345}}]", "field users[0].user.token: expected a string"),
+            ("clusters: {}", "field clusters: expected a sequence"),
+            ("clusters: [", "line"),
+            ("users: [{name: u}, {name: u}]", "users: two entries have the name \"u\""),
+            ("kind: Deployment", "kind is \"Deployment\", expected \"Config\""),
+            ("apiVersion: v2", "apiVersion is \"v2\", expected \"v1\""),
+            ("just words", "expected"),
+            ("clusters: [{name: c, cluster: {insecure-skip-tls-verify: 7}}]", "expected a boolean"),
+        ] {
+            let error = read(text).err().unwrap_or_default();
+            assert!(error.contains(message) && !error.contains("12345"), "{text}: {error}");
+        }
+        let latin = Document::read(b"users:\n- name: caf\xe9\n", Path::new("/")).err().unwrap_or_default();
+        assert!(latin.contains("byte 0xe9 in line 2"), "{latin}");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let text = "clusters: [{name: c, cluster: {certificate-authority: ca.crt}}]\n\
+            users: [{name: u, user: {client-certificate: /abs, client-key: '', tokenFile: ../t, exec: {command: ./x}}},\n\
+            {name: v, user: {exec: {command: x}}}]\n";
+        let document = read(text).unwrap();
+        assert_eq!(document.clusters[0].cluster.certificate_authority, "/folder/ca.crt");
+        let user = &document.users[0].user;
+        assert_eq!((&*user.client_certificate, &*user.client_key), ("/abs", ""));
+        assert_eq!(user.token_file, "/folder/../t");
+        assert_eq!(user.exec.as_ref().unwrap().command, "/folder/./x");
+        assert_eq!(document.users[1].user.exec.as_ref().unwrap().command, "x");
+    }
+
+    #[test]
+    fn the_first_file_wins() {
+        let mut first = read("current-context: ''\nusers: [{name: u, user: {token: first}}]").unwrap();
+        first.merge(read("current-context: c\nusers: [{name: u, user: {username: x}}, {name: v}]").unwrap());
+        first.merge(read("current-context: d").unwrap());
+        assert_eq!(first.current_context, "c");
+        assert_eq!(first.users.len(), 2);
+        assert_eq!((&*first.users[0].user.token, &*first.users[0].user.username), ("first", ""));
+    }
+}

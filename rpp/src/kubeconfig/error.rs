@@ -1,0 +1,121 @@
+//! Why a kubeconfig gives no access, without its secrets.
+
+use std::path::PathBuf;
+
+use d8_crds::values::text::printable;
+
+use crate::error::Advice;
+
+/// Why a kubeconfig can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KubeconfigError {
+    /// No file was found, and the process does not run in a Pod.
+    #[error("no kubeconfig found")]
+    Missing,
+    /// A file can't be read.
+    #[error("kubeconfig {}: {why}", printable(&path.display().to_string()))]
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// What is wrong with it, and in which field.
+        why: String,
+    },
+    /// No file sets a current context, and none was given.
+    #[error("the kubeconfig sets no current context")]
+    NoCurrentContext,
+    /// The context does not exist.
+    #[error("the kubeconfig has no context {0:?}")]
+    NoContext(String),
+    /// The cluster of the context can't be used.
+    #[error("cluster {name:?} in the kubeconfig: {why}")]
+    Cluster {
+        /// Name of the cluster.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The user of the context can't be used.
+    #[error("user {name:?} in the kubeconfig: {why}")]
+    User {
+        /// Name of the user.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The credentials of the Pod can't be read.
+    #[error("credentials of the Pod: {0}")]
+    Pod(String),
+}
+
+impl KubeconfigError {
+    pub(crate) fn advice(&self) -> Advice {
+        let (cause, fix) = match self {
+            Self::Missing => (
+                "neither `--kubeconfig` nor `KUBECONFIG` names an existing file, and there is no ~/.kube/config",
+                "set `KUBECONFIG`: `export KUBECONFIG=FILE`".to_owned(),
+            ),
+            Self::File { path, .. } => (
+                "the file is missing, unreadable, or not a kubeconfig",
+                format!("kubectl --kubeconfig {} config view", printable(&path.display().to_string())),
+            ),
+            Self::NoCurrentContext | Self::NoContext(_) => (
+                "a context names the cluster and the user",
+                "list the contexts and choose one: `kubectl config get-contexts`, `kubectl config use-context NAME`"
+                    .to_owned(),
+            ),
+            Self::Cluster { .. } | Self::User { .. } => {
+                ("kubectl reads the same fields", "check them: `kubectl config view --minify`".to_owned())
+            }
+            Self::Pod(_) => (
+                "the process runs in a Pod without a usable ServiceAccount",
+                "set `automountServiceAccountToken: true` in the Pod".to_owned(),
+            ),
+        };
+        Advice { cause: cause.to_owned(), fix }
+    }
+}
+
+/// Why a user's credentials can't be sent. Never contains a credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct CredentialError {
+    why: String,
+    /// How to install a missing plugin, as the kubeconfig says.
+    hint: Option<String>,
+    /// The last words of a plugin.
+    #[source]
+    output: Option<PluginOutput>,
+}
+
+/// The last lines that a credential plugin wrote to stderr, as one printable line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it wrote: {0}")]
+pub struct PluginOutput(String);
+
+impl CredentialError {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hint: None, output: None }
+    }
+
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+        self
+    }
+
+    pub(crate) fn with_output(mut self, lines: String) -> Self {
+        self.output = Some(lines).filter(|lines| !lines.is_empty()).map(PluginOutput);
+        self
+    }
+
+    pub(crate) fn advice(&self) -> Advice {
+        match &self.hint {
+            Some(hint) => {
+                Advice { cause: "the kubeconfig says how to install the plugin".to_owned(), fix: hint.clone() }
+            }
+            None => Advice {
+                cause: "the user in the kubeconfig has no usable token".to_owned(),
+                fix: "log in again, or check the user: `kubectl auth whoami`".to_owned(),
+            },
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Selects a context, and turns its cluster and its user into client settings. Reads the files that they name.
+//!
+//! The rules are those of client-go (`clientcmd/validation.go`, `clientcmd/client_config.go`): what it refuses is refused
+//! here, and what wins there wins here.
+
+use std::path::Path;
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
+use d8_crds::values::{limits::CA_FILE_BYTES, text::printable};
+use http::Uri;
+use kube::{
+    client::ConfigExt as _,
+    config::{AuthInfo, AuthProviderConfig, ExecAuthCluster},
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use super::{
+    credential::{Credential, Source, bearer, header},
+    document::{Cluster, Context, Document, Exec, User},
+    error::KubeconfigError,
+    exec::{ApiVersion, ExecPlugin, InteractiveMode},
+};
+
+use crate::file::read_regular;
+
+/// Go's decoder ignores bits that pad the last byte.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+/// Extension of a cluster with the settings of a credential plugin.
+const PLUGIN_EXTENSION: &str = "client.authentication.k8s.io/exec";
+
+/// The cluster and the user of a context, with their names.
+pub(super) struct Selection {
+    cluster_name: String,
+    cluster: Cluster,
+    user_name: String,
+    user: User,
+    namespace: String,
+}
+
+/// Why one field of a cluster or a user can't be used.
+type Checked<T> = Result<T, String>;
+
+impl Selection {
+    /// Selects a context; without a name, the current one.
+    pub(super) fn of(document: Document, context: Option<&str>) -> Result<Self, KubeconfigError> {
+        let name = context.unwrap_or(&document.current_context).to_owned();
+        if name.is_empty() {
+            return Err(KubeconfigError::NoCurrentContext);
+        }
+        let found = document.contexts.into_iter().find(|entry| entry.name == name);
+        let Context { cluster: cluster_name, user: user_name, namespace } =
+            found.ok_or_else(|| KubeconfigError::NoContext(printable(&name).into_owned()))?.context;
+        let cluster = document.clusters.into_iter().find(|entry| entry.name == cluster_name);
+        let Some(cluster) = cluster.map(|entry| entry.cluster) else {
+            let name = printable(&cluster_name).into_owned();
+            return Err(KubeconfigError::Cluster { name, why: "it does not exist".to_owned() });
+        };
+        // kubectl accepts a user that does not exist, as an anonymous one.
+        let user = document.users.into_iter().find(|entry| entry.name == user_name);
+        let user = user.map(|entry| entry.user).unwrap_or_default();
+        Ok(Self { cluster_name, cluster, user_name, user, namespace })
+    }
+
+    /// Returns the settings of the connection, and the credential.
+    pub(super) fn settings(&self) -> Result<(kube::Config, Credential), KubeconfigError> {
+        let of_cluster = |why| KubeconfigError::Cluster { name: printable(&self.cluster_name).into_owned(), why };
+        let of_user = |why| KubeconfigError::User { name: printable(&self.user_name).into_owned(), why };
+        let authorities = authorities(&self.cluster).map_err(of_cluster)?;
+        check_user(&self.user).map_err(of_user)?;
+        let certificate = client_certificate(&self.user).map_err(of_user)?;
+        let tls = authorities.is_some() || certificate.is_some() || self.cluster.insecure_skip_tls_verify;
+        let mut config = kube::Config::new(server_url(&self.cluster.server, tls).map_err(of_cluster)?);
+        config.proxy_url = proxy_url(&self.cluster.proxy_url).map_err(of_cluster)?;
+        config.root_cert = authorities.as_ref().map(|found| found.iter().map(|der| der.to_vec()).collect());
+        config.accept_invalid_certs = self.cluster.insecure_skip_tls_verify;
+        config.tls_server_name = set(&self.cluster.tls_server_name);
+        if let Some(namespace) = set(&self.namespace) {
+            config.default_namespace = namespace;
+        }
+        let credential = self.credential(certificate.is_some()).map_err(of_user)?;
+        config.auth_info = connection_identity(&self.user, certificate);
+        // Finds a header that can't be sent before the first request.
+        config.extra_headers_layer().map_err(|_| of_user("`as` and its fields can't be sent as headers".to_owned()))?;
+        Ok((config, Credential::new(credential)))
+    }
+
+    /// Returns the origin of the credential. A token wins over a password, and these and a certificate over a plugin.
+    fn credential(&self, has_certificate: bool) -> Checked<Source> {
+        let user = &self.user;
+        let inline = |token: &str| bearer(token, "its token").map_err(|error| error.to_string());
+        Ok(match (set(&user.token), set(&user.token_file), &user.auth_provider, &user.exec) {
+            (inline_token, Some(path), ..) => Source::file(&path, inline_token.as_deref().map(inline).transpose()?),
+            (Some(token), None, ..) => Source::Fixed(inline(&token)?),
+            _ if !user.username.is_empty() => {
+                let pair = STANDARD.encode(format!("{}:{}", user.username, user.password));
+                Source::Fixed(header("Basic", &pair, "its password").map_err(|error| error.to_string())?)
+            }
+            (.., Some(provider), _) => oidc(&provider.name, &provider.config)?,
+            (.., Some(exec)) if !has_certificate => Source::exec(self.plugin(exec)?),
+            _ if has_certificate => Source::Certificate,
+            _ => Source::Anonymous,
+        })
+    }
+
+    fn plugin(&self, exec: &Exec) -> Checked<ExecPlugin> {
+        let api_version = ApiVersion::parse(&exec.api_version).ok_or_else(|| {
+            format!(
+                "exec.apiVersion is {:?}; client.authentication.k8s.io/v1 and v1beta1 are supported",
+                printable(&exec.api_version)
+            )
+        })?;
+        let mode = match (exec.interactive_mode.as_str(), api_version) {
+            ("Never", _) => InteractiveMode::Never,
+            ("IfAvailable", _) | ("", ApiVersion::V1Beta1) => InteractiveMode::IfAvailable,
+            ("Always", _) => InteractiveMode::Always,
+            ("", ApiVersion::V1) => {
+                return Err("exec.interactiveMode is not set; it must be Never, IfAvailable or Always".to_owned());
+            }
+            (other, _) => {
+                return Err(format!(
+                    "exec.interactiveMode is {:?}; it must be Never, IfAvailable or Always",
+                    printable(other)
+                ));
+            }
+        };
+        if exec.command.is_empty() {
+            return Err("exec.command is not set".to_owned());
+        }
+        if exec.env.iter().any(|variable| variable.name.is_empty()) {
+            return Err("a variable in exec.env has no name".to_owned());
+        }
+        Ok(ExecPlugin {
+            command: exec.command.clone(),
+            args: exec.args.clone(),
+            env: exec.env.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect(),
+            api_version,
+            install_hint: exec.install_hint.clone(),
+            mode,
+            cluster: if exec.provide_cluster_info { Some(plugin_cluster(&self.cluster)?) } else { None },
+        })
+    }
+}
+
+/// Returns a text that is not empty.
+fn set(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Checks that a user names one way to authenticate, as kubectl does.
+fn check_user(user: &User) -> Checked<()> {
+    let has_token = !user.token.is_empty() || !user.token_file.is_empty();
+    if has_token && !(user.username.is_empty() && user.password.is_empty()) {
+        return Err("it has both a token and a password; keep one of them".to_owned());
+    }
+    if user.exec.is_some() && user.auth_provider.is_some() {
+        return Err("it has both `exec` and `auth-provider`; keep one of them".to_owned());
+    }
+    let more = !user.as_uid.is_empty() || !user.as_groups.is_empty() || !user.as_user_extra.is_empty();
+    if more && user.impersonate.is_empty() {
+        return Err("`as-uid`, `as-groups` and `as-user-extra` need `as`".to_owned());
+    }
+    Ok(())
+}
+
+/// Returns the identity that belongs to the connection: the client certificate and the impersonated user.
+fn connection_identity(user: &User, certificate: Option<(Vec<u8>, Vec<u8>)>) -> AuthInfo {
+    let (certificate, key) = certificate.unzip();
+    AuthInfo {
+        client_certificate_data: certificate.map(|pem| STANDARD.encode(pem)),
+        client_key_data: key.map(|pem| STANDARD.encode(pem).into()),
+        impersonate: set(&user.impersonate),
+        impersonate_uid: set(&user.as_uid),
+        impersonate_groups: Some(user.as_groups.clone()).filter(|groups| !groups.is_empty()),
+        impersonate_user_extra: Some(user.as_user_extra.clone().into_iter().collect())
+            .filter(|_| !user.as_user_extra.is_empty()),
+        ..AuthInfo::default()
+    }
+}
+
+/// Returns the authorities for the server's certificate, `None` for those of the system.
+fn authorities(cluster: &Cluster) -> Checked<Option<Vec<CertificateDer<'static>>>> {
+    let Some(pem) =
+        data_or_file("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?
+    else {
+        return Ok(None);
+    };
+    if cluster.insecure_skip_tls_verify {
+        return Err("it has a certificate authority and `insecure-skip-tls-verify`; keep one of them".to_owned());
+    }
+    let usable = |certificate: &CertificateDer<'static>| RootCertStore::empty().add(certificate.clone()).is_ok();
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).filter(usable).collect();
+    if found.is_empty() {
+        return Err("its certificate authority contains no usable certificate; it must be PEM, and base64 of PEM in `certificate-authority-data`".to_owned());
+    }
+    Ok(Some(found))
+}
+
+/// Returns the client certificate and its key, PEM.
+fn client_certificate(user: &User) -> Checked<Option<(Vec<u8>, Vec<u8>)>> {
+    let certificate = data_or_file("client-certificate", &user.client_certificate_data, &user.client_certificate)?;
+    let key = data_or_file("client-key", &user.client_key_data, &user.client_key)?;
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (Some(_), None) => Err("it has a client certificate without `client-key`".to_owned()),
+        // As kubectl, which looks at a key only if there is a certificate.
+        (None, _) => Ok(None),
+    }
+}
+
+/// Returns the content of field `name-data`, or of the file that field `name` names.
+fn data_or_file(name: &str, data: &str, file: &str) -> Checked<Option<Vec<u8>>> {
+    match (data.is_empty(), file.is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Err(format!("`{name}` and `{name}-data` are both set; keep one of them")),
+        (false, true) => {
+            // Go's decoder ignores line ends.
+            let data: String = data.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+            let bytes = BASE64.decode(data).map_err(|error| format!("`{name}-data` is not base64: {error}"))?;
+            Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        }
+        (true, false) => {
+            let bytes = read_regular(Path::new(file), CA_FILE_BYTES)
+                .map_err(|error| format!("`{name}` {}: {error}", printable(file)))?;
+            Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        }
+    }
+}
+
+/// Returns the server's URL. Without a scheme it is https if the kubeconfig has certificates, else http.
+fn server_url(server: &str, tls: bool) -> Checked<Uri> {
+    if server.is_empty() {
+        return Err("it has no `server`".to_owned());
+    }
+    let bad = |why: &str| format!("server {:?} {why}", printable(server));
+    let lower = server.to_ascii_lowercase();
+    let url = match lower.split_once("://") {
+        Some(("http" | "https", _)) => server.to_owned(),
+        Some(_) => return Err(bad("must begin with https:// or http://")),
+        None => format!("{}://{server}", if tls { "https" } else { "http" }),
+    };
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let uri: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
+    let Some(authority) = uri.authority() else { return Err(bad("has no host")) };
+    if authority.host().is_empty() || authority.as_str().contains('@') {
+        return Err(bad("must have a host, and no user name or password"));
+    }
+    if authority.port_u16().is_none() && authority.as_str().len() > authority.host().len() {
+        return Err(bad("has a port that is not a number up to 65535"));
+    }
+    if !lower.contains("://") && uri.path() != "/" && !uri.path().is_empty() {
+        return Err(bad("must be a URL, or host:port"));
+    }
+    Ok(uri)
+}
+
+/// Returns the proxy of the kubeconfig. It needs a scheme, unlike a proxy of the environment.
+pub(super) fn proxy_url(text: &str) -> Checked<Option<Uri>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bad = || {
+        format!(
+            "proxy-url {:?} must be a URL with the scheme http, https or socks5, such as http://proxy:3128",
+            printable(&without_password(text))
+        )
+    };
+    let uri: Uri = text.parse().map_err(|_| bad())?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https" | "socks5"), Some(host)) if !host.is_empty() => Ok(Some(uri)),
+        _ => Err(bad()),
+    }
+}
+
+/// Removes what stands before `@`: a user name and a password.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        (None, Some((_, rest))) => format!("…@{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Returns the token source of an OIDC provider. kubectl supports no other `auth-provider` any more.
+fn oidc(name: &str, config: &std::collections::BTreeMap<String, String>) -> Checked<Source> {
+    if name != "oidc" {
+        return Err(format!("auth-provider {:?} is not supported; use a credential plugin (`exec`)", printable(name)));
+    }
+    let provider = AuthProviderConfig {
+        name: name.to_owned(),
+        config: config.clone().into_iter().collect(),
+        ..AuthProviderConfig::default()
+    };
+    let mut only_provider = kube::Config::new(Uri::from_static("https://localhost"));
+    only_provider.auth_info.auth_provider = Some(provider);
+    match only_provider.auth_layer() {
+        Ok(Some(layer)) => Ok(Source::Oidc(layer)),
+        Ok(None) => Ok(Source::Anonymous),
+        Err(error) => Err(crate::text::error_chain(&error)),
+    }
+}
+
+/// Returns what a plugin learns about the cluster.
+fn plugin_cluster(cluster: &Cluster) -> Checked<ExecAuthCluster> {
+    let authority =
+        data_or_file("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?;
+    Ok(ExecAuthCluster {
+        server: set(&cluster.server),
+        insecure_skip_tls_verify: Some(true).filter(|_| cluster.insecure_skip_tls_verify),
+        certificate_authority_data: authority,
+        proxy_url: set(&cluster.proxy_url),
+        tls_server_name: set(&cluster.tls_server_name),
+        config: cluster
+            .extensions
+            .iter()
+            .find(|entry| entry.name == PLUGIN_EXTENSION)
+            .map(|entry| entry.extension.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers() {
+        for (server, tls, expected) in [
+            ("https://api:6443", true, Ok("https://api:6443/")),
+            ("https://api:6443/", true, Ok("https://api:6443/")),
+            ("https://api/k8s/clusters/c-1", true, Ok("https://api/k8s/clusters/c-1")),
+            ("https://api:6443/?x#y", true, Ok("https://api:6443/")),
+            ("HTTPS://API:6443", true, Ok("https://API:6443/")),
+            ("https://[::1]:6443", true, Ok("https://[::1]:6443/")),
+            ("api:6443", true, Ok("https://api:6443/")),
+            ("api:6443", false, Ok("http://api:6443/")),
+            ("api", true, Ok("https://api/")),
+            ("api/path", true, Err("must be a URL, or host:port")),
+            ("ftp://api", true, Err("must begin with https://")),
+            ("https://", true, Err("is not a URL")),
+            ("https:///x", true, Err("is not a URL")),
+            ("https://api:99999", true, Err("a port that is not a number")),
+            ("https://u:secret@api", true, Err("no user name or password")),
+            ("https://a b", true, Err("is not a URL")),
+            ("", true, Err("no `server`")),
+        ] {
+            match (server_url(server, tls), expected) {
+                (Ok(uri), Ok(expected)) => assert_eq!(uri.to_string(), expected, "{server}"),
+                (Err(error), Err(words)) => assert!(error.contains(words), "{server}: {error}"),
+                (result, _) => panic!("{server}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn proxies_of_a_kubeconfig_have_a_scheme() {
+        for (text, valid) in [
+            ("http://proxy:3128", true),
+            ("https://proxy", true),
+            ("socks5://user:secret@proxy:1080", true),
+            ("proxy:3128", false),
+            ("ftp://proxy", false),
+            ("http://", false),
+            ("ftp://user:secret@proxy", false),
+        ] {
+            let result = proxy_url(text);
+            assert_eq!(result.is_ok(), valid, "{text}: {result:?}");
+            assert!(!result.err().unwrap_or_default().contains("secret"), "{text}");
+        }
+        assert_eq!(proxy_url(""), Ok(None));
+    }
+}
