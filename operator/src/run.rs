@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
+use axum::serve::ListenerExt as _;
 use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease};
 use d8_rpp::{ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy};
 use kube::{Api, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
@@ -89,7 +90,10 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::waiting_for(cluster::WATCHES.into_iter().chain([RELEASES, POLICIES, HOSTS]));
     let readiness = Arc::new(readiness);
-    let listener = listen(args.listen).await?;
+    let listener = listen(args.listen).await?.tap_io(|connection| {
+        // Without it, an answer may wait for the acknowledgement of another. It is not needed to answer at all.
+        let _ = connection.set_nodelay(true);
+    });
     let router = router(readiness.clone(), metrics.clone());
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
 

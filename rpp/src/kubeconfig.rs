@@ -4,6 +4,7 @@
 //! What kubectl accepts is accepted here, in the same way. A field that can't be used is named by its place; a secret
 //! is never shown.
 
+mod address;
 mod connect;
 mod credential;
 mod document;

@@ -201,7 +201,7 @@ impl Server {
         let metrics_task = match self.metrics_listener {
             None => None,
             Some(listener) => {
-                let server = axum_server::from_tcp(listener).map_err(ServeError::Serve)?;
+                let server = axum_server::from_tcp(listener).map_err(ServeError::Serve)?.acceptor(NoDelayAcceptor);
                 Some(tokio::spawn(server.serve(routes::internal_router(Arc::clone(&self.state)).into_make_service())))
             }
         };

@@ -295,4 +295,27 @@ fn unusable_files_are_invalid_input() {
         assert_eq!(output.status.code(), Some(code), "{args}: {errors}");
         assert!(errors.contains(named) && !errors.contains("s3cret"), "{args}: {errors}");
     }
+
+fn encodings_of_a_contract() {
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{feff}{CONTRACT}").encode_utf16().flat_map(bytes).collect();
+    let args = format!("{HELLO} --generation 1 --platform linux-amd64=hello --contract contract.yaml");
+    let pack = |contract: Vec<u8>| {
+        let folder = workdir();
+        std::fs::write(folder.path().join("contract.yaml"), contract).unwrap();
+        let output = run(folder.path(), &args, &[]);
+        let digests = if output.status.success() { published(folder.path()) } else { BTreeMap::new() };
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), digests)
+    };
+    let plain = pack(CONTRACT.into());
+    assert_eq!(plain.0, Some(0), "{}", plain.1);
+    for (what, contract) in [
+        ("UTF-8 with a mark", format!("\u{feff}{CONTRACT}").into_bytes()),
+        ("UTF-16, little endian", utf16(u16::to_le_bytes)),
+        ("UTF-16, big endian", utf16(u16::to_be_bytes)),
+    ] {
+        assert_eq!(pack(contract), plain, "{what}: the stored contract is UTF-8");
+    }
+    let (code, errors, _) = pack([CONTRACT.as_bytes(), b"# caf\xe9\n"].concat());
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("byte 0xe9 in line") && errors.contains("iconv -f ISO-8859-1"), "{errors}");
 }

@@ -219,3 +219,26 @@ fn diff_without_permission_to_read_hosts_and_with_an_invalid_policy() -> Result<
     assert_eq!(json, json!({"changes": []}));
     Ok(())
 }
+
+#[test]
+fn check_reads_the_encodings_of_editors() -> Result<()> {
+    let alice = lab().new_workstation()?;
+    let policy = bastions(">=1.0.0").to_string();
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{feff}{policy}").encode_utf16().flat_map(bytes).collect();
+    for (what, content, refusal) in [
+        ("UTF-8 with a mark", format!("\u{feff}{policy}").into_bytes(), None),
+        ("UTF-16, little endian", utf16(u16::to_le_bytes), None),
+        ("UTF-16, big endian", utf16(u16::to_be_bytes), None),
+        ("Latin-1", [policy.as_bytes(), b"\n# caf\xe9\n"].concat(), Some("byte 0xe9 in line 2")),
+        ("UTF-16 without a mark", policy.encode_utf16().flat_map(u16::to_le_bytes).collect(), Some("-f UTF-16LE")),
+    ] {
+        let path = alice.home().join("policy.yaml");
+        std::fs::write(&path, content).expect("a file");
+        let checked = alice.d8(["policy".as_ref(), "check".as_ref(), "-f".as_ref(), path.as_os_str()])?;
+        match refusal {
+            None => assert_eq!(checked.code(), 0, "{what}: {checked:?}"),
+            Some(words) => assert!(checked.code() == 1 && checked.stderr.contains(words), "{what}: {checked:?}"),
+        }
+    }
+    Ok(())
+}
