@@ -15,6 +15,7 @@ use d8_crds::{
     records::{policy::PluginPolicy, release::CliRelease},
     values::name::Component,
 };
+use d8_rpp::text::error_chain;
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource as _,
@@ -92,14 +93,16 @@ pub enum ViewError {
     /// The API server refused the identity.
     #[error("the Kubernetes API did not accept the identity of the kubeconfig (401)")]
     Unauthorized,
+    /// The API server takes requests without an identity for those of `system:anonymous`, which may not read this.
+    #[error("the Kubernetes API does not know who you are")]
+    Anonymous,
     /// The API server did not answer, or answered with another error.
-    #[error("can't read {what} from the Kubernetes API")]
+    #[error("can't read {what} from the Kubernetes API: {}", error_chain(&**error))]
     Unreachable {
         /// Plural of the kind, or another name of what was requested.
         what: String,
-        #[source]
-        /// Error of the request.
-        source: Box<kube::Error>,
+        /// Error of the request. Its own text has a dump of the answer, so it is not a source.
+        error: Box<kube::Error>,
     },
 }
 
@@ -228,15 +231,21 @@ async fn absent_or(client: &Client, kind: &'static str, error: kube::Error) -> R
     match status_code(&error) {
         Some(404) => Ok(()),
         Some(401) => Err(ViewError::Unauthorized),
+        Some(403) if is_of_anonymous(&error) => Err(ViewError::Anonymous),
         Some(403) => match client.list_api_group_resources("cli.deckhouse.io/v1alpha1").await {
             Ok(_) => Err(ViewError::Unreadable { kind }),
             Err(error) if status_code(&error) == Some(404) => Ok(()),
-            Err(source) => {
-                Err(ViewError::Unreachable { what: "group cli.deckhouse.io".into(), source: Box::new(source) })
-            }
+            // An identity that may not even list the API groups may not read the kind either.
+            Err(error) if status_code(&error) == Some(403) => Err(ViewError::Unreadable { kind }),
+            Err(error) => Err(ViewError::Unreachable { what: "group cli.deckhouse.io".into(), error: Box::new(error) }),
         },
-        _ => Err(ViewError::Unreachable { what: kind.into(), source: Box::new(error) }),
+        _ => Err(ViewError::Unreachable { what: kind.into(), error: Box::new(error) }),
     }
+}
+
+/// Whether a denial is for the user of requests without an identity.
+fn is_of_anonymous(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.message.contains("User \"system:anonymous\""))
 }
 
 /// Returns the HTTP status of an error, `None` if there was no response.

@@ -85,7 +85,9 @@ impl KubeconfigSource {
             None => self.home.iter().map(|home| home.join(".kube/config")).collect(),
         };
         let mut seen = std::collections::HashSet::new();
-        files.retain(|path| !path.as_os_str().is_empty() && path.exists() && seen.insert(path.clone()));
+        // A file that may not be looked up is an error when it is read, not a missing one.
+        let missing = |path: &PathBuf| path.as_os_str().is_empty() || matches!(path.try_exists(), Ok(false));
+        files.retain(|path| !missing(path) && seen.insert(path.clone()));
         files
     }
 

@@ -11,7 +11,7 @@
 //! other.
 #![warn(missing_docs)]
 
-mod text;
+pub mod text;
 
 mod file;
 mod oci;

@@ -13,18 +13,23 @@ pub(crate) fn one_line(bytes: &[u8], max: usize) -> String {
     printable_to(&line, max).into_owned()
 }
 
-/// Returns an error and the errors that caused it on one line.
-pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
+/// Returns an error and the errors that caused it on one line. A refusal by the Kubernetes API is its message: the
+/// library adds a dump of the object.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = String::new();
+    let mut next = Some(error);
     while let Some(cause) = next {
-        let message = cause.to_string();
+        let refusal = match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(format!("{} (status {})", status.message, status.code)),
+            _ => None,
+        };
+        next = if refusal.is_some() { None } else { cause.source() };
+        let message = refusal.unwrap_or_else(|| cause.to_string());
         // Many errors repeat the message of their cause.
         if !line.contains(&message) {
-            line.push_str(": ");
-            line.push_str(&message);
+            let separator = if line.is_empty() { "" } else { ": " };
+            line = format!("{line}{separator}{message}");
         }
-        next = cause.source();
     }
     one_line(line.as_bytes(), 512)
 }

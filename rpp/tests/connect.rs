@@ -66,7 +66,8 @@ async fn cluster(status: u16, body: String) -> SocketAddr {
     plain(Router::new().route(
         path,
         axum::routing::get(move |headers: http::HeaderMap| async move {
-            assert_eq!(headers["authorization"], format!("Bearer {TOKEN}"));
+            // A token is never sent without TLS.
+            assert!(!headers.contains_key("authorization"));
             let mut response = answer(status, body.clone());
             response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
             response

@@ -298,7 +298,9 @@ fn unusable_files_are_invalid_input() {
 
 fn encodings_of_a_contract() {
     let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{feff}{CONTRACT}").encode_utf16().flat_map(bytes).collect();
-    let args = format!("{HELLO} --generation 1 --platform linux-amd64=hello --contract contract.yaml");
+    let args = format!(
+        "{HELLO} --generation 1 --created 2026-01-02T03:04:05Z --platform linux-amd64=hello --contract contract.yaml"
+    );
     let pack = |contract: Vec<u8>| {
         let folder = workdir();
         std::fs::write(folder.path().join("contract.yaml"), contract).unwrap();

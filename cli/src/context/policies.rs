@@ -37,8 +37,12 @@ impl Context {
     /// Turns a [`ViewError`] into a failure of the command.
     pub(crate) fn view_failure(&self, error: &ViewError) -> Failure {
         let server = self.server();
-        let refused = matches!(error, ViewError::Unauthorized | ViewError::Unreadable { .. });
-        if refused && self.access.get().is_some_and(ClusterAccess::is_anonymous) {
+        let anonymous = match error {
+            ViewError::Anonymous => true,
+            ViewError::Unauthorized => self.access.get().is_some_and(ClusterAccess::is_anonymous),
+            _ => false,
+        };
+        if anonymous {
             return d8_rpp::Error::Anonymous { server }.into();
         }
         view_failure(&server, error)
@@ -80,8 +84,8 @@ fn cache_failure(error: &CacheError) -> Failure {
 
 fn view_failure(server: &str, error: &ViewError) -> Failure {
     // The kubeconfig or a certificate is the cause, and not the network.
-    if let ViewError::Unreachable { source, .. } = error
-        && let Some(known) = d8_rpp::Error::of_cluster(server, &**source)
+    if let ViewError::Unreachable { error, .. } = error
+        && let Some(known) = d8_rpp::Error::of_cluster(server, &**error)
     {
         return known.into();
     }
@@ -100,7 +104,7 @@ fn view_failure(server: &str, error: &ViewError) -> Failure {
             "the token in the kubeconfig is missing, invalid or expired",
             format!("log in to {server} again, then: kubectl auth whoami"),
         ),
-        ViewError::Unreachable { .. } => failure
+        ViewError::Unreachable { .. } | ViewError::Anonymous => failure
             .advise(format!("{server} does not answer, or it is not a Kubernetes API server"), "kubectl cluster-info"),
     }
 }

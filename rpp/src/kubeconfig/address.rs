@@ -3,8 +3,8 @@
 use d8_crds::values::text::printable;
 use http::Uri;
 
-/// Returns the server's URL. Without a scheme it is https if the kubeconfig has certificates, else http.
-pub(super) fn server_url(server: &str, tls: bool) -> Result<Uri, String> {
+/// Returns the server's URL. Without a scheme it is http, as for kubectl.
+pub(super) fn server_url(server: &str) -> Result<Uri, String> {
     if server.is_empty() {
         return Err("it has no `server`".to_owned());
     }
@@ -13,7 +13,7 @@ pub(super) fn server_url(server: &str, tls: bool) -> Result<Uri, String> {
     let url = match lower.split_once("://") {
         Some(("http" | "https", _)) => server.to_owned(),
         Some(_) => return Err(bad("must begin with https:// or http://")),
-        None => format!("{}://{server}", if tls { "https" } else { "http" }),
+        None => format!("http://{server}"),
     };
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let uri: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
@@ -63,26 +63,25 @@ mod tests {
 
     #[test]
     fn servers() {
-        for (server, tls, expected) in [
-            ("https://api:6443", true, Ok("https://api:6443/")),
-            ("https://api:6443/", true, Ok("https://api:6443/")),
-            ("https://api/k8s/clusters/c-1", true, Ok("https://api/k8s/clusters/c-1")),
-            ("https://api:6443/?x#y", true, Ok("https://api:6443/")),
-            ("HTTPS://API:6443", true, Ok("https://API:6443/")),
-            ("https://[::1]:6443", true, Ok("https://[::1]:6443/")),
-            ("api:6443", true, Ok("https://api:6443/")),
-            ("api:6443", false, Ok("http://api:6443/")),
-            ("api", true, Ok("https://api/")),
-            ("api/path", true, Err("must be a URL, or host:port")),
-            ("ftp://api", true, Err("must begin with https://")),
-            ("https://", true, Err("is not a URL")),
-            ("https:///x", true, Err("is not a URL")),
-            ("https://api:99999", true, Err("a port that is not a number")),
-            ("https://u:secret@api", true, Err("no user name or password")),
-            ("https://a b", true, Err("is not a URL")),
-            ("", true, Err("no `server`")),
+        for (server, expected) in [
+            ("https://api:6443", Ok("https://api:6443/")),
+            ("https://api:6443/", Ok("https://api:6443/")),
+            ("https://api/k8s/clusters/c-1", Ok("https://api/k8s/clusters/c-1")),
+            ("https://api:6443/?x#y", Ok("https://api:6443/")),
+            ("HTTPS://API:6443", Ok("https://API:6443/")),
+            ("https://[::1]:6443", Ok("https://[::1]:6443/")),
+            ("api:6443", Ok("http://api:6443/")),
+            ("api", Ok("http://api/")),
+            ("api/path", Err("must be a URL, or host:port")),
+            ("ftp://api", Err("must begin with https://")),
+            ("https://", Err("is not a URL")),
+            ("https:///x", Err("is not a URL")),
+            ("https://api:99999", Err("a port that is not a number")),
+            ("https://u:secret@api", Err("no user name or password")),
+            ("https://a b", Err("is not a URL")),
+            ("", Err("no `server`")),
         ] {
-            match (server_url(server, tls), expected) {
+            match (server_url(server), expected) {
                 (Ok(uri), Ok(expected)) => assert_eq!(uri.to_string(), expected, "{server}"),
                 (Err(error), Err(words)) => assert!(error.contains(words), "{server}: {error}"),
                 (result, _) => panic!("{server}: {result:?}"),

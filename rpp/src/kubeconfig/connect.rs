@@ -25,16 +25,21 @@ use crate::{error::Error, text::error_chain};
 /// Builds the client. Makes no connection, but runs a credential plugin: it may return a client certificate.
 pub(super) async fn client(access: &ClusterAccess) -> Result<Client, Error> {
     let mut config = access.config.clone();
+    // As kubectl: no identity goes over a connection that anyone can read.
+    let secret = config.cluster_url.scheme() == Some(&http::uri::Scheme::HTTPS);
+    if !secret {
+        return build(&config, Credential::anonymous()).map_err(|error| failed(access, &error));
+    }
     if let Some((certificate, key)) = access.credential.certificate().await.map_err(Error::Identity)? {
         config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
         config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
     }
     let credential = access.credential.clone();
-    build(&config, credential).map_err(|error| Error::ClusterClient {
-        server: access.server(),
-        // The library's error repeats that it failed to do something; its cause says what.
-        why: error_chain(&error),
-    })
+    build(&config, credential).map_err(|error| failed(access, &error))
+}
+
+fn failed(access: &ClusterAccess, error: &kube::Error) -> Error {
+    Error::ClusterClient { server: access.server(), why: error_chain(error) }
 }
 
 fn build(config: &kube::Config, credential: Credential) -> Result<Client, kube::Error> {

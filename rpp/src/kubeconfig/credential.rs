@@ -58,6 +58,11 @@ impl Credential {
         Self(Arc::new(source))
     }
 
+    /// No credential.
+    pub(super) fn anonymous() -> Self {
+        Self::new(Source::Anonymous)
+    }
+
     /// Whether requests carry no identity at all.
     pub(crate) fn is_anonymous(&self) -> bool {
         matches!(*self.0, Source::Anonymous)

@@ -51,7 +51,7 @@ type Checked<T> = Result<T, String>;
 impl Selection {
     /// Selects a context; without a name, the current one.
     pub(super) fn of(document: Document, context: Option<&str>) -> Result<Self, KubeconfigError> {
-        let name = context.unwrap_or(&document.current_context).to_owned();
+        let name = context.filter(|name| !name.is_empty()).unwrap_or(&document.current_context).to_owned();
         if name.is_empty() {
             return Err(KubeconfigError::NoCurrentContext);
         }
@@ -76,8 +76,7 @@ impl Selection {
         let authorities = authorities(&self.cluster).map_err(of_cluster)?;
         check_user(&self.user).map_err(of_user)?;
         let certificate = client_certificate(&self.user).map_err(of_user)?;
-        let tls = authorities.is_some() || certificate.is_some() || self.cluster.insecure_skip_tls_verify;
-        let mut config = kube::Config::new(server_url(&self.cluster.server, tls).map_err(of_cluster)?);
+        let mut config = kube::Config::new(server_url(&self.cluster.server).map_err(of_cluster)?);
         config.proxy_url = proxy_url(&self.cluster.proxy_url).map_err(of_cluster)?;
         config.root_cert = authorities.as_ref().map(|found| found.iter().map(|der| der.to_vec()).collect());
         config.accept_invalid_certs = self.cluster.insecure_skip_tls_verify;

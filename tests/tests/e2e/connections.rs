@@ -1,5 +1,6 @@
 //! Connections of the shipped binaries: the sockets of the running processes, as the kernel knows them.
 
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::RawFd;
 use std::process::Stdio;
@@ -70,8 +71,9 @@ fn d8_sends_without_delay() -> Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .expect("d8 starts");
-    // It waits for the answer to its TLS handshake, which never comes.
-    let (connection, _) = server.accept().expect("a connection");
+    let (mut connection, _) = server.accept().expect("a connection");
+    // Then it has set its options, and it waits for the answer to its TLS handshake, which never comes.
+    connection.read_exact(&mut [0]).expect("the first byte of the handshake");
     let pid = i32::try_from(d8.id()).expect("a process ID");
     let found: Vec<_> = connections(pid).into_iter().filter(|(_, to, _)| *to == address).collect();
     let _ = d8.kill();

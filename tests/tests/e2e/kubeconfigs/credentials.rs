@@ -27,7 +27,7 @@ fn users() -> Result<()> {
         ("a missing token file", "tokenFile: nowhere", Err("nowhere")),
         ("a stale token and a token file", "token: stale, tokenFile: token", Ok(())),
         ("a token and a missing token file", "token: $TOKEN, tokenFile: nowhere", Ok(())),
-        ("a password", "username: me, password: secret", Err("missing, invalid or expired")),
+        ("a password", "username: me, password: secret", Err("you are anonymous")),
         ("a token and a password", "token: $TOKEN, username: me, password: secret", Err("both a token and a password")),
         ("nothing", "", Err("you are anonymous")),
         ("empty fields", "token: '', tokenFile: '', client-certificate: ''", Err("you are anonymous")),
@@ -77,7 +77,7 @@ fn a_plugin_runs_once_a_command() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("exec-once", "v1.0.0"))?;
     lab.create_releases(&["exec-once"])?;
-    lab.wait_for_version("exec-once", "1.0.0")?;
+    lab.wait_for_version("exec-once", "v1.0.0")?;
     let fixture = Fixture::new()?;
     let exec = "apiVersion: client.authentication.k8s.io/v1, interactiveMode: IfAvailable";
     let counting = fixture.kubeconfig(CLUSTER, &format!("exec: {{command: ./plugin-counts, {exec}}}"));
