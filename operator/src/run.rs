@@ -64,7 +64,7 @@ impl RunError {
     /// Returns 2 if an argument or a given file is the cause, otherwise 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Config(_) | Self::Client(_) => 2,
+            Self::Usage(_) | Self::Cluster(_) => 2,
             Self::Listen { .. } | Self::Stdout(_) | Self::Signals(_) => 1,
         }
     }

@@ -180,7 +180,7 @@ impl Failure {
     }
 
     /// A usage error with its causes and fixes.
-    fn advised(error: d8_rpp::Error) -> Self {
+    fn advised(error: &d8_rpp::Error) -> Self {
         Self::usage(error.describe())
     }
 }
@@ -357,8 +357,8 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
 }
 
 async fn client(kubeconfig: Option<PathBuf>) -> Result<kube::Client, Failure> {
-    let access = KubeconfigSource::of_process(kubeconfig).load().await.map_err(Failure::advised)?;
-    access.client().await.map_err(Failure::advised)
+    let access = KubeconfigSource::of_process(kubeconfig).load().await.map_err(|error| Failure::advised(&error))?;
+    access.client().await.map_err(|error| Failure::advised(&error))
 }
 
 /// Prints a line to stdout. A closed pipe is not a failure.

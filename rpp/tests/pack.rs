@@ -295,7 +295,9 @@ fn unusable_files_are_invalid_input() {
         assert_eq!(output.status.code(), Some(code), "{args}: {errors}");
         assert!(errors.contains(named) && !errors.contains("s3cret"), "{args}: {errors}");
     }
+}
 
+#[test]
 fn encodings_of_a_contract() {
     let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{feff}{CONTRACT}").encode_utf16().flat_map(bytes).collect();
     let args = format!(

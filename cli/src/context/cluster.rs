@@ -89,8 +89,7 @@ impl Context {
                 let (proxy, new_pin) =
                     Proxy::connect_pinned(client, &cluster.access, &options, pinned.as_ref()).await?;
                 if let Some(new_pin) = new_pin
-                    && let Err(error) =
-                        self.endpoint_pins().save(&cluster.key, &cluster.access.server(), &new_pin)
+                    && let Err(error) = self.endpoint_pins().save(&cluster.key, &cluster.access.server(), &new_pin)
                 {
                     output::warn(format!("the proxy is not pinned; the next command trusts any other: {error}"));
                 }
