@@ -199,7 +199,7 @@ fn parse(text: &str) -> Result<Value, String> {
         .into_iter()
         .next()
         .filter(|value| !value.is_null())
-        .unwrap_or_else(|| Value::Object(Default::default())))
+        .unwrap_or_else(|| Value::Object(serde_json::Map::new())))
 }
 
 /// Removes the fields that are `null`.

@@ -238,6 +238,8 @@ fn last_lines(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
 
     fn shell(script: &str, mode: InteractiveMode) -> ExecPlugin {
@@ -312,7 +314,6 @@ mod tests {
             cluster: Some(ExecAuthCluster { server: Some("https://api".to_owned()), ..ExecAuthCluster::default() }),
             ..shell(script, InteractiveMode::Never)
         };
-        use base64::Engine as _;
         let token = plugin.run().await.ok().and_then(|credential| credential.token).unwrap();
         let info = base64::engine::general_purpose::STANDARD.decode(token).unwrap();
         let info: serde_json::Value = serde_json::from_slice(&info).unwrap();

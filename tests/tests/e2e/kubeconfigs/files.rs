@@ -97,7 +97,7 @@ fn the_servers_name_what_is_wrong() -> Result<()> {
     let fixture = Fixture::new()?;
     let exec = "apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never";
     let failing = fixture.kubeconfig(CLUSTER, &format!("exec: {{command: $DIR/plugin-fails, {exec}}}"));
-    for (what, content, words) in [
+    let cases: [(&str, String, &str); 6] = [
         ("a token with a line end", fixture.kubeconfig(CLUSTER, "token: \"$TOKEN\\n\""), "it ends with a line end"),
         (
             "a broken certificate",
@@ -106,11 +106,10 @@ fn the_servers_name_what_is_wrong() -> Result<()> {
         ),
         ("a missing context", "current-context: other\n".into(), "no context \"other\""),
         ("broken YAML", "clusters: [".into(), "kubeconfig "),
-        ("half a character of UTF-16", "\u{0}".into(), "kubeconfig "),
+        ("a zero", "\u{0}".into(), "kubeconfig "),
         ("a plugin that fails", failing, "the session has ended"),
-    ]
-    .map(|(what, content, words): (&str, String, &str)| (what, content, words))
-    {
+    ];
+    for (what, content, words) in cases {
         let path = fixture.write("server-kubeconfig", content);
         let env = [("KUBECONFIG", OsString::from(path))];
         let serve = ["serve", "--layout", ".", "--listen", "127.0.0.1:0", "--tls-cert", "none", "--tls-key", "none"];
