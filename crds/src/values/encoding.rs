@@ -51,7 +51,7 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, EncodingError> {
 fn utf8(bytes: &[u8]) -> Result<Cow<'_, str>, EncodingError> {
     std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
         let (good, rest) = bytes.split_at(error.valid_up_to());
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        let line = good.split(|byte| *byte == b'\n').count();
         EncodingError::NotUtf8 { byte: rest.first().copied().unwrap_or_default(), line }
     })
 }
