@@ -62,7 +62,10 @@ impl KubeconfigSource {
         let (sender, read) = tokio::sync::oneshot::channel();
         let source = self.clone();
         // A thread of its own: the end of the process doesn't wait for it.
-        std::thread::spawn(move || sender.send(source.read()));
+        std::thread::spawn(move || {
+            // After the timeout nothing receives it.
+            let _ = sender.send(source.read());
+        });
         let document = match tokio::time::timeout(READ_TIMEOUT, read).await {
             Ok(Ok(document)) => document?,
             _ => return Err(self.unread().into()),

@@ -160,7 +160,7 @@ impl Document {
         });
         for path in clusters.chain(users).filter(|path| !path.is_empty()) {
             let absolute = folder.join(&*path);
-            *path = absolute.to_str().ok_or("it is in a folder whose name is not UTF-8")?.to_owned();
+            absolute.to_str().ok_or("it is in a folder whose name is not UTF-8")?.clone_into(path);
         }
         Ok(())
     }
