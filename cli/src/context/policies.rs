@@ -3,7 +3,6 @@
 use d8_agent::cluster::{
     self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
 };
-
 use d8_rpp::ClusterAccess;
 
 use super::{Context, kubeconfig};
