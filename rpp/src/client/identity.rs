@@ -75,7 +75,7 @@ mod tests {
 
     fn access(user: &str) -> Result<ClusterAccess, Error> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        ClusterAccess::of_text(&format!(
+        ClusterAccess::of_text(format!(
             "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
              clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}]\nusers: [{{name: u, user: {user}}}]\n"
         ))

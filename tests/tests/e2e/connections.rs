@@ -1,4 +1,6 @@
 //! Connections of the shipped binaries: the sockets of the running processes, as the kernel knows them.
+// Helpers of the tests panic, as the tests do.
+#![allow(clippy::expect_used)]
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,7 @@
 //! Kubeconfigs: what kubectl accepts, `d8` accepts in the same way. Each case runs both with the same files and the same
 //! environment against the same API server.
+// Helpers of the tests panic, as the tests do.
+#![allow(clippy::expect_used)]
 
 mod clusters;
 mod credentials;
