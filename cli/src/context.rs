@@ -5,6 +5,7 @@
 mod cluster;
 mod kubeconfig;
 mod policies;
+mod verification;
 
 use std::{
     collections::BTreeMap,

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
+use d8_crds::values::digest::Digest;
 
 /// Publishes available and fitting versions as `CliRelease` records, and runs the waves of `PluginPolicy` objects.
 ///
@@ -15,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, env = "D8_OPERATOR_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
 
-    /// Namespace of the lease and the ledgers; default: the namespace of the Pod.
+    /// Namespace of the lease, the ledgers and the pin of the proxy; default: the namespace of the Pod.
     #[arg(long, env = "D8_OPERATOR_NAMESPACE", value_name = "NAME")]
     pub(crate) namespace: Option<String>,
 
@@ -30,6 +31,16 @@ pub(crate) struct Args {
     /// File with CA certificates of the proxy, used in addition to the system's.
     #[arg(long, env = "D8_RPP_CA_FILE", value_name = "FILE")]
     pub(crate) rpp_ca_file: Option<PathBuf>,
+
+    /// Key of the CA of the proxy, `sha256:` and 64 hex digits; may be repeated. Only these keys verify the proxy that
+    /// the cluster announces; default: the keys announced on the first contact.
+    #[arg(long, env = "D8_OPERATOR_RPP_KEYS", value_name = "SHA256", value_delimiter = ',')]
+    pub(crate) rpp_key: Vec<Digest>,
+
+    /// Host of the public endpoint of the proxy, with its port if that is not 443; default: the host announced on the
+    /// first contact.
+    #[arg(long, env = "D8_OPERATOR_RPP_HOST", value_name = "HOST")]
+    pub(crate) rpp_host: Option<String>,
 
     /// Log filter, in the syntax of the `tracing` crate.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "FILTER")]

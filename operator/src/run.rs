@@ -4,7 +4,7 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::serve::ListenerExt as _;
 use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease};
-use d8_rpp::{ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy};
+use d8_rpp::{ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy, UnverifiedApiServer};
 use kube::{Api, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
     net::TcpListener,
@@ -18,12 +18,13 @@ use crate::{
         http::router,
         lease,
         metrics::Metrics,
-        proxy::{Registry, Upstream},
+        proxy::{Connection, PinStore, Registry, Upstream},
         readiness::Readiness,
         watch as watches,
     },
     args::Args,
     controllers::{context::Context, leader},
+    decisions::proxy_pin::AcceptedIdentity,
 };
 
 /// The file in which a Pod finds its namespace.
@@ -44,6 +45,9 @@ pub(crate) enum RunError {
     /// There is no usable kubeconfig, and the process does not run in a Pod.
     #[error("{}", _0.describe())]
     Cluster(Box<d8_rpp::Error>),
+    /// Anyone could answer for the API server, and would get the token of the operator.
+    #[error("cluster: {0}; set `certificate-authority` of the cluster in the kubeconfig instead")]
+    UnverifiedApiServer(#[from] UnverifiedApiServer),
     /// The process can't listen on the address.
     #[error("listening on {address}: {source}")]
     Listen {
@@ -64,7 +68,7 @@ impl RunError {
     /// Returns 2 if an argument or a given file is the cause, otherwise 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Cluster(_) => 2,
+            Self::Usage(_) | Self::Cluster(_) | Self::UnverifiedApiServer(_) => 2,
             Self::Listen { .. } | Self::Stdout(_) | Self::Signals(_) => 1,
         }
     }
@@ -81,6 +85,7 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     check(&options)?;
     let cluster = |error| RunError::Cluster(Box::new(error));
     let access = KubeconfigSource::of_process(None).load().await.map_err(cluster)?;
+    d8_rpp::verify_api_server(&access.config)?;
     let client = access.client().await.map_err(cluster)?;
     let lease_client = lease::client(&access).await.map_err(cluster)?;
     let namespace = args.namespace.unwrap_or_else(pod_namespace);
@@ -100,7 +105,10 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let (cluster_sender, cluster) = watch::channel(Cluster::unread());
     let (release_store, release_writer) = reflector::store();
     let (policy_store, policy_writer) = reflector::store();
-    let upstream = Upstream::new(client.clone(), access, options, metrics.clone());
+    let settings = AcceptedIdentity { keys: args.rpp_key.into_iter().collect(), host: args.rpp_host };
+    let pins = PinStore::new(client.clone(), &namespace, settings);
+    let connection = Connection::new(client.clone(), access, options, pins, metrics.clone());
+    let upstream = Upstream::new(connection, metrics.clone());
     let stores = (release_store, policy_store);
     let ctx = Context::new(client.clone(), &namespace, args.identity.clone(), upstream, stores, cluster, metrics);
     let ctx = Arc::new(ctx);

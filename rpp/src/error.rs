@@ -4,7 +4,7 @@ mod advice;
 mod kind;
 mod parts;
 
-use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, error::Error as StdError, io, path::PathBuf, time::Duration};
 
 use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
@@ -17,7 +17,7 @@ pub use self::{
     parts::{CertificateProblem, ImageReference, TimeoutPhase},
 };
 use crate::{
-    endpoint_pin::EndpointIdentity,
+    endpoint_pin::{EndpointIdentity, KeyList},
     kubeconfig::{CredentialError, KubeconfigError},
     text::find,
     tls,
@@ -105,6 +105,18 @@ pub enum Error {
         pinned: Box<EndpointIdentity>,
         /// The identity that the cluster announces now.
         announced: Box<EndpointIdentity>,
+    },
+    /// No trusted key signed the certificate of the proxy. The cluster announces other keys for it.
+    #[error(
+        "certificate of the proxy at {host}: not signed by a trusted key; the cluster announces keys that are not \
+         trusted: {}",
+        KeyList(announced)
+    )]
+    UntrustedKey {
+        /// Host of the proxy.
+        host: String,
+        /// The announced keys that are not trusted.
+        announced: BTreeSet<Digest>,
     },
     /// The proxy answered 401.
     #[error("the proxy at {host} did not accept the identity (401 Unauthorized){}", Suffix(message))]
@@ -288,7 +300,7 @@ impl Error {
             Self::Kubeconfig(_) | Self::ClusterClient { .. } => ErrorKind::Kubeconfig,
             Self::Identity(_) | Self::Anonymous { .. } => ErrorKind::Identity,
             Self::Discovery { .. } | Self::ClusterCertificate { .. } => ErrorKind::Discovery,
-            Self::EndpointChanged { .. } => ErrorKind::EndpointChanged,
+            Self::EndpointChanged { .. } | Self::UntrustedKey { .. } => ErrorKind::EndpointChanged,
             Self::ClusterUnauthorized { .. } => ErrorKind::ClusterUnauthorized,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Forbidden { .. } => ErrorKind::Forbidden,

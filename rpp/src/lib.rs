@@ -35,7 +35,8 @@ pub mod server;
 
 pub use client::{
     Artifact, AttemptError, Body, ClientOptions, Download, Endpoint, Identity, InspectedLayer, LayerChecksum,
-    LayerLocation, PlatformImage, Prefer, Proxy, RawManifest, ResolvedImage, SpooledLayer, Timeouts, Trust, retry,
+    LayerLocation, PinnedEndpoints, PlatformImage, Prefer, Proxy, RawManifest, ResolvedImage, SpooledLayer, Timeouts,
+    Trust, UnverifiedApiServer, retry, verify_api_server,
 };
 pub use endpoint_pin::EndpointIdentity;
 pub use error::{Advice, CertificateProblem, Error, ErrorKind, ImageReference, TimeoutPhase};

@@ -1,8 +1,10 @@
 //! TLS towards the proxy: trusted authorities, and why a certificate was refused.
 
+pub(crate) mod authority;
+
 use std::{error::Error as StdError, path::Path, sync::Arc};
 
-use d8_crds::values::{digest::Digest, limits::CA_FILE_BYTES};
+use d8_crds::values::limits::CA_FILE_BYTES;
 use jiff::Timestamp;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -37,28 +39,6 @@ pub(crate) fn parse_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Stri
         store.add(certificate.clone()).map_err(|error| format!("a certificate in it can't be used: {error}"))?;
     }
     Ok(certificates)
-}
-
-/// Returns the digests of the authorities' keys: SHA-256 of the `SubjectPublicKeyInfo`, as
-/// `openssl x509 -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it.
-pub(crate) fn key_digests(authorities: &[CertificateDer<'_>]) -> Vec<Digest> {
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(authorities.iter().cloned().map(CertificateDer::into_owned));
-    store.roots.iter().map(|root| Digest::of(&sequence(&root.subject_public_key_info))).collect()
-}
-
-/// Adds the header of a DER sequence to its content (X.690, 8.1.3). rustls stores the content only.
-fn sequence(content: &[u8]) -> Vec<u8> {
-    const SEQUENCE: u8 = 0x30;
-    let length = content.len().to_be_bytes();
-    let significant = &length[length.iter().take_while(|byte| **byte == 0).count()..];
-    let head = match significant {
-        [] => vec![SEQUENCE, 0],
-        [short] if *short < 0x80 => vec![SEQUENCE, *short],
-        // At most eight bytes.
-        long => [&[SEQUENCE, 0x80 | u8::try_from(long.len()).unwrap_or_default()], long].concat(),
-    };
-    [&head, content].concat()
 }
 
 /// The authorities that are trusted for an endpoint.
@@ -219,37 +199,5 @@ impl ServerCertVerifier for AcceptAnything {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An EC key has 91 bytes in openssl, an RSA key of 2048 bits has 294.
-    #[test]
-    fn der_headers_of_all_lengths() {
-        for (length, head) in [
-            (0, &[0x30, 0][..]),
-            (0x7f, &[0x30, 0x7f]),
-            (0x80, &[0x30, 0x81, 0x80]),
-            (0xff, &[0x30, 0x81, 0xff]),
-            (0x122, &[0x30, 0x82, 0x01, 0x22]),
-        ] {
-            let content = vec![7; length];
-            assert_eq!(sequence(&content), [head, &content].concat(), "{length}");
-        }
-    }
-
-    #[test]
-    fn a_key_has_the_same_digest_in_every_certificate() {
-        use rcgen::PublicKeyData as _;
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = |name: &str| {
-            let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-            CertificateDer::from(params.self_signed(&key).unwrap().der().to_vec())
-        };
-        let digest = Digest::of(&key.subject_public_key_info());
-        assert_eq!(key_digests(&[certificate("old"), certificate("new")]), [digest.clone(), digest]);
     }
 }

@@ -263,30 +263,50 @@ async fn a_cluster_that_announces_another_proxy() {
             &json!({"publicEndpoint": format!("https://{host}"), "endpoints": format!("[\"{here}\"]"), "ca.crt": ca}),
         )
     };
-    let connect = async |map: (u16, Value), pinned: Option<&EndpointIdentity>, insecure: bool| {
+    let check = async |map: (u16, Value), pinned: Option<&EndpointIdentity>| {
         let (address, _) = cluster([map, status(404), status(404)]).await;
         let config = kubeconfig(address);
-        let options =
-            ClientOptions { prefer: Prefer::Internal, timeouts: fast_retries(), insecure, ..ClientOptions::default() };
-        Proxy::connect_pinned(config.client(), &config, &options, pinned).await
+        let options = ClientOptions { prefer: Prefer::Internal, timeouts: fast_retries(), ..ClientOptions::default() };
+        let found = Proxy::find(config.client(), &config, &options).await.unwrap();
+        let endpoints = found.check("https://api", pinned)?;
+        let proxy = Proxy::connect_to(endpoints.clone(), &config, &options)?;
+        Ok::<_, Error>((proxy, endpoints))
     };
     let (own, other) = (&scripted.authority.pem, Authority::new().pem);
-    let (_, first) = connect(map("public", own), None, false).await.unwrap();
-    let first = first.expect("the first identity is pinned");
+    let (_, first) = check(map("public", own), None).await.unwrap();
+    let first = first.new_pin.expect("the first identity is pinned");
     assert_eq!((first.host.as_deref(), first.keys.len()), (Some("public"), 1));
-    let (_, again) = connect(map("public", own), Some(&first), false).await.unwrap();
-    assert_eq!(again, None);
-    let (proxy, more) = connect(map("public", &format!("{other}{own}")), Some(&first), false).await.unwrap();
-    assert_eq!(more.expect("a bundle with a pinned key adds its other keys").keys.len(), 2);
-    assert_eq!(proxy.tags(&d8_crds::values::name::Component::D8).await.unwrap(), ["v1.0.0"]);
+    let (_, again) = check(map("public", own), Some(&first)).await.unwrap();
+    assert_eq!((again.new_pin, again.untrusted.len()), (None, 0));
+
+    // An authority beside the pinned one verifies nothing, and is not remembered.
+    for bundle in [format!("{other}{own}"), format!("{own}{other}")] {
+        let (proxy, more) = check(map("public", &bundle), Some(&first)).await.unwrap();
+        assert_eq!((more.new_pin, more.untrusted.len()), (None, 1));
+        assert_eq!(proxy.tags(&d8_crds::values::name::Component::D8).await.unwrap(), ["v1.0.0"]);
+    }
     let requests = scripted.count();
-    for (map, insecure) in [(map("evil", own), false), (map("public", &other), false), (map("evil", own), true)] {
-        let error = connect(map, Some(&first), insecure).await.unwrap_err();
+    let foreign = EndpointIdentity { keys: key_of(&other).await, ..first.clone() };
+    let (proxy, more) = check(map("public", &format!("{other}{own}")), Some(&foreign)).await.unwrap();
+    assert_eq!((more.new_pin.map(|pin| pin.keys), more.untrusted), (Some(foreign.keys.clone()), first.keys.clone()));
+    let error = proxy.tags(&d8_crds::values::name::Component::D8).await.unwrap_err();
+    assert!(matches!(&error, Error::UntrustedKey { announced, .. } if *announced == first.keys), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::EndpointChanged, "{error}");
+    assert!(error.to_string().contains(first.keys.first().unwrap().as_str()), "{error}");
+
+    for map in [map("evil", own), map("public", &other)] {
+        let error = check(map, Some(&first)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::EndpointChanged, "{error}");
         assert!(error.to_string().contains("pinned host public, keys sha256:"), "{error}");
         assert!(error.advice().iter().any(|advice| advice.fix.contains("d8 policy trust")), "{:?}", error.advice());
     }
-    let (_, unverified) = connect(map("public", own), None, true).await.unwrap();
-    assert_eq!(unverified, None, "an identity that was not verified is not pinned");
-    assert_eq!(scripted.count(), requests, "no token was sent");
+    assert_eq!(scripted.count(), requests, "no request was sent");
+}
+
+/// The key of an authority, as a cluster announces it.
+async fn key_of(ca: &str) -> std::collections::BTreeSet<d8_crds::values::digest::Digest> {
+    let data = json!({"endpoints": "[\"127.0.0.1:1\"]", "ca.crt": ca});
+    let (address, _) = cluster([config_map(&data), status(404), status(404)]).await;
+    let config = kubeconfig(address);
+    Proxy::find(config.client(), &config, &ClientOptions::default()).await.unwrap().identity.keys
 }

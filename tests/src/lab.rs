@@ -51,7 +51,7 @@ impl Lab {
         progress("installing the chart");
         install_chart(&plane)?;
         progress("starting the operator");
-        let (operator, operator_address) = start_operator(&plane)?;
+        let (operator, operator_address) = start_operator(&plane, &[])?;
         Ok(Self { operator, operator_address, proxy, plane })
     }
 
@@ -110,7 +110,12 @@ impl Lab {
 
     /// Starts the operator again.
     pub fn start_operator(&mut self) -> Result<()> {
-        (self.operator, self.operator_address) = start_operator(&self.plane)?;
+        self.start_operator_with(&[])
+    }
+
+    /// Starts the operator again, with these flags.
+    pub fn start_operator_with(&mut self, flags: &[&str]) -> Result<()> {
+        (self.operator, self.operator_address) = start_operator(&self.plane, flags)?;
         Ok(())
     }
 
@@ -246,13 +251,15 @@ fn install_chart(plane: &ControlPlane) -> Result<()> {
     plane.helm(["install", OPERATOR, &chart, "--namespace", OPERATOR, "--create-namespace"]).map(drop)
 }
 
-fn start_operator(plane: &ControlPlane) -> Result<(Server, String)> {
+fn start_operator(plane: &ControlPlane, more: &[&str]) -> Result<(Server, String)> {
     let who = plane.service_account(OPERATOR, OPERATOR)?;
     let kubeconfig = plane.kubeconfig_for(&who)?;
-    let flags = ["--listen", "127.0.0.1:0", "--namespace", OPERATOR];
+    let flags = ["--listen", "127.0.0.1:0", "--namespace", OPERATOR].iter().chain(more);
     let mut operator = plane.scratch().start("d8-operator", tools::binary("d8-operator")?, flags, |command| {
         command.env("KUBECONFIG", kubeconfig);
-        for variable in ["D8_RPP_ENDPOINT", "D8_RPP_CA_FILE", "LOG_LEVEL"] {
+        for variable in
+            ["D8_RPP_ENDPOINT", "D8_RPP_CA_FILE", "D8_OPERATOR_RPP_KEYS", "D8_OPERATOR_RPP_HOST", "LOG_LEVEL"]
+        {
             command.env_remove(variable);
         }
     })?;

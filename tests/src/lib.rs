@@ -13,6 +13,7 @@ pub mod d8_build;
 pub mod demo;
 mod error;
 pub mod faulty_proxy;
+pub mod foreign_proxy;
 pub mod lab;
 mod listener;
 pub mod objects;
@@ -34,7 +35,7 @@ pub use command::{CommandOutput, run};
 pub use control_plane::{ADMIN, ControlPlane, Identity};
 pub use error::{Error, Result};
 pub use lab::Lab;
-pub use pki::Pair;
+pub use pki::{Authority, Pair};
 pub use proxy::Proxy;
 pub use workstation::Workstation;
 

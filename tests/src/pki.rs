@@ -3,21 +3,23 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use d8_crds::values::digest::Digest;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    PublicKeyData as _, SanType, date_time_ymd,
 };
 
 use crate::Result;
 use crate::process::Scratch;
 
-/// A certificate authority (CA) of one control plane.
-pub(crate) struct Authority {
+/// A certificate authority (CA).
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    params: CertificateParams,
     /// The CA's certificate, PEM.
-    pub(crate) pem: String,
+    pub pem: String,
     /// The file that has this certificate.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 /// A certificate and its key, as files.
@@ -30,7 +32,8 @@ pub struct Pair {
 }
 
 impl Authority {
-    pub(crate) fn new(scratch: &Scratch, name: &str) -> Result<Self> {
+    /// Creates one with a new key.
+    pub fn new(scratch: &Scratch, name: &str) -> Result<Self> {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
@@ -38,11 +41,21 @@ impl Authority {
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
         let file = scratch.write(&format!("{name}.crt"), &pem)?;
-        Ok(Self { issuer: Issuer::new(params, key), pem, file })
+        Ok(Self { issuer: Issuer::new(params.clone(), key), params, pem, file })
+    }
+
+    /// SHA-256 of the CA's key, as d8 shows it.
+    pub fn key(&self) -> Digest {
+        Digest::of(&self.issuer.key().subject_public_key_info())
+    }
+
+    /// Issues a certificate of this CA's key that another CA signs, PEM.
+    pub fn signed_by(&self, other: &Self) -> Result<String> {
+        Ok(self.params.signed_by(self.issuer.key(), &other.issuer)?.pem())
     }
 
     /// Issues a certificate for a server on 127.0.0.1.
-    pub(crate) fn server(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
+    pub fn server(&self, scratch: &Scratch, name: &str) -> Result<Pair> {
         self.issue(scratch, name, server_params(name)?, ExtendedKeyUsagePurpose::ServerAuth)
     }
 

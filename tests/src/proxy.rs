@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::catalog::{self, HostileImage, Plugin};
 use crate::pack::Pack;
 use crate::process::Server;
-use crate::{CommandOutput, ControlPlane, Error, Result, objects, oci, tools};
+use crate::{CommandOutput, ControlPlane, Error, Pair, Result, objects, oci, tools};
 
 /// Namespace of the proxy.
 pub const NAMESPACE: &str = "d8-cloud-instance-manager";
@@ -100,9 +100,18 @@ impl Proxy {
 /// Starts `d8-rpp serve` with the proxy's `ServiceAccount`, a certificate of the cluster's CA and these
 /// additional flags. Returns the server and the `host:port` it listens on.
 pub fn serve(plane: &ControlPlane, name: &str, flags: impl IntoIterator<Item = OsString>) -> Result<(Server, String)> {
+    serve_as(plane, name, plane.serving_certificate(name)?, flags)
+}
+
+/// As [`serve`], with another certificate.
+pub fn serve_as(
+    plane: &ControlPlane,
+    name: &str,
+    serving: Pair,
+    flags: impl IntoIterator<Item = OsString>,
+) -> Result<(Server, String)> {
     let who = plane.service_account(NAMESPACE, "registry-packages-proxy")?;
     let kubeconfig = plane.kubeconfig_for(&who)?;
-    let serving = plane.serving_certificate(name)?;
     let common: [OsString; 9] = [
         "serve".into(),
         "--listen".into(),

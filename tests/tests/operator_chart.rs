@@ -66,13 +66,17 @@ fn no_role_reads_secrets_or_has_a_wildcard() -> Result<()> {
 fn values_are_set_in_the_pod() -> Result<()> {
     let digest = format!("image.digest=sha256:{}", "0".repeat(64));
     let set = "image.repository=registry.example/d8,proxy.endpoint=https://proxy.example/base,proxy.caConfigMap=ca";
-    let objects = rendered(&["--set", set, "--set", &digest])?;
+    let key = format!("sha256:{}", "a".repeat(64));
+    let pins = format!("proxy.pinnedKeys={{{key}}},proxy.pinnedHost=packages.example:8443");
+    let objects = rendered(&["--set", set, "--set", &digest, "--set", &pins])?;
     let pod = &find(&objects, "Deployment")[0]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     assert!(container["image"].as_str().is_some_and(|image| image.starts_with("registry.example/d8@sha256:")));
     let args: BTreeSet<&str> = container["args"].as_array().expect("args").iter().filter_map(Value::as_str).collect();
     assert!(args.contains("--rpp-endpoint=https://proxy.example/base"), "{args:?}");
     assert!(args.contains("--rpp-ca-file=/etc/d8-operator/proxy-ca/ca.crt"), "{args:?}");
+    assert!(args.contains(format!("--rpp-key={key}").as_str()), "{args:?}");
+    assert!(args.contains("--rpp-host=packages.example:8443"), "{args:?}");
     assert_eq!(pod["volumes"][0]["configMap"]["name"], "ca");
     Ok(())
 }
@@ -95,6 +99,8 @@ fn invalid_values_are_refused() -> Result<()> {
         ("nonsense=1", "nonsense"),
         ("image.digest=sha256:short", "digest"),
         ("proxy.endpoint=http://proxy.example", "endpoint"),
+        ("proxy.pinnedKeys={yes}", "pinnedKeys"),
+        ("proxy.pinnedHost=https://packages.example", "pinnedHost"),
         ("log.format=xml", "format"),
         ("replicas=-1", "replicas"),
     ] {

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use d8_crds::values::digest::Digest;
 use d8_crds::values::platform::Platform;
 use d8_tests::catalog::script;
 use d8_tests::pack::Pack;
@@ -235,6 +236,9 @@ fn every_example_of_the_page_runs() -> Result<()> {
     names.add(format!("http://{}", shared.address), "https://registry.example.com");
     names.add(plane.url(), "https://127.0.0.1:6443");
     names.add(bob.identity().user.clone(), "$BOB");
+    plane.kubectl(["create", "namespace", "d8-operator"])?;
+    plane.kubectl(["create", "configmap", "d8-proxy-pin", "--namespace=d8-operator"])?;
+    let key = Digest::of(b"the key of another authority").to_string();
     let mut servers = Vec::new();
     let examples = page::examples(include_str!("../../docs/proxy.md"));
     for example in &examples {
@@ -256,7 +260,7 @@ fn every_example_of_the_page_runs() -> Result<()> {
         };
         let output = run_merged("bash", ["-c", &line], |command: &mut Command| {
             user.environment(command);
-            command.env("PATH", &path).env("ALICE", &alice.identity().user).current_dir(&folder);
+            command.env("PATH", &path).env("ALICE", &alice.identity().user).env("KEY", &key).current_dir(&folder);
         })?;
         assert_eq!(without_digests(names.to_page(&output.stdout).trim()), example.output, "{}", example.line);
     }

@@ -1,9 +1,10 @@
 //! Connections to the cluster and to its proxy.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use d8_agent::cluster::{ClusterKey, EndpointPins};
-use d8_rpp::{ClientOptions, ClusterAccess, EndpointIdentity, KubeconfigSource, Prefer, Proxy};
+use d8_crds::values::digest::Digest;
+use d8_rpp::{ClientOptions, ClusterAccess, EndpointIdentity, KubeconfigSource, Prefer, Proxy, endpoint_pin::KeyList};
 
 use super::{Context, kubeconfig};
 use crate::terminal::{
@@ -83,19 +84,38 @@ impl Context {
             .get_or_try_init(|| async {
                 let options = self.proxy_options();
                 let cluster = self.cluster().await?;
+                let server = cluster.access.server();
+                let client = std::future::ready(Ok(cluster.client.clone()));
+                let found = Proxy::find(client, &cluster.access, &options).await?;
                 // An endpoint from a flag is not announced by the cluster, so there is nothing to compare with the pin.
                 let pinned = if options.endpoint.is_some() { None } else { self.pinned_endpoint(&cluster.key)? };
-                let client = std::future::ready(Ok(cluster.client.clone()));
-                let (proxy, new_pin) =
-                    Proxy::connect_pinned(client, &cluster.access, &options, pinned.as_ref()).await?;
-                if let Some(new_pin) = new_pin
-                    && let Err(error) = self.endpoint_pins().save(&cluster.key, &cluster.access.server(), &new_pin)
-                {
-                    output::warn(format!("the proxy is not pinned; the next command trusts any other: {error}"));
+                let endpoints = found.check(&server, pinned.as_ref())?;
+                self.note_untrusted_keys(&endpoints.untrusted);
+                if let Some(new_pin) = &endpoints.new_pin {
+                    self.save_pin(cluster, &server, new_pin);
                 }
+                let proxy = Proxy::connect_to(endpoints, &cluster.access, &options)?;
                 Ok(proxy)
             })
             .await
+    }
+
+    /// Notes that the cluster announces keys that verify nothing yet.
+    fn note_untrusted_keys(&self, untrusted: &BTreeSet<Digest>) {
+        if !untrusted.is_empty() {
+            let keys = KeyList(untrusted);
+            self.printer.note(format!("the cluster announces a key of its proxy that is not trusted: {keys}"));
+            self.printer.note("the trusted key is used; if the administrators confirm the new one: d8 policy trust");
+        }
+    }
+
+    /// Stores the pin, unless it is not verified: then the keys are not proven.
+    fn save_pin(&self, cluster: &ClusterClient, server: &str, new_pin: &EndpointIdentity) {
+        if let Some(unverified) = self.unverified_connection() {
+            tracing::debug!(%unverified, "the proxy is not pinned");
+        } else if let Err(error) = self.endpoint_pins().save(&cluster.key, server, new_pin) {
+            output::warn(format!("the proxy is not pinned; the next command trusts any other: {error}"));
+        }
     }
 
     /// Returns the pinned proxy endpoints of clusters.

@@ -24,7 +24,9 @@ impl Context {
         let view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now)
             .await
             .map_err(|error| self.view_failure(&error))?;
-        if let ViewOrigin::Live | ViewOrigin::Ungoverned = view.origin {
+        if let Some(unverified) = self.unverified_cluster() {
+            self.printer.note(format!("the policies are not kept for later runs, because {unverified}"));
+        } else if let ViewOrigin::Live | ViewOrigin::Ungoverned = view.origin {
             let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
             if let Err(error) = cache.save(&cluster.key, &copy) {
                 output::warn(format!("the policies of {} are not enforced without the cluster: {error}", copy.server));

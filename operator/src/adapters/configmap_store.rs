@@ -38,13 +38,25 @@ pub(crate) enum StoreError {
     },
 }
 
-/// Reads a ConfigMap. Returns its data, and the resourceVersion to write it with; without a ConfigMap, no data and
-/// `None`.
-pub(super) async fn load(api: &Api<ConfigMap>, name: &str) -> Result<(Data, Option<String>), StoreError> {
+/// A ConfigMap that was read. Everything is empty if there is none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LoadedConfigMap {
+    /// The data.
+    pub(super) data: Data,
+    /// The annotations.
+    pub(super) annotations: BTreeMap<String, String>,
+    /// The resourceVersion to write it with.
+    pub(super) resource_version: Option<String>,
+}
+
+/// Reads a ConfigMap.
+pub(super) async fn load(api: &Api<ConfigMap>, name: &str) -> Result<LoadedConfigMap, StoreError> {
     let found = api.get_opt(name).await.map_err(|error| store_error(name, error))?;
-    let Some(found) = found else { return Ok((Data::new(), None)) };
-    let resource_version = found.resource_version();
-    Ok((found.data.unwrap_or_default(), resource_version))
+    Ok(found.map_or_else(LoadedConfigMap::default, |found| LoadedConfigMap {
+        resource_version: found.resource_version(),
+        data: found.data.unwrap_or_default(),
+        annotations: found.metadata.annotations.unwrap_or_default(),
+    }))
 }
 
 /// Writes a ConfigMap whose data were computed from this resourceVersion; `None`: there was no ConfigMap. Returns the

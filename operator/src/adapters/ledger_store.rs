@@ -40,13 +40,13 @@ impl<L: Ledger> LedgerStore<L> {
     /// Reads the ledger of an owner; without a ConfigMap, it is empty.
     pub(crate) async fn load(&self, owner: &str) -> Result<StoredLedger<L>, StoreError> {
         let name = name::<L>(owner);
-        let (data, resource_version) = configmap_store::load(&self.api, &name).await?;
-        let ledger = L::from_data(&data).map_err(|error| StoreError::Unreadable {
+        let loaded = configmap_store::load(&self.api, &name).await?;
+        let ledger = L::from_data(&loaded.data).map_err(|error| StoreError::Unreadable {
             name,
             why: error.to_string(),
             fallback: L::FALLBACK,
         })?;
-        Ok(StoredLedger { ledger, resource_version })
+        Ok(StoredLedger { ledger, resource_version: loaded.resource_version })
     }
 
     /// Writes a ledger that was computed from `stored.resource_version`. Returns it with the new resourceVersion.

@@ -44,6 +44,10 @@ pub(crate) struct Metrics {
     pub(crate) polls: Family<ResultLabel, Counter>,
     /// Requests sent to the proxy.
     pub(crate) proxy_requests: Counter,
+    /// 1 while the cluster announces another proxy than the pinned one, otherwise 0.
+    pub(crate) proxy_changed: Gauge,
+    /// Number of keys that the cluster announces for the proxy and that are not trusted.
+    pub(crate) proxy_untrusted_keys: Gauge,
     /// Duration of a poll, in seconds.
     pub(crate) poll_seconds: Histogram,
     /// Time of the last successful poll, in seconds since 1970.
@@ -74,6 +78,8 @@ impl Metrics {
             registry: Registry::with_prefix("d8_operator"),
             polls: Family::default(),
             proxy_requests: Counter::default(),
+            proxy_changed: Gauge::default(),
+            proxy_untrusted_keys: Gauge::default(),
             poll_seconds: Histogram::new(buckets),
             last_sync: Family::default(),
             synced: Family::default(),
@@ -88,6 +94,16 @@ impl Metrics {
         let r = &mut metrics.registry;
         r.register("polls", "Polls of the proxy, by result", metrics.polls.clone());
         r.register("proxy_requests", "Requests sent to the proxy", metrics.proxy_requests.clone());
+        r.register(
+            "proxy_changed",
+            "1 while the cluster announces another proxy than the pinned one",
+            metrics.proxy_changed.clone(),
+        );
+        r.register(
+            "proxy_untrusted_keys",
+            "Keys that the cluster announces for the proxy and that are not trusted",
+            metrics.proxy_untrusted_keys.clone(),
+        );
         r.register_with_unit("poll", "Duration of a poll", Unit::Seconds, metrics.poll_seconds.clone());
         let last_sync = metrics.last_sync.clone();
         r.register_with_unit(

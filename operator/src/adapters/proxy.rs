@@ -1,7 +1,9 @@
 //! The registry-packages-proxy. Requests stay within a budget, and answers are reduced to what a record is made from.
 
 mod budget;
+mod connection;
 mod layers;
+mod pin_store;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
@@ -13,12 +15,12 @@ use d8_crds::{
         platform::Platform,
     },
 };
-use d8_rpp::{ClientOptions, ClusterAccess, Error as ProxyError, ErrorKind, Proxy, RawManifest};
-use kube::Client;
+use d8_rpp::{Error as ProxyError, ErrorKind, Proxy, RawManifest};
 use serde::Deserialize;
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::budget::RequestBudget;
+pub(crate) use self::{connection::Connection, pin_store::PinStore};
 use super::metrics::Metrics;
 use crate::decisions::release::{facts::VersionFacts, observed::PollError};
 
@@ -91,42 +93,18 @@ impl From<&ProxyError> for RegistryError {
 
 /// The registry-packages-proxy of the cluster.
 pub(crate) struct Upstream {
-    client: Client,
-    access: ClusterAccess,
-    options: ClientOptions,
+    connection: Connection,
     budget: RequestBudget,
     /// Limits the layers that are read at a time.
     streams: Semaphore,
     metrics: Arc<Metrics>,
-    /// Absent before the first request, and after the proxy could not be reached: it may have moved.
-    proxy: Mutex<Option<Proxy>>,
 }
 
 impl Upstream {
     /// Makes a client; sends nothing yet.
-    pub(crate) fn new(client: Client, access: ClusterAccess, options: ClientOptions, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(connection: Connection, metrics: Arc<Metrics>) -> Self {
         let (budget, streams) = (RequestBudget::new(), Semaphore::new(STREAMS));
-        Self { client, access, options, budget, streams, metrics, proxy: Mutex::new(None) }
-    }
-
-    /// Returns the proxy; looks up its endpoint if necessary.
-    async fn proxy(&self) -> Result<Proxy, RegistryError> {
-        let mut cached = self.proxy.lock().await;
-        if let Some(proxy) = &*cached {
-            return Ok(proxy.clone());
-        }
-        let client = std::future::ready(Ok(self.client.clone()));
-        let connected = Proxy::connect_with(client, &self.access, &self.options).await;
-        let proxy = connected.map_err(|error| RegistryError::from(&error))?;
-        Ok(cached.insert(proxy).clone())
-    }
-
-    /// Converts an error. Drops the proxy if it may have moved.
-    async fn registry_error(&self, error: ProxyError) -> RegistryError {
-        if error.kind().is_reach() {
-            *self.proxy.lock().await = None;
-        }
-        RegistryError::from(&error)
+        Self { connection, budget, streams, metrics }
     }
 
     /// Waits until `requests` may be sent, and counts them.
@@ -174,19 +152,19 @@ impl Upstream {
 
 impl Registry for Upstream {
     async fn tags(&self, component: &Component) -> Result<Vec<String>, RegistryError> {
-        let proxy = self.proxy().await?;
+        let proxy = self.connection.checked_proxy().await?;
         let _permit = self.acquire(1).await;
         match proxy.tags(component).await {
             Ok(tags) => Ok(tags),
-            Err(error) => Err(self.registry_error(error).await),
+            Err(error) => Err(self.connection.failed(error).await),
         }
     }
 
     async fn read(&self, request: &ReadRequest<'_>) -> Result<(Digest, Option<VersionFacts>), RegistryError> {
-        let proxy = self.proxy().await?;
+        let proxy = self.connection.proxy().await?;
         match self.read_version(&proxy, request).await {
             Ok(read) => Ok(read),
-            Err(error) => Err(self.registry_error(error).await),
+            Err(error) => Err(self.connection.failed(error).await),
         }
     }
 }

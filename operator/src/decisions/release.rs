@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 mod limits;
 pub(crate) mod observed;
 pub(crate) mod platform_tags;
+pub(crate) mod poll_rate;
 pub(crate) mod reads;
 pub(crate) mod selection;
 pub(crate) mod sightings;

@@ -47,7 +47,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The reason why no address was found. An address is never guessed.
-pub async fn find(client: &Client, server: &str, options: &ClientOptions) -> Result<DiscoveredEndpoints, Error> {
+pub(super) async fn find(client: &Client, server: &str, options: &ClientOptions) -> Result<DiscoveredEndpoints, Error> {
     let search = Search { client, server, verifiable: options.insecure || options.ca_file.is_some() };
     let mut reasons = Vec::new();
     let mut denied = false;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use d8_crds::values::digest::Digest;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use crate::error::Error;
+use crate::{error::Error, tls::authority};
 
 /// Which of the cluster's endpoints is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,6 +82,21 @@ impl Endpoint {
     /// The authorities that are trusted for this endpoint.
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// The authorities that the cluster announces for this endpoint.
+    pub(super) fn authorities(&self) -> &[CertificateDer<'static>] {
+        match &self.trust {
+            Trust::System => &[],
+            Trust::Only(authorities) => authorities,
+        }
+    }
+
+    /// Removes the authorities whose keys are not trusted.
+    pub(super) fn retain_authorities(&mut self, is_trusted: impl Fn(&Digest) -> bool) {
+        if let Trust::Only(authorities) = &mut self.trust {
+            authorities.retain(|one| authority::key_digest(one).is_some_and(|key| is_trusted(&key)));
+        }
     }
 
     /// Returns `host` or `host:port`, for messages.

@@ -16,14 +16,15 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    discovery,
+    discovery::{self, DiscoveredEndpoints},
     endpoint::Endpoint,
     identity::Identity,
     options::ClientOptions,
+    pinned::PinnedEndpoints,
     transport::{Request, Transport, extra_authorities},
 };
 use crate::{
-    endpoint_pin::{EndpointIdentity, PinCheck, check_pin},
+    endpoint_pin::EndpointIdentity,
     error::{Error, ImageReference},
     forward_proxy::ProxyEnvironment,
     kubeconfig::{self, ClusterAccess},
@@ -54,75 +55,34 @@ pub struct RawManifest {
 }
 
 impl Proxy {
-    /// Finds the proxy and takes the identity from a kubeconfig. Checks the options before any request.
-    /// With an explicit endpoint the Kubernetes API is not used at all.
+    /// Finds the proxy and takes the identity from a kubeconfig, as on a first contact: no pin is compared. Checks the
+    /// options before any request. With an explicit endpoint the Kubernetes API is not used at all.
     pub async fn connect(access: &ClusterAccess, options: &ClientOptions) -> Result<Self, Error> {
-        Self::connect_with(access.client(), access, options).await
+        let found = Self::find(access.client(), access, options).await?.check(&access.server(), None)?;
+        Self::connect_to(found, access, options)
     }
 
-    /// As [`Self::connect`], with the caller's Kubernetes client. `client` is awaited only if the Kubernetes API
-    /// is needed.
-    pub async fn connect_with(
+    /// Finds the endpoints of the proxy. An explicit endpoint has no identity to compare with a pin. `client` is
+    /// awaited only if the Kubernetes API is needed.
+    pub async fn find(
         client: impl Future<Output = Result<kube::Client, Error>>,
         access: &ClusterAccess,
         options: &ClientOptions,
-    ) -> Result<Self, Error> {
-        let (endpoints, _) = Self::find_endpoints(client, access, options).await?;
-        Self::with_identity_of(access, endpoints, options)
-    }
-
-    /// As [`Self::connect_with`], with a check of the pinned identity.
-    ///
-    /// Returns the identity to pin from now on, `None` if the pin stays as it is.
-    ///
-    /// # Errors
-    /// [`Error::EndpointChanged`], before any token is sent.
-    pub async fn connect_pinned(
-        client: impl Future<Output = Result<kube::Client, Error>>,
-        access: &ClusterAccess,
-        options: &ClientOptions,
-        pinned: Option<&EndpointIdentity>,
-    ) -> Result<(Self, Option<EndpointIdentity>), Error> {
-        let (endpoints, announced) = Self::find_endpoints(client, access, options).await?;
-        let check = announced.as_ref().map_or(PinCheck::Trusted, |announced| check_pin(pinned, announced));
-        let new_pin = match check {
-            PinCheck::Trusted => None,
-            // Without verification the keys are not proven.
-            PinCheck::Update(_) if options.insecure => None,
-            PinCheck::Update(pin) => Some(pin),
-            PinCheck::Changed => {
-                return Err(Error::EndpointChanged {
-                    server: access.server(),
-                    pinned: Box::new(pinned.cloned().unwrap_or_default()),
-                    announced: Box::new(announced.unwrap_or_default()),
-                });
-            }
-        };
-        Ok((Self::with_identity_of(access, endpoints, options)?, new_pin))
-    }
-
-    /// Returns the endpoints, and their identity if the cluster announced them. An explicit endpoint has none.
-    async fn find_endpoints(
-        client: impl Future<Output = Result<kube::Client, Error>>,
-        access: &ClusterAccess,
-        options: &ClientOptions,
-    ) -> Result<(Vec<Endpoint>, Option<EndpointIdentity>), Error> {
+    ) -> Result<DiscoveredEndpoints, Error> {
         extra_authorities(options)?;
         if let Some(given) = &options.endpoint {
-            return Ok((vec![Endpoint::explicit(given)?], None));
+            let (endpoints, identity) = (vec![Endpoint::explicit(given)?], EndpointIdentity::default());
+            return Ok(DiscoveredEndpoints { endpoints, identity });
         }
         let found = discovery::find(&client.await?, &access.server(), options).await;
-        let found = found.map_err(|error| access.explain(error))?;
-        Ok((found.endpoints, Some(found.identity)))
+        found.map_err(|error| access.explain(error))
     }
 
-    fn with_identity_of(
-        access: &ClusterAccess,
-        endpoints: Vec<Endpoint>,
-        options: &ClientOptions,
-    ) -> Result<Self, Error> {
+    /// Returns a client of these endpoints with the identity of a kubeconfig. Sends nothing to the proxy.
+    pub fn connect_to(pinned: PinnedEndpoints, access: &ClusterAccess, options: &ClientOptions) -> Result<Self, Error> {
         let forward_proxy = |endpoint: &Url| access.forward_proxy(endpoint);
-        Ok(Self::over(Transport::new(endpoints, Identity::of(access), options, forward_proxy)?))
+        let transport = Transport::new(pinned.endpoints, Identity::of(access), options, forward_proxy)?;
+        Ok(Self::over(transport.with_untrusted_keys(pinned.untrusted)))
     }
 
     /// Returns a client of these endpoints, tried in this order, with this identity. Makes no request.

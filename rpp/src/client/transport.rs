@@ -3,9 +3,13 @@
 
 mod response;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
+use d8_crds::values::digest::Digest;
 use http::{
     HeaderMap, Method, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH},
@@ -44,6 +48,8 @@ pub(crate) struct Transport {
     first_request: Mutex<()>,
     identity: Identity,
     timeouts: Timeouts,
+    /// Keys that the cluster announces for its endpoints and that are not trusted.
+    untrusted_keys: BTreeSet<Digest>,
 }
 
 #[derive(Debug)]
@@ -112,7 +118,13 @@ impl Transport {
             first_request: Mutex::new(()),
             identity,
             timeouts: options.timeouts,
+            untrusted_keys: BTreeSet::new(),
         })
+    }
+
+    /// Names the announced keys that are not trusted, for the error if a certificate is signed by another key.
+    pub(crate) fn with_untrusted_keys(self, untrusted_keys: BTreeSet<Digest>) -> Self {
+        Self { untrusted_keys, ..self }
     }
 
     pub(crate) fn timeouts(&self) -> &Timeouts {
@@ -154,7 +166,8 @@ impl Transport {
     }
 
     /// Sends a request once, to the endpoint that answered last and then to the others. Another endpoint is
-    /// tried only if there was no connection: any response, even a failure, comes from the proxy.
+    /// tried only if there was no connection, or none to a trusted key: any response, even a failure, comes from the
+    /// proxy.
     async fn send(&self, request: Request<'_>) -> Result<(Response, String), Error> {
         let _one_at_a_time =
             if self.connected.load(Ordering::Acquire) { None } else { Some(self.first_request.lock().await) };
@@ -168,7 +181,11 @@ impl Transport {
                     self.connected.store(true, Ordering::Release);
                     return Ok(response);
                 }
-                Err(error @ (Error::Unreachable { .. } | Error::Timeout { phase: TimeoutPhase::Connect, .. })) => {
+                Err(
+                    error @ (Error::Unreachable { .. }
+                    | Error::Timeout { phase: TimeoutPhase::Connect, .. }
+                    | Error::UntrustedKey { .. }),
+                ) => {
                     tracing::debug!(%error, "trying the next endpoint");
                     first_error.get_or_insert(error);
                 }
@@ -204,7 +221,7 @@ impl Transport {
                 let after = self.timeouts.headers;
                 return Err(Error::Timeout { host, phase: TimeoutPhase::Response, after });
             }
-            Ok(Err(error)) => return Err(self.connection_error(host, error)),
+            Ok(Err(error)) => return Err(self.connection_error(to, error)),
             Ok(Ok(response)) => response,
         };
         tracing::debug!(

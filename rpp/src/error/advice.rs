@@ -78,7 +78,7 @@ impl Error {
                 "log in again, or check the user: `kubectl auth whoami`",
             )],
             Self::ClusterCertificate { problem, .. } => vec![certificate::of_cluster(problem)],
-            Self::EndpointChanged { .. } => vec![
+            Self::EndpointChanged { .. } | Self::UntrustedKey { .. } => vec![
                 pair(
                     "someone who can edit the proxy's ConfigMap or Ingress may be redirecting tokens; no token was sent",
                     format!(

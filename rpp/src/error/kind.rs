@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Discovery,
     /// The Kubernetes API answered 401.
     ClusterUnauthorized,
-    /// The cluster names another proxy than the pinned one.
+    /// The cluster names another proxy than the pinned one, or the proxy has another key than the pinned ones.
     EndpointChanged,
     /// The proxy answered 401.
     Unauthorized,

@@ -62,6 +62,8 @@ pub(crate) fn discovery(data: &[u8]) {
                             matches!(endpoint.trust(), Trust::Only(authorities) if authorities.is_empty());
                         assert!(trusted || !no_authority, "no CA certificate for {}", endpoint.host());
                     }
+                    let announced = found.identity.clone();
+                    assert!(found.check("https://api", Some(&announced)).is_ok(), "{announced} differs from itself");
                 }
                 Ok(None) => {}
                 Err(why) => assert_printable(&why),

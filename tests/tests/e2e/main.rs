@@ -12,6 +12,7 @@ mod input;
 mod install;
 mod kubeconfigs;
 mod offline;
+mod operator_pin;
 mod policy;
 mod policy_commands;
 mod proxy_faults;

@@ -146,20 +146,14 @@ impl Transaction {
 /// Returns the store to change a plugin in: the one it is installed in, else the first writable one.
 ///
 /// # Errors
-/// No root is writable, or TLS verification is skipped for a root that other users share.
+/// No root is writable, or a connection is not verified and other users share the root.
 fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
     let roots = context.roots();
     let store = match installed::find(context, name)? {
         Some(plugin) if !roots.is_explicit() => plugin.store,
         _ => roots.for_writing()?,
     };
-    let insecure = context.global.rpp_insecure_skip_tls_verify || context.global.insecure_skip_tls_verify;
-    let shared = roots.home().is_none_or(|home| home != store.root());
-    if insecure && shared {
-        let root = store.root().display();
-        return Err(Failure::new(Code::Usage, format!("TLS verification cannot be skipped for {root}"))
-            .advise("other users run the plugins in this root", "trust the proxy with `--rpp-ca-file FILE` instead"));
-    }
+    context.check_verified_for(store.root())?;
     Ok(store)
 }
 

@@ -1,9 +1,12 @@
 //! `d8 policy trust`: trusts a changed proxy of the cluster, after showing the pinned and the current one.
 
+use std::collections::BTreeSet;
+
+use d8_agent::cluster::CacheError;
+use d8_crds::values::digest::Digest;
 use d8_rpp::{
-    EndpointIdentity,
-    client::discovery,
-    endpoint_pin::{PinCheck, check_pin},
+    EndpointIdentity, Proxy,
+    endpoint_pin::{KeyList, accept},
 };
 
 use crate::{
@@ -18,37 +21,46 @@ use crate::{
 pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Result<(), Failure> {
     let pins = context.endpoint_pins();
     let cluster = context.cluster().await?;
+    context.check_cluster_verified("a proxy is not trusted over a connection that is not verified")?;
     let server = cluster.access.server();
-    // Compare what the cluster announces, even if a flag names another endpoint.
-    let options = d8_rpp::ClientOptions { endpoint: None, ..context.proxy_options() };
-    let now = discovery::find(&cluster.client, &server, &options)
-        .await
-        .map_err(|error| cluster.access.explain(error))?
-        .identity;
+    // Compare what the cluster announces, even if a flag names another endpoint or skips the verification of the proxy.
+    let options = d8_rpp::ClientOptions { endpoint: None, insecure: false, ..context.proxy_options() };
+    let client = std::future::ready(Ok(cluster.client.clone()));
+    let found = Proxy::find(client, &cluster.access, &options).await?;
     let pinned = pins.load(&cluster.key);
-    output::print(format!("cluster:    {server}"));
-    output::print(match &pinned {
-        Ok(Some(pinned)) => format!("pinned:     {pinned}"),
-        Ok(None) => "pinned:     nothing".to_owned(),
-        Err(error) => format!("pinned:     unreadable, {}", error.source),
-    });
-    output::print(format!("now:        {now}"));
-    let accepted: EndpointIdentity = match &pinned {
-        Ok(known) => match check_pin(known.as_ref(), &now) {
-            PinCheck::Trusted => {
-                output::print("The proxy is already trusted.");
-                return Ok(());
-            }
-            PinCheck::Update(both) => both,
-            PinCheck::Changed => now,
-        },
-        Err(_) => now,
-    };
+    show(&server, &pinned, &found.identity);
+    let known = pinned.ok().flatten();
+    let accepted = accept(known.as_ref(), &found.identity);
+    let is_known = known.as_ref().is_some_and(|known| known.host == accepted.host && known.keys == accepted.keys);
+    if is_known || accepted.is_empty() {
+        output::print("The proxy is already trusted.");
+        return Ok(());
+    }
     confirm(args.yes).await?;
     pins.save(&cluster.key, &server, &accepted)
         .map_err(|error| Failure::new(Code::Failed, "failed to pin the proxy").caused_by(&error))?;
     output::print("The proxy is trusted from now on.");
     Ok(())
+}
+
+/// Prints the pinned and the current proxy, and which keys a confirmation adds and removes.
+fn show(server: &str, pinned: &Result<Option<EndpointIdentity>, CacheError>, now: &EndpointIdentity) {
+    output::print(format!("cluster:    {server}"));
+    output::print(match pinned {
+        Ok(Some(pinned)) => format!("pinned:     {pinned}"),
+        Ok(None) => "pinned:     nothing".to_owned(),
+        Err(error) => format!("pinned:     unreadable, {}", error.source),
+    });
+    output::print(format!("now:        {now}"));
+    let Ok(Some(known)) = pinned else { return };
+    let difference = |from: &EndpointIdentity, to: &EndpointIdentity| -> BTreeSet<Digest> {
+        from.keys.difference(&to.keys).cloned().collect()
+    };
+    for (what, keys) in [("new keys:   ", difference(now, known)), ("old keys:   ", difference(known, now))] {
+        if !keys.is_empty() && !now.keys.is_empty() {
+            output::print(format!("{what}{}", KeyList(&keys)));
+        }
+    }
 }
 
 /// Asks for confirmation, unless `yes`. Without a terminal `--yes` is required.

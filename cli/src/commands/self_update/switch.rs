@@ -90,12 +90,15 @@ impl Switch<'_> {
     /// Makes the switch.
     ///
     /// # Errors
-    /// The version cannot be downloaded or does not start, or policies require a version that supports them. Nothing
-    /// was changed.
+    /// The version cannot be downloaded or does not start, policies require a version that supports them, or a
+    /// connection is not verified and other users share the store. Nothing was changed.
     pub(super) async fn run(self, context: &Context) -> Result<SwitchReport, Failure> {
         let progress = Progress::new(context.printer);
         let store_failure = |error| self.d8.store_failure(error);
         let store = self.d8.store()?;
+        if let (BinarySource::Proxy(..), Some(root)) = (&self.source, store.dir().parent()) {
+            context.check_verified_for(root)?;
+        }
         let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(store_failure)?;
         let (tested, downloaded) = self.obtain(context, store, &locked, &progress).await?;
         self.check_policy_support(&tested)?;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use kube::runtime::utils::Backoff as _;
 use tokio::{
     task::AbortHandle,
@@ -13,13 +14,16 @@ use crate::{
     adapters::{metrics::ResultLabel, proxy::Registry, retry},
     controllers::clock::now,
     decisions::release::{
-        observed::PollError,
+        observed::{ENDPOINT_CHANGED, PollError},
+        poll_rate::wait_before,
         spec::{CheckedSpec, INTERVAL},
     },
 };
 
 /// Delay before the first retry of a failed poll.
 const RETRY: Duration = Duration::from_secs(5);
+/// Longest delay before the proxy is compared with the pin again, after it was another one.
+const CHANGED_RETRY: Duration = Duration::from_secs(30);
 /// After a start, the polls of known records are spread over at most this time.
 const SPREAD: Duration = Duration::from_secs(30);
 
@@ -34,11 +38,15 @@ async fn run<R: Registry>(ctx: Arc<Context<R>>, entry: Arc<ReleaseEntry>) {
     let mut interval = INTERVAL;
     let mut delays = retry::backoff(RETRY, interval);
     let mut wait = first_wait(&entry);
+    let mut last_requested = None;
     loop {
         tokio::select! {
             () = sleep(wait) => {}
             () = entry.wake.notified() => {}
+            () = requested(&entry, last_requested) => last_requested = Some(Instant::now()),
         }
+        // The poll that begins now also serves the requests of the meantime.
+        let _ = entry.requested.notified().now_or_never();
         let Some(spec) = active_spec(&entry) else {
             // The spec is invalid or suspended. Only a new spec changes that, and it wakes the poller.
             wait = Duration::MAX;
@@ -60,10 +68,18 @@ async fn run<R: Registry>(ctx: Arc<Context<R>>, entry: Arc<ReleaseEntry>) {
             Err(error) => {
                 failures += 1;
                 tracing::debug!(name, failures, reason = error.reason, "the poll failed: {}", error.message);
-                delays.next().unwrap_or(interval)
+                let delay = delays.next().unwrap_or(interval);
+                // Nothing is sent to the proxy, and a person may accept it at any time.
+                if error.reason == ENDPOINT_CHANGED { delay.min(CHANGED_RETRY) } else { delay }
             }
         };
     }
+}
+
+/// Waits for the request of a person, and until it may be served.
+async fn requested(entry: &ReleaseEntry, last: Option<Instant>) {
+    entry.requested.notified().await;
+    sleep(wait_before(last.map(Instant::into_std), Instant::now().into_std())).await;
 }
 
 /// Returns the time until the first poll. A record without a successful poll is polled at once.

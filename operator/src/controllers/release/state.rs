@@ -22,8 +22,10 @@ use crate::{
 pub(crate) struct ReleaseEntry {
     /// The component of the record.
     pub(super) component: Component,
-    /// Wakes the poller.
+    /// Wakes the poller: versions are pending.
     pub(super) wake: Notify,
+    /// Wakes the poller: a person changed the record and so requests a poll.
+    pub(super) requested: Notify,
     /// What is known of the component's versions.
     pub(super) observed: Mutex<Observed>,
     state: Mutex<ReleaseState>,
@@ -60,6 +62,7 @@ impl ReleaseEntry {
         Self {
             component,
             wake: Notify::new(),
+            requested: Notify::new(),
             observed: Mutex::new(observed),
             state: Mutex::new(state),
             uid: record.uid(),
@@ -90,7 +93,7 @@ impl ReleaseEntry {
                 self.observed().spec_changed();
             }
             state.desired = desired;
-            self.wake.notify_one();
+            self.requested.notify_one();
         }
     }
 }

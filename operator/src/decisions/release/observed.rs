@@ -22,6 +22,9 @@ use super::{
 };
 use crate::decisions::retention::RetainedVersions;
 
+/// Reason of a poll that failed because the proxy is not the pinned one. Nothing was sent to it.
+pub(crate) const ENDPOINT_CHANGED: &str = "EndpointChanged";
+
 /// Why one version could not be read. The rest of the poll went on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VersionError {

@@ -31,10 +31,8 @@ pub fn read(
         Some(list) if verifiable || !authorities.is_empty() => internal(list, &authorities)?,
         _ => Vec::new(),
     };
-    let identity = EndpointIdentity {
-        host: public.as_ref().map(Endpoint::host),
-        keys: if internal.is_empty() { Vec::new() } else { tls::key_digests(&authorities) }.into_iter().collect(),
-    };
+    let used: &[CertificateDer<'_>] = if internal.is_empty() { &[] } else { &authorities };
+    let identity = EndpointIdentity { host: public.as_ref().map(Endpoint::host), ..tls::authority::identity(used) };
     let endpoints: Vec<_> = match prefer {
         Prefer::Public => public.into_iter().chain(internal).collect(),
         Prefer::Internal => internal.into_iter().chain(public).collect(),

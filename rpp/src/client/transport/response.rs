@@ -8,9 +8,10 @@ use http::header::LOCATION;
 use reqwest::Response;
 use tokio::time::timeout;
 
-use super::{FullResponse, Request, Transport, content_length};
+use super::{EndpointClient, FullResponse, Request, Transport, content_length};
 use crate::{
-    error::{Error, ImageReference, TimeoutPhase},
+    client::endpoint::Trust,
+    error::{CertificateProblem, Error, ImageReference, TimeoutPhase},
     text::{MAX_MESSAGE, error_chain, one_line},
     tls,
 };
@@ -53,10 +54,17 @@ impl Transport {
     }
 
     /// Turns a failure without a response into an error.
-    pub(super) fn connection_error(&self, host: String, error: reqwest::Error) -> Error {
-        let error = error.without_url();
+    pub(super) fn connection_error(&self, to: &EndpointClient, error: reqwest::Error) -> Error {
+        let (host, error) = (to.endpoint.host(), error.without_url());
         if let Some(problem) = tls::certificate_problem(&error) {
-            return Error::Certificate { host, problem };
+            // The other key may be one of those that the cluster announces and that are not trusted yet.
+            let may_be_announced = !self.untrusted_keys.is_empty() && matches!(to.endpoint.trust(), Trust::Only(_));
+            return match problem {
+                CertificateProblem::UnknownIssuer if may_be_announced => {
+                    Error::UntrustedKey { host, announced: self.untrusted_keys.clone() }
+                }
+                problem => Error::Certificate { host, problem },
+            };
         }
         match (error.is_timeout(), error.is_connect()) {
             (true, true) => Error::Timeout { host, phase: TimeoutPhase::Connect, after: self.timeouts.connect },
