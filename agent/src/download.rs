@@ -62,12 +62,22 @@ pub(crate) async fn download_executable<S: LayerSource>(
 ) -> Result<DownloadedExecutable, StoreError> {
     let attempt = || async move {
         let stream = source.open(artifact).await.map_err(|error| AttemptError::Permanent(error.into()))?;
+        let manifest = stream.manifest.clone();
         match unpack(binary, artifact, stream, reporter).await {
             Ok(downloaded) => Ok(downloaded),
             Err(StoreError::Proxy(error)) if error.is_transient() => {
                 let removed = fs::remove_file(binary).map_err(StoreError::io("remove", binary));
                 removed.map_err(AttemptError::Permanent)?;
                 Err(AttemptError::Transient(error.into()))
+            }
+            // Often the executable is in another layer than the last one.
+            Err(StoreError::Proxy(d8_rpp::Error::MissingExecutable { entry, found, names, .. })) => {
+                let layers = match &manifest {
+                    Some(manifest) => source.count_layers(artifact, manifest).await,
+                    None => None,
+                };
+                let error = d8_rpp::Error::MissingExecutable { entry, found, names, layers };
+                Err(AttemptError::Permanent(error.into()))
             }
             Err(error) => Err(AttemptError::Permanent(error)),
         }

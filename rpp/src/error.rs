@@ -1,6 +1,7 @@
 //! Errors between a caller and the proxy, under stable kinds, with causes and fixes.
 
 mod advice;
+mod archive;
 mod kind;
 mod parts;
 
@@ -10,13 +11,18 @@ use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
 #[cfg(feature = "server")]
 pub(crate) use self::advice::MAKE_SERVER_CERTIFICATE;
-use self::parts::{FoundInstead, Seconds, Suffix};
+use self::{
+    archive::{Format, Missing},
+    parts::{Seconds, Suffix},
+};
 pub use self::{
     advice::Advice,
+    archive::{ArchiveNames, OtherEntry},
     kind::ErrorKind,
     parts::{CertificateProblem, ImageReference, TimeoutPhase},
 };
 use crate::{
+    content::Content,
     endpoint_pin::{EndpointIdentity, KeyList},
     kubeconfig::{CredentialError, KubeconfigError},
     text::find,
@@ -261,13 +267,25 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The layer is no gzip tar.
+    #[error("the layer is {}; a gzip tar is wanted", Format { found, in_gzip: *in_gzip })]
+    LayerFormat {
+        /// What the bytes are.
+        found: Content,
+        /// Whether the bytes are the content of a gzip stream.
+        in_gzip: bool,
+    },
     /// The layer lacks the executable.
-    #[error("the archive has no executable: entry `{entry}` is missing{}", FoundInstead(*found))]
+    #[error("the layer has no executable: {}", Missing { entry, found: found.as_ref(), names, layers: *layers })]
     MissingExecutable {
         /// Name of the entry.
         entry: String,
-        /// Type of an entry with that name that is not a regular file.
-        found: Option<&'static str>,
+        /// An entry with that name that is not a regular file.
+        found: Option<OtherEntry>,
+        /// Names of other entries.
+        names: ArchiveNames,
+        /// Number of layers of the image, if it is known.
+        layers: Option<usize>,
     },
     /// A download that is read before its version is judged could not be written to a temporary file.
     #[error("can't keep the download in {}: {error}", folder.display())]
@@ -316,7 +334,7 @@ impl Error {
             Self::TooLarge { .. } | Self::ArchiveTooLarge { .. } => ErrorKind::TooLarge,
             Self::Malformed { .. } => ErrorKind::Malformed,
             Self::Contract(_) => ErrorKind::Contract,
-            Self::Archive { .. } | Self::MissingExecutable { .. } => ErrorKind::Archive,
+            Self::Archive { .. } | Self::LayerFormat { .. } | Self::MissingExecutable { .. } => ErrorKind::Archive,
             Self::Client { .. } | Self::Spool { .. } | Self::Sink(_) => ErrorKind::Local,
         }
     }

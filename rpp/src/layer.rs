@@ -5,28 +5,30 @@
 //! and bytes after the last one are refused. The archive is read to its end: only there the executable is
 //! final, and the digest of the download is known.
 
-mod entry;
 mod path;
 mod readers;
 mod sibling;
+mod tar;
 
 use std::{future::Future, io};
 
 use d8_crds::values::limits::{ARCHIVE_BYTES, EXECUTABLE_BYTES};
-use futures::StreamExt as _;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
-use tokio_tar::Archive;
 
 use self::{
-    entry::{archive_error, copy, extension, type_name},
     path::EntryPath,
     readers::{CompressedReader, FirstError, GzipReader},
     sibling::SiblingFiles,
+    tar::{TarEntry, TarReader},
 };
-use crate::{error::Error, text::one_line};
+use crate::{
+    content::{BLOCK, Content},
+    error::{ArchiveNames, Error, ErrorKind, OtherEntry},
+    text::one_line,
+};
 
-/// Bytes read from the archive at a time.
-const CHUNK: usize = 256 << 10;
+/// Bytes of a path that are kept for messages.
+const SHOWN_PATH: usize = 256;
 
 /// How much may be unpacked, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,20 +119,43 @@ where
 {
     let first_error = FirstError::default();
     let mut compressed = CompressedReader { reader, error: first_error.clone() };
-    let unpacked = GzipReader::new(&mut compressed, limits.archive, first_error.clone());
-    let result = read_archive(unpacked, executable, sibling, limits, sink).await;
+    let result = read_compressed(&mut compressed, executable, sibling, limits, sink).await;
     let error = match (first_error.take(), result) {
         // The first error in the chain of readers caused the error of the archive.
         (Some(first), _) => first,
         (None, Err(error)) => error,
         (None, Ok(contents)) => return Ok(contents),
     };
-    if matches!(error, Error::Archive { .. } | Error::MissingExecutable { .. }) {
+    if error.kind() == ErrorKind::Archive {
         // Wrong bytes make a bad archive. If the rest of the download fails, that error is the cause.
         let rest = tokio::io::copy_buf(&mut compressed, &mut tokio::io::sink()).await;
         return Err(rest.err().and_then(|_| first_error.take()).unwrap_or(error));
     }
     Err(error)
+}
+
+/// Recognizes the format of the layer, and reads a gzip stream.
+async fn read_compressed<R, S>(
+    compressed: &mut CompressedReader<R>,
+    executable: &str,
+    sibling: Option<&'static str>,
+    limits: &Limits,
+    sink: &mut S,
+) -> Result<LayerContents, Error>
+where
+    R: AsyncBufRead + Send + Unpin,
+    S: Sink,
+{
+    let mut head = Vec::new();
+    let unreadable = |error: io::Error| Error::Archive { why: one_line(error.to_string().as_bytes(), SHOWN_PATH) };
+    (&mut *compressed).take(BLOCK as u64).read_to_end(&mut head).await.map_err(unreadable)?;
+    let found = Content::of(&head);
+    if !found.is_gzip() {
+        return Err(Error::LayerFormat { found, in_gzip: false });
+    }
+    let error = compressed.error.clone();
+    let whole = io::Cursor::new(head).chain(compressed);
+    read_archive(GzipReader::new(whole, limits.archive, error), executable, sibling, limits, sink).await
 }
 
 async fn read_archive<R, S>(
@@ -144,54 +169,79 @@ where
     R: AsyncRead + Send + Unpin,
     S: Sink,
 {
-    let mut archive = Archive::new(unpacked);
-    let mut best: Option<(EntryPath, ExecutableEntry)> = None;
-    let mut other_type = None;
+    let mut tar = TarReader::new(unpacked);
+    let mut search = Search::default();
     let mut siblings = SiblingFiles::new(sibling);
-    let mut name: Option<Vec<u8>> = None;
-    let mut buffer = vec![0; CHUNK];
-    {
-        // Raw entries: the extension headers are read here with limits, not completely into memory.
-        let mut entries = archive.entries_raw().map_err(|error| archive_error(&error))?;
-        while let Some(entry) = entries.next().await {
-            let mut entry = entry.map_err(|error| archive_error(&error))?;
-            let kind = entry.header().entry_type();
-            if let Some(given) = extension(&mut entry, kind).await? {
-                name = given.or(name);
-                continue;
-            }
-            let bytes = match name.take() {
-                Some(name) => name,
-                None => entry.path_bytes().map_err(|error| archive_error(&error))?.into_owned(),
-            };
-            let Some(path) = EntryPath::parse(&bytes) else { continue };
-            if siblings.has_name_of(&path) {
-                siblings.add(path, kind, &mut entry).await?;
-                continue;
-            }
-            if path.name() != executable.as_bytes() {
-                continue;
-            }
-            if !kind.is_file() {
-                other_type = other_type.or(Some(type_name(kind)));
-                continue;
-            }
-            if best.as_ref().is_some_and(|(nearest, _)| nearest.depth() <= path.depth()) {
-                continue;
-            }
-            let size = entry.effective_size();
-            if size > limits.executable {
+    while let Some(entry) = tar.next().await? {
+        let Some(path) = EntryPath::parse(&entry.path) else { continue };
+        if siblings.has_name_of(&path) {
+            siblings.add(path, &entry, &mut tar).await?;
+        } else if path.name() != executable.as_bytes() {
+            search.names.add(&entry.path);
+        } else if let Some(other) = entry.other {
+            search.add_other(&path, other);
+        } else if search.is_nearest(&path) {
+            if entry.size > limits.executable {
                 return Err(Error::ArchiveTooLarge { what: "the executable", limit: limits.executable });
             }
-            copy(&mut entry, size, sink, &mut buffer).await?;
-            best = Some((path, ExecutableEntry { path: one_line(&bytes, 256), size }));
+            copy(&mut tar, &entry, sink).await?;
+            let shown = one_line(&entry.path, SHOWN_PATH);
+            search.best = Some((path, ExecutableEntry { path: shown, size: entry.size }));
         }
     }
     // Bytes after the end-of-archive mark are read, too: the digest and the limit cover them.
-    let mut rest = archive.into_inner().map_err(|_| Error::Archive { why: "it is still being read".to_owned() })?;
-    while rest.read(&mut buffer).await.map_err(|error| archive_error(&error))? > 0 {}
-    match best {
-        Some((path, executable)) => Ok(LayerContents { executable, sibling: siblings.nearest(&path) }),
-        None => Err(Error::MissingExecutable { entry: executable.to_owned(), found: other_type }),
+    tar.drain().await?;
+    let (path, executable) = search.finish(executable)?;
+    Ok(LayerContents { executable, sibling: siblings.nearest(&path) })
+}
+
+/// Copies the content of an entry to a sink.
+async fn copy<R, S>(tar: &mut TarReader<R>, entry: &TarEntry, sink: &mut S) -> Result<(), Error>
+where
+    R: AsyncRead + Send + Unpin,
+    S: Sink,
+{
+    sink.restart().await.map_err(Error::Sink)?;
+    let mut left = entry.size;
+    while left > 0 {
+        let chunk = tar.chunk().await?;
+        left -= chunk.len() as u64;
+        sink.write(chunk).await.map_err(Error::Sink)?;
+    }
+    Ok(())
+}
+
+/// What was found of the executable so far.
+#[derive(Default)]
+struct Search {
+    /// The regular file that is nearest to the root.
+    best: Option<(EntryPath, ExecutableEntry)>,
+    /// An entry of the executable's name that is no regular file, the nearest one, and its depth.
+    other: Option<(usize, OtherEntry)>,
+    /// Names of other entries.
+    names: ArchiveNames,
+}
+
+impl Search {
+    fn is_nearest(&self, path: &EntryPath) -> bool {
+        self.best.as_ref().is_none_or(|(nearest, _)| path.depth() < nearest.depth())
+    }
+
+    fn add_other(&mut self, path: &EntryPath, other: OtherEntry) {
+        if self.other.as_ref().is_none_or(|(depth, _)| path.depth() < *depth) {
+            self.other = Some((path.depth(), other));
+        }
+    }
+
+    fn finish(self, entry: &str) -> Result<(EntryPath, ExecutableEntry), Error> {
+        let missing = |found, names| Error::MissingExecutable { entry: entry.to_owned(), found, names, layers: None };
+        match (self.best, self.other) {
+            // A sparse file is the executable, in a form that is not supported. One that is farther away is another.
+            (Some((path, _)), Some((depth, other @ OtherEntry::Sparse))) if depth <= path.depth() => {
+                Err(missing(Some(other), self.names))
+            }
+            (Some(best), _) => Ok(best),
+            (None, other) => Err(missing(other.map(|(_, other)| other), self.names)),
+        }
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod text;
 
+mod content;
 mod file;
 mod oci;
 pub mod protocol;
@@ -38,7 +39,11 @@ pub use client::{
     LayerLocation, PinnedEndpoints, PlatformImage, Prefer, Proxy, RawManifest, ResolvedImage, SpooledLayer, Timeouts,
     Trust, UnverifiedApiServer, retry, verify_api_server,
 };
+pub use content::Content;
 pub use endpoint_pin::EndpointIdentity;
-pub use error::{Advice, CertificateProblem, Error, ErrorKind, ImageReference, TimeoutPhase};
+pub use error::{Advice, ArchiveNames, CertificateProblem, Error, ErrorKind, ImageReference, OtherEntry, TimeoutPhase};
 pub use kubeconfig::{ClusterAccess, CredentialError, KubeconfigError, KubeconfigSource};
-pub use oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION};
+pub use oci::{
+    CONTRACT_ANNOTATION, CREATED_ANNOTATION,
+    platforms::{LeftOut, LeftOutEffect},
+};

@@ -31,6 +31,31 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     TarEntry::pax(records).bytes()
 }
 
+/// Returns a sparse file in the format of GNU, with blocks that continue the map of its parts.
+fn sparse(name: &str, data: &[u8], blocks: usize) -> Vec<u8> {
+    let mut bytes = entry(name, EntryType::GNUSparse, data);
+    // GNU tar marks its headers, and says in the 483rd byte that the map continues.
+    bytes[257..265].copy_from_slice(b"ustar  \0");
+    bytes[482] = u8::from(blocks > 0);
+    let content = bytes.split_off(512);
+    for block in 0..blocks {
+        let mut map = [0; 512];
+        map[504] = u8::from(block + 1 < blocks);
+        bytes.extend(map);
+    }
+    let mut bytes = with_size(&bytes, data.len());
+    bytes.extend(content);
+    bytes
+}
+
+/// Returns an entry with another size in its header.
+fn with_size(entry: &[u8], size: usize) -> Vec<u8> {
+    let mut header = tokio_tar::Header::from_byte_slice(&entry[..512]).clone();
+    header.set_size(size as u64);
+    header.set_cksum();
+    [header.as_bytes(), &entry[512..]].concat()
+}
+
 async fn take(layer: &[u8], limits: &Limits) -> (Result<ExecutableEntry, Error>, Vec<u8>) {
     let mut sink = Vec::new();
     let result = unpack(layer, "plugin", limits, &mut sink).await;
@@ -105,6 +130,51 @@ async fn layers_with_an_executable() {
             b"new",
         ),
         ("a name by pax", gzip(&tar(&[pax(&[("mtime", "1"), ("path", &long)]), file("cut", b"new")])), &long, b"new"),
+        ("a size by pax", gzip(&tar(&[pax(&[("size", "3")]), file("plugin", b"new")])), "plugin", b"new"),
+        (
+            "a size by pax of another entry",
+            gzip(&tar(&[
+                pax(&[("size", "1000")]),
+                [entry("data", REGULAR, b""), vec![b'd'; 1024]].concat(),
+                file("plugin", b"new"),
+            ])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "a sparse neighbour by pax",
+            gzip(&tar(&[
+                pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.name", "share/data")]),
+                file("x/plugin", b"data"),
+                file("plugin", b"new"),
+            ])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "a sparse neighbour by GNU",
+            gzip(&tar(&[sparse("share/data", b"data", 2), file("plugin", b"new")])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "a link with a size",
+            gzip(&tar(&[with_size(&entry("data", EntryType::Link, b""), 700), file("plugin", b"new")])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "extended attributes with line ends",
+            gzip(&tar(&[pax(&[("SCHILY.xattr.user.x", "a\nb"), ("path", "plugin")]), file("cut", b"new")])),
+            "plugin",
+            b"new",
+        ),
+        (
+            "a global header",
+            gzip(&tar(&[entry("g", EntryType::XGlobalHeader, b"13 comment=a\n"), file("plugin", b"new")])),
+            "plugin",
+            b"new",
+        ),
         ("pax without a name", gzip(&tar(&[pax(&[("mtime", "1")]), file("plugin", b"new")])), "plugin", b"new"),
     ];
     for (what, layer, name, bytes) in cases {
@@ -136,9 +206,15 @@ async fn layers_that_are_refused() {
             gzip(&tar(&[entry("plugin", EntryType::Symlink, b"")])),
             plain,
             ErrorKind::Archive,
-            "a symbolic link",
+            "entry `plugin` is a symbolic link to `/etc/passwd`, not a regular file",
         ),
-        ("a hard link", gzip(&tar(&[entry("plugin", EntryType::Link, b"")])), plain, ErrorKind::Archive, "a hard link"),
+        (
+            "a hard link",
+            gzip(&tar(&[entry("plugin", EntryType::Link, b"")])),
+            plain,
+            ErrorKind::Archive,
+            "entry `plugin` is a hard link to `/etc/passwd`, not a",
+        ),
         (
             "a device",
             gzip(&tar(&[entry("plugin", EntryType::Char, b"")])),
@@ -153,9 +229,38 @@ async fn layers_that_are_refused() {
         ("a header cut short", [&good[..], &good[..5]].concat(), plain, ErrorKind::Archive, "ends too early"),
         ("cut short", good[..good.len() - 9].to_vec(), plain, ErrorKind::Archive, "ends too early"),
         ("wrong checksum", flipped, plain, ErrorKind::Archive, "gzip"),
-        ("empty", Vec::new(), plain, ErrorKind::Archive, "ends too early"),
-        ("not gzip", b"<html>".to_vec(), plain, ErrorKind::Archive, "gzip"),
-        ("not tar", gzip(&[b'x'; 2048]), plain, ErrorKind::Archive, "archive"),
+        ("empty", Vec::new(), plain, ErrorKind::Archive, "the layer is empty; a gzip tar is wanted"),
+        ("a page", b"<html>".to_vec(), plain, ErrorKind::Archive, "the layer is an HTML or XML page; a gzip tar"),
+        ("zstd", b"\x28\xb5\x2f\xfd\xa0".to_vec(), plain, ErrorKind::Archive, "the layer is a zstd stream; a gzip tar"),
+        (
+            "a tar",
+            tar(&[file("plugin", b"new")]),
+            plain,
+            ErrorKind::Archive,
+            "the layer is a tar without compression; a",
+        ),
+        ("a program", b"\x7fELF\x02".to_vec(), plain, ErrorKind::Archive, "the layer is an ELF program; a gzip tar"),
+        (
+            "a script",
+            b"#!/bin/sh\n".to_vec(),
+            plain,
+            ErrorKind::Archive,
+            "a script that begins with `#!/bin/sh`; a gzip tar",
+        ),
+        (
+            "not tar",
+            gzip(&[b'x'; 2048]),
+            plain,
+            ErrorKind::Archive,
+            "a gzip stream without a tar, its content is of an unknown",
+        ),
+        (
+            "gzip of a program",
+            gzip(b"\x7fELF"),
+            plain,
+            ErrorKind::Archive,
+            "without a tar, its content is an ELF program",
+        ),
         ("tar cut short", gzip(&file("plugin", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "unexpected EOF"),
         ("skipped entry cut short", gzip(&file("other", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "archive"),
         (
@@ -188,18 +293,70 @@ async fn layers_that_are_refused() {
             "too long",
         ),
         (
-            "a size by pax",
-            gzip(&tar(&[pax(&[("size", "9")]), file("plugin", b"x")])),
+            "a size by pax beyond the end",
+            gzip(&tar(&[pax(&[("size", "9999")]), file("plugin", b"x")])),
             plain,
             ErrorKind::Archive,
-            "overrides a size",
+            "unexpected EOF",
+        ),
+        (
+            "no size by pax",
+            gzip(&tar(&[pax(&[("size", "-1")]), file("plugin", b"x")])),
+            plain,
+            ErrorKind::Archive,
+            "the size in a pax header",
+        ),
+        (
+            "a huge size by pax",
+            gzip(&tar(&[pax(&[("size", "18446744073709551615")]), file("plugin", b"x")])),
+            plain,
+            ErrorKind::TooLarge,
+            "the executable is larger",
         ),
         (
             "a sparse file by pax",
-            gzip(&tar(&[pax(&[("GNU.sparse.major", "1")]), file("plugin", b"x")])),
+            gzip(&tar(&[
+                pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.name", "plugin")]),
+                file("GNUSparseFile.0/plugin", b"x"),
+            ])),
             plain,
             ErrorKind::Archive,
-            "sparse",
+            "entry `plugin` is a sparse file, not a regular file",
+        ),
+        (
+            "a sparse file by GNU",
+            gzip(&tar(&[sparse("plugin", b"x", 0)])),
+            plain,
+            ErrorKind::Archive,
+            "entry `plugin` is a sparse file",
+        ),
+        (
+            "a sparse file nearer than another",
+            gzip(&tar(&[sparse("plugin", b"x", 1), file("old/plugin", b"old")])),
+            plain,
+            ErrorKind::Archive,
+            "entry `plugin` is a sparse file",
+        ),
+        (
+            "other names",
+            gzip(&tar(&[
+                file("./hello", b"x"),
+                file("README.md", b"x"),
+                entry("doc/", EntryType::Directory, b""),
+                file("a", b""),
+                file("b", b""),
+                file("c", b""),
+            ])),
+            plain,
+            ErrorKind::Archive,
+            "entry `plugin` is missing; the archive has `./hello`, `README.md`, `a`, `b` and 1 more",
+        ),
+        (
+            "no files",
+            gzip(&[0; 1024]),
+            plain,
+            ErrorKind::Archive,
+            "entry `plugin` is missing; the archive has no files",
         ),
     ];
     for (what, layer, limits, kind, message) in cases {

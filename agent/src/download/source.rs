@@ -26,6 +26,11 @@ pub struct LayerStream {
 pub trait LayerSource: Send + Sync {
     /// Opens the layer of an artifact.
     fn open(&self, artifact: &Artifact) -> impl Future<Output = Result<LayerStream, d8_rpp::Error>> + Send;
+
+    /// Returns how many layers a manifest of an artifact has, for a message. `None`: the source does not know it.
+    fn count_layers(&self, _: &Artifact, _: &Digest) -> impl Future<Output = Option<usize>> + Send {
+        std::future::ready(None)
+    }
 }
 
 /// A version that the proxy publishes.
@@ -43,6 +48,13 @@ pub enum ProxySource {
 }
 
 impl LayerSource for ProxySource {
+    async fn count_layers(&self, artifact: &Artifact, manifest: &Digest) -> Option<usize> {
+        match self {
+            Self::Remote { proxy, .. } => proxy.count_layers(&artifact.component, manifest).await.ok(),
+            Self::Spooled(_) => None,
+        }
+    }
+
     async fn open(&self, artifact: &Artifact) -> Result<LayerStream, d8_rpp::Error> {
         match self {
             Self::Remote { proxy, tag } => {

@@ -6,7 +6,7 @@ pub(crate) use self::certificate::MAKE_SERVER_CERTIFICATE;
 
 use d8_crds::values::name::Component;
 
-use super::{Error, ImageReference, TimeoutPhase};
+use super::{Error, ImageReference, OtherEntry, TimeoutPhase};
 use crate::protocol::cluster::{CONFIG_MAP, DOWNLOAD_ROLE, NAMESPACE, POD_SELECTOR};
 
 /// A possible cause of an error, and how to fix it.
@@ -129,12 +129,15 @@ impl Error {
                 "the bytes were changed on the way, or the tag was moved after it was recorded; nothing was installed",
                 "run the command again; if the error persists, ask the publisher whether the tag was moved",
             )],
+            Self::LayerFormat { .. } => vec![repack(
+                "d8 installs from the last layer of an image, which must be a gzip tar with the executable",
+            )],
+            Self::MissingExecutable { entry, found, .. } => missing_executable(entry, found.as_ref()),
             Self::TooLarge { .. }
             | Self::ArchiveTooLarge { .. }
             | Self::Malformed { .. }
             | Self::Contract(_)
-            | Self::Archive { .. }
-            | Self::MissingExecutable { .. } => vec![pair(
+            | Self::Archive { .. } => vec![pair(
                 "the published image is broken; nothing was installed",
                 "report it to the publisher, or choose another version with `--version`",
             )],
@@ -212,6 +215,25 @@ fn denied_subject(message: &str) -> Option<String> {
         Some(account) => format!("--serviceaccount={account}"),
         None => format!("--user={user}"),
     })
+}
+
+/// Advice for an image that its publisher must build again.
+fn repack(cause: impl Into<String>) -> Advice {
+    pair(
+        cause,
+        "tell the publisher to build the image again, for example with `d8-rpp pack`; choose another version with \
+         `--version` until then",
+    )
+}
+
+fn missing_executable(entry: &str, found: Option<&OtherEntry>) -> Vec<Advice> {
+    let how = match found {
+        Some(OtherEntry::Sparse) => "stored whole: `tar` without `--sparse`",
+        Some(OtherEntry::HardLink(_)) => "a file with content: `tar --hard-dereference`",
+        Some(OtherEntry::Symlink(_)) => "a file with content: `tar --dereference`",
+        _ => "a regular file",
+    };
+    vec![repack(format!("d8 reads only the last layer of an image, and its entry `{entry}` must be {how}"))]
 }
 
 fn not_found(reference: &ImageReference) -> Vec<Advice> {

@@ -121,15 +121,6 @@ impl fmt::Display for Suffix<'_> {
     }
 }
 
-/// Shows what the archive has instead of the executable.
-pub(super) struct FoundInstead(pub(super) Option<&'static str>);
-
-impl fmt::Display for FoundInstead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |found| write!(f, " (the entry of that name is {found})"))
-    }
-}
-
 /// Shows a duration in seconds, or in milliseconds if it is not whole seconds.
 pub(super) struct Seconds(pub(super) Duration);
 

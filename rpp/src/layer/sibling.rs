@@ -2,12 +2,11 @@
 //! of the archive, so all files of that name are kept until then, up to a limit.
 
 use d8_crds::values::limits::CONTRACT_BYTES;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio_tar::{Archive, Entry, EntryType};
+use tokio::io::AsyncRead;
 
 use super::{
-    entry::{archive_error, type_name},
     path::EntryPath,
+    tar::{TarEntry, TarReader},
 };
 use crate::error::Error;
 
@@ -33,23 +32,18 @@ impl SiblingFiles {
     }
 
     /// Keeps an entry. Of two entries with the same path the last one counts, as when the archive is unpacked.
-    pub(super) async fn add<R>(
+    pub(super) async fn add<R: AsyncRead + Unpin>(
         &mut self,
         path: EntryPath,
-        kind: EntryType,
-        entry: &mut Entry<Archive<R>>,
-    ) -> Result<(), Error>
-    where
-        R: AsyncRead + Send + Unpin,
-    {
-        let content = if !kind.is_file() {
-            Err(format!("it is {}", type_name(kind)))
-        } else if entry.effective_size() > CONTRACT_BYTES as u64 {
+        entry: &TarEntry,
+        tar: &mut TarReader<R>,
+    ) -> Result<(), Error> {
+        let content = if let Some(other) = &entry.other {
+            Err(format!("it is {other}"))
+        } else if entry.size > CONTRACT_BYTES as u64 {
             Err(format!("it is larger than {CONTRACT_BYTES} bytes"))
         } else {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).await.map_err(|error| archive_error(&error))?;
-            Ok(content)
+            Ok(tar.content().await?)
         };
         self.found.retain(|(other, _)| *other != path);
         self.found.push((path, content));
