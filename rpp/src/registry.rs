@@ -2,8 +2,17 @@
 //! reads from it, the packer writes to it.
 
 mod credentials;
+mod link;
+mod request;
+pub(crate) mod tags;
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use d8_crds::values::{digest::Digest, name::Component};
 use oci_client::{
@@ -13,7 +22,11 @@ use oci_client::{
     secrets::RegistryAuth,
 };
 
+use self::request::Tokens;
 use crate::{file::FileVersion, protocol::image, text::error_chain, tls};
+
+/// Name of this program towards registries.
+const USER_AGENT: &str = concat!("d8-rpp/", env!("CARGO_PKG_VERSION"));
 
 /// Limit for a connection to the registry.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +68,9 @@ pub enum RegistryError {
         /// What is wrong with it.
         why: String,
     },
+    /// The registry has the image, and its content can't be used.
+    #[error("{0}")]
+    Unusable(String),
     /// The registry failed or refused the request.
     #[error("the registry: {0}")]
     Failed(String),
@@ -97,12 +113,17 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.plain { "http" } else { "https" }, self.host)?;
+        f.write_str(&self.origin())?;
         if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
     }
 }
 
 impl Address {
+    /// Scheme, host and port, as in a URL.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", if self.plain { "http" } else { "https" }, self.host)
+    }
+
     /// Repository of the component.
     pub(crate) fn repository(&self, component: &Component) -> String {
         let image = image::name(component);
@@ -135,6 +156,9 @@ pub(crate) struct RegistryAccess {
 pub(crate) struct Session {
     pub(crate) client: oci_client::Client,
     pub(crate) auth: RegistryAuth,
+    /// For requests that `client` lacks.
+    http: reqwest::Client,
+    tokens: Arc<Tokens>,
     /// Version of the file with the credentials.
     version: Option<FileVersion>,
 }
@@ -185,10 +209,20 @@ fn open(
 ) -> Result<Session, RegistryError> {
     let address = &options.address;
     let auth = match &options.credentials {
-        None => RegistryAuth::Anonymous,
-        Some(path) => credentials::read(path, &address.host, &address.prefix)
-            .map_err(|why| RegistryError::Config { path: path.clone(), why })?,
+        None => None,
+        Some(path) => {
+            let found = credentials::read(path, &address.host, &address.prefix)
+                .map_err(|why| RegistryError::Config { path: path.clone(), why })?;
+            if found.is_none() {
+                tracing::warn!(
+                    file = %path.display(), host = address.host,
+                    "the registry is read anonymously: the file has no credentials for this host"
+                );
+            }
+            found
+        }
     };
+    let auth = auth.unwrap_or(RegistryAuth::Anonymous);
     let certificate = |der: &Vec<u8>| Certificate { encoding: CertificateEncoding::Der, data: der.clone() };
     let config = ClientConfig {
         protocol: if address.plain { ClientProtocol::Http } else { ClientProtocol::Https },
@@ -196,11 +230,26 @@ fn open(
         platform_resolver: None,
         connect_timeout: Some(CONNECT_TIMEOUT),
         read_timeout: Some(READ_TIMEOUT),
-        user_agent: concat!("d8-rpp/", env!("CARGO_PKG_VERSION")),
+        user_agent: USER_AGENT,
         ..ClientConfig::default()
     };
     let client = oci_client::Client::try_from(config).map_err(|error| RegistryError::from(&error))?;
-    Ok(Session { client, auth, version })
+    Ok(Session { client, auth, http: http_client(certificates)?, tokens: Arc::default(), version })
+}
+
+fn http_client(certificates: &[Vec<u8>]) -> Result<reqwest::Client, RegistryError> {
+    let certificates =
+        certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect::<Result<Vec<_>, _>>();
+    let client = certificates.and_then(|certificates| {
+        reqwest::Client::builder()
+            .tls_certs_merge(certificates)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .user_agent(USER_AGENT)
+            .tcp_nodelay(true)
+            .build()
+    });
+    client.map_err(|error| RegistryError::Failed(error_chain(&error)))
 }
 
 impl From<&OciDistributionError> for RegistryError {

@@ -1,5 +1,6 @@
 //! Credentials in the format of docker's `config.json`: `auths` by registry, each with `auth` (base64 of
-//! `user:password`), with `username` and `password`, or with a `registrytoken`.
+//! `user:password`), with `username` and `password`, or with a `registrytoken`. Programs that store credentials
+//! (credential helpers) are not started: a file that needs one is an error, and never read as "no credentials".
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -9,9 +10,18 @@ use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ConfigFile {
+    auths: Option<BTreeMap<String, Entry>>,
+    /// The credential helper of all registries.
     #[serde(default)]
-    auths: BTreeMap<String, Entry>,
+    creds_store: String,
+    /// Credential helpers by registry.
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    /// Every other key. The former format, `.dockercfg`, has the registries at the top.
+    #[serde(flatten)]
+    others: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -24,9 +34,9 @@ struct Entry {
     registrytoken: String,
 }
 
-/// Returns the credentials for a host and a path: those of the entry with the longest matching path, anonymous
-/// if no entry matches. Errors never quote the file.
-pub(super) fn read(path: &Path, host: &str, prefix: &str) -> Result<RegistryAuth, String> {
+/// Returns the credentials for a host and a path: those of the entry with the longest matching path, `None` if no
+/// entry matches. Errors never quote the file.
+pub(super) fn read(path: &Path, host: &str, prefix: &str) -> Result<Option<RegistryAuth>, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     if metadata.len() > CREDENTIALS_BYTES {
         return Err(format!("it is larger than {CREDENTIALS_BYTES} bytes"));
@@ -35,14 +45,37 @@ pub(super) fn read(path: &Path, host: &str, prefix: &str) -> Result<RegistryAuth
     choose(&bytes, host, prefix)
 }
 
-fn choose(bytes: &[u8], host: &str, prefix: &str) -> Result<RegistryAuth, String> {
-    let file: ConfigFile = serde_json::from_slice(bytes)
-        .map_err(|error| format!("line {}, column {}: it is not a docker config", error.line(), error.column()))?;
+fn choose(bytes: &[u8], host: &str, prefix: &str) -> Result<Option<RegistryAuth>, String> {
+    let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| {
+        format!("line {}, column {}: it is not a configuration of docker in JSON", error.line(), error.column())
+    })?;
     let wanted = format!("{host}/{prefix}");
-    let entry = file.auths.iter().filter_map(|(key, entry)| Some((matches(key, &wanted)?, entry)));
-    match entry.max_by_key(|(length, _)| *length) {
-        None => Ok(RegistryAuth::Anonymous),
-        Some((_, entry)) => of_entry(entry),
+    let entries = file.auths.iter().flatten().filter_map(|(key, entry)| Some((matches(key, &wanted)?, entry)));
+    let found = match entries.max_by_key(|(length, _)| *length) {
+        Some((_, entry)) => of_entry(entry)?,
+        None => None,
+    };
+    if found.is_some() {
+        return Ok(found);
+    }
+    if let Some(helper) = file.helper(&wanted) {
+        return Err(format!(
+            "{helper} names a credential helper, which is not supported; write the credentials into `auths`: \
+             {{\"auths\": {{\"{host}\": {{\"username\": \"…\", \"password\": \"…\"}}}}}}"
+        ));
+    }
+    if file.auths.is_none() && !file.others.is_empty() {
+        return Err("it has no `auths`; a file in the former format (`.dockercfg`) belongs into `auths`".to_owned());
+    }
+    Ok(None)
+}
+
+impl ConfigFile {
+    /// Returns the setting that names a credential helper for a registry.
+    fn helper(&self, wanted: &str) -> Option<String> {
+        let own = self.cred_helpers.iter().find(|(key, helper)| !helper.is_empty() && matches(key, wanted).is_some());
+        own.map(|_| "`credHelpers`".to_owned())
+            .or_else(|| (!self.creds_store.is_empty()).then(|| "`credsStore`".to_owned()))
     }
 }
 
@@ -56,25 +89,26 @@ fn matches(key: &str, wanted: &str) -> Option<usize> {
     (rest.is_empty() || rest.starts_with('/')).then_some(key.len())
 }
 
-fn of_entry(entry: &Entry) -> Result<RegistryAuth, String> {
+/// Returns the credentials of an entry, `None` for one without: docker writes such entries beside a credential helper.
+fn of_entry(entry: &Entry) -> Result<Option<RegistryAuth>, String> {
     if !entry.registrytoken.is_empty() {
-        return Ok(RegistryAuth::Bearer(entry.registrytoken.clone()));
+        return Ok(Some(RegistryAuth::Bearer(entry.registrytoken.clone())));
     }
     if !entry.username.is_empty() {
-        return Ok(RegistryAuth::Basic(entry.username.clone(), entry.password.clone()));
+        return Ok(Some(RegistryAuth::Basic(entry.username.clone(), entry.password.clone())));
     }
     // A refresh token for an authorization server must not be sent to a registry.
     if !entry.identitytoken.is_empty() {
         return Err("`identitytoken` is not supported; give `auth`, or `username` and `password`".to_owned());
     }
     if entry.auth.is_empty() {
-        return Ok(RegistryAuth::Anonymous);
+        return Ok(None);
     }
     let bad = || "`auth` of an entry is not base64 of `user:password`".to_owned();
     let text = STANDARD.decode(entry.auth.trim()).map_err(|_| bad())?;
     let text = String::from_utf8(text).map_err(|_| bad())?;
     let (user, password) = text.split_once(':').ok_or_else(bad)?;
-    Ok(RegistryAuth::Basic(user.to_owned(), password.to_owned()))
+    Ok(Some(RegistryAuth::Basic(user.to_owned(), password.to_owned())))
 }
 
 #[cfg(test)]
@@ -94,19 +128,19 @@ mod tests {
             "bad.example.com": {"auth": "%%%"},
         }, "credHelpers": {}})
         .to_string();
-        let basic = |user: &str, password: &str| Ok(RegistryAuth::Basic(user.to_owned(), password.to_owned()));
+        let basic = |user: &str, password: &str| Ok(Some(RegistryAuth::Basic(user.to_owned(), password.to_owned())));
         for (host, prefix, expected) in [
             ("registry.example.com", "", basic("host", "a:b")),
             ("registry.example.com", "d8", basic("host", "a:b")),
             ("registry.example.com", "d8/ee", basic("path", "p")),
             ("registry.example.com", "d8/ee/x", basic("path", "p")),
             ("registry.example.com", "d8/eel", basic("host", "a:b")),
-            ("registry.example.com:5000", "", Ok(RegistryAuth::Anonymous)),
+            ("registry.example.com:5000", "", Ok(None)),
             ("other.example.com", "x", basic("docker", "p")),
-            ("token.example.com", "", Ok(RegistryAuth::Bearer("t".to_owned()))),
+            ("token.example.com", "", Ok(Some(RegistryAuth::Bearer("t".to_owned())))),
             ("refresh.example.com", "", Err(())),
-            ("empty.example.com", "", Ok(RegistryAuth::Anonymous)),
-            ("nobody.example.com", "", Ok(RegistryAuth::Anonymous)),
+            ("empty.example.com", "", Ok(None)),
+            ("nobody.example.com", "", Ok(None)),
             ("bad.example.com", "", Err(())),
         ] {
             let found = choose(file.as_bytes(), host, prefix).map_err(|_| ());
@@ -114,5 +148,31 @@ mod tests {
         }
         let error = choose(br#"{"auths": {"h": {"auth": s3cret}}}"#, "h", "").unwrap_err();
         assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn credentials_that_only_a_helper_has_are_an_error() {
+        let (ok, anonymous, error) = (Ok(true), Ok(false), Err);
+        for (file, expected) in [
+            (r#"{"credsStore": "desktop"}"#, error("`credsStore` names a credential helper")),
+            (r#"{"auths": {"h": {}}, "credsStore": "desktop"}"#, error("`credsStore` names a credential helper")),
+            (r#"{"auths": {"h": {"auth": "YTpi"}}, "credsStore": "desktop"}"#, ok),
+            (r#"{"credHelpers": {"h": "ecr-login"}}"#, error("`credHelpers` names a credential helper")),
+            (r#"{"credHelpers": {"https://h": "ecr-login"}}"#, error("`credHelpers` names a credential helper")),
+            (r#"{"credHelpers": {"other": "ecr-login"}}"#, anonymous),
+            (r#"{"credHelpers": {}, "credsStore": ""}"#, anonymous),
+            (r#"{"h": {"auth": "YTpi"}}"#, error("it has no `auths`")),
+            (r#"{"auths": {}}"#, anonymous),
+            (r#"{"auths": null}"#, anonymous),
+            ("{}", anonymous),
+            ("[]", error("it is not a configuration of docker")),
+            ("auths:\n  h: {}", error("line 1, column 1: it is not a configuration of docker in JSON")),
+        ] {
+            let found = choose(file.as_bytes(), "h", "x").map(|auth| auth.is_some());
+            match expected {
+                Err(part) => assert!(found.as_ref().is_err_and(|why| why.contains(part)), "{file}: {found:?}"),
+                expected => assert_eq!(found.map_err(|_| ""), expected, "{file}"),
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 use d8_crds::values::{
     digest::Digest,
-    limits::{LAYER_BYTES, MANIFEST_BYTES, TAG_LIST_BYTES},
+    limits::{LAYER_BYTES, MANIFEST_BYTES},
     name::{Component, Tag},
     platform::Platform,
 };
@@ -19,13 +19,8 @@ use super::{
 };
 use crate::{
     oci::{Document, MANIFEST_TYPES},
-    registry::{RegistryAccess, RegistryError},
+    registry::{self, RegistryAccess, RegistryError},
 };
-
-/// Tags in one page of a list.
-const PAGE: usize = 1000;
-/// Pages of one list.
-const MAX_PAGES: usize = 100;
 
 /// Why the registry gave no answer. Cloned for all clients that wait for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,6 +28,9 @@ pub(super) enum UpstreamError {
     /// The configuration of the registry is not usable.
     #[error("{0}")]
     Config(Arc<str>),
+    /// The registry has the image, and its content can't be used.
+    #[error("{0}")]
+    Unusable(Arc<str>),
     /// The registry was not reachable, or its answer was an error.
     #[error("{0}")]
     Failed(Arc<str>),
@@ -60,7 +58,7 @@ impl Upstream {
     /// Lists the tags of an image, `None` if there is no such image.
     pub(super) async fn tags(&self, component: &Component) -> UpstreamResult<Vec<String>> {
         let (access, owned) = (Arc::clone(&self.access), component.clone());
-        let list = || async move { existing(tags(&access, &owned).await) }.boxed();
+        let list = || async move { existing(registry::tags::list(&access, &owned).await) }.boxed();
         self.count("tags", self.lists.run(component.clone(), list).await)
     }
 
@@ -81,22 +79,21 @@ impl Upstream {
     ) -> UpstreamResult<LayerDescriptor> {
         let Some(top) = self.manifest(component, tag.as_str()).await? else { return Ok(None) };
         let document = parse(&top)?;
-        let layer = match match_platform(&document, platform) {
+        let layer = match match_platform(&document, platform).map_err(|error| unusable(&error))? {
             PlatformMatch::Itself => last_layer(top.digest, &document),
             PlatformMatch::None => return Ok(None),
-            PlatformMatch::Child(child) => {
-                let digest: Digest = child.digest.parse().map_err(|error| failed(&error))?;
+            PlatformMatch::Child(digest) => {
                 let Some(own) = self.manifest(component, digest.as_str()).await? else {
-                    return Err(failed(&format!(
+                    return Err(unusable(&format!(
                         "{component} {tag}: the registry lacks manifest {digest} of the index"
                     )));
                 };
                 last_layer(own.digest.clone(), &parse(&own)?)
             }
         };
-        let layer = layer.map_err(|error| failed(&error))?;
+        let layer = layer.map_err(|error| unusable(&error))?;
         if layer.size > LAYER_BYTES {
-            return Err(failed(&format!("{component} {tag}: the layer is larger than {LAYER_BYTES} bytes")));
+            return Err(unusable(&format!("{component} {tag}: the layer is larger than {LAYER_BYTES} bytes")));
         }
         Ok(Some(layer))
     }
@@ -127,8 +124,8 @@ impl Upstream {
     }
 }
 
-fn failed(why: &dyn std::fmt::Display) -> UpstreamError {
-    UpstreamError::Failed(why.to_string().into())
+fn unusable(why: &dyn std::fmt::Display) -> UpstreamError {
+    UpstreamError::Unusable(why.to_string().into())
 }
 
 /// Turns "not found" into `None`.
@@ -137,51 +134,26 @@ fn existing<T>(result: Result<T, RegistryError>) -> UpstreamResult<T> {
         Ok(found) => Ok(Some(found)),
         Err(RegistryError::NotFound) => Ok(None),
         Err(error @ RegistryError::Config { .. }) => Err(UpstreamError::Config(error.to_string().into())),
-        Err(error @ RegistryError::Failed(_)) => Err(failed(&error)),
+        Err(error @ RegistryError::Unusable(_)) => Err(unusable(&error)),
+        Err(error @ RegistryError::Failed(_)) => Err(UpstreamError::Failed(error.to_string().into())),
     }
 }
 
 fn parse(manifest: &Manifest) -> Result<Document, UpstreamError> {
-    serde_json::from_slice(&manifest.bytes).map_err(|error| failed(&format!("manifest {}: {error}", manifest.digest)))
-}
-
-async fn tags(access: &RegistryAccess, component: &Component) -> Result<Vec<String>, RegistryError> {
-    let session = access.session()?;
-    let reference = access.address().reference(component, "latest");
-    let mut tags: Vec<String> = Vec::new();
-    let mut bytes = 0;
-    for _ in 0..MAX_PAGES {
-        let last = tags.last().cloned();
-        let page = session.client.list_tags(&reference, &session.auth, Some(PAGE), last.as_deref()).await;
-        let page = page.map_err(|error| RegistryError::from(&error))?.tags;
-        // A registry may return fewer tags than requested. A registry without paging returns the same page again.
-        if page.is_empty() || (last.is_some() && page.first() == tags.first()) {
-            return Ok(tags);
-        }
-        bytes += page.iter().map(|tag| tag.len() + 3).sum::<usize>();
-        tags.extend(page);
-        if bytes > TAG_LIST_BYTES {
-            return Err(RegistryError::Failed(format!(
-                "the tag list of {component} is larger than {TAG_LIST_BYTES} bytes"
-            )));
-        }
-    }
-    Err(RegistryError::Failed(format!("the tag list of {component} has more than {MAX_PAGES} pages")))
+    serde_json::from_slice(&manifest.bytes).map_err(|error| unusable(&format!("manifest {}: {error}", manifest.digest)))
 }
 
 async fn manifest(access: &RegistryAccess, component: &Component, reference: &str) -> Result<Manifest, RegistryError> {
-    let session = access.session()?;
-    let named = access.address().reference(component, reference);
-    let types: Vec<&str> = MANIFEST_TYPES.split(", ").collect();
-    let pulled = session.client.pull_manifest_raw(&named, &session.auth, &types).await;
-    let (bytes, _) = pulled.map_err(|error| RegistryError::from(&error))?;
-    if bytes.len() > MANIFEST_BYTES {
-        return Err(RegistryError::Failed(format!(
-            "{component} {reference}: the manifest is larger than {MANIFEST_BYTES} bytes"
-        )));
+    let url = access.url(component, &format!("manifests/{reference}"))?;
+    let what = format!("the manifest of {component} {reference}");
+    let response = access.get(component, &url, MANIFEST_TYPES, &what, MANIFEST_BYTES).await?;
+    let digest = Digest::of(&response.body);
+    match reference.parse::<Digest>() {
+        Ok(wanted) if wanted != digest => {
+            Err(RegistryError::Failed(format!("manifest {wanted} of {component} has digest {digest}")))
+        }
+        _ => Ok(Manifest::new(response.body, digest)),
     }
-    let digest = Digest::of(&bytes);
-    Ok(Manifest::new(bytes, digest))
 }
 
 async fn blob(access: &RegistryAccess, component: &Component, digest: &Digest) -> io::Result<BlobStream> {
