@@ -1,4 +1,4 @@
-//! Reads files on blocking threads, and detects that a file was replaced.
+//! Opens and reads files: on blocking threads, without following links, and with detection of replaced files.
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -51,23 +51,74 @@ pub(crate) fn stream(
     })
 }
 
-/// Identifies one version of a file. Another version differs if the file was replaced by a rename or
-/// through a link, as Kubernetes replaces mounted files.
 #[cfg(feature = "server")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileVersion {
-    inode: u64,
-    size: u64,
-    /// Seconds and nanoseconds of the last change.
-    modified: (i64, i64),
-}
+pub(crate) use self::on_disk::{FileVersion, open_beneath};
 
 #[cfg(feature = "server")]
-impl FileVersion {
-    /// Reads the version of the file that `path` leads to.
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self { inode: metadata.ino(), size: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
+mod on_disk {
+    use std::{fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
+
+    use rustix::fs::{Mode, OFlags, openat};
+
+    /// Identifies one version of a file. Another version differs if the file was replaced by a rename or
+    /// through a link, as Kubernetes replaces mounted files.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct FileVersion {
+        device: u64,
+        inode: u64,
+        size: u64,
+        /// Seconds and nanoseconds of the last change of the content.
+        modified: (i64, i64),
+        /// Seconds and nanoseconds of the last change of the file. No program can set it.
+        changed: (i64, i64),
+    }
+
+    impl FileVersion {
+        /// Reads the version of the file that `path` leads to.
+        pub(crate) fn of(path: &Path) -> io::Result<Self> {
+            Ok(Self::of_metadata(&std::fs::metadata(path)?))
+        }
+
+        /// Reads the version of an open file.
+        pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+            Ok(Self::of_metadata(&file.metadata()?))
+        }
+
+        fn of_metadata(metadata: &std::fs::Metadata) -> Self {
+            Self {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                size: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
+            }
+        }
+    }
+
+    /// Opens a regular file below a folder for reading. Follows no links below the folder, and does not wait for the
+    /// other end of a pipe.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if a part of the path is a link, or the file is not regular. Errors name the
+    /// path below the folder.
+    pub(crate) fn open_beneath(folder: &Path, path: &str) -> io::Result<File> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}"));
+        let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {why}"));
+        let safe = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut at = File::open(folder)?;
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::empty() };
+            at = match openat(&at, part, safe | kind, Mode::empty()) {
+                Ok(next) => next.into(),
+                Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                    return Err(refused("a part of this path is a link or not a folder, which is not followed"));
+                }
+                // What a socket answers.
+                Err(rustix::io::Errno::NXIO) => return Err(refused("it is not a regular file")),
+                Err(error) => return Err(named(error.into())),
+            };
+        }
+        if at.metadata().map_err(named)?.is_file() { Ok(at) } else { Err(refused("it is not a regular file")) }
     }
 }

@@ -16,7 +16,7 @@ use d8_rpp::{
     KubeconfigSource, pack,
     protocol::image,
     registry::{Address, RegistryOptions},
-    server,
+    server::{self, ConnectionLimits},
 };
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,6 +72,12 @@ struct Serve {
     /// PEM file with the private key
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections, value_parser = parse_count)]
+    max_connections: usize,
+    /// Connections at a time of one client address; behind an Ingress all clients have its address
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().per_address, value_parser = parse_count)]
+    max_connections_per_address: usize,
     /// Kubeconfig of the cluster that authorizes downloads [default: KUBECONFIG, ~/.kube/config, then the Pod's own]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -271,6 +277,10 @@ fn parse_size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "it must be a number of bytes, KiB, MiB or GiB, such as 10GiB".to_owned())
 }
 
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it must be a number greater than 0".to_owned())
+}
+
 fn run_pack(pack: Pack) -> Result<(), Failure> {
     let created = match pack.created {
         Some(created) => created,
@@ -338,6 +348,11 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
         listen: serve.listen,
         tls_cert: serve.tls_cert,
         tls_key: serve.tls_key,
+        limits: ConnectionLimits {
+            connections: serve.max_connections,
+            per_address: serve.max_connections_per_address,
+            ..ConnectionLimits::default()
+        },
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;

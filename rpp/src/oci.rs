@@ -3,13 +3,15 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod layout;
+pub(crate) mod platforms;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "server")]
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of an index, of Docker.
+pub(crate) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 #[cfg(feature = "server")]
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -68,4 +70,7 @@ pub(crate) struct Descriptor {
 pub(crate) struct PlatformFields {
     pub(crate) architecture: String,
     pub(crate) os: String,
+    /// The CPUs of the architecture that it is for: `v3` of amd64, `v7` of arm.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) variant: String,
 }

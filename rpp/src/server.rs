@@ -8,6 +8,7 @@ mod access;
 mod access_log;
 mod cache;
 mod catalog;
+mod connections;
 mod image;
 mod images;
 mod metrics;
@@ -30,7 +31,6 @@ use std::{
 
 use axum_server::{
     Handle,
-    accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use rustls::{
@@ -39,8 +39,15 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+pub use self::connections::ConnectionLimits;
 use self::{
-    access::Authorizer, cache::Cache, catalog::Catalog, images::Images, metrics::Metrics, state::ServerState,
+    access::Authorizer,
+    cache::Cache,
+    catalog::Catalog,
+    connections::{GuardedAcceptor, with_timeouts},
+    images::Images,
+    metrics::Metrics,
+    state::ServerState,
     upstream::Upstream,
 };
 use crate::{
@@ -84,6 +91,8 @@ pub struct ServeOptions {
     pub tls_cert: PathBuf,
     /// PEM file with the private key.
     pub tls_key: PathBuf,
+    /// Bounds on connections.
+    pub limits: ConnectionLimits,
 }
 
 /// Why the server could not start, or ended.
@@ -145,9 +154,10 @@ impl ServeError {
 
 /// A server that is bound to its addresses.
 pub struct Server {
-    inner: axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>,
+    inner: axum_server::Server<SocketAddr, RustlsAcceptor<GuardedAcceptor>>,
     address: SocketAddr,
     metrics_listener: Option<TcpListener>,
+    limits: ConnectionLimits,
     state: Arc<ServerState>,
 }
 
@@ -171,11 +181,14 @@ impl Server {
         });
         let (listener, address) = listen(options.listen)?;
         let metrics_listener = options.metrics_listen.map(listen).transpose()?.map(|(listener, _)| listener);
-        let config = RustlsConfig::from_config(Arc::new(tls));
-        let inner = axum_server::from_tcp_rustls(listener, config)
-            .map_err(|error| ServeError::Listen { address: options.listen, error })?
-            .map(|acceptor| acceptor.acceptor(NoDelayAcceptor));
-        Ok(Self { inner, address, metrics_listener, state })
+        let limits = options.limits.within_descriptors();
+        let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
+            .handshake_timeout(limits.headers)
+            .acceptor(GuardedAcceptor::new(limits, Arc::clone(&state.metrics)));
+        let inner =
+            axum_server::from_tcp(listener).map_err(|error| ServeError::Listen { address: options.listen, error })?;
+        let inner = with_timeouts(inner.acceptor(acceptor), &limits);
+        Ok(Self { inner, address, metrics_listener, limits, state })
     }
 
     /// Returns the address that clients connect to. It has the real port if port 0 was requested.
@@ -201,8 +214,11 @@ impl Server {
         let metrics_task = match self.metrics_listener {
             None => None,
             Some(listener) => {
-                let server = axum_server::from_tcp(listener).map_err(ServeError::Serve)?.acceptor(NoDelayAcceptor);
-                Some(tokio::spawn(server.serve(routes::internal_router(Arc::clone(&self.state)).into_make_service())))
+                let limits = self.limits.internal();
+                let acceptor = GuardedAcceptor::new(limits, Arc::clone(&self.state.metrics));
+                let server = axum_server::from_tcp(listener).map_err(ServeError::Serve)?.acceptor(acceptor);
+                let service = routes::internal_router(Arc::clone(&self.state)).into_make_service();
+                Some(tokio::spawn(with_timeouts(server, &limits).serve(service)))
             }
         };
         let service = routes::router(self.state).into_make_service();

@@ -241,28 +241,59 @@ async fn invalid_manifests() {
     // base64 of {"name": "other"} and of {"requirements": {"modules": []}}
     let (other, flat) = ("eyJuYW1lIjogIm90aGVyIn0=", "eyJyZXF1aXJlbWVudHMiOiB7Im1vZHVsZXMiOiBbXX19");
     let large = format!(r#"{{"layers": [{{"digest": "{}", "size": 2000000000}}]}}"#, Digest::of(b""));
+    let empty = format!(r#"{{"layers": [{{"digest": "{}", "size": 0}}]}}"#, Digest::of(b""));
+    let broken = Some(ErrorKind::Malformed);
+    let bad_contract = Some(ErrorKind::Contract);
+    // An error of the whole image, or a part that is left out with this reason.
     let cases = [
-        ("not JSON", "<html>".to_owned(), ErrorKind::Malformed, "manifest sha256:"),
-        ("no layers", "{}".to_owned(), ErrorKind::Malformed, "has no layers"),
-        ("empty layers", r#"{"layers": []}"#.to_owned(), ErrorKind::Malformed, "has no layers"),
-        (
-            "layer without digest",
-            r#"{"layers": [{"digest": "x", "size": 1}]}"#.to_owned(),
-            ErrorKind::Malformed,
-            "digest",
-        ),
-        ("layer too large", large, ErrorKind::TooLarge, "the layer"),
-        ("child without digest", child.to_owned(), ErrorKind::Malformed, "index"),
-        ("contract not base64", contract("%%%"), ErrorKind::Contract, "contract"),
-        ("contract of another", contract(other), ErrorKind::Contract, "belongs to `other`"),
-        ("contract with a flat list", contract(flat), ErrorKind::Contract, "requirements.modules"),
+        ("not JSON", "<html>".to_owned(), broken, "manifest sha256:"),
+        ("no layers", "{}".to_owned(), None, "has no layers"),
+        ("empty layers", r#"{"layers": []}"#.to_owned(), None, "has no layers"),
+        ("layer without digest", r#"{"layers": [{"digest": "x", "size": 1}]}"#.to_owned(), None, "digest"),
+        ("layer too large", large, None, "its layer is larger than"),
+        ("empty layer", empty, None, "its last layer is empty"),
+        ("child without digest", child.to_owned(), None, "its entry in the index has no valid digest"),
+        ("no children", r#"{"manifests": []}"#.to_owned(), None, "the index lists no manifest for a platform"),
+        ("contract not base64", contract("%%%"), bad_contract, "contract"),
+        ("contract of another", contract(other), bad_contract, "belongs to `other`"),
+        ("contract with a flat list", contract(flat), bad_contract, "requirements.modules"),
     ];
     for (what, body, kind, message) in cases {
         let scripted = ScriptedProxy::new(move |_, _| answer(200, body.clone()));
-        let error = scripted.client(fast_retries()).resolve(&hello(), &tag()).await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{what}: {error}");
-        assert!(error.to_string().contains(message), "{what}: {error}");
+        let resolved = scripted.client(fast_retries()).resolve(&hello(), &tag()).await;
+        let (found, text) = match resolved {
+            Ok(resolved) => {
+                assert_eq!(resolved.artifacts, [], "{what}");
+                (None, resolved.left_out[0].why.clone())
+            }
+            Err(error) => (Some(error.kind()), error.to_string()),
+        };
+        assert_eq!(found, kind, "{what}: {text}");
+        assert!(text.contains(message), "{what}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_child_that_the_registry_lacks_is_left_out() {
+    let [linux, darwin] = ["linux", "darwin"].map(|os| {
+        let layer = format!(r#"{{"layers": [{{"digest": "{}", "size": 1}}], "x": "{os}"}}"#, Digest::of(b""));
+        (Digest::of(layer.as_bytes()), layer)
+    });
+    let entry = |digest: &Digest, os: &str| {
+        format!(r#"{{"digest": "{digest}", "size": 1, "platform": {{"os": "{os}", "architecture": "amd64"}}}}"#)
+    };
+    let index = format!(r#"{{"manifests": [{}, {}]}}"#, entry(&linux.0, "linux"), entry(&darwin.0, "darwin"));
+    let scripted = ScriptedProxy::new(move |_, request: Request| match request.uri().path() {
+        path if path.ends_with(linux.0.as_str()) => answer(200, linux.1.clone()),
+        path if path.ends_with(darwin.0.as_str()) => answer(404, "not found"),
+        _ => answer(200, index.clone()),
+    });
+    let resolved = scripted.client(fast_retries()).resolve(&hello(), &tag()).await.unwrap();
+    assert_eq!(resolved.artifacts.len(), 1);
+    let left_out = &resolved.left_out[0];
+    assert_eq!(left_out.platform.as_ref().unwrap().as_str(), "darwin-amd64");
+    assert_eq!(left_out.effect, d8_rpp::LeftOutEffect::Missing);
+    assert!(left_out.why.contains("the registry lacks its manifest sha256:"), "{left_out:?}");
 }
 
 /// The contract is taken from the index, else from the manifest for this platform, else from the first manifest.

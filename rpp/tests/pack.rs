@@ -264,6 +264,7 @@ fn unusable_files_are_invalid_input() {
         ("tls.key", &certificate.signing_key.serialize_pem()),
         ("bad", "neither JSON nor YAML: ["),
         ("refresh.json", r#"{"auths": {"127.0.0.1:1": {"identitytoken": "s3cret"}}}"#),
+        ("helper.json", r#"{"auths": {"127.0.0.1:1": {}}, "credsStore": "s3cret"}"#),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
@@ -276,6 +277,8 @@ fn unusable_files_are_invalid_input() {
         (format!("{pack} --registry-credentials bad"), None, 2, "bad: line 1"),
         (format!("{pack} --registry-credentials missing"), None, 2, "missing: "),
         (format!("{pack} --registry-credentials refresh.json"), None, 2, "refresh.json: `identitytoken`"),
+        (format!("{pack} --registry-credentials helper.json"), None, 2, "helper.json: `credsStore` names a credential"),
+        (format!("{registry} --registry-credentials helper.json"), None, 2, "helper.json: `credsStore` names a"),
         (format!("{pack} --registry-ca-file bad"), None, 2, "bad: "),
         (format!("{pack} --registry-ca-file missing"), None, 2, "missing: "),
         (format!("{registry} --registry-credentials bad"), None, 2, "bad: line 1"),
@@ -288,6 +291,12 @@ fn unusable_files_are_invalid_input() {
         // These are no input files: the layout, the registry and the cache.
         (pack.to_owned(), None, 1, "the registry: "),
         (swapped("--layout layout", "--layout missing"), None, 1, "layout missing: "),
+        (
+            swapped("--layout layout", "--layout ."),
+            None,
+            1,
+            "layout .: index.json is missing; an OCI image layout has it",
+        ),
         (registry.replace("--cache cache", "--cache bad"), None, 1, "cache bad: "),
     ] {
         let output = run(folder.path(), &args, env.as_slice());
@@ -322,4 +331,33 @@ fn encodings_of_a_contract() {
     let (code, errors, _) = pack([CONTRACT.as_bytes(), b"# caf\xe9\n"].concat());
     assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("byte 0xe9 in line") && errors.contains("iconv -f ISO-8859-1"), "{errors}");
+}
+
+/// Another user may serve the layout.
+#[test]
+fn a_layout_is_readable_by_others_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = workdir();
+    let args = HELLO.replace("layout", "new/layout");
+    let command = format!("umask 077; exec \"$0\" {args} --platform linux-amd64=hello");
+    let packed =
+        Command::new("sh").args(["-c", &command, env!("CARGO_BIN_EXE_d8-rpp")]).current_dir(folder.path()).status();
+    assert!(packed.unwrap().success());
+    let mut found = Vec::new();
+    let mut folders = vec![folder.path().join("new")];
+    while let Some(path) = folders.pop() {
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o755, "{}", path.display());
+        for entry in std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap()) {
+            let is_lock = entry.file_name() == ".lock";
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if !is_lock {
+                assert_eq!(mode(&entry.path()), 0o644, "{}", entry.path().display());
+                found.push(entry.file_name());
+            }
+        }
+    }
+    // The index, the marker, and blobs: a layer, a config, a manifest and an index.
+    assert_eq!(found.len(), 6, "{found:?}");
 }

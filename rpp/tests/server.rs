@@ -2,6 +2,12 @@
 //! Kubernetes API authorizes them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "server/connections.rs"]
+mod connections;
+#[path = "server/layouts.rs"]
+mod layouts;
+#[path = "server/registries.rs"]
+mod registries;
 mod support;
 
 use std::{
@@ -17,7 +23,8 @@ use d8_rpp::{
     ClientOptions, Endpoint, ErrorKind, Identity, Proxy,
     layer::{Limits, unpack},
     pack::{ImageFormat, PackRequest, Target, pack, unpublish},
-    server::{self, Server},
+    registry::RegistryOptions,
+    server::{self, ConnectionLimits, ServeOptions, Server},
 };
 use serde_json::json;
 use support::{Authority, Reviews, cluster, fast_retries, kubeconfig};
@@ -69,8 +76,25 @@ impl Lab {
         Self::with_cluster(cluster(Arc::clone(&reviews)).await, reviews)
     }
 
+    /// As [`Self::new`], with these limits of connections.
+    async fn with_limits(limits: ConnectionLimits) -> Self {
+        let reviews = Reviews::default();
+        Self::start(cluster(Arc::clone(&reviews)).await, reviews, limits, None)
+    }
+
+    /// As [`Self::new`], over a registry without TLS at this address, with a cache in folder `cache`.
+    async fn over_registry(registry: SocketAddr) -> Self {
+        let reviews = Reviews::default();
+        let limits = ConnectionLimits::default();
+        Self::start(cluster(Arc::clone(&reviews)).await, reviews, limits, Some(registry))
+    }
+
     /// As [`Self::new`], with this cluster.
     fn with_cluster(cluster: SocketAddr, reviews: Reviews) -> Self {
+        Self::start(cluster, reviews, ConnectionLimits::default(), None)
+    }
+
+    fn start(cluster: SocketAddr, reviews: Reviews, limits: ConnectionLimits, registry: Option<SocketAddr>) -> Self {
         support::provider();
         let folder = TempDir::new().unwrap();
         publish(folder.path(), HELLO, "v1.0.0", "hello 1.0", Some(CONTRACT));
@@ -81,13 +105,26 @@ impl Lab {
         let (tls_cert, tls_key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
         std::fs::write(&tls_cert, cert).unwrap();
         std::fs::write(&tls_key, key).unwrap();
+        let source = match registry {
+            None => server::ImageSource::Layout(folder.path().join("layout")),
+            Some(registry) => server::ImageSource::Registry {
+                registry: RegistryOptions {
+                    address: format!("http://{registry}/d8").parse().unwrap(),
+                    credentials: None,
+                    ca_file: None,
+                },
+                cache: folder.path().join("cache"),
+                cache_bytes: 1 << 20,
+            },
+        };
         let options = server::ServeOptions {
-            source: server::ImageSource::Layout(folder.path().join("layout")),
+            source,
             generation: 3,
             metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
             listen: "127.0.0.1:0".parse().unwrap(),
             tls_cert,
             tls_key,
+            limits,
         };
         let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster).config).unwrap()).unwrap();
         let (address, metrics_address) = (server.address(), server.metrics_address().unwrap());
@@ -339,7 +376,7 @@ async fn headers_of_a_layer() {
 }
 
 #[tokio::test]
-async fn a_broken_layout_is_reported_as_a_failed_registry() {
+async fn a_broken_image_and_a_broken_layout_are_told_apart() {
     let lab = Lab::new().await;
     let layout = lab.folder.path().join("layout");
     let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
@@ -348,12 +385,14 @@ async fn a_broken_layout_is_reported_as_a_failed_registry() {
     std::fs::remove_file(blob(resolved.artifacts[1].layer.as_str())).unwrap();
     for path in ["manifests/v1.0.0", "images/v1.0.0?platform=linux-amd64"] {
         let (code, _, body) = lab.request("GET", &format!("/v1/images/{HELLO}/{path}"), Some("good")).await;
-        assert_eq!((code, body.as_slice()), (502, &b"the registry failed\n"[..]), "{path}");
+        let line = String::from_utf8(body).unwrap();
+        assert!(code == 422 && line.contains("has another digest"), "{path}: {code} {line}");
     }
     // Other images are still served. A broken index.json fails every request.
     assert_eq!(lab.request("GET", &format!("/v1/images/{HELLO}/manifests/v1.1.0"), Some("good")).await.0, 200);
     std::fs::write(layout.join("index.json"), "{").unwrap();
-    assert_eq!(lab.request("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await.0, 502);
+    let (code, _, body) = lab.request("GET", &format!("/v1/images/{HELLO}/tags"), Some("good")).await;
+    assert_eq!((code, body.as_slice()), (502, &b"the registry failed\n"[..]));
 }
 
 #[tokio::test]
@@ -410,6 +449,7 @@ async fn invalid_options_prevent_the_start() {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls_cert: folder.join("tls.crt"),
         tls_key: folder.join("tls.key"),
+        limits: ConnectionLimits::default(),
     };
     let authority_pair = lab.authority.file();
     let cases = [

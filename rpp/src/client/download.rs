@@ -26,6 +26,7 @@ use super::{
     transport::{Request, content_length},
 };
 use crate::{
+    content::{BLOCK, Content},
     error::{Error, ImageReference, TimeoutPhase},
     protocol::{generation::Generation, image},
     text::error_chain,
@@ -209,6 +210,30 @@ impl Proxy {
             done: false,
         };
         Ok(Download { size, manifest, checksum, body })
+    }
+
+    /// Recognizes the layer of a tag for a platform by its first bytes. Reads no more of it than one block of a tar.
+    pub(crate) async fn layer_content(
+        &self,
+        component: &Component,
+        tag: &Tag,
+        platform: &Platform,
+    ) -> Result<Content, Error> {
+        let (response, host) = self.open_layer(component, tag, platform, false).await?;
+        let mut chunks = response.bytes_stream();
+        let mut head = Vec::new();
+        let idle = self.transport.timeouts().idle;
+        while head.len() < BLOCK {
+            match tokio::time::timeout(idle, chunks.next()).await {
+                Err(_) => return Err(Error::Timeout { host, phase: TimeoutPhase::Body, after: idle }),
+                Ok(Some(Ok(chunk))) => head.extend_from_slice(&chunk[..chunk.len().min(BLOCK)]),
+                Ok(Some(Err(error))) => {
+                    return Err(Error::Unreachable { host, why: error_chain(&error.without_url()) });
+                }
+                Ok(None) => break,
+            }
+        }
+        Ok(Content::of(&head))
     }
 
     /// Returns a digest that changes with the content of a tag: the digest that the tag points to (generation

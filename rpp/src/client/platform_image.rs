@@ -36,7 +36,10 @@ pub struct PlatformImage {
 #[derive(Debug)]
 pub enum LayerLocation {
     /// Nowhere: the version is not published for this platform.
-    NotPublished,
+    NotPublished {
+        /// Why what is published for it can't be used, if there is something.
+        why: Option<String>,
+    },
     /// At the proxy, with a digest from a manifest.
     Registry(Artifact),
     /// At the proxy, without a digest (generations 1 and 2).
@@ -107,8 +110,15 @@ impl Proxy {
 }
 
 fn of_manifest(resolved: ResolvedImage, platform: &Platform) -> PlatformImage {
-    let ResolvedImage { artifacts, contract, warnings, .. } = resolved;
-    let matching = |artifact: &Artifact| artifact.platform.as_ref().is_none_or(|of| of == platform);
-    let layer = artifacts.into_iter().find(matching).map_or(LayerLocation::NotPublished, LayerLocation::Registry);
+    let ResolvedImage { artifacts, left_out, contract, mut warnings, .. } = resolved;
+    let is_for = |of: &Option<Platform>| of.as_ref().is_none_or(|of| of == platform);
+    let layer = if let Some(artifact) = artifacts.into_iter().find(|artifact| is_for(&artifact.platform)) {
+        let own = left_out.into_iter().filter(|left_out| left_out.platform.as_ref() == Some(platform));
+        warnings.extend(own.map(|left_out| left_out.why));
+        LayerLocation::Registry(artifact)
+    } else {
+        let own = left_out.into_iter().find(|left_out| is_for(&left_out.platform));
+        LayerLocation::NotPublished { why: own.map(|left_out| left_out.why) }
+    };
     PlatformImage { contract, warnings, layer }
 }

@@ -11,7 +11,10 @@ use d8_crds::values::{
     limits::{MANIFEST_BYTES, TAG_LIST_BYTES},
     name::{Component, Tag},
 };
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{
+    HeaderMap,
+    header::{CONTENT_TYPE, LINK},
+};
 use serde::Deserialize;
 use url::Url;
 
@@ -113,6 +116,11 @@ impl Proxy {
         let path = image::tags_path(component);
         let request = Request { path: &path, accept: "application/json", reference: &reference, head: false };
         let response = self.transport.read(request, "the tag list", TAG_LIST_BYTES).await?;
+        // The protocol has no pages. A part of the list would look like versions that were withdrawn.
+        if response.headers.get_all(LINK).iter().any(|link| contains_next(link.as_bytes())) {
+            let why = "the answer is one page of the tag list, and the whole list is wanted".to_owned();
+            return Err(Error::Malformed { reference, why });
+        }
         let list: TagList = serde_json::from_slice(&response.body).map_err(|error| Error::Malformed {
             reference,
             why: format!("the tag list can't be read: {}", one_line(error.to_string().as_bytes(), 256)),
@@ -165,6 +173,12 @@ impl Proxy {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns whether a `Link` header names a next page.
+fn contains_next(link: &[u8]) -> bool {
+    let link = link.to_ascii_lowercase();
+    link.windows(4).any(|word| word == b"next")
 }
 
 /// Returns the media type without its parameters, empty if there is none.

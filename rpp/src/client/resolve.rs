@@ -1,4 +1,5 @@
-//! Resolves a tag by its manifests: platforms, layers and the contract.
+//! Resolves a tag by its manifests: platforms, layers and the contract. A part of an image that can't be used is left
+//! out, with the reason; the rest of the image is used.
 
 use d8_crds::{
     records::contract::Contract,
@@ -14,14 +15,19 @@ use jiff::Timestamp;
 
 use super::proxy::{Proxy, RawManifest};
 use crate::{
-    error::{Error, ImageReference},
-    oci::{CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document},
+    error::{Error, ErrorKind, ImageReference},
+    oci::{
+        CONTRACT_ANNOTATION, CREATED_ANNOTATION, Descriptor, Document,
+        platforms::{IndexContents, LeftOut, LeftOutEffect, PlatformManifest, choose, nested},
+    },
     protocol::image,
     text::one_line,
 };
 
 /// Manifests of an index that are read at the same time.
 const CONCURRENT_READS: usize = 4;
+/// Bytes of a media type that are shown.
+const SHOWN_MEDIA_TYPE: usize = 80;
 
 /// The content of a tag.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +36,8 @@ pub struct ResolvedImage {
     pub digest: Digest,
     /// The downloads, one for each platform.
     pub artifacts: Vec<Artifact>,
+    /// The parts of the image that are left out.
+    pub left_out: Vec<LeftOut>,
     /// Contract of the plugin. A plugin without one is valid and has no requirements.
     pub contract: Option<Contract>,
     /// Oddities of the image, for people.
@@ -51,10 +59,23 @@ pub struct Artifact {
     pub size: u64,
 }
 
-/// A manifest in an index that belongs to a platform.
-struct PlatformManifest {
-    platform: Platform,
-    digest: Digest,
+/// What a manifest holds for its platform.
+struct ReadManifest {
+    /// The download, or why there is none.
+    artifact: Result<Artifact, String>,
+    /// Whether the registry lacks the manifest.
+    is_missing: bool,
+    /// The manifest itself, for its annotations.
+    document: Document,
+    warning: Option<String>,
+}
+
+/// The image that is resolved.
+#[derive(Clone)]
+struct Subject {
+    component: Component,
+    tag: Tag,
+    reference: ImageReference,
 }
 
 impl Proxy {
@@ -75,6 +96,13 @@ impl Proxy {
         self.resolve_for(component, tag, top, None).await
     }
 
+    /// Returns how many layers a manifest has.
+    pub async fn count_layers(&self, component: &Component, manifest: &Digest) -> Result<usize, Error> {
+        let raw = self.manifest(component, manifest.as_str()).await?;
+        let document = parse(&ImageReference::new(component, manifest.as_str()), &raw)?;
+        Ok(document.layers.map_or(0, |layers| layers.len()))
+    }
+
     /// As [`Self::resolve_manifest`], for one platform if `only` is given. Then one manifest of an index is
     /// read: the platform's, or the first one, which may have the contract.
     pub(crate) async fn resolve_for(
@@ -85,44 +113,96 @@ impl Proxy {
         only: Option<&Platform>,
     ) -> Result<ResolvedImage, Error> {
         let reference = ImageReference::of_tag(component, tag);
-        let document = parse(&reference, top)?;
+        let subject = Subject { component: component.clone(), tag: tag.clone(), reference };
+        let document = parse(&subject.reference, top)?;
         let Some(listed) = &document.manifests else {
-            let artifact = artifact(&reference, None, top.digest.clone(), &document)?;
-            return finish(component, tag, top, vec![artifact], Vec::new(), &[&document]);
+            let read = self.read_layer_of(&subject, None, top.digest.clone(), document).await;
+            return finish(&subject, top, None, vec![(None, read)], Vec::new(), only);
         };
-        let (mut manifests, mut warnings) = platforms(&reference, listed)?;
+        let IndexContents { mut manifests, left_out } = platforms(&subject.reference, listed)?;
         if let Some(only) = only {
             let own = manifests.iter().position(|manifest| manifest.platform == *only).unwrap_or_default();
             manifests = manifests.into_iter().skip(own).take(1).collect();
         }
-        let read: Vec<(Artifact, Document)> = stream::iter(manifests)
-            .map(|manifest| self.clone().read_platform(component.clone(), reference.clone(), manifest))
+        let read = stream::iter(manifests)
+            .map(|manifest| self.clone().read_platform(subject.clone(), manifest))
             .buffered(CONCURRENT_READS)
             .try_collect()
             .await?;
-        let (artifacts, documents): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-        // Annotations that the index lacks are taken from this host's manifest, else from the first one.
-        let here = only.cloned().unwrap_or_else(Platform::current);
-        let own = artifacts.iter().position(|a| a.platform.as_ref() == Some(&here)).unwrap_or_default();
-        let annotated: Vec<&Document> =
-            std::iter::once(&document).chain(documents.get(own)).chain(&documents).collect();
-        if artifacts.is_empty() {
-            warnings.push("the index lists no platform".to_owned());
-        }
-        finish(component, tag, top, artifacts, warnings, &annotated)
+        finish(&subject, top, Some(&document), read, left_out, only)
     }
 
     /// Reads the manifest of one platform. Owns its arguments, so that many can run at the same time.
+    ///
+    /// # Errors
+    /// The proxy failed. A manifest that can't be used is not an error.
     async fn read_platform(
         self,
-        component: Component,
-        reference: ImageReference,
+        subject: Subject,
         manifest: PlatformManifest,
-    ) -> Result<(Artifact, Document), Error> {
-        let raw = self.manifest(&component, manifest.digest.as_str()).await?;
-        let document = parse(&reference, &raw)?;
-        Ok((artifact(&reference, Some(manifest.platform), manifest.digest, &document)?, document))
+    ) -> Result<(Option<Platform>, ReadManifest), Error> {
+        let PlatformManifest { platform, digest } = manifest;
+        let unusable = |why: String| ReadManifest {
+            artifact: Err(why),
+            is_missing: false,
+            document: Document::default(),
+            warning: None,
+        };
+        let raw = self.manifest(&subject.component, digest.as_str()).await;
+        let read = match raw.and_then(|raw| parse(&subject.reference, &raw)) {
+            Ok(document) if document.manifests.is_some() => unusable(nested(digest.as_str())),
+            Ok(document) => self.read_layer_of(&subject, Some(platform.clone()), digest, document).await,
+            Err(Error::NotFound { .. }) => {
+                ReadManifest { is_missing: true, ..unusable(format!("the registry lacks its manifest {digest}")) }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Malformed) => {
+                unusable(format!("its manifest can't be used: {error}"))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((Some(platform), read))
     }
+
+    /// Takes the layer out of a manifest. The beginning of a layer that is no gzip tar by its media type is read: the
+    /// bytes decide.
+    async fn read_layer_of(
+        &self,
+        subject: &Subject,
+        platform: Option<Platform>,
+        manifest: Digest,
+        document: Document,
+    ) -> ReadManifest {
+        let media_type =
+            document.layers.as_ref().and_then(|layers| layers.last()).map(|layer| layer.media_type.clone());
+        let mut warning = None;
+        let mut artifact = artifact(platform, manifest, &document);
+        if let (Ok(found), Some(media_type)) = (&artifact, media_type)
+            && !is_gzip(&media_type)
+        {
+            let shown = one_line(media_type.as_bytes(), SHOWN_MEDIA_TYPE);
+            let platform = found.platform.clone().unwrap_or_else(Platform::current);
+            match self.layer_content(&subject.component, &subject.tag, &platform).await {
+                Ok(content) if content.is_gzip() => {
+                    warning = Some(format!("the layer is a gzip stream, and its media type is `{shown}`"));
+                }
+                Ok(content) => {
+                    let why = format!("its layer is {content} (media type `{shown}`); a gzip tar is wanted");
+                    artifact = Err(why);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the beginning of a layer was not read");
+                    artifact = Err(format!("its layer has media type `{shown}`; a gzip tar is wanted"));
+                }
+            }
+        }
+        ReadManifest { artifact, is_missing: false, document, warning }
+    }
+}
+
+/// Returns whether a media type is that of a gzip stream. An empty one may be.
+fn is_gzip(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence.is_empty() || essence.to_ascii_lowercase().ends_with("gzip")
 }
 
 fn malformed(reference: &ImageReference, why: impl Into<String>) -> Error {
@@ -135,80 +215,80 @@ fn parse(reference: &ImageReference, raw: &RawManifest) -> Result<Document, Erro
     })
 }
 
-/// Returns the manifests of an index that belong to platforms, the first one of each, and warnings.
-fn platforms(reference: &ImageReference, listed: &[Descriptor]) -> Result<(Vec<PlatformManifest>, Vec<String>), Error> {
-    let mut manifests: Vec<PlatformManifest> = Vec::new();
-    let mut warnings = Vec::new();
-    for descriptor in listed {
-        let Some(fields) = &descriptor.platform else { continue };
-        // Attestations are listed with platform `unknown`.
-        if fields.os == "unknown" || fields.architecture == "unknown" {
-            continue;
-        }
-        let text = format!("{}-{}", fields.os, fields.architecture);
-        let platform: Platform = match text.parse() {
-            Ok(platform) => platform,
-            Err(error) => {
-                warnings.push(format!("an entry of the index is ignored: {error}"));
-                continue;
-            }
-        };
-        if manifests.iter().any(|manifest| manifest.platform == platform) {
-            warnings.push(format!("the index lists platform {platform} twice; the second entry is ignored"));
-            continue;
-        }
-        let digest = descriptor.digest.parse().map_err(|error| malformed(reference, format!("index: {error}")))?;
-        manifests.push(PlatformManifest { platform, digest });
-    }
-    if manifests.len() > IMAGE_PLATFORMS {
+/// Returns the manifests of an index by platform, and what is left out.
+fn platforms(reference: &ImageReference, listed: &[Descriptor]) -> Result<IndexContents, Error> {
+    let contents = choose(listed);
+    if contents.manifests.len() > IMAGE_PLATFORMS {
         return Err(malformed(reference, format!("the index lists more than {IMAGE_PLATFORMS} platforms")));
     }
-    Ok((manifests, warnings))
+    Ok(contents)
 }
 
-fn artifact(
-    reference: &ImageReference,
-    platform: Option<Platform>,
-    manifest: Digest,
-    document: &Document,
-) -> Result<Artifact, Error> {
-    let Some(layer) = document.layers.as_ref().and_then(|layers| layers.last()) else {
-        return Err(malformed(reference, format!("manifest {manifest} has no layers")));
-    };
-    let digest = layer.digest.parse().map_err(|error| malformed(reference, format!("manifest {manifest}: {error}")))?;
-    let size = u64::try_from(layer.size)
-        .map_err(|_| malformed(reference, format!("manifest {manifest}: the size of a layer is negative")))?;
-    if size > LAYER_BYTES {
-        return Err(Error::TooLarge { reference: reference.clone(), what: "the layer", limit: LAYER_BYTES });
+/// Returns the last layer of a manifest, or why it can't be used.
+fn artifact(platform: Option<Platform>, manifest: Digest, document: &Document) -> Result<Artifact, String> {
+    let layer = document.layers.as_ref().and_then(|layers| layers.last());
+    let layer = layer.ok_or_else(|| format!("manifest {manifest} has no layers"))?;
+    let digest = layer.digest.parse().map_err(|error| format!("the digest of its layer is not valid: {error}"))?;
+    match u64::try_from(layer.size) {
+        Err(_) => Err("the size of its layer is negative".to_owned()),
+        Ok(0) => Err("its last layer is empty; d8 installs from the last layer".to_owned()),
+        Ok(size) if size > LAYER_BYTES => Err(format!("its layer is larger than {LAYER_BYTES} bytes")),
+        Ok(size) => Ok(Artifact { platform, manifest, layer: digest, size }),
     }
-    Ok(Artifact { platform, manifest, layer: digest, size })
 }
 
-/// Reads the annotations of the first of the `annotated` documents that has them.
+/// Puts the image together. Reads annotations that the index lacks from the manifest for `only` or this host, else from
+/// the first one.
 fn finish(
-    component: &Component,
-    tag: &Tag,
+    subject: &Subject,
     top: &RawManifest,
-    artifacts: Vec<Artifact>,
-    mut warnings: Vec<String>,
-    annotated: &[&Document],
+    index: Option<&Document>,
+    read: Vec<(Option<Platform>, ReadManifest)>,
+    mut left_out: Vec<LeftOut>,
+    only: Option<&Platform>,
 ) -> Result<ResolvedImage, Error> {
-    let annotation = |key| annotated.iter().find_map(|document| document.annotation(key));
-    let contract = match (component, annotation(CONTRACT_ANNOTATION)) {
-        (Component::Plugin(_), Some(text)) => {
-            let (tag, _) = image::split_tag(tag);
-            let (contract, odd) = Contract::from_annotation(text, component, &tag).map_err(Error::Contract)?;
-            warnings.extend(odd.iter().map(ToString::to_string));
-            Some(contract)
+    let here = only.cloned().unwrap_or_else(Platform::current);
+    let own = read.iter().position(|(platform, _)| platform.as_ref() == Some(&here)).unwrap_or_default();
+    let documents = || read.iter().map(|(_, read)| &read.document);
+    let annotated: Vec<&Document> = index.into_iter().chain(documents().nth(own)).chain(documents()).collect();
+    let mut warnings: Vec<String> = read.iter().filter_map(|(_, read)| read.warning.clone()).collect();
+    let contract = contract(subject, &annotated, &mut warnings)?;
+    let created = created(&annotated, &mut warnings);
+    let mut artifacts = Vec::new();
+    for (platform, read) in read {
+        match read.artifact {
+            Ok(artifact) => artifacts.push(artifact),
+            Err(why) => {
+                let effect = if read.is_missing { LeftOutEffect::Missing } else { LeftOutEffect::Unusable };
+                left_out.push(LeftOut { platform, why, effect });
+            }
         }
-        _ => None,
+    }
+    if artifacts.is_empty() && left_out.is_empty() {
+        let why = "the index lists no manifest for a platform".to_owned();
+        left_out.push(LeftOut { platform: None, why, effect: LeftOutEffect::Unusable });
+    }
+    Ok(ResolvedImage { digest: top.digest.clone(), artifacts, left_out, contract, warnings, created })
+}
+
+fn annotation<'a>(annotated: &[&'a Document], key: &str) -> Option<&'a str> {
+    annotated.iter().find_map(|document| document.annotation(key))
+}
+
+fn contract(subject: &Subject, annotated: &[&Document], warnings: &mut Vec<String>) -> Result<Option<Contract>, Error> {
+    let (Component::Plugin(_), Some(text)) = (&subject.component, annotation(annotated, CONTRACT_ANNOTATION)) else {
+        return Ok(None);
     };
-    let created = annotation(CREATED_ANNOTATION).and_then(|text| {
-        let created = text.parse::<Timestamp>().ok();
-        if created.is_none() {
-            warnings.push(format!("annotation {CREATED_ANNOTATION} is not a time and is ignored"));
-        }
-        created
-    });
-    Ok(ResolvedImage { digest: top.digest.clone(), artifacts, contract, warnings, created })
+    let (tag, _) = image::split_tag(&subject.tag);
+    let (contract, odd) = Contract::from_annotation(text, &subject.component, &tag).map_err(Error::Contract)?;
+    warnings.extend(odd.iter().map(ToString::to_string));
+    Ok(Some(contract))
+}
+
+fn created(annotated: &[&Document], warnings: &mut Vec<String>) -> Option<Timestamp> {
+    let created = annotation(annotated, CREATED_ANNOTATION)?.parse().ok();
+    if created.is_none() {
+        warnings.push(format!("annotation {CREATED_ANNOTATION} is not a time and is ignored"));
+    }
+    created
 }

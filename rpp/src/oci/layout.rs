@@ -1,23 +1,30 @@
 //! An OCI image layout on disk: blobs by digest, and `index.json`, which names them `<image>:<tag>`.
 //!
 //! A file is complete before it gets its name: blobs and the index are renamed into place, the index under a
-//! lock.
+//! lock. A layout may come from others: links in it are not followed, and only regular files are read.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use d8_crds::values::{digest::Digest, limits::LAYOUT_INDEX_BYTES};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use super::{Descriptor, Document, INDEX};
-use crate::file::FileVersion;
+use super::{Descriptor, INDEX};
+use crate::file::{FileVersion, open_beneath};
 
 /// Annotation with the name of an entry in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const INDEX_FILE: &str = "index.json";
+/// Mode of folders and of files, whatever the umask is: another user may serve the layout.
+const FOLDER_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
 
 /// An OCI image layout.
 #[derive(Debug, Clone)]
@@ -31,19 +38,19 @@ impl Layout {
         Self { root: root.to_owned() }
     }
 
-    fn index_path(&self) -> PathBuf {
-        self.root.join("index.json")
+    /// Path of a blob below the root.
+    fn blob_path(digest: &Digest) -> String {
+        format!("blobs/sha256/{}", digest.as_str().trim_start_matches("sha256:"))
     }
 
-    /// Returns the path of a blob.
-    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.as_str().trim_start_matches("sha256:");
-        self.root.join("blobs/sha256").join(hex)
+    /// Opens a blob. Its content is not verified.
+    pub(crate) fn open_blob(&self, digest: &Digest) -> io::Result<File> {
+        open_beneath(&self.root, &Self::blob_path(digest))
     }
 
     /// Reads a blob of at most `limit` bytes and verifies its digest.
     pub(crate) fn read(&self, digest: &Digest, limit: usize) -> io::Result<Vec<u8>> {
-        let bytes = read_bounded(&self.blob(digest), limit as u64)?;
+        let bytes = read_bounded(self.open_blob(digest)?, &Self::blob_path(digest), limit as u64)?;
         if Digest::of(&bytes) == *digest {
             Ok(bytes)
         } else {
@@ -53,23 +60,50 @@ impl Layout {
 
     /// Version of `index.json`, which is only ever replaced by a rename.
     pub(crate) fn index_version(&self) -> io::Result<FileVersion> {
-        FileVersion::of(&self.index_path())
+        FileVersion::of_file(&self.open_index()?)
     }
 
-    /// Reads the descriptors in `index.json`, by name.
+    fn open_index(&self) -> io::Result<File> {
+        open_beneath(&self.root, INDEX_FILE).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if self.root.is_dir() => io::Error::new(
+                error.kind(),
+                format!(
+                    "{INDEX_FILE} is missing; an OCI image layout has it, with an entry for each tag whose annotation \
+                     `{REF_NAME}` is the image and the tag, such as `deckhouse-cli/plugins/hello:v1.0.0`"
+                ),
+            ),
+            _ => error,
+        })
+    }
+
+    /// Reads the descriptors in `index.json`, by name. An entry that can't be read is left out, as are those without
+    /// a name.
     pub(crate) fn names(&self) -> io::Result<BTreeMap<String, Descriptor>> {
-        let bytes = read_bounded(&self.index_path(), LAYOUT_INDEX_BYTES)?;
-        let index: Document = serde_json::from_slice(&bytes)?;
-        let named = index.manifests.unwrap_or_default().into_iter().filter_map(|descriptor| {
-            let name = descriptor.annotations.as_ref()?.get(REF_NAME)?.clone();
-            Some((name, descriptor))
+        #[derive(Deserialize)]
+        struct Index {
+            #[serde(default)]
+            manifests: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Entry {
+            Readable(Box<Descriptor>),
+            Other(IgnoredAny),
+        }
+        let index: Index = serde_json::from_slice(&read_bounded(self.open_index()?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?;
+        let named = index.manifests.into_iter().filter_map(|entry| match entry {
+            Entry::Readable(descriptor) => {
+                let name = descriptor.annotations.as_ref()?.get(REF_NAME)?.clone();
+                Some((name, *descriptor))
+            }
+            Entry::Other(_) => None,
         });
         Ok(named.collect())
     }
 
     /// Creates the folders and files that every layout has.
     pub(crate) fn create(&self) -> io::Result<()> {
-        fs::create_dir_all(self.root.join("blobs/sha256"))?;
+        create_folder(&self.root.join("blobs/sha256"))?;
         let marker = self.root.join("oci-layout");
         if !marker.exists() {
             self.put(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -84,7 +118,7 @@ impl Layout {
 
     /// Renames a written blob to its digest.
     pub(crate) fn keep_blob(&self, blob: NamedTempFile, digest: &Digest) -> io::Result<()> {
-        persist(blob, &self.blob(digest))
+        persist(blob, &self.root.join(Self::blob_path(digest)))
     }
 
     /// Writes a small blob.
@@ -99,8 +133,10 @@ impl Layout {
     /// Adds a descriptor under a name, replacing the one that had it.
     pub(crate) fn publish(&self, name: &str, mut descriptor: Descriptor) -> io::Result<()> {
         descriptor.annotations = Some(BTreeMap::from([(REF_NAME.to_owned(), name.to_owned())]));
-        self.change(|names| {
-            names.insert(name.to_owned(), descriptor);
+        let entry = serde_json::to_value(descriptor)?;
+        self.change(|entries| {
+            entries.retain(|other| !has_name(other, name));
+            entries.push(entry);
             true
         })?;
         Ok(())
@@ -108,26 +144,29 @@ impl Layout {
 
     /// Removes a name and leaves the blobs. Returns whether the name existed.
     pub(crate) fn unpublish(&self, name: &str) -> io::Result<bool> {
-        self.change(|names| names.remove(name).is_some())
+        self.change(|entries| {
+            let before = entries.len();
+            entries.retain(|other| !has_name(other, name));
+            entries.len() != before
+        })
     }
 
-    /// Changes the names under the lock. Writes them if `change` returns `true`.
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Descriptor>) -> bool) -> io::Result<bool> {
+    /// Changes the entries of `index.json` under the lock. Writes them if `change` returns `true`. Whatever else the
+    /// file has stays as it is: other tools may have written it.
+    fn change(&self, change: impl FnOnce(&mut Vec<Value>) -> bool) -> io::Result<bool> {
         let lock = File::options().create(true).truncate(false).write(true).open(self.root.join(".lock"))?;
         lock.lock()?;
-        let mut names = match self.names() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            names => names?,
+        let mut index: Value = match open_beneath(&self.root, INDEX_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []})
+            }
+            file => serde_json::from_slice(&read_bounded(file?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?,
         };
-        let changed = change(&mut names);
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("{INDEX_FILE} has no list `manifests`"));
+        let entries = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or_else(invalid)?;
+        let changed = change(entries);
         if changed {
-            let index = Document {
-                schema_version: 2,
-                media_type: INDEX.to_owned(),
-                manifests: Some(names.into_values().collect()),
-                ..Document::default()
-            };
-            self.put(&self.index_path(), &serde_json::to_vec_pretty(&index)?)?;
+            self.put(&self.root.join(INDEX_FILE), &serde_json::to_vec_pretty(&index)?)?;
         }
         Ok(changed)
     }
@@ -139,10 +178,29 @@ impl Layout {
     }
 }
 
+fn has_name(entry: &Value, name: &str) -> bool {
+    entry["annotations"][REF_NAME] == name
+}
+
+/// Creates a folder and those above it that are missing.
+fn create_folder(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE)),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a written file readable by all, syncs it, and renames it.
 fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     if let Some(folder) = path.parent() {
@@ -151,11 +209,94 @@ fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+fn read_bounded(file: File, name: &str, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} is too large", path.display())));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{name} is larger than {limit} bytes")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let layout = Layout::at(folder.path());
+        layout.create().unwrap();
+        (folder, layout)
+    }
+
+    #[test]
+    fn entries_of_others_stay() {
+        let (folder, layout) = layout();
+        let index = json!({"schemaVersion": 2, "annotations": {"a": "b"}, "manifests": [
+            {"digest": "sha256:1", "size": 1}, {"odd": true}, 7,
+            {"digest": "sha256:2", "size": 2, "annotations": {REF_NAME: "x:v1"}},
+        ]});
+        fs::write(folder.path().join(INDEX_FILE), index.to_string()).unwrap();
+        let descriptor = Descriptor {
+            media_type: String::new(),
+            digest: Digest::of(b"x").to_string(),
+            size: 1,
+            platform: None,
+            annotations: None,
+        };
+        layout.publish("x:v1", descriptor).unwrap();
+        let names = layout.names().unwrap();
+        assert_eq!(names.keys().collect::<Vec<_>>(), ["x:v1"]);
+        assert_eq!(names["x:v1"].digest, Digest::of(b"x").to_string());
+        assert!(layout.unpublish("x:v1").unwrap());
+        assert!(!layout.unpublish("x:v1").unwrap());
+        let written: Value = serde_json::from_slice(&fs::read(folder.path().join(INDEX_FILE)).unwrap()).unwrap();
+        assert_eq!(written["annotations"], index["annotations"]);
+        assert_eq!(written["manifests"].as_array().unwrap()[..], index["manifests"].as_array().unwrap()[..3]);
+    }
+
+    #[test]
+    fn only_regular_files_of_the_layout_are_read() {
+        let (folder, layout) = layout();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&outside, "{}").unwrap();
+        let digest = Digest::of(b"{}");
+        let blob = folder.path().join(Layout::blob_path(&digest));
+        let blobs = folder.path().join("blobs/sha256");
+        let reset = || {
+            let _ = fs::remove_file(&blob).or_else(|_| fs::remove_dir(&blob));
+        };
+        let read = || layout.read(&digest, 100).map_err(|error| error.to_string());
+        fs::write(&blob, "{}").unwrap();
+        assert_eq!(read().as_deref(), Ok(&b"{}"[..]));
+        type Plant<'a> = (&'a str, Box<dyn Fn() + 'a>, &'a str);
+        let plants: [Plant<'_>; 6] = [
+            ("a link out", Box::new(|| std::os::unix::fs::symlink(outside.path(), &blob).unwrap()), "is a link"),
+            ("a pipe", Box::new(|| make_pipe(&blob)), "not a regular file"),
+            ("a folder", Box::new(|| fs::create_dir(&blob).unwrap()), "not a regular file"),
+            ("another content", Box::new(|| fs::write(&blob, "{ }").unwrap()), "another digest"),
+            ("a large one", Box::new(|| fs::write(&blob, [b' '; 101]).unwrap()), "larger than 100 bytes"),
+            (
+                "a linked folder",
+                Box::new(|| {
+                    let other = folder.path().join("elsewhere");
+                    fs::rename(&blobs, &other).unwrap();
+                    std::os::unix::fs::symlink(&other, &blobs).unwrap();
+                }),
+                "is a link",
+            ),
+        ];
+        for (what, plant, message) in plants {
+            reset();
+            plant();
+            let error = read().unwrap_err();
+            assert!(error.contains(message), "{what}: {error}");
+        }
+    }
+
+    fn make_pipe(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    }
 }

@@ -1,6 +1,6 @@
 //! Pushes images from a layout to a registry: blobs first, then manifests, tags last.
 
-use std::{collections::BTreeSet, fs::File, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use d8_crds::values::{
     digest::Digest,
@@ -80,7 +80,7 @@ impl Pusher<'_> {
                 continue;
             }
             let parsed: Digest = digest.parse().map_err(|error| failed(&error))?;
-            let file = File::open(self.layout.blob(&parsed)).map_err(|error| failed(&error))?;
+            let file = self.layout.open_blob(&parsed).map_err(|error| failed(&error))?;
             let size = file.metadata().map_err(|error| failed(&error))?.len();
             let bytes = file::stream(Arc::new(file), size, CHUNK).map_err(OciDistributionError::from);
             let pushed = self.session.client.push_blob_stream(&reference, bytes, digest, Some(size)).await;

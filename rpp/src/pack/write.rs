@@ -100,6 +100,10 @@ fn write_platform(
         layers: Some(vec![descriptor(LAYER, &layer.compressed, layer.size)?]),
         ..document(MANIFEST, annotations)
     };
-    let platform = PlatformFields { architecture: platform.arch().to_owned(), os: platform.os().to_owned() };
+    let platform = PlatformFields {
+        architecture: platform.arch().to_owned(),
+        os: platform.os().to_owned(),
+        variant: String::new(),
+    };
     Ok(Descriptor { platform: Some(platform), ..write_document(layout, &manifest)? })
 }

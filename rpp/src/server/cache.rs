@@ -2,37 +2,42 @@
 //! and afterwards. The least recently used layers are evicted.
 //!
 //! The last byte of a layer is sent only after its digest was verified, so a client never receives a wrong layer
-//! completely.
+//! completely. A name or a length proves nothing: a file from an earlier process is hashed before its first use, and
+//! a length in a manifest evicts nothing before bytes arrive.
+
+mod blob;
+mod folder;
 
 use std::{
     collections::HashMap,
     fs::File,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use d8_crds::values::digest::Digest;
-use futures::{Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
+use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, watch};
 
+pub(super) use self::blob::CachedBlob;
+use self::{blob::Progress, folder::CacheFolder};
 use super::metrics::Metrics;
-use crate::file::{self, read_chunk};
+use crate::file::FileVersion;
 
 /// Layers that are fetched at the same time.
 const CONCURRENT_FETCHES: usize = 8;
-/// Prefix of the names of unfinished files.
-const UNFINISHED: &str = ".filling-";
 
 /// The bytes of a layer as the registry sends them.
 pub(super) type BlobStream = BoxStream<'static, io::Result<Bytes>>;
+/// A layer that is being opened at the registry.
+type Incoming = BoxFuture<'static, io::Result<BlobStream>>;
 
 /// The folder with the layers, and an index of it.
 pub(super) struct Cache {
-    folder: PathBuf,
+    folder: CacheFolder,
     /// Size of all layers, in bytes.
     max_bytes: u64,
     state: Mutex<State>,
@@ -42,144 +47,181 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<Digest, Entry>,
-    /// Size of all entries, in bytes.
+    stored: HashMap<Digest, Stored>,
+    /// Layers that are being fetched or hashed, by the digest and the size that a manifest declares.
+    arriving: HashMap<(Digest, u64), CachedBlob>,
+    /// Bytes on disk, of stored and of arriving layers.
     total: u64,
     /// Number of uses so far.
     uses: u64,
 }
 
-struct Entry {
-    blob: CachedBlob,
+/// A layer on disk.
+struct Stored {
+    size: u64,
+    /// The file whose content was verified; absent: no file was.
+    verified: Option<FileVersion>,
     /// The value of [`State::uses`] at the last use.
     last_use: u64,
 }
 
-/// A layer, complete or being fetched. Cheap to clone; it can still be read after its eviction.
-#[derive(Clone)]
-pub(super) struct CachedBlob {
-    file: Arc<File>,
+/// One fetch.
+struct Fetch {
+    digest: Digest,
     size: u64,
-    progress: watch::Receiver<Progress>,
-}
-
-#[derive(Clone)]
-enum Progress {
-    /// This many bytes can be read.
-    Fetching(u64),
-    Complete,
-    Failed(Arc<str>),
+    progress: watch::Sender<Progress>,
+    /// A stored file that was not verified yet.
+    unverified: Option<File>,
 }
 
 impl Cache {
-    /// Opens the folder and indexes the layers in it. Evicts layers beyond the size.
+    /// Opens the cache in a folder and indexes the layers in it. Evicts layers beyond the size.
     pub(super) fn open(folder: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
-        std::fs::create_dir_all(folder)?;
+        let folder = CacheFolder::open(folder)?;
         let mut state = State::default();
-        let mut found: Vec<_> = std::fs::read_dir(folder)?.collect::<io::Result<_>>()?;
-        found.sort_by_cached_key(|entry| entry.metadata().and_then(|metadata| metadata.modified()).ok());
-        for entry in found {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(UNFINISHED) {
-                std::fs::remove_file(entry.path())?;
-                continue;
-            }
-            let Ok(digest) = format!("sha256:{name}").parse::<Digest>() else { continue };
-            let file = File::open(entry.path())?;
-            let size = file.metadata()?.len();
-            let (_, progress) = watch::channel(Progress::Complete);
-            state.insert(digest, CachedBlob { file: Arc::new(file), size, progress });
+        for (digest, size) in folder.layers()? {
+            state.store(digest, size, None);
         }
-        let cache = Self {
-            folder: folder.to_owned(),
-            max_bytes,
-            state: Mutex::new(state),
-            fetches: Arc::new(Semaphore::new(CONCURRENT_FETCHES)),
-            metrics,
-        };
-        cache.make_room(&mut cache.lock(), 0);
+        let fetches = Arc::new(Semaphore::new(CONCURRENT_FETCHES));
+        let cache = Self { folder, max_bytes, state: Mutex::new(state), fetches, metrics };
+        cache.evict(&mut cache.lock());
         Ok(Arc::new(cache))
     }
 
     /// Returns a layer. Fetches it if it is not in the cache; `fetch` opens it at the registry.
+    ///
+    /// # Errors
+    /// The layer is stored, and `size` is not its size.
     pub(super) fn get(
         self: &Arc<Self>,
         digest: &Digest,
         size: u64,
-        fetch: impl FnOnce() -> BoxFuture<'static, io::Result<BlobStream>>,
+        fetch: impl FnOnce() -> Incoming,
     ) -> io::Result<CachedBlob> {
         let mut state = self.lock();
-        // A file of another size is damaged.
-        if let Some(blob) = state.touch(digest).filter(|blob| blob.size == size) {
+        let key = (digest.clone(), size);
+        if let Some(blob) = state.arriving.get(&key) {
             self.metrics.cache_hits.inc();
-            return Ok(blob);
+            return Ok(blob.clone());
         }
+        let stored = state.touch(digest).and_then(|stored| {
+            let file = self.folder.open_layer(digest).ok()?;
+            let version = FileVersion::of_file(&file).ok()?;
+            Some((file, stored.verified == Some(version)))
+        });
+        let unverified = match stored {
+            Some((file, true)) => {
+                self.metrics.cache_hits.inc();
+                return CachedBlob::complete(file, size);
+            }
+            Some((file, false)) => Some(file),
+            None => {
+                state.forget(digest);
+                None
+            }
+        };
         self.metrics.cache_misses.inc();
-        self.make_room(&mut state, size);
-        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.folder)?;
-        let (progress, watching) = watch::channel(Progress::Fetching(0));
-        let blob = CachedBlob { file: Arc::new(file.reopen()?), size, progress: watching };
-        state.insert(digest.clone(), blob.clone());
-        self.metrics.cache_bytes.set(i64::try_from(state.total).unwrap_or(i64::MAX));
+        let (progress, watching) = watch::channel(Progress::Waiting);
+        let blob = CachedBlob::arriving(size, watching);
+        state.arriving.insert(key, blob.clone());
         drop(state);
-        let (cache, digest, incoming) = (Arc::clone(self), digest.clone(), fetch());
-        tokio::spawn(async move { cache.fill(digest, size, file, incoming, &progress).await });
+        let (cache, incoming) = (Arc::clone(self), fetch());
+        let fetch = Fetch { digest: digest.clone(), size, progress, unverified };
+        tokio::spawn(async move { cache.fill(fetch, incoming).await });
         Ok(blob)
     }
 
-    async fn fill(
-        &self,
-        digest: Digest,
-        size: u64,
-        file: NamedTempFile,
-        incoming: BoxFuture<'static, io::Result<BlobStream>>,
-        progress: &watch::Sender<Progress>,
-    ) {
-        let result = async {
-            // The semaphore is never closed.
-            let _permit = self.fetches.acquire().await;
-            let file = write(incoming.await?, file, &digest, size, progress).await?;
-            let path = self.path(&digest);
-            tokio::task::spawn_blocking(move || file.persist(path).map_err(|error| error.error)).await?
+    /// Completes a layer: from a stored file if its content is right, else from the registry.
+    async fn fill(&self, mut fetch: Fetch, incoming: Incoming) {
+        let result = match self.verify(&mut fetch).await {
+            Some(verified) => Ok(verified),
+            None => self.fetch(&fetch, incoming).await,
         };
-        match result.await {
-            Ok(_) => {
-                progress.send_replace(Progress::Complete);
-                // Evicts a layer that is larger than the whole cache.
-                self.make_room(&mut self.lock(), 0);
-            }
+        let Fetch { digest, size, progress, .. } = fetch;
+        let mut state = self.lock();
+        state.arriving.remove(&(digest.clone(), size));
+        if let (Ok((_, version)), Some(stored)) = (&result, state.stored.get_mut(&digest)) {
+            stored.verified = Some(*version);
+        }
+        drop(state);
+        // Later requests fetch it again. The waiting ones get the error after that.
+        progress.send_replace(match result {
+            Ok((file, _)) => Progress::Complete(Arc::new(file)),
             Err(error) => {
                 tracing::error!(%digest, %error, "fetching a layer failed");
-                // Later requests fetch it again. The waiting ones get the error after that.
-                let mut state = self.lock();
-                state.remove(&digest);
-                self.make_room(&mut state, 0);
-                drop(state);
-                progress.send_replace(Progress::Failed(error.to_string().into()));
+                Progress::Failed(error.to_string().into())
             }
-        }
+        });
     }
 
-    /// Evicts the least recently used layers until `more` bytes fit. Layers that are being fetched stay.
-    fn make_room(&self, state: &mut State, more: u64) {
-        while state.total.saturating_add(more) > self.max_bytes {
-            let complete = state.entries.iter().filter(|(_, entry)| entry.blob.is_complete());
-            let Some(oldest) = complete.min_by_key(|(_, entry)| entry.last_use).map(|(digest, _)| digest.clone())
-            else {
-                break;
-            };
-            state.remove(&oldest);
+    /// Hashes the stored file of a layer, if there is one. Returns it if its content is right, else removes it.
+    async fn verify(&self, fetch: &mut Fetch) -> Option<(File, FileVersion)> {
+        let file = fetch.unverified.take()?;
+        // Taken before the file is read: a change in between is then found by the next request.
+        if let Ok(version) = FileVersion::of_file(&file)
+            && is_layer(&file, &fetch.digest).await
+        {
+            return Some((file, version));
+        }
+        tracing::warn!(digest = %fetch.digest, "a cached layer is damaged and is fetched again");
+        self.lock().forget(&fetch.digest);
+        if let Err(error) = self.folder.remove(&fetch.digest) {
+            tracing::warn!(digest = %fetch.digest, %error, "removing a damaged layer failed");
+        }
+        None
+    }
+
+    /// Fetches a layer and stores it, unless it is larger than the whole cache. Returns the verified file.
+    async fn fetch(&self, fetch: &Fetch, incoming: Incoming) -> io::Result<(File, FileVersion)> {
+        // The semaphore is never closed.
+        let _permit = self.fetches.acquire().await;
+        let file = self.folder.new_file()?;
+        let reading = Arc::new(file.reopen()?);
+        let is_kept = fetch.size <= self.max_bytes;
+        let mut arrived = 0;
+        let mut on_bytes = |until: u64| {
+            if is_kept {
+                let mut state = self.lock();
+                state.total += until - arrived;
+                arrived = until;
+                self.evict(&mut state);
+            }
+            let ready = until.min(fetch.size.saturating_sub(1));
+            if ready > 0 {
+                fetch.progress.send_replace(Progress::Arriving(Arc::clone(&reading), ready));
+            }
+        };
+        let written = write(incoming.await?, Arc::clone(&reading), &fetch.digest, fetch.size, &mut on_bytes).await;
+        let kept = match written {
+            Ok(()) if is_kept => self.folder.keep(file, &fetch.digest).await.map(Some),
+            Ok(()) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let mut state = self.lock();
+        state.total -= arrived;
+        match kept {
+            Ok(Some(())) => state.store(fetch.digest.clone(), fetch.size, None),
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+        self.evict(&mut state);
+        drop(state);
+        let version = FileVersion::of_file(&reading)?;
+        Ok((reading.try_clone()?, version))
+    }
+
+    /// Evicts the least recently used layers until all bytes fit.
+    fn evict(&self, state: &mut State) {
+        while state.total > self.max_bytes {
+            let oldest = state.stored.iter().min_by_key(|(_, stored)| stored.last_use);
+            let Some(oldest) = oldest.map(|(digest, _)| digest.clone()) else { break };
+            state.forget(&oldest);
             self.metrics.cache_evictions.inc();
-            if let Err(error) = std::fs::remove_file(self.path(&oldest)) {
+            if let Err(error) = self.folder.remove(&oldest) {
                 tracing::warn!(digest = %oldest, %error, "removing an evicted layer failed");
             }
         }
         self.metrics.cache_bytes.set(i64::try_from(state.total).unwrap_or(i64::MAX));
-    }
-
-    fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(digest.as_str().trim_start_matches("sha256:"))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -188,23 +230,24 @@ impl Cache {
 }
 
 impl State {
-    fn insert(&mut self, digest: Digest, blob: CachedBlob) {
-        self.remove(&digest);
+    fn store(&mut self, digest: Digest, size: u64, verified: Option<FileVersion>) {
+        self.forget(&digest);
         self.uses += 1;
-        self.total += blob.size;
-        self.entries.insert(digest, Entry { blob, last_use: self.uses });
+        self.total += size;
+        self.stored.insert(digest, Stored { size, verified, last_use: self.uses });
     }
 
-    fn touch(&mut self, digest: &Digest) -> Option<CachedBlob> {
-        let entry = self.entries.get_mut(digest)?;
+    /// Returns a stored layer, and marks it as used.
+    fn touch(&mut self, digest: &Digest) -> Option<&Stored> {
+        let stored = self.stored.get_mut(digest)?;
         self.uses += 1;
-        entry.last_use = self.uses;
-        Some(entry.blob.clone())
+        stored.last_use = self.uses;
+        Some(stored)
     }
 
-    fn remove(&mut self, digest: &Digest) {
-        if let Some(entry) = self.entries.remove(digest) {
-            self.total -= entry.blob.size;
+    fn forget(&mut self, digest: &Digest) {
+        if let Some(stored) = self.stored.remove(digest) {
+            self.total -= stored.size;
         }
     }
 }
@@ -212,14 +255,13 @@ impl State {
 /// Writes the bytes as they arrive. Fails if their length or digest is wrong.
 async fn write(
     mut incoming: BlobStream,
-    file: NamedTempFile,
+    file: Arc<File>,
     digest: &Digest,
     size: u64,
-    progress: &watch::Sender<Progress>,
-) -> io::Result<NamedTempFile> {
+    on_bytes: &mut impl FnMut(u64),
+) -> io::Result<()> {
     let mut hash = Sha256::new();
     let mut written = 0;
-    let writer = Arc::new(file.reopen()?);
     while let Some(chunk) = incoming.next().await {
         let chunk = chunk?;
         hash.update(&chunk);
@@ -227,9 +269,9 @@ async fn write(
         if written > size {
             return Err(io::Error::other(format!("it is longer than the {size} bytes in its manifest")));
         }
-        let writer = Arc::clone(&writer);
+        let writer = Arc::clone(&file);
         tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*writer, &chunk)).await??;
-        progress.send_replace(Progress::Fetching(written.min(size.saturating_sub(1))));
+        on_bytes(written);
     }
     if written != size {
         return Err(io::Error::other(format!("it has {written} of {size} bytes")));
@@ -238,40 +280,30 @@ async fn write(
     if found != *digest {
         return Err(io::Error::other(format!("it has digest {found}")));
     }
-    Ok(file)
+    Ok(())
 }
 
-impl CachedBlob {
-    fn is_complete(&self) -> bool {
-        matches!(*self.progress.borrow(), Progress::Complete)
+/// Returns whether a file has this digest.
+async fn is_layer(file: &File, digest: &Digest) -> bool {
+    let Ok(mut file) = file.try_clone() else { return false };
+    let hashed = tokio::task::spawn_blocking(move || {
+        let mut hash = HashWriter(Sha256::new());
+        io::copy(&mut file, &mut hash).map(|_| Digest::from_sha256(hash.0.finalize().into()))
+    });
+    matches!(hashed.await, Ok(Ok(found)) if found == *digest)
+}
+
+/// Hashes what is written to it.
+struct HashWriter(Sha256);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
     }
 
-    /// Streams the bytes as they arrive.
-    pub(super) fn bytes(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        stream::try_unfold((self, 0), |(mut blob, from)| async move {
-            if from == blob.size {
-                // An empty layer may have failed, too.
-                return blob.available().map(|_| None);
-            }
-            let mut until = blob.available()?;
-            while until <= from {
-                // The sender reports the end before it is dropped.
-                blob.progress.changed().await.map_err(|_| io::Error::other("the fetch was aborted"))?;
-                until = blob.available()?;
-            }
-            let chunk = read_chunk(&blob.file, from, until, file::CHUNK).await?;
-            let next = from + chunk.len() as u64;
-            Ok(Some((chunk, (blob, next))))
-        })
-    }
-
-    /// Returns how many bytes can be read now.
-    fn available(&mut self) -> io::Result<u64> {
-        match &*self.progress.borrow_and_update() {
-            Progress::Fetching(available) => Ok(*available),
-            Progress::Complete => Ok(self.size),
-            Progress::Failed(why) => Err(io::Error::other(why.to_string())),
-        }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

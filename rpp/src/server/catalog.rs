@@ -3,8 +3,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -21,6 +22,9 @@ use crate::{
     oci::{Document, layout::Layout},
     protocol::image,
 };
+
+/// Ignored names that are logged.
+const SHOWN_NAMES: usize = 5;
 
 /// A layout, and its tags as last read.
 pub(super) struct Catalog {
@@ -44,6 +48,17 @@ impl Catalog {
 
     /// Returns the tags as they are now.
     pub(super) fn published(&self) -> io::Result<Arc<Published>> {
+        self.read_published().map_err(|error| {
+            // Not the fault of one image.
+            if error.kind() == io::ErrorKind::NotFound {
+                error
+            } else {
+                io::Error::other(format!("index.json: {error}"))
+            }
+        })
+    }
+
+    fn read_published(&self) -> io::Result<Arc<Published>> {
         // Taken before the file is read: a change in between is then read next time.
         let version = self.layout.index_version()?;
         {
@@ -73,27 +88,30 @@ impl Catalog {
         Ok(Some(Manifest::new(bytes.into(), digest)))
     }
 
-    /// Returns the layer of a tag for a platform and its path, `None` if there is no such tag or platform.
+    /// Returns the layer of a tag for a platform and its file, `None` if there is no such tag or platform.
     pub(super) fn layer(
         &self,
         component: &Component,
         tag: &Tag,
         platform: Option<&Platform>,
-    ) -> io::Result<Option<(LayerDescriptor, PathBuf)>> {
+    ) -> io::Result<Option<(LayerDescriptor, File)>> {
         let published = self.published()?;
         let Some(top) = published.tags(component).and_then(|tags| tags.get(tag)) else { return Ok(None) };
         let (_, document) = self.document(top)?;
-        let layer = match match_platform(&document, platform) {
+        let layer = match match_platform(&document, platform)? {
             PlatformMatch::Itself => last_layer(top.clone(), &document)?,
-            PlatformMatch::Child(child) => {
-                let digest: Digest = child.digest.parse().map_err(invalid)?;
+            PlatformMatch::Child(digest) => {
                 let (_, document) = self.document(&digest)?;
                 last_layer(digest, &document)?
             }
             PlatformMatch::None => return Ok(None),
         };
-        let path = self.layout.blob(&layer.digest);
-        Ok(Some((layer, path)))
+        let file = self.layout.open_blob(&layer.digest).map_err(broken)?;
+        let found = file.metadata()?.len();
+        if found != layer.size {
+            return Err(invalid(format!("layer {} has {found} bytes, its manifest says {}", layer.digest, layer.size)));
+        }
+        Ok(Some((layer, file)))
     }
 
     /// Returns whether one of the image's tags leads to a digest, directly or through an index. Without this check the
@@ -108,26 +126,42 @@ impl Catalog {
     }
 
     fn document(&self, digest: &Digest) -> io::Result<(Vec<u8>, Document)> {
-        let bytes = self.layout.read(digest, MANIFEST_BYTES)?;
-        let document = serde_json::from_slice(&bytes)?;
+        let bytes = self.layout.read(digest, MANIFEST_BYTES).map_err(broken)?;
+        let document =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(format!("manifest {digest}: {error}")))?;
         Ok((bytes, document))
     }
+}
+
+/// Turns the absence of a blob into broken content: the image is named, and lacks a part.
+fn broken(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound { invalid(error) } else { error }
 }
 
 impl Published {
     fn read(layout: &Layout) -> io::Result<Self> {
         let mut published = Self::default();
+        let mut ignored = Vec::new();
         for (name, descriptor) in layout.names()? {
             let (image, tag) = name.rsplit_once(':').unwrap_or_default();
             match (tag.parse::<Tag>(), descriptor.digest.parse::<Digest>()) {
                 (Ok(tag), Ok(digest)) if image::component(image).is_some() => {
                     published.images.entry(image.to_owned()).or_default().insert(tag, digest);
                 }
-                _ => tracing::warn!(
-                    ?name,
-                    "ignored a name in index.json: it is not <image>:<tag> of a known image with a sha256 digest"
-                ),
+                _ => ignored.push(name),
             }
+        }
+        if !ignored.is_empty() {
+            let first: Vec<&String> = ignored.iter().take(SHOWN_NAMES).collect();
+            tracing::warn!(
+                count = ignored.len(),
+                ?first,
+                "entries of index.json are ignored: their name is not an image and a tag, such as \
+                 deckhouse-cli/plugins/hello:v1.0.0, or their digest is not sha256"
+            );
+        }
+        if published.images.is_empty() {
+            tracing::warn!("index.json names no image: nothing is published");
         }
         Ok(published)
     }

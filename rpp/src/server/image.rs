@@ -4,8 +4,9 @@ use std::io;
 
 use bytes::Bytes;
 use d8_crds::values::{digest::Digest, platform::Platform};
+use http::HeaderValue;
 
-use crate::oci::{Descriptor, Document, INDEX, MANIFEST, PlatformFields};
+use crate::oci::{Document, INDEX, MANIFEST, platforms::choose};
 
 /// Platform of a request that names none: the default of the registries' own libraries.
 const DEFAULT_PLATFORM: (&str, &str) = ("linux", "amd64");
@@ -14,19 +15,17 @@ const DEFAULT_PLATFORM: (&str, &str) = ("linux", "amd64");
 #[derive(Debug, Clone)]
 pub(super) struct Manifest {
     pub(super) bytes: Bytes,
-    pub(super) media_type: String,
+    pub(super) media_type: HeaderValue,
     pub(super) digest: Digest,
 }
 
 impl Manifest {
-    /// Takes the media type from the document.
+    /// Takes the media type from the document, if it can be a header.
     pub(super) fn new(bytes: Bytes, digest: Digest) -> Self {
         let document: Document = serde_json::from_slice(&bytes).unwrap_or_default();
-        let media_type = match (document.media_type.is_empty(), document.manifests.is_some()) {
-            (false, _) => document.media_type,
-            (true, true) => INDEX.to_owned(),
-            (true, false) => MANIFEST.to_owned(),
-        };
+        let default = HeaderValue::from_static(if document.manifests.is_some() { INDEX } else { MANIFEST });
+        let given = Some(document.media_type).filter(|media_type| !media_type.is_empty());
+        let media_type = given.and_then(|media_type| HeaderValue::try_from(media_type).ok()).unwrap_or(default);
         Self { bytes, media_type, digest }
     }
 }
@@ -43,22 +42,33 @@ pub(super) struct LayerDescriptor {
 }
 
 /// The manifest that a platform gets.
-pub(super) enum PlatformMatch<'a> {
+pub(super) enum PlatformMatch {
     /// The document itself: an image for one platform fits every platform, as in the registries' libraries.
     Itself,
     /// A manifest in the index.
-    Child(&'a Descriptor),
+    Child(Digest),
     /// None: the image is not for this platform.
     None,
 }
 
 /// Returns the manifest that a platform gets.
-pub(super) fn match_platform<'a>(document: &'a Document, platform: Option<&Platform>) -> PlatformMatch<'a> {
-    let Some(children) = &document.manifests else { return PlatformMatch::Itself };
-    let (os, arch) = platform.map_or(DEFAULT_PLATFORM, |platform| (platform.os(), platform.arch()));
-    let matching = |fields: &PlatformFields| fields.os == os && fields.architecture == arch;
-    let child = children.iter().find(|child| child.platform.as_ref().is_some_and(matching));
-    child.map_or(PlatformMatch::None, PlatformMatch::Child)
+///
+/// # Errors
+/// The image has an entry for the platform that can't be used.
+pub(super) fn match_platform(document: &Document, platform: Option<&Platform>) -> io::Result<PlatformMatch> {
+    let Some(listed) = &document.manifests else { return Ok(PlatformMatch::Itself) };
+    let is_wanted = |found: &Platform| match platform {
+        Some(platform) => found == platform,
+        None => (found.os(), found.arch()) == DEFAULT_PLATFORM,
+    };
+    let contents = choose(listed);
+    if let Some(chosen) = contents.manifests.into_iter().find(|manifest| is_wanted(&manifest.platform)) {
+        return Ok(PlatformMatch::Child(chosen.digest));
+    }
+    match contents.left_out.into_iter().find(|left_out| left_out.platform.as_ref().is_some_and(is_wanted)) {
+        Some(left_out) => Err(invalid(left_out.why)),
+        None => Ok(PlatformMatch::None),
+    }
 }
 
 /// Returns the last layer of a manifest.

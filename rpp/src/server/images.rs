@@ -1,6 +1,6 @@
 //! The images that are served: those of a layout, or those of a registry.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use d8_crds::values::{
@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     cache::CachedBlob,
     catalog::Catalog,
-    image::{LayerDescriptor, Manifest},
+    image::Manifest,
     upstream::{Upstream, UpstreamError},
 };
 use crate::file;
@@ -49,6 +49,9 @@ pub(super) enum ImagesError {
     /// The layout or the registry failed.
     #[error("{0}")]
     Backend(String),
+    /// The image is published, and its content can't be used. Other images are not affected.
+    #[error("{0}")]
+    Unusable(String),
     /// The configuration of the registry is not usable.
     #[error("{0}")]
     Config(String),
@@ -56,7 +59,10 @@ pub(super) enum ImagesError {
 
 impl From<io::Error> for ImagesError {
     fn from(error: io::Error) -> Self {
-        Self::Backend(error.to_string())
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => Self::Unusable(error.to_string()),
+            _ => Self::Backend(error.to_string()),
+        }
     }
 }
 
@@ -64,6 +70,7 @@ impl From<UpstreamError> for ImagesError {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::Config(why) => Self::Config(why.to_string()),
+            UpstreamError::Unusable(why) => Self::Unusable(why.to_string()),
             UpstreamError::Failed(why) => Self::Backend(why.to_string()),
         }
     }
@@ -122,14 +129,11 @@ impl Images {
             Self::Layout(catalog) => {
                 let (component, tag, platform) = (component.clone(), tag.clone(), platform.cloned());
                 let read = move |catalog: &Catalog| {
-                    let found = catalog.layer(&component, &tag, platform.as_ref())?;
-                    found
-                        .map(|(layer, path): (LayerDescriptor, PathBuf)| {
-                            let file = std::fs::File::open(path)?;
-                            let size = file.metadata()?.len();
-                            Ok(Layer { manifest: layer.manifest, size, content: LayerContent::File(file) })
-                        })
-                        .transpose()
+                    let Some((layer, file)) = catalog.layer(&component, &tag, platform.as_ref())? else {
+                        return Ok(None);
+                    };
+                    let content = LayerContent::File(file);
+                    Ok(Some(Layer { manifest: layer.manifest, size: layer.size, content }))
                 };
                 read_blocking(catalog, read).await
             }

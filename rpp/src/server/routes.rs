@@ -28,7 +28,10 @@ use super::{
     route::Route,
     state::ServerState,
 };
-use crate::{protocol::image, text::error_chain};
+use crate::{
+    protocol::image,
+    text::{MAX_MESSAGE, error_chain, one_line},
+};
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -39,6 +42,11 @@ impl From<ImagesError> for Failure {
     fn from(error: ImagesError) -> Self {
         tracing::error!(%error, "reading an image failed");
         match error {
+            // The image is broken, not the registry: a request for another one may succeed.
+            ImagesError::Unusable(why) => {
+                let line = format!("the image can't be used: {}", one_line(why.as_bytes(), MAX_MESSAGE));
+                Self(StatusCode::UNPROCESSABLE_ENTITY, line)
+            }
             ImagesError::Backend(_) => Self(StatusCode::BAD_GATEWAY, "the registry failed".to_owned()),
             ImagesError::Config(_) => {
                 let line = "the proxy's configuration for the registry is not usable";
@@ -156,12 +164,8 @@ fn tags_response(component: &Component, tags: &[String]) -> Response {
 }
 
 fn manifest_response(manifest: Manifest) -> Response {
-    let headers = [
-        (CONTENT_TYPE, manifest.media_type),
-        (ETAG, format!("\"{}\"", manifest.digest)),
-        (DOCKER_CONTENT_DIGEST, manifest.digest.to_string()),
-    ];
-    (headers, manifest.bytes).into_response()
+    let digests = [(ETAG, format!("\"{}\"", manifest.digest)), (DOCKER_CONTENT_DIGEST, manifest.digest.to_string())];
+    ([(CONTENT_TYPE, manifest.media_type)], digests, manifest.bytes).into_response()
 }
 
 fn layer_response(layer: Layer, component: &Component, tag: &Tag, head: bool) -> Response {

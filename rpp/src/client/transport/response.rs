@@ -93,6 +93,8 @@ impl Transport {
             401 => Error::Unauthorized { host, token_sent, message },
             403 => Error::Forbidden { host, message },
             404 => Error::NotFound { reference: request.reference.clone() },
+            // The image is published, and the proxy can't use it.
+            422 => Error::Malformed { reference: request.reference.clone(), why: message },
             500..600 => Error::Unavailable { host, path, status, message },
             _ => {
                 let method = if request.head { "HEAD" } else { "GET" };

@@ -1,4 +1,4 @@
-use futures::FutureExt as _;
+use futures::{FutureExt as _, stream};
 
 use super::*;
 
@@ -30,8 +30,10 @@ async fn read(blob: CachedBlob) -> (Vec<u8>, Option<String>) {
 
 /// Returns the names of the files in the cache.
 fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(folder.join("layers"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -121,28 +123,100 @@ async fn the_least_recently_used_layers_are_evicted() {
     };
     assert_eq!(files(folder.path()), names(&[layers[0], layers[2]]));
     fetch(layers[3]).await;
-    // A layer larger than the cache is not kept. The task that fetched it removes it after the reader got the last
-    // byte.
-    while !files(folder.path()).is_empty() {
+    // A layer larger than the cache is not kept, and evicts nothing.
+    wait_for_files(folder.path(), &names(&[layers[0], layers[2]])).await;
+    fetch(b"dddddddd").await;
+    wait_for_files(folder.path(), &names(&[b"dddddddd"])).await;
+    assert_eq!(read(first).await, (layers[0].to_vec(), None), "an evicted layer can be read on");
+}
+
+/// Waits until the cache has these files: a task may still be at work after its reader got the last byte.
+async fn wait_for_files(folder: &Path, expected: &[String]) {
+    while files(folder) != expected {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    assert_eq!(read(first).await, (layers[0].to_vec(), None), "an evicted layer can be read on");
+}
+
+#[tokio::test]
+async fn a_declared_size_evicts_nothing() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let cache = cache(folder.path(), 10);
+    let good = Digest::of(b"good");
+    assert_eq!(read(cache.get(&good, 4, || chunks(&[b"good"])).unwrap()).await, (b"good".to_vec(), None));
+    // Nothing arrives of a layer that claims to fill the cache, and of one that claims to be larger.
+    for size in [10, 11] {
+        let blob = cache.get(&Digest::of(b"claims"), size, || chunks(&[])).unwrap();
+        assert!(read(blob).await.1.unwrap().contains("it has 0 of"), "{size}");
+    }
+    // A manifest with another size for the same layer.
+    for size in [3, 5, 1 << 40] {
+        let error = cache.get(&good, size, unexpected).err().unwrap();
+        assert!(error.to_string().contains("the layer has 4 bytes, its manifest says"), "{error}");
+    }
+    assert_eq!(read(cache.get(&good, 4, unexpected).unwrap()).await, (b"good".to_vec(), None));
+    // A layer that is larger than the cache is sent, and evicts nothing.
+    let large: &[u8] = b"larger than ten";
+    let blob = cache.get(&Digest::of(large), 15, || chunks(&[large])).unwrap();
+    assert_eq!(read(blob).await, (large.to_vec(), None));
+    assert_eq!(files(folder.path()), [hex(b"good")]);
+    assert_eq!(read(cache.get(&good, 4, unexpected).unwrap()).await, (b"good".to_vec(), None));
 }
 
 #[tokio::test]
 async fn files_from_an_earlier_process() {
     let folder = tempfile::TempDir::new().unwrap();
-    let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+    let layers = folder.path().join("layers");
+    std::fs::create_dir(&layers).unwrap();
+    let write = |name: &str, content: &[u8]| std::fs::write(layers.join(name), content).unwrap();
     write(&hex(b"kept"), b"kept");
     write(&hex(b"damaged"), b"dam");
+    write(&hex(b"another"), b"content");
     write(".filling-abc", b"half");
     write("README", b"not ours");
     let cache = cache(folder.path(), 1 << 20);
     let blob = cache.get(&Digest::of(b"kept"), 4, unexpected).unwrap();
     assert_eq!(read(blob).await, (b"kept".to_vec(), None));
-    let blob = cache.get(&Digest::of(b"damaged"), 7, || chunks(&[b"damaged"])).unwrap();
-    assert_eq!(read(blob).await, (b"damaged".to_vec(), None));
-    let mut expected = vec!["README".to_owned(), hex(b"kept"), hex(b"damaged")];
+    for content in [&b"damaged"[..], b"another"] {
+        let blob = cache.get(&Digest::of(content), 7, || chunks(&[content])).unwrap();
+        assert_eq!(read(blob).await, (content.to_vec(), None));
+    }
+    let mut expected = vec!["README".to_owned(), hex(b"kept"), hex(b"damaged"), hex(b"another")];
     expected.sort();
     assert_eq!(files(folder.path()), expected);
+
+    // A file that changes after it was verified.
+    write(&hex(b"kept"), b"kepT");
+    let blob = cache.get(&Digest::of(b"kept"), 4, || chunks(&[b"kept"])).unwrap();
+    assert_eq!(read(blob).await, (b"kept".to_vec(), None));
+}
+
+#[tokio::test]
+async fn only_own_regular_files_are_used() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let folder = tempfile::TempDir::new().unwrap();
+    let layers = folder.path().join("layers");
+    std::fs::create_dir(&layers).unwrap();
+    std::fs::set_permissions(&layers, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&outside, "linked").unwrap();
+    symlink(outside.path(), layers.join(hex(b"linked"))).unwrap();
+    std::fs::hard_link(outside.path(), layers.join(hex(b"hardly"))).unwrap();
+    let pipe = layers.join(hex(b"a pipe"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let cache = cache(folder.path(), 1 << 20);
+    assert_eq!(std::fs::metadata(&layers).unwrap().permissions().mode() & 0o777, 0o700);
+    for content in [&b"linked"[..], b"hardly", b"a pipe"] {
+        let blob = cache.get(&Digest::of(content), 6, || chunks(&[content])).unwrap();
+        assert_eq!(read(blob).await, (content.to_vec(), None));
+        let stored = layers.join(hex(content));
+        assert!(std::fs::symlink_metadata(&stored).unwrap().is_file(), "{}", stored.display());
+        assert_eq!(std::fs::read(&stored).unwrap(), content);
+    }
+    assert_eq!(std::fs::read(&outside).unwrap(), b"linked", "the file outside is unchanged");
+
+    // The folder itself is a link.
+    let other = tempfile::TempDir::new().unwrap();
+    symlink(&layers, other.path().join("layers")).unwrap();
+    let error = Cache::open(other.path(), 1, Arc::new(Metrics::new())).err().unwrap();
+    assert!(error.to_string().contains("not a folder"), "{error}");
 }

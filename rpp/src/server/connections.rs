@@ -1,0 +1,133 @@
+//! Bounds on what one client can hold: the number of connections, and how long a connection may last without progress.
+//!
+//! A connection makes progress while a request on it waits for this server, and while the client reads. Without
+//! requests it is idle. Both for HTTP/1 and HTTP/2, which have no such bounds themselves: an HTTP/2 client can keep a
+//! connection alive, and a response waiting, without sending or reading anything.
+
+mod activity;
+mod slots;
+mod stream;
+
+use std::{
+    future::{Ready, ready},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum_server::{Server, accept::Accept};
+use tokio::net::TcpStream;
+
+use self::{
+    activity::{Activity, ActivityService},
+    slots::Slots,
+    stream::GuardedStream,
+};
+use super::metrics::Metrics;
+
+/// Descriptors that are kept free for files, the cluster and the registry.
+const SPARE_DESCRIPTORS: u64 = 128;
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS: u32 = 16;
+/// Bytes of one HTTP/2 response that wait for the client.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Bounds on connections.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// Connections at a time. Fewer if the process may not open that many files.
+    pub connections: usize,
+    /// Connections at a time of one client address. For IPv6, of one /64 network.
+    pub per_address: usize,
+    /// Time for the TLS handshake, and then for the headers of each request.
+    pub headers: Duration,
+    /// Time without a request. Longer than clients keep an unused connection, so that they close it first.
+    pub idle: Duration,
+    /// Time in which a client must read [`Self::progress_bytes`] of a response, or all of it.
+    pub progress: Duration,
+    /// Bytes that a client reads at least within [`Self::progress`].
+    pub progress_bytes: u64,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            per_address: 256,
+            headers: Duration::from_secs(15),
+            idle: Duration::from_mins(2),
+            progress: Duration::from_mins(1),
+            progress_bytes: 64 << 10,
+        }
+    }
+}
+
+impl ConnectionLimits {
+    /// The limits of the address for health and metrics: few clients, with small responses.
+    pub(super) fn internal(self) -> Self {
+        Self { connections: 64, per_address: 64, ..self }
+    }
+
+    /// Raises the process's limit of open files as far as allowed. Returns limits that fit into it.
+    pub(super) fn within_descriptors(self) -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+            tracing::debug!(%error, "the limit of open files was not raised");
+        }
+        let Some(current) = getrlimit(Resource::Nofile).current else { return self };
+        // A connection, and the file that is sent on it.
+        let fitting = usize::try_from(current.saturating_sub(SPARE_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1);
+        if fitting < self.connections {
+            tracing::warn!(
+                connections = fitting,
+                open_files = current,
+                "fewer connections are accepted than configured, because of the limit of open files"
+            );
+        }
+        Self { connections: self.connections.min(fitting), ..self }
+    }
+}
+
+/// Accepts connections within the limits.
+#[derive(Clone)]
+pub(super) struct GuardedAcceptor {
+    slots: Arc<Slots>,
+    limits: ConnectionLimits,
+}
+
+impl GuardedAcceptor {
+    pub(super) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Self {
+        Self { slots: Arc::new(Slots::new(&limits, metrics)), limits }
+    }
+}
+
+impl<S> Accept<TcpStream, S> for GuardedAcceptor {
+    type Stream = GuardedStream;
+    type Service = ActivityService<S>;
+    type Future = Ready<io::Result<(GuardedStream, ActivityService<S>)>>;
+
+    /// # Errors
+    /// There are as many connections as the limits allow. The caller closes the connection.
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = || {
+            let slot = self.slots.take(stream.peer_addr()?.ip())?;
+            stream.set_nodelay(true)?;
+            let activity = Arc::new(Activity::default());
+            let service = ActivityService::new(service, Arc::clone(&activity));
+            Ok((GuardedStream::new(stream, slot, activity, self.limits), service))
+        };
+        ready(accepted())
+    }
+}
+
+/// Sets the timeouts of the protocols themselves.
+pub(super) fn with_timeouts<A: axum_server::Address, Acceptor>(
+    mut server: Server<A, Acceptor>,
+    limits: &ConnectionLimits,
+) -> Server<A, Acceptor> {
+    let builder = server.http_builder();
+    builder.http1().header_read_timeout(limits.headers);
+    builder.http2().max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
+    server.first_request_timeout(limits.headers)
+}

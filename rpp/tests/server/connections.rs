@@ -1,0 +1,245 @@
+//! Clients that hold connections without using them, over real sockets: the server closes them, and serves others.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use d8_rpp::server::ConnectionLimits;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{HELLO, Lab, publish};
+
+/// Longest wait for what the server must do by itself. A server that does not do it never does.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Bytes of a layer that no buffer between server and client holds.
+const LARGE: usize = 24 << 20;
+
+/// Short limits, so that a test need not wait.
+fn short() -> ConnectionLimits {
+    ConnectionLimits {
+        headers: Duration::from_millis(500),
+        idle: Duration::from_millis(700),
+        progress: Duration::from_secs(1),
+        ..ConnectionLimits::default()
+    }
+}
+
+impl Lab {
+    /// Opens a TLS connection from a local address. `alpn`: the protocol.
+    async fn connect(&self, from: &str, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from.parse::<IpAddr>().unwrap(), 0).into())?;
+        // A small window: what the client does not read stays at the server.
+        socket.set_recv_buffer_size(32 << 10)?;
+        let stream = socket.connect(self.address).await?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).unwrap()).unwrap();
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// Opens a connection over HTTP/1 and sends the beginning of it.
+    async fn send(&self, from: &str, bytes: &str) -> TlsStream<TcpStream> {
+        let mut stream = self.connect(from, b"http/1.1").await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Asserts that another client is served.
+    async fn assert_serves_others(&self, what: &str) {
+        let tags = self.proxy("good").tags(&super::hello()).await;
+        assert!(tags.is_ok_and(|tags| tags.len() >= 2), "{what}");
+    }
+
+    /// Publishes a version with an executable that does not compress.
+    fn publish_large(&self) {
+        let mut state = 1_u64;
+        let byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(32 + (state >> 58) as u8)
+        };
+        let large: String = std::iter::repeat_with(byte).take(LARGE).collect();
+        publish(self.folder.path(), HELLO, "v9.0.0", &large, None);
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET /v1/images/{HELLO}/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n\r\n")
+}
+
+/// Reads until the server closes the connection. Returns the bytes.
+async fn read_to_end(mut stream: impl AsyncRead + Unpin, what: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A connection that is reset is closed, too.
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    assert!(ended.is_ok(), "{what}: the server did not close the connection");
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_a_request_are_closed() {
+    let lab = Lab::with_limits(short()).await;
+    let request = get("tags");
+    for (what, sent) in [
+        ("nothing", ""),
+        ("a part of a request line", "GET /v1"),
+        ("a part of the headers", &request[..request.len() - 4]),
+        ("a request, then nothing", &request),
+        ("a request, then a part of another one", &(request.clone() + &request[..20])),
+        ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ] {
+        let stream = lab.send("127.0.0.1", sent).await;
+        lab.assert_serves_others(what).await;
+        let answer = String::from_utf8_lossy(&read_to_end(stream, what).await).into_owned();
+        assert_eq!(
+            answer.starts_with("HTTP/1.1 200"),
+            sent.contains("\r\n\r\n") && sent.starts_with("GET"),
+            "{what}: {answer}"
+        );
+    }
+    // No TLS handshake at all.
+    let stream = TcpStream::connect(lab.address).await.unwrap();
+    read_to_end(stream, "no handshake").await;
+    // The address for health and metrics.
+    let mut stream = TcpStream::connect(lab.metrics_address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost").await.unwrap();
+    read_to_end(stream, "metrics").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_of_http_2_is_closed() {
+    let lab = Lab::with_limits(short()).await;
+    let stream = lab.connect("127.0.0.1", b"h2").await.unwrap();
+    let (client, connection) = h2_client(stream).await;
+    let connection = tokio::spawn(connection);
+    let response = h2_get(client.clone(), "tags").await;
+    assert_eq!(response.status(), 200);
+    // The client answers pings and keeps the connection, but requests nothing.
+    assert!(tokio::time::timeout(PATIENCE, connection).await.is_ok(), "the server did not close the connection");
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_disconnected() {
+    let lab = Lab::with_limits(short()).await;
+    lab.publish_large();
+    // HTTP/1: it never reads.
+    let stalled = lab.send("127.0.0.1", &get("images/v9.0.0")).await;
+    // HTTP/2: it reads nothing of the response, so its window stays full. The connection itself is read.
+    let stream = lab.connect("127.0.0.1", b"h2").await.unwrap();
+    let (client, connection) = h2_client(stream).await;
+    let connection = tokio::spawn(connection);
+    let response = h2_get(client.clone(), "images/v9.0.0").await;
+    assert_eq!(response.status(), 200);
+    lab.assert_serves_others("while two clients do not read").await;
+    assert!(
+        tokio::time::timeout(PATIENCE, connection).await.is_ok(),
+        "HTTP/2: the server did not close the connection"
+    );
+    drop(response);
+    // It began to send before the server gave up.
+    lab.wait_for_connections(0).await;
+    let got = read_to_end(stalled, "HTTP/1").await;
+    assert!(!got.is_empty() && got.len() < LARGE, "{}", got.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_that_reads_enough_is_served() {
+    let lab = Lab::with_limits(short()).await;
+    lab.publish_large();
+    let mut stream =
+        lab.send("127.0.0.1", &get("images/v9.0.0").replace("Host: x", "Host: x\r\nConnection: close")).await;
+    let (mut got, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
+    let started = std::time::Instant::now();
+    loop {
+        // Slow enough that the whole takes longer than the time for a part.
+        if started.elapsed() < 3 * short().progress {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => got.extend_from_slice(&chunk[..read]),
+        }
+    }
+    let body = got.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&got[..body]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    assert_eq!(got.len() - body, length.parse::<usize>().unwrap(), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_take_all_connections() {
+    let limits = ConnectionLimits { connections: 300, per_address: 150, ..ConnectionLimits::default() };
+    let lab = Lab::with_limits(limits).await;
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..200 {
+        match lab.connect("127.0.0.2", b"http/1.1").await {
+            Ok(stream) => held.push(stream),
+            Err(_) => refused += 1,
+        }
+    }
+    assert_eq!((held.len(), refused), (150, 50));
+    lab.assert_serves_others("while one address holds all of its connections").await;
+    let metrics = lab.metrics().await;
+    assert!(metrics.contains("d8_rpp_connections_refused_total{bound=\"address\"} 50"), "{metrics}");
+    drop(held);
+    lab.wait_for_connections(0).await;
+    assert!(lab.connect("127.0.0.2", b"http/1.1").await.is_ok(), "its connections are free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_answered_while_all_connections_are_taken() {
+    let limits = ConnectionLimits { connections: 5, per_address: 5, ..ConnectionLimits::default() };
+    let lab = Lab::with_limits(limits).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(lab.connect("127.0.0.1", b"http/1.1").await.unwrap());
+    }
+    assert!(lab.connect("127.0.0.3", b"http/1.1").await.is_err());
+    for path in ["healthz", "readyz"] {
+        let answer = reqwest::get(format!("http://{}/{path}", lab.metrics_address)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    held.clear();
+    lab.assert_serves_others("after they were released").await;
+}
+
+impl Lab {
+    async fn metrics(&self) -> String {
+        reqwest::get(format!("http://{}/metrics", self.metrics_address)).await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits until this many clients are connected, besides the one that reads the metrics.
+    async fn wait_for_connections(&self, count: usize) {
+        let line = format!("\nd8_rpp_connections {}\n", count + 1);
+        let wait = async {
+            while !self.metrics().await.contains(&line) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    }
+}
+
+type H2Client = h2::client::SendRequest<bytes::Bytes>;
+
+async fn h2_client(
+    stream: TlsStream<TcpStream>,
+) -> (H2Client, impl Future<Output = Result<(), h2::Error>> + Send + 'static) {
+    h2::client::handshake(stream).await.unwrap()
+}
+
+async fn h2_get(client: H2Client, path: &str) -> http::Response<h2::RecvStream> {
+    let request = http::Request::get(format!("https://127.0.0.1/v1/images/{HELLO}/{path}"))
+        .header("authorization", "Bearer good")
+        .body(())
+        .unwrap();
+    let (response, _) = client.ready().await.unwrap().send_request(request, true).unwrap();
+    response.await.unwrap()
+}
