@@ -193,7 +193,7 @@ impl Catalog {
                 Some(artifact.manifest.parse().map_err(|e| invalid("manifest digest", &e))?),
                 unless_waived(context, &version.requirements, Findings::recorded(version, None)),
             ),
-            None => (None, None, not_for_platform(context)),
+            None => (None, None, not_for_platform(context, version.left_out_for(&context.platform))),
         };
         let contract = Contract {
             name: self.component.to_string(),
@@ -219,8 +219,8 @@ impl Catalog {
             output::warn(format!("{} {tag}: {warning}", self.component));
         }
         let contract = image.contract.unwrap_or_else(|| Contract::bare(&self.component, &tag));
-        let findings = match image.layer {
-            LayerLocation::NotPublished => not_for_platform(context),
+        let findings = match &image.layer {
+            LayerLocation::NotPublished { why } => not_for_platform(context, why.as_deref()),
             _ => check(context, &contract.requirements).await?,
         };
         let (layer, manifest, spooled) = match image.layer {
@@ -230,7 +230,7 @@ impl Catalog {
                 let manifest = spooled.manifest.clone();
                 (artifact.map(|artifact| artifact.layer), manifest, findings.unmet.is_empty().then_some(spooled))
             }
-            LayerLocation::RegistryUnverified | LayerLocation::NotPublished => (None, None, None),
+            LayerLocation::RegistryUnverified | LayerLocation::NotPublished { .. } => (None, None, None),
         };
         Ok(VersionDetails { tag, contract, registry_tag, spooled, layer, manifest, findings })
     }
@@ -282,8 +282,8 @@ pub(crate) async fn check_unknown(
     Ok(records)
 }
 
-fn not_for_platform(context: &Context) -> Findings {
-    Findings { unmet: vec![Unmet::NotForPlatform { platform: context.platform.clone() }], ..Findings::default() }
+fn not_for_platform(context: &Context, why: Option<&str>) -> Findings {
+    Findings { unmet: vec![Unmet::not_for_platform(&context.platform, why)], ..Findings::default() }
 }
 
 /// Drops the findings if `--skip-cluster-checks` waives them.

@@ -11,7 +11,7 @@ use crate::{
         contract::{EnvVar, Flag},
         requirements::Requirements,
     },
-    values::{channel::Channel, version::Version},
+    values::{channel::Channel, platform::Platform, version::Version},
 };
 
 /// Longest time since the last sync of a current record. The operator updates `lastSyncTime` at least once an hour
@@ -111,13 +111,14 @@ pub struct ObservedCluster {
 pub struct ReleaseVersion {
     /// Tag of the version, as published.
     pub version: String,
-    /// Digest of the index or the manifest to which the tag points.
+    /// Digest of the index or the manifest to which the tag points. Absent if it could not be read yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub digest: String,
     /// Time at which this version was first seen with this digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Time>,
-    /// Whether the cluster meets all requirements of the version (`Fits`), does not meet all of them (`Unfit`), or
-    /// at least one is not checked yet or could not be checked (`Unknown`).
+    /// Whether the cluster meets all requirements of the version (`Fits`), does not meet all of them or the image can't
+    /// be used (`Unfit`), or at least one requirement is not checked yet or could not be checked (`Unknown`).
     pub fit: Fit,
     /// Reasons why the version does not fit, or why this is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -125,6 +126,9 @@ pub struct ReleaseVersion {
     /// Artifacts to download, one for each platform.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// Parts of the image that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutPart>,
     /// Requirements of the version on the cluster and on other plugins.
     #[serde(default, skip_serializing_if = "Requirements::is_empty")]
     pub requirements: Requirements,
@@ -145,12 +149,20 @@ pub struct ReleaseVersion {
     pub withdrawn: Option<Time>,
 }
 
+impl ReleaseVersion {
+    /// Returns why a part of the image that is for a platform is left out, if there is one.
+    pub fn left_out_for(&self, platform: &Platform) -> Option<&str> {
+        let part = self.left_out.iter().find(|part| part.platform.as_deref() == Some(platform.as_str()))?;
+        Some(&part.reason)
+    }
+}
+
 /// Whether the cluster meets the requirements of a version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Fit {
     /// The cluster meets every requirement.
     Fits,
-    /// The cluster does not meet at least one requirement.
+    /// The cluster does not meet at least one requirement, or the image can't be used.
     Unfit,
     /// At least one requirement could not be checked, or the manifest of the version is not read yet.
     #[default]
@@ -170,6 +182,17 @@ pub struct Artifact {
     pub layer: String,
     /// Size of the download in bytes.
     pub size_bytes: u64,
+}
+
+/// A part of an image that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOutPart {
+    /// Platform of the part, `<os>-<arch>`. Absent if the part has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Why it is left out.
+    pub reason: String,
 }
 
 /// A tag that was moved to other content.

@@ -47,6 +47,8 @@ pub const FIT_REASONS: usize = 8;
 pub const FIT_REASON: usize = 256;
 /// Entries of `status.versions[].artifacts` and of `spec.platforms`.
 pub const PLATFORMS: usize = 32;
+/// Entries of `status.versions[].leftOut`.
+pub const LEFT_OUT: usize = 8;
 /// Entries of a contract's `env` or `flags`.
 pub const CONTRACT_LIST: usize = 128;
 /// Description in a contract.
@@ -147,5 +149,5 @@ pub const POLICY_CACHE_BYTES: u64 = 256 << 20;
 pub const CA_FILE_BYTES: u64 = 4 << 20;
 /// Size of a file with credentials for a registry.
 pub const CREDENTIALS_BYTES: u64 = 1 << 20;
-/// Size of `index.json` in an OCI image layout.
-pub const LAYOUT_INDEX_BYTES: u64 = 64 << 20;
+/// Size of `index.json` in an OCI image layout: about 50,000 tags.
+pub const LAYOUT_INDEX_BYTES: u64 = 16 << 20;

@@ -160,7 +160,7 @@ fn requirements() -> Vec<(Cause, Cause)> {
     let unmet = |unmet| Cause::Unmet(unmet);
     let unchecked = |unchecked| Cause::Unchecked(unchecked);
     vec![
-        same(unmet(Unmet::NotForPlatform { platform: "linux-arm64".parse().expect("a platform") })),
+        same(unmet(Unmet::not_for_platform(&"linux-arm64".parse().expect("a platform"), None))),
         same(unmet(Unmet::Requirement { requirement: requirement(), found: Found::Version("v1.33.4".to_owned()) })),
         (unmet(Unmet::Recorded { reason: recorded() }), unmet(Unmet::Recorded { reason: None })),
         same(unchecked(Unchecked::ClusterUnreadable {

@@ -8,14 +8,14 @@ mod pin_store;
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use d8_crds::{
-    records::release::Artifact,
+    records::release::{Artifact, LeftOutPart},
     values::{
         digest::Digest,
         name::{Component, Tag},
         platform::Platform,
     },
 };
-use d8_rpp::{Error as ProxyError, ErrorKind, Proxy, RawManifest};
+use d8_rpp::{Error as ProxyError, ErrorKind, LeftOutEffect, Proxy, RawManifest};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -62,8 +62,19 @@ pub(crate) struct RegistryError {
     pub(crate) reason: &'static str,
     /// Text for people.
     pub(crate) message: String,
-    /// Whether only this version failed, so that the poll can continue.
-    pub(crate) concerns_version: bool,
+    /// What else will fail.
+    pub(crate) scope: FailureScope,
+}
+
+/// What fails besides the request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureScope {
+    /// Nothing else: only this version can't be read.
+    Version,
+    /// This version only, or everything: the proxy answered that it failed.
+    Unclear,
+    /// Everything.
+    Poll,
 }
 
 impl From<RegistryError> for PollError {
@@ -75,19 +86,23 @@ impl From<RegistryError> for PollError {
 impl From<&ProxyError> for RegistryError {
     fn from(error: &ProxyError) -> Self {
         let kind = error.kind();
-        let concerns_version = match error {
-            ProxyError::NotFound { reference } => reference.reference.is_some(),
-            _ => matches!(
-                kind,
-                ErrorKind::Malformed
-                    | ErrorKind::Contract
-                    | ErrorKind::DigestMismatch
-                    | ErrorKind::TooLarge
-                    | ErrorKind::Truncated
-            ),
+        let scope = match (error, kind) {
+            (ProxyError::NotFound { reference }, _) if reference.reference.is_none() => FailureScope::Poll,
+            (
+                _,
+                ErrorKind::NotFound
+                | ErrorKind::Malformed
+                | ErrorKind::Contract
+                | ErrorKind::Archive
+                | ErrorKind::DigestMismatch
+                | ErrorKind::TooLarge
+                | ErrorKind::Truncated,
+            ) => FailureScope::Version,
+            (_, ErrorKind::Unavailable | ErrorKind::UnexpectedStatus | ErrorKind::Redirect) => FailureScope::Unclear,
+            _ => FailureScope::Poll,
         };
         let reason = if matches!(error, ProxyError::NotFound { .. }) { "NotPublished" } else { kind.as_str() };
-        Self { reason, message: error.to_string(), concerns_version }
+        Self { reason, message: error.to_string(), scope }
     }
 }
 
@@ -139,11 +154,19 @@ impl Upstream {
                     tracing::debug!(%component, %tag, warning, "unusual image");
                 }
                 let artifacts = resolved.artifacts.into_iter().map(artifact).collect();
-                Ok((top.digest, Some(VersionFacts::read(artifacts, resolved.contract, resolved.created))))
+                let facts = VersionFacts::read(artifacts, resolved.contract, resolved.created);
+                // What the registry lacks may be pushed later.
+                let incomplete = resolved.left_out.iter().any(|part| part.effect == LeftOutEffect::Missing);
+                let facts = facts.with_left_out(resolved.left_out.into_iter().map(left_out).collect());
+                Ok((top.digest, Some(VersionFacts { incomplete, ..facts })))
             }
             // The version exists, and a malformed contract must not count as no contract.
             Err(error @ ProxyError::Contract { .. }) => {
                 Ok((top.digest, Some(VersionFacts::malformed(&error.to_string()))))
+            }
+            // The digest names this content, so the next attempt would fail the same way.
+            Err(error) if matches!(error.kind(), ErrorKind::Malformed | ErrorKind::TooLarge) => {
+                Ok((top.digest, Some(VersionFacts::no_artifact([format!("can't be used: {error}")]))))
             }
             Err(error) => Err(error),
         }
@@ -189,6 +212,10 @@ fn artifact(artifact: d8_rpp::Artifact) -> Artifact {
     }
 }
 
+fn left_out(part: d8_rpp::LeftOut) -> LeftOutPart {
+    LeftOutPart { platform: part.platform.map(String::from), reason: part.why }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,15 +225,22 @@ mod tests {
         use d8_rpp::ImageReference;
         let reference =
             |tag: Option<&str>| ImageReference { component: Component::D8, reference: tag.map(str::to_owned) };
-        for (error, concerns_version, reason) in [
-            (ProxyError::NotFound { reference: reference(None) }, false, "NotPublished"),
-            (ProxyError::NotFound { reference: reference(Some("v1.0.0")) }, true, "NotPublished"),
-            (ProxyError::Malformed { reference: reference(Some("v1.0.0")), why: String::new() }, true, "Malformed"),
-            (ProxyError::Forbidden { host: String::new(), message: String::new() }, false, "Forbidden"),
-            (ProxyError::Unreachable { host: String::new(), why: String::new() }, false, "Unreachable"),
+        let empty = String::new;
+        let unavailable = ProxyError::Unavailable { host: empty(), path: empty(), status: 502, message: empty() };
+        for (error, scope, reason) in [
+            (ProxyError::NotFound { reference: reference(None) }, FailureScope::Poll, "NotPublished"),
+            (ProxyError::NotFound { reference: reference(Some("v1.0.0")) }, FailureScope::Version, "NotPublished"),
+            (
+                ProxyError::Malformed { reference: reference(Some("v1.0.0")), why: empty() },
+                FailureScope::Version,
+                "Malformed",
+            ),
+            (unavailable, FailureScope::Unclear, "Unavailable"),
+            (ProxyError::Forbidden { host: empty(), message: empty() }, FailureScope::Poll, "Forbidden"),
+            (ProxyError::Unreachable { host: empty(), why: empty() }, FailureScope::Poll, "Unreachable"),
         ] {
             let found = RegistryError::from(&error);
-            assert_eq!((found.concerns_version, found.reason), (concerns_version, reason), "{error}");
+            assert_eq!((found.scope, found.reason), (scope, reason), "{error}");
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 /// Explains a requirement that is not met.
 pub fn unmet(unmet: &Unmet) -> String {
     bounded(&match unmet {
-        Unmet::NotForPlatform { platform } => format!("is not published for {platform}"),
+        Unmet::NotForPlatform { platform, why: None } => format!("is not published for {platform}"),
+        Unmet::NotForPlatform { platform, why: Some(why) } => format!("can't be used on {platform}: {why}"),
         Unmet::Requirement { requirement, found } => {
             format!("{}{}", shown(requirement), shown_found(requirement, found))
         }

@@ -115,6 +115,9 @@ pub enum Unmet {
     NotForPlatform {
         /// The host's platform.
         platform: Platform,
+        /// Why what is published for it can't be used; `None`: nothing is.
+        #[serde(rename = "platformReason", skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The cluster or the host has something else.
     Requirement {
@@ -244,6 +247,11 @@ impl ModuleRange {
 }
 
 impl Unmet {
+    /// Returns that a version is not published for a platform. `why`: why what is published for it can't be used.
+    pub fn not_for_platform(platform: &Platform, why: Option<&str>) -> Self {
+        Self::NotForPlatform { platform: platform.clone(), why: why.map(shown) }
+    }
+
     /// Returns the reasons of a record whose version does not fit; at least one.
     pub fn recorded(reasons: &[String]) -> Vec<Self> {
         recorded(reasons).map(|reason| Self::Recorded { reason }).collect()

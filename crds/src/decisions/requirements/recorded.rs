@@ -20,7 +20,7 @@ impl Findings {
             version.artifacts.is_empty() || platforms.into_iter().any(|of| of.is_none_or(|of| of == platform.as_str()))
         };
         if let Some(platform) = platform.filter(|platform| !is_for(platform)) {
-            findings.unmet.push(Unmet::NotForPlatform { platform: platform.clone() });
+            findings.unmet.push(Unmet::not_for_platform(platform, version.left_out_for(platform)));
         }
         findings
     }

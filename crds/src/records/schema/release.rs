@@ -56,6 +56,9 @@ fn version(editor: &mut SchemaEditor, at: &str) {
     for digest in ["manifest", "layer"] {
         editor.at(&format!("{at}.artifacts[].{digest}")).text(limits::DIGEST);
     }
+    editor.at(&format!("{at}.leftOut")).list(limits::LEFT_OUT);
+    editor.at(&format!("{at}.leftOut[].platform")).text(limits::PLATFORM);
+    editor.at(&format!("{at}.leftOut[].reason")).text(limits::FIT_REASON);
     requirements(editor, &format!("{at}.requirements"));
 }
 

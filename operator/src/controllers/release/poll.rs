@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::desired::ACCEPT_SHRINK;
 use crate::{
-    adapters::proxy::{ReadRequest, Registry, RegistryError},
+    adapters::proxy::{FailureScope, ReadRequest, Registry, RegistryError},
     decisions::{
         release::{
             observed::{Observed, PollError, VersionError},
@@ -26,6 +26,9 @@ use crate::{
 const FIRST_PROGRESS: usize = 3;
 /// After this many more versions, progress is reported again.
 const PROGRESS_INTERVAL: usize = 8;
+
+/// After this many versions in a row whose failure may be that of the proxy, it is.
+const UNCLEAR_FAILURES: usize = 3;
 
 /// A poll of one component.
 pub(super) struct Poll<'a> {
@@ -74,15 +77,17 @@ impl Poll<'_> {
     async fn read<R: Registry>(&self, registry: &R) -> Result<Option<Tag>, PollError> {
         let list = registry.tags(self.component).await?;
         let plan = self.plan(&list)?;
+        let mut unclear = UnclearFailures::default();
         for (n, tag) in plan.unread.iter().enumerate() {
-            self.read_tag(registry, tag, plan.read_layers.contains(tag)).await?;
+            unclear.add(tag, self.read_tag(registry, tag, plan.read_layers.contains(tag)).await?)?;
             if n + 1 >= FIRST_PROGRESS && (n + 1 - FIRST_PROGRESS).is_multiple_of(PROGRESS_INTERVAL) {
                 (self.on_progress)();
             }
         }
         for tag in &plan.verify {
-            self.read_tag(registry, tag, plan.read_layers.contains(tag)).await?;
+            unclear.add(tag, self.read_tag(registry, tag, plan.read_layers.contains(tag)).await?)?;
         }
+        self.observed().unreadable.extend(unclear.finish()?);
         Ok(plan.cursor)
     }
 
@@ -103,7 +108,13 @@ impl Poll<'_> {
         Ok(plan_reads(&selected, &observed, self.retained, self.always, self.spec.interval, self.cursor))
     }
 
-    async fn read_tag<R: Registry>(&self, registry: &R, tag: &Tag, read_layers: bool) -> Result<(), PollError> {
+    /// Reads a version. Returns its failure if that may be a failure of the proxy.
+    async fn read_tag<R: Registry>(
+        &self,
+        registry: &R,
+        tag: &Tag,
+        read_layers: bool,
+    ) -> Result<Option<VersionError>, PollError> {
         let platform_tags = self.observed().platform_tags.get(tag).cloned().unwrap_or_default();
         let is_known = |digest: &_| {
             let observed = self.observed();
@@ -127,18 +138,60 @@ impl Poll<'_> {
                 if let Some(facts) = facts {
                     observed.facts.insert(digest, facts);
                 }
-                Ok(())
+                Ok(None)
             }
-            Err(RegistryError { reason, message, concerns_version: true }) => {
-                observed.unreadable.insert(tag.clone(), VersionError { reason: reason.to_owned(), message });
-                Ok(())
+            Err(error @ RegistryError { scope: FailureScope::Poll, .. }) => Err(error.into()),
+            Err(error) => {
+                let why = VersionError { reason: error.reason.to_owned(), message: error.message };
+                if error.scope == FailureScope::Unclear {
+                    return Ok(Some(why));
+                }
+                observed.unreadable.insert(tag.clone(), why);
+                Ok(None)
             }
-            Err(error) => Err(error.into()),
         }
     }
 
     fn observed(&self) -> MutexGuard<'_, Observed> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells versions that can't be read from a proxy that fails.
+#[derive(Default)]
+struct UnclearFailures {
+    failed: Vec<(Tag, VersionError)>,
+    in_a_row: usize,
+    any_read: bool,
+}
+
+impl UnclearFailures {
+    /// Adds the result of one version.
+    ///
+    /// # Errors
+    /// So many versions failed in a row that the proxy fails.
+    fn add(&mut self, tag: &Tag, failure: Option<VersionError>) -> Result<(), PollError> {
+        let Some(failure) = failure else {
+            (self.in_a_row, self.any_read) = (0, true);
+            return Ok(());
+        };
+        self.in_a_row += 1;
+        if self.in_a_row >= UNCLEAR_FAILURES {
+            return Err(failure.into());
+        }
+        self.failed.push((tag.clone(), failure));
+        Ok(())
+    }
+
+    /// Returns the versions that can't be read.
+    ///
+    /// # Errors
+    /// Versions failed, and none was read: the proxy fails.
+    fn finish(mut self) -> Result<Vec<(Tag, VersionError)>, PollError> {
+        if self.any_read {
+            return Ok(self.failed);
+        }
+        self.failed.pop().map_or(Ok(Vec::new()), |(_, failure)| Err(failure.into()))
     }
 }
 

@@ -15,10 +15,10 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    facts::{ContractProblem, VersionFacts},
+    facts::{VersionFacts, VersionProblem},
     inputs::ReleaseInputs,
     ledger::{ReleaseLedger, TagHistory},
-    observed::{Observed, TagResolution},
+    observed::{Observed, TagResolution, VersionError},
     selection::{SelectedVersion, SelectedVersions},
     spec::CheckedSpec,
     status::{SyncSummary, set_conditions},
@@ -112,7 +112,11 @@ fn selected_entries(
                 entries.push((version.version.clone(), entry(inputs, spec, tag, digest, facts, history)));
             }
             TagResolution::Ambiguous => summary.ambiguous.push(join(&version.tags)),
-            TagResolution::Unread => count_unread(observed, version, summary),
+            TagResolution::Unread => {
+                count_unread(observed, version, summary);
+                let unreadable = version.tags.iter().find_map(|tag| Some((tag, observed.unreadable.get(tag)?)));
+                entries.extend(unreadable.map(|(tag, why)| (version.version.clone(), unreadable_entry(tag, why))));
+            }
         }
     }
     entries
@@ -146,6 +150,7 @@ fn entry(
         fit,
         reasons,
         artifacts: facts.artifacts.iter().filter(is_selected).take(limits::PLATFORMS).cloned().collect(),
+        left_out: facts.left_out.clone(),
         requirements: facts.requirements.clone(),
         description: facts.description.clone(),
         env: facts.env.clone(),
@@ -155,14 +160,34 @@ fn entry(
     }
 }
 
+/// Makes the entry of a version whose manifest can't be read. It has no digest.
+fn unreadable_entry(tag: &Tag, why: &VersionError) -> ReleaseVersion {
+    let reason = format!("can't be read: {}", why.message);
+    ReleaseVersion {
+        version: tag.to_string(),
+        digest: String::new(),
+        first_seen: None,
+        fit: Fit::Unknown,
+        reasons: vec![printable_to(&reason, limits::FIT_REASON).into_owned()],
+        artifacts: Vec::new(),
+        left_out: Vec::new(),
+        requirements: Requirements::default(),
+        description: None,
+        env: Vec::new(),
+        flags: Vec::new(),
+        moved: None,
+        withdrawn: None,
+    }
+}
+
 /// Returns whether a version fits the cluster, and why it does not. The reasons are limited in number and length.
 fn fit(
     inputs: &ReleaseInputs<'_>,
     requirements: &Requirements,
-    problem: Option<&ContractProblem>,
+    problem: Option<&VersionProblem>,
 ) -> (Fit, Vec<String>) {
     let (fit, mut reasons) = match problem {
-        Some(problem) => (Fit::Unknown, vec![problem.text().to_owned()]),
+        Some(problem) => problem.fit(),
         None => (inputs.check)(requirements),
     };
     let more = reasons.len().saturating_sub(limits::FIT_REASONS - 1);
@@ -185,7 +210,8 @@ fn add_withdrawn(
     let mut recent_count = 0;
     for old in &inputs.previous.versions {
         let (Ok(tag), Ok(version)) = (old.version.parse::<Tag>(), Version::parse(&old.version)) else { continue };
-        if published.contains(&tag) {
+        // A version without a digest was never read.
+        if published.contains(&tag) || old.digest.is_empty() {
             continue;
         }
         let is_recent = spec.publishes(inputs.component, &version)

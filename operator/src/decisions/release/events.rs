@@ -29,6 +29,10 @@ pub(crate) fn events(before: &CliReleaseStatus, after: &CliReleaseStatus) -> Vec
 fn version_event(before: Option<&ReleaseVersion>, after: &ReleaseVersion) -> Option<EventDraft> {
     let name = &after.version;
     let Some(before) = before else {
+        if after.digest.is_empty() {
+            let why = after.reasons.first().map_or("can't be read", String::as_str);
+            return Some(EventDraft::warning("Unreadable", name, format!("version {name} was published, and {why}")));
+        }
         let note = format!("version {name} was published ({})", after.digest);
         return Some(EventDraft::normal("Published", name, note));
     };

@@ -6,7 +6,7 @@
 use d8_crds::{
     records::{
         contract::{Contract, EnvVar, Flag},
-        release::{Artifact, Fit, ReleaseVersion},
+        release::{Artifact, Fit, LeftOutPart, ReleaseVersion},
         requirements::Requirements,
     },
     values::{digest::Digest, limits as crd_limits, text::printable_to},
@@ -25,6 +25,8 @@ const MAX_NAMES: usize = 64;
 pub(crate) struct VersionFacts {
     /// The artifacts, one for each platform that was read.
     pub(crate) artifacts: Vec<Artifact>,
+    /// Parts of the image that are left out.
+    pub(crate) left_out: Vec<LeftOutPart>,
     /// The requirements of the contract.
     pub(crate) requirements: Requirements,
     /// Description of the contract; one line.
@@ -35,17 +37,19 @@ pub(crate) struct VersionFacts {
     pub(crate) flags: Vec<Flag>,
     /// Date of the image; absent if this process did not read the image itself.
     pub(crate) created: Option<Timestamp>,
-    /// Why the contract can't be used. With a problem, the fit of the version is unknown.
-    pub(crate) problem: Option<ContractProblem>,
+    /// Why the version can't be used, or its contract.
+    pub(crate) problem: Option<VersionProblem>,
     /// The artifacts may be limited to the platforms that the spec names, as in a status.
     pub(crate) platforms_limited: bool,
     /// The facts may hold less than the image: the next poll reads it again.
     pub(crate) incomplete: bool,
 }
 
-/// Why a version's contract can't be used.
+/// Why a version can't be used, or its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ContractProblem {
+pub(crate) enum VersionProblem {
+    /// No part of the image can be used; the texts say why, one for each part.
+    NoArtifact(Vec<String>),
     /// The contract is malformed; the text names the field.
     Malformed(String),
     /// The requirements are larger than a record may carry.
@@ -54,16 +58,17 @@ pub(crate) enum ContractProblem {
     LayersNotRead,
 }
 
-/// Text of [`ContractProblem::LayersNotRead`].
+/// Text of [`VersionProblem::LayersNotRead`].
 const LAYERS_NOT_READ: &str = "the contract was not read: this proxy serves no manifests, and the operator downloads \
                                layers for the newest 3 versions and for pinned versions only";
 
-impl ContractProblem {
-    /// Returns the reason that the record shows.
-    pub(crate) fn text(&self) -> &str {
+impl VersionProblem {
+    /// Returns the fit and the reasons that the record shows.
+    pub(crate) fn fit(&self) -> (Fit, Vec<String>) {
         match self {
-            Self::Malformed(text) | Self::TooLarge(text) => text,
-            Self::LayersNotRead => LAYERS_NOT_READ,
+            Self::NoArtifact(reasons) => (Fit::Unfit, reasons.clone()),
+            Self::Malformed(text) | Self::TooLarge(text) => (Fit::Unknown, vec![text.clone()]),
+            Self::LayersNotRead => (Fit::Unknown, vec![LAYERS_NOT_READ.to_owned()]),
         }
     }
 }
@@ -75,7 +80,7 @@ impl VersionFacts {
         let Some(contract) = contract else { return facts };
         match limits::requirements(contract.requirements) {
             Ok(requirements) => facts.requirements = requirements,
-            Err(why) => facts.problem = Some(ContractProblem::TooLarge(why)),
+            Err(why) => facts.problem = Some(VersionProblem::TooLarge(why)),
         }
         let description = printable_to(contract.description.trim(), MAX_DESCRIPTION).into_owned();
         facts.description = (!description.is_empty()).then_some(description);
@@ -86,32 +91,60 @@ impl VersionFacts {
 
     /// Makes the facts of an image whose contract is malformed.
     pub(crate) fn malformed(why: &str) -> Self {
-        let problem = ContractProblem::Malformed(printable_to(why, crd_limits::FIT_REASON).into_owned());
+        let problem = VersionProblem::Malformed(printable_to(why, crd_limits::FIT_REASON).into_owned());
         Self { problem: Some(problem), ..Self::default() }
+    }
+
+    /// Makes the facts of an image that has nothing to install. `reasons`: why, one for each part.
+    pub(crate) fn no_artifact(reasons: impl IntoIterator<Item = String>) -> Self {
+        let reasons = reasons.into_iter().map(|reason| printable_to(&reason, crd_limits::FIT_REASON).into_owned());
+        Self { problem: Some(VersionProblem::NoArtifact(reasons.collect())), ..Self::default() }
+    }
+
+    /// Adds the parts of the image that are left out. If there is no artifact, these parts are the reason.
+    pub(crate) fn with_left_out(self, parts: Vec<LeftOutPart>) -> Self {
+        if self.artifacts.is_empty() && self.problem.is_none() {
+            let reason = |part: &LeftOutPart| match &part.platform {
+                Some(platform) => format!("can't be used on {platform}: {}", part.reason),
+                None => format!("can't be used: {}", part.reason),
+            };
+            return Self::no_artifact(parts.iter().map(reason));
+        }
+        let bounded = |part: LeftOutPart| LeftOutPart {
+            reason: printable_to(&part.reason, crd_limits::FIT_REASON).into_owned(),
+            ..part
+        };
+        Self { left_out: parts.into_iter().take(crd_limits::LEFT_OUT).map(bounded).collect(), ..self }
     }
 
     /// Makes the facts of an image that was not read: only its digest is known.
     pub(crate) fn digest_only() -> Self {
-        Self { problem: Some(ContractProblem::LayersNotRead), ..Self::default() }
+        Self { problem: Some(VersionProblem::LayersNotRead), ..Self::default() }
     }
 
     /// Returns whether only the digest is known.
     pub(crate) fn is_digest_only(&self) -> bool {
-        self.problem == Some(ContractProblem::LayersNotRead)
+        self.problem == Some(VersionProblem::LayersNotRead)
     }
 
     /// Makes the facts of a version from its record.
     pub(super) fn recorded(version: &ReleaseVersion, incomplete: bool) -> Self {
-        // An unknown fit without a requirement on the cluster comes from a contract that can't be used. It stays
-        // until the manifest is read again. Otherwise a restart would turn it into "fits".
+        // Without a requirement on the cluster, an unknown fit comes from a contract that can't be used, and an unfit
+        // version from an image that can't be used. It stays until the manifest is read again. Otherwise a restart
+        // would turn it into "fits".
         let cluster_free = Requirements { plugins: version.requirements.plugins.clone(), ..Requirements::default() }
             == version.requirements;
-        let problem = (version.fit == Fit::Unknown && cluster_free).then(|| {
-            let why = version.reasons.first().map_or("the contract was not read yet", String::as_str);
-            ContractProblem::Malformed(why.to_owned())
-        });
+        let problem = match version.fit {
+            Fit::Unknown if cluster_free => {
+                let why = version.reasons.first().map_or("the contract was not read yet", String::as_str);
+                Some(VersionProblem::Malformed(why.to_owned()))
+            }
+            Fit::Unfit if cluster_free => Some(VersionProblem::NoArtifact(version.reasons.clone())),
+            _ => None,
+        };
         Self {
             artifacts: version.artifacts.clone(),
+            left_out: version.left_out.clone(),
             requirements: version.requirements.clone(),
             description: version.description.clone(),
             env: version.env.clone(),
@@ -182,6 +215,7 @@ mod tests {
             (Fit::Unknown, Requirements::default(), true),
             (Fit::Unknown, requires_kubernetes(), false),
             (Fit::Unfit, requires_kubernetes(), false),
+            (Fit::Unfit, Requirements::default(), true),
             (Fit::Fits, Requirements::default(), false),
         ] {
             let facts = VersionFacts::recorded(&version(fit, requirements), false);
@@ -208,7 +242,7 @@ mod tests {
         assert_eq!(good.description.as_deref(), Some(r"a\u{1b}[31mb"));
         assert_eq!(good.env.len(), 1);
         let huge = VersionFacts::read(vec![], Some(contract("1".repeat(MAX_REQUIREMENTS))), None);
-        assert!(matches!(huge.problem, Some(ContractProblem::TooLarge(_))));
+        assert!(matches!(huge.problem, Some(VersionProblem::TooLarge(_))));
         assert!(huge.requirements.is_empty());
     }
 

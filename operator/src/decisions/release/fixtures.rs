@@ -17,6 +17,7 @@ pub(super) fn recorded(version: &str, fit: Fit) -> ReleaseVersion {
         fit,
         reasons: vec![],
         artifacts: vec![],
+        left_out: vec![],
         requirements: Requirements::default(),
         description: None,
         env: vec![],

@@ -43,6 +43,12 @@ pub(crate) struct PollError {
     pub(crate) message: String,
 }
 
+impl From<VersionError> for PollError {
+    fn from(VersionError { reason, message }: VersionError) -> Self {
+        Self { reason, message }
+    }
+}
+
 /// The images that the tags of a version point at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TagResolution<'a> {

@@ -8,7 +8,7 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-use super::{facts::ContractProblem, inputs::ReleaseInputs, observed::VersionError, trim::TrimmedVersions};
+use super::{facts::VersionProblem, inputs::ReleaseInputs, observed::VersionError, trim::TrimmedVersions};
 use crate::decisions::conditions::{
     ConditionDraft,
     ConditionStatus::{False, True, Unknown},
@@ -110,7 +110,7 @@ fn ready(
         return (ConditionDraft::new(False, "RecordOld", message), None);
     }
     let recheck_after = (MAX_SYNC_AGE - age).try_into().ok();
-    if status.versions.iter().all(|version| version.withdrawn.is_some()) {
+    if status.versions.iter().all(|version| version.withdrawn.is_some() || version.digest.is_empty()) {
         return (no_version(summary), recheck_after);
     }
     let fitting = match status.latest_fitting.as_deref() {
@@ -168,7 +168,7 @@ fn stalled(inputs: &ReleaseInputs<'_>, summary: &SyncSummary) -> Option<Conditio
     }
     let is_too_large = |tag| {
         let facts = inputs.observed.of_tag(tag).map(|(_, facts)| facts);
-        facts.is_some_and(|facts| matches!(facts.problem, Some(ContractProblem::TooLarge(_))))
+        facts.is_some_and(|facts| matches!(facts.problem, Some(VersionProblem::TooLarge(_))))
     };
     let large: Vec<&str> = inputs.observed.digests.keys().filter(|tag| is_too_large(tag)).map(Tag::as_str).collect();
     (!large.is_empty()).then(|| {

@@ -91,8 +91,8 @@ fn with_error(before: &Observed, poll_error: Option<PollError>) -> Observed {
     observed
 }
 
-fn unavailable(concerns_version: bool) -> RegistryError {
-    RegistryError { reason: "Unavailable", message: "502".into(), concerns_version }
+fn unavailable(scope: FailureScope) -> RegistryError {
+    RegistryError { reason: "Unavailable", message: "502".into(), scope }
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_moved_tag_is_found_and_its_old_facts_stay() {
 async fn an_unreadable_version_does_not_end_the_poll() {
     let fixture = Fixture::new();
     let mut script = Script { tags: vec!["v1.0.0", "v1.1.0"], ..Script::default() };
-    script.fails.insert("v1.1.0", unavailable(true));
+    script.fails.insert("v1.1.0", unavailable(FailureScope::Version));
     fixture.poll(&script).await.unwrap();
     let observed = fixture.observed();
     assert_eq!((observed.digests.len(), observed.unreadable.len(), observed.poll_error), (1, 1, None));
@@ -169,15 +169,41 @@ async fn an_unreadable_version_does_not_end_the_poll() {
 }
 
 #[tokio::test]
+async fn a_failure_of_one_version_and_of_the_proxy_are_told_apart() {
+    let all = ["v1.5.0", "v1.4.0", "v1.3.0", "v1.2.0", "v1.1.0", "v1.0.0"];
+    for (what, failing, unreadable) in [
+        ("one version", &["v1.5.0"][..], Some(1)),
+        ("two in a row", &["v1.3.0", "v1.2.0"], Some(2)),
+        ("every other one", &["v1.5.0", "v1.3.0", "v1.1.0"], Some(3)),
+        ("three in a row", &["v1.2.0", "v1.1.0", "v1.0.0"], None),
+        ("all", &all, None),
+    ] {
+        let fixture = Fixture::new();
+        let mut script = Script { tags: all.to_vec(), ..Script::default() };
+        script.fails.extend(failing.iter().map(|tag| (*tag, unavailable(FailureScope::Unclear))));
+        let result = fixture.poll(&script).await;
+        assert_eq!(result.is_ok(), unreadable.is_some(), "{what}");
+        let observed = fixture.observed();
+        assert_eq!(observed.unreadable.len(), unreadable.unwrap_or_default(), "{what}");
+        assert_eq!(observed.poll_error.is_some(), unreadable.is_none(), "{what}");
+    }
+    // The only version.
+    let fixture = Fixture::new();
+    let mut script = Script { tags: vec!["v1.0.0"], ..Script::default() };
+    script.fails.insert("v1.0.0", unavailable(FailureScope::Unclear));
+    fixture.poll(&script).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_failed_poll_loses_nothing() {
     let fixture = Fixture::new();
     fixture.poll(&Script { tags: vec!["v1.0.0"], ..Script::default() }).await.unwrap();
     let before = fixture.observed();
     let poll_error = Some(PollError { reason: "Unavailable".into(), message: "502".into() });
-    fixture.poll(&Script { list_fails: Some(unavailable(false)), ..Script::default() }).await.unwrap_err();
+    fixture.poll(&Script { list_fails: Some(unavailable(FailureScope::Poll)), ..Script::default() }).await.unwrap_err();
     assert_eq!(fixture.observed(), with_error(&before, poll_error.clone()), "at the list of tags");
     let mut script = Script { tags: vec!["v1.0.0", "v1.1.0", "v1.2.0"], ..Script::default() };
-    script.fails.insert("v1.1.0", unavailable(false));
+    script.fails.insert("v1.1.0", unavailable(FailureScope::Poll));
     fixture.poll(&script).await.unwrap_err();
     let after = fixture.observed();
     assert_eq!((after.digests.len(), after.poll_error, after.reading), (2, poll_error, false), "in the middle");

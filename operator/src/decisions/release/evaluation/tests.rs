@@ -446,7 +446,7 @@ fn reasons_are_limited() {
 fn oversized_requirements_stall_the_record() {
     let mut world = World::new();
     world.poll(&["v1.0.0"]);
-    let problem = Some(ContractProblem::TooLarge("too large".into()));
+    let problem = Some(VersionProblem::TooLarge("too large".into()));
     world.observed.facts.insert(Digest::of(b"v1.0.0"), VersionFacts { problem, ..VersionFacts::default() });
     world.evaluate();
     assert_eq!(world.condition("Stalled"), "True/RecordTooLarge");
