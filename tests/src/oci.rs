@@ -29,14 +29,30 @@ pub fn create(layout: &Path) -> Result<()> {
 /// Adds `<image>:<tag>` with one layer and these manifest annotations. Replaces an image of that name. Returns
 /// the digest of the manifest.
 pub fn push(layout: &Path, image: &str, tag: &str, layer: &[u8], annotations: &Value) -> Result<String> {
-    let config = config(&Platform::current());
-    let config = descriptor(CONFIG, &blob(layout, config.as_bytes())?, config.len());
-    let layer = descriptor(LAYER, &blob(layout, layer)?, layer.len());
-    let manifest = manifest(&config, &layer, annotations).to_string();
-    let digest = blob(layout, manifest.as_bytes())?;
+    let layers = [blob_descriptor(layout, LAYER, layer)?];
+    let entry = push_manifest(layout, &layers, annotations)?;
+    name(layout, image, tag, &entry)?;
+    Ok(entry["digest"].as_str().unwrap_or_default().to_owned())
+}
 
+/// Writes a manifest with these layers. Returns its [descriptor].
+pub fn push_manifest(layout: &Path, layers: &[Value], annotations: &Value) -> Result<Value> {
+    let config = blob_descriptor(layout, CONFIG, config(&Platform::current()).as_bytes())?;
+    let mut manifest = manifest(&config, &Value::Null, annotations);
+    manifest["layers"] = layers.into();
+    blob_descriptor(layout, MANIFEST, manifest.to_string().as_bytes())
+}
+
+/// Writes an index with these descriptors. Returns its [descriptor].
+pub fn push_index(layout: &Path, manifests: &[Value]) -> Result<Value> {
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    blob_descriptor(layout, INDEX, index.to_string().as_bytes())
+}
+
+/// Names a descriptor `<image>:<tag>`. Replaces what had that name.
+pub fn name(layout: &Path, image: &str, tag: &str, entry: &Value) -> Result<()> {
     let name = format!("{image}:{tag}");
-    let mut entry = descriptor(MANIFEST, &digest, manifest.len());
+    let mut entry = entry.clone();
     entry["annotations"] = json!({REF_NAME: name});
     // `d8-rpp pack` takes the same lock.
     let locked = || Error::io(format!("lock of {}", layout.display()));
@@ -45,8 +61,12 @@ pub fn push(layout: &Path, image: &str, tag: &str, layer: &[u8], annotations: &V
     let mut manifests = index(layout)?;
     manifests.retain(|other| other["annotations"][REF_NAME] != name.as_str());
     manifests.push(entry);
-    write_index(layout, &manifests)?;
-    Ok(digest)
+    write_index(layout, &manifests)
+}
+
+/// Writes a blob. Returns its [descriptor].
+pub fn blob_descriptor(layout: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
+    Ok(descriptor(media_type, &blob(layout, bytes)?, bytes.len()))
 }
 
 /// Returns an image configuration for a platform.

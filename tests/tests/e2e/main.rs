@@ -8,6 +8,7 @@
 mod connections;
 mod download_access;
 mod hostile_images;
+mod image_formats;
 mod input;
 mod install;
 mod kubeconfigs;
