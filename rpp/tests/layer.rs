@@ -130,6 +130,15 @@ async fn layers_with_an_executable() {
             b"new",
         ),
         ("a name by pax", gzip(&tar(&[pax(&[("mtime", "1"), ("path", &long)]), file("cut", b"new")])), &long, b"new"),
+        ("pax without a name", gzip(&tar(&[pax(&[("mtime", "1")]), file("plugin", b"new")])), "plugin", b"new"),
+    ];
+    check_executables(cases).await;
+}
+
+/// Archives with entries that have nothing to do with the executable.
+#[tokio::test]
+async fn other_entries_are_passed_over() {
+    let cases: Vec<ExecutableCase> = vec![
         ("a size by pax", gzip(&tar(&[pax(&[("size", "3")]), file("plugin", b"new")])), "plugin", b"new"),
         (
             "a size by pax of another entry",
@@ -175,8 +184,14 @@ async fn layers_with_an_executable() {
             "plugin",
             b"new",
         ),
-        ("pax without a name", gzip(&tar(&[pax(&[("mtime", "1")]), file("plugin", b"new")])), "plugin", b"new"),
     ];
+    check_executables(cases).await;
+}
+
+/// What, the layer, and the path and the content of the executable.
+type ExecutableCase = (&'static str, Vec<u8>, &'static str, &'static [u8]);
+
+async fn check_executables(cases: Vec<(&str, Vec<u8>, &str, &[u8])>) {
     for (what, layer, name, bytes) in cases {
         let (result, sink) = take(&layer, &Limits::default()).await;
         let executable = result.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -198,7 +213,7 @@ async fn layers_that_are_refused() {
     let plain = Limits::default();
     let bomb = gzip(&tar(&[file("other", &vec![0; 1 << 20]), file("plugin", b"new")]));
     let tail_bomb = gzip(&[tar(&[file("plugin", b"new")]), vec![0; 1 << 20]].concat());
-    let cases: Vec<(&str, Vec<u8>, Limits, ErrorKind, &str)> = vec![
+    let cases: Vec<RefusedCase> = vec![
         ("no executable", gzip(&tar(&[file("other", b"x")])), plain, ErrorKind::Archive, "entry `plugin` is missing"),
         ("nothing at all", gzip(b""), plain, ErrorKind::Archive, "entry `plugin` is missing"),
         (
@@ -230,37 +245,6 @@ async fn layers_that_are_refused() {
         ("cut short", good[..good.len() - 9].to_vec(), plain, ErrorKind::Archive, "ends too early"),
         ("wrong checksum", flipped, plain, ErrorKind::Archive, "gzip"),
         ("empty", Vec::new(), plain, ErrorKind::Archive, "the layer is empty; a gzip tar is wanted"),
-        ("a page", b"<html>".to_vec(), plain, ErrorKind::Archive, "the layer is an HTML or XML page; a gzip tar"),
-        ("zstd", b"\x28\xb5\x2f\xfd\xa0".to_vec(), plain, ErrorKind::Archive, "the layer is a zstd stream; a gzip tar"),
-        (
-            "a tar",
-            tar(&[file("plugin", b"new")]),
-            plain,
-            ErrorKind::Archive,
-            "the layer is a tar without compression; a",
-        ),
-        ("a program", b"\x7fELF\x02".to_vec(), plain, ErrorKind::Archive, "the layer is an ELF program; a gzip tar"),
-        (
-            "a script",
-            b"#!/bin/sh\n".to_vec(),
-            plain,
-            ErrorKind::Archive,
-            "a script that begins with `#!/bin/sh`; a gzip tar",
-        ),
-        (
-            "not tar",
-            gzip(&[b'x'; 2048]),
-            plain,
-            ErrorKind::Archive,
-            "a gzip stream without a tar, its content is of an unknown",
-        ),
-        (
-            "gzip of a program",
-            gzip(b"\x7fELF"),
-            plain,
-            ErrorKind::Archive,
-            "without a tar, its content is an ELF program",
-        ),
         ("tar cut short", gzip(&file("plugin", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "unexpected EOF"),
         ("skipped entry cut short", gzip(&file("other", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "archive"),
         (
@@ -292,6 +276,53 @@ async fn layers_that_are_refused() {
             ErrorKind::Archive,
             "too long",
         ),
+    ];
+    check_refused(cases).await;
+}
+
+#[tokio::test]
+async fn layers_that_are_no_gzip_tar() {
+    let plain = Limits::default();
+    let cases: Vec<RefusedCase> = vec![
+        ("a page", b"<html>".to_vec(), plain, ErrorKind::Archive, "the layer is an HTML or XML page; a gzip tar"),
+        ("zstd", b"\x28\xb5\x2f\xfd\xa0".to_vec(), plain, ErrorKind::Archive, "the layer is a zstd stream; a gzip tar"),
+        (
+            "a tar",
+            tar(&[file("plugin", b"new")]),
+            plain,
+            ErrorKind::Archive,
+            "the layer is a tar without compression; a",
+        ),
+        ("a program", b"\x7fELF\x02".to_vec(), plain, ErrorKind::Archive, "the layer is an ELF program; a gzip tar"),
+        (
+            "a script",
+            b"#!/bin/sh\n".to_vec(),
+            plain,
+            ErrorKind::Archive,
+            "a script that begins with `#!/bin/sh`; a gzip tar",
+        ),
+        (
+            "not tar",
+            gzip(&[b'x'; 2048]),
+            plain,
+            ErrorKind::Archive,
+            "a gzip stream without a tar, its content is of an unknown",
+        ),
+        (
+            "gzip of a program",
+            gzip(b"\x7fELF"),
+            plain,
+            ErrorKind::Archive,
+            "without a tar, its content is an ELF program",
+        ),
+    ];
+    check_refused(cases).await;
+}
+
+#[tokio::test]
+async fn executables_in_another_form() {
+    let plain = Limits::default();
+    let cases: Vec<RefusedCase> = vec![
         (
             "a size by pax beyond the end",
             gzip(&tar(&[pax(&[("size", "9999")]), file("plugin", b"x")])),
@@ -359,6 +390,13 @@ async fn layers_that_are_refused() {
             "entry `plugin` is missing; the archive has no files",
         ),
     ];
+    check_refused(cases).await;
+}
+
+/// What, the layer, the limits, and the kind and a part of the error.
+type RefusedCase = (&'static str, Vec<u8>, Limits, ErrorKind, &'static str);
+
+async fn check_refused(cases: Vec<RefusedCase>) {
     for (what, layer, limits, kind, message) in cases {
         let (result, _) = take(&layer, &limits).await;
         let error = result.expect_err(what);

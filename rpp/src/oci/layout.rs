@@ -256,6 +256,9 @@ mod tests {
         assert_eq!(written["manifests"].as_array().unwrap()[..], index["manifests"].as_array().unwrap()[..3]);
     }
 
+    /// What is planted, how, and a part of the error.
+    type Plant<'a> = (&'a str, Box<dyn Fn() + 'a>, &'a str);
+
     #[test]
     fn only_regular_files_of_the_layout_are_read() {
         let (folder, layout) = layout();
@@ -270,7 +273,6 @@ mod tests {
         let read = || layout.read(&digest, 100).map_err(|error| error.to_string());
         fs::write(&blob, "{}").unwrap();
         assert_eq!(read().as_deref(), Ok(&b"{}"[..]));
-        type Plant<'a> = (&'a str, Box<dyn Fn() + 'a>, &'a str);
         let plants: [Plant<'_>; 6] = [
             ("a link out", Box::new(|| std::os::unix::fs::symlink(outside.path(), &blob).unwrap()), "is a link"),
             ("a pipe", Box::new(|| make_pipe(&blob)), "not a regular file"),

@@ -78,11 +78,13 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    /// The next page, or a part of the error.
+    type Next = Result<Option<String>, &'static str>;
+
     #[test]
     fn the_next_page_in_a_link_header() {
         let page = Url::parse("https://registry.example.com:5000/v2/x/tags/list?n=1000").unwrap();
         let here = |rest: &str| Ok(Some(format!("https://registry.example.com:5000{rest}")));
-        type Next = Result<Option<String>, &'static str>;
         let cases: [(&[&str], Next); 17] = [
             (&[], Ok(None)),
             (&[""], Ok(None)),

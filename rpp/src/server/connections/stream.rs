@@ -118,6 +118,9 @@ impl AsyncWrite for GuardedStream {
 mod tests {
     use super::*;
 
+    /// What, the phase, the changes, the time, bytes written since, and the deadline.
+    type Step = (&'static str, Phase, u64, u64, u64, Option<u64>);
+
     #[test]
     fn deadlines_by_phase_and_progress() {
         let seconds = Duration::from_secs;
@@ -129,8 +132,7 @@ mod tests {
         };
         let start = Instant::now();
         let mut progress = Progress::new(limits, start);
-        // What, the phase, the changes, the time, bytes written since, and the deadline.
-        let steps: [(&str, Phase, u64, u64, u64, Option<u64>); 9] = [
+        let steps: [Step; 9] = [
             ("idle", Phase::Idle, 0, 0, 0, Some(100)),
             ("still idle", Phase::Idle, 0, 50, 0, Some(100)),
             ("a request", Phase::Server, 1, 60, 0, None),
