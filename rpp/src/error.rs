@@ -11,15 +11,15 @@ use d8_crds::{records::contract::ContractError, values::digest::Digest};
 
 #[cfg(feature = "server")]
 pub(crate) use self::advice::MAKE_SERVER_CERTIFICATE;
-use self::{
-    archive::{Format, Missing},
-    parts::{Seconds, Suffix},
-};
 pub use self::{
     advice::Advice,
     archive::{ArchiveNames, OtherEntry},
     kind::ErrorKind,
     parts::{CertificateProblem, ImageReference, TimeoutPhase},
+};
+use self::{
+    archive::{Format, Missing},
+    parts::{Seconds, Suffix},
 };
 use crate::{
     content::Content,

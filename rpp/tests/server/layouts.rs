@@ -203,7 +203,7 @@ async fn a_folder_that_is_no_layout_is_named() {
             tls_key: folder.join("tls.key"),
             limits: server::ConnectionLimits::default(),
         };
-        let client = kube::Client::try_from(kubeconfig(lab.address)).unwrap();
+        let client = kube::Client::try_from(kubeconfig(lab.address).config).unwrap();
         server::Server::bind(&options, client).err().map(|error| error.to_string()).unwrap_or_default()
     };
     let layout = folder.join("other");
