@@ -7,7 +7,7 @@ use d8_rpp::{ClientOptions, ClusterAccess, Error as ProxyError, ErrorKind, Pinne
 use kube::Client;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{PinStore, RegistryError};
+use super::{FailureScope, PinStore, RegistryError};
 use crate::{
     adapters::{configmap_store::StoreError, metrics::Metrics},
     decisions::{
@@ -151,5 +151,5 @@ fn pin_error(error: &StoreError) -> RegistryError {
         StoreError::Unreadable { .. } => PIN_UNREADABLE,
         StoreError::Api { .. } => "ProxyPinApi",
     };
-    RegistryError { reason, message: error.to_string(), concerns_version: false }
+    RegistryError { reason, message: error.to_string(), scope: FailureScope::Poll }
 }
