@@ -210,8 +210,12 @@ fn add_withdrawn(
     let mut recent_count = 0;
     for old in &inputs.previous.versions {
         let (Ok(tag), Ok(version)) = (old.version.parse::<Tag>(), Version::parse(&old.version)) else { continue };
-        // A version without a digest was never read.
-        if published.contains(&tag) || old.digest.is_empty() {
+        // A version without a digest was never read. It stays until the first list after a start.
+        if old.digest.is_empty() {
+            entries.extend((!inputs.observed.is_listed()).then(|| (version, old.clone())));
+            continue;
+        }
+        if published.contains(&tag) {
             continue;
         }
         let is_recent = spec.publishes(inputs.component, &version)

@@ -225,6 +225,28 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_are_left_out_are_listed_or_are_the_reason() {
+        let part = |platform: Option<&str>, reason: &str| LeftOutPart {
+            platform: platform.map(str::to_owned),
+            reason: reason.to_owned(),
+        };
+        let parts = || vec![part(Some("linux-arm64"), "its layer is a zstd stream"), part(None, "names no platform")];
+        let with_artifact = VersionFacts::read(vec![artifact(Some("linux-amd64"), b"a")], None, None);
+        let facts = with_artifact.with_left_out(parts());
+        assert_eq!((facts.left_out.len(), &facts.problem), (2, &None));
+        let facts = VersionFacts::read(vec![], None, None).with_left_out(parts());
+        let (fit, reasons) = facts.problem.map(|problem| problem.fit()).unwrap_or_default();
+        assert_eq!(fit, Fit::Unfit);
+        assert_eq!(
+            reasons,
+            ["can't be used on linux-arm64: its layer is a zstd stream", "can't be used: names no platform"]
+        );
+        // A malformed contract stays the reason.
+        let facts = VersionFacts::malformed("why").with_left_out(parts());
+        assert!(matches!(facts.problem, Some(VersionProblem::Malformed(_))));
+    }
+
+    #[test]
     fn oversized_requirements_are_dropped_and_reported() {
         let contract = |constraint: String| Contract {
             name: String::new(),

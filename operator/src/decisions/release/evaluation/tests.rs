@@ -263,9 +263,17 @@ fn an_unreadable_version_leaves_the_others_alone() {
     world.observed.unreadable.insert(tag("v1.2.0"), unreadable);
     world.observed.set_tags([tag("v1.0.0"), tag("v1.1.0"), tag("v1.2.0")].into());
     let evaluation = world.wait(60).evaluate();
-    assert_eq!(world.names(), "v1.1.0 v1.0.0");
+    assert_eq!(world.names(), "v1.2.0 v1.1.0 v1.0.0");
+    let listed = world.version("v1.2.0");
+    assert_eq!((listed.fit, listed.digest.as_str()), (Fit::Unknown, ""));
+    assert_eq!(listed.reasons, ["can't be read: field requirements.kubernetes"]);
     assert_eq!((world.condition("Synced"), evaluation.pending), ("False/Contract".into(), 0));
     assert_eq!(world.status.latest.as_deref(), Some("v1.2.0"), "it is published, although it can't be read");
+    world.restart();
+    world.evaluate();
+    assert_eq!(world.names(), "v1.2.0 v1.1.0 v1.0.0", "before the first poll after a restart");
+    world.poll(&["v1.0.0=a", "v1.1.0"]).evaluate();
+    assert_eq!(world.names(), "v1.1.0 v1.0.0", "its tag is gone, and it was never read");
 }
 
 #[test]
