@@ -1,11 +1,11 @@
 //! The connection to the proxy that is pinned. Before a token is sent, the announced proxy is compared with the pin, and
 //! only pinned keys verify its certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use d8_rpp::{ClientOptions, ClusterAccess, Error as ProxyError, ErrorKind, PinnedEndpoints, Proxy};
 use kube::Client;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
 use super::{FailureScope, PinStore, RegistryError};
 use crate::{
@@ -16,8 +16,6 @@ use crate::{
     },
 };
 
-/// Shortest time between two comparisons, for a start with many records.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Reason of a poll that failed because the pin can't be read.
 const PIN_UNREADABLE: &str = "ProxyPinUnreadable";
 
@@ -35,9 +33,8 @@ pub(crate) struct Connection {
 /// The proxy that requests are sent to.
 struct Connected {
     proxy: Proxy,
+    /// The endpoints of the last comparison with the pin.
     endpoints: PinnedEndpoints,
-    /// Time of the last comparison with the pin.
-    checked: Instant,
 }
 
 impl Connection {
@@ -64,24 +61,18 @@ impl Connection {
     /// Returns the pinned proxy, after a comparison: it may have moved or changed while the old one still answers.
     pub(super) async fn checked_proxy(&self) -> Result<Proxy, RegistryError> {
         let mut current = self.current.lock().await;
-        let recent = current.as_ref().filter(|connected| connected.checked.elapsed() < CHECK_INTERVAL);
-        if let Some(connected) = recent {
-            return Ok(connected.proxy.clone());
-        }
         match (self.pinned_endpoints().await, current.take()) {
             (Ok(endpoints), Some(connected)) if connected.endpoints == endpoints => {
-                let connected = Connected { checked: Instant::now(), ..connected };
                 Ok(current.insert(connected).proxy.clone())
             }
             (Ok(endpoints), _) => {
                 let connected = Proxy::connect_to(endpoints.clone(), &self.access, &self.options);
                 let proxy = connected.map_err(|error| RegistryError::from(&error))?;
-                Ok(current.insert(Connected { proxy, endpoints, checked: Instant::now() }).proxy.clone())
+                Ok(current.insert(Connected { proxy, endpoints }).proxy.clone())
             }
             // The last comparison holds while the cluster does not answer.
             (Err(error), Some(connected)) if !needs_a_person(&error) => {
                 tracing::debug!(error.message, "the announced proxy could not be compared with the pin");
-                let connected = Connected { checked: Instant::now(), ..connected };
                 Ok(current.insert(connected).proxy.clone())
             }
             (Err(error), _) => Err(error),
