@@ -106,8 +106,8 @@ fn invalid_input_is_refused_at_the_start() -> Result<()> {
         (vec!["--rpp-endpoint", "https://"], &no_cluster, "https://"),
         (vec!["--rpp-ca-file", "/nonexistent/ca.crt"], &no_cluster, "/nonexistent/ca.crt"),
         (vec!["--rpp-ca-file", &no_certificate], &no_cluster, &no_certificate),
-        (vec![], &no_cluster, "cluster"),
-        (vec![], &broken, "cluster"),
+        (vec![], &no_cluster, "no kubeconfig found"),
+        (vec![], &broken, "not a kubeconfig"),
     ] {
         let finished = d8_tests::run(tools::binary("d8-operator")?, args.clone(), |command| {
             command.env_clear().env("KUBECONFIG", kubeconfig);
