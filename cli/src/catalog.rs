@@ -12,7 +12,7 @@ use d8_crds::{
     },
     records::{
         contract::Contract,
-        release::{Artifact, CliRelease, Fit, ReleaseVersion},
+        release::{CliRelease, Fit, ReleaseVersion},
         requirements::Requirements,
     },
     values::{
@@ -186,7 +186,7 @@ impl Catalog {
                 .caused_by(error)
                 .advise("the record was not written by the operator", command)
         };
-        let artifact = artifact_for(context, version);
+        let artifact = version.artifact_for(&context.platform);
         let (layer, manifest, findings) = match artifact {
             Some(artifact) => (
                 Some(artifact.layer.parse().map_err(|e| invalid("layer digest", &e))?),
@@ -234,12 +234,6 @@ impl Catalog {
         };
         Ok(VersionDetails { tag, contract, registry_tag, spooled, layer, manifest, findings })
     }
-}
-
-/// Returns the artifact for this platform, else the one that is not bound to a platform.
-fn artifact_for<'v>(context: &Context, version: &'v ReleaseVersion) -> Option<&'v Artifact> {
-    let with = |platform: Option<&str>| version.artifacts.iter().find(|a| a.platform.as_deref() == platform);
-    with(Some(context.platform.as_str())).or_else(|| with(None))
 }
 
 /// Checks requirements against the cluster. Sends no request if there are no cluster requirements.

@@ -67,7 +67,12 @@ impl Context {
             let (stores, _) = self.roots().for_reading();
             stores.iter().find_map(|store| host_id::read(store.root()))
         });
-        verdict::Host { id: id.as_deref().unwrap_or_default(), labels: &self.labels, new_root: id.is_none() }
+        verdict::Host {
+            id: id.as_deref().unwrap_or_default(),
+            labels: &self.labels,
+            platform: Some(&self.platform),
+            new_root: id.is_none(),
+        }
     }
 
     /// Returns the home directory of the user.

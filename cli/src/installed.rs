@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use d8_agent::{ActiveVersion, PluginEntry, Store};
-use d8_crds::values::{name::PluginName, version::Version};
+use d8_crds::values::{digest::Digest, name::PluginName, version::Version};
 
 use crate::{
     context::Context,
@@ -27,6 +27,11 @@ impl InstalledPlugin {
             }
             ActiveVersion::Broken { .. } => None,
         }
+    }
+
+    /// Returns the digests in the receipt of the active version; none if there is no receipt.
+    pub(crate) fn digests(&self) -> Vec<Digest> {
+        self.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default()
     }
 }
 

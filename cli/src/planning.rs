@@ -138,6 +138,14 @@ impl<'a> Planning<'a> {
         candidate.server_time(self.view.server_time).confirmed(Some(self.view.confirmed)).release(record)
     }
 
+    /// Evaluates whether the active version may run.
+    ///
+    /// # Errors
+    /// The first reason that refuses it.
+    pub(crate) fn run_allowed(&self, component: &Component, active: &Version) -> Result<(), Box<Reason>> {
+        self.evaluator().run_allowed(component, active)
+    }
+
     fn evaluator(&self) -> PolicyEvaluator<'_> {
         PolicyEvaluator::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))

@@ -3,8 +3,8 @@
 //! `error`.
 //!
 //! In: `component`, `version`, `active` (or null), `intent` (`A`, `U`, `X`, `R`), `now`, `confirmed` (when the API
-//! server last confirmed the policies), `host` with `id`, `labels` and `newRoot`, `policies` (PluginPolicy objects),
-//! `release` (a CliRelease, or only the fields that matter; or null). The requirements of the version are met if the
+//! server last confirmed the policies), `host` with `id`, `labels`, `platform` and `newRoot`, `policies` (PluginPolicy
+//! objects), `release` (a CliRelease, or only the fields that matter; or null). The requirements of the version are met if the
 //! record has `fit: Fits` or does not list the version; with `Unknown` the version is held. A d8 whose `active` is not
 //! a version is a development build, which is older than every version.
 //!
@@ -25,7 +25,7 @@ use d8_crds::{
         verdict::{Candidate, Class, Host, PolicySet},
     },
     records::release::{CliRelease, Fit},
-    values::{name::Component, version::Version},
+    values::{name::Component, platform::Platform, version::Version},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -108,8 +108,19 @@ struct HostInput {
     id: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// Absent: by the labels `kubernetes.io/os` and `kubernetes.io/arch`.
+    #[serde(default)]
+    platform: Option<String>,
     #[serde(default)]
     new_root: bool,
+}
+
+impl HostInput {
+    fn platform(&self) -> Option<String> {
+        let label = |name| self.labels.get(name);
+        let by_labels = || Some(format!("{}-{}", label("kubernetes.io/os")?, label("kubernetes.io/arch")?));
+        self.platform.clone().or_else(by_labels)
+    }
 }
 
 #[derive(Serialize)]
@@ -134,7 +145,10 @@ impl support::Row for Row {
         };
         let policies: Vec<Value> = self.policies.into_iter().map(Value::Object).collect();
         let set = PolicySet::from_json(&policies);
-        let host = Host { id: &self.host.id, labels: &self.host.labels, new_root: self.host.new_root };
+        let platform = self.host.platform().map(|platform| platform.parse::<Platform>()).transpose();
+        let platform = platform.map_err(|error| format!("host.platform: {error}"))?;
+        let HostInput { id, labels, new_root, .. } = &self.host;
+        let host = Host { id, labels, platform: platform.as_ref(), new_root: *new_root };
 
         let findings = findings(self.release.as_ref(), &version);
         let case = Candidate::new(host, &component, &version, self.intent.into(), self.now)
@@ -146,7 +160,10 @@ impl support::Row for Row {
         let policies = set.for_host(host);
         let verdict = policies.evaluate(&case);
         let run_allowed = match &active {
-            Some(active) => policies.run_allowed(&component, active).is_ok(),
+            Some(active) => {
+                let active = Candidate::new(host, &component, active, Intent::Repair, self.now);
+                policies.run_allowed_for(&active.release(self.release.as_ref())).is_ok()
+            }
             None => policies.denied(&component).is_none(),
         };
         Ok(Output {

@@ -218,9 +218,11 @@ fn an_unpublished_plugin_is_reported() -> Result<()> {
     let release =
         lab.wait_for_release("missing", "not published", |r| condition(r, "Synced") == "False/NotPublished")?;
     assert_eq!(condition(&release, "Ready"), "False/NeverSynced");
-    lab.publish(&Plugin::new("missing", "v1.0.0"))?;
+    let answered = release.metadata.creation_timestamp.map(|created| created.0);
+    lab.publish(&Plugin::new("missing", "v1.0.0").with_age(jiff::SignedDuration::from_hours(1000)))?;
     lab.request_poll("missing")?;
-    synced(lab, "missing", 1)?;
+    let first_seen = version(&synced(lab, "missing", 1)?, "v1.0.0").first_seen.map(|seen| seen.0);
+    assert!(first_seen >= answered, "{first_seen:?}: the date of an image that was not there at first does not count");
     Ok(())
 }
 

@@ -1,14 +1,15 @@
 //! Caches the policies of clusters on disk. They apply while a cluster is unreachable.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     path::{Path, PathBuf},
 };
 
 use d8_crds::{
-    decisions::verdict::PolicySet,
-    values::{digest::Digest, limits::POLICY_CACHE_BYTES},
+    decisions::verdict::{Host, PolicySet},
+    records::release::CliRelease,
+    values::{digest::Digest, limits::POLICY_CACHE_BYTES, name::Component},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,10 @@ pub struct CachedPolicies {
     /// When the API server last returned these policies.
     pub confirmed: Timestamp,
     pub(super) policies: Vec<Value>,
+    /// Of the records that were read: the blocked versions with their layers, by component. A block holds for other
+    /// versions with the same layer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blocked: BTreeMap<String, CliRelease>,
 }
 
 impl CachedPolicies {
@@ -55,7 +60,29 @@ impl CachedPolicies {
 
     /// Returns the content of a file with these policies.
     pub fn new(server: &str, confirmed: Timestamp, policies: Vec<Value>) -> Self {
-        Self { format: Self::FORMAT, server: server.to_owned(), confirmed, policies }
+        let server = server.to_owned();
+        Self { format: Self::FORMAT, server, confirmed, policies, blocked: BTreeMap::new() }
+    }
+
+    /// Adds the blocked versions of the records that were read, and those of an earlier copy for other components.
+    #[must_use]
+    pub fn with_blocked(
+        mut self,
+        host: Host<'_>,
+        records: &BTreeMap<String, CliRelease>,
+        earlier: Option<&Self>,
+    ) -> Self {
+        let set = self.policy_set();
+        let policies = set.for_host(host);
+        let earlier = earlier.into_iter().flat_map(|earlier| &earlier.blocked);
+        let others = earlier.filter(|(name, _)| !records.contains_key(*name));
+        for (name, record) in records.iter().chain(others) {
+            let Ok(component) = name.parse::<Component>() else { continue };
+            if let Some(part) = policies.blocked_part(&component, record) {
+                self.blocked.insert(name.clone(), part);
+            }
+        }
+        self
     }
 
     /// Parses the cached JSON of the policies.

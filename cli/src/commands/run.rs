@@ -13,10 +13,14 @@ use d8_agent::{ActiveVersion, cluster::RecordSelection};
 use d8_crds::{
     decisions::{
         explain,
+        intent::Intent,
         requirements::{self, Findings},
-        verdict::PolicySet,
+        verdict::{Candidate, PolicySet},
     },
-    records::{contract::Contract, release::Fit},
+    records::{
+        contract::Contract,
+        release::{CliRelease, Fit},
+    },
     values::{
         name::{Component, PluginName},
         version::Version,
@@ -105,21 +109,32 @@ fn version_for_policies(plugin: &InstalledPlugin) -> Option<Version> {
 /// Fails if the cached policies deny or block the plugin. Sends no request.
 async fn check_cached_policies(context: &Context, plugin: &InstalledPlugin) -> Result<(), Failure> {
     for cached in context.cached_policies().await? {
-        check_policies(context, plugin, &cached.policy_set()).map_err(|failure| {
-            failure.advise(
-                format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
-                format!("if they have changed, read them again: d8 plugins why {}", plugin.entry.name),
-            )
-        })?;
+        check_policies(context, plugin, &cached.policy_set(), cached.blocked.get(plugin.entry.name.as_str())).map_err(
+            |failure| {
+                failure.advise(
+                    format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
+                    format!("if they have changed, read them again: d8 plugins why {}", plugin.entry.name),
+                )
+            },
+        )?;
     }
     Ok(())
 }
 
-fn check_policies(context: &Context, plugin: &InstalledPlugin, policies: &PolicySet) -> Result<(), Failure> {
+/// Fails if policies deny or block the plugin. `record` has the layers of blocked versions.
+fn check_policies(
+    context: &Context,
+    plugin: &InstalledPlugin,
+    policies: &PolicySet,
+    record: Option<&CliRelease>,
+) -> Result<(), Failure> {
     let name = &plugin.entry.name;
     let Some(version) = version_for_policies(plugin) else { return Ok(()) };
-    let component = Component::Plugin(name.clone());
-    policies.for_host(context.host()).run_allowed(&component, &version).map_err(|reason| {
+    let (component, digests) = (Component::Plugin(name.clone()), plugin.digests());
+    let active = Candidate::new(context.host(), &component, &version, Intent::Repair, context.now)
+        .active_digests(&digests)
+        .release(record);
+    policies.for_host(context.host()).run_allowed_for(&active).map_err(|reason| {
         Failure::new(Code::Refused, format!("{name} may not run here")).because(explain::to_person(&reason))
     })
 }
@@ -168,8 +183,8 @@ async fn cluster_findings(
 ) -> Result<Findings, Failure> {
     let component = [Component::Plugin(plugin.entry.name.clone())];
     let view = context.view(RecordSelection::Named(&component)).await?;
-    check_policies(context, plugin, &view.policy_set())?;
     let record = view.records.get(plugin.entry.name.as_str());
+    check_policies(context, plugin, &view.policy_set(), record)?;
     let recorded = plugin.version().and_then(|version| record?.recorded(&version));
     match recorded {
         Some(recorded) if recorded.requirements == contract.requirements && recorded.fit != Fit::Unknown => {

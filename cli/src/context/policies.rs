@@ -28,6 +28,7 @@ impl Context {
             self.printer.note(format!("the policies are not kept for later runs, because {unverified}"));
         } else if let ViewOrigin::Live | ViewOrigin::Ungoverned = view.origin {
             let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
+            let copy = copy.with_blocked(self.host(), &view.records, cached.as_ref());
             if let Err(error) = cache.save(&cluster.key, &copy) {
                 output::warn(format!("the policies of {} are not enforced without the cluster: {error}", copy.server));
             }

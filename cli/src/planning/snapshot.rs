@@ -39,7 +39,7 @@ pub(super) fn installed_component(
 pub(super) fn stored_digests(plugin: &InstalledPlugin) -> StoredDigests {
     let once_active = |installed: &&d8_agent::InstalledVersion| plugin.entry.history.contains(&installed.tag);
     StoredDigests {
-        active: plugin.entry.installed().map(|installed| installed.receipt.digests()).unwrap_or_default(),
+        active: plugin.digests(),
         stored: plugin
             .entry
             .versions

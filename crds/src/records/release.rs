@@ -11,7 +11,7 @@ use crate::{
         contract::{EnvVar, Flag},
         requirements::Requirements,
     },
-    values::{channel::Channel, platform::Platform, version::Version},
+    values::{channel::Channel, limits, platform::Platform, text::printable_to, version::Version},
 };
 
 /// Longest time since the last sync of a current record. The operator updates `lastSyncTime` at least once an hour
@@ -59,7 +59,7 @@ impl CliRelease {
     /// Returns the recorded version that equals `version`: `v1.2.3` and `1.2.3` are equal.
     pub fn recorded(&self, version: &Version) -> Option<&ReleaseVersion> {
         let versions = &self.status.as_ref()?.versions;
-        versions.iter().find(|recorded| Version::parse(&recorded.version).is_ok_and(|found| found == *version))
+        versions.iter().find(|recorded| Version::parse_full(&recorded.version).is_ok_and(|found| found == *version))
     }
 }
 
@@ -85,9 +85,56 @@ pub struct CliReleaseStatus {
     /// Published versions, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<ReleaseVersion>,
+    /// Published tags that are left out because they are not versions.
+    #[serde(skip_serializing_if = "LeftOutTags::is_empty")]
+    pub left_out_tags: LeftOutTags,
     /// Conditions of types `Synced` and `Ready`, and `Reconciling` or `Stalled` while they are true.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// Published tags that are left out. They are never installed, and hide no version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOutTags {
+    /// Number of the tags.
+    pub count: u32,
+    /// The first of the tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<LeftOutTag>,
+}
+
+/// A published tag that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOutTag {
+    /// The tag, printable.
+    pub tag: String,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+impl LeftOutTags {
+    /// Returns whether no tag is left out.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a tag. Beyond [`limits::LEFT_OUT_TAGS`], tags are only counted.
+    pub fn add(&mut self, tag: &str, reason: &str) {
+        self.count = self.count.saturating_add(1);
+        if self.tags.len() < limits::LEFT_OUT_TAGS {
+            let tag = printable_to(tag, limits::TAG).into_owned();
+            self.tags.push(LeftOutTag { tag, reason: printable_to(reason, limits::FIT_REASON).into_owned() });
+        }
+    }
+
+    /// Adds other tags.
+    pub fn extend(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        let free = limits::LEFT_OUT_TAGS.saturating_sub(self.tags.len());
+        self.tags.extend(other.tags.iter().take(free).cloned());
+    }
 }
 
 /// The cluster against which versions were checked.
@@ -154,6 +201,26 @@ impl ReleaseVersion {
     pub fn left_out_for(&self, platform: &Platform) -> Option<&str> {
         let part = self.left_out.iter().find(|part| part.platform.as_deref() == Some(platform.as_str()))?;
         Some(&part.reason)
+    }
+
+    /// Returns the version without what its contract says, and without the reasons that follow from it.
+    #[must_use]
+    pub fn without_contract(&self) -> Self {
+        Self {
+            reasons: Vec::new(),
+            left_out: Vec::new(),
+            requirements: Requirements::default(),
+            description: None,
+            env: Vec::new(),
+            flags: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the artifact for a platform, else the one that is not bound to a platform.
+    pub fn artifact_for(&self, platform: &Platform) -> Option<&Artifact> {
+        let with = |platform: Option<&str>| self.artifacts.iter().find(|a| a.platform.as_deref() == platform);
+        with(Some(platform.as_str())).or_else(|| with(None))
     }
 }
 

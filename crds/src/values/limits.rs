@@ -49,6 +49,8 @@ pub const FIT_REASON: usize = 256;
 pub const PLATFORMS: usize = 32;
 /// Entries of `status.versions[].leftOut`.
 pub const LEFT_OUT: usize = 8;
+/// Entries of `status.leftOutTags.tags`.
+pub const LEFT_OUT_TAGS: usize = 16;
 /// Entries of a contract's `env` or `flags`.
 pub const CONTRACT_LIST: usize = 128;
 /// Description in a contract.

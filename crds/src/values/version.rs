@@ -34,6 +34,20 @@ impl Version {
             .map_err(|why| VersionError { text: printable_to(text, limits::REFUSED_TEXT).into_owned(), why })
     }
 
+    /// Parses a version with all three numbers: `1.2.3`, `v1.2.3-rc.1+build`. Tags in a registry and versions in
+    /// policies are written so: `v1.2` is a tag that moves from patch to patch, and `20240101` is a date.
+    ///
+    /// # Errors
+    /// The text is not a version, or a number is missing.
+    pub fn parse_full(text: &str) -> Result<Self, VersionError> {
+        let core = text.split(['-', '+']).next().unwrap_or_default();
+        if core.split('.').count() == 3 {
+            return Self::parse(text);
+        }
+        let text = printable_to(text, limits::REFUSED_TEXT).into_owned();
+        Err(VersionError { text, why: "it must have three numbers joined by `.`, such as `v1.2.3`" })
+    }
+
     fn parse_parts(text: &str) -> Result<Self, &'static str> {
         if text.is_empty() {
             return Err("it is empty");
@@ -270,6 +284,30 @@ mod tests {
         }
         let error = Version::parse("\u{1b}[31m1.0").unwrap_err().to_string();
         assert_eq!(error, r"`\u{1b}[31m1.0` is not a version: it must be up to three numbers joined by `.`");
+    }
+
+    #[test]
+    fn full_versions_have_three_numbers() {
+        for (text, full) in [
+            ("v1.2.3", true),
+            ("1.2.3", true),
+            ("v1.2.3-rc.1+b.2", true),
+            ("1.2.3-20240101", true),
+            ("v1", false),
+            ("v1.2", false),
+            ("1.2-rc.1.2", false),
+            ("1.2+b.3", false),
+            ("20240101", false),
+            ("2024.01.01", false),
+            ("1.2.3.4", false),
+            ("latest", false),
+            ("a.b.c", false),
+            ("", false),
+        ] {
+            assert_eq!(Version::parse_full(text).is_ok(), full, "{text:?}");
+        }
+        let error = Version::parse_full("v1.2").unwrap_err().to_string();
+        assert_eq!(error, "`v1.2` is not a version: it must have three numbers joined by `.`, such as `v1.2.3`");
     }
 
     #[test]

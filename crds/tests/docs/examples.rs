@@ -108,7 +108,7 @@ impl ExampleRunner {
             other => panic!("{other} is not an intent"),
         };
         let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
-        let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
         let record = self.record.as_ref().filter(|record| record.metadata.name.as_deref() == Some(component.name()));
         let set = PolicySet::from_json(&self.policies);
         let case = Candidate::new(host, &component, &version, intent, now)

@@ -187,7 +187,7 @@ fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) 
         .expect("a record")
     });
     let labels = BTreeMap::new();
-    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
     let candidate = Candidate::new(host, &component, &version, intent, time(NOW))
         .server_time(Some(time(server_time)))
         .confirmed(Some(time(confirmed)))

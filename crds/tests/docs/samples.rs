@@ -137,7 +137,10 @@ fn forbidding() -> Vec<(Cause, Cause)> {
     let digest = || Digest::of(b"pinned");
     vec![
         (Cause::Denied { by: rule("access"), message: message() }, Cause::Denied { by: local(), message: None }),
-        (Cause::Blocked { by: rule("block"), message: message() }, Cause::Blocked { by: local(), message: None }),
+        (
+            Cause::Blocked { by: rule("block"), same_layer_as: Some(version("v1.4.1")), message: message() },
+            Cause::Blocked { by: local(), same_layer_as: None, message: None },
+        ),
         (
             Cause::VersionNotPermitted { by: rule("versions"), constraint: constraint(), message: message() },
             Cause::VersionNotPermitted { by: rule("versions"), constraint: constraint(), message: None },
@@ -261,7 +264,10 @@ fn problems() -> Vec<(DependencyProblem, DependencyProblem)> {
     let installed = version("v1.9.0");
     let newest = version("v2.1.0");
     let held = Subject { component: component("delivery-kit"), version: None, active: None, evaluated_at: None };
-    let blocked = Reason { subject: held.into(), cause: Cause::Blocked { by: rule("block"), message: None } };
+    let blocked = Reason {
+        subject: held.into(),
+        cause: Cause::Blocked { by: rule("block"), same_layer_as: None, message: None },
+    };
     vec![
         same(DependencyProblem::NotPublished),
         (

@@ -73,7 +73,7 @@ pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     let mut verdict = Verdict::default();
 
     // ---- Gates that forbid: access, versions, block, pins, a set channel.
-    for reason in forbidding(&policies, &component, &version, entry.as_ref()) {
+    for reason in forbidding(&policies, &component, &version, entry.as_ref(), case) {
         // Deny and block bind R, the others do not.
         if !r || reason == "Denied" || reason == "Blocked" {
             verdict.forbidden.insert(reason);
@@ -86,7 +86,7 @@ pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     if let Some(active) = &active
         && !is_active
     {
-        let against = forbidding(&policies, &component, active, active_entry.as_ref());
+        let against = forbidding(&policies, &component, active, active_entry.as_ref(), case);
         leaves_forbidden = !against.is_empty();
         leaves_blocked = against.contains("Blocked");
     }
@@ -138,7 +138,7 @@ pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     // Rule 13: without a policy, only requirements and the pre-release gate bind. Rule 15: a plugin without a
     // record name is bound by access, versions, block and channel. No other gate is left for both.
     if !governed || !is_label {
-        return Ok(show(&verdict, &policies, &component, active.as_ref()));
+        return Ok(show(&verdict, &policies, &component, active.as_ref(), case));
     }
 
     // ---- movedTags. Refuse is the default.
@@ -284,7 +284,7 @@ pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
         }
     }
 
-    Ok(show(&verdict, &policies, &component, active.as_ref()))
+    Ok(show(&verdict, &policies, &component, active.as_ref(), case))
 }
 
 /// The reasons that forbid a version, for any intent.
@@ -293,6 +293,7 @@ fn forbidding(
     component: &str,
     version: &Version,
     entry: Option<&Entry>,
+    case: &Value,
 ) -> BTreeSet<&'static str> {
     let mut out = BTreeSet::new();
     // Deny of one policy is enough. For d8 no access is read (rule 16).
@@ -301,7 +302,7 @@ fn forbidding(
     }
     let mut stable = false;
     for settings in policies {
-        if settings.block.contains(version) {
+        if blocks(settings, component, version, case) {
             out.insert("Blocked");
         }
         if let Some(versions) = &settings.versions
@@ -321,6 +322,22 @@ fn forbidding(
         out.insert("ChannelNotPermitted");
     }
     out
+}
+
+/// Rule 6: `block` holds for a version, and for every version with the same layer on the host's platform.
+fn blocks(settings: &Settings, component: &str, version: &Version, case: &Value) -> bool {
+    let own = read::layers(case, component, version);
+    for blocked in &settings.block {
+        let layers = read::layers(case, component, blocked);
+        let mut same = !own.is_empty();
+        for (platform, layer) in &own {
+            same &= layers.get(platform) == Some(layer);
+        }
+        if blocked == version || same {
+            return true;
+        }
+    }
+    false
 }
 
 /// The merged access: Deny over Require over Allow. Allow is the default.
@@ -412,7 +429,7 @@ fn is_dns_label(name: &str) -> bool {
 }
 
 /// Writes the answer as JSON.
-fn show(verdict: &Verdict, policies: &[&Settings], component: &str, active: Option<&Version>) -> Value {
+fn show(verdict: &Verdict, policies: &[&Settings], component: &str, active: Option<&Version>, case: &Value) -> Value {
     let name = if !verdict.forbidden.is_empty() {
         "Forbidden"
     } else if !verdict.unfit.is_empty() {
@@ -436,7 +453,7 @@ fn show(verdict: &Verdict, policies: &[&Settings], component: &str, active: Opti
     let mut blocked = false;
     if let Some(active) = active {
         for settings in policies {
-            blocked |= settings.block.contains(active);
+            blocked |= blocks(settings, component, active, case);
         }
     }
     let run_allowed = component == "d8" || !(denied || blocked);

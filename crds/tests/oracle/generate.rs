@@ -161,7 +161,11 @@ fn host(d: &mut Random) -> Value {
         labels.insert("cli.deckhouse.io/managed".into(), json!("false"));
     }
     let id = format!("bastion-{}", d.below(40));
-    json!({"id": id, "labels": labels, "newRoot": d.percent(8)})
+    let mut host = json!({"id": id, "labels": labels, "newRoot": d.percent(8)});
+    if d.percent(60) {
+        put(&mut host, "platform", d.pick(&["linux-amd64", "linux-amd64", "darwin-arm64"]));
+    }
+    host
 }
 
 fn digest(of: usize) -> String {

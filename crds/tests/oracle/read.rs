@@ -100,6 +100,45 @@ pub(crate) fn entry(release: &Value, version: &Version) -> Option<Entry> {
     None
 }
 
+/// The layers of a version by platform: for the host's platform, or for all platforms if the case names none. Rule 6:
+/// none for a moved tag.
+pub(crate) fn layers(case: &Value, component: &str, version: &Version) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    // A plugin whose name is not a DNS label cannot have a record.
+    if component.contains('_') {
+        return out;
+    }
+    let host = &case["host"];
+    let (os, arch) = (&host["labels"]["kubernetes.io/os"], &host["labels"]["kubernetes.io/arch"]);
+    let platform = match (host["platform"].as_str(), os.as_str(), arch.as_str()) {
+        (Some(platform), ..) => Some(platform.to_owned()),
+        (None, Some(os), Some(arch)) => Some(format!("{os}-{arch}")),
+        _ => None,
+    };
+    for object in case["release"]["status"]["versions"].as_array().into_iter().flatten() {
+        let of = Version::parse_full(object["version"].as_str().unwrap_or_default());
+        if of.ok().as_ref() != Some(version) || !object["moved"].is_null() {
+            continue;
+        }
+        let artifacts = || object["artifacts"].as_array().into_iter().flatten();
+        let has_own = artifacts().any(|artifact| artifact["platform"].as_str() == platform.as_deref());
+        for artifact in artifacts() {
+            let Some(layer) = artifact["layer"].as_str().filter(|layer| !layer.is_empty()) else { continue };
+            let of = artifact["platform"].as_str();
+            match &platform {
+                None => drop(out.insert(of.unwrap_or_default().to_owned(), layer.to_owned())),
+                // The platform's own artifact, else the one that is for every platform.
+                Some(platform) if of == Some(platform) || (of.is_none() && !has_own) => {
+                    out.insert(String::new(), layer.to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+        break;
+    }
+    out
+}
+
 fn labels(object: &Value) -> BTreeMap<String, String> {
     let pairs = object.as_object().into_iter().flatten();
     pairs.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()

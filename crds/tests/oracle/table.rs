@@ -64,6 +64,34 @@ const ROWS: &[Row] = &[
     ),
     Row("block of the candidate binds R", &[("/intent", "'R'"), ("R/block", "['1.3.3']")], "Forbidden Blocked"),
     Row("block of the active one refuses its runs", &[("R/block", "['v1.3.2']")], "Eligible !run"),
+    Row(
+        "rule 6: block by layer",
+        &[
+            ("R/block", "['v1.3.2']"),
+            ("/release/status/versions/1/artifacts", "[{'platform':'linux-amd64','layer':'sha256:c'}]"),
+            ("/host/platform", "'linux-amd64'"),
+        ],
+        "Forbidden Blocked !run",
+    ),
+    Row(
+        "rule 6: block by layer, on another platform",
+        &[
+            ("R/block", "['v2.0.0']"),
+            ("/release/status/versions/2/artifacts", "[{'platform':'linux-amd64','layer':'sha256:c'}]"),
+            ("/host/platform", "'linux-arm64'"),
+        ],
+        "Eligible",
+    ),
+    Row(
+        "rule 6: a moved tag gives no block by layer",
+        &[
+            ("R/block", "['v2.0.0']"),
+            ("/release/status/versions/2/artifacts", "[{'platform':'linux-amd64','layer':'sha256:c'}]"),
+            ("/release/status/versions/2/moved", "{'from':'x','at':'2026-11-21T09:00:00Z'}"),
+            ("/host/platform", "'linux-amd64'"),
+        ],
+        "Eligible",
+    ),
     Row("versions do not bind R", &[("/intent", "'R'"), ("R/versions", "'<1'")], "Eligible"),
     Row("versions", &[("R/versions", "'<1.3.3'")], "Forbidden VersionNotPermitted"),
     Row(

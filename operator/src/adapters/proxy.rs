@@ -22,7 +22,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::budget::RequestBudget;
 pub(crate) use self::{connection::Connection, pin_store::PinStore};
 use super::metrics::Metrics;
-use crate::decisions::release::{facts::VersionFacts, observed::PollError};
+use crate::decisions::release::{
+    facts::VersionFacts,
+    observed::{NOT_PUBLISHED, PollError},
+};
 
 /// Most layers that are read at a time.
 const STREAMS: usize = 2;
@@ -101,7 +104,7 @@ impl From<&ProxyError> for RegistryError {
             (_, ErrorKind::Unavailable | ErrorKind::UnexpectedStatus | ErrorKind::Redirect) => FailureScope::Unclear,
             _ => FailureScope::Poll,
         };
-        let reason = if matches!(error, ProxyError::NotFound { .. }) { "NotPublished" } else { kind.as_str() };
+        let reason = if matches!(error, ProxyError::NotFound { .. }) { NOT_PUBLISHED } else { kind.as_str() };
         Self { reason, message: error.to_string(), scope }
     }
 }

@@ -16,30 +16,33 @@ use d8_crds::{
 pub(crate) struct RetainedVersions {
     /// Pinned by a policy: their manifests are read again at every poll.
     pub(crate) pinned: BTreeSet<Version>,
+    /// Blocked by a policy: a block holds for other versions with the same layer, so the record must have it.
+    pub(crate) blocked: BTreeSet<Version>,
     /// Active on at least one host.
     pub(crate) active: BTreeSet<Version>,
 }
 
 impl RetainedVersions {
-    /// Returns whether the version is pinned or active.
+    /// Returns whether the version is pinned, blocked or active.
     pub(crate) fn contains(&self, version: &Version) -> bool {
-        self.pinned.contains(version) || self.active.contains(version)
+        [&self.pinned, &self.blocked, &self.active].into_iter().any(|versions| versions.contains(version))
     }
 }
 
-/// The versions that one rule of a policy pins.
+/// The versions that one rule of a policy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pins {
+struct NamedVersions {
     /// Names of plugins, or a prefix and `*`, as in the rule.
     plugins: Vec<String>,
-    versions: BTreeSet<Version>,
+    pinned: BTreeSet<Version>,
+    blocked: BTreeSet<Version>,
 }
 
 /// What all policies and hosts retain together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Retention {
     named: BTreeSet<String>,
-    pins: Vec<Pins>,
+    versions: Vec<NamedVersions>,
     active: BTreeMap<String, BTreeSet<Version>>,
 }
 
@@ -54,10 +57,10 @@ impl Retention {
         for policy in policies {
             for rule in &policy.spec.rules {
                 retention.named.extend(rule.plugins.iter().filter(|name| can_name_a_record(name)).cloned());
-                retention.pin(rule.plugins.clone(), &rule.pins);
+                retention.keep(rule.plugins.clone(), &rule.pins, &rule.block);
             }
             if let Some(cli) = &policy.spec.cli {
-                retention.pin(vec![Component::D8_NAME.to_owned()], &cli.pins);
+                retention.keep(vec![Component::D8_NAME.to_owned()], &cli.pins, &cli.block);
             }
         }
         let versions = |texts: BTreeSet<String>| texts.iter().filter_map(|text| Version::parse(text).ok()).collect();
@@ -65,10 +68,11 @@ impl Retention {
         retention
     }
 
-    fn pin(&mut self, plugins: Vec<String>, pins: &[Pin]) {
-        let versions: BTreeSet<Version> = pins.iter().filter_map(|pin| Version::parse(&pin.version).ok()).collect();
-        if !versions.is_empty() {
-            self.pins.push(Pins { plugins, versions });
+    fn keep(&mut self, plugins: Vec<String>, pins: &[Pin], block: &[String]) {
+        let pinned: BTreeSet<Version> = pins.iter().filter_map(|pin| Version::parse(&pin.version).ok()).collect();
+        let blocked: BTreeSet<Version> = block.iter().filter_map(|version| Version::parse(version).ok()).collect();
+        if !pinned.is_empty() || !blocked.is_empty() {
+            self.versions.push(NamedVersions { plugins, pinned, blocked });
         }
     }
 
@@ -88,9 +92,10 @@ impl Retention {
             Some(prefix) => name != Component::D8_NAME && name.starts_with(prefix),
             None => pattern == name,
         };
-        let pins = self.pins.iter().filter(|pins| pins.plugins.iter().any(matches));
+        let named = || self.versions.iter().filter(|named| named.plugins.iter().any(matches));
         RetainedVersions {
-            pinned: pins.flat_map(|pins| pins.versions.clone()).collect(),
+            pinned: named().flat_map(|named| named.pinned.clone()).collect(),
+            blocked: named().flat_map(|named| named.blocked.clone()).collect(),
             active: self.active.get(name).cloned().unwrap_or_default(),
         }
     }
@@ -124,6 +129,7 @@ mod tests {
         let policies = [
             policy(&json!({"hostSelector": {}, "rules": [
                 {"plugins": ["stronghold", "delivery-*", "my_plugin", "../x"], "pins": [pin("v1.3.2"), pin("nonsense")]},
+                {"plugins": ["stronghold"], "block": ["1.4.0", "x"]},
             ]})),
             policy(&json!({"hostSelector": {}, "cli": {"pins": [pin("0.13.0")]}, "rules": [{"plugins": ["*"]}]})),
         ];
@@ -131,15 +137,16 @@ mod tests {
             [("stronghold".to_owned(), ["v1.0.0".to_owned(), "dev".to_owned()].into()), ("old".into(), [].into())];
         let retention = Retention::read(&policies, active.into());
         assert_eq!(retention.named().iter().collect::<Vec<_>>(), ["d8", "stronghold"]);
-        for (name, needed, pinned, active) in [
-            ("stronghold", true, &["v1.3.2"][..], &["v1.0.0"][..]),
-            ("delivery-kit", false, &["1.3.2"], &[]),
-            ("d8", true, &["v0.13.0"], &[]),
-            ("old", true, &[], &[]),
-            ("other", false, &[], &[]),
+        for (name, needed, pinned, blocked, active) in [
+            ("stronghold", true, &["v1.3.2"][..], &["v1.4.0"][..], &["v1.0.0"][..]),
+            ("delivery-kit", false, &["1.3.2"], &[], &[]),
+            ("d8", true, &["v0.13.0"], &[], &[]),
+            ("old", true, &[], &[], &[]),
+            ("other", false, &[], &[], &[]),
         ] {
             assert_eq!(retention.needs(name), needed, "{name}");
-            let expected = RetainedVersions { pinned: versions(pinned), active: versions(active) };
+            let expected =
+                RetainedVersions { pinned: versions(pinned), blocked: versions(blocked), active: versions(active) };
             assert_eq!(retention.versions(name), expected, "{name}");
         }
     }

@@ -55,7 +55,12 @@ pub(crate) fn policy(data: &[u8]) {
     let reversed = PolicySet::from_json(objects.iter().rev());
     let release = CliRelease::deserialize(&row["release"]).ok();
     let labels = BTreeMap::deserialize(&row["host"]["labels"]).unwrap_or_default();
-    let host = Host { id: row["host"]["id"].as_str().unwrap_or("bastion-1"), labels: &labels, new_root: false };
+    let host = Host {
+        id: row["host"]["id"].as_str().unwrap_or("bastion-1"),
+        labels: &labels,
+        platform: None,
+        new_root: false,
+    };
     let time = |field: &str| row[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let now = time("now").unwrap_or(Timestamp::UNIX_EPOCH);
     let version = |field: &str| row[field].as_str().and_then(|text| Version::parse(text).ok());

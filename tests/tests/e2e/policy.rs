@@ -1,7 +1,7 @@
 //! Policies: the next command of every user obeys an edit.
 
-use d8_tests::catalog::Plugin;
-use d8_tests::{Lab, Result, Workstation, objects, status};
+use d8_tests::catalog::{self, Plugin};
+use d8_tests::{Lab, Result, Workstation, objects, oci, status};
 use serde_json::{Value, json};
 
 /// Applies a policy for every host with one rule, named after the plugin.
@@ -99,6 +99,48 @@ fn a_blocked_version_does_not_run_and_update_replaces_it() -> Result<()> {
     alice.d8(["harmful"])?.expect_code(3)?;
     alice.d8(["plugins", "update", "all"])?.expect_code(0)?;
     assert_eq!(alice.d8(["harmful"])?.ok()?, "This is harmful v1.0.0.\n");
+    Ok(())
+}
+
+/// The image under v1.2.0 and v1.2.4 is the same, and moving tags point at it, as publishers in the field do it.
+#[test]
+fn a_block_holds_for_the_same_layer_and_moving_tags_hide_no_version() -> Result<()> {
+    let lab = Lab::shared();
+    let layout = lab.proxy().layout();
+    let image = catalog::image("relabelled");
+    let push = |tag: &str, version: &str| {
+        let layer = oci::layer(&[oci::Entry::file("plugin", catalog::script("relabelled", version))]);
+        oci::push(layout, &image, tag, &layer, &json!({})).map(drop)
+    };
+    push("v1.0.0", "v1.0.0")?;
+    for tag in ["v1.2.0", "v1.2.4", "v1", "v1.2", "latest", "20240101"] {
+        push(tag, "v1.2.4")?;
+    }
+    lab.create_releases(&["relabelled"])?;
+    let release = lab.wait_for_version("relabelled", "v1.2.4")?;
+    let found = status::of_release(&release);
+    let names: Vec<&str> = found.versions.iter().map(|version| version.version.as_str()).collect();
+    assert_eq!(names, ["v1.2.4", "v1.2.0", "v1.0.0"]);
+    let left_out: Vec<&str> = found.left_out_tags.tags.iter().map(|tag| tag.tag.as_str()).collect();
+    assert_eq!((found.left_out_tags.count, left_out), (4, vec!["20240101", "latest", "v1", "v1.2"]));
+
+    let alice = lab.new_workstation()?;
+    let why = alice.d8(["plugins", "why", "relabelled"])?.ok()?;
+    assert!(why.contains("4 published tags are left out:") && why.contains("`v1.2` is not a version"), "{why}");
+    alice.d8(["plugins", "install", "relabelled", "--version", "v1.0.0"])?.expect_code(0)?;
+    alice.d8(["plugins", "install", "relabelled", "--version", "v1.2.0"])?.expect_code(0)?;
+
+    apply_rule(lab, "relabelled", &json!({"block": ["v1.2.4"], "updates": "Auto"}))?;
+    let (class, reasons) = verdict(&alice, "relabelled", "v1.2.0")?;
+    assert_eq!((class.as_str(), &reasons[0]["sameLayerAs"]), ("Forbidden", &json!("v1.2.4")), "{reasons}");
+    assert_eq!(verdict(&alice, "relabelled", "v1.0.0")?.0, "Eligible");
+    let run = alice.d8(["relabelled"])?.expect_code(3)?;
+    assert!(run.stderr.contains("v1.2.0 has the same layer as v1.2.4, which is blocked"), "{run:?}");
+    let bob = lab.new_workstation()?;
+    let refused = bob.d8(["plugins", "install", "relabelled", "--version", "v1.2.0"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("v1.2.0 has the same layer as v1.2.4"), "{refused:?}");
+    bob.d8(["plugins", "install", "relabelled"])?.expect_code(0)?;
+    assert_eq!(bob.d8(["relabelled"])?.ok()?, "This is relabelled v1.0.0.\n");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use d8_crds::{
         selection::PublishedVersion,
         verdict::Verdict,
     },
+    records::release::LeftOutTags,
     values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
@@ -44,6 +45,9 @@ struct WhyReport {
     /// Names of the policies that select this host.
     policies: Vec<String>,
     versions: Vec<VersionVerdict>,
+    /// Published tags that are not versions.
+    #[serde(skip_serializing_if = "LeftOutTags::is_empty")]
+    left_out_tags: LeftOutTags,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,6 +118,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
     let listing = planning.published(&component, requested.as_ref()).await?.listing();
+    let left_out_tags = if requested.is_none() { listing.left_out.clone() } else { LeftOutTags::default() };
     let versions = if let Some(typed) = &args.version {
         let found = listing.find(typed).map_err(|error| lookup_failure(&component, &error))?.clone();
         vec![evaluate(&mut planning, &component, &found).await?]
@@ -122,14 +127,15 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         evaluate_all(&mut planning, &component, &published).await?
     };
     let active = planning.active(&component).cloned();
+    let run_allowed = active.as_ref().map(|active| planning.run_allowed(&component, active));
     let policies = policies.for_host(context.host());
-    let run_allowed = active.as_ref().map(|active| policies.run_allowed(&component, active));
     let report = WhyReport {
         component: name.to_string(),
         active: active.as_ref().map(ToString::to_string),
         run_allowed: run_allowed.as_ref().is_none_or(Result::is_ok),
         policies: policies.policy_names().into_iter().map(str::to_owned).collect(),
         versions,
+        left_out_tags,
     };
     let refusal = run_allowed.and_then(Result::err);
     let versions = report.versions.iter().map(|version| &version.version);
@@ -181,6 +187,21 @@ fn window_reasons(verdict: &Verdict) -> Vec<Reason> {
     verdict.reasons().iter().filter(is_window).cloned().collect()
 }
 
+/// Returns the lines about tags that are not versions: a line for each reason, with its tags.
+fn left_out_lines(left_out: &LeftOutTags) -> Vec<String> {
+    if left_out.is_empty() {
+        return Vec::new();
+    }
+    let tags = if left_out.count == 1 { "tag is" } else { "tags are" };
+    let mut lines = vec![format!("{} published {tags} left out:", left_out.count)];
+    lines.extend(left_out.tags.iter().map(|tag| format!("  {}", tag.reason)));
+    let shown = u32::try_from(left_out.tags.len()).unwrap_or(u32::MAX);
+    if let Some(more) = left_out.count.checked_sub(shown).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more"));
+    }
+    lines
+}
+
 fn print_text(context: &Context, report: &WhyReport, origin: ViewOrigin, refusal: Option<&Reason>) {
     let WhyReport { component, active, policies, versions, .. } = report;
     output::print(match active {
@@ -207,6 +228,9 @@ fn print_text(context: &Context, report: &WhyReport, origin: ViewOrigin, refusal
         }
     }
     output::print_table(&table);
+    for line in left_out_lines(&report.left_out_tags) {
+        output::print(line);
+    }
     let newer = versions.iter().take_while(|version| !version.active);
     if let Some(VersionVerdict { version, .. }) = newer.into_iter().find(|newer| newer.verdict == Class::Eligible) {
         let command = match active {

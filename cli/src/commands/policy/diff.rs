@@ -161,9 +161,8 @@ fn managed_host(host: &CliHost) -> HostFacts {
 fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
     let mut active: BTreeMap<Component, ActiveComponent> = BTreeMap::new();
     for (name, plugin) in installed::all(context)? {
-        let digests = plugin.entry.installed().map(|installed| installed.receipt.digests());
-        let digests = digests.unwrap_or_default();
-        active.insert(Component::Plugin(name), ActiveComponent { version: plugin.version(), digests });
+        let (version, digests) = (plugin.version(), plugin.digests());
+        active.insert(Component::Plugin(name), ActiveComponent { version, digests });
     }
     // No policy applies to a development build or to a d8 whose store cannot be read.
     if let Ok(d8) = RunningD8::locate(context)

@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::Poli
     };
     let labels = record.map(|record| record.metadata.labels.unwrap_or_default());
     let host = match (&labels, &args.host) {
-        (Some(labels), Some(id)) => Host { id, labels, new_root: false },
+        (Some(labels), Some(id)) => Host { id, labels, platform: None, new_root: false },
         _ => context.host(),
     };
     let extra = match &args.plugin {

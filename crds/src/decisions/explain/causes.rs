@@ -27,7 +27,7 @@ impl Explainer<'_> {
     fn cause(&self, cause: &Cause) -> String {
         match cause {
             Cause::Denied { by, .. } => self.denied(by),
-            Cause::Blocked { .. } => self.blocked(),
+            Cause::Blocked { same_layer_as, .. } => self.blocked(same_layer_as.as_ref()),
             Cause::VersionNotPermitted { constraint, .. } => self.version_not_permitted(constraint),
             Cause::BelowMinimum { minimum, .. } => self.below_minimum(minimum),
             Cause::NotPinned { digest, .. } => self.not_pinned(digest),

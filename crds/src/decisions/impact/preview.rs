@@ -60,7 +60,6 @@ pub(super) struct HostPreview<'a> {
 /// Summarizes the outcomes of one host's plan.
 struct ImpactSummarizer<'e> {
     machine: &'e HostFacts,
-    policies: &'e HostPolicies<'e>,
     evaluator: &'e PolicyEvaluator<'e>,
 }
 
@@ -68,7 +67,12 @@ impl HostPreview<'_> {
     /// Returns where these policies lead each component that is active or required.
     pub(super) fn evaluate(&mut self, set: &PolicySet) -> BTreeMap<Component, HostImpact> {
         let machine = self.machine;
-        let host = Host { id: &machine.id, labels: &machine.labels, new_root: machine.new_root };
+        let host = Host {
+            id: &machine.id,
+            labels: &machine.labels,
+            platform: machine.platform.as_ref(),
+            new_root: machine.new_root,
+        };
         let policies = set.for_host(host);
         let on_disk = self.active().map(|(component, active)| {
             (component.clone(), StoredDigests { active: active.digests.clone(), ..StoredDigests::default() })
@@ -87,7 +91,7 @@ impl HostPreview<'_> {
                 }
             }
         };
-        let summarizer = ImpactSummarizer { machine, policies: &policies, evaluator: &evaluator };
+        let summarizer = ImpactSummarizer { machine, evaluator: &evaluator };
         let outcomes = plan.outcomes.into_iter();
         outcomes.map(|(component, outcome)| (component.clone(), summarizer.summarize(&component, &outcome))).collect()
     }
@@ -143,7 +147,7 @@ impl ImpactSummarizer<'_> {
             _ => (None, None),
         };
         let forbidden = active.and_then(|active| self.active_forbidden(component, active));
-        let runs = active.is_none_or(|active| self.policies.run_allowed(component, active).is_ok());
+        let runs = active.is_none_or(|active| self.evaluator.run_allowed(component, active).is_ok());
         let passed_over = outcome.passed_over();
         let leading = |verdict: &Verdict| verdict.leading().cloned();
         let held = passed_over.iter().map(|(version, verdict)| (version, verdict)).chain(unchecked);

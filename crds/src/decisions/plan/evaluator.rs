@@ -112,6 +112,22 @@ impl<'a> PolicyEvaluator<'a> {
         self
     }
 
+    /// Evaluates whether the active version may run.
+    ///
+    /// # Errors
+    /// The first reason that refuses it.
+    pub fn run_allowed(&self, component: &Component, active: &Version) -> Result<(), Box<Reason>> {
+        self.policies.run_allowed_for(&self.candidate(&EvaluationRequest {
+            component,
+            version: active,
+            intent: Intent::Repair,
+            active: Some(active),
+            unmet: &[],
+            unchecked: &[],
+            dependency_of: None,
+        }))
+    }
+
     fn candidate<'r>(&'r self, request: &EvaluationRequest<'r>) -> Candidate<'r> {
         let candidate = Candidate::new(self.host, request.component, request.version, request.intent, self.now)
             .server_time(self.server_time)

@@ -49,7 +49,7 @@ fn cause(code: ReasonCode) -> Cause {
     let hour = Duration::from_hours(1);
     match code {
         ReasonCode::Denied => Cause::Denied { by, message: None },
-        ReasonCode::Blocked => Cause::Blocked { by, message: None },
+        ReasonCode::Blocked => Cause::Blocked { by, same_layer_as: None, message: None },
         ReasonCode::Soaking => {
             let first_seen = Timestamp::UNIX_EPOCH;
             Cause::Soaking { by, min_age: hour, first_seen, until: instant::after(first_seen, hour) }

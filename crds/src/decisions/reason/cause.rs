@@ -35,6 +35,9 @@ pub enum Cause {
         /// Field that blocks.
         #[serde(skip)]
         by: Source,
+        /// The blocked version that has the same layer on the host's platform; `None`: the version itself is blocked.
+        #[serde(serialize_with = "optional_version", skip_serializing_if = "Option::is_none")]
+        same_layer_as: Option<Version>,
         /// `message` of the rule.
         #[serde(rename = "policyMessage", serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
         message: Option<Arc<str>>,
@@ -371,6 +374,11 @@ fn texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::E
 #[expect(clippy::ref_option, reason = "as serde calls it")]
 fn optional_text<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "as serde calls it")]
+fn optional_version<S: Serializer>(version: &Option<Version>, serializer: S) -> Result<S::Ok, S::Error> {
+    version.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn shown<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

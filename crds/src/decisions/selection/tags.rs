@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    records::release::{CliRelease, ReleaseVersion},
+    records::release::{CliRelease, LeftOutTags, ReleaseVersion},
     values::{
         digest::Digest,
-        name::{Component, Tag},
+        name::{Component, NameError, Tag},
         platform::Platform,
         text::printable_to,
         version::{Version, VersionError},
@@ -53,8 +53,8 @@ pub struct TagList {
     /// The versions that have more than one tag, newest first. [`TagList::resolve_ambiguous`] moves them to
     /// `published`.
     pub ambiguous: Vec<AmbiguousTags>,
-    /// The number of tags that are not versions.
-    pub ignored: usize,
+    /// The tags that are not versions.
+    pub left_out: LeftOutTags,
     /// The number of tags for other platforms.
     pub foreign: usize,
 }
@@ -85,12 +85,16 @@ pub fn read_tags<T: AsRef<str>>(
     platform: Option<&Platform>,
 ) -> TagList {
     let component = component.clone();
-    let mut list = TagList { component, published: Vec::new(), ambiguous: Vec::new(), ignored: 0, foreign: 0 };
+    let (published, ambiguous) = (Vec::new(), Vec::new());
+    let mut list = TagList { component, published, ambiguous, left_out: LeftOutTags::default(), foreign: 0 };
     let mut versions: BTreeMap<Version, Vec<PublishedVersion>> = BTreeMap::new();
     for tag in tags {
-        let Some((published, of)) = read_tag(tag.as_ref()) else {
-            list.ignored += 1;
-            continue;
+        let (published, of) = match read_tag(tag.as_ref()) {
+            Ok(read) => read,
+            Err(why) => {
+                list.left_out.add(tag.as_ref(), &why);
+                continue;
+            }
         };
         if of.is_some() && of.as_ref() != platform {
             list.foreign += 1;
@@ -118,15 +122,16 @@ pub fn read_tags<T: AsRef<str>>(
     list
 }
 
-/// Reads a tag as a version, and the platform that the tag ends in, if it does.
-fn read_tag(text: &str) -> Option<(PublishedVersion, Option<Platform>)> {
-    let registry_tag: Tag = text.parse().ok()?;
+/// Reads a tag as a version, and the platform that the tag ends in, if it does. Returns why it is no version otherwise.
+fn read_tag(text: &str) -> Result<(PublishedVersion, Option<Platform>), String> {
+    let registry_tag: Tag = text.parse().map_err(|error: NameError| error.to_string())?;
     let (bare, platform) = match Platform::split_suffix(text) {
         Some((bare, platform)) => (bare, Some(platform)),
         None => (text, None),
     };
-    let version = Version::parse(bare).ok()?;
-    Some((PublishedVersion { tag: bare.parse().ok()?, registry_tag, version }, platform))
+    let version = Version::parse_full(bare).map_err(|error| error.to_string())?;
+    let tag = bare.parse().map_err(|error: NameError| error.to_string())?;
+    Ok((PublishedVersion { tag, registry_tag, version }, platform))
 }
 
 impl TagList {
@@ -139,6 +144,7 @@ impl TagList {
             .collect();
         let mut list = read_tags(component, published.keys().copied(), platform);
         list.resolve_ambiguous(|tag| published.get(tag.as_str())?.digest.parse().ok());
+        list.left_out.extend(&record.status.as_ref().map(|status| status.left_out_tags.clone()).unwrap_or_default());
         list
     }
 

@@ -44,10 +44,35 @@ fn stable_versions_have_no_pre_release_on_the_way_to_a_release() {
 
 #[test]
 fn tags_become_versions_newest_first() {
-    let list =
-        read(&["v1.2.0", "latest", "1.10.0", "v1.9.0-rc.1", "sha256-abc", "v2", "v1.2.0", "\u{1b}[31m", "", "v1.9.0"]);
-    assert_eq!(names(&list.published), ["v2", "1.10.0", "v1.9.0", "v1.9.0-rc.1", "v1.2.0"]);
-    assert_eq!((list.ignored, list.foreign, list.ambiguous.len()), (4, 0, 0));
+    let list = read(&[
+        "v1.2.0",
+        "latest",
+        "1.10.0",
+        "v1.9.0-rc.1",
+        "sha256-abc",
+        "v2.0.0",
+        "v1.2.0",
+        "\u{1b}[31m",
+        "",
+        "v1.9.0",
+    ]);
+    assert_eq!(names(&list.published), ["v2.0.0", "1.10.0", "v1.9.0", "v1.9.0-rc.1", "v1.2.0"]);
+    assert_eq!((list.left_out.count, list.foreign, list.ambiguous.len()), (4, 0, 0));
+}
+
+#[test]
+fn tags_without_three_numbers_are_left_out_and_hide_no_version() {
+    for tag in ["v1", "v1.2", "1", "20240101", "v20240101", "2024.01.01", "1.2.3.4", "latest", "v1-linux-amd64"] {
+        let list = read(&["v1.0.0", tag, "v1.2.0"]);
+        assert_eq!(names(&list.published), ["v1.2.0", "v1.0.0"], "{tag}");
+        assert!(list.ambiguous.is_empty(), "{tag}");
+        let left_out: Vec<&str> = list.left_out.tags.iter().map(|left_out| left_out.tag.as_str()).collect();
+        assert_eq!((list.left_out.count, left_out), (1, vec![tag]));
+        assert!(list.left_out.tags[0].reason.contains("is not a version: "), "{:?}", list.left_out);
+    }
+    let many: Vec<String> = (0..40).map(|n| format!("build-{n}")).collect();
+    let list = read_tags(&plugin(), &many, None);
+    assert_eq!((list.left_out.count, list.left_out.tags.len()), (40, crate::values::limits::LEFT_OUT_TAGS));
 }
 
 #[test]
@@ -67,25 +92,25 @@ fn only_tags_of_the_platform_count() {
         both,
         [("v1.3.0-rc.1", "v1.3.0-rc.1-linux-amd64"), ("v1.1.0", "v1.1.0"), ("v1.0.0", "v1.0.0-linux-amd64"),]
     );
-    assert_eq!((list.ignored, list.foreign), (1, 2));
+    assert_eq!((list.left_out.count, list.foreign), (1, 2));
     let any = read_tags(&Component::D8, tags, None);
     assert_eq!((names(&any.published), any.foreign), (vec!["v1.1.0"], 5));
 }
 
 #[test]
 fn several_tags_of_one_version_count_if_they_have_the_same_digest() {
-    let list = read(&["1.0.0", "v1.0.0", "v1", "v2.0.0", "v0.9.0", "1.2", "1.2.0"]);
+    let list = read(&["1.0.0", "v1.0.0", "1.0.0-linux-amd64", "v2.0.0", "v0.9.0", "1.2.0", "v1.2.0", "v1", "1.2"]);
     assert_eq!(names(&list.published), ["v2.0.0", "v0.9.0"]);
     let ambiguous: Vec<_> = list.ambiguous.iter().map(|ambiguous| names(&ambiguous.tags)).collect();
-    assert_eq!(ambiguous, [vec!["1.2", "1.2.0"], vec!["v1.0.0", "v1", "1.0.0"]]);
+    assert_eq!(ambiguous, [vec!["v1.2.0", "1.2.0"], vec!["v1.0.0", "1.0.0"]]);
 
     let same = |_: &Tag| Some(Digest::of(b"same"));
     let different = |tag: &Tag| Some(Digest::of(tag.as_str().as_bytes()));
-    let unknown = |tag: &Tag| (tag.as_str() != "v1").then(|| Digest::of(b"same"));
+    let unknown = |tag: &Tag| (tag.as_str() != "1.0.0").then(|| Digest::of(b"same"));
     for (digest_of, published, left) in [
-        (&same as &dyn Fn(&Tag) -> Option<Digest>, vec!["v2.0.0", "1.2", "v1.0.0", "v0.9.0"], 0),
+        (&same as &dyn Fn(&Tag) -> Option<Digest>, vec!["v2.0.0", "v1.2.0", "v1.0.0", "v0.9.0"], 0),
         (&different, vec!["v2.0.0", "v0.9.0"], 2),
-        (&unknown, vec!["v2.0.0", "1.2", "v0.9.0"], 1),
+        (&unknown, vec!["v2.0.0", "v1.2.0", "v0.9.0"], 1),
     ] {
         let mut list = list.clone();
         list.resolve_ambiguous(digest_of);

@@ -241,11 +241,7 @@ fn pins(list: &[Pin], parent: &str, errors: &mut FieldErrors) -> Vec<CheckedPin>
 
 /// Parses a version with major, minor and patch. `1.2` is refused because readers take it for a range.
 fn full_version(text: &str) -> Result<Version, String> {
-    let version = Version::parse(text).map_err(|error| error.to_string())?;
-    let numbers = text.split(['-', '+']).next().unwrap_or_default();
-    if numbers.split('.').count() == 3 {
-        Ok(version)
-    } else {
-        Err(format!("{text:?} is not a full version: write major, minor and patch, such as `v1.2.3`"))
-    }
+    Version::parse(text).map_err(|error| error.to_string())?;
+    Version::parse_full(text)
+        .map_err(|_| format!("{text:?} is not a full version: write major, minor and patch, such as `v1.2.3`"))
 }

@@ -21,6 +21,9 @@ pub struct Host<'a> {
     pub id: &'a str,
     /// Labels that policies select by; for a machine without a `CliHost` those of [`workstation_labels`].
     pub labels: &'a BTreeMap<String, String>,
+    /// Platform that the host installs versions for; `None`: unknown, so that a block holds for another version only
+    /// if they have the same layers on all platforms.
+    pub platform: Option<&'a Platform>,
     /// The store's root did not exist before this run: such a host comes last in every wave.
     pub new_root: bool,
 }

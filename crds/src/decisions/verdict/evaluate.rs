@@ -41,11 +41,20 @@ impl HostPolicies<'_> {
     /// # Errors
     /// The first reason that refuses it.
     pub fn run_allowed(&self, component: &Component, active: &Version) -> Result<(), Box<Reason>> {
-        if *component == Component::D8 {
+        self.run_allowed_for(&installed(self.host, component, active))
+    }
+
+    /// Does what [`Self::run_allowed`] does where more is known of the active version: its digests and the component's
+    /// record, which layers of blocked versions are compared with. The candidate's version is the active one.
+    ///
+    /// # Errors
+    /// As [`Self::run_allowed`].
+    pub fn run_allowed_for(&self, active: &Candidate<'_>) -> Result<(), Box<Reason>> {
+        if *active.component == Component::D8 {
             return Ok(());
         }
-        let candidate = installed(self.host, component, active);
-        let causes = GateInput::new(&candidate, &self.rules(component), self).causes_against_run();
+        let candidate = Candidate { host: self.host, active: Some(active.version), stored: None, ..*active };
+        let causes = GateInput::new(&candidate, &self.rules(candidate.component), self).causes_against_run();
         first(|| candidate.subject(), causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
     }
 

@@ -170,7 +170,7 @@ impl<'a> GateInput<'a> {
 
     /// Returns the causes that refuse a run: Deny and block.
     pub(super) fn causes_against_run(&self) -> Vec<Cause> {
-        self.causes_of(&[access::denied, access::blocked])
+        Self { installed: true, ..*self }.causes_of(&[access::denied, access::blocked])
     }
 
     /// Returns the causes that refuse the component as a whole: Deny.

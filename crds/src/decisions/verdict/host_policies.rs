@@ -16,7 +16,11 @@ use crate::{
         validation::{CheckedPolicy, Pattern},
         window::MergedWindows,
     },
-    values::name::{Component, PluginName},
+    records::release::{CliRelease, CliReleaseSpec, CliReleaseStatus, ReleaseVersion},
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 
 /// The policies that apply to one host, made by [`PolicySet::for_host`](super::PolicySet::for_host).
@@ -106,6 +110,26 @@ impl<'a> HostPolicies<'a> {
     /// Returns what each valid policy sets for the plugins of a pattern that no narrower pattern names.
     pub(super) fn rules_for_pattern(&self, pattern: &Pattern) -> Vec<ApplicableRule<'a>> {
         self.matched.iter().map(|matched| ApplicableRule::for_pattern(*matched, pattern)).collect()
+    }
+
+    /// Returns the part of a component's record with which a run can be decided without the cluster: the blocked versions,
+    /// with their layers. `None`: the record has none.
+    pub fn blocked_part(&self, component: &Component, record: &CliRelease) -> Option<CliRelease> {
+        let rules = self.rules(component);
+        let is_blocked = |recorded: &&ReleaseVersion| {
+            let version = Version::parse_full(&recorded.version);
+            let blocks = |rule: &ApplicableRule<'_>, version: &Version| {
+                rule.rule().is_some_and(|(_, r)| r.block.contains(version))
+            };
+            version.is_ok_and(|version| rules.iter().any(|rule| blocks(rule, &version)))
+        };
+        let versions = record.status.iter().flat_map(|status| &status.versions).filter(is_blocked);
+        let versions: Vec<_> = versions.map(ReleaseVersion::without_contract).collect();
+        let status = CliReleaseStatus { versions, ..CliReleaseStatus::default() };
+        (!status.versions.is_empty()).then(|| CliRelease {
+            status: Some(status),
+            ..CliRelease::new(component.name(), CliReleaseSpec::default())
+        })
     }
 
     /// Returns which windows are open.

@@ -116,7 +116,7 @@ impl LocalRules {
     }
 
     /// Returns the versions of the component that are refused.
-    pub(super) fn blocked(&self, component: &Component) -> impl Iterator<Item = &Version> {
+    pub(super) fn blocked<'s>(&'s self, component: &'s Component) -> impl Iterator<Item = &'s Version> + Clone {
         self.blocked.iter().filter(move |(of, _)| of == component).map(|(_, version)| version)
     }
 
@@ -132,11 +132,6 @@ impl LocalRules {
             Pattern::Prefix(_) => None,
         });
         by_version.chain(as_a_whole)
-    }
-
-    /// Returns whether this version is refused.
-    pub(super) fn blocks(&self, component: &Component, version: &Version) -> bool {
-        self.blocked.iter().any(|(of, blocked)| of == component && blocked == version)
     }
 }
 
@@ -175,7 +170,7 @@ mod tests {
             let found = (
                 local_rules.below(&component, &version).is_some(),
                 local_rules.denies(&component),
-                local_rules.blocks(&component, &version),
+                local_rules.blocked(&component).any(|blocked| *blocked == version),
             );
             assert_eq!(found, (below, denied, blocked), "{component} {version}");
         }

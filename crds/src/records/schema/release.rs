@@ -35,6 +35,9 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
     for field in ["cluster.uid", "cluster.kubernetes", "cluster.deckhouse", "latest", "latestFitting"] {
         editor.at(&format!("status.{field}")).text(limits::SHORT_TEXT);
     }
+    editor.at("status.leftOutTags.tags").list(limits::LEFT_OUT_TAGS);
+    editor.at("status.leftOutTags.tags[].tag").text(limits::TAG);
+    editor.at("status.leftOutTags.tags[].reason").text(limits::FIT_REASON);
     common::conditions(editor);
     editor.at("status.versions").list(limits::VERSIONS);
     version(editor, "status.versions[]");

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use d8_crds::values::name::{Component, Tag};
+use d8_crds::{
+    records::release::LeftOutTags,
+    values::name::{Component, Tag},
+};
 use jiff::Timestamp;
 
 use super::desired::ACCEPT_SHRINK;
@@ -67,7 +70,7 @@ impl Poll<'_> {
                 observed.last_sync = Some(now());
                 observed.poll_error = None;
             }
-            Err(error) => observed.poll_error = Some(error.clone()),
+            Err(error) => observed.set_poll_error(error.clone()),
         }
         drop(observed);
         (self.on_progress)();
@@ -93,14 +96,22 @@ impl Poll<'_> {
 
     /// Takes over the list of tags, and plans what to read. Rejects a list that has shrunk.
     fn plan(&self, list: &[String]) -> Result<ReadPlan, PollError> {
-        let groups = group(&list.iter().filter_map(|text| text.parse().ok()).collect());
+        let mut malformed_tags = LeftOutTags::default();
+        let mut valid = BTreeSet::new();
+        for text in list {
+            match text.parse::<Tag>() {
+                Ok(tag) => drop(valid.insert(tag)),
+                Err(why) => malformed_tags.add(text, &why.to_string()),
+            }
+        }
+        let groups = group(&valid);
         let tags: BTreeSet<Tag> = groups.keys().cloned().collect();
         let mut observed = self.observed();
         let before = observed.published();
         if has_shrunk(&before, &tags) && self.accepted_shrink != Some(tags.len()) {
             return Err(suspicious_shrink(self.component, &before, &tags));
         }
-        observed.malformed_tags = list.iter().filter(|text| text.parse::<Tag>().is_err()).count();
+        observed.malformed_tags = malformed_tags;
         observed.set_tags(tags);
         observed.platform_tags = groups.into_iter().filter(|(_, platforms)| !platforms.is_empty()).collect();
         observed.reading = true;

@@ -70,7 +70,7 @@ impl<'a> Record<'a> {
 }
 
 /// The host that is last in every wave. Its labels do not matter.
-const LAST_HOST: Host<'static> = Host { id: "", labels: &NO_LABELS, new_root: true };
+const LAST_HOST: Host<'static> = Host { id: "", labels: &NO_LABELS, platform: None, new_root: true };
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
 /// Returns the policy for the last host, with the waves of the ledger instead of those of its status.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use d8_crds::{
     decisions::selection::is_stable,
     records::{
-        release::{Artifact, CliReleaseStatus, Fit, ReleaseVersion},
+        release::{Artifact, CliReleaseStatus, Fit, LeftOutTags, ReleaseVersion},
         requirements::Requirements,
     },
     values::{digest::Digest, limits, name::Tag, text::printable_to, version::Version},
@@ -71,8 +71,10 @@ fn set_versions(
     summary: &mut SyncSummary,
 ) {
     let published = inputs.observed.published();
-    summary.listed = published.len() + inputs.observed.malformed_tags;
-    summary.ignored = selected.ignored + inputs.observed.malformed_tags;
+    status.left_out_tags = selected.left_out.clone();
+    status.left_out_tags.extend(&inputs.observed.malformed_tags);
+    summary.listed = published.len() + count(&inputs.observed.malformed_tags);
+    summary.ignored = count(&status.left_out_tags);
     let mut entries = selected_entries(inputs, spec, selected, ledger, summary);
     add_withdrawn(inputs, spec, &published, &mut entries);
     entries.sort_by(|(a, _), (b, _)| b.cmp(a));
@@ -127,6 +129,7 @@ fn keep_versions(previous: &CliReleaseStatus, status: &mut CliReleaseStatus) {
     status.latest.clone_from(&previous.latest);
     status.latest_fitting.clone_from(&previous.latest_fitting);
     status.versions.clone_from(&previous.versions);
+    status.left_out_tags.clone_from(&previous.left_out_tags);
 }
 
 /// Makes the record's entry of one version.
@@ -209,7 +212,7 @@ fn add_withdrawn(
     let oldest = entries.iter().map(|(version, _)| version).min().cloned();
     let mut recent_count = 0;
     for old in &inputs.previous.versions {
-        let (Ok(tag), Ok(version)) = (old.version.parse::<Tag>(), Version::parse(&old.version)) else { continue };
+        let (Ok(tag), Ok(version)) = (old.version.parse::<Tag>(), Version::parse_full(&old.version)) else { continue };
         // A version without a digest was never read. It stays until the first list after a start.
         if old.digest.is_empty() {
             entries.extend((!inputs.observed.is_listed()).then(|| (version, old.clone())));
@@ -267,6 +270,10 @@ fn keep_sync_time(previous: &CliReleaseStatus, status: &mut CliReleaseStatus) {
     if status != previous {
         status.last_sync_time = new;
     }
+}
+
+fn count(tags: &LeftOutTags) -> usize {
+    usize::try_from(tags.count).unwrap_or(usize::MAX)
 }
 
 fn join(tags: &[Tag]) -> String {

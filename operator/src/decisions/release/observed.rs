@@ -6,7 +6,7 @@ use std::{
 };
 
 use d8_crds::{
-    records::release::CliReleaseStatus,
+    records::release::{CliReleaseStatus, LeftOutTags},
     values::{
         digest::Digest,
         name::{Component, Tag},
@@ -33,6 +33,9 @@ pub(crate) struct VersionError {
     /// Text for people.
     pub(crate) message: String,
 }
+
+/// Reason of a poll whose answer was that nothing is published.
+pub(crate) const NOT_PUBLISHED: &str = "NotPublished";
 
 /// Why a poll failed as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +70,11 @@ pub(crate) struct Observed {
     tags: Option<BTreeSet<Tag>>,
     /// Versions that are listed by one tag for each platform, with the platforms.
     pub(crate) platform_tags: PlatformTags,
-    /// Number of entries in the last list that are not valid tags.
-    pub(crate) malformed_tags: usize,
+    /// Entries of the last list that are not valid tags.
+    pub(crate) malformed_tags: LeftOutTags,
+    /// The tags of the first answer since the start, none if it was that nothing is published. They alone may be older
+    /// than this process; the dates of later ones are claims.
+    pub(crate) first_list: Option<BTreeSet<Tag>>,
     /// The digest that each tag points at.
     pub(crate) digests: BTreeMap<Tag, Digest>,
     /// What each digest holds.
@@ -117,8 +123,17 @@ impl Observed {
 
     /// Replaces the list of tags.
     pub(crate) fn set_tags(&mut self, tags: BTreeSet<Tag>) {
+        self.first_list.get_or_insert_with(|| tags.clone());
         self.tags = Some(tags);
         self.selection = None;
+    }
+
+    /// Notes why a poll failed. That nothing is published is an answer: whatever is found later was published later.
+    pub(crate) fn set_poll_error(&mut self, error: PollError) {
+        if error.reason == NOT_PUBLISHED {
+            self.first_list.get_or_insert_default();
+        }
+        self.poll_error = Some(error);
     }
 
     /// Returns whether a poll delivered a list of tags since the start.

@@ -21,7 +21,7 @@ pub(crate) fn group(tags: &BTreeSet<Tag>) -> PlatformTags {
     let mut groups = PlatformTags::new();
     for tag in tags {
         match d8_rpp::protocol::image::split_tag(tag) {
-            (name, Some(platform)) if Version::parse(name.as_str()).is_ok() => {
+            (name, Some(platform)) if Version::parse_full(name.as_str()).is_ok() => {
                 if !tags.contains(&name) {
                     groups.entry(name).or_default().insert(platform);
                 }
@@ -66,6 +66,7 @@ mod tests {
             ("v1.0.0-linux-amd64 v1.0.0-darwin-arm64", "v1.0.0:darwin-arm64,linux-amd64"),
             ("v1.0.0 v1.0.0-linux-amd64", "v1.0.0:"),
             ("latest-linux-amd64", "latest-linux-amd64:"),
+            ("v1-linux-amd64 v1.2-linux-amd64", "v1-linux-amd64: v1.2-linux-amd64:"),
             ("1.0.0-linux-amd64 v1.0.0-linux-amd64", "1.0.0:linux-amd64 v1.0.0:linux-amd64"),
             ("v1.0.0-rc.1-linux-arm64", "v1.0.0-rc.1:linux-arm64"),
         ] {

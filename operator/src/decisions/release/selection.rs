@@ -2,6 +2,7 @@
 
 use d8_crds::{
     decisions::selection::{PublishedVersion, is_stable, read_tags},
+    records::release::LeftOutTags,
     values::{
         name::{Component, Tag},
         version::Version,
@@ -41,8 +42,8 @@ pub(crate) struct SelectedVersions {
     pub(crate) versions: Vec<SelectedVersion>,
     /// The newest stable version that the spec publishes.
     pub(crate) latest: Option<SelectedVersion>,
-    /// Number of tags that are not versions, or name one platform of a version.
-    pub(crate) ignored: usize,
+    /// Tags that are not versions.
+    pub(crate) left_out: LeftOutTags,
 }
 
 /// Selects the versions of a record: the newest ones that the spec publishes, as many as its history, and the retained
@@ -55,7 +56,7 @@ pub(crate) fn select_versions<'a>(
 ) -> SelectedVersions {
     let mut selected = SelectedVersions::default();
     let list = read_tags(component, tags.into_iter().map(Tag::as_str), None);
-    selected.ignored = list.ignored + list.foreign;
+    selected.left_out = list.left_out;
     let one = list.published.into_iter().map(|one| vec![one]);
     let several = list.ambiguous.into_iter().map(|ambiguous| ambiguous.tags);
     let mut versions: Vec<SelectedVersion> = one.chain(several).filter_map(SelectedVersion::of).collect();
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn the_spec_and_the_retained_versions_select() {
         use d8_crds::values::channel::Channel::{Prerelease, Stable};
-        let all = ["v1.2.0", "v1.10.0", "v1.9.0-rc.1", "v2.0.0-main", "latest", "v0.9.0", "v3.0.0-linux-amd64"];
+        let all = ["v1.2.0", "v1.10.0", "v1.9.0-rc.1", "v2.0.0-main", "latest", "v0.9.0", "v3"];
         let all: BTreeSet<Tag> = all.iter().map(|tag| tag.parse().unwrap()).collect();
         let spec = CliReleaseSpec::default;
         for (what, component, spec, pinned, selected, latest) in [
@@ -141,7 +142,8 @@ mod tests {
             let names: Vec<&str> = found.versions.iter().flat_map(|v| &v.tags).map(Tag::as_str).collect();
             assert_eq!(names.join(" "), selected, "{what}");
             assert_eq!(found.latest.as_ref().map(|v| v.tags[0].as_str()), latest, "{what}");
-            assert_eq!(found.ignored, 2, "{what}");
+            let left_out: Vec<&str> = found.left_out.tags.iter().map(|tag| tag.tag.as_str()).collect();
+            assert_eq!(left_out, ["latest", "v3"], "{what}");
         }
     }
 }

@@ -12,8 +12,9 @@ use super::{
     facts::VersionFacts,
     inputs::ReleaseInputs,
     ledger::{FirstSync, ReleaseLedger, ReleaseLedgerChanges, TagHistory, TagMove},
-    observed::{Observed, TagResolution},
+    observed::{NOT_PUBLISHED, Observed, TagResolution},
 };
+use crate::decisions::conditions;
 
 /// Most tags in a ledger. With about 200 bytes a tag, that stays far below the 1 MiB of a ConfigMap.
 const MAX_TAGS: usize = 1000;
@@ -23,8 +24,12 @@ pub(crate) fn ledger_changes(inputs: &ReleaseInputs<'_>, ledger: &ReleaseLedger)
     let Ok((_, selected)) = inputs.spec else { return ReleaseLedgerChanges::default() };
     let mut draft = Draft { ledger, changes: ReleaseLedgerChanges::default() };
     draft.restore(inputs.previous, inputs.now);
-    if *draft.first_sync() == FirstSync::Pending && inputs.observed.is_listed() {
-        let tags = selected.versions.iter().flat_map(|version| version.tags.clone()).collect();
+    if let Some(first_list) = &inputs.observed.first_list
+        && *draft.first_sync() == FirstSync::Pending
+    {
+        // Nothing that is published after the first answer may take its own date, whatever the first answer was.
+        let tags = selected.versions.iter().flat_map(|version| &version.tags);
+        let tags = tags.filter(|tag| first_list.contains(*tag)).cloned().collect();
         draft.changes.first_sync = Some(FirstSync::Running(tags));
     }
     let mut shown = BTreeSet::new();
@@ -62,9 +67,13 @@ impl Draft<'_> {
         self.changes.first_sync.as_ref().unwrap_or(&self.ledger.first_sync)
     }
 
-    /// Takes the times from the status if the ledger was lost. A time is never later than now.
+    /// Takes the times from the status if the ledger was lost. A time is never later than now. A status without
+    /// versions shows that an earlier poll found none.
     fn restore(&mut self, status: &CliReleaseStatus, now: Timestamp) {
-        if *self.first_sync() != FirstSync::Pending || status.versions.is_empty() {
+        let was_answered = !status.versions.is_empty()
+            || status.last_sync_time.is_some()
+            || conditions::find(&status.conditions, "Synced") == Some(("False", NOT_PUBLISHED));
+        if *self.first_sync() != FirstSync::Pending || !was_answered {
             return;
         }
         self.changes.first_sync = Some(FirstSync::Done);

@@ -23,8 +23,14 @@ impl Explainer<'_> {
         }
     }
 
-    pub(super) fn blocked(&self) -> String {
-        format!("{} is blocked; {}", self.version(), self.other_version())
+    pub(super) fn blocked(&self, same_layer_as: Option<&Version>) -> String {
+        let (version, other_version) = (self.version(), self.other_version());
+        match same_layer_as {
+            None => format!("{version} is blocked; {other_version}"),
+            Some(blocked) => {
+                format!("{version} has the same layer as {blocked}, which is blocked; {other_version}")
+            }
+        }
     }
 
     pub(super) fn version_not_permitted(&self, constraint: &str) -> String {

@@ -1,13 +1,13 @@
 //! Gates that rule versions out: access, block, versions, a set channel, and the host's own rules.
 
-use super::GateInput;
+use super::{GateInput, bytes};
 use crate::{
     decisions::{
         reason::{Cause, Source},
         verdict::merge::{ACCESS, CHANNEL},
     },
     records::policy::Access,
-    values::{channel::Channel, text::printable},
+    values::{channel::Channel, text::printable, version::Version},
 };
 
 /// `access: Deny` in any policy.
@@ -21,17 +21,28 @@ pub(super) fn denied(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// `block`: the union of all.
+/// `block`: the union of all. It holds for the same layer under other versions, too.
 pub(super) fn blocked(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
-    let (component, version) = (input.candidate.component, input.candidate.version);
+    let mut add = |by, blocked: &Version, message| {
+        let same_layer_as = (blocked != input.candidate.version).then(|| blocked.clone());
+        causes.push(Cause::Blocked { by, same_layer_as, message });
+    };
     for applicable in input.rules {
-        if let Some((origin, rule)) = applicable.rule().filter(|(_, rule)| rule.block.contains(version)) {
-            causes.push(Cause::Blocked { by: applicable.source(origin, "block"), message: rule.message.clone() });
+        let Some((origin, rule)) = applicable.rule() else { continue };
+        if let Some(blocked) = block_of(input, rule.block.iter()) {
+            add(applicable.source(origin, "block"), blocked, rule.message.clone());
         }
     }
-    if input.policies.local_rules().is_some_and(|local| local.blocks(component, version)) {
-        causes.push(Cause::Blocked { by: Source::LocalRules { field: "refuse" }, message: None });
+    let local_rules = input.policies.local_rules();
+    if let Some(blocked) = local_rules.and_then(|local| block_of(input, local.blocked(input.candidate.component))) {
+        add(Source::LocalRules { field: "refuse" }, blocked, None);
     }
+}
+
+/// Returns the first of these versions that is the candidate's, else the first that has the same layer.
+fn block_of<'v>(input: &GateInput<'_>, mut blocked: impl Iterator<Item = &'v Version> + Clone) -> Option<&'v Version> {
+    let is_version = |blocked: &&Version| *blocked == input.candidate.version;
+    blocked.clone().find(is_version).or_else(|| blocked.find(|blocked| bytes::has_layer_of(input, blocked)))
 }
 
 /// `versions`: those of every policy must permit the version. Each constraint is read under its own policy's

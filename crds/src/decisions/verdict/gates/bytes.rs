@@ -13,9 +13,9 @@ use crate::{
     },
     records::{
         policy::MovedTags,
-        release::{MAX_SYNC_AGE, ReleaseVersion},
+        release::{Artifact, MAX_SYNC_AGE, ReleaseVersion},
     },
-    values::{digest::Digest, text::printable},
+    values::{digest::Digest, platform::Platform, text::printable, version::Version},
 };
 
 /// Whether a version has the digest of a pin.
@@ -154,6 +154,35 @@ fn local_digests<'a>(input: &GateInput<'a>) -> Option<&'a [Digest]> {
         Some(digests) => Some(digests),
         None if input.installed && !candidate.active_digests.is_empty() => Some(candidate.active_digests),
         None => None,
+    }
+}
+
+/// Returns whether the version has the same layer as another version on the host's platform. A moved tag of the record
+/// is not compared: its layer is not the one that was blocked.
+pub(super) fn has_layer_of(input: &GateInput<'_>, other: &Version) -> bool {
+    let platform = input.candidate.host.platform;
+    let is_unmoved = |entry: &&ReleaseVersion| entry.moved.is_none();
+    let other = input.candidate.release.and_then(|release| release.recorded(other)).filter(is_unmoved);
+    let Some(other) = other.map(|other| layers(other, platform)) else { return false };
+    let local = local_digests(input).unwrap_or_default();
+    if local.iter().any(|digest| other.iter().any(|(_, layer)| *layer == digest.as_str())) {
+        return true;
+    }
+    // A receipt may lack the digest of the layer. The record has it, if it is about the same image.
+    let is_same = |entry: &&ReleaseVersion| local.is_empty() || local.iter().any(|digest| has_digest(entry, digest));
+    let entry = input.entry.filter(is_unmoved).filter(is_same);
+    let own = entry.map(|entry| layers(entry, platform)).unwrap_or_default();
+    !own.is_empty() && own.iter().all(|layer| other.contains(layer))
+}
+
+/// Returns the layers of a version for a platform, or for all platforms if it is `None`, each with its platform.
+fn layers<'e>(entry: &'e ReleaseVersion, platform: Option<&Platform>) -> Vec<(Option<&'e str>, &'e str)> {
+    let known = |artifact: &&Artifact| !artifact.layer.is_empty();
+    match platform {
+        Some(platform) => {
+            entry.artifact_for(platform).filter(known).map(|a| (None, a.layer.as_str())).into_iter().collect()
+        }
+        None => entry.artifacts.iter().filter(known).map(|a| (a.platform.as_deref(), a.layer.as_str())).collect(),
     }
 }
 

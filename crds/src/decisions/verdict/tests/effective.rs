@@ -5,7 +5,7 @@ use super::*;
 fn effective_of(set: &PolicySet, listed: &[&str]) -> Value {
     let labels = labels();
     let listed: Vec<_> = listed.iter().map(|name| name.parse().unwrap()).collect();
-    let host = Host { id: "bastion-1", labels: &labels, new_root: false };
+    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
     serde_json::to_value(set.for_host(host).effective(&listed)).unwrap()
 }
 

@@ -85,7 +85,7 @@ impl VerdictFixture {
 
     pub(super) fn evaluate_by(&self, set: &PolicySet, change: VersionChange<'_>) -> Verdict {
         let labels = labels();
-        let host = Host { id: self.host, labels: &labels, new_root: self.new_root };
+        let host = Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root };
         let component: Component = change.component.parse().unwrap();
         let (candidate, active) = (version(change.version), change.active.map(version));
         let mut case = Candidate::new(host, &component, &candidate, change.intent, self.now)
@@ -130,8 +130,13 @@ pub(super) fn auto(rule: &Value, rest: &Value) -> Value {
 }
 
 pub(super) fn version_seen(version: &str, first_seen: &str) -> Value {
+    let layer = match version {
+        "v1.0.0" => digest('8'),
+        "v2.0.0" => digest('9'),
+        _ => digest('c'),
+    };
     json!({"version": version, "digest": digest('a'), "firstSeen": first_seen, "fit": "Fits", "artifacts": [
-        {"platform": "linux-amd64", "manifest": digest('b'), "layer": digest('c'), "sizeBytes": 1}]})
+        {"platform": "linux-amd64", "manifest": digest('b'), "layer": layer, "sizeBytes": 1}]})
 }
 
 pub(super) fn release(synced: &str, versions: &[&Value]) -> CliRelease {

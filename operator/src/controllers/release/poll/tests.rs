@@ -102,7 +102,7 @@ async fn the_first_poll_reads_all_and_later_ones_verify_some() {
     fixture.poll(&script).await.unwrap();
     assert_eq!(*script.requests.lock().unwrap(), ["tags", "v1.2.0+", "v1.1.0+", "v1.0.0+"]);
     let observed = fixture.observed();
-    assert_eq!((observed.malformed_tags, observed.last_sync), (1, Timestamp::from_second(7).ok()));
+    assert_eq!((observed.malformed_tags.count, observed.last_sync), (1, Timestamp::from_second(7).ok()));
     assert_eq!((observed.poll_error, observed.reading), (None, false));
     fixture.poll(&script).await.unwrap();
     assert_eq!(*script.requests.lock().unwrap(), ["tags", "v1.0.0"], "one manifest is verified");

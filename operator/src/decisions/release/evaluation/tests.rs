@@ -11,8 +11,9 @@ use jiff::Timestamp;
 
 use super::{
     super::{
+        fixtures::recorded,
         ledger::FirstSync,
-        observed::{PollError, VersionError},
+        observed::{NOT_PUBLISHED, PollError, VersionError},
         selection::select_versions,
         sightings::ledger_changes,
         spec::SpecError,
@@ -93,7 +94,7 @@ impl World {
     }
 
     fn fail_poll(&mut self, reason: &str) -> &mut Self {
-        self.observed.poll_error = Some(PollError { reason: reason.into(), message: "502".into() });
+        self.observed.set_poll_error(PollError { reason: reason.into(), message: "502".into() });
         self
     }
 
@@ -243,6 +244,76 @@ fn versions_of_the_first_list_take_the_date_of_their_image() {
 }
 
 #[test]
+fn what_appears_after_an_answer_that_found_nothing_is_new() {
+    type Answer = fn(&mut World);
+    let not_published: Answer = |world| drop(world.fail_poll(NOT_PUBLISHED).evaluate());
+    let empty: Answer = |world| drop(world.poll(&[]).evaluate());
+    let no_version: Answer = |world| drop(world.poll(&["latest", "v1"]).evaluate());
+    let not_selected: Answer = |world| drop(world.poll(&["v1.0.0-rc.1"]).evaluate());
+    let not_evaluated: Answer = |world| {
+        world.poll(&[]);
+    };
+    let unanswered: Answer = |world| drop(world.fail_poll("Unavailable").evaluate());
+    for (what, answer, is_new) in [
+        ("nothing is published", not_published, true),
+        ("an empty list", empty, true),
+        ("a list without a version", no_version, true),
+        ("a list without a version of the channel", not_selected, true),
+        ("an empty list that was not evaluated before the next one", not_evaluated, true),
+        ("no answer", unanswered, false),
+    ] {
+        for (lost, lose) in [
+            ("", (|_| ()) as Answer),
+            ("after a restart", |world| {
+                world.restart();
+            }),
+            ("after a lost ledger", |world| world.ledger = ReleaseLedger::default()),
+            ("after a lost status", |world| world.status = CliReleaseStatus::default()),
+        ] {
+            let mut world = World::new();
+            answer(&mut world);
+            let answered = world.now;
+            if what.contains("not evaluated") && !lost.is_empty() {
+                continue;
+            }
+            lose(&mut world);
+            world.wait(HOUR).poll(&["v1.0.0"]).evaluate();
+            let first_seen = world.first_seen("v1.0.0");
+            assert_eq!(first_seen >= answered, is_new, "{what} {lost}: first seen at {first_seen}");
+        }
+    }
+}
+
+#[test]
+fn tags_that_are_not_versions_are_listed_and_hide_no_version() {
+    let mut world = World::new();
+    world.poll(&["v1.0.0", "v1.2.4", "v1=moving", "v1.2=moving", "20240101", "latest"]);
+    world.observed.malformed_tags.add("a b", "it has a blank");
+    world.evaluate();
+    assert_eq!(world.names(), "v1.2.4 v1.0.0");
+    assert_eq!(world.status.latest.as_deref(), Some("v1.2.4"));
+    assert_eq!((world.condition("Synced"), world.condition("Ready")), ("True/Synced".into(), "True/Published".into()));
+    let left_out = &world.status.left_out_tags;
+    let tags: Vec<&str> = left_out.tags.iter().map(|left_out| left_out.tag.as_str()).collect();
+    assert_eq!((left_out.count, tags), (5, vec!["20240101", "latest", "v1", "v1.2", "a b"]));
+    assert!(left_out.tags[3].reason.starts_with("`v1.2` is not a version: it must have three numbers"), "{left_out:?}");
+    let before = world.status.clone();
+    world.spec.versions = Some("one or two".into());
+    world.generation = 2;
+    world.evaluate();
+    assert_eq!(world.status.left_out_tags, before.left_out_tags, "an invalid spec keeps them");
+}
+
+#[test]
+fn a_record_of_an_earlier_operator_loses_the_tags_that_are_not_versions() {
+    let mut world = World::new();
+    let versions = ["v1.0.0", "v1", "v0"].map(|version| recorded(version, Fit::Fits)).into();
+    world.status = CliReleaseStatus { versions, ..CliReleaseStatus::default() };
+    world.restart().poll(&["v1.0.0", "v1"]).evaluate();
+    assert_eq!(world.names(), "v1.0.0");
+}
+
+#[test]
 fn a_moved_tag_starts_a_new_age() {
     let mut world = World::new();
     world.poll(&["v1.0.0=a"]).evaluate();
@@ -265,7 +336,7 @@ fn an_unreadable_version_leaves_the_others_alone() {
     let evaluation = world.wait(60).evaluate();
     assert_eq!(world.names(), "v1.2.0 v1.1.0 v1.0.0");
     let listed = world.version("v1.2.0");
-    assert_eq!((listed.fit, listed.digest.as_str()), (Fit::Unknown, ""));
+    assert_eq!((listed.fit, listed.digest.as_str(), &listed.first_seen), (Fit::Unknown, "", &None));
     assert_eq!(listed.reasons, ["can't be read: field requirements.kubernetes"]);
     assert_eq!((world.condition("Synced"), evaluation.pending), ("False/Contract".into(), 0));
     assert_eq!(world.status.latest.as_deref(), Some("v1.2.0"), "it is published, although it can't be read");
