@@ -266,19 +266,15 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Reads a regular file of at most `limit` bytes, `None` if it does not exist.
-pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    if_exists(open_regular(path))?.map(|file| read_at_most(file, limit)).transpose()
+/// Opens a directory. Refuses links and other types.
+pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY).bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Reads the rest of a file of at most `limit` bytes.
-pub(crate) fn read_at_most(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
-    }
-    Ok(bytes)
+/// Reads a regular file of at most `limit` bytes, `None` if it does not exist.
+pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    if_exists(open_regular(path))?.map(|file| d8_rpp::file::read_at_most(file, limit)).transpose()
 }
 
 /// Returns a random name: 16 hex digits.

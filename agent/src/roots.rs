@@ -118,13 +118,16 @@ fn check_writable(root: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Bytes of `/etc/passwd` that are read.
+const PASSWD_BYTES: u64 = 64 << 20;
+
 /// Returns the home directory of the user: `$HOME`, else by `/etc/passwd`. A static program cannot use the name
 /// services of the system.
 pub fn home() -> Option<PathBuf> {
     let from_env = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     from_env.filter(|home| home.is_absolute()).or_else(|| {
-        let passwd = fs::read_to_string("/etc/passwd").ok()?;
-        home_in(&passwd, rustix::process::geteuid().as_raw())
+        let passwd = d8_rpp::file::read_regular(Path::new("/etc/passwd"), PASSWD_BYTES).ok()?;
+        home_in(&String::from_utf8_lossy(&passwd), rustix::process::geteuid().as_raw())
     })
 }
 

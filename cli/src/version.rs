@@ -58,7 +58,7 @@ pub(crate) fn display() -> String {
 /// Go has neither.
 pub(crate) fn has_stamp(file: &Path) -> bool {
     let stamp: &'static [u8; STAMP_LENGTH] = black_box(&STAMP);
-    std::fs::File::open(file).is_ok_and(|file| contains(file, &stamp[..MARK.len()]).unwrap_or(false))
+    d8_rpp::file::open_regular(file).is_ok_and(|file| contains(file, &stamp[..MARK.len()]).unwrap_or(false))
 }
 
 /// Returns whether `source` contains `needle`. Reads in blocks, because executables are large.

@@ -1,4 +1,6 @@
-//! Opens and reads files: on blocking threads, without following links, and with detection of replaced files.
+//! Opens and reads files that a person or a deployment names: bounded, and without waiting for a pipe where a file is
+//! expected. Opens files below a folder without following links. Reads files on blocking threads, and detects that a
+//! file was replaced.
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -8,17 +10,49 @@ use futures::{Stream, stream};
 /// Bytes in one chunk of a file that a client downloads.
 pub(crate) const CHUNK: usize = 256 << 10;
 
-/// Reads a small file. Anything but a regular file is refused before it is opened: a named pipe would be waited for
-/// without end.
-pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+/// Opens a regular file that a person or a deployment named. Follows links, because Kubernetes mounts files through
+/// them. Does not wait for the other end of a named pipe.
+///
+/// # Errors
+/// It is not a regular file, and errors of the file system.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let not_regular = || io::Error::other("it is not a regular file");
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(|error| {
+        // A socket.
+        if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) { not_regular() } else { error }
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+}
+
+/// Reads a regular file of at most `limit` bytes, as [`open_regular`] opens it.
+///
+/// # Errors
+/// As [`open_regular`], and the file is larger.
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_at_most(open_regular(path)?, limit)
+}
+
+/// Reads all of a file, a pipe or a terminal that a person named, at most `limit` bytes. Waits for the other end of a
+/// pipe, so an asynchronous caller uses a thread that it does not have to join.
+///
+/// # Errors
+/// Errors of the file system, and the content is larger.
+pub fn read_any(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_at_most(File::open(path)?, limit)
+}
+
+/// Reads at most `limit` bytes, to the end.
+///
+/// # Errors
+/// Errors of the reader, and it has more bytes.
+pub fn read_at_most(reader: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
+    use io::Read as _;
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    reader.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
     }
     Ok(bytes)
 }
@@ -120,5 +154,35 @@ mod on_disk {
             };
         }
         if at.metadata().map_err(named)?.is_file() { Ok(at) } else { Err(refused("it is not a regular file")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("file"), "text").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), fifo, mode, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        for name in ["file", "link"] {
+            assert_eq!(read_regular(&path(name), 4).unwrap(), b"text", "{name}");
+            assert_eq!(read_any(&path(name), 4).unwrap(), b"text", "{name}");
+            for refused in [read_regular(&path(name), 3), read_any(&path(name), 3)] {
+                assert!(refused.unwrap_err().to_string().contains("larger than 3 bytes"), "{name}");
+            }
+        }
+        for name in ["fifo", "socket", "."] {
+            let error = read_regular(&path(name), 4).unwrap_err().to_string();
+            assert_eq!(error, "it is not a regular file", "{name}");
+        }
+        assert_eq!(read_regular(&path("missing"), 4).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(read_any(Path::new("/dev/zero"), 1000).unwrap_err().to_string().contains("larger"));
     }
 }

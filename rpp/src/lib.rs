@@ -14,7 +14,7 @@
 pub mod text;
 
 mod content;
-mod file;
+pub mod file;
 mod oci;
 pub mod protocol;
 

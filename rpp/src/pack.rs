@@ -6,8 +6,7 @@ mod push;
 mod write;
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +23,7 @@ use d8_crds::{
 use jiff::Timestamp;
 
 use crate::{
+    file::read_any,
     oci::{Descriptor, layout::Layout},
     protocol::image,
     registry::{RegistryError, RegistryOptions},
@@ -227,10 +227,8 @@ fn check_executable(path: &Path) -> Result<(), PackError> {
 /// Reads and parses the contract in the same way as the client.
 fn read_contract(request: &PackRequest, path: &Path, warnings: &mut Vec<String>) -> Result<CheckedContract, PackError> {
     let bad = |why: String| PackError::Input { path: path.to_owned(), why };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| bad(error.to_string()))?;
     // UTF-16 has at most twice as many bytes. The parser refuses a text that is too large.
-    file.take(2 * CONTRACT_BYTES as u64 + 4).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+    let bytes = read_any(path, 2 * CONTRACT_BYTES as u64 + 4).map_err(|error| bad(error.to_string()))?;
     let text = encoding::decode(&bytes).map_err(|error| bad(error.to_string()))?.into_owned();
     let (contract, odd) = Contract::from_yaml(&text, &request.component, &request.tag)
         .map_err(|error| PackError::Contract { path: path.to_owned(), error })?;

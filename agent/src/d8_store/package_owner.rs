@@ -51,7 +51,7 @@ impl PackageDatabases {
         let other = name.strip_prefix("/usr").map_or_else(|| format!("/usr{name}"), str::to_owned);
         let lists = fs::read_dir(&self.dpkg).ok()?.flatten().map(|list| list.path());
         let owns = |list: &PathBuf| {
-            let Ok(list) = fs::File::open(list) else { return false };
+            let Ok(list) = d8_rpp::file::open_regular(list) else { return false };
             BufReader::new(list).lines().map_while(Result::ok).any(|line| line == name || line == other)
         };
         let list = lists.filter(|list| list.extension().is_some_and(|extension| extension == "list")).find(owns)?;

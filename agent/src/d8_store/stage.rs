@@ -157,7 +157,7 @@ impl LockedD8Store {
         let dir = self.create_dir(tag)?;
         let binary = dir.join(EXECUTABLE);
         let copy = || {
-            let mut from = fs::File::open(executable)?;
+            let mut from = d8_rpp::file::open_regular(executable)?;
             let mut to = disk::create_new(&binary, disk::EXECUTABLE)?;
             io::copy(&mut from, &mut to)?;
             disk::sync_file(&to, &binary)

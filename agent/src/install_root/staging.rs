@@ -37,7 +37,7 @@ impl Staging {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             }
-            let Some(lock) = disk::if_exists(File::open(&dir))? else { continue };
+            let Some(lock) = disk::if_exists(disk::open_dir(&dir))? else { continue };
             let id = FileId::of(&lock.metadata()?);
             if flock(&lock)? && FileId::at(&dir)? == Some(id) {
                 return Ok(Self { dir, _lock: lock, keep: false });
@@ -94,7 +94,7 @@ pub(crate) fn find(layout: &Layout) -> io::Result<StagingDirs> {
             disk::unlink(&dir)?;
             continue;
         }
-        let Some(lock) = disk::if_exists(File::open(&dir))? else { continue };
+        let Some(lock) = disk::if_exists(disk::open_dir(&dir))? else { continue };
         if !flock(&lock)? {
             found.busy.push(dir);
         } else if FileId::at(&dir)? == Some(FileId::of(&lock.metadata()?)) {

@@ -130,7 +130,7 @@ impl StateDir {
         if let Some(why) = foreign(metadata.uid()) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        disk::read_at_most(file, limit).map(Some)
+        d8_rpp::file::read_at_most(file, limit).map(Some)
     }
 
     /// Replaces a file, in one rename, and syncs both.

@@ -1,7 +1,6 @@
 //! Whether a file is a program for this machine.
 
 use std::{
-    fs::File,
     io::{self, Read as _},
     path::Path,
 };
@@ -9,7 +8,7 @@ use std::{
 /// Returns whether an interpreter reads the file.
 pub(super) fn is_script(program: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    File::open(program)?.take(2).read_to_end(&mut head)?;
+    d8_rpp::file::open_regular(program)?.take(2).read_to_end(&mut head)?;
     Ok(head == b"#!")
 }
 
@@ -17,7 +16,7 @@ pub(super) fn is_script(program: &Path) -> io::Result<bool> {
 /// a shell, and the shell accepts an empty file.
 pub(super) fn unsupported(program: &Path) -> io::Result<Option<String>> {
     let mut head = Vec::new();
-    File::open(program)?.take(20).read_to_end(&mut head)?;
+    d8_rpp::file::open_regular(program)?.take(20).read_to_end(&mut head)?;
     if head.starts_with(b"#!") || !cfg!(target_os = "linux") {
         return Ok(None);
     }

@@ -147,6 +147,8 @@ pub const JOURNAL_BYTES: u64 = 1 << 20;
 pub const DIGEST_LOG_BYTES: u64 = 64 << 20;
 /// Size of the cached policies of one cluster. The API server stores at most 1.5 MiB of each policy.
 pub const POLICY_CACHE_BYTES: u64 = 256 << 20;
+/// Size of a file with policies.
+pub const POLICY_FILE_BYTES: u64 = 64 << 20;
 /// Size of a file with certificates.
 pub const CA_FILE_BYTES: u64 = 4 << 20;
 /// Size of a file with credentials for a registry.

@@ -2,12 +2,14 @@
 //! `user:password`), with `username` and `password`, or with a `registrytoken`. Programs that store credentials
 //! (credential helpers) are not started: a file that needs one is an error, and never read as "no credentials".
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use d8_crds::values::limits::CREDENTIALS_BYTES;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
+
+use crate::file::read_regular;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,11 +39,7 @@ struct Entry {
 /// Returns the credentials for a host and a path: those of the entry with the longest matching path, `None` if no
 /// entry matches. Errors never quote the file.
 pub(super) fn read(path: &Path, host: &str, prefix: &str) -> Result<Option<RegistryAuth>, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    if metadata.len() > CREDENTIALS_BYTES {
-        return Err(format!("it is larger than {CREDENTIALS_BYTES} bytes"));
-    }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = read_regular(path, CREDENTIALS_BYTES).map_err(|error| error.to_string())?;
     choose(&bytes, host, prefix)
 }
 

@@ -14,6 +14,7 @@ mod install;
 mod kubeconfigs;
 mod offline;
 mod operator_pin;
+mod planted_files;
 mod policy;
 mod policy_commands;
 mod proxy_faults;

@@ -7,6 +7,7 @@
 
 mod commands;
 mod extract;
+mod opened_files;
 mod paths;
 mod programs;
 mod repository;

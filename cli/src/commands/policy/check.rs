@@ -1,6 +1,6 @@
 //! `d8 policy check`: validates policies without a cluster, and warns about what their author may not mean.
 
-use std::{io::Read as _, path::Path};
+use std::path::Path;
 
 use d8_crds::{
     decisions::validation::{
@@ -8,8 +8,9 @@ use d8_crds::{
         warnings::{PolicyContext, warnings},
     },
     records::policy::PluginPolicy,
-    values::encoding,
+    values::{encoding, limits::POLICY_FILE_BYTES},
 };
+use d8_rpp::file;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -92,17 +93,16 @@ fn require_valid(reports: &[CheckReport]) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The file cannot be read, is not YAML, or has no document.
-pub(super) fn read(file: &Path) -> Result<Vec<Value>, Failure> {
-    let from_stdin = file.as_os_str() == "-";
-    let source = if from_stdin { "standard input".to_owned() } else { file.display().to_string() };
+pub(super) fn read(path: &Path) -> Result<Vec<Value>, Failure> {
+    let from_stdin = path.as_os_str() == "-";
+    let source = if from_stdin { "standard input".to_owned() } else { path.display().to_string() };
     let failure = || Failure::new(Code::Failed, format!("failed to read policies from {source}"));
-    let mut bytes = Vec::new();
     let read = if from_stdin {
-        std::io::stdin().lock().read_to_end(&mut bytes)
+        file::read_at_most(std::io::stdin().lock(), POLICY_FILE_BYTES)
     } else {
-        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
+        file::read_any(path, POLICY_FILE_BYTES)
     };
-    read.map_err(|error| failure().caused_by(&error))?;
+    let bytes = read.map_err(|error| failure().caused_by(&error))?;
     let text = encoding::decode(&bytes).map_err(|error| failure().caused_by(&error))?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
         .map_err(|error| failure().because(error.to_string().lines().next().unwrap_or_default()))?;

@@ -1,6 +1,6 @@
 //! `d8 policy diff`: shows what would change on each host if policies were applied.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
@@ -14,6 +14,7 @@ use d8_crds::{
     values::{name::Component, version::Version},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use super::check;
 use crate::{
@@ -21,7 +22,11 @@ use crate::{
     context::Context,
     installed,
     running_d8::{CurrentVersion, RunningD8},
-    terminal::{failure::Failure, output, table::Table},
+    terminal::{
+        failure::{Code, Failure},
+        output,
+        table::Table,
+    },
 };
 
 /// The JSON document (`docs/policy-commands.md`).
@@ -43,13 +48,18 @@ struct HostChange {
     change: ComponentDiff,
 }
 
+/// Reads the documents of all files, on a thread that may wait for a pipe: Ctrl-C ends the command meanwhile.
+async fn read_files(files: Vec<PathBuf>) -> Result<Vec<Value>, Failure> {
+    let read = tokio::task::spawn_blocking(move || {
+        let documents: Result<Vec<_>, _> = files.iter().map(|file| check::read(file)).collect();
+        documents.map(|documents| documents.concat())
+    });
+    read.await.unwrap_or_else(|error| Err(Failure::new(Code::Failed, "failed to read policies").caused_by(&error)))
+}
+
 /// Runs the command. Returns whether a verdict, a version, or whether a plugin may run would change.
 pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Result<bool, Failure> {
-    let mut documents = Vec::new();
-    for file in &args.files {
-        documents.extend(check::read(file)?);
-    }
-    let files = check::decode(&documents)?;
+    let files = check::decode(&read_files(args.files.clone()).await?)?;
     let cluster = context.cluster().await?;
     let (view, hosts) = tokio::join!(context.view(RecordSelection::All), cluster::hosts(&cluster.client));
     let view = view?;
