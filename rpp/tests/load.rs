@@ -18,8 +18,7 @@ use d8_rpp::{
     layer::{Limits, unpack},
     pack::{ImageFormat, PackRequest, Target, pack},
 };
-use serde_json::json;
-use support::{Authority, Reviews, cluster, fast_retries};
+use support::{Authority, Reviews, TlsServer, fast_retries, verified_cluster};
 use tempfile::TempDir;
 
 const CLIENTS: usize = 200;
@@ -73,7 +72,7 @@ fn noise() -> Vec<u8> {
     std::iter::repeat_with(next).take(SIZE).collect()
 }
 
-async fn publish(authority: &Authority) -> TempDir {
+fn publish(authority: &Authority) -> (TempDir, TlsServer) {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
     write("hello", &noise());
@@ -90,15 +89,8 @@ async fn publish(authority: &Authority) -> TempDir {
     let (cert, key) = authority.issue(|_| {}, &["127.0.0.1"]);
     write("tls.crt", cert.as_bytes());
     write("tls.key", key.as_bytes());
-    let api = cluster(Reviews::default()).await;
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{api}")}}],
-        "users": [{"name": "u", "user": {"token": "own"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    });
-    write("kubeconfig", kubeconfig.to_string().as_bytes());
-    folder
+    let cluster = verified_cluster(authority, folder.path(), Reviews::default());
+    (folder, cluster)
 }
 
 /// Lists tags, reads manifests and downloads until the end. Returns the number of downloads.
@@ -136,7 +128,7 @@ impl d8_rpp::layer::Sink for Count {
 async fn load(time: Duration) {
     support::provider();
     let authority = Arc::new(Authority::new());
-    let folder = publish(&authority).await;
+    let (folder, _cluster) = publish(&authority);
     let server = Server::start(folder.path());
     let until = Instant::now() + time;
     let clients = (0..CLIENTS).map(|_| {

@@ -474,15 +474,8 @@ async fn invalid_options_prevent_the_start() {
 async fn the_binary_prints_its_address_and_ends_on_a_signal() {
     let reviews = Reviews::default();
     let cluster = cluster(Arc::clone(&reviews)).await;
-    let lab = Lab::with_cluster(cluster, reviews);
-    let kubeconfig = lab.folder.path().join("kubeconfig");
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{cluster}")}}],
-        "users": [{"name": "u", "user": {"token": "own"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    });
-    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let lab = Lab::with_cluster(cluster, Arc::clone(&reviews));
+    let _cluster = support::verified_cluster(&lab.authority, lab.folder.path(), reviews);
     for signal in ["TERM", "INT"] {
         let mut server = Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
             .args("serve --layout layout --listen 127.0.0.1:0 --tls-cert tls.crt --tls-key tls.key --kubeconfig kubeconfig".split(' '))

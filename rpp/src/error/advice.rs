@@ -221,8 +221,8 @@ fn denied_subject(message: &str) -> Option<String> {
 fn repack(cause: impl Into<String>) -> Advice {
     pair(
         cause,
-        "tell the publisher to build the image again, for example with `d8-rpp pack`; choose another version with \
-         `--version` until then",
+        "tell the publisher to build the image again, for example with d8-rpp; choose another version with `--version` \
+         until then",
     )
 }
 

@@ -60,12 +60,13 @@ impl KubeconfigError {
             ),
             Self::NoCurrentContext | Self::NoContext(_) => (
                 "a context names the cluster and the user",
-                "list the contexts and choose one: `kubectl config get-contexts`, `kubectl config use-context NAME`"
+                "choose one of `kubectl config get-contexts`, and pass `--context NAME` or set `current-context`"
                     .to_owned(),
             ),
-            Self::Cluster { .. } | Self::User { .. } => {
-                ("kubectl reads the same fields", "check them: `kubectl config view --minify`".to_owned())
-            }
+            Self::Cluster { .. } | Self::User { .. } => (
+                "the cluster or the user of the context is incomplete",
+                "check them: `kubectl config view --minify`".to_owned(),
+            ),
             Self::Pod(_) => (
                 "the process runs in a Pod without a usable ServiceAccount",
                 "set `automountServiceAccountToken: true` in the Pod".to_owned(),

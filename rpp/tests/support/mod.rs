@@ -214,9 +214,27 @@ pub async fn plain(router: Router) -> SocketAddr {
 /// The reviews that were requested.
 pub type Reviews = Arc<Mutex<Vec<Value>>>;
 
-/// Starts a stand-in for the Kubernetes API. It knows the tokens `good` and `stranger`, and allows `good` to
-/// download.
+/// Starts a stand-in for the Kubernetes API, without TLS. It knows the tokens `good` and `stranger`, and allows `good`
+/// to download.
 pub async fn cluster(reviews: Reviews) -> SocketAddr {
+    plain(reviewer(reviews)).await
+}
+
+/// Starts the stand-in of [`cluster`] with TLS, and writes file `kubeconfig` for it.
+pub fn verified_cluster(authority: &Authority, folder: &std::path::Path, reviews: Reviews) -> TlsServer {
+    let server = TlsServer::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"http/1.1"], reviewer(reviews));
+    let url = format!("https://{}", server.address);
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": authority.file()}}],
+        "users": [{"name": "u", "user": {"token": "own"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    std::fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
+    server
+}
+
+fn reviewer(reviews: Reviews) -> Router {
     let tokens = Arc::clone(&reviews);
     let review = async move |Json(review): Json<Value>| {
         let name = match review["spec"]["token"].as_str().unwrap() {
@@ -241,10 +259,7 @@ pub async fn cluster(reviews: Reviews) -> SocketAddr {
         Json(json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {},
             "status": {"allowed": allowed}}))
     };
-    plain(
-        Router::new()
-            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review))
-            .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access)),
-    )
-    .await
+    Router::new()
+        .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review))
+        .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access))
 }
