@@ -82,7 +82,8 @@ fn deny_refuses_installs_and_runs_but_not_removal() -> Result<()> {
     let refused = alice.d8(["denied"])?.expect_code(3)?;
     assert_eq!(refused.stdout, "");
     for informational in [["denied", "--version"], ["denied", "--help"], ["denied", "help"]] {
-        alice.d8(informational)?.expect_code(0)?;
+        // d8 cannot know that the plugin takes these arguments as it would itself.
+        alice.d8(informational)?.expect_code(3)?;
     }
     alice.d8(["plugins", "remove", "denied"])?.expect_code(0)?;
     Ok(())
