@@ -7,6 +7,7 @@
 
 mod commands;
 mod extract;
+mod named_tests;
 mod opened_files;
 mod paths;
 mod programs;
