@@ -257,6 +257,19 @@ pub(crate) fn place_symlink(target: &Path, name: &Path, temporary: &Path) -> io:
     rename(temporary, name)
 }
 
+/// Moves `name`, which is not a link, to `aside`, and makes `name` a symbolic link to `target`: in one step where the
+/// system can exchange names.
+pub(crate) fn place_symlink_aside(target: &Path, name: &Path, temporary: &Path, aside: &Path) -> io::Result<()> {
+    unlink(aside)?;
+    symlink(target, aside)?;
+    if exchange(aside, name)? {
+        return Ok(());
+    }
+    unlink(aside)?;
+    rename(name, aside)?;
+    place_symlink(target, name, temporary)
+}
+
 /// Opens a regular file for reading. Refuses links and other types.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()

@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let readiness = Readiness::waiting_for(cluster::WATCHES.into_iter().chain([RELEASES, POLICIES, HOSTS]));
     let readiness = Arc::new(readiness);
     let listener = listen(args.listen).await?.tap_io(|connection| {
-        // Without it, an answer may wait for the acknowledgement of another. It is not needed to answer at all.
+        // Disables Nagle's algorithm, which delays small responses. The server also works without this.
         let _ = connection.set_nodelay(true);
     });
     let router = router(readiness.clone(), metrics.clone());
@@ -105,7 +105,10 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let (cluster_sender, cluster) = watch::channel(Cluster::unread());
     let (release_store, release_writer) = reflector::store();
     let (policy_store, policy_writer) = reflector::store();
-    let settings = AcceptedIdentity { keys: args.rpp_key.into_iter().collect(), host: args.rpp_host };
+    let settings = AcceptedIdentity {
+        keys: args.rpp_key.into_iter().collect(),
+        host: args.rpp_host.map(|host| host.to_ascii_lowercase()),
+    };
     let pins = PinStore::new(client.clone(), &namespace, settings);
     let connection = Connection::new(client.clone(), access, options, pins, metrics.clone());
     let upstream = Upstream::new(connection, metrics.clone());

@@ -59,7 +59,7 @@ pub enum Error {
     #[error("identity from the kubeconfig: {0}")]
     Identity(#[source] CredentialError),
     /// The client of the Kubernetes API could not be built.
-    #[error("client of the Kubernetes API at {server}: {why}")]
+    #[error("failed to build the client of the Kubernetes API at {server}: {why}")]
     ClusterClient {
         /// Address of the API server.
         server: String,
@@ -73,7 +73,7 @@ pub enum Error {
         server: String,
     },
     /// The HTTP client could not be built.
-    #[error("HTTP client: {why}")]
+    #[error("failed to build the HTTP client: {why}")]
     Client {
         /// Error of the HTTP or TLS library.
         why: String,

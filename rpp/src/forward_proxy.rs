@@ -1,8 +1,8 @@
 //! The HTTP proxies that the environment names, by the rules of Go's `golang.org/x/net/http/httpproxy`, which kubectl
 //! follows: `HTTPS_PROXY` for https, `HTTP_PROXY` for http, and `NO_PROXY` for hosts that are reached directly.
 //!
-//! localhost and loopback addresses are always reached directly. The proxy of a kubeconfig is not the concern of this
-//! module: it always applies.
+//! localhost and loopback addresses are always reached directly. This module does not handle
+//! the proxy of a kubeconfig, which always applies.
 
 use std::net::IpAddr;
 

@@ -29,7 +29,7 @@ use crate::{error::Error, forward_proxy::ProxyEnvironment, text::error_chain};
 
 /// Bytes of a kubeconfig that are read.
 const MAX_BYTES: u64 = 16 << 20;
-/// How long reading the files may take. A named pipe without a writer would be waited for without end.
+/// How long reading the files may take. Without a timeout, a named pipe without a writer would block forever.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Flags and environment that select a kubeconfig.
@@ -186,7 +186,7 @@ impl ClusterAccess {
         self.credential.is_anonymous()
     }
 
-    /// Returns what a refusal by the Kubernetes API means for an identity that is none: [`Error::Anonymous`]. Other
+    /// Turns a refusal by the Kubernetes API into [`Error::Anonymous`] if the request had no identity. Other
     /// errors stay as they are.
     pub fn explain(&self, error: Error) -> Error {
         let refused = matches!(error, Error::ClusterUnauthorized { .. } | Error::Discovery { denied: true, .. });

@@ -236,7 +236,7 @@ impl Search {
     fn finish(self, entry: &str) -> Result<(EntryPath, ExecutableEntry), Error> {
         let missing = |found, names| Error::MissingExecutable { entry: entry.to_owned(), found, names, layers: None };
         match (self.best, self.other) {
-            // A sparse file is the executable, in a form that is not supported. One that is farther away is another.
+            // A sparse file at least as near to the root is the executable, but sparse files are not supported.
             (Some((path, _)), Some((depth, other @ OtherEntry::Sparse))) if depth <= path.depth() => {
                 Err(missing(Some(other), self.names))
             }

@@ -373,7 +373,7 @@ async fn run_serve(serve: Serve) -> Result<(), Failure> {
 
 async fn client(kubeconfig: Option<PathBuf>) -> Result<kube::Client, Failure> {
     let access = KubeconfigSource::of_process(kubeconfig).load().await.map_err(|error| Failure::advised(&error))?;
-    // Whoever answers for the API server decides who may download, and gets the tokens of users to review.
+    // The API server decides who may download and receives the tokens of users, so its identity must be verified.
     d8_rpp::verify_api_server(&access.config).map_err(|error| {
         Failure::usage(format!("{error}; set `certificate-authority` of the cluster in the kubeconfig instead"))
     })?;

@@ -137,7 +137,7 @@ fn timestamp(time: UnixTime) -> Timestamp {
 }
 
 /// Checks that clients can accept a server certificate: that it is not one of an authority, and that it is for servers.
-/// Who signed it, and when it is valid, only its clients can judge.
+/// Does not check the issuer and the validity period, because they depend on the client.
 ///
 /// # Errors
 /// What is wrong with the certificate.

@@ -48,8 +48,7 @@ impl EndpointPins {
     /// # Errors
     /// [`CacheError`] if the file exists and is not usable. It does not count as the first contact.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
-        let found: Result<Vec<_>, _> = self.roots.iter().filter_map(|root| read(root, key).transpose()).collect();
-        Ok(found?.into_iter().next())
+        self.roots.iter().find_map(|root| read(root, key).transpose()).transpose()
     }
 
     /// Replaces the pin, in one rename, in the first root that can be written.

@@ -16,12 +16,12 @@ impl StoreError {
             ),
             Self::Unwritable { .. } => pair(
                 "the directory belongs to another user, or the file system is mounted read-only",
-                "repeat the command with sudo, or install for yourself: `--plugins-dir ~/.deckhouse-cli`".to_owned(),
+                "run the command again with sudo, or install for yourself: `--plugins-dir ~/.deckhouse-cli`".to_owned(),
             ),
             Self::EntryUnwritable { path, .. } => pair(
                 "the directory belongs to another user, or the file system is mounted read-only",
                 format!(
-                    "repeat the command with sudo, or install your own copy, and put ~/.local/bin first in PATH: \
+                    "run the command again with sudo, or install your own copy, and put ~/.local/bin first in PATH: \
                      `install -D {} ~/.local/bin/d8`",
                     path.display()
                 ),
@@ -42,7 +42,7 @@ impl StoreError {
                 format!("wait for it, or raise `--lock-timeout`; the lock is {}", path.display()),
             ),
             Self::Locked { path, .. } => pair(
-                "another program is changing it, or was ended while it did",
+                "another program is changing it, or ended during a change and left its lock",
                 format!(
                     "wait for it; if no such program is running, remove {} (a lock older than an hour is removed \
                      automatically)",
@@ -51,7 +51,10 @@ impl StoreError {
             ),
             Self::LockLost { name, .. } => pair(
                 "two programs changed it at the same time",
-                format!("repeat the command; to see the result: `{}`", command(name, "plugins list", "cli versions")),
+                format!(
+                    "run the command again; to see the result: `{}`",
+                    command(name, "plugins list", "cli versions")
+                ),
             ),
             Self::Broken { name: Component::Plugin(name), .. } | Self::Contract { name, .. } => {
                 pair("the file was changed or damaged", format!("`d8 plugins install {name} --force`"))
@@ -77,7 +80,7 @@ impl StoreError {
             Self::Proxy(error) => error.advice(),
             Self::WrongDigest { .. } => pair(
                 "the tag was moved after it was recorded, or the bytes were changed on the way from the registry",
-                "repeat the command; if the error persists, report it to the cluster's administrators before you \
+                "run the command again; if the error persists, report it to the cluster's administrators before you \
                  install anything"
                     .to_owned(),
             ),

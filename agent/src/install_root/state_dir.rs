@@ -32,8 +32,10 @@ pub(crate) fn untrusted_reason(root: &Path) -> Option<String> {
     if let Err(error) = trust::root(root) {
         return Some(error.to_string());
     }
-    let owner = std::fs::metadata(root).ok()?.uid();
-    foreign(owner).map(|why| format!("{}: {why}", root.display()))
+    // In a root that several users may write to, another one may have created the directory.
+    let owners = [std::fs::metadata(root), std::fs::symlink_metadata(root.join("policy"))];
+    let why = owners.into_iter().flatten().find_map(|metadata| foreign(metadata.uid()));
+    why.map(|why| format!("{}: {why}", root.display()))
 }
 
 /// Returns why a file of this owner is refused.
@@ -48,7 +50,7 @@ impl StateDir {
     /// # Errors
     /// A name is a link or not a directory, or it belongs to another user.
     pub(crate) fn open(root: &Path, names: &[&str]) -> io::Result<Option<Self>> {
-        Self::descend(root, names, |_, _| Ok(()))
+        Self::descend(root, names, |_, _| Ok(false))
     }
 
     /// Opens the directory `names` below a root. Creates the root and the directory with mode 0755 if they do not exist.
@@ -58,7 +60,8 @@ impl StateDir {
     pub(crate) fn create(root: &Path, names: &[&str]) -> io::Result<Self> {
         disk::make_dirs(root, &mut Vec::new())?;
         let create = |parent: &OwnedFd, name: &str| match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
             Err(error) => Err(error.into()),
         };
         Self::descend(root, names, create)?.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -67,7 +70,7 @@ impl StateDir {
     fn descend(
         root: &Path,
         names: &[&str],
-        prepare: impl Fn(&OwnedFd, &str) -> io::Result<()>,
+        create: impl Fn(&OwnedFd, &str) -> io::Result<bool>,
     ) -> io::Result<Option<Self>> {
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let Some(fd) = disk::if_exists(openat(CWD, root, directory, Mode::empty()).map_err(Into::into))? else {
@@ -75,7 +78,7 @@ impl StateDir {
         };
         let mut dir = Self { fd, path: root.to_owned() };
         for name in names {
-            prepare(&dir.fd, name)?;
+            let created = create(&dir.fd, name)?;
             let path = dir.path.join(name);
             let opened = openat(&dir.fd, *name, directory | OFlags::NOFOLLOW, Mode::empty());
             let fd = match opened {
@@ -85,6 +88,10 @@ impl StateDir {
                 Err(error) => return Err(error.into()),
             };
             check_owner(&File::from(fd.try_clone()?), &path)?;
+            if created {
+                // Whatever the umask: other users of the root read it.
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755))?;
+            }
             dir = Self { fd, path };
         }
         Ok(Some(dir))

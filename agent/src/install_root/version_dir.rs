@@ -66,7 +66,16 @@ pub(crate) fn read(dir: &Path, executable: &str) -> Result<VersionDir, String> {
     let binary = dir.join(executable);
     let metadata = fs::symlink_metadata(&binary).map_err(|error| format!("{executable}: {error}"))?;
     check(&metadata, metadata.is_file(), "regular file")?;
+    if !is_executable(&metadata) {
+        return Err(format!("{executable} is not executable"));
+    }
     Ok(VersionDir { tag, version, binary, size: metadata.len(), receipt })
+}
+
+/// Returns whether anybody may execute the file.
+pub(crate) fn is_executable(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o111 != 0
 }
 
 fn parse(bytes: &[u8], executable: &str, tag: &Tag) -> Result<Receipt, String> {

@@ -64,7 +64,7 @@ impl SmokeFailure {
         let (cause, fix) = match self {
             Self::Setup { .. } => (
                 "the test needs a process and a directory of its own",
-                "free memory or disk space, then repeat the command",
+                "free memory or disk space, then run the command again",
             ),
             Self::Format { .. } => (
                 "it was built for another platform, or it needs a loader that this machine does not have",
@@ -72,10 +72,10 @@ impl SmokeFailure {
             ),
             Self::Changed => (
                 "the executable changed itself, or another program changed it",
-                "do not run it, and report it to the publisher and to who administers this machine",
+                "do not run it, and report it to the publisher and to the administrator of this machine",
             ),
             _ => (
-                "the executable does not support `--version` or `version`",
+                "the executable does not start here, or supports neither `--version` nor `version`",
                 "choose another version with `--version`, and report it to the publisher",
             ),
         };

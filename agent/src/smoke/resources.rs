@@ -5,7 +5,7 @@
 //!
 //! | resource | with namespaces | without |
 //! |---|---|---|
-//! | controlling terminal | gone: an own session (`supervisor`); `/dev/tty` gives `ENXIO` | the same |
+//! | controlling terminal | gone: it has its own session (`supervisor`); `/dev/tty` gives `ENXIO` | the same |
 //! | other terminals | gone: not in its `/dev` (`view`) | root: the user id may not open them. User: Landlock |
 //! | standard streams | `/dev/null`, and a pipe that the supervisor reads | the same |
 //! | other descriptors | gone: [`close_inherited`] | the same; the interpreter of a script reads descriptor 9, the script |
@@ -15,7 +15,7 @@
 //! | user, groups | root: a user id of its own, no other group. User: the same, only root can change it | the same |
 //! | capabilities | gone: [`drop_identity`], and it cannot gain any (`no_new_privs`) | the same |
 //! | limits, priority | inherited, lowered by [`limit`] and [`lower_priority`]; the first to be killed when memory is short | the same |
-//! | processes: signals, tracing, `/proc` | gone: an own process namespace and `/proc` | root: refused, another user. User: Landlock; d8 and the supervisor cannot be traced ([`protect_memory`]) |
+//! | processes: signals, tracing, `/proc` | gone: it has its own process namespace and `/proc` | root: refused, another user. User: Landlock; d8 and the supervisor cannot be traced ([`protect_memory`]) |
 //! | processes that it leaves | ended by the kernel | ended by the supervisor (`descendants`) |
 //! | network, abstract sockets | gone: an empty network namespace | TCP and abstract sockets: Landlock. Others: shared |
 //! | System V IPC, message queues | private, removed with the namespace | shared: no call of the kernel restricts them |
@@ -23,7 +23,7 @@
 //! | files of users, sockets in `/run` | hidden (`view`) | readable as permissions allow |
 //! | other files | read-only (`view`) | read-only: Landlock |
 //! | its own file | read-only (`view`); compared after the test (`subject`) | Landlock; compared |
-//! | session keyring | shared: the call that leaves it has no safe interface. It has no network to send a key to | the same |
+//! | session keyring | shared: no safe API leaves it. It has no network to send a key to | the same |
 //! | control group | shared: its memory and processor time count as d8's; `/sys` is read-only | Landlock |
 //! | host name, clock, kernel | cannot be changed without capabilities | the same |
 
@@ -118,7 +118,7 @@ pub(super) fn limit(request: &TestRequest) -> io::Result<()> {
         protect_memory();
         // Processes that the executable leaves become children of this process, which ends them.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        // If this process may: a container may have removed the right.
+        // Fails without an error if a container has removed the capability.
         if request.namespaces {
             let _ = unshare(CloneFlags::CLONE_NEWPID);
         }
@@ -150,14 +150,14 @@ fn other_processes(request: &TestRequest) -> u64 {
 
 /// Sets the signals that the caller ignores to their default, and unblocks all. A program inherits both.
 ///
-/// There is no safe call for the default. A handler is one: it becomes the default when the executable is started.
+/// No safe call sets the default. So this installs handlers: `exec` resets a signal with a handler to its default.
 pub(super) fn reset_signals() -> io::Result<()> {
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     #[cfg(target_os = "linux")]
     {
         use nix::libc::{SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP};
         use tokio::signal::unix::{SignalKind, signal};
-        // The library refuses a handler for those that no process can ignore usefully. The standard library resets
+        // tokio does not allow handlers for these. The standard library resets
         // SIGPIPE. The C library uses 32 and 33 itself.
         const EXCLUDED: [i32; 8] = [SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP, 32, 33];
         let status = fs::read_to_string("/proc/self/status")?;

@@ -69,7 +69,8 @@ impl LockedStore {
             return Ok(());
         }
         let on_disk = read::versions(plugin)?;
-        if read::version_of_file(&binary, &metadata, &on_disk.versions).is_some() {
+        let damaged = !version_dir::is_executable(&metadata) || on_disk.damaged_file(plugin, &metadata).is_some();
+        if damaged || read::version_of_file(&binary, &metadata, &on_disk.versions).is_some() {
             return Ok(());
         }
         // The cached contract belongs to the active version, if that is of the same major.
@@ -139,6 +140,7 @@ impl LockedStore {
             had_binary: false,
             binary: None,
             current: None,
+            current_is_no_link: false,
         };
         self.place_version(&step, plugin, &staging)?;
         failpoint::hit("adopt.placed").map_err(failed())

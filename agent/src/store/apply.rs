@@ -37,9 +37,9 @@ impl LockedStore {
         for made in &self.locks.made {
             disk::sync_parent(made).map_err(StoreError::io("write", made))?;
         }
-        // A single switch that replaces no stored version needs no journal: after a crash the active executable is
+        // A single switch that replaces no stored version, and no `current` that is not a link, needs no journal: after a crash the active executable is
         // complete, and the contract is repaired from its version directory.
-        let needs_journal = journal.steps.len() > 1 || journal.steps.iter().any(replaces_version);
+        let needs_journal = journal.steps.len() > 1 || journal.steps.iter().any(replaces_more_than_links);
         if needs_journal {
             journal.write(&staging).map_err(StoreError::io("write", &staging))?;
             if let Err(error) = failpoint::hit("journal.written") {
@@ -88,7 +88,7 @@ impl LockedStore {
             failpoint::hit("switch.contract").map_err(failed())?;
             self.link_major(step, plugin, staging)?;
             failpoint::hit("switch.major").map_err(failed())?;
-            self.link_current(plugin, step.major, staging)?;
+            self.link_current(step, plugin, staging)?;
             failpoint::hit("switch.current").map_err(failed())?;
         }
         failpoint::hit("switch.done").map_err(StoreError::io("switch", self.store.root()))
@@ -179,15 +179,20 @@ impl LockedStore {
     }
 
     /// Makes `current` an absolute link to `v<major>/<name>`.
-    fn link_current(&self, plugin: &PluginDir, major: u64, staging: &Path) -> Result<(), StoreError> {
-        let (current, target) = (plugin.current(), plugin.major_binary(major));
+    fn link_current(&self, step: &SwitchStep, plugin: &PluginDir, staging: &Path) -> Result<(), StoreError> {
+        let (current, target) = (plugin.current(), plugin.major_binary(step.major));
         let failed = || StoreError::io("write", &current);
         if fs::read_link(&current).is_ok_and(|now| now == target) {
             return Ok(());
         }
         self.check_lock(&plugin.name)?;
-        disk::place_symlink(&target, &current, &staging.join(format!("current-{}", plugin.name))).map_err(failed())?;
-        disk::sync_dir(&plugin.dir).map_err(failed())
+        let temporary = staging.join(format!("current-{}", plugin.name));
+        let placed = if step.current_is_no_link {
+            disk::place_symlink_aside(&target, &current, &temporary, &step.saved_current(staging))
+        } else {
+            disk::place_symlink(&target, &current, &temporary)
+        };
+        placed.and_then(|()| disk::sync_dir(&plugin.dir)).map_err(failed())
     }
 }
 
@@ -200,6 +205,6 @@ fn activation(planned: &PlannedSwitch) -> Activation {
     }
 }
 
-fn replaces_version(step: &SwitchStep) -> bool {
-    step.placement.as_ref().is_some_and(|placement| placement.replaces)
+fn replaces_more_than_links(step: &SwitchStep) -> bool {
+    step.current_is_no_link || step.placement.as_ref().is_some_and(|placement| placement.replaces)
 }

@@ -48,6 +48,9 @@ pub(super) struct SwitchStep {
     pub(super) binary: Option<FileId>,
     /// Target of `current` before the switch.
     pub(super) current: Option<PathBuf>,
+    /// Whether `current` was a file or a folder, as in a copy that followed links. It is saved as `current`.
+    #[serde(default)]
+    pub(super) current_is_no_link: bool,
 }
 
 /// The move of a staged version into `versions/`.
@@ -76,6 +79,11 @@ impl SwitchStep {
         self.saved(staging).join("binary")
     }
 
+    /// Returns the path of a `current` that was not a link.
+    pub(super) fn saved_current(&self, staging: &Path) -> PathBuf {
+        self.saved(staging).join("current")
+    }
+
     /// Returns the path of a replaced version on systems that cannot exchange directories.
     pub(super) fn saved_version(&self, staging: &Path) -> PathBuf {
         self.saved(staging).join("version")
@@ -93,7 +101,12 @@ impl SwitchStep {
             disk::link_or_copy(&binary, &self.saved_binary(staging), disk::EXECUTABLE)?;
             self.had_binary = true;
         }
-        self.current = disk::if_exists(fs::read_link(plugin.current()))?;
+        let current = plugin.current();
+        match disk::lstat(&current)? {
+            Some(metadata) if !metadata.is_symlink() => self.current_is_no_link = true,
+            Some(_) => self.current = disk::if_exists(fs::read_link(&current))?,
+            None => {}
+        }
         disk::sync_dir(&self.saved(staging))
     }
 
@@ -110,7 +123,16 @@ impl SwitchStep {
     }
 
     fn undo_current(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
-        let now = disk::if_exists(fs::read_link(plugin.current()))?;
+        if self.current_is_no_link {
+            let saved = self.saved_current(staging);
+            if disk::lstat(&saved)?.is_none_or(|metadata| metadata.is_symlink()) {
+                return Ok(());
+            }
+            disk::unlink(&plugin.current())?;
+            disk::rename(&saved, &plugin.current())?;
+            return disk::sync_dir(&plugin.dir);
+        }
+        let now = fs::read_link(plugin.current()).ok();
         if now != Some(plugin.major_binary(self.major)) || now == self.current {
             return Ok(());
         }

@@ -146,7 +146,7 @@ pub(super) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreErro
         return Ok(None);
     }
     let on_disk = versions(plugin)?;
-    let active = active(plugin, &on_disk.versions).unwrap_or_else(|why| ActiveVersion::Broken { why });
+    let active = active(plugin, &on_disk).unwrap_or_else(|why| ActiveVersion::Broken { why });
     let running = match &active {
         ActiveVersion::Known(installed) => Some(&installed.tag),
         _ => None,
@@ -172,6 +172,15 @@ pub(super) struct VersionsOnDisk {
     pub(super) versions: Vec<InstalledVersion>,
     pub(super) damaged: Vec<DamagedVersion>,
     pub(super) history: Vec<Tag>,
+}
+
+impl VersionsOnDisk {
+    /// Returns the damaged version whose executable is this file.
+    pub(super) fn damaged_file(&self, plugin: &PluginDir, metadata: &fs::Metadata) -> Option<&DamagedVersion> {
+        let id = FileId::of(metadata);
+        let executable = |damaged: &DamagedVersion| FileId::at(&damaged.path.join(plugin.name.as_str()));
+        self.damaged.iter().find(|damaged| executable(damaged).is_ok_and(|at| at == Some(id)))
+    }
 }
 
 /// Reads `versions/`, whether or not a version is active.
@@ -213,7 +222,7 @@ pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion
 }
 
 /// Returns the version that `current` leads to, or why it may not be run.
-fn active(plugin: &PluginDir, versions: &[InstalledVersion]) -> Result<ActiveVersion, String> {
+fn active(plugin: &PluginDir, on_disk: &VersionsOnDisk) -> Result<ActiveVersion, String> {
     let major = current_major(plugin)?;
     let binary = plugin.major_binary(major);
     let folder = plugin.major(major);
@@ -221,8 +230,11 @@ fn active(plugin: &PluginDir, versions: &[InstalledVersion]) -> Result<ActiveVer
     version_dir::check(&metadata, metadata.is_dir(), "directory")?;
     let metadata = fs::symlink_metadata(&binary).map_err(|_| format!("{} is missing", binary.display()))?;
     version_dir::check(&metadata, metadata.is_file(), "regular file")?;
-    if let Some(installed) = version_of_file(&binary, &metadata, versions) {
+    if let Some(installed) = version_of_file(&binary, &metadata, &on_disk.versions) {
         return Ok(ActiveVersion::Known(installed.clone()));
+    }
+    if let Some(damaged) = on_disk.damaged_file(plugin, &metadata) {
+        return Err(format!("{}: {}", damaged.path.display(), damaged.why));
     }
     if rustix::fs::access(&binary, rustix::fs::Access::EXEC_OK).is_err() {
         return Err(format!("{} is not executable", binary.display()));

@@ -179,6 +179,7 @@ impl LockedStore {
             had_binary: false,
             binary: Some(file_id(binary)?),
             current: None,
+            current_is_no_link: false,
         };
         let previous = active.map(|active| active.tag.clone());
         Ok(PlannedSwitch { plugin, step, receipt, version, previous, changes })

@@ -91,7 +91,7 @@ fn unknown_command(context: &Context, typed: &str) -> Failure {
     match suggest::nearest(typed, commands.chain(plugins.keys().map(PluginName::as_str))) {
         Some(near) => failure.advise("a similar command exists", format!("d8 {near}")),
         None if typed.parse::<PluginName>().is_ok() => {
-            failure.advise("the plugin may not be installed", format!("d8 plugins install {typed}"))
+            failure.advise("it may be a plugin that is not installed", format!("d8 plugins install {typed}"))
         }
         None => failure.advise("it is not a valid plugin name", "list the commands: d8 --help"),
     }

@@ -114,7 +114,7 @@ impl Context {
         if let Some(unverified) = self.unverified_connection() {
             tracing::debug!(%unverified, "the proxy is not pinned");
         } else if let Err(error) = self.endpoint_pins().save(&cluster.key, server, new_pin) {
-            output::warn(format!("the proxy is not pinned; the next command trusts any other: {error}"));
+            output::warn(format!("the proxy is not pinned, so the next command trusts any announced proxy: {error}"));
         }
     }
 

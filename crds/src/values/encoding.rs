@@ -1,7 +1,7 @@
 //! Reads the text of files that people write with an editor of their choice.
 //!
-//! UTF-8, with or without a byte order mark, and UTF-16 with one. Other encodings can't be told apart safely, so
-//! they are refused with the place of the first wrong byte.
+//! UTF-8, with or without a byte order mark, and UTF-16 with one. Other encodings cannot be detected reliably, so
+//! they are refused with the position of the first invalid byte.
 
 use std::borrow::Cow;
 

@@ -17,7 +17,7 @@ pub(crate) const TRUST_CA: &str = "cli.deckhouse.io/trust-ca";
 /// Annotation of the ConfigMap: the public host to accept.
 pub(crate) const TRUST_HOST: &str = "cli.deckhouse.io/trust-host";
 
-/// What an administrator accepts: keys, a host, or both. A part that is empty says nothing.
+/// What an administrator accepts: keys, a host, or both. An empty part changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AcceptedIdentity {
     /// Keys of authorities.
@@ -38,7 +38,7 @@ impl AcceptedIdentity {
                 Err(_) => malformed.push(word.to_owned()),
             }
         }
-        let host = Some(text(TRUST_HOST).trim()).filter(|host| !host.is_empty()).map(str::to_owned);
+        let host = Some(text(TRUST_HOST).trim()).filter(|host| !host.is_empty()).map(str::to_ascii_lowercase);
         (Self { keys, host }, malformed)
     }
 }

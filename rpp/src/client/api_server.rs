@@ -12,7 +12,7 @@ pub enum UnverifiedApiServer {
     PlainHttp,
 }
 
-/// Checks whether the identity of the API server is verified. The effective setting counts, whoever made it.
+/// Checks whether the identity of the API server is verified. Uses the effective setting.
 ///
 /// # Errors
 /// [`UnverifiedApiServer`] if it is not.

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
+    api_server::{UnverifiedApiServer, verify_api_server},
     discovery::{self, DiscoveredEndpoints},
     endpoint::Endpoint,
     identity::Identity,
@@ -84,7 +85,11 @@ impl Proxy {
     /// Returns a client of these endpoints with the identity of a kubeconfig. Sends nothing to the proxy.
     pub fn connect_to(pinned: PinnedEndpoints, access: &ClusterAccess, options: &ClientOptions) -> Result<Self, Error> {
         let forward_proxy = |endpoint: &Url| access.forward_proxy(endpoint);
-        let transport = Transport::new(pinned.endpoints, Identity::of(access), options, forward_proxy)?;
+        // Whoever can answer for an API server over http could name a proxy that collects tokens.
+        let found_over_http = options.endpoint.is_none()
+            && matches!(verify_api_server(&access.config), Err(UnverifiedApiServer::PlainHttp));
+        let identity = if found_over_http { Identity::anonymous() } else { Identity::of(access) };
+        let transport = Transport::new(pinned.endpoints, identity, options, forward_proxy)?;
         Ok(Self::over(transport.with_untrusted_keys(pinned.untrusted)))
     }
 
@@ -118,7 +123,7 @@ impl Proxy {
         let response = self.transport.read(request, "the tag list", TAG_LIST_BYTES).await?;
         // The protocol has no pages. A part of the list would look like versions that were withdrawn.
         if response.headers.get_all(LINK).iter().any(|link| contains_next(link.as_bytes())) {
-            let why = "the answer is one page of the tag list, and the whole list is wanted".to_owned();
+            let why = "the answer is one page of the tag list, expected the whole list".to_owned();
             return Err(Error::Malformed { reference, why });
         }
         let list: TagList = serde_json::from_slice(&response.body).map_err(|error| Error::Malformed {

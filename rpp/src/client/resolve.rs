@@ -174,7 +174,7 @@ impl Proxy {
     ) -> ReadManifest {
         let media_type =
             document.layers.as_ref().and_then(|layers| layers.last()).map(|layer| layer.media_type.clone());
-        let mut warning = None;
+        let (mut warning, mut is_missing) = (None, false);
         let mut artifact = artifact(platform, manifest, &document);
         if let (Ok(found), Some(media_type)) = (&artifact, media_type)
             && !is_gzip(&media_type)
@@ -190,12 +190,14 @@ impl Proxy {
                     artifact = Err(why);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "the beginning of a layer was not read");
-                    artifact = Err(format!("its layer has media type `{shown}`; a gzip tar is wanted"));
+                    // It may be readable later.
+                    is_missing = error.is_transient();
+                    artifact =
+                        Err(format!("its layer has media type `{shown}`, and its first bytes can't be read: {error}"));
                 }
             }
         }
-        ReadManifest { artifact, is_missing: false, document, warning }
+        ReadManifest { artifact, is_missing, document, warning }
     }
 }
 

@@ -102,7 +102,7 @@ impl Error {
             ],
             Self::Status { .. } | Self::Malformed { reference: ImageReference { reference: None, .. }, .. } => {
                 vec![pair(
-                    "the answer is not from a registry-packages-proxy, or from one of an unknown version",
+                    "the server is not a registry-packages-proxy, or its version is unknown",
                     "check the address (`--rpp-endpoint`), and HTTP proxies between this machine and it",
                 )]
             }
@@ -164,11 +164,11 @@ fn discovery(server: &str, denied: bool) -> Vec<Advice> {
             "check the kubeconfig and its context: `kubectl cluster-info`",
         ),
         pair(
-            "the cluster does not publish the proxy's address, or not to this identity",
+            "the cluster does not publish the proxy's address, or this identity may not read it",
             "pass the address with `--rpp-endpoint https://…` (D8_RPP_ENDPOINT)",
         ),
         pair(
-            "the kubeconfig on a master node may point past the local API server",
+            "this is a master node, and its kubeconfig names another address than the local API server",
             "use server https://127.0.0.1:6445 with /etc/kubernetes/pki/ca.crt",
         ),
     ]);

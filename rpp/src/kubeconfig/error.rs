@@ -56,10 +56,10 @@ impl KubeconfigError {
             ),
             Self::File { path, .. } => (
                 "the file is missing, unreadable, or not a kubeconfig",
-                format!("kubectl --kubeconfig {} config view", printable(&path.display().to_string())),
+                format!("check it: `kubectl --kubeconfig {} config view`", printable(&path.display().to_string())),
             ),
             Self::NoCurrentContext | Self::NoContext(_) => (
-                "a context names the cluster and the user",
+                "no context selects the cluster and the user",
                 "choose one of `kubectl config get-contexts`, and pass `--context NAME` or set `current-context`"
                     .to_owned(),
             ),

@@ -22,6 +22,8 @@ use crate::text::one_line;
 
 /// Bytes that a plugin may print to stdout.
 const MAX_CREDENTIAL: u64 = 1 << 20;
+/// How long to read stderr after the plugin ended.
+const STDERR_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 /// Bytes of the end of a plugin's stderr that are kept for an error.
 const KEPT_STDERR: usize = 2 << 10;
 /// Lines of that end that an error shows.
@@ -116,7 +118,7 @@ impl ExecPlugin {
     pub(super) async fn run(&self) -> Result<PluginCredential, CredentialError> {
         let terminal = io::stdin().is_terminal();
         if self.mode == InteractiveMode::Always && !terminal {
-            return Err(self.failed("needs a terminal (interactiveMode: Always), and stdin is none"));
+            return Err(self.failed("needs a terminal (interactiveMode: Always), but stdin is not a terminal"));
         }
         let interactive = terminal && self.mode != InteractiveMode::Never;
         let (status, stdout, words) = self.spawn(interactive).await?;
@@ -149,8 +151,11 @@ impl ExecPlugin {
             .spawn()
             .map_err(failed)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (stdout, words) = tokio::join!(read_bounded(stdout), pass_on(stderr));
+        let words = tokio::spawn(pass_on(stderr));
+        let stdout = read_bounded(stdout).await;
         let status = child.wait().await.map_err(failed)?;
+        // A process that the plugin left running may keep its stderr open.
+        let words = tokio::time::timeout(STDERR_TIMEOUT, words).await.ok().and_then(Result::ok).unwrap_or_default();
         let stdout = stdout.map_err(failed)?;
         if stdout.len() as u64 > MAX_CREDENTIAL {
             return Err(self.failed(&format!("printed more than {MAX_CREDENTIAL} bytes")));

@@ -1,7 +1,7 @@
 //! Selects a context, and turns its cluster and its user into client settings. Reads the files that they name.
 //!
-//! The rules are those of client-go (`clientcmd/validation.go`, `clientcmd/client_config.go`): what it refuses is refused
-//! here, and what wins there wins here.
+//! The rules are those of client-go (`clientcmd/validation.go`, `clientcmd/client_config.go`): this
+//! module refuses the same fields and has the same precedence.
 
 use std::path::Path;
 

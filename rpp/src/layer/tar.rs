@@ -192,7 +192,7 @@ impl<R: AsyncRead + Unpin> TarReader<R> {
             EntryType::Directory => Some(OtherEntry::Directory),
             _ => Some(OtherEntry::Special),
         };
-        // These have no content, whatever their size says: archive/tar of Go, docker and containerd read it so.
+        // Entries of these types have no content; their size is ignored, as Go's archive/tar, docker and containerd do.
         let has_content = !matches!(
             kind,
             EntryType::Link

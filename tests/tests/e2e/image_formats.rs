@@ -151,7 +151,7 @@ fn layers() -> Vec<Case> {
         (
             "format-lies",
             |layout, _| image(layout, LAYER, b"\x7fELF\x02\x01"),
-            broken(&["the layer is an ELF program; a gzip tar is wanted", "d8-rpp pack"]),
+            broken(&["the layer is an ELF program; a gzip tar is wanted", "d8-rpp"]),
         ),
         (
             "format-no-tar",

@@ -65,9 +65,8 @@ fn policies_that_cannot_be_cached_are_a_warning() -> Result<()> {
     alice.d8(["plugins", "why", "uncached"])?.expect_code(0)?;
     assert!(alice.root().join("policy").is_dir(), "{:?}", alice.files());
 
-    fs::remove_dir_all(alice.root().join("policy")).expect("a folder");
-    fs::write(alice.root().join("policy"), "a file in place of the folder").expect("a file");
-    let warned = alice.d8(["plugins", "why", "uncached"])?.expect_code(0)?;
+    let nowhere = alice.home().join(".deckhouse-cli/below");
+    let warned = alice.clone().with_env("DECKHOUSE_CLI_PATH", nowhere).d8(["policy", "get"])?.expect_code(0)?;
     for words in ["warning: the policies of https://", "are not enforced without the cluster", ".deckhouse-cli"] {
         assert!(warned.stderr.contains(words), "{words}: {warned:?}");
     }

@@ -29,7 +29,7 @@ pub(super) fn exec_fallback(context: &Context) -> Option<Failure> {
         return Some(
             Failure::new(Code::Usage, "the fallback forwards the command back to this d8")
                 .because(fallback.display().to_string())
-                .advise("neither d8 has the command", "remove the fallback, or set another one: d8 cli fallback unset"),
+                .advise("neither this d8 nor the fallback has the command", "remove the fallback with `d8 cli fallback unset`, or set another one with `d8 cli fallback set PATH`"),
         );
     }
     let mut command = Command::new(&fallback);

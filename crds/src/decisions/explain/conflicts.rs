@@ -71,7 +71,7 @@ fn requires(dependency: &DependencyChain) -> String {
     format!("{subject} requires plugin {plugin}{constraint}{condition}{needed_by}")
 }
 
-/// Goes on from [`requires`].
+/// Returns the second half of the sentence that [`requires`] begins.
 fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, audience: Audience) -> String {
     let plugin = &dependency.plugin;
     let list = format!("run `d8 plugins why {plugin}` to see its versions");

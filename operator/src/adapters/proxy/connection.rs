@@ -103,7 +103,7 @@ impl Connection {
             let command = accept_command(&self.pins.namespace, &endpoints.untrusted, None).unwrap_or_default();
             tracing::warn!("the cluster announces keys of the proxy that are not trusted; to trust them: `{command}`");
         }
-        // Taken: a stored pin is no difference to the endpoints of the next comparison.
+        // Removed from `endpoints`, so that the next comparison does not count a stored pin as a change.
         if let Some(new) = endpoints.new_pin.take().or(pin)
             && stored.pin.as_ref() != Some(&new)
         {

@@ -30,7 +30,7 @@ const FIRST_PROGRESS: usize = 3;
 /// After this many more versions, progress is reported again.
 const PROGRESS_INTERVAL: usize = 8;
 
-/// After this many versions in a row whose failure may be that of the proxy, it is.
+/// Number of unclear failures in a row after which the poll counts them as a failure of the proxy.
 const UNCLEAR_FAILURES: usize = 3;
 
 /// A poll of one component.
@@ -168,7 +168,7 @@ impl Poll<'_> {
     }
 }
 
-/// Tells versions that can't be read from a proxy that fails.
+/// Decides whether failures come from single versions or from the proxy.
 #[derive(Default)]
 struct UnclearFailures {
     failed: Vec<(Tag, VersionError)>,

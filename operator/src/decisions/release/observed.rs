@@ -72,8 +72,8 @@ pub(crate) struct Observed {
     pub(crate) platform_tags: PlatformTags,
     /// Entries of the last list that are not valid tags.
     pub(crate) malformed_tags: LeftOutTags,
-    /// The tags of the first answer since the start, none if it was that nothing is published. They alone may be older
-    /// than this process; the dates of later ones are claims.
+    /// The tags of the first answer since the start, none if it was that nothing is published. Only their
+    /// image dates are trusted; tags that appear later may claim any date.
     pub(crate) first_list: Option<BTreeSet<Tag>>,
     /// The digest that each tag points at.
     pub(crate) digests: BTreeMap<Tag, Digest>,
@@ -128,7 +128,7 @@ impl Observed {
         self.selection = None;
     }
 
-    /// Notes why a poll failed. That nothing is published is an answer: whatever is found later was published later.
+    /// Notes why a poll failed. `NOT_PUBLISHED` counts as an answer: versions found later were published after it.
     pub(crate) fn set_poll_error(&mut self, error: PollError) {
         if error.reason == NOT_PUBLISHED {
             self.first_list.get_or_insert_default();

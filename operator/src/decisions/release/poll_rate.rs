@@ -1,5 +1,5 @@
-//! How often people may request polls of one record. Whoever may annotate records could otherwise use up the budget of
-//! requests to the proxy.
+//! How often people may request polls of one record. Without a limit, a user who
+//! may annotate records could use up the budget of requests to the proxy.
 
 use std::time::{Duration, Instant};
 

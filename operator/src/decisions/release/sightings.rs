@@ -27,7 +27,7 @@ pub(crate) fn ledger_changes(inputs: &ReleaseInputs<'_>, ledger: &ReleaseLedger)
     if let Some(first_list) = &inputs.observed.first_list
         && *draft.first_sync() == FirstSync::Pending
     {
-        // Nothing that is published after the first answer may take its own date, whatever the first answer was.
+        // Only versions in the first answer use the date of their image, even if that answer has no versions.
         let tags = selected.versions.iter().flat_map(|version| &version.tags);
         let tags = tags.filter(|tag| first_list.contains(*tag)).cloned().collect();
         draft.changes.first_sync = Some(FirstSync::Running(tags));

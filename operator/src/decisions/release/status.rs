@@ -106,7 +106,7 @@ fn ready(
     let Some(last_sync) = inputs.observed.last_sync else { return (never_synced(inputs), None) };
     let age = inputs.now.duration_since(last_sync);
     if age >= MAX_SYNC_AGE {
-        let message = format!("the last successful poll was at {last_sync}, more than 24 h ago");
+        let message = format!("the last successful poll was at {last_sync}, more than 24 h ago; see condition Synced");
         return (ConditionDraft::new(False, "RecordOld", message), None);
     }
     let recheck_after = (MAX_SYNC_AGE - age).try_into().ok();

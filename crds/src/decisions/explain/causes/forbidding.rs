@@ -1,4 +1,4 @@
-//! Sentences about rules that rule a version out.
+//! Sentences about rules that forbid a version.
 
 use super::super::{commands, explainer::Explainer};
 use crate::{

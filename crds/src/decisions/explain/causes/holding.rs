@@ -1,4 +1,4 @@
-//! Sentences about rules that hold changes as such, whatever the time.
+//! Sentences about rules that hold a change independently of time.
 
 use super::super::{commands, explainer::Explainer};
 use crate::{

@@ -1,4 +1,4 @@
-//! Sentences about what time opens: ages, waves, windows, and records and policies that must be recent.
+//! Sentences about causes that end with time: ages, waves, windows, and records and policies that must be recent.
 
 use std::{sync::Arc, time::Duration};
 

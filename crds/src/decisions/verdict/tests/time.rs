@@ -46,7 +46,7 @@ fn a_stale_record_holds_where_a_time_gate_needs_one() {
         (json!({"minAge": "1h"}), json!({}), None, U, vec!["RecordStale"]),
         (json!({"minAge": "999h"}), json!({}), stale, U, vec!["RecordStale", "Soaking"]),
         (json!({}), rollout.clone(), stale, U, vec!["RecordStale"]),
-        // Someone who names a version is only text of waves.
+        // A wave does not hold a person who names a version.
         (json!({}), rollout.clone(), stale, X, vec![]),
         (json!({}), json!({}), stale, A, vec![]),
         (json!({"expedite": ["1.1.0"], "minAge": "1h"}), rollout, stale, A, vec![]),
