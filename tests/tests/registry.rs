@@ -186,7 +186,7 @@ fn registry_failures_are_reported_as_such() -> Result<()> {
     let refused = station.d8(["plugins", "install", "guarded"])?.expect_code(5)?;
     assert!(refused.stderr.contains("answered 502: the registry failed"), "{refused:?}");
     // The log of the proxy has the reason, and never the password.
-    assert!(server.log().contains("Not authorized"), "{}", server.log());
+    assert!(server.log().contains("401 Unauthorized"), "{}", server.log());
 
     std::fs::remove_file(&credentials).expect("the file is there");
     let refused = station.d8(["plugins", "install", "guarded"])?.expect_code(5)?;
