@@ -11,6 +11,7 @@ mod format;
 mod home;
 #[cfg(target_os = "linux")]
 mod landlock;
+mod protocol;
 mod resources;
 mod starter;
 mod subject;
@@ -30,8 +31,8 @@ use tokio::io::AsyncReadExt as _;
 
 pub use self::{child::child_main, failure::SmokeFailure, subject::Subject};
 use self::{
-    child::{Stage, TestReport, TestRequest},
     home::TemporaryHome,
+    protocol::{Stage, TestReport, TestRequest},
 };
 use crate::disk::{self, failpoint};
 
@@ -101,7 +102,7 @@ impl Sandbox {
         let mut first = None;
         for argument in ["--version", "version"] {
             let left = deadline.saturating_duration_since(Instant::now());
-            let run = Run { subject, arguments: &[argument], wanted: child::SHOWN, timeout, left, scratch };
+            let run = Run { subject, arguments: &[argument], wanted: protocol::SHOWN, timeout, left, scratch };
             match self.run(run).await {
                 Ok(output) => return subject.check_unchanged().await.map(|()| output),
                 // Another argument makes no difference to these failures.
@@ -125,7 +126,8 @@ impl Sandbox {
         timeout: Duration,
         scratch: &Path,
     ) -> Result<String, SmokeFailure> {
-        let output = self.run(Run { subject, arguments, wanted: child::OUTPUT, timeout, left: timeout, scratch }).await;
+        let output =
+            self.run(Run { subject, arguments, wanted: protocol::OUTPUT, timeout, left: timeout, scratch }).await;
         subject.check_unchanged().await.and(output)
     }
 
@@ -172,7 +174,7 @@ impl Sandbox {
         command.args(Stage::Supervise.arguments(&request)?).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
-            .fd_mappings(vec![FdMapping { parent_fd: executable.into(), child_fd: child::EXECUTABLE_FD }])
+            .fd_mappings(vec![FdMapping { parent_fd: executable.into(), child_fd: protocol::EXECUTABLE_FD }])
             .map_err(io::Error::other)?;
         let mut sandbox = tokio::process::Command::from(command).spawn()?;
         // Closed when this future is dropped. The sandbox then ends the processes that it started, and itself.

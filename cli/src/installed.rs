@@ -21,12 +21,17 @@ impl InstalledPlugin {
     pub(crate) fn version(&self) -> Option<Version> {
         match &self.entry.active {
             ActiveVersion::Known(installed) => Some(installed.version.clone()),
-            ActiveVersion::Unknown { .. } => {
+            // A damaged plugin is still installed: its major version and policies on updates count.
+            ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. } => {
                 let contract = self.store.contract(&self.entry.name).ok().flatten()?;
                 Version::parse(&contract.version).ok()
             }
-            ActiveVersion::Broken { .. } => None,
         }
+    }
+
+    /// Returns whether the installation is damaged.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.entry.active, ActiveVersion::Broken { .. })
     }
 
     /// Returns the digests in the receipt of the active version; none if there is no receipt.

@@ -3,6 +3,7 @@
 mod advice;
 mod archive;
 mod kind;
+mod kubeconfig;
 mod parts;
 
 use std::{collections::BTreeSet, error::Error as StdError, io, path::PathBuf, time::Duration};
@@ -15,6 +16,7 @@ pub use self::{
     advice::Advice,
     archive::{ArchiveNames, OtherEntry},
     kind::ErrorKind,
+    kubeconfig::{CredentialError, KubeconfigError, PluginOutput},
     parts::{CertificateProblem, ImageReference, TimeoutPhase},
 };
 use self::{
@@ -24,7 +26,6 @@ use self::{
 use crate::{
     content::Content,
     endpoint_pin::{EndpointIdentity, KeyList},
-    kubeconfig::{CredentialError, KubeconfigError},
     text::find,
     tls,
 };

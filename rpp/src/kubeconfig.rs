@@ -8,7 +8,6 @@ mod address;
 mod connect;
 mod credential;
 mod document;
-mod error;
 mod exec;
 mod selection;
 
@@ -23,9 +22,12 @@ use http::Uri;
 use url::Url;
 
 pub(crate) use self::credential::Credential;
-pub use self::error::{CredentialError, KubeconfigError, PluginOutput};
 use self::{credential::Source, document::Document, selection::Selection};
-use crate::{error::Error, forward_proxy::ProxyEnvironment, text::error_chain};
+use crate::{
+    error::{Error, KubeconfigError},
+    forward_proxy::ProxyEnvironment,
+    text::error_chain,
+};
 
 /// Bytes of a kubeconfig that are read.
 const MAX_BYTES: u64 = 16 << 20;

@@ -41,8 +41,11 @@ pub use client::{
 };
 pub use content::Content;
 pub use endpoint_pin::EndpointIdentity;
-pub use error::{Advice, ArchiveNames, CertificateProblem, Error, ErrorKind, ImageReference, OtherEntry, TimeoutPhase};
-pub use kubeconfig::{ClusterAccess, CredentialError, KubeconfigError, KubeconfigSource};
+pub use error::{
+    Advice, ArchiveNames, CertificateProblem, CredentialError, Error, ErrorKind, ImageReference, KubeconfigError,
+    OtherEntry, PluginOutput, TimeoutPhase,
+};
+pub use kubeconfig::{ClusterAccess, KubeconfigSource};
 pub use oci::{
     CONTRACT_ANNOTATION, CREATED_ANNOTATION,
     platforms::{LeftOut, LeftOutEffect},

@@ -11,7 +11,7 @@ use std::{
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::{Pid, Signal};
 
-use super::child::OUTPUT;
+use super::protocol::OUTPUT;
 use crate::disk;
 
 /// How long the processes of an executable may take to end.

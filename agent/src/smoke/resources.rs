@@ -31,7 +31,7 @@ use std::{fs, io};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::child::{EXECUTABLE_FD, TestRequest};
+use super::protocol::{EXECUTABLE_FD, TestRequest};
 
 /// Size of a file that the executable may write, in bytes.
 const FILE_SIZE: u64 = 64 * 1024 * 1024;

@@ -14,9 +14,9 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    SmokeFailure,
-    child::{EXECUTABLE_FD, TestReport, TestRequest},
-    format, resources, supervisor,
+    SmokeFailure, format,
+    protocol::{EXECUTABLE_FD, TestReport, TestRequest},
+    resources, supervisor,
 };
 
 /// Becomes the executable. Returns only if that fails, after it has reported why to its standard input, a pipe that the

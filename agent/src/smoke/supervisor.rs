@@ -17,9 +17,9 @@ use d8_crds::values::text::printable_to;
 use rustix::process::{Pid, Signal};
 
 use super::{
-    SmokeFailure,
-    child::{EXECUTABLE_FD, OUTPUT, SHOWN, Stage, TestReport, TestRequest},
-    descendants, format, home, resources,
+    SmokeFailure, descendants, format, home,
+    protocol::{EXECUTABLE_FD, OUTPUT, SHOWN, Stage, TestReport, TestRequest},
+    resources,
 };
 
 /// How often the supervisor checks whether the executable has ended. Usually the end of its output comes first.

@@ -18,7 +18,7 @@ use rustix::{
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount},
 };
 
-use super::child::{EXECUTABLE_FD, TestRequest};
+use super::protocol::{EXECUTABLE_FD, TestRequest};
 use crate::disk::FileId;
 
 /// HOME and TMPDIR of the executable.

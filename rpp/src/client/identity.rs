@@ -5,8 +5,8 @@ use std::fmt;
 use http::HeaderValue;
 
 use crate::{
-    error::Error,
-    kubeconfig::{ClusterAccess, Credential, CredentialError},
+    error::{CredentialError, Error},
+    kubeconfig::{ClusterAccess, Credential},
 };
 
 /// The identity that requests carry. Cheap to clone. A token that expires is renewed as the kubeconfig says.

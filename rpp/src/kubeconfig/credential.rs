@@ -12,11 +12,8 @@ use jiff::Timestamp;
 use kube::client::{Body, middleware::AuthLayer};
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn, util::BoxService};
 
-use super::{
-    error::CredentialError,
-    exec::{ExecPlugin, PluginCredential},
-};
-use crate::{file::read_regular, text::error_chain};
+use super::exec::{ExecPlugin, PluginCredential};
+use crate::{error::CredentialError, file::read_regular, text::error_chain};
 
 /// How long a token file is not read again, as in client-go.
 const FILE_LIFETIME: Duration = Duration::from_mins(1);

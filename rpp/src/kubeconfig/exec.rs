@@ -17,7 +17,7 @@ use tokio::{
     process::Command,
 };
 
-use super::error::CredentialError;
+use crate::error::CredentialError;
 use crate::text::one_line;
 
 /// Bytes that a plugin may print to stdout.

@@ -24,11 +24,10 @@ use super::{
     address::{proxy_url, server_url},
     credential::{Credential, Source, bearer, header},
     document::{Cluster, Context, Document, Exec, User},
-    error::KubeconfigError,
     exec::{ApiVersion, ExecPlugin, InteractiveMode},
 };
 
-use crate::file::read_regular;
+use crate::{error::KubeconfigError, file::read_regular};
 
 /// Go's decoder ignores bits that pad the last byte.
 const BASE64: GeneralPurpose =

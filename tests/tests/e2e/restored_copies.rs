@@ -24,6 +24,8 @@ const DAMAGE: &[(&str, &str)] = &[
 fn install_mends_what_list_names() -> Result<()> {
     let lab = Lab::shared();
     lab.publish(&Plugin::new("restored", "v1.0.0"))?;
+    // A damaged plugin stays within its major version.
+    lab.publish(&Plugin::new("restored", "v2.0.0"))?;
     let mut findings = Vec::new();
     for (what, command) in DAMAGE {
         for force in [false, true] {
@@ -38,7 +40,7 @@ fn install_mends_what_list_names() -> Result<()> {
 
 /// Returns what is wrong after the damage, or after the install.
 fn damage_and_mend(alice: &Workstation, command: &str, force: bool) -> Result<Option<String>> {
-    alice.d8(["plugins", "install", "restored"])?.expect_code(0)?;
+    alice.d8(["plugins", "install", "restored", "--version", "v1.0.0"])?.expect_code(0)?;
     run("bash", ["-ec", command], |command: &mut Command| {
         command.current_dir(alice.root().join("plugins/restored"));
     })?

@@ -366,7 +366,10 @@ fn completion_lists_local_names_without_network() -> Result<()> {
     for version in ["v0.9.0", "v0.10.0"] {
         let folder = versions.join(version);
         std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{error}"));
-        std::fs::write(folder.join("d8"), "#!/bin/sh\n").unwrap_or_else(|error| panic!("{error}"));
+        let executable = folder.join("d8");
+        std::fs::write(&executable, "#!/bin/sh\n").unwrap_or_else(|error| panic!("{error}"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&executable, mode).unwrap_or_else(|error| panic!("{error}"));
     }
     let complete = |words: &[&str]| {
         let offline = alice.clone().with_env("KUBECONFIG", "/nonexistent").with_env("_D8_COMPLETE", "fish");

@@ -29,10 +29,11 @@ fn named(page: &str) -> Vec<(usize, &str)> {
 #[test]
 fn tests_of_the_security_page_exist() {
     let files = repository::files();
-    let identifiers: BTreeSet<&str> = files
-        .iter()
-        .filter(|file| file.extension() == "rs")
-        .flat_map(|file| file.text.split(|c: char| !c.is_alphanumeric() && c != '_'))
+    let sources = files.iter().filter(|file| file.extension() == "rs").map(|file| file.text.as_str());
+    // The files of this test are not among them.
+    let identifiers: BTreeSet<&str> = sources
+        .chain([include_str!("opened_files.rs")])
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'))
         .collect();
     let page = files.iter().find(|file| file.path == PAGE).expect("the page");
     let named = named(&page.text);

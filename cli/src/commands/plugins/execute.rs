@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    installed,
     planning::Planning,
     terminal::{
         failure::{Code, Failure},
@@ -97,9 +98,7 @@ async fn plan(
     }
     report::print_plan(context, &plan);
     let mut transactions = transaction::transactions(&planning, &snapshot, &plan)?;
-    if options.force {
-        transactions.extend(reinstallations(context, &planning, &plan).await?);
-    }
+    transactions.extend(reinstallations(context, &planning, &plan, options.force).await?);
     Ok(transactions)
 }
 
@@ -153,11 +152,19 @@ impl Transaction {
     }
 }
 
-/// Returns transactions that reinstall the requested versions that are already active.
-async fn reinstallations(context: &Context, planning: &Planning<'_>, plan: &Plan) -> Result<Vec<Transaction>, Failure> {
+/// Returns transactions that reinstall the requested versions that are already active: the damaged ones, or all.
+async fn reinstallations(
+    context: &Context,
+    planning: &Planning<'_>,
+    plan: &Plan,
+    all: bool,
+) -> Result<Vec<Transaction>, Failure> {
     let mut transactions = Vec::new();
     for (component, outcome) in &plan.outcomes {
         let (Component::Plugin(name), Outcome::AlreadyActive { version, .. }) = (component, outcome) else { continue };
+        if !all && !installed::find(context, name)?.is_some_and(|plugin| plugin.is_broken()) {
+            continue;
+        }
         let Some(catalog) = planning.catalog(component) else { continue };
         let details = catalog.details(context, version).await?;
         let change = PlannedChange {

@@ -64,7 +64,7 @@ impl KubeconfigError {
                     .to_owned(),
             ),
             Self::Cluster { .. } | Self::User { .. } => (
-                "the cluster or the user of the context is incomplete",
+                "a field of the cluster or of the user is wrong",
                 "check them: `kubectl config view --minify`".to_owned(),
             ),
             Self::Pod(_) => (
