@@ -36,7 +36,7 @@ const HIDDEN: &[&str] = &["/var/tmp", "/home", "/root"];
 /// Directories that are not hidden, with all that they contain, even if they are the home of a user.
 const SYSTEM: &[&str] = &["/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sys", "/tmp", "/usr"];
 
-/// Devices of the executable. `/dev/tty` is the controlling terminal, of which it has none.
+/// Devices of the executable. `/dev/tty` is the controlling terminal; the executable has none.
 pub(super) const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
 /// File systems on other machines, or served by a program. A server that does not answer would block the test.

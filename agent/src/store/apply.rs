@@ -37,8 +37,8 @@ impl LockedStore {
         for made in &self.locks.made {
             disk::sync_parent(made).map_err(StoreError::io("write", made))?;
         }
-        // A single switch that replaces no stored version, and no `current` that is not a link, needs no journal: after a crash the active executable is
-        // complete, and the contract is repaired from its version directory.
+        // A single switch needs no journal if it replaces no stored version and no `current` that is not a link: after a
+        // crash the active executable is complete, and the contract is repaired from its version directory.
         let needs_journal = journal.steps.len() > 1 || journal.steps.iter().any(replaces_more_than_links);
         if needs_journal {
             journal.write(&staging).map_err(StoreError::io("write", &staging))?;

@@ -85,7 +85,7 @@ impl Proxy {
     /// Returns a client of these endpoints with the identity of a kubeconfig. Sends nothing to the proxy.
     pub fn connect_to(pinned: PinnedEndpoints, access: &ClusterAccess, options: &ClientOptions) -> Result<Self, Error> {
         let forward_proxy = |endpoint: &Url| access.forward_proxy(endpoint);
-        // Whoever can answer for an API server over http could name a proxy that collects tokens.
+        // An attacker can answer for an API server over http, and name a proxy that collects tokens.
         let found_over_http = options.endpoint.is_none()
             && matches!(verify_api_server(&access.config), Err(UnverifiedApiServer::PlainHttp));
         let identity = if found_over_http { Identity::anonymous() } else { Identity::of(access) };

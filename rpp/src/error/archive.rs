@@ -12,7 +12,7 @@ const MAX_NAME: usize = 64;
 /// An entry with the name of the executable that is not a regular file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OtherEntry {
-    /// A file of which the archive has only parts.
+    /// A sparse file: the archive has only parts of it.
     Sparse,
     /// A hard link, and its target.
     HardLink(String),
