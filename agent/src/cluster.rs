@@ -97,7 +97,7 @@ pub enum ViewError {
     #[error("the Kubernetes API does not know who you are")]
     Anonymous,
     /// The API server did not answer, or answered with another error.
-    #[error("can't read {what} from the Kubernetes API: {}", error_chain(&**error))]
+    #[error("cannot read {what} from the Kubernetes API: {}", error_chain(&**error))]
     Unreachable {
         /// Plural of the kind, or another name of what was requested.
         what: String,

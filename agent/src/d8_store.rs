@@ -114,10 +114,10 @@ impl D8Store {
     /// # Errors
     /// [`StoreError::Untrusted`], or a directory that cannot be read.
     pub fn versions(&self) -> Result<Vec<D8Version>, StoreError> {
-        let folder = self.dir().join("versions");
+        let directory = self.dir().join("versions");
         trust::directory(&self.dir())?;
-        trust::directory(&folder)?;
-        let Some(found) = disk::if_exists(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
+        trust::directory(&directory)?;
+        let Some(found) = disk::if_exists(fs::read_dir(&directory)).map_err(StoreError::io("read", &directory))? else {
             return Ok(Vec::new());
         };
         let tags = found.flatten().filter_map(|found| found.file_name().to_str()?.parse::<Tag>().ok());

@@ -21,7 +21,7 @@ use crate::smoke;
 #[non_exhaustive]
 pub enum StoreError {
     /// The root cannot contain a store.
-    #[error("can't use the install root {}: {why}", root.display())]
+    #[error("cannot use the install root {}: {why}", root.display())]
     Root {
         /// Path of the root.
         root: PathBuf,
@@ -38,7 +38,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// This user has no write access to the directory of the command on the PATH.
-    #[error("can't replace {} with a link to the store; nothing was changed", path.display())]
+    #[error("cannot replace {} with a link to the store; nothing was changed", path.display())]
     EntryUnwritable {
         /// Path of the command.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum StoreError {
         why: String,
     },
     /// A path in the store is not a directory.
-    #[error("can't use {}: {why}", path.display())]
+    #[error("cannot use {}: {why}", path.display())]
     NotADirectory {
         /// Path that was expected to be a directory.
         path: PathBuf,
@@ -92,8 +92,8 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
-    /// The cached contract can't be read.
-    #[error("can't read the cached contract of {name}: {why}")]
+    /// The cached contract cannot be read.
+    #[error("cannot read the cached contract of {name}: {why}")]
     Contract {
         /// Name of the plugin.
         name: PluginName,
@@ -170,7 +170,7 @@ pub enum StoreError {
         failure: smoke::SmokeFailure,
     },
     /// An operation on the file system failed.
-    #[error("can't {what} {}", path.display())]
+    #[error("cannot {what} {}", path.display())]
     Io {
         /// The operation, as a verb.
         what: &'static str,

@@ -171,16 +171,16 @@ mod tests {
 
     #[test]
     fn an_explicit_root_is_never_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         for bad in [file.clone(), file.join("below")] {
-            let roots = Roots::new(Some(bad.clone()), Some(folder.path()));
+            let roots = Roots::new(Some(bad.clone()), Some(directory.path()));
             let error = roots.for_writing().unwrap_err();
             assert!(matches!(error, StoreError::Root { .. }), "{}: {error}", bad.display());
         }
-        let fresh = folder.path().join("a/b");
+        let fresh = directory.path().join("a/b");
         assert_eq!(Roots::new(Some(fresh.clone()), None).for_writing().unwrap().root(), fresh);
-        assert!(!folder.path().join("a").exists(), "the check left a directory");
+        assert!(!directory.path().join("a").exists(), "the check left a directory");
     }
 }

@@ -84,7 +84,7 @@ impl Store {
     /// Reads the contract of the active version, `None` if there is none on disk.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] if the file exists and can't be read.
+    /// [`StoreError::Contract`] if the file exists and cannot be read.
     pub fn contract(&self, name: &PluginName) -> Result<Option<Contract>, StoreError> {
         trust::directory(&self.layout.contracts())?;
         read::contract(name, &self.layout.plugin(name).cached_contract())

@@ -204,7 +204,7 @@ impl RunningD8 {
             )
         } else if self.from_store {
             failure
-                .advise("an administrator manages this d8 for all users", "run the command again with sudo")
+                .advise("an admin manages this d8 for all users", "run the command again with sudo")
                 .advise("you can use a different d8 than the other users", self.private_copy_command())
         } else {
             failure.advise(

@@ -48,7 +48,7 @@ pub(crate) enum RunError {
     /// Anyone could answer for the API server, and would get the token of the operator.
     #[error("cluster: {0}; set `certificate-authority` of the cluster in the kubeconfig instead")]
     UnverifiedApiServer(#[from] UnverifiedApiServer),
-    /// The process can't listen on the address.
+    /// The process cannot listen on the address.
     #[error("listening on {address}: {source}")]
     Listen {
         /// The address.
@@ -59,7 +59,7 @@ pub(crate) enum RunError {
     /// The address could not be written to stdout.
     #[error("failed to write to stdout: {0}")]
     Stdout(#[source] std::io::Error),
-    /// The process can't receive signals.
+    /// The process cannot receive signals.
     #[error("failed to receive signals: {0}")]
     Signals(#[from] std::io::Error),
 }

@@ -51,9 +51,9 @@ pub enum Error {
         why: String,
     },
     /// Both a CA file and no verification were requested. Found before any request.
-    #[error("a CA file for the proxy and skipping its verification exclude each other")]
+    #[error("a CA file for the proxy cannot be combined with skipping its verification")]
     CaWithInsecure,
-    /// The kubeconfig can't be used. Found before any request.
+    /// The kubeconfig cannot be used. Found before any request.
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
     /// The kubeconfig's identity gave no token.
@@ -80,7 +80,7 @@ pub enum Error {
         why: String,
     },
     /// The proxy was not found through the Kubernetes API.
-    #[error("proxy endpoint discovery: {why}")]
+    #[error("failed to find the proxy: {why}")]
     Discovery {
         /// Address of the API server.
         server: String,
@@ -188,7 +188,7 @@ pub enum Error {
         to: String,
     },
     /// There was no connection, or it broke.
-    #[error("the proxy at {host} can't be reached: {why}")]
+    #[error("the proxy at {host} cannot be reached: {why}")]
     Unreachable {
         /// Host of the proxy.
         host: String,
@@ -269,7 +269,7 @@ pub enum Error {
         limit: u64,
     },
     /// The layer is no gzip tar.
-    #[error("the layer is {}; a gzip tar is wanted", Format { found, in_gzip: *in_gzip })]
+    #[error("the layer is {}; expected a gzip tar", Format { found, in_gzip: *in_gzip })]
     LayerFormat {
         /// What the bytes are.
         found: Content,
@@ -289,15 +289,15 @@ pub enum Error {
         layers: Option<usize>,
     },
     /// A download that is read before its version is judged could not be written to a temporary file.
-    #[error("can't keep the download in {}: {error}", folder.display())]
+    #[error("cannot keep the download in {}: {error}", directory.display())]
     Spool {
-        /// The folder that was tried last.
-        folder: PathBuf,
+        /// The directory that was tried last.
+        directory: PathBuf,
         /// Error of the file system.
         error: io::Error,
     },
     /// The caller could not write the unpacked executable.
-    #[error("can't write the unpacked executable: {0}")]
+    #[error("cannot write the unpacked executable: {0}")]
     Sink(#[source] io::Error),
 }
 
@@ -350,7 +350,7 @@ impl Error {
     pub fn from_reader(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
-            Err(other) => Self::Archive { why: format!("can't be read: {other}") },
+            Err(other) => Self::Archive { why: format!("cannot be read: {other}") },
         }
     }
 }

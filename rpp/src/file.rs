@@ -1,5 +1,5 @@
 //! Opens and reads files that a person or a deployment names: bounded, and without waiting for a pipe where a file is
-//! expected. Opens files below a folder without following links. Reads files on blocking threads, and detects that a
+//! expected. Opens files below a directory without following links. Reads files on blocking threads, and detects that a
 //! file was replaced.
 
 use std::{fs::File, io, path::Path, sync::Arc};
@@ -129,24 +129,24 @@ mod on_disk {
         }
     }
 
-    /// Opens a regular file below a folder for reading. Follows no links below the folder, and does not wait for the
-    /// other end of a pipe.
+    /// Opens a regular file below a directory for reading. Follows no links below the directory, and does not wait for
+    /// the other end of a pipe.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] if a part of the path is a link, or the file is not regular. Errors name the
-    /// path below the folder.
-    pub(crate) fn open_beneath(folder: &Path, path: &str) -> io::Result<File> {
+    /// path below the directory.
+    pub(crate) fn open_beneath(directory: &Path, path: &str) -> io::Result<File> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}"));
         let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {why}"));
         let safe = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut at = File::open(folder)?;
+        let mut at = File::open(directory)?;
         let mut parts = path.split('/').peekable();
         while let Some(part) = parts.next() {
             let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::empty() };
             at = match openat(&at, part, safe | kind, Mode::empty()) {
                 Ok(next) => next.into(),
                 Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                    return Err(refused("a part of this path is a link or not a folder, which is not followed"));
+                    return Err(refused("a part of this path is a link or not a directory, which is not followed"));
                 }
                 // What a socket answers.
                 Err(rustix::io::Errno::NXIO) => return Err(refused("it is not a regular file")),
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
         std::fs::write(path("file"), "text").unwrap();
         std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
         let fifo = rustix::fs::FileType::Fifo;

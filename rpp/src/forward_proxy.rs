@@ -42,7 +42,7 @@ impl ProxyEnvironment {
         )
     }
 
-    /// Reads the values of the three variables. A proxy that can't be read is ignored, as kubectl does.
+    /// Reads the values of the three variables. A proxy that cannot be read is ignored, as kubectl does.
     pub fn new(https: Option<&str>, http: Option<&str>, no_proxy: Option<&str>) -> Self {
         let proxy = |text: Option<&str>| {
             let uri = parse_proxy(text?);

@@ -1,7 +1,7 @@
 //! From a kubeconfig, or the files of a Pod, to clients of the Kubernetes API and of the proxy. Every binary uses this
 //! module.
 //!
-//! What kubectl accepts is accepted here, in the same way. A field that can't be used is named by its place; a secret
+//! What kubectl accepts is accepted here, in the same way. A field that cannot be used is named by its place; a secret
 //! is never shown.
 
 mod address;
@@ -63,7 +63,7 @@ impl KubeconfigSource {
     pub async fn load(&self) -> Result<ClusterAccess, Error> {
         let (sender, read) = tokio::sync::oneshot::channel();
         let source = self.clone();
-        // A thread of its own: the end of the process doesn't wait for it.
+        // A thread of its own: the end of the process does not wait for it.
         std::thread::spawn(move || {
             // After the timeout nothing receives it.
             let _ = sender.send(source.read());
@@ -173,7 +173,7 @@ impl ClusterAccess {
     /// Returns a client of the Kubernetes API. Sends no request, but runs a credential plugin.
     ///
     /// # Errors
-    /// The credential, the certificates or the proxy can't be used.
+    /// The credential, the certificates or the proxy cannot be used.
     pub async fn client(&self) -> Result<kube::Client, Error> {
         connect::client(self).await
     }

@@ -91,7 +91,7 @@ impl Sink for tokio::fs::File {
 pub struct LayerContents {
     /// Entry that the executable was read from.
     pub executable: ExecutableEntry,
-    /// Content of the file in the executable's folder or above it, or why it is not usable.
+    /// Content of the file in the executable's directory or above it, or why it is not usable.
     pub sibling: Result<Option<Vec<u8>>, Error>,
 }
 
@@ -105,7 +105,7 @@ where
     Ok(read(reader, executable, None, limits, sink).await?.executable)
 }
 
-/// As [`unpack`], and returns a small file named `sibling` from the executable's folder or above it.
+/// As [`unpack`], and returns a small file named `sibling` from the executable's directory or above it.
 pub async fn read<R, S>(
     reader: R,
     executable: &str,

@@ -45,12 +45,12 @@ enum Command {
 
 #[derive(Args)]
 struct Serve {
-    /// Folder of an OCI image layout; it is read again when it changes
+    /// Directory of an OCI image layout; it is read again when it changes
     #[arg(long, value_name = "DIR", required_unless_present = "registry", conflicts_with = "registry")]
     layout: Option<PathBuf>,
     #[command(flatten)]
     registry: Registry,
-    /// Folder for cached layers of a registry
+    /// Directory for cached layers of a registry
     #[arg(long, value_name = "DIR", requires = "registry", required_unless_present = "layout")]
     cache: Option<PathBuf>,
     /// Size of the cache
@@ -155,7 +155,7 @@ struct Unpublish {
     /// Tag to remove
     #[arg(long)]
     version: Tag,
-    /// Folder of the OCI image layout
+    /// Directory of the OCI image layout
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
 }

@@ -102,7 +102,7 @@ pub enum PackError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The layout could not be written. What was published before is unchanged.
-    #[error("can't write the layout {}: {error}", path.display())]
+    #[error("cannot write the layout {}: {error}", path.display())]
     Layout {
         /// Path of the layout.
         path: PathBuf,
@@ -151,9 +151,9 @@ pub fn pack(request: &PackRequest) -> Result<PackedImage, PackError> {
         }
         Target::Registry(registry) => {
             let temporary = std::env::temp_dir();
-            let folder = tempfile::TempDir::with_prefix("d8-rpp-").map_err(failed(&temporary))?;
-            let layout = Layout::at(folder.path());
-            let images = write::write(&layout, request, contract.as_ref()).map_err(failed(folder.path()))?;
+            let directory = tempfile::TempDir::with_prefix("d8-rpp-").map_err(failed(&temporary))?;
+            let layout = Layout::at(directory.path());
+            let images = write::write(&layout, request, contract.as_ref()).map_err(failed(directory.path()))?;
             push::push(registry, &layout, &request.component, &images)?;
             images
         }

@@ -68,7 +68,7 @@ pub enum RegistryError {
         /// What is wrong with it.
         why: String,
     },
-    /// The registry has the image, and its content can't be used.
+    /// The registry has the image, and its content cannot be used.
     #[error("{0}")]
     Unusable(String),
     /// The registry failed or refused the request.

@@ -63,13 +63,13 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Origin of the images.
 #[derive(Debug, Clone)]
 pub enum ImageSource {
-    /// Folder of an OCI image layout.
+    /// Directory of an OCI image layout.
     Layout(PathBuf),
     /// A registry with the distribution API, read through a cache on disk.
     Registry {
         /// How to reach the registry.
         registry: RegistryOptions,
-        /// Folder for cached layers.
+        /// Directory for cached layers.
         cache: PathBuf,
         /// Size of the cache, in bytes. A layer that is being fetched may exceed it.
         cache_bytes: u64,
@@ -106,7 +106,7 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
-    /// The layout can't be read.
+    /// The layout cannot be read.
     #[error("layout {}: {error}", path.display())]
     Layout {
         /// Path of the layout.
@@ -123,13 +123,13 @@ pub enum ServeError {
     /// The cache is not usable.
     #[error("cache {}: {error}", path.display())]
     Cache {
-        /// Path of the folder.
+        /// Path of the directory.
         path: PathBuf,
         /// Error of the file system.
         error: io::Error,
     },
     /// The address is not usable.
-    #[error("can't listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}")]
     Listen {
         /// Address from the options.
         address: SocketAddr,

@@ -36,7 +36,7 @@ pub(crate) fn parse_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Stri
     }
     let mut store = RootCertStore::empty();
     for certificate in &certificates {
-        store.add(certificate.clone()).map_err(|error| format!("a certificate in it can't be used: {error}"))?;
+        store.add(certificate.clone()).map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
     }
     Ok(certificates)
 }
@@ -128,7 +128,7 @@ fn describe_other(error: &(dyn StdError + 'static)) -> CertificateProblem {
     CertificateProblem::Other(words.to_owned())
 }
 
-/// Converts the time of a certificate. Times that a timestamp can't have are the nearest one.
+/// Converts the time of a certificate. Times that a timestamp cannot have are the nearest one.
 fn timestamp(time: UnixTime) -> Timestamp {
     i64::try_from(time.as_secs())
         .ok()

@@ -27,11 +27,11 @@ fn unused_address() -> SocketAddr {
 #[tokio::test]
 async fn invalid_options_are_found_before_any_request() {
     let authority = Authority::new();
-    let folder = tempfile::TempDir::new().unwrap();
-    let (empty, garbage) = (folder.path().join("empty.pem"), folder.path().join("garbage.pem"));
+    let directory = tempfile::TempDir::new().unwrap();
+    let (empty, garbage) = (directory.path().join("empty.pem"), directory.path().join("garbage.pem"));
     std::fs::write(&empty, "# no certificate\n").unwrap();
     std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    let missing = folder.path().join("missing.pem");
+    let missing = directory.path().join("missing.pem");
     let options = |endpoint: Option<&str>, ca_file: Option<PathBuf>, insecure| ClientOptions {
         endpoint: endpoint.map(str::to_owned),
         ca_file,
@@ -44,11 +44,11 @@ async fn invalid_options_are_found_before_any_request() {
         (options(Some("host:4219"), None, false), "https://"),
         (options(Some("https://user:pw@host"), None, false), "password"),
         (options(None, Some(missing.clone()), false), "missing.pem"),
-        (options(None, Some(folder.path().to_owned()), false), "CA file"),
+        (options(None, Some(directory.path().to_owned()), false), "CA file"),
         (options(None, Some(empty), false), "contains no certificate"),
         (options(None, Some(garbage), false), "garbage.pem"),
-        (options(None, Some(authority.file()), true), "exclude each other"),
-        (options(Some("https://host"), Some(missing), true), "exclude each other"),
+        (options(None, Some(authority.file()), true), "cannot be combined with skipping its verification"),
+        (options(Some("https://host"), Some(missing), true), "cannot be combined with skipping its verification"),
     ];
     // A request to this cluster would be a discovery error.
     let config = kubeconfig(unused_address());

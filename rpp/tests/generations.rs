@@ -348,7 +348,7 @@ async fn contracts_in_layers() {
         ("a decoy above", vec![("../contract.yaml", Ok(other)), plugin, contract], Ok(true)),
         ("beside both", vec![("a/plugin", Ok(b"y")), ("a/contract.yaml", Ok(other)), plugin, contract], Ok(true)),
         (
-            "in the folder of the executable",
+            "in the directory of the executable",
             vec![("a/contract.yaml", Ok(CONTRACT.as_bytes())), ("a/plugin", Ok(b"x"))],
             Ok(true),
         ),
@@ -411,14 +411,15 @@ async fn a_broken_download_is_retried() {
 }
 
 #[tokio::test]
-async fn folder_of_a_spooled_layer() {
+async fn directory_of_a_spooled_layer() {
     let (scripted, _) = proxy_of(2, &["v1.0.0"], plugin_layer());
     let proxy: Proxy = scripted.client(fast_retries());
-    let folder = tempfile::TempDir::new().unwrap();
-    let missing = folder.path().join("missing");
-    for spool in [vec![folder.path().to_owned()], vec![missing.clone(), folder.path().to_owned()], vec![missing]] {
+    let directory = tempfile::TempDir::new().unwrap();
+    let missing = directory.path().join("missing");
+    for spool in [vec![directory.path().to_owned()], vec![missing.clone(), directory.path().to_owned()], vec![missing]]
+    {
         let image = proxy.platform_image(&hello(), &tag("v1.0.0"), &linux(), &spool).await.unwrap();
         assert!(matches!(image.layer, LayerLocation::Spooled(..)));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file is unnamed");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the file is unnamed");
     }
 }

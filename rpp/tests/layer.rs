@@ -95,7 +95,7 @@ async fn layers_with_an_executable() {
             b"new",
         ),
         (
-            "links and folders of its name",
+            "links and directories of its name",
             gzip(&tar(&[
                 entry("plugin", EntryType::Symlink, b""),
                 entry("plugin", EntryType::Link, b""),
@@ -244,7 +244,7 @@ async fn layers_that_are_refused() {
         ("a header cut short", [&good[..], &good[..5]].concat(), plain, ErrorKind::Archive, "ends too early"),
         ("cut short", good[..good.len() - 9].to_vec(), plain, ErrorKind::Archive, "ends too early"),
         ("wrong checksum", flipped, plain, ErrorKind::Archive, "gzip"),
-        ("empty", Vec::new(), plain, ErrorKind::Archive, "the layer is empty; a gzip tar is wanted"),
+        ("empty", Vec::new(), plain, ErrorKind::Archive, "the layer is empty; expected a gzip tar"),
         ("tar cut short", gzip(&file("plugin", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "unexpected EOF"),
         ("skipped entry cut short", gzip(&file("other", &[1; 2000])[..1024]), plain, ErrorKind::Archive, "archive"),
         (

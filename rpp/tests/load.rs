@@ -41,10 +41,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(folder: &Path) -> Self {
+    fn start(directory: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
             .args("serve --layout layout --listen 127.0.0.1:0 --tls-cert tls.crt --tls-key tls.key --kubeconfig kubeconfig".split(' '))
-            .current_dir(folder)
+            .current_dir(directory)
             .env("LOG_LEVEL", "error")
             .stdout(Stdio::piped())
             .spawn()
@@ -73,24 +73,24 @@ fn noise() -> Vec<u8> {
 }
 
 fn publish(authority: &Authority) -> (TempDir, TlsServer) {
-    let folder = TempDir::new().unwrap();
-    let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+    let directory = TempDir::new().unwrap();
+    let write = |name: &str, content: &[u8]| std::fs::write(directory.path().join(name), content).unwrap();
     write("hello", &noise());
     let request = PackRequest {
         component: "hello".parse().unwrap(),
         tag: "v1.0.0".parse().unwrap(),
-        platforms: vec![("linux-amd64".parse().unwrap(), folder.path().join("hello"))],
+        platforms: vec![("linux-amd64".parse().unwrap(), directory.path().join("hello"))],
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
         format: ImageFormat::Index,
-        to: Target::Layout(folder.path().join("layout")),
+        to: Target::Layout(directory.path().join("layout")),
     };
     pack(&request).unwrap();
     let (cert, key) = authority.issue(|_| {}, &["127.0.0.1"]);
     write("tls.crt", cert.as_bytes());
     write("tls.key", key.as_bytes());
-    let cluster = verified_cluster(authority, folder.path(), Reviews::default());
-    (folder, cluster)
+    let cluster = verified_cluster(authority, directory.path(), Reviews::default());
+    (directory, cluster)
 }
 
 /// Lists tags, reads manifests and downloads until the end. Returns the number of downloads.
@@ -128,8 +128,8 @@ impl d8_rpp::layer::Sink for Count {
 async fn load(time: Duration) {
     support::provider();
     let authority = Arc::new(Authority::new());
-    let (folder, _cluster) = publish(&authority);
-    let server = Server::start(folder.path());
+    let (directory, _cluster) = publish(&authority);
+    let server = Server::start(directory.path());
     let until = Instant::now() + time;
     let clients = (0..CLIENTS).map(|_| {
         // A busy machine may take long for the first byte: only completed downloads count.

@@ -11,18 +11,18 @@ use tempfile::TempDir;
 
 const CONTRACT: &str = "name: hello\ndescription: says hello\nrequirements:\n  kubernetes: {constraint: '>= 1.29'}\n";
 
-/// Returns a folder with an executable and a contract.
+/// Returns a directory with an executable and a contract.
 fn workdir() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("hello"), "#!/bin/sh\necho hello\n").unwrap();
-    std::fs::write(folder.path().join("contract.yaml"), CONTRACT).unwrap();
-    folder
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("hello"), "#!/bin/sh\necho hello\n").unwrap();
+    std::fs::write(directory.path().join("contract.yaml"), CONTRACT).unwrap();
+    directory
 }
 
-fn run(folder: &Path, args: &str, env: &[(&str, &str)]) -> Output {
+fn run(directory: &Path, args: &str, env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
         .args(args.split_whitespace())
-        .current_dir(folder)
+        .current_dir(directory)
         .env_remove("SOURCE_DATE_EPOCH")
         .envs(env.iter().copied())
         .output()
@@ -31,9 +31,9 @@ fn run(folder: &Path, args: &str, env: &[(&str, &str)]) -> Output {
 
 const HELLO: &str = "pack --image deckhouse-cli/plugins/hello --version v1.0.0 --to layout";
 
-fn published(folder: &Path) -> BTreeMap<String, String> {
+fn published(directory: &Path) -> BTreeMap<String, String> {
     let index: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.join("layout/index.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(directory.join("layout/index.json")).unwrap()).unwrap();
     let named = index["manifests"].as_array().unwrap().iter().map(|entry| {
         let name = entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned();
         (name, entry["digest"].as_str().unwrap().to_owned())
@@ -41,9 +41,9 @@ fn published(folder: &Path) -> BTreeMap<String, String> {
     named.collect()
 }
 
-fn blob(folder: &Path, digest: &str) -> serde_json::Value {
+fn blob(directory: &Path, digest: &str) -> serde_json::Value {
     let hex = digest.strip_prefix("sha256:").unwrap();
-    serde_json::from_slice(&std::fs::read(folder.join("layout/blobs/sha256").join(hex)).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(directory.join("layout/blobs/sha256").join(hex)).unwrap()).unwrap()
 }
 
 #[test]
@@ -56,18 +56,20 @@ fn packing_is_deterministic() {
         + " --platform darwin-arm64=hello --platform linux-amd64=hello";
     let mut lines = Vec::new();
     for args in [&args, &args, &reordered] {
-        let folder = workdir();
-        let output = run(folder.path(), args, &[]);
+        let directory = workdir();
+        let output = run(directory.path(), args, &[]);
         assert!(output.status.success(), "{output:?}");
         lines.push(String::from_utf8(output.stdout).unwrap());
-        let digest = published(folder.path())["deckhouse-cli/plugins/hello:v1.0.0"].clone();
+        let digest = published(directory.path())["deckhouse-cli/plugins/hello:v1.0.0"].clone();
         assert_eq!(lines[lines.len() - 1], format!("deckhouse-cli/plugins/hello:v1.0.0 {digest}\n"));
 
-        let index = blob(folder.path(), &digest);
+        let index = blob(directory.path(), &digest);
         let children = index["manifests"].as_array().unwrap();
         assert_eq!(children.len(), 2);
-        for document in
-            children.iter().map(|child| blob(folder.path(), child["digest"].as_str().unwrap())).chain([index.clone()])
+        for document in children
+            .iter()
+            .map(|child| blob(directory.path(), child["digest"].as_str().unwrap()))
+            .chain([index.clone()])
         {
             assert_eq!(document["annotations"]["org.opencontainers.image.created"], "2026-11-22T10:00:00Z");
             assert!(document["annotations"]["contract"].is_string());
@@ -78,24 +80,24 @@ fn packing_is_deterministic() {
 
 #[test]
 fn the_format_of_generation_1() {
-    let folder = workdir();
+    let directory = workdir();
     let args = format!(
         "{HELLO} --generation 1 --platform linux-amd64=hello --platform darwin-arm64=hello --contract contract.yaml"
     );
-    let output = run(folder.path(), &args, &[]);
+    let output = run(directory.path(), &args, &[]);
     assert!(output.status.success(), "{output:?}");
-    let names = published(folder.path());
+    let names = published(directory.path());
     let expected =
         ["v1.0.0-darwin-arm64", "v1.0.0-linux-amd64"].map(|tag| format!("deckhouse-cli/plugins/hello:{tag}"));
     assert_eq!(names.keys().cloned().collect::<Vec<_>>(), expected);
     let lines: Vec<String> = names.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), lines.concat());
-    let manifest = blob(folder.path(), &names[&expected[1]]);
+    let manifest = blob(directory.path(), &names[&expected[1]]);
     assert!(manifest["annotations"]["contract"].is_null(), "{manifest}");
     let layer = manifest["layers"][0]["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
     let tar = Command::new("tar")
         .arg("-xzOf")
-        .arg(folder.path().join("layout/blobs/sha256").join(layer))
+        .arg(directory.path().join("layout/blobs/sha256").join(layer))
         .arg("contract.yaml")
         .output()
         .unwrap();
@@ -110,7 +112,7 @@ fn the_format_of_generation_1() {
         (format!("{HELLO} --generation 1 --platform linux-amd64=hello").replace("v1.0.0", &"v".repeat(120)), "tag"),
         (format!("{HELLO}://x --platform linux-amd64=hello"), "http"),
     ] {
-        let output = run(folder.path(), &args, &[]);
+        let output = run(directory.path(), &args, &[]);
         assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{args}: {output:?}");
     }
@@ -123,11 +125,11 @@ fn the_time_of_publishing() {
         ("", &[("SOURCE_DATE_EPOCH", "1700000000")][..], Some("2023-11-14T22:13:20Z")),
         ("", &[][..], None),
     ] {
-        let folder = workdir();
-        let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello{args}"), env);
+        let directory = workdir();
+        let output = run(directory.path(), &format!("{HELLO} --platform linux-amd64=hello{args}"), env);
         assert!(output.status.success(), "{output:?}");
-        let digest = published(folder.path()).into_values().next().unwrap();
-        let created = blob(folder.path(), &digest)["annotations"]["org.opencontainers.image.created"].clone();
+        let digest = published(directory.path()).into_values().next().unwrap();
+        let created = blob(directory.path(), &digest)["annotations"]["org.opencontainers.image.created"].clone();
         let created = created.as_str().unwrap();
         match expected {
             Some(expected) => assert_eq!(created, expected),
@@ -138,23 +140,24 @@ fn the_time_of_publishing() {
 
 #[test]
 fn publishing_again_moves_the_tag_and_unpublishing_removes_it() {
-    let folder = workdir();
-    let pack =
-        |tag: &str| run(folder.path(), &format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", tag)), &[]);
+    let directory = workdir();
+    let pack = |tag: &str| {
+        run(directory.path(), &format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", tag)), &[])
+    };
     assert!(pack("v1.0.0").status.success());
     assert!(pack("v1.1.0").status.success());
-    let before = published(folder.path());
-    std::fs::write(folder.path().join("hello"), "another").unwrap();
+    let before = published(directory.path());
+    std::fs::write(directory.path().join("hello"), "another").unwrap();
     assert!(pack("v1.0.0").status.success());
-    let after = published(folder.path());
+    let after = published(directory.path());
     assert_eq!(after.len(), 2);
     assert_ne!(before["deckhouse-cli/plugins/hello:v1.0.0"], after["deckhouse-cli/plugins/hello:v1.0.0"]);
     assert_eq!(before["deckhouse-cli/plugins/hello:v1.1.0"], after["deckhouse-cli/plugins/hello:v1.1.0"]);
 
     let unpublish = "unpublish --image deckhouse-cli/plugins/hello --version v1.0.0 --from layout";
-    assert_eq!(run(folder.path(), unpublish, &[]).status.code(), Some(0));
-    assert_eq!(published(folder.path()).into_keys().collect::<Vec<_>>(), ["deckhouse-cli/plugins/hello:v1.1.0"]);
-    let again = run(folder.path(), unpublish, &[]);
+    assert_eq!(run(directory.path(), unpublish, &[]).status.code(), Some(0));
+    assert_eq!(published(directory.path()).into_keys().collect::<Vec<_>>(), ["deckhouse-cli/plugins/hello:v1.1.0"]);
+    let again = run(directory.path(), unpublish, &[]);
     assert_eq!(again.status.code(), Some(1));
     assert!(
         String::from_utf8_lossy(&again.stderr)
@@ -164,13 +167,13 @@ fn publishing_again_moves_the_tag_and_unpublishing_removes_it() {
 
 #[test]
 fn concurrent_packing_loses_nothing() {
-    let folder = workdir();
+    let directory = workdir();
     let children: Vec<_> = (0..8)
         .map(|number| {
             let args = format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", &format!("v1.{number}.0")));
             Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
                 .args(args.split_whitespace())
-                .current_dir(folder.path())
+                .current_dir(directory.path())
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .unwrap()
@@ -179,7 +182,7 @@ fn concurrent_packing_loses_nothing() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(published(folder.path()).len(), 8);
+    assert_eq!(published(directory.path()).len(), 8);
 }
 
 #[test]
@@ -225,28 +228,29 @@ fn invalid_requests_write_nothing() {
         ),
     ];
     for (args, message) in cases {
-        let folder = workdir();
-        std::fs::write(folder.path().join("empty"), "").unwrap();
+        let directory = workdir();
+        std::fs::write(directory.path().join("empty"), "").unwrap();
         for (name, text) in contracts {
-            std::fs::write(folder.path().join(name), text).unwrap();
+            std::fs::write(directory.path().join(name), text).unwrap();
         }
-        let output = run(folder.path(), args, &[]);
+        let output = run(directory.path(), args, &[]);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args}: {errors}");
         assert!(errors.contains(message), "{args}: {errors}");
-        assert!(!folder.path().join("layout").exists(), "{args}");
+        assert!(!directory.path().join("layout").exists(), "{args}");
     }
-    let folder = workdir();
-    let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello"), &[("SOURCE_DATE_EPOCH", "soon")]);
+    let directory = workdir();
+    let output =
+        run(directory.path(), &format!("{HELLO} --platform linux-amd64=hello"), &[("SOURCE_DATE_EPOCH", "soon")]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(!folder.path().join("layout").exists());
+    assert!(!directory.path().join("layout").exists());
 }
 
 #[test]
 fn another_version_in_the_contract_is_a_warning() {
-    let folder = workdir();
-    std::fs::write(folder.path().join("contract.yaml"), format!("{CONTRACT}version: v9.9.9\n")).unwrap();
-    let output = run(folder.path(), &format!("{HELLO} --platform linux-amd64=hello --contract contract.yaml"), &[]);
+    let directory = workdir();
+    std::fs::write(directory.path().join("contract.yaml"), format!("{CONTRACT}version: v9.9.9\n")).unwrap();
+    let output = run(directory.path(), &format!("{HELLO} --platform linux-amd64=hello --contract contract.yaml"), &[]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("v9.9.9"));
 }
@@ -256,7 +260,7 @@ fn unusable_files_are_invalid_input() {
     const KUBECONFIG: &str = "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
                               users: [{name: a, user: {token: a}}]\n\
                               contexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n";
-    let folder = workdir();
+    let directory = workdir();
     let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     for (name, text) in [
         ("kubeconfig", KUBECONFIG),
@@ -266,7 +270,7 @@ fn unusable_files_are_invalid_input() {
         ("refresh.json", r#"{"auths": {"127.0.0.1:1": {"identitytoken": "s3cret"}}}"#),
         ("helper.json", r#"{"auths": {"127.0.0.1:1": {}}, "credsStore": "s3cret"}"#),
     ] {
-        std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::write(directory.path().join(name), text).unwrap();
     }
     let pack = "pack --image deckhouse-cli/plugins/hello --version v1.0.0 --platform linux-amd64=hello \
                 --to http://127.0.0.1:1";
@@ -299,7 +303,7 @@ fn unusable_files_are_invalid_input() {
         ),
         (registry.replace("--cache cache", "--cache bad"), None, 1, "cache bad: "),
     ] {
-        let output = run(folder.path(), &args, env.as_slice());
+        let output = run(directory.path(), &args, env.as_slice());
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{args}: {errors}");
         assert!(errors.contains(named) && !errors.contains("s3cret"), "{args}: {errors}");
@@ -313,10 +317,10 @@ fn encodings_of_a_contract() {
         "{HELLO} --generation 1 --created 2026-01-02T03:04:05Z --platform linux-amd64=hello --contract contract.yaml"
     );
     let pack = |contract: Vec<u8>| {
-        let folder = workdir();
-        std::fs::write(folder.path().join("contract.yaml"), contract).unwrap();
-        let output = run(folder.path(), &args, &[]);
-        let digests = if output.status.success() { published(folder.path()) } else { BTreeMap::new() };
+        let directory = workdir();
+        std::fs::write(directory.path().join("contract.yaml"), contract).unwrap();
+        let output = run(directory.path(), &args, &[]);
+        let digests = if output.status.success() { published(directory.path()) } else { BTreeMap::new() };
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), digests)
     };
     let plain = pack(CONTRACT.into());
@@ -337,21 +341,21 @@ fn encodings_of_a_contract() {
 #[test]
 fn a_layout_is_readable_by_others_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = workdir();
+    let directory = workdir();
     let args = HELLO.replace("layout", "new/layout");
     let command = format!("umask 077; exec \"$0\" {args} --platform linux-amd64=hello");
     let packed =
-        Command::new("sh").args(["-c", &command, env!("CARGO_BIN_EXE_d8-rpp")]).current_dir(folder.path()).status();
+        Command::new("sh").args(["-c", &command, env!("CARGO_BIN_EXE_d8-rpp")]).current_dir(directory.path()).status();
     assert!(packed.unwrap().success());
     let mut found = Vec::new();
-    let mut folders = vec![folder.path().join("new")];
-    while let Some(path) = folders.pop() {
+    let mut directories = vec![directory.path().join("new")];
+    while let Some(path) = directories.pop() {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o755, "{}", path.display());
         for entry in std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap()) {
             let is_lock = entry.file_name() == ".lock";
             if entry.path().is_dir() {
-                folders.push(entry.path());
+                directories.push(entry.path());
             } else if !is_lock {
                 assert_eq!(mode(&entry.path()), 0o644, "{}", entry.path().display());
                 found.push(entry.file_name());

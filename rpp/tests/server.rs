@@ -31,7 +31,7 @@ use support::{Authority, Reviews, cluster, fast_retries, kubeconfig};
 use tempfile::TempDir;
 
 struct Lab {
-    folder: TempDir,
+    directory: TempDir,
     authority: Authority,
     address: SocketAddr,
     metrics_address: SocketAddr,
@@ -46,9 +46,9 @@ impl Drop for Lab {
     }
 }
 
-fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Option<&str>) -> String {
+fn publish(directory: &Path, image: &str, tag: &str, content: &str, contract: Option<&str>) -> String {
     let file = |name: &str, text: &str| {
-        let path = folder.join(name);
+        let path = directory.join(name);
         std::fs::write(&path, text).unwrap();
         path
     };
@@ -62,7 +62,7 @@ fn publish(folder: &Path, image: &str, tag: &str, content: &str, contract: Optio
         contract: contract.map(|text| file("contract.yaml", text)),
         created: "2026-11-22T10:00:00Z".parse().unwrap(),
         format: ImageFormat::Index,
-        to: Target::Layout(folder.join("layout")),
+        to: Target::Layout(directory.join("layout")),
     };
     pack(&request).unwrap().names[0].1.to_string()
 }
@@ -82,7 +82,7 @@ impl Lab {
         Self::start(cluster(Arc::clone(&reviews)).await, reviews, limits, None)
     }
 
-    /// As [`Self::new`], over a registry without TLS at this address, with a cache in folder `cache`.
+    /// As [`Self::new`], over a registry without TLS at this address, with a cache in directory `cache`.
     async fn over_registry(registry: SocketAddr) -> Self {
         let reviews = Reviews::default();
         let limits = ConnectionLimits::default();
@@ -96,24 +96,24 @@ impl Lab {
 
     fn start(cluster: SocketAddr, reviews: Reviews, limits: ConnectionLimits, registry: Option<SocketAddr>) -> Self {
         support::provider();
-        let folder = TempDir::new().unwrap();
-        publish(folder.path(), HELLO, "v1.0.0", "hello 1.0", Some(CONTRACT));
-        publish(folder.path(), HELLO, "v1.1.0", "hello 1.1", None);
-        publish(folder.path(), "deckhouse-cli", "v0.1.0", "d8", None);
+        let directory = TempDir::new().unwrap();
+        publish(directory.path(), HELLO, "v1.0.0", "hello 1.0", Some(CONTRACT));
+        publish(directory.path(), HELLO, "v1.1.0", "hello 1.1", None);
+        publish(directory.path(), "deckhouse-cli", "v0.1.0", "d8", None);
         let authority = Authority::new();
         let (cert, key) = authority.issue(|_| {}, &["127.0.0.1"]);
-        let (tls_cert, tls_key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        let (tls_cert, tls_key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
         std::fs::write(&tls_cert, cert).unwrap();
         std::fs::write(&tls_key, key).unwrap();
         let source = match registry {
-            None => server::ImageSource::Layout(folder.path().join("layout")),
+            None => server::ImageSource::Layout(directory.path().join("layout")),
             Some(registry) => server::ImageSource::Registry {
                 registry: RegistryOptions {
                     address: format!("http://{registry}/d8").parse().unwrap(),
                     credentials: None,
                     ca_file: None,
                 },
-                cache: folder.path().join("cache"),
+                cache: directory.path().join("cache"),
                 cache_bytes: 1 << 20,
             },
         };
@@ -132,7 +132,7 @@ impl Lab {
         let task = tokio::spawn(async move {
             server.run(async { drop(requested.await) }).await.unwrap();
         });
-        Self { folder, authority, address, metrics_address, reviews, shutdown: Some(shutdown), task }
+        Self { directory, authority, address, metrics_address, reviews, shutdown: Some(shutdown), task }
     }
 
     fn proxy(&self, token: &str) -> Proxy {
@@ -202,14 +202,14 @@ async fn packed_images_are_downloaded_unchanged() {
 #[tokio::test]
 async fn the_layout_is_read_again_when_it_changes() {
     let lab = Lab::new().await;
-    let (proxy, folder) = (lab.proxy("good"), lab.folder.path());
+    let (proxy, directory) = (lab.proxy("good"), lab.directory.path());
     assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
-    publish(folder, HELLO, "v1.2.0", "hello 1.2", None);
+    publish(directory, HELLO, "v1.2.0", "hello 1.2", None);
     assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 3);
     assert_eq!(download(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2");
-    publish(folder, HELLO, "v1.2.0", "hello 1.2, moved", None);
+    publish(directory, HELLO, "v1.2.0", "hello 1.2, moved", None);
     assert_eq!(download(&proxy, &hello(), "v1.2.0", "linux-amd64").await, "hello 1.2, moved");
-    assert!(unpublish(&folder.join("layout"), &hello(), &"v1.2.0".parse().unwrap()).unwrap());
+    assert!(unpublish(&directory.join("layout"), &hello(), &"v1.2.0".parse().unwrap()).unwrap());
     assert_eq!(proxy.tags(&hello()).await.unwrap().len(), 2);
     let error = proxy.resolve(&hello(), &"v1.2.0".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -294,7 +294,7 @@ async fn health_readiness_and_metrics() {
     assert!(sent.parse::<u64>().unwrap() > 100, "{sent}");
 
     // Without its layout the server is not ready.
-    std::fs::write(lab.folder.path().join("layout/index.json"), "{").unwrap();
+    std::fs::write(lab.directory.path().join("layout/index.json"), "{").unwrap();
     assert_eq!(get("/readyz").await.0, 503);
 }
 
@@ -310,7 +310,7 @@ async fn requests_fail_while_the_cluster_is_unreachable() {
 #[tokio::test]
 async fn routes_and_their_responses() {
     let lab = Lab::new().await;
-    let other = publish(lab.folder.path(), "deckhouse-cli/plugins/other", "v1.0.0", "other", None);
+    let other = publish(lab.directory.path(), "deckhouse-cli/plugins/other", "v1.0.0", "other", None);
     let own = lab.proxy("good").manifest(&hello(), "v1.0.0").await.unwrap().digest;
     let child = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap().artifacts[0].clone();
     let cases = [
@@ -378,7 +378,7 @@ async fn headers_of_a_layer() {
 #[tokio::test]
 async fn a_broken_image_and_a_broken_layout_are_told_apart() {
     let lab = Lab::new().await;
-    let layout = lab.folder.path().join("layout");
+    let layout = lab.directory.path().join("layout");
     let resolved = lab.proxy("good").resolve(&hello(), &"v1.0.0".parse().unwrap()).await.unwrap();
     let blob = |digest: &str| layout.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
     std::fs::write(blob(resolved.digest.as_str()), "changed").unwrap();
@@ -406,7 +406,7 @@ async fn a_running_request_finishes_during_shutdown() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         *byte = (state >> 56) as u8;
     }
-    let path = lab.folder.path().join("large");
+    let path = lab.directory.path().join("large");
     std::fs::write(&path, &large).unwrap();
     let request = PackRequest {
         component: hello(),
@@ -415,7 +415,7 @@ async fn a_running_request_finishes_during_shutdown() {
         contract: None,
         created: jiff::Timestamp::UNIX_EPOCH,
         format: ImageFormat::Index,
-        to: Target::Layout(lab.folder.path().join("layout")),
+        to: Target::Layout(lab.directory.path().join("layout")),
     };
     pack(&request).unwrap();
     let (tag, platform) = (request.tag.clone(), request.platforms[0].0.clone());
@@ -440,28 +440,28 @@ async fn a_running_request_finishes_during_shutdown() {
 #[tokio::test]
 async fn invalid_options_prevent_the_start() {
     let lab = Lab::new().await;
-    let folder = lab.folder.path();
-    let layout = |name: &str| server::ImageSource::Layout(folder.join(name));
+    let directory = lab.directory.path();
+    let layout = |name: &str| server::ImageSource::Layout(directory.join(name));
     let good = server::ServeOptions {
         source: layout("layout"),
         generation: 3,
         metrics_listen: None,
         listen: "127.0.0.1:0".parse().unwrap(),
-        tls_cert: folder.join("tls.crt"),
-        tls_key: folder.join("tls.key"),
+        tls_cert: directory.join("tls.crt"),
+        tls_key: directory.join("tls.key"),
         limits: ConnectionLimits::default(),
     };
     let authority_pair = lab.authority.file();
     let cases = [
         (server::ServeOptions { source: layout("missing"), ..good.clone() }, "missing"),
         (server::ServeOptions { generation: 4, ..good.clone() }, "generation 4"),
-        (server::ServeOptions { metrics_listen: Some(lab.address), ..good.clone() }, "can't listen on 127.0.0.1"),
-        (server::ServeOptions { tls_cert: folder.join("missing"), ..good.clone() }, "missing"),
-        (server::ServeOptions { tls_cert: folder.join("tls.key"), ..good.clone() }, "tls.key"),
+        (server::ServeOptions { metrics_listen: Some(lab.address), ..good.clone() }, "cannot listen on 127.0.0.1"),
+        (server::ServeOptions { tls_cert: directory.join("missing"), ..good.clone() }, "missing"),
+        (server::ServeOptions { tls_cert: directory.join("tls.key"), ..good.clone() }, "tls.key"),
         (server::ServeOptions { tls_cert: authority_pair.clone(), ..good.clone() }, "the certificate of an authority"),
         (server::ServeOptions { tls_cert: authority_pair, ..good.clone() }, "basicConstraints=critical,CA:FALSE"),
-        (server::ServeOptions { tls_key: folder.join("tls.crt"), ..good.clone() }, "tls.crt"),
-        (server::ServeOptions { listen: lab.address, ..good.clone() }, "can't listen on 127.0.0.1"),
+        (server::ServeOptions { tls_key: directory.join("tls.crt"), ..good.clone() }, "tls.crt"),
+        (server::ServeOptions { listen: lab.address, ..good.clone() }, "cannot listen on 127.0.0.1"),
     ];
     for (options, message) in cases {
         let client = kube::Client::try_from(kubeconfig(lab.address).config).unwrap();
@@ -475,11 +475,11 @@ async fn the_binary_prints_its_address_and_ends_on_a_signal() {
     let reviews = Reviews::default();
     let cluster = cluster(Arc::clone(&reviews)).await;
     let lab = Lab::with_cluster(cluster, Arc::clone(&reviews));
-    let _cluster = support::verified_cluster(&lab.authority, lab.folder.path(), reviews);
+    let _cluster = support::verified_cluster(&lab.authority, lab.directory.path(), reviews);
     for signal in ["TERM", "INT"] {
         let mut server = Command::new(env!("CARGO_BIN_EXE_d8-rpp"))
             .args("serve --layout layout --listen 127.0.0.1:0 --tls-cert tls.crt --tls-key tls.key --kubeconfig kubeconfig".split(' '))
-            .current_dir(lab.folder.path())
+            .current_dir(lab.directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -17,12 +17,12 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   "${CARGO:-cargo}" build --quiet -p d8-fuzz --features libfuzzer --profile fuzz --target "$host" --target-dir "$base"
 
 status=0
-for folder in "$seeds"/*/; do
-  target=$(basename "$folder")
+for directory in "$seeds"/*/; do
+  target=$(basename "$directory")
   [[ " ${FUZZ_TARGETS:-$target} " == *" $target "* ]] || continue
   mkdir -p "$base/corpus/$target" "$base/found"
   log=$base/$target.log
-  if D8_FUZZ_TARGET=$target "$base/$host/fuzz/d8-fuzz" "$base/corpus/$target" "$folder" \
+  if D8_FUZZ_TARGET=$target "$base/$host/fuzz/d8-fuzz" "$base/corpus/$target" "$directory" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
     -artifact_prefix="$base/found/$target-" >"$log" 2>&1; then
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -210,7 +210,7 @@ pub fn hostile() -> Vec<HostileImage> {
             "climber",
             layer(&[Entry::file("../../../../../../../../tmp/d8-climber", "#!/bin/sh\n"), plugin("climber")]),
             valid_contract("climber"),
-            "a layer with a path that leaves the folder",
+            "a layer with a path that leaves the directory",
         ),
         image(
             "linker",

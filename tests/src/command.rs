@@ -53,7 +53,7 @@ impl CommandOutput {
     }
 }
 
-/// Runs `program` to its end. It is killed if this process dies. `setup` may change its environment and folder.
+/// Runs `program` to its end. It is killed if this process dies. `setup` may change its environment and directory.
 pub fn run(
     program: impl AsRef<OsStr>,
     args: impl IntoIterator<Item = impl Into<OsString>>,

@@ -15,7 +15,7 @@ use crate::pki::{Authority, Pair, SigningKey};
 use crate::process::{Scratch, Server};
 use crate::{CommandOutput, Error, Result, objects, run, tools::Tools};
 
-/// The cluster's administrator, group `system:masters`.
+/// The cluster's admin, group `system:masters`.
 pub const ADMIN: &str = "admin";
 /// Users with a token, without groups and permissions.
 const NAMED_USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -37,7 +37,7 @@ pub struct Identity {
 
 /// A running control plane. It ends when it is dropped, and when this process ends for any reason.
 pub struct ControlPlane {
-    // Fields are dropped in this order: the API server before etcd, the folder last.
+    // Fields are dropped in this order: the API server before etcd, the directory last.
     api_server: Server,
     etcd: Server,
     scratch: Scratch,
@@ -140,7 +140,7 @@ impl ControlPlane {
         &self.authority.file
     }
 
-    /// Returns the folder of this control plane. Files of tests in it are removed with it.
+    /// Returns the directory of this control plane. Files of tests in it are removed with it.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
@@ -188,7 +188,7 @@ impl ControlPlane {
         self.scratch.write(&name, format!("{config:#}\n"))
     }
 
-    /// Returns a Kubernetes client of the administrator, for the current runtime.
+    /// Returns a Kubernetes client of the admin, for the current runtime.
     pub async fn admin_client(&self) -> Result<kube::Client> {
         self.client_for(&self.tokens.identity(ADMIN)).await
     }
@@ -206,7 +206,7 @@ impl ControlPlane {
         Ok(kube::Client::try_from(config)?)
     }
 
-    /// Runs `kubectl args…` as the administrator and returns its stdout. Fails unless the exit code is 0.
+    /// Runs `kubectl args…` as the admin and returns its stdout. Fails unless the exit code is 0.
     pub fn kubectl(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<String> {
         self.kubectl_as(&self.tokens.identity(ADMIN), args)?.ok()
     }
@@ -220,7 +220,7 @@ impl ControlPlane {
         self.tool("kubectl", who, args)
     }
 
-    /// Applies a manifest as the administrator, server-side and with strict validation.
+    /// Applies a manifest as the admin, server-side and with strict validation.
     pub fn apply(&self, manifest: &str) -> Result<String> {
         self.apply_with(manifest, &[])
     }
@@ -239,7 +239,7 @@ impl ControlPlane {
         self.kubectl(flags.into_iter().chain([file]).chain(more.iter().map(OsString::from)))
     }
 
-    /// Runs `helm args…` as the administrator and returns its stdout. Fails unless the exit code is 0. No Pod runs,
+    /// Runs `helm args…` as the admin and returns its stdout. Fails unless the exit code is 0. No Pod runs,
     /// so `--wait` would never end.
     pub fn helm(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<String> {
         self.tool("helm", &self.tokens.identity(ADMIN), args)?.ok()
@@ -317,7 +317,7 @@ fn etcd_args(scratch: &Scratch, port: u16, server: &Pair, clients: &Authority) -
     ]
 }
 
-/// Sets the environment of kubectl and helm: their caches and settings stay in the scratch folder.
+/// Sets the environment of kubectl and helm: their caches and settings stay in the scratch directory.
 fn client_env(command: &mut Command, home: &Path, config: &Path) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();

@@ -12,17 +12,17 @@ const MARK: &[u8] = b"d8 release stamp:";
 /// Length of the stamp in bytes, mark included.
 const STAMP: usize = 96;
 
-/// Writes d8 with release `version` to `folder/d8`. An empty version makes a development build.
-pub fn stamped(folder: &Path, version: &str) -> Result<PathBuf> {
+/// Writes d8 with release `version` to `directory/d8`. An empty version makes a development build.
+pub fn stamped(directory: &Path, version: &str) -> Result<PathBuf> {
     static STRIPPED: OnceLock<Result<(Vec<u8>, usize), String>> = OnceLock::new();
     let built = STRIPPED.get_or_init(|| stripped().map_err(|error| error.to_string())).clone();
     let (mut bytes, at) = built.map_err(|found| Error::Unexpected { what: "d8 without symbols".into(), found })?;
     let name = &mut bytes[at + MARK.len()..at + STAMP];
     name.fill(0);
     name[..version.len()].copy_from_slice(version.as_bytes());
-    std::fs::create_dir_all(folder).map_err(Error::io(folder.display().to_string()))?;
-    let path = folder.join("d8");
-    let (written, copied) = (folder.join(".d8.written"), folder.join(".d8.copied"));
+    std::fs::create_dir_all(directory).map_err(Error::io(directory.display().to_string()))?;
+    let path = directory.join("d8");
+    let (written, copied) = (directory.join(".d8.written"), directory.join(".d8.copied"));
     std::fs::write(&written, bytes).map_err(Error::io(written.display().to_string()))?;
     // Another program makes the copy: a process that another thread starts may inherit our descriptor, and a
     // file that is open for writing cannot be executed.
@@ -36,8 +36,8 @@ pub fn stamped(folder: &Path, version: &str) -> Result<PathBuf> {
 
 /// Returns the bytes of the program, and the offset of its stamp.
 fn stripped() -> Result<(Vec<u8>, usize)> {
-    let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
-    let copy = folder.path().join("d8");
+    let directory = tempfile::tempdir().map_err(Error::io("a temporary directory"))?;
+    let copy = directory.path().join("d8");
     let built = tools::binary("d8")?;
     let strip = Command::new("strip").arg("-o").arg(&copy).arg(&built).status();
     // Without `strip` the program is larger and works too.

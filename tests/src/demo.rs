@@ -73,7 +73,7 @@ pub fn run(lab: &Lab, out: impl Write) -> Result<()> {
     demo.link("registry", lab.proxy().layout())?;
     let terminals = Terminals { admin: demo.terminal(ADMIN)?, alice: demo.terminal("alice")? };
     d8_build::stamped(&demo.bin(&terminals.alice), "v0.1.0")?;
-    d8_build::stamped(&demo.folder().join("d8-v0.2.0"), "v0.2.0")?;
+    d8_build::stamped(&demo.directory().join("d8-v0.2.0"), "v0.2.0")?;
     install(&mut demo, &terminals)?;
     update(&mut demo, &terminals)?;
     time_gates(&mut demo, &terminals)?;

@@ -109,9 +109,9 @@ fn create_objects(lab: &Lab) -> Result<()> {
 fn instructions(lab: &Lab) -> Result<String> {
     let alice = lab.workstation(lab.plane().user("alice"))?;
     let admin = lab.plane().kubeconfig_for(&lab.plane().user(ADMIN))?;
-    let folder = |path: PathBuf| path.parent().map(Path::to_owned).unwrap_or_default().display().to_string();
-    let binaries = folder(tools::binary("d8")?);
-    let kubectl = tools::Tools::get()?.folder().display();
+    let directory = |path: PathBuf| path.parent().map(Path::to_owned).unwrap_or_default().display().to_string();
+    let binaries = directory(tools::binary("d8")?);
+    let kubectl = tools::Tools::get()?.directory().display();
     Ok(format!(
         "\n\
          The lab is running. In another terminal, run these commands to be alice, who may download:\n\n  \

@@ -20,7 +20,7 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Writes an empty layout into a folder.
+/// Writes an empty layout into a directory.
 pub fn create(layout: &Path) -> Result<()> {
     write(layout, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
     write_index(layout, &[])
@@ -109,9 +109,9 @@ fn blob(layout: &Path, bytes: &[u8]) -> Result<String> {
 fn write(layout: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = layout.join(name);
     let fail = || Error::io(path.display().to_string());
-    let folder = path.parent().unwrap_or(layout);
-    fs::create_dir_all(folder).map_err(fail())?;
-    let staged = folder.join(".harness-staged");
+    let directory = path.parent().unwrap_or(layout);
+    fs::create_dir_all(directory).map_err(fail())?;
+    let staged = directory.join(".harness-staged");
     fs::write(&staged, bytes).map_err(fail())?;
     fs::rename(&staged, &path).map_err(fail())
 }

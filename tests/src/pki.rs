@@ -1,4 +1,4 @@
-//! Certificates and keys of one control plane. Each start creates new ones; they are removed with its folder.
+//! Certificates and keys of one control plane. Each start creates new ones; they are removed with its directory.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
-//! The folder and the servers of a control plane or lab, owned by one process.
+//! The directory and the servers of a control plane or lab, owned by one process.
 //!
-//! [`Scratch`] is the folder. It is removed when it is dropped, or by its sweeper process when the owner dies.
+//! [`Scratch`] is the directory. It is removed when it is dropped, or by its sweeper process when the owner dies.
 //! [`Server`] is a program in the background. It is killed when it is dropped, or by its supervisor process when
 //! the owner dies. Both use SIGKILL: these servers have no data to save, and a kube-apiserver can take a minute to
 //! end after SIGTERM.
@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// The number of log lines in an error.
 const LOG_LINES: usize = 12;
 
-/// A folder outside of the checkout that is removed when its owner ends.
+/// A directory outside of the checkout that is removed when its owner ends.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -31,16 +31,16 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Creates the folder. Other users can pass through it to files that are given to them, and cannot list it.
+    /// Creates the directory. Other users can pass through it to files that are given to them, and cannot list it.
     pub fn new() -> Result<Self> {
         let (ours, alive) = std::io::pipe().map_err(Error::io("pipe to the sweeper"))?;
-        let folder = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .prefix("d8-lab-")
             .disable_cleanup(true)
             .permissions(Permissions::from_mode(0o711))
             .tempdir()
-            .map_err(Error::io("temporary folder"))?;
-        let path = folder.path().to_owned();
+            .map_err(Error::io("temporary directory"))?;
+        let path = directory.path().to_owned();
         let lab = tools::lab_binary()?;
         let sweeper = Command::new(&lab)
             .arg(SWEEP)
@@ -54,13 +54,13 @@ impl Scratch {
         Ok(Self { path, alive: Some(alive), sweeper })
     }
 
-    /// Returns the path of the folder.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Creates a folder in it.
-    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+    /// Creates a directory in it.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::create_dir_all(&path).map_err(Error::io(path.display().to_string()))?;
         Ok(path)
@@ -77,7 +77,7 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Starts a program in the background. Its stdout goes to `<name>.out` in this folder, its stderr to
+    /// Starts a program in the background. Its stdout goes to `<name>.out` in this directory, its stderr to
     /// `<name>.log`. It inherits the environment; `setup` may change the command before it starts.
     pub fn start(
         &self,
@@ -114,7 +114,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.alive = None;
-        // The folder stays while a server of it still runs.
+        // The directory stays while a server of it still runs.
         let deadline = Instant::now() + Duration::from_secs(2);
         while matches!(self.sweeper.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));

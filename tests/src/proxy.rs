@@ -28,8 +28,8 @@ impl Proxy {
     /// Starts the proxy with its own `ServiceAccount` over an empty layout, and writes its ConfigMap. The
     /// cluster must be [set up](crate::cluster::set_up).
     pub fn start(plane: &ControlPlane) -> Result<Self> {
-        let layout = plane.scratch().folder("registry")?;
-        let sources = plane.scratch().folder("published")?;
+        let layout = plane.scratch().directory("registry")?;
+        let sources = plane.scratch().directory("published")?;
         oci::create(&layout)?;
         let (server, address) = serve(plane, "d8-rpp", ["--layout".into(), (&layout).into()])?;
         plane.apply(&objects::proxy_config(None, &[&address], plane.ca_pem()).to_string())?;
@@ -63,10 +63,10 @@ impl Proxy {
 
     /// Publishes a plugin with `d8-rpp pack`. An existing tag is replaced.
     pub fn publish(&self, plugin: &Plugin) -> Result<CommandOutput> {
-        let folder = self.sources.join(&plugin.name).join(&plugin.version);
-        std::fs::create_dir_all(&folder).map_err(Error::io(folder.display().to_string()))?;
+        let directory = self.sources.join(&plugin.name).join(&plugin.version);
+        std::fs::create_dir_all(&directory).map_err(Error::io(directory.display().to_string()))?;
         let write = |name: &str, content: &str| {
-            let path = folder.join(name);
+            let path = directory.join(name);
             std::fs::write(&path, content).map_err(Error::io(path.display().to_string())).map(|()| path)
         };
         let executable = write(&plugin.name, &plugin.script)?;

@@ -4,8 +4,8 @@
 //! `d8-lab` starts itself again in one of three hidden roles:
 //! - `supervise` starts a program and kills its process group when its own stdin closes. Its stdin is a pipe whose
 //!   other end only the owner has, so it closes when the owner is killed too.
-//! - `sweep` removes a folder when its stdin closes. The owner and all its supervisors have the other end of this
-//!   pipe, so the folder is removed after the last of them has ended.
+//! - `sweep` removes a directory when its stdin closes. The owner and all its supervisors have the other end of this
+//!   pipe, so the directory is removed after the last of them has ended.
 //! - `tie` asks the kernel to kill it when its parent dies, then replaces itself by the program. This covers a
 //!   supervisor that is killed. For the kernel, the parent is a *thread*: the thread that starts a tied program
 //!   must wait for it.
@@ -21,7 +21,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 /// First argument of the role that supervises one program.
 pub const SUPERVISE: &str = "supervise";
-/// First argument of the role that removes a folder.
+/// First argument of the role that removes a directory.
 pub const SWEEP: &str = "sweep";
 /// First argument of the role that is killed with its parent.
 pub const TIE: &str = "tie";
@@ -54,7 +54,7 @@ pub(crate) fn tied(lab: &Path, program: &OsStr) -> Command {
 /// `supervise PID-FILE STDOUT-FILE PROGRAM ARGS…`
 fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
     let [pid_file, stdout, program, args @ ..] = args else { return Err(usage()) };
-    // Our stdout is the pipe that keeps the folder. The program must not inherit it.
+    // Our stdout is the pipe that keeps the directory. The program must not inherit it.
     let stdout = File::options().create(true).append(true).open(stdout)?;
     let mut child = tied(&std::env::current_exe()?, program)
         .args(args)
@@ -72,11 +72,11 @@ fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
     Ok(exit_code(child.wait()?))
 }
 
-/// `sweep FOLDER`
+/// `sweep DIRECTORY`
 fn sweep(args: &[OsString]) -> io::Result<ExitCode> {
-    let [folder] = args else { return Err(usage()) };
+    let [directory] = args else { return Err(usage()) };
     wait_for_close();
-    match std::fs::remove_dir_all(folder) {
+    match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(ExitCode::SUCCESS),
     }

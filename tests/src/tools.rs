@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The programs of the control plane.
 #[derive(Debug, Clone)]
 pub struct Tools {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 /// Returns the path of the test registry. Builds it if the cache does not have it.
@@ -24,7 +24,7 @@ pub fn registry() -> Result<PathBuf> {
     Ok(REGISTRY.get_or_init(|| path).clone())
 }
 
-/// Builds a module of `tests/tools` once. Returns the folder of its programs.
+/// Builds a module of `tests/tools` once. Returns the directory of its programs.
 fn build_tools(module: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/build.sh");
     let output = without_cargo(&mut Command::new("bash"))
@@ -49,18 +49,18 @@ impl Tools {
         if let Some(tools) = TOOLS.get() {
             return Ok(tools);
         }
-        let folder = build_tools("control-plane")?;
-        Ok(TOOLS.get_or_init(|| Self { folder }))
+        let directory = build_tools("control-plane")?;
+        Ok(TOOLS.get_or_init(|| Self { directory }))
     }
 
     /// Returns the path of `kube-apiserver`, `etcd`, `kubectl` or `helm`.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.directory.join(name)
     }
 
-    /// Returns the folder of the programs, for `PATH`.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Returns the directory of the programs, for `PATH`.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn lab_binary() -> Result<PathBuf> {
         return Ok(me);
     }
     // target/debug/deps/<test>-<hash> -> target/debug/d8-lab
-    let beside = me.parent().and_then(Path::parent).map(|folder| folder.join("d8-lab"));
+    let beside = me.parent().and_then(Path::parent).map(|directory| directory.join("d8-lab"));
     match beside {
         Some(lab) if lab.exists() => Ok(lab),
         _ => binary("d8-lab"),

@@ -62,23 +62,23 @@ impl<'a> Expectation<'a> {
 pub struct Walkthrough<'a, W> {
     lab: &'a Lab,
     out: W,
-    folder: PathBuf,
+    directory: PathBuf,
     path: OsString,
     steps: usize,
     started: Instant,
 }
 
 impl<'a, W: Write> Walkthrough<'a, W> {
-    /// Begins one in a folder of the lab.
+    /// Begins one in a directory of the lab.
     pub fn new(lab: &'a Lab, out: W) -> Result<Self> {
-        let folder = lab.plane().scratch().folder("walkthrough")?;
+        let directory = lab.plane().scratch().directory("walkthrough")?;
         let binaries = tools::binary("d8")?.parent().map(PathBuf::from).unwrap_or_default();
-        let tools = tools::Tools::get()?.folder().to_owned();
+        let tools = tools::Tools::get()?.directory().to_owned();
         let inherited = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-        let folders = [binaries, tools].into_iter().chain(std::env::split_paths(&inherited));
-        let path = std::env::join_paths(folders)
+        let directories = [binaries, tools].into_iter().chain(std::env::split_paths(&inherited));
+        let path = std::env::join_paths(directories)
             .map_err(|error| Error::Unexpected { what: "PATH".into(), found: error.to_string() })?;
-        Ok(Self { lab, out, folder, path, steps: 0, started: Instant::now() })
+        Ok(Self { lab, out, directory, path, steps: 0, started: Instant::now() })
     }
 
     /// Opens a terminal for a user, on a workstation of their own.
@@ -87,14 +87,14 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         Ok(Terminal { user, workstation })
     }
 
-    /// Returns the user's own folder for programs, first in their `PATH`.
+    /// Returns the user's own directory for programs, first in their `PATH`.
     pub fn bin(&self, terminal: &Terminal) -> PathBuf {
         terminal.workstation.home().join("bin")
     }
 
-    /// Returns the working folder of the commands.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Returns the working directory of the commands.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Prints a headline and what the step shows.
@@ -121,15 +121,15 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         self.print(&line)
     }
 
-    /// Writes a file into the working folder.
+    /// Writes a file into the working directory.
     pub fn write_file(&mut self, name: &str, content: &str) -> Result<()> {
-        let path = self.folder.join(name);
+        let path = self.directory.join(name);
         std::fs::write(&path, content).map_err(Error::io(path.display().to_string()))
     }
 
-    /// Links a folder into the working folder.
+    /// Links a directory into the working directory.
     pub fn link(&mut self, name: &str, target: &Path) -> Result<()> {
-        std::os::unix::fs::symlink(target, self.folder.join(name)).map_err(Error::io(name))
+        std::os::unix::fs::symlink(target, self.directory.join(name)).map_err(Error::io(name))
     }
 
     /// Runs a command, prints its output and verifies it.
@@ -200,7 +200,7 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         path.push(&self.path);
         run_merged("bash", ["-c", line], |command: &mut Command| {
             terminal.workstation.environment(command);
-            command.env("PATH", &path).current_dir(&self.folder);
+            command.env("PATH", &path).current_dir(&self.directory);
         })
     }
 }

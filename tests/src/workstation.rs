@@ -22,7 +22,7 @@ impl Workstation {
     pub fn new(plane: &ControlPlane, identity: Identity) -> Result<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let home = plane.scratch().folder(&format!("workstations/{number}-{}/home", identity.user))?;
+        let home = plane.scratch().directory(&format!("workstations/{number}-{}/home", identity.user))?;
         let root = home.join("plugins-root");
         std::fs::create_dir_all(&root).map_err(crate::Error::io(root.display().to_string()))?;
         Ok(Self { kubeconfig: plane.kubeconfig_for(&identity)?, identity, home, root, env: Vec::new() })
@@ -75,16 +75,16 @@ impl Workstation {
     }
 }
 
-/// Lists every folder, file and link below a folder, relative to it, with the targets of links.
-pub fn files(folder: &Path) -> Vec<String> {
+/// Lists every directory, file and link below a directory, relative to it, with the targets of links.
+pub fn files(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    walk(folder, folder, &mut found);
+    walk(directory, directory, &mut found);
     found.sort();
     found
 }
 
-fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+fn walk(root: &Path, directory: &Path, found: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         match path.symlink_metadata() {

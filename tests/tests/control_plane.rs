@@ -25,11 +25,11 @@ fn the_version_is_that_of_the_tools() -> Result<()> {
 }
 
 #[tokio::test]
-async fn only_the_administrator_has_permissions() -> Result<()> {
+async fn only_the_admin_has_permissions() -> Result<()> {
     let plane = control_plane();
     let list = |client| async move { Api::<Namespace>::all(client).list(&ListParams::default()).await };
 
-    let seen = list(plane.admin_client().await?).await.expect("an administrator lists namespaces");
+    let seen = list(plane.admin_client().await?).await.expect("an admin lists namespaces");
     assert!(seen.items.iter().any(|namespace| namespace.metadata.name.as_deref() == Some("kube-system")));
 
     for who in [plane.user("alice"), plane.new_user()] {
@@ -84,7 +84,7 @@ fn a_restarted_api_server_has_its_data() -> Result<()> {
     Ok(())
 }
 
-/// The process that [`a_killed_owner_leaves_nothing`] kills. Prints its folder and its processes, then waits.
+/// The process that [`a_killed_owner_leaves_nothing`] kills. Prints its directory and its processes, then waits.
 #[test]
 #[ignore = "a helper process of another test"]
 fn owner_of_a_control_plane() {
@@ -109,13 +109,13 @@ fn a_killed_owner_leaves_nothing() {
         .find_map(|line| line.split_once("owned\t").map(|(_, owned)| owned.to_owned()))
         .expect("the owner has a control plane");
     let mut owned = owned.split('\t');
-    let folder = Path::new(owned.next().expect("its folder")).to_owned();
+    let directory = Path::new(owned.next().expect("its directory")).to_owned();
     let processes: Vec<_> = owned.map(|pid| Path::new("/proc").join(pid)).collect();
     assert_eq!(processes.len(), 2, "kube-apiserver and etcd");
-    assert!(folder.exists() && processes.iter().all(|process| process.exists()));
+    assert!(directory.exists() && processes.iter().all(|process| process.exists()));
 
     parent.kill().expect("SIGKILL");
     parent.wait().expect("the owner is dead");
-    let gone = || (!folder.exists() && !processes.iter().any(|process| process.exists())).then_some(());
-    wait_for("the end of its processes and its folder", Duration::from_secs(10), gone).expect("nothing is left");
+    let gone = || (!directory.exists() && !processes.iter().any(|process| process.exists())).then_some(());
+    wait_for("the end of its processes and its directory", Duration::from_secs(10), gone).expect("nothing is left");
 }

@@ -12,14 +12,14 @@ use tempfile::TempDir;
 
 const LAB: &str = env!("CARGO_BIN_EXE_d8-lab");
 
-/// `d8-lab` with its own folder for temporary files, to see what it leaves there.
+/// `d8-lab` with its own directory for temporary files, to see what it leaves there.
 fn lab(command: &str, temporary: &Path) -> Command {
     let mut lab = Command::new(LAB);
     lab.arg(command).env("TMPDIR", temporary).stdin(Stdio::null());
     lab
 }
 
-/// Waits until the folder is empty and no process has a path of it in its command line.
+/// Waits until the directory is empty and no process has a path of it in its command line.
 fn assert_nothing_left(temporary: &Path) {
     let gone = || {
         let empty = std::fs::read_dir(temporary).is_ok_and(|mut files| files.next().is_none());
@@ -41,7 +41,7 @@ fn processes_naming(path: &Path) -> Vec<String> {
 
 #[test]
 fn the_demo_gives_the_expected_output() {
-    let temporary = TempDir::new().expect("a folder");
+    let temporary = TempDir::new().expect("a directory");
     let finished = lab("demo", temporary.path()).output().expect("the demo runs");
     let output = String::from_utf8_lossy(&finished.stdout);
     assert!(finished.status.success(), "{output}\n{}", String::from_utf8_lossy(&finished.stderr));
@@ -71,7 +71,7 @@ fn start(temporary: &Path) -> (Child, impl BufRead + use<>, String) {
 #[test]
 fn the_instructions_of_the_lab_work_and_every_end_is_clean() {
     for (signal, code) in [(Signal::INT, Some(0)), (Signal::TERM, Some(0)), (Signal::KILL, None)] {
-        let temporary = TempDir::new().expect("a folder");
+        let temporary = TempDir::new().expect("a directory");
         let (mut child, mut rest, instructions) = start(temporary.path());
         let exports: String =
             instructions.lines().filter(|line| line.trim_start().starts_with("export ")).collect::<Vec<_>>().join("\n");

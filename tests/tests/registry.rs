@@ -80,7 +80,7 @@ impl RegistryCluster {
 
     /// `d8-rpp serve` over the registry.
     fn serve(&self, name: &str, credentials: &PathBuf, more: &[&str]) -> Result<(Server, String)> {
-        let cache = self.plane.scratch().folder(&format!("{name}-cache"))?;
+        let cache = self.plane.scratch().directory(&format!("{name}-cache"))?;
         let mut flags: Vec<OsString> = vec!["--registry".into(), format!("http://{}/d8/ee", self.address).into()];
         flags.extend(["--registry-credentials".into(), credentials.into(), "--cache".into(), cache.into()]);
         flags.extend(more.iter().map(Into::into));
@@ -214,7 +214,7 @@ fn registry_failures_are_reported_as_such() -> Result<()> {
 fn every_example_of_the_page_runs() -> Result<()> {
     let shared = RegistryCluster::shared();
     let (plane, scratch) = (&shared.plane, shared.plane.scratch());
-    let folder = scratch.folder("page")?;
+    let directory = scratch.directory("page")?;
     let write = |name: &str, content: &str| scratch.write(&format!("page/{name}"), content);
     write("hello", &script("hello", "v1.0.0"))?;
     write("contract.yaml", "name: hello\ndescription: says hello\n")?;
@@ -230,8 +230,8 @@ fn every_example_of_the_page_runs() -> Result<()> {
     let (alice, bob) = (workstation(plane.new_user())?, workstation(plane.new_user())?);
     let admin = workstation(plane.user(ADMIN))?;
     let built = tools::binary("d8")?.parent().map(Path::to_owned).unwrap_or_default();
-    let folders = [built.as_path(), tools::Tools::get()?.folder(), Path::new("/usr/bin"), Path::new("/bin")];
-    let path = std::env::join_paths(folders).unwrap_or_default();
+    let directories = [built.as_path(), tools::Tools::get()?.directory(), Path::new("/usr/bin"), Path::new("/bin")];
+    let path = std::env::join_paths(directories).unwrap_or_default();
     let mut names = Substitutions::default();
     names.add(format!("http://{}", shared.address), "https://registry.example.com");
     names.add(plane.url(), "https://127.0.0.1:6443");
@@ -244,7 +244,7 @@ fn every_example_of_the_page_runs() -> Result<()> {
     for example in &examples {
         let line = names.to_machine(example.line);
         if example.user == "proxy" {
-            let line = format!("cd '{}' && exec {}", folder.display(), line.replace(":4219", ":0"));
+            let line = format!("cd '{}' && exec {}", directory.display(), line.replace(":4219", ":0"));
             let path = path.clone();
             let mut server = scratch.start("page", "bash", ["-c", &line], |command| {
                 command.env("PATH", path);
@@ -260,7 +260,7 @@ fn every_example_of_the_page_runs() -> Result<()> {
         };
         let output = run_merged("bash", ["-c", &line], |command: &mut Command| {
             user.environment(command);
-            command.env("PATH", &path).env("ALICE", &alice.identity().user).env("KEY", &key).current_dir(&folder);
+            command.env("PATH", &path).env("ALICE", &alice.identity().user).env("KEY", &key).current_dir(&directory);
         })?;
         assert_eq!(without_digests(names.to_page(&output.stdout).trim()), example.output, "{}", example.line);
     }

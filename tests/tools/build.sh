@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds programs for the tests from a Go module, once, into a cache outside of the checkout. Prints the folder of
+# Builds programs for the tests from a Go module, once, into a cache outside of the checkout. Prints the directory of
 # the programs.
 #
-#   build.sh control-plane   kube-apiserver, etcd, kubectl and helm, from the module in this folder
+#   build.sh control-plane   kube-apiserver, etcd, kubectl and helm, from the module in this directory
 #   build.sh registry        the test registry, from the module in registry/
 #
 #   D8_TOOLS_CACHE       the cache (default: d8-delivery/tools in $XDG_CACHE_HOME or ~/.cache)
-#   KUBEBUILDER_ASSETS   a folder that already has kube-apiserver, etcd and kubectl: these are used
+#   KUBEBUILDER_ASSETS   a directory that already has kube-apiserver, etcd and kubectl: these are used
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case "${1:-}" in
@@ -15,7 +15,7 @@ case "${1:-}" in
   *) echo "usage: build.sh control-plane|registry" >&2; exit 2 ;;
 esac
 
-# The folder is keyed by everything that is built: a change of one module does not rebuild the other.
+# The directory is keyed by everything that is built: a change of one module does not rebuild the other.
 key=$1-$(find "$module" -maxdepth 1 -type f \( -name 'go.*' -o -name '*.go' -o -name '*.sh' \) -print0 |
   sort -z | xargs -0 cat | sha256sum | cut -c1-16)
 if [ "$1" = control-plane ] && [ -n "${KUBEBUILDER_ASSETS:-}" ]; then

@@ -27,18 +27,18 @@ struct PinFile {
 
 const FORMAT: u32 = 1;
 
-/// The pinned endpoints of clusters, in folder `<root>/policy/endpoints`.
+/// The pinned endpoints of clusters, in directory `<root>/policy/endpoints`.
 #[derive(Debug, Clone)]
 pub struct EndpointPins {
     roots: Vec<PathBuf>,
 }
 
-/// The folder below a root.
-const FOLDER: &[&str] = &["policy", "endpoints"];
+/// The directory below a root.
+const DIRECTORY: &[&str] = &["policy", "endpoints"];
 
 impl EndpointPins {
-    /// Returns the pins below these roots, the preferred one first. Ignores roots that this user must not trust. Opens no file
-    /// yet.
+    /// Returns the pins below these roots, the preferred one first. Ignores roots that this user must not trust. Opens
+    /// no file yet.
     pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
         Self { roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root).is_none()).collect() }
     }
@@ -57,7 +57,7 @@ impl EndpointPins {
     /// No root can be written: the error of the first one.
     pub fn save(&self, key: &ClusterKey, server: &str, proxy: &EndpointIdentity) -> io::Result<()> {
         let file = PinFile { format: FORMAT, server: server.to_owned(), proxy: proxy.clone() };
-        state_dir::replace_in_first(&self.roots, FOLDER, &file_name(key), &serde_json::to_vec_pretty(&file)?)
+        state_dir::replace_in_first(&self.roots, DIRECTORY, &file_name(key), &serde_json::to_vec_pretty(&file)?)
     }
 }
 
@@ -69,7 +69,7 @@ fn file_name(key: &ClusterKey) -> String {
 fn read(root: &Path, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
     let name = file_name(key);
     let failed = |source| CacheError { path: root.join("policy/endpoints").join(&name), source };
-    let Some(dir) = StateDir::open(root, FOLDER).map_err(failed)? else { return Ok(None) };
+    let Some(dir) = StateDir::open(root, DIRECTORY).map_err(failed)? else { return Ok(None) };
     let Some(bytes) = dir.read(&name, RECEIPT_BYTES).map_err(failed)? else { return Ok(None) };
     let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidData, error));
     let file: PinFile = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;

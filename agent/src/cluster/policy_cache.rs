@@ -91,8 +91,8 @@ impl CachedPolicies {
     }
 }
 
-/// The cached policies of clusters, in folder `policy` of a root: the one in the home directory, or another one where
-/// that one cannot be written.
+/// The cached policies of clusters, in directory `policy` of a root: the one in the home directory, or another one
+/// where that one cannot be written.
 #[derive(Debug, Clone)]
 pub struct PolicyCache {
     roots: Vec<PathBuf>,
@@ -100,7 +100,7 @@ pub struct PolicyCache {
 
 /// A file exists and is not usable.
 #[derive(Debug, thiserror::Error)]
-#[error("can't read {path}")]
+#[error("cannot read {path}")]
 pub struct CacheError {
     /// Path of the file.
     pub path: PathBuf,
@@ -110,15 +110,15 @@ pub struct CacheError {
 }
 
 impl PolicyCache {
-    /// Returns the cache below these roots, the preferred one first. Ignores roots that this user must not trust. Opens no file
-    /// yet.
+    /// Returns the cache below these roots, the preferred one first. Ignores roots that this user must not trust. Opens
+    /// no file yet.
     pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
         Self { roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root).is_none()).collect() }
     }
 
     /// Returns whether policies of any cluster are cached.
     pub fn any(&self) -> bool {
-        // A folder that is not readable may contain policies.
+        // A directory that is not readable may contain policies.
         self.roots.iter().any(|root| files(root).map_or(true, |files| !files.is_empty()))
     }
 
@@ -161,12 +161,12 @@ impl PolicyCache {
         if content.len() as u64 > POLICY_CACHE_BYTES {
             return Err(io::Error::other(format!("the policies are larger than {POLICY_CACHE_BYTES} bytes")));
         }
-        state_dir::replace_in_first(&self.roots, FOLDER, &file_name(key), &content)
+        state_dir::replace_in_first(&self.roots, DIRECTORY, &file_name(key), &content)
     }
 }
 
-/// The folder below a root.
-const FOLDER: &[&str] = &["policy"];
+/// The directory below a root.
+const DIRECTORY: &[&str] = &["policy"];
 
 fn file_name(key: &ClusterKey) -> String {
     format!("{key}.json")
@@ -177,7 +177,7 @@ fn error_at(path: PathBuf) -> impl FnOnce(io::Error) -> CacheError {
 }
 
 fn open(root: &Path) -> Result<Option<StateDir>, CacheError> {
-    StateDir::open(root, FOLDER).map_err(error_at(root.join("policy")))
+    StateDir::open(root, DIRECTORY).map_err(error_at(root.join("policy")))
 }
 
 /// Lists the names of the files in a root, sorted.
@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn the_second_root_is_used_where_the_first_cannot_be_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let (home, shared) = (folder.path().join("home"), folder.path().join("shared"));
+        let directory = tempfile::tempdir().unwrap();
+        let (home, shared) = (directory.path().join("home"), directory.path().join("shared"));
         fs::write(&home, "a file in place of the root").unwrap();
         let cache = PolicyCache::below([home.clone(), shared.clone()]);
         let key = ClusterKey::new("https://a", None);

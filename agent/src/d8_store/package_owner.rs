@@ -10,7 +10,7 @@ use std::{
 /// The databases of package managers.
 #[derive(Debug, Clone)]
 pub struct PackageDatabases {
-    /// Folder with the file lists of dpkg, one `<package>.list` for each package.
+    /// Directory with the file lists of dpkg, one `<package>.list` for each package.
     pub dpkg: PathBuf,
     /// The program that queries the database of rpm.
     pub rpm: PathBuf,

@@ -45,8 +45,8 @@ pub fn invocation_path(argv0: &OsStr, path: Option<&OsStr>, directory: &Path, ex
     let found = if name.components().count() > 1 || name.is_absolute() {
         Some(directory.join(name)).filter(leads_here)
     } else {
-        let folders = path.map(std::env::split_paths).into_iter().flatten();
-        folders.map(|folder| directory.join(folder).join(name)).find(leads_here)
+        let directories = path.map(std::env::split_paths).into_iter().flatten();
+        directories.map(|directory| directory.join(directory).join(name)).find(leads_here)
     };
     found.unwrap_or_else(|| executable.to_owned())
 }

@@ -49,9 +49,9 @@ impl PathLink {
     /// Creates the link. Fails if the directory is not writable.
     pub(super) fn prepare(store: &D8Store, migration: &PathMigration) -> Result<Self, StoreError> {
         let (command, only_copy) = (&migration.path, migration.seed.is_none());
-        let folder = command.parent().unwrap_or(Path::new("/"));
-        sweep(folder, &store.current());
-        let link = folder.join(format!("{LINK_PREFIX}{}", disk::random_name()));
+        let directory = command.parent().unwrap_or(Path::new("/"));
+        sweep(directory, &store.current());
+        let link = directory.join(format!("{LINK_PREFIX}{}", disk::random_name()));
         match symlink(store.current(), &link) {
             Ok(()) => Ok(Self { command: command.to_owned(), link, only_copy }),
             Err(source) => Err(StoreError::EntryUnwritable { path: command.to_owned(), source }),
@@ -70,9 +70,9 @@ impl PathLink {
             }
             return Err(failed(error));
         }
-        if let Some(folder) = self.command.parent() {
+        if let Some(directory) = self.command.parent() {
             // The change is made. After a power loss the file may still be there, which also works.
-            let _ = disk::sync_dir(folder);
+            let _ = disk::sync_dir(directory);
         }
         let _ = failpoint::hit("d8.linked");
         Ok(backup)
@@ -114,8 +114,8 @@ fn link_or_copy(file: &Path, name: &Path) -> io::Result<()> {
 }
 
 /// Removes the links that killed commands left.
-fn sweep(folder: &Path, target: &Path) {
-    for found in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn sweep(directory: &Path, target: &Path) {
+    for found in fs::read_dir(directory).into_iter().flatten().flatten() {
         let unfinished = found.file_name().as_encoded_bytes().starts_with(LINK_PREFIX.as_bytes());
         if unfinished && fs::read_link(found.path()).is_ok_and(|to| to == target) {
             let _ = disk::unlink(&found.path());

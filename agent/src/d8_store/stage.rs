@@ -182,10 +182,10 @@ impl LockedD8Store {
         Ok((dir, receipt))
     }
 
-    /// Creates an empty directory for a version in the staging directory, in its folder for d8.
+    /// Creates an empty directory for a version in the staging directory, in its directory for d8.
     fn create_dir(&self, tag: &Tag) -> Result<PathBuf, StoreError> {
-        let folder = self.staging.dir().join(EXECUTABLE);
-        let dir = folder.join(format!("{tag}-{}", disk::random_name()));
+        let directory = self.staging.dir().join(EXECUTABLE);
+        let dir = directory.join(format!("{tag}-{}", disk::random_name()));
         disk::make_dirs(&dir, &mut Vec::new())
             .map_err(|error| StoreError::refused_write(&self.store.layout.root, error))?;
         Ok(dir)

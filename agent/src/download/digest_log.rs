@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn the_last_record_counts_and_a_truncated_line_is_ignored() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("digests.jsonl");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("digests.jsonl");
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
         let linux: Platform = "linux-amd64".parse().unwrap();
         let version = Version::parse("v1.0.0").unwrap();

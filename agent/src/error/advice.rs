@@ -11,7 +11,7 @@ impl StoreError {
         let pair = |cause: &str, fix: String| vec![Advice { cause: cause.to_owned(), fix }];
         match self {
             Self::Root { .. } => pair(
-                "the root in `--plugins-dir` or DECKHOUSE_CLI_PATH is never replaced by another one",
+                "the root in `--plugins-dir` or DECKHOUSE_CLI_PATH is used as given; d8 does not fall back to another root",
                 "pass another directory, or omit it".to_owned(),
             ),
             Self::Unwritable { .. } => pair(
@@ -80,13 +80,13 @@ impl StoreError {
             Self::Proxy(error) => error.advice(),
             Self::WrongDigest { .. } => pair(
                 "the tag was moved after it was recorded, or the bytes were changed on the way from the registry",
-                "run the command again; if the error persists, report it to the cluster's administrators before you \
+                "run the command again; if the error persists, report it to the cluster's admins before you \
                  install anything"
                     .to_owned(),
             ),
             Self::Moved { found, .. } => pair(
                 "other bytes were published under the same version",
-                format!("ask the publisher; {found} can be installed once an administrator pins it in a policy"),
+                format!("ask the publisher; {found} can be installed once an admin pins it in a policy"),
             ),
             Self::Smoke { failure, .. } => vec![failure.advice()],
             Self::Io { source, path, .. } if disk_full(source) => pair(

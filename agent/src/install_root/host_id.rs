@@ -1,4 +1,4 @@
-//! The id of a machine that no administrator enrolled: a random number in the install root. It assigns the machine to
+//! The id of a machine that no admin enrolled: a random number in the install root. It assigns the machine to
 //! the waves of policies. Users cannot choose it, and all users of a root have the same one.
 
 use std::{io, path::Path};

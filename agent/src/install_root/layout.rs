@@ -115,8 +115,8 @@ impl PluginDir {
     /// Returns the major that a target of `current` names. The target must be `<this directory>/v<major>/<name>`,
     /// absolute or relative to this directory.
     pub(crate) fn major_of_target(&self, target: &Path) -> Option<u64> {
-        let (folder, file) = (target.parent()?, target.file_name()?);
-        let (parent, major) = (folder.parent()?, folder.file_name()?);
+        let (directory, file) = (target.parent()?, target.file_name()?);
+        let (parent, major) = (directory.parent()?, directory.file_name()?);
         let digits = major.to_str()?.strip_prefix('v')?;
         let canonical = digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
         let here = parent == self.dir

@@ -104,8 +104,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_held_lock_is_renewed_and_can_be_released() {
-        let folder = tempfile::tempdir().unwrap();
-        let Ok(Attempt::Taken(lock)) = lockfile::attempt(folder.path()) else { panic!("not taken") };
+        let directory = tempfile::tempdir().unwrap();
+        let Ok(Attempt::Taken(lock)) = lockfile::attempt(directory.path()) else { panic!("not taken") };
         let old = SystemTime::now() - Duration::from_hours(2);
         let file = lock.file().upgrade().unwrap();
         file.set_modified(old).unwrap();
@@ -121,7 +121,7 @@ mod tests {
         drop(lock);
         assert!(!path.exists());
         // The task does not keep the flock: the lock can be taken again immediately.
-        assert!(matches!(lockfile::attempt(folder.path()), Ok(Attempt::Taken(_))));
+        assert!(matches!(lockfile::attempt(directory.path()), Ok(Attempt::Taken(_))));
         task.abort();
     }
 }

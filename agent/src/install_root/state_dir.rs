@@ -53,7 +53,8 @@ impl StateDir {
         Self::descend(root, names, |_, _| Ok(false))
     }
 
-    /// Opens the directory `names` below a root. Creates the root and the directory with mode 0755 if they do not exist.
+    /// Opens the directory `names` below a root. Creates the root and the directory with mode 0755 if they do not
+    /// exist.
     ///
     /// # Errors
     /// As [`Self::open`], and errors of the file system.
@@ -218,21 +219,21 @@ mod tests {
 
     #[test]
     fn planted_names_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
         let dir = StateDir::create(&root, &["policy"]).unwrap();
-        let outside = folder.path().join("outside");
+        let outside = directory.path().join("outside");
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("secret"), "secret").unwrap();
         symlink(outside.join("secret"), root.join("policy/link")).unwrap();
         rustix::fs::mknodat(CWD, root.join("policy/fifo"), rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
             .unwrap();
-        std::fs::create_dir(root.join("policy/folder")).unwrap();
+        std::fs::create_dir(root.join("policy/directory")).unwrap();
         let socket = std::os::unix::net::UnixListener::bind(root.join("policy/socket")).unwrap();
         for (name, why) in [
             ("link", "symbolic link"),
             ("fifo", "not a regular file"),
-            ("folder", "not a regular file"),
+            ("directory", "not a regular file"),
             ("socket", "not a regular file"),
         ] {
             let error = dir.read(name, 99).unwrap_err();

@@ -49,7 +49,7 @@ impl fmt::Display for SmokeFailure {
         let suffix = |output: &str| if output.is_empty() { String::new() } else { format!(": {output}") };
         match self {
             Self::Setup { why } => write!(f, "the test could not be run: {why}"),
-            Self::Format { why } => write!(f, "it can't be run on this machine: {why}"),
+            Self::Format { why } => write!(f, "it cannot be run on this machine: {why}"),
             Self::Exit { status, output } => write!(f, "it exited with status {status}{}", suffix(output)),
             Self::Signal { signal, output } => write!(f, "it was ended by signal {signal}{}", suffix(output)),
             Self::Timeout { seconds, output } => write!(f, "it did not end within {seconds} s{}", suffix(output)),
@@ -72,7 +72,7 @@ impl SmokeFailure {
             ),
             Self::Changed => (
                 "the executable changed itself, or another program changed it",
-                "do not run it, and report it to the publisher and to the administrator of this machine",
+                "do not run it, and report it to the publisher and to the admin of this machine",
             ),
             _ => (
                 "the executable does not start here, or supports neither `--version` nor `version`",

@@ -67,8 +67,8 @@ pub(super) fn remove_leftovers(uid: u32) {
 
 /// Removes the directories that killed commands left in the system's temporary directory: those that belong to a user
 /// id that no user has. Directories in a staging directory are removed with it.
-fn sweep(folder: &Path) {
-    for found in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn sweep(directory: &Path) {
+    for found in fs::read_dir(directory).into_iter().flatten().flatten() {
         let Ok(metadata) = found.metadata() else { continue };
         let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
         if found.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())

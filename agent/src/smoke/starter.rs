@@ -23,7 +23,7 @@ use super::{
 /// start of the executable closes.
 pub(super) fn run(request: &TestRequest) -> i32 {
     let Ok(pipe) = io::stdin().as_fd().try_clone_to_owned() else { return 1 };
-    let report = start(request).unwrap_or_else(|error| TestReport::setup("can't start it", &error));
+    let report = start(request).unwrap_or_else(|error| TestReport::setup("cannot start it", &error));
     let _ = serde_json::to_vec(&report).map(|json| fs::File::from(pipe).write_all(&json));
     1
 }
@@ -51,7 +51,7 @@ fn start(request: &TestRequest) -> io::Result<TestReport> {
         Some(Errno::NOEXEC | Errno::NOENT | Errno::INVAL) => {
             TestReport::Failed(SmokeFailure::Format { why: error.to_string() })
         }
-        _ => TestReport::setup("can't start it", &error),
+        _ => TestReport::setup("cannot start it", &error),
     })
 }
 

@@ -46,7 +46,7 @@ impl<'a> Subject<'a> {
             (Ok(true), Ok(Some(found))) if found == self.id => Ok(()),
             (Ok(_), Ok(_)) => Err(SmokeFailure::Changed),
             (Err(error), _) | (_, Err(error)) => {
-                Err(SmokeFailure::Setup { why: format!("can't read the executable after the test: {error}") })
+                Err(SmokeFailure::Setup { why: format!("cannot read the executable after the test: {error}") })
             }
         }
     }

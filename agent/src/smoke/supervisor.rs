@@ -33,18 +33,18 @@ pub(super) fn run(request: &TestRequest) -> TestReport {
     resources::close_inherited();
     // No terminal, and no signals from it. This fails only for the leader of a process group, which this is not.
     if let Err(error) = rustix::process::setsid() {
-        return TestReport::setup("can't leave the terminal", &error.into());
+        return TestReport::setup("cannot leave the terminal", &error.into());
     }
     match format::unsupported(&inherited_program(request)) {
         Ok(None) => {}
         Ok(Some(why)) => return TestReport::Failed(SmokeFailure::Format { why }),
-        Err(error) => return TestReport::setup("can't read the executable", &error),
+        Err(error) => return TestReport::setup("cannot read the executable", &error),
     }
     if request.namespaces && request.uid.is_none() && request.user_namespace && !resources::enter_user_namespace() {
         return TestReport::NoNamespace;
     }
     let report = start(request).map_or_else(
-        |error| TestReport::setup("can't start the test", &error),
+        |error| TestReport::setup("cannot start the test", &error),
         |(child, events, output)| Supervision { request, child, events, output }.report(),
     );
     if let Some(uid) = request.uid {
@@ -156,7 +156,7 @@ impl Supervision<'_> {
             ended = self.child.wait().map(Some);
         }
         if !descendants::end() {
-            return TestReport::setup("can't end its processes", &io::ErrorKind::TimedOut.into());
+            return TestReport::setup("cannot end its processes", &io::ErrorKind::TimedOut.into());
         }
         // The writers of both pipes have ended. The rest is still being read.
         while !(closed && started.is_some()) {
@@ -183,8 +183,8 @@ impl Supervision<'_> {
                 (Some(status), _) => SmokeFailure::Exit { status, output },
                 (None, signal) => SmokeFailure::Signal { signal: signal.unwrap_or_default(), output },
             },
-            Err(error) => return TestReport::setup("can't wait for it", &error),
-            Ok(None) => SmokeFailure::Setup { why: "it can't be killed".to_owned() },
+            Err(error) => return TestReport::setup("cannot wait for it", &error),
+            Ok(None) => SmokeFailure::Setup { why: "it cannot be killed".to_owned() },
         };
         TestReport::Failed(failure)
     }

@@ -124,11 +124,11 @@ fn mount_devices(devices: &[(&str, File)], owner: u32, group: u32) -> io::Result
 
 /// Gives the executable a path that every user can pass, in an otherwise empty directory. Returns it.
 fn mount_program(executable: &File, name: &str) -> io::Result<PathBuf> {
-    let folder = Path::new(PROGRAM_DIR);
-    mount_memory(folder, MountFlags::empty(), &format!("mode=755,{CAPACITY}"))?;
-    let path = folder.join(name);
+    let directory = Path::new(PROGRAM_DIR);
+    mount_memory(directory, MountFlags::empty(), &format!("mode=755,{CAPACITY}"))?;
+    let path = directory.join(name);
     mount_file(executable, &path)?;
-    for path in [path.as_path(), folder] {
+    for path in [path.as_path(), directory] {
         mount_remount(path, flags_of(path)? | MountFlags::BIND | MountFlags::RDONLY, "")?;
     }
     Ok(path)

@@ -37,8 +37,8 @@ impl LockedStore {
         for made in &self.locks.made {
             disk::sync_parent(made).map_err(StoreError::io("write", made))?;
         }
-        // A single switch needs no journal if it replaces no stored version and no `current` that is not a link: after a
-        // crash the active executable is complete, and the contract is repaired from its version directory.
+        // A single switch needs no journal if it replaces no stored version and no `current` that is not a link: after
+        // a crash the active executable is complete, and the contract is repaired from its version directory.
         let needs_journal = journal.steps.len() > 1 || journal.steps.iter().any(replaces_more_than_links);
         if needs_journal {
             journal.write(&staging).map_err(StoreError::io("write", &staging))?;
@@ -141,36 +141,36 @@ impl LockedStore {
     /// Replaces the cached contract, or removes it.
     pub(super) fn cache_contract(&mut self, plugin: &PluginDir, new: Option<&[u8]>, staging: &Path) -> io::Result<()> {
         let cached = plugin.cached_contract();
-        let folder = self.store.layout.contracts();
+        let directory = self.store.layout.contracts();
         match new {
             Some(bytes) => {
                 let mut made = Vec::new();
-                disk::make_dirs(&folder, &mut made)?;
+                disk::make_dirs(&directory, &mut made)?;
                 made.iter().try_for_each(|made| disk::sync_parent(made))?;
                 self.locks.made.append(&mut made);
                 let staged = staging.join(format!("contract-{}-{}", plugin.name, disk::random_name()));
                 disk::write_new(&staged, bytes, disk::PLAIN)?;
                 disk::rename(&staged, &cached)?;
-                disk::sync_dir(&folder)
+                disk::sync_dir(&directory)
             }
-            None if disk::unlink(&cached)? => disk::sync_dir(&folder),
+            None if disk::unlink(&cached)? => disk::sync_dir(&directory),
             None => Ok(()),
         }
     }
 
     /// Makes `v<major>/<name>` a link to the executable of the version.
     fn link_major(&self, step: &SwitchStep, plugin: &PluginDir, staging: &Path) -> Result<(), StoreError> {
-        let (folder, link) = (plugin.major(step.major), plugin.major_binary(step.major));
+        let (directory, link) = (plugin.major(step.major), plugin.major_binary(step.major));
         let failed = || StoreError::io("write", &link);
         let binary = plugin.binary(&step.tag);
-        let made = disk::make_dir(&folder).map_err(failed())?;
+        let made = disk::make_dir(&directory).map_err(failed())?;
         if FileId::at(&link).map_err(failed())? != Some(file_id(&binary)?) {
             let temporary = staging.join(format!("link-{}", plugin.name));
             disk::unlink(&temporary).map_err(failed())?;
             disk::link_or_copy(&binary, &temporary, disk::EXECUTABLE).map_err(failed())?;
             self.check_lock(&plugin.name)?;
             disk::rename(&temporary, &link).map_err(failed())?;
-            disk::sync_dir(&folder).map_err(failed())?;
+            disk::sync_dir(&directory).map_err(failed())?;
         }
         if made {
             disk::sync_dir(&plugin.dir).map_err(failed())?;

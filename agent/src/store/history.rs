@@ -68,9 +68,9 @@ pub(super) fn append(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, stag
 /// Removes unfinished files of the d8 written in Go that are older than an hour.
 pub(super) fn sweep_foreign(plugin: &PluginDir) {
     let majors = plugin.majors().unwrap_or_default();
-    let folders = [plugin.dir.clone()].into_iter().chain(majors.into_iter().map(|major| plugin.major(major)));
+    let directories = [plugin.dir.clone()].into_iter().chain(majors.into_iter().map(|major| plugin.major(major)));
     let mut unfinished: Vec<PathBuf> = Vec::new();
-    for found in folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+    for found in directories.filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten() {
         let path = found.path();
         if path.extension().is_some_and(|extension| extension == "new" || extension == "staged") {
             unfinished.push(path);
@@ -78,7 +78,7 @@ pub(super) fn sweep_foreign(plugin: &PluginDir) {
     }
     let cached = plugin.cached_contract();
     let prefix = format!("{}.json.tmp-", plugin.name);
-    for found in cached.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
+    for found in cached.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten().flatten() {
         if found.file_name().to_string_lossy().starts_with(&prefix) {
             unfinished.push(found.path());
         }

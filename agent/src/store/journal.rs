@@ -48,7 +48,7 @@ pub(super) struct SwitchStep {
     pub(super) binary: Option<FileId>,
     /// Target of `current` before the switch.
     pub(super) current: Option<PathBuf>,
-    /// Whether `current` was a file or a folder, as in a copy that followed links. It is saved as `current`.
+    /// Whether `current` was a file or a directory, as in a copy that followed links. It is saved as `current`.
     #[serde(default)]
     pub(super) current_is_no_link: bool,
 }
@@ -188,7 +188,7 @@ impl SwitchStep {
 
     fn undo_contract(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
         let cached = plugin.cached_contract();
-        let Some(folder) = cached.parent() else { return Ok(()) };
+        let Some(directory) = cached.parent() else { return Ok(()) };
         let limit = CONTRACT_BYTES as u64;
         let now = disk::read_small(&cached, limit)?;
         // The contract that the switch writes to the cache. Its version may not be in place.
@@ -205,9 +205,9 @@ impl SwitchStep {
             // A link, so that the saved contract still exists if this runs again.
             let temporary = staging.join(format!("undo-contract-{}", self.name));
             disk::place_link(&self.saved_contract(staging), &cached, &temporary, disk::PLAIN)?;
-            disk::sync_dir(folder)
+            disk::sync_dir(directory)
         } else if disk::unlink(&cached)? {
-            disk::sync_dir(folder)
+            disk::sync_dir(directory)
         } else {
             Ok(())
         }
@@ -221,7 +221,7 @@ impl SwitchStep {
         let moved_aside = disk::lstat(&aside)?.is_some();
         if placed && placement.replaces && !moved_aside {
             if !disk::exchange(&from, &home)? {
-                return Err(io::Error::other("the replaced version can't be restored"));
+                return Err(io::Error::other("the replaced version cannot be restored"));
             }
         } else if placed {
             disk::rename(&home, &from)?;

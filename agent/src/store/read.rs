@@ -107,14 +107,14 @@ pub struct DamagedVersion {
 
 /// Lists the installed plugins by name.
 pub(super) fn list(layout: &Layout) -> Result<Vec<PluginEntry>, StoreError> {
-    let folder = layout.plugins();
-    trust::directory(&folder)?;
-    let Some(names) = disk::if_exists(fs::read_dir(&folder)).map_err(StoreError::io("read", &folder))? else {
+    let directory = layout.plugins();
+    trust::directory(&directory)?;
+    let Some(names) = disk::if_exists(fs::read_dir(&directory)).map_err(StoreError::io("read", &directory))? else {
         return Ok(Vec::new());
     };
     let mut entries = Vec::new();
     for found in names {
-        let found = found.map_err(StoreError::io("read", &folder))?;
+        let found = found.map_err(StoreError::io("read", &directory))?;
         let Some(name) = found.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         entries.extend(entry(&layout.plugin(&name))?);
     }
@@ -185,17 +185,19 @@ impl VersionsOnDisk {
 
 /// Reads `versions/`, whether or not a version is active.
 pub(super) fn versions(plugin: &PluginDir) -> Result<VersionsOnDisk, StoreError> {
-    let folder = plugin.versions();
+    let directory = plugin.versions();
     let mut on_disk = VersionsOnDisk::default();
-    let Some(metadata) = disk::lstat(&folder).map_err(StoreError::io("read", &folder))? else { return Ok(on_disk) };
+    let Some(metadata) = disk::lstat(&directory).map_err(StoreError::io("read", &directory))? else {
+        return Ok(on_disk);
+    };
     let untrusted =
         if metadata.is_dir() { trust::untrusted_reason(&metadata) } else { Some(wrong_type(&metadata, "directory")) };
     if let Some(why) = untrusted {
-        on_disk.damaged.push(DamagedVersion { path: folder, why });
+        on_disk.damaged.push(DamagedVersion { path: directory, why });
         return Ok(on_disk);
     }
-    for found in fs::read_dir(&folder).map_err(StoreError::io("read", &folder))? {
-        let found = found.map_err(StoreError::io("read", &folder))?;
+    for found in fs::read_dir(&directory).map_err(StoreError::io("read", &directory))? {
+        let found = found.map_err(StoreError::io("read", &directory))?;
         if found.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
@@ -225,8 +227,8 @@ pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion
 fn active(plugin: &PluginDir, on_disk: &VersionsOnDisk) -> Result<ActiveVersion, String> {
     let major = current_major(plugin)?;
     let binary = plugin.major_binary(major);
-    let folder = plugin.major(major);
-    let metadata = fs::symlink_metadata(&folder).map_err(|_| format!("{} is missing", folder.display()))?;
+    let directory = plugin.major(major);
+    let metadata = fs::symlink_metadata(&directory).map_err(|_| format!("{} is missing", directory.display()))?;
     version_dir::check(&metadata, metadata.is_dir(), "directory")?;
     let metadata = fs::symlink_metadata(&binary).map_err(|_| format!("{} is missing", binary.display()))?;
     version_dir::check(&metadata, metadata.is_file(), "regular file")?;

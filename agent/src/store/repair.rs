@@ -27,8 +27,8 @@ use crate::{
 /// change another process is rolling back at the moment.
 pub(super) fn all(locked: &mut LockedStore, reporter: &dyn ProgressReporter) -> Result<Option<PluginName>, StoreError> {
     let layout = locked.store.layout.clone();
-    let folder = layout.staging();
-    let found = staging::find(&layout).map_err(StoreError::io("read", &folder))?;
+    let directory = layout.staging();
+    let found = staging::find(&layout).map_err(StoreError::io("read", &directory))?;
     for orphan in found.orphans {
         roll_back(locked, &orphan, reporter)?;
     }
@@ -114,8 +114,8 @@ fn repair_contract(
     Ok(())
 }
 
-/// Removes everything in the directory of a plugin that has no `current`, except for the lock. Returns whether there was
-/// anything.
+/// Removes everything in the directory of a plugin that has no `current`, except for the lock. Returns whether there
+/// was anything.
 fn clear(locked: &LockedStore, plugin: &PluginDir) -> io::Result<bool> {
     let trash = locked.staging_dir().join(format!("trash-{}-{}", plugin.name, disk::random_name()));
     disk::make_dir(&trash)?;

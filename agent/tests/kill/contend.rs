@@ -53,22 +53,22 @@ fn attempt(root: &Path, plugins: &[&str]) -> Result<(), StoreError> {
 }
 
 fn excludes() {
-    let folder = scratch();
-    fs::create_dir(folder.path().join("plugins")).unwrap();
-    let children: Vec<Child> = (0..5).map(|_| spawn(folder.path(), "count a 25")).collect();
+    let directory = scratch();
+    fs::create_dir(directory.path().join("plugins")).unwrap();
+    let children: Vec<Child> = (0..5).map(|_| spawn(directory.path(), "count a 25")).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
-    assert_eq!(fs::read_to_string(folder.path().join("counter")).unwrap(), "125");
+    assert_eq!(fs::read_to_string(directory.path().join("counter")).unwrap(), "125");
     // The directory of the plugin was removed with the lock.
-    assert_eq!(tree(folder.path()), ["counter 0644", "plugins/ 0755"]);
+    assert_eq!(tree(directory.path()), ["counter 0644", "plugins/ 0755"]);
 }
 
 fn holder() {
-    let folder = scratch();
-    let mut child = hold(folder.path(), "a");
-    let error = attempt(folder.path(), &["a"]).unwrap_err();
+    let directory = scratch();
+    let mut child = hold(directory.path(), "a");
+    let error = attempt(directory.path(), &["a"]).unwrap_err();
     match &error {
         StoreError::Locked { holder: LockHolder::Process { pid, program, .. }, .. } => {
             assert_eq!(*pid, child.id());
@@ -77,61 +77,61 @@ fn holder() {
         other => panic!("{other:?}"),
     }
     assert_eq!(error.kind(), StoreErrorKind::Locked);
-    attempt(folder.path(), &["b"]).unwrap();
+    attempt(directory.path(), &["b"]).unwrap();
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    attempt(folder.path(), &["a"]).unwrap();
+    attempt(directory.path(), &["a"]).unwrap();
 }
 
 fn killed() {
-    let folder = scratch();
-    let mut child = hold(folder.path(), "a b");
+    let directory = scratch();
+    let mut child = hold(directory.path(), "a b");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(folder.path().join("plugins/a/install.lock").exists());
-    attempt(folder.path(), &["a"]).unwrap();
-    attempt(folder.path(), &["a", "b"]).unwrap();
+    assert!(directory.path().join("plugins/a/install.lock").exists());
+    attempt(directory.path(), &["a"]).unwrap();
+    attempt(directory.path(), &["a", "b"]).unwrap();
     // The empty directories of the killed process were removed.
-    assert!(!folder.path().join("plugins/a").exists());
-    assert!(!folder.path().join(".staging").exists());
+    assert!(!directory.path().join("plugins/a").exists());
+    assert!(!directory.path().join(".staging").exists());
 }
 
 fn foreign() {
-    let folder = scratch();
-    setup(folder.path(), "install a=v1.0.0");
-    let lock = folder.path().join("plugins/a/install.lock");
+    let directory = scratch();
+    setup(directory.path(), "install a=v1.0.0");
+    let lock = directory.path().join("plugins/a/install.lock");
     for content in ["", "12345\n"] {
         fs::write(&lock, content).unwrap();
-        match attempt(folder.path(), &["a"]).unwrap_err() {
+        match attempt(directory.path(), &["a"]).unwrap_err() {
             StoreError::Locked { holder: LockHolder::Foreign, .. } => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(fs::read_to_string(&lock).unwrap(), content, "a held lock was changed");
         let old = SystemTime::now() - Duration::from_secs(3601);
         File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
-        attempt(folder.path(), &["a"]).unwrap();
+        attempt(directory.path(), &["a"]).unwrap();
         assert!(!lock.exists());
     }
 }
 
 fn all_or_none() {
-    let folder = scratch();
-    let mut child = hold(folder.path(), "b");
-    match attempt(folder.path(), &["c", "a", "b"]).unwrap_err() {
+    let directory = scratch();
+    let mut child = hold(directory.path(), "b");
+    match attempt(directory.path(), &["c", "a", "b"]).unwrap_err() {
         StoreError::Locked { name, .. } => assert_eq!(name.name(), "b"),
         other => panic!("{other:?}"),
     }
-    assert!(!folder.path().join("plugins/a").exists() && !folder.path().join("plugins/c").exists());
+    assert!(!directory.path().join("plugins/a").exists() && !directory.path().join("plugins/c").exists());
     drop(child.stdin.take());
     child.wait().unwrap();
-    attempt(folder.path(), &["c", "a", "b"]).unwrap();
+    attempt(directory.path(), &["c", "a", "b"]).unwrap();
 }
 
 /// Another program replaces the lock during a switch.
 fn lost() {
     for point in ["switch.begun", "switch.placed", "switch.contract", "switch.major"] {
-        let folder = scratch();
-        let root = folder.path();
+        let directory = scratch();
+        let root = directory.path();
         setup(root, "install a=v1.0.0");
         let before = tree(root);
         let lock = root.join("plugins/a/install.lock");
@@ -157,20 +157,20 @@ fn lost() {
 }
 
 fn parallel() {
-    let folder = scratch();
+    let directory = scratch();
     let versions = ["v1.0.0", "v1.1.0", "v2.0.0", "v2.1.0"];
     let children: Vec<Child> =
-        versions.iter().map(|version| spawn(folder.path(), &format!("install a={version}"))).collect();
+        versions.iter().map(|version| spawn(directory.path(), &format!("install a={version}"))).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
-    check_readable(folder.path(), "after four concurrent installs");
-    let store = Store::at(folder.path()).unwrap();
+    check_readable(directory.path(), "after four concurrent installs");
+    let store = Store::at(directory.path()).unwrap();
     let entry = store.get(&name("a")).unwrap().unwrap();
     assert_eq!(entry.versions.len(), 4);
     let active = &entry.installed().unwrap().tag;
     assert_eq!(entry.history.last(), Some(active));
-    assert_eq!(run_current(folder.path(), "a"), Some(format!("a {active}")));
-    assert!(!folder.path().join(".staging").exists());
+    assert_eq!(run_current(directory.path(), "a"), Some(format!("a {active}")));
+    assert!(!directory.path().join(".staging").exists());
 }

@@ -59,10 +59,10 @@ fn executable(path: &Path, content: &str) {
 }
 
 /// Runs the command on the PATH and returns its output.
-fn output(folder: &Path) -> String {
+fn output(directory: &Path) -> String {
     let output = loop {
         // The fork of another thread may have a new file open for writing.
-        match Command::new(folder.join("bin/d8")).output() {
+        match Command::new(directory.join("bin/d8")).output() {
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
             output => break output.expect("there is no d8"),
         }
@@ -71,13 +71,13 @@ fn output(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn store(folder: &Path) -> D8Store {
-    D8Store::at(folder.join("root")).unwrap().with_sandbox(Sandbox::of(own()))
+fn store(directory: &Path) -> D8Store {
+    D8Store::at(directory.join("root")).unwrap().with_sandbox(Sandbox::of(own()))
 }
 
-fn entry(folder: &Path) -> PathEntry {
-    let none = PackageDatabases { dpkg: folder.join("none"), rpm: folder.join("no-rpm") };
-    PathEntry::of(&folder.join("bin/d8"), Some(folder), &none)
+fn entry(directory: &Path) -> PathEntry {
+    let none = PackageDatabases { dpkg: directory.join("none"), rpm: directory.join("no-rpm") };
+    PathEntry::of(&directory.join("bin/d8"), Some(directory), &none)
 }
 
 async fn request(version: &str) -> (D8InstallRequest, MemorySource) {
@@ -95,12 +95,12 @@ async fn request(version: &str) -> (D8InstallRequest, MemorySource) {
 /// Downloads `version` unless it is on disk, and makes it current, as `d8 cli update --version` does. The running
 /// program has version `seed`.
 async fn switch(
-    folder: &Path,
+    directory: &Path,
     version: &str,
     seed: Option<&str>,
 ) -> Result<d8_agent::d8_store::D8Activation, StoreError> {
-    let store = store(folder);
-    let entry = entry(folder);
+    let store = store(directory);
+    let entry = entry(directory);
     let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
     let tested = if let Some(stored) = store.find(&Version::parse(version).unwrap())? {
         locked.test(&stored, &SilentReporter).await?
@@ -109,13 +109,13 @@ async fn switch(
         locked.stage(request, &source, &SilentReporter).await?
     };
     let migration = PathMigration::of(&entry, seed.map(tag));
-    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &SilentReporter)
+    locked.activate(tested, migration.as_ref(), &directory.join("bin/d8"), now(), &SilentReporter)
 }
 
-/// Runs `child-d8 <folder> <version> <seed>`.
+/// Runs `child-d8 <directory> <version> <seed>`.
 pub fn main(arguments: &[String]) -> ExitCode {
-    let [folder, version, seed] = arguments else { panic!("child-d8 <folder> <version> <seed>") };
-    match block_on(switch(Path::new(folder), version, Some(seed))) {
+    let [directory, version, seed] = arguments else { panic!("child-d8 <directory> <version> <seed>") };
+    match block_on(switch(Path::new(directory), version, Some(seed))) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{}: {error}", error.kind().as_str());
@@ -124,16 +124,16 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Returns a folder with a d8 on the PATH that is a plain file.
+/// Returns a directory with a d8 on the PATH that is a plain file.
 fn plain() -> tempfile::TempDir {
-    let folder = scratch();
-    executable(&folder.path().join("bin/d8"), &program("v1.0.0"));
-    folder
+    let directory = scratch();
+    executable(&directory.path().join("bin/d8"), &program("v1.0.0"));
+    directory
 }
 
 /// Runs a child that switches to `version`, with a failpoint.
-fn child(folder: &Path, version: &str, failpoint: &str) -> std::process::Output {
+fn child(directory: &Path, version: &str, failpoint: &str) -> std::process::Output {
     let mut child = Command::new(own());
-    child.arg("child-d8").arg(folder).args([version, "v1.0.0"]).env("D8_FAILPOINT", failpoint);
+    child.arg("child-d8").arg(directory).args([version, "v1.0.0"]).env("D8_FAILPOINT", failpoint);
     child.output().unwrap()
 }

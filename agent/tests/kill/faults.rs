@@ -48,22 +48,22 @@ fn stdout(output: &Output) -> String {
 }
 
 fn full_disk() {
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
-    let empty = tree(folder.path());
+    let empty = tree(directory.path());
     // In blocks of 512 bytes: too small for a lock, and too small for a large executable.
     for (blocks, version) in [(0, "v1.1.0"), (40, "v9.0.0")] {
         for before in [None, Some("install a=v1.0.0")] {
             if let Some(before) = before {
                 setup(&root, before);
             }
-            let unchanged = tree(folder.path());
+            let unchanged = tree(directory.path());
             let output =
                 through_shell(&format!("trap '' XFSZ; ulimit -f {blocks}"), &root, &format!("install a={version}"));
             assert!(!output.status.success(), "{blocks} blocks were sufficient");
             assert!(stdout(&output).starts_with("DiskFull: "), "{blocks}: {}", stdout(&output));
-            assert_eq!(tree(folder.path()), unchanged, "{blocks}");
+            assert_eq!(tree(directory.path()), unchanged, "{blocks}");
             if before.is_some() {
                 assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"));
                 fs::remove_dir_all(&root).unwrap();
@@ -71,16 +71,16 @@ fn full_disk() {
             }
         }
     }
-    assert_eq!(tree(folder.path()), empty);
+    assert_eq!(tree(directory.path()), empty);
 }
 
 fn umask() {
     let trees = ["000", "022", "077"].map(|umask| {
-        let folder = scratch();
-        let root = folder.path().join("new/root");
+        let directory = scratch();
+        let root = directory.path().join("new/root");
         let output = through_shell(&format!("umask {umask}"), &root, "install a=v1.0.0 b=v1.0.0");
         assert!(output.status.success(), "{}", stdout(&output));
-        tree(folder.path())
+        tree(directory.path())
     });
     assert_eq!(trees[0], trees[1]);
     assert_eq!(trees[0], trees[2]);
@@ -95,9 +95,9 @@ fn umask() {
 }
 
 /// Copies this program to a path that another user can reach.
-fn open_copy(folder: &Path) -> PathBuf {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = folder.join("d8-child");
+fn open_copy(directory: &Path) -> PathBuf {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.join("d8-child");
     fs::copy(own(), &copy).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
@@ -112,11 +112,11 @@ fn unwritable() {
         println!("  skipped: only root can start a process of another user");
         return;
     }
-    let folder = scratch();
-    let program = open_copy(folder.path());
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let program = open_copy(directory.path());
+    let root = directory.path().join("root");
     setup(&root, "install a=v1.0.0");
-    let before = tree(folder.path());
+    let before = tree(directory.path());
     let as_other = |root: &Path, command: &str| {
         Command::new(&program)
             .arg("child")
@@ -132,13 +132,13 @@ fn unwritable() {
         let output = as_other(&root, command);
         assert!(!output.status.success());
         assert!(stdout(&output).starts_with("Unwritable: no write access to the install root"), "{}", stdout(&output));
-        let missing = folder.path().join("not/there");
+        let missing = directory.path().join("not/there");
         let output = as_other(&missing, command);
         assert!(stdout(&output).starts_with("Unwritable: "), "{}", stdout(&output));
     }
-    assert_eq!(tree(folder.path()), before);
+    assert_eq!(tree(directory.path()), before);
     // The user can use a root of their own. The smoke test needs no privileges.
-    let own_root = folder.path().join("own");
+    let own_root = directory.path().join("own");
     fs::create_dir(&own_root).unwrap();
     chown(&own_root, Some(61_000), Some(61_000)).unwrap();
     let output = as_other(&own_root, "install a=v1.0.0");
@@ -153,8 +153,8 @@ fn untrusted() {
         println!("  skipped: only root checks this");
         return;
     }
-    let folder = scratch();
-    let root = folder.path().join("a/root");
+    let directory = scratch();
+    let root = directory.path().join("a/root");
     setup(&root, "install a=v1.0.0");
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let refused = |what: &str| {
@@ -165,7 +165,7 @@ fn untrusted() {
         assert_eq!(Roots::new(Some(root.clone()), None).for_writing().unwrap_err().kind(), StoreErrorKind::Untrusted);
         assert!(!error.advice().is_empty());
     };
-    let parent = folder.path().join("a");
+    let parent = directory.path().join("a");
     mode(&root, 0o777);
     refused("world-writable");
     mode(&root, 0o1777);
@@ -186,7 +186,7 @@ fn untrusted() {
     refused("in a directory of another user");
     chown(&parent, Some(0), None).unwrap();
     // The owner of a link in a world-writable directory can change its target.
-    let sticky = folder.path().join("tmp");
+    let sticky = directory.path().join("tmp");
     fs::create_dir(&sticky).unwrap();
     mode(&sticky, 0o1777);
     let link = sticky.join("link");
@@ -206,8 +206,8 @@ fn untrusted() {
 
 /// A file system that supports neither: executables are copied, and a replaced version is moved aside.
 fn without_links() {
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     let run = |point: &str, command: &str| {
         Command::new(own())
             .arg("child")
@@ -227,7 +227,7 @@ fn without_links() {
     succeed("rollback a");
     assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"));
     check_readable(&root, "copies");
-    let template = folder.path().join("template");
+    let template = directory.path().join("template");
     copy_tree(&root, &template).unwrap();
     for command in ["force a=v1.0.0", "install a=v1.2.0 b=v1.1.0"] {
         for point in [
@@ -261,8 +261,8 @@ fn without_links() {
 }
 
 fn unfinished_files() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     setup(root, "install a=v1.0.0");
     let old = std::time::SystemTime::now() - Duration::from_hours(2);
     let create = |path: &str, time: Option<std::time::SystemTime>| {
@@ -287,8 +287,8 @@ fn unfinished_files() {
 
 /// Without a contract the executable is run in the sandbox.
 fn reported_version() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     setup(root, "go a v1.4.2");
     fs::remove_file(root.join("cache/contracts/a.json")).unwrap();
     setup(root, "install a=v2.0.0");

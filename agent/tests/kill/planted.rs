@@ -106,10 +106,10 @@ const PLANTS: &[Plant] = &[
 ];
 
 fn planted() {
-    let folder = scratch();
-    let template = folder.path().join("template");
-    let root = folder.path().join("root");
-    let outside = folder.path().join("outside");
+    let directory = scratch();
+    let template = directory.path().join("template");
+    let root = directory.path().join("root");
+    let outside = directory.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("a"), "#!/bin/sh\necho a planted\n").unwrap();
     fs::set_permissions(outside.join("a"), fs::Permissions::from_mode(0o755)).unwrap();

@@ -188,14 +188,14 @@ pub fn setup(root: &Path, command: &str) {
 /// Installs a plugin as the d8 written in Go does: one file, one link, one contract.
 pub fn install_as_go(root: &Path, name: &str, tag: &str) {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let folder = root.join("plugins").join(name);
-    let major = folder.join(tag.split('.').next().unwrap());
+    let directory = root.join("plugins").join(name);
+    let major = directory.join(tag.split('.').next().unwrap());
     fs::create_dir_all(&major).unwrap();
     fs::create_dir_all(root.join("cache/contracts")).unwrap();
     let binary = major.join(name);
     fs::write(&binary, crate::support::script(name, tag)).unwrap();
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
-    symlink(&binary, folder.join("current")).unwrap();
+    symlink(&binary, directory.join("current")).unwrap();
     fs::write(
         root.join(format!("cache/contracts/{name}.json")),
         format!(r#"{{"name":"{name}","version":"{tag}","description":"by go"}}"#),
@@ -204,9 +204,9 @@ pub fn install_as_go(root: &Path, name: &str, tag: &str) {
 }
 
 fn every_failpoint() {
-    let folder = scratch();
+    let directory = scratch();
     let (root, template, done) =
-        (folder.path().join("root"), folder.path().join("template"), folder.path().join("done"));
+        (directory.path().join("root"), directory.path().join("template"), directory.path().join("done"));
     let mut reached = BTreeSet::new();
     let mut kills = 0;
     for scenario in SCENARIOS {
@@ -275,8 +275,8 @@ fn check(scenario: &Scenario, root: &Path, point: &str, nth: usize, wanted: &[St
 
 /// Kills the rollback of a change that was killed, at each of its steps.
 fn killed_during_rollback() {
-    let folder = scratch();
-    let (root, template) = (folder.path().join("root"), folder.path().join("template"));
+    let directory = scratch();
+    let (root, template) = (directory.path().join("root"), directory.path().join("template"));
     fs::create_dir(&root).unwrap();
     for command in ["install a=v1.0.0", "install b=v1.0.0"] {
         setup(&root, command);

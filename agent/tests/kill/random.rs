@@ -51,8 +51,8 @@ fn killed_at_random() {
     let seed = seed();
     println!("  {SEED}={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
     let begun = Instant::now();
     setup(&root, "install a=v1.0.0");

@@ -21,20 +21,20 @@ pub const CASES: &[TestCase] = &[
     ("an_executable_that_is_open_for_writing", busy),
 ];
 
-fn program(folder: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
-    let path = folder.join("program");
+fn program(directory: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.join("program");
     let _ = fs::remove_file(&path);
     fs::write(&path, bytes).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
 
-fn test(folder: &Path, bytes: impl AsRef<[u8]>, timeout: Duration) -> Result<String, SmokeFailure> {
-    let path = program(folder, bytes);
-    let before = fs::read_dir(folder).unwrap().count();
+fn test(directory: &Path, bytes: impl AsRef<[u8]>, timeout: Duration) -> Result<String, SmokeFailure> {
+    let path = program(directory, bytes);
+    let before = fs::read_dir(directory).unwrap().count();
     let subject = Subject::read(&path, "program").unwrap();
-    let result = block_on(Sandbox::of(own()).test(&subject, timeout, folder));
-    assert_eq!(fs::read_dir(folder).unwrap().count(), before, "the test left a file");
+    let result = block_on(Sandbox::of(own()).test(&subject, timeout, directory));
+    assert_eq!(fs::read_dir(directory).unwrap().count(), before, "the test left a file");
     result
 }
 
@@ -42,7 +42,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 fn passes() {
     // The directory has mode 0700: another user could not run an executable in it by its path.
-    let folder = scratch();
+    let directory = scratch();
     for (what, bytes, expected) in [
         ("a script", b"#!/bin/sh\necho v1.0.0\n".to_vec(), "v1.0.0"),
         ("an ELF program", fs::read("/bin/true").unwrap(), ""),
@@ -53,19 +53,19 @@ fn passes() {
         ),
         ("a script that writes to stderr", b"#!/bin/sh\necho v3.0.0 >&2\n".to_vec(), "v3.0.0"),
     ] {
-        let output = test(folder.path(), bytes, LONG).unwrap_or_else(|failure| panic!("{what}: {failure}"));
+        let output = test(directory.path(), bytes, LONG).unwrap_or_else(|failure| panic!("{what}: {failure}"));
         assert!(output.contains(expected), "{what}: {output}");
     }
-    let long = test(folder.path(), "#!/bin/sh\nyes | head -c 5000000\n", LONG).unwrap();
+    let long = test(directory.path(), "#!/bin/sh\nyes | head -c 5000000\n", LONG).unwrap();
     assert_eq!(long.chars().count(), 200);
 }
 
 fn fails() {
-    let folder = scratch();
+    let directory = scratch();
     let mut foreign = fs::read("/bin/true").unwrap();
     // e_machine of PowerPC.
     foreign[18] = 20;
-    let failure = |bytes: &[u8]| test(folder.path(), bytes, LONG).unwrap_err();
+    let failure = |bytes: &[u8]| test(directory.path(), bytes, LONG).unwrap_err();
     for (what, bytes) in [
         ("an empty file", Vec::new()),
         ("a text without an interpreter", b"echo hello\n".to_vec()),
@@ -83,21 +83,22 @@ fn fails() {
         other => panic!("{other:?}"),
     }
     assert!(exit.to_string().contains("status 3") && !exit.advice().fix.is_empty());
-    let late = test(folder.path(), "#!/bin/sh\necho begun\nexec sleep 60\n", Duration::from_millis(700)).unwrap_err();
+    let late =
+        test(directory.path(), "#!/bin/sh\necho begun\nexec sleep 60\n", Duration::from_millis(700)).unwrap_err();
     assert!(matches!(&late, SmokeFailure::Timeout { output, .. } if output == "begun"), "{late:?}");
     // A sandbox that does not work is not a failure of the executable.
-    let path = program(folder.path(), "#!/bin/sh\n");
+    let path = program(directory.path(), "#!/bin/sh\n");
     for sandbox in ["/bin/false", "/no/such/program"] {
         let subject = Subject::read(&path, "program").unwrap();
-        let failure = block_on(Sandbox::of(sandbox).test(&subject, LONG, folder.path())).unwrap_err();
+        let failure = block_on(Sandbox::of(sandbox).test(&subject, LONG, directory.path())).unwrap_err();
         assert!(matches!(failure, SmokeFailure::Setup { .. }), "{failure:?}");
     }
 }
 
 fn confined() {
-    let folder = scratch();
+    let directory = scratch();
     let output = |script: &str| {
-        let result = test(folder.path(), format!("#!/bin/sh\n{script}\n"), LONG);
+        let result = test(directory.path(), format!("#!/bin/sh\n{script}\n"), LONG);
         result.unwrap_or_else(|failure| panic!("{script}: {failure}"))
     };
     let environment = output("env | cut -d= -f1 | sort | tr '\\n' ' '");
@@ -126,7 +127,7 @@ fn confined() {
     for descriptor in open.split_whitespace() {
         assert!(["0", "1", "2", "3", "9", "10", "255"].contains(&descriptor), "{open}");
     }
-    assert!(test(folder.path(), "#!/bin/sh\nhead -c 70000000 /dev/zero > \"$HOME/x\"\n", LONG).is_err());
+    assert!(test(directory.path(), "#!/bin/sh\nhead -c 70000000 /dev/zero > \"$HOME/x\"\n", LONG).is_err());
     if rustix::process::geteuid().is_root() {
         let ids = output("echo $(id -u; id -g; id -G)");
         let ids: Vec<u32> = ids.split_whitespace().map(|id| id.parse().unwrap()).collect();
@@ -157,7 +158,7 @@ pub fn marker() -> String {
 }
 
 fn left_processes() {
-    let folder = scratch();
+    let directory = scratch();
     let marker = marker();
     for script in [
         format!("sleep {marker} &\necho done"),
@@ -165,7 +166,7 @@ fn left_processes() {
         format!("(setsid sh -c 'sleep {marker} & sleep {marker}' &)\necho done"),
         format!("(trap '' TERM HUP INT; setsid sleep {marker} > /dev/null 2>&1 < /dev/null) &\necho done"),
     ] {
-        let result = test(folder.path(), format!("#!/bin/sh\n{script}\n"), LONG);
+        let result = test(directory.path(), format!("#!/bin/sh\n{script}\n"), LONG);
         assert_eq!(result.as_deref(), Ok("done"), "{script}");
         // The sandbox reports only after it has killed them.
         assert!(!running(&marker), "{script}");
@@ -173,13 +174,13 @@ fn left_processes() {
 }
 
 fn cancelled() {
-    let folder = scratch();
+    let directory = scratch();
     let marker = marker();
-    let path = program(folder.path(), format!("#!/bin/sh\nexec sleep {marker}\n"));
+    let path = program(directory.path(), format!("#!/bin/sh\nexec sleep {marker}\n"));
     block_on(async {
         let sandbox = Sandbox::of(own());
         let subject = Subject::read(&path, "program").unwrap();
-        let test = sandbox.test(&subject, LONG, folder.path());
+        let test = sandbox.test(&subject, LONG, directory.path());
         let started = async {
             while !running(&marker) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -192,7 +193,7 @@ fn cancelled() {
     });
     wait_for_end(&marker);
     // The command that requested the test is killed.
-    let root = folder.path().join("root");
+    let root = directory.path().join("root");
     let mut child = Command::new(own()).arg("child").arg(&root).arg(format!("sleeper {marker}")).spawn().unwrap();
     while !running(&marker) {
         assert!(child.try_wait().unwrap().is_none(), "the child ended early");
@@ -204,10 +205,10 @@ fn cancelled() {
 }
 
 fn busy() {
-    let folder = scratch();
-    let path = program(folder.path(), "#!/bin/sh\necho v1.0.0\n");
+    let directory = scratch();
+    let path = program(directory.path(), "#!/bin/sh\necho v1.0.0\n");
     let subject = Subject::read(&path, "program").unwrap();
-    let run = || block_on(Sandbox::of(own()).test(&subject, LONG, folder.path()));
+    let run = || block_on(Sandbox::of(own()).test(&subject, LONG, directory.path()));
     let writer = OpenOptions::new().write(true).open(&path).unwrap();
     let begun = Instant::now();
     let failure = run().unwrap_err();

@@ -39,16 +39,16 @@ fn invalid_downloads() -> Vec<(&'static str, MemorySource, InstallRequest, &'sta
 async fn invalid_downloads_change_nothing() {
     for installed in [false, true] {
         for (what, source, request, kind) in invalid_downloads() {
-            let folder = scratch();
-            let root = folder.path().join("root");
+            let directory = scratch();
+            let root = directory.path().join("root");
             if installed {
                 install(&root, "a", "v1.0.0").await;
             }
-            let before = tree(folder.path());
+            let before = tree(directory.path());
             let error = install_all(&root, &source, vec![request]).await.unwrap_err();
             assert_eq!(error.kind().as_str(), kind, "{what}: {error}");
             assert!(!error.advice().is_empty(), "{what}");
-            assert_eq!(tree(folder.path()), before, "{what}");
+            assert_eq!(tree(directory.path()), before, "{what}");
             if installed {
                 assert_eq!(run_current(&root, "a").as_deref(), Some("a v1.0.0"), "{what}");
             }
@@ -74,8 +74,8 @@ async fn a_dropped_future_leaves_nothing() {
             Ok(d8_agent::LayerStream { chunks, size: None, manifest: None, checksum: None })
         }
     }
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     let stuck = std::sync::Arc::new(tokio::sync::Notify::new());
     let change = async {
         let locked = lock(&root, &["a"]).await;
@@ -85,7 +85,7 @@ async fn a_dropped_future_leaves_nothing() {
         result = change => panic!("half of a layer was enough: {result:?}"),
         () = stuck.notified() => {}
     }
-    assert!(!root.exists(), "{:?}", tree(folder.path()));
+    assert!(!root.exists(), "{:?}", tree(directory.path()));
 }
 
 /// Makes a change to versions v1.0.0 of `a` and `b`.
@@ -147,8 +147,8 @@ async fn a_failure_at_any_point_restores_everything() {
     for (what, make) in CHANGES {
         for point in FAILPOINTS {
             for nth in 1..=3 {
-                let folder = scratch();
-                let root = folder.path().join("root");
+                let directory = scratch();
+                let root = directory.path().join("root");
                 install(&root, "a", "v1.0.0").await;
                 install(&root, "b", "v0.9.0").await;
                 install(&root, "b", "v1.0.0").await;

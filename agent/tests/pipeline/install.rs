@@ -11,8 +11,8 @@ use crate::{
 
 #[tokio::test]
 async fn files_of_an_install() {
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     let source = MemorySource::default();
     let expected = digest(&source, "a", "v1.2.0");
     let mut wanted = request("a", "v1.2.0");
@@ -60,8 +60,8 @@ async fn files_of_an_install() {
 /// A rename comes after the files that it makes visible are synced, and is synced before the next rename.
 #[tokio::test]
 async fn order_of_barriers() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     install(root, "a", "v1.0.0").await;
     let mut locked = lock(root, &["a"]).await;
     testing::trace();
@@ -124,8 +124,8 @@ async fn a_broken_download_is_retried() {
             if number < 2 { memory.failing(Fault::Broken) } else { memory }.open(artifact).await
         }
     }
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     let mut locked = lock(&root, &["a"]).await;
     let staged = locked.stage(request("a", "v1.0.0"), &BreaksTwice(0.into()), &SilentReporter).await.unwrap();
     locked.switch(vec![StoreChange::Install(staged)], now(), &SilentReporter).await.unwrap();
@@ -135,8 +135,8 @@ async fn a_broken_download_is_retried() {
 /// A contract has at most 1 MiB, also as JSON in the store.
 #[tokio::test]
 async fn a_contract_that_is_too_large_is_not_installed() {
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     let mut wanted = request("a", "v1.0.0");
     wanted.contract.description = "x".repeat(1 << 20);
     let error = install_all(&root, &MemorySource::default(), vec![wanted]).await.unwrap_err();
@@ -158,10 +158,10 @@ async fn progress_of_an_install() {
             self.0.lock().unwrap().push(line);
         }
     }
-    let folder = scratch();
+    let directory = scratch();
     let (recorder, source) = (Recorder::default(), MemorySource::default());
     let size = source.layer("a", "v1.0.0").len();
-    let mut locked = lock(folder.path(), &["a"]).await;
+    let mut locked = lock(directory.path(), &["a"]).await;
     let staged = locked.stage(request("a", "v1.0.0"), &source, &recorder).await.unwrap();
     locked.switch(vec![StoreChange::Install(staged)], now(), &recorder).await.unwrap();
     assert_eq!(

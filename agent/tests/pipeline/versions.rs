@@ -12,8 +12,8 @@ use crate::{
 
 #[tokio::test]
 async fn a_version_with_other_bytes_than_recorded_is_refused() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     install(root, "a", "v1.0.0").await;
     assert!(lock(root, &["a"]).await.remove(&name("a")).unwrap());
     let other = layer(&[("plugin", b"#!/bin/sh\necho a v1.0.0 moved\n")]);
@@ -39,8 +39,8 @@ async fn a_version_with_other_bytes_than_recorded_is_refused() {
 
 #[tokio::test]
 async fn rollback_and_relink() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     let rollback = async || lock(root, &["a"]).await.rollback(&name("a"), now(), &SilentReporter).await;
     assert_eq!(rollback().await.unwrap_err().kind(), StoreErrorKind::NotInstalled);
     install(root, "a", "v1.0.0").await;
@@ -60,8 +60,8 @@ async fn rollback_and_relink() {
 
 #[tokio::test]
 async fn a_modified_version_is_not_activated() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     install(root, "a", "v1.0.0").await;
     install(root, "a", "v2.0.0").await;
     let binary = root.join("plugins/a/versions/v1.0.0/a");
@@ -83,8 +83,8 @@ async fn a_modified_version_is_not_activated() {
 #[tokio::test]
 async fn an_install_of_another_tool_is_adopted() {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     let install_by_other_tool = |major: &str, version: &str| {
         let dir = root.join("plugins/a").join(major);
         fs::create_dir_all(&dir).unwrap();
@@ -124,8 +124,8 @@ async fn an_install_of_another_tool_is_adopted() {
 
 #[tokio::test]
 async fn versions_are_found_after_inodes_changed() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     install(root, "a", "v1.0.0").await;
     install(root, "a", "v1.1.0").await;
     let link = root.join("plugins/a/v1/a");
@@ -139,8 +139,8 @@ async fn versions_are_found_after_inodes_changed() {
 
 #[tokio::test]
 async fn versions_that_prune_keeps() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     let versions = ["v0.9.0", "v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0", "v1.5.0", "v1.6.0"];
     for version in versions {
         install(root, "a", version).await;
@@ -158,8 +158,8 @@ async fn versions_that_prune_keeps() {
 
 #[tokio::test]
 async fn remove_leaves_other_plugins() {
-    let folder = scratch();
-    let root = folder.path().join("root");
+    let directory = scratch();
+    let root = directory.path().join("root");
     assert!(!lock(&root, &["a"]).await.remove(&name("a")).unwrap());
     assert!(!root.exists());
     install(&root, "a", "v1.0.0").await;
@@ -171,8 +171,8 @@ async fn remove_leaves_other_plugins() {
 
 #[tokio::test]
 async fn a_damaged_cached_contract_is_repaired() {
-    let folder = scratch();
-    let root = folder.path();
+    let directory = scratch();
+    let root = directory.path();
     install(root, "a", "v1.0.0").await;
     fs::write(root.join("cache/contracts/a.json"), "{\"requirements\": []}").unwrap();
     let error = store(root).contract(&name("a")).unwrap_err();

@@ -174,7 +174,7 @@ pub fn run_current(root: &Path, name: &str) -> Option<String> {
         // The fork of another test's thread may have the file open for writing until it executes its program.
         match std::process::Command::new(&current).arg("--version").output() {
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-            output => break output.expect("current can't be run"),
+            output => break output.expect("current cannot be run"),
         }
     };
     assert!(output.status.success(), "current failed: {output:?}");
@@ -185,8 +185,8 @@ pub fn run_current(root: &Path, name: &str) -> Option<String> {
 /// time, and a killed process loses no writes.
 pub fn scratch() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
-    let runs = |folder: &tempfile::TempDir| {
-        let script = folder.path().join("script");
+    let runs = |directory: &tempfile::TempDir| {
+        let script = directory.path().join("script");
         std::fs::write(&script, "#!/bin/sh\n").is_ok()
             && std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).is_ok()
             && std::process::Command::new(&script).status().is_ok_and(|status| status.success())

@@ -113,7 +113,7 @@ async fn check_cached_policies(context: &Context, plugin: &InstalledPlugin) -> R
             |failure| {
                 failure.advise(
                     format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
-                    format!("if they have changed, read them again: d8 plugins why {}", plugin.entry.name),
+                    format!("if they have changed, read them again: `d8 plugins why {}`", plugin.entry.name),
                 )
             },
         )?;

@@ -105,7 +105,7 @@ impl Context {
         if !untrusted.is_empty() {
             let keys = KeyList(untrusted);
             self.printer.note(format!("the cluster announces a key of its proxy that is not trusted: {keys}"));
-            self.printer.note("the trusted key is used; if the administrators confirm the new one: d8 policy trust");
+            self.printer.note("the trusted key is used; if the admins confirm the new one: `d8 policy trust`");
         }
     }
 
@@ -131,7 +131,7 @@ impl Context {
         self.endpoint_pins().load(key).map_err(|error| {
             Failure::new(Code::Unreachable, "failed to read the pinned proxy of this cluster").caused_by(&error).advise(
                 "the file is damaged, or a newer d8 wrote it",
-                "review the proxy that the cluster announces now, and trust it: d8 policy trust",
+                "review the proxy that the cluster announces now, and trust it: `d8 policy trust`",
             )
         })
     }

@@ -96,7 +96,7 @@ fn view_failure(server: &str, error: &ViewError) -> Failure {
     match error {
         ViewError::Unreadable { kind: "clihosts" } => failure.advise(
             "reading hosts needs more rights than reading policies and records",
-            "ask a cluster administrator for `get` and `list` on `clihosts.cli.deckhouse.io`",
+            "ask a cluster admin for `get` and `list` on `clihosts.cli.deckhouse.io`",
         ),
         ViewError::Unreadable { .. } => failure.advise(
             "every authenticated user may read them through the ClusterRole `d8:cli:viewer`, but its binding is missing",

@@ -87,7 +87,7 @@ impl Context {
         match self.unverified_connection() {
             Some(unverified) if !self.is_own_root(root) => Err(Failure::new(
                 Code::Usage,
-                format!("nothing is installed into {} over a connection that is not verified", root.display()),
+                format!("refused to install into {} over a connection that is not verified", root.display()),
             )
             .because(unverified.to_string())
             .advise("other users run the programs in this root", unverified.fix())),

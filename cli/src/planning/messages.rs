@@ -60,8 +60,8 @@ pub(crate) fn refused_failure(component: &Component, tag: &Tag, verdict: &Verdic
     let headline = format!("{} {tag} cannot be installed on this machine", display_name(component));
     let reasons = verdict.reasons().iter().map(explain::to_person);
     let see = match component {
-        Component::D8 => "see which version is available: d8 cli check".to_owned(),
-        Component::Plugin(name) => format!("see which versions can be installed: d8 plugins why {name}"),
+        Component::D8 => "see which version is available: `d8 cli check`".to_owned(),
+        Component::Plugin(name) => format!("see which versions can be installed: `d8 plugins why {name}`"),
     };
     reasons
         .fold(Failure::new(verdict.class().into(), headline), Failure::because)

@@ -81,7 +81,7 @@ impl Windows {
     }
 }
 
-/// The windows of several policies, all of which must be open. Without any policy they are always open.
+/// The windows of several policies. All of them must be open. Without any policy they are always open.
 #[derive(Debug, Clone, Default)]
 pub struct MergedWindows<'a>(Vec<&'a Windows>);
 

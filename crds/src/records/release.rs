@@ -164,8 +164,8 @@ pub struct ReleaseVersion {
     /// Time at which this version was first seen with this digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Time>,
-    /// Whether the cluster meets all requirements of the version (`Fits`), does not meet all of them or the image can't
-    /// be used (`Unfit`), or at least one requirement is not checked yet or could not be checked (`Unknown`).
+    /// Whether the cluster meets all requirements of the version (`Fits`), does not meet all of them or the image
+    /// cannot be used (`Unfit`), or at least one requirement is not checked yet or could not be checked (`Unknown`).
     pub fit: Fit,
     /// Reasons why the version does not fit, or why this is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -229,7 +229,7 @@ impl ReleaseVersion {
 pub enum Fit {
     /// The cluster meets every requirement.
     Fits,
-    /// The cluster does not meet at least one requirement, or the image can't be used.
+    /// The cluster does not meet at least one requirement, or the image cannot be used.
     Unfit,
     /// At least one requirement could not be checked, or the manifest of the version is not read yet.
     #[default]

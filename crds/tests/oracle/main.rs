@@ -1,5 +1,5 @@
 //! A second implementation of the policy verdict, from the rules of `docs/policies.md`: slow and simple, one step
-//! for each rule. Tests compare it with the library on many random cases. `README.md` in this folder lists how
+//! for each rule. Tests compare it with the library on many random cases. `README.md` in this directory lists how
 //! ambiguous rules are read.
 //!
 //! It uses versions and constraints of the library and nothing else of it. Only `subject` uses

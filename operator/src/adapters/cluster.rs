@@ -1,7 +1,7 @@
 //! The facts of this cluster that requirements are checked against: the versions of Kubernetes and Deckhouse, the
 //! Modules, and the identity of the cluster.
 //!
-//! A cluster may have no Deckhouse or no Modules. Requirements on them can't be checked then. Both may appear later.
+//! A cluster may have no Deckhouse or no Modules. Requirements on them cannot be checked then. Both may appear later.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,7 +34,7 @@ use super::{
 const DECKHOUSE: (&str, &str) = ("d8-system", "deckhouse");
 /// The annotation.
 const DECKHOUSE_VERSION: &str = "core.deckhouse.io/version";
-/// How often the version of Kubernetes is read. It can't be watched, and changes if the control plane is updated.
+/// How often the version of Kubernetes is read. It cannot be watched, and changes if the control plane is updated.
 const KUBERNETES_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Names of the watches for readiness.
@@ -194,7 +194,7 @@ async fn watch_modules(client: &Client, change: Change<'_>, readiness: &Readines
     .await;
 }
 
-/// Returns name and state of a Module; `None` if its state can't be read.
+/// Returns name and state of a Module; `None` if its state cannot be read.
 fn module_state(module: &DynamicObject) -> Option<(String, ModuleState)> {
     let mut object = module.data.clone();
     object.as_object_mut()?.insert("metadata".to_owned(), serde_json::json!({"name": module.name_any()}));

@@ -18,7 +18,7 @@ pub(crate) enum StoreError {
     /// The ConfigMap changed after it was read.
     #[error("ConfigMap {0} was changed by someone else meanwhile")]
     Conflict(String),
-    /// The data can't be read.
+    /// The data cannot be read.
     #[error("ConfigMap {name}: {why}; correct the key, or delete the ConfigMap to start from {fallback}")]
     Unreadable {
         /// Name of the ConfigMap.

@@ -1,4 +1,4 @@
-//! Publishes events through events.k8s.io. Nothing depends on them: an event that can't be written is logged and
+//! Publishes events through events.k8s.io. Nothing depends on them: an event that cannot be written is logged and
 //! dropped.
 
 use k8s_openapi::api::core::v1::ObjectReference;

@@ -1,7 +1,7 @@
 //! Leader election by a lease: one of several instances acts. The lease is renewed 5 s before it expires, and expires
 //! 15 s after the last renewal.
 //!
-//! A leader that can't renew the lease in time stops acting at once. Even so, two instances may write for a moment.
+//! A leader that cannot renew the lease in time stops acting at once. Even so, two instances may write for a moment.
 //! That is why ledgers are applied with their resourceVersion.
 
 use std::time::Duration;

@@ -72,7 +72,7 @@ pub(crate) struct RegistryError {
 /// What fails besides the request that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureScope {
-    /// Nothing else: only this version can't be read.
+    /// Nothing else: only this version cannot be read.
     Version,
     /// This version only, or everything: the proxy answered that it failed.
     Unclear,
@@ -169,7 +169,7 @@ impl Upstream {
             }
             // The digest names this content, so the next attempt would fail the same way.
             Err(error) if matches!(error.kind(), ErrorKind::Malformed | ErrorKind::TooLarge) => {
-                Ok((top.digest, Some(VersionFacts::no_artifact([format!("can't be used: {error}")]))))
+                Ok((top.digest, Some(VersionFacts::no_artifact([format!("cannot be used: {error}")]))))
             }
             Err(error) => Err(error),
         }

@@ -119,7 +119,7 @@ fn matched_hosts<R>(checked: &Result<CheckedPolicy, InvalidPolicy>, ctx: &Contex
     }
 }
 
-/// Returns the wave ledger, from memory or from its ConfigMap. If it can't be read, the policy's status reports this.
+/// Returns the wave ledger, from memory or from its ConfigMap. If it cannot be read, the policy's status reports this.
 async fn ledger<R>(
     policy: &PluginPolicy,
     entry: &PolicyEntry,

@@ -86,7 +86,7 @@ pub(super) async fn reconcile<R: Registry>(
     Ok(evaluation.recheck_after.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// Returns the ledger, from memory or from its ConfigMap. If it can't be read, the record's status reports this.
+/// Returns the ledger, from memory or from its ConfigMap. If it cannot be read, the record's status reports this.
 async fn ledger<R: Registry>(
     record: &CliRelease,
     entry: &ReleaseEntry,

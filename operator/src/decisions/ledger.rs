@@ -1,4 +1,4 @@
-//! What both ledgers have in common: the data of a ConfigMap, and the error for data that can't be read.
+//! What both ledgers have in common: the data of a ConfigMap, and the error for data that cannot be read.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(crate) trait Ledger: Sized {
     fn to_data(&self) -> Data;
 }
 
-/// Why a ledger can't be read. Its times can't be made up, so nothing is evaluated without it.
+/// Why a ledger cannot be read. Its times cannot be made up, so nothing is evaluated without it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("key {key:?} is not readable: {why}")]
 pub(crate) struct LedgerError {

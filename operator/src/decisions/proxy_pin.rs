@@ -17,7 +17,7 @@ pub(crate) const TRUST_CA: &str = "cli.deckhouse.io/trust-ca";
 /// Annotation of the ConfigMap: the public host to accept.
 pub(crate) const TRUST_HOST: &str = "cli.deckhouse.io/trust-host";
 
-/// What an administrator accepts: keys, a host, or both. An empty part changes nothing.
+/// What an admin accepts: keys, a host, or both. An empty part changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AcceptedIdentity {
     /// Keys of authorities.
@@ -46,7 +46,7 @@ impl AcceptedIdentity {
 /// Reads the stored pin; no data at all is the first contact.
 ///
 /// # Errors
-/// Why the data can't be read. They do not count as the first contact.
+/// Why the data cannot be read. They do not count as the first contact.
 pub(crate) fn from_data(data: &Data) -> Result<Option<EndpointIdentity>, String> {
     let Some(text) = data.get(DATA_KEY) else {
         return if data.is_empty() { Ok(None) } else { Err(format!("it has no key {DATA_KEY:?}")) };
@@ -63,7 +63,7 @@ pub(crate) fn to_data(pin: &EndpointIdentity) -> Data {
 
 /// Returns the identity that counts as pinned, `None` on a first contact that nothing restricts.
 ///
-/// `settings` replace the stored keys and the stored host, so an administrator can always say what is pinned.
+/// `settings` replace the stored keys and the stored host, so an admin can always say what is pinned.
 /// `accepted` adds keys and a host if they are announced.
 pub(crate) fn effective_pin(
     stored: Option<&EndpointIdentity>,

@@ -113,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn users_that_are_refused() {
         for (user, words) in [
-            ("{token: \"a\\n\"}", "user \"u\" in the kubeconfig: its token can't be sent: it ends with a line end"),
+            ("{token: \"a\\n\"}", "user \"u\" in the kubeconfig: its token cannot be sent: it ends with a line break"),
             ("{token: a, username: b}", "both a token and a password"),
             ("{username: b, password: \"\", exec: {}, auth-provider: {}}", "both `exec` and `auth-provider`"),
             ("{exec: {command: x, apiVersion: client.authentication.k8s.io/v1}}", "exec.interactiveMode is not set"),
@@ -123,7 +123,7 @@ mod tests {
             ("{client-certificate-data: YQ==}", "without `client-key`"),
             ("{client-certificate-data: '*'}", "is not base64"),
             ("{as-uid: x}", "need `as`"),
-            ("{as: \"a\\nb\"}", "can't be sent as headers"),
+            ("{as: \"a\\nb\"}", "cannot be sent as headers"),
         ] {
             let error = access(user).err().unwrap();
             assert_eq!(error.kind(), crate::ErrorKind::Kubeconfig, "{user}: {error}");

@@ -37,7 +37,7 @@ pub struct PlatformImage {
 pub enum LayerLocation {
     /// Nowhere: the version is not published for this platform.
     NotPublished {
-        /// Why what is published for it can't be used, if there is something.
+        /// Why what is published for it cannot be used, if there is something.
         why: Option<String>,
     },
     /// At the proxy, with a digest from a manifest.
@@ -55,7 +55,7 @@ impl Proxy {
     ///
     /// The contract of a plugin is only in the layer if the proxy has no manifests, or if the image has the
     /// format of generation 1. The layer is then downloaded once, into an unnamed file in the first of the
-    /// `spool` folders that takes one, else in the system's temporary folder. The file is gone with
+    /// `spool` directories that takes one, else in the system's temporary directory. The file is gone with
     /// [`SpooledLayer`].
     pub async fn platform_image(
         &self,

@@ -128,7 +128,7 @@ impl Proxy {
         }
         let list: TagList = serde_json::from_slice(&response.body).map_err(|error| Error::Malformed {
             reference,
-            why: format!("the tag list can't be read: {}", one_line(error.to_string().as_bytes(), 256)),
+            why: format!("the tag list cannot be read: {}", one_line(error.to_string().as_bytes(), 256)),
         })?;
         let tags = list.tags.unwrap_or_default();
         let set = Arc::new(tags.iter().cloned().collect());

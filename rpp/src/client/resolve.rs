@@ -1,4 +1,4 @@
-//! Resolves a tag by its manifests: platforms, layers and the contract. A part of an image that can't be used is left
+//! Resolves a tag by its manifests: platforms, layers and the contract. A part of an image that cannot be used is left
 //! out, with the reason; the rest of the image is used.
 
 use d8_crds::{
@@ -135,7 +135,7 @@ impl Proxy {
     /// Reads the manifest of one platform. Owns its arguments, so that many can run at the same time.
     ///
     /// # Errors
-    /// The proxy failed. A manifest that can't be used is not an error.
+    /// The proxy failed. A manifest that cannot be used is not an error.
     async fn read_platform(
         self,
         subject: Subject,
@@ -156,7 +156,7 @@ impl Proxy {
                 ReadManifest { is_missing: true, ..unusable(format!("the registry lacks its manifest {digest}")) }
             }
             Err(error) if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Malformed) => {
-                unusable(format!("its manifest can't be used: {error}"))
+                unusable(format!("its manifest cannot be used: {error}"))
             }
             Err(error) => return Err(error),
         };
@@ -186,14 +186,14 @@ impl Proxy {
                     warning = Some(format!("the layer is a gzip stream, and its media type is `{shown}`"));
                 }
                 Ok(content) => {
-                    let why = format!("its layer is {content} (media type `{shown}`); a gzip tar is wanted");
+                    let why = format!("its layer is {content} (media type `{shown}`); expected a gzip tar");
                     artifact = Err(why);
                 }
                 Err(error) => {
                     // It may be readable later.
                     is_missing = error.is_transient();
                     artifact =
-                        Err(format!("its layer has media type `{shown}`, and its first bytes can't be read: {error}"));
+                        Err(format!("its layer has media type `{shown}`, and its first bytes cannot be read: {error}"));
                 }
             }
         }
@@ -226,7 +226,7 @@ fn platforms(reference: &ImageReference, listed: &[Descriptor]) -> Result<IndexC
     Ok(contents)
 }
 
-/// Returns the last layer of a manifest, or why it can't be used.
+/// Returns the last layer of a manifest, or why it cannot be used.
 fn artifact(platform: Option<Platform>, manifest: Digest, document: &Document) -> Result<Artifact, String> {
     let layer = document.layers.as_ref().and_then(|layers| layers.last());
     let layer = layer.ok_or_else(|| format!("manifest {manifest} has no layers"))?;

@@ -91,7 +91,7 @@ impl Proxy {
         Ok(InspectedLayer { layer, manifest, size, contract, warnings })
     }
 
-    /// As [`Self::inspect`], and keeps the layer in an unnamed file, in the first of the `spool` folders that
+    /// As [`Self::inspect`], and keeps the layer in an unnamed file, in the first of the `spool` directories that
     /// takes one.
     pub(crate) async fn spool(
         &self,
@@ -169,34 +169,34 @@ async fn read_layer(
     Ok((Received { layer, manifest, size }, contents))
 }
 
-/// An unnamed file, and the folder that it was created in.
+/// An unnamed file, and the directory that it was created in.
 #[derive(Clone)]
 struct SpoolFile {
     file: Arc<File>,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl SpoolFile {
-    /// Creates a file in the first of the folders that takes one, else in the system's temporary folder.
-    fn create(folders: &[PathBuf]) -> Result<Self, Error> {
-        for folder in folders {
-            match tempfile::tempfile_in(folder) {
-                Ok(file) => return Ok(Self { file: Arc::new(file), folder: folder.clone() }),
-                Err(error) => tracing::debug!(folder = %folder.display(), %error, "cannot create a file here"),
+    /// Creates a file in the first of the directories that takes one, else in the system's temporary directory.
+    fn create(directories: &[PathBuf]) -> Result<Self, Error> {
+        for directory in directories {
+            match tempfile::tempfile_in(directory) {
+                Ok(file) => return Ok(Self { file: Arc::new(file), directory: directory.clone() }),
+                Err(error) => tracing::debug!(directory = %directory.display(), %error, "cannot create a file here"),
             }
         }
-        let folder = std::env::temp_dir();
-        match tempfile::tempfile_in(&folder) {
-            Ok(file) => Ok(Self { file: Arc::new(file), folder }),
-            Err(error) => Err(Error::Spool { folder, error }),
+        let directory = std::env::temp_dir();
+        match tempfile::tempfile_in(&directory) {
+            Ok(file) => Ok(Self { file: Arc::new(file), directory }),
+            Err(error) => Err(Error::Spool { directory, error }),
         }
     }
 
     async fn write(self, chunk: Bytes) -> Result<(), Error> {
-        let Self { file, folder } = self;
+        let Self { file, directory } = self;
         let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &chunk));
         let written = written.await.map_err(io::Error::other).and_then(|written| written);
-        written.map_err(|error| Error::Spool { folder, error })
+        written.map_err(|error| Error::Spool { directory, error })
     }
 }
 

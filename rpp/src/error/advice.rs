@@ -65,7 +65,7 @@ impl Error {
             Self::Kubeconfig(error) => vec![error.advice()],
             Self::Identity(error) => vec![error.advice()],
             Self::ClusterClient { .. } => vec![pair(
-                "a certificate or a key in the kubeconfig can't be used",
+                "a certificate or a key in the kubeconfig cannot be used",
                 "check the cluster and the user: `kubectl config view --minify`, `kubectl cluster-info`",
             )],
             Self::Anonymous { .. } => vec![pair(
@@ -82,12 +82,12 @@ impl Error {
                 pair(
                     "someone who can edit the proxy's ConfigMap or Ingress may be redirecting tokens; no token was sent",
                     format!(
-                        "ask the cluster's administrators, and check: `kubectl -n {NAMESPACE} get configmap {CONFIG_MAP} -o yaml`"
+                        "ask the cluster's admins, and check: `kubectl -n {NAMESPACE} get configmap {CONFIG_MAP} -o yaml`"
                     ),
                 ),
                 pair(
                     "the proxy moved, or its certificate authority was replaced",
-                    "if the administrators confirm that: `d8 policy trust`",
+                    "if the admins confirm that: `d8 policy trust`",
                 ),
             ],
             Self::Unauthorized { token_sent, .. } => unauthorized(*token_sent),
@@ -112,7 +112,7 @@ impl Error {
             )],
             Self::Unreachable { .. } | Self::Timeout { phase: TimeoutPhase::Connect, .. } => vec![
                 pair(
-                    "the proxy's address can't be reached from this machine",
+                    "the proxy's address cannot be reached from this machine",
                     "check the network and `HTTPS_PROXY`/`NO_PROXY`, or pass another address with `--rpp-endpoint`",
                 ),
                 pair("the proxy's Pods are not running", format!("check them: `{}`", pods_command())),
@@ -143,7 +143,7 @@ impl Error {
             )],
             Self::Spool { .. } => vec![pair(
                 "this proxy serves no manifests, so a version is downloaded before its contract can be checked",
-                "free some space there, or choose another folder with `TMPDIR`",
+                "free some space there, or choose another directory with `TMPDIR`",
             )],
             Self::Client { .. } | Self::Sink(_) => Vec::new(),
         }
@@ -155,12 +155,12 @@ fn discovery(server: &str, denied: bool) -> Vec<Advice> {
         format!(
             "ClusterRole {DOWNLOAD_ROLE}, which allows reading the proxy's address and downloading, is not bound by default"
         ),
-        format!("an administrator binds it: `{} --user=<you>`", bind_command()),
+        format!("an admin binds it: `{} --user=<you>`", bind_command()),
     );
     let mut advice = if denied { vec![role] } else { Vec::new() };
     advice.extend([
         pair(
-            format!("the Kubernetes API at {server} can't be reached, or the cluster does not run Deckhouse"),
+            format!("the Kubernetes API at {server} cannot be reached, or the cluster does not run Deckhouse"),
             "check the kubeconfig and its context: `kubectl cluster-info`",
         ),
         pair(
@@ -194,7 +194,7 @@ fn forbidden(message: &str) -> Vec<Advice> {
     vec![
         pair(
             format!("ClusterRole {DOWNLOAD_ROLE} is not bound by default"),
-            format!("an administrator binds it: `{} {subject}`", bind_command()),
+            format!("an admin binds it: `{} {subject}`", bind_command()),
         ),
         pair(
             "the role was bound a moment ago; the proxy caches a denial for 30 s",
@@ -204,7 +204,7 @@ fn forbidden(message: &str) -> Vec<Advice> {
 }
 
 /// Returns the user in `Forbidden (user=…, verb=…`, the answer of kube-rbac-proxy, as a flag of kubectl.
-/// `None` if the name can't be typed into a shell as it is.
+/// `None` if the name cannot be typed into a shell as it is.
 fn denied_subject(message: &str) -> Option<String> {
     let user = message.split_once("(user=")?.1.split([',', ')']).next()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._@-".contains(&byte);

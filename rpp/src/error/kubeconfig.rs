@@ -6,13 +6,13 @@ use d8_crds::values::text::printable;
 
 use crate::error::Advice;
 
-/// Why a kubeconfig can't be used.
+/// Why a kubeconfig cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KubeconfigError {
     /// No file was found, and the process does not run in a Pod.
     #[error("no kubeconfig found")]
     Missing,
-    /// A file can't be read.
+    /// A file cannot be read.
     #[error("kubeconfig {}: {why}", printable(&path.display().to_string()))]
     File {
         /// Path of the file.
@@ -26,7 +26,7 @@ pub enum KubeconfigError {
     /// The context does not exist.
     #[error("the kubeconfig has no context {0:?}")]
     NoContext(String),
-    /// The cluster of the context can't be used.
+    /// The cluster of the context cannot be used.
     #[error("cluster {name:?} in the kubeconfig: {why}")]
     Cluster {
         /// Name of the cluster.
@@ -34,7 +34,7 @@ pub enum KubeconfigError {
         /// What is wrong with it.
         why: String,
     },
-    /// The user of the context can't be used.
+    /// The user of the context cannot be used.
     #[error("user {name:?} in the kubeconfig: {why}")]
     User {
         /// Name of the user.
@@ -42,7 +42,7 @@ pub enum KubeconfigError {
         /// What is wrong with it.
         why: String,
     },
-    /// The credentials of the Pod can't be read.
+    /// The credentials of the Pod cannot be read.
     #[error("credentials of the Pod: {0}")]
     Pod(String),
 }
@@ -76,7 +76,7 @@ impl KubeconfigError {
     }
 }
 
-/// Why a user's credentials can't be sent. Never contains a credential.
+/// Why a user's credentials cannot be sent. Never contains a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct CredentialError {

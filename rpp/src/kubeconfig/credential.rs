@@ -17,7 +17,7 @@ use crate::{error::CredentialError, file::read_regular, text::error_chain};
 
 /// How long a token file is not read again, as in client-go.
 const FILE_LIFETIME: Duration = Duration::from_mins(1);
-/// Largest token file, in bytes. A header can't be longer.
+/// Largest token file, in bytes. A header cannot be longer.
 const MAX_TOKEN: u64 = 1 << 20;
 
 /// The credential of a user in a kubeconfig. Cheap to clone; clones share what a plugin returned.
@@ -32,7 +32,7 @@ pub(super) enum Source {
     Certificate,
     /// A token, or a user name and a password.
     Fixed(HeaderValue),
-    /// A file with a token. The inline token is used while the file can't be read.
+    /// A file with a token. The inline token is used while the file cannot be read.
     File { path: PathBuf, inline: Option<HeaderValue>, cached: Mutex<Option<(HeaderValue, Instant)>> },
     /// A plugin, and what it returned.
     Exec { plugin: Box<ExecPlugin>, cached: tokio::sync::Mutex<Option<PluginCredential>> },
@@ -126,13 +126,13 @@ pub(super) fn bearer(token: &str, origin: &str) -> Result<HeaderValue, Credentia
 pub(super) fn header(scheme: &str, credential: &str, origin: &str) -> Result<HeaderValue, CredentialError> {
     let mut value = HeaderValue::try_from(format!("{scheme} {credential}")).map_err(|_| {
         let what = if credential.ends_with(['\n', '\r']) {
-            "it ends with a line end".to_owned()
+            "it ends with a line break".to_owned()
         } else {
             // Other bytes than these can stand in a header.
             let place = credential.chars().position(|c| c.is_control() && c != '\t').map_or(0, |place| place + 1);
             format!("character {place} of it is a control character")
         };
-        CredentialError::new(format!("{origin} can't be sent: {what}"))
+        CredentialError::new(format!("{origin} cannot be sent: {what}"))
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -196,10 +196,10 @@ mod tests {
         for (token, expected) in [
             ("plain", Ok("Bearer plain")),
             ("with space ", Ok("Bearer with space ")),
-            ("line\n", Err("the token of user \"u\" can't be sent: it ends with a line end")),
-            ("line\r\n", Err("the token of user \"u\" can't be sent: it ends with a line end")),
-            ("two\nlines", Err("the token of user \"u\" can't be sent: character 4 of it is a control character")),
-            ("\u{0}", Err("the token of user \"u\" can't be sent: character 1 of it is a control character")),
+            ("line\n", Err("the token of user \"u\" cannot be sent: it ends with a line break")),
+            ("line\r\n", Err("the token of user \"u\" cannot be sent: it ends with a line break")),
+            ("two\nlines", Err("the token of user \"u\" cannot be sent: character 4 of it is a control character")),
+            ("\u{0}", Err("the token of user \"u\" cannot be sent: character 1 of it is a control character")),
         ] {
             let header = bearer(token, "the token of user \"u\"");
             let shown = header.as_ref().map(|header| header.to_str().unwrap()).map_err(ToString::to_string);
@@ -210,8 +210,8 @@ mod tests {
 
     #[tokio::test]
     async fn token_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
         let inline = HeaderValue::from_static("Bearer inline");
         for (content, has_inline, expected) in [
             ("t", false, Ok("Bearer t")),

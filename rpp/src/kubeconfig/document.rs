@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, UserMessageFormatter};
 
-/// A kubeconfig. It holds secrets, so it can't be printed.
+/// A kubeconfig. It holds secrets, so it cannot be printed.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Document {
@@ -128,15 +128,15 @@ pub(super) struct ExecVariable {
 }
 
 impl Document {
-    /// Reads the content of a file. Paths in it are relative to `folder`.
+    /// Reads the content of a file. Paths in it are relative to `directory`.
     ///
     /// # Errors
     /// What is wrong, and in which field. Never a value: it may be a secret.
-    pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Self, String> {
+    pub(super) fn read(bytes: &[u8], directory: &Path) -> Result<Self, String> {
         let text = encoding::decode(bytes).map_err(|error| error.to_string())?;
         let mut document: Self = fields(without_nulls(parse(&text)?))?;
         document.check()?;
-        document.resolve_paths(folder)?;
+        document.resolve_paths(directory)?;
         Ok(document)
     }
 
@@ -152,15 +152,15 @@ impl Document {
     }
 
     /// Makes the paths of files absolute. A command without a slash is looked up in `PATH` instead.
-    fn resolve_paths(&mut self, folder: &Path) -> Result<(), String> {
+    fn resolve_paths(&mut self, directory: &Path) -> Result<(), String> {
         let clusters = self.clusters.iter_mut().map(|entry| &mut entry.cluster.certificate_authority);
         let users = self.users.iter_mut().flat_map(|NamedUser { user, .. }| {
             let command = user.exec.as_mut().map(|exec| &mut exec.command).filter(|command| command.contains('/'));
             [&mut user.client_certificate, &mut user.client_key, &mut user.token_file].into_iter().chain(command)
         });
         for path in clusters.chain(users).filter(|path| !path.is_empty()) {
-            let absolute = folder.join(&*path);
-            absolute.to_str().ok_or("it is in a folder whose name is not UTF-8")?.clone_into(path);
+            let absolute = directory.join(&*path);
+            absolute.to_str().ok_or("it is in a directory whose name is not UTF-8")?.clone_into(path);
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Document, String> {
-        Document::read(text.as_bytes(), Path::new("/folder"))
+        Document::read(text.as_bytes(), Path::new("/directory"))
     }
 
     #[test]
@@ -296,11 +296,11 @@ mod tests {
             users: [{name: u, user: {client-certificate: /abs, client-key: '', tokenFile: ../t, exec: {command: ./x}}},\n\
             {name: v, user: {exec: {command: x}}}]\n";
         let document = read(text).unwrap();
-        assert_eq!(document.clusters[0].cluster.certificate_authority, "/folder/ca.crt");
+        assert_eq!(document.clusters[0].cluster.certificate_authority, "/directory/ca.crt");
         let user = &document.users[0].user;
         assert_eq!((&*user.client_certificate, &*user.client_key), ("/abs", ""));
-        assert_eq!(user.token_file, "/folder/../t");
-        assert_eq!(user.exec.as_ref().unwrap().command, "/folder/./x");
+        assert_eq!(user.token_file, "/directory/../t");
+        assert_eq!(user.exec.as_ref().unwrap().command, "/directory/./x");
         assert_eq!(document.users[1].user.exec.as_ref().unwrap().command, "x");
     }
 

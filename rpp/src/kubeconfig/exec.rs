@@ -136,7 +136,7 @@ impl ExecPlugin {
     async fn spawn(&self, interactive: bool) -> Result<(ExitStatus, Vec<u8>, String), CredentialError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => self.failed("is not installed: no such command").with_hint(&self.hint()),
-            _ => self.failed(&format!("can't be run: {error}")).with_hint(&self.hint()),
+            _ => self.failed(&format!("cannot be run: {error}")).with_hint(&self.hint()),
         };
         // A person at a terminal sees the plugin's own stderr. Otherwise it is passed on, and its end kept.
         let to_terminal = io::stderr().is_terminal();

@@ -44,7 +44,7 @@ pub(super) struct Selection {
     namespace: String,
 }
 
-/// Why one field of a cluster or a user can't be used.
+/// Why one field of a cluster or a user cannot be used.
 type Checked<T> = Result<T, String>;
 
 impl Selection {
@@ -85,8 +85,10 @@ impl Selection {
         }
         let credential = self.credential(certificate.is_some()).map_err(of_user)?;
         config.auth_info = connection_identity(&self.user, certificate);
-        // Finds a header that can't be sent before the first request.
-        config.extra_headers_layer().map_err(|_| of_user("`as` and its fields can't be sent as headers".to_owned()))?;
+        // Finds a header that cannot be sent before the first request.
+        config
+            .extra_headers_layer()
+            .map_err(|_| of_user("`as` and its fields cannot be sent as headers".to_owned()))?;
         Ok((config, Credential::new(credential)))
     }
 

@@ -3,21 +3,21 @@
 /// The path of an entry below the root of an archive: `/x`, `./x` and `x` are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EntryPath {
-    folders: Vec<Vec<u8>>,
+    directories: Vec<Vec<u8>>,
     name: Vec<u8>,
 }
 
 impl EntryPath {
-    /// Parses a path. `None` for a folder, and for a path with `..`.
+    /// Parses a path. `None` for a directory, and for a path with `..`.
     pub(super) fn parse(path: &[u8]) -> Option<Self> {
         if path.ends_with(b"/") {
             return None;
         }
         let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
         let name = parts.next_back()?.to_vec();
-        let folders: Vec<Vec<u8>> = parts.map(<[u8]>::to_vec).collect();
+        let directories: Vec<Vec<u8>> = parts.map(<[u8]>::to_vec).collect();
         let is_parent = |part: &[u8]| part == b"..";
-        (!is_parent(&name) && !folders.iter().any(|part| is_parent(part))).then_some(Self { folders, name })
+        (!is_parent(&name) && !directories.iter().any(|part| is_parent(part))).then_some(Self { directories, name })
     }
 
     /// Returns the last part of the path.
@@ -25,14 +25,14 @@ impl EntryPath {
         &self.name
     }
 
-    /// Returns the number of folders above the entry.
+    /// Returns the number of directories above the entry.
     pub(super) fn depth(&self) -> usize {
-        self.folders.len()
+        self.directories.len()
     }
 
-    /// Returns whether the entry is in the folder of `other`, or in one above it.
-    pub(super) fn is_in_or_above_folder_of(&self, other: &Self) -> bool {
-        other.folders.starts_with(&self.folders)
+    /// Returns whether the entry is in the directory of `other`, or in one above it.
+    pub(super) fn is_in_or_above_directory_of(&self, other: &Self) -> bool {
+        other.directories.starts_with(&self.directories)
     }
 }
 

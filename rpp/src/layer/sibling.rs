@@ -1,4 +1,4 @@
-//! A small file in the folder of the executable, or above it. Which executable counts is known only at the end
+//! A small file in the directory of the executable, or above it. Which executable counts is known only at the end
 //! of the archive, so all files of that name are kept until then, up to a limit.
 
 use d8_crds::values::limits::CONTRACT_BYTES;
@@ -54,9 +54,9 @@ impl SiblingFiles {
         Ok(())
     }
 
-    /// Returns the file in the folder of `executable`, else the nearest one above.
+    /// Returns the file in the directory of `executable`, else the nearest one above.
     pub(super) fn nearest(self, executable: &EntryPath) -> Result<Option<Vec<u8>>, Error> {
-        let above = self.found.into_iter().filter(|(other, _)| other.is_in_or_above_folder_of(executable));
+        let above = self.found.into_iter().filter(|(other, _)| other.is_in_or_above_directory_of(executable));
         match above.max_by_key(|(other, _)| other.depth()) {
             None => Ok(None),
             Some((_, Ok(content))) => Ok(Some(content)),

@@ -22,8 +22,8 @@ use crate::file::{FileVersion, open_beneath};
 /// Annotation with the name of an entry in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const INDEX_FILE: &str = "index.json";
-/// Mode of folders and of files, whatever the umask is: another user may serve the layout.
-const FOLDER_MODE: u32 = 0o755;
+/// Mode of directories and of files, whatever the umask is: another user may serve the layout.
+const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
 /// An OCI image layout.
@@ -33,7 +33,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Returns the layout in this folder. The folder need not exist yet.
+    /// Returns the layout in this directory. The directory need not exist yet.
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
@@ -76,7 +76,7 @@ impl Layout {
         })
     }
 
-    /// Reads the descriptors in `index.json`, by name. An entry that can't be read is left out, as are those without
+    /// Reads the descriptors in `index.json`, by name. An entry that cannot be read is left out, as are those without
     /// a name.
     pub(crate) fn names(&self) -> io::Result<BTreeMap<String, Descriptor>> {
         #[derive(Deserialize)]
@@ -101,9 +101,9 @@ impl Layout {
         Ok(named.collect())
     }
 
-    /// Creates the folders and files that every layout has.
+    /// Creates the directories and files that every layout has.
     pub(crate) fn create(&self) -> io::Result<()> {
-        create_folder(&self.root.join("blobs/sha256"))?;
+        create_directory(&self.root.join("blobs/sha256"))?;
         let marker = self.root.join("oci-layout");
         if !marker.exists() {
             self.put(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -182,16 +182,16 @@ fn has_name(entry: &Value, name: &str) -> bool {
     entry["annotations"][REF_NAME] == name
 }
 
-/// Creates a folder and those above it that are missing.
-fn create_folder(path: &Path) -> io::Result<()> {
+/// Creates a directory and those above it that are missing.
+fn create_directory(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        create_folder(parent)?;
+        create_directory(parent)?;
     }
     match fs::create_dir(path) {
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE)),
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE)),
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
@@ -203,8 +203,8 @@ fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
     }
     Ok(())
 }
@@ -224,20 +224,20 @@ mod tests {
     use super::*;
 
     fn layout() -> (tempfile::TempDir, Layout) {
-        let folder = tempfile::TempDir::new().unwrap();
-        let layout = Layout::at(folder.path());
+        let directory = tempfile::TempDir::new().unwrap();
+        let layout = Layout::at(directory.path());
         layout.create().unwrap();
-        (folder, layout)
+        (directory, layout)
     }
 
     #[test]
     fn entries_of_others_stay() {
-        let (folder, layout) = layout();
+        let (directory, layout) = layout();
         let index = json!({"schemaVersion": 2, "annotations": {"a": "b"}, "manifests": [
             {"digest": "sha256:1", "size": 1}, {"odd": true}, 7,
             {"digest": "sha256:2", "size": 2, "annotations": {REF_NAME: "x:v1"}},
         ]});
-        fs::write(folder.path().join(INDEX_FILE), index.to_string()).unwrap();
+        fs::write(directory.path().join(INDEX_FILE), index.to_string()).unwrap();
         let descriptor = Descriptor {
             media_type: String::new(),
             digest: Digest::of(b"x").to_string(),
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(names["x:v1"].digest, Digest::of(b"x").to_string());
         assert!(layout.unpublish("x:v1").unwrap());
         assert!(!layout.unpublish("x:v1").unwrap());
-        let written: Value = serde_json::from_slice(&fs::read(folder.path().join(INDEX_FILE)).unwrap()).unwrap();
+        let written: Value = serde_json::from_slice(&fs::read(directory.path().join(INDEX_FILE)).unwrap()).unwrap();
         assert_eq!(written["annotations"], index["annotations"]);
         assert_eq!(written["manifests"].as_array().unwrap()[..], index["manifests"].as_array().unwrap()[..3]);
     }
@@ -261,12 +261,12 @@ mod tests {
 
     #[test]
     fn only_regular_files_of_the_layout_are_read() {
-        let (folder, layout) = layout();
+        let (directory, layout) = layout();
         let outside = tempfile::NamedTempFile::new().unwrap();
         fs::write(&outside, "{}").unwrap();
         let digest = Digest::of(b"{}");
-        let blob = folder.path().join(Layout::blob_path(&digest));
-        let blobs = folder.path().join("blobs/sha256");
+        let blob = directory.path().join(Layout::blob_path(&digest));
+        let blobs = directory.path().join("blobs/sha256");
         let reset = || {
             let _ = fs::remove_file(&blob).or_else(|_| fs::remove_dir(&blob));
         };
@@ -276,13 +276,13 @@ mod tests {
         let plants: [Plant<'_>; 6] = [
             ("a link out", Box::new(|| std::os::unix::fs::symlink(outside.path(), &blob).unwrap()), "is a link"),
             ("a pipe", Box::new(|| make_pipe(&blob)), "not a regular file"),
-            ("a folder", Box::new(|| fs::create_dir(&blob).unwrap()), "not a regular file"),
+            ("a directory", Box::new(|| fs::create_dir(&blob).unwrap()), "not a regular file"),
             ("another content", Box::new(|| fs::write(&blob, "{ }").unwrap()), "another digest"),
             ("a large one", Box::new(|| fs::write(&blob, [b' '; 101]).unwrap()), "larger than 100 bytes"),
             (
-                "a linked folder",
+                "a linked directory",
                 Box::new(|| {
-                    let other = folder.path().join("elsewhere");
+                    let other = directory.path().join("elsewhere");
                     fs::rename(&blobs, &other).unwrap();
                     std::os::unix::fs::symlink(&other, &blobs).unwrap();
                 }),

@@ -1,5 +1,5 @@
-//! Which manifest of an index each platform gets. The proxy and its client choose by the same rule: the manifest that runs
-//! on the most CPUs of a platform.
+//! Which manifest of an index each platform gets. The proxy and its client choose by the same rule: the manifest that
+//! runs on the most CPUs of a platform.
 
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ fn is_description(descriptor: &Descriptor) -> bool {
         || descriptor.platform.as_ref().is_some_and(is_unknown)
 }
 
-/// Returns the entry as a candidate for its platform, or why it can't be one.
+/// Returns the entry as a candidate for its platform, or why it cannot be one.
 fn candidate(descriptor: &Descriptor) -> Result<Candidate, LeftOut> {
     let shown = |text: &str| one_line(text.as_bytes(), SHOWN);
     let digest = shown(&descriptor.digest);

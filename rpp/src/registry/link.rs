@@ -8,11 +8,11 @@ use crate::text::{MAX_MESSAGE, one_line};
 /// Returns the URL of the next page, `None` if the headers name none. `page` is the URL of this page.
 ///
 /// # Errors
-/// The header can't be read, or the next page is at another host: credentials are not sent there.
+/// The header cannot be read, or the next page is at another host: credentials are not sent there.
 pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, String> {
     for value in headers.get_all(LINK) {
         let shown = || one_line(value.as_bytes(), MAX_MESSAGE);
-        let unreadable = || format!("header `Link: {}` can't be read", shown());
+        let unreadable = || format!("header `Link: {}` cannot be read", shown());
         let text = value.to_str().map_err(|_| unreadable())?;
         for link in split(text, ',').filter(|link| !link.is_empty()) {
             let link = Link::parse(link).ok_or_else(unreadable)?;
@@ -101,8 +101,8 @@ mod tests {
             (&["<https://registry.example.com:5000/b>; rel=next"], here("/b")),
             (&["<http://registry.example.com/b>; rel=next"], here("/b")),
             (&["<https://evil.example.com/b>; rel=next"], Err("at another host")),
-            (&["/v2/x; rel=next"], Err("can't be read")),
-            (&["</v2/x; rel=next"], Err("can't be read")),
+            (&["/v2/x; rel=next"], Err("cannot be read")),
+            (&["</v2/x; rel=next"], Err("cannot be read")),
         ];
         for (values, expected) in cases {
             let headers: HeaderMap = values.iter().map(|value| (LINK, value.parse().unwrap())).collect();

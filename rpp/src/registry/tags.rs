@@ -1,4 +1,4 @@
-//! The tag list of an image, from all of its pages. A list that can't be read completely is an error: a part of it
+//! The tag list of an image, from all of its pages. A list that cannot be read completely is an error: a part of it
 //! would look like versions that were withdrawn.
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ struct TagPages {
 /// Lists the tags of a component, each once.
 ///
 /// # Errors
-/// [`RegistryError::NotFound`] if there is no such image. A page that can't be read or followed.
+/// [`RegistryError::NotFound`] if there is no such image. A page that cannot be read or followed.
 pub(crate) async fn list(access: &RegistryAccess, component: &Component) -> Result<Vec<String>, RegistryError> {
     let first = with_query(access.url(component, "tags/list")?, None);
     let mut pages = TagPages::default();
@@ -107,5 +107,5 @@ fn with_query(mut url: Url, last: Option<&str>) -> Url {
 }
 
 fn failed(component: &Component, why: &str) -> RegistryError {
-    RegistryError::Failed(format!("the tag list of {component} can't be read completely: {why}"))
+    RegistryError::Failed(format!("the tag list of {component} cannot be read completely: {why}"))
 }

@@ -6,7 +6,7 @@
 //! a length in a manifest evicts nothing before bytes arrive.
 
 mod blob;
-mod folder;
+mod directory;
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, watch};
 
 pub(super) use self::blob::CachedBlob;
-use self::{blob::Progress, folder::CacheFolder};
+use self::{blob::Progress, directory::CacheDirectory};
 use super::metrics::Metrics;
 use crate::file::FileVersion;
 
@@ -35,9 +35,9 @@ pub(super) type BlobStream = BoxStream<'static, io::Result<Bytes>>;
 /// A layer that is being opened at the registry.
 type Incoming = BoxFuture<'static, io::Result<BlobStream>>;
 
-/// The folder with the layers, and an index of it.
+/// The directory with the layers, and an index of it.
 pub(super) struct Cache {
-    folder: CacheFolder,
+    directory: CacheDirectory,
     /// Size of all layers, in bytes.
     max_bytes: u64,
     state: Mutex<State>,
@@ -75,15 +75,15 @@ struct Fetch {
 }
 
 impl Cache {
-    /// Opens the cache in a folder and indexes the layers in it. Evicts layers beyond the size.
-    pub(super) fn open(folder: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
-        let folder = CacheFolder::open(folder)?;
+    /// Opens the cache in a directory and indexes the layers in it. Evicts layers beyond the size.
+    pub(super) fn open(directory: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
+        let directory = CacheDirectory::open(directory)?;
         let mut state = State::default();
-        for (digest, size) in folder.layers()? {
+        for (digest, size) in directory.layers()? {
             state.store(digest, size, None);
         }
         let fetches = Arc::new(Semaphore::new(CONCURRENT_FETCHES));
-        let cache = Self { folder, max_bytes, state: Mutex::new(state), fetches, metrics };
+        let cache = Self { directory, max_bytes, state: Mutex::new(state), fetches, metrics };
         cache.evict(&mut cache.lock());
         Ok(Arc::new(cache))
     }
@@ -105,7 +105,7 @@ impl Cache {
             return Ok(blob.clone());
         }
         let stored = state.touch(digest).and_then(|stored| {
-            let file = self.folder.open_layer(digest).ok()?;
+            let file = self.directory.open_layer(digest).ok()?;
             let version = FileVersion::of_file(&file).ok()?;
             Some((file, stored.verified == Some(version)))
         });
@@ -165,7 +165,7 @@ impl Cache {
         }
         tracing::warn!(digest = %fetch.digest, "a cached layer is damaged and is fetched again");
         self.lock().forget(&fetch.digest);
-        if let Err(error) = self.folder.remove(&fetch.digest) {
+        if let Err(error) = self.directory.remove(&fetch.digest) {
             tracing::warn!(digest = %fetch.digest, %error, "removing a damaged layer failed");
         }
         None
@@ -175,7 +175,7 @@ impl Cache {
     async fn fetch(&self, fetch: &Fetch, incoming: Incoming) -> io::Result<(File, FileVersion)> {
         // The semaphore is never closed.
         let _permit = self.fetches.acquire().await;
-        let file = self.folder.new_file()?;
+        let file = self.directory.new_file()?;
         let reading = Arc::new(file.reopen()?);
         let is_kept = fetch.size <= self.max_bytes;
         let mut arrived = 0;
@@ -193,7 +193,7 @@ impl Cache {
         };
         let written = write(incoming.await?, Arc::clone(&reading), &fetch.digest, fetch.size, &mut on_bytes).await;
         let kept = match written {
-            Ok(()) if is_kept => self.folder.keep(file, &fetch.digest).await.map(Some),
+            Ok(()) if is_kept => self.directory.keep(file, &fetch.digest).await.map(Some),
             Ok(()) => Ok(None),
             Err(error) => Err(error),
         };
@@ -217,7 +217,7 @@ impl Cache {
             let Some(oldest) = oldest.map(|(digest, _)| digest.clone()) else { break };
             state.forget(&oldest);
             self.metrics.cache_evictions.inc();
-            if let Err(error) = self.folder.remove(&oldest) {
+            if let Err(error) = self.directory.remove(&oldest) {
                 tracing::warn!(digest = %oldest, %error, "removing an evicted layer failed");
             }
         }

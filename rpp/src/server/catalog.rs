@@ -39,7 +39,7 @@ pub(super) struct Published {
 }
 
 impl Catalog {
-    /// Opens a layout and reads it once, so that a wrong folder is an error at the start.
+    /// Opens a layout and reads it once, so that a wrong directory is an error at the start.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let catalog = Self { layout: Layout::at(root), last: RwLock::default() };
         catalog.published()?;

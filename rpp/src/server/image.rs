@@ -54,7 +54,7 @@ pub(super) enum PlatformMatch {
 /// Returns the manifest that a platform gets.
 ///
 /// # Errors
-/// The image has an entry for the platform that can't be used.
+/// The image has an entry for the platform that cannot be used.
 pub(super) fn match_platform(document: &Document, platform: Option<&Platform>) -> io::Result<PlatformMatch> {
     let Some(listed) = &document.manifests else { return Ok(PlatformMatch::Itself) };
     let is_wanted = |found: &Platform| match platform {

@@ -49,7 +49,7 @@ pub(super) enum ImagesError {
     /// The layout or the registry failed.
     #[error("{0}")]
     Backend(String),
-    /// The image is published, and its content can't be used. Other images are not affected.
+    /// The image is published, and its content cannot be used. Other images are not affected.
     #[error("{0}")]
     Unusable(String),
     /// The configuration of the registry is not usable.

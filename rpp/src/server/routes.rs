@@ -44,7 +44,7 @@ impl From<ImagesError> for Failure {
         match error {
             // The image is broken, not the registry: a request for another one may succeed.
             ImagesError::Unusable(why) => {
-                let line = format!("the image can't be used: {}", one_line(why.as_bytes(), MAX_MESSAGE));
+                let line = format!("the image cannot be used: {}", one_line(why.as_bytes(), MAX_MESSAGE));
                 Self(StatusCode::UNPROCESSABLE_ENTITY, line)
             }
             ImagesError::Backend(_) => Self(StatusCode::BAD_GATEWAY, "the registry failed".to_owned()),
@@ -82,7 +82,7 @@ async fn ready(State(state): State<Arc<ServerState>>) -> Response {
     } else if state.images.ready().await {
         text(StatusCode::OK, "ok".to_owned())
     } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, "the layout can't be read".to_owned())
+        text(StatusCode::SERVICE_UNAVAILABLE, "the layout cannot be read".to_owned())
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) enum UpstreamError {
     /// The configuration of the registry is not usable.
     #[error("{0}")]
     Config(Arc<str>),
-    /// The registry has the image, and its content can't be used.
+    /// The registry has the image, and its content cannot be used.
     #[error("{0}")]
     Unusable(Arc<str>),
     /// The registry was not reachable, or its answer was an error.

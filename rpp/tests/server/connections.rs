@@ -64,7 +64,7 @@ impl Lab {
             char::from(32 + (state >> 58) as u8)
         };
         let large: String = std::iter::repeat_with(byte).take(LARGE).collect();
-        publish(self.folder.path(), HELLO, "v9.0.0", &large, None);
+        publish(self.directory.path(), HELLO, "v9.0.0", &large, None);
     }
 }
 

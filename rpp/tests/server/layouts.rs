@@ -56,9 +56,9 @@ fn layer(name: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_broken_image_is_told_and_does_not_affect_the_others() {
     let lab = Lab::new().await;
-    let root = lab.folder.path().join("layout");
+    let root = lab.directory.path().join("layout");
     let hand = Hand(&root);
-    let outside = lab.folder.path().join("secret");
+    let outside = lab.directory.path().join("secret");
     fs::write(&outside, "{\"layers\": []}").unwrap();
     let replaced = |what: &str, plant: &dyn Fn(&Path)| {
         let manifest = hand.manifest(&hand.blob(LAYER, &layer(what)));
@@ -101,7 +101,7 @@ async fn a_broken_image_is_told_and_does_not_affect_the_others() {
         let (status, _, body) = lab.request("GET", &format!("/v1/images/{HELLO}/manifests/{tag}"), Some("good")).await;
         let body = String::from_utf8(body).unwrap();
         assert_eq!(status, 422, "{tag}: {body}");
-        assert!(body.starts_with("the image can't be used: ") && body.contains(message), "{tag}: {body}");
+        assert!(body.starts_with("the image cannot be used: ") && body.contains(message), "{tag}: {body}");
         assert_eq!(body.lines().count(), 1, "{tag}: {body:?}");
         let error = proxy.resolve(&hello(), &tag.parse().unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Malformed, "{tag}: {error}");
@@ -122,7 +122,7 @@ async fn a_broken_image_is_told_and_does_not_affect_the_others() {
 #[tokio::test]
 async fn the_proxy_and_its_client_choose_the_same_variant() {
     let lab = Lab::new().await;
-    let root = lab.folder.path().join("layout");
+    let root = lab.directory.path().join("layout");
     let hand = Hand(&root);
     let of = |arch: &str, variant: &str| {
         let mut manifest = hand.manifest(&hand.blob(LAYER, &layer(&format!("{arch} {variant}"))));
@@ -162,7 +162,7 @@ async fn the_proxy_and_its_client_choose_the_same_variant() {
 #[tokio::test]
 async fn the_bytes_of_a_layer_decide_if_its_media_type_is_odd() {
     let lab = Lab::new().await;
-    let root = lab.folder.path().join("layout");
+    let root = lab.directory.path().join("layout");
     let hand = Hand(&root);
     let tar = d8_layers::tar(&[d8_layers::TarEntry::file("plugin", "x")]);
     let odd = "application/octet-stream";
@@ -190,31 +190,31 @@ async fn the_bytes_of_a_layer_decide_if_its_media_type_is_odd() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_no_layout_is_named() {
+async fn a_directory_that_is_no_layout_is_named() {
     let lab = Lab::new().await;
-    let folder = lab.folder.path();
+    let directory = lab.directory.path();
     let bind = |layout: &Path| {
         let options = ServeOptions {
             source: server::ImageSource::Layout(layout.to_owned()),
             generation: 3,
             metrics_listen: None,
             listen: "127.0.0.1:0".parse().unwrap(),
-            tls_cert: folder.join("tls.crt"),
-            tls_key: folder.join("tls.key"),
+            tls_cert: directory.join("tls.crt"),
+            tls_key: directory.join("tls.key"),
             limits: server::ConnectionLimits::default(),
         };
         let client = kube::Client::try_from(kubeconfig(lab.address).config).unwrap();
         server::Server::bind(&options, client).err().map(|error| error.to_string()).unwrap_or_default()
     };
-    let layout = folder.join("other");
+    let layout = directory.join("other");
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let missing = bind(&layout);
     assert!(
         missing.contains("index.json is missing") && missing.contains("deckhouse-cli/plugins/hello:v1.0.0"),
         "{missing}"
     );
-    assert!(bind(&folder.join("nowhere")).contains("No such file"));
-    symlink(folder.join("layout/index.json"), layout.join("index.json")).unwrap();
+    assert!(bind(&directory.join("nowhere")).contains("No such file"));
+    symlink(directory.join("layout/index.json"), layout.join("index.json")).unwrap();
     assert!(bind(&layout).contains("index.json: a part of this path is a link"), "{}", bind(&layout));
     fs::remove_file(layout.join("index.json")).unwrap();
     fs::write(layout.join("index.json"), vec![b' '; (16 << 20) + 1]).unwrap();

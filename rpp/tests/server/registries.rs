@@ -48,7 +48,7 @@ enum Paging {
     Endless,
     /// A link to another host.
     Elsewhere,
-    /// A link that can't be read.
+    /// A link that cannot be read.
     Unreadable,
     /// A page that does not exist.
     Gone,
@@ -196,7 +196,7 @@ async fn a_wrong_layer_is_never_sent_completely_and_never_kept() {
             }
         }));
         let lab = Lab::over_registry(registry.await).await;
-        let cached = lab.folder.path().join("cache/layers").join(digest.as_str().trim_start_matches("sha256:"));
+        let cached = lab.directory.path().join("cache/layers").join(digest.as_str().trim_start_matches("sha256:"));
         let proxy = lab.proxy("good");
         let (tag, platform) = ("v1.0.0".parse().unwrap(), "linux-amd64".parse().unwrap());
         // Without an expected digest: only the proxy can find out.

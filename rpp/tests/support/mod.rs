@@ -41,7 +41,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
     /// Contains `ca.crt`.
-    pub folder: TempDir,
+    pub directory: TempDir,
 }
 
 impl Authority {
@@ -50,13 +50,13 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).unwrap().pem();
-        let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("ca.crt"), &pem).unwrap();
-        Self { issuer: Issuer::new(params, key), pem, folder }
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("ca.crt"), &pem).unwrap();
+        Self { issuer: Issuer::new(params, key), pem, directory }
     }
 
     pub fn file(&self) -> std::path::PathBuf {
-        self.folder.path().join("ca.crt")
+        self.directory.path().join("ca.crt")
     }
 
     /// Issues a certificate. Returns it and its key, PEM.
@@ -221,7 +221,7 @@ pub async fn cluster(reviews: Reviews) -> SocketAddr {
 }
 
 /// Starts the stand-in of [`cluster`] with TLS, and writes file `kubeconfig` for it.
-pub fn verified_cluster(authority: &Authority, folder: &std::path::Path, reviews: Reviews) -> TlsServer {
+pub fn verified_cluster(authority: &Authority, directory: &std::path::Path, reviews: Reviews) -> TlsServer {
     let server = TlsServer::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"http/1.1"], reviewer(reviews));
     let url = format!("https://{}", server.address);
     let config = json!({
@@ -230,7 +230,7 @@ pub fn verified_cluster(authority: &Authority, folder: &std::path::Path, reviews
         "users": [{"name": "u", "user": {"token": "own"}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     });
-    std::fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
+    std::fs::write(directory.join("kubeconfig"), config.to_string()).unwrap();
     server
 }
 

@@ -17,13 +17,13 @@ mod text;
 /// A fuzz target with its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Name of the target and of its folder of seeds.
+    /// Name of the target and of its directory of seeds.
     pub name: &'static str,
     /// Runs the target with any bytes.
     pub run: fn(&[u8]),
 }
 
-/// The fuzz targets, each with a folder of seeds.
+/// The fuzz targets, each with a directory of seeds.
 pub const TARGETS: &[Target] = &[
     Target { name: "version", run: text::version },
     Target { name: "constraint", run: text::constraint },

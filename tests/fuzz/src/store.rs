@@ -31,9 +31,9 @@ fn directory(path: &Path) {
 
 pub(crate) fn store(data: &[u8]) {
     let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a folder");
-    let root = folder.path().join("root");
-    let outside = folder.path().join("outside");
+    let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a directory");
+    let root = directory.path().join("root");
+    let outside = directory.path().join("outside");
     fs::write(&outside, "untouched").expect("a file");
     directory(&root.join("plugins/hello/v1"));
     directory(&root.join("plugins/hello/versions/v1.0.0"));
@@ -45,13 +45,13 @@ pub(crate) fn store(data: &[u8]) {
     for (file, content) in FILES.iter().zip(split_at_zeros(data)) {
         if !content.is_empty() {
             let path = root.join(file);
-            directory(path.parent().expect("a folder"));
+            directory(path.parent().expect("a directory"));
             fs::write(path, content).expect("a file");
         }
     }
 
     let hello: PluginName = "hello".parse().expect("a name");
-    let store = Store::at(&root).expect("an empty folder");
+    let store = Store::at(&root).expect("an empty directory");
     for entry in store.list().expect("a list") {
         assert_eq!(entry.name, hello);
         for damage in &entry.damaged {
@@ -77,7 +77,7 @@ pub(crate) fn store(data: &[u8]) {
     }
     assert_eq!(fs::read_to_string(&outside).expect("a file"), "untouched");
     assert_eq!(
-        fs::read_dir(folder.path()).expect("a folder").count(),
+        fs::read_dir(directory.path()).expect("a directory").count(),
         2,
         "nothing else may be written outside of the root"
     );

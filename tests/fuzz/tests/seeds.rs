@@ -10,15 +10,15 @@ const POSITIONS: usize = 8;
 #[test]
 fn every_target_runs_its_seeds() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
-    let folders: BTreeSet<_> = fs::read_dir(&seeds)
-        .expect("the folder of seeds")
+    let directories: BTreeSet<_> = fs::read_dir(&seeds)
+        .expect("the directory of seeds")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
         .collect();
     let names: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
-    assert_eq!(folders, names, "a folder for every target");
+    assert_eq!(directories, names, "a directory for every target");
     for target in TARGETS {
         (target.run)(b"");
-        for entry in fs::read_dir(seeds.join(target.name)).expect("the target's folder") {
+        for entry in fs::read_dir(seeds.join(target.name)).expect("the target's directory") {
             let path = entry.expect("an entry").path();
             eprintln!("{}", path.display());
             let seed = fs::read(&path).expect("a seed");

@@ -25,7 +25,7 @@ fn hostile_images_do_no_harm() -> Result<()> {
             assert_eq!(alice.files(), before, "{}: {finished:?}", image.defect);
         }
     }
-    assert!(!Path::new("/tmp/d8-climber").exists(), "a path of the layer left the folder");
+    assert!(!Path::new("/tmp/d8-climber").exists(), "a path of the layer left the directory");
     Ok(())
 }
 

@@ -151,7 +151,7 @@ fn layers() -> Vec<Case> {
         (
             "format-lies",
             |layout, _| image(layout, LAYER, b"\x7fELF\x02\x01"),
-            broken(&["the layer is an ELF program; a gzip tar is wanted", "d8-rpp"]),
+            broken(&["the layer is an ELF program; expected a gzip tar", "d8-rpp"]),
         ),
         (
             "format-no-tar",
@@ -226,7 +226,7 @@ fn archives() -> Vec<Case> {
             },
             Expected {
                 fit: Fit::Unknown,
-                reason: "can't be read: plugin format-large v1.0.0: the image can't be used",
+                reason: "cannot be read: plugin format-large v1.0.0: the image cannot be used",
                 why: "is larger than 1048576 bytes",
                 install: &["is larger than 1048576 bytes"],
                 ..GOOD

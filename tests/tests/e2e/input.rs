@@ -98,14 +98,14 @@ fn an_unwritable_root_refuses_changes_only() -> Result<()> {
     let alice = lab.new_workstation()?;
     alice.d8(["plugins", "install", "kept"])?.expect_code(0)?;
 
-    let folder = lab.plane().scratch().folder("other-user")?;
-    let home = folder.join("home");
+    let directory = lab.plane().scratch().directory("other-user")?;
+    let home = directory.join("home");
     std::fs::create_dir_all(&home).expect("a home");
-    let kubeconfig = folder.join("kubeconfig");
+    let kubeconfig = directory.join("kubeconfig");
     std::fs::copy(alice.kubeconfig(), &kubeconfig).expect("a kubeconfig");
-    let d8 = folder.join("d8");
+    let d8 = directory.join("d8");
     std::fs::copy(tools::binary("d8")?, &d8).expect("a d8");
-    for path in [&home, &kubeconfig, &folder, &d8] {
+    for path in [&home, &kubeconfig, &directory, &d8] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     }
     chown(&home, Some(OTHER_USER), Some(OTHER_USER)).expect("an owner");

@@ -1,5 +1,5 @@
-//! Kubeconfigs: what kubectl accepts, `d8` accepts in the same way. Each case runs both with the same files and the same
-//! environment against the same API server.
+//! Kubeconfigs: what kubectl accepts, `d8` accepts in the same way. Each case runs both with the same files and the
+//! same environment against the same API server.
 // Helpers of the tests panic, as the tests do.
 #![allow(clippy::expect_used)]
 
@@ -19,10 +19,10 @@ use d8_tests::{CommandOutput, Lab, Result, Workstation, run};
 /// Whether an API server answered, and what `d8` says if not.
 type Expected = std::result::Result<(), &'static str>;
 
-/// A folder with the files that kubeconfigs of this test name, and the texts that replace `$NAME` in them.
+/// A directory with the files that kubeconfigs of this test name, and the texts that replace `$NAME` in them.
 struct Fixture {
     user: Workstation,
-    folder: PathBuf,
+    directory: PathBuf,
     words: Vec<(&'static str, String)>,
 }
 
@@ -30,7 +30,7 @@ impl Fixture {
     fn new() -> Result<Self> {
         let lab = Lab::shared();
         let user = lab.new_workstation()?;
-        let folder = user.home().to_owned();
+        let directory = user.home().to_owned();
         let plane = lab.plane();
         let pair = plane.client_certificate("certified")?;
         let (certificate, key) = (read(&pair.certificate), read(&pair.key));
@@ -44,7 +44,7 @@ impl Fixture {
             ("token-empty", ""),
             ("token-blank", " \n"),
         ] {
-            std::fs::write(folder.join(name), content).expect("a file");
+            std::fs::write(directory.join(name), content).expect("a file");
         }
         let token = &user.identity().token;
         let v1 = "client.authentication.k8s.io/v1";
@@ -70,7 +70,7 @@ impl Fixture {
                 format!("echo run >>\"$0.log\"\n{}", credential(v1, &format!(r#"{{"token": "{token}"}}"#)))
             }),
         ] {
-            let path = folder.join(name);
+            let path = directory.join(name);
             std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a plugin");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
         }
@@ -84,9 +84,9 @@ impl Fixture {
             ("$KEY", base64(&key)),
             ("$TOKEN", token.clone()),
             ("$ADMIN", plane.user(d8_tests::ADMIN).token),
-            ("$DIR", folder.display().to_string()),
+            ("$DIR", directory.display().to_string()),
         ];
-        Ok(Self { user, folder, words })
+        Ok(Self { user, directory, words })
     }
 
     fn fill(&self, text: &str) -> String {
@@ -102,7 +102,7 @@ impl Fixture {
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.folder.join(name);
+        let path = self.directory.join(name);
         std::fs::write(&path, content).expect("a kubeconfig");
         path
     }

@@ -98,7 +98,7 @@ fn the_operator_remembers_the_proxy() -> Result<()> {
     assert!(message.contains(foreign_ca.key().as_str()), "{message}");
     assert_eq!((pin(&lab)?.1, foreign.received()), (first.clone(), String::new()));
 
-    // An administrator accepts another authority with the command in the condition.
+    // An admin accepts another authority with the command in the condition.
     let scratch = lab.plane().scratch();
     let new_ca = Authority::new(scratch, "new-ca")?;
     let flags = ["--layout".into(), lab.proxy().layout().into()];

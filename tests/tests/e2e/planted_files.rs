@@ -27,26 +27,26 @@ fn root_neither_reads_nor_writes_in_the_home_of_another_user() -> Result<()> {
     )?;
     let root = lab.new_workstation()?;
     let outside = root.home().join("outside");
-    fs::create_dir(&outside).expect("a folder");
+    fs::create_dir(&outside).expect("a directory");
     let state = root.home().join(".deckhouse-cli");
-    fs::create_dir(&state).expect("a folder");
+    fs::create_dir(&state).expect("a directory");
     symlink(&outside, state.join("policy")).expect("a link");
     for path in [root.home(), &state] {
         chown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("an owner");
     }
     chown(root.root(), Some(0), Some(0)).expect("an owner");
-    let shared = lab.plane().scratch().folder("planted-root")?;
+    let shared = lab.plane().scratch().directory("planted-root")?;
     let why = |line: &[&str]| root.clone().with_env("DECKHOUSE_CLI_PATH", &shared).d8(line);
 
     let cached = why(&["plugins", "why", "planted"])?.expect_code(0)?;
     assert!(!cached.stderr.contains("not enforced"), "{cached:?}");
-    assert_eq!(fs::read_dir(&outside).expect("a folder").count(), 0, "root followed the link");
+    assert_eq!(fs::read_dir(&outside).expect("a directory").count(), 0, "root followed the link");
     let kept: Vec<_> = fs::read_dir(shared.join("policy")).expect("policies in the shared root").flatten().collect();
     assert!(kept.iter().any(|entry| entry.path().extension().is_some_and(|end| end == "json")), "{kept:?}");
 
     // A pipe that nobody writes to, with the name of a cache.
     fs::remove_file(state.join("policy")).expect("a link");
-    fs::create_dir(state.join("policy")).expect("a folder");
+    fs::create_dir(state.join("policy")).expect("a directory");
     let name = kept.iter().find(|entry| entry.path().is_file()).expect("a file").file_name();
     mkfifo(&state.join("policy").join(name), Mode::S_IRUSR).expect("a pipe");
     chown(state.join("policy"), Some(OTHER_USER), Some(OTHER_USER)).expect("an owner");

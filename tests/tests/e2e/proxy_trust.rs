@@ -28,8 +28,8 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
 
     alice.d8(["plugins", "install", "hello"])?.expect_code(0)?;
     let files_of = |what: &str| -> Vec<String> {
-        let folder = std::fs::read_dir(policy.join(what)).into_iter().flatten().flatten();
-        folder.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
+        let directory = std::fs::read_dir(policy.join(what)).into_iter().flatten().flatten();
+        directory.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
     };
     let first = files_of("endpoints");
     assert!(first.len() == 1 && first[0].contains("sha256:"), "{first:?}");
@@ -62,7 +62,7 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
 
     // An unreadable file does not count as a first contact.
     let file =
-        std::fs::read_dir(policy.join("endpoints")).expect("the folder").flatten().next().expect("a file").path();
+        std::fs::read_dir(policy.join("endpoints")).expect("the directory").flatten().next().expect("a file").path();
     std::fs::write(&file, "{").expect("the file is written");
     let refused = alice.d8(force)?.expect_code(5)?;
     assert!(
@@ -76,8 +76,8 @@ fn a_changed_proxy_needs_confirmation() -> Result<()> {
 
 /// The number of keys in the pin, and whether it has this key.
 fn pinned(home: &Path, key: &str) -> (usize, bool) {
-    let folder = fs::read_dir(home.join(".deckhouse-cli/policy/endpoints")).into_iter().flatten().flatten();
-    let text: String = folder.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let directory = fs::read_dir(home.join(".deckhouse-cli/policy/endpoints")).into_iter().flatten().flatten();
+    let text: String = directory.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
     let pin: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let keys = pin["proxy"]["keys"].as_array().cloned().unwrap_or_default();
     (keys.len(), keys.contains(&json!(key)))
@@ -92,7 +92,7 @@ fn announce_bundle(plane: &ControlPlane, endpoint: &str, bundle: &str) -> Result
 /// whether the new key is pinned afterwards.
 type RotationCase<'a> = (&'a str, &'a str, &'a str, i32, &'a [&'a str], bool);
 
-/// The authority of the proxy is replaced, in the ways that administrators and attackers do it.
+/// The authority of the proxy is replaced, in the ways that admins and attackers do it.
 #[test]
 fn only_pinned_keys_verify_the_proxy() -> Result<()> {
     let plane = ControlPlane::start()?;
@@ -225,7 +225,10 @@ fn connections_that_are_not_verified() -> Result<()> {
         assert_eq!(kept > 0, verified_cluster, "{flags:?}");
         let output = run(&["policy", "trust", "--yes"])?.expect_code(trust)?;
         assert_eq!(policy.join("endpoints").exists(), verified_cluster, "{flags:?}: {output:?}");
-        assert_eq!(output.stderr.contains("not trusted over a connection that is not verified"), trust == 2);
+        assert_eq!(
+            output.stderr.contains("refused to trust a proxy over a connection that is not verified"),
+            trust == 2
+        );
     }
 
     // d8-rpp and d8-operator would send tokens there.

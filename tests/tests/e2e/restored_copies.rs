@@ -5,10 +5,10 @@ use std::process::Command;
 use d8_tests::catalog::Plugin;
 use d8_tests::{Lab, Result, Workstation, run};
 
-/// What happened to the store, as a shell command in folder `plugins/<name>`.
+/// What happened to the store, as a shell command in directory `plugins/<name>`.
 const DAMAGE: &[(&str, &str)] = &[
     ("a copy that followed the links", "cd .. && cp -rL restored copy && rm -rf restored && mv copy restored"),
-    ("`current` is a folder", "rm current && mkdir current && touch current/file"),
+    ("`current` is a directory", "rm current && mkdir current && touch current/file"),
     ("`current` is a file", "rm current && touch current"),
     ("`current` leads outside", "ln -sfn /bin/true current"),
     ("`current` leads nowhere", "rm -rf v1"),

@@ -40,7 +40,7 @@ impl Machine {
         Ok(self.d8("--version")?.ok()?.trim().to_owned())
     }
 
-    /// Returns the folder of the store. For root, this is the store that all users of the root share.
+    /// Returns the directory of the store. For root, this is the store that all users of the root share.
     pub(crate) fn store(&self) -> PathBuf {
         let root = if nix::unistd::geteuid().is_root() {
             self.user.root().to_owned()
@@ -50,7 +50,7 @@ impl Machine {
         root.join("cli")
     }
 
-    /// Returns the files of the store, and of the folder that is in `PATH`.
+    /// Returns the files of the store, and of the directory that is in `PATH`.
     pub(crate) fn files(&self) -> Vec<String> {
         let bin = self.d8.parent().unwrap_or(Path::new("/"));
         [files(&self.store()), files(bin)].concat()
@@ -65,8 +65,8 @@ fn former(version: &str) -> Plugin {
 }
 
 pub(crate) fn publish(lab: &Lab, version: &str) -> Result<()> {
-    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    lab.proxy().publish_d8(version, &d8_build::stamped(folder.path(), version)?)
+    let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    lab.proxy().publish_d8(version, &d8_build::stamped(directory.path(), version)?)
 }
 
 /// One test with one lab: publishing a real d8 takes seconds, and policies for d8 apply to every workstation.
@@ -105,8 +105,8 @@ fn run_the_page(lab: &Lab) -> Result<()> {
     let mut names = Substitutions::default();
     names.add(alice.store().display().to_string(), "/home/alice/.deckhouse-cli/cli");
     names.add(bin.display().to_string(), "/home/alice/bin");
-    let folders = [bin, tools::Tools::get()?.folder(), Path::new("/usr/bin"), Path::new("/bin")];
-    let path = std::env::join_paths(folders).unwrap_or_default();
+    let directories = [bin, tools::Tools::get()?.directory(), Path::new("/usr/bin"), Path::new("/bin")];
+    let path = std::env::join_paths(directories).unwrap_or_default();
     let examples = page::examples(include_str!("../../../docs/self-update.md"));
     for example in &examples {
         let user = if example.user == "admin" { &admin } else { &alice.user };
@@ -211,8 +211,8 @@ fn wrong_input(lab: &Lab) -> Result<()> {
 
 fn broken_releases(lab: &Lab) -> Result<()> {
     lab.publish(&Plugin::new("d8", "v0.13.7").with_executable("#!/bin/sh\necho cannot start >&2\nexit 3\n"))?;
-    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    lab.proxy().publish_d8("v0.13.5", &d8_build::stamped(folder.path(), "v0.13.6")?)?;
+    let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    lab.proxy().publish_d8("v0.13.5", &d8_build::stamped(directory.path(), "v0.13.6")?)?;
     lab.request_poll("d8")?;
     for version in ["v0.13.5", "v0.13.7"] {
         lab.wait_for_version("d8", version)?;
@@ -364,9 +364,9 @@ fn completion_lists_local_names_without_network() -> Result<()> {
     alice.d8(["plugins", "install", "completed"])?.expect_code(0)?;
     let versions = alice.root().join("cli/versions");
     for version in ["v0.9.0", "v0.10.0"] {
-        let folder = versions.join(version);
-        std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{error}"));
-        let executable = folder.join("d8");
+        let directory = versions.join(version);
+        std::fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{error}"));
+        let executable = directory.join("d8");
         std::fs::write(&executable, "#!/bin/sh\n").unwrap_or_else(|error| panic!("{error}"));
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&executable, mode).unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,4 @@
-//! `d8 cli use` with damaged stores, in folders of other users, with unusable fallbacks, as root and as an ordinary
+//! `d8 cli use` with damaged stores, in directories of other users, with unusable fallbacks, as root and as an ordinary
 //! user. These tests need no cluster.
 
 #![expect(clippy::unwrap_used, reason = "the test creates these files")]
@@ -17,16 +17,16 @@ use tempfile::TempDir;
 /// The ordinary user, if the tests run as root.
 const UID: u32 = 61_000;
 
-/// A machine with a home and a public folder of programs.
+/// A machine with a home and a public directory of programs.
 struct Machine {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Machine {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        make_readable(folder.path());
-        let machine = Self { folder };
+        let directory = tempfile::tempdir().unwrap();
+        make_readable(directory.path());
+        let machine = Self { directory };
         for name in ["home", "home/bin", "pub"] {
             fs::create_dir(machine.at(name)).unwrap();
             make_readable(&machine.at(name));
@@ -39,7 +39,7 @@ impl Machine {
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Returns the user's store, or a file in it.
@@ -47,10 +47,10 @@ impl Machine {
         self.at("home/.deckhouse-cli/cli").join(name)
     }
 
-    /// Writes a d8 with this version into a folder. It belongs to the owner of the folder.
-    fn release(&self, folder: &Path, version: &str) -> PathBuf {
-        let d8 = d8_build::stamped(folder, version).unwrap();
-        for path in d8.ancestors().take_while(|path| *path != self.folder.path()) {
+    /// Writes a d8 with this version into a directory. It belongs to the owner of the directory.
+    fn release(&self, directory: &Path, version: &str) -> PathBuf {
+        let d8 = d8_build::stamped(directory, version).unwrap();
+        for path in d8.ancestors().take_while(|path| *path != self.directory.path()) {
             if root() && path.starts_with(self.at("home")) {
                 chown(path, Some(UID), Some(UID)).unwrap();
             }
@@ -146,7 +146,7 @@ fn a_development_build_is_kept_beside_an_older_backup() -> Result<()> {
 }
 
 #[test]
-fn use_refuses_unsuitable_folders() -> Result<()> {
+fn use_refuses_unsuitable_directories() -> Result<()> {
     let (machine, d8) = Machine::with_store()?;
     // A d8 that other users run is not linked into a home or into a root that they cannot read.
     let shared = machine.release(&machine.at("pub"), "v0.1.0");

@@ -42,7 +42,7 @@ fn every_command_line_parses() -> Result<()> {
     let counted = |program: &str| lines.iter().filter(|line| line.text.starts_with(program)).count();
     let counts = [counted("d8 "), counted("d8-rpp "), counted("kubectl ")];
     assert!(counts[0] > 60 && counts[1] > 5 && counts[2] > 15, "too few command lines were found: {counts:?}");
-    let left = std::fs::read_dir(programs.folder().join("root")).into_iter().flatten().count();
+    let left = std::fs::read_dir(programs.directory().join("root")).into_iter().flatten().count();
     assert_eq!(left, 0, "a command changed something");
     Ok(())
 }

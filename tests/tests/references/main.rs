@@ -1,7 +1,7 @@
 //! Every command line, path, anchor and rule that a message, a page or a comment names exists.
 //!
 //! Commands are parsed by the programs themselves: `d8`, `d8-rpp` and the kubectl of the test control plane.
-//! They run in an empty folder without a cluster, so a correct command line fails later than its parsing.
+//! They run in an empty directory without a cluster, so a correct command line fails later than its parsing.
 
 #![allow(clippy::expect_used, reason = "a pattern of the test itself, or a repository that cannot be read")]
 

@@ -30,7 +30,7 @@ const ALLOWED: [(&str, &str); 12] = [
     ("agent/src/smoke/starter.rs", "files of /proc and the inherited executable"),
     ("agent/src/smoke/view.rs", "files of the sandbox's own view"),
     ("rpp/src/kubeconfig.rs", "a kubeconfig may be a pipe; read on a thread of its own, with a limit of time and size"),
-    ("rpp/src/oci/layout.rs", "folders and index of an image layout"),
+    ("rpp/src/oci/layout.rs", "directories and index of an image layout"),
     ("rpp/src/pack/layer.rs", "the executable to pack, checked as a regular file before"),
     ("operator/src/run.rs", "the namespace file of the Pod"),
 ];
@@ -42,7 +42,7 @@ fn files_are_opened_in_few_modules() {
         let path = &file.path;
         ["agent/src/", "cli/src/", "rpp/src/", "operator/src/", "crds/src/"]
             .iter()
-            .any(|folder| path.starts_with(folder))
+            .any(|directory| path.starts_with(directory))
             && file.extension() == "rs"
             && !path.contains("/tests/")
             && !path.ends_with("/tests.rs")

@@ -14,8 +14,8 @@ const READ: [&str; 8] = ["md", "rs", "sh", "go", "toml", "yaml", "tpl", ""];
 
 /// What there is to refer to.
 struct Targets {
-    /// Top folders of the repository.
-    folders: BTreeSet<String>,
+    /// Top directories of the repository.
+    directories: BTreeSet<String>,
     rules: BTreeSet<u32>,
     make: BTreeSet<String>,
 }
@@ -25,11 +25,11 @@ impl Targets {
         let root = repository::root();
         let read = |name: &str| std::fs::read_to_string(root.join(name)).expect(name);
         let entries = std::fs::read_dir(&root).expect("the root").flatten();
-        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         let number = |heading: &str| heading.split(':').next()?.parse().ok();
         let makefile = read("Makefile");
         Self {
-            folders: folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+            directories: directories.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
             rules: read("docs/policies.md").lines().filter_map(|l| number(l.strip_prefix("### Rule ")?)).collect(),
             make: makefile.lines().filter_map(|l| Some(l.split_once(':')?.0.to_owned())).collect(),
         }
@@ -65,8 +65,9 @@ fn check(file: &TextFile, targets: &Targets) -> Vec<Finding> {
     findings
 }
 
-/// Returns the folders that a path in this file may start from: the root, the file's crate, its own folder, and `docs`.
-fn folders(file: &TextFile) -> Vec<PathBuf> {
+/// Returns the directories that a path in this file may start from: the root, the file's crate, its own directory, and
+/// `docs`.
+fn directories(file: &TextFile) -> Vec<PathBuf> {
     let root = repository::root();
     let part = root.join(file.path.split('/').next().unwrap_or_default());
     let own = root.join(&file.path).parent().unwrap_or(&root).to_owned();
@@ -74,7 +75,7 @@ fn folders(file: &TextFile) -> Vec<PathBuf> {
 }
 
 fn exists(file: &TextFile, path: &str) -> bool {
-    folders(file).iter().any(|folder| folder.join(path).exists())
+    directories(file).iter().any(|directory| directory.join(path).exists())
 }
 
 fn paths(file: &TextFile, text: &str, targets: &Targets) -> Vec<String> {
@@ -87,7 +88,7 @@ fn paths(file: &TextFile, text: &str, targets: &Targets) -> Vec<String> {
         let (path, anchor) = (&found[1], found.get(2).map(|anchor| &anchor.as_str()[1..]));
         let top = path.split('/').next().unwrap_or_default();
         let is_page = Path::new(path).extension().is_some_and(|extension| extension == "md");
-        let is_ours = is_page || (path.contains('/') && targets.folders.contains(top));
+        let is_ours = is_page || (path.contains('/') && targets.directories.contains(top));
         let is_temporary = path.contains("/.");
         if !is_ours || is_temporary || path.contains(['<', '{', '*', '~']) || path.starts_with('/') {
             continue;
@@ -102,7 +103,7 @@ fn paths(file: &TextFile, text: &str, targets: &Targets) -> Vec<String> {
 }
 
 fn missing_anchor(file: &TextFile, path: &str, anchor: &str) -> Option<String> {
-    let page = folders(file).iter().find_map(|folder| std::fs::read_to_string(folder.join(path)).ok())?;
+    let page = directories(file).iter().find_map(|directory| std::fs::read_to_string(directory.join(path)).ok())?;
     (!anchors(&page).contains(anchor)).then(|| format!("{path} has no heading for #{anchor}"))
 }
 

@@ -131,21 +131,22 @@ pub(crate) enum Parsing {
     Refused(String),
 }
 
-/// The programs, in a folder without a cluster.
+/// The programs, in a directory without a cluster.
 pub(crate) struct Programs {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     d8_commands: BTreeSet<String>,
 }
 
 impl Programs {
     pub(crate) fn new() -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|source| d8_tests::Error::Io { what: "a folder".into(), source })?;
+        let directory =
+            tempfile::tempdir().map_err(|source| d8_tests::Error::Io { what: "a directory".into(), source })?;
         let unreachable = "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n\
                            users: [{name: a, user: {token: a}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
                            current-context: a\n";
-        std::fs::write(folder.path().join(KUBECONFIG), unreachable)
+        std::fs::write(directory.path().join(KUBECONFIG), unreachable)
             .map_err(|source| d8_tests::Error::Io { what: "a kubeconfig".into(), source })?;
-        let mut programs = Self { folder, d8_commands: BTreeSet::new() };
+        let mut programs = Self { directory, d8_commands: BTreeSet::new() };
         let help = programs.run("d8", &["--help".to_owned()])?.ok()?;
         programs.d8_commands = commands_of(&help);
         Ok(programs)
@@ -157,9 +158,9 @@ impl Programs {
             ours => tools::binary(ours)?,
         };
         run(path, words, |command| {
-            command.env_clear().current_dir(self.folder.path());
-            command.env("HOME", self.folder.path()).env("KUBECONFIG", self.folder.path().join(KUBECONFIG));
-            command.env("DECKHOUSE_CLI_PATH", self.folder.path().join("root"));
+            command.env_clear().current_dir(self.directory.path());
+            command.env("HOME", self.directory.path()).env("KUBECONFIG", self.directory.path().join(KUBECONFIG));
+            command.env("DECKHOUSE_CLI_PATH", self.directory.path().join("root"));
         })
     }
 
@@ -196,15 +197,15 @@ impl Programs {
         static NAME: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"^(?:\./)?[A-Za-z0-9_-]+\.[a-z]+$|^7$").expect("a pattern"));
         if NAME.is_match(word) {
-            let path: PathBuf = self.folder.path().join(word);
+            let path: PathBuf = self.directory.path().join(word);
             // A failure shows in what the program says.
             let _ = std::fs::write(path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
         }
     }
 
-    /// Returns the folder that the programs run in.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Returns the directory that the programs run in.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 }
 

@@ -41,15 +41,15 @@ pub(crate) fn files() -> Vec<TextFile> {
     paths.iter().filter_map(read).collect()
 }
 
-fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let generated = ["target", ".git", "corpus", "seeds"].contains(&name.as_str()) || name == "Cargo.lock";
         if generated {
             continue;
         }
-        if is_folder {
+        if is_directory {
             collect(&entry.path(), paths);
         } else {
             paths.push(entry.path());

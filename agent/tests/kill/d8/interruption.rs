@@ -22,21 +22,21 @@ use crate::{
 
 pub(super) fn killed() {
     let outer = scratch();
-    let [folder, template] = ["world", "template"].map(|name| outer.path().join(name));
+    let [directory, template] = ["world", "template"].map(|name| outer.path().join(name));
     let mut kills = 0;
     for (what, linked) in [("the first switch", false), ("a later switch", true)] {
-        let _ = fs::remove_dir_all(&folder);
-        executable(&folder.join("bin/d8"), &program("v1.0.0"));
+        let _ = fs::remove_dir_all(&directory);
+        executable(&directory.join("bin/d8"), &program("v1.0.0"));
         if linked {
-            block_on(switch(&folder, "v1.1.0", Some("v1.0.0"))).unwrap();
+            block_on(switch(&directory, "v1.1.0", Some("v1.0.0"))).unwrap();
         }
-        copy_tree(&folder, &template).unwrap();
-        let before = output(&folder);
-        block_on(switch(&folder, "v2.0.0", Some("v1.0.0"))).unwrap();
-        let wanted = tree(&folder);
+        copy_tree(&directory, &template).unwrap();
+        let before = output(&directory);
+        block_on(switch(&directory, "v2.0.0", Some("v1.0.0"))).unwrap();
+        let wanted = tree(&directory);
         for point in testing::ALL.iter().filter(|point| !point.starts_with("disk.") && !point.starts_with("smoke.")) {
-            copy_tree(&template, &folder).unwrap();
-            let child = child(&folder, "v2.0.0", &format!("{point}=kill"));
+            copy_tree(&template, &directory).unwrap();
+            let child = child(&directory, "v2.0.0", &format!("{point}=kill"));
             if child.status.signal() != Some(9) {
                 assert!(child.status.success(), "{what} at {point}: {child:?}");
                 assert!(linked || !point.starts_with("d8."), "{what} does not reach {point}");
@@ -47,10 +47,10 @@ pub(super) fn killed() {
             let visible_at = if linked { "d8.current" } else { "d8.linked" };
             let position = |point: &str| testing::ALL.iter().position(|name| *name == point).unwrap();
             let expected = if position(point) < position(visible_at) { before.as_str() } else { "d8 v2.0.0" };
-            assert_eq!(output(&folder), expected, "{what}, killed at {point}");
-            block_on(switch(&folder, "v2.0.0", Some("v1.0.0"))).unwrap();
-            assert_eq!(output(&folder), "d8 v2.0.0", "{what}, killed at {point}");
-            assert_eq!(tree(&folder), wanted, "{what}, killed at {point}");
+            assert_eq!(output(&directory), expected, "{what}, killed at {point}");
+            block_on(switch(&directory, "v2.0.0", Some("v1.0.0"))).unwrap();
+            assert_eq!(output(&directory), "d8 v2.0.0", "{what}, killed at {point}");
+            assert_eq!(tree(&directory), wanted, "{what}, killed at {point}");
         }
     }
     println!("  {kills} kills");
@@ -58,21 +58,21 @@ pub(super) fn killed() {
 
 pub(super) fn failing() {
     for linked in [false, true] {
-        let folder = plain();
+        let directory = plain();
         if linked {
-            block_on(switch(folder.path(), "v1.1.0", Some("v1.0.0"))).unwrap();
+            block_on(switch(directory.path(), "v1.1.0", Some("v1.0.0"))).unwrap();
         }
-        let (before, version) = (tree(folder.path()), output(folder.path()));
+        let (before, version) = (tree(directory.path()), output(directory.path()));
         for point in ["d8.seeded", "d8.placed", "d8.current", "d8.backup"] {
-            let child = child(folder.path(), "v2.0.0", &format!("{point}=fail"));
+            let child = child(directory.path(), "v2.0.0", &format!("{point}=fail"));
             if linked && point == "d8.backup" {
                 assert!(child.status.success(), "a link needs no backup");
                 continue;
             }
             assert!(!child.status.success(), "{point}: {child:?}");
-            assert_eq!(output(folder.path()), version, "{point}");
+            assert_eq!(output(directory.path()), version, "{point}");
             let files: Vec<_> =
-                tree(folder.path()).into_iter().filter(|line| !line.contains("digests.jsonl")).collect();
+                tree(directory.path()).into_iter().filter(|line| !line.contains("digests.jsonl")).collect();
             let before: Vec<_> = before.iter().filter(|line| !line.contains("digests.jsonl")).cloned().collect();
             assert_eq!(files, before, "{point}");
         }
@@ -81,14 +81,14 @@ pub(super) fn failing() {
 
 /// A thread runs d8 in a loop while it is linked and switched 1,000 times.
 pub(super) fn every_instant() {
-    let folder = plain();
-    let command = folder.path().join("bin/d8");
+    let directory = plain();
+    let command = directory.path().join("bin/d8");
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let caller = scope.spawn(|| {
             let mut calls = 0;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                output(folder.path());
+                output(directory.path());
                 calls += 1;
             }
             calls
@@ -96,11 +96,11 @@ pub(super) fn every_instant() {
         for round in 0..1000 {
             if round % 2 == 0 {
                 // Another tool replaces the link by a file, in one rename.
-                let file = folder.path().join("bin/next");
+                let file = directory.path().join("bin/next");
                 executable(&file, &program("v1.0.0"));
                 fs::rename(&file, &command).unwrap();
             }
-            block_on(switch_untested(folder.path(), if round % 2 == 0 { "v2.0.0" } else { "v1.0.0" })).unwrap();
+            block_on(switch_untested(directory.path(), if round % 2 == 0 { "v2.0.0" } else { "v1.0.0" })).unwrap();
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let calls: u32 = caller.join().unwrap();
@@ -110,17 +110,17 @@ pub(super) fn every_instant() {
 }
 
 /// As [`switch`], for versions on disk and with a sandbox that always passes: only the switch matters here.
-async fn switch_untested(folder: &Path, version: &str) -> Result<(), StoreError> {
-    let sandbox: PathBuf = folder.join("sandbox");
+async fn switch_untested(directory: &Path, version: &str) -> Result<(), StoreError> {
+    let sandbox: PathBuf = directory.join("sandbox");
     if !sandbox.exists() {
         executable(&sandbox, "#!/bin/sh\necho '{\"passed\":\"d8\"}'\n");
-        switch(folder, "v2.0.0", Some("v1.0.0")).await?;
+        switch(directory, "v2.0.0", Some("v1.0.0")).await?;
     }
-    let store = D8Store::at(folder.join("root"))?.with_sandbox(Sandbox::of(&sandbox));
+    let store = D8Store::at(directory.join("root"))?.with_sandbox(Sandbox::of(&sandbox));
     let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
     let stored = store.find(&Version::parse(version).unwrap())?.unwrap();
     let tested = locked.test(&stored, &SilentReporter).await?;
-    let migration = PathMigration::of(&entry(folder), Some(tag("v1.0.0")));
-    locked.activate(tested, migration.as_ref(), &folder.join("bin/d8"), now(), &SilentReporter)?;
+    let migration = PathMigration::of(&entry(directory), Some(tag("v1.0.0")));
+    locked.activate(tested, migration.as_ref(), &directory.join("bin/d8"), now(), &SilentReporter)?;
     Ok(())
 }

@@ -18,8 +18,8 @@ use crate::{
 };
 
 pub(super) fn kinds() {
-    let folder = scratch();
-    let at = |name: &str| folder.path().join(name);
+    let directory = scratch();
+    let at = |name: &str| directory.path().join(name);
     let dpkg = at("dpkg");
     fs::create_dir(&dpkg).unwrap();
     executable(&at("usr/bin/d8"), "#!/bin/sh\n");
@@ -41,12 +41,12 @@ pub(super) fn kinds() {
     assert_eq!(managed("usr/bin/d8"), "dpkg (package d8-tools)");
     assert_eq!(managed("own/rpmed"), "rpm (package d8-rpm)");
     assert_eq!(managed("bin/brewed"), "Homebrew");
-    assert!(matches!(entry("bin/linked", Some(folder.path())), PathEntry::Plain { shared: false, .. }));
+    assert!(matches!(entry("bin/linked", Some(directory.path())), PathEntry::Plain { shared: false, .. }));
     // Other users cannot enter this directory. Directories that do not exist will be created accessible.
     fs::create_dir_all(at("open/closed/open")).unwrap();
     fs::set_permissions(at("open/closed"), fs::Permissions::from_mode(0o750)).unwrap();
-    let closed = |name: &str| inaccessible_ancestor(&at(name)).filter(|path| path.starts_with(folder.path()));
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let closed = |name: &str| inaccessible_ancestor(&at(name)).filter(|path| path.starts_with(directory.path()));
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(closed("open/closed/open/new"), Some(at("open/closed")));
     assert_eq!(closed("open/new/newer"), None);
     // Other users cannot run a command in a private directory.
@@ -64,20 +64,20 @@ pub(super) fn kinds() {
 }
 
 pub(super) fn invocation() {
-    let folder = scratch();
-    let real = folder.path().join("store/d8");
+    let directory = scratch();
+    let real = directory.path().join("store/d8");
     executable(&real, "#!/bin/sh\n");
-    let bin = folder.path().join("bin");
+    let bin = directory.path().join("bin");
     fs::create_dir(&bin).unwrap();
     symlink(&real, bin.join("d8")).unwrap();
-    executable(&folder.path().join("other/d8"), "#!/bin/sh\n");
-    let path = std::env::join_paths([folder.path().join("other"), bin.clone()]).unwrap();
+    executable(&directory.path().join("other/d8"), "#!/bin/sh\n");
+    let path = std::env::join_paths([directory.path().join("other"), bin.clone()]).unwrap();
     let real = real.canonicalize().unwrap();
-    let invocation = |argv0: &str| invocation_path(argv0.as_ref(), Some(&path), folder.path(), &real);
+    let invocation = |argv0: &str| invocation_path(argv0.as_ref(), Some(&path), directory.path(), &real);
     for (argv0, expected) in [
         ("d8", bin.join("d8")),
         ("bin/d8", bin.join("d8")),
-        ("./bin/d8", folder.path().join("./bin/d8")),
+        ("./bin/d8", directory.path().join("./bin/d8")),
         ("other/d8", real.clone()),
         ("nothing", real.clone()),
         ("", real.clone()),
@@ -91,9 +91,9 @@ pub(super) fn unwritable() {
     if rustix::process::geteuid().is_root() {
         // Root can write to every directory except for those of some file systems.
         let command = Path::new("/proc/self/d8");
-        let folder = scratch();
+        let directory = scratch();
         let done = block_on(async {
-            let store = store(folder.path());
+            let store = store(directory.path());
             let mut locked = store.lock(TIMEOUT, &SilentReporter).await?;
             let (request, source) = request("v2.0.0").await;
             let tested = locked.stage(request, &source, &SilentReporter).await?;
@@ -103,14 +103,14 @@ pub(super) fn unwritable() {
         let error = done.unwrap_err();
         assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
         assert!(error.advice()[0].fix.contains("sudo"), "{error}");
-        assert_eq!(tree(folder.path()), [""; 0]);
+        assert_eq!(tree(directory.path()), [""; 0]);
         return;
     }
-    let folder = plain();
-    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o555)).unwrap();
-    let before = tree(folder.path());
-    let error = block_on(switch(folder.path(), "v2.0.0", Some("v1.0.0"))).unwrap_err();
+    let directory = plain();
+    fs::set_permissions(directory.path().join("bin"), fs::Permissions::from_mode(0o555)).unwrap();
+    let before = tree(directory.path());
+    let error = block_on(switch(directory.path(), "v2.0.0", Some("v1.0.0"))).unwrap_err();
     assert!(matches!(error, StoreError::EntryUnwritable { .. }), "{error}");
-    assert_eq!(tree(folder.path()), before);
-    fs::set_permissions(folder.path().join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(tree(directory.path()), before);
+    fs::set_permissions(directory.path().join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
 }

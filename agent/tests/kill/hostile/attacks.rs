@@ -49,8 +49,8 @@ attack("session", "{path}");
 "#,
             path = path.display(),
         );
-        let folder = caller.folder();
-        let probe = caller.probe_in(folder.path(), &script, Some(&path), "");
+        let directory = caller.directory();
+        let probe = caller.probe_in(directory.path(), &script, Some(&path), "");
         // ENXIO: there is no controlling terminal.
         assert!(probe.output().contains("open-own=6 "), "{caller:?}: {probe:?}");
         for done in ["push-own=0", "push-user=0", "push-session=0", "foreground-own=0", "foreground-user=0"] {
@@ -70,9 +70,9 @@ fn leftovers() {
         let key = rand::random_range(1..i32::MAX);
         let script = format!(
             r#"{ATTEMPT}
-for my $folder ("/tmp", "/var/tmp", "/dev/shm") {{
-    mkdir "$folder/{name}";
-    open(my $file, ">", "$folder/{name}/file");
+for my $directory ("/tmp", "/var/tmp", "/dev/shm") {{
+    mkdir "$directory/{name}";
+    open(my $file, ">", "$directory/{name}/file");
 }}
 shmget({key}, 100, 01600);
 msgget({key}, 01600);
@@ -90,8 +90,8 @@ print "left";
         assert_eq!(probe.output(), "left", "{caller:?}");
         assert!(!running(&marker), "{caller:?}: a process is left");
         // The files of an ordinary user who is not restricted cannot be told from the user's own.
-        for folder in ["/tmp", "/var/tmp", "/dev/shm"] {
-            let left = Path::new(folder).join(&name);
+        for directory in ["/tmp", "/var/tmp", "/dev/shm"] {
+            let left = Path::new(directory).join(&name);
             if caller.unrestricted() && caller.same_user() {
                 let _ = fs::remove_dir_all(left);
             } else {
@@ -116,10 +116,10 @@ fn swapped() {
             // By the descriptor or path that it was started by.
             r#"chmod 0755, $0; open($file, "+<", $0) and print $file "X";"#,
         ] {
-            let folder = caller.folder();
-            let path = folder.path().join("program");
+            let directory = caller.directory();
+            let path = directory.path().join("program");
             let script = format!("{ATTEMPT}my $path = '{}';\n{attack}\nprint 'v1.0.0';\n", path.display());
-            let probe = caller.probe_in(folder.path(), &script, None, "");
+            let probe = caller.probe_in(directory.path(), &script, None, "");
             let unchanged = fs::read_to_string(&path).is_ok_and(|found| found == script);
             let expected = if unchanged { Ok("v1.0.0".to_owned()) } else { Err(SmokeFailure::Changed) };
             assert_eq!(probe.result, expected, "{caller:?}: {attack}");
@@ -158,8 +158,8 @@ fn signals_are_restricted() -> bool {
 
 fn killed_all() {
     for caller in callers().into_iter().filter(|caller| caller.uid.is_some()) {
-        let folder = caller.folder();
-        let root = folder.path().join("root");
+        let directory = caller.directory();
+        let root = directory.path().join("root");
         let run = |command: &str| caller.command("").arg("child").arg(&root).arg(command).output().unwrap();
         assert!(run("install k=v1.0.0").status.success(), "{caller:?}");
         let killed = run("killer k=v2.0.0");
@@ -182,8 +182,8 @@ fn fork_bomb() {
     for caller in callers().into_iter().filter(|caller| caller.has_namespaces() || caller.unrestricted()) {
         let marker = marker();
         let script = format!("#!/bin/sh\nexec perl -e 'fork while 1' {marker}\n");
-        let folder = caller.folder();
-        let probe = caller.probe_in(folder.path(), &script, None, "export D8_TEST_SECONDS=1");
+        let directory = caller.directory();
+        let probe = caller.probe_in(directory.path(), &script, None, "export D8_TEST_SECONDS=1");
         assert!(matches!(&probe.result, Err(SmokeFailure::Timeout { .. })), "{caller:?}: {probe:?}");
         wait_for_end(&marker);
     }
@@ -192,10 +192,10 @@ fn fork_bomb() {
 fn inherits_nothing() {
     let status = "grep -E '^(Cap(Inh|Prm|Eff|Amb)|Sig(Blk|Ign)|NoNewPrivs|Groups):' /proc/self/status";
     for caller in callers() {
-        let folder = caller.folder();
+        let directory = caller.directory();
         let probe = |script: &str| {
             let script = format!("#!/bin/sh\n{script}\n");
-            caller.probe_in(folder.path(), &script, None, "trap '' HUP INT QUIT WINCH; exec 3</dev/null 7</dev/null")
+            caller.probe_in(directory.path(), &script, None, "trap '' HUP INT QUIT WINCH; exec 3</dev/null 7</dev/null")
         };
         let found = probe(&format!("{status} | tr -d '\\t' | tr '\\n' ' '"));
         for line in found.output().split_whitespace() {
@@ -226,7 +226,7 @@ fn inherits_nothing() {
     }
 }
 
-/// As an administrator refuses them, not through a failpoint.
+/// As an admin refuses them, not through a failpoint.
 fn user_namespaces_refused() {
     let Some(caller) = callers().into_iter().find(|caller| caller.uid.is_some()) else {
         println!("  skipped: only root can become another user");
@@ -235,10 +235,10 @@ fn user_namespaces_refused() {
     let refuse = r#"exec unshare --user --map-current-user --keep-caps /bin/sh -c '
         echo 0 > /proc/sys/user/max_user_namespaces || exit 1
         exec setpriv --ambient-caps -all --inh-caps -all "$0" "$@"' "$0" "$@""#;
-    let folder = caller.folder();
+    let directory = caller.directory();
     let script = "#!/bin/sh\n[ $$ = 1 ] || [ \"$HOME\" = /tmp ] || echo plain $(ls -A \"$HOME\")\n";
-    let probe = caller.probe_in(folder.path(), script, None, refuse);
+    let probe = caller.probe_in(directory.path(), script, None, refuse);
     assert_eq!(probe.output(), "plain", "{caller:?}");
-    let probe = caller.probe_in(folder.path(), script, None, "");
+    let probe = caller.probe_in(directory.path(), script, None, "");
     assert_eq!(probe.output(), "", "{caller:?}");
 }

@@ -64,11 +64,11 @@ impl Caller {
     }
 
     /// Returns a directory of this user, in one that others can pass.
-    pub fn folder(self) -> tempfile::TempDir {
-        let folder = scratch();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        chown(folder.path(), self.uid, self.uid).unwrap();
-        folder
+    pub fn directory(self) -> tempfile::TempDir {
+        let directory = scratch();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        chown(directory.path(), self.uid, self.uid).unwrap();
+        directory
     }
 
     /// Returns this program as a command of the user, through a shell that runs `prepare`.
@@ -87,13 +87,13 @@ impl Caller {
 
     /// Runs the smoke test of a script in a process of this user.
     pub fn probe(self, script: &str) -> Probe {
-        let folder = self.folder();
-        self.probe_in(folder.path(), script, None, "")
+        let directory = self.directory();
+        self.probe_in(directory.path(), script, None, "")
     }
 
     /// As [`Self::probe`], for a script with this text as `program` in a directory.
-    pub fn probe_in(self, folder: &Path, script: &str, terminal: Option<&Path>, prepare: &str) -> Probe {
-        let program = folder.join("program");
+    pub fn probe_in(self, directory: &Path, script: &str, terminal: Option<&Path>, prepare: &str) -> Probe {
+        let program = directory.join("program");
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         chown(&program, self.uid, self.uid).unwrap();

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &args::PluginsListArgs) -> Result<(),
 
 fn print_text(context: &Context, plugins: &[ListedPlugin]) {
     if plugins.is_empty() {
-        context.printer.note("No plugins are installed. Install one: d8 plugins install NAME");
+        context.printer.note("No plugins are installed. Install one: `d8 plugins install NAME`");
         return;
     }
     let mut table = Table::new(&["NAME", "VERSION", "VERIFIED", "DESCRIPTION"]);

@@ -84,7 +84,7 @@ fn kept(context: &Context, name: &PluginName, forbidden: bool, skipped: &[Passed
     let subject = version.map_or_else(|| name.to_string(), |version| format!("{name} {version}"));
     if forbidden {
         format!(
-            "Kept {subject} although a policy forbids it: no other version can be installed. See: d8 plugins why {name}"
+            "Kept {subject} although a policy forbids it: no other version can be installed. See `d8 plugins why {name}`"
         )
     } else if skipped.is_empty() {
         format!("Kept {subject}: no newer version is published.")
@@ -180,20 +180,20 @@ fn nothing(name: &PluginName, why: NoCandidate, major: Option<u64>, skipped: &[P
         }
         NoCandidate::OnlyPrereleases => failure.advise(
             "only pre-releases are published",
-            format!("pick one from `d8 plugins why {name}`, then: d8 plugins install {name} --version VERSION"),
+            format!("pick one from `d8 plugins why {name}`, then: `d8 plugins install {name} --version VERSION`"),
         ),
         NoCandidate::NotInMajor(major) => failure.advise(
             format!("no version of major {major} is published"),
-            format!("pick one from `d8 plugins why {name}`, then: d8 plugins install {name} --use-major N"),
+            format!("pick one from `d8 plugins why {name}`, then: `d8 plugins install {name} --use-major N`"),
         ),
         NoCandidate::AllPassedOver => {
-            failure.advise("all published versions were skipped", format!("see the reasons: d8 plugins why {name}"))
+            failure.advise("all published versions were skipped", format!("see the reasons: `d8 plugins why {name}`"))
         }
     };
     match (why, major) {
         (NoCandidate::AllPassedOver, Some(major)) => failure.advise(
             format!("only versions of major {major} were considered"),
-            format!("allow another major version: d8 plugins install {name} --use-major N"),
+            format!("allow another major version: `d8 plugins install {name} --use-major N`"),
         ),
         _ => failure,
     }

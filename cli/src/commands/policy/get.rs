@@ -80,7 +80,7 @@ fn summaries(context: &Context, view: &ClusterView, name: Option<&str>) -> Resul
     policies.retain(|policy| policy.name == name);
     if policies.is_empty() {
         return Err(Failure::new(Code::Failed, format!("policy {name} not found"))
-            .advise("the name is wrong, or the policy was deleted", "list the policies: d8 policy get"));
+            .advise("the name is wrong, or the policy was deleted", "list the policies: `d8 policy get`"));
     }
     Ok(policies)
 }

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) async fn run(context: &Context, args: &args::PolicyTrustArgs) -> Result<(), Failure> {
     let pins = context.endpoint_pins();
     let cluster = context.cluster().await?;
-    context.check_cluster_verified("a proxy is not trusted over a connection that is not verified")?;
+    context.check_cluster_verified("refused to trust a proxy over a connection that is not verified")?;
     let server = cluster.access.server();
     // Compare what the cluster announces, even if a flag names another endpoint or skips the verification of the proxy.
     let options = d8_rpp::ClientOptions { endpoint: None, insecure: false, ..context.proxy_options() };
@@ -73,7 +73,7 @@ async fn confirm(yes: bool) -> Result<(), Failure> {
         Some(false) => Err(Failure::new(Code::Failed, "the pinned proxy was not changed")),
         None => Err(Failure::new(Code::Usage, "trusting a changed proxy needs confirmation").advise(
             "standard input is not a terminal",
-            "check with an administrator of the cluster, then: d8 policy trust --yes",
+            "check with an admin of the cluster, then: `d8 policy trust --yes`",
         )),
     }
 }

@@ -101,7 +101,7 @@ impl<'a> D8Planning<'a> {
             Outcome::Take { version, passed_over } => Ok(Choice::Switch { version, skipped: passed_over }),
             Outcome::Keep { passed_over, .. } if *current == CurrentVersion::Development && !passed_over.is_empty() => {
                 Err(none_eligible_failure(&Component::D8, &passed_over)
-                    .advise("all published versions were skipped", "see all versions: d8 cli versions"))
+                    .advise("all published versions were skipped", "see all versions: `d8 cli versions`"))
             }
             outcome => Ok(Choice::Keep { skipped: outcome.passed_over().to_vec() }),
         }
@@ -186,7 +186,7 @@ impl<'a> CachedPolicySets<'a> {
 /// Returns the failure when the record or the proxy has no version.
 pub(super) fn nothing_published() -> Failure {
     Failure::new(Code::Failed, format!("no version of {PRODUCT} is published"))
-        .advise("the registry of the cluster has no stable version of it", "list all versions: d8 cli versions")
+        .advise("the registry of the cluster has no stable version of it", "list all versions: `d8 cli versions`")
 }
 
 /// Returns the digests of each version in the store.

@@ -30,7 +30,7 @@ pub(crate) fn show(context: &Context, args: &args::FallbackShowArgs) -> Result<(
     let names = report.path.iter().map(|path| path.display());
     output::print_document(args.output.format, &report, names, |report| {
         output::print(match (&report.path, report.set) {
-            (None, _) => "No fallback is set. Set one: d8 cli fallback set PATH".to_owned(),
+            (None, _) => "No fallback is set. Set one: `d8 cli fallback set PATH`".to_owned(),
             (Some(path), true) => path.display().to_string(),
             (Some(path), false) => format!("{} (found in the store)", path.display()),
         });

@@ -68,7 +68,7 @@ async fn choose(
             note_skipped(context, &Component::D8, &skipped);
             if let Some(reason) = planning.forbidden() {
                 output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain::to_person(&reason)));
-                output::warn("no other version is available; see: d8 cli check");
+                output::warn("no other version is available; see: `d8 cli check`");
             }
             Ok(None)
         }

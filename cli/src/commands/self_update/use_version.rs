@@ -89,7 +89,7 @@ fn check_cached_policies(
         if !verdict.is_eligible() {
             return Err(refused_failure(&Component::D8, tag, &verdict).advise(
                 format!("these are the policies of {} as of {:.0}", policies.server, policies.confirmed),
-                format!("if they have changed, use the policies of the cluster: d8 cli update --version {tag}"),
+                format!("if they have changed, use the policies of the cluster: `d8 cli update --version {tag}`"),
             ));
         }
     }

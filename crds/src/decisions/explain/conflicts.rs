@@ -77,7 +77,7 @@ fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, au
     let list = format!("run `d8 plugins why {plugin}` to see its versions");
     match problem {
         DependencyProblem::NotPublished => {
-            format!("which is not published; run `d8 plugins why {plugin}` to see what the registry says")
+            format!("which is not published; run `d8 plugins why {plugin}` to see its published tags")
         }
         DependencyProblem::NoneInRange { installed: None } => {
             format!("but no published version is in that range; {list}")

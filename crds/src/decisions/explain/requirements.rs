@@ -10,7 +10,7 @@ use crate::{
 pub fn unmet(unmet: &Unmet) -> String {
     bounded(&match unmet {
         Unmet::NotForPlatform { platform, why: None } => format!("is not published for {platform}"),
-        Unmet::NotForPlatform { platform, why: Some(why) } => format!("can't be used on {platform}: {why}"),
+        Unmet::NotForPlatform { platform, why: Some(why) } => format!("cannot be used on {platform}: {why}"),
         Unmet::Requirement { requirement, found } => {
             format!("{}{}", shown(requirement), shown_found(requirement, found))
         }

@@ -115,7 +115,7 @@ pub enum Unmet {
     NotForPlatform {
         /// The host's platform.
         platform: Platform,
-        /// Why what is published for it can't be used; `None`: nothing is.
+        /// Why what is published for it cannot be used; `None`: nothing is.
         #[serde(rename = "platformReason", skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
@@ -247,7 +247,7 @@ impl ModuleRange {
 }
 
 impl Unmet {
-    /// Returns that a version is not published for a platform. `why`: why what is published for it can't be used.
+    /// Returns that a version is not published for a platform. `why`: why what is published for it cannot be used.
     pub fn not_for_platform(platform: &Platform, why: Option<&str>) -> Self {
         Self::NotForPlatform { platform: platform.clone(), why: why.map(shown) }
     }

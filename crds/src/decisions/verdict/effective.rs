@@ -25,9 +25,9 @@ pub struct Effective {
     pub missing_dependencies: MergedField<MissingDependencies>,
     /// What happens to a version whose tag moved.
     pub moved_tags: MergedField<MovedTags>,
-    /// Windows, all of which must be open.
+    /// Windows. All of them must be open.
     pub windows: Vec<Attributed<Vec<Window>>>,
-    /// Rollouts, all of which must have reached the host.
+    /// Rollouts. All of them must have reached the host.
     pub rollouts: Vec<Attributed<RolloutSettings>>,
     /// d8, then plugins by name, then prefixes such as `delivery-*`, then `*` for any other plugin.
     pub components: Vec<EffectiveComponent>,
@@ -106,7 +106,7 @@ pub struct EffectiveComponent {
     /// Whether it may be installed; absent for d8, which no policy takes away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<MergedField<Access>>,
-    /// Constraints, all of which a version must meet.
+    /// Constraints. A version must meet all of them.
     pub versions: Vec<Attributed<String>>,
     /// Versions that may neither be installed nor run.
     pub block: Vec<Attributed<String>>,

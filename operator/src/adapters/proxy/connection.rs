@@ -1,5 +1,5 @@
-//! The connection to the proxy that is pinned. Before a token is sent, the announced proxy is compared with the pin, and
-//! only pinned keys verify its certificate.
+//! The connection to the proxy that is pinned. Before a token is sent, the announced proxy is compared with the pin,
+//! and only pinned keys verify its certificate.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Reason of a poll that failed because the pin can't be read.
+/// Reason of a poll that failed because the pin cannot be read.
 const PIN_UNREADABLE: &str = "ProxyPinUnreadable";
 
 /// The connection to the proxy of the cluster.

@@ -41,7 +41,7 @@ impl PinStore {
         Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), settings }
     }
 
-    /// Reads the pin. A pin that can't be read is an error: it does not count as the first contact.
+    /// Reads the pin. A pin that cannot be read is an error: it does not count as the first contact.
     pub(super) async fn load(&self) -> Result<StoredPin, StoreError> {
         let loaded = configmap_store::load(&self.api, CONFIG_MAP).await?;
         let pin = from_data(&loaded.data).map_err(|why| StoreError::Unreadable {

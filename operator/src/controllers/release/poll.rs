@@ -194,7 +194,7 @@ impl UnclearFailures {
         Ok(())
     }
 
-    /// Returns the versions that can't be read.
+    /// Returns the versions that cannot be read.
     ///
     /// # Errors
     /// Versions failed, and none was read: the proxy fails.

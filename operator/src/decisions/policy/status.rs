@@ -83,7 +83,7 @@ pub(super) fn status(
     }
 }
 
-/// Returns the status of a policy whose ledger can't be read. Its waves stay as they are, and its last edit is not
+/// Returns the status of a policy whose ledger cannot be read. Its waves stay as they are, and its last edit is not
 /// observed: clients must not take it for a policy without waves.
 pub(crate) fn unreadable_ledger_status(
     policy: &PluginPolicy,

@@ -163,9 +163,9 @@ fn entry(
     }
 }
 
-/// Makes the entry of a version whose manifest can't be read. It has no digest.
+/// Makes the entry of a version whose manifest cannot be read. It has no digest.
 fn unreadable_entry(tag: &Tag, why: &VersionError) -> ReleaseVersion {
-    let reason = format!("can't be read: {}", why.message);
+    let reason = format!("cannot be read: {}", why.message);
     ReleaseVersion {
         version: tag.to_string(),
         digest: String::new(),

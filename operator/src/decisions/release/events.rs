@@ -30,8 +30,8 @@ fn version_event(before: Option<&ReleaseVersion>, after: &ReleaseVersion) -> Opt
     let name = &after.version;
     let Some(before) = before else {
         if after.digest.is_empty() {
-            let why = after.reasons.first().map_or("can't be read", String::as_str);
-            return Some(EventDraft::warning("Unreadable", name, format!("version {name} was published, and {why}")));
+            let why = after.reasons.first().map_or("cannot be read", String::as_str);
+            return Some(EventDraft::warning("Unreadable", name, format!("version {name} was published, but {why}")));
         }
         let note = format!("version {name} was published ({})", after.digest);
         return Some(EventDraft::normal("Published", name, note));

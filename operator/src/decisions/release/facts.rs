@@ -37,7 +37,7 @@ pub(crate) struct VersionFacts {
     pub(crate) flags: Vec<Flag>,
     /// Date of the image; absent if this process did not read the image itself.
     pub(crate) created: Option<Timestamp>,
-    /// Why the version can't be used, or its contract.
+    /// Why the version cannot be used, or its contract.
     pub(crate) problem: Option<VersionProblem>,
     /// The artifacts may be limited to the platforms that the spec names, as in a status.
     pub(crate) platforms_limited: bool,
@@ -45,7 +45,7 @@ pub(crate) struct VersionFacts {
     pub(crate) incomplete: bool,
 }
 
-/// Why a version can't be used, or its contract.
+/// Why a version cannot be used, or its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum VersionProblem {
     /// No part of the image can be used; the texts say why, one for each part.
@@ -105,8 +105,8 @@ impl VersionFacts {
     pub(crate) fn with_left_out(self, parts: Vec<LeftOutPart>) -> Self {
         if self.artifacts.is_empty() && self.problem.is_none() {
             let reason = |part: &LeftOutPart| match &part.platform {
-                Some(platform) => format!("can't be used on {platform}: {}", part.reason),
-                None => format!("can't be used: {}", part.reason),
+                Some(platform) => format!("cannot be used on {platform}: {}", part.reason),
+                None => format!("cannot be used: {}", part.reason),
             };
             return Self::no_artifact(parts.iter().map(reason));
         }
@@ -129,8 +129,8 @@ impl VersionFacts {
 
     /// Makes the facts of a version from its record.
     pub(super) fn recorded(version: &ReleaseVersion, incomplete: bool) -> Self {
-        // Without a requirement on the cluster, an unknown fit comes from a contract that can't be used, and an unfit
-        // version from an image that can't be used. It stays until the manifest is read again. Otherwise a restart
+        // Without a requirement on the cluster, an unknown fit comes from a contract that cannot be used, and an unfit
+        // version from an image that cannot be used. It stays until the manifest is read again. Otherwise a restart
         // would turn it into "fits".
         let cluster_free = Requirements { plugins: version.requirements.plugins.clone(), ..Requirements::default() }
             == version.requirements;
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(fit, Fit::Unfit);
         assert_eq!(
             reasons,
-            ["can't be used on linux-arm64: its layer is a zstd stream", "can't be used: names no platform"]
+            ["cannot be used on linux-arm64: its layer is a zstd stream", "cannot be used: names no platform"]
         );
         // A malformed contract stays the reason.
         let facts = VersionFacts::malformed("why").with_left_out(parts());

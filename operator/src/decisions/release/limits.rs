@@ -9,7 +9,7 @@ use d8_crds::{
 /// Largest requirements a record carries for one version, in bytes of JSON.
 pub(super) const MAX_REQUIREMENTS: usize = 8 * 1024;
 
-/// Returns the requirements as a record can carry them, or why it can't. Long descriptions are cut.
+/// Returns the requirements as a record can carry them, or why it cannot. Long descriptions are cut.
 pub(super) fn requirements(mut requirements: Requirements) -> Result<Requirements, String> {
     let modules = &mut requirements.modules;
     for group in modules.any_of.iter_mut().chain(&mut modules.none_of) {

@@ -52,7 +52,7 @@ pub(super) fn set_conditions(
     recheck_after
 }
 
-/// Returns the status of a record that can't be evaluated: as before, with condition `Stalled`.
+/// Returns the status of a record that cannot be evaluated: as before, with condition `Stalled`.
 pub(crate) fn stalled_status(
     previous: &CliReleaseStatus,
     generation: i64,
@@ -137,7 +137,7 @@ fn no_version(summary: &SyncSummary) -> ConditionDraft {
     let message = if !summary.ambiguous.is_empty() || !summary.unreadable.is_empty() {
         "none of the published versions can be used; see condition Synced"
     } else if summary.pending > 0 {
-        "none of the published versions is read yet"
+        "no published version has been read yet"
     } else {
         "no published version matches spec.channel and spec.versions"
     };

@@ -93,7 +93,7 @@ impl Transport {
             401 => Error::Unauthorized { host, token_sent, message },
             403 => Error::Forbidden { host, message },
             404 => Error::NotFound { reference: request.reference.clone() },
-            // The image is published, and the proxy can't use it.
+            // The image is published, and the proxy cannot use it.
             422 => Error::Malformed { reference: request.reference.clone(), why: message },
             500..600 => Error::Unavailable { host, path, status, message },
             _ => {

@@ -28,7 +28,7 @@ pub(super) fn of_proxy(problem: &CertificateProblem) -> Advice {
         ),
         CertificateProblem::AuthorityAsServer => make_server_certificate(),
         CertificateProblem::Other(_) => pair(
-            "the proxy's certificate can't be verified",
+            "the proxy's certificate cannot be verified",
             "check the certificate, and the authority passed with `--rpp-ca-file`",
         ),
     }

@@ -2,8 +2,8 @@ use futures::{FutureExt as _, stream};
 
 use super::*;
 
-fn cache(folder: &Path, max_bytes: u64) -> Arc<Cache> {
-    Cache::open(folder, max_bytes, Arc::new(Metrics::new())).unwrap()
+fn cache(directory: &Path, max_bytes: u64) -> Arc<Cache> {
+    Cache::open(directory, max_bytes, Arc::new(Metrics::new())).unwrap()
 }
 
 /// Returns a layer that arrives in these chunks.
@@ -29,8 +29,8 @@ async fn read(blob: CachedBlob) -> (Vec<u8>, Option<String>) {
 }
 
 /// Returns the names of the files in the cache.
-fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder.join("layers"))
+fn files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory.join("layers"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -62,8 +62,8 @@ async fn only_verified_layers_are_sent_completely_and_kept() {
         ("broken", breaks().boxed(), Some("broken")),
     ];
     for (what, fetch, message) in cases {
-        let folder = tempfile::TempDir::new().unwrap();
-        let cache = cache(folder.path(), 1 << 20);
+        let directory = tempfile::TempDir::new().unwrap();
+        let cache = cache(directory.path(), 1 << 20);
         let digest = Digest::of(right);
         let blob = cache.get(&digest, right.len() as u64, || fetch).unwrap();
         // A request during the fetch waits for the same bytes.
@@ -77,7 +77,7 @@ async fn only_verified_layers_are_sent_completely_and_kept() {
                 }
             }
         }
-        assert_eq!(files(folder.path()).len(), usize::from(message.is_none()), "{what}");
+        assert_eq!(files(directory.path()).len(), usize::from(message.is_none()), "{what}");
         if message.is_some() {
             // The failure is not cached.
             let again = cache.get(&digest, right.len() as u64, || chunks(&[right])).unwrap();
@@ -88,8 +88,8 @@ async fn only_verified_layers_are_sent_completely_and_kept() {
 
 #[tokio::test]
 async fn the_last_byte_waits_for_the_digest() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let cache = cache(folder.path(), 1 << 20);
+    let directory = tempfile::TempDir::new().unwrap();
+    let cache = cache(directory.path(), 1 << 20);
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
     let pieces =
         stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) });
@@ -104,8 +104,8 @@ async fn the_last_byte_waits_for_the_digest() {
 
 #[tokio::test]
 async fn the_least_recently_used_layers_are_evicted() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let cache = cache(folder.path(), 10);
+    let directory = tempfile::TempDir::new().unwrap();
+    let cache = cache(directory.path(), 10);
     let layers: [&'static [u8]; 4] = [b"aaaa", b"bbbb", b"cccc", b"longer than all"];
     let fetch = async |content: &'static [u8]| {
         let blob = cache.get(&Digest::of(content), content.len() as u64, || chunks(&[content])).unwrap();
@@ -121,26 +121,26 @@ async fn the_least_recently_used_layers_are_evicted() {
         names.sort();
         names
     };
-    assert_eq!(files(folder.path()), names(&[layers[0], layers[2]]));
+    assert_eq!(files(directory.path()), names(&[layers[0], layers[2]]));
     fetch(layers[3]).await;
     // A layer larger than the cache is not kept, and evicts nothing.
-    wait_for_files(folder.path(), &names(&[layers[0], layers[2]])).await;
+    wait_for_files(directory.path(), &names(&[layers[0], layers[2]])).await;
     fetch(b"dddddddd").await;
-    wait_for_files(folder.path(), &names(&[b"dddddddd"])).await;
+    wait_for_files(directory.path(), &names(&[b"dddddddd"])).await;
     assert_eq!(read(first).await, (layers[0].to_vec(), None), "an evicted layer can be read on");
 }
 
 /// Waits until the cache has these files: a task may still be at work after its reader got the last byte.
-async fn wait_for_files(folder: &Path, expected: &[String]) {
-    while files(folder) != expected {
+async fn wait_for_files(directory: &Path, expected: &[String]) {
+    while files(directory) != expected {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test]
 async fn a_declared_size_evicts_nothing() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let cache = cache(folder.path(), 10);
+    let directory = tempfile::TempDir::new().unwrap();
+    let cache = cache(directory.path(), 10);
     let good = Digest::of(b"good");
     assert_eq!(read(cache.get(&good, 4, || chunks(&[b"good"])).unwrap()).await, (b"good".to_vec(), None));
     // Nothing arrives of a layer that claims to fill the cache, and of one that claims to be larger.
@@ -158,14 +158,14 @@ async fn a_declared_size_evicts_nothing() {
     let large: &[u8] = b"larger than ten";
     let blob = cache.get(&Digest::of(large), 15, || chunks(&[large])).unwrap();
     assert_eq!(read(blob).await, (large.to_vec(), None));
-    assert_eq!(files(folder.path()), [hex(b"good")]);
+    assert_eq!(files(directory.path()), [hex(b"good")]);
     assert_eq!(read(cache.get(&good, 4, unexpected).unwrap()).await, (b"good".to_vec(), None));
 }
 
 #[tokio::test]
 async fn files_from_an_earlier_process() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let layers = folder.path().join("layers");
+    let directory = tempfile::TempDir::new().unwrap();
+    let layers = directory.path().join("layers");
     std::fs::create_dir(&layers).unwrap();
     let write = |name: &str, content: &[u8]| std::fs::write(layers.join(name), content).unwrap();
     write(&hex(b"kept"), b"kept");
@@ -173,7 +173,7 @@ async fn files_from_an_earlier_process() {
     write(&hex(b"another"), b"content");
     write(".filling-abc", b"half");
     write("README", b"not ours");
-    let cache = cache(folder.path(), 1 << 20);
+    let cache = cache(directory.path(), 1 << 20);
     let blob = cache.get(&Digest::of(b"kept"), 4, unexpected).unwrap();
     assert_eq!(read(blob).await, (b"kept".to_vec(), None));
     for content in [&b"damaged"[..], b"another"] {
@@ -182,7 +182,7 @@ async fn files_from_an_earlier_process() {
     }
     let mut expected = vec!["README".to_owned(), hex(b"kept"), hex(b"damaged"), hex(b"another")];
     expected.sort();
-    assert_eq!(files(folder.path()), expected);
+    assert_eq!(files(directory.path()), expected);
 
     // A file that changes after it was verified.
     write(&hex(b"kept"), b"kepT");
@@ -193,8 +193,8 @@ async fn files_from_an_earlier_process() {
 #[tokio::test]
 async fn only_own_regular_files_are_used() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let folder = tempfile::TempDir::new().unwrap();
-    let layers = folder.path().join("layers");
+    let directory = tempfile::TempDir::new().unwrap();
+    let layers = directory.path().join("layers");
     std::fs::create_dir(&layers).unwrap();
     std::fs::set_permissions(&layers, std::fs::Permissions::from_mode(0o777)).unwrap();
     let outside = tempfile::NamedTempFile::new().unwrap();
@@ -203,7 +203,7 @@ async fn only_own_regular_files_are_used() {
     std::fs::hard_link(outside.path(), layers.join(hex(b"hardly"))).unwrap();
     let pipe = layers.join(hex(b"a pipe"));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let cache = cache(folder.path(), 1 << 20);
+    let cache = cache(directory.path(), 1 << 20);
     assert_eq!(std::fs::metadata(&layers).unwrap().permissions().mode() & 0o777, 0o700);
     for content in [&b"linked"[..], b"hardly", b"a pipe"] {
         let blob = cache.get(&Digest::of(content), 6, || chunks(&[content])).unwrap();
@@ -214,9 +214,9 @@ async fn only_own_regular_files_are_used() {
     }
     assert_eq!(std::fs::read(&outside).unwrap(), b"linked", "the file outside is unchanged");
 
-    // The folder itself is a link.
+    // The directory itself is a link.
     let other = tempfile::TempDir::new().unwrap();
     symlink(&layers, other.path().join("layers")).unwrap();
     let error = Cache::open(other.path(), 1, Arc::new(Metrics::new())).err().unwrap();
-    assert!(error.to_string().contains("not a folder"), "{error}");
+    assert!(error.to_string().contains("not a directory"), "{error}");
 }

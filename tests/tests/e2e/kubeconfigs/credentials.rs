@@ -15,7 +15,7 @@ fn users() -> Result<()> {
     let cases: Vec<(&str, String, Expected)> = [
         ("a token", "token: $TOKEN", Ok(())),
         ("a wrong token", "token: nobody", Err("missing, invalid or expired")),
-        ("a token with a line end", "token: \"$TOKEN\\n\"", Err("its token can't be sent: it ends with a line end")),
+        ("a token with a line end", "token: \"$TOKEN\\n\"", Err("its token cannot be sent: it ends with a line break")),
         ("a token with a control character", "token: \"a\\x01b\"", Err("character 2 of it")),
         ("a token that is a number", "token: 1234", Err("field users[0].user.token: expected a string")),
         ("a token file", "tokenFile: $DIR/token", Ok(())),
@@ -85,7 +85,7 @@ fn a_plugin_runs_once_a_command() -> Result<()> {
     let d8 = tools::binary("d8")?;
     let installed =
         fixture.run(&d8, &["plugins", "install", "exec-once"], &[("KUBECONFIG", path.into())])?.expect_code(0)?;
-    assert_eq!(read(&fixture.folder.join("plugin-counts.log")).lines().count(), 1, "{installed:?}");
+    assert_eq!(read(&fixture.directory.join("plugin-counts.log")).lines().count(), 1, "{installed:?}");
 
     let reading = fixture.kubeconfig(CLUSTER, &format!("exec: {{command: ./plugin-reads, {exec}}}"));
     let path = fixture.write("reading", reading);

@@ -71,9 +71,9 @@ fn lists_of_files() -> Result<()> {
     let wrong_user = file("wrong-user", "users: [{name: u, user: {token: wrong}}]\n");
     let other_context = file("other-context", "current-context: other\n");
     let broken = file("broken", "clusters: [");
-    let folder = fixture.folder.display();
+    let directory = fixture.directory.display();
     for (what, list, expected) in [
-        ("missing files", format!("/nowhere:{all}:{folder}/nothing"), Ok(())),
+        ("missing files", format!("/nowhere:{all}:{directory}/nothing"), Ok(())),
         ("empty entries", format!(":{all}::"), Ok(())),
         ("an empty file", format!("{empty}:{all}"), Ok(())),
         ("a file twice", format!("{all}:{all}"), Ok(())),
@@ -82,7 +82,7 @@ fn lists_of_files() -> Result<()> {
         ("a later user is not read", format!("{all}:{wrong_user}"), Ok(())),
         ("the first current context wins", format!("{other_context}:{all}"), Err("no context \"other\"")),
         ("a broken file", format!("{all}:{broken}"), Err("broken")),
-        ("a folder", format!("{all}:{folder}"), Err("Is a directory")),
+        ("a directory", format!("{all}:{directory}"), Err("Is a directory")),
         ("only missing files", "/nowhere:/nothing".to_owned(), Err("no kubeconfig found")),
         ("nothing", "/dev/null".to_owned(), Err("no current context")),
     ] {
@@ -98,7 +98,7 @@ fn the_servers_name_what_is_wrong() -> Result<()> {
     let exec = "apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never";
     let failing = fixture.kubeconfig(CLUSTER, &format!("exec: {{command: $DIR/plugin-fails, {exec}}}"));
     let cases: [(&str, String, &str); 6] = [
-        ("a token with a line end", fixture.kubeconfig(CLUSTER, "token: \"$TOKEN\\n\""), "it ends with a line end"),
+        ("a token with a line end", fixture.kubeconfig(CLUSTER, "token: \"$TOKEN\\n\""), "it ends with a line break"),
         (
             "a broken certificate",
             fixture.kubeconfig("server: $URL, certificate-authority-data: '*'", ""),

@@ -95,7 +95,7 @@ impl Explainer<'_> {
             policies => format!("policies {} are never open together", policies.join(", ")),
         };
         format!(
-            "the windows of {of} within 400 days; have an admin make them overlap, or run `{}`",
+            "the windows of {of} within 400 days; ask an admin to change the windows, or run `{}`",
             commands::update(self.subject)
         )
     }
@@ -117,5 +117,5 @@ pub(super) fn policy_not_observed(generation: i64, observed_generation: Option<i
         Some(observed) => format!("has processed generation {observed} of this policy, not {generation}"),
         None => format!("has not processed this policy, which is at generation {generation}"),
     };
-    format!("the operator {seen}; wait a minute, then have an admin check d8-operator")
+    format!("the operator {seen}; wait a minute, then ask an admin to run `kubectl -n d8-operator get pods`")
 }

@@ -147,7 +147,7 @@ fn why_a_version_is_passed_over() {
             "a dependency of a dependency",
             w("a 2: b; b 1: c; c").request("a"),
             "v2.0.0: Unfit: a v2.0.0 needs b v1.0.0, which requires plugin c (needed by: a -> b -> c), which is not \
-             published; run `d8 plugins why c` to see what the registry says\n",
+             published; run `d8 plugins why c` to see its published tags\n",
         ),
         (
             "not in range",

@@ -186,7 +186,7 @@ fn merged<T: Ord + Copy>(field: &PolicyField<T>, rules: &[ApplicableRule<'_>]) -
     MergedField { value: merge.value, from: merge.sources().map(|source| FieldSource::from(&source)).collect() }
 }
 
-/// Returns what the applicable rules set, all of which holds.
+/// Returns what the applicable rules set. All of it holds.
 fn of_rules<T>(
     rules: &[ApplicableRule<'_>],
     field: &'static str,

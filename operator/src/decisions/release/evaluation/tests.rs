@@ -337,9 +337,9 @@ fn an_unreadable_version_leaves_the_others_alone() {
     assert_eq!(world.names(), "v1.2.0 v1.1.0 v1.0.0");
     let listed = world.version("v1.2.0");
     assert_eq!((listed.fit, listed.digest.as_str(), &listed.first_seen), (Fit::Unknown, "", &None));
-    assert_eq!(listed.reasons, ["can't be read: field requirements.kubernetes"]);
+    assert_eq!(listed.reasons, ["cannot be read: field requirements.kubernetes"]);
     assert_eq!((world.condition("Synced"), evaluation.pending), ("False/Contract".into(), 0));
-    assert_eq!(world.status.latest.as_deref(), Some("v1.2.0"), "it is published, although it can't be read");
+    assert_eq!(world.status.latest.as_deref(), Some("v1.2.0"), "it is published, although it cannot be read");
     world.restart();
     world.evaluate();
     assert_eq!(world.names(), "v1.2.0 v1.1.0 v1.0.0", "before the first poll after a restart");
@@ -368,7 +368,7 @@ fn a_withdrawn_version_stays_and_can_come_back() {
     world.wait(60).poll(&["v1.0.0", "v1.1.0"]).evaluate();
     assert_eq!(world.version("v1.2.0").withdrawn, Some(Time(at(world.now))));
     assert_eq!(world.status.latest.as_deref(), Some("v1.1.0"));
-    assert_eq!(world.status.latest_fitting.as_deref(), Some("v1.1.0"), "a withdrawn version can't be installed");
+    assert_eq!(world.status.latest_fitting.as_deref(), Some("v1.1.0"), "a withdrawn version cannot be installed");
     let withdrawn = world.now;
     world.wait(60).poll(&["v1.0.0", "v1.1.0"]).evaluate();
     assert_eq!(world.version("v1.2.0").withdrawn, Some(Time(at(withdrawn))), "the time does not move");

@@ -71,7 +71,7 @@ fn conditions_do_not_contradict_each_other() {
             pending,
             &[
                 "Synced True: listed tags: 1; ignored, because they are not versions: 0",
-                "Ready False: none of the published versions is read yet",
+                "Ready False: no published version has been read yet",
                 "Reconciling True: read 0 of 1 versions",
             ],
         ),

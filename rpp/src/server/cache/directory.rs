@@ -1,5 +1,5 @@
-//! The folder of the cache. Only regular files of this process's user in a folder of its own are used; links are not
-//! followed, and a pipe is never waited for.
+//! The directory of the cache. Only regular files of this process's user in a directory of its own are used; links are
+//! not followed, and a pipe is never waited for.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -13,24 +13,24 @@ use tempfile::NamedTempFile;
 
 use crate::file::open_beneath;
 
-/// Name of the folder in the one that the options name, which others may write to.
-const OWN_FOLDER: &str = "layers";
+/// Name of the directory in the one that the options name, which others may write to.
+const OWN_DIRECTORY: &str = "layers";
 /// Prefix of the names of unfinished files.
 const UNFINISHED: &str = ".filling-";
-/// Mode of the folder. Nobody else reads or writes in it.
+/// Mode of the directory. Nobody else reads or writes in it.
 const MODE: u32 = 0o700;
 
-/// The folder with the layers.
-pub(super) struct CacheFolder(PathBuf);
+/// The directory with the layers.
+pub(super) struct CacheDirectory(PathBuf);
 
-impl CacheFolder {
-    /// Opens the folder, and creates it if it does not exist.
+impl CacheDirectory {
+    /// Opens the directory, and creates it if it does not exist.
     ///
     /// # Errors
     /// It is a link, or it belongs to another user.
     pub(super) fn open(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        let path = parent.join(OWN_FOLDER);
+        let path = parent.join(OWN_DIRECTORY);
         match DirBuilder::new().mode(MODE).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -38,10 +38,10 @@ impl CacheFolder {
         let metadata = fs::symlink_metadata(&path)?;
         let refused = |why: &str| Err(io::Error::other(format!("{}: {why}", path.display())));
         if !metadata.is_dir() {
-            return refused("it is not a folder; remove it");
+            return refused("it is not a directory; remove it");
         }
         if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return refused("it belongs to another user; remove it, or choose another folder with `--cache`");
+            return refused("it belongs to another user; remove it, or choose another directory with `--cache`");
         }
         if metadata.mode() & 0o777 != MODE {
             fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
