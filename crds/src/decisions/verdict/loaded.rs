@@ -50,13 +50,13 @@ impl LoadedPolicy {
 
     /// Reads a JSON object, which may be of a schema that is unknown here.
     pub(super) fn read_json(object: &Value) -> Self {
-        match serde_json::from_value::<PluginPolicy>(normalized(object)) {
+        match decode(object) {
             Ok(policy) => Self::read(&policy),
-            Err(error) => {
+            Err(why) => {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
                 Self::Broken(BrokenPolicy {
                     name: printable(name).into(),
-                    problem: Arc::new(PolicyProblem::Unreadable { why: printable(&error.to_string()).into_owned() }),
+                    problem: Arc::new(PolicyProblem::Unreadable { why: printable(&why).into_owned() }),
                     selector: object.pointer("/spec/hostSelector").and_then(Selector::from_json),
                 })
             }
@@ -76,6 +76,23 @@ impl LoadedPolicy {
             Self::Valid(checked) => checked.selector.matches(host.labels),
             Self::Broken(broken) => broken.selector.as_ref().is_none_or(|selector| selector.matches(host.labels)),
         }
+    }
+}
+
+/// Decodes a policy. A field of the spec that this program does not know may restrict anything, so it cannot be
+/// ignored; unknown fields of metadata and status can.
+fn decode(object: &Value) -> Result<PluginPolicy, String> {
+    let mut unknown = None;
+    let policy = serde_ignored::deserialize(normalized(object), |path| {
+        let path = path.to_string();
+        if path.starts_with("spec.") {
+            unknown.get_or_insert(path);
+        }
+    });
+    match (policy, unknown) {
+        (Ok(policy), None) => Ok(policy),
+        (Ok(_), Some(field)) => Err(format!("unknown field `{field}`")),
+        (Err(error), _) => Err(error.to_string()),
     }
 }
 

@@ -222,6 +222,31 @@ fn rule_14_one_that_cannot_be_decoded_holds_everything_but_d8() {
     }
 }
 
+/// A field of a newer schema may restrict anything, wherever in the spec it is. Metadata and status restrict nothing.
+#[test]
+fn rule_14_an_unknown_field_of_the_spec_cannot_be_decoded() {
+    for spec in [
+        json!({"calm": [{"from": "2026-11-23T00:00"}]}),
+        json!({"defaults": {"updates": "Auto", "calm": true}}),
+        json!({"rules": [{"plugins": ["*"], "block": ["v9.9.9"], "calm": {}}]}),
+        json!({"cli": {"calm": "x"}}),
+        json!({"rollout": {"over": "48h", "calm": 5}}),
+        json!({"integrity": {"calm": "x"}}),
+        json!({"windows": [{"start": "02:00", "duration": "3h", "calm": "x"}]}),
+        json!({"hostSelector": {"calm": ["bastion"]}}),
+        json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "calm": 1}]}}),
+    ] {
+        let set = set(std::slice::from_ref(&spec));
+        assert_eq!(codes(&evaluate(&set, change(U, "v1.1.0", "v1.0.0"))), ["InvalidPolicy"], "{spec}");
+        let cli = VersionChange { component: "d8", ..change(U, "v1.1.0", "v1.0.0") };
+        assert!(evaluate(&set, cli).is_eligible(), "{spec}");
+    }
+    let mut policy = policy("p0", &json!({}));
+    policy["metadata"]["calm"] = json!(1);
+    policy["status"]["calm"] = json!(1);
+    assert!(evaluate(&PolicySet::from_json([&policy]), change(U, "v1.1.0", "v1.0.0")).is_eligible());
+}
+
 #[test]
 fn rule_15_a_name_that_cannot_carry_a_record() {
     let all = |fields: Value| json!({"rules": [{"plugins": ["*"]}], "defaults": fields});
