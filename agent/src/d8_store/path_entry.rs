@@ -39,14 +39,14 @@ pub enum PathEntry {
 
 /// Returns the path that this program was started by: `argv[0]` if it is a path, else the file that the PATH finds.
 /// Returns `executable` if neither leads to it, because a caller may pass any `argv[0]`.
-pub fn invocation_path(argv0: &OsStr, path: Option<&OsStr>, directory: &Path, executable: &Path) -> PathBuf {
+pub fn invocation_path(argv0: &OsStr, path: Option<&OsStr>, working_dir: &Path, executable: &Path) -> PathBuf {
     let leads_here = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real == executable);
     let name = Path::new(argv0);
     let found = if name.components().count() > 1 || name.is_absolute() {
-        Some(directory.join(name)).filter(leads_here)
+        Some(working_dir.join(name)).filter(leads_here)
     } else {
         let directories = path.map(std::env::split_paths).into_iter().flatten();
-        directories.map(|directory| directory.join(directory).join(name)).find(leads_here)
+        directories.map(|directory| working_dir.join(directory).join(name)).find(leads_here)
     };
     found.unwrap_or_else(|| executable.to_owned())
 }

@@ -25,7 +25,7 @@ const FILES: [&str; 8] = [
     "policy/0123456789abcdef.json",
 ];
 
-fn directory(path: &Path) {
+fn make_directory(path: &Path) {
     fs::create_dir_all(path).expect("a directory");
 }
 
@@ -35,8 +35,8 @@ pub(crate) fn store(data: &[u8]) {
     let root = directory.path().join("root");
     let outside = directory.path().join("outside");
     fs::write(&outside, "untouched").expect("a file");
-    directory(&root.join("plugins/hello/v1"));
-    directory(&root.join("plugins/hello/versions/v1.0.0"));
+    make_directory(&root.join("plugins/hello/v1"));
+    make_directory(&root.join("plugins/hello/versions/v1.0.0"));
     fs::write(root.join("plugins/hello/versions/v1.0.0/hello"), "binary").expect("a file");
     fs::hard_link(root.join("plugins/hello/versions/v1.0.0/hello"), root.join("plugins/hello/v1/hello"))
         .expect("a link");
@@ -45,7 +45,7 @@ pub(crate) fn store(data: &[u8]) {
     for (file, content) in FILES.iter().zip(split_at_zeros(data)) {
         if !content.is_empty() {
             let path = root.join(file);
-            directory(path.parent().expect("a directory"));
+            make_directory(path.parent().expect("a directory"));
             fs::write(path, content).expect("a file");
         }
     }
