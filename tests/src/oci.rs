@@ -2,6 +2,7 @@
 //! or careless publisher puts into a registry.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use d8_crds::values::digest::Digest;
@@ -105,15 +106,15 @@ fn blob(layout: &Path, bytes: &[u8]) -> Result<String> {
     Ok(digest)
 }
 
-/// Writes a file with a rename, so that the proxy never reads a part of it.
+/// Writes a file with a rename, so that the proxy never reads a part of it. Parallel tests write the same blobs.
 fn write(layout: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = layout.join(name);
     let fail = || Error::io(path.display().to_string());
     let directory = path.parent().unwrap_or(layout);
     fs::create_dir_all(directory).map_err(fail())?;
-    let staged = directory.join(".harness-staged");
-    fs::write(&staged, bytes).map_err(fail())?;
-    fs::rename(&staged, &path).map_err(fail())
+    let mut staged = tempfile::NamedTempFile::new_in(directory).map_err(fail())?;
+    staged.write_all(bytes).map_err(fail())?;
+    staged.persist(&path).map(drop).map_err(|error| fail()(error.error))
 }
 
 #[cfg(test)]
