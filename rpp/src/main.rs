@@ -1,13 +1,18 @@
 //! `d8-rpp`: serves the images of d8 and its plugins to authorized identities, and packs them.
 
 use std::{
+    ffi::{OsStr, OsString},
     io::{ErrorKind, Write as _},
     net::SocketAddr,
+    os::unix::ffi::OsStrExt as _,
     path::PathBuf,
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
@@ -128,7 +133,7 @@ struct Pack {
     #[arg(long)]
     version: Tag,
     /// Platform and its executable, such as `linux-amd64=./hello`; may be repeated
-    #[arg(long = "platform", value_name = "OS-ARCH=FILE", required = true, value_parser = parse_platform)]
+    #[arg(long = "platform", value_name = "OS-ARCH=FILE", required = true, value_parser = platform_parser())]
     platforms: Vec<(Platform, PathBuf)>,
     /// File with the plugin's contract, YAML or JSON
     #[arg(long, value_name = "FILE")]
@@ -142,7 +147,7 @@ struct Pack {
     generation: u8,
     /// Layout, created if it does not exist, or registry, `https://host[:port][/path]`
     #[arg(long, value_name = "DIR|URL")]
-    to: String,
+    to: OsString,
     #[command(flatten)]
     registry: RegistryAccess,
 }
@@ -255,8 +260,15 @@ fn parse_image(text: &str) -> Result<Component, String> {
         .ok_or_else(|| "it must be `deckhouse-cli`, or `deckhouse-cli/plugins/` and the name of a plugin".to_owned())
 }
 
-fn parse_platform(text: &str) -> Result<(Platform, PathBuf), String> {
-    let (platform, path) = text.split_once('=').ok_or("it must be `<os>-<arch>=<file>`")?;
+/// Returns the parser of a platform and the path of its executable, which need not be UTF-8.
+fn platform_parser() -> impl TypedValueParser<Value = (Platform, PathBuf)> {
+    OsStringValueParser::new().try_map(|value| parse_platform(&value))
+}
+
+fn parse_platform(value: &OsStr) -> Result<(Platform, PathBuf), String> {
+    let bytes = value.as_bytes();
+    let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it must be `<os>-<arch>=<file>`")?;
+    let (platform, path) = (String::from_utf8_lossy(&bytes[..equals]), OsStr::from_bytes(&bytes[equals + 1..]));
     Ok((platform.parse().map_err(|error: d8_crds::values::name::NameError| error.to_string())?, path.into()))
 }
 
@@ -286,11 +298,12 @@ fn run_pack(pack: Pack) -> Result<(), Failure> {
         Some(created) => created,
         None => source_date_epoch()?.unwrap_or_else(Timestamp::now),
     };
-    let to = if pack.to.contains("://") {
-        let address = pack.to.parse().map_err(|why| Failure::usage(format!("{}: {why}", pack.to)))?;
-        pack::Target::Registry(pack.registry.with_address(address))
-    } else {
-        pack::Target::Layout(pack.to.into())
+    let to = match pack.to.to_str().filter(|to| to.contains("://")) {
+        Some(url) => {
+            let address = url.parse().map_err(|why| Failure::usage(format!("{url}: {why}")))?;
+            pack::Target::Registry(pack.registry.with_address(address))
+        }
+        None => pack::Target::Layout(pack.to.into()),
     };
     let request = pack::PackRequest {
         component: pack.image,
