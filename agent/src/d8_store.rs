@@ -158,7 +158,7 @@ impl D8Store {
     /// Makes an absolute target relative to the store's directory, even if it names that directory through a link.
     fn relative_target(&self, target: &Path) -> PathBuf {
         let (Some(above), true) = (target.ancestors().nth(3), target.is_absolute()) else { return target.to_owned() };
-        let same = above == self.dir() || above.canonicalize().ok() == self.dir().canonicalize().ok();
+        let same = above == self.dir() || disk::is_same_file(above, &self.dir());
         let inside = target.strip_prefix(above).ok().filter(|_| same && above.exists());
         inside.unwrap_or(target).to_owned()
     }

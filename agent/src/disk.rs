@@ -4,6 +4,9 @@
 //! Contains nothing about plugins.
 
 pub(crate) mod failpoint;
+mod json_path;
+#[cfg(target_os = "linux")]
+pub(crate) mod mounts;
 #[cfg(feature = "testing")]
 mod trace;
 
@@ -16,6 +19,8 @@ use std::{
 
 use d8_crds::values::digest::Digest;
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use self::json_path::JsonPath;
 
 /// Mode of directories and executables.
 pub(crate) const EXECUTABLE: u32 = 0o755;
@@ -53,6 +58,27 @@ impl FileId {
 /// Returns whether both paths lead to the same file. Links are followed. A path that cannot be read leads to no file.
 pub fn is_same_file(one: &Path, other: &Path) -> bool {
     matches!((FileId::behind(one), FileId::behind(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Returns whether the system refused an operation for lack of space: a full disk, a quota, or a limit.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// Returns where the file system of a file is mounted, if it is mounted so that no program on it runs.
+pub fn noexec_mount(file: &Path) -> Option<PathBuf> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{StatVfsMountFlags, statvfs};
+        // Cheaper than the list of all mounts.
+        let refused = statvfs(file).ok()?.f_flag.contains(StatVfsMountFlags::NOEXEC);
+        refused.then(|| mounts::of(file)).flatten().map(|mount| mount.path)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        None
+    }
 }
 
 /// Identity of a file by its content: SHA-256 and size.
@@ -138,16 +164,23 @@ pub(crate) fn make_dirs(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> 
     Err(io::Error::other("another process removes it as fast as it is created"))
 }
 
+/// Directories that were created, the outermost first. Those that are empty are removed on drop.
+#[derive(Debug, Default)]
+pub(crate) struct CreatedDirs(pub(crate) Vec<PathBuf>);
+
+impl Drop for CreatedDirs {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
 /// Creates a file that must not exist, with exactly this mode.
 pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     Ok(file)
-}
-
-/// Sets the mode of a file.
-pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// Writes a file that must not exist, and syncs it.
@@ -180,6 +213,53 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+/// Renames a file, replacing the target. A directory in place of the target is moved to `aside` first.
+pub(crate) fn rename_over(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
+    if lstat(to)?.is_some_and(|found| found.is_dir()) {
+        rename(to, aside)?;
+    }
+    rename(from, to)
+}
+
+/// Renames a file or a directory. An overlay does not rename the directories of its lower layers: they are copied, and
+/// removed once the copy is complete and has its name.
+pub(crate) fn rename_tree(from: &Path, to: &Path) -> io::Result<()> {
+    match rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let mut temporary = to.as_os_str().to_owned();
+            temporary.push(".copied");
+            let temporary = PathBuf::from(temporary);
+            remove_tree(&temporary)?;
+            copy_tree(from, &temporary)?;
+            rename(&temporary, to)?;
+            sync_parent(to)?;
+            failpoint::hit("tree.copied")?;
+            remove_tree(from)
+        }
+        renamed => renamed,
+    }
+}
+
+/// Copies directories, regular files and links to a path that must not exist. Leaves out everything else.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from)?;
+    if metadata.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    if metadata.is_file() {
+        return copy(from, to, metadata.mode() & 0o777);
+    }
+    if !metadata.is_dir() {
+        return Ok(());
+    }
+    make_dir(to)?;
+    for found in fs::read_dir(from)? {
+        let found = found?;
+        copy_tree(&found.path(), &to.join(found.file_name()))?;
+    }
+    sync_dir(to)
+}
+
 /// Removes a file or link. Returns whether it existed.
 pub(crate) fn unlink(path: &Path) -> io::Result<bool> {
     record("unlink", path);
@@ -197,7 +277,7 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
         record("exchange", other);
         match fs::renameat_with(fs::CWD, one, fs::CWD, other, fs::RenameFlags::EXCHANGE) {
             Ok(()) => Ok(true),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -223,14 +303,19 @@ pub(crate) fn link_or_copy(file: &Path, name: &Path, mode: u32) -> io::Result<bo
     match hard_link(file, name) {
         Ok(()) => Ok(true),
         Err(error) if links_unsupported(&error) => {
-            let mut from = open_regular(file)?;
-            let mut to = create_new(name, mode)?;
-            io::copy(&mut from, &mut to)?;
-            sync_file(&to, name)?;
+            copy(file, name, mode)?;
             Ok(false)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Copies a regular file to `name`, which must not exist, with this mode, and syncs it.
+pub(crate) fn copy(file: &Path, name: &Path, mode: u32) -> io::Result<()> {
+    let mut from = open_regular(file)?;
+    let mut to = create_new(name, mode)?;
+    io::copy(&mut from, &mut to)?;
+    sync_file(&to, name)
 }
 
 /// Creates a hard link, whose name must not exist.
@@ -267,16 +352,25 @@ pub(crate) fn place_symlink_aside(target: &Path, name: &Path, temporary: &Path, 
     }
     unlink(aside)?;
     rename(name, aside)?;
+    failpoint::hit("switch.current_aside")?;
     place_symlink(target, name, temporary)
 }
 
 /// Opens a regular file for reading. Refuses links and other types.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    use rustix::{fs::OFlags, io::Errno};
+    let not_regular = || io::Error::other("it is not a regular file");
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed())
-        .open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+        .map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::LOOP) => io::Error::other("it is a symbolic link, not a regular file"),
+            // A socket.
+            Some(Errno::NXIO) => not_regular(),
+            _ => error,
+        })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }
 
 /// Opens a directory. Refuses links and other types.
@@ -288,6 +382,12 @@ pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
 /// Reads a regular file of at most `limit` bytes, `None` if it does not exist.
 pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     if_exists(open_regular(path))?.map(|file| d8_rpp::file::read_at_most(file, limit)).transpose()
+}
+
+/// As [`read_small`], and `None` also for what is in place of such a file: another type, or a larger file.
+pub(crate) fn read_small_regular(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let usable = lstat(path)?.is_some_and(|found| found.is_file() && found.len() <= limit);
+    if usable { read_small(path, limit) } else { Ok(None) }
 }
 
 /// Returns a random name: 16 hex digits.

@@ -14,7 +14,7 @@ use d8_crds::values::{
 pub use self::{holder::LockHolder, kind::StoreErrorKind};
 pub use d8_rpp::Advice;
 
-use crate::smoke;
+use crate::{install_root::lockfile::LocksUnsupported, smoke};
 
 /// Why a store could not be read or changed. If a change returns this error, it has left the store as it was.
 #[derive(Debug, thiserror::Error)]
@@ -197,9 +197,15 @@ impl StoreError {
             io::ErrorKind::NotADirectory => {
                 Self::Root { root, why: "a part of its path is not a directory".to_owned() }
             }
-            _ => Self::Io { what: "create directories in", path: root, source },
+            _ if no_locks(&source) => Self::Io { what: "lock files in", path: root, source },
+            _ => Self::Io { what: "write to", path: root, source },
         }
     }
+}
+
+/// Returns whether the file system does not support locks.
+fn no_locks(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<LocksUnsupported>)
 }
 
 /// Shows a duration in whole seconds.

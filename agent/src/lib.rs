@@ -30,7 +30,7 @@ pub mod roots;
 
 pub mod cluster;
 
-pub use disk::is_same_file;
+pub use disk::{is_same_file, noexec_mount};
 pub use download::source::{LayerSource, LayerStream, ProxySource};
 pub use error::{Advice, LockHolder, StoreError, StoreErrorKind};
 pub use install_root::host_id;

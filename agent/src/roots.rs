@@ -114,7 +114,7 @@ fn check_writable(root: &Path) -> Result<(), StoreError> {
     let probe = existing.join(format!(".d8-probe-{}", disk::random_name()));
     match disk::create_new(&probe, disk::PRIVATE) {
         Ok(_) => disk::unlink(&probe).map(|_| ()).map_err(StoreError::io("remove", probe)),
-        Err(source) => Err(StoreError::Unwritable { root: root.to_owned(), source }),
+        Err(source) => Err(StoreError::refused_write(root, source)),
     }
 }
 

@@ -107,7 +107,10 @@ impl Sandbox {
                 Ok(output) => return subject.check_unchanged().await.map(|()| output),
                 // Another argument makes no difference to these failures.
                 Err(
-                    failure @ (SmokeFailure::Setup { .. } | SmokeFailure::Format { .. } | SmokeFailure::Timeout { .. }),
+                    failure @ (SmokeFailure::Setup { .. }
+                    | SmokeFailure::NoExec { .. }
+                    | SmokeFailure::Format { .. }
+                    | SmokeFailure::Timeout { .. }),
                 ) => {
                     return Err(first.unwrap_or(failure));
                 }
@@ -134,14 +137,17 @@ impl Sandbox {
     async fn run(&self, run: Run<'_>) -> Result<String, SmokeFailure> {
         let setup = |why: &str| Err(SmokeFailure::Setup { why: why.to_owned() });
         let begun = Instant::now();
+        if let Some(mount) = disk::noexec_mount(run.subject.file) {
+            return Err(SmokeFailure::NoExec { mount: mount.display().to_string() });
+        }
         let mut user_namespace = true;
         loop {
             let request = TestRequest {
                 name: run.subject.name.to_owned(),
                 arguments: run.arguments.iter().map(|&argument| argument.to_owned()).collect(),
-                path: run.subject.file.to_owned(),
-                home: PathBuf::new(),
-                hidden: std::env::home_dir().into_iter().collect(),
+                path: run.subject.file.to_owned().into(),
+                home: PathBuf::new().into(),
+                hidden: std::env::home_dir().into_iter().map(Into::into).collect(),
                 uid: rustix::process::geteuid().is_root().then(|| rand::random_range(UIDS)),
                 namespaces: failpoint::hit("smoke.namespaces").is_ok(),
                 landlock: failpoint::hit("smoke.landlock").is_ok(),
@@ -168,7 +174,7 @@ impl Sandbox {
     async fn start(&self, mut request: TestRequest, scratch: &Path) -> io::Result<TestReport> {
         resources::protect_memory();
         let home = TemporaryHome::create(scratch, request.uid)?;
-        home.path().clone_into(&mut request.home);
+        request.home = home.path().to_owned().into();
         let executable = disk::open_regular(&request.path)?;
         let mut command = Command::new(&self.program);
         command.args(Stage::Supervise.arguments(&request)?).env_clear().current_dir("/");

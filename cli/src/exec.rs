@@ -1,11 +1,16 @@
 //! Replaces this process with another program.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     os::unix::process::CommandExt as _,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
+
+use d8_agent::smoke::SmokeFailure;
+
+use crate::terminal::failure::{Advice, Code, Failure};
 
 /// How long `exec` retries on "text file busy". A process forked during an update inherits the open descriptor
 /// of the new file until its own `exec`; the longest measured was 20 ms.
@@ -13,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Replaces this process with `command`. Returns only on failure. Retries for [`BUSY_TIMEOUT`] while another
 /// process has the file open for writing.
-pub(crate) fn exec(command: &mut Command) -> std::io::Error {
+pub(crate) fn exec(command: &mut Command) -> io::Error {
     let started = Instant::now();
     loop {
         let error = command.exec();
@@ -21,5 +26,18 @@ pub(crate) fn exec(command: &mut Command) -> std::io::Error {
             return error;
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Returns the failure of [`exec`]: `advice` unless the cause is known.
+pub(crate) fn start_failure(headline: String, program: &Path, error: &io::Error, advice: Advice) -> Failure {
+    let failure = Failure::new(Code::Failed, headline).because(program.display().to_string());
+    let refused = error.kind() == ErrorKind::PermissionDenied;
+    match d8_agent::noexec_mount(program).filter(|_| refused) {
+        Some(mount) => {
+            let refused = SmokeFailure::NoExec { mount: mount.display().to_string() };
+            failure.because(refused.to_string()).with_advice([refused.advice()])
+        }
+        None => failure.caused_by(error).with_advice([advice]),
     }
 }

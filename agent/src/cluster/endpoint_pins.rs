@@ -23,6 +23,9 @@ struct PinFile {
     /// Address of the API server, for people.
     server: String,
     proxy: EndpointIdentity,
+    /// Of the pins in several roots, the one with the highest number counts. The time of a host may be wrong.
+    #[serde(default)]
+    serial: u64,
 }
 
 const FORMAT: u32 = 1;
@@ -40,24 +43,49 @@ impl EndpointPins {
     /// Returns the pins below these roots, the preferred one first. Ignores roots that this user must not trust. Opens
     /// no file yet.
     pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root).is_none()).collect() }
+        Self {
+            roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root, DIRECTORY).is_none()).collect(),
+        }
     }
 
-    /// Reads the pin of a cluster's proxy, `None` on the first contact.
+    /// Reads the pin of a cluster's proxy, `None` on the first contact. Of the pins in several roots, the one that was
+    /// saved last counts.
     ///
     /// # Errors
-    /// [`CacheError`] if the file exists and is not usable. It does not count as the first contact.
+    /// [`CacheError`] if there are files and none is usable. They do not count as the first contact.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
-        self.roots.iter().find_map(|root| read(root, key).transpose()).transpose()
+        Ok(self.newest(key)?.map(|file| file.proxy))
     }
 
-    /// Replaces the pin, in one rename, in the first root that can be written.
+    fn newest(&self, key: &ClusterKey) -> Result<Option<PinFile>, CacheError> {
+        let copies = self.roots.iter().filter_map(|root| read(root, key).transpose());
+        let (usable, damaged): (Vec<_>, Vec<_>) = copies.partition(Result::is_ok);
+        // Of equal ones the first.
+        match usable.into_iter().flatten().rev().max_by_key(|file| file.serial) {
+            Some(file) => Ok(Some(file)),
+            None => damaged.into_iter().next().map_or(Ok(None), |damaged| damaged.map(Some)),
+        }
+    }
+
+    /// Replaces the pin, in one rename, in the first root that can be written. From then on it counts, whatever the
+    /// other roots contain.
     ///
     /// # Errors
     /// No root can be written: the error of the first one.
     pub fn save(&self, key: &ClusterKey, server: &str, proxy: &EndpointIdentity) -> io::Result<()> {
-        let file = PinFile { format: FORMAT, server: server.to_owned(), proxy: proxy.clone() };
-        state_dir::replace_in_first(&self.roots, DIRECTORY, &file_name(key), &serde_json::to_vec_pretty(&file)?)
+        let serial = self.newest(key).ok().flatten().map_or(0, |newest| newest.serial.saturating_add(1));
+        let file = PinFile { format: FORMAT, server: server.to_owned(), proxy: proxy.clone(), serial };
+        state_dir::replace_in_first(&self.roots, DIRECTORY, &file_name(key), &serde_json::to_vec_pretty(&file)?)?;
+        match self.load(key) {
+            Ok(Some(loaded)) if loaded == *proxy => Ok(()),
+            _ => Err(io::Error::other(format!("another pin still counts: {}", self.files(key)))),
+        }
+    }
+
+    /// Returns the paths of the files of a cluster, for a message.
+    fn files(&self, key: &ClusterKey) -> String {
+        let path = |root: &PathBuf| root.join("policy/endpoints").join(file_name(key)).display().to_string();
+        self.roots.iter().map(path).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -66,7 +94,7 @@ fn file_name(key: &ClusterKey) -> String {
 }
 
 /// Reads the pin in a root, `None` if there is none.
-fn read(root: &Path, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
+fn read(root: &Path, key: &ClusterKey) -> Result<Option<PinFile>, CacheError> {
     let name = file_name(key);
     let failed = |source| CacheError { path: root.join("policy/endpoints").join(&name), source };
     let Some(dir) = StateDir::open(root, DIRECTORY).map_err(failed)? else { return Ok(None) };
@@ -74,7 +102,7 @@ fn read(root: &Path, key: &ClusterKey) -> Result<Option<EndpointIdentity>, Cache
     let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidData, error));
     let file: PinFile = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
     if file.format == FORMAT {
-        Ok(Some(file.proxy))
+        Ok(Some(file))
     } else {
         Err(invalid(format!("this d8 does not know format {}", file.format)))
     }
@@ -84,6 +112,24 @@ fn read(root: &Path, key: &ClusterKey) -> Result<Option<EndpointIdentity>, Cache
 mod tests {
     use super::*;
     use crate::cluster::PolicyCache;
+
+    #[test]
+    fn a_damaged_pin_hides_no_usable_one_and_is_not_the_first_contact() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, shared) = (directory.path().join("home"), directory.path().join("shared"));
+        let key = ClusterKey::new("https://a", None);
+        let proxy = |host: &str| EndpointIdentity { host: Some(host.to_owned()), ..EndpointIdentity::default() };
+        let both = EndpointPins::below([home.clone(), shared.clone()]);
+        EndpointPins::below([shared.clone()]).save(&key, "https://a", &proxy("shared.example.com")).unwrap();
+        both.save(&key, "https://a", &proxy("home.example.com")).unwrap();
+        assert_eq!(both.load(&key).unwrap(), Some(proxy("home.example.com")), "the last one counts");
+        std::fs::write(home.join("policy/endpoints").join(file_name(&key)), "").unwrap();
+        assert_eq!(both.load(&key).unwrap(), Some(proxy("shared.example.com")));
+        std::fs::remove_dir_all(&shared).unwrap();
+        assert!(both.load(&key).is_err());
+        both.save(&key, "https://a", &proxy("new.example.com")).unwrap();
+        assert_eq!(both.load(&key).unwrap(), Some(proxy("new.example.com")));
+    }
 
     #[test]
     fn pins_are_saved_and_loaded() {

@@ -113,7 +113,9 @@ impl PolicyCache {
     /// Returns the cache below these roots, the preferred one first. Ignores roots that this user must not trust. Opens
     /// no file yet.
     pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root).is_none()).collect() }
+        Self {
+            roots: roots.into_iter().filter(|root| state_dir::untrusted_reason(root, DIRECTORY).is_none()).collect(),
+        }
     }
 
     /// Returns whether policies of any cluster are cached.

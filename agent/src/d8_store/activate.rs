@@ -2,7 +2,7 @@
 //! failure rolls back the steps before.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     disk::{self, failpoint},
     download::digest_log,
     error::StoreError,
+    install_root::layout::RECEIPT,
     progress::{ProgressEvent, ProgressReporter},
     receipt::Receipt,
 };
@@ -76,7 +77,7 @@ impl LockedD8Store {
         let backup = self.link_current(&tag, changed, link)?;
         self.record_digest(&tag, &version);
         // The change is made: nothing is removed on drop.
-        self.made.clear();
+        self.made.0.clear();
         self.placed.clear();
         reporter.report(ProgressEvent::Switched { name: &Component::D8, tag: &tag });
         Ok(D8Activation {
@@ -138,15 +139,10 @@ impl LockedD8Store {
         let home = self.store.version_dir(tag);
         let versions = self.store.dir().join("versions");
         let failed = || StoreError::io("write", &home);
-        disk::make_dirs(&versions, &mut self.made).map_err(failed())?;
+        disk::make_dirs(&versions, &mut self.made.0).map_err(failed())?;
         if disk::lstat(&home).map_err(failed())?.is_some() {
             if !disk::exchange(dir, &home).map_err(failed())? {
-                let aside = self.staging.dir().join(disk::random_name());
-                disk::rename(&home, &aside).map_err(failed())?;
-                if let Err(error) = disk::rename(dir, &home) {
-                    disk::rename(&aside, &home).map_err(failed())?;
-                    return Err(failed()(error));
-                }
+                self.replace_files(dir, &home).map_err(failed())?;
             }
         } else {
             disk::rename(dir, &home).map_err(failed())?;
@@ -154,6 +150,25 @@ impl LockedD8Store {
         }
         disk::sync_dir(&versions).map_err(StoreError::io("write", &versions))?;
         disk::sync_dir(&self.store.dir()).map_err(StoreError::io("write", self.store.dir()))
+    }
+
+    /// Replaces a damaged version where the system cannot exchange two names: file by file, the executable first. So the
+    /// command on the PATH leads to a complete executable, whatever happens.
+    fn replace_files(&self, dir: &Path, home: &Path) -> io::Result<()> {
+        let aside = |path: &Path| disk::rename(path, &self.staging.dir().join(disk::random_name()));
+        if !disk::lstat(home)?.is_some_and(|found| found.is_dir()) {
+            aside(home)?;
+            return disk::rename(dir, home);
+        }
+        for name in [EXECUTABLE, RECEIPT] {
+            let old = home.join(name);
+            if disk::lstat(&old)?.is_some_and(|found| found.is_dir()) {
+                aside(&old)?;
+            }
+            disk::rename(&dir.join(name), &old)?;
+            failpoint::hit("d8.replaced")?;
+        }
+        disk::sync_dir(home)
     }
 
     fn point_current(&self, target: &Path) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ impl LockedD8Store {
         let temporary = self.staging.dir().join("fallback");
         disk::place_symlink(path, &link, &temporary).map_err(StoreError::io("write", &link))?;
         disk::sync_dir(&self.store.dir()).map_err(StoreError::io("write", self.store.dir()))?;
-        self.made.clear();
+        self.made.0.clear();
         Ok(())
     }
 

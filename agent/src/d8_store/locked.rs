@@ -1,13 +1,13 @@
 //! Holds the lock of the d8 store, and a staging directory.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use d8_crds::values::name::Component;
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{D8Store, EXECUTABLE};
 use crate::{
-    disk,
+    disk::{self, CreatedDirs},
     error::StoreError,
     install_root::{
         lock::{self, LockTarget},
@@ -24,8 +24,7 @@ use crate::{
 pub struct LockedD8Store {
     pub(super) store: D8Store,
     pub(super) staging: Staging,
-    /// Created directories, the outermost first. Those that are empty at the end are removed.
-    pub(super) made: Vec<PathBuf>,
+    pub(super) made: CreatedDirs,
     /// Version directories that were moved into the store. They are removed again if the change fails.
     pub(super) placed: Vec<PathBuf>,
     lock: Option<LockFile>,
@@ -39,11 +38,12 @@ impl D8Store {
     /// [`StoreError::Locked`] after `timeout`; [`StoreError::Unwritable`]; [`StoreError::Untrusted`].
     pub async fn lock(&self, timeout: Duration, reporter: &dyn ProgressReporter) -> Result<LockedD8Store, StoreError> {
         let root = self.layout.root.clone();
-        let (dir, mut made) = (self.dir(), Vec::new());
+        // Removed also if this fails, after the lock in it.
+        let (dir, mut made) = (self.dir(), CreatedDirs::default());
         let target = LockTarget { component: &Component::D8, dir: &dir, root: &root };
         let prepare = || {
             trust::directory(&dir)?;
-            disk::make_dirs(&dir, &mut made).map_err(|error| StoreError::refused_write(&root, error))
+            disk::make_dirs(&dir, &mut made.0).map_err(|error| StoreError::refused_write(&root, error))
         };
         let lock = target.wait(prepare, Instant::now(), timeout, reporter).await?;
         let renewing = lock::renew(&lock, RENEW_INTERVAL);
@@ -51,7 +51,7 @@ impl D8Store {
         trust::directory(&dir.join("versions"))?;
         trust::directory(&self.layout.staging())?;
         let staging =
-            Staging::create(&self.layout, &mut made).map_err(|error| StoreError::refused_write(&root, error))?;
+            Staging::create(&self.layout, &mut made.0).map_err(|error| StoreError::refused_write(&root, error))?;
         // A directory with a journal belongs to a plugin. The next command that changes plugins handles it.
         for orphan in staging::find(&self.layout).map_err(StoreError::io("read", self.layout.staging()))?.orphans {
             if disk::lstat(&orphan.dir.join(EXECUTABLE)).is_ok_and(|found| found.is_some_and(|dir| dir.is_dir())) {
@@ -85,8 +85,5 @@ impl Drop for LockedD8Store {
         // The lock is removed after the files that it protects, and its directories after it.
         let _ = disk::remove_tree(self.staging.dir());
         self.lock = None;
-        for made in self.made.iter().rev() {
-            let _ = fs::remove_dir(made);
-        }
     }
 }

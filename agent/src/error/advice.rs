@@ -1,9 +1,15 @@
 //! Causes of each error, and how to fix them.
 
+use std::{io, path::Path};
+
 use d8_crds::values::name::Component;
 use d8_rpp::Advice;
 
-use super::{LockHolder, StoreError, kind::disk_full};
+use super::{LockHolder, StoreError, no_locks};
+use crate::disk;
+
+/// Cause of an error of a full disk.
+const FULL: &str = "the file system is full, or a limit or a quota is reached";
 
 impl StoreError {
     /// Returns possible causes with their fixes, the likeliest first.
@@ -17,6 +23,10 @@ impl StoreError {
             Self::Unwritable { .. } => pair(
                 "the directory belongs to another user, or the file system is mounted read-only",
                 "run the command again with sudo, or install for yourself: `--plugins-dir ~/.deckhouse-cli`".to_owned(),
+            ),
+            Self::EntryUnwritable { source, path } if disk::is_full(source) => pair(
+                FULL,
+                format!("free some space in the directory of {}, then run the command again", path.display()),
             ),
             Self::EntryUnwritable { path, .. } => pair(
                 "the directory belongs to another user, or the file system is mounted read-only",
@@ -56,12 +66,17 @@ impl StoreError {
                     command(name, "plugins list", "cli versions")
                 ),
             ),
-            Self::Broken { name: Component::Plugin(name), .. } | Self::Contract { name, .. } => {
+            Self::Contract { name, .. } => {
                 pair("the file was changed or damaged", format!("`d8 plugins install {name} --force`"))
             }
-            Self::Broken { path, .. } => {
-                pair("the file was changed or damaged", format!("remove {}, then: `d8 cli update`", path.display()))
-            }
+            Self::Broken { name, path, .. } => pair(
+                "something else was put in its place",
+                format!(
+                    "`rm -r {}`, then: `{}`",
+                    path.display(),
+                    command(name, &format!("plugins install {name}"), "cli update")
+                ),
+            ),
             Self::NotInstalled { name } | Self::NotStored { name: Component::Plugin(name), .. } => {
                 pair("it was never installed, or was removed", format!("`d8 plugins install {name}`"))
             }
@@ -89,13 +104,29 @@ impl StoreError {
                 format!("ask the publisher; {found} can be installed once an admin pins it in a policy"),
             ),
             Self::Smoke { failure, .. } => vec![failure.advice()],
-            Self::Io { source, path, .. } if disk_full(source) => pair(
-                "the file system is full, or a limit or a quota is reached",
-                format!("free some space below {}, for example: `d8 plugins remove NAME`", path.display()),
-            ),
-            Self::Io { .. } => Vec::new(),
+            Self::Io { what, path, source } => of_file_system(what, path, source).into_iter().collect(),
         }
     }
+}
+
+/// Returns the advice for an error of the file system, if the error has a known cause.
+fn of_file_system(what: &str, path: &Path, source: &io::Error) -> Option<Advice> {
+    let path = path.display();
+    let (cause, fix) = if disk::is_full(source) {
+        let free =
+            format!("free some space or inodes on the file system of {path}, for example: `d8 plugins remove NAME`");
+        (FULL, free)
+    } else if no_locks(source) {
+        let fix = "install into a root on a local disk with `--plugins-dir`, or mount the file system with locks (NFS: \
+                   `local_lock=flock`, if only this machine uses the root)";
+        ("it is a network file system without a lock service", fix.to_owned())
+    } else if what == "read" && source.raw_os_error().is_none() {
+        // Not an error of the system: something else is in place of a file of the store.
+        ("the file was changed or damaged", format!("`mv {path} {path}.damaged`, then run the command again"))
+    } else {
+        return None;
+    };
+    Some(Advice { cause: cause.to_owned(), fix })
 }
 
 /// Returns the command for a plugin, or the one for d8 itself.

@@ -1,9 +1,7 @@
 //! Kinds of errors: stable, for programs.
 
-use std::io;
-
 use super::StoreError;
-use crate::smoke::SmokeFailure;
+use crate::{disk, smoke::SmokeFailure};
 
 /// The stable kind of a [`StoreError`]: for exit codes, condition reasons and metric labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +69,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Root { .. } => StoreErrorKind::Root,
+            Self::EntryUnwritable { source, .. } if disk::is_full(source) => StoreErrorKind::DiskFull,
             Self::Unwritable { .. } | Self::EntryUnwritable { .. } => StoreErrorKind::Unwritable,
             Self::Untrusted { .. } | Self::NotADirectory { .. } => StoreErrorKind::Untrusted,
             Self::Locked { .. } => StoreErrorKind::Locked,
@@ -84,15 +83,12 @@ impl StoreError {
             Self::Proxy(_) => StoreErrorKind::Proxy,
             Self::WrongDigest { .. } => StoreErrorKind::WrongDigest,
             Self::Moved { .. } => StoreErrorKind::Moved,
-            Self::Smoke { failure: SmokeFailure::Setup { .. }, .. } => StoreErrorKind::SmokeSetup,
+            Self::Smoke { failure: SmokeFailure::Setup { .. } | SmokeFailure::NoExec { .. }, .. } => {
+                StoreErrorKind::SmokeSetup
+            }
             Self::Smoke { .. } => StoreErrorKind::Smoke,
-            Self::Io { source, .. } if disk_full(source) => StoreErrorKind::DiskFull,
+            Self::Io { source, .. } if disk::is_full(source) => StoreErrorKind::DiskFull,
             Self::Io { .. } => StoreErrorKind::Io,
         }
     }
-}
-
-/// Returns whether the system refused an operation for lack of space.
-pub(super) fn disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

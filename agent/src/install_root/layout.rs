@@ -7,6 +7,8 @@ use std::{
 
 use d8_crds::values::name::{PluginName, Tag};
 
+use crate::disk;
+
 /// Name of the lock file in a directory, which the d8 written in Go uses, too.
 pub(crate) const LOCK: &str = "install.lock";
 /// Name of the contract in a version directory.
@@ -113,7 +115,8 @@ impl PluginDir {
     }
 
     /// Returns the major that a target of `current` names. The target must be `<this directory>/v<major>/<name>`,
-    /// absolute or relative to this directory.
+    /// absolute or relative to this directory. An absolute one may name the directory in another way: through a link, or
+    /// where it is mounted, too.
     pub(crate) fn major_of_target(&self, target: &Path) -> Option<u64> {
         let (directory, file) = (target.parent()?, target.file_name()?);
         let (parent, major) = (directory.parent()?, directory.file_name()?);
@@ -121,8 +124,7 @@ impl PluginDir {
         let canonical = digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
         let here = parent == self.dir
             || parent.as_os_str().is_empty()
-            || (parent.is_absolute()
-                && parent.canonicalize().is_ok_and(|p| self.dir.canonicalize().is_ok_and(|d| p == d)));
+            || (parent.is_absolute() && disk::is_same_file(parent, &self.dir));
         (canonical && here && file == self.name.as_str()).then(|| digits.parse().ok()).flatten()
     }
 }

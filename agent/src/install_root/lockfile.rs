@@ -92,6 +92,9 @@ pub(crate) fn attempt(dir: &Path) -> io::Result<Attempt> {
             let Some(metadata) = disk::lstat(&path)? else { return Ok(Attempt::Again) };
             return by_age(dir, &path, &metadata, LockHolder::Unreadable);
         }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            return Err(io::Error::other("it is a symbolic link, not a lock"));
+        }
         Err(error) => return Err(error),
     };
     let metadata = file.metadata()?;
@@ -140,17 +143,18 @@ fn set_aside(dir: &Path, path: &Path, stale: FileId) -> io::Result<()> {
 fn create(dir: &Path, path: &Path) -> io::Result<Attempt> {
     let temporary = temporary(dir);
     let file = disk::create_new(&temporary, disk::PRIVATE)?;
-    let linked = write_and_link(&file, &temporary, path);
+    let id = FileId::of(&file.metadata()?);
+    // Removes the name on drop, if it was linked.
+    let lock = LockFile { path: path.to_owned(), file: Arc::new(file), id };
+    let linked = write_and_link(&lock.file, &temporary, path);
     // It may be gone: another process may have swept it before it was flocked.
     let removed = disk::unlink(&temporary);
     match linked {
-        Ok(true) => removed?,
-        Ok(false) => return Ok(Attempt::Again),
-        Err(error) if disk::links_unsupported(&error) => return create_in_place(path),
-        Err(error) => return Err(error),
-    };
-    let id = FileId::of(&file.metadata()?);
-    Ok(Attempt::Taken(LockFile { path: path.to_owned(), file: Arc::new(file), id }))
+        Ok(true) => removed.map(|_| Attempt::Taken(lock)),
+        Ok(false) => Ok(Attempt::Again),
+        Err(error) if disk::links_unsupported(&error) => create_in_place(path),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the record, takes the flock and links. Returns `false` if another process interfered with the temporary
@@ -177,15 +181,26 @@ fn write_and_link(file: &File, temporary: &Path, path: &Path) -> io::Result<bool
 /// in Go.
 fn create_in_place(path: &Path) -> io::Result<Attempt> {
     let file = disk::create_new(path, disk::PRIVATE)?;
-    if !flock(&file)? {
+    let id = FileId::of(&file.metadata()?);
+    // Removed again on drop: without its record it would count for an hour.
+    let lock = LockFile { path: path.to_owned(), file: Arc::new(file), id };
+    if !flock(&lock.file)? {
         return Ok(Attempt::Again);
     }
-    write_record(&file)?;
-    let id = FileId::of(&file.metadata()?);
-    Ok(Attempt::Taken(LockFile { path: path.to_owned(), file: Arc::new(file), id }))
+    write_record(&lock.file)?;
+    Ok(Attempt::Taken(lock))
 }
 
-fn write_record(mut file: &File) -> io::Result<()> {
+/// Writes the record. On a full disk the lock stays empty and counts as one of the d8 written in Go: the command that
+/// has it may be the one that frees the space.
+fn write_record(file: &File) -> io::Result<()> {
+    match try_write_record(file) {
+        Err(error) if disk::is_full(&error) => file.set_len(0),
+        written => written,
+    }
+}
+
+fn try_write_record(mut file: &File) -> io::Result<()> {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
     let record = Record {
@@ -207,11 +222,22 @@ fn read_record(file: &File) -> io::Result<Option<Record>> {
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
+/// The file system has no locks, such as NFS without a lock service.
+#[derive(Debug, thiserror::Error)]
+#[error("its file system does not support locks: {0}")]
+pub(crate) struct LocksUnsupported(io::Error);
+
 /// Tries to take the flock.
+///
+/// # Errors
+/// [`LocksUnsupported`], as the inner error, and other errors of the system.
 pub(crate) fn flock(file: &File) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error @ (Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP)) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, LocksUnsupported(error.into())))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -229,13 +255,27 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<usize> {
         if !name.to_str().is_some_and(|name| name.strip_prefix(LOCK).is_some_and(|rest| rest.starts_with('.'))) {
             continue;
         }
-        let path = found.path();
-        let Some(file) = disk::if_exists(disk::open_regular(&path))? else { continue };
-        if flock(&file)? && disk::unlink(&path)? {
-            swept += 1;
-        }
+        swept += usize::from(sweep_one(&found.path())?);
     }
     Ok(swept)
+}
+
+/// Removes a temporary lock file, or what is in place of one, unless its creator is running.
+fn sweep_one(path: &Path) -> io::Result<bool> {
+    let Some(metadata) = disk::lstat(path)? else { return Ok(false) };
+    if !metadata.is_file() {
+        return disk::remove_tree(path).map(|()| true);
+    }
+    match disk::if_exists(disk::open_regular(path)) {
+        Ok(None) => Ok(false),
+        Ok(Some(file)) => Ok(flock(&file)? && disk::unlink(path)?),
+        // It belongs to another user. Only its age can be checked, and it is in nobody's way.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let age = metadata.modified()?.elapsed().unwrap_or_default();
+            Ok(age > FOREIGN_STALE && disk::unlink(path).unwrap_or(false))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl LockFile {

@@ -4,7 +4,6 @@
 //! and without following links, so a name that somebody replaces during a command leads nowhere else.
 
 use std::{
-    ffi::OsStr,
     fs::File,
     io::{self, Write as _},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
@@ -26,16 +25,24 @@ pub(crate) struct StateDir {
     path: PathBuf,
 }
 
-/// Returns why this user must not use the state in a root. Root trusts only paths that no other user can change; other
-/// users trust directories of their own and of root. A root that does not exist is usable.
-pub(crate) fn untrusted_reason(root: &Path) -> Option<String> {
+/// Returns why this user must not use the state in the directory `names` below a root. Root trusts only paths that no
+/// other user can change; other users trust directories of their own and of root. A root that does not exist is usable.
+pub(crate) fn untrusted_reason(root: &Path, names: &[&str]) -> Option<String> {
     if let Err(error) = trust::root(root) {
         return Some(error.to_string());
     }
-    // In a root that several users may write to, another one may have created the directory.
-    let owners = [std::fs::metadata(root), std::fs::symlink_metadata(root.join("policy"))];
-    let why = owners.into_iter().flatten().find_map(|metadata| foreign(metadata.uid()));
-    why.map(|why| format!("{}: {why}", root.display()))
+    let refused = |path: &Path, metadata: io::Result<std::fs::Metadata>| {
+        Some(format!("{}: {}", path.display(), foreign(metadata.ok()?.uid())?))
+    };
+    // In a root that several users may write to, another one may have created the directories.
+    let mut path = root.to_owned();
+    let of_root = refused(&path, std::fs::metadata(&path));
+    of_root.or_else(|| {
+        names.iter().find_map(|name| {
+            path.push(name);
+            refused(&path, std::fs::symlink_metadata(&path))
+        })
+    })
 }
 
 /// Returns why a file of this owner is refused.
@@ -146,7 +153,7 @@ impl StateDir {
     /// # Errors
     /// Errors of the file system.
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let staged = format!(".{}.{}", OsStr::new(name).display(), disk::random_name());
+        let staged = format!(".{name}.{}", disk::random_name());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let write = || {
             let mut file = File::from(openat(&self.fd, &*staged, flags, Mode::from_raw_mode(0o600))?);
@@ -269,8 +276,11 @@ mod tests {
         assert!(error.to_string().contains("uid 4242"), "{error}");
         std::os::unix::fs::chown(root.path().join("policy"), Some(4242), None).unwrap();
         assert!(StateDir::open(root.path(), &["policy"]).is_err());
-        assert_eq!(untrusted_reason(&root.path().join("missing")), None);
+        assert_eq!(untrusted_reason(&root.path().join("missing"), &["policy"]), None);
+        let why = untrusted_reason(root.path(), &["policy", "endpoints"]).unwrap();
+        assert!(why.contains("/policy: it belongs to uid 4242"), "{why}");
+        assert_eq!(untrusted_reason(root.path(), &["other"]), None, "it does not use the directory");
         std::os::unix::fs::chown(root.path(), Some(4242), None).unwrap();
-        assert!(untrusted_reason(root.path()).unwrap().contains("uid 4242"));
+        assert!(untrusted_reason(root.path(), &["other"]).unwrap().contains("uid 4242"));
     }
 }

@@ -96,6 +96,18 @@ impl VersionDir {
     }
 }
 
+/// Refuses what is in place of a contract and is not one: another type of file, or a larger file. A version of another
+/// tool has no contract. Does not read it.
+pub(crate) fn check_contract(dir: &Path) -> Result<(), String> {
+    let found = disk::lstat(&dir.join(CONTRACT)).map_err(|error| format!("{CONTRACT}: {error}"))?;
+    let Some(metadata) = found else { return Ok(()) };
+    check(&metadata, metadata.is_file(), "regular file").map_err(|why| format!("{CONTRACT}: {why}"))?;
+    if metadata.len() > CONTRACT_BYTES as u64 {
+        return Err(format!("{CONTRACT}: it is larger than {CONTRACT_BYTES} bytes"));
+    }
+    Ok(())
+}
+
 /// Compares the content of an executable on disk with its receipt.
 ///
 /// # Errors

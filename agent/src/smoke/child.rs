@@ -22,7 +22,7 @@ pub fn child_main() -> i32 {
     match stage {
         Stage::Supervise => {
             let report = supervisor::run(&request);
-            let _ = fs::remove_dir_all(&request.home);
+            let _ = fs::remove_dir_all(&*request.home);
             let Ok(json) = serde_json::to_vec(&report) else { return 1 };
             i32::from(io::stdout().write_all(&json).is_err())
         }

@@ -14,6 +14,11 @@ pub enum SmokeFailure {
         /// What failed.
         why: String,
     },
+    /// No program can be run from the file system of the store.
+    NoExec {
+        /// Path that the file system is mounted on.
+        mount: String,
+    },
     /// The system cannot run the executable: another architecture, a missing interpreter, or not a program.
     Format {
         /// Error of the system.
@@ -49,6 +54,7 @@ impl fmt::Display for SmokeFailure {
         let suffix = |output: &str| if output.is_empty() { String::new() } else { format!(": {output}") };
         match self {
             Self::Setup { why } => write!(f, "the test could not be run: {why}"),
+            Self::NoExec { mount } => write!(f, "no program can be run from {mount}, which is mounted with `noexec`"),
             Self::Format { why } => write!(f, "it cannot be run on this machine: {why}"),
             Self::Exit { status, output } => write!(f, "it exited with status {status}{}", suffix(output)),
             Self::Signal { signal, output } => write!(f, "it was ended by signal {signal}{}", suffix(output)),
@@ -61,6 +67,13 @@ impl fmt::Display for SmokeFailure {
 impl SmokeFailure {
     /// Returns the likeliest cause and its fix.
     pub fn advice(&self) -> Advice {
+        if let Self::NoExec { mount } = self {
+            let cause = "an admin mounted the file system so that no program on it runs".to_owned();
+            let fix = format!(
+                "install into another root with `--plugins-dir`, or ask an admin: `mount -o remount,exec {mount}`"
+            );
+            return Advice { cause, fix };
+        }
         let (cause, fix) = match self {
             Self::Setup { .. } => (
                 "the test needs a process and a directory of its own",

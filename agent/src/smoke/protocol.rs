@@ -1,10 +1,11 @@
 //! What the processes of the sandbox pass to each other: stages, requests and reports.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{CHILD_ARG, SmokeFailure};
+use crate::disk::JsonPath;
 
 /// Descriptor of the executable in the sandbox.
 pub(super) const EXECUTABLE_FD: i32 = 9;
@@ -41,12 +42,12 @@ pub(super) struct TestRequest {
     /// Arguments of the executable.
     pub(super) arguments: Vec<String>,
     /// Path of the executable.
-    pub(super) path: PathBuf,
+    pub(super) path: JsonPath,
     /// An empty directory for HOME and TMPDIR, if the executable cannot have one of its own in memory. The supervisor
     /// removes it at the end.
-    pub(super) home: PathBuf,
+    pub(super) home: JsonPath,
     /// Directories that the executable must not see, if it has a mount namespace.
-    pub(super) hidden: Vec<PathBuf>,
+    pub(super) hidden: Vec<JsonPath>,
     /// User and group id of the executable, if the sandbox is root.
     pub(super) uid: Option<u32>,
     /// Whether to create namespaces.

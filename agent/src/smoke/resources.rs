@@ -23,7 +23,7 @@
 //! | files of users, sockets in `/run` | hidden (`view`) | readable as permissions allow |
 //! | other files | read-only (`view`) | read-only: Landlock |
 //! | its own file | read-only (`view`); compared after the test (`subject`) | Landlock; compared |
-//! | session keyring | shared: no safe API leaves it. It has no network to send a key to | the same |
+//! | session keyring | shared: only `keyctl(2)` leaves it, and neither the standard library nor `rustix` or `nix` has a safe call for it. It has no network to send a key to | the same |
 //! | control group | shared: its memory and processor time count as d8's; `/sys` is read-only | Landlock |
 //! | host name, clock, kernel | cannot be changed without capabilities | the same |
 

@@ -83,7 +83,7 @@ fn isolate(request: &TestRequest) -> (Option<PathBuf>, PathBuf) {
         let _ = unshare(CloneFlags::CLONE_NEWIPC);
         view = view::enter(request);
     }
-    let home = view.as_ref().map_or_else(|| request.home.clone(), |view| view.home.clone());
+    let home = view.as_ref().map_or_else(|| request.home.to_path_buf(), |view| view.home.clone());
     if request.landlock {
         let shared_memory = view.is_some().then_some(Path::new("/dev/shm"));
         landlock::restrict(&[Some(home.as_path()), shared_memory]);
@@ -98,5 +98,5 @@ fn isolate(request: &TestRequest) -> (Option<PathBuf>, PathBuf) {
 /// Returns the path of the home.
 #[cfg(not(target_os = "linux"))]
 fn isolate(request: &TestRequest) -> (Option<PathBuf>, PathBuf) {
-    (None, request.home.clone())
+    (None, request.home.to_path_buf())
 }

@@ -55,7 +55,7 @@ pub(super) fn run(request: &TestRequest) -> TestReport {
 
 /// Returns a path of the executable by its descriptor: another user cannot run a path below a directory of mode 0700.
 pub(super) fn inherited_program(request: &TestRequest) -> PathBuf {
-    if cfg!(target_os = "linux") { format!("/proc/self/fd/{EXECUTABLE_FD}").into() } else { request.path.clone() }
+    if cfg!(target_os = "linux") { format!("/proc/self/fd/{EXECUTABLE_FD}").into() } else { request.path.to_path_buf() }
 }
 
 /// Sets limits and starts the starter. Returns what its supervision needs.

@@ -19,7 +19,10 @@ use rustix::{
 };
 
 use super::protocol::{EXECUTABLE_FD, TestRequest};
-use crate::disk::FileId;
+use crate::disk::{
+    FileId, JsonPath,
+    mounts::{self, MountEntry},
+};
 
 /// HOME and TMPDIR of the executable.
 const HOME: &str = "/tmp";
@@ -149,7 +152,7 @@ fn flags_of(path: &Path) -> io::Result<MountFlags> {
 }
 
 /// Hides the directories of users, and other temporary directories.
-fn hide(homes: &[PathBuf]) {
+fn hide(homes: &[JsonPath]) {
     let hideable =
         |home: &&Path| SYSTEM.iter().all(|system| !home.starts_with(system) && !Path::new(system).starts_with(home));
     let homes: Vec<_> = homes.iter().filter_map(|home| home.canonicalize().ok()).collect();
@@ -161,39 +164,27 @@ fn hide(homes: &[PathBuf]) {
 
 /// Makes the mounted file systems read-only, except for remote ones and those that are replaced.
 fn make_read_only() {
-    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    for (path, flags) in String::from_utf8_lossy(&mounts).lines().filter_map(writable_mount) {
-        let _ = mount_remount(path, flags | MountFlags::BIND | MountFlags::RDONLY, "");
+    for mount in mounts::list().iter().filter(|mount| must_become_read_only(mount)) {
+        let _ = mount_remount(&mount.path, kept_flags(mount) | MountFlags::BIND | MountFlags::RDONLY, "");
     }
 }
 
-/// Returns path and flags of a mount in a line of `/proc/self/mountinfo`, if it is to be made read-only.
-///
-/// A remount must repeat the flags: it would remove the others, which a user namespace may not.
-fn writable_mount(line: &str) -> Option<(PathBuf, MountFlags)> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let mut fields = mount.split(' ').skip(4);
-    let (path, options) = (unescape(fields.next()?), fields.next()?);
-    let remote = REMOTE.iter().any(|name| file_system.starts_with(name));
-    let replaced = ["/proc", "/dev", HOME, PROGRAM_DIR].iter().any(|replaced| path.starts_with(replaced));
-    let read_only = options.split(',').any(|option| option == "ro");
-    if remote || replaced || read_only {
-        return None;
-    }
-    let flags = options.split(',').map(|option| match option {
-        "nosuid" => MountFlags::NOSUID,
-        "nodev" => MountFlags::NODEV,
-        "noexec" => MountFlags::NOEXEC,
-        "noatime" => MountFlags::NOATIME,
-        "nodiratime" => MountFlags::NODIRATIME,
-        "relatime" => MountFlags::RELATIME,
-        _ => MountFlags::empty(),
-    });
-    Some((path, flags.collect()))
+fn must_become_read_only(mount: &MountEntry) -> bool {
+    let remote = REMOTE.iter().any(|name| mount.file_system.starts_with(name));
+    let replaced = ["/proc", "/dev", HOME, PROGRAM_DIR].iter().any(|replaced| mount.path.starts_with(replaced));
+    !remote && !replaced && !mount.has("ro")
 }
 
-/// Replaces the octal escapes of the kernel: blank, tab, line feed and backslash.
-fn unescape(path: &str) -> PathBuf {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    escapes.iter().fold(path.to_owned(), |path, (escape, text)| path.replace(escape, text)).into()
+/// Returns the flags of a mount. A remount must repeat them: it would remove the others, which a user namespace may
+/// not.
+fn kept_flags(mount: &MountEntry) -> MountFlags {
+    let flags = [
+        ("nosuid", MountFlags::NOSUID),
+        ("nodev", MountFlags::NODEV),
+        ("noexec", MountFlags::NOEXEC),
+        ("noatime", MountFlags::NOATIME),
+        ("nodiratime", MountFlags::NODIRATIME),
+        ("relatime", MountFlags::RELATIME),
+    ];
+    flags.into_iter().filter(|(option, _)| mount.has(option)).map(|(_, flag)| flag).collect()
 }

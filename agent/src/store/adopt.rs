@@ -1,7 +1,7 @@
 //! Adopts installs of other tools, mainly the d8 written in Go: the executable stays where it is and gets a version
 //! directory with a receipt.
 
-use std::path::Path;
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use d8_crds::{
     records::contract::Contract,
@@ -122,8 +122,12 @@ impl LockedStore {
         let dir = staging.join(format!("{}-{}", plugin.name, disk::random_name()));
         disk::make_dir(&dir).map_err(failed())?;
         let link = dir.join(plugin.name.as_str());
-        disk::link_or_copy(binary, &link, disk::EXECUTABLE).map_err(failed())?;
-        disk::set_mode(&link, disk::EXECUTABLE).map_err(failed())?;
+        // A file with another mode may have other names, which must keep it.
+        if fs::symlink_metadata(binary).is_ok_and(|metadata| metadata.mode() & 0o7777 == disk::EXECUTABLE) {
+            disk::link_or_copy(binary, &link, disk::EXECUTABLE).map(drop).map_err(failed())?;
+        } else {
+            disk::copy(binary, &link, disk::EXECUTABLE).map_err(failed())?;
+        }
         version_dir::complete(&dir, contract, receipt)?;
         let home = plugin.version(&receipt.tag);
         let step = SwitchStep {

@@ -114,7 +114,7 @@ impl LockedStore {
         } else if !disk::exchange(&from, &home).map_err(failed())? {
             let aside = step.saved_version(staging);
             disk::make_dir(aside.parent().unwrap_or(staging)).map_err(failed())?;
-            disk::rename(&home, &aside).map_err(failed())?;
+            disk::rename_tree(&home, &aside).map_err(failed())?;
             failpoint::hit("switch.aside").map_err(failed())?;
             self.check_lock(&plugin.name)?;
             disk::rename(&from, &home).map_err(failed())?;
@@ -138,19 +138,20 @@ impl LockedStore {
         self.cache_contract(plugin, new.as_deref(), staging).map_err(StoreError::io("write", &cached))
     }
 
-    /// Replaces the cached contract, or removes it.
+    /// Replaces the cached contract, or what is in place of one, or removes it.
     pub(super) fn cache_contract(&mut self, plugin: &PluginDir, new: Option<&[u8]>, staging: &Path) -> io::Result<()> {
         let cached = plugin.cached_contract();
         let directory = self.store.layout.contracts();
         match new {
             Some(bytes) => {
                 let mut made = Vec::new();
-                disk::make_dirs(&directory, &mut made)?;
-                made.iter().try_for_each(|made| disk::sync_parent(made))?;
+                let created = disk::make_dirs(&directory, &mut made);
+                let synced = made.iter().try_for_each(|made| disk::sync_parent(made));
                 self.locks.made.append(&mut made);
+                created.and(synced)?;
                 let staged = staging.join(format!("contract-{}-{}", plugin.name, disk::random_name()));
                 disk::write_new(&staged, bytes, disk::PLAIN)?;
-                disk::rename(&staged, &cached)?;
+                disk::rename_over(&staged, &cached, &staging.join(disk::random_name()))?;
                 disk::sync_dir(&directory)
             }
             None if disk::unlink(&cached)? => disk::sync_dir(&directory),
@@ -169,7 +170,7 @@ impl LockedStore {
             disk::unlink(&temporary).map_err(failed())?;
             disk::link_or_copy(&binary, &temporary, disk::EXECUTABLE).map_err(failed())?;
             self.check_lock(&plugin.name)?;
-            disk::rename(&temporary, &link).map_err(failed())?;
+            disk::rename_over(&temporary, &link, &staging.join(disk::random_name())).map_err(failed())?;
             disk::sync_dir(&directory).map_err(failed())?;
         }
         if made {

@@ -61,7 +61,7 @@ pub(super) fn append(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, stag
     let text = history[from..].iter().fold(String::new(), |text, tag| text + tag.as_str() + "\n");
     let staged = staging.join(format!("history-{}-{}", plugin.name, disk::random_name()));
     disk::write_new(&staged, text.as_bytes(), disk::PLAIN)?;
-    disk::rename(&staged, &plugin.history())?;
+    disk::rename_over(&staged, &plugin.history(), &staging.join(disk::random_name()))?;
     disk::sync_dir(&plugin.versions())
 }
 
@@ -69,6 +69,8 @@ pub(super) fn append(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, stag
 pub(super) fn sweep_foreign(plugin: &PluginDir) {
     let majors = plugin.majors().unwrap_or_default();
     let directories = [plugin.dir.clone()].into_iter().chain(majors.into_iter().map(|major| plugin.major(major)));
+    // A link may lead to a directory of somebody else.
+    let directories = directories.filter(|directory| !directory.is_symlink());
     let mut unfinished: Vec<PathBuf> = Vec::new();
     for found in directories.filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten() {
         let path = found.path();

@@ -16,7 +16,7 @@ use d8_crds::values::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    disk::{self, Checksum, FileId, failpoint},
+    disk::{self, Checksum, FileId, JsonPath, failpoint},
     install_root::layout::{CONTRACT, Layout, PluginDir},
 };
 
@@ -47,7 +47,7 @@ pub(super) struct SwitchStep {
     /// The executable that `v<major>/<name>` becomes a link to.
     pub(super) binary: Option<FileId>,
     /// Target of `current` before the switch.
-    pub(super) current: Option<PathBuf>,
+    pub(super) current: Option<JsonPath>,
     /// Whether `current` was a file or a directory, as in a copy that followed links. It is saved as `current`.
     #[serde(default)]
     pub(super) current_is_no_link: bool,
@@ -89,22 +89,33 @@ impl SwitchStep {
         self.saved(staging).join("version")
     }
 
+    /// Returns the path of a file that the rollback removes first: it needs a free inode for a moment, and the file system
+    /// may have no other one.
+    fn reserve(&self, staging: &Path) -> PathBuf {
+        self.saved(staging).join("reserve")
+    }
+
     /// Saves the files that the step will replace.
     pub(super) fn save(&mut self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
         disk::make_dir(&self.saved(staging))?;
-        if let Some(contract) = disk::read_small(&plugin.cached_contract(), CONTRACT_BYTES as u64)? {
+        disk::create_new(&self.reserve(staging), disk::PRIVATE)?;
+        // Anything else in its place is replaced, and not restored.
+        if let Some(contract) = disk::read_small_regular(&plugin.cached_contract(), CONTRACT_BYTES as u64)? {
             disk::write_new(&self.saved_contract(staging), &contract, disk::PLAIN)?;
             self.had_contract = true;
         }
         let binary = plugin.major_binary(self.major);
-        if disk::lstat(&binary)?.is_some() {
-            disk::link_or_copy(&binary, &self.saved_binary(staging), disk::EXECUTABLE)?;
-            self.had_binary = true;
+        if let Some(metadata) = disk::lstat(&binary)?.filter(|metadata| !metadata.is_dir()) {
+            match disk::link_or_copy(&binary, &self.saved_binary(staging), disk::EXECUTABLE) {
+                Ok(_) => self.had_binary = true,
+                Err(error) if metadata.is_file() => return Err(error),
+                Err(_) => {}
+            }
         }
         let current = plugin.current();
         match disk::lstat(&current)? {
             Some(metadata) if !metadata.is_symlink() => self.current_is_no_link = true,
-            Some(_) => self.current = disk::if_exists(fs::read_link(&current))?,
+            Some(_) => self.current = disk::if_exists(fs::read_link(&current))?.map(Into::into),
             None => {}
         }
         disk::sync_dir(&self.saved(staging))
@@ -112,6 +123,7 @@ impl SwitchStep {
 
     /// Rolls back the step, in reverse order. May be called at any point of it, and repeatedly.
     fn undo(&self, staging: &Path, plugin: &PluginDir) -> io::Result<()> {
+        disk::unlink(&self.reserve(staging))?;
         self.undo_current(staging, plugin)?;
         failpoint::hit("undo.current")?;
         self.undo_binary(staging, plugin)?;
@@ -133,7 +145,7 @@ impl SwitchStep {
             return disk::sync_dir(&plugin.dir);
         }
         let now = fs::read_link(plugin.current()).ok();
-        if now != Some(plugin.major_binary(self.major)) || now == self.current {
+        if now != Some(plugin.major_binary(self.major)) || now.as_deref() == self.current.as_deref() {
             return Ok(());
         }
         match &self.current {
@@ -190,15 +202,16 @@ impl SwitchStep {
         let cached = plugin.cached_contract();
         let Some(directory) = cached.parent() else { return Ok(()) };
         let limit = CONTRACT_BYTES as u64;
-        let now = disk::read_small(&cached, limit)?;
+        let now = disk::read_small_regular(&cached, limit)?;
         // The contract that the switch writes to the cache. Its version may not be in place.
-        let mut new = disk::read_small(&plugin.version(&self.tag).join(CONTRACT), limit)?;
+        let mut new = disk::read_small_regular(&plugin.version(&self.tag).join(CONTRACT), limit)?;
         if let Some(placement) = &self.placement
             && FileId::at(&plugin.version(&self.tag))? != Some(placement.id)
         {
-            new = disk::read_small(&staging.join(&placement.from).join(CONTRACT), limit)?;
+            new = disk::read_small_regular(&staging.join(&placement.from).join(CONTRACT), limit)?;
         }
-        if now != new {
+        let other = now.is_none() && disk::lstat(&cached)?.is_some();
+        if other || now != new {
             return Ok(());
         }
         if self.had_contract {
@@ -226,7 +239,9 @@ impl SwitchStep {
         } else if placed {
             disk::rename(&home, &from)?;
         }
-        if moved_aside && disk::lstat(&home)?.is_none() {
+        if moved_aside {
+            // What is left of a version that was copied aside.
+            disk::remove_tree(&home)?;
             disk::rename(&aside, &home)?;
         }
         if disk::lstat(&plugin.versions())?.is_some() {

@@ -220,6 +220,7 @@ pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion
     let mut found = version_dir::read(dir, plugin.name.as_str())?;
     let receipt = found.receipt.take().ok_or_else(|| format!("{RECEIPT} is missing"))??;
     found.check_size(&receipt)?;
+    version_dir::check_contract(dir)?;
     Ok(InstalledVersion { tag: found.tag, version: found.version, receipt, dir: dir.to_owned(), binary: found.binary })
 }
 

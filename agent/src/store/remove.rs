@@ -72,7 +72,7 @@ impl LockedStore {
         let mut removed = Vec::new();
         for version in old {
             self.check_lock(name)?;
-            disk::rename(&version.dir, &trash.join(version.tag.as_str())).map_err(failed())?;
+            disk::rename_tree(&version.dir, &trash.join(version.tag.as_str())).map_err(failed())?;
             failpoint::hit("prune.moved").map_err(failed())?;
             removed.push(version.tag.clone());
         }
@@ -108,7 +108,7 @@ impl MovedPaths {
         if disk::lstat(from)?.is_none() {
             return Ok(());
         }
-        disk::rename(from, to)?;
+        disk::rename_tree(from, to)?;
         self.0.push((from.to_owned(), to.to_owned()));
         disk::sync_parent(from)
     }

@@ -98,8 +98,9 @@ fn repair_contract(
 ) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &plugin.dir);
     let (component, limit) = (Component::Plugin(plugin.name.clone()), CONTRACT_BYTES as u64);
-    let own = disk::read_small(contract, limit).map_err(failed())?;
-    // An adopted version may have no contract. The cache then belongs to the other tool.
+    // An adopted version may have no contract. The cache then belongs to the other tool. A version with a damaged one
+    // is not the active one.
+    let own = disk::read_small_regular(contract, limit).map_err(failed())?;
     let Some(own) = own else { return Ok(()) };
     let Ok(wanted) = Contract::from_cache(&own, &component) else { return Ok(()) };
     let cached = disk::read_small(&plugin.cached_contract(), limit).unwrap_or_default();
@@ -123,7 +124,7 @@ fn clear(locked: &LockedStore, plugin: &PluginDir) -> io::Result<bool> {
     for found in fs::read_dir(&plugin.dir)? {
         let found = found?;
         if !found.file_name().to_string_lossy().starts_with(LOCK) {
-            disk::rename(&found.path(), &trash.join(found.file_name()))?;
+            disk::rename_tree(&found.path(), &trash.join(found.file_name()))?;
             cleared = true;
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     error::StoreError,
     install_root::{
         layout::{CONTRACT, PluginDir},
-        version_dir,
+        trust, version_dir,
     },
     progress::ProgressReporter,
     receipt::Receipt,
@@ -163,6 +163,9 @@ impl LockedStore {
     ) -> Result<PlannedSwitch, StoreError> {
         let (tag, major) = (receipt.tag.clone(), version.major());
         self.check_lock(&plugin.name)?;
+        for directory in [plugin.versions(), plugin.major(major)] {
+            trust::directory(&directory)?;
+        }
         let active = entry.and_then(PluginEntry::installed);
         let linked = read::current_major(&plugin) == Ok(major);
         let limit = CONTRACT_BYTES as u64;

@@ -1,15 +1,16 @@
 //! The child process: runs one command on a store.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
 
 use d8_agent::{Retention, SilentReporter, Store, StoreChange, StoreError, smoke::Sandbox};
 
 use crate::support::{MemorySource, layer, name, now, request, tag};
 
-/// Runs one command, given as words separated by blanks.
-pub fn main(arguments: &[String]) -> ExitCode {
-    let [root, command] = arguments else { panic!("child <root> <command>") };
-    match crate::block_on(run(Path::new(root), command)) {
+/// Runs one command, given as words separated by blanks: `child <root> <command>`.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let root = arguments.next().unwrap();
+    let command = arguments.next().and_then(|command| command.into_string().ok()).unwrap();
+    match crate::block_on(run(Path::new(&root), &command)) {
         Ok(output) => {
             println!("{output}");
             ExitCode::SUCCESS

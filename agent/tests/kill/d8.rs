@@ -33,6 +33,7 @@ pub const CASES: &[TestCase] = &[
     ("d8_that_does_not_start_is_not_stored", damage::broken_bytes),
     ("d8_version_on_disk_is_verified_again", damage::immutable),
     ("d8_damaged_version_is_downloaded_again", damage::damaged),
+    ("d8_killed_without_exchange", interruption::without_exchange),
     ("d8_store_without_current_is_a_store", damage::no_current),
     ("d8_development_build_is_backed_up", switching::only_copy),
     ("d8_linked_directories_are_refused", damage::linked_directories),
@@ -59,7 +60,7 @@ fn executable(path: &Path, content: &str) {
 }
 
 /// Runs the command on the PATH and returns its output.
-fn output(directory: &Path) -> String {
+pub fn output(directory: &Path) -> String {
     let output = loop {
         // The fork of another thread may have a new file open for writing.
         match Command::new(directory.join("bin/d8")).output() {
@@ -94,7 +95,7 @@ async fn request(version: &str) -> (D8InstallRequest, MemorySource) {
 
 /// Downloads `version` unless it is on disk, and makes it current, as `d8 cli update --version` does. The running
 /// program has version `seed`.
-async fn switch(
+pub async fn switch(
     directory: &Path,
     version: &str,
     seed: Option<&str>,
@@ -127,12 +128,17 @@ pub fn main(arguments: &[String]) -> ExitCode {
 /// Returns a directory with a d8 on the PATH that is a plain file.
 fn plain() -> tempfile::TempDir {
     let directory = scratch();
-    executable(&directory.path().join("bin/d8"), &program("v1.0.0"));
+    plain_in(directory.path());
     directory
 }
 
+/// Creates a d8 on the PATH that is a plain file.
+pub fn plain_in(directory: &Path) {
+    executable(&directory.join("bin/d8"), &program("v1.0.0"));
+}
+
 /// Runs a child that switches to `version`, with a failpoint.
-fn child(directory: &Path, version: &str, failpoint: &str) -> std::process::Output {
+pub fn child(directory: &Path, version: &str, failpoint: &str) -> std::process::Output {
     let mut child = Command::new(own());
     child.arg("child-d8").arg(directory).args([version, "v1.0.0"]).env("D8_FAILPOINT", failpoint);
     child.output().unwrap()

@@ -9,6 +9,8 @@ mod contend;
 mod d8;
 mod faults;
 mod hostile;
+mod mounts;
+mod no_link;
 mod planted;
 mod points;
 mod random;
@@ -29,12 +31,13 @@ use std::{
 type TestCase = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     match arguments.first().map(String::as_str) {
         Some(d8_agent::smoke::CHILD_ARG) => {
             return ExitCode::from(u8::try_from(d8_agent::smoke::child_main()).unwrap_or(1));
         }
-        Some("child") => return child::main(&arguments[1..]),
+        Some("child") => return child::main(std::env::args_os().skip(2)),
         Some("probe") => return hostile::main(&arguments[1..]),
         Some("child-d8") => return d8::main(&arguments[1..]),
         _ => {}
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
         random::CASES,
         contend::CASES,
         faults::CASES,
+        mounts::CASES,
+        no_link::CASES,
         planted::CASES,
         sandbox::CASES,
         hostile::CASES,

@@ -1,14 +1,19 @@
 //! Smoke tests of real processes.
 
 use std::{
+    cell::Cell,
     fs::{self, OpenOptions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
-use d8_agent::smoke::{Sandbox, SmokeFailure, Subject};
+use d8_agent::{
+    smoke::{Sandbox, SmokeFailure, Subject},
+    testing,
+};
 
 use crate::{TestCase, block_on, own, scratch};
 
@@ -214,10 +219,17 @@ fn busy() {
     let failure = run().unwrap_err();
     assert!(matches!(&failure, SmokeFailure::Setup { why } if why.contains("open for writing")), "{failure:?}");
     assert!(begun.elapsed() >= Duration::from_secs(2));
-    let closer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        drop(writer);
+    // Closed when the test was refused once and is tried again.
+    let (writer, attempts) = (Cell::new(Some(writer)), Rc::new(Cell::new(0)));
+    let counted = attempts.clone();
+    testing::on("smoke.namespaces", move || {
+        counted.set(counted.get() + 1);
+        if counted.get() == 2 {
+            drop(writer.take());
+        }
+        Ok(())
     });
     assert_eq!(run().as_deref(), Ok("v1.0.0"));
-    closer.join().unwrap();
+    testing::on("smoke.namespaces", || Ok(()));
+    assert!(attempts.get() >= 2);
 }

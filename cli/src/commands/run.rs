@@ -33,7 +33,7 @@ use crate::{
     exec,
     installed::{self, InstalledPlugin},
     terminal::{
-        failure::{Code, Failure},
+        failure::{Advice, Code, Failure},
         output,
     },
 };
@@ -66,13 +66,11 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
     }
     let binary = plugin.store.current(name);
     let error = exec_plugin(&binary, &args, contract.as_ref(), context.kubeconfig_for_plugin());
-    Err(Failure::new(Code::Failed, format!("failed to start {name}"))
-        .because(binary.display().to_string())
-        .caused_by(&error)
-        .advise(
-            "the installed file is damaged, or it is not for this platform",
-            format!("d8 plugins install {name} --force"),
-        ))
+    let advice = Advice {
+        cause: "the installed file is damaged, or it is not for this platform".to_owned(),
+        fix: format!("d8 plugins install {name} --force"),
+    };
+    Err(exec::start_failure(format!("failed to start {name}"), &binary, &error, advice))
 }
 
 fn find(context: &Context, typed: &OsStr) -> Result<Option<InstalledPlugin>, Failure> {

@@ -20,6 +20,11 @@ use crate::{
     support::{now, tag, tree},
 };
 
+/// The failpoints of a change.
+fn points() -> impl Iterator<Item = &'static &'static str> {
+    testing::ALL.iter().filter(|point| !["disk.", "smoke.", "tree."].iter().any(|prefix| point.starts_with(prefix)))
+}
+
 pub(super) fn killed() {
     let outer = scratch();
     let [directory, template] = ["world", "template"].map(|name| outer.path().join(name));
@@ -34,12 +39,13 @@ pub(super) fn killed() {
         let before = output(&directory);
         block_on(switch(&directory, "v2.0.0", Some("v1.0.0"))).unwrap();
         let wanted = tree(&directory);
-        for point in testing::ALL.iter().filter(|point| !point.starts_with("disk.") && !point.starts_with("smoke.")) {
+        for point in points() {
             copy_tree(&template, &directory).unwrap();
             let child = child(&directory, "v2.0.0", &format!("{point}=kill"));
             if child.status.signal() != Some(9) {
                 assert!(child.status.success(), "{what} at {point}: {child:?}");
-                assert!(linked || !point.starts_with("d8."), "{what} does not reach {point}");
+                let reaches = point.starts_with("d8.") && *point != "d8.replaced";
+                assert!(linked || !reaches, "{what} does not reach {point}");
                 continue;
             }
             kills += 1;
@@ -54,6 +60,38 @@ pub(super) fn killed() {
         }
     }
     println!("  {kills} kills");
+}
+
+/// The current version is damaged, and the system cannot exchange it with a whole one.
+pub(super) fn without_exchange() {
+    let outer = scratch();
+    let [directory, template] = ["world", "template"].map(|name| outer.path().join(name));
+    executable(&directory.join("bin/d8"), &program("v1.0.0"));
+    block_on(switch(&directory, "v2.0.0", Some("v1.0.0"))).unwrap();
+    let wanted = tree(&directory);
+    let binary = directory.join("root/cli/versions/v2.0.0/d8");
+    let whole = fs::read(&binary).unwrap();
+    // Longer than its receipt says, and it still starts.
+    executable(&binary, &(program("v2.0.0") + "# damaged\n"));
+    copy_tree(&directory, &template).unwrap();
+    let mut killed = Vec::new();
+    for point in points() {
+        for nth in 1..=2 {
+            copy_tree(&template, &directory).unwrap();
+            let child = child(&directory, "v2.0.0", &format!("disk.exchange#*=fail,{point}#{nth}=kill"));
+            if child.status.signal() != Some(9) {
+                assert!(child.status.success(), "{point}#{nth}: {child:?}");
+                break;
+            }
+            killed.push(format!("{point}#{nth}"));
+            assert_eq!(output(&directory), "d8 v2.0.0", "killed at {point}#{nth}");
+            block_on(switch(&directory, "v2.0.0", Some("v1.0.0"))).unwrap();
+            assert_eq!(fs::read(&binary).unwrap(), whole, "killed at {point}#{nth}");
+            assert_eq!(tree(&directory), wanted, "killed at {point}#{nth}");
+        }
+    }
+    assert!(["d8.replaced#1", "d8.replaced#2"].iter().all(|point| killed.iter().any(|at| at == point)), "{killed:?}");
+    println!("  {} kills", killed.len());
 }
 
 pub(super) fn failing() {

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     exec,
     running_d8::RunningD8,
-    terminal::failure::{Code, Failure},
+    terminal::failure::{Advice, Code, Failure},
 };
 
 /// Environment variable that counts how many fallbacks started each other. A fallback may call d8 for another of its
@@ -35,13 +35,10 @@ pub(super) fn exec_fallback(context: &Context) -> Option<Failure> {
     let mut command = Command::new(&fallback);
     command.args(std::env::args_os().skip(1)).env(DEPTH_VARIABLE, (depth + 1).to_string());
     let error = exec::exec(&mut command);
-    Some(
-        Failure::new(Code::Failed, "failed to start the fallback")
-            .because(fallback.display().to_string())
-            .caused_by(&error)
-            .advise(
-                "the file was removed or changed",
-                "set another one with `d8 cli fallback set PATH`, or remove the setting with `d8 cli fallback unset`",
-            ),
-    )
+    let advice = Advice {
+        cause: "the file was removed or changed".to_owned(),
+        fix: "set another one with `d8 cli fallback set PATH`, or remove the setting with `d8 cli fallback unset`"
+            .to_owned(),
+    };
+    Some(exec::start_failure("failed to start the fallback".to_owned(), &fallback, &error, advice))
 }
