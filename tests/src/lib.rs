@@ -23,6 +23,7 @@ pub mod page;
 mod pki;
 pub mod process;
 pub mod proxy;
+pub mod restricted;
 pub mod skewed_clock;
 pub mod status;
 pub mod supervisor;

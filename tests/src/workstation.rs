@@ -60,6 +60,18 @@ impl Workstation {
         run(tools::binary("d8")?, args, |command| self.environment(command))
     }
 
+    /// Runs `d8 args…` at the end of the command line that begins with `prefix`, with any exit code.
+    pub fn d8_through(
+        &self,
+        prefix: &[OsString],
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<CommandOutput> {
+        let d8 = tools::binary("d8")?.into_os_string();
+        let mut line = prefix.iter().cloned().chain([d8]).chain(args.into_iter().map(Into::into));
+        let program = line.next().unwrap_or_default();
+        run(program, line, |command| self.environment(command))
+    }
+
     /// Lists every file and link below the plugin root, with the targets of links, to compare before and after.
     pub fn files(&self) -> Vec<String> {
         files(&self.root)

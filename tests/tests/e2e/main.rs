@@ -7,6 +7,7 @@
 
 mod connections;
 mod download_access;
+mod file_systems;
 mod hostile_images;
 mod image_formats;
 mod input;
@@ -24,6 +25,7 @@ mod self_update;
 mod self_update_concurrency;
 mod self_update_paths;
 mod standard_streams;
+mod terminal;
 mod time_gates;
 mod unknown_requirements;
 mod viewer_role;
