@@ -1,13 +1,18 @@
 //! The process: what runs always, what runs while this instance leads, and how the process stops.
 
-use std::{io::Write as _, net::SocketAddr, sync::Arc};
+use std::{
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
-use axum::serve::ListenerExt as _;
 use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease};
-use d8_rpp::{ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy, UnverifiedApiServer};
+use d8_rpp::{
+    ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy, UnverifiedApiServer,
+    connections::{self, ConnectionLimits},
+};
 use kube::{Api, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
@@ -95,12 +100,10 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::waiting_for(cluster::WATCHES.into_iter().chain([RELEASES, POLICIES, HOSTS]));
     let readiness = Arc::new(readiness);
-    let listener = listen(args.listen).await?.tap_io(|connection| {
-        // Disables Nagle's algorithm, which delays small responses. The server also works without this.
-        let _ = connection.set_nodelay(true);
-    });
     let router = router(readiness.clone(), metrics.clone());
-    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let limits = ConnectionLimits::default().internal().within_descriptors();
+    let server = connections::serve(listen(args.listen)?, router, limits, metrics.connections.clone());
+    let server = tokio::spawn(server.map_err(|source| RunError::Listen { address: args.listen, source })?);
 
     let (cluster_sender, cluster) = watch::channel(Cluster::unread());
     let (release_store, release_writer) = reflector::store();
@@ -207,9 +210,9 @@ async fn watch_own_kinds<R: Registry>(
 }
 
 /// Listens, and prints the address: with port 0, it contains the selected port.
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     let failed = |source| RunError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = TcpListener::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{bound}").and_then(|()| stdout.flush()) {

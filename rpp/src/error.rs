@@ -2,6 +2,7 @@
 
 mod advice;
 mod archive;
+mod connection;
 mod kind;
 mod kubeconfig;
 mod parts;
@@ -15,6 +16,7 @@ pub(crate) use self::advice::MAKE_SERVER_CERTIFICATE;
 pub use self::{
     advice::Advice,
     archive::{ArchiveNames, OtherEntry},
+    connection::{ForwardProxyError, NoIdentity},
     kind::ErrorKind,
     kubeconfig::{CredentialError, KubeconfigError, PluginOutput},
     parts::{CertificateProblem, ImageReference, TimeoutPhase},
@@ -26,6 +28,7 @@ use self::{
 use crate::{
     content::Content,
     endpoint_pin::{EndpointIdentity, KeyList},
+    forward_proxy::ForwardProxy,
     text::find,
     tls,
 };
@@ -68,10 +71,12 @@ pub enum Error {
         why: String,
     },
     /// The Kubernetes API refused a user without any credentials.
-    #[error("you are anonymous to the Kubernetes API at {server}: the kubeconfig's user has no token")]
+    #[error("you are anonymous to the Kubernetes API at {server}: {why}")]
     Anonymous {
         /// Address of the API server.
         server: String,
+        /// Why the request had no credentials.
+        why: NoIdentity,
     },
     /// The HTTP client could not be built.
     #[error("failed to build the HTTP client: {why}")]
@@ -102,6 +107,16 @@ pub enum Error {
         server: String,
         /// Why the certificate was refused.
         problem: CertificateProblem,
+    },
+    /// There was no connection to the Kubernetes API through an HTTP or SOCKS proxy.
+    #[error("the Kubernetes API at {server} cannot be reached through the {proxy}: {why}")]
+    ClusterUnreachable {
+        /// Address of the API server.
+        server: String,
+        /// The HTTP or SOCKS proxy.
+        proxy: Box<ForwardProxy>,
+        /// Error of the connection, with its causes.
+        why: String,
     },
     /// The cluster announces another proxy than the pinned one.
     #[error("the proxy of {server} has changed: pinned {pinned}; now {announced}")]
@@ -192,6 +207,16 @@ pub enum Error {
     Unreachable {
         /// Host of the proxy.
         host: String,
+        /// Error of the connection, with its causes.
+        why: String,
+    },
+    /// There was no connection through an HTTP or SOCKS proxy.
+    #[error("the proxy at {host} cannot be reached through the {proxy}: {why}")]
+    ForwardProxy {
+        /// Host of the registry-packages-proxy.
+        host: String,
+        /// The HTTP or SOCKS proxy.
+        proxy: Box<ForwardProxy>,
         /// Error of the connection, with its causes.
         why: String,
     },
@@ -308,8 +333,12 @@ impl Error {
         if let Some(credential) = find::<CredentialError>(error) {
             return Some(Self::Identity(credential.clone()));
         }
-        let problem = tls::certificate_problem(error)?;
-        Some(Self::ClusterCertificate { server: server.to_owned(), problem })
+        if let Some(problem) = tls::certificate_problem(error) {
+            return Some(Self::ClusterCertificate { server: server.to_owned(), problem });
+        }
+        let through = find::<ForwardProxyError>(error)?;
+        let (proxy, why) = (Box::new(through.proxy.clone()), through.why());
+        Some(Self::ClusterUnreachable { server: server.to_owned(), proxy, why })
     }
 
     /// Returns the stable kind of this error.
@@ -318,7 +347,9 @@ impl Error {
             Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
             Self::Kubeconfig(_) | Self::ClusterClient { .. } => ErrorKind::Kubeconfig,
             Self::Identity(_) | Self::Anonymous { .. } => ErrorKind::Identity,
-            Self::Discovery { .. } | Self::ClusterCertificate { .. } => ErrorKind::Discovery,
+            Self::Discovery { .. } | Self::ClusterCertificate { .. } | Self::ClusterUnreachable { .. } => {
+                ErrorKind::Discovery
+            }
             Self::EndpointChanged { .. } | Self::UntrustedKey { .. } => ErrorKind::EndpointChanged,
             Self::ClusterUnauthorized { .. } => ErrorKind::ClusterUnauthorized,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
@@ -327,7 +358,7 @@ impl Error {
             Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::Status { .. } => ErrorKind::UnexpectedStatus,
             Self::Redirect { .. } => ErrorKind::Redirect,
-            Self::Unreachable { .. } => ErrorKind::Unreachable,
+            Self::Unreachable { .. } | Self::ForwardProxy { .. } => ErrorKind::Unreachable,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::Certificate { .. } => ErrorKind::Certificate,
             Self::Length { .. } => ErrorKind::Truncated,
@@ -343,7 +374,14 @@ impl Error {
     /// Returns whether the same request may succeed in a moment: network errors and 5xx. Requests were retried
     /// already when this error is returned; a body that broke was not.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Length { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Unreachable { .. }
+                | Self::ForwardProxy { .. }
+                | Self::Timeout { .. }
+                | Self::Length { .. }
+        )
     }
 
     /// Returns the error that a download's body reported through a reader, or the reader's own error.

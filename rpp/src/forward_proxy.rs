@@ -4,17 +4,65 @@
 //! localhost and loopback addresses are always reached directly. This module does not handle
 //! the proxy of a kubeconfig, which always applies.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
+use d8_crds::values::text::printable;
 use http::Uri;
+
+/// An HTTP or SOCKS proxy. Messages show it without its user name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ForwardProxy {
+    /// Its URL.
+    pub url: Uri,
+    /// What names it.
+    pub setting: ProxySetting,
+}
+
+/// The setting that names a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxySetting {
+    /// This variable of the environment.
+    Variable(&'static str),
+    /// `proxy-url` of a cluster in a kubeconfig.
+    Kubeconfig,
+}
+
+/// Writes `HTTP proxy http://proxy:3128 (set by HTTPS_PROXY)`.
+impl fmt::Display for ForwardProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.url.scheme_str().unwrap_or("http");
+        let authority = self.url.authority().map_or("", |authority| authority.as_str());
+        let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
+        let kind = if scheme.starts_with("socks") { "SOCKS" } else { "HTTP" };
+        write!(f, "{kind} proxy {scheme}://{} ({})", printable(address), self.setting)
+    }
+}
+
+impl fmt::Debug for ForwardProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "set by {name}"),
+            Self::Kubeconfig => f.write_str("`proxy-url` in the kubeconfig"),
+        }
+    }
+}
 
 /// The proxy variables of a process.
 #[derive(Debug, Clone, Default)]
 pub struct ProxyEnvironment {
-    https: Option<Uri>,
-    http: Option<Uri>,
+    https: Option<ForwardProxy>,
+    http: Option<ForwardProxy>,
     direct: Vec<DirectHosts>,
 }
+
+/// The name of a variable, and its value.
+type Variable = (&'static str, String);
 
 /// One entry of `NO_PROXY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,30 +80,27 @@ enum DirectHosts {
 impl ProxyEnvironment {
     /// Reads the variables of this process. Names in upper case win over those in lower case.
     pub fn of_process() -> Self {
-        let variable = |names: [&str; 2]| {
-            names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        let variable = |names: [&'static str; 2]| -> Option<Variable> {
+            let value = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+            names.into_iter().find_map(|name| Some((name, value(name)?)))
         };
-        Self::new(
-            variable(["HTTPS_PROXY", "https_proxy"]).as_deref(),
-            variable(["HTTP_PROXY", "http_proxy"]).as_deref(),
-            variable(["NO_PROXY", "no_proxy"]).as_deref(),
-        )
+        let no_proxy = variable(["NO_PROXY", "no_proxy"]).map(|(_, list)| list);
+        Self {
+            https: variable(["HTTPS_PROXY", "https_proxy"]).and_then(read_variable),
+            http: variable(["HTTP_PROXY", "http_proxy"]).and_then(read_variable),
+            direct: parse_list(no_proxy.as_deref().unwrap_or_default()),
+        }
     }
 
     /// Reads the values of the three variables. A proxy that cannot be read is ignored, as kubectl does.
     pub fn new(https: Option<&str>, http: Option<&str>, no_proxy: Option<&str>) -> Self {
-        let proxy = |text: Option<&str>| {
-            let uri = parse_proxy(text?);
-            if uri.is_none() {
-                tracing::warn!("HTTPS_PROXY or HTTP_PROXY is not a URL; it is ignored");
-            }
-            uri
-        };
-        Self { https: proxy(https), http: proxy(http), direct: parse_list(no_proxy.unwrap_or_default()) }
+        let proxy = |name, value: Option<&str>| read_variable((name, value?.to_owned()));
+        let direct = parse_list(no_proxy.unwrap_or_default());
+        Self { https: proxy("HTTPS_PROXY", https), http: proxy("HTTP_PROXY", http), direct }
     }
 
     /// Returns the proxy for a server, `None` if it is reached directly. `host` may be an IPv6 address in brackets.
-    pub fn for_host(&self, scheme: &str, host: &str, port: u16) -> Option<Uri> {
+    pub fn for_host(&self, scheme: &str, host: &str, port: u16) -> Option<ForwardProxy> {
         let proxy = if scheme == "https" { &self.https } else { &self.http };
         let proxy = proxy.as_ref()?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -78,6 +123,14 @@ impl DirectHosts {
             }
         }
     }
+}
+
+fn read_variable((name, value): Variable) -> Option<ForwardProxy> {
+    let url = parse_proxy(&value);
+    if url.is_none() {
+        tracing::warn!("{name} is not a URL; it is ignored");
+    }
+    Some(ForwardProxy { url: url?, setting: ProxySetting::Variable(name) })
 }
 
 /// Reads a proxy: a URL, or `host:port`, for which http is assumed.
@@ -210,9 +263,26 @@ mod tests {
             ("a b", None),
         ] {
             let environment = ProxyEnvironment::new(Some(text), None, None);
-            let found = environment.for_host("https", "api.example", 443).map(|uri| uri.to_string());
+            let found = environment.for_host("https", "api.example", 443).map(|proxy| proxy.url.to_string());
             assert_eq!(found.as_deref(), proxy, "{text:?}");
             assert_eq!(environment.for_host("http", "api.example", 80), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn messages_name_the_proxy_and_its_setting_and_no_password() {
+        for (text, shown) in [
+            ("proxy:3128", "HTTP proxy http://proxy:3128 (set by HTTPS_PROXY)"),
+            ("https://user:secret@proxy", "HTTP proxy https://proxy (set by HTTPS_PROXY)"),
+            ("socks5://user:p@ss@[::1]:1080", "SOCKS proxy socks5://[::1]:1080 (set by HTTPS_PROXY)"),
+        ] {
+            let environment = ProxyEnvironment::new(Some(text), None, None);
+            let proxy = environment.for_host("https", "api.example", 443);
+            let shown_twice = proxy.as_ref().map(|proxy| (proxy.to_string(), format!("{proxy:?}")));
+            assert_eq!(shown_twice, Some((shown.to_owned(), shown.to_owned())), "{text}");
+        }
+        let url = "http://proxy:3128".parse().unwrap();
+        let of_kubeconfig = ForwardProxy { url, setting: ProxySetting::Kubeconfig };
+        assert_eq!(of_kubeconfig.to_string(), "HTTP proxy http://proxy:3128 (`proxy-url` in the kubeconfig)");
     }
 }

@@ -18,14 +18,13 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
 use url::Url;
 
 pub(crate) use self::credential::Credential;
 use self::{credential::Source, document::Document, selection::Selection};
 use crate::{
-    error::{Error, KubeconfigError},
-    forward_proxy::ProxyEnvironment,
+    error::{Error, KubeconfigError, NoIdentity},
+    forward_proxy::{ForwardProxy, ProxyEnvironment, ProxySetting},
     text::error_chain,
 };
 
@@ -33,6 +32,9 @@ use crate::{
 const MAX_BYTES: u64 = 16 << 20;
 /// How long reading the files may take. Without a timeout, a named pipe without a writer would block forever.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The token of a Pod's `ServiceAccount`.
+const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Flags and environment that select a kubeconfig.
 #[derive(Debug, Clone, Default)]
@@ -55,8 +57,8 @@ impl KubeconfigSource {
         Self { file, list: std::env::var_os("KUBECONFIG"), home: std::env::home_dir(), ..Self::default() }
     }
 
-    /// Loads the client settings. Without a kubeconfig, uses those of the Pod. Makes no connection and runs no
-    /// credential plugin.
+    /// Loads the client settings. Without a kubeconfig, or if none of the files sets a current context, uses those of
+    /// the Pod, as kubectl. Makes no connection and runs no credential plugin.
     ///
     /// # Errors
     /// [`Error::Kubeconfig`]
@@ -73,7 +75,10 @@ impl KubeconfigSource {
             _ => return Err(self.unread().into()),
         };
         let mut access = match document {
-            Some(document) => ClusterAccess::select(document, self.context.as_deref())?,
+            Some(document) => match ClusterAccess::select(document, self.context.as_deref()) {
+                Err(KubeconfigError::NoCurrentContext) if is_in_pod() => ClusterAccess::of_pod()?,
+                selected => selected?,
+            },
             None => ClusterAccess::of_pod()?,
         };
         access.config.accept_invalid_certs |= self.insecure;
@@ -125,6 +130,12 @@ fn read_file(path: &Path) -> Result<Document, String> {
     Document::read(&bytes, absolute.parent().unwrap_or(Path::new("/")))
 }
 
+/// Returns whether the process runs in a Pod with a `ServiceAccount`, as client-go finds out.
+fn is_in_pod() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_set("KUBERNETES_SERVICE_HOST") && is_set("KUBERNETES_SERVICE_PORT") && Path::new(POD_TOKEN).is_file()
+}
+
 /// How to reach a cluster, and as whom.
 #[derive(Clone)]
 pub struct ClusterAccess {
@@ -132,7 +143,9 @@ pub struct ClusterAccess {
     pub config: kube::Config,
     credential: Credential,
     /// The proxy that the kubeconfig names, for every connection.
-    own_proxy: Option<Uri>,
+    own_proxy: Option<ForwardProxy>,
+    /// The proxy for connections to the API server.
+    api_proxy: Option<ForwardProxy>,
     environment: ProxyEnvironment,
 }
 
@@ -161,13 +174,14 @@ impl ClusterAccess {
     }
 
     fn new(mut config: kube::Config, credential: Credential, environment: ProxyEnvironment) -> Self {
-        let own_proxy = config.proxy_url.take();
+        let own_proxy = config.proxy_url.take().map(|url| ForwardProxy { url, setting: ProxySetting::Kubeconfig });
         let server = &config.cluster_url;
         let scheme = server.scheme_str().unwrap_or("https");
         let port = server.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-        config.proxy_url =
+        let api_proxy =
             own_proxy.clone().or_else(|| environment.for_host(scheme, server.host().unwrap_or_default(), port));
-        Self { config, credential, own_proxy, environment }
+        config.proxy_url = api_proxy.as_ref().map(|proxy| proxy.url.clone());
+        Self { config, credential, own_proxy, api_proxy, environment }
     }
 
     /// Returns a client of the Kubernetes API. Sends no request, but runs a credential plugin.
@@ -183,16 +197,29 @@ impl ClusterAccess {
         self.config.cluster_url.to_string()
     }
 
-    /// Whether requests carry no identity: no token, no password, no client certificate.
-    pub fn is_anonymous(&self) -> bool {
-        self.credential.is_anonymous()
+    /// Returns why requests to the Kubernetes API carry no identity: no token, no password, no client certificate.
+    /// `None` if they carry one.
+    pub fn no_identity(&self) -> Option<NoIdentity> {
+        if self.is_secret() {
+            self.credential.is_anonymous().then_some(NoIdentity::NoCredential)
+        } else {
+            Some(NoIdentity::PlainHttp)
+        }
+    }
+
+    /// Returns whether others cannot read the connection to the API server.
+    fn is_secret(&self) -> bool {
+        self.config.cluster_url.scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
     /// Turns a refusal by the Kubernetes API into [`Error::Anonymous`] if the request had no identity. Other
     /// errors stay as they are.
     pub fn explain(&self, error: Error) -> Error {
         let refused = matches!(error, Error::ClusterUnauthorized { .. } | Error::Discovery { denied: true, .. });
-        if refused && self.is_anonymous() { Error::Anonymous { server: self.server() } } else { error }
+        match self.no_identity() {
+            Some(why) if refused => Error::Anonymous { server: self.server(), why },
+            _ => error,
+        }
     }
 
     pub(crate) fn credential(&self) -> &Credential {
@@ -200,13 +227,13 @@ impl ClusterAccess {
     }
 
     /// Returns the proxy for connections to an endpoint of the registry-packages-proxy.
-    pub(crate) fn forward_proxy(&self, endpoint: &Url) -> Option<Uri> {
+    pub(crate) fn forward_proxy(&self, endpoint: &Url) -> Option<ForwardProxy> {
         self.own_proxy.clone().or_else(|| for_endpoint(&self.environment, endpoint))
     }
 }
 
 /// Returns the proxy of the environment for an endpoint.
-pub(crate) fn for_endpoint(environment: &ProxyEnvironment, endpoint: &Url) -> Option<Uri> {
+pub(crate) fn for_endpoint(environment: &ProxyEnvironment, endpoint: &Url) -> Option<ForwardProxy> {
     let port = endpoint.port_or_known_default().unwrap_or(443);
     environment.for_host(endpoint.scheme(), endpoint.host_str().unwrap_or_default(), port)
 }

@@ -26,6 +26,8 @@ pub mod layer;
 mod tls;
 
 pub mod client;
+#[cfg(feature = "connections")]
+pub mod connections;
 #[cfg(feature = "server")]
 pub mod registry;
 
@@ -42,8 +44,8 @@ pub use client::{
 pub use content::Content;
 pub use endpoint_pin::EndpointIdentity;
 pub use error::{
-    Advice, ArchiveNames, CertificateProblem, CredentialError, Error, ErrorKind, ImageReference, KubeconfigError,
-    OtherEntry, PluginOutput, TimeoutPhase,
+    Advice, ArchiveNames, CertificateProblem, CredentialError, Error, ErrorKind, ForwardProxyError, ImageReference,
+    KubeconfigError, NoIdentity, OtherEntry, PluginOutput, TimeoutPhase,
 };
 pub use kubeconfig::{ClusterAccess, KubeconfigSource};
 pub use oci::{

@@ -18,10 +18,12 @@ use d8_crds::values::{
     platform::Platform,
 };
 use d8_rpp::{
-    KubeconfigSource, pack,
+    KubeconfigSource,
+    connections::ConnectionLimits,
+    pack,
     protocol::image,
     registry::{Address, RegistryOptions},
-    server::{self, ConnectionLimits},
+    server,
 };
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};

@@ -18,6 +18,7 @@ use d8_crds::{
         limits::{CONTRACT_BYTES, EXECUTABLE_BYTES},
         name::{Component, NameError, Tag},
         platform::Platform,
+        version::Version,
     },
 };
 use jiff::Timestamp;
@@ -184,6 +185,10 @@ fn platform_tag(tag: &Tag, platform: &Platform) -> Result<Tag, NameError> {
 /// Checks the request except for the contract.
 fn check(request: &PackRequest) -> Result<(), PackError> {
     let invalid = |why: String| Err(PackError::Invalid(why));
+    if let Err(error) = Version::parse_full(request.tag.as_str()) {
+        let example = Version::parse(request.tag.as_str()).map_or("v1.2.3".to_owned(), |version| version.to_string());
+        return invalid(format!("tag {error}; clients would ignore it: pass, for example, `--version {example}`"));
+    }
     if request.platforms.is_empty() {
         return invalid("no platform is given".to_owned());
     }

@@ -8,7 +8,6 @@ mod access;
 mod access_log;
 mod cache;
 mod catalog;
-mod connections;
 mod image;
 mod images;
 mod metrics;
@@ -39,18 +38,12 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-pub use self::connections::ConnectionLimits;
 use self::{
-    access::Authorizer,
-    cache::Cache,
-    catalog::Catalog,
-    connections::{GuardedAcceptor, with_timeouts},
-    images::Images,
-    metrics::Metrics,
-    state::ServerState,
+    access::Authorizer, cache::Cache, catalog::Catalog, images::Images, metrics::Metrics, state::ServerState,
     upstream::Upstream,
 };
 use crate::{
+    connections::{self, ConnectionLimits, GuardedAcceptor, with_timeouts},
     error::{CertificateProblem, MAKE_SERVER_CERTIFICATE},
     protocol::generation::Generation,
     registry::{RegistryAccess, RegistryError, RegistryOptions},
@@ -184,7 +177,7 @@ impl Server {
         let limits = options.limits.within_descriptors();
         let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
             .handshake_timeout(limits.headers)
-            .acceptor(GuardedAcceptor::new(limits, Arc::clone(&state.metrics)));
+            .acceptor(GuardedAcceptor::new(limits, state.metrics.connections.clone()));
         let inner =
             axum_server::from_tcp(listener).map_err(|error| ServeError::Listen { address: options.listen, error })?;
         let inner = with_timeouts(inner.acceptor(acceptor), &limits);
@@ -211,16 +204,13 @@ impl Server {
             state.shutting_down.store(true, Ordering::Relaxed);
             shutdown_handle.graceful_shutdown(Some(GRACE));
         });
-        let metrics_task = match self.metrics_listener {
-            None => None,
-            Some(listener) => {
-                let limits = self.limits.internal();
-                let acceptor = GuardedAcceptor::new(limits, Arc::clone(&self.state.metrics));
-                let server = axum_server::from_tcp(listener).map_err(ServeError::Serve)?.acceptor(acceptor);
-                let service = routes::internal_router(Arc::clone(&self.state)).into_make_service();
-                Some(tokio::spawn(with_timeouts(server, &limits).serve(service)))
-            }
+        let serve_metrics = |listener| {
+            let router = routes::internal_router(Arc::clone(&self.state));
+            let metrics = self.state.metrics.connections.clone();
+            connections::serve(listener, router, self.limits.internal(), metrics)
         };
+        let metrics_server = self.metrics_listener.map(serve_metrics).transpose().map_err(ServeError::Serve)?;
+        let metrics_task = metrics_server.map(tokio::spawn);
         let service = routes::router(self.state).into_make_service();
         let result = self.inner.handle(handle).serve(service).await.map_err(ServeError::Serve);
         shutdown_task.abort();

@@ -1,6 +1,6 @@
 //! Text from servers and archives, made safe to show on one line.
 
-use d8_crds::values::text::printable_to;
+use d8_crds::values::text::{printable_to, without_type_names};
 
 /// Bytes of a server's message that are shown.
 pub(crate) const MAX_MESSAGE: usize = 256;
@@ -11,6 +11,11 @@ pub(crate) fn one_line(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     printable_to(&line, max).into_owned()
+}
+
+/// Returns why a text of JSON cannot be read, on one line.
+pub(crate) fn json_error(error: &serde_json::Error) -> String {
+    one_line(without_type_names(&error.to_string()).as_bytes(), MAX_MESSAGE)
 }
 
 /// Returns an error and the errors that caused it on one line. A refusal by the Kubernetes API is its message: the
@@ -24,7 +29,7 @@ pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
             _ => None,
         };
         next = if refusal.is_some() { None } else { cause.source() };
-        let message = refusal.unwrap_or_else(|| cause.to_string());
+        let message = refusal.unwrap_or_else(|| without_type_names(&cause.to_string()).into_owned());
         // Many errors repeat the message of their cause.
         if !line.contains(&message) {
             let separator = if line.is_empty() { "" } else { ": " };

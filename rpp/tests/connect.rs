@@ -12,7 +12,7 @@ use std::{
 
 use axum::Router;
 use d8_crds::values::name::Component;
-use d8_rpp::{CertificateProblem, ClientOptions, Endpoint, Error, ErrorKind, Identity, Prefer, Proxy};
+use d8_rpp::{CertificateProblem, ClientOptions, Endpoint, Error, ErrorKind, Identity, NoIdentity, Prefer, Proxy};
 use rcgen::date_time_ymd;
 use support::{Authority, ScriptedProxy, TOKEN, TlsServer, answer, fast_retries, kubeconfig, plain};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -318,4 +318,63 @@ async fn the_http_proxy_of_the_kubeconfig_is_used_for_all_connections() {
         Proxy::connect(&config, &ClientOptions { timeouts: fast_retries(), ..ClientOptions::default() }).await.unwrap();
     assert_eq!(proxy.tags(&Component::D8).await.unwrap(), ["v1.0.0"]);
     assert_eq!(*targets.lock().unwrap(), [api.to_string(), here]);
+}
+
+/// Anyone can answer for an API server over http, and name a proxy that collects tokens.
+#[tokio::test]
+async fn no_token_is_sent_to_a_proxy_that_an_api_server_over_http_names() {
+    let tokens = Arc::<Mutex<Vec<bool>>>::default();
+    let log = Arc::clone(&tokens);
+    let scripted = ScriptedProxy::new(move |_, request| {
+        log.lock().unwrap().push(request.headers().contains_key("authorization"));
+        answer(200, TAGS)
+    });
+    let here = scripted.server.address.to_string();
+    let data = serde_json::json!({"endpoints": format!("[\"{here}\"]"), "ca.crt": scripted.authority.pem});
+    let config = kubeconfig(cluster(200, config_map(&data)).await);
+    let found = ClientOptions { timeouts: fast_retries(), ..ClientOptions::default() };
+    let given = ClientOptions {
+        endpoint: Some(format!("https://{here}")),
+        ca_file: Some(scripted.authority.file()),
+        ..found.clone()
+    };
+    for (options, token_sent) in [(found, false), (given, true)] {
+        Proxy::connect(&config, &options).await.unwrap().tags(&Component::D8).await.unwrap();
+        assert_eq!(std::mem::take(&mut *tokens.lock().unwrap()), [token_sent], "{:?}", options.endpoint);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_over_http_is_not_an_expired_token() {
+    let status = |code: u16| serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no"});
+    for code in [401, 403] {
+        let config = kubeconfig(cluster(code, status(code).to_string()).await);
+        let error = Proxy::connect(&config, &ClientOptions::default()).await.unwrap_err();
+        assert!(matches!(error, Error::Anonymous { why: NoIdentity::PlainHttp, .. }), "{code}: {error}");
+        assert!(error.to_string().contains("no token is sent to an address that begins with http://"), "{error}");
+        assert!(error.advice()[0].fix.contains("--server=https://"), "{:?}", error.advice());
+    }
+}
+
+#[tokio::test]
+async fn a_forward_proxy_without_a_connection_is_named() {
+    let gone = unused_address();
+    let options = ClientOptions { timeouts: fast_retries(), ..ClientOptions::default() };
+    for (url, shown) in [
+        (format!("http://{gone}"), format!("HTTP proxy http://{gone} (`proxy-url` in the kubeconfig)")),
+        (format!("http://me:secret@{gone}"), format!("HTTP proxy http://{gone} (`proxy-url` in the kubeconfig)")),
+        (format!("socks5://{gone}"), format!("SOCKS proxy socks5://{gone} (`proxy-url` in the kubeconfig)")),
+    ] {
+        let config = support::access(unused_address(), "{}", &format!("proxy-url: '{url}'"));
+        let of_api = Proxy::connect(&config, &options).await.unwrap_err();
+        let given = ClientOptions { endpoint: Some("https://packages.example".to_owned()), ..options.clone() };
+        let of_endpoint = Proxy::connect(&config, &given).await.unwrap().tags(&Component::D8).await.unwrap_err();
+        assert!(matches!(of_api, Error::ClusterUnreachable { .. }), "{of_api}");
+        assert_eq!(of_endpoint.kind(), ErrorKind::Unreachable, "{of_endpoint}");
+        for error in [of_api, of_endpoint] {
+            let text = error.describe();
+            assert!(text.contains(&shown) && !text.contains("secret"), "{text}");
+            assert!(text.contains("kubectl config set-cluster NAME --proxy-url="), "{text}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use axum::{Router, body::Body, extract::Request, response::Response};
@@ -18,6 +18,7 @@ use d8_crds::{
         platform::Platform,
     },
 };
+use d8_layers::{TarEntry, layer};
 use d8_rpp::{Error, ErrorKind, Proxy};
 use futures::{StreamExt as _, stream};
 use support::{Authority, Rest, ScriptedProxy, TlsServer, answer, fast_retries, short_timeouts, then};
@@ -300,6 +301,51 @@ async fn a_child_that_the_registry_lacks_is_left_out() {
     assert_eq!(left_out.platform.as_ref().unwrap().as_str(), "darwin-amd64");
     assert_eq!(left_out.effect, d8_rpp::LeftOutEffect::Missing);
     assert!(left_out.why.contains("the registry lacks its manifest sha256:"), "{left_out:?}");
+}
+
+/// The first bytes of a layer decide if its media type is not that of a gzip tar. If they cannot be read now, the
+/// platform is left out for now, and not for good.
+#[tokio::test]
+async fn a_layer_that_cannot_be_read_now_is_left_out_for_now() {
+    let layer = layer(&[TarEntry::file("plugin", "hello")]);
+    let manifest = format!(
+        r#"{{"layers": [{{"mediaType": "application/octet-stream", "digest": "{}", "size": {}}}]}}"#,
+        Digest::of(&layer),
+        layer.len()
+    );
+    let digest = Digest::of(manifest.as_bytes());
+    let index = format!(
+        r#"{{"manifests": [{{"digest": "{digest}", "size": 1, "platform": {{"os": "linux", "architecture": "amd64"}}}}]}}"#
+    );
+    for (status, expected) in [
+        (502, Ok(d8_rpp::LeftOutEffect::Missing)),
+        (404, Ok(d8_rpp::LeftOutEffect::Missing)),
+        (422, Ok(d8_rpp::LeftOutEffect::Unusable)),
+        (403, Err(ErrorKind::Forbidden)),
+        (401, Err(ErrorKind::Unauthorized)),
+    ] {
+        let failing = Arc::new(AtomicBool::new(true));
+        let (fails, manifest, index, layer) = (Arc::clone(&failing), manifest.clone(), index.clone(), layer.clone());
+        let of_manifest = format!("/manifests/{digest}");
+        let scripted = ScriptedProxy::new(move |_, request: Request| match request.uri().path() {
+            path if path.ends_with(&of_manifest) => answer(200, manifest.clone()),
+            path if path.contains("/manifests/") => answer(200, index.clone()),
+            _ if fails.load(Ordering::SeqCst) => answer(status, "no"),
+            _ => answer(200, layer.clone()),
+        });
+        let proxy = scripted.client(fast_retries());
+        match (proxy.resolve(&hello(), &tag()).await, expected) {
+            (Ok(resolved), Ok(effect)) => {
+                assert_eq!(resolved.artifacts, [], "{status}");
+                assert_eq!(resolved.left_out[0].effect, effect, "{status}: {:?}", resolved.left_out);
+            }
+            (Err(error), Err(kind)) => assert_eq!(error.kind(), kind, "{status}: {error}"),
+            (result, _) => panic!("{status}: {result:?}"),
+        }
+        failing.store(false, Ordering::SeqCst);
+        let resolved = proxy.resolve(&hello(), &tag()).await.unwrap();
+        assert_eq!((resolved.artifacts.len(), resolved.left_out.len()), (1, 0), "{status}");
+    }
 }
 
 /// The contract is taken from the index, else from the manifest for this platform, else from the first manifest.

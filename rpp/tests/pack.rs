@@ -194,6 +194,7 @@ fn invalid_requests_write_nothing() {
         ("broken.yaml", "name: [\n"),
         ("list.yaml", "- name: hello\n"),
     ];
+    let with_tag = |tag: &str| format!("{HELLO} --platform linux-amd64=hello").replace("v1.0.0", tag);
     let cases = [
         ("pack --image other --version v1 --platform linux-amd64=hello --to layout", "deckhouse-cli/plugins/"),
         (
@@ -226,6 +227,12 @@ fn invalid_requests_write_nothing() {
             "pack --image deckhouse-cli --version v1.0.0 --to layout --platform linux-amd64=hello --contract contract.yaml",
             "no contract",
         ),
+        (&with_tag("v1.2"), "tag `v1.2` is not a version: it must have three numbers joined by `.`"),
+        (&with_tag("v1.2"), "pass, for example, `--version v1.2.0`"),
+        (&with_tag("2"), "pass, for example, `--version v2.0.0`"),
+        (&with_tag("latest"), "pass, for example, `--version v1.2.3`"),
+        (&with_tag("20240101"), "clients would ignore it"),
+        (&with_tag("v01.2.3"), "clients would ignore it"),
     ];
     for (args, message) in cases {
         let directory = workdir();

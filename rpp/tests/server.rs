@@ -21,10 +21,11 @@ use std::{
 use d8_crds::values::{name::Component, platform::Platform};
 use d8_rpp::{
     ClientOptions, Endpoint, ErrorKind, Identity, Proxy,
+    connections::ConnectionLimits,
     layer::{Limits, unpack},
     pack::{ImageFormat, PackRequest, Target, pack, unpublish},
     registry::RegistryOptions,
-    server::{self, ConnectionLimits, ServeOptions, Server},
+    server::{self, ServeOptions, Server},
 };
 use serde_json::json;
 use support::{Authority, Reviews, cluster, fast_retries, kubeconfig};

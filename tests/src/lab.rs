@@ -119,6 +119,11 @@ impl Lab {
         Ok(())
     }
 
+    /// Returns the address of the operator for probes and metrics.
+    pub fn operator_address(&self) -> &str {
+        &self.operator_address
+    }
+
     /// Requests `/healthz`, `/readyz` or `/metrics` of the operator. Returns status code and body.
     pub fn operator_get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.operator_address, path)

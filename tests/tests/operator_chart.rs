@@ -78,6 +78,10 @@ fn values_are_set_in_the_pod() -> Result<()> {
     assert!(args.contains(format!("--rpp-key={key}").as_str()), "{args:?}");
     assert!(args.contains("--rpp-host=packages.example:8443"), "{args:?}");
     assert_eq!(pod["volumes"][0]["configMap"]["name"], "ca");
+    // Names of hosts have no case: the operator compares them in lower case.
+    let upper = rendered(&["--set", "proxy.pinnedHost=Packages.EXAMPLE:8443"])?;
+    let args = &find(&upper, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(args.to_string().contains("\"--rpp-host=Packages.EXAMPLE:8443\""), "{args}");
     Ok(())
 }
 

@@ -142,7 +142,8 @@ fn records_of_old_proxies() -> Result<()> {
 
         // An unreadable layer is not downloaded at every poll.
         let found_broken = version(&synced(&lab, broken, 1)?, "v1.0.0");
-        assert_eq!((found_broken.fit, found_broken.artifacts.len()), (Fit::Unknown, 0));
+        assert_eq!((found_broken.fit, found_broken.artifacts.len()), (Fit::Unfit, 0));
+        assert!(found_broken.reasons.join(" ").contains("expected a gzip tar"), "{found_broken:?}");
         let attempts = downloaded_layers(&proxy, broken);
         poll(&lab, broken)?;
         assert_eq!((attempts, downloaded_layers(&proxy, broken)), (1, 1), "{}", proxy.log());

@@ -2,11 +2,12 @@
 //! it with the current one before a token is sent.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
 
-use d8_crds::values::limits::RECEIPT_BYTES;
+use d8_crds::values::{digest::Digest, limits::RECEIPT_BYTES};
 use d8_rpp::EndpointIdentity;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::{
     install_root::state_dir::{self, StateDir},
 };
 
-/// Content of a file. Unknown fields and formats are refused.
+/// Content of a file. Unknown formats are refused, and unknown fields of the proxy.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PinFile {
@@ -26,6 +27,24 @@ struct PinFile {
     /// Of the pins in several roots, the one with the highest number counts. The time of a host may be wrong.
     #[serde(default)]
     serial: u64,
+    /// The certificates of the proxy. They are not in `proxy`, because the first d8 that pinned proxies refuses a
+    /// field there that it does not know, and ignores one here. d8 wrote them into `proxy` for a while.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    certificates: BTreeMap<Digest, String>,
+}
+
+impl PinFile {
+    fn new(server: &str, proxy: &EndpointIdentity, serial: u64) -> Self {
+        let EndpointIdentity { host, keys, certificates } = proxy.clone();
+        let proxy = EndpointIdentity { host, keys, ..EndpointIdentity::default() };
+        Self { format: FORMAT, server: server.to_owned(), proxy, serial, certificates }
+    }
+
+    fn into_proxy(self) -> EndpointIdentity {
+        let mut proxy = self.proxy;
+        proxy.certificates.extend(self.certificates);
+        proxy
+    }
 }
 
 const FORMAT: u32 = 1;
@@ -54,7 +73,7 @@ impl EndpointPins {
     /// # Errors
     /// [`CacheError`] if there are files and none is usable. They do not count as the first contact.
     pub fn load(&self, key: &ClusterKey) -> Result<Option<EndpointIdentity>, CacheError> {
-        Ok(self.newest(key)?.map(|file| file.proxy))
+        Ok(self.newest(key)?.map(PinFile::into_proxy))
     }
 
     fn newest(&self, key: &ClusterKey) -> Result<Option<PinFile>, CacheError> {
@@ -74,7 +93,7 @@ impl EndpointPins {
     /// No root can be written: the error of the first one.
     pub fn save(&self, key: &ClusterKey, server: &str, proxy: &EndpointIdentity) -> io::Result<()> {
         let serial = self.newest(key).ok().flatten().map_or(0, |newest| newest.serial.saturating_add(1));
-        let file = PinFile { format: FORMAT, server: server.to_owned(), proxy: proxy.clone(), serial };
+        let file = PinFile::new(server, proxy, serial);
         state_dir::replace_in_first(&self.roots, DIRECTORY, &file_name(key), &serde_json::to_vec_pretty(&file)?)?;
         match self.load(key) {
             Ok(Some(loaded)) if loaded == *proxy => Ok(()),
@@ -145,6 +164,58 @@ mod tests {
         for bad in ["", "{}", r#"{"format":2,"server":"","proxy":{}}"#, r#"{"format":1,"server":"","proxy":{"x":1}}"#] {
             std::fs::write(root.path().join("policy/endpoints").join(file_name(&key)), bad).unwrap();
             assert!(endpoints.load(&key).is_err(), "{bad}");
+        }
+    }
+
+    /// What the first d8 that pinned proxies reads.
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct FirstPinFile {
+        format: u32,
+        server: String,
+        proxy: FirstIdentity,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct FirstIdentity {
+        #[serde(default)]
+        host: Option<String>,
+        #[serde(default)]
+        keys: Vec<String>,
+    }
+
+    #[test]
+    fn older_and_newer_versions_read_each_others_pins() {
+        let root = tempfile::tempdir().unwrap();
+        let endpoints = EndpointPins::below([root.path().to_owned()]);
+        let key = ClusterKey::new("https://a", None);
+        let (host, authority) = ("packages.example.com".to_owned(), Digest::of(b"key"));
+        let without = EndpointIdentity {
+            host: Some(host.clone()),
+            keys: [authority.clone()].into(),
+            ..EndpointIdentity::default()
+        };
+        let certificates = [(authority.clone(), "MII=".to_owned())].into();
+        let with = EndpointIdentity { certificates, ..without.clone() };
+
+        endpoints.save(&key, "https://a", &with).unwrap();
+        let path = root.path().join("policy/endpoints").join(file_name(&key));
+        let first: FirstPinFile = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let proxy = FirstIdentity { host: Some(host), keys: vec![authority.to_string()] };
+        assert_eq!(first, FirstPinFile { format: 1, server: "https://a".to_owned(), proxy });
+
+        let start = format!(
+            r#"{{"format": 1, "server": "https://a", "proxy": {{"host": "packages.example.com", "keys": ["{authority}"]"#
+        );
+        let certificates = format!(r#""certificates": {{"{authority}": "MII="}}"#);
+        for (what, rest, expected) in [
+            ("without certificates", "}}".to_owned(), &without),
+            ("certificates of the proxy", format!(", {certificates}}}}}"), &with),
+            ("certificates beside the proxy", format!("}}, {certificates}}}"), &with),
+        ] {
+            std::fs::write(&path, start.clone() + &rest).unwrap();
+            assert_eq!(endpoints.load(&key).unwrap().as_ref(), Some(expected), "{what}");
         }
     }
 }

@@ -10,6 +10,7 @@ use d8_crds::{
     values::{
         limits::{CONTRACT_BYTES, RECEIPT_BYTES},
         name::Tag,
+        text::without_type_names,
         version::Version,
     },
 };
@@ -79,7 +80,8 @@ pub(crate) fn is_executable(metadata: &fs::Metadata) -> bool {
 }
 
 fn parse(bytes: &[u8], executable: &str, tag: &Tag) -> Result<Receipt, String> {
-    let receipt: Receipt = serde_json::from_slice(bytes).map_err(|error| format!("{RECEIPT}: {error}"))?;
+    let receipt: Receipt = serde_json::from_slice(bytes)
+        .map_err(|error| format!("{RECEIPT}: {}", without_type_names(&error.to_string())))?;
     if receipt.name.name() != executable || receipt.tag != *tag {
         return Err(format!("{RECEIPT} belongs to {} {}", receipt.name, receipt.tag));
     }

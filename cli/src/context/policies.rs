@@ -3,7 +3,7 @@
 use d8_agent::cluster::{
     self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
 };
-use d8_rpp::ClusterAccess;
+use d8_rpp::{ClusterAccess, NoIdentity};
 
 use super::{Context, kubeconfig};
 use crate::terminal::{
@@ -39,13 +39,14 @@ impl Context {
     /// Turns a [`ViewError`] into a failure of the command.
     pub(crate) fn view_failure(&self, error: &ViewError) -> Failure {
         let server = self.server();
+        let no_identity = || self.access.get().and_then(ClusterAccess::no_identity);
         let anonymous = match error {
-            ViewError::Anonymous => true,
-            ViewError::Unauthorized => self.access.get().is_some_and(ClusterAccess::is_anonymous),
-            _ => false,
+            ViewError::Anonymous => Some(no_identity().unwrap_or(NoIdentity::NoCredential)),
+            ViewError::Unauthorized => no_identity(),
+            _ => None,
         };
-        if anonymous {
-            return d8_rpp::Error::Anonymous { server }.into();
+        if let Some(why) = anonymous {
+            return d8_rpp::Error::Anonymous { server, why }.into();
         }
         view_failure(&server, error)
     }

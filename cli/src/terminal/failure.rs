@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt, io::IsTerminal as _};
 
-use d8_crds::{decisions::verdict::Class, values::text::printable};
+use d8_crds::{
+    decisions::verdict::Class,
+    values::text::{printable, without_type_names},
+};
 pub(crate) use d8_rpp::Advice;
 
 /// Exit codes. Scripts rely on them (`docs/plugins.md`).
@@ -58,7 +61,7 @@ impl Failure {
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = without_type_names(&error.to_string()).into_owned();
             let previous = self.causes.last().unwrap_or(&self.headline);
             if !previous.ends_with(&text) {
                 self.causes.push(text);

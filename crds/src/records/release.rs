@@ -158,8 +158,9 @@ pub struct ObservedCluster {
 pub struct ReleaseVersion {
     /// Tag of the version, as published.
     pub version: String,
-    /// Digest of the index or the manifest to which the tag points. Absent if it could not be read yet.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// Digest of the index or the manifest to which the tag points. Empty or absent if it could not be read yet.
+    // Always written: the first d8 that reads records requires it.
+    #[serde(default)]
     pub digest: String,
     /// Time at which this version was first seen with this digest.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,4 +271,36 @@ pub struct MovedTag {
     pub from: String,
     /// Time at which the move was seen.
     pub at: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What the first d8 requires of each version of a record.
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct FirstReleaseVersion {
+        version: String,
+        digest: String,
+        fit: Fit,
+    }
+
+    #[test]
+    fn older_and_newer_versions_read_each_others_records() {
+        for (what, record, digest) in [
+            ("of the first d8", json!({"version": "v1.0.0", "digest": "sha256:0", "fit": "Fits"}), "sha256:0"),
+            ("that cannot be read", json!({"version": "v1.0.0", "digest": "", "fit": "Unknown"}), ""),
+            ("without a digest", json!({"version": "v1.0.0", "fit": "Unknown", "leftOut": [{"reason": "x"}]}), ""),
+        ] {
+            let read: ReleaseVersion = serde_json::from_value(record).unwrap();
+            assert_eq!(read.digest, digest, "{what}");
+            let written = serde_json::to_value(&read).unwrap();
+            assert_eq!(written["digest"], Value::from(digest), "{what}");
+            let by_first: FirstReleaseVersion = serde_json::from_value(written).unwrap();
+            assert_eq!(by_first.digest, digest, "{what}");
+        }
+    }
 }

@@ -42,6 +42,25 @@ pub fn printable_to(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns the message of an error that serde reported, in words for people: `expected struct Policy` becomes
+/// `expected an object`, without the name of a Rust type.
+pub fn without_type_names(message: &str) -> Cow<'_, str> {
+    let Some((head, expected)) = message.rsplit_once("expected ") else { return Cow::Borrowed(message) };
+    let (kind, rest) = expected.split_once(' ').unwrap_or((expected, ""));
+    // The position is after the name of the type: `struct Policy with 2 elements at line 1 column 5`.
+    let position = rest.find(" at line ").map_or("", |start| &rest[start..]);
+    let words = match (kind, rest) {
+        ("struct", _) => "an object",
+        ("tuple" | "newtype" | "unit", _) if rest.starts_with("struct ") => "another type",
+        ("enum", _) => "a name",
+        ("adjacently" | "internally", _) if rest.starts_with("tagged enum ") => "an object",
+        ("a", rest) if rest == "map" || rest.starts_with("map at line ") => "an object",
+        ("a", rest) if rest == "sequence" || rest.starts_with("sequence at line ") => "a list",
+        _ => return Cow::Borrowed(message),
+    };
+    Cow::Owned(format!("{head}expected {words}{position}"))
+}
+
 /// Returns whether `escape_debug` escapes a character that is printable.
 fn is_literal(c: char) -> bool {
     matches!(c, '"' | '\'' | '\\')
@@ -75,6 +94,47 @@ mod tests {
             ("\0", r"\0"),
         ] {
             assert_eq!(printable(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn messages_name_no_type() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Inner {
+            text: String,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        enum Kind {
+            Plain,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Outer {
+            inner: Option<Inner>,
+            list: Option<Vec<u8>>,
+            map: Option<std::collections::BTreeMap<String, String>>,
+            kind: Option<Kind>,
+        }
+        for (json, words) in [
+            ("1", "invalid type: integer `1`, expected an object at line 1 column 1"),
+            (
+                r#"{"inner": "expected struct Outer"}"#,
+                "invalid type: string \"expected struct Outer\", expected an object",
+            ),
+            (r#"{"inner": []}"#, "invalid length 0, expected an object at line 1 column"),
+            (r#"{"list": "x"}"#, "invalid type: string \"x\", expected a list at line 1 column"),
+            (r#"{"map": 7}"#, "invalid type: integer `7`, expected an object at line 1 column"),
+            (r#"{"kind": 7}"#, "expected"),
+            (r#"{"kind": "Other"}"#, "unknown variant `Other`, expected `Plain` at line 1 column"),
+            (r#"{"inner": {}}"#, "missing field `text` at line 1 column"),
+            ("{", "EOF while parsing an object at line 1 column 1"),
+        ] {
+            let error = serde_json::from_str::<Outer>(json).unwrap_err().to_string();
+            let message = without_type_names(&error);
+            assert!(message.contains(words), "{json}: {message}");
+            let unquoted = message.replace("\"expected struct Outer\"", "");
+            assert!(!["struct", "enum", "Kind", "Outer"].iter().any(|word| unquoted.contains(word)), "{message}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus. Labels are bounded: components that have a record, and reasons from enums. An error text is
 //! never a label.
 
+use d8_rpp::connections::ConnectionMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -40,6 +41,8 @@ pub(crate) struct FailureLabel {
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Connections to the address of the metrics themselves.
+    pub(crate) connections: ConnectionMetrics,
     /// Polls of the proxy, by result.
     pub(crate) polls: Family<ResultLabel, Counter>,
     /// Requests sent to the proxy.
@@ -74,8 +77,11 @@ impl Metrics {
     /// Registers all metrics with prefix `d8_operator`.
     pub(crate) fn new() -> Self {
         let buckets = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+        let mut registry = Registry::with_prefix("d8_operator");
+        let connections = ConnectionMetrics::registered(&mut registry);
         let mut metrics = Self {
-            registry: Registry::with_prefix("d8_operator"),
+            registry,
+            connections,
             polls: Family::default(),
             proxy_requests: Counter::default(),
             proxy_changed: Gauge::default(),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use d8_crds::values::text::without_type_names;
+
 /// The data of a ConfigMap.
 pub(crate) type Data = BTreeMap<String, String>;
 
@@ -32,6 +34,6 @@ pub(crate) struct LedgerError {
 impl LedgerError {
     /// Makes the error for one key.
     pub(crate) fn new(key: &str, why: &dyn ToString) -> Self {
-        Self { key: key.to_owned(), why: why.to_string() }
+        Self { key: key.to_owned(), why: without_type_names(&why.to_string()).into_owned() }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use d8_crds::values::digest::Digest;
+use d8_crds::values::{digest::Digest, text::without_type_names};
 use d8_rpp::EndpointIdentity;
 
 use super::ledger::Data;
@@ -51,7 +51,9 @@ pub(crate) fn from_data(data: &Data) -> Result<Option<EndpointIdentity>, String>
     let Some(text) = data.get(DATA_KEY) else {
         return if data.is_empty() { Ok(None) } else { Err(format!("it has no key {DATA_KEY:?}")) };
     };
-    serde_json::from_str(text).map(Some).map_err(|error| format!("key {DATA_KEY:?} is not readable: {error}"))
+    serde_json::from_str(text)
+        .map(Some)
+        .map_err(|error| format!("key {DATA_KEY:?} is not readable: {}", without_type_names(&error.to_string())))
 }
 
 /// Returns the data of the ConfigMap.
@@ -164,6 +166,7 @@ mod tests {
         for (ca, host, expected, malformed) in [
             (both.as_str(), "", "- a b", vec![]),
             (a.as_str(), " packages.example.com ", "packages.example.com a", vec![]),
+            ("", "Packages.EXAMPLE.com:8443", "packages.example.com:8443", vec![]),
             ("yes", "", "-", vec!["yes"]),
             ("*", "", "-", vec!["*"]),
             ("", "", "-", vec![]),

@@ -34,7 +34,7 @@ use crate::{
     kubeconfig::{self, ClusterAccess},
     oci::MANIFEST_TYPES,
     protocol::{generation::Generation, image},
-    text::one_line,
+    text::json_error,
 };
 
 /// A client of the proxy. Cheap to clone; clones share connections.
@@ -128,7 +128,7 @@ impl Proxy {
         }
         let list: TagList = serde_json::from_slice(&response.body).map_err(|error| Error::Malformed {
             reference,
-            why: format!("the tag list cannot be read: {}", one_line(error.to_string().as_bytes(), 256)),
+            why: format!("the tag list cannot be read: {}", json_error(&error)),
         })?;
         let tags = list.tags.unwrap_or_default();
         let set = Arc::new(tags.iter().cloned().collect());

@@ -21,7 +21,7 @@ use crate::{
         platforms::{IndexContents, LeftOut, LeftOutEffect, PlatformManifest, choose, nested},
     },
     protocol::image,
-    text::one_line,
+    text::{json_error, one_line},
 };
 
 /// Manifests of an index that are read at the same time.
@@ -63,7 +63,7 @@ pub struct Artifact {
 struct ReadManifest {
     /// The download, or why there is none.
     artifact: Result<Artifact, String>,
-    /// Whether the registry lacks the manifest.
+    /// Whether the registry lacks a part of it, or does not deliver it now. A later attempt may read it.
     is_missing: bool,
     /// The manifest itself, for its annotations.
     document: Document,
@@ -116,7 +116,7 @@ impl Proxy {
         let subject = Subject { component: component.clone(), tag: tag.clone(), reference };
         let document = parse(&subject.reference, top)?;
         let Some(listed) = &document.manifests else {
-            let read = self.read_layer_of(&subject, None, top.digest.clone(), document).await;
+            let read = self.read_layer_of(&subject, None, top.digest.clone(), document).await?;
             return finish(&subject, top, None, vec![(None, read)], Vec::new(), only);
         };
         let IndexContents { mut manifests, left_out } = platforms(&subject.reference, listed)?;
@@ -151,7 +151,7 @@ impl Proxy {
         let raw = self.manifest(&subject.component, digest.as_str()).await;
         let read = match raw.and_then(|raw| parse(&subject.reference, &raw)) {
             Ok(document) if document.manifests.is_some() => unusable(nested(digest.as_str())),
-            Ok(document) => self.read_layer_of(&subject, Some(platform.clone()), digest, document).await,
+            Ok(document) => self.read_layer_of(&subject, Some(platform.clone()), digest, document).await?,
             Err(Error::NotFound { .. }) => {
                 ReadManifest { is_missing: true, ..unusable(format!("the registry lacks its manifest {digest}")) }
             }
@@ -165,13 +165,16 @@ impl Proxy {
 
     /// Takes the layer out of a manifest. The beginning of a layer that is no gzip tar by its media type is read: the
     /// bytes decide.
+    ///
+    /// # Errors
+    /// The proxy failed. A layer that the registry lacks, or does not deliver now, is not an error.
     async fn read_layer_of(
         &self,
         subject: &Subject,
         platform: Option<Platform>,
         manifest: Digest,
         document: Document,
-    ) -> ReadManifest {
+    ) -> Result<ReadManifest, Error> {
         let media_type =
             document.layers.as_ref().and_then(|layers| layers.last()).map(|layer| layer.media_type.clone());
         let (mut warning, mut is_missing) = (None, false);
@@ -190,14 +193,17 @@ impl Proxy {
                     artifact = Err(why);
                 }
                 Err(error) => {
-                    // It may be readable later.
-                    is_missing = error.is_transient();
+                    // It may be readable later, unless the proxy says that its content cannot be used.
+                    is_missing = matches!(error, Error::NotFound { .. }) || error.is_transient();
+                    if !is_missing && error.kind() != ErrorKind::Malformed {
+                        return Err(error);
+                    }
                     artifact =
                         Err(format!("its layer has media type `{shown}`, and its first bytes cannot be read: {error}"));
                 }
             }
         }
-        ReadManifest { artifact, is_missing, document, warning }
+        Ok(ReadManifest { artifact, is_missing, document, warning })
     }
 }
 
@@ -212,9 +218,8 @@ fn malformed(reference: &ImageReference, why: impl Into<String>) -> Error {
 }
 
 fn parse(reference: &ImageReference, raw: &RawManifest) -> Result<Document, Error> {
-    serde_json::from_slice(&raw.bytes).map_err(|error| {
-        malformed(reference, format!("manifest {}: {}", raw.digest, one_line(error.to_string().as_bytes(), 256)))
-    })
+    serde_json::from_slice(&raw.bytes)
+        .map_err(|error| malformed(reference, format!("manifest {}: {}", raw.digest, json_error(&error))))
 }
 
 /// Returns the manifests of an index by platform, and what is left out.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use d8_crds::values::digest::Digest;
 use http::{
-    HeaderMap, Method, Uri,
+    HeaderMap, Method,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH},
 };
 use reqwest::{Client, Response, redirect};
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, ImageReference, TimeoutPhase},
+    forward_proxy::ForwardProxy,
     text::error_chain,
     tls,
 };
@@ -56,6 +57,8 @@ pub(crate) struct Transport {
 struct EndpointClient {
     endpoint: Endpoint,
     client: Client,
+    /// The HTTP or SOCKS proxy of its connections.
+    forward_proxy: Option<ForwardProxy>,
     generations: ObservedGenerations,
 }
 
@@ -91,7 +94,7 @@ impl Transport {
         endpoints: Vec<Endpoint>,
         identity: Identity,
         options: &ClientOptions,
-        forward_proxy: impl Fn(&Url) -> Option<Uri>,
+        forward_proxy: impl Fn(&Url) -> Option<ForwardProxy>,
     ) -> Result<Self, Error> {
         let extra = extra_authorities(options)?;
         let client = |endpoint: Endpoint| {
@@ -104,8 +107,9 @@ impl Transport {
                 };
                 tls::verifying(&tls::Roots { system, extra: vec![only, &extra] })?
             };
-            let client = http_client(tls, &options.timeouts, forward_proxy(endpoint.url()))?;
-            Ok(EndpointClient { endpoint, client, generations: ObservedGenerations::default() })
+            let forward_proxy = forward_proxy(endpoint.url());
+            let client = http_client(tls, &options.timeouts, forward_proxy.as_ref())?;
+            Ok(EndpointClient { endpoint, client, forward_proxy, generations: ObservedGenerations::default() })
         };
         let endpoints = endpoints.into_iter().map(client).collect::<Result<Vec<_>, Error>>()?;
         if endpoints.is_empty() {
@@ -183,6 +187,7 @@ impl Transport {
                 }
                 Err(
                     error @ (Error::Unreachable { .. }
+                    | Error::ForwardProxy { .. }
                     | Error::Timeout { phase: TimeoutPhase::Connect, .. }
                     | Error::UntrustedKey { .. }),
                 ) => {
@@ -251,7 +256,11 @@ pub(crate) fn extra_authorities(options: &ClientOptions) -> Result<Vec<Certifica
 
 /// Builds the HTTP client of an endpoint. The library's own reading of the environment is switched off: it differs
 /// from the one for the Kubernetes API.
-fn http_client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward_proxy: Option<Uri>) -> Result<Client, Error> {
+fn http_client(
+    tls: rustls::ClientConfig,
+    timeouts: &Timeouts,
+    forward_proxy: Option<&ForwardProxy>,
+) -> Result<Client, Error> {
     let failed = |error: reqwest::Error| Error::Client { why: error_chain(&error) };
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -264,8 +273,8 @@ fn http_client(tls: rustls::ClientConfig, timeouts: &Timeouts, forward_proxy: Op
         .http2_initial_connection_window_size(WINDOW)
         .tcp_nodelay(true)
         .no_proxy();
-    if let Some(url) = forward_proxy {
-        builder = builder.proxy(reqwest::Proxy::all(url.to_string()).map_err(failed)?);
+    if let Some(proxy) = forward_proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.url.to_string()).map_err(failed)?);
     }
     builder.build().map_err(failed)
 }

@@ -6,7 +6,7 @@ pub(crate) use self::certificate::MAKE_SERVER_CERTIFICATE;
 
 use d8_crds::values::name::Component;
 
-use super::{Error, ImageReference, OtherEntry, TimeoutPhase};
+use super::{Error, ImageReference, OtherEntry, TimeoutPhase, connection::forward_proxy_advice};
 use crate::protocol::cluster::{CONFIG_MAP, DOWNLOAD_ROLE, NAMESPACE, POD_SELECTOR};
 
 /// A possible cause of an error, and how to fix it.
@@ -68,10 +68,10 @@ impl Error {
                 "a certificate or a key in the kubeconfig cannot be used",
                 "check the cluster and the user: `kubectl config view --minify`, `kubectl cluster-info`",
             )],
-            Self::Anonymous { .. } => vec![pair(
-                "the user of the context does not exist, or has no token, client certificate or credential plugin",
-                "log in, or choose another context: `kubectl config get-contexts`",
-            )],
+            Self::Anonymous { why, .. } => vec![why.advice()],
+            Self::ClusterUnreachable { proxy, .. } | Self::ForwardProxy { proxy, .. } => {
+                vec![forward_proxy_advice(proxy)]
+            }
             Self::Discovery { server, denied, .. } => discovery(server, *denied),
             Self::ClusterUnauthorized { .. } => vec![pair(
                 "the Kubernetes API rejects the credentials in the kubeconfig; they may have expired",

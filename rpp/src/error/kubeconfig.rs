@@ -42,6 +42,14 @@ pub enum KubeconfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// The credential of the user of the context cannot be sent.
+    #[error("user {name:?} in the kubeconfig: {error}")]
+    Credential {
+        /// Name of the user.
+        name: String,
+        /// What is wrong with it.
+        error: CredentialError,
+    },
     /// The credentials of the Pod cannot be read.
     #[error("credentials of the Pod: {0}")]
     Pod(String),
@@ -67,6 +75,7 @@ impl KubeconfigError {
                 "a field of the cluster or of the user is wrong",
                 "check them: `kubectl config view --minify`".to_owned(),
             ),
+            Self::Credential { error, .. } => return error.advice(),
             Self::Pod(_) => (
                 "the process runs in a Pod without a usable ServiceAccount",
                 "set `automountServiceAccountToken: true` in the Pod".to_owned(),
@@ -81,8 +90,8 @@ impl KubeconfigError {
 #[error("{why}")]
 pub struct CredentialError {
     why: String,
-    /// How to install a missing plugin, as the kubeconfig says.
-    hint: Option<String>,
+    /// What to do, if it is known.
+    advice: Option<Box<Advice>>,
     /// The last words of a plugin.
     #[source]
     output: Option<PluginOutput>,
@@ -95,11 +104,16 @@ pub struct PluginOutput(String);
 
 impl CredentialError {
     pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), hint: None, output: None }
+        Self { why: why.into(), advice: None, output: None }
     }
 
-    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
-        self.hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+    /// Adds how to install a missing plugin, as the kubeconfig says.
+    pub(crate) fn with_hint(self, hint: &str) -> Self {
+        if hint.is_empty() { self } else { self.with_fix("the kubeconfig says how to install the plugin", hint) }
+    }
+
+    pub(crate) fn with_fix(mut self, cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        self.advice = Some(Box::new(Advice { cause: cause.into(), fix: fix.into() }));
         self
     }
 
@@ -109,14 +123,9 @@ impl CredentialError {
     }
 
     pub(crate) fn advice(&self) -> Advice {
-        match &self.hint {
-            Some(hint) => {
-                Advice { cause: "the kubeconfig says how to install the plugin".to_owned(), fix: hint.clone() }
-            }
-            None => Advice {
-                cause: "the user in the kubeconfig has no usable token".to_owned(),
-                fix: "log in again, or check the user: `kubectl auth whoami`".to_owned(),
-            },
-        }
+        self.advice.as_deref().cloned().unwrap_or_else(|| Advice {
+            cause: "the user in the kubeconfig has no usable token".to_owned(),
+            fix: "log in again, or check the user: `kubectl auth whoami`".to_owned(),
+        })
     }
 }

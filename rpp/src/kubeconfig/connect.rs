@@ -20,31 +20,36 @@ use percent_encoding::percent_decode_str;
 use tower::{BoxError, Service, ServiceBuilder, retry::RetryLayer, service_fn};
 
 use super::{ClusterAccess, credential::Credential};
-use crate::{error::Error, text::error_chain};
+use crate::{
+    error::{Error, ForwardProxyError},
+    forward_proxy::ForwardProxy,
+    text::error_chain,
+};
 
 /// Builds the client. Makes no connection, but runs a credential plugin: it may return a client certificate.
 pub(super) async fn client(access: &ClusterAccess) -> Result<Client, Error> {
     let mut config = access.config.clone();
     // As kubectl: no identity goes over a connection that anyone can read.
-    let secret = config.cluster_url.scheme() == Some(&http::uri::Scheme::HTTPS);
-    if !secret {
-        return build(&config, Credential::anonymous()).map_err(|error| failed(access, &error));
+    if !access.is_secret() {
+        return build(&config, Credential::anonymous(), access).map_err(|error| failed(access, &error));
     }
     if let Some((certificate, key)) = access.credential.certificate().await.map_err(Error::Identity)? {
         config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
         config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
     }
     let credential = access.credential.clone();
-    build(&config, credential).map_err(|error| failed(access, &error))
+    build(&config, credential, access).map_err(|error| failed(access, &error))
 }
 
 fn failed(access: &ClusterAccess, error: &kube::Error) -> Error {
     Error::ClusterClient { server: access.server(), why: error_chain(error) }
 }
 
-fn build(config: &kube::Config, credential: Credential) -> Result<Client, kube::Error> {
+fn build(config: &kube::Config, credential: Credential, access: &ClusterAccess) -> Result<Client, kube::Error> {
     let direct = connector();
-    let Some(proxy) = &config.proxy_url else { return over(direct, config, credential) };
+    let Some(forward_proxy) = &access.api_proxy else { return over(direct, config, credential, None) };
+    let proxy = &forward_proxy.url;
+    let through = Some(forward_proxy.clone());
     let login = proxy.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0.to_owned()));
     match proxy.scheme_str() {
         Some("socks5" | "socks5h") => {
@@ -52,13 +57,13 @@ fn build(config: &kube::Config, credential: Credential) -> Result<Client, kube::
             if let Some((user, password)) = login.as_deref().map(|login| login.split_once(':').unwrap_or((login, ""))) {
                 socks = socks.with_auth(decoded(user), decoded(password));
             }
-            over(socks, config, credential)
+            over(socks, config, credential, through)
         }
         Some("https") => {
             let tls = config.rustls_https_connector_with_connector(direct)?;
-            over(with_login(Tunnel::new(proxy.clone(), tls), login.as_deref()), config, credential)
+            over(with_login(Tunnel::new(proxy.clone(), tls), login.as_deref()), config, credential, through)
         }
-        _ => over(with_login(Tunnel::new(proxy.clone(), direct), login.as_deref()), config, credential),
+        _ => over(with_login(Tunnel::new(proxy.clone(), direct), login.as_deref()), config, credential, through),
     }
 }
 
@@ -92,8 +97,13 @@ fn with_login<C>(tunnel: Tunnel<C>, login: Option<&str>) -> Tunnel<C> {
     }
 }
 
-/// Builds the client over the connections of `connector`.
-fn over<H>(connector: H, config: &kube::Config, credential: Credential) -> Result<Client, kube::Error>
+/// Builds the client over the connections of `connector`, which lead through a proxy or not.
+fn over<H>(
+    connector: H,
+    config: &kube::Config,
+    credential: Credential,
+    through: Option<ForwardProxy>,
+) -> Result<Client, kube::Error>
 where
     H: 'static + Clone + Send + Sync + Service<Uri>,
     H::Response: 'static + Connection + Read + Write + Send + Unpin,
@@ -107,14 +117,14 @@ where
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
     let authorized = service_fn(move |mut request: Request<Body>| {
-        let (http, credential) = (http.clone(), credential.clone());
+        let (http, credential, through) = (http.clone(), credential.clone(), through.clone());
         async move {
             let header = credential.header().await?;
             if let Some(header) = &header {
                 request.headers_mut().insert(AUTHORIZATION, header.clone());
             }
             tracing::debug!(method = %request.method(), url = %request.uri(), "request to the Kubernetes API");
-            let response = http.request(request).await?;
+            let response = http.request(request).await.map_err(|error| connection_error(error, through))?;
             if response.status() == http::StatusCode::UNAUTHORIZED {
                 credential.refused(header.as_ref()).await;
             }
@@ -127,6 +137,14 @@ where
         .layer(config.extra_headers_layer()?)
         .service(authorized);
     Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// Names the proxy in the error of a connection that was not established.
+fn connection_error(error: hyper_util::client::legacy::Error, through: Option<ForwardProxy>) -> BoxError {
+    match through {
+        Some(proxy) if error.is_connect() => ForwardProxyError::new(proxy, error).into(),
+        _ => error.into(),
+    }
 }
 
 #[cfg(test)]

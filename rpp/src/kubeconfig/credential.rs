@@ -125,14 +125,19 @@ pub(super) fn bearer(token: &str, origin: &str) -> Result<HeaderValue, Credentia
 /// Returns the header for a scheme and its credential.
 pub(super) fn header(scheme: &str, credential: &str, origin: &str) -> Result<HeaderValue, CredentialError> {
     let mut value = HeaderValue::try_from(format!("{scheme} {credential}")).map_err(|_| {
-        let what = if credential.ends_with(['\n', '\r']) {
+        // Other bytes than these can stand in a header.
+        let (place, character) =
+            credential.chars().enumerate().find(|(_, c)| c.is_control() && *c != '\t').unwrap_or_default();
+        let kind = if matches!(character, '\n' | '\r') { "line break" } else { "control character" };
+        let what = if credential.ends_with(['\n', '\r']) && kind == "line break" {
             "it ends with a line break".to_owned()
         } else {
-            // Other bytes than these can stand in a header.
-            let place = credential.chars().position(|c| c.is_control() && c != '\t').map_or(0, |place| place + 1);
-            format!("character {place} of it is a control character")
+            format!("character {} of it is a {kind}", place + 1)
         };
-        CredentialError::new(format!("{origin} cannot be sent: {what}"))
+        CredentialError::new(format!("{origin} cannot be sent: {what}")).with_fix(
+            format!("a header of HTTP cannot contain a {kind}"),
+            format!("remove the {kind} from the {}", origin.trim_start_matches("its ").trim_start_matches("the ")),
+        )
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -220,7 +225,8 @@ mod tests {
             ("", false, Err("it is empty")),
             (" \n", false, Err("it is empty")),
             (" \n", true, Ok("Bearer inline")),
-            ("a\nb", false, Err("character 2 of it is a control character")),
+            ("a\nb", false, Err("character 2 of it is a line break")),
+            ("a\u{1}b\n", false, Err("character 2 of it is a control character")),
         ] {
             std::fs::write(&path, content).unwrap();
             let source = Source::file(path.to_str().unwrap(), has_inline.then(|| inline.clone()));

@@ -134,7 +134,9 @@ impl Document {
     /// What is wrong, and in which field. Never a value: it may be a secret.
     pub(super) fn read(bytes: &[u8], directory: &Path) -> Result<Self, String> {
         let text = encoding::decode(bytes).map_err(|error| error.to_string())?;
-        let mut document: Self = fields(without_nulls(parse(&text)?))?;
+        let value = without_nulls(parse(&text)?);
+        MAPPINGS.iter().try_for_each(|place| require_mapping(&value, place, ""))?;
+        let mut document: Self = fields(value)?;
         document.check()?;
         document.resolve_paths(directory)?;
         Ok(document)
@@ -213,12 +215,51 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
+/// Where a kubeconfig has mappings; `*` is each item of a list. serde would read their fields from a list, too.
+const MAPPINGS: [&str; 11] = [
+    "",
+    "clusters.*",
+    "clusters.*.cluster",
+    "clusters.*.cluster.extensions.*",
+    "users.*",
+    "users.*.user",
+    "users.*.user.auth-provider",
+    "users.*.user.exec",
+    "users.*.user.exec.env.*",
+    "contexts.*",
+    "contexts.*.context",
+];
+
+/// Checks that the values at a place are mappings. `field` is the place of `value` itself, for the error.
+fn require_mapping(value: &Value, place: &str, field: &str) -> Result<(), String> {
+    let (step, rest) = place.split_once('.').unwrap_or((place, ""));
+    match (step, value) {
+        ("", Value::Object(_)) => Ok(()),
+        ("", _) if field.is_empty() => Err("it is not a mapping".to_owned()),
+        ("", _) => Err(format!("field {field}: expected a mapping")),
+        ("*", Value::Array(items)) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| require_mapping(item, rest, &format!("{field}[{index}]"))),
+        (name, Value::Object(fields)) => {
+            let path = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+            fields.get(name).map_or(Ok(()), |value| require_mapping(value, rest, &path))
+        }
+        // Another type, which another place or the type of the field refuses.
+        _ => Ok(()),
+    }
+}
+
 /// Reads the fields. The error names the field and the types, not the value.
 fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let message = error.inner().to_string();
         // `invalid type: integer `123`, expected a string`: the value may be a secret.
-        let expected = message.rsplit_once("expected ").map_or("another type", |(_, expected)| expected);
+        let expected = match message.rsplit_once("expected ").map_or("another type", |(_, expected)| expected) {
+            "a map" => "a mapping",
+            "a sequence" => "a list",
+            expected => expected,
+        };
         format!("field {}: expected {}", printable(&error.path().to_string()), printable(expected))
     })
 }
@@ -275,16 +316,26 @@ mod tests {
     fn what_is_refused_by_its_field() {
         for (text, message) in [
             ("users: [{name: u, user: {token: 12345}}]", "field users[0].user.token: expected a string"),
-            ("clusters: {}", "field clusters: expected a sequence"),
+            ("clusters: {}", "field clusters: expected a list"),
             ("clusters: [", "line"),
             ("users: [{name: u}, {name: u}]", "users: two entries have the name \"u\""),
             ("kind: Deployment", "kind is \"Deployment\", expected \"Config\""),
             ("apiVersion: v2", "apiVersion is \"v2\", expected \"v1\""),
-            ("just words", "expected"),
+            ("just words", "it is not a mapping"),
+            ("- a list", "it is not a mapping"),
+            ("12345", "it is not a mapping"),
+            ("users: [words]", "field users[0]: expected a mapping"),
+            ("users: [{name: u, user: words}]", "field users[0].user: expected a mapping"),
+            ("users: [{name: u, user: {exec: [a]}}]", "field users[0].user.exec: expected a mapping"),
+            ("users: [{name: u, user: {auth-provider: {config: words}}}]", "auth-provider.config: expected a mapping"),
+            ("clusters: [{name: c, cluster: ['https://api']}]", "field clusters[0].cluster: expected a mapping"),
             ("clusters: [{name: c, cluster: {insecure-skip-tls-verify: 7}}]", "expected a boolean"),
         ] {
             let error = read(text).err().unwrap_or_default();
-            assert!(error.contains(message) && !error.contains("12345"), "{text}: {error}");
+            assert!(
+                error.contains(message) && !error.contains("12345") && !error.contains("struct"),
+                "{text}: {error}"
+            );
         }
         let latin = Document::read(b"users:\n- name: caf\xe9\n", Path::new("/")).err().unwrap_or_default();
         assert!(latin.contains("byte 0xe9 in line 2"), "{latin}");

@@ -5,7 +5,9 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    pin::pin,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use d8_crds::values::text::printable_to;
@@ -14,16 +16,16 @@ use kube::config::ExecAuthCluster;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::Command,
+    process::{Child, Command},
+    time::timeout,
 };
 
-use crate::error::CredentialError;
-use crate::text::one_line;
+use crate::{error::CredentialError, text::one_line};
 
 /// Bytes that a plugin may print to stdout.
-const MAX_CREDENTIAL: u64 = 1 << 20;
-/// How long to read stderr after the plugin ended.
-const STDERR_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+const MAX_CREDENTIAL: usize = 1 << 20;
+/// How long to read stdout and stderr after the plugin ended: a process that it left running may keep them open.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of the end of a plugin's stderr that are kept for an error.
 const KEPT_STDERR: usize = 2 << 10;
 /// Lines of that end that an error shows.
@@ -150,14 +152,10 @@ impl ExecPlugin {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let words = tokio::spawn(pass_on(stderr));
-        let stdout = read_bounded(stdout).await;
-        let status = child.wait().await.map_err(failed)?;
-        // A process that the plugin left running may keep its stderr open.
-        let words = tokio::time::timeout(STDERR_TIMEOUT, words).await.ok().and_then(Result::ok).unwrap_or_default();
-        let stdout = stdout.map_err(failed)?;
-        if stdout.len() as u64 > MAX_CREDENTIAL {
+        let words = tokio::spawn(pass_on(child.stderr.take()));
+        let (status, stdout) = wait(&mut child).await.map_err(failed)?;
+        let words = timeout(PIPE_TIMEOUT, words).await.ok().and_then(Result::ok).unwrap_or_default();
+        if stdout.len() > MAX_CREDENTIAL {
             return Err(self.failed(&format!("printed more than {MAX_CREDENTIAL} bytes")));
         }
         Ok((status, stdout, words))
@@ -210,15 +208,39 @@ impl ExecPlugin {
     }
 }
 
-/// Reads at most one byte more than a credential may have.
-async fn read_bounded(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(mut from) = from {
-        (&mut from).take(MAX_CREDENTIAL + 1).read_to_end(&mut bytes).await?;
-        // A plugin that prints more must not be blocked or killed by the pipe.
-        tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+/// Waits for the end of a plugin. Returns what it printed to stdout.
+async fn wait(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let stdout = child.stdout.take();
+    let mut printed = Vec::new();
+    let status = {
+        let mut reading = pin!(read_bounded(stdout, &mut printed));
+        tokio::select! {
+            read = &mut reading => {
+                read?;
+                child.wait().await?
+            }
+            status = child.wait() => {
+                // What the plugin printed is in the pipe by now.
+                timeout(PIPE_TIMEOUT, reading).await.unwrap_or(Ok(()))?;
+                status?
+            }
+        }
+    };
+    Ok((status, printed))
+}
+
+/// Reads to the end, and keeps at most one byte more than a credential may have. A plugin that prints more must not be
+/// blocked or killed by the pipe.
+async fn read_bounded(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::Result<()> {
+    let Some(mut from) = from else { return Ok(()) };
+    let mut chunk = vec![0; 8 << 10];
+    loop {
+        let length = from.read(&mut chunk).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        kept.extend_from_slice(&chunk[..length.min((MAX_CREDENTIAL + 1).saturating_sub(kept.len()))]);
     }
-    Ok(bytes)
 }
 
 /// Copies a plugin's stderr to ours. Returns its last lines as one line.
@@ -296,6 +318,31 @@ mod tests {
                     assert!(!error.to_string().contains("secret"), "{script}: {error}");
                 }
                 (result, _) => panic!("{script}: {:?}", result.map(|credential| credential.token)),
+            }
+        }
+    }
+
+    /// A login helper often leaves an agent running, which inherits stdout and stderr.
+    #[tokio::test]
+    async fn a_process_that_a_plugin_leaves_running_keeps_nobody_waiting() {
+        for (script, outcome) in [
+            ("sleep 300 >/dev/null &", "exit 0"),
+            ("sleep 300 2>/dev/null &", "exit 0"),
+            ("sleep 300 &", "exit 0"),
+            ("sleep 300 &", "echo no login >&2; exit 4"),
+        ] {
+            // The token is the process ID of the process that is left.
+            let print = printing("client.authentication.k8s.io/v1", r#"{"token": "'$!'"}"#);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let script = format!("{script} echo $! >{}; {print}; {outcome}", file.path().display());
+            let run = timeout(Duration::from_mins(1), shell(&script, InteractiveMode::Never).run()).await;
+            let left = std::fs::read_to_string(file.path()).unwrap();
+            let left = left.trim().to_owned();
+            let process = rustix::process::Pid::from_raw(left.parse().unwrap()).unwrap();
+            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+            match run.unwrap_or_else(|_| panic!("{script}: it waits")) {
+                Ok(credential) => assert_eq!(credential.token, Some(left), "{script}"),
+                Err(error) => assert!(error.to_string().contains("exit code 4"), "{script}: {error}"),
             }
         }
     }

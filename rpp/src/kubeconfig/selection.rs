@@ -27,7 +27,10 @@ use super::{
     exec::{ApiVersion, ExecPlugin, InteractiveMode},
 };
 
-use crate::{error::KubeconfigError, file::read_regular};
+use crate::{
+    error::{CredentialError, KubeconfigError},
+    file::read_regular,
+};
 
 /// Go's decoder ignores bits that pad the last byte.
 const BASE64: GeneralPurpose =
@@ -46,6 +49,26 @@ pub(super) struct Selection {
 
 /// Why one field of a cluster or a user cannot be used.
 type Checked<T> = Result<T, String>;
+
+/// What is wrong with a user.
+enum UserProblem {
+    /// A field.
+    Field(String),
+    /// The token or the password.
+    Credential(CredentialError),
+}
+
+impl From<String> for UserProblem {
+    fn from(why: String) -> Self {
+        Self::Field(why)
+    }
+}
+
+impl From<CredentialError> for UserProblem {
+    fn from(error: CredentialError) -> Self {
+        Self::Credential(error)
+    }
+}
 
 impl Selection {
     /// Selects a context; without a name, the current one.
@@ -83,7 +106,12 @@ impl Selection {
         if let Some(namespace) = set(&self.namespace) {
             config.default_namespace = namespace;
         }
-        let credential = self.credential(certificate.is_some()).map_err(of_user)?;
+        let credential = self.credential(certificate.is_some()).map_err(|problem| match problem {
+            UserProblem::Field(why) => of_user(why),
+            UserProblem::Credential(error) => {
+                KubeconfigError::Credential { name: printable(&self.user_name).into_owned(), error }
+            }
+        })?;
         config.auth_info = connection_identity(&self.user, certificate);
         // Finds a header that cannot be sent before the first request.
         config
@@ -93,15 +121,15 @@ impl Selection {
     }
 
     /// Returns the origin of the credential. A token wins over a password, and these and a certificate over a plugin.
-    fn credential(&self, has_certificate: bool) -> Checked<Source> {
+    fn credential(&self, has_certificate: bool) -> Result<Source, UserProblem> {
         let user = &self.user;
-        let inline = |token: &str| bearer(token, "its token").map_err(|error| error.to_string());
+        let inline = |token: &str| bearer(token, "its token");
         Ok(match (set(&user.token), set(&user.token_file), &user.auth_provider, &user.exec) {
             (inline_token, Some(path), ..) => Source::file(&path, inline_token.as_deref().map(inline).transpose()?),
             (Some(token), None, ..) => Source::Fixed(inline(&token)?),
             _ if !user.username.is_empty() => {
                 let pair = STANDARD.encode(format!("{}:{}", user.username, user.password));
-                Source::Fixed(header("Basic", &pair, "its password").map_err(|error| error.to_string())?)
+                Source::Fixed(header("Basic", &pair, "its password")?)
             }
             (.., Some(provider), _) => oidc(&provider.name, &provider.config)?,
             (.., Some(exec)) if !has_certificate => Source::exec(self.plugin(exec)?),

@@ -12,12 +12,18 @@ use std::{
 };
 
 use d8_crds::values::{digest::Digest, limits::LAYOUT_INDEX_BYTES};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::{Descriptor, INDEX};
-use crate::file::{FileVersion, open_beneath};
+use crate::{
+    file::{FileVersion, open_beneath},
+    text::json_error,
+};
 
 /// Annotation with the name of an entry in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -90,7 +96,7 @@ impl Layout {
             Readable(Box<Descriptor>),
             Other(IgnoredAny),
         }
-        let index: Index = serde_json::from_slice(&read_bounded(self.open_index()?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?;
+        let index: Index = parse_index(&read_bounded(self.open_index()?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?;
         let named = index.manifests.into_iter().filter_map(|entry| match entry {
             Entry::Readable(descriptor) => {
                 let name = descriptor.annotations.as_ref()?.get(REF_NAME)?.clone();
@@ -160,7 +166,7 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []})
             }
-            file => serde_json::from_slice(&read_bounded(file?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?,
+            file => parse_index(&read_bounded(file?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?,
         };
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("{INDEX_FILE} has no list `manifests`"));
         let entries = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or_else(invalid)?;
@@ -207,6 +213,17 @@ fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()?;
     }
     Ok(())
+}
+
+/// # Errors
+/// The bytes are not the JSON of an index.
+fn parse_index<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{INDEX_FILE} is not an image index: {}", json_error(&error)),
+        )
+    })
 }
 
 fn read_bounded(file: File, name: &str, limit: u64) -> io::Result<Vec<u8>> {

@@ -15,6 +15,7 @@ use crate::{
     file,
     oci::{Descriptor, Document, layout::Layout},
     registry::{RegistryAccess, RegistryError, RegistryOptions, Session},
+    text::json_error,
 };
 
 /// Bytes in one chunk of an upload.
@@ -67,7 +68,7 @@ impl Pusher<'_> {
     fn read_document(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Document), RegistryError> {
         let digest = descriptor.digest.parse().map_err(|error| failed(&error))?;
         let bytes = self.layout.read(&digest, MANIFEST_BYTES).map_err(|error| failed(&error))?;
-        let document = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
+        let document = serde_json::from_slice(&bytes).map_err(|error| failed(&json_error(&error)))?;
         Ok((bytes, document))
     }
 

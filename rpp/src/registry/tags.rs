@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{RegistryAccess, RegistryError, link::next_page};
-use crate::text::one_line;
+use crate::text::json_error;
 
 /// Tags in one page of a list. Registries may return fewer.
 const PAGE: usize = 1000;
@@ -63,7 +63,7 @@ async fn read_page(
     }
     let page = access.get(component, url, "application/json", "a page of the tag list", TAG_LIST_BYTES).await?;
     let tags: Page = serde_json::from_slice(&page.body)
-        .map_err(|error| failed(component, &format!("{url}: {}", one_line(error.to_string().as_bytes(), 256))))?;
+        .map_err(|error| failed(component, &format!("{url}: {}", json_error(&error))))?;
     let tags = tags.tags.unwrap_or_default();
     let (last, is_empty) = (tags.last().cloned(), tags.is_empty());
     let added = pages.add(tags);

@@ -2,15 +2,10 @@
 //! response was sent, or when the client is gone. Headers are not logged because they contain tokens. The HTTP
 //! parser refuses control characters in paths.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{sync::Arc, task::Poll, time::Instant};
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::HttpBody as _,
     extract::{Request, State},
     middleware::Next,
     response::Response,
@@ -22,6 +17,7 @@ use super::{
     route::route_name,
     state::ServerState,
 };
+use crate::connections::{FramePoll, observed};
 
 /// The user of a request.
 #[derive(Clone)]
@@ -46,7 +42,7 @@ pub(super) async fn log(State(state): State<Arc<ServerState>>, request: Request,
     response.map(|body| {
         // The body of an empty response is never polled.
         line.complete = body.is_end_stream();
-        Body::new(CountedBody { body, line })
+        observed(body, move |frame, is_at_end| line.count(frame, is_at_end))
     })
 }
 
@@ -60,6 +56,19 @@ struct LogLine {
     status: u16,
     sent: u64,
     complete: bool,
+}
+
+impl LogLine {
+    fn count(&mut self, frame: &FramePoll, is_at_end: bool) {
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.complete = is_at_end;
+            }
+            Poll::Ready(None) => self.complete = true,
+            _ => {}
+        }
+    }
 }
 
 impl Drop for LogLine {
@@ -76,41 +85,5 @@ impl Drop for LogLine {
             user = ?self.user.as_deref().unwrap_or("-"), bytes = self.sent, complete = self.complete,
             millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         );
-    }
-}
-
-/// A body that counts the bytes that are sent.
-struct CountedBody {
-    body: Body,
-    line: LogLine,
-}
-
-impl HttpBody for CountedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.line.complete = this.body.is_end_stream();
-            }
-            Poll::Ready(None) => this.line.complete = true,
-            _ => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     file::FileVersion,
     oci::{Document, layout::Layout},
     protocol::image,
+    text::json_error,
 };
 
 /// Ignored names that are logged.
@@ -127,8 +128,8 @@ impl Catalog {
 
     fn document(&self, digest: &Digest) -> io::Result<(Vec<u8>, Document)> {
         let bytes = self.layout.read(digest, MANIFEST_BYTES).map_err(broken)?;
-        let document =
-            serde_json::from_slice(&bytes).map_err(|error| invalid(format!("manifest {digest}: {error}")))?;
+        let document = serde_json::from_slice(&bytes)
+            .map_err(|error| invalid(format!("manifest {digest}: {}", json_error(&error))))?;
         Ok((bytes, document))
     }
 }

@@ -14,6 +14,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::connections::ConnectionMetrics;
+
 /// Labels of a request to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RequestLabel {
@@ -32,13 +34,6 @@ pub(super) struct OutboundLabel {
     pub(super) result: &'static str,
 }
 
-/// Label of a refused connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RefusedLabel {
-    /// The bound: `all` or `address`.
-    pub(super) bound: &'static str,
-}
-
 /// The metrics of the server, registered for `/metrics`.
 pub(super) struct Metrics {
     registry: Registry,
@@ -46,8 +41,7 @@ pub(super) struct Metrics {
     pub(super) seconds: Histogram,
     pub(super) bytes: Counter<u64, AtomicU64>,
     pub(super) in_flight: Gauge,
-    pub(super) connections: Gauge,
-    refused: Family<RefusedLabel, Counter>,
+    pub(super) connections: ConnectionMetrics,
     upstream: Family<OutboundLabel, Counter>,
     reviews: Family<OutboundLabel, Counter>,
     pub(super) cache_hits: Counter,
@@ -58,14 +52,15 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("d8_rpp");
+        let connections = ConnectionMetrics::registered(&mut registry);
         let mut metrics = Self {
-            registry: Registry::with_prefix("d8_rpp"),
+            registry,
             requests: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.001, 4.0, 10)),
             bytes: Counter::default(),
             in_flight: Gauge::default(),
-            connections: Gauge::default(),
-            refused: Family::default(),
+            connections,
             upstream: Family::default(),
             reviews: Family::default(),
             cache_hits: Counter::default(),
@@ -79,9 +74,6 @@ impl Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.seconds.clone());
         registry.register_with_unit("sent", "Bytes sent in responses", Unit::Bytes, metrics.bytes.clone());
         registry.register("in_flight", "Requests in progress", metrics.in_flight.clone());
-        registry.register("connections", "Open connections", metrics.connections.clone());
-        let help = "Connections that were refused, by the bound that was reached";
-        registry.register("connections_refused", help, metrics.refused.clone());
         registry.register("upstream", "Requests to the registry", metrics.upstream.clone());
         registry.register("reviews", "Reviews of tokens and access by the cluster", metrics.reviews.clone());
         registry.register("cache_hits", "Layers found in the cache", metrics.cache_hits.clone());
@@ -89,11 +81,6 @@ impl Metrics {
         registry.register("cache_evictions", "Layers evicted from the cache", metrics.cache_evictions.clone());
         registry.register_with_unit("cache", "Bytes in the cache", Unit::Bytes, metrics.cache_bytes.clone());
         metrics
-    }
-
-    /// Counts a connection that was refused because of a bound.
-    pub(super) fn count_refused(&self, bound: &'static str) {
-        self.refused.get_or_create(&RefusedLabel { bound }).inc();
     }
 
     /// Counts a request to the registry.

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     oci::{Document, MANIFEST_TYPES},
     registry::{self, RegistryAccess, RegistryError},
+    text::json_error,
 };
 
 /// Why the registry gave no answer. Cloned for all clients that wait for it.
@@ -140,7 +141,8 @@ fn existing<T>(result: Result<T, RegistryError>) -> UpstreamResult<T> {
 }
 
 fn parse(manifest: &Manifest) -> Result<Document, UpstreamError> {
-    serde_json::from_slice(&manifest.bytes).map_err(|error| unusable(&format!("manifest {}: {error}", manifest.digest)))
+    serde_json::from_slice(&manifest.bytes)
+        .map_err(|error| unusable(&format!("manifest {}: {}", manifest.digest, json_error(&error))))
 }
 
 async fn manifest(access: &RegistryAccess, component: &Component, reference: &str) -> Result<Manifest, RegistryError> {

@@ -41,7 +41,8 @@ pub(crate) fn identity(authorities: &[CertificateDer<'_>]) -> EndpointIdentity {
 }
 
 /// Returns the keys of the announced authorities that a pinned key signed, directly or through another announced
-/// authority.
+/// authority. The stored certificate of a pinned key counts, and not an announced one: nobody needs the key to make
+/// another certificate of it, without the constraints of the stored one.
 pub(crate) fn signed_keys(
     pinned: &EndpointIdentity,
     announced: &[CertificateDer<'_>],
@@ -51,7 +52,11 @@ pub(crate) fn signed_keys(
     let stored: Vec<CertificateDer<'_>> = stored.map(CertificateDer::from).collect();
     let is_pinned =
         |certificate: &&CertificateDer<'_>| key_digest(certificate).is_some_and(|k| pinned.keys.contains(&k));
-    let mut issuers: Vec<&CertificateDer<'_>> = stored.iter().chain(announced).filter(is_pinned).collect();
+    let with_stored: BTreeSet<Digest> = stored.iter().filter_map(key_digest).collect();
+    let is_needed =
+        |certificate: &&CertificateDer<'_>| key_digest(certificate).is_some_and(|k| !with_stored.contains(&k));
+    let mut issuers: Vec<&CertificateDer<'_>> = stored.iter().filter(is_pinned).collect();
+    issuers.extend(announced.iter().filter(is_pinned).filter(is_needed));
     let mut candidates: Vec<&CertificateDer<'_>> = announced.iter().filter(|one| !is_pinned(one)).collect();
     let mut signed = BTreeSet::new();
     while let Some(issuer) = issuers.pop() {
@@ -227,6 +232,11 @@ mod tests {
             let signed = signed_keys(&pinned, &announced, SystemTime::now());
             assert_eq!(signed, expected.into_iter().collect(), "{what}");
         }
+        // The key of an authority that may sign servers only, in an announced certificate that says otherwise.
+        let constrained = changed("old", |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+        let stored = identity(&[der(&constrained.self_signed(&old).unwrap())]);
+        let bundle = [der(&authority("old").self_signed(&old).unwrap()), cross];
+        assert_eq!(signed_keys(&stored, &bundle, SystemTime::now()), BTreeSet::new());
         // A stored certificate counts for its own key only.
         let stored = EndpointIdentity {
             certificates: identity(&[der(&authority("old").self_signed(&foreign).unwrap())]).certificates,

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use d8_rpp::server::ConnectionLimits;
+use d8_rpp::connections::ConnectionLimits;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -172,36 +172,99 @@ async fn a_slow_client_that_reads_enough_is_served() {
     assert_eq!(got.len() - body, length.parse::<usize>().unwrap(), "{head}");
 }
 
+/// Reads a response over HTTP/1 whose body is one line.
+async fn read_response(stream: &mut (impl AsyncRead + Unpin), what: &str) -> String {
+    let mut text = Vec::new();
+    let read = async {
+        let mut chunk = [0; 4096];
+        while !String::from_utf8_lossy(&text).split_once("\r\n\r\n").is_some_and(|(_, body)| body.ends_with('\n')) {
+            match stream.read(&mut chunk).await {
+                Ok(read) if read > 0 => text.extend_from_slice(&chunk[..read]),
+                end => panic!("{what}: {end:?} after {}", String::from_utf8_lossy(&text)),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("{what}: no response"));
+    String::from_utf8(text).unwrap()
+}
+
+/// The time without a request and the time for headers are two limits, also on a connection of HTTP/1.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_be_idle_for_longer_than_headers_may_take() {
+    let headers = Duration::from_millis(300);
+    let limits = ConnectionLimits { headers, idle: Duration::from_hours(1), ..ConnectionLimits::default() };
+    let lab = Lab::with_limits(limits).await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut stream = lab.send("127.0.0.1", request).await;
+    for what in ["first", "after an idle time"] {
+        assert!(read_response(&mut stream, what).await.starts_with("HTTP/1.1 200"), "{what}");
+        tokio::time::sleep(4 * headers).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+    read_response(&mut stream, "last").await;
+    // Nothing but the time for headers ends this connection.
+    stream.write_all(&request.as_bytes()[..20]).await.unwrap();
+    read_to_end(stream, "a part of the headers of another request").await;
+
+    // Bytes over HTTP/2 may be something else than headers.
+    let (mut client, mut connection) = h2_client(lab.connect("127.0.0.1", b"h2").await.unwrap()).await;
+    let mut pings = connection.ping_pong().unwrap();
+    let connection = tokio::spawn(connection);
+    assert_eq!(h2_get(client.clone(), "tags").await.status(), 200);
+    for _ in 0..3 {
+        pings.ping(h2::Ping::opaque()).await.unwrap();
+        tokio::time::sleep(headers).await;
+    }
+    assert_eq!(h2_get(client.clone(), "tags").await.status(), 200);
+    client = client.ready().await.unwrap();
+    assert!(!connection.is_finished());
+    drop(client);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_does_not_take_all_connections() {
     let limits = ConnectionLimits { connections: 300, per_address: 150, ..ConnectionLimits::default() };
     let lab = Lab::with_limits(limits).await;
     let mut held = Vec::new();
-    let mut refused = 0;
     for _ in 0..200 {
-        match lab.connect("127.0.0.2", b"http/1.1").await {
-            Ok(stream) => held.push(stream),
-            Err(_) => refused += 1,
-        }
+        held.push(lab.connect("127.0.0.2", b"http/1.1").await.unwrap());
     }
-    assert_eq!((held.len(), refused), (150, 50));
     lab.assert_serves_others("while one address holds all of its connections").await;
+    lab.wait_for_connections(150).await;
     let metrics = lab.metrics().await;
-    assert!(metrics.contains("d8_rpp_connections_refused_total{bound=\"address\"} 50"), "{metrics}");
+    assert!(metrics.contains("d8_rpp_connections_displaced_total{bound=\"address\"} 50"), "{metrics}");
+    for stream in held.drain(..50) {
+        read_to_end(stream, "a connection that made room").await;
+    }
     drop(held);
     lab.wait_for_connections(0).await;
     assert!(lab.connect("127.0.0.2", b"http/1.1").await.is_ok(), "its connections are free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_answered_while_all_connections_are_taken() {
+async fn connections_with_a_request_do_not_make_room() {
     let limits = ConnectionLimits { connections: 5, per_address: 5, ..ConnectionLimits::default() };
     let lab = Lab::with_limits(limits).await;
+    lab.publish_large();
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(lab.connect("127.0.0.1", b"http/1.1").await.unwrap());
+        let mut stream = lab.send("127.0.0.1", &get("images/v9.0.0")).await;
+        // The request is running, and the client does not read the rest.
+        stream.read_exact(&mut [0; 1024]).await.unwrap();
+        held.push(stream);
     }
-    assert!(lab.connect("127.0.0.3", b"http/1.1").await.is_err());
+    for from in ["127.0.0.1", "127.0.0.3"] {
+        assert!(lab.connect(from, b"http/1.1").await.is_err(), "{from}");
+    }
+    let metrics = lab.metrics().await;
+    for bound in ["address", "all"] {
+        assert!(metrics.contains(&format!("d8_rpp_connections_refused_total{{bound=\"{bound}\"}} 1")), "{metrics}");
+    }
+    // Idle connections make room at the address for health and metrics.
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(TcpStream::connect(lab.metrics_address).await.unwrap());
+    }
     for path in ["healthz", "readyz"] {
         let answer = reqwest::get(format!("http://{}/{path}", lab.metrics_address)).await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
@@ -229,9 +292,7 @@ impl Lab {
 
 type H2Client = h2::client::SendRequest<bytes::Bytes>;
 
-async fn h2_client(
-    stream: TlsStream<TcpStream>,
-) -> (H2Client, impl Future<Output = Result<(), h2::Error>> + Send + 'static) {
+async fn h2_client(stream: TlsStream<TcpStream>) -> (H2Client, h2::client::Connection<TlsStream<TcpStream>>) {
     h2::client::handshake(stream).await.unwrap()
 }
 

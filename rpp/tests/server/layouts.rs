@@ -8,7 +8,7 @@ use std::{
 };
 
 use d8_crds::values::digest::Digest;
-use d8_rpp::{ErrorKind, server};
+use d8_rpp::{ErrorKind, connections::ConnectionLimits, server};
 use serde_json::{Value, json};
 
 use super::{HELLO, Lab, ServeOptions, download, hello, kubeconfig};
@@ -201,7 +201,7 @@ async fn a_directory_that_is_no_layout_is_named() {
             listen: "127.0.0.1:0".parse().unwrap(),
             tls_cert: directory.join("tls.crt"),
             tls_key: directory.join("tls.key"),
-            limits: server::ConnectionLimits::default(),
+            limits: ConnectionLimits::default(),
         };
         let client = kube::Client::try_from(kubeconfig(lab.address).config).unwrap();
         server::Server::bind(&options, client).err().map(|error| error.to_string()).unwrap_or_default()

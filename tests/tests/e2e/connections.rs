@@ -2,7 +2,7 @@
 // Helpers of the tests panic, as the tests do.
 #![allow(clippy::expect_used)]
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::RawFd;
 use std::process::Stdio;
@@ -13,6 +13,8 @@ use d8_tests::{Lab, Result, tools};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// Time that a server gives a client for the headers of a request.
+const HEADERS: Duration = Duration::from_secs(15);
 
 /// Returns both addresses of each TCP connection of a process, and whether it sends without delay (`TCP_NODELAY`).
 fn connections(pid: i32) -> Vec<(SocketAddr, SocketAddr, bool)> {
@@ -83,4 +85,38 @@ fn d8_sends_without_delay() -> Result<()> {
     drop(connection);
     assert!(!found.is_empty() && found.iter().all(|(.., nodelay)| *nodelay), "{found:?}");
     Ok(())
+}
+
+/// The operator's address for probes and metrics: whoever reaches it cannot make the kubelet restart the operator.
+#[test]
+fn the_probes_of_the_operator_are_answered_whatever_others_send() {
+    let lab = Lab::shared();
+    let open = |sent: &str| {
+        let mut stream = TcpStream::connect(lab.operator_address()).expect("a connection to the operator");
+        stream.write_all(sent.as_bytes()).expect("a part of a request");
+        stream
+    };
+    let slow = [open("GET /healthz HTTP/1.1\r\nHos"), open("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), open("")];
+    let probe = |what: &str| {
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(lab.operator_get(path).map(|(code, _)| code), Some(200), "{what}: {path}");
+        }
+    };
+    probe("slow headers");
+    for mut stream in slow {
+        stream.set_read_timeout(Some(3 * HEADERS)).expect("a timeout");
+        let end = stream.read_to_end(&mut Vec::new());
+        let is_closed = !matches!(&end, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(is_closed, "the operator does not close the connection: {end:?}");
+    }
+    let idle: Vec<_> = (0..200).map(|_| open("")).collect();
+    probe("idle connections");
+    let (_, metrics) = lab.operator_get("/metrics").expect("metrics");
+    let open: usize = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("d8_operator_connections "))
+        .and_then(|count| count.parse().ok())
+        .expect("the number of connections");
+    assert!(open <= 64, "{open} connections");
+    drop(idle);
 }

@@ -109,10 +109,38 @@ impl Fixture {
 
     /// Runs kubectl and d8 with this environment, and compares both with what is expected.
     fn check(&self, what: &str, env: &[(&str, OsString)], expected: Expected) -> Result<()> {
-        let kubectl = Tools::get()?.path("kubectl");
-        let resource = "--raw=/apis/cli.deckhouse.io/v1alpha1/pluginpolicies";
-        let theirs = self.run(&kubectl, &["get", resource, "--request-timeout=10s"], env)?;
-        let ours = self.run(&tools::binary("d8")?, &["policy", "get"], env)?;
+        let theirs = self.run(&Tools::get()?.path("kubectl"), &KUBECTL_GET, env)?;
+        let ours = self.run(&tools::binary("d8")?, &D8_GET, env)?;
+        self.compare(what, &theirs, &ours, expected);
+        Ok(())
+    }
+
+    /// As [`Self::check`], in a Pod with a `ServiceAccount`: with its variables, and with its files in a mount
+    /// namespace.
+    fn check_in_pod(&self, what: &str, env: &[(&str, OsString)], expected: Expected) -> Result<()> {
+        let script = self.fill(
+            "mount -t tmpfs tmpfs /run && d=/run/secrets/kubernetes.io/serviceaccount && mkdir -p $d && \
+             cp $DIR/token $DIR/ca.crt $d/ && printf default >$d/namespace && exec \"$@\"",
+        );
+        let variables =
+            [("KUBERNETES_SERVICE_HOST", "127.0.0.1".into()), ("KUBERNETES_SERVICE_PORT", self.fill("$PORT"))];
+        let env: Vec<_> =
+            env.iter().cloned().chain(variables.map(|(name, value): (_, String)| (name, value.into()))).collect();
+        let run = |program: &Path, args: &[&str]| {
+            let program = program.display().to_string();
+            let words = ["--map-root-user", "--mount", "sh", "-c", &script, "sh", &program].into_iter();
+            self.run(Path::new("unshare"), &words.chain(args.iter().copied()).collect::<Vec<_>>(), &env)
+        };
+        self.compare(
+            what,
+            &run(&Tools::get()?.path("kubectl"), &KUBECTL_GET)?,
+            &run(&tools::binary("d8")?, &D8_GET)?,
+            expected,
+        );
+        Ok(())
+    }
+
+    fn compare(&self, what: &str, theirs: &CommandOutput, ours: &CommandOutput, expected: Expected) {
         match expected {
             Ok(()) => {
                 assert_eq!(theirs.code(), 0, "{what}: kubectl refuses: {}", theirs.stderr);
@@ -128,7 +156,6 @@ impl Fixture {
         for secret in [&self.user.identity().token, "panicked", "Error {", "Some("] {
             assert!(!ours.combined().contains(secret), "{what}: {}", ours.combined());
         }
-        Ok(())
     }
 
     fn run(&self, program: &Path, args: &[&str], env: &[(&str, OsString)]) -> Result<CommandOutput> {
@@ -152,5 +179,8 @@ fn read(path: &Path) -> String {
 fn credential(version: &str, status: &str) -> String {
     format!("cat <<'END'\n{{\"apiVersion\": \"{version}\", \"kind\": \"ExecCredential\", \"status\": {status}}}\nEND")
 }
+
+const KUBECTL_GET: [&str; 3] = ["get", "--raw=/apis/cli.deckhouse.io/v1alpha1/pluginpolicies", "--request-timeout=10s"];
+const D8_GET: [&str; 2] = ["policy", "get"];
 
 const CLUSTER: &str = "server: $URL, certificate-authority-data: $CA";

@@ -8,7 +8,7 @@ use d8_crds::{
         warnings::{PolicyContext, warnings},
     },
     records::policy::PluginPolicy,
-    values::{encoding, limits::POLICY_FILE_BYTES},
+    values::{encoding, limits::POLICY_FILE_BYTES, text::without_type_names},
 };
 use d8_rpp::file;
 use serde::Serialize;
@@ -136,7 +136,7 @@ fn check_one(schema: &PolicySchema, document: &Value) -> CheckReport {
     let mut found = Vec::new();
     if errors.is_empty() {
         match serde_json::from_value::<PluginPolicy>(document.clone()) {
-            Err(error) => errors.push(Violation::new("", error.to_string())),
+            Err(error) => errors.push(Violation::new("", without_type_names(&error.to_string()).into_owned())),
             Ok(policy) => match CheckedPolicy::new(&policy) {
                 Err(rejected) => {
                     errors.extend(rejected.errors.iter().map(|error| Violation::new("", error.to_string())));

@@ -3,7 +3,10 @@
 //! kept in memory or on disk.
 
 use d8_crds::{
-    records::{contract::Contract, release::Artifact},
+    records::{
+        contract::Contract,
+        release::{Artifact, LeftOutPart},
+    },
     values::{
         digest::Digest,
         name::{Component, Tag},
@@ -152,20 +155,45 @@ impl Upstream {
             // One image is read for its contract, which decides the fit.
             images.truncate(1);
         }
-        let reads = images.iter().map(|image| self.read_image(proxy, request.component, image)).collect::<Vec<_>>();
-        let read: Vec<(Artifact, Option<Contract>)> = stream::iter(reads).buffered(STREAMS).try_collect().await?;
-        let (artifacts, contracts): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-        let mut contract = contracts.into_iter().flatten().next();
+        let reads = images.iter().map(|image| self.read_usable(proxy, request.component, image)).collect::<Vec<_>>();
+        let read: Vec<Result<(Artifact, Option<Contract>), LeftOutPart>> =
+            stream::iter(reads).buffered(STREAMS).try_collect().await?;
+        let (mut usable, mut left_out) = (Vec::new(), Vec::new());
+        for (image, read) in images.iter().zip(read) {
+            match read {
+                Ok((artifact, contract)) => usable.push((image, artifact, contract)),
+                Err(part) => left_out.push(part),
+            }
+        }
+        let mut contract = usable.iter_mut().find_map(|(_, _, contract)| contract.take());
         // An image for generation 1 has its contract in the layer, the same for all platforms, even if the proxy
         // serves its manifest.
-        if let (None, Component::Plugin(_), Some(image), Some(artifact)) =
-            (&contract, request.component, images.iter().find(|image| image.top.is_some()), artifacts.first())
+        let with_manifest = usable.iter().find(|(image, ..)| image.top.is_some());
+        if let (None, Component::Plugin(_), Some((image, artifact, _))) = (&contract, request.component, with_manifest)
         {
             let layer = artifact.layer.parse().ok();
             (_, contract) = self.stream_layer(proxy, request.component, image, layer.as_ref()).await?;
         }
-        let facts = VersionFacts::read(artifacts, contract, None);
+        let artifacts = usable.into_iter().map(|(_, artifact, _)| artifact).collect();
+        let facts = VersionFacts::read(artifacts, contract, None).with_left_out(left_out);
         Ok(VersionFacts { platforms_limited: request.platforms.is_some(), ..facts })
+    }
+
+    /// As [`Self::read_image`]. An image whose layer cannot be used is left out, with the reason: the next attempt
+    /// would read the same bytes.
+    async fn read_usable(
+        &self,
+        proxy: &Proxy,
+        component: &Component,
+        image: &PlatformImage,
+    ) -> Result<Result<(Artifact, Option<Contract>), LeftOutPart>, ProxyError> {
+        match self.read_image(proxy, component, image).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Archive | ErrorKind::TooLarge) => {
+                let platform = (!image.any).then(|| image.platform.to_string());
+                Ok(Err(LeftOutPart { platform, reason: error.to_string() }))
+            }
+            read => read.map(Ok),
+        }
     }
 
     /// Reads an image: from its manifest if the proxy serves it, otherwise from its layer.

@@ -76,6 +76,13 @@ fn set_versions(
     summary.listed = published.len() + count(&inputs.observed.malformed_tags);
     summary.ignored = count(&status.left_out_tags);
     let mut entries = selected_entries(inputs, spec, selected, ledger, summary);
+    for tags in &summary.ambiguous {
+        for tag in tags {
+            let others = join(tags.iter().filter(|other| *other != tag));
+            let reason = format!("it is the same version as {others}, with another image; keep one of the tags");
+            status.left_out_tags.add(tag.as_str(), &reason);
+        }
+    }
     add_withdrawn(inputs, spec, &published, &mut entries);
     entries.sort_by(|(a, _), (b, _)| b.cmp(a));
     status.latest = latest(selected, inputs.observed);
@@ -113,7 +120,7 @@ fn selected_entries(
                 }
                 entries.push((version.version.clone(), entry(inputs, spec, tag, digest, facts, history)));
             }
-            TagResolution::Ambiguous => summary.ambiguous.push(join(&version.tags)),
+            TagResolution::Ambiguous => summary.ambiguous.push(version.tags.clone()),
             TagResolution::Unread => {
                 count_unread(observed, version, summary);
                 let unreadable = version.tags.iter().find_map(|tag| Some((tag, observed.unreadable.get(tag)?)));
@@ -276,8 +283,9 @@ fn count(tags: &LeftOutTags) -> usize {
     usize::try_from(tags.count).unwrap_or(usize::MAX)
 }
 
-fn join(tags: &[Tag]) -> String {
-    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+/// Writes tags, separated by commas.
+pub(super) fn join<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> String {
+    tags.into_iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -123,6 +123,12 @@ mod tests {
                 vec!["Warning Unavailable Synced"],
             ),
             (
+                "tags of one version at different images",
+                plain.clone(),
+                status(&[], None, (ConditionStatus::False, "AmbiguousVersion")),
+                vec!["Normal FittingChanged none", "Warning AmbiguousVersion Synced"],
+            ),
+            (
                 "another failure",
                 status(&one, Some("v1.0.0"), (ConditionStatus::False, "Unavailable")),
                 status(&one, Some("v1.0.0"), (ConditionStatus::False, "Forbidden")),

@@ -151,7 +151,8 @@ impl VersionFacts {
             flags: version.flags.clone(),
             created: None,
             platforms_limited: true,
-            incomplete: incomplete || problem.is_some(),
+            // A part that is left out may have been missing at that time only.
+            incomplete: incomplete || problem.is_some() || !version.left_out.is_empty(),
             problem,
         }
     }
@@ -222,6 +223,9 @@ mod tests {
             assert_eq!(facts.problem.is_some(), problem, "{fit:?}");
             assert_eq!(facts.incomplete, problem, "{fit:?}");
         }
+        let left_out = vec![LeftOutPart { platform: None, reason: "its first bytes cannot be read".into() }];
+        let recorded = ReleaseVersion { left_out, ..version(Fit::Fits, Requirements::default()) };
+        assert!(VersionFacts::recorded(&recorded, false).incomplete, "the part may be there now");
     }
 
     #[test]

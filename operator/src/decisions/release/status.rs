@@ -8,7 +8,9 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-use super::{facts::VersionProblem, inputs::ReleaseInputs, observed::VersionError, trim::TrimmedVersions};
+use super::{
+    evaluation::join, facts::VersionProblem, inputs::ReleaseInputs, observed::VersionError, trim::TrimmedVersions,
+};
 use crate::decisions::conditions::{
     ConditionDraft,
     ConditionStatus::{False, True, Unknown},
@@ -22,8 +24,8 @@ pub(super) struct SyncSummary {
     pub(super) listed: usize,
     /// Number of them that are not versions.
     pub(super) ignored: usize,
-    /// The tags of each ambiguous version, as text.
-    pub(super) ambiguous: Vec<String>,
+    /// The tags of each ambiguous version.
+    pub(super) ambiguous: Vec<Vec<Tag>>,
     /// Tags of versions that could not be read.
     pub(super) unreadable: Vec<(String, VersionError)>,
     /// Number of versions that were not tried yet.
@@ -85,7 +87,7 @@ fn synced(inputs: &ReleaseInputs<'_>, summary: &SyncSummary) -> ConditionDraft {
         let message = format!(
             "tags of the same version point at different images, so the version is not published: {}; \
              remove all but one tag of each version from the registry",
-            summary.ambiguous.join("; ")
+            summary.ambiguous.iter().map(join).collect::<Vec<_>>().join("; ")
         );
         return ConditionDraft::new(False, "AmbiguousVersion", message);
     }

@@ -8,6 +8,7 @@ use super::DiscoveredEndpoints;
 use crate::{
     client::endpoint::{Endpoint, Prefer, Trust},
     endpoint_pin::EndpointIdentity,
+    text::json_error,
     tls,
 };
 
@@ -41,8 +42,8 @@ pub fn read(
 }
 
 fn internal(list: &str, authorities: &[CertificateDer<'static>]) -> Result<Vec<Endpoint>, String> {
-    let hosts: Vec<String> =
-        serde_json::from_str(list).map_err(|error| format!("`endpoints` is not a JSON list of strings: {error}"))?;
+    let hosts: Vec<String> = serde_json::from_str(list)
+        .map_err(|error| format!("`endpoints` is not a JSON list of strings: {}", json_error(&error)))?;
     let endpoint = |host: &String| {
         if host.contains(['/', '@']) {
             return Err(format!("`endpoints`: {host:?} is not `host:port`"));

@@ -66,6 +66,9 @@ impl Transport {
                 problem => Error::Certificate { host, problem },
             };
         }
+        if let Some(proxy) = to.forward_proxy.as_ref().filter(|_| error.is_connect()) {
+            return Error::ForwardProxy { host, proxy: Box::new(proxy.clone()), why: error_chain(&error) };
+        }
         match (error.is_timeout(), error.is_connect()) {
             (true, true) => Error::Timeout { host, phase: TimeoutPhase::Connect, after: self.timeouts.connect },
             (true, false) => Error::Timeout { host, phase: TimeoutPhase::Response, after: self.timeouts.headers },

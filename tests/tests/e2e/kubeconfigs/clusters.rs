@@ -93,7 +93,22 @@ fn forward_proxies() -> Result<()> {
         ("SOCKS of the kubeconfig", own(named, &socks), "", "", true, Ok(())),
         ("of the kubeconfig, for loopback", own(local, &http), "", "127.0.0.1", true, Ok(())),
         ("of the kubeconfig, not of the environment", own(local, &http), nowhere, "*", true, Ok(())),
-        ("of the kubeconfig, which fails", own(local, nowhere), &http, "", false, Err("")),
+        (
+            "of the kubeconfig, which fails",
+            own(local, nowhere),
+            &http,
+            "",
+            false,
+            Err("the HTTP proxy http://nowhere.invalid:3128 (`proxy-url` in the kubeconfig)"),
+        ),
+        (
+            "of the environment, which fails",
+            named.into(),
+            "me:secret@nowhere.invalid:3128",
+            "",
+            false,
+            Err("the HTTP proxy http://nowhere.invalid:3128 (set by HTTPS_PROXY)"),
+        ),
     ];
     for (what, cluster, https_proxy, no_proxy, through, expected) in cases {
         let path = fixture.write("proxied", fixture.kubeconfig(&cluster, "token: $TOKEN"));

@@ -16,6 +16,8 @@ fn users() -> Result<()> {
         ("a token", "token: $TOKEN", Ok(())),
         ("a wrong token", "token: nobody", Err("missing, invalid or expired")),
         ("a token with a line end", "token: \"$TOKEN\\n\"", Err("its token cannot be sent: it ends with a line break")),
+        ("a token with a line end, and its fix", "token: \"$TOKEN\\r\\n\"", Err("fix:   remove the line break from the token\n")),
+        ("a token with a line break", "token: \"a\\nb\"", Err("fix:   remove the line break from the token\n")),
         ("a token with a control character", "token: \"a\\x01b\"", Err("character 2 of it")),
         ("a token that is a number", "token: 1234", Err("field users[0].user.token: expected a string")),
         ("a token file", "tokenFile: $DIR/token", Ok(())),

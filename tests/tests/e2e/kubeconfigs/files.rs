@@ -50,7 +50,8 @@ fn texts() -> Result<()> {
         ("a missing user", good.replace("user: u}", "user: other}").into(), Err("you are anonymous")),
         ("a namespace", good.replace("user: u}", "user: u, namespace: x}").into(), Ok(())),
         ("broken YAML", b"clusters: [".to_vec(), Err("kubeconfig")),
-        ("words", b"hello".to_vec(), Err("kubeconfig")),
+        ("words", b"hello".to_vec(), Err("kubeconfig: it is not a mapping")),
+        ("a list", b"- hello".to_vec(), Err("kubeconfig: it is not a mapping")),
         ("empty", Vec::new(), Err("no current context")),
         ("zeros", vec![0; 64], Err("kubeconfig")),
     ];
@@ -89,6 +90,43 @@ fn lists_of_files() -> Result<()> {
         fixture.check(what, &[("KUBECONFIG", list.into())], expected)?;
     }
     Ok(())
+}
+
+/// In a Pod, kubectl and d8 use the `ServiceAccount` if no kubeconfig chooses a context. A kubeconfig that cannot be read
+/// is an error for both.
+#[test]
+fn the_service_account_of_a_pod() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let good = fixture.kubeconfig(CLUSTER, "token: $TOKEN");
+    let no_context = good.replace("current-context: c\n", "");
+    let other_context = good.replace("current-context: c", "current-context: other");
+    let no_server = fixture.kubeconfig("insecure-skip-tls-verify: true", "token: $TOKEN");
+    let directory = fixture.directory.join(".kube");
+    let file = directory.join("config");
+    for (what, content, list, expected) in [
+        ("no kubeconfig", None, None, Ok(())),
+        ("an empty one", Some(""), None, Ok(())),
+        ("a comment", Some("# nothing\n"), None, Ok(())),
+        ("only its kind", Some("apiVersion: v1\nkind: Config\n"), None, Ok(())),
+        ("no current context", Some(&no_context), None, Ok(())),
+        ("an empty file in the list", Some(&good), Some("/dev/null"), Ok(())),
+        ("a missing file in the list", Some(&good), Some("/nowhere"), Ok(())),
+        ("a context that does not exist", Some(&other_context), None, Err("no context \"other\"")),
+        ("a cluster without a server", Some(&no_server), None, Err("has no `server`")),
+        ("broken YAML", Some("clusters: ["), None, Err("kubeconfig ")),
+        ("words", Some("hello"), None, Err("it is not a mapping")),
+    ] {
+        let _ = std::fs::remove_dir_all(&directory);
+        if let Some(content) = content {
+            std::fs::create_dir_all(&directory).expect("a directory");
+            std::fs::write(&file, content).expect("a kubeconfig");
+        }
+        let list: Vec<(&str, OsString)> = list.map(|list| ("KUBECONFIG", list.into())).into_iter().collect();
+        fixture.check_in_pod(what, &list, expected)?;
+    }
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&file).expect("a directory");
+    fixture.check_in_pod("one that cannot be read", &[], Err("Is a directory"))
 }
 
 /// The servers read their kubeconfig with the same code. An unusable one ends them with a message, not with a panic.

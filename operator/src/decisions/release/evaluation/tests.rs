@@ -427,6 +427,10 @@ fn two_tags_of_one_version() {
     assert_eq!(world.condition("Synced"), "False/AmbiguousVersion");
     assert_eq!(world.status.latest, None);
     assert_eq!(world.status.latest_fitting.as_deref(), Some("v0.9.0"));
+    let left_out = &world.status.left_out_tags;
+    let listed: Vec<(&str, &str)> = left_out.tags.iter().map(|tag| (tag.tag.as_str(), tag.reason.as_str())).collect();
+    let reason = |other: &str| format!("it is the same version as {other}, with another image; keep one of the tags");
+    assert_eq!(listed, [("1.0.0", reason("v1.0.0").as_str()), ("v1.0.0", reason("1.0.0").as_str())]);
 }
 
 #[test]

@@ -1,11 +1,10 @@
-//! The stream of a connection. It fails when the connection makes no progress.
+//! The stream of a connection. It fails when the connection makes no progress, or must make room for another one.
 
 use std::{
     io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
@@ -20,8 +19,8 @@ use super::{
     slots::Slot,
 };
 
-/// A TCP stream that fails when the connection makes no progress.
-pub(in crate::server) struct GuardedStream {
+/// A TCP stream that fails when the connection makes no progress, or must make room for another one.
+pub struct GuardedStream {
     inner: TcpStream,
     activity: Arc<Activity>,
     progress: Progress,
@@ -36,8 +35,11 @@ impl GuardedStream {
         Self { inner, activity, progress, timer: Box::pin(tokio::time::sleep(limits.idle)), _slot: slot }
     }
 
-    /// Fails if the time without progress is over, else wakes the task when it will be.
+    /// Fails if the connection must end, else wakes the task when it must.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.activity.is_displaced(cx.waker()) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection makes room for another one"));
+        }
         let (phase, changes) = self.activity.phase();
         let Some(deadline) = self.progress.deadline(phase, changes, Instant::now()) else { return Ok(()) };
         if self.timer.deadline() != deadline {
@@ -57,30 +59,34 @@ struct Progress {
     changes: u64,
     /// Begin of the current period without enough progress.
     since: Instant,
+    /// Arrival of the first bytes of a request whose headers are incomplete.
+    headers_since: Option<Instant>,
     /// Bytes written in this period.
     written: u64,
 }
 
 impl Progress {
     fn new(limits: ConnectionLimits, now: Instant) -> Self {
-        Self { limits, phase: Phase::Idle, changes: 0, since: now, written: 0 }
+        Self { limits, phase: Phase::Idle, changes: 0, since: now, headers_since: None, written: 0 }
     }
 
     /// Returns when the connection has made no progress for too long. `None` while it waits for the server.
     fn deadline(&mut self, phase: Phase, changes: u64, now: Instant) -> Option<Instant> {
         let has_changed = (phase, changes) != (self.phase, self.changes);
         if has_changed || self.written >= self.limits.progress_bytes {
-            (self.phase, self.changes, self.since, self.written) = (phase, changes, now, 0);
+            *self = Self { phase, changes, ..Self::new(self.limits, now) };
         }
-        self.allowed().map(|allowed| self.since + allowed)
+        match (self.phase, self.headers_since) {
+            (Phase::Idle, Some(first_bytes)) => Some(first_bytes + self.limits.headers),
+            (Phase::Idle, None) => Some(self.since + self.limits.idle),
+            (Phase::Client, _) => Some(self.since + self.limits.progress),
+            (Phase::Server, _) => None,
+        }
     }
 
-    fn allowed(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Idle => Some(self.limits.idle),
-            Phase::Client => Some(self.limits.progress),
-            Phase::Server => None,
-        }
+    /// Notes that bytes of headers arrived.
+    fn read_headers(&mut self, now: Instant) {
+        self.headers_since.get_or_insert(now);
     }
 }
 
@@ -88,7 +94,12 @@ impl AsyncRead for GuardedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check(cx)?;
-        Pin::new(&mut this.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        if buffer.filled().len() > before && this.activity.expects_headers() {
+            this.progress.read_headers(Instant::now());
+        }
+        read
     }
 }
 
@@ -116,15 +127,25 @@ impl AsyncWrite for GuardedStream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    /// What, the phase, the changes, the time, bytes written since, and the deadline.
-    type Step = (&'static str, Phase, u64, u64, u64, Option<u64>);
+    /// What happened since the step before.
+    enum Since {
+        Nothing,
+        Written(u64),
+        HeadersRead,
+    }
+
+    /// What, the phase, the changes, the time, what happened since, and the deadline.
+    type Step = (&'static str, Phase, u64, u64, Since, Option<u64>);
 
     #[test]
     fn deadlines_by_phase_and_progress() {
         let seconds = Duration::from_secs;
         let limits = ConnectionLimits {
+            headers: seconds(15),
             idle: seconds(100),
             progress: seconds(10),
             progress_bytes: 1000,
@@ -132,20 +153,30 @@ mod tests {
         };
         let start = Instant::now();
         let mut progress = Progress::new(limits, start);
-        let steps: [Step; 9] = [
-            ("idle", Phase::Idle, 0, 0, 0, Some(100)),
-            ("still idle", Phase::Idle, 0, 50, 0, Some(100)),
-            ("a request", Phase::Server, 1, 60, 0, None),
-            ("its response", Phase::Client, 1, 61, 0, Some(71)),
-            ("too few bytes", Phase::Client, 1, 65, 999, Some(71)),
-            ("enough bytes", Phase::Client, 1, 66, 1, Some(76)),
-            ("the next bytes of the response", Phase::Server, 1, 67, 0, None),
-            ("idle again", Phase::Idle, 2, 70, 0, Some(170)),
-            ("another request between two looks", Phase::Idle, 4, 80, 0, Some(180)),
+        let steps: [Step; 14] = [
+            ("idle", Phase::Idle, 0, 0, Since::Nothing, Some(100)),
+            ("still idle", Phase::Idle, 0, 50, Since::Nothing, Some(100)),
+            ("a request", Phase::Server, 1, 60, Since::Nothing, None),
+            ("its response", Phase::Client, 1, 61, Since::Nothing, Some(71)),
+            ("too few bytes", Phase::Client, 1, 65, Since::Written(999), Some(71)),
+            ("enough bytes", Phase::Client, 1, 66, Since::Written(1), Some(76)),
+            ("the next bytes of the response", Phase::Server, 1, 67, Since::Nothing, None),
+            ("idle again", Phase::Idle, 2, 70, Since::Nothing, Some(170)),
+            ("another request between two looks", Phase::Idle, 4, 80, Since::Nothing, Some(180)),
+            ("the first bytes of headers", Phase::Idle, 4, 170, Since::HeadersRead, Some(185)),
+            ("more bytes of headers", Phase::Idle, 4, 184, Since::HeadersRead, Some(185)),
+            ("the headers are complete", Phase::Server, 5, 184, Since::Nothing, None),
+            ("a body that arrives during the request", Phase::Server, 5, 185, Since::HeadersRead, None),
+            ("idle after it", Phase::Idle, 6, 190, Since::Nothing, Some(290)),
         ];
-        for (what, phase, changes, now, written, expected) in steps {
-            progress.written += written;
-            let deadline = progress.deadline(phase, changes, start + seconds(now));
+        for (what, phase, changes, now, since, expected) in steps {
+            let now = start + seconds(now);
+            match since {
+                Since::Nothing => {}
+                Since::Written(bytes) => progress.written += bytes,
+                Since::HeadersRead => progress.read_headers(now),
+            }
+            let deadline = progress.deadline(phase, changes, now);
             assert_eq!(deadline, expected.map(|after| start + seconds(after)), "{what}");
         }
     }

@@ -1,29 +1,33 @@
-//! Bounds on what one client can hold: the number of connections, and how long a connection may last without progress.
+//! Bounds on what one client of an HTTP server can hold: the number of connections, and how long a connection may last
+//! without progress. Every server of the project has them.
 //!
 //! A connection makes progress while a request on it waits for this server, and while the client reads. Without
-//! requests it is idle. Both for HTTP/1 and HTTP/2, which have no such bounds themselves: an HTTP/2 client can keep a
+//! requests it is idle. If there is no room for a new connection, the one that is idle for the longest time is closed.
+//! All of this holds for HTTP/1 and HTTP/2, which have no such bounds themselves: an HTTP/2 client can keep a
 //! connection alive, and a response waiting, without sending or reading anything.
 
 mod activity;
+mod body;
+mod metrics;
 mod slots;
 mod stream;
 
 use std::{
     future::{Ready, ready},
     io,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
 
+use axum::Router;
 use axum_server::{Server, accept::Accept};
 use tokio::net::TcpStream;
 
-use self::{
-    activity::{Activity, ActivityService},
-    slots::Slots,
-    stream::GuardedStream,
-};
-use super::metrics::Metrics;
+#[cfg(feature = "server")]
+pub(crate) use self::body::{FramePoll, observed};
+use self::{activity::Activity, slots::Slots};
+pub use self::{activity::ActivityService, metrics::ConnectionMetrics, stream::GuardedStream};
 
 /// Descriptors that are kept free for files, the cluster and the registry.
 const SPARE_DESCRIPTORS: u64 = 128;
@@ -35,7 +39,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Bounds on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Connections at a time. Fewer if the process may not open that many files.
+    /// Connections at a time.
     pub connections: usize,
     /// Connections at a time of one client address. For IPv6, of one /64 network.
     pub per_address: usize,
@@ -63,13 +67,15 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// The limits of the address for health and metrics: few clients, with small responses.
-    pub(super) fn internal(self) -> Self {
+    /// Returns the limits of an address for health and metrics: few clients, with small responses.
+    #[must_use]
+    pub fn internal(self) -> Self {
         Self { connections: 64, per_address: 64, ..self }
     }
 
     /// Raises the process's limit of open files as far as allowed. Returns limits that fit into it.
-    pub(super) fn within_descriptors(self) -> Self {
+    #[must_use]
+    pub fn within_descriptors(self) -> Self {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
@@ -89,15 +95,30 @@ impl ConnectionLimits {
     }
 }
 
+/// Returns a future that serves a router without TLS, within these limits.
+///
+/// # Errors
+/// The listener cannot be used.
+pub fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    metrics: ConnectionMetrics,
+) -> io::Result<impl Future<Output = io::Result<()>> + Send> {
+    let server = axum_server::from_tcp(listener)?.acceptor(GuardedAcceptor::new(limits, metrics));
+    Ok(with_timeouts(server, &limits).serve(router.into_make_service()))
+}
+
 /// Accepts connections within the limits.
 #[derive(Clone)]
-pub(super) struct GuardedAcceptor {
+pub struct GuardedAcceptor {
     slots: Arc<Slots>,
     limits: ConnectionLimits,
 }
 
 impl GuardedAcceptor {
-    pub(super) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Self {
+    /// Makes an acceptor that counts its connections in these metrics.
+    pub fn new(limits: ConnectionLimits, metrics: ConnectionMetrics) -> Self {
         Self { slots: Arc::new(Slots::new(&limits, metrics)), limits }
     }
 }
@@ -108,12 +129,12 @@ impl<S> Accept<TcpStream, S> for GuardedAcceptor {
     type Future = Ready<io::Result<(GuardedStream, ActivityService<S>)>>;
 
     /// # Errors
-    /// There are as many connections as the limits allow. The caller closes the connection.
+    /// There are as many connections as the limits allow, and none to close. The caller closes the connection.
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = || {
-            let slot = self.slots.take(stream.peer_addr()?.ip())?;
+            let activity = Arc::new(Activity::new());
+            let slot = self.slots.take(stream.peer_addr()?.ip(), &activity)?;
             stream.set_nodelay(true)?;
-            let activity = Arc::new(Activity::default());
             let service = ActivityService::new(service, Arc::clone(&activity));
             Ok((GuardedStream::new(stream, slot, activity, self.limits), service))
         };
@@ -121,13 +142,12 @@ impl<S> Accept<TcpStream, S> for GuardedAcceptor {
     }
 }
 
-/// Sets the timeouts of the protocols themselves.
-pub(super) fn with_timeouts<A: axum_server::Address, Acceptor>(
-    mut server: Server<A, Acceptor>,
+/// Sets the limits that the protocols themselves have. The headers of later requests have the timeout of
+/// [`GuardedStream`]: that of hyper begins when the connection becomes idle.
+pub fn with_timeouts<Acceptor>(
+    mut server: Server<SocketAddr, Acceptor>,
     limits: &ConnectionLimits,
-) -> Server<A, Acceptor> {
-    let builder = server.http_builder();
-    builder.http1().header_read_timeout(limits.headers);
-    builder.http2().max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
+) -> Server<SocketAddr, Acceptor> {
+    server.http_builder().http2().max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
     server.first_request_timeout(limits.headers)
 }

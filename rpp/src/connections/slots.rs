@@ -1,0 +1,220 @@
+//! Counts the open connections, all of them and those of each client address.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    ConnectionLimits,
+    activity::{Activity, Phase},
+    metrics::{Bound, ConnectionMetrics},
+};
+
+/// The places for connections.
+pub(super) struct Slots {
+    max: usize,
+    max_per_address: usize,
+    taken: Mutex<Taken>,
+    metrics: ConnectionMetrics,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    /// The connections of each client.
+    by_client: HashMap<IpAddr, Vec<Arc<Activity>>>,
+}
+
+/// The place of one connection. It is free again on drop.
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    client: IpAddr,
+    activity: Arc<Activity>,
+}
+
+impl Slots {
+    pub(super) fn new(limits: &ConnectionLimits, metrics: ConnectionMetrics) -> Self {
+        let (max, max_per_address) = (limits.connections, limits.per_address);
+        Self { max, max_per_address, taken: Mutex::default(), metrics }
+    }
+
+    /// Takes a place for a connection from an address. If there is none, an idle connection makes room: one of the
+    /// same client, or else one of the client that has the most.
+    ///
+    /// # Errors
+    /// No connection that could make room is idle.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr, activity: &Arc<Activity>) -> io::Result<Slot> {
+        let client = client(address);
+        let mut taken = self.lock();
+        if let Some(bound) = self.reached_bound(&taken, client) {
+            let from = match bound {
+                Bound::Address => Some(client),
+                Bound::All => taken.client_with_most_idle(),
+            };
+            let Some(displaced) = from.and_then(|from| taken.remove_longest_idle(from)) else {
+                self.metrics.count_refused(bound);
+                tracing::debug!(%client, ?bound, "a connection was refused");
+                return Err(io::Error::other("too many connections"));
+            };
+            self.metrics.count_displaced(bound);
+            displaced.displace();
+        } else {
+            self.metrics.open.inc();
+        }
+        taken.all += 1;
+        taken.by_client.entry(client).or_default().push(Arc::clone(activity));
+        Ok(Slot { slots: Arc::clone(self), client, activity: Arc::clone(activity) })
+    }
+
+    fn reached_bound(&self, taken: &Taken, client: IpAddr) -> Option<Bound> {
+        if taken.by_client.get(&client).map_or(0, Vec::len) >= self.max_per_address {
+            Some(Bound::Address)
+        } else {
+            (taken.all >= self.max).then_some(Bound::All)
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn client_with_most_idle(&self) -> Option<IpAddr> {
+        let idle = |connections: &Vec<Arc<Activity>>| connections.iter().filter(|one| is_idle(one)).count();
+        let (client, _) = self.by_client.iter().max_by_key(|(_, connections)| idle(connections))?;
+        Some(*client)
+    }
+
+    fn remove_longest_idle(&mut self, client: IpAddr) -> Option<Arc<Activity>> {
+        let idle = self.by_client.get(&client)?.iter().filter(|one| is_idle(one));
+        let longest = Arc::clone(idle.min_by_key(|one| one.phase().1)?);
+        self.remove(client, &longest);
+        Some(longest)
+    }
+
+    /// Returns whether the connection was there.
+    fn remove(&mut self, client: IpAddr, connection: &Arc<Activity>) -> bool {
+        let Some(connections) = self.by_client.get_mut(&client) else { return false };
+        let Some(index) = connections.iter().position(|one| Arc::ptr_eq(one, connection)) else { return false };
+        connections.swap_remove(index);
+        if connections.is_empty() {
+            self.by_client.remove(&client);
+        }
+        self.all -= 1;
+        true
+    }
+}
+
+fn is_idle(connection: &Activity) -> bool {
+    connection.phase().0 == Phase::Idle
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // The place of a displaced connection belongs to another one already.
+        if self.slots.lock().remove(self.client, &self.activity) {
+            self.slots.metrics.open.dec();
+        }
+    }
+}
+
+/// Returns what counts as one client: an address, for IPv6 its /64 network, which one machine has for itself.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::connections::activity::RunningRequest;
+
+    fn slots(connections: usize, per_address: usize) -> Arc<Slots> {
+        let limits = ConnectionLimits { connections, per_address, ..ConnectionLimits::default() };
+        Arc::new(Slots::new(&limits, ConnectionMetrics::default()))
+    }
+
+    /// A connection, and a request on it unless it is idle.
+    struct Connection {
+        _slot: Slot,
+        activity: Arc<Activity>,
+        request: Option<RunningRequest>,
+    }
+
+    impl Connection {
+        fn open(slots: &Arc<Slots>, address: &str) -> Option<Self> {
+            let activity = Arc::new(Activity::new());
+            let slot = slots.take(address.parse().unwrap(), &activity).ok()?;
+            Some(Self { _slot: slot, activity, request: None })
+        }
+
+        fn busy(slots: &Arc<Slots>, address: &str) -> Option<Self> {
+            let mut connection = Self::open(slots, address)?;
+            connection.request = Some(RunningRequest::begin(Arc::clone(&connection.activity), http::Version::HTTP_11));
+            Some(connection)
+        }
+
+        fn is_open(&self) -> bool {
+            !self.activity.is_displaced(Waker::noop())
+        }
+    }
+
+    #[test]
+    fn places_are_bounded_and_free_again() {
+        let slots = slots(4, 2);
+        let take = |address: &str| Connection::busy(&slots, address);
+        let first = take("10.0.0.1");
+        let mapped = take("::ffff:10.0.0.1");
+        assert!(first.is_some() && mapped.is_some());
+        assert!(take("10.0.0.1").is_none(), "two connections of one address");
+        let (network, same) = (take("2001:db8::1"), take("2001:db8::2:0:0:1"));
+        assert!(network.is_some() && same.is_some());
+        assert!(take("10.0.0.2").is_none(), "four connections in all");
+        drop((network, mapped));
+        assert!(take("10.0.0.2").is_some());
+        let again = take("10.0.0.1");
+        assert!(again.is_some() && take("10.0.0.1").is_none());
+        drop((first, same, again));
+        assert!(slots.lock().by_client.is_empty());
+        assert_eq!((slots.lock().all, slots.metrics.open.get()), (0, 0));
+    }
+
+    #[test]
+    fn the_connection_that_is_idle_for_the_longest_time_makes_room() {
+        let slots = slots(4, 3);
+        let open = |address: &str| Connection::open(&slots, address).unwrap();
+        let [mut oldest, second, busy] =
+            [open("10.0.0.1"), open("10.0.0.1"), Connection::busy(&slots, "10.0.0.1").unwrap()];
+        let other = open("10.0.0.2");
+        // A request that ends now: the connection was idle for a shorter time than the second one.
+        drop(RunningRequest::begin(Arc::clone(&oldest.activity), http::Version::HTTP_11));
+        let of_same = open("10.0.0.1");
+        assert_eq!(
+            [&oldest, &second, &busy, &other, &of_same].map(Connection::is_open),
+            [true, false, true, true, true]
+        );
+        let of_third = open("10.0.0.3");
+        assert_eq!(
+            [&oldest, &busy, &other, &of_same, &of_third].map(Connection::is_open),
+            [false, true, true, true, true]
+        );
+        // A request on a displaced connection, and its end, change nothing for the others.
+        oldest.request = Some(RunningRequest::begin(Arc::clone(&oldest.activity), http::Version::HTTP_11));
+        drop((oldest, second));
+        assert_eq!((slots.lock().all, slots.metrics.open.get()), (4, 4));
+        drop((busy, other, of_same, of_third));
+        assert_eq!((slots.lock().all, slots.metrics.open.get()), (0, 0));
+    }
+}
