@@ -19,18 +19,18 @@ pub use self::{
     connection::{ForwardProxyError, NoIdentity},
     kind::ErrorKind,
     kubeconfig::{CredentialError, KubeconfigError, PluginOutput},
-    parts::{CertificateProblem, ImageReference, TimeoutPhase},
+    parts::{ImageReference, TimeoutPhase},
 };
 use self::{
     archive::{Format, Missing},
     parts::{Seconds, Suffix},
 };
 use crate::{
+    certificate::{self, CertificateProblem},
     content::Content,
     endpoint_pin::{EndpointIdentity, KeyList},
     forward_proxy::ForwardProxy,
     text::find,
-    tls,
 };
 
 /// Why a request to the proxy failed, or why its response is not usable.
@@ -333,7 +333,7 @@ impl Error {
         if let Some(credential) = find::<CredentialError>(error) {
             return Some(Self::Identity(credential.clone()));
         }
-        if let Some(problem) = tls::certificate_problem(error) {
+        if let Some(problem) = certificate::problem_of(error) {
             return Some(Self::ClusterCertificate { server: server.to_owned(), problem });
         }
         let through = find::<ForwardProxyError>(error)?;

@@ -21,7 +21,7 @@ use std::{
 use url::Url;
 
 pub(crate) use self::credential::Credential;
-use self::{credential::Source, document::Document, selection::Selection};
+use self::{credential::Source, document::Kubeconfig, selection::Selection};
 use crate::{
     error::{Error, KubeconfigError, NoIdentity},
     forward_proxy::{ForwardProxy, ProxyEnvironment, ProxySetting},
@@ -101,8 +101,8 @@ impl KubeconfigSource {
         files
     }
 
-    fn read(&self) -> Result<Option<Document>, KubeconfigError> {
-        let mut merged: Option<Document> = None;
+    fn read(&self) -> Result<Option<Kubeconfig>, KubeconfigError> {
+        let mut merged: Option<Kubeconfig> = None;
         for path in self.files() {
             let next = read_file(&path).map_err(|why| KubeconfigError::File { path, why })?;
             match &mut merged {
@@ -119,7 +119,7 @@ impl KubeconfigSource {
     }
 }
 
-fn read_file(path: &Path) -> Result<Document, String> {
+fn read_file(path: &Path) -> Result<Kubeconfig, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
@@ -127,7 +127,7 @@ fn read_file(path: &Path) -> Result<Document, String> {
         return Err(format!("it is larger than {MAX_BYTES} bytes"));
     }
     let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
-    Document::read(&bytes, absolute.parent().unwrap_or(Path::new("/")))
+    Kubeconfig::read(&bytes, absolute.parent().unwrap_or(Path::new("/")))
 }
 
 /// Returns whether the process runs in a Pod with a `ServiceAccount`, as client-go finds out.
@@ -150,7 +150,7 @@ pub struct ClusterAccess {
 }
 
 impl ClusterAccess {
-    fn select(document: Document, context: Option<&str>) -> Result<Self, KubeconfigError> {
+    fn select(document: Kubeconfig, context: Option<&str>) -> Result<Self, KubeconfigError> {
         let (config, credential) = Selection::of(document, context)?.settings()?;
         Ok(Self::new(config, credential, ProxyEnvironment::of_process()))
     }
@@ -244,7 +244,7 @@ impl ClusterAccess {
     /// # Errors
     /// As [`KubeconfigSource::load`].
     pub fn of_text(text: impl AsRef<[u8]>) -> Result<Self, Error> {
-        let document = Document::read(text.as_ref(), Path::new("/"));
+        let document = Kubeconfig::read(text.as_ref(), Path::new("/"));
         let document = document.map_err(|why| KubeconfigError::File { path: PathBuf::new(), why })?;
         Ok(Self::select(document, None)?)
     }

@@ -170,7 +170,7 @@ where
     S: Sink,
 {
     let mut tar = TarReader::new(unpacked);
-    let mut search = Search::default();
+    let mut search = ExecutableSearch::default();
     let mut siblings = SiblingFiles::new(sibling);
     while let Some(entry) = tar.next().await? {
         let Some(path) = EntryPath::parse(&entry.path) else { continue };
@@ -213,7 +213,7 @@ where
 
 /// What was found of the executable so far.
 #[derive(Default)]
-struct Search {
+struct ExecutableSearch {
     /// The regular file that is nearest to the root.
     best: Option<(EntryPath, ExecutableEntry)>,
     /// An entry of the executable's name that is no regular file, the nearest one, and its depth.
@@ -222,7 +222,7 @@ struct Search {
     names: ArchiveNames,
 }
 
-impl Search {
+impl ExecutableSearch {
     fn is_nearest(&self, path: &EntryPath) -> bool {
         self.best.as_ref().is_none_or(|(nearest, _)| path.depth() < nearest.depth())
     }

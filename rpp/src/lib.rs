@@ -18,9 +18,11 @@ pub mod file;
 mod oci;
 pub mod protocol;
 
+mod certificate;
 pub mod endpoint_pin;
-mod error;
 pub mod forward_proxy;
+
+mod error;
 pub mod kubeconfig;
 pub mod layer;
 mod tls;
@@ -36,6 +38,7 @@ pub mod pack;
 #[cfg(feature = "server")]
 pub mod server;
 
+pub use certificate::CertificateProblem;
 pub use client::{
     Artifact, AttemptError, Body, ClientOptions, Download, Endpoint, Identity, InspectedLayer, LayerChecksum,
     LayerLocation, PinnedEndpoints, PlatformImage, Prefer, Proxy, RawManifest, ResolvedImage, SpooledLayer, Timeouts,
@@ -44,8 +47,8 @@ pub use client::{
 pub use content::Content;
 pub use endpoint_pin::EndpointIdentity;
 pub use error::{
-    Advice, ArchiveNames, CertificateProblem, CredentialError, Error, ErrorKind, ForwardProxyError, ImageReference,
-    KubeconfigError, NoIdentity, OtherEntry, PluginOutput, TimeoutPhase,
+    Advice, ArchiveNames, CredentialError, Error, ErrorKind, ForwardProxyError, ImageReference, KubeconfigError,
+    NoIdentity, OtherEntry, PluginOutput, TimeoutPhase,
 };
 pub use kubeconfig::{ClusterAccess, KubeconfigSource};
 pub use oci::{

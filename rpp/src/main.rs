@@ -97,11 +97,11 @@ struct Registry {
     #[arg(long, value_name = "URL")]
     registry: Option<Address>,
     #[command(flatten)]
-    access: RegistryAccess,
+    access: RegistryArgs,
 }
 
 #[derive(Args)]
-struct RegistryAccess {
+struct RegistryArgs {
     /// File with credentials for the registry, in the format of docker's config.json; it is read again when it
     /// changes
     #[arg(long, value_name = "FILE")]
@@ -111,7 +111,7 @@ struct RegistryAccess {
     registry_ca_file: Option<PathBuf>,
 }
 
-impl RegistryAccess {
+impl RegistryArgs {
     fn with_address(self, address: Address) -> RegistryOptions {
         RegistryOptions { address, credentials: self.registry_credentials, ca_file: self.registry_ca_file }
     }
@@ -151,7 +151,7 @@ struct Pack {
     #[arg(long, value_name = "DIR|URL")]
     to: OsString,
     #[command(flatten)]
-    registry: RegistryAccess,
+    registry: RegistryArgs,
 }
 
 #[derive(Args)]

@@ -2,6 +2,8 @@
 //! reads or writes. Maps are ordered, so that the same image always has the same digest.
 
 #[cfg(feature = "server")]
+pub(crate) mod hash_writer;
+#[cfg(feature = "server")]
 pub(crate) mod layout;
 pub(crate) mod platforms;
 

@@ -43,8 +43,9 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
+    certificate::CertificateProblem,
     connections::{self, ConnectionLimits, GuardedAcceptor, with_timeouts},
-    error::{CertificateProblem, MAKE_SERVER_CERTIFICATE},
+    error::MAKE_SERVER_CERTIFICATE,
     protocol::generation::Generation,
     registry::{RegistryAccess, RegistryError, RegistryOptions},
     tls,

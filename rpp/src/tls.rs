@@ -1,23 +1,23 @@
-//! TLS towards the proxy: trusted authorities, and why a certificate was refused.
+//! TLS towards the proxy: trusted authorities, and the checks of certificates.
 
 pub(crate) mod authority;
 
-use std::{error::Error as StdError, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use d8_crds::values::limits::CA_FILE_BYTES;
-use jiff::Timestamp;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
+#[cfg(feature = "server")]
 use crate::{
-    error::{CertificateProblem, Error},
-    file::read_regular,
-    text::{find, one_line},
+    certificate::{CertificateProblem, describe},
+    text::one_line,
 };
+use crate::{error::Error, file::read_regular};
 
 /// Reads the certificates in a CA file.
 pub(crate) fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -75,65 +75,6 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Client { why: error.to_string() })
-}
-
-/// Returns why the certificate of a failed connection was refused, `None` if the connection failed otherwise.
-pub(crate) fn certificate_problem(error: &(dyn StdError + 'static)) -> Option<CertificateProblem> {
-    match find::<rustls::Error>(error)? {
-        rustls::Error::InvalidCertificate(problem) => Some(describe(problem)),
-        rustls::Error::NoCertificatesPresented => Some(CertificateProblem::Other("the server sent none".to_owned())),
-        _ => None,
-    }
-}
-
-fn describe(problem: &CertificateError) -> CertificateProblem {
-    match problem {
-        // A bad signature: another authority with the same name. All clusters name theirs `kubernetes`.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => CertificateProblem::UnknownIssuer,
-        CertificateError::NotValidForNameContext { expected, presented } => CertificateProblem::OtherHost {
-            presented: presented.iter().take(8).map(|name| one_line(name.as_bytes(), 128)).collect(),
-            no_ip_names: matches!(expected, ServerName::IpAddress(_))
-                && !presented.iter().any(|name| name.starts_with("IpAddress")),
-        },
-        CertificateError::NotValidForName => {
-            CertificateProblem::OtherHost { presented: Vec::new(), no_ip_names: false }
-        }
-        CertificateError::ExpiredContext { time, not_after } => {
-            CertificateProblem::Expired { until: timestamp(*not_after), now: timestamp(*time) }
-        }
-        CertificateError::NotValidYetContext { time, not_before } => {
-            CertificateProblem::NotYetValid { from: timestamp(*not_before), now: timestamp(*time) }
-        }
-        CertificateError::Other(other) => describe_other(&*other.0),
-        other => CertificateProblem::Other(one_line(other.to_string().as_bytes(), 256)),
-    }
-}
-
-/// Describes a problem that rustls passes on from the verifier, whose own text is the name of a variant.
-fn describe_other(error: &(dyn StdError + 'static)) -> CertificateProblem {
-    use webpki::Error as Webpki;
-    let words = match error.downcast_ref::<Webpki>() {
-        Some(Webpki::CaUsedAsEndEntity) => return CertificateProblem::AuthorityAsServer,
-        Some(Webpki::EndEntityUsedAsCa) => "signed by a certificate that is not one of an authority",
-        Some(Webpki::UnsupportedCertVersion) => "of an old version; it must be X.509 version 3",
-        Some(Webpki::UnsupportedCriticalExtension) => "with a critical extension that is not supported",
-        Some(Webpki::PathLenConstraintViolated | Webpki::MaximumPathDepthExceeded) => {
-            "signed through more authorities than one of them allows"
-        }
-        Some(Webpki::NameConstraintViolation) => "for a name that its authority may not sign",
-        Some(Webpki::InvalidSerialNumber) => "with a serial number that is not valid",
-        Some(_) => "not a valid server certificate",
-        None => return CertificateProblem::Other(one_line(error.to_string().as_bytes(), 256)),
-    };
-    CertificateProblem::Other(words.to_owned())
-}
-
-/// Converts the time of a certificate. Times that a timestamp cannot have are the nearest one.
-fn timestamp(time: UnixTime) -> Timestamp {
-    i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .unwrap_or(Timestamp::MAX)
 }
 
 /// Checks that clients can accept a server certificate: that it is not one of an authority, and that it is for servers.

@@ -4,15 +4,12 @@
 
 mod support;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::Request};
-use d8_rpp::{ClientOptions, EndpointIdentity, Error, ErrorKind, Prefer, Proxy};
+use d8_rpp::{ClientOptions, ClusterAccess, EndpointIdentity, Error, ErrorKind, Prefer, Proxy};
 use serde_json::{Value, json};
-use support::{Authority, ScriptedProxy, answer, fast_retries, kubeconfig, plain};
+use support::{Authority, ScriptedProxy, TOKEN, TlsServer, answer, fast_retries, kubeconfig, verified_access};
 
 const NAMESPACE: &str = "/namespaces/d8-cloud-instance-manager";
 
@@ -22,14 +19,20 @@ type Responses = [(u16, Value); 3];
 /// The requested objects: `ConfigMap`, `Ingress`, `Pods`.
 type Requests = Arc<Mutex<Vec<&'static str>>>;
 
-async fn cluster(responses: Responses) -> (SocketAddr, Requests) {
+/// A stand-in for the Kubernetes API. It ends when it is dropped.
+struct Cluster {
+    access: ClusterAccess,
+    requests: Requests,
+    _server: TlsServer,
+}
+
+fn cluster(responses: Responses) -> Cluster {
     let requests = Requests::default();
     let log = Arc::clone(&requests);
     let router = Router::new().fallback(move |request: Request| {
         let (responses, log) = (responses.clone(), Arc::clone(&log));
         async move {
-            // A token is never sent without TLS.
-            assert!(!request.headers().contains_key("authorization"));
+            assert_eq!(request.headers()["authorization"], format!("Bearer {TOKEN}"));
             let uri = request.uri().to_string();
             let paths = [
                 format!("/api/v1{NAMESPACE}/configmaps/registry-packages-proxy-config"),
@@ -44,7 +47,9 @@ async fn cluster(responses: Responses) -> (SocketAddr, Requests) {
             response
         }
     });
-    (plain(router).await, requests)
+    let authority = Authority::new();
+    let server = TlsServer::serve(&authority.issue(|_| {}, &["127.0.0.1"]), &[b"http/1.1"], router);
+    Cluster { access: verified_access(server.address, &authority), requests, _server: server }
 }
 
 fn status(code: u16) -> (u16, Value) {
@@ -135,7 +140,7 @@ async fn when_the_next_object_is_read() {
             "401",
             [status(401), host(), ready()],
             ca_file(),
-            Err((ErrorKind::ClusterUnauthorized, "the Kubernetes API at http://127.0.0.1")),
+            Err((ErrorKind::ClusterUnauthorized, "the Kubernetes API at https://127.0.0.1")),
             &one,
         ),
         ("500", [status(500), host(), ready()], ca_file(), Err((ErrorKind::Discovery, "no")), &one),
@@ -192,9 +197,9 @@ async fn when_the_next_object_is_read() {
         ),
     ];
     for (what, responses, ca_file, expected, objects) in cases {
-        let (address, requests) = cluster(responses).await;
+        let cluster = cluster(responses);
         let options = ClientOptions { ca_file, ..ClientOptions::default() };
-        match (Proxy::connect(&kubeconfig(address), &options).await, expected) {
+        match (Proxy::connect(&cluster.access, &options).await, expected) {
             (Ok(proxy), Ok(host)) => assert_eq!(proxy.host(), host, "{what}"),
             (Err(error), Err((kind, message))) => {
                 assert_eq!(error.kind(), kind, "{what}: {error}");
@@ -205,7 +210,7 @@ async fn when_the_next_object_is_read() {
             }
             (other, _) => panic!("{what}: {other:?}"),
         }
-        assert_eq!(*requests.lock().unwrap(), *objects, "{what}");
+        assert_eq!(*cluster.requests.lock().unwrap(), *objects, "{what}");
     }
 }
 
@@ -223,15 +228,15 @@ async fn only_ready_pods_are_used() {
     for (first, host) in [("10.0.0.9", "10.0.0.9:4219"), ("fd00::1", "[fd00::1]:4219")] {
         let here = pod(|pod| pod["status"]["podIP"] = json!(first));
         let items: Vec<Value> = unusable.iter().cloned().chain([here, pod(|_| {})]).collect();
-        let (address, _) = cluster([status(404), status(404), pods(&items)]).await;
+        let cluster = cluster([status(404), status(404), pods(&items)]);
         let options = ClientOptions { ca_file: Some(authority.file()), ..ClientOptions::default() };
-        assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
+        assert_eq!(Proxy::connect(&cluster.access, &options).await.unwrap().host(), host);
         let options = ClientOptions { insecure: true, ..ClientOptions::default() };
-        assert_eq!(Proxy::connect(&kubeconfig(address), &options).await.unwrap().host(), host);
+        assert_eq!(Proxy::connect(&cluster.access, &options).await.unwrap().host(), host);
     }
-    let (address, _) = cluster([status(404), status(404), pods(&unusable)]).await;
+    let cluster = cluster([status(404), status(404), pods(&unusable)]);
     let options = ClientOptions { ca_file: Some(authority.file()), ..ClientOptions::default() };
-    let error = Proxy::connect(&kubeconfig(address), &options).await.unwrap_err();
+    let error = Proxy::connect(&cluster.access, &options).await.unwrap_err();
     assert!(error.to_string().contains("is ready"), "{error}");
 }
 
@@ -264,12 +269,12 @@ async fn a_cluster_that_announces_another_proxy() {
         )
     };
     let check = async |map: (u16, Value), pinned: Option<&EndpointIdentity>| {
-        let (address, _) = cluster([map, status(404), status(404)]).await;
-        let config = kubeconfig(address);
+        let cluster = cluster([map, status(404), status(404)]);
+        let config = &cluster.access;
         let options = ClientOptions { prefer: Prefer::Internal, timeouts: fast_retries(), ..ClientOptions::default() };
-        let found = Proxy::find(config.client(), &config, &options).await.unwrap();
+        let found = Proxy::find(config.client(), config, &options).await.unwrap();
         let endpoints = found.check("https://api", pinned)?;
-        let proxy = Proxy::connect_to(endpoints.clone(), &config, &options)?;
+        let proxy = Proxy::connect_to(endpoints.clone(), config, &options)?;
         Ok::<_, Error>((proxy, endpoints))
     };
     let (own, other) = (&scripted.authority.pem, Authority::new().pem);
@@ -306,7 +311,6 @@ async fn a_cluster_that_announces_another_proxy() {
 /// The key of an authority, as a cluster announces it.
 async fn key_of(ca: &str) -> std::collections::BTreeSet<d8_crds::values::digest::Digest> {
     let data = json!({"endpoints": "[\"127.0.0.1:1\"]", "ca.crt": ca});
-    let (address, _) = cluster([config_map(&data), status(404), status(404)]).await;
-    let config = kubeconfig(address);
-    Proxy::find(config.client(), &config, &ClientOptions::default()).await.unwrap().identity.keys
+    let config = &cluster([config_map(&data), status(404), status(404)]).access;
+    Proxy::find(config.client(), config, &ClientOptions::default()).await.unwrap().identity.keys
 }

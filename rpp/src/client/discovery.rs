@@ -48,7 +48,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// The reason why no address was found. An address is never guessed.
 pub(super) async fn find(client: &Client, server: &str, options: &ClientOptions) -> Result<DiscoveredEndpoints, Error> {
-    let search = Search { client, server, verifiable: options.insecure || options.ca_file.is_some() };
+    let search = ProxySearch { client, server, verifiable: options.insecure || options.ca_file.is_some() };
     let mut reasons = Vec::new();
     let mut denied = false;
     let lookups: [BoxFuture<'_, Lookup>; 3] =
@@ -84,7 +84,7 @@ enum LookupError {
     Fatal(Error),
 }
 
-struct Search<'a> {
+struct ProxySearch<'a> {
     client: &'a Client,
     server: &'a str,
     /// Certificates of addresses without an authority can be verified, or are not verified.
@@ -122,7 +122,7 @@ struct PodCondition {
     status: String,
 }
 
-impl Search<'_> {
+impl ProxySearch<'_> {
     fn failed(&self, why: String) -> Error {
         Error::Discovery { server: self.server.to_owned(), denied: false, why }
     }

@@ -23,7 +23,7 @@ use super::{
 pub struct GuardedStream {
     inner: TcpStream,
     activity: Arc<Activity>,
-    progress: Progress,
+    progress: ProgressTimer,
     timer: Pin<Box<Sleep>>,
     /// Frees the place of the connection on drop.
     _slot: Slot,
@@ -31,7 +31,7 @@ pub struct GuardedStream {
 
 impl GuardedStream {
     pub(super) fn new(inner: TcpStream, slot: Slot, activity: Arc<Activity>, limits: ConnectionLimits) -> Self {
-        let progress = Progress::new(limits, Instant::now());
+        let progress = ProgressTimer::new(limits, Instant::now());
         Self { inner, activity, progress, timer: Box::pin(tokio::time::sleep(limits.idle)), _slot: slot }
     }
 
@@ -53,7 +53,7 @@ impl GuardedStream {
 }
 
 /// What a connection has done since when.
-struct Progress {
+struct ProgressTimer {
     limits: ConnectionLimits,
     phase: Phase,
     changes: u64,
@@ -65,7 +65,7 @@ struct Progress {
     written: u64,
 }
 
-impl Progress {
+impl ProgressTimer {
     fn new(limits: ConnectionLimits, now: Instant) -> Self {
         Self { limits, phase: Phase::Idle, changes: 0, since: now, headers_since: None, written: 0 }
     }
@@ -152,7 +152,7 @@ mod tests {
             ..ConnectionLimits::default()
         };
         let start = Instant::now();
-        let mut progress = Progress::new(limits, start);
+        let mut progress = ProgressTimer::new(limits, start);
         let steps: [Step; 14] = [
             ("idle", Phase::Idle, 0, 0, Since::Nothing, Some(100)),
             ("still idle", Phase::Idle, 0, 50, Since::Nothing, Some(100)),

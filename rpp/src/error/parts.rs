@@ -3,7 +3,6 @@
 use std::{fmt, time::Duration};
 
 use d8_crds::values::name::{Component, Tag};
-use jiff::Timestamp;
 
 /// The image that a request was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,56 +58,6 @@ impl fmt::Display for TimeoutPhase {
             Self::Response => "answer",
             Self::Body => "more data",
         })
-    }
-}
-
-/// Why a certificate was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CertificateProblem {
-    /// No trusted authority signed it.
-    UnknownIssuer,
-    /// It was issued for other names.
-    OtherHost {
-        /// Names that it was issued for.
-        presented: Vec<String>,
-        /// The requested host is an IP address, and the certificate names no IP address.
-        no_ip_names: bool,
-    },
-    /// It has expired.
-    Expired {
-        /// End of its validity.
-        until: Timestamp,
-        /// Time by the clock of this machine.
-        now: Timestamp,
-    },
-    /// It is not valid yet.
-    NotYetValid {
-        /// Begin of its validity.
-        from: Timestamp,
-        /// Time by the clock of this machine.
-        now: Timestamp,
-    },
-    /// It is the certificate of an authority, as `openssl req -x509` makes it by default.
-    AuthorityAsServer,
-    /// Another problem, in words.
-    Other(String),
-}
-
-impl fmt::Display for CertificateProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownIssuer => f.write_str("signed by an authority that is not trusted here"),
-            Self::OtherHost { presented, .. } if presented.is_empty() => f.write_str("issued for another host"),
-            Self::OtherHost { presented, .. } => write!(f, "issued for {}", presented.join(", ")),
-            Self::Expired { until, now } => {
-                write!(f, "it expired at {until}, and the clock of this machine says {now}")
-            }
-            Self::NotYetValid { from, now } => {
-                write!(f, "it is valid from {from}, and the clock of this machine says {now}")
-            }
-            Self::AuthorityAsServer => f.write_str("it is the certificate of an authority, not of a server"),
-            Self::Other(why) => f.write_str(why),
-        }
     }
 }
 

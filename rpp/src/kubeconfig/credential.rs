@@ -203,7 +203,7 @@ mod tests {
             ("with space ", Ok("Bearer with space ")),
             ("line\n", Err("the token of user \"u\" cannot be sent: it ends with a line break")),
             ("line\r\n", Err("the token of user \"u\" cannot be sent: it ends with a line break")),
-            ("two\nlines", Err("the token of user \"u\" cannot be sent: character 4 of it is a control character")),
+            ("two\nlines", Err("the token of user \"u\" cannot be sent: character 4 of it is a line break")),
             ("\u{0}", Err("the token of user \"u\" cannot be sent: character 1 of it is a control character")),
         ] {
             let header = bearer(token, "the token of user \"u\"");

@@ -16,7 +16,7 @@ use serde_saphyr::{DuplicateKeyPolicy, UserMessageFormatter};
 /// A kubeconfig. It holds secrets, so it cannot be printed.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Document {
+pub(super) struct Kubeconfig {
     kind: String,
     #[serde(rename = "apiVersion")]
     api_version: String,
@@ -127,7 +127,7 @@ pub(super) struct ExecVariable {
     pub(super) value: String,
 }
 
-impl Document {
+impl Kubeconfig {
     /// Reads the content of a file. Paths in it are relative to `directory`.
     ///
     /// # Errors
@@ -288,8 +288,8 @@ fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Erro
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Document, String> {
-        Document::read(text.as_bytes(), Path::new("/directory"))
+    fn read(text: &str) -> Result<Kubeconfig, String> {
+        Kubeconfig::read(text.as_bytes(), Path::new("/directory"))
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
                 "{text}: {error}"
             );
         }
-        let latin = Document::read(b"users:\n- name: caf\xe9\n", Path::new("/")).err().unwrap_or_default();
+        let latin = Kubeconfig::read(b"users:\n- name: caf\xe9\n", Path::new("/")).err().unwrap_or_default();
         assert!(latin.contains("byte 0xe9 in line 2"), "{latin}");
     }
 

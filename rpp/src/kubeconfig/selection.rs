@@ -23,7 +23,7 @@ use rustls::{
 use super::{
     address::{proxy_url, server_url},
     credential::{Credential, Source, bearer, header},
-    document::{Cluster, Context, Document, Exec, User},
+    document::{Cluster, Context, Exec, Kubeconfig, User},
     exec::{ApiVersion, ExecPlugin, InteractiveMode},
 };
 
@@ -72,7 +72,7 @@ impl From<CredentialError> for UserProblem {
 
 impl Selection {
     /// Selects a context; without a name, the current one.
-    pub(super) fn of(document: Document, context: Option<&str>) -> Result<Self, KubeconfigError> {
+    pub(super) fn of(document: Kubeconfig, context: Option<&str>) -> Result<Self, KubeconfigError> {
         let name = context.filter(|name| !name.is_empty()).unwrap_or(&document.current_context).to_owned();
         if name.is_empty() {
             return Err(KubeconfigError::NoCurrentContext);

@@ -88,21 +88,21 @@ impl Layout {
         #[derive(Deserialize)]
         struct Index {
             #[serde(default)]
-            manifests: Vec<Entry>,
+            manifests: Vec<IndexEntry>,
         }
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Entry {
+        enum IndexEntry {
             Readable(Box<Descriptor>),
             Other(IgnoredAny),
         }
         let index: Index = parse_index(&read_bounded(self.open_index()?, INDEX_FILE, LAYOUT_INDEX_BYTES)?)?;
         let named = index.manifests.into_iter().filter_map(|entry| match entry {
-            Entry::Readable(descriptor) => {
+            IndexEntry::Readable(descriptor) => {
                 let name = descriptor.annotations.as_ref()?.get(REF_NAME)?.clone();
                 Some((name, *descriptor))
             }
-            Entry::Other(_) => None,
+            IndexEntry::Other(_) => None,
         });
         Ok(named.collect())
     }

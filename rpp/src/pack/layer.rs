@@ -8,9 +8,11 @@ use std::{
 
 use d8_crds::values::digest::Digest;
 use flate2::{Compression, GzBuilder};
-use sha2::{Digest as _, Sha256};
 
-use crate::{oci::layout::Layout, protocol::image::CONTRACT_FILE};
+use crate::{
+    oci::{hash_writer::HashWriter, layout::Layout},
+    protocol::image::CONTRACT_FILE,
+};
 
 /// Size of a block in a tar, in bytes.
 const BLOCK: usize = 512;
@@ -69,34 +71,4 @@ fn write_entry(tar: &mut impl Write, name: &str, mode: u32, size: u64, content: 
     let padding = usize::try_from(size % BLOCK as u64).map_or(0, |rest| (BLOCK - rest) % BLOCK);
     tar.write_all(&[0; BLOCK][..padding])?;
     Ok(copied)
-}
-
-/// Hashes and counts the bytes that are written through it.
-struct HashWriter<W> {
-    inner: W,
-    hash: Sha256,
-    count: u64,
-}
-
-impl<W: Write> HashWriter<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), count: 0 }
-    }
-
-    fn finish(self) -> (W, Digest, u64) {
-        (self.inner, Digest::from_sha256(self.hash.finalize().into()), self.count)
-    }
-}
-
-impl<W: Write> Write for HashWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.count += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -14,7 +14,7 @@ use crate::file::read_regular;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConfigFile {
-    auths: Option<BTreeMap<String, Entry>>,
+    auths: Option<BTreeMap<String, AuthConfig>>,
     /// The credential helper of all registries.
     #[serde(default)]
     creds_store: String,
@@ -28,7 +28,7 @@ struct ConfigFile {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct AuthConfig {
     auth: String,
     username: String,
     password: String,
@@ -88,7 +88,7 @@ fn matches(key: &str, wanted: &str) -> Option<usize> {
 }
 
 /// Returns the credentials of an entry, `None` for one without: docker writes such entries beside a credential helper.
-fn of_entry(entry: &Entry) -> Result<Option<RegistryAuth>, String> {
+fn of_entry(entry: &AuthConfig) -> Result<Option<RegistryAuth>, String> {
     if !entry.registrytoken.is_empty() {
         return Ok(Some(RegistryAuth::Bearer(entry.registrytoken.clone())));
     }

@@ -21,7 +21,7 @@ use crate::connections::{FramePoll, observed};
 
 /// The user of a request.
 #[derive(Clone)]
-pub(super) struct User(pub(super) String);
+pub(super) struct RequestUser(pub(super) String);
 
 /// Counts a request, and logs it when its response ends.
 pub(super) async fn log(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
@@ -37,7 +37,7 @@ pub(super) async fn log(State(state): State<Arc<ServerState>>, request: Request,
         complete: false,
     };
     let response = next.run(request).await;
-    line.user = response.extensions().get::<User>().map(|User(name)| name.clone());
+    line.user = response.extensions().get::<RequestUser>().map(|RequestUser(name)| name.clone());
     line.status = response.status().as_u16();
     response.map(|body| {
         // The body of an empty response is never polled.

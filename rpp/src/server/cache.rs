@@ -23,9 +23,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, watch};
 
 pub(super) use self::blob::CachedBlob;
-use self::{blob::Progress, directory::CacheDirectory};
+use self::{blob::FetchProgress, directory::CacheDirectory};
 use super::metrics::Metrics;
-use crate::file::FileVersion;
+use crate::{file::FileVersion, oci::hash_writer::HashWriter};
 
 /// Layers that are fetched at the same time.
 const CONCURRENT_FETCHES: usize = 8;
@@ -69,7 +69,7 @@ struct Stored {
 struct Fetch {
     digest: Digest,
     size: u64,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<FetchProgress>,
     /// A stored file that was not verified yet.
     unverified: Option<File>,
 }
@@ -121,7 +121,7 @@ impl Cache {
             }
         };
         self.metrics.cache_misses.inc();
-        let (progress, watching) = watch::channel(Progress::Waiting);
+        let (progress, watching) = watch::channel(FetchProgress::Waiting);
         let blob = CachedBlob::arriving(size, watching);
         state.arriving.insert(key, blob.clone());
         drop(state);
@@ -146,10 +146,10 @@ impl Cache {
         drop(state);
         // Later requests fetch it again. The waiting ones get the error after that.
         progress.send_replace(match result {
-            Ok((file, _)) => Progress::Complete(Arc::new(file)),
+            Ok((file, _)) => FetchProgress::Complete(Arc::new(file)),
             Err(error) => {
                 tracing::error!(%digest, %error, "fetching a layer failed");
-                Progress::Failed(error.to_string().into())
+                FetchProgress::Failed(error.to_string().into())
             }
         });
     }
@@ -188,7 +188,7 @@ impl Cache {
             }
             let ready = until.min(fetch.size.saturating_sub(1));
             if ready > 0 {
-                fetch.progress.send_replace(Progress::Arriving(Arc::clone(&reading), ready));
+                fetch.progress.send_replace(FetchProgress::Arriving(Arc::clone(&reading), ready));
             }
         };
         let written = write(incoming.await?, Arc::clone(&reading), &fetch.digest, fetch.size, &mut on_bytes).await;
@@ -287,24 +287,10 @@ async fn write(
 async fn is_layer(file: &File, digest: &Digest) -> bool {
     let Ok(mut file) = file.try_clone() else { return false };
     let hashed = tokio::task::spawn_blocking(move || {
-        let mut hash = HashWriter(Sha256::new());
-        io::copy(&mut file, &mut hash).map(|_| Digest::from_sha256(hash.0.finalize().into()))
+        let mut hash = HashWriter::new(io::sink());
+        io::copy(&mut file, &mut hash).map(|_| hash.finish().1)
     });
     matches!(hashed.await, Ok(Ok(found)) if found == *digest)
-}
-
-/// Hashes what is written to it.
-struct HashWriter(Sha256);
-
-impl io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

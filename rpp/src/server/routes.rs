@@ -22,7 +22,7 @@ use http::{
 
 use super::{
     access::AccessError,
-    access_log::{self, User},
+    access_log::{self, RequestUser},
     image::Manifest,
     images::{ImagesError, Layer},
     route::Route,
@@ -36,9 +36,9 @@ use crate::{
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// A response other than 200: a status and one line of text.
-struct Failure(StatusCode, String);
+struct ErrorResponse(StatusCode, String);
 
-impl From<ImagesError> for Failure {
+impl From<ImagesError> for ErrorResponse {
     fn from(error: ImagesError) -> Self {
         tracing::error!(%error, "reading an image failed");
         match error {
@@ -103,7 +103,7 @@ async fn answer(State(state): State<Arc<ServerState>>, request: Parts) -> Respon
     };
     let mut response = match serve(&state, &request).await {
         Ok(response) => response,
-        Err(Failure(status, line)) => {
+        Err(ErrorResponse(status, line)) => {
             let mut response = text(status, line);
             if status == StatusCode::METHOD_NOT_ALLOWED {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
@@ -111,7 +111,7 @@ async fn answer(State(state): State<Arc<ServerState>>, request: Parts) -> Respon
             response
         }
     };
-    response.extensions_mut().insert(User(user));
+    response.extensions_mut().insert(RequestUser(user));
     response
 }
 
@@ -121,7 +121,7 @@ fn refused(error: AccessError) -> Response {
         AccessError::Denied { user } => {
             let line = format!("Forbidden (user={user}, verb=get, resource=deployments, subresource=cli-binary)");
             let mut response = text(StatusCode::FORBIDDEN, line);
-            response.extensions_mut().insert(User(user));
+            response.extensions_mut().insert(RequestUser(user));
             response
         }
         AccessError::Review(error) => {
@@ -135,12 +135,12 @@ fn text(status: StatusCode, line: String) -> Response {
     (status, line + "\n").into_response()
 }
 
-async fn serve(state: &ServerState, request: &Parts) -> Result<Response, Failure> {
-    let not_found = || Failure(StatusCode::NOT_FOUND, "not found".to_owned());
+async fn serve(state: &ServerState, request: &Parts) -> Result<Response, ErrorResponse> {
+    let not_found = || ErrorResponse(StatusCode::NOT_FOUND, "not found".to_owned());
     let route = Route::parse(request.uri.path()).filter(|route| route.is_in(state.generation)).ok_or_else(not_found)?;
     let head = request.method == Method::HEAD;
     if request.method != Method::GET && !(head && route.has_head()) {
-        return Err(Failure(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".to_owned()));
+        return Err(ErrorResponse(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".to_owned()));
     }
     let images = &state.images;
     let response = match route {
@@ -183,13 +183,13 @@ fn layer_response(layer: Layer, component: &Component, tag: &Tag, head: bool) ->
 }
 
 /// Reads `platform=<os>-<arch>` in the query, `None` if it is absent.
-fn platform(uri: &Uri) -> Result<Option<Platform>, Failure> {
+fn platform(uri: &Uri) -> Result<Option<Platform>, ErrorResponse> {
     let query = uri.query().unwrap_or_default();
     let value = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "platform");
     match value {
         None => Ok(None),
         Some((_, text)) => {
-            text.parse().map(Some).map_err(|error: NameError| Failure(StatusCode::BAD_REQUEST, error.to_string()))
+            text.parse().map(Some).map_err(|error: NameError| ErrorResponse(StatusCode::BAD_REQUEST, error.to_string()))
         }
     }
 }

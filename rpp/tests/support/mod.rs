@@ -203,6 +203,18 @@ pub fn access(address: SocketAddr, user: &str, cluster: &str) -> ClusterAccess {
     ClusterAccess::of_text(&text).unwrap()
 }
 
+/// As [`kubeconfig`], for an API server with TLS and a certificate of this authority.
+pub fn verified_access(address: SocketAddr, authority: &Authority) -> ClusterAccess {
+    provider();
+    let config = json!({
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("https://{address}"), "certificate-authority": authority.file()}}],
+        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    ClusterAccess::of_text(config.to_string()).unwrap()
+}
+
 /// Serves without TLS.
 pub async fn plain(router: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::{EndpointClient, FullResponse, Request, Transport, content_length};
 use crate::{
+    certificate::{self, CertificateProblem},
     client::endpoint::Trust,
-    error::{CertificateProblem, Error, ImageReference, TimeoutPhase},
+    error::{Error, ImageReference, TimeoutPhase},
     text::{MAX_MESSAGE, error_chain, one_line},
-    tls,
 };
 
 /// Limit for the next bytes of an error's body. The message is a courtesy and not worth a longer wait.
@@ -56,7 +56,7 @@ impl Transport {
     /// Turns a failure without a response into an error.
     pub(super) fn connection_error(&self, to: &EndpointClient, error: reqwest::Error) -> Error {
         let (host, error) = (to.endpoint.host(), error.without_url());
-        if let Some(problem) = tls::certificate_problem(&error) {
+        if let Some(problem) = certificate::problem_of(&error) {
             // The other key may be one of those that the cluster announces and that are not trusted yet.
             let may_be_announced = !self.untrusted_keys.is_empty() && matches!(to.endpoint.trust(), Trust::Only(_));
             return match problem {

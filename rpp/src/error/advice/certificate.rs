@@ -1,7 +1,7 @@
 //! Causes of a refused certificate, and how to fix them.
 
 use super::{Advice, pair};
-use crate::error::CertificateProblem;
+use crate::certificate::CertificateProblem;
 
 /// The command that makes a server certificate without an authority. `HOST` is to be replaced.
 pub(crate) const MAKE_SERVER_CERTIFICATE: &str = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout tls.key -out tls.crt \

@@ -12,12 +12,12 @@ use crate::file::{self, read_chunk};
 #[derive(Clone)]
 pub(in crate::server) struct CachedBlob {
     size: u64,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<FetchProgress>,
 }
 
 /// How much of a layer can be read.
 #[derive(Clone)]
-pub(super) enum Progress {
+pub(super) enum FetchProgress {
     /// Nothing yet.
     Waiting,
     /// This many bytes of the file.
@@ -29,7 +29,7 @@ pub(super) enum Progress {
 }
 
 impl CachedBlob {
-    pub(super) fn arriving(size: u64, progress: watch::Receiver<Progress>) -> Self {
+    pub(super) fn arriving(size: u64, progress: watch::Receiver<FetchProgress>) -> Self {
         Self { size, progress }
     }
 
@@ -37,7 +37,7 @@ impl CachedBlob {
     /// The file has another size.
     pub(super) fn complete(file: File, size: u64) -> io::Result<Self> {
         check_size(&file, size)?;
-        let (_, progress) = watch::channel(Progress::Complete(Arc::new(file)));
+        let (_, progress) = watch::channel(FetchProgress::Complete(Arc::new(file)));
         Ok(Self { size, progress })
     }
 
@@ -63,10 +63,10 @@ impl CachedBlob {
     /// Returns the file and how many bytes of it can be read now.
     fn available(&mut self) -> io::Result<Option<(Arc<File>, u64)>> {
         match &*self.progress.borrow_and_update() {
-            Progress::Waiting => Ok(None),
-            Progress::Arriving(file, bytes) => Ok(Some((Arc::clone(file), *bytes))),
-            Progress::Complete(file) => check_size(file, self.size).map(|()| Some((Arc::clone(file), self.size))),
-            Progress::Failed(why) => Err(io::Error::other(why.to_string())),
+            FetchProgress::Waiting => Ok(None),
+            FetchProgress::Arriving(file, bytes) => Ok(Some((Arc::clone(file), *bytes))),
+            FetchProgress::Complete(file) => check_size(file, self.size).map(|()| Some((Arc::clone(file), self.size))),
+            FetchProgress::Failed(why) => Err(io::Error::other(why.to_string())),
         }
     }
 }

@@ -33,7 +33,7 @@ fn version(name: &str, first_seen: i64, more: &Value) -> Value {
 }
 
 /// A policy, its surroundings, and what the operator keeps of it.
-struct World {
+struct PolicyFixture {
     spec: Value,
     generation: i64,
     uid: &'static str,
@@ -46,7 +46,7 @@ struct World {
     events: Vec<WaveEventKind>,
 }
 
-impl World {
+impl PolicyFixture {
     fn new(spec: Value) -> Self {
         Self {
             spec,
@@ -135,33 +135,33 @@ impl World {
 
 #[test]
 fn a_wave_from_its_beginning_to_its_end() {
-    let mut world = World::rolling();
-    let evaluation = world.evaluate(100);
-    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 0"]);
-    assert_eq!(world.target(), (Some("v1.3.0"), Some("NotInWave"), Some(100 + DAY)));
-    assert_eq!(world.ready(), "True/RollingOut");
+    let mut fixture = PolicyFixture::rolling();
+    let evaluation = fixture.evaluate(100);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 100, failed 0"]);
+    assert_eq!(fixture.target(), (Some("v1.3.0"), Some("NotInWave"), Some(100 + DAY)));
+    assert_eq!(fixture.ready(), "True/RollingOut");
     assert_eq!(evaluation.next, Some(at(100 + DAY)));
-    assert_eq!(world.shown.components.len(), 1, "a denied component is not listed");
+    assert_eq!(fixture.shown.components.len(), 1, "a denied component is not listed");
 
-    world.evaluate(100 + DAY);
-    assert_eq!(world.waves(), ["v1.3.0 Complete since 100, failed 0"]);
-    assert_eq!((world.target(), world.ready().as_str()), ((Some("v1.3.0"), None, None), "True/Enforced"));
+    fixture.evaluate(100 + DAY);
+    assert_eq!(fixture.waves(), ["v1.3.0 Complete since 100, failed 0"]);
+    assert_eq!((fixture.target(), fixture.ready().as_str()), ((Some("v1.3.0"), None, None), "True/Enforced"));
 
     // A newer version. The complete wave of the older one is not shown any more.
-    world.versions.insert(0, version("v1.4.0", 2 * DAY, &json!({})));
-    world.evaluate(2 * DAY + 5);
-    assert_eq!(world.waves(), [format!("v1.4.0 Running since {}, failed 0", 2 * DAY + 5)]);
+    fixture.versions.insert(0, version("v1.4.0", 2 * DAY, &json!({})));
+    fixture.evaluate(2 * DAY + 5);
+    assert_eq!(fixture.waves(), [format!("v1.4.0 Running since {}, failed 0", 2 * DAY + 5)]);
 }
 
 #[test]
 fn clients_read_the_waves_that_were_written() {
-    let mut world = World::rolling();
-    world.versions.insert(0, version("v1.4.0", 0, &json!({})));
-    world.evaluate(100);
-    world.fail("v1.4.0", 2);
-    world.evaluate(200);
+    let mut fixture = PolicyFixture::rolling();
+    fixture.versions.insert(0, version("v1.4.0", 0, &json!({})));
+    fixture.evaluate(100);
+    fixture.fail("v1.4.0", 2);
+    fixture.evaluate(200);
     let policy = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
-        "metadata": {"name": "slowly", "generation": 1}, "spec": world.spec, "status": world.shown});
+        "metadata": {"name": "slowly", "generation": 1}, "spec": fixture.spec, "status": fixture.shown});
     let checked = CheckedPolicy::new(&serde_json::from_value(policy).unwrap()).unwrap();
     assert_eq!(checked.generation_lag, None);
     let waves = &checked.waves["p"];
@@ -178,37 +178,37 @@ fn clients_read_the_waves_that_were_written() {
 
 #[test]
 fn a_halt_and_its_resumption() {
-    let mut world = World::rolling();
-    world.evaluate(100);
-    world.fail("v1.3.0", 1);
-    world.evaluate(200);
-    assert_eq!(world.events, []);
-    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 1"]);
-    world.fail("v1.3.0", 2);
-    world.evaluate(300);
-    assert_eq!(world.events, [WaveEventKind::Halted(at(300))]);
-    assert_eq!(world.waves(), ["v1.3.0 Halted since 100, failed 2"]);
-    assert_eq!((world.target().1, world.ready().as_str()), (Some("WaveHalted"), "False/WaveHalted"));
+    let mut fixture = PolicyFixture::rolling();
+    fixture.evaluate(100);
+    fixture.fail("v1.3.0", 1);
+    fixture.evaluate(200);
+    assert_eq!(fixture.events, []);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 100, failed 1"]);
+    fixture.fail("v1.3.0", 2);
+    fixture.evaluate(300);
+    assert_eq!(fixture.events, [WaveEventKind::Halted(at(300))]);
+    assert_eq!(fixture.waves(), ["v1.3.0 Halted since 100, failed 2"]);
+    assert_eq!((fixture.target().1, fixture.ready().as_str()), (Some("WaveHalted"), "False/WaveHalted"));
     // The ledger has the halt too, so it outlives a lost status.
-    world.shown = PluginPolicyStatus::default();
-    world.evaluate(400);
-    assert_eq!(world.waves(), ["v1.3.0 Halted since 100, failed 2"]);
-    assert_eq!(world.p().waves[0].halted_at.as_ref().map(|time| time.0), Some(at(300)));
+    fixture.shown = PluginPolicyStatus::default();
+    fixture.evaluate(400);
+    assert_eq!(fixture.waves(), ["v1.3.0 Halted since 100, failed 2"]);
+    assert_eq!(fixture.p().waves[0].halted_at.as_ref().map(|time| time.0), Some(at(300)));
 
-    world.annotation = Some(format!("v1.3.0@{}", at(301)));
-    world.evaluate(500);
-    assert_eq!(world.ready(), "False/WaveHalted", "the annotation names another halt");
-    world.annotation = Some(format!("v1.3.0@{}", at(300)));
-    world.evaluate(600);
-    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 2"]);
-    assert_eq!(world.ready(), "True/RollingOut");
+    fixture.annotation = Some(format!("v1.3.0@{}", at(301)));
+    fixture.evaluate(500);
+    assert_eq!(fixture.ready(), "False/WaveHalted", "the annotation names another halt");
+    fixture.annotation = Some(format!("v1.3.0@{}", at(300)));
+    fixture.evaluate(600);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 100, failed 2"]);
+    assert_eq!(fixture.ready(), "True/RollingOut");
 
-    world.fail("v1.3.0", 3);
-    world.evaluate(700);
-    assert_eq!(world.ready(), "False/WaveHalted");
-    world.generation = 2;
-    world.evaluate(800);
-    assert_eq!(world.ready(), "True/RollingOut");
+    fixture.fail("v1.3.0", 3);
+    fixture.evaluate(700);
+    assert_eq!(fixture.ready(), "False/WaveHalted");
+    fixture.generation = 2;
+    fixture.evaluate(800);
+    assert_eq!(fixture.ready(), "True/RollingOut");
 }
 
 #[test]
@@ -216,60 +216,60 @@ fn a_lost_status_or_ledger_is_restored() {
     for (what, lose_status, lose_ledger) in
         [("neither", false, false), ("status", true, false), ("ledger", false, true)]
     {
-        let mut world = World::rolling();
-        world.versions.push(version("v1.2.0", 0, &json!({})));
-        world.evaluate(100);
-        world.versions.insert(0, version("v1.4.0", DAY, &json!({})));
-        world.evaluate(100 + DAY);
-        let before = world.shown.clone();
-        assert_eq!(world.waves(), [format!("v1.4.0 Running since {}, failed 0", 100 + DAY)]);
+        let mut fixture = PolicyFixture::rolling();
+        fixture.versions.push(version("v1.2.0", 0, &json!({})));
+        fixture.evaluate(100);
+        fixture.versions.insert(0, version("v1.4.0", DAY, &json!({})));
+        fixture.evaluate(100 + DAY);
+        let before = fixture.shown.clone();
+        assert_eq!(fixture.waves(), [format!("v1.4.0 Running since {}, failed 0", 100 + DAY)]);
         if lose_status {
-            world.shown = PluginPolicyStatus::default();
+            fixture.shown = PluginPolicyStatus::default();
         }
         if lose_ledger {
-            world.ledger = WaveLedger::default();
+            fixture.ledger = WaveLedger::default();
         }
-        world.evaluate(200 + DAY);
-        assert_eq!(world.shown.components, before.components, "{what}");
+        fixture.evaluate(200 + DAY);
+        assert_eq!(fixture.shown.components, before.components, "{what}");
         // Complete waves stay complete.
-        assert_eq!(world.ledger.waves[&"p".parse().unwrap()].len(), 3, "{what}");
+        assert_eq!(fixture.ledger.waves[&"p".parse().unwrap()].len(), 3, "{what}");
     }
 }
 
 #[test]
 fn the_waves_of_a_new_record_begin_when_it_appears() {
-    let mut world = World::rolling();
-    let versions = std::mem::take(&mut world.versions);
-    world.evaluate(100);
-    assert_eq!(world.target(), (None, None, None), "listed, without a version");
-    world.versions = versions;
-    world.evaluate(200);
-    assert_eq!(world.waves(), ["v1.3.0 Running since 200, failed 0"]);
+    let mut fixture = PolicyFixture::rolling();
+    let versions = std::mem::take(&mut fixture.versions);
+    fixture.evaluate(100);
+    assert_eq!(fixture.target(), (None, None, None), "listed, without a version");
+    fixture.versions = versions;
+    fixture.evaluate(200);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 200, failed 0"]);
 }
 
 #[test]
 fn a_policy_that_is_created_again_begins_its_waves_again() {
-    let mut world = World::rolling();
-    world.evaluate(100);
-    world.uid = "second";
-    world.shown = PluginPolicyStatus::default();
-    world.evaluate(200);
-    assert_eq!(world.waves(), ["v1.3.0 Running since 200, failed 0"]);
+    let mut fixture = PolicyFixture::rolling();
+    fixture.evaluate(100);
+    fixture.uid = "second";
+    fixture.shown = PluginPolicyStatus::default();
+    fixture.evaluate(200);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 200, failed 0"]);
 }
 
 #[test]
 fn an_invalid_edit_restarts_no_wave() {
-    let mut world = World::rolling();
-    world.evaluate(100);
-    let good = world.spec.clone();
-    world.generation = 2;
-    world.spec["rules"][0]["versions"] = json!("one or two");
-    world.evaluate(200);
-    assert_eq!((world.ready().as_str(), world.waves().len()), ("False/Invalid", 1));
-    world.generation = 3;
-    world.spec = good;
-    world.evaluate(300);
-    assert_eq!(world.waves(), ["v1.3.0 Running since 100, failed 0"]);
+    let mut fixture = PolicyFixture::rolling();
+    fixture.evaluate(100);
+    let good = fixture.spec.clone();
+    fixture.generation = 2;
+    fixture.spec["rules"][0]["versions"] = json!("one or two");
+    fixture.evaluate(200);
+    assert_eq!((fixture.ready().as_str(), fixture.waves().len()), ("False/Invalid", 1));
+    fixture.generation = 3;
+    fixture.spec = good;
+    fixture.evaluate(300);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 100, failed 0"]);
 }
 
 #[test]
@@ -289,13 +289,13 @@ fn only_permitted_versions_have_a_wave() {
         (json!({}), json!({"fit": "Unfit"}), true),
         (json!({}), moved, true),
     ] {
-        let mut world = World::rolling();
+        let mut fixture = PolicyFixture::rolling();
         for (key, value) in rule.as_object().into_iter().flatten() {
-            world.spec["rules"][0][key] = value.clone();
+            fixture.spec["rules"][0][key] = value.clone();
         }
-        world.versions = vec![version("v1.3.0", 0, &more)];
-        world.evaluate(100);
-        assert_eq!(world.waves().len(), usize::from(permitted), "{rule} {more}");
+        fixture.versions = vec![version("v1.3.0", 0, &more)];
+        fixture.evaluate(100);
+        assert_eq!(fixture.waves().len(), usize::from(permitted), "{rule} {more}");
     }
 }
 
@@ -378,19 +378,19 @@ fn the_target_and_what_holds_it() {
             (Some("v1.4.0"), None, None),
         ),
     ] {
-        let mut world = World::rolling();
-        world.spec.as_object_mut().unwrap().remove("rollout");
+        let mut fixture = PolicyFixture::rolling();
+        fixture.spec.as_object_mut().unwrap().remove("rollout");
         for (key, value) in policy.as_object().into_iter().flatten() {
-            world.spec[key] = value.clone();
+            fixture.spec[key] = value.clone();
         }
         for (key, value) in rule.as_object().into_iter().flatten() {
-            world.spec["rules"][0][key] = value.clone();
+            fixture.spec["rules"][0][key] = value.clone();
         }
-        world.versions = vec![version("v1.4.0", 0, &newest), version("v1.3.0", 0, &plain())];
-        world.matched.active = active.map(|span| ("p".to_owned(), span)).into_iter().collect();
-        let evaluation = world.evaluate(100);
-        assert_eq!(world.target(), expected, "{what}");
-        assert!(world.ledger == WaveLedger::default(), "{what}: no ledger without a rollout");
+        fixture.versions = vec![version("v1.4.0", 0, &newest), version("v1.3.0", 0, &plain())];
+        fixture.matched.active = active.map(|span| ("p".to_owned(), span)).into_iter().collect();
+        let evaluation = fixture.evaluate(100);
+        assert_eq!(fixture.target(), expected, "{what}");
+        assert!(fixture.ledger == WaveLedger::default(), "{what}: no ledger without a rollout");
         assert_eq!(evaluation.next.map(Timestamp::as_second), expected.2, "{what}");
     }
 }
@@ -399,32 +399,32 @@ fn the_target_and_what_holds_it() {
 fn moved_tags_and_pre_releases_are_never_the_target() {
     let moved = json!({"moved": {"from": digest("1"), "at": at(0).to_string()}});
     for (newest, more, alone) in [("v1.4.0", moved, "TagMoved"), ("v1.4.0-rc.1", json!({}), "PreRelease")] {
-        let mut world = World::rolling();
-        world.versions = vec![version(newest, 0, &more), version("v1.3.0", 0, &json!({}))];
-        world.evaluate(100);
-        assert_eq!(world.target().0, Some("v1.3.0"), "{newest}");
-        world.versions.pop();
-        world.evaluate(100);
-        assert_eq!(world.target(), (None, Some(alone), None), "{newest}");
+        let mut fixture = PolicyFixture::rolling();
+        fixture.versions = vec![version(newest, 0, &more), version("v1.3.0", 0, &json!({}))];
+        fixture.evaluate(100);
+        assert_eq!(fixture.target().0, Some("v1.3.0"), "{newest}");
+        fixture.versions.pop();
+        fixture.evaluate(100);
+        assert_eq!(fixture.target(), (None, Some(alone), None), "{newest}");
     }
 }
 
 #[test]
 fn an_expedited_version_has_no_wave_but_can_be_halted() {
-    let mut world = World::rolling();
-    world.spec["rules"][0]["expedite"] = json!(["v1.3.0"]);
-    world.evaluate(100);
-    assert_eq!(world.waves(), ["v1.3.0 Complete since 100, failed 0"]);
-    assert_eq!((world.target(), world.ready().as_str()), ((Some("v1.3.0"), None, None), "True/Enforced"));
-    world.fail("v1.3.0", 2);
-    world.evaluate(200);
-    assert_eq!((world.target().1, world.p().waves[0].state), (Some("WaveHalted"), Some(WaveState::Halted)));
+    let mut fixture = PolicyFixture::rolling();
+    fixture.spec["rules"][0]["expedite"] = json!(["v1.3.0"]);
+    fixture.evaluate(100);
+    assert_eq!(fixture.waves(), ["v1.3.0 Complete since 100, failed 0"]);
+    assert_eq!((fixture.target(), fixture.ready().as_str()), ((Some("v1.3.0"), None, None), "True/Enforced"));
+    fixture.fail("v1.3.0", 2);
+    fixture.evaluate(200);
+    assert_eq!((fixture.target().1, fixture.p().waves[0].state), (Some("WaveHalted"), Some(WaveState::Halted)));
 }
 
 #[test]
 fn canaries_do_not_hide_the_wave_of_the_other_hosts() {
-    let mut world = World::rolling();
-    world.spec["rollout"]["canarySelector"] = json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]});
-    world.evaluate(100);
-    assert_eq!(world.target(), (Some("v1.3.0"), Some("NotInWave"), Some(100 + DAY)));
+    let mut fixture = PolicyFixture::rolling();
+    fixture.spec["rollout"]["canarySelector"] = json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]});
+    fixture.evaluate(100);
+    assert_eq!(fixture.target(), (Some("v1.3.0"), Some("NotInWave"), Some(100 + DAY)));
 }

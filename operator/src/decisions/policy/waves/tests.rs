@@ -20,7 +20,7 @@ fn v(text: &str) -> Version {
 }
 
 /// One policy over time.
-struct World {
+struct WaveFixture {
     generation: i64,
     max_failed: Option<u32>,
     resumed: Option<ResumedHalt>,
@@ -32,7 +32,7 @@ struct World {
     ledger: WaveLedger,
 }
 
-impl World {
+impl WaveFixture {
     fn new() -> Self {
         Self {
             generation: 1,
@@ -86,7 +86,7 @@ impl World {
 
 #[test]
 fn a_wave_begins_when_the_policy_begins_to_permit_the_version() {
-    let mut world = World::new();
+    let mut fixture = WaveFixture::new();
     for (second, candidates, since) in [
         (100, vec![("v1.4.0", false)], None),
         (200, vec![("v1.4.0", true)], Some(200)),
@@ -97,22 +97,22 @@ fn a_wave_begins_when_the_policy_begins_to_permit_the_version() {
         (700, vec![("v1.4.0", false)], None),
         (800, vec![("v1.4.0", true)], Some(800)),
     ] {
-        world.candidates = candidates;
-        assert_eq!(world.update(second), []);
-        assert_eq!(world.since(), since, "at {second}");
+        fixture.candidates = candidates;
+        assert_eq!(fixture.update(second), []);
+        assert_eq!(fixture.since(), since, "at {second}");
     }
 }
 
 #[test]
 fn a_version_without_a_record_is_forgotten_after_a_week() {
-    let mut world = World::new();
-    world.update(0);
-    world.candidates.clear();
-    world.update(HOUR);
-    world.update(7 * 24 * HOUR);
-    assert_eq!(world.since(), Some(0));
-    world.update(7 * 24 * HOUR + HOUR);
-    assert!(world.ledger.waves.is_empty());
+    let mut fixture = WaveFixture::new();
+    fixture.update(0);
+    fixture.candidates.clear();
+    fixture.update(HOUR);
+    fixture.update(7 * 24 * HOUR);
+    assert_eq!(fixture.since(), Some(0));
+    fixture.update(7 * 24 * HOUR + HOUR);
+    assert!(fixture.ledger.waves.is_empty());
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn a_wave_that_was_complete_before_the_ledger_was_lost_stays_complete() {
         components: vec![ComponentProgress { name: "p".into(), ..ComponentProgress::default() }],
         ..PluginPolicyStatus::default()
     };
-    let mut world = World { previous, ..World::new() };
-    world.update(100);
-    assert_eq!(world.since(), Some(5), "its age alone counts");
+    let mut fixture = WaveFixture { previous, ..WaveFixture::new() };
+    fixture.update(100);
+    assert_eq!(fixture.since(), Some(5), "its age alone counts");
 }
 
 #[test]
@@ -166,16 +166,16 @@ fn a_wave_halts_when_max_failed_hosts_failed() {
     for (max_failed, failed, halts) in
         [(Some(3), 2, false), (Some(3), 3, true), (Some(3), 4, true), (Some(1), 1, true), (None, 999, false)]
     {
-        let mut world = World { max_failed, ..World::new() };
-        world.update(10);
-        world.failed = failed;
+        let mut fixture = WaveFixture { max_failed, ..WaveFixture::new() };
+        fixture.update(10);
+        fixture.failed = failed;
         let expected = if halts { vec![WaveEventKind::Halted(at(20))] } else { vec![] };
-        assert_eq!(world.update(20), expected, "{max_failed:?} {failed}");
-        assert_eq!(world.halted_at(), halts.then_some(20));
-        assert_eq!(world.since(), Some(10), "a halt does not move the clock");
-        world.failed = 0;
-        assert_eq!(world.update(30), [], "a halt stays if hosts recover");
-        assert_eq!(world.halted_at(), halts.then_some(20));
+        assert_eq!(fixture.update(20), expected, "{max_failed:?} {failed}");
+        assert_eq!(fixture.halted_at(), halts.then_some(20));
+        assert_eq!(fixture.since(), Some(10), "a halt does not move the clock");
+        fixture.failed = 0;
+        assert_eq!(fixture.update(30), [], "a halt stays if hosts recover");
+        assert_eq!(fixture.halted_at(), halts.then_some(20));
     }
 }
 
@@ -184,31 +184,31 @@ fn an_annotation_resumes_only_the_halt_it_names() {
     for (version, halted_at, resumes) in
         [("v1.4.0", 20, true), ("1.4.0", 20, true), ("v1.4.0", 21, false), ("v1.4.1", 20, false)]
     {
-        let mut world = World { failed: 3, ..World::new() };
-        world.update(20);
-        world.resumed = Some(ResumedHalt { version: v(version), halted_at: at(halted_at) });
+        let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
+        fixture.update(20);
+        fixture.resumed = Some(ResumedHalt { version: v(version), halted_at: at(halted_at) });
         let expected = if resumes { vec![WaveEventKind::ResumedByAnnotation] } else { vec![] };
-        assert_eq!(world.update(30), expected, "{version}@{halted_at}");
-        assert_eq!(world.halted_at().is_none(), resumes);
+        assert_eq!(fixture.update(30), expected, "{version}@{halted_at}");
+        assert_eq!(fixture.halted_at().is_none(), resumes);
     }
 }
 
 #[test]
 fn a_resumed_wave_halts_again_when_another_host_fails() {
-    let resume = |world: &mut World, at_: i64| {
-        world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(at_) });
+    let resume = |fixture: &mut WaveFixture, at_: i64| {
+        fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(at_) });
     };
-    let by_annotation: fn(&mut World) = |world| {
-        world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
+    let by_annotation: fn(&mut WaveFixture) = |fixture| {
+        fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
     };
-    let by_edit: fn(&mut World) = |world| world.generation = 2;
+    let by_edit: fn(&mut WaveFixture) = |fixture| fixture.generation = 2;
     for (resume_by, kind) in
         [(by_annotation, WaveEventKind::ResumedByAnnotation), (by_edit, WaveEventKind::ResumedByEdit)]
     {
-        let mut world = World { failed: 3, ..World::new() };
-        assert_eq!(world.update(20), [WaveEventKind::Halted(at(20))]);
-        resume_by(&mut world);
-        assert_eq!(world.update(30), [kind]);
+        let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
+        assert_eq!(fixture.update(20), [WaveEventKind::Halted(at(20))]);
+        resume_by(&mut fixture);
+        assert_eq!(fixture.update(30), [kind]);
         for (second, failed, expected) in [
             (40, 3, vec![]),
             // A host recovers and fails again.
@@ -217,49 +217,49 @@ fn a_resumed_wave_halts_again_when_another_host_fails() {
             // The annotation still names the first halt.
             (70, 4, vec![]),
         ] {
-            world.failed = failed;
-            assert_eq!(world.update(second), expected, "{kind:?} at {second}");
+            fixture.failed = failed;
+            assert_eq!(fixture.update(second), expected, "{kind:?} at {second}");
         }
-        assert_eq!(world.halted_at(), Some(60));
-        resume(&mut world, 60);
-        assert_eq!(world.update(80), [WaveEventKind::ResumedByAnnotation]);
+        assert_eq!(fixture.halted_at(), Some(60));
+        resume(&mut fixture, 60);
+        assert_eq!(fixture.update(80), [WaveEventKind::ResumedByAnnotation]);
     }
 }
 
 #[test]
 fn a_higher_max_failed_counts_all_failed_hosts() {
-    let mut world = World { failed: 3, ..World::new() };
-    world.update(20);
-    (world.generation, world.max_failed) = (2, Some(5));
-    assert_eq!(world.update(30), [WaveEventKind::ResumedByEdit]);
-    world.failed = 4;
-    assert_eq!(world.update(40), []);
-    world.failed = 5;
-    assert_eq!(world.update(50), [WaveEventKind::Halted(at(50))]);
+    let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
+    fixture.update(20);
+    (fixture.generation, fixture.max_failed) = (2, Some(5));
+    assert_eq!(fixture.update(30), [WaveEventKind::ResumedByEdit]);
+    fixture.failed = 4;
+    assert_eq!(fixture.update(40), []);
+    fixture.failed = 5;
+    assert_eq!(fixture.update(50), [WaveEventKind::Halted(at(50))]);
 }
 
 #[test]
 fn two_halts_never_have_the_same_time() {
-    let mut world = World { failed: 3, ..World::new() };
-    world.update(20);
-    world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
-    assert_eq!(world.update(20), [WaveEventKind::ResumedByAnnotation]);
-    world.failed = 4;
-    assert_eq!(world.update(20), [WaveEventKind::Halted(at(21))]);
-    assert_eq!(world.halted_at(), Some(21));
-    assert_eq!(world.update(20), []);
+    let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
+    fixture.update(20);
+    fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
+    assert_eq!(fixture.update(20), [WaveEventKind::ResumedByAnnotation]);
+    fixture.failed = 4;
+    assert_eq!(fixture.update(20), [WaveEventKind::Halted(at(21))]);
+    assert_eq!(fixture.halted_at(), Some(21));
+    assert_eq!(fixture.update(20), []);
 }
 
 #[test]
 fn an_edit_does_not_resume_a_halt_of_unknown_generation() {
-    let mut world = World::new();
-    world.update(10);
-    let wave = world.ledger.waves.get_mut(&component("p")).unwrap().get_mut(&v("v1.4.0")).unwrap();
+    let mut fixture = WaveFixture::new();
+    fixture.update(10);
+    let wave = fixture.ledger.waves.get_mut(&component("p")).unwrap().get_mut(&v("v1.4.0")).unwrap();
     wave.halt = Some(Halt { at: at(15), generation: None });
-    world.generation = 9;
-    assert_eq!(world.update(20), []);
-    world.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(15) });
-    assert_eq!(world.update(30), [WaveEventKind::ResumedByAnnotation]);
+    fixture.generation = 9;
+    assert_eq!(fixture.update(20), []);
+    fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(15) });
+    assert_eq!(fixture.update(30), [WaveEventKind::ResumedByAnnotation]);
 }
 
 #[test]

@@ -2,21 +2,21 @@ use super::*;
 
 #[test]
 fn conditions_do_not_contradict_each_other() {
-    type Setup = fn(&mut World);
-    let unreadable: Setup = |world| {
+    type Setup = fn(&mut ReleaseFixture);
+    let unreadable: Setup = |fixture| {
         let why = VersionError { reason: "Malformed".into(), message: "no config".into() };
-        world.poll(&[]).observed.unreadable.insert(tag("v1.0.0"), why);
-        world.observed.set_tags([tag("v1.0.0")].into());
+        fixture.poll(&[]).observed.unreadable.insert(tag("v1.0.0"), why);
+        fixture.observed.set_tags([tag("v1.0.0")].into());
     };
-    let pending: Setup = |world| {
-        world.poll(&[]).observed.reading = true;
-        world.observed.set_tags([tag("v1.0.0")].into());
+    let pending: Setup = |fixture| {
+        fixture.poll(&[]).observed.reading = true;
+        fixture.observed.set_tags([tag("v1.0.0")].into());
     };
-    let not_published: Setup = |world| {
-        world.fail_poll("NotPublished");
+    let not_published: Setup = |fixture| {
+        fixture.fail_poll("NotPublished");
     };
-    let no_version: Setup = |world| {
-        world.poll(&["latest"]);
+    let no_version: Setup = |fixture| {
+        fixture.poll(&["latest"]);
     };
     let cases: [(&str, Setup, &[&str]); 8] = [
         (
@@ -30,7 +30,7 @@ fn conditions_do_not_contradict_each_other() {
         ),
         (
             "during the first poll",
-            |world| world.observed.reading = true,
+            |fixture| fixture.observed.reading = true,
             &[
                 "Synced Unknown: the first poll of the proxy has not finished",
                 "Ready Unknown: the first poll of the proxy has not finished",
@@ -43,7 +43,7 @@ fn conditions_do_not_contradict_each_other() {
         ),
         (
             "suspended before the first poll",
-            |world| world.spec.suspend = true,
+            |fixture| fixture.spec.suspend = true,
             &[
                 "Synced False: spec.suspend is true, so the proxy is not polled",
                 "Ready Unknown: no poll has succeeded yet, and spec.suspend is true",
@@ -51,7 +51,7 @@ fn conditions_do_not_contradict_each_other() {
         ),
         (
             "an invalid spec",
-            |world| world.spec.interval = Some("1x".into()),
+            |fixture| fixture.spec.interval = Some("1x".into()),
             &[
                 "Synced False: the spec is invalid; see condition Stalled",
                 "Ready False: no poll has succeeded yet, and the spec is invalid; see condition Stalled",
@@ -85,9 +85,9 @@ fn conditions_do_not_contradict_each_other() {
         ),
     ];
     for (what, setup, expected) in cases {
-        let mut world = World::new();
-        setup(&mut world);
-        let conditions = world.evaluate().status.conditions;
+        let mut fixture = ReleaseFixture::new();
+        setup(&mut fixture);
+        let conditions = fixture.evaluate().status.conditions;
         let found: Vec<_> = conditions.iter().map(|c| format!("{} {}: {}", c.type_, c.status, c.message)).collect();
         assert_eq!(found.len(), expected.len(), "{what}: {found:?}");
         for (found, expected) in found.iter().zip(expected) {
