@@ -108,10 +108,7 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
     let (cluster_sender, cluster) = watch::channel(Cluster::unread());
     let (release_store, release_writer) = reflector::store();
     let (policy_store, policy_writer) = reflector::store();
-    let settings = AcceptedIdentity {
-        keys: args.rpp_key.into_iter().collect(),
-        host: args.rpp_host.map(|host| host.to_ascii_lowercase()),
-    };
+    let settings = AcceptedIdentity::new(args.rpp_key, args.rpp_host.as_deref());
     let pins = PinStore::new(client.clone(), &namespace, settings);
     let connection = Connection::new(client.clone(), access, options, pins, metrics.clone());
     let upstream = Upstream::new(connection, metrics.clone());

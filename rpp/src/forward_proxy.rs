@@ -8,6 +8,7 @@ use std::{fmt, net::IpAddr};
 
 use d8_crds::values::text::printable;
 use http::Uri;
+use url::Url;
 
 /// An HTTP or SOCKS proxy. Messages show it without its user name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,6 +98,12 @@ impl ProxyEnvironment {
         let proxy = |name, value: Option<&str>| read_variable((name, value?.to_owned()));
         let direct = parse_list(no_proxy.unwrap_or_default());
         Self { https: proxy("HTTPS_PROXY", https), http: proxy("HTTP_PROXY", http), direct }
+    }
+
+    /// Returns the proxy for the server of a URL, `None` if it is reached directly.
+    pub fn for_url(&self, url: &Url) -> Option<ForwardProxy> {
+        let port = url.port_or_known_default().unwrap_or(443);
+        self.for_host(url.scheme(), url.host_str().unwrap_or_default(), port)
     }
 
     /// Returns the proxy for a server, `None` if it is reached directly. `host` may be an IPv6 address in brackets.

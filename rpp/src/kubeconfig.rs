@@ -228,14 +228,8 @@ impl ClusterAccess {
 
     /// Returns the proxy for connections to an endpoint of the registry-packages-proxy.
     pub(crate) fn forward_proxy(&self, endpoint: &Url) -> Option<ForwardProxy> {
-        self.own_proxy.clone().or_else(|| for_endpoint(&self.environment, endpoint))
+        self.own_proxy.clone().or_else(|| self.environment.for_url(endpoint))
     }
-}
-
-/// Returns the proxy of the environment for an endpoint.
-pub(crate) fn for_endpoint(environment: &ProxyEnvironment, endpoint: &Url) -> Option<ForwardProxy> {
-    let port = endpoint.port_or_known_default().unwrap_or(443);
-    environment.for_host(endpoint.scheme(), endpoint.host_str().unwrap_or_default(), port)
 }
 
 impl ClusterAccess {

@@ -148,7 +148,7 @@ async fn when_the_next_object_is_read() {
             "no answer of the API",
             [(200, json!("<html>")), host(), ready()],
             ca_file(),
-            Err((ErrorKind::Discovery, "discovery")),
+            Err((ErrorKind::Discovery, "failed to find the proxy: ")),
             &one,
         ),
         (

@@ -119,6 +119,17 @@ impl Lab {
         Ok(())
     }
 
+    /// Starts another replica of the operator, beside the first one. Returns it when it is ready.
+    pub fn start_replica(&self, identity: &str) -> Result<Server> {
+        start_operator_as(&self.plane, identity, &["--identity", identity]).map(|(server, _)| server)
+    }
+
+    /// Returns the identity of the leading replica, empty if none leads.
+    pub fn leader(&self) -> String {
+        let holder = "--output=jsonpath={.spec.holderIdentity}";
+        self.plane.kubectl(["get", "lease", OPERATOR, "--namespace", OPERATOR, holder]).unwrap_or_default()
+    }
+
     /// Returns the address of the operator for probes and metrics.
     pub fn operator_address(&self) -> &str {
         &self.operator_address
@@ -257,10 +268,14 @@ fn install_chart(plane: &ControlPlane) -> Result<()> {
 }
 
 fn start_operator(plane: &ControlPlane, more: &[&str]) -> Result<(Server, String)> {
+    start_operator_as(plane, "d8-operator", more)
+}
+
+fn start_operator_as(plane: &ControlPlane, name: &str, more: &[&str]) -> Result<(Server, String)> {
     let who = plane.service_account(OPERATOR, OPERATOR)?;
     let kubeconfig = plane.kubeconfig_for(&who)?;
     let flags = ["--listen", "127.0.0.1:0", "--namespace", OPERATOR].iter().chain(more);
-    let mut operator = plane.scratch().start("d8-operator", tools::binary("d8-operator")?, flags, |command| {
+    let mut operator = plane.scratch().start(name, tools::binary("d8-operator")?, flags, |command| {
         command.env("KUBECONFIG", kubeconfig);
         for variable in
             ["D8_RPP_ENDPOINT", "D8_RPP_CA_FILE", "D8_OPERATOR_RPP_KEYS", "D8_OPERATOR_RPP_HOST", "LOG_LEVEL"]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use d8_crds::records::release::{CliRelease, Fit};
 use d8_tests::catalog::Plugin;
-use d8_tests::lab::{Lab, OPERATOR, TIMEOUT};
+use d8_tests::lab::{Lab, TIMEOUT};
 use d8_tests::process::{Server, wait_for};
 use d8_tests::status::{self, of_release};
 use d8_tests::{Result, tools};
@@ -18,27 +18,11 @@ fn condition(release: &CliRelease, kind: &str) -> String {
     status::condition(&of_release(release).conditions, kind)
 }
 
-/// Starts another operator with the chart's `ServiceAccount`.
-fn start_another(lab: &Lab, name: &str) -> Result<Server> {
-    let who = lab.plane().service_account(OPERATOR, OPERATOR)?;
-    let kubeconfig = lab.plane().kubeconfig_for(&who)?;
-    let flags = ["--listen=127.0.0.1:0", "--namespace=d8-operator", "--identity", name];
-    lab.plane().scratch().start(name, tools::binary("d8-operator")?, flags, |command| {
-        command.env("KUBECONFIG", kubeconfig);
-    })
-}
-
 /// Ends a process with SIGTERM as a kubelet does. Returns its exit status.
 fn terminate(server: &mut Server) -> Result<ExitStatus> {
     let pid = wait_for("a process ID", TIMEOUT, || server.pid())?;
     assert_eq!(kill(Pid::from_raw(pid), Signal::SIGTERM), Ok(()));
     wait_for("the end of the process", TIMEOUT, || server.ended())
-}
-
-/// Returns the holder of the lease.
-fn holder(lab: &Lab) -> String {
-    let args = ["get", "lease", "d8-operator", "--namespace=d8-operator", "--output=jsonpath={.spec.holderIdentity}"];
-    lab.plane().kubectl(args).unwrap_or_default()
 }
 
 fn tracked(lab: &Lab, name: &str, versions: &[&str]) -> Result<CliRelease> {
@@ -55,19 +39,17 @@ fn tracked(lab: &Lab, name: &str, versions: &[&str]) -> Result<CliRelease> {
 fn a_second_instance_takes_over() -> Result<()> {
     let mut lab = Lab::start(|_| {})?;
     let before = tracked(&lab, "handed", &["v1.0.0", "v1.1.0"])?;
-    let first = holder(&lab);
+    let first = lab.leader();
     assert!(first.starts_with("d8-operator-"), "{first}");
 
-    let mut second = start_another(&lab, "second")?;
-    let address = second.first_line(TIMEOUT)?;
-    second.wait_for("/readyz", TIMEOUT, || d8_tests::lab::get(&address, "/readyz").filter(|(code, _)| *code == 200))?;
-    assert_eq!(holder(&lab), first, "the leader stays the leader");
+    let mut second = lab.start_replica("second")?;
+    assert_eq!(lab.leader(), first, "the leader stays the leader");
 
     let status = terminate(lab.operator())?;
     assert!(status.success(), "{status}");
     let log = lab.operator().log();
     assert!(log.contains("released the lease"), "{log}");
-    wait_for("the second to lead", Duration::from_secs(30), || (holder(&lab) == "second").then_some(()))?;
+    wait_for("the second to lead", Duration::from_secs(30), || (lab.leader() == "second").then_some(()))?;
 
     lab.publish(&Plugin::new("handed", "v1.2.0"))?;
     lab.request_poll("handed")?;
@@ -79,13 +61,12 @@ fn a_second_instance_takes_over() -> Result<()> {
     assert_eq!(known(&after), known(&before), "the known versions do not change");
     let status = terminate(&mut second)?;
     assert!(status.success(), "{status}");
-    assert_eq!(holder(&lab), "");
+    assert_eq!(lab.leader(), "");
 
     // A third instance finds nothing to change and writes nothing.
     let unchanged = lab.get_release("handed").and_then(|r| r.metadata.resource_version);
-    let mut third = start_another(&lab, "third")?;
-    third.first_line(TIMEOUT)?;
-    wait_for("the third to lead", Duration::from_secs(30), || (holder(&lab) == "third").then_some(()))?;
+    let _third = lab.start_replica("third")?;
+    wait_for("the third to lead", Duration::from_secs(30), || (lab.leader() == "third").then_some(()))?;
     lab.publish(&Plugin::new("later", "v1.0.0"))?;
     tracked(&lab, "later", &["v1.0.0"])?;
     assert_eq!(lab.get_release("handed").and_then(|r| r.metadata.resource_version), unchanged);

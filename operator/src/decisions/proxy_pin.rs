@@ -27,6 +27,12 @@ pub(crate) struct AcceptedIdentity {
 }
 
 impl AcceptedIdentity {
+    /// Makes an identity. The host may be in upper case, as names of hosts have no case: it is compared in lower case.
+    pub(crate) fn new(keys: impl IntoIterator<Item = Digest>, host: Option<&str>) -> Self {
+        let host = host.map(str::trim).filter(|host| !host.is_empty()).map(str::to_ascii_lowercase);
+        Self { keys: keys.into_iter().collect(), host }
+    }
+
     /// Reads the annotations of the ConfigMap. Returns the words that are not keys, too: they accept nothing.
     pub(crate) fn from_annotations(annotations: &BTreeMap<String, String>) -> (Self, Vec<String>) {
         let text = |key: &str| annotations.get(key).map(String::as_str).unwrap_or_default();
@@ -38,8 +44,7 @@ impl AcceptedIdentity {
                 Err(_) => malformed.push(word.to_owned()),
             }
         }
-        let host = Some(text(TRUST_HOST).trim()).filter(|host| !host.is_empty()).map(str::to_ascii_lowercase);
-        (Self { keys, host }, malformed)
+        (Self::new(keys, Some(text(TRUST_HOST))), malformed)
     }
 }
 
@@ -175,6 +180,17 @@ mod tests {
             let (read, words) = AcceptedIdentity::from_annotations(&annotations);
             assert_eq!((read, words), (accepted(expected), malformed.iter().map(|&w| w.to_owned()).collect()), "{ca}");
         }
+    }
+
+    #[test]
+    fn a_host_in_upper_case_is_the_same_host() {
+        let announced = identity("packages.example.com:8443 a");
+        let upper = AcceptedIdentity::new([], Some(" Packages.EXAMPLE.com:8443"));
+        assert_eq!(AcceptedIdentity::new([], Some(" ")), AcceptedIdentity::default());
+        // In the settings, before the first contact; and in the annotation, for another host than the pinned one.
+        assert_eq!(effective_pin(None, &upper, &accepted("-"), &announced), Some(announced.clone()));
+        let pinned = identity("other a");
+        assert_eq!(effective_pin(Some(&pinned), &accepted("-"), &upper, &announced), Some(announced));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::{
     endpoint_pin::EndpointIdentity,
     error::{Error, ImageReference},
     forward_proxy::ProxyEnvironment,
-    kubeconfig::{self, ClusterAccess},
+    kubeconfig::ClusterAccess,
     oci::MANIFEST_TYPES,
     protocol::{generation::Generation, image},
     text::json_error,
@@ -96,7 +96,7 @@ impl Proxy {
     /// Returns a client of these endpoints, tried in this order, with this identity. Makes no request.
     pub fn new(endpoints: Vec<Endpoint>, identity: Identity, options: &ClientOptions) -> Result<Self, Error> {
         let environment = ProxyEnvironment::of_process();
-        let forward_proxy = |endpoint: &Url| kubeconfig::for_endpoint(&environment, endpoint);
+        let forward_proxy = |endpoint: &Url| environment.for_url(endpoint);
         Ok(Self::over(Transport::new(endpoints, identity, options, forward_proxy)?))
     }
 

@@ -15,7 +15,10 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::{RegistryAccess, RegistryError, Session};
-use crate::text::{MAX_MESSAGE, error_chain, one_line};
+use crate::{
+    forward_proxy::ProxyEnvironment,
+    text::{MAX_MESSAGE, error_chain, one_line},
+};
 
 /// Bytes of an error's body that are read.
 const ERROR_BYTES: usize = 16 << 10;
@@ -122,7 +125,11 @@ async fn send(
 }
 
 fn failed(url: &Url, error: &reqwest::Error) -> RegistryError {
-    RegistryError::Failed(format!("{url}: {}", error_chain(error)))
+    let why = error_chain(error);
+    match ProxyEnvironment::of_process().for_url(url).filter(|_| error.is_connect()) {
+        Some(proxy) => RegistryError::Failed(format!("{url}: no connection through the {proxy}: {why}")),
+        None => RegistryError::Failed(format!("{url}: {why}")),
+    }
 }
 
 /// Reads a body, `None` if it is larger than `limit` bytes.

@@ -125,10 +125,10 @@ fn layers() -> Vec<Case> {
             |layout, _| image(layout, ZSTD, b"\x28\xb5\x2f\xfd\xa0"),
             Expected {
                 install: &[
-                    "its layer is a zstd stream (media type `application/vnd.oci.image.layer.v1.tar+zstd`); a gzip tar",
+                    "its layer is a zstd stream (media type `application/vnd.oci.image.layer.v1.tar+zstd`); expected a gzip tar",
                 ],
                 ..unfit(
-                    "its layer is a zstd stream (media type `application/vnd.oci.image.layer.v1.tar+zstd`); a gzip tar",
+                    "its layer is a zstd stream (media type `application/vnd.oci.image.layer.v1.tar+zstd`); expected a gzip tar",
                 )
             },
         ),

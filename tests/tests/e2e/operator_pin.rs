@@ -128,6 +128,49 @@ fn the_operator_remembers_the_proxy() -> Result<()> {
     Ok(())
 }
 
+/// Two replicas run. What the leading one pins, the other one knows when it leads.
+#[test]
+fn replicas_share_the_pin() -> Result<()> {
+    let mut lab = Lab::start(|_| {})?;
+    lab.publish(&Plugin::new("pinned", "v1.0.0"))?;
+    lab.create_releases(&["pinned"])?;
+    let is_synced = |release: &CliRelease| synced(release).0 == "True/Synced";
+    lab.wait_for_release("pinned", "synced", is_synced)?;
+    let _second = lab.start_replica("second")?;
+    let first = lab.leader();
+    assert_ne!(first, "second");
+
+    // An admin accepts another authority while both run.
+    let scratch = lab.plane().scratch();
+    let new_ca = Authority::new(scratch, "new-ca")?;
+    let flags = ["--layout".into(), lab.proxy().layout().into()];
+    let (_server, address) = serve_as(lab.plane(), "after", new_ca.server(scratch, "after")?, flags)?;
+    announce(&lab, &address, &new_ca.pem)?;
+    run_command_in(&lab, &changed(&lab, new_ca.key().as_str())?)?;
+    lab.wait_for_release("pinned", "synced with the new authority", is_synced)?;
+    assert_eq!(lab.leader(), first, "the leader stays the leader");
+    let (_, keys) = pin(&lab)?;
+    assert!(keys.contains(&new_ca.key().to_string()), "{keys:?}");
+
+    // The other one leads, reads through the proxy with the new authority, and changes nothing.
+    lab.stop_operator()?;
+    wait_for("the second to lead", TIMEOUT, || (lab.leader() == "second").then_some(()))?;
+    lab.publish(&Plugin::new("pinned", "v1.1.0"))?;
+    lab.request_poll("pinned")?;
+    lab.wait_for_version("pinned", "v1.1.0")?;
+    assert_eq!(pin(&lab)?.1, keys);
+
+    // It refuses a foreign proxy, as the first one does.
+    let scratch = lab.plane().scratch();
+    let foreign_ca = Authority::new(scratch, "foreign-ca")?;
+    let foreign = ForeignProxy::start(&foreign_ca.server(scratch, "foreign")?, "foreign")?;
+    announce(&lab, foreign.address(), &foreign_ca.pem)?;
+    lab.request_poll("pinned")?;
+    lab.wait_for_release("pinned", "another proxy", |release| synced(release).0 == "False/EndpointChanged")?;
+    assert_eq!((pin(&lab)?.1, foreign.received()), (keys, String::new()));
+    Ok(())
+}
+
 #[test]
 fn many_requests_give_few_polls() -> Result<()> {
     let lab = Lab::start(|_| {})?;
