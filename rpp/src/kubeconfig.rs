@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use d8_crds::values::text::printable;
 use url::Url;
 
 pub(crate) use self::credential::Credential;
@@ -79,7 +80,11 @@ impl KubeconfigSource {
                 Err(KubeconfigError::NoCurrentContext) if is_in_pod() => ClusterAccess::of_pod()?,
                 selected => selected?,
             },
-            None => ClusterAccess::of_pod()?,
+            None => match self.context.as_deref().filter(|name| !name.is_empty() && is_in_pod()) {
+                // The identity of the Pod is not the one that was asked for.
+                Some(name) => return Err(KubeconfigError::NoContext(printable(name).into_owned()).into()),
+                None => ClusterAccess::of_pod()?,
+            },
         };
         access.config.accept_invalid_certs |= self.insecure;
         Ok(access)

@@ -117,7 +117,7 @@ impl Fixture {
 
     /// As [`Self::check`], in a Pod with a `ServiceAccount`: with its variables, and with its files in a mount
     /// namespace. kubectl has no other flag: with `--request-timeout` it would never look for the `ServiceAccount`.
-    fn check_in_pod(&self, what: &str, env: &[(&str, OsString)], expected: Expected) -> Result<()> {
+    fn check_in_pod(&self, what: &str, env: &[(&str, OsString)], flags: &[&str], expected: Expected) -> Result<()> {
         let script = self.fill(
             "mount -t tmpfs tmpfs /run && d=/run/secrets/kubernetes.io/serviceaccount && mkdir -p $d && \
              cp $DIR/token $DIR/ca.crt $d/ && printf default >$d/namespace && exec \"$@\"",
@@ -129,7 +129,7 @@ impl Fixture {
         let run = |program: &Path, args: &[&str]| {
             let program = program.display().to_string();
             let words = ["--map-root-user", "--mount", "sh", "-c", &script, "sh", &program].into_iter();
-            self.run(Path::new("unshare"), &words.chain(args.iter().copied()).collect::<Vec<_>>(), &env)
+            self.run(Path::new("unshare"), &words.chain(args.iter().chain(flags).copied()).collect::<Vec<_>>(), &env)
         };
         self.compare(
             what,

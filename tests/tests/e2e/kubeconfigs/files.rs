@@ -120,11 +120,14 @@ fn the_service_account_of_a_pod() -> Result<()> {
             std::fs::write(&file, content).expect("a kubeconfig");
         }
         let list: Vec<(&str, OsString)> = list.map(|list| ("KUBECONFIG", list.into())).into_iter().collect();
-        fixture.check_in_pod(what, &list, expected)?;
+        fixture.check_in_pod(what, &list, &[], expected)?;
     }
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&file).expect("a directory");
-    fixture.check_in_pod("one that cannot be read", &[], Err("Is a directory"))
+    fixture.check_in_pod("one that cannot be read", &[], &[], Err("Is a directory"))?;
+    let _ = std::fs::remove_dir_all(&directory);
+    let other = ["--context", "other"];
+    fixture.check_in_pod("a context without a kubeconfig", &[], &other, Err("no context \"other\""))
 }
 
 /// The servers read their kubeconfig with the same code. An unusable one ends them with a message, not with a panic.

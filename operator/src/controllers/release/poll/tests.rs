@@ -17,6 +17,8 @@ struct Script {
     moved: Vec<&'static str>,
     /// It serves no manifests.
     old: bool,
+    /// It does not deliver a part of each image now.
+    lacks_parts: bool,
     requests: Mutex<Vec<String>>,
 }
 
@@ -35,6 +37,7 @@ impl Registry for Script {
         let digest = Digest::of(format!("{tag}{moved}").as_bytes());
         let facts =
             if self.old && !request.read_layers { VersionFacts::digest_only() } else { VersionFacts::default() };
+        let facts = VersionFacts { incomplete: self.lacks_parts, ..facts };
         let facts = (!(request.is_known)(&digest)).then_some(facts);
         self.requests.lock().unwrap().push(format!("{tag}{}", if facts.is_some() { "+" } else { "" }));
         Ok((digest, facts))
@@ -166,6 +169,22 @@ async fn an_unreadable_version_does_not_end_the_poll() {
     fixture.poll(&script).await.unwrap();
     let observed = fixture.observed();
     assert_eq!((observed.digests.len(), observed.unreadable.len()), (2, 0));
+}
+
+/// A network failure while one platform is read must not leave the platform out for good.
+#[tokio::test]
+async fn a_part_that_was_missing_is_read_at_the_next_polls() {
+    let fixture = Fixture::new();
+    let mut script = Script { tags: vec!["v1.0.0"], lacks_parts: true, ..Script::default() };
+    for poll in ["the first poll", "as long as it is missing"] {
+        fixture.poll(&script).await.unwrap();
+        assert_eq!(*script.requests.lock().unwrap(), ["tags", "v1.0.0+"], "{poll}");
+    }
+    script.lacks_parts = false;
+    fixture.poll(&script).await.unwrap();
+    assert_eq!(*script.requests.lock().unwrap(), ["tags", "v1.0.0+"], "it is there again");
+    fixture.poll(&script).await.unwrap();
+    assert_eq!(*script.requests.lock().unwrap(), ["tags", "v1.0.0"], "known");
 }
 
 #[tokio::test]
