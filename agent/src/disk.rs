@@ -18,6 +18,7 @@ use std::{
 };
 
 use d8_crds::values::digest::Digest;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::json_path::JsonPath;
@@ -117,6 +118,16 @@ pub(crate) fn lstat(path: &Path) -> io::Result<Option<fs::Metadata>> {
     if_exists(fs::symlink_metadata(path))
 }
 
+/// Returns the modification time of a file, if the system has one.
+pub(crate) fn modified(metadata: &fs::Metadata) -> Option<Timestamp> {
+    metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok())
+}
+
+/// Returns the modification time of the file at a path, `None` if it cannot be read.
+pub(crate) fn modified_at(path: &Path) -> Option<Timestamp> {
+    modified(&lstat(path).ok()??)
+}
+
 /// Turns the error "no such file" into `None`.
 pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -161,7 +172,13 @@ pub(crate) fn make_dirs(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> 
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("another process removes it as fast as it is created"))
+    match path.parent() {
+        Some(parent) if parent.is_dir() => {
+            let why = format!("no directory can be created in {}", parent.display());
+            Err(io::Error::new(io::ErrorKind::Unsupported, why))
+        }
+        _ => Err(io::Error::other("another process removes it as fast as it is created")),
+    }
 }
 
 /// Directories that were created, the outermost first. Those that are empty are removed on drop.

@@ -197,6 +197,7 @@ impl StoreError {
             io::ErrorKind::NotADirectory => {
                 Self::Root { root, why: "a part of its path is not a directory".to_owned() }
             }
+            io::ErrorKind::Unsupported if !no_locks(&source) => Self::Root { root, why: source.to_string() },
             _ if no_locks(&source) => Self::Io { what: "lock files in", path: root, source },
             _ => Self::Io { what: "write to", path: root, source },
         }

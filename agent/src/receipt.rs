@@ -53,6 +53,10 @@ pub struct Receipt {
     pub binary: Digest,
     /// Size of the executable, in bytes.
     pub size: u64,
+    /// Modification time of the executable when it was installed. If the file has another one, its content may have
+    /// changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
     /// Origin of the bytes: the host of the proxy, or the path of a file.
     pub source: String,
     /// Time of the installation.
@@ -90,6 +94,7 @@ mod tests {
             manifest: None,
             binary: Digest::of(b"binary"),
             size: 6,
+            modified: Some("2026-11-22T08:59:59.123456789Z".parse().unwrap()),
             source: "proxy.example".to_owned(),
             time: "2026-11-22T09:00:00Z".parse().unwrap(),
             verified: Verified::Digest,

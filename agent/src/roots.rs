@@ -25,12 +25,12 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Builds the roots from an explicit root (flag or environment) and the home directory. An explicit root is never
-    /// replaced by the one in the home directory.
+    /// Builds the roots from an explicit root (flag or environment) and the home directory. An explicit root is the only
+    /// one.
     pub fn new(explicit: Option<PathBuf>, home: Option<&Path>) -> Self {
         let home = home.map(|home| home.join(HOME_ROOT));
         match explicit {
-            Some(root) => Self { home: home.filter(|home| *home != root), configured: root, explicit: true },
+            Some(root) => Self { home: None, configured: root, explicit: true },
             None => Self { configured: PathBuf::from(DEFAULT_ROOT), explicit: false, home },
         }
     }
@@ -59,8 +59,7 @@ impl Roots {
         self.explicit
     }
 
-    /// Returns the path of the root in the home directory, if there is a home directory and it is not the configured
-    /// root.
+    /// Returns the path of the root in the home directory, if there is a home directory and no explicit root.
     pub fn home(&self) -> Option<&Path> {
         self.home.as_deref()
     }
@@ -114,6 +113,9 @@ fn check_writable(root: &Path) -> Result<(), StoreError> {
     let probe = existing.join(format!(".d8-probe-{}", disk::random_name()));
     match disk::create_new(&probe, disk::PRIVATE) {
         Ok(_) => disk::unlink(&probe).map(|_| ()).map_err(StoreError::io("remove", probe)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(unusable(format!("no file can be created in {}", existing.display())))
+        }
         Err(source) => Err(StoreError::refused_write(root, source)),
     }
 }
@@ -155,8 +157,7 @@ mod tests {
         let explicit = Roots::new(Some("/srv/d8".into()), Some(home));
         assert_eq!(explicit.configured(), Path::new("/srv/d8"));
         assert!(explicit.is_explicit());
-        let same = Roots::new(Some("/home/u/.deckhouse-cli".into()), Some(home));
-        assert_eq!(same.home(), None);
+        assert_eq!(explicit.home(), None, "an explicit root is the only one");
         assert_eq!(Roots::new(None, None).home(), None);
     }
 

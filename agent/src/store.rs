@@ -5,6 +5,7 @@ mod apply;
 mod history;
 mod journal;
 mod locked;
+mod obstacles;
 mod read;
 mod remove;
 mod repair;
@@ -18,6 +19,7 @@ use d8_crds::{
     values::name::{PluginName, Tag},
 };
 
+use self::read::ContentCheck;
 pub use self::{
     locked::LockedStore,
     read::{ActiveVersion, DamagedVersion, InstalledVersion, PluginEntry},
@@ -28,7 +30,7 @@ use crate::{
     error::StoreError,
     install_root::{
         layout::{self, Layout},
-        trust,
+        trust, version_dir,
     },
     smoke::Sandbox,
 };
@@ -75,10 +77,24 @@ impl Store {
         read::list(&self.layout)
     }
 
-    /// Reads one plugin, `None` if it is not installed.
+    /// Reads one plugin, `None` if it is not installed. Hashes its active executable only if the modification time of
+    /// the file is not the one in the receipt.
     pub fn get(&self, name: &PluginName) -> Result<Option<PluginEntry>, StoreError> {
         trust::directory(&self.layout.plugins())?;
-        read::entry(&self.layout.plugin(name))
+        read::entry(&self.layout.plugin(name), ContentCheck::IfModified)
+    }
+
+    /// Reads one plugin as [`Self::get`] does, and hashes its active executable in any case.
+    pub fn verify(&self, name: &PluginName) -> Result<Option<PluginEntry>, StoreError> {
+        trust::directory(&self.layout.plugins())?;
+        read::entry(&self.layout.plugin(name), ContentCheck::Always)
+    }
+
+    /// Returns whether a version is on disk with the content that its receipt says.
+    pub fn is_intact(&self, name: &PluginName, tag: &Tag) -> bool {
+        let plugin = self.layout.plugin(name);
+        let installed = read::version(&plugin, &plugin.version(tag));
+        installed.is_ok_and(|installed| version_dir::check_content(&installed.binary, &installed.receipt).is_ok())
     }
 
     /// Reads the contract of the active version, `None` if there is none on disk.

@@ -11,6 +11,7 @@ mod value;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use d8_agent::roots::ROOT_VARIABLE;
 
 pub(crate) use self::{
     plugins::{
@@ -46,11 +47,11 @@ pub(crate) struct GlobalArgs {
     /// Context in the kubeconfig to use
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// Base URL of the registry-packages-proxy; skips discovery through the cluster
-    #[arg(long, global = true, value_name = "URL", env = "D8_RPP_ENDPOINT", hide_env_values = true)]
+    /// Base URL of the registry-packages-proxy; skips discovery through the cluster [env: D8_RPP_ENDPOINT]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) rpp_endpoint: Option<String>,
-    /// CA certificates to trust for the proxy, in addition to those of the system
-    #[arg(long, global = true, value_name = "FILE", env = "D8_RPP_CA_FILE", hide_env_values = true)]
+    /// CA certificates to trust for the proxy, in addition to those of the system [env: D8_RPP_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) rpp_ca_file: Option<PathBuf>,
     /// Do not verify the certificate of the proxy
     #[arg(long, global = true)]
@@ -58,8 +59,8 @@ pub(crate) struct GlobalArgs {
     /// Do not verify the certificates of the proxy and of the Kubernetes API
     #[arg(long, global = true)]
     pub(crate) insecure_skip_tls_verify: bool,
-    /// Root directory of installed plugins
-    #[arg(long, global = true, value_name = "DIR", env = "DECKHOUSE_CLI_PATH", hide_env_values = true)]
+    /// Root directory of installed plugins [env: DECKHOUSE_CLI_PATH]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) plugins_dir: Option<PathBuf>,
     /// Skip the checks of Kubernetes, Deckhouse and module requirements [env: D8_PLUGINS_SKIP_CLUSTER_CHECKS=1]
     #[arg(long, global = true)]
@@ -73,6 +74,20 @@ pub(crate) struct GlobalArgs {
     /// Log requests and decisions to stderr [env: LOG_LEVEL=debug]
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
+}
+
+impl GlobalArgs {
+    /// Returns the flags, completed by the environment. The parser does not read these variables, because its usage
+    /// lines would then show flags that nobody typed. An empty variable is an unset one.
+    fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let path = |name: &str| set(name).map(PathBuf::from);
+        self.plugins_dir = self.plugins_dir.or_else(|| path(ROOT_VARIABLE));
+        self.rpp_ca_file = self.rpp_ca_file.or_else(|| path("D8_RPP_CA_FILE"));
+        self.rpp_endpoint =
+            self.rpp_endpoint.or_else(|| set("D8_RPP_ENDPOINT").map(|url| url.to_string_lossy().into_owned()));
+        self
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,7 +131,9 @@ fn accept_underscores(command: clap::Command) -> clap::Command {
 /// # Errors
 /// Wrong usage, or a request for help or the version.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches_from(args)?)
+    let mut cli = Cli::from_arg_matches(&command().try_get_matches_from(args)?)?;
+    cli.global = cli.global.with_environment(|name| std::env::var_os(name));
+    Ok(cli)
 }
 
 #[cfg(test)]
@@ -140,6 +157,16 @@ mod tests {
             let want = line.split_once("hello").map(|(_, rest)| format!("hello{rest}")).unwrap();
             assert_eq!(words.join(" "), want);
         }
+    }
+
+    #[test]
+    fn a_flag_overrides_its_variable() {
+        let variable =
+            |name: &str| Some(OsString::from(if name == "D8_RPP_CA_FILE" { "" } else { "from-environment" }));
+        let global = parsed("d8 --plugins-dir /x plugins list").unwrap().global.with_environment(variable);
+        assert_eq!(global.plugins_dir, Some(PathBuf::from("/x")));
+        assert_eq!(global.rpp_endpoint.as_deref(), Some("from-environment"));
+        assert_eq!(global.rpp_ca_file, None, "an empty variable is an unset one");
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::{ActiveVersion, PluginEntry, Store};
-use d8_crds::values::{digest::Digest, name::PluginName, version::Version};
+use d8_agent::{ActiveVersion, PluginEntry, Store, StoreError};
+use d8_crds::{
+    records::contract::Contract,
+    values::{digest::Digest, name::PluginName, version::Version},
+};
 
 use crate::{
     context::Context,
@@ -17,21 +20,33 @@ pub(crate) struct InstalledPlugin {
 }
 
 impl InstalledPlugin {
-    /// Returns the active version, if a receipt or the contract names it.
+    /// Returns the active version, if a receipt, the contract or the history names it. A damaged plugin is still
+    /// installed: its version and the policies on updates count.
     pub(crate) fn version(&self) -> Option<Version> {
-        match &self.entry.active {
-            ActiveVersion::Known(installed) => Some(installed.version.clone()),
-            // A damaged plugin is still installed: its major version and policies on updates count.
-            ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. } => {
-                let contract = self.store.contract(&self.entry.name).ok().flatten()?;
-                Version::parse(&contract.version).ok()
-            }
+        if let ActiveVersion::Known(installed) = &self.entry.active {
+            return Some(installed.version.clone());
         }
+        let contract = self.store.contract(&self.entry.name).ok().flatten();
+        let of_contract = contract.and_then(|contract| Version::parse(&contract.version).ok());
+        of_contract.or_else(|| match &self.entry.active {
+            ActiveVersion::Broken { tag: Some(tag), .. } => Version::parse(tag.as_str()).ok(),
+            _ => None,
+        })
     }
 
-    /// Returns whether the installation is damaged.
-    pub(crate) fn is_broken(&self) -> bool {
-        matches!(self.entry.active, ActiveVersion::Broken { .. })
+    /// Returns what is wrong with the installation, with the path, if it is damaged.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.damage_with(&self.store.contract(&self.entry.name))
+    }
+
+    /// Returns what is wrong with the installation, whose contract was read.
+    pub(crate) fn damage_with(&self, contract: &Result<Option<Contract>, StoreError>) -> Option<String> {
+        match (&self.entry.active, contract) {
+            (ActiveVersion::Broken { why, .. }, _) => Some(why.clone()),
+            (_, Ok(_)) => None,
+            (_, Err(StoreError::Contract { path, why, .. })) => Some(format!("{}: {why}", path.display())),
+            (_, Err(error)) => Some(error.to_string()),
+        }
     }
 
     /// Returns the digests in the receipt of the active version; none if there is no receipt.
@@ -53,6 +68,19 @@ pub(crate) fn find(context: &Context, name: &PluginName) -> Result<Option<Instal
     Ok(None)
 }
 
+/// Finds a plugin, and compares its executable with the receipt.
+///
+/// # Errors
+/// A root cannot be read.
+pub(crate) fn verify(context: &Context, name: &PluginName) -> Result<Option<InstalledPlugin>, Failure> {
+    for store in readable_stores(context) {
+        if let Some(entry) = store.verify(name)? {
+            return Ok(Some(InstalledPlugin { store, entry }));
+        }
+    }
+    Ok(None)
+}
+
 /// Returns all plugins by name.
 ///
 /// # Errors
@@ -66,14 +94,6 @@ pub(crate) fn all(context: &Context) -> Result<BTreeMap<PluginName, InstalledPlu
         }
     }
     Ok(all)
-}
-
-/// Returns the active version of each plugin, for requirements between plugins.
-///
-/// # Errors
-/// A root cannot be read.
-pub(crate) fn versions(context: &Context) -> Result<BTreeMap<PluginName, Option<Version>>, Failure> {
-    Ok(all(context)?.into_iter().map(|(name, plugin)| (name, plugin.version())).collect())
 }
 
 /// Returns the stores, and warns about roots that cannot be used.

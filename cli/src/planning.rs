@@ -13,8 +13,8 @@ use d8_crds::{
         intent::Intent,
         plan::{
             self, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, FactRequest, InstalledComponent,
-            InstalledContract, KnownFacts, Outcome, Plan, PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot,
-            StoredDigests, VersionFacts,
+            InstalledContract, KnownFacts, Obstacle, Outcome, Plan, PlanOptions, PlanStep, PolicyEvaluator, Request,
+            Snapshot, StoredDigests, VersionFacts,
         },
         reason::{Cause, Reason, Subject},
         requirements::Unchecked,
@@ -146,6 +146,19 @@ impl<'a> Planning<'a> {
         self.evaluator().run_allowed(component, active)
     }
 
+    /// Returns the verdict on installing the active version again.
+    pub(crate) fn repair_verdict(&self, component: &Component, active: &Version) -> Verdict {
+        self.evaluator().evaluate(&EvaluationRequest {
+            component,
+            version: active,
+            intent: Intent::Repair,
+            active: Some(active),
+            unmet: &[],
+            unchecked: &[],
+            dependency_of: None,
+        })
+    }
+
     fn evaluator(&self) -> PolicyEvaluator<'_> {
         PolicyEvaluator::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))
@@ -244,9 +257,11 @@ impl<'a> Planning<'a> {
         // Reasons against the version itself are part of its verdict.
         let of_plugins = |reason: &&Reason| matches!(reason.cause, Cause::Plugins(_));
         match plan.outcomes.get(component) {
-            Some(Outcome::Refused { verdict, .. } | Outcome::Unchecked { verdict, .. }) => {
-                verdict.reasons().iter().filter(of_plugins).cloned().collect()
-            }
+            Some(
+                Outcome::Refused { verdict, .. }
+                | Outcome::Unchecked { verdict, .. }
+                | Outcome::Incomplete { obstacle: Obstacle::Refused(verdict), .. },
+            ) => verdict.reasons().iter().filter(of_plugins).cloned().collect(),
             Some(Outcome::Stopped(error)) => {
                 let subject = Subject {
                     component: component.clone(),

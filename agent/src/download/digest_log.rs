@@ -117,6 +117,7 @@ mod tests {
                 manifest: None,
                 binary: Digest::of(b""),
                 size: 0,
+                modified: None,
                 source: String::new(),
                 time: jiff::Timestamp::UNIX_EPOCH,
                 verified: crate::receipt::Verified::Digest,

@@ -43,9 +43,13 @@ impl StoreError {
                     path.display()
                 ),
             ),
-            Self::NotADirectory { path, .. } => pair(
+            Self::NotADirectory { path, .. } if path.is_symlink() => pair(
                 "a user who can change the target of a link could make this user overwrite any file",
                 format!("create the directory itself at {}; only the root above it may be a link", path.display()),
+            ),
+            Self::NotADirectory { path, .. } => pair(
+                "another program or a person put a file in place of the directory",
+                format!("move it away, then run the command again: `mv {0} {0}.old`", path.display()),
             ),
             Self::Locked { path, holder: LockHolder::Process { .. }, .. } => pair(
                 "another d8 is installing, updating or removing it",
@@ -67,7 +71,7 @@ impl StoreError {
                 ),
             ),
             Self::Contract { name, .. } => {
-                pair("the file was changed or damaged", format!("`d8 plugins install {name} --force`"))
+                pair("the file was changed or damaged", format!("`d8 plugins install {name}`"))
             }
             Self::Broken { name, path, .. } => pair(
                 "something else was put in its place",

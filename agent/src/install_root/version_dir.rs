@@ -132,7 +132,7 @@ pub(crate) fn check(metadata: &fs::Metadata, right_type: bool, expected: &str) -
 }
 
 /// Returns the problem of a path that does not have the expected type.
-pub(crate) fn wrong_type(metadata: &fs::Metadata, expected: &str) -> String {
+fn wrong_type(metadata: &fs::Metadata, expected: &str) -> String {
     if metadata.is_symlink() {
         format!("it is a symbolic link, not a {expected}")
     } else {

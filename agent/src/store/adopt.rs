@@ -68,9 +68,7 @@ impl LockedStore {
         if !metadata.is_file() || trust::untrusted_reason(&metadata).is_some() {
             return Ok(());
         }
-        let on_disk = read::versions(plugin)?;
-        let damaged = !version_dir::is_executable(&metadata) || on_disk.damaged_file(plugin, &metadata).is_some();
-        if damaged || read::version_of_file(&binary, &metadata, &on_disk.versions).is_some() {
+        if !version_dir::is_executable(&metadata) || !read::versions(plugin).is_foreign(plugin, major, &metadata) {
             return Ok(());
         }
         // The cached contract belongs to the active version, if that is of the same major.
@@ -82,7 +80,7 @@ impl LockedStore {
             None => self.reported_version(&binary, checksum.clone(), &plugin.name, major).await,
         };
         let Some((tag, version)) = version else { return Ok(()) };
-        let receipt = receipt(plugin, &tag, checksum, now);
+        let receipt = receipt(plugin, &tag, checksum, disk::modified(&metadata), now);
         self.place_adopted(plugin, &binary, &version, contract.as_ref(), &receipt)?;
         if active {
             history::append(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
@@ -151,7 +149,7 @@ impl LockedStore {
     }
 }
 
-fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, now: Timestamp) -> Receipt {
+fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, modified: Option<Timestamp>, now: Timestamp) -> Receipt {
     Receipt {
         name: plugin.name.clone().into(),
         tag: tag.clone(),
@@ -160,6 +158,7 @@ fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, now: Timestamp) ->
         manifest: None,
         binary: checksum.digest,
         size: checksum.size,
+        modified,
         source: "another tool".to_owned(),
         time: now,
         verified: Verified::Adopted,

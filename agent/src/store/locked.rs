@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub(super) struct Locks {
     renewing: Vec<AbortHandle>,
     /// Created directories, the outermost first. Those that are empty at the end are removed.
     pub(super) made: Vec<PathBuf>,
+    /// Files and links in place of the directory of a plugin, with the names that they have meanwhile.
+    displaced: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Store {
@@ -112,9 +114,40 @@ impl Locks {
     /// Creates `<root>/plugins/<name>` and checks whether it may be used.
     fn prepare(&mut self, store: &Store, dir: &Path) -> Result<(), StoreError> {
         trust::directory(&store.layout.plugins())?;
-        disk::make_dirs(dir, &mut self.made).map_err(|error| StoreError::refused_write(store.root(), error))?;
+        let failed = |error| StoreError::refused_write(store.root(), error);
+        if is_obstacle(dir) {
+            self.displace(dir).map_err(failed)?;
+        }
+        disk::make_dirs(dir, &mut self.made).map_err(failed)?;
         trust::directory(dir)
     }
+
+    /// Renames a file or link in place of a directory. Neither call affects a directory that another process has just
+    /// created there, and neither follows a link.
+    fn displace(&mut self, dir: &Path) -> io::Result<()> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let aside = dir.with_file_name(format!(".{name}.displaced"));
+        disk::unlink(&aside)?;
+        if disk::hard_link(dir, &aside).is_ok() {
+            self.displaced.push((dir.to_owned(), aside));
+        }
+        match disk::unlink(dir) {
+            Err(error) if is_obstacle(dir) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes what was in place of the directory of a plugin. Returns whether there was anything.
+    pub(super) fn forget_displaced(&mut self, dir: &Path) -> bool {
+        let before = self.displaced.len();
+        self.displaced.retain(|(displaced, aside)| displaced != dir || disk::unlink(aside).is_err());
+        self.displaced.len() < before
+    }
+}
+
+/// Returns whether there is something other than a directory at a path.
+fn is_obstacle(path: &Path) -> bool {
+    disk::lstat(path).is_ok_and(|found| found.is_some_and(|metadata| !metadata.is_dir()))
 }
 
 impl LockedStore {
@@ -126,6 +159,12 @@ impl LockedStore {
     /// Returns the plugins whose locks are held.
     pub fn names(&self) -> impl Iterator<Item = &PluginName> {
         self.locks.held.keys()
+    }
+
+    /// Returns whether a file or link was in place of the directory of a plugin. It is put back unless the change is made.
+    pub fn has_displaced(&self, name: &PluginName) -> bool {
+        let dir = self.store.layout.plugin(name).dir;
+        self.locks.displaced.iter().any(|(displaced, _)| *displaced == dir)
     }
 
     /// Directory for files that are not finished.
@@ -174,6 +213,12 @@ impl Drop for Locks {
         // Removes the directories that are empty: of plugins, and those that were created and not used.
         for dir in dirs.iter().chain(self.made.iter().rev()) {
             let _ = fs::remove_dir(dir);
+        }
+        for (dir, aside) in &self.displaced {
+            // A file cannot be renamed to a directory, so this fails if the plugin was installed.
+            if disk::rename(aside, dir).is_err() {
+                let _ = disk::unlink(aside);
+            }
         }
     }
 }

@@ -18,9 +18,8 @@ use crate::{
     disk::{self, FileId},
     error::StoreError,
     install_root::{
-        layout::{Layout, PluginDir, RECEIPT},
-        trust,
-        version_dir::{self, wrong_type},
+        layout::{CONTRACT, Layout, PluginDir, RECEIPT},
+        trust, version_dir,
     },
     receipt::Receipt,
     store::history::history,
@@ -76,9 +75,20 @@ pub enum ActiveVersion {
     },
     /// Nothing that may be run.
     Broken {
-        /// What is wrong with the installation.
+        /// What is wrong with the installation, with the path.
         why: String,
+        /// Tag of the version that was active, as far as links and the history show it.
+        tag: Option<Tag>,
     },
+}
+
+/// Whether reading a plugin hashes its active executable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContentCheck {
+    /// Only if its modification time is not the one in the receipt.
+    IfModified,
+    /// In any case.
+    Always,
 }
 
 /// A complete version on disk.
@@ -116,37 +126,29 @@ pub(super) fn list(layout: &Layout) -> Result<Vec<PluginEntry>, StoreError> {
     for found in names {
         let found = found.map_err(StoreError::io("read", &directory))?;
         let Some(name) = found.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        entries.extend(entry(&layout.plugin(&name))?);
+        entries.extend(entry(&layout.plugin(&name), ContentCheck::IfModified)?);
     }
     entries.sort_by(|a: &PluginEntry, b: &PluginEntry| a.name.cmp(&b.name));
     Ok(entries)
 }
 
 /// Reads the directory of a plugin, `None` if the plugin is not installed.
-pub(super) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreError> {
-    let broken = |why: String| PluginEntry {
-        name: plugin.name.clone(),
-        dir: plugin.dir.clone(),
-        active: ActiveVersion::Broken { why },
-        versions: Vec::new(),
-        previous: None,
-        damaged: Vec::new(),
-        history: Vec::new(),
+pub(super) fn entry(plugin: &PluginDir, check: ContentCheck) -> Result<Option<PluginEntry>, StoreError> {
+    let Some(metadata) = disk::lstat(&plugin.dir).map_err(StoreError::io("read", &plugin.dir))? else {
+        return Ok(None);
     };
-    match disk::lstat(&plugin.dir).map_err(StoreError::io("read", &plugin.dir))? {
-        None => return Ok(None),
-        Some(metadata) => {
-            if let Err(why) = version_dir::check(&metadata, metadata.is_dir(), "directory") {
-                return Ok(Some(broken(why)));
-            }
-        }
+    if let Err(why) = version_dir::check(&metadata, metadata.is_dir(), "directory") {
+        return Ok(Some(broken(plugin, &plugin.dir, &why)));
     }
     let current = plugin.current();
-    if disk::lstat(&current).map_err(StoreError::io("read", &current))?.is_none() {
-        return Ok(None);
+    match disk::lstat(&current) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(None),
+        Err(error) => return Ok(Some(broken(plugin, &current, &error))),
     }
-    let on_disk = versions(plugin)?;
-    let active = active(plugin, &on_disk).unwrap_or_else(|why| ActiveVersion::Broken { why });
+    let on_disk = versions(plugin);
+    let active = active(plugin, &on_disk, check)
+        .unwrap_or_else(|why| ActiveVersion::Broken { why, tag: tag_before_damage(plugin, &on_disk) });
     let running = match &active {
         ActiveVersion::Known(installed) => Some(&installed.tag),
         _ => None,
@@ -165,6 +167,19 @@ pub(super) fn entry(plugin: &PluginDir) -> Result<Option<PluginEntry>, StoreErro
     }))
 }
 
+/// Returns the entry of a plugin whose directory cannot be read.
+fn broken(plugin: &PluginDir, path: &Path, why: &dyn std::fmt::Display) -> PluginEntry {
+    PluginEntry {
+        name: plugin.name.clone(),
+        dir: plugin.dir.clone(),
+        active: ActiveVersion::Broken { why: format!("{}: {why}", path.display()), tag: None },
+        versions: Vec::new(),
+        previous: None,
+        damaged: Vec::new(),
+        history: Vec::new(),
+    }
+}
+
 /// The content of `versions/`.
 #[derive(Debug, Default)]
 pub(super) struct VersionsOnDisk {
@@ -175,29 +190,68 @@ pub(super) struct VersionsOnDisk {
 }
 
 impl VersionsOnDisk {
+    /// Returns the complete version whose executable is this file.
+    fn version_of_file(&self, metadata: &fs::Metadata) -> Option<&InstalledVersion> {
+        let id = FileId::of(metadata);
+        self.versions.iter().find(|version| FileId::at(&version.binary).is_ok_and(|at| at == Some(id)))
+    }
+
     /// Returns the damaged version whose executable is this file.
-    pub(super) fn damaged_file(&self, plugin: &PluginDir, metadata: &fs::Metadata) -> Option<&DamagedVersion> {
+    fn damaged_file(&self, plugin: &PluginDir, metadata: &fs::Metadata) -> Option<&DamagedVersion> {
         let id = FileId::of(metadata);
         let executable = |damaged: &DamagedVersion| FileId::at(&damaged.path.join(plugin.name.as_str()));
         self.damaged.iter().find(|damaged| executable(damaged).is_ok_and(|at| at == Some(id)))
     }
+
+    /// Returns the version whose executable has the content of this file, by size and SHA-256: a restored host has other
+    /// inodes.
+    fn version_of_content(&self, file: &Path, metadata: &fs::Metadata) -> Option<&InstalledVersion> {
+        let mut same_size = self.versions.iter().filter(|version| version.receipt.size == metadata.len()).peekable();
+        same_size.peek()?;
+        let checksum = disk::Checksum::of(file).ok()?;
+        same_size.find(|version| version.receipt.executable() == checksum)
+    }
+
+    /// Returns the version whose executable was replaced at `v<major>/<name>`, while its contract stayed in the cache.
+    /// Another tool that installs a version replaces the contract, too.
+    fn version_of_contract(&self, plugin: &PluginDir, major: u64) -> Option<&InstalledVersion> {
+        let read = |path: &Path| disk::read_small(path, CONTRACT_BYTES as u64).ok().flatten();
+        let cached = read(&plugin.cached_contract())?;
+        let of_major = self.versions.iter().filter(|version| version.version.major() == major);
+        of_major.into_iter().find(|version| read(&version.dir.join(CONTRACT)).as_ref() == Some(&cached))
+    }
+
+    /// Returns whether another tool installed the file `v<major>/<name>`: it belongs to no version on disk, damaged or
+    /// not.
+    pub(super) fn is_foreign(&self, plugin: &PluginDir, major: u64, metadata: &fs::Metadata) -> bool {
+        let unreadable = self.damaged.iter().any(|damaged| damaged.path == plugin.versions());
+        !unreadable
+            && self.version_of_file(metadata).is_none()
+            && self.damaged_file(plugin, metadata).is_none()
+            && self.version_of_content(&plugin.major_binary(major), metadata).is_none()
+            && self.version_of_contract(plugin, major).is_none()
+    }
 }
 
 /// Reads `versions/`, whether or not a version is active.
-pub(super) fn versions(plugin: &PluginDir) -> Result<VersionsOnDisk, StoreError> {
-    let directory = plugin.versions();
+pub(super) fn versions(plugin: &PluginDir) -> VersionsOnDisk {
     let mut on_disk = VersionsOnDisk::default();
-    let Some(metadata) = disk::lstat(&directory).map_err(StoreError::io("read", &directory))? else {
-        return Ok(on_disk);
-    };
-    let untrusted =
-        if metadata.is_dir() { trust::untrusted_reason(&metadata) } else { Some(wrong_type(&metadata, "directory")) };
-    if let Some(why) = untrusted {
-        on_disk.damaged.push(DamagedVersion { path: directory, why });
-        return Ok(on_disk);
+    let directory = plugin.versions();
+    match read_versions(plugin, &directory, &mut on_disk) {
+        Ok(()) => {}
+        Err(why) => on_disk.damaged.push(DamagedVersion { path: directory, why }),
     }
-    for found in fs::read_dir(&directory).map_err(StoreError::io("read", &directory))? {
-        let found = found.map_err(StoreError::io("read", &directory))?;
+    on_disk.versions.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.tag.cmp(&a.tag)));
+    on_disk.damaged.sort_by(|a, b| a.path.cmp(&b.path));
+    on_disk
+}
+
+fn read_versions(plugin: &PluginDir, directory: &Path, on_disk: &mut VersionsOnDisk) -> Result<(), String> {
+    let unreadable = |error: io::Error| error.to_string();
+    let Some(metadata) = disk::lstat(directory).map_err(unreadable)? else { return Ok(()) };
+    version_dir::check(&metadata, metadata.is_dir(), "directory")?;
+    for found in fs::read_dir(directory).map_err(unreadable)? {
+        let found = found.map_err(unreadable)?;
         if found.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
@@ -206,10 +260,8 @@ pub(super) fn versions(plugin: &PluginDir) -> Result<VersionsOnDisk, StoreError>
             Err(why) => on_disk.damaged.push(DamagedVersion { path: found.path(), why }),
         }
     }
-    on_disk.versions.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.tag.cmp(&a.tag)));
-    on_disk.damaged.sort_by(|a, b| a.path.cmp(&b.path));
     on_disk.history = history(plugin);
-    Ok(on_disk)
+    Ok(())
 }
 
 /// Reads a version directory.
@@ -225,49 +277,86 @@ pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion
 }
 
 /// Returns the version that `current` leads to, or why it may not be run.
-fn active(plugin: &PluginDir, on_disk: &VersionsOnDisk) -> Result<ActiveVersion, String> {
+fn active(plugin: &PluginDir, on_disk: &VersionsOnDisk, check: ContentCheck) -> Result<ActiveVersion, String> {
     let major = current_major(plugin)?;
-    let binary = plugin.major_binary(major);
-    let directory = plugin.major(major);
-    let metadata = fs::symlink_metadata(&directory).map_err(|_| format!("{} is missing", directory.display()))?;
-    version_dir::check(&metadata, metadata.is_dir(), "directory")?;
-    let metadata = fs::symlink_metadata(&binary).map_err(|_| format!("{} is missing", binary.display()))?;
-    version_dir::check(&metadata, metadata.is_file(), "regular file")?;
-    if let Some(installed) = version_of_file(&binary, &metadata, &on_disk.versions) {
+    let (directory, binary) = (plugin.major(major), plugin.major_binary(major));
+    metadata_of(&directory, fs::Metadata::is_dir, "directory")?;
+    let metadata = metadata_of(&binary, fs::Metadata::is_file, "regular file")?;
+    if let Some(installed) = on_disk.version_of_file(&metadata) {
+        check_unchanged(installed, &binary, &metadata, check)?;
+        return Ok(ActiveVersion::Known(installed.clone()));
+    }
+    if let Some(installed) = on_disk.version_of_content(&binary, &metadata) {
         return Ok(ActiveVersion::Known(installed.clone()));
     }
     if let Some(damaged) = on_disk.damaged_file(plugin, &metadata) {
         return Err(format!("{}: {}", damaged.path.display(), damaged.why));
     }
+    if let Some(installed) = on_disk.version_of_contract(plugin, major) {
+        return Err(changed(&binary, &installed.tag));
+    }
     if rustix::fs::access(&binary, rustix::fs::Access::EXEC_OK).is_err() {
-        return Err(format!("{} is not executable", binary.display()));
+        return Err(format!("{}: it is not executable", binary.display()));
     }
     Ok(ActiveVersion::Unknown { major, binary })
 }
 
-/// Returns the major version that `current` leads to.
-pub(super) fn current_major(plugin: &PluginDir) -> Result<u64, String> {
-    let target = fs::read_link(plugin.current()).map_err(|_| "current is not a symbolic link".to_owned())?;
-    plugin
-        .major_of_target(&target)
-        .ok_or_else(|| format!("current points to {}, outside of the plugin's directory", target.display()))
+/// Returns the metadata of a path that must have a type.
+fn metadata_of(path: &Path, right_type: fn(&fs::Metadata) -> bool, expected: &str) -> Result<fs::Metadata, String> {
+    let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let metadata = match disk::lstat(path) {
+        Ok(Some(metadata)) => metadata,
+        Ok(None) => return Err(at(&"it is missing")),
+        Err(error) => return Err(at(&error)),
+    };
+    version_dir::check(&metadata, right_type(&metadata), expected).map_err(|why| at(&why))?;
+    Ok(metadata)
 }
 
-/// Returns the version that a file belongs to: by its inode, else by the size and SHA-256 in a receipt, because a
-/// restored host has other inodes.
-pub(super) fn version_of_file<'a>(
-    file: &Path,
+/// Compares the active executable with its receipt. Its size was compared before.
+fn check_unchanged(
+    installed: &InstalledVersion,
+    binary: &Path,
     metadata: &fs::Metadata,
-    versions: &'a [InstalledVersion],
-) -> Option<&'a InstalledVersion> {
-    let id = FileId::of(metadata);
-    if let Some(same) = versions.iter().find(|version| FileId::at(&version.binary).is_ok_and(|at| at == Some(id))) {
-        return Some(same);
+    check: ContentCheck,
+) -> Result<(), String> {
+    let modified = installed.receipt.modified.is_some_and(|at| disk::modified(metadata) != Some(at));
+    if !modified && check == ContentCheck::IfModified {
+        return Ok(());
     }
-    let mut same_size = versions.iter().filter(|version| version.receipt.size == metadata.len()).peekable();
-    same_size.peek()?;
-    let checksum = disk::Checksum::of(file).ok()?;
-    same_size.find(|version| version.receipt.executable() == checksum)
+    match disk::Checksum::of(binary) {
+        Ok(checksum) if checksum == installed.receipt.executable() => Ok(()),
+        Ok(_) => Err(changed(binary, &installed.tag)),
+        Err(error) => Err(format!("{}: {error}", binary.display())),
+    }
+}
+
+fn changed(binary: &Path, tag: &Tag) -> String {
+    format!("{}: its content was changed after {tag} was installed", binary.display())
+}
+
+/// Returns the version that a damaged installation had, as far as links and the history show it.
+fn tag_before_damage(plugin: &PluginDir, on_disk: &VersionsOnDisk) -> Option<Tag> {
+    let major = current_major(plugin).ok();
+    let linked = major.and_then(|major| {
+        let metadata = disk::lstat(&plugin.major_binary(major)).ok()??;
+        let whole = on_disk.version_of_file(&metadata).map(|installed| installed.tag.clone());
+        whole.or_else(|| on_disk.damaged_file(plugin, &metadata)?.path.file_name()?.to_str()?.parse().ok())
+    });
+    let of_major = |tag: &&Tag| {
+        let version = Version::parse(tag.as_str());
+        version.is_ok_and(|version| major.is_none_or(|major| version.major() == major))
+    };
+    linked.or_else(|| on_disk.history.last().filter(of_major).cloned())
+}
+
+/// Returns the major version that `current` leads to.
+pub(super) fn current_major(plugin: &PluginDir) -> Result<u64, String> {
+    let current = plugin.current();
+    let target = fs::read_link(&current).map_err(|_| format!("{}: it is not a symbolic link", current.display()))?;
+    plugin.major_of_target(&target).ok_or_else(|| {
+        format!("{}: it points to {}, outside of the plugin's directory", current.display(), target.display())
+    })
 }
 
 /// Reads a contract on disk, `None` if there is none.

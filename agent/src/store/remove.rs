@@ -7,7 +7,11 @@ use std::{
 
 use d8_crds::values::name::{PluginName, Tag};
 
-use super::{InstalledVersion, LockedStore, read};
+use super::{
+    InstalledVersion, LockedStore,
+    obstacles::MovedPaths,
+    read::{self, ContentCheck},
+};
 use crate::{
     disk::{self, FileId, failpoint},
     error::StoreError,
@@ -24,13 +28,9 @@ impl LockedStore {
         failpoint::hit("remove.begun").map_err(failed())?;
         let trash = self.create_trash(name)?;
         let mut moved = MovedPaths::default();
-        match self.move_to_trash(&plugin, &trash, &mut moved) {
-            Ok(()) => Ok(!moved.0.is_empty()),
-            Err(error) => {
-                moved.move_back();
-                Err(error)
-            }
-        }
+        self.move_to_trash(&plugin, &trash, &mut moved)?;
+        let replaced = self.locks.forget_displaced(&plugin.dir);
+        Ok(moved.keep() || replaced)
     }
 
     fn move_to_trash(&self, plugin: &PluginDir, trash: &Path, moved: &mut MovedPaths) -> Result<(), StoreError> {
@@ -56,7 +56,7 @@ impl LockedStore {
     /// `retention` names and those that a directory `v<major>` links to.
     pub fn prune(&mut self, name: &PluginName, retention: &Retention) -> Result<Vec<Tag>, StoreError> {
         let plugin = self.store.layout.plugin(name);
-        let Some(entry) = read::entry(&plugin)? else { return Ok(Vec::new()) };
+        let Some(entry) = read::entry(&plugin, ContentCheck::IfModified)? else { return Ok(Vec::new()) };
         let failed = || StoreError::io("prune", &plugin.dir);
         let linked = linked_executables(&plugin).map_err(failed())?;
         let active = entry.installed().map(|active| &active.tag);
@@ -82,7 +82,7 @@ impl LockedStore {
         Ok(removed)
     }
 
-    fn create_trash(&self, name: &PluginName) -> Result<PathBuf, StoreError> {
+    pub(super) fn create_trash(&self, name: &PluginName) -> Result<PathBuf, StoreError> {
         let trash = self.staging_dir().join(format!("trash-{name}-{}", disk::random_name()));
         disk::make_dir(&trash).map_err(|error| StoreError::refused_write(self.store.root(), error))?;
         Ok(trash)
@@ -96,31 +96,4 @@ fn linked_executables(plugin: &PluginDir) -> io::Result<Vec<FileId>> {
         linked.extend(FileId::at(&plugin.major_binary(major))?);
     }
     Ok(linked)
-}
-
-/// The paths that were renamed, with their new names.
-#[derive(Default)]
-struct MovedPaths(Vec<(PathBuf, PathBuf)>);
-
-impl MovedPaths {
-    /// Renames `from`, if it exists, and waits until that is on the disk.
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        if disk::lstat(from)?.is_none() {
-            return Ok(());
-        }
-        disk::rename_tree(from, to)?;
-        self.0.push((from.to_owned(), to.to_owned()));
-        disk::sync_parent(from)
-    }
-
-    /// Renames the paths back in reverse order, so that `current` is the last one. A name that was taken meanwhile is
-    /// left alone.
-    fn move_back(self) {
-        for (from, to) in self.0.into_iter().rev() {
-            if disk::lstat(&from).is_ok_and(|found| found.is_none()) {
-                let _ = disk::rename(&to, &from);
-                let _ = disk::sync_parent(&from);
-            }
-        }
-    }
 }

@@ -11,7 +11,11 @@ use d8_crds::{
     },
 };
 
-use super::{LockedStore, journal::Journal, read};
+use super::{
+    LockedStore,
+    journal::Journal,
+    read::{self, ContentCheck},
+};
 use crate::{
     disk,
     error::StoreError,
@@ -82,7 +86,7 @@ fn repair_plugin(
         }
         return Ok(());
     }
-    let Some(entry) = read::entry(plugin)? else { return Ok(()) };
+    let Some(entry) = read::entry(plugin, ContentCheck::IfModified)? else { return Ok(()) };
     let Some(active) = entry.installed() else { return Ok(()) };
     // After a crash between the switch and its record.
     locked.record_activation(plugin, None, &active.version, &active.receipt);

@@ -103,6 +103,7 @@ impl LockedStore {
             manifest: request.manifest.or(downloaded.manifest),
             binary: downloaded.binary,
             size: downloaded.size,
+            modified: disk::modified_at(&binary),
             verified: if request.expect_layer.is_some() { Verified::Digest } else { Verified::Transport },
             name: request.name.clone().into(),
             tag: request.tag,

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use super::{
     InstalledVersion, LockedStore, PluginEntry,
     journal::{Placement, SwitchStep},
-    read,
+    obstacles::MovedPaths,
+    read::{self, ContentCheck},
     stage::StagedVersion,
 };
 use crate::{
@@ -69,19 +70,27 @@ impl LockedStore {
         now: Timestamp,
         reporter: &dyn ProgressReporter,
     ) -> Result<Vec<Activation>, StoreError> {
+        let mut obstacles = MovedPaths::default();
         let mut planned = Vec::new();
         for change in changes {
             let change = match change {
                 StoreChange::Install(staged) => {
+                    self.move_obstacles(&staged.name, staged.version.major(), &mut obstacles)?;
                     self.adopt_replaced(&staged.name.clone(), staged.version.major(), now).await?;
                     self.plan_install(staged)?
                 }
-                StoreChange::Relink { name, tag } => self.plan_relink(&name, &tag, now, reporter).await?,
+                StoreChange::Relink { name, tag } => {
+                    let major = self.version_on_disk(&name, &tag)?.version.major();
+                    self.move_obstacles(&name, major, &mut obstacles)?;
+                    self.plan_relink(&name, &tag, now, reporter).await?
+                }
             };
             planned.push(change);
         }
         // No await from here on: a dropped future never leaves an incomplete change.
-        self.apply(planned, reporter)
+        let activations = self.apply(planned, reporter)?;
+        obstacles.keep();
+        Ok(activations)
     }
 
     /// Switches back to the version that was active before.
@@ -102,7 +111,7 @@ impl LockedStore {
 
     fn plan_install(&self, staged: StagedVersion) -> Result<PlannedSwitch, StoreError> {
         let plugin = self.store.layout.plugin(&staged.name);
-        let entry = read::entry(&plugin)?;
+        let entry = read::entry(&plugin, ContentCheck::IfModified)?;
         let home = plugin.version(&staged.receipt.tag);
         let stored = read::version(&plugin, &home).ok();
         // A version on disk is immutable. It is kept if it has the same bytes.
@@ -132,7 +141,7 @@ impl LockedStore {
         let plugin = self.store.layout.plugin(name);
         let installed = self.version_on_disk(name, tag)?;
         self.adopt_replaced(name, installed.version.major(), now).await?;
-        let entry = read::entry(&plugin)?;
+        let entry = read::entry(&plugin, ContentCheck::IfModified)?;
         let (receipt, version) = (installed.receipt.clone(), installed.version.clone());
         let planned = self.plan(plugin, entry.as_ref(), &installed.binary, None, receipt, version)?;
         if planned.changes {

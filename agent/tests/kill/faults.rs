@@ -199,7 +199,7 @@ fn untrusted() {
     let plugin = root.join("plugins/a");
     chown(&plugin, Some(61_000), None).unwrap();
     let entry = store.get(&name("a")).unwrap().unwrap();
-    assert!(matches!(&entry.active, ActiveVersion::Broken { why } if why.contains("61000")), "{entry:?}");
+    assert!(matches!(&entry.active, ActiveVersion::Broken { why, .. } if why.contains("61000")), "{entry:?}");
     let locked = block_on(store.lock(&[name("a")], Duration::ZERO, &SilentReporter)).map(|_| ());
     assert_eq!(locked.unwrap_err().kind(), StoreErrorKind::Untrusted);
 }

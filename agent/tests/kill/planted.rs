@@ -33,7 +33,7 @@ const PLANTS: &[Plant] = &[
             fs::remove_dir_all(plugin).unwrap();
             symlink(outside, plugin).unwrap();
         },
-        false,
+        true,
     ),
     (
         "the plugin's directory is a file",
@@ -41,7 +41,7 @@ const PLANTS: &[Plant] = &[
             fs::remove_dir_all(plugin).unwrap();
             fs::write(plugin, "").unwrap();
         },
-        false,
+        true,
     ),
     (
         "current leads out of the store",
@@ -57,7 +57,7 @@ const PLANTS: &[Plant] = &[
             fs::remove_dir_all(plugin.join("v1")).unwrap();
             symlink(outside, plugin.join("v1")).unwrap();
         },
-        false,
+        true,
     ),
     (
         "the binary is a link",
@@ -102,12 +102,28 @@ const PLANTS: &[Plant] = &[
         true,
     ),
     (
+        "the major is a file",
+        |plugin, _| {
+            fs::remove_dir_all(plugin.join("v1")).unwrap();
+            fs::write(plugin.join("v1"), "").unwrap();
+        },
+        true,
+    ),
+    (
+        "the binary is a directory",
+        |plugin, _| {
+            fs::remove_file(plugin.join("v1/a")).unwrap();
+            fs::create_dir(plugin.join("v1/a")).unwrap();
+        },
+        true,
+    ),
+    (
         "the directory of versions is a link",
         |plugin, outside| {
             fs::remove_dir_all(plugin.join("versions")).unwrap();
             symlink(outside, plugin.join("versions")).unwrap();
         },
-        false,
+        true,
     ),
 ];
 
@@ -150,12 +166,18 @@ fn planted() {
             let error: StoreError = result.unwrap_err();
             assert!(!error.to_string().is_empty());
         }
-        // A broken plugin can be removed, unless one of its directories is not a directory.
+        // A plugin can be removed before and after the change, unless a directory that it shares is not a directory.
         let real = |path: &Path| path.is_dir() && !path.is_symlink();
-        if [&plugin, &root.join("plugins"), &root.join("cache/contracts")].into_iter().all(|path| real(path)) {
-            setup(&root, "remove a");
-            assert!(!plugin.exists(), "{what}");
-            assert_eq!(tree(&outside), untouched, "{what}: the removal followed the link");
+        for planted in [false, true] {
+            if planted {
+                copy_tree(&template, &root).unwrap();
+                plant(&plugin, &outside);
+            }
+            if [&root.join("plugins"), &root.join("cache/contracts")].into_iter().all(|path| real(path)) {
+                setup(&root, "remove a");
+                assert!(fs::symlink_metadata(&plugin).is_err(), "{what}");
+                assert_eq!(tree(&outside), untouched, "{what}: the removal followed the link");
+            }
         }
     }
 }
@@ -210,7 +232,7 @@ fn odd_types() {
             let named = matches!(entry.active, ActiveVersion::Broken { .. }) || !entry.damaged.is_empty();
             let is_text = *odd == "control characters" && file.ends_with("contract.json");
             assert_eq!(named, *damages && !is_text, "{what}: {entry:?}");
-            if let ActiveVersion::Broken { why } = &entry.active {
+            if let ActiveVersion::Broken { why, .. } = &entry.active {
                 assert!(!why.contains('\u{1b}'), "{what}: {why:?}");
             }
             block_on(crate::child::run(&root, "force a=v1.0.0")).unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -177,9 +177,57 @@ async fn a_damaged_cached_contract_is_repaired() {
     fs::write(root.join("cache/contracts/a.json"), "{\"requirements\": []}").unwrap();
     let error = store(root).contract(&name("a")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Contract);
-    assert!(error.advice()[0].fix.contains("d8 plugins install a --force"));
+    assert!(error.advice()[0].fix.contains("`d8 plugins install a`"));
     assert!(store(root).contract_of(&name("a"), &tag("v1.0.0")).unwrap().is_some());
     // The next command that takes the lock repairs it.
     drop(lock(root, &["a"]).await);
     assert_eq!(store(root).contract(&name("a")).unwrap().unwrap().version, "v1.0.0");
+}
+
+/// A change in place keeps inode and size. A list compares the modification time, and everything else the content.
+#[tokio::test]
+async fn a_file_that_was_changed_in_place_is_damaged() {
+    let directory = scratch();
+    let root = directory.path();
+    install(root, "a", "v1.0.0").await;
+    let link = root.join("plugins/a/v1/a");
+    let modified = || fs::metadata(&link).unwrap().modified().unwrap();
+    let broken = |entry: Option<d8_agent::PluginEntry>| match entry.unwrap().active {
+        ActiveVersion::Broken { why, tag } => Some((why, tag)),
+        _ => None,
+    };
+    let (get, verify) =
+        (|| broken(store(root).get(&name("a")).unwrap()), || broken(store(root).verify(&name("a")).unwrap()));
+    let before = modified();
+    assert_eq!((get(), verify()), (None, None));
+
+    // The same bytes are written again: another time, and no damage.
+    let bytes = fs::read(&link).unwrap();
+    fs::write(&link, &bytes).unwrap();
+    assert_ne!(modified(), before);
+    assert_eq!((get(), verify()), (None, None));
+
+    let changed = String::from_utf8(bytes).unwrap().replace("echo", "eche");
+    fs::write(&link, &changed).unwrap();
+    for (why, tag) in [get().unwrap(), verify().unwrap()] {
+        assert!(why.contains("plugins/a/v1/a: its content was changed after v1.0.0 was installed"), "{why}");
+        assert_eq!(tag.as_ref().map(d8_crds::values::name::Tag::as_str), Some("v1.0.0"));
+    }
+    assert!(!store(root).is_intact(&name("a"), &tag("v1.0.0")));
+    fs::File::open(&link).unwrap().set_modified(before).unwrap();
+    assert_eq!(get(), None, "a list does not hash a file whose time is that of the receipt");
+    assert!(verify().is_some());
+    let mut wanted = request("a", "v1.0.0");
+    wanted.force = true;
+    install_all(root, &MemorySource::default(), vec![wanted]).await.unwrap();
+    assert_eq!((get(), verify()), (None, None));
+
+    // An editor writes another file. Another tool that installs a version replaces the contract, too.
+    fs::remove_file(&link).unwrap();
+    fs::write(&link, changed + "# longer").unwrap();
+    fs::set_permissions(&link, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert!(get().is_some());
+    assert_eq!(lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap(), None);
+    assert!(relink(root, "a", "v1.0.0").await.unwrap().changed);
+    assert_eq!((get(), run_current(root, "a").as_deref()), (None, Some("a v1.0.0")));
 }

@@ -1,6 +1,7 @@
 //! `d8 <plugin> [args…]`: checks an installed plugin and runs it. Forwards unknown commands to the fallback.
 
 mod fallback;
+mod host_findings;
 mod suggest;
 
 use std::{
@@ -14,7 +15,7 @@ use d8_crds::{
     decisions::{
         explain,
         intent::Intent,
-        requirements::{self, Findings},
+        requirements::Findings,
         verdict::{Candidate, PolicySet},
     },
     records::{
@@ -27,6 +28,7 @@ use d8_crds::{
     },
 };
 
+use self::host_findings::HostFindings;
 use crate::{
     args, catalog,
     context::Context,
@@ -52,10 +54,10 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
         return Err(failure.unwrap_or_else(|| unknown_command(context, &typed.to_string_lossy())));
     };
     let name = &plugin.entry.name;
-    if let ActiveVersion::Broken { why } = &plugin.entry.active {
-        return Err(Failure::new(Code::Failed, format!("the installation of {name} is broken"))
+    if let ActiveVersion::Broken { why, .. } = &plugin.entry.active {
+        return Err(Failure::new(Code::Failed, format!("the installation of {name} is damaged"))
             .because(why)
-            .advise("it was changed by hand or by another tool", format!("d8 plugins install {name} --force")));
+            .advise("it was changed by hand or by another tool", format!("`d8 plugins install {name}`")));
     }
     let contract = plugin.store.contract(name)?;
     check_cached_policies(context, &plugin).await?;
@@ -68,7 +70,7 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
     let error = exec_plugin(&binary, &args, contract.as_ref(), context.kubeconfig_for_plugin());
     let advice = Advice {
         cause: "the installed file is damaged, or it is not for this platform".to_owned(),
-        fix: format!("d8 plugins install {name} --force"),
+        fix: format!("`d8 plugins install {name} --force`"),
     };
     Err(exec::start_failure(format!("failed to start {name}"), &binary, &error, advice))
 }
@@ -141,32 +143,41 @@ fn check_policies(
 /// requirements.
 async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contract: &Contract) -> Result<(), Failure> {
     let name = &plugin.entry.name;
-    let requirements = &contract.requirements;
-    let mut findings = if !requirements.need_cluster_facts() {
+    let host = HostFindings::of(&contract.requirements, &installed::all(context)?);
+    let cluster = if !contract.requirements.need_cluster_facts() {
         Findings::default()
     } else if context.skips_cluster_checks() {
         output::warn(format!("cluster requirements of {name} are not checked (--skip-cluster-checks)"));
         Findings::default()
     } else {
-        cluster_findings(context, plugin, contract).await.map_err(|failure| failure.advise_skipping_checks(name))?
+        match cluster_findings(context, plugin, contract).await {
+            Ok(findings) => findings,
+            // What is wrong on this machine can be mended first.
+            Err(failure) if failure.code == Code::Unreachable && host.is_failure() => Findings::default(),
+            Err(failure) => return Err(failure.advise_skipping_checks(name)),
+        }
     };
-    findings.extend(requirements::check_plugins(requirements, &installed::versions(context)?));
-    for warning in &findings.warnings {
+    for warning in cluster.warnings.iter().chain(&host.findings.warnings) {
         output::warn(format!("{name}: {}", explain::warning(warning)));
     }
-    findings_failure(name, &findings).map_or(Ok(()), Err)
+    requirements_failure(name, &cluster, &host).map_or(Ok(()), Err)
 }
 
 /// Returns the failure if a requirement is unmet (4) or could not be checked (5).
-fn findings_failure(name: &PluginName, findings: &Findings) -> Option<Failure> {
-    if !findings.unmet.is_empty() {
+fn requirements_failure(name: &PluginName, cluster: &Findings, host: &HostFindings) -> Option<Failure> {
+    if !cluster.unmet.is_empty() || host.is_failure() {
         let failure = Failure::new(Code::Requirements, format!("{name} cannot run on this cluster or machine"));
-        let failure = findings.unmet.iter().map(explain::unmet).fold(failure, Failure::because);
-        return Some(failure.advise("its requirements are not met", format!("d8 plugins why {name}")));
+        let failure = cluster.unmet.iter().map(explain::unmet).fold(failure, Failure::because);
+        let failure = if cluster.unmet.is_empty() {
+            failure
+        } else {
+            failure.advise("the cluster does not meet its requirements", format!("`d8 plugins why {name}`"))
+        };
+        return Some(host.add_to(failure, name));
     }
-    if !findings.unchecked.is_empty() {
+    if !cluster.unchecked.is_empty() {
         let failure = Failure::new(Code::Unreachable, format!("requirements of {name} cannot be checked"));
-        let failure = findings.unchecked.iter().map(explain::unchecked).fold(failure, Failure::because);
+        let failure = cluster.unchecked.iter().map(explain::unchecked).fold(failure, Failure::because);
         return Some(failure.advise_skipping_checks(name));
     }
     None

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use d8_agent::ActiveVersion;
 use d8_crds::{
     decisions::plan::{Dependencies, InstalledComponent, InstalledContract, StoredDigests},
     records::release::CliRelease,
@@ -17,10 +18,14 @@ pub(super) fn installed_component(
 ) -> InstalledComponent {
     let name = &plugin.entry.name;
     let copy = || {
-        let installed = plugin.entry.installed()?;
-        let stored =
-            plugin.store.contract_of(name, &installed.tag).ok().flatten().map(|contract| contract.requirements);
-        stored.or_else(|| Some(records.get(name.as_str())?.recorded(&installed.version)?.requirements.clone()))
+        let tag = match &plugin.entry.active {
+            ActiveVersion::Known(installed) => Some(&installed.tag),
+            ActiveVersion::Broken { tag, .. } => tag.as_ref(),
+            ActiveVersion::Unknown { .. } => None,
+        };
+        let stored = tag.and_then(|tag| plugin.store.contract_of(name, tag).ok().flatten());
+        let recorded = || Some(records.get(name.as_str())?.recorded(&plugin.version()?)?.requirements.clone());
+        stored.map(|contract| contract.requirements).or_else(recorded)
     };
     let requirements = match plugin.store.contract(name) {
         Ok(contract) => Ok(contract.map(|contract| contract.requirements)),

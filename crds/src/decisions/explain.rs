@@ -14,6 +14,7 @@ mod requirements;
 pub use self::{
     causes::policy_problem,
     commands::install,
+    json::Listed,
     requirements::{unchecked, unmet, warning},
 };
 use crate::{
@@ -23,26 +24,33 @@ use crate::{
 
 /// Reader of an explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// A person who reads it now: the text also says how long it is from now to a time.
-    Terminal,
-    /// Someone who reads it later, in a condition, an event, a `CliHost` or JSON: times are absolute, so
-    /// that the text changes only when the reason does.
-    Record,
+struct Audience {
+    /// The person reads it now: the text also says how long it is from now to a time. Otherwise someone reads it later,
+    /// in a condition, an event, a `CliHost` or JSON: times are absolute, so that the text changes only when the reason
+    /// does.
+    reads_now: bool,
+    /// The verdict on each version of the component is beside the text, so that the text does not name the command that
+    /// shows them.
+    sees_versions: bool,
 }
 
 /// Explains a reason to a person at a terminal.
 pub fn to_person(reason: &Reason) -> String {
-    explain(reason, Audience::Terminal)
+    causes::explain(reason, Audience { reads_now: true, sees_versions: false })
+}
+
+/// Explains a reason to a person at a terminal, in a list of all versions of the component.
+pub fn in_list(reason: &Reason) -> String {
+    causes::explain(reason, Audience { reads_now: true, sees_versions: true })
 }
 
 /// Explains a reason for a condition, an event, a `CliHost`'s message or JSON, within the length that
 /// records take.
 pub fn in_record(reason: &Reason) -> String {
-    printable_to(&explain(reason, Audience::Record), limits::STATUS_MESSAGE).into_owned()
+    for_record(reason, false)
 }
 
-/// Explains a reason.
-pub fn explain(reason: &Reason, audience: Audience) -> String {
-    causes::explain(reason, audience)
+fn for_record(reason: &Reason, sees_versions: bool) -> String {
+    let text = causes::explain(reason, Audience { reads_now: false, sees_versions });
+    printable_to(&text, limits::STATUS_MESSAGE).into_owned()
 }

@@ -15,6 +15,7 @@
 //!   chosen anew.
 //! - The constraints of an installed plugin apply to every chosen version, unless the plan changes that
 //!   plugin too.
+//! - If a request leaves a component as it is, and the component lacks plugins that it needs, these are planned.
 //! - A dependency is only upgraded, within its major unless the request crosses majors, and only to a stable
 //!   version. A conditional dependency applies like a mandatory one while its plugin is installed.
 //! - A cycle of mandatory dependencies is refused. A chain has at most [`MAX_DEPTH`] steps, one request
@@ -40,7 +41,7 @@ pub use self::{
     dependencies::{Dependencies, Dependency, MAX_CHANGES, MAX_DEPTH},
     evaluator::{EvaluationRequest, Evaluator, PolicyEvaluator, StoredDigests},
     known_facts::{FactRequest, KnownFacts, VersionFacts},
-    outcome::{ChangeReason, Outcome, PassedOver, Plan, PlanError, PlanStep, PlannedChange, PreviousVersion},
+    outcome::{ChangeReason, Obstacle, Outcome, PassedOver, Plan, PlanError, PlanStep, PlannedChange, PreviousVersion},
     snapshot::{Actor, DependencyPolicy, InstalledComponent, InstalledContract, PlanOptions, Request, Snapshot},
 };
 

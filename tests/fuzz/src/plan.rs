@@ -7,8 +7,8 @@ use d8_crds::{
         explain,
         plan::{
             Actor, ChangeReason, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator, FactRequest,
-            InstalledComponent, InstalledContract, KnownFacts, Outcome, Plan, PlanOptions, PlanStep, Request, Snapshot,
-            VersionFacts, plan as make,
+            InstalledComponent, InstalledContract, KnownFacts, Obstacle, Outcome, Plan, PlanOptions, PlanStep, Request,
+            Snapshot, VersionFacts, plan as make,
         },
         reason::{Origin, Source},
         requirements::{Findings, Unchecked, Unmet},
@@ -212,7 +212,7 @@ fn check_plan(snapshot: &Snapshot, known: &KnownFacts, plan: &Plan) {
         match outcome {
             Outcome::Stopped(stop) => assert_printable(&stop.to_string()),
             Outcome::NotPublished(error) => assert_printable(&error.to_string()),
-            Outcome::Refused { verdict, .. } => {
+            Outcome::Refused { verdict, .. } | Outcome::Incomplete { obstacle: Obstacle::Refused(verdict), .. } => {
                 verdict.reasons().iter().for_each(|reason| assert_printable(&explain::in_record(reason)));
             }
             _ => {}

@@ -20,6 +20,7 @@ mod policy;
 mod policy_commands;
 mod proxy_faults;
 mod proxy_trust;
+mod repair;
 mod restored_copies;
 mod self_update;
 mod self_update_concurrency;

@@ -2,23 +2,23 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use d8_agent::cluster::ClusterView;
+use d8_agent::{Activation, cluster::ClusterView};
 use d8_crds::{
     decisions::{
-        plan::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion, Request},
+        plan::{ChangeReason, Request},
         verdict::PolicySet,
     },
-    values::name::{Component, PluginName},
+    values::name::PluginName,
 };
 use futures::{StreamExt as _, stream};
 
 use super::{
+    newer_major, repair,
     report::{self, ChangeResults},
-    transaction::{self, Applied, Operation, Transaction},
+    transaction::{self, Applied, Operation, OperationKind, Transaction},
 };
 use crate::{
     context::Context,
-    installed,
     planning::Planning,
     terminal::{
         failure::{Code, Failure},
@@ -34,115 +34,133 @@ const MAX_PLANS: usize = 16;
 const MAX_TRANSACTIONS: usize = 8;
 
 /// Options of an execution.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command, or says which command it is")]
 pub(super) struct ExecuteOptions {
     /// Reinstall versions that are already active.
     pub(super) force: bool,
+    /// Compare the active executables with their receipts.
+    pub(super) verify: bool,
     /// Report the changes without making them.
     pub(super) dry_run: bool,
     /// Refuse changes of plugins that were not requested.
     pub(super) no_dependencies: bool,
+    /// The command is `update`: what is installed may stay.
+    pub(super) is_update: bool,
     /// Continue after a failure. Otherwise a request that is refused prevents all changes.
     pub(super) keep_going: bool,
 }
 
-/// Executes requests. `policies` are those of the view.
-///
-/// # Errors
-/// A failure that concerns all requests, or without `keep_going` the first failure.
-pub(super) async fn execute(
-    context: &Context,
-    view: &ClusterView,
-    policies: &Arc<PolicySet>,
-    mut requests: BTreeMap<PluginName, Request>,
-    options: ExecuteOptions,
-) -> Result<ChangeResults, Failure> {
-    let mut results = ChangeResults::default();
-    for _ in 0..MAX_PLANS {
-        let transactions = plan(context, view, policies, &requests, options, &mut results).await?;
-        if options.dry_run {
-            for operation in transactions.iter().flat_map(|transaction| &transaction.operations) {
-                results.insert(operation.name.clone(), Ok(report::dry_run(&operation.change)));
-            }
-            return Ok(results);
-        }
-        requests = apply_all(context, transactions, &requests, options.keep_going, &mut results).await?;
-        if requests.is_empty() {
-            return Ok(results);
-        }
-        context.printer.note("another process changed some of the plugins; planning again");
-    }
-    let names: Vec<&str> = requests.keys().map(PluginName::as_str).collect();
-    Err(Failure::new(Code::Failed, format!("other processes keep changing {}", names.join(", ")))
-        .advise("several updates run at the same time", "wait until they end, then run the command again"))
+/// The execution of requests. `policies` are those of the view.
+pub(super) struct Execution<'a> {
+    pub(super) context: &'a Context,
+    pub(super) view: ClusterView,
+    pub(super) policies: Arc<PolicySet>,
+    pub(super) options: ExecuteOptions,
 }
 
-/// Plans the requests, prints the plan, and adds the results of plugins that do not change. Returns the changes.
-async fn plan(
-    context: &Context,
-    view: &ClusterView,
-    policies: &Arc<PolicySet>,
-    requests: &BTreeMap<PluginName, Request>,
-    options: ExecuteOptions,
-    results: &mut ChangeResults,
-) -> Result<Vec<Transaction>, Failure> {
-    let mut planning = Planning::of_plugins(context, view.clone(), policies.clone())?;
-    let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
-    let (snapshot, plan) = planning.plan(by_component, options.no_dependencies).await;
-    report::add_unchanged(context, &planning, &plan, results);
-    if !options.keep_going
-        && let Some(failure) = results.take_failure()
-    {
-        return Err(failure);
-    }
-    report::print_plan(context, &plan);
-    let mut transactions = transaction::transactions(&planning, &snapshot, &plan)?;
-    transactions.extend(reinstallations(context, &planning, &plan, options.force).await?);
-    Ok(transactions)
-}
-
-/// Applies transactions and adds their results. Returns the requests that must be planned again.
-async fn apply_all(
-    context: &Context,
-    transactions: Vec<Transaction>,
-    requests: &BTreeMap<PluginName, Request>,
-    keep_going: bool,
-    results: &mut ChangeResults,
-) -> Result<BTreeMap<PluginName, Request>, Failure> {
-    let progress = &Progress::new(context.printer);
-    let parallel = if keep_going { MAX_TRANSACTIONS } else { 1 };
-    let applied = stream::iter(transactions).map(async |transaction| {
-        let result = transaction.apply(context, progress).await;
-        (transaction, result)
-    });
-    let applied: Vec<(Transaction, Result<Applied, Failure>)> = applied.buffered(parallel).collect().await;
-    let mut conflicts = BTreeMap::new();
-    for (transaction, result) in applied {
-        match result {
-            Ok(Applied::Committed(outcomes)) => {
-                for outcome in outcomes {
-                    let line = report::changed(&outcome, transaction.reason_for(&outcome.name));
-                    results.insert(outcome.name, Ok(line));
+impl Execution<'_> {
+    /// Executes requests.
+    ///
+    /// # Errors
+    /// A failure that concerns all requests, or without `keep_going` the first failure.
+    pub(super) async fn run(&self, mut requests: BTreeMap<PluginName, Request>) -> Result<ChangeResults, Failure> {
+        let mut results = ChangeResults::default();
+        for _ in 0..MAX_PLANS {
+            let transactions = self.plan(&requests, &mut results).await?;
+            if self.options.dry_run {
+                for operation in transactions.iter().flat_map(|transaction| &transaction.operations) {
+                    results.insert(operation.name.clone(), Ok(report::dry_run(operation)));
                 }
+                return Ok(results);
             }
-            Ok(Applied::Conflict) => conflicts.extend(transaction.requests_among(requests)),
-            Err(failure) if !keep_going => return Err(failure),
-            Err(failure) => {
-                for (name, _) in transaction.requests_among(requests) {
-                    results.insert(name, Err(failure.clone()));
-                }
+            requests = self.apply(transactions, &requests, &mut results).await?;
+            if requests.is_empty() {
+                return Ok(results);
+            }
+            self.context.printer.note("another process changed some of the plugins; planning again");
+        }
+        let names: Vec<&str> = requests.keys().map(PluginName::as_str).collect();
+        Err(Failure::new(Code::Failed, format!("other processes keep changing {}", names.join(", ")))
+            .advise("several updates run at the same time", "wait until they end, then run the command again"))
+    }
+
+    /// Plans the requests, prints the plan, and adds the results of plugins that do not change. Returns the changes.
+    async fn plan(
+        &self,
+        requests: &BTreeMap<PluginName, Request>,
+        results: &mut ChangeResults,
+    ) -> Result<Vec<Transaction>, Failure> {
+        let (context, options) = (self.context, self.options);
+        let mut planning = Planning::of_plugins(context, self.view.clone(), self.policies.clone())?;
+        let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
+        let (snapshot, plan) = planning.plan(by_component, options.no_dependencies).await;
+        report::add_unchanged(context, &planning, &plan, options.is_update, results);
+        let repairs = repair::plan(context, &mut planning, (&snapshot, &plan), requests, options, results).await?;
+        if !options.keep_going
+            && let Some(failure) = results.take_failure()
+        {
+            return Err(failure);
+        }
+        report::print_plan(context, &plan);
+        newer_major::note(context, &mut planning, &plan, requests).await;
+        let mut transactions = transaction::transactions(&planning, &snapshot, &plan)?;
+        transactions.extend(repairs);
+        Ok(transactions)
+    }
+
+    /// Applies transactions and adds their results. Returns the requests that must be planned again.
+    async fn apply(
+        &self,
+        transactions: Vec<Transaction>,
+        requests: &BTreeMap<PluginName, Request>,
+        results: &mut ChangeResults,
+    ) -> Result<BTreeMap<PluginName, Request>, Failure> {
+        let (context, keep_going) = (self.context, self.options.keep_going);
+        let progress = &Progress::new(context.printer);
+        let parallel = if keep_going { MAX_TRANSACTIONS } else { 1 };
+        let applied = stream::iter(transactions).map(async |transaction| {
+            let result = transaction.apply(context, progress).await;
+            (transaction, result)
+        });
+        let applied: Vec<(Transaction, Result<Applied, Failure>)> = applied.buffered(parallel).collect().await;
+        let mut conflicts = BTreeMap::new();
+        for (transaction, result) in applied {
+            match result {
+                Ok(Applied::Committed(outcomes)) => transaction.add_results(outcomes, results),
+                Ok(Applied::Conflict) => conflicts.extend(transaction.requests_among(requests)),
+                Err(failure) if !keep_going => return Err(failure),
+                Err(failure) => transaction.add_failure(&failure, requests, results),
             }
         }
+        Ok(conflicts)
     }
-    Ok(conflicts)
 }
 
 impl Transaction {
-    /// Returns why this transaction changes a plugin.
-    fn reason_for(&self, name: &PluginName) -> &ChangeReason {
-        let operation = self.operations.iter().find(|operation| operation.name == *name);
-        operation.map_or(&ChangeReason::Requested, |operation| &operation.change.why)
+    /// Adds the lines that report what was changed.
+    fn add_results(&self, outcomes: Vec<Activation>, results: &mut ChangeResults) {
+        for outcome in outcomes {
+            let operation = self.operations.iter().find(|operation| operation.name == outcome.name);
+            let (kind, why) = operation.map_or((OperationKind::Switch, &ChangeReason::Requested), |operation| {
+                (operation.kind, &operation.change.why)
+            });
+            let line = report::changed(&outcome, kind, why);
+            results.insert(outcome.name, Ok(line));
+        }
+    }
+
+    /// Adds the failure to the results of the requests that this transaction should have fulfilled, or of the plugins
+    /// that it should have repaired for them.
+    fn add_failure(&self, failure: &Failure, requests: &BTreeMap<PluginName, Request>, results: &mut ChangeResults) {
+        let requested = self.operations.iter().filter(|operation| requests.contains_key(&operation.name));
+        let mut failed: Vec<&Operation> = requested.collect();
+        if failed.is_empty() {
+            failed = self.operations.iter().collect();
+        }
+        for operation in failed {
+            results.insert(operation.name.clone(), Err(failure.clone()));
+        }
     }
 
     /// Returns the requests that this transaction fulfils.
@@ -150,32 +168,4 @@ impl Transaction {
         let names = self.operations.iter().map(|operation| &operation.name);
         names.filter_map(|name| Some((name.clone(), requests.get(name)?.clone()))).collect()
     }
-}
-
-/// Returns transactions that reinstall the requested versions that are already active: the damaged ones, or all.
-async fn reinstallations(
-    context: &Context,
-    planning: &Planning<'_>,
-    plan: &Plan,
-    all: bool,
-) -> Result<Vec<Transaction>, Failure> {
-    let mut transactions = Vec::new();
-    for (component, outcome) in &plan.outcomes {
-        let (Component::Plugin(name), Outcome::AlreadyActive { version, .. }) = (component, outcome) else { continue };
-        if !all && !installed::find(context, name)?.is_some_and(|plugin| plugin.is_broken()) {
-            continue;
-        }
-        let Some(catalog) = planning.catalog(component) else { continue };
-        let details = catalog.details(context, version).await?;
-        let change = PlannedChange {
-            component: component.clone(),
-            from: PreviousVersion::Version(version.version.clone()),
-            to: version.clone(),
-            why: ChangeReason::Requested,
-            warnings: Vec::new(),
-        };
-        transactions
-            .push(Transaction { operations: vec![Operation { name: name.clone(), change, details, force: true }] });
-    }
-    Ok(transactions)
 }

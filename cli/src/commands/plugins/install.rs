@@ -9,7 +9,7 @@ use d8_crds::{
 };
 
 use super::{
-    execute::{ExecuteOptions, execute},
+    execute::{ExecuteOptions, Execution},
     request,
 };
 use crate::{
@@ -20,32 +20,31 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> Result<(), Failure> {
-    let mut versions = BTreeMap::new();
-    for name in &args.names {
-        let component = Component::Plugin(name.clone());
-        let version = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
-        versions.insert(name.clone(), version);
-    }
+    let components: Vec<Component> = args.names.iter().cloned().map(Component::Plugin).collect();
+    let version = match (&components[..], &args.version) {
+        ([first, ..], Some(typed)) => Some(parse_version(first, typed)?),
+        _ => None,
+    };
     request::warn_if_waived(context);
-    let components: Vec<Component> = versions.keys().cloned().map(Component::Plugin).collect();
     let view = context.view(RecordSelection::Named(&components)).await?;
     let policies = Arc::new(view.policy_set());
     let mut requests: BTreeMap<PluginName, Request> = BTreeMap::new();
-    for (name, version) in versions {
-        let request = match (version, args.plan.use_major) {
-            (Some(version), _) => Request::Exact(version),
+    for name in &args.names {
+        let request = match (&version, args.plan.use_major) {
+            (Some(version), _) => Request::Exact(version.clone()),
             (None, Some(major)) => Request::Major(major),
-            (None, None) => request::newest(context, &policies, &name)?,
+            (None, None) => request::newest(context, &policies, name)?,
         };
-        requests.insert(name, request);
+        requests.insert(name.clone(), request);
     }
     let options = ExecuteOptions {
         force: args.force,
+        verify: true,
         dry_run: args.plan.dry_run,
         no_dependencies: args.plan.no_dependencies,
-        keep_going: false,
+        ..ExecuteOptions::default()
     };
-    for (_, result) in execute(context, &view, &policies, requests, options).await? {
+    for (_, result) in (Execution { context, view, policies, options }).run(requests).await? {
         output::print(result?);
     }
     Ok(())

@@ -3,12 +3,14 @@
 use d8_crds::{
     decisions::{
         explain,
-        plan::{ChangeReason, FactRequest, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion},
+        plan::{ChangeReason, FactRequest, Obstacle, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion},
         selection::NoCandidate,
+        verdict::{ReasonCode, Verdict},
     },
     values::name::{Component, PluginName},
 };
 
+use super::transaction::{Operation, OperationKind};
 use crate::{
     context::Context,
     installed,
@@ -37,6 +39,19 @@ impl ChangeResults {
         }
     }
 
+    /// Adds the failure of a plugin, unless it has one.
+    pub(super) fn insert_if_success(&mut self, name: &PluginName, failure: Failure) {
+        if !self.0.iter().any(|(other, result)| other == name && result.is_err()) {
+            self.insert(name.clone(), Err(failure));
+        }
+    }
+
+    /// Removes and returns the failure of a plugin.
+    pub(super) fn remove_failure(&mut self, name: &PluginName) -> Option<Failure> {
+        let index = self.0.iter().position(|(other, result)| other == name && result.is_err())?;
+        self.0.remove(index).1.err()
+    }
+
     /// Removes and returns the first failure.
     pub(super) fn take_failure(&mut self) -> Option<Failure> {
         let index = self.0.iter().position(|(_, result)| result.is_err())?;
@@ -54,7 +69,13 @@ impl IntoIterator for ChangeResults {
 }
 
 /// Adds the results of requests that change nothing, and prints skipped versions and warnings of the plan.
-pub(super) fn add_unchanged(context: &Context, planning: &Planning<'_>, plan: &Plan, results: &mut ChangeResults) {
+pub(super) fn add_unchanged(
+    context: &Context,
+    planning: &Planning<'_>,
+    plan: &Plan,
+    is_update: bool,
+    results: &mut ChangeResults,
+) {
     for (component, outcome) in &plan.outcomes {
         let Component::Plugin(name) = component else { continue };
         let failure = failure_of(planning, name, outcome);
@@ -65,6 +86,10 @@ pub(super) fn add_unchanged(context: &Context, planning: &Planning<'_>, plan: &P
             Outcome::Take { .. } => continue,
             Outcome::AlreadyActive { version, .. } => Ok(format!("{name} {} is already active.", version.tag)),
             Outcome::Keep { forbidden, passed_over } => Ok(kept(context, name, *forbidden, passed_over)),
+            Outcome::Incomplete { version, .. } if is_update => {
+                failure.iter().flat_map(Failure::lines).for_each(output::warn);
+                Ok(format!("Kept {name} {version}."))
+            }
             _ => Err(failure.unwrap_or_else(|| Failure::new(Code::Failed, format!("{name} cannot be changed")))),
         };
         results.insert(name.clone(), result);
@@ -104,8 +129,14 @@ pub(super) fn print_plan(context: &Context, plan: &Plan) {
 }
 
 /// Reports a change that `--dry-run` did not make.
-pub(super) fn dry_run(change: &PlannedChange) -> String {
-    format!("Would {}.", describe(change))
+pub(super) fn dry_run(operation: &Operation) -> String {
+    let PlannedChange { to, why, .. } = &operation.change;
+    let (name, needed_by) = (&operation.name, needed_by(why));
+    match operation.kind {
+        OperationKind::Switch => format!("Would {}.", describe(&operation.change)),
+        OperationKind::Repair => format!("Would repair {name} {}{needed_by}.", to.tag),
+        OperationKind::Reinstall => format!("Would reinstall {name} {}{needed_by}.", to.tag),
+    }
 }
 
 fn describe(change: &PlannedChange) -> String {
@@ -117,13 +148,16 @@ fn describe(change: &PlannedChange) -> String {
 }
 
 /// Reports a change that was made.
-pub(super) fn changed(outcome: &d8_agent::Activation, why: &ChangeReason) -> String {
+pub(super) fn changed(outcome: &d8_agent::Activation, kind: OperationKind, why: &ChangeReason) -> String {
     let d8_agent::Activation { name, tag, previous, changed } = outcome;
-    let line = match (changed, previous) {
-        (false, _) => format!("{name} {tag} is already active"),
-        (true, None) => format!("Installed {name} {tag}"),
-        (true, Some(previous)) if previous == tag => format!("Reinstalled {name} {tag}"),
-        (true, Some(previous)) => format!("Switched {name} from {previous} to {tag}"),
+    let line = match (kind, changed, previous) {
+        (OperationKind::Repair, ..) => format!("Repaired {name} {tag}"),
+        (OperationKind::Reinstall, ..) => format!("Reinstalled {name} {tag}"),
+        (OperationKind::Switch, false, _) => format!("{name} {tag} is already active"),
+        (OperationKind::Switch, true, Some(previous)) if previous != tag => {
+            format!("Switched {name} from {previous} to {tag}")
+        }
+        (OperationKind::Switch, true, _) => format!("Installed {name} {tag}"),
     };
     line + &needed_by(why) + "."
 }
@@ -152,18 +186,33 @@ fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> 
             tags_failure(planning, &component).unwrap_or_else(|| lookup_failure(&component, error))
         }
         Outcome::Refused { version, verdict } => refused_failure(&component, &version.tag, verdict),
-        Outcome::NeedsOthers { version, .. } => {
-            let headline = format!("{name} {} needs changes of other plugins (--no-dependencies)", version.tag);
-            outcome.fixes().into_iter().fold(
-                Failure::new(Code::Requirements, headline),
-                |failure, (change, command)| {
-                    failure.advise(format!("it needs {} {}", change.component, change.to.tag), command)
-                },
-            )
+        Outcome::NeedsOthers { version, .. } => needs_others(outcome, &format!("{name} {}", version.tag)),
+        Outcome::Incomplete { version, obstacle: Obstacle::NoDependencies(_), .. } => {
+            needs_others(outcome, &format!("{name} {version}"))
+        }
+        Outcome::Incomplete { version, obstacle: Obstacle::Refused(verdict), .. } => {
+            incomplete_failure(&format!("{name} {version}"), verdict)
         }
         Outcome::Unchecked { version, verdict, .. } => unchecked_failure(&component, &version.tag, verdict),
         Outcome::Stopped(error) => plan_failure(planning, &component, error),
     })
+}
+
+/// Returns the failure when `--no-dependencies` refuses what a version needs.
+fn needs_others(outcome: &Outcome, version: &str) -> Failure {
+    let headline = format!("{version} needs changes of other plugins (--no-dependencies)");
+    outcome.fixes().into_iter().fold(Failure::new(Code::Requirements, headline), |failure, (change, command)| {
+        failure.advise(format!("it needs {} {}", change.component, change.to.tag), format!("`{command}`"))
+    })
+}
+
+/// Returns the failure when an active version lacks plugins that cannot be installed. Its exit code is that of the
+/// reasons.
+fn incomplete_failure(version: &str, verdict: &Verdict) -> Failure {
+    let is_unchecked = verdict.reasons().iter().all(|reason| reason.code() == ReasonCode::RequirementsUnknown);
+    let code = if is_unchecked { Code::Unreachable } else { verdict.class().into() };
+    let headline = format!("{version} is installed, but it cannot run without other plugins");
+    verdict.reasons().iter().map(explain::to_person).fold(Failure::new(code, headline), Failure::because)
 }
 
 /// Returns why the tags of a plugin could not be fetched. The answer of the proxy explains more than an empty list.

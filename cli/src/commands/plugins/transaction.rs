@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use d8_agent::{Activation, ActiveVersion, InstallRequest, LockedStore, StagedVersion, Store, StoreChange, host_id};
 use d8_crds::{
     decisions::plan::{ChangeReason, InstalledContract, Plan, PlannedChange, PreviousVersion, Snapshot},
-    values::name::{Component, PluginName},
+    values::name::{Component, PluginName, Tag},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -26,10 +26,21 @@ const MAX_DOWNLOADS: usize = 8;
 /// The change of one plugin in a transaction.
 pub(super) struct Operation {
     pub(super) name: PluginName,
+    pub(super) kind: OperationKind,
     pub(super) change: PlannedChange,
-    pub(super) details: VersionDetails,
-    /// Download the version even if it is in the store.
-    pub(super) force: bool,
+    /// Where to download the version from. `None`: it is in the store.
+    pub(super) details: Option<VersionDetails>,
+}
+
+/// What an operation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OperationKind {
+    /// Another version becomes active.
+    Switch,
+    /// The active version is damaged and is installed again.
+    Repair,
+    /// The active version is downloaded again because of `--force`.
+    Reinstall,
 }
 
 /// Changes that succeed or fail together, dependencies first.
@@ -72,7 +83,8 @@ pub(super) fn transactions(
             Failure::new(Code::Failed, format!("internal error: no details of {name} {} were fetched", change.to.tag))
         })?;
         let transaction = transactions.entry(group).or_insert(Transaction { operations: Vec::new() });
-        transaction.operations.push(Operation { name: name.clone(), change: change.clone(), details, force: false });
+        let (name, kind, details) = (name.clone(), OperationKind::Switch, Some(details));
+        transaction.operations.push(Operation { name, kind, change: change.clone(), details });
     }
     Ok(transactions.into_values().collect())
 }
@@ -107,7 +119,7 @@ impl Transaction {
         let names: Vec<PluginName> = names.into_iter().collect();
         let mut locked = store.lock(&names, context.global.lock_timeout, progress).await?;
         for operation in &self.operations {
-            if !operation.is_up_to_date(&store)? {
+            if !operation.is_up_to_date(&locked)? {
                 return Ok(Applied::Conflict);
             }
         }
@@ -157,17 +169,22 @@ fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
     Ok(store)
 }
 
+/// Returns whether a version is in the store.
+fn is_stored(locked: &LockedStore, name: &PluginName, tag: &Tag) -> Result<bool, Failure> {
+    Ok(locked.store().get(name)?.is_some_and(|entry| entry.version(tag).is_some()))
+}
+
 impl Operation {
     /// Returns whether the active version is still the one that the change was planned for.
-    fn is_up_to_date(&self, store: &Store) -> Result<bool, Failure> {
-        let entry = store.get(&self.name)?;
+    fn is_up_to_date(&self, locked: &LockedStore) -> Result<bool, Failure> {
+        let entry = locked.store().get(&self.name)?;
         Ok(match (entry.map(|entry| entry.active), &self.change.from) {
             (Some(ActiveVersion::Known(installed)), PreviousVersion::Version(version)) => installed.version == *version,
             (Some(ActiveVersion::Known(_)), _) => false,
             (Some(ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. }), from) => {
                 *from != PreviousVersion::Nothing
             }
-            (None, from) => *from == PreviousVersion::Nothing,
+            (None, from) => *from == PreviousVersion::Nothing || locked.has_displaced(&self.name),
         })
     }
 
@@ -178,21 +195,23 @@ impl Operation {
         locked: &LockedStore,
         progress: &Progress,
     ) -> Result<StoreChange, Failure> {
-        let (name, tag) = (&self.name, &self.details.tag);
-        let stored = locked.store().get(name)?.is_some_and(|entry| entry.version(tag).is_some());
-        if stored && !self.force {
-            return Ok(StoreChange::Relink { name: name.clone(), tag: tag.clone() });
+        let (name, tag) = (&self.name, &self.change.to.tag);
+        match &self.details {
+            Some(details) if self.kind != OperationKind::Switch || !is_stored(locked, name, tag)? => {
+                Ok(StoreChange::Install(self.stage(context, details, locked, progress).await?))
+            }
+            _ => Ok(StoreChange::Relink { name: name.clone(), tag: tag.clone() }),
         }
-        Ok(StoreChange::Install(self.stage(context, locked, progress).await?))
     }
 
     async fn stage(
         &self,
         context: &Context,
+        details: &VersionDetails,
         locked: &LockedStore,
         progress: &Progress,
     ) -> Result<StagedVersion, Failure> {
-        let Self { name, details, force, .. } = self;
+        let name = &self.name;
         let proxy = context.proxy().await?;
         let order = InstallRequest {
             name: name.clone(),
@@ -202,7 +221,7 @@ impl Operation {
             expect_layer: details.layer.clone(),
             manifest: details.manifest.clone(),
             accept: None,
-            force: *force,
+            force: self.kind != OperationKind::Switch,
             source: proxy.host(),
             skipped_cluster_checks: context.skips_cluster_checks()
                 && details.contract.requirements.need_cluster_facts(),

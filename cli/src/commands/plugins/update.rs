@@ -9,7 +9,7 @@ use d8_crds::{
 };
 
 use super::{
-    execute::{ExecuteOptions, execute},
+    execute::{ExecuteOptions, Execution},
     report::ChangeResults,
     request,
 };
@@ -67,12 +67,13 @@ async fn update(
         requests.insert(name, request);
     }
     let options = ExecuteOptions {
-        force: false,
         dry_run: args.plan.dry_run,
         no_dependencies: args.plan.no_dependencies,
+        is_update: true,
         keep_going: is_all,
+        ..ExecuteOptions::default()
     };
-    execute(context, &view, &policies, requests, options).await
+    Execution { context, view, policies, options }.run(requests).await
 }
 
 /// Combines the failures of plugins into one.

@@ -5,11 +5,11 @@ use std::{cmp::Reverse, sync::Arc};
 use d8_agent::cluster::{RecordSelection, ViewOrigin};
 use d8_crds::{
     decisions::{
-        explain,
+        explain::{self, Listed},
         intent::Intent,
         reason::{Cause, Class, Reason, ReasonCode, Subject},
         requirements::Unchecked,
-        selection::PublishedVersion,
+        selection::{PublishedVersion, TagList},
         verdict::Verdict,
     },
     records::release::LeftOutTags,
@@ -18,9 +18,11 @@ use d8_crds::{
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::newer_major;
 use crate::{
     args,
     context::Context,
+    installed,
     planning::{
         Planning,
         messages::{lookup_failure, parse_version},
@@ -37,9 +39,14 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct WhyReport {
     component: String,
+    /// Whether the plugin is installed, damaged or not.
+    installed: bool,
     /// The active version; absent if there is none or it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<String>,
+    /// What is wrong with the installation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<String>,
     /// Whether the active version may run.
     run_allowed: bool,
     /// Names of the policies that select this host.
@@ -48,6 +55,23 @@ struct WhyReport {
     /// Published tags that are not versions.
     #[serde(skip_serializing_if = "LeftOutTags::is_empty")]
     left_out_tags: LeftOutTags,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    next: Vec<NextStep>,
+}
+
+/// A command, and what it does.
+#[derive(Debug, Serialize)]
+struct NextStep {
+    #[serde(rename = "for")]
+    purpose: String,
+    command: String,
+}
+
+impl NextStep {
+    fn new(purpose: &str, command: String) -> Self {
+        Self { purpose: purpose.to_owned(), command }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -55,14 +79,16 @@ struct WhyReport {
 struct VersionVerdict {
     version: String,
     verdict: Class,
-    reasons: Vec<Reason>,
+    reasons: Vec<Listed>,
     /// Notes that do not prevent the installation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<Reason>,
+    notes: Vec<Listed>,
     /// When the hold ends without a change of policies or versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     active: bool,
+    #[serde(skip)]
+    parsed: Version,
 }
 
 impl VersionVerdict {
@@ -80,7 +106,14 @@ impl VersionVerdict {
         reasons.extend(added);
         reasons.sort_by_key(|reason| Reverse(reason.class()));
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
-        Self { version: published.tag.to_string(), verdict, until, reasons, notes, active }
+        let [reasons, notes] = [reasons, notes].map(|reasons| reasons.into_iter().map(Listed).collect());
+        let parsed = published.version.clone();
+        Self { version: published.tag.to_string(), verdict, until, reasons, notes, active, parsed }
+    }
+
+    /// Returns whether a person who names the version or its major version gets it.
+    fn is_eligible_by_name(&self) -> bool {
+        self.reasons.iter().all(|Listed(reason)| reason.code() == ReasonCode::MajorStays)
     }
 
     /// Returns a version whose details cannot be read.
@@ -101,10 +134,11 @@ impl VersionVerdict {
         Self {
             version: published.tag.to_string(),
             verdict: reason.class(),
-            reasons: vec![reason],
+            reasons: vec![Listed(reason)],
             notes: Vec::new(),
             until: None,
             active: active == Some(&published.version),
+            parsed: published.version.clone(),
         }
     }
 }
@@ -117,41 +151,76 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let origin = view.origin;
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
-    let listing = planning.published(&component, requested.as_ref()).await?.listing();
-    let left_out_tags = if requested.is_none() { listing.left_out.clone() } else { LeftOutTags::default() };
-    let versions = if let Some(typed) = &args.version {
-        let found = listing.find(typed).map_err(|error| lookup_failure(&component, &error))?.clone();
-        vec![evaluate(&mut planning, &component, &found).await?]
-    } else {
-        let published = listing.published.clone();
-        evaluate_all(&mut planning, &component, &published).await?
-    };
-    let active = planning.active(&component).cloned();
-    let run_allowed = active.as_ref().map(|active| planning.run_allowed(&component, active));
-    let policies = policies.for_host(context.host());
-    let report = WhyReport {
+    let listing = planning.published(&component, requested.as_ref()).await?.listing().clone();
+    let versions = evaluate_all(&mut planning, &component, &listing, args.version.as_deref()).await?;
+    let left_out_tags = if requested.is_none() { listing.left_out } else { LeftOutTags::default() };
+    let installed = installed::verify(context, name)?;
+    let active = planning.active(&component);
+    let refusal = active.and_then(|active| planning.run_allowed(&component, active).err());
+    let mut report = WhyReport {
         component: name.to_string(),
-        active: active.as_ref().map(ToString::to_string),
-        run_allowed: run_allowed.as_ref().is_none_or(Result::is_ok),
-        policies: policies.policy_names().into_iter().map(str::to_owned).collect(),
+        installed: installed.is_some(),
+        active: active.map(ToString::to_string),
+        damage: installed.and_then(|plugin| plugin.damage()),
+        run_allowed: refusal.is_none(),
+        policies: policies.for_host(context.host()).policy_names().into_iter().map(str::to_owned).collect(),
         versions,
         left_out_tags,
+        next: Vec::new(),
     };
-    let refusal = run_allowed.and_then(Result::err);
+    report.next = next_steps(&report, &planning, &component, requested.is_some());
     let versions = report.versions.iter().map(|version| &version.version);
     output::print_document(args.output.format, &report, versions, |report| {
         print_text(context, report, origin, refusal.as_deref());
     })
 }
 
-/// Evaluates versions. One that cannot be read does not hide the others.
+/// Returns the commands that change something: the repair, the newest version that can be installed, and the newest one
+/// of a newer major version.
+fn next_steps(report: &WhyReport, planning: &Planning<'_>, component: &Component, named: bool) -> Vec<NextStep> {
+    let active = planning.active(component);
+    let mut next = Vec::new();
+    if report.damage.is_some() && report.run_allowed {
+        next.push(NextStep::new("repair it", format!("d8 plugins install {component}")));
+    }
+    let eligible = report.versions.iter().filter(|version| version.verdict == Class::Eligible && !version.active);
+    let take = |version: &VersionVerdict, command| NextStep::new(&format!("take {}", version.version), command);
+    if named {
+        next.extend(eligible.map(|version| take(version, explain::install(component, &version.parsed))));
+        return next;
+    }
+    let stays = |version: &&VersionVerdict| active.is_none_or(|active| active.major() == version.parsed.major());
+    let is_newer = |version: &&VersionVerdict| active.is_none_or(|active| *active < version.parsed);
+    // A forbidden version is left for an older one or another major version, too.
+    let leaves = planning.forbidden(component).is_some();
+    let within = eligible.clone().find(|version| stays(version) && (leaves || is_newer(version)));
+    if let Some(version) = within.or_else(|| eligible.clone().find(|_| leaves)) {
+        let command = match active {
+            Some(_) => format!("d8 plugins update {component}"),
+            None => format!("d8 plugins install {component}"),
+        };
+        next.push(take(version, command));
+    }
+    let mut crossing = report.versions.iter().filter(|version| version.is_eligible_by_name());
+    if let Some(version) = crossing.find(|version| !leaves && is_newer(version) && !stays(version)) {
+        next.push(take(version, newer_major::command(component, &version.parsed)));
+    }
+    next
+}
+
+/// Evaluates the version that a person typed, or all versions. One that cannot be read does not hide the others.
 async fn evaluate_all(
     planning: &mut Planning<'_>,
     component: &Component,
-    published: &[PublishedVersion],
+    listing: &TagList,
+    typed: Option<&str>,
 ) -> Result<Vec<VersionVerdict>, Failure> {
-    let mut versions = Vec::with_capacity(published.len());
-    for published in published {
+    if let Some(typed) = typed {
+        let found = listing.find(typed).map_err(|error| lookup_failure(component, &error))?;
+        return Ok(vec![evaluate(planning, component, found).await?]);
+    }
+    let mut versions = Vec::with_capacity(listing.published.len());
+    for published in &listing.published {
         versions.push(match evaluate(planning, component, published).await {
             Err(failure) if failure.code == Code::Failed => {
                 VersionVerdict::unreadable(component, published, planning.active(component), &failure)
@@ -203,40 +272,51 @@ fn left_out_lines(left_out: &LeftOutTags) -> Vec<String> {
 }
 
 fn print_text(context: &Context, report: &WhyReport, origin: ViewOrigin, refusal: Option<&Reason>) {
-    let WhyReport { component, active, policies, versions, .. } = report;
-    output::print(match active {
-        Some(active) => format!("{component}: {active} is active"),
-        None => format!("{component}: not installed"),
-    });
+    let WhyReport { component, policies, .. } = report;
+    output::print(format!("{component}: {}", state(report)));
+    if let Some(damage) = &report.damage {
+        output::print(format!("damage: {damage}"));
+    }
     output::print(match (policies.is_empty(), origin) {
         (false, _) => format!("policies for this host: {}", policies.join(", ")),
         (true, ViewOrigin::Ungoverned) => "policies for this host: none (the cluster has no PluginPolicies)".to_owned(),
         (true, _) => "policies for this host: none".to_owned(),
     });
     if let Some(reason) = refusal {
-        output::print(format!("{component} may not run: {}", explain::to_person(reason)));
+        output::print(format!("{component} may not run: {}", explain::in_list(reason)));
     }
+    output::print_table(&table(&report.versions));
+    for line in left_out_lines(&report.left_out_tags) {
+        output::print(line);
+    }
+    for NextStep { purpose, command } in &report.next {
+        context.printer.note(format!("to {purpose}: `{command}`"));
+    }
+}
+
+/// Returns what is installed, in words.
+fn state(report: &WhyReport) -> String {
+    match (&report.active, &report.damage) {
+        (Some(active), None) => format!("{active} is active"),
+        (Some(active), Some(_)) => format!("{active} is installed, but damaged"),
+        (None, Some(_)) => "installed in an unknown version, and damaged".to_owned(),
+        (None, None) if report.installed => "installed by another tool, in an unknown version".to_owned(),
+        (None, None) => "not installed".to_owned(),
+    }
+}
+
+fn table(versions: &[VersionVerdict]) -> Table {
     let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
     for version in versions {
         let mark = if version.active { "*" } else { "" };
         let verdict = format!("{:?}", version.verdict);
-        let reasons = version.reasons.iter().map(explain::to_person);
-        let mut lines = reasons.chain(version.notes.iter().map(|note| format!("note: {}", explain::to_person(note))));
+        let reasons = version.reasons.iter().map(|Listed(reason)| explain::in_list(reason));
+        let notes = version.notes.iter().map(|Listed(note)| format!("note: {}", explain::in_list(note)));
+        let mut lines = reasons.chain(notes);
         table.row([mark, &version.version, &verdict, &lines.next().unwrap_or_default()]);
         for line in lines {
             table.row(["", "", "", &line]);
         }
     }
-    output::print_table(&table);
-    for line in left_out_lines(&report.left_out_tags) {
-        output::print(line);
-    }
-    let newer = versions.iter().take_while(|version| !version.active);
-    if let Some(VersionVerdict { version, .. }) = newer.into_iter().find(|newer| newer.verdict == Class::Eligible) {
-        let command = match active {
-            Some(_) => format!("d8 plugins update {component}"),
-            None => format!("d8 plugins install {component}"),
-        };
-        context.printer.note(format!("{component} {version} can be installed: {command}"));
-    }
+    table
 }

@@ -1,9 +1,9 @@
 //! `d8 cli check`: shows whether a newer version is available and permitted.
 
 use d8_crds::decisions::{
-    explain,
+    explain::{self, Listed},
     plan::{Outcome, Request},
-    verdict::{Class, Reason},
+    verdict::Class,
 };
 use serde::Serialize;
 
@@ -21,9 +21,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct UpdateReport {
     current: String,
-    /// Why the current version is no longer permitted.
+    /// Why policies forbid the current version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    leave: Option<Reason>,
+    forbidden: Option<Listed>,
     /// The version that `d8 cli update` would switch to.
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<String>,
@@ -35,7 +35,7 @@ struct UpdateReport {
 struct SkippedVersion {
     version: String,
     verdict: Class,
-    reasons: Vec<Reason>,
+    reasons: Vec<Listed>,
 }
 
 /// Runs the command. Returns whether `d8 cli update` would change the version.
@@ -51,10 +51,11 @@ pub(crate) async fn run(context: &Context, args: &args::SelfCheckArgs) -> Result
     let passed_over = outcome.passed_over().iter().map(|(published, verdict)| SkippedVersion {
         version: published.tag.to_string(),
         verdict: verdict.class(),
-        reasons: verdict.reasons().to_vec(),
+        reasons: verdict.reasons().iter().cloned().map(Listed).collect(),
     });
-    let leave = planning.forbidden();
-    let report = UpdateReport { current: current.to_string(), leave, passed_over: passed_over.collect(), available };
+    let forbidden = planning.forbidden().map(Listed);
+    let report =
+        UpdateReport { current: current.to_string(), forbidden, passed_over: passed_over.collect(), available };
     let newer = report.available.is_some();
     output::print_document(args.output.format, &report, &report.available, |report| {
         report.lines().iter().for_each(output::print);
@@ -64,12 +65,13 @@ pub(crate) async fn run(context: &Context, args: &args::SelfCheckArgs) -> Result
 
 impl UpdateReport {
     fn lines(&self) -> Vec<String> {
-        let Self { current, leave, available, passed_over } = self;
-        let first = match (leave, available) {
+        let Self { current, forbidden, available, passed_over } = self;
+        let first = match (forbidden, available) {
             (None, Some(newer)) => {
                 format!("A newer {PRODUCT} is available: {newer} (current: {current}). Run 'd8 cli update' to upgrade.")
             }
-            (None, None) => format!("{PRODUCT} is up to date ({current})."),
+            (None, None) if passed_over.is_empty() => format!("{PRODUCT} is up to date ({current})."),
+            (None, None) => format!("No newer {PRODUCT} can be installed on this machine now (current: {current})."),
             (Some(_), Some(other)) => {
                 format!("{PRODUCT} {current} is no longer permitted. Run 'd8 cli update' to switch to {other}.")
             }
@@ -77,9 +79,9 @@ impl UpdateReport {
                 format!("{PRODUCT} {current} is no longer permitted, and no other version is available.")
             }
         };
-        let why = leave.iter().map(explain::to_person);
+        let why = forbidden.iter().map(|Listed(reason)| explain::in_list(reason));
         let skipped = passed_over.iter().flat_map(|SkippedVersion { version, reasons, .. }| {
-            reasons.iter().map(move |reason| format!("Skipped {version}: {}", explain::to_person(reason)))
+            reasons.iter().map(move |Listed(reason)| format!("Skipped {version}: {}", explain::in_list(reason)))
         });
         std::iter::once(first).chain(why).chain(skipped).collect()
     }

@@ -40,7 +40,7 @@ use crate::{
 /// Where the bytes of a version come from.
 pub(super) enum BinarySource<'a> {
     /// The store.
-    Store(D8Version),
+    Store(Box<D8Version>),
     /// The running executable.
     Running,
     /// The proxy, unless the version is in the store by now.

@@ -55,7 +55,10 @@ async fn choose(
     named: Option<&Version>,
 ) -> Result<Option<(PublishedVersion, Intent)>, Failure> {
     match named {
-        Some(version) if current.is(version) => return Ok(None),
+        Some(version) if current.is(version) => {
+            warn_if_forbidden(planning, current);
+            return Ok(None);
+        }
         Some(version) => return Ok(Some((planning.choose_named(version).await?, Intent::Explicit))),
         None => {}
     }
@@ -66,11 +69,19 @@ async fn choose(
         }
         Choice::Keep { skipped } => {
             note_skipped(context, &Component::D8, &skipped);
-            if let Some(reason) = planning.forbidden() {
-                output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain::to_person(&reason)));
+            if warn_if_forbidden(planning, current) {
                 output::warn("no other version is available; see: `d8 cli check`");
             }
             Ok(None)
         }
     }
+}
+
+/// Warns if policies forbid the current version. Returns whether they do.
+fn warn_if_forbidden(planning: &D8Planning<'_>, current: &CurrentVersion) -> bool {
+    let forbidden = planning.forbidden();
+    if let Some(reason) = &forbidden {
+        output::warn(format!("{PRODUCT} {current} is no longer permitted: {}", explain::to_person(reason)));
+    }
+    forbidden.is_some()
 }

@@ -58,13 +58,13 @@ fn local_source<'a>(
 ) -> Result<Option<(Tag, BinarySource<'a>, Vec<Digest>)>, Failure> {
     if let Some(stored) = d8.store()?.find(version)? {
         let (tag, digests) = (stored.tag.clone(), stored.digests());
-        return Ok(Some((tag, BinarySource::Store(stored), digests)));
+        return Ok(Some((tag, BinarySource::Store(Box::new(stored)), digests)));
     }
     let running = d8.release.as_ref().filter(|(_, running)| running == version);
     Ok(running.map(|(tag, _)| (tag.clone(), BinarySource::Running, Vec::new())))
 }
 
-/// Fails if the cached policies of a cluster forbid the version, unless it is the current one.
+/// Fails if the cached policies of a cluster forbid the version. The current one is only linked again, which is a repair.
 fn check_cached_policies(
     d8: &RunningD8,
     cached: &CachedPolicySets<'_>,
@@ -73,13 +73,10 @@ fn check_cached_policies(
     tag: &Tag,
     digests: &[Digest],
 ) -> Result<(), Failure> {
-    if current.is(version) {
-        return Ok(());
-    }
     let active_digests = d8.active_digests()?;
     let candidate = D8Candidate {
         version,
-        intent: Intent::Explicit,
+        intent: if current.is(version) { Intent::Repair } else { Intent::Explicit },
         current,
         active_digests: &active_digests,
         stored: Some(digests),

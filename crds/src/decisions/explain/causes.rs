@@ -9,7 +9,7 @@ pub use self::holding::policy_problem;
 use super::{Audience, commands, conflicts, explainer::Explainer, requirements};
 use crate::decisions::{
     reason::{Cause, Reason},
-    requirements::{Unchecked, Unmet},
+    requirements::{Requirement, Unchecked, Unmet},
 };
 
 pub(super) fn explain(reason: &Reason, audience: Audience) -> String {
@@ -61,21 +61,26 @@ impl Explainer<'_> {
     }
 
     fn unmet(&self, unmet: &Unmet) -> String {
-        format!(
-            "{} {}; run `{}` to find another version",
-            self.version(),
-            requirements::unmet(unmet),
-            commands::why(&self.subject.component)
-        )
+        let other = self.run_why("; ", "find another version");
+        format!("{} {}{other}", self.version(), requirements::unmet(unmet))
     }
 
     fn unchecked(&self, unchecked: &Unchecked) -> String {
+        let component = &self.subject.component;
         let next = match unchecked {
-            Unchecked::Recorded { .. } => {
-                format!("; have an admin check `kubectl describe clirelease {}`", self.subject.component)
+            Unchecked::Recorded { .. } => format!("have an admin check `kubectl describe clirelease {component}`"),
+            Unchecked::ClusterUnreadable { requirement, .. } => {
+                format!("see why: `{}`", commands::read_fact(requirement))
             }
-            _ => String::new(),
+            Unchecked::PluginVersionUnknown { requirement } => match requirement {
+                Requirement::Plugin { plugin, .. } => format!("repair it: `d8 plugins install {plugin}`"),
+                _ => "see what is installed: `d8 plugins list`".to_owned(),
+            },
+            Unchecked::BadConstraint { .. } | Unchecked::ContractUnreadable { .. } => {
+                let other = self.run_why(", or ", "find another version");
+                format!("ask the publisher of {component} to correct it{other}")
+            }
         };
-        format!("{} {}{next}", self.version(), requirements::unchecked(unchecked))
+        format!("{} {}; {next}", self.version(), requirements::unchecked(unchecked))
     }
 }

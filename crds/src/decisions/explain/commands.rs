@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::{
-    decisions::reason::Subject,
+    decisions::{reason::Subject, requirements::Requirement},
     values::{name::Component, version::Version},
 };
 
@@ -49,6 +49,19 @@ pub(super) fn create_record(component: &Component) -> String {
         "spec": {},
     });
     format!("echo '{record}' | kubectl apply -f -")
+}
+
+/// Returns the command that reads what a requirement is about.
+pub(super) fn read_fact(requirement: &Requirement) -> &'static str {
+    match requirement {
+        Requirement::Kubernetes { .. } => "kubectl version",
+        Requirement::Deckhouse { .. } => "kubectl -n d8-system get deployment deckhouse",
+        Requirement::Modules { .. }
+        | Requirement::Module { .. }
+        | Requirement::AnyModule { .. }
+        | Requirement::NoModule { .. } => "kubectl get modules.deckhouse.io",
+        Requirement::Plugin { .. } => "d8 plugins list",
+    }
 }
 
 /// Returns the command that removes a plugin.

@@ -113,7 +113,9 @@ fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, au
                 Some(required) => format!("; {} requires {}", required.by, required.plugin),
                 None => String::new(),
             };
-            format!("but {plugin}{version} may not be installed: {}{required}", super::explain(reason, audience))
+            let elsewhere = Audience { sees_versions: false, ..audience };
+            let reason = super::causes::explain(reason, elsewhere);
+            format!("but {plugin}{version} may not be installed: {reason}{required}")
         }
     }
 }

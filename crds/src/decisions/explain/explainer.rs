@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Audience;
+use super::{Audience, commands};
 use crate::{decisions::reason::Subject, values::duration::FormattedDuration};
 
 /// Subject and reader of one sentence.
@@ -24,9 +24,18 @@ impl Explainer<'_> {
         }
     }
 
+    /// Returns the end of a sentence that names the command that shows all versions: `; run <command> to <purpose>`.
+    /// A reader who sees them needs no command.
+    pub(super) fn run_why(&self, before: &str, purpose: &str) -> String {
+        if self.audience.sees_versions {
+            return String::new();
+        }
+        format!("{before}run `{}` to {purpose}", commands::why(&self.subject.component))
+    }
+
     /// Returns the time that a text may count from.
     fn now(&self) -> Option<Timestamp> {
-        self.subject.evaluated_at.filter(|_| self.audience == Audience::Terminal)
+        self.subject.evaluated_at.filter(|_| self.audience.reads_now)
     }
 
     /// `2026-11-23T12:00:00Z (24h left)`.

@@ -28,16 +28,31 @@ struct Document<'a> {
 
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let document = Document {
-            code: self.code(),
-            component: &self.subject.component,
-            version: self.subject.version.as_ref().map(ToString::to_string),
-            policy: self.policy(),
-            rule: self.rule(),
-            until: self.until(),
-            cause: &self.cause,
-            message: super::in_record(self),
-        };
-        document.serialize(serializer)
+        Document::new(self, super::in_record(self)).serialize(serializer)
+    }
+}
+
+/// A reason in a list of all versions of the component, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed(pub Reason);
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Document::new(&self.0, super::for_record(&self.0, true)).serialize(serializer)
+    }
+}
+
+impl<'a> Document<'a> {
+    fn new(reason: &'a Reason, message: String) -> Self {
+        Self {
+            code: reason.code(),
+            component: &reason.subject.component,
+            version: reason.subject.version.as_ref().map(ToString::to_string),
+            policy: reason.policy(),
+            rule: reason.rule(),
+            until: reason.until(),
+            cause: &reason.cause,
+            message,
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     order,
     outcome::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion},
     planned_state::accept,
-    trail::Trail,
+    trail::{Target, Trail},
 };
 use crate::values::name::Component;
 
@@ -16,10 +16,11 @@ impl<'k> Draft<'k> {
     /// Adds the decisions of a search to the plan.
     pub(super) fn commit(&mut self, trail: &Trail<'k>) {
         for (level, decision) in trail.decisions().iter().enumerate() {
+            let Some(Target { published, facts }) = decision.change else { continue };
             let earlier = self.changes.get(decision.component);
             let requested = level == 0 || earlier.is_some_and(|earlier| earlier.requested);
             let path = trail.component_path(level);
-            let change = DecidedChange { to: decision.published, facts: decision.facts, requested, path };
+            let change = DecidedChange { to: published, facts, requested, path };
             self.changes.insert(decision.component, change);
         }
         self.revision += 1;
@@ -29,16 +30,14 @@ impl<'k> Draft<'k> {
     pub(super) fn roll_back(&mut self, mut trail: Trail<'k>) -> Vec<PlannedChange> {
         let levels: BTreeMap<_, _> =
             trail.decisions().iter().enumerate().skip(1).map(|(level, decision)| (decision.component, level)).collect();
-        let dependencies =
-            levels.iter().map(|(component, level)| (*component, &trail.decision(*level).facts.dependencies));
+        let dependencies = levels.iter().map(|(component, level)| (*component, trail.decision(*level).dependencies));
         let changes = order::dependencies_first(&dependencies.collect())
             .into_iter()
             .filter_map(|component| Some((component, *levels.get(component)?)))
-            .map(|(component, level)| {
-                let decision = trail.decision(level);
+            .filter_map(|(component, level)| {
+                let Target { published, facts } = trail.decision(level).change?;
                 let path = trail.component_path(level);
-                let (to, facts) = (decision.published, decision.facts);
-                self.change(component, &DecidedChange { to, facts, requested: false, path })
+                Some(self.change(component, &DecidedChange { to: published, facts, requested: false, path }))
             })
             .collect();
         for decision in trail.truncate(0) {
@@ -114,6 +113,7 @@ impl<'k> Draft<'k> {
                 Outcome::Take { mut passed_over, .. }
                 | Outcome::AlreadyActive { mut passed_over, .. }
                 | Outcome::Keep { mut passed_over, .. }
+                | Outcome::Incomplete { mut passed_over, .. }
                 | Outcome::Nothing { mut passed_over, .. },
             ) => {
                 passed_over.retain(|(published, _)| published.version > change.to.version);

@@ -100,6 +100,16 @@ pub enum Outcome {
         /// All versions that were tried.
         passed_over: Vec<PassedOver>,
     },
+    /// What is installed stays, and it needs other plugins that are missing or have other versions, and that cannot be
+    /// installed or updated.
+    Incomplete {
+        /// The active version.
+        version: Version,
+        /// Why it cannot get what it needs.
+        obstacle: Obstacle,
+        /// Newer versions.
+        passed_over: Vec<PassedOver>,
+    },
     /// The component is not installed, and no version can be.
     Nothing {
         /// Why.
@@ -140,6 +150,16 @@ pub enum Outcome {
     },
     /// The search ended with an error; older versions were not tried.
     Stopped(Box<PlanError>),
+}
+
+/// Why an installed version cannot get the plugins that it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It needs these changes, dependencies first, which `--no-dependencies` refuses. [`Outcome::fixes`] returns the
+    /// commands.
+    NoDependencies(Vec<PlannedChange>),
+    /// These reasons stand against the changes that it needs.
+    Refused(Verdict),
 }
 
 /// An error that ends the search for a version.
@@ -185,6 +205,7 @@ impl Outcome {
             Self::Take { passed_over, .. }
             | Self::AlreadyActive { passed_over, .. }
             | Self::Keep { passed_over, .. }
+            | Self::Incomplete { passed_over, .. }
             | Self::Nothing { passed_over, .. }
             | Self::NeedsOthers { passed_over, .. }
             | Self::Unchecked { passed_over, .. } => passed_over,
@@ -194,7 +215,11 @@ impl Outcome {
 
     /// Returns the changes that it needs and may not make, each with the command that makes it.
     pub fn fixes(&self) -> Vec<(&PlannedChange, String)> {
-        let Self::NeedsOthers { needs, .. } = self else { return Vec::new() };
+        let (Self::NeedsOthers { needs, .. } | Self::Incomplete { obstacle: Obstacle::NoDependencies(needs), .. }) =
+            self
+        else {
+            return Vec::new();
+        };
         needs.iter().map(|change| (change, explain::install(&change.component, &change.to.version))).collect()
     }
 }

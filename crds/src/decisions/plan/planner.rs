@@ -6,12 +6,12 @@ use super::{
     dependencies::NO_DEPENDENCIES,
     draft::{Draft, Evaluation, EvaluationFailure},
     evaluator::Evaluator,
-    known_facts::{FactRequest, KnownFacts, VersionFacts},
+    known_facts::{FactRequest, KnownFacts},
     order,
-    outcome::{Outcome, PassedOver, PlanError, PlanStep, PlannedChange},
-    search::Search,
+    outcome::{Obstacle, Outcome, PassedOver, PlanError, PlanStep, PlannedChange},
+    search::{Goal, Search},
     snapshot::{Request, Snapshot},
-    trail::SearchFailure,
+    trail::{SearchFailure, Target},
 };
 use crate::{
     decisions::{
@@ -196,17 +196,39 @@ impl<'k> Planner<'k> {
             Ok(published) => published,
             Err(error) => return Ok(Outcome::NotPublished(error)),
         };
-        let is_active = self.draft.state.get(pending.component).and_then(|state| state.version) == Some(version);
-        let attempt = if is_active { Ok(Accepted::InPlace) } else { self.try_version(pending, published)? };
+        if self.draft.state.get(pending.component).and_then(|state| state.version) == Some(version) {
+            self.draft.pinned.insert(pending.component, &published.version);
+            let stays = Outcome::AlreadyActive { version: published.clone(), passed_over: Vec::new() };
+            return self.stay(pending, stays);
+        }
+        let attempt = self.try_version(pending, published)?;
         if let Ok(Accepted::InPlace) = attempt {
             self.draft.pinned.insert(pending.component, &published.version);
         }
         let version = published.clone();
         Ok(match attempt {
-            Ok(_) if is_active => Outcome::AlreadyActive { version, passed_over: Vec::new() },
             Ok(accepted) => accepted.outcome(version, Vec::new()),
             Err(verdict) => Outcome::Refused { version, verdict },
         })
+    }
+
+    /// Returns the outcome of a request that leaves the component as it is, which is `stays` if the component
+    /// has all that it needs or can get it.
+    fn stay(&mut self, pending: &mut PendingRequest<'k>, stays: Outcome) -> Result<Outcome, Interruption> {
+        let state = self.draft.state.get(pending.component).filter(|state| state.unreadable.is_none());
+        let Some((version, dependencies)) = state.and_then(|state| Some((state.version?, state.dependencies))) else {
+            return Ok(stays);
+        };
+        if dependencies.by_component().all(|(target, on_target)| self.draft.state.meets(target, on_target)) {
+            return Ok(stays);
+        }
+        let obstacle = match self.search(pending, Goal::Stay { version, dependencies })? {
+            Ok(Accepted::InPlace) => return Ok(stays),
+            Ok(Accepted::NeedsOthers(needs)) => Obstacle::NoDependencies(needs),
+            Ok(Accepted::Unchecked(verdict)) | Err(verdict) => Obstacle::Refused(verdict),
+        };
+        let passed_over = stays.passed_over().to_vec();
+        Ok(Outcome::Incomplete { version: version.clone(), obstacle, passed_over })
     }
 
     /// Chooses the newest version that can be installed. `major` restricts the search.
@@ -237,9 +259,9 @@ impl<'k> Planner<'k> {
         Ok(match selection {
             Selection::Found { version, accepted, passed_over } => accepted.outcome(version.clone(), passed_over),
             Selection::AlreadyActive { version, passed_over } => {
-                Outcome::AlreadyActive { version: version.clone(), passed_over }
+                self.stay(pending, Outcome::AlreadyActive { version: version.clone(), passed_over })?
             }
-            Selection::Keep { passed_over } => Outcome::Keep { forbidden, passed_over },
+            Selection::Keep { passed_over } => self.stay(pending, Outcome::Keep { forbidden, passed_over })?,
             Selection::Nothing { why, passed_over } => Outcome::Nothing { why, major: scope.major, passed_over },
         })
     }
@@ -252,7 +274,7 @@ impl<'k> Planner<'k> {
     ) -> Result<Attempt, Interruption> {
         let (component, intent) = (pending.component, self.draft.intent(pending.request));
         match self.draft.evaluate(component, published, intent, None) {
-            Ok(Evaluation::Eligible(facts)) => self.search(pending, published, facts),
+            Ok(Evaluation::Eligible(facts)) => self.search(pending, Goal::Change(Target { published, facts })),
             Ok(Evaluation::Unchecked(verdict)) => Ok(Ok(Accepted::Unchecked(verdict))),
             Ok(Evaluation::Rejected(verdict)) => {
                 let conflicts = self.draft.dependent_conflicts(component, &published.version, None);
@@ -264,18 +286,13 @@ impl<'k> Planner<'k> {
         }
     }
 
-    /// Searches for the dependencies of an eligible version, and adds all of it to the draft.
-    fn search(
-        &mut self,
-        pending: &mut PendingRequest<'k>,
-        published: &'k PublishedVersion,
-        facts: &'k VersionFacts,
-    ) -> Result<Attempt, Interruption> {
+    /// Searches for what a version needs, and adds all of it to the draft.
+    fn search(&mut self, pending: &mut PendingRequest<'k>, goal: Goal<'k>) -> Result<Attempt, Interruption> {
         let component = pending.component;
         let budget = pending.steps.min(STEPS_PER_VERSION);
         let mut steps = budget;
-        let search = Search::new(&mut self.draft, pending.request, component, published, &mut steps);
-        let found = search.run(component, published, facts);
+        let search = Search::new(&mut self.draft, pending.request, component, goal.version(), &mut steps);
+        let found = search.run(component, goal);
         pending.steps -= budget - steps;
         let rejected = |reasons: Vec<Reason>| Ok(Err(Verdict::new(reasons)));
         match found {

@@ -10,16 +10,16 @@ use std::{collections::BTreeSet, rc::Rc};
 use super::{
     candidates::dependency_candidates,
     conflicts,
-    dependencies::{MAX_CHANGES, MAX_DEPTH, any_mandatory},
+    dependencies::{Dependencies, MAX_CHANGES, MAX_DEPTH, any_mandatory},
     draft::{Draft, Evaluation, EvaluationFailure},
     known_facts::{FactRequest, VersionFacts},
     planned_state::PlannedComponent,
     snapshot::{DependencyPolicy, Request},
-    trail::{Decision, SearchFailure, Trail, UnmetDependency},
+    trail::{Decision, SearchFailure, Target, Trail, UnmetDependency},
 };
 use crate::{
     decisions::{intent::Intent, reason::Reason, selection::PublishedVersion},
-    values::name::Component,
+    values::{name::Component, version::Version},
 };
 
 /// How many tag lists are requested at once for one version.
@@ -42,6 +42,24 @@ fn prepend<'k>(unmet: Vec<UnmetDependency<'k>>, mut rest: Option<Rc<Pending<'k>>
     rest
 }
 
+/// What a search puts in place, with everything it needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Goal<'k> {
+    /// A change of the component.
+    Change(Target<'k>),
+    /// The component as it is installed.
+    Stay { version: &'k Version, dependencies: &'k Dependencies },
+}
+
+impl<'k> Goal<'k> {
+    pub(super) fn version(self) -> &'k Version {
+        match self {
+            Self::Change(target) => &target.published.version,
+            Self::Stay { version, .. } => version,
+        }
+    }
+}
+
 /// The search for the dependencies of one version.
 pub(super) struct Search<'d, 'k> {
     draft: &'d mut Draft<'k>,
@@ -53,12 +71,12 @@ pub(super) struct Search<'d, 'k> {
 }
 
 impl<'d, 'k> Search<'d, 'k> {
-    /// A search for what `published` needs. `steps` bounds it, and is reduced by what it takes.
+    /// A search for what a version needs. `steps` bounds it, and is reduced by what it takes.
     pub(super) fn new(
         draft: &'d mut Draft<'k>,
         request: &Request,
         component: &Component,
-        published: &PublishedVersion,
+        version: &Version,
         steps: &'d mut usize,
     ) -> Self {
         let crossing = match request {
@@ -66,19 +84,17 @@ impl<'d, 'k> Search<'d, 'k> {
             Request::NewestOfAll => Some(draft.intent(&Request::Newest)),
             Request::Newest | Request::Exact(_) => None,
         };
-        let subject = conflicts::subject(component, &published.version, draft.active(component));
+        let subject = conflicts::subject(component, version, draft.active(component));
         Self { draft, trail: Trail::new(subject), crossing, steps }
     }
 
-    /// Puts the version in place with everything it needs, and returns the decisions. On failure the draft
-    /// is as it was before.
-    pub(super) fn run(
-        mut self,
-        component: &'k Component,
-        published: &'k PublishedVersion,
-        facts: &'k VersionFacts,
-    ) -> Result<Trail<'k>, SearchFailure> {
-        self.decide(component, published, facts, 0, true);
+    /// Puts a version in place with everything it needs, and returns the decisions. On failure the draft is as
+    /// it was before.
+    pub(super) fn run(mut self, component: &'k Component, goal: Goal<'k>) -> Result<Trail<'k>, SearchFailure> {
+        match goal {
+            Goal::Change(target) => self.decide(component, target, 0, true),
+            Goal::Stay { version, dependencies } => self.put(component, version, dependencies, None, 0, true),
+        };
         match self.unmet_dependencies(0).and_then(|unmet| self.resolve(prepend(unmet, None))) {
             Ok(()) => Ok(self.trail),
             Err(failure) => {
@@ -105,19 +121,24 @@ impl<'d, 'k> Search<'d, 'k> {
     }
 
     /// Decides on a version of a component, and returns the level.
-    fn decide(
+    fn decide(&mut self, component: &'k Component, target: Target<'k>, parent: usize, mandatory: bool) -> usize {
+        let (version, dependencies) = (&target.published.version, &target.facts.dependencies);
+        self.put(component, version, dependencies, Some(target), parent, mandatory)
+    }
+
+    fn put(
         &mut self,
         component: &'k Component,
-        published: &'k PublishedVersion,
-        facts: &'k VersionFacts,
+        version: &'k Version,
+        dependencies: &'k Dependencies,
+        change: Option<Target<'k>>,
         parent: usize,
         mandatory: bool,
     ) -> usize {
-        let (version, dependencies) = (Some(&published.version), &facts.dependencies);
-        let state = PlannedComponent { version, dependencies, unreadable: None };
+        let state = PlannedComponent { version: Some(version), dependencies, unreadable: None };
         let replaced = self.draft.state.replace(component, Some(state));
         let depth = self.trail.depth_below(parent);
-        self.trail.push(Decision { component, published, facts, replaced, parent, mandatory, depth })
+        self.trail.push(Decision { component, version, dependencies, change, replaced, parent, mandatory, depth })
     }
 
     /// Takes the decisions from this level on back.
@@ -129,11 +150,11 @@ impl<'d, 'k> Search<'d, 'k> {
 
     /// Returns the dependencies of the decision at a level that are not met.
     fn unmet_dependencies(&self, level: usize) -> Result<Vec<UnmetDependency<'k>>, SearchFailure> {
-        let facts: &'k VersionFacts = self.trail.decision(level).facts;
+        let all: &'k Dependencies = self.trail.decision(level).dependencies;
         let mut unmet = Vec::new();
         let mut reasons = Vec::new();
         let mut levels = BTreeSet::from([level]);
-        for (target, dependencies) in facts.dependencies.by_component() {
+        for (target, dependencies) in all.by_component() {
             let decided = self.trail.level_of(target);
             let closes_cycle = decided.is_some_and(|top| self.trail.is_mandatory_path(top, level));
             if any_mandatory(dependencies) && closes_cycle {
@@ -144,7 +165,7 @@ impl<'d, 'k> Search<'d, 'k> {
             if self.draft.state.meets(target, dependencies) {
                 continue;
             }
-            let planned = decided.map(|at| &self.trail.decision(at).published.version);
+            let planned = decided.map(|at| self.trail.decision(at).version);
             levels.extend(decided);
             match planned.or_else(|| self.draft.pinned.get(target).copied()) {
                 Some(planned) => reasons.push(self.trail.path(level).planned(target, dependencies, planned)),
@@ -232,7 +253,7 @@ impl<'d, 'k> Search<'d, 'k> {
             Err(reasons) => return Ok(Err(CandidateRejection { conflict: None, reasons })),
         };
         let mandatory = any_mandatory(unmet.dependencies);
-        let level = self.decide(unmet.target, published, facts, unmet.level, mandatory);
+        let level = self.decide(unmet.target, Target { published, facts }, unmet.level, mandatory);
         let resolved = self
             .charge_contract(level)
             .and_then(|()| self.unmet_dependencies(level))
@@ -261,7 +282,7 @@ impl<'d, 'k> Search<'d, 'k> {
 
     /// Counts a try on behalf of the decision at a level. A long list of dependencies costs more.
     fn charge(&mut self, level: usize) -> Result<(), SearchFailure> {
-        let cost = 1 + self.trail.decision(level).facts.dependencies.all().len() / DEPENDENCIES_PER_STEP;
+        let cost = 1 + self.trail.decision(level).dependencies.all().len() / DEPENDENCIES_PER_STEP;
         let Some(left) = self.steps.checked_sub(cost) else {
             let reason = conflicts::too_complex(self.trail.subject());
             return Err(SearchFailure::LimitReached(Box::new(reason)));
@@ -272,7 +293,7 @@ impl<'d, 'k> Search<'d, 'k> {
 
     /// Counts a decision whose long list of dependencies took time to put in place.
     fn charge_contract(&mut self, level: usize) -> Result<(), SearchFailure> {
-        let is_long = self.trail.decision(level).facts.dependencies.all().len() >= DEPENDENCIES_PER_STEP;
+        let is_long = self.trail.decision(level).dependencies.all().len() >= DEPENDENCIES_PER_STEP;
         if is_long { self.charge(level) } else { Ok(()) }
     }
 
@@ -286,7 +307,7 @@ impl<'d, 'k> Search<'d, 'k> {
         let installed = self.draft.state.get(unmet.target).and_then(|state| state.version);
         let crosses = installed.is_some_and(|installed| installed.major() != published.version.major());
         let intent = self.crossing.filter(|_| crosses).unwrap_or_else(|| self.draft.intent(&Request::Newest));
-        let dependency_of = Some((by.component, &by.published.version));
+        let dependency_of = Some((by.component, by.version));
         let not_eligible = |verdict| {
             let required = self.draft.required(self.trail.decision(0).component);
             self.trail.path(unmet.level).not_eligible(unmet.target, unmet.dependencies, verdict, required.as_ref())
@@ -303,9 +324,9 @@ impl<'d, 'k> Search<'d, 'k> {
     /// Checks, once all dependencies are met, that the components that the plan leaves as they are accept
     /// every decision.
     fn check_dependents(&self) -> Result<(), SearchFailure> {
-        for (level, decision) in self.trail.decisions().iter().enumerate() {
-            let version = &decision.published.version;
-            let reasons = self.draft.dependent_conflicts(decision.component, version, Some(&self.trail));
+        let changes = self.trail.decisions().iter().enumerate().filter(|(_, decision)| decision.change.is_some());
+        for (level, decision) in changes {
+            let reasons = self.draft.dependent_conflicts(decision.component, decision.version, Some(&self.trail));
             if !reasons.is_empty() {
                 return Err(SearchFailure::Conflict { levels: BTreeSet::from([level]), reasons });
             }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     conflicts::DependencyPath,
-    dependencies::Dependency,
+    dependencies::{Dependencies, Dependency},
     known_facts::{FactRequest, VersionFacts},
     outcome::PlanError,
     planned_state::PlannedComponent,
@@ -19,15 +19,24 @@ use crate::{
         reason::{Reason, Subject},
         selection::PublishedVersion,
     },
-    values::name::Component,
+    values::{name::Component, version::Version},
 };
+
+/// A version that a component is changed to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'k> {
+    pub(super) published: &'k PublishedVersion,
+    pub(super) facts: &'k VersionFacts,
+}
 
 /// A version that was chosen for a component.
 #[derive(Debug)]
 pub(super) struct Decision<'k> {
     pub(super) component: &'k Component,
-    pub(super) published: &'k PublishedVersion,
-    pub(super) facts: &'k VersionFacts,
+    pub(super) version: &'k Version,
+    pub(super) dependencies: &'k Dependencies,
+    /// None: the component stays as it is installed, and the search is for what it needs.
+    pub(super) change: Option<Target<'k>>,
     /// The state that it replaced.
     pub(super) replaced: Option<PlannedComponent<'k>>,
     /// The level that requires the component; its own level for level 0.
@@ -136,7 +145,7 @@ impl<'k> Trail<'k> {
 
     /// The path from level 0 down to this one, for reasons.
     pub(super) fn path(&self, level: usize) -> DependencyPath<'k> {
-        let named = |at: usize| (self.decisions[at].component, &self.decisions[at].published.version);
+        let named = |at: usize| (self.decisions[at].component, self.decisions[at].version);
         DependencyPath { subject: self.subject(), chain: self.path_levels(level).into_iter().map(named).collect() }
     }
 

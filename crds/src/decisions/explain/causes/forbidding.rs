@@ -26,49 +26,41 @@ impl Explainer<'_> {
     pub(super) fn blocked(&self, same_layer_as: Option<&Version>) -> String {
         let (version, other_version) = (self.version(), self.other_version());
         match same_layer_as {
-            None => format!("{version} is blocked; {other_version}"),
-            Some(blocked) => {
-                format!("{version} has the same layer as {blocked}, which is blocked; {other_version}")
-            }
+            None => format!("{version} is blocked{other_version}"),
+            Some(blocked) => format!("{version} has the same layer as {blocked}, which is blocked{other_version}"),
         }
     }
 
     pub(super) fn version_not_permitted(&self, constraint: &str) -> String {
-        format!(
-            "{} is outside `{constraint}`; run `{}` to see the permitted versions, or ask an admin for a wider range",
-            self.version(),
-            commands::why(&self.subject.component)
-        )
+        let permitted = self.run_why("", "see the permitted versions, or ");
+        format!("{} is outside `{constraint}`; {permitted}ask an admin for a wider range", self.version())
     }
 
     pub(super) fn below_minimum(&self, minimum: &Version) -> String {
-        format!("{} is below the minimum {minimum}; {}", self.version(), self.other_version())
+        format!("{} is below the minimum {minimum}{}", self.version(), self.other_version())
     }
 
     pub(super) fn not_pinned(&self, digest: &Digest) -> String {
+        let other = self.run_why(", or ", "find another version");
         format!(
             "{} is pinned to {} but published with another digest; ask its publisher about the change, then have an \
-             admin pin the new digest, or run `{}` to find another version",
+             admin pin the new digest{other}",
             self.version(),
-            digest.short(),
-            commands::why(&self.subject.component)
+            digest.short()
         )
     }
 
     pub(super) fn channel_not_permitted(&self) -> String {
-        format!(
-            "{} is a pre-release and the channel is Stable; run `{}` to find a release",
-            self.version(),
-            commands::why(&self.subject.component)
-        )
+        let other = self.run_why("; ", "find a release");
+        format!("{} is a pre-release and the channel is Stable{other}", self.version())
     }
 
     /// Returns how to get another version than the one in question.
     fn other_version(&self) -> String {
         if self.subject.version.is_some() && self.subject.version == self.subject.active {
-            format!("replace it with `{}`", commands::update(self.subject))
+            format!("; replace it with `{}`", commands::update(self.subject))
         } else {
-            format!("run `{}` to find another version", commands::why(&self.subject.component))
+            self.run_why("; ", "find another version")
         }
     }
 }

@@ -63,11 +63,11 @@ impl Explainer<'_> {
     }
 
     pub(super) fn policy_unaware(&self) -> String {
+        let other = self.run_why("", "find another version, or ");
         format!(
-            "{} does not support policies, and policies apply to this host; run `{}` to find another version, or \
-             accept it with `{} --allow-ungoverned`",
+            "{} does not support policies, and policies apply to this host; {other}accept it with `{} \
+             --allow-ungoverned`",
             self.version(),
-            commands::why(&self.subject.component),
             commands::take(self.subject)
         )
     }

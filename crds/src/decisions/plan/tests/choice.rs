@@ -8,6 +8,7 @@ fn outcome(fixture: &PlanFixture, plugin: &str) -> String {
         Outcome::Take { version, .. } => format!("take {}", bare(&version.version)),
         Outcome::AlreadyActive { version, .. } => format!("active {}", bare(&version.version)),
         Outcome::Keep { forbidden, .. } => if *forbidden { "keep forbidden" } else { "keep" }.to_owned(),
+        Outcome::Incomplete { version, .. } => format!("incomplete {}", bare(version)),
         Outcome::Nothing { why, major, .. } => match major {
             Some(major) => format!("nothing {why:?} in {major}"),
             None => format!("nothing {why:?}"),

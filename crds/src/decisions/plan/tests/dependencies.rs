@@ -133,15 +133,15 @@ fn why_a_version_is_passed_over() {
             "not published",
             w("a 2: b >=1; b").request("a"),
             "v2.0.0: Unfit: a v2.0.0 requires plugin b >=1, which is not published; run `d8 plugins why b` to see \
-             what the registry says\n",
+             its published tags\n",
         ),
         (
             "every dependency that is not published",
             w("a 2: b, c; b; c").request("a"),
-            "v2.0.0: Unfit: a v2.0.0 requires plugin b, which is not published; run `d8 plugins why b` to see what the \
-             registry says\n\
-             v2.0.0: Unfit: a v2.0.0 requires plugin c, which is not published; run `d8 plugins why c` to see what the \
-             registry says\n",
+            "v2.0.0: Unfit: a v2.0.0 requires plugin b, which is not published; run `d8 plugins why b` to see its \
+             published tags\n\
+             v2.0.0: Unfit: a v2.0.0 requires plugin c, which is not published; run `d8 plugins why c` to see its \
+             published tags\n",
         ),
         (
             "a dependency of a dependency",
@@ -328,4 +328,54 @@ fn the_intent_of_each_request() {
         let PlanStep::Done(_) = plan(&fixture.snapshot, &fixture.all_facts(), &evaluator) else { panic!() };
         assert_eq!(intents.into_inner(), BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), other)]), "{request}");
     }
+}
+
+/// What a request leaves as it is gets the plugins that it needs.
+#[test]
+fn missing_dependencies_of_an_installed_version_are_restored() {
+    let w = PlanFixture::new;
+    let two = "a 1: b >=1; b 1; b 1.1; b 2";
+    let refuse = || {
+        let by = Source::Policy { policy: "prod".into(), origin: Origin::Spec("missingDependencies"), field: "" };
+        PlanOptions { missing: DependencyPolicy::Refuse { by }, ..PlanOptions::default() }
+    };
+    for (case, fixture, changes) in [
+        ("the newest", w(two).installed("a 1").request("a"), "b 2"),
+        ("of a version that was named", w(two).installed("a 1").request("a@1"), "b 2"),
+        ("of a version that is not published", w("b 1").installed("a 1: b").request("a"), "b 1"),
+        ("with what they need", w("a 1: b; b 1: c; c 1").installed("a 1").request("a"), "c 1, b 1"),
+        ("out of range", w("a 1: b >=1.1; b 1; b 1.1").installed("a 1; b 1").request("a"), "b 1->1.1.0"),
+        ("nothing that is conditional", w("a 1: ?b; b 1").installed("a 1").request("a"), ""),
+        (
+            "of a version that is kept though it is forbidden",
+            w(two).installed("a 1").request("a").rejects("a", ReasonCode::Blocked),
+            "b 2",
+        ),
+        ("unless a policy holds them", w(two).installed("a 1").request("a").rejects("b", ReasonCode::Soaking), ""),
+        ("unless a policy refuses them", w(two).installed("a 1").request("a").options(refuse()), ""),
+        ("unless none is published", w("a 1: b; b").installed("a 1").request("a"), ""),
+    ] {
+        assert_eq!(fixture.changes(), changes, "{case}");
+        let complete =
+            matches!(fixture.plan().outcomes[&name("a")], Outcome::AlreadyActive { .. } | Outcome::Keep { .. });
+        assert_eq!(complete, !case.starts_with("unless"), "{case}");
+    }
+    let plan = w(two).installed("a 1").request("a").plan();
+    let chain = ChangeReason::Dependency { chain: vec![name("a"), name("b")] };
+    assert_eq!(plan.changes[0].why, chain);
+
+    let plan = w("a 1: b; b").installed("a 1").request("a").plan();
+    let Outcome::Incomplete { obstacle: Obstacle::Refused(verdict), .. } = &plan.outcomes[&name("a")] else {
+        panic!("{plan:?}")
+    };
+    let text = explain::in_record(&verdict.reasons()[0]);
+    assert_eq!(
+        text,
+        "a v1.0.0 requires plugin b, which is not published; run `d8 plugins why b` to see its published tags"
+    );
+
+    let options = PlanOptions { no_dependencies: true, ..PlanOptions::default() };
+    let plan = w(two).installed("a 1").request("a").options(options).plan();
+    let fixes: Vec<_> = plan.outcomes[&name("a")].fixes().into_iter().map(|(_, fix)| fix).collect();
+    assert_eq!((plan.changes.len(), fixes), (0, vec!["d8 plugins install b --version v2.0.0".to_owned()]));
 }

@@ -1,0 +1,80 @@
+//! Versions of a newer major version, which an update without `--use-major` does not take.
+
+use std::collections::BTreeMap;
+
+use d8_crds::{
+    decisions::{
+        explain,
+        intent::Intent,
+        plan::{Outcome, Plan, Request},
+        selection::{PublishedVersion, TagList, is_stable},
+    },
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
+};
+
+use crate::{context::Context, planning::Planning};
+
+/// Prints a note for each plugin that stays within its major version although there is a newer one.
+pub(super) async fn note(
+    context: &Context,
+    planning: &mut Planning<'_>,
+    plan: &Plan,
+    requests: &BTreeMap<PluginName, Request>,
+) {
+    for (name, _) in requests.iter().filter(|(_, request)| **request == Request::Newest) {
+        let component = Component::Plugin(name.clone());
+        let taken = match plan.outcomes.get(&component) {
+            Some(Outcome::Take { version, .. }) => Some(&version.version),
+            _ => None,
+        };
+        let Some(active) = planning.active(&component) else { continue };
+        let version = taken.unwrap_or(active).clone();
+        let Some(newest) = planning.catalog(&component).and_then(|catalog| newest(catalog.listing(), &version)) else {
+            continue;
+        };
+        if let Some(note) = describe(planning, &component, &newest.clone()).await {
+            context.printer.note(note);
+        }
+    }
+}
+
+/// Returns the newest stable version with a newer major version than `version`.
+pub(super) fn newest<'l>(list: &'l TagList, version: &Version) -> Option<&'l PublishedVersion> {
+    let newer = |published: &&PublishedVersion| published.version.major() > version.major();
+    list.published.iter().filter(newer).find(|published| is_stable(&list.component, &published.version))
+}
+
+/// Returns the command that takes the newest version of a major version.
+pub(super) fn command(component: &Component, version: &Version) -> String {
+    format!("d8 plugins install {component} --use-major {}", version.major())
+}
+
+/// Returns the text of the note, or nothing if the contract of the version cannot be read.
+async fn describe(planning: &mut Planning<'_>, component: &Component, newest: &PublishedVersion) -> Option<String> {
+    let verdict = match planning.verdict(component, newest, Intent::Explicit).await {
+        Ok(verdict) => verdict,
+        Err(failure) => {
+            tracing::debug!(failure = failure.summary(), "failed to evaluate a newer major version");
+            return None;
+        }
+    };
+    let mut reasons = verdict.reasons().to_vec();
+    if reasons.is_empty() {
+        reasons = planning.plugin_reasons(component, &newest.version).await;
+    }
+    let (tag, major) = (&newest.tag, newest.version.major());
+    Some(match reasons.first() {
+        None => {
+            format!(
+                "newer major version {major} of {component} exists ({tag}): `{}`",
+                command(component, &newest.version)
+            )
+        }
+        Some(reason) => {
+            format!("newer major version {major} of {component} exists, but: {}", explain::to_person(reason))
+        }
+    })
+}
