@@ -36,7 +36,6 @@ pub(crate) struct RunningD8 {
 /// The current version of d8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CurrentVersion {
-    /// A release.
     Release(Tag, Version),
     /// A development build. It is older than every release.
     Development,

@@ -56,9 +56,8 @@ pub(crate) enum RunError {
     /// The process cannot listen on the address.
     #[error("listening on {address}: {source}")]
     Listen {
-        /// The address.
+        /// The address that `--listen` names.
         address: SocketAddr,
-        /// The error.
         source: std::io::Error,
     },
     /// The address could not be written to stdout.

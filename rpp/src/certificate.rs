@@ -22,7 +22,7 @@ pub enum CertificateProblem {
         /// The requested host is an IP address, and the certificate names no IP address.
         no_ip_names: bool,
     },
-    /// It has expired.
+    /// Its validity ended before `now`.
     Expired {
         /// End of its validity.
         until: Timestamp,

@@ -36,7 +36,7 @@ const STREAMS: u32 = 16;
 /// Bytes of one HTTP/2 response that wait for the client.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Bounds on connections.
+/// Limits of one address: how many connections it takes, and how long each step of one may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// Connections at a time.

@@ -13,9 +13,9 @@ use url::Url;
 /// An HTTP or SOCKS proxy. Messages show it without its user name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ForwardProxy {
-    /// Its URL.
+    /// URL of the proxy, with user name and password if the setting has them.
     pub url: Uri,
-    /// What names it.
+    /// Where the proxy is set. Messages name it.
     pub setting: ProxySetting,
 }
 
@@ -68,7 +68,7 @@ type Variable = (&'static str, String);
 /// One entry of `NO_PROXY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum DirectHosts {
-    /// `*`
+    /// `*`: every host, so that no proxy is used.
     All,
     /// A network: its address, and the number of bits that count.
     Network(IpAddr, u8),

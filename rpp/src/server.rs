@@ -85,7 +85,7 @@ pub struct ServeOptions {
     pub tls_cert: PathBuf,
     /// PEM file with the private key.
     pub tls_key: PathBuf,
-    /// Bounds on connections.
+    /// Limits of `listen`. Those of `metrics_listen` are [`ConnectionLimits::internal`].
     pub limits: ConnectionLimits,
 }
 

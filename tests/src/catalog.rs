@@ -26,9 +26,9 @@ pub struct Plugin {
     pub version: String,
     /// The contract. d8 itself has none.
     pub contract: Option<Value>,
-    /// The executable.
+    /// The executable: a shell script, by default [`script`].
     pub script: String,
-    /// The platforms, `<os>-<arch>`.
+    /// The platforms that the image is for, `<os>-<arch>`.
     pub platforms: Vec<String>,
     /// The creation time of the image. `None`: the time of publishing.
     pub created: Option<Timestamp>,

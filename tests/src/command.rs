@@ -17,11 +17,11 @@ pub const TIMEOUT: Duration = Duration::from_mins(2);
 pub struct CommandOutput {
     /// The command line, with the arguments quoted as a shell needs it.
     pub line: String,
-    /// The exit status.
+    /// The exit code, or the signal that ended the command.
     pub status: ExitStatus,
     /// Standard output. After [`run_merged`] also standard error.
     pub stdout: String,
-    /// Standard error.
+    /// Standard error. Empty after [`run_merged`].
     pub stderr: String,
 }
 

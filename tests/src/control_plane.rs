@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 3;
 pub struct Identity {
     /// The user's name, as in RBAC subjects.
     pub user: String,
-    /// The Bearer token.
+    /// The Bearer token that the API server accepts for this user.
     pub token: String,
 }
 
@@ -125,7 +125,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// `https://127.0.0.1:<port>`.
+    /// Returns the URL of the API server: `https://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }

@@ -34,9 +34,9 @@ pub enum Error {
     /// A server ended by itself.
     #[error("{name} ended by itself ({status}); its log ends with\n{log}")]
     Ended {
-        /// Which server.
+        /// Name of the server, such as `etcd`.
         name: String,
-        /// How it ended.
+        /// Exit status in words, such as `exit status: 1`.
         status: String,
         /// The end of its log.
         log: String,
@@ -50,9 +50,9 @@ pub enum Error {
     /// The output of a command or server is not as expected.
     #[error("{what}: {found}")]
     Unexpected {
-        /// What was expected.
+        /// What was checked, such as `binary d8`.
         what: String,
-        /// What was found.
+        /// What is there instead, or why it could not be read.
         found: String,
     },
 }

@@ -40,7 +40,7 @@ impl Response {
         Self { status, ..Self::body("text/plain", text) }
     }
 
-    /// Returns a redirect.
+    /// Returns a redirect to this URL, with status 302.
     pub fn redirect(to: &str) -> Self {
         let mut response = Self::status(302, "over there");
         response.headers.push(("Location", to.to_owned()));
@@ -87,7 +87,7 @@ impl FaultyProxy {
         Ok(Self { address, responses, requests })
     }
 
-    /// `https://127.0.0.1:<port>`.
+    /// Returns the URL of the proxy: `https://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }

@@ -29,7 +29,7 @@ impl ForeignProxy {
         Ok(Self { address, connections, received })
     }
 
-    /// `127.0.0.1:<port>`.
+    /// Returns the address of the server: `127.0.0.1:<port>`.
     pub fn address(&self) -> &str {
         &self.address
     }

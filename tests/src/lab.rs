@@ -74,12 +74,12 @@ impl Lab {
         &mut self.plane
     }
 
-    /// Returns the proxy.
+    /// Returns the proxy that the lab started.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
-    /// Kills the proxy.
+    /// Kills the proxy. The cluster still announces it.
     pub fn stop_proxy(&mut self) {
         self.proxy.stop();
     }
@@ -175,7 +175,7 @@ impl Lab {
         self.plane.kubectl(["annotate", "--overwrite", "clirelease", name, &annotation, output])
     }
 
-    /// Applies a `PluginPolicy`.
+    /// Applies a `PluginPolicy` with this name and spec as the admin.
     pub fn apply_policy(&self, name: &str, spec: &Value) -> Result<()> {
         self.plane.apply(&objects::policy(name, spec).to_string()).map(drop)
     }

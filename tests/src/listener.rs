@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::{ControlPlane, Error, Pair, Result};
 
-/// One connection, decrypted.
+/// A TLS connection of a client, decrypted and buffered.
 pub(crate) type Stream = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 
 /// Listens on a free port of 127.0.0.1 with a certificate of the cluster's CA until this process ends. Returns the

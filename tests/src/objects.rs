@@ -9,12 +9,12 @@ pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
-/// Returns a `CliRelease`.
+/// Returns a `CliRelease` with this spec.
 pub fn release(name: &str, spec: &Value) -> Value {
     object("CliRelease", name, spec)
 }
 
-/// Returns a `PluginPolicy`.
+/// Returns a `PluginPolicy` with this spec.
 pub fn policy(name: &str, spec: &Value) -> Value {
     object("PluginPolicy", name, spec)
 }

@@ -23,7 +23,7 @@ impl Pack {
         self.flag("--platform", format!("{platform}={}", executable.display()))
     }
 
-    /// Adds the contract.
+    /// Adds the contract of a plugin, a file in YAML or JSON.
     #[must_use]
     pub fn contract(self, file: &Path) -> Self {
         self.flag("--contract", file)

@@ -5,7 +5,7 @@
 pub struct Example<'a> {
     /// The user of the prompt: `alice` for `alice$ d8 --version`.
     pub user: &'a str,
-    /// The command line.
+    /// The command as it is typed, without the prompt.
     pub line: &'a str,
     /// The output that the page shows.
     pub output: &'a str,

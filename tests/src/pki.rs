@@ -25,7 +25,7 @@ pub struct Authority {
 /// A certificate and its key, as files.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// The certificate, PEM.
+    /// The certificate without that of its CA, PEM.
     pub certificate: PathBuf,
     /// The private key, PKCS#8 PEM.
     pub key: PathBuf,
@@ -95,7 +95,7 @@ impl Authority {
 pub(crate) struct SigningKey {
     /// Signs tokens, PKCS#8 PEM.
     pub(crate) private: PathBuf,
-    /// Verifies tokens, PEM.
+    /// Verifies tokens, PEM of the public key.
     pub(crate) public: PathBuf,
 }
 

@@ -41,12 +41,12 @@ impl Proxy {
         &self.layout
     }
 
-    /// `127.0.0.1:<port>`.
+    /// Returns the address of the proxy: `127.0.0.1:<port>`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// `https://127.0.0.1:<port>`.
+    /// Returns the URL of the proxy: `https://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
@@ -56,7 +56,7 @@ impl Proxy {
         self.server.log()
     }
 
-    /// Kills the proxy.
+    /// Kills the proxy, and waits until it has ended.
     pub fn stop(&mut self) {
         self.server.kill();
     }

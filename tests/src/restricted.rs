@@ -6,7 +6,7 @@ use std::ffi::OsString;
 /// A system call that a file system or a container may refuse.
 #[derive(Debug, Clone, Copy)]
 pub enum SystemCall {
-    /// `flock(2)`.
+    /// `flock(2)`, which locks a file.
     Flock,
     /// `linkat(2)`, which makes hard links.
     Linkat,

@@ -72,7 +72,7 @@ fn supervise(args: &[OsString]) -> io::Result<ExitCode> {
     Ok(exit_code(child.wait()?))
 }
 
-/// `sweep DIRECTORY`
+/// `sweep DIRECTORY`: removes the directory after stdin is closed.
 fn sweep(args: &[OsString]) -> io::Result<ExitCode> {
     let [directory] = args else { return Err(usage()) };
     wait_for_close();

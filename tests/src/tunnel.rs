@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// A running proxy. It ends with this process.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// `127.0.0.1:<port>`.
+    /// Where the proxy listens: `127.0.0.1:<port>`.
     pub address: String,
     targets: Arc<Mutex<Vec<String>>>,
 }

@@ -25,7 +25,7 @@ pub struct Terminal {
 /// What a command must print and return.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
-    /// The exit code.
+    /// The exit code, or 128 plus the signal number.
     pub code: i32,
     /// Texts that the output must contain.
     pub contains: &'a [&'a str],
@@ -105,7 +105,7 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         self.print_text(text)
     }
 
-    /// Prints text, wrapped.
+    /// Prints text. Breaks lines between words, and prints any white space as one space.
     pub fn print_text(&mut self, text: &str) -> Result<()> {
         let mut line = String::new();
         for word in text.split_whitespace() {

@@ -28,22 +28,22 @@ impl Workstation {
         Ok(Self { kubeconfig: plane.kubeconfig_for(&identity)?, identity, home, root, env: Vec::new() })
     }
 
-    /// Returns the user.
+    /// Returns the user whose token the kubeconfig has.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// `HOME`.
+    /// Returns the home directory, the value of `HOME`.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// `DECKHOUSE_CLI_PATH`.
+    /// Returns the plugin root, the value of `DECKHOUSE_CLI_PATH`.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// `KUBECONFIG`.
+    /// Returns the path of the kubeconfig, the value of `KUBECONFIG`.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }

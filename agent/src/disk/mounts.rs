@@ -38,7 +38,7 @@ pub(crate) fn of(path: &Path) -> Option<MountEntry> {
     list().into_iter().filter(|mount| real.starts_with(&mount.path)).max_by_key(|mount| mount.path.as_os_str().len())
 }
 
-/// Parses a line.
+/// Parses a line of `/proc/thread-self/mountinfo`. The format is in `proc_pid_mountinfo(5)`.
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let path = unescape(fields.nth(4)?);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum SmokeFailure {
     /// The test could not be run. The executable may be good.
     Setup {
-        /// What failed.
+        /// What failed, as the end of a sentence: `it cannot be killed`.
         why: String,
     },
     /// No program can be run from the file system of the store.
@@ -26,7 +26,7 @@ pub enum SmokeFailure {
     },
     /// The executable exited with a status other than 0.
     Exit {
-        /// Exit status.
+        /// Exit status, 1 to 255.
         status: i32,
         /// First 200 characters of the output.
         output: String,

@@ -87,7 +87,7 @@ pub enum ActiveVersion {
 pub(super) enum ContentCheck {
     /// Only if its modification time is not the one in the receipt.
     IfModified,
-    /// In any case.
+    /// In any case: it finds a change that left the modification time as it was.
     Always,
 }
 

@@ -11,7 +11,7 @@ pub(crate) use d8_rpp::Advice;
 /// Exit codes. Scripts rely on them (`docs/plugins.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
-    /// The command failed.
+    /// The command failed in a way that has no code of its own.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -52,7 +52,7 @@ impl Failure {
         Self { code, not_found: false, headline: headline.into(), causes: Vec::new(), advice: Vec::new() }
     }
 
-    /// Ctrl-C or SIGTERM.
+    /// Returns the failure of a command that Ctrl-C or SIGTERM ended.
     pub(crate) fn interrupted() -> Self {
         Self::new(Code::Interrupted, "interrupted; only the changes reported above were made")
     }
@@ -79,7 +79,6 @@ impl Failure {
         }
     }
 
-    /// Adds a cause.
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());
         self
@@ -90,7 +89,6 @@ impl Failure {
         self.with_advice([Advice { cause: cause.into(), fix: fix.into() }])
     }
 
-    /// Adds advice.
     pub(crate) fn with_advice(mut self, advice: impl IntoIterator<Item = Advice>) -> Self {
         self.advice.extend(advice);
         self

@@ -28,7 +28,7 @@ pub enum Fact<T> {
 pub struct ClusterFacts {
     /// Version of the API server.
     pub kubernetes: Fact<ClusterVersion>,
-    /// Version of Deckhouse.
+    /// Version of Deckhouse. Skipped if Deckhouse reports none, as development builds do.
     pub deckhouse: Fact<ClusterVersion>,
     /// Deckhouse modules by name. A module that is absent is not enabled.
     pub modules: Fact<BTreeMap<String, ModuleState>>,

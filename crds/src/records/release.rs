@@ -129,7 +129,7 @@ impl LeftOutTags {
         }
     }
 
-    /// Adds other tags.
+    /// Adds the tags of another list. Beyond [`limits::LEFT_OUT_TAGS`], tags are only counted.
     pub fn extend(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         let free = limits::LEFT_OUT_TAGS.saturating_sub(self.tags.len());

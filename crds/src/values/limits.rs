@@ -18,11 +18,11 @@ pub const LABEL_KEY: usize = DNS_SUBDOMAIN + 1 + NAME;
 pub const TIMESTAMP: usize = 40;
 /// Version or tag of a component.
 pub const VERSION: usize = 128;
-/// Version constraint.
+/// Version constraint in a record or a contract.
 pub const CONSTRAINT: usize = 256;
 /// Digest: `sha256:` and 64 hex digits.
 pub const DIGEST: usize = 71;
-/// Platform, `<os>-<arch>`.
+/// Platform, `<os>-<arch>` in the names of Go.
 pub const PLATFORM: usize = 33;
 /// Duration, for example `1h30m`.
 pub const DURATION: usize = 32;
@@ -39,17 +39,17 @@ pub const SHORT_TEXT: usize = 128;
 
 /// Largest value of `spec.history`.
 pub const HISTORY: u32 = 50;
-/// Entries of `status.versions`.
+/// Entries of `status.versions`, with the versions that are kept beyond `spec.history`.
 pub const VERSIONS: usize = 250;
-/// Entries of `status.versions[].reasons`.
+/// Entries of `status.versions[].reasons`. If there are more reasons, the last entry says how many.
 pub const FIT_REASONS: usize = 8;
 /// Length of each of those reasons.
 pub const FIT_REASON: usize = 256;
 /// Entries of `status.versions[].artifacts` and of `spec.platforms`.
 pub const PLATFORMS: usize = 32;
-/// Entries of `status.versions[].leftOut`.
+/// Entries of `status.versions[].leftOut`. Other parts of the image are not listed.
 pub const LEFT_OUT: usize = 8;
-/// Entries of `status.leftOutTags.tags`.
+/// Entries of `status.leftOutTags.tags`. Other tags are only counted.
 pub const LEFT_OUT_TAGS: usize = 16;
 /// Entries of a contract's `env` or `flags`.
 pub const CONTRACT_LIST: usize = 128;
@@ -62,7 +62,7 @@ pub const GROUPS: usize = 64;
 
 // `PluginPolicy`.
 
-/// Entries of `spec.rules`.
+/// Entries of `spec.rules` of one policy.
 pub const RULES: usize = 128;
 /// Entries of a rule's `plugins`.
 pub const RULE_PLUGINS: usize = 64;
@@ -72,7 +72,7 @@ pub const RULE_VERSIONS: usize = 64;
 pub const RULE_VERSION: usize = 64;
 /// Length of a rule's `message`.
 pub const RULE_MESSAGE: usize = 512;
-/// Entries of `spec.windows`.
+/// Entries of `spec.windows` of one policy.
 pub const WINDOWS: usize = 32;
 /// Largest value of `spec.rollout.maxFailed`.
 pub const MAX_FAILED: u32 = 100_000;
@@ -89,7 +89,7 @@ pub const WAVES: usize = 32;
 
 /// Entries of `status.policies` of a host.
 pub const POLICIES: usize = 256;
-/// Entries of `status.conditions`.
+/// Entries of `status.conditions` of any record.
 pub const CONDITIONS: usize = 16;
 
 // Contracts and names outside of records.

@@ -32,7 +32,7 @@ use super::{
 
 /// Namespace and name of the Deployment whose annotation holds the version of Deckhouse.
 const DECKHOUSE: (&str, &str) = ("d8-system", "deckhouse");
-/// The annotation.
+/// Annotation of this Deployment that holds the version. Development builds have none.
 const DECKHOUSE_VERSION: &str = "core.deckhouse.io/version";
 /// How often the version of Kubernetes is read. It cannot be watched, and changes if the control plane is updated.
 const KUBERNETES_INTERVAL: Duration = Duration::from_mins(1);

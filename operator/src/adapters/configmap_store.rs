@@ -33,7 +33,6 @@ pub(crate) enum StoreError {
     Api {
         /// Name of the ConfigMap.
         name: String,
-        /// The error.
         source: Box<kube::Error>,
     },
 }
@@ -41,15 +40,12 @@ pub(crate) enum StoreError {
 /// A ConfigMap that was read. Everything is empty if there is none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LoadedConfigMap {
-    /// The data.
     pub(super) data: Data,
-    /// The annotations.
     pub(super) annotations: BTreeMap<String, String>,
     /// The resourceVersion to write it with.
     pub(super) resource_version: Option<String>,
 }
 
-/// Reads a ConfigMap.
 pub(super) async fn load(api: &Api<ConfigMap>, name: &str) -> Result<LoadedConfigMap, StoreError> {
     let found = api.get_opt(name).await.map_err(|error| store_error(name, error))?;
     Ok(found.map_or_else(LoadedConfigMap::default, |found| LoadedConfigMap {

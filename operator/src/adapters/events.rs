@@ -12,7 +12,7 @@ use crate::decisions::event_draft::EventDraft;
 /// Longest note, in bytes; the API rejects more than 1,024.
 const MAX_NOTE: usize = 1000;
 
-/// Publishes events.
+/// Publisher of events. A failure to publish is only logged.
 #[derive(Clone)]
 pub(crate) struct Events {
     recorder: Recorder,

@@ -19,7 +19,6 @@ use crate::decisions::{
 /// A ledger and the resourceVersion of its ConfigMap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StoredLedger<L> {
-    /// The ledger.
     pub(crate) ledger: L,
     /// Absent: there is no ConfigMap yet.
     pub(crate) resource_version: Option<String>,

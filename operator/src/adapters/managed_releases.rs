@@ -14,7 +14,7 @@ use crate::decisions::{
     managed_releases::{RecordChange, UNNEEDED_SINCE},
 };
 
-/// Makes one change.
+/// Makes one change in the cluster. A record that changed meanwhile is not deleted.
 pub(crate) async fn execute(client: &Client, change: RecordChange) -> Result<(), kube::Error> {
     let api: Api<CliRelease> = Api::all(client.clone());
     match change {

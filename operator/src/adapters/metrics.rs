@@ -25,20 +25,19 @@ pub(crate) struct ResultLabel {
 /// Label of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabel {
-    /// `CliRelease` or `PluginPolicy`.
+    /// Kind of the object: `CliRelease` or `PluginPolicy`.
     pub(crate) kind: &'static str,
 }
 
 /// Labels of a failed reconciliation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FailureLabel {
-    /// `CliRelease` or `PluginPolicy`.
+    /// Kind of the object: `CliRelease` or `PluginPolicy`.
     pub(crate) kind: &'static str,
     /// Reason of the failure.
     pub(crate) reason: &'static str,
 }
 
-/// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
     /// Connections to the address of the metrics themselves.
@@ -61,9 +60,9 @@ pub(crate) struct Metrics {
     pub(crate) versions: Family<ComponentLabel, Gauge>,
     /// Number of versions in the record that fit this cluster.
     pub(crate) fitting: Family<ComponentLabel, Gauge>,
-    /// Written statuses.
+    /// Statuses that were written, by kind.
     pub(crate) status_writes: Family<KindLabel, Counter>,
-    /// Failed reconciliations.
+    /// Reconciliations that failed, by kind and reason.
     pub(crate) reconcile_failures: Family<FailureLabel, Counter>,
     /// 1 while this instance leads, otherwise 0.
     pub(crate) leading: Gauge,

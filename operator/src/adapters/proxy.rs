@@ -32,7 +32,6 @@ const STREAMS: usize = 2;
 
 /// A request to read one version.
 pub(crate) struct ReadRequest<'a> {
-    /// The component.
     pub(crate) component: &'a Component,
     /// The tag of the version.
     pub(crate) tag: &'a Tag,
@@ -63,7 +62,6 @@ pub(crate) trait Registry: Send + Sync + 'static {
 pub(crate) struct RegistryError {
     /// Reason of a condition and label of a metric.
     pub(crate) reason: &'static str,
-    /// Text for people.
     pub(crate) message: String,
     /// What else will fail.
     pub(crate) scope: FailureScope,
@@ -76,7 +74,7 @@ pub(crate) enum FailureScope {
     Version,
     /// This version only, or everything: the proxy answered that it failed.
     Unclear,
-    /// Everything.
+    /// Everything: the poll ends.
     Poll,
 }
 

@@ -20,7 +20,6 @@ use crate::{
 
 /// All objects of a kind, and the requests to reconcile them.
 pub(crate) struct Objects<K: Resource<DynamicType = ()> + Clone + 'static> {
-    /// The objects.
     pub(super) store: reflector::Store<K>,
     /// Closed while this instance does not lead.
     requests: Mutex<UnboundedSender<ObjectRef<K>>>,
@@ -68,11 +67,8 @@ pub(crate) struct Context<R> {
     pub(crate) client: Client,
     /// The source of tags and manifests.
     pub(super) registry: R,
-    /// The records.
     pub(crate) releases: Objects<CliRelease>,
-    /// The policies.
     pub(crate) policies: Objects<PluginPolicy>,
-    /// The hosts.
     hosts: Mutex<HostIndex>,
     /// The facts of the cluster.
     pub(super) cluster: watch::Receiver<Cluster>,
@@ -88,9 +84,7 @@ pub(crate) struct Context<R> {
     pub(super) policy_deleted: Notify,
     /// The records and versions that policies and hosts retain.
     pub(crate) retention: SharedRetention,
-    /// Publishes events.
     pub(super) events: Events,
-    /// The metrics.
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -123,7 +117,6 @@ impl<R> Context<R> {
         }
     }
 
-    /// Locks the hosts.
     pub(crate) fn hosts(&self) -> MutexGuard<'_, HostIndex> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }

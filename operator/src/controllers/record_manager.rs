@@ -19,7 +19,7 @@ const MAX_INTERVAL: Duration = Duration::from_hours(1);
 /// Time until a failed change of a record is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Runs forever.
+/// Creates, annotates and deletes managed records. Never returns.
 pub(super) async fn run<R>(ctx: &Context<R>) {
     let mut wait = Duration::ZERO;
     loop {

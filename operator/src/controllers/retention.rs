@@ -6,7 +6,6 @@ use tokio::sync::Notify;
 
 use crate::decisions::retention::{RetainedVersions, Retention};
 
-/// The current retention.
 #[derive(Debug, Default)]
 pub(crate) struct SharedRetention {
     current: Mutex<Retention>,

@@ -72,7 +72,7 @@ impl<E: Entry> StateCache<E> {
         }
     }
 
-    /// Drops all entries.
+    /// Closes all entries and drops them.
     pub(crate) fn clear(&self) {
         let entries = std::mem::take(&mut *self.lock());
         for entry in entries.values() {
@@ -88,7 +88,6 @@ impl<E: Entry> StateCache<E> {
 /// The last status that this process wrote to an object.
 #[derive(Debug, Clone)]
 pub(super) struct WrittenStatus<S> {
-    /// The status.
     pub(super) status: S,
     /// resourceVersion of the object from which the status was made; absent: this process wrote none yet.
     pub(super) base: Option<String>,

@@ -7,9 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// The status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConditionStatus {
-    /// The condition holds.
     True,
-    /// The condition does not hold.
     False,
     /// It is not known yet whether the condition holds.
     Unknown,
@@ -30,14 +28,13 @@ impl ConditionStatus {
 pub(crate) struct ConditionDraft {
     /// Whether the condition holds.
     pub(crate) status: ConditionStatus,
-    /// Reason in CamelCase.
+    /// One word in CamelCase, as the API requires it.
     pub(crate) reason: String,
     /// Text for people; cut to [`limits::STATUS_MESSAGE`] characters when it is set.
     pub(crate) message: String,
 }
 
 impl ConditionDraft {
-    /// Makes a draft.
     pub(crate) fn new(status: ConditionStatus, reason: &str, message: impl Into<String>) -> Self {
         Self { status, reason: reason.to_owned(), message: message.into() }
     }

@@ -5,12 +5,12 @@
 pub(crate) struct EventDraft {
     /// Whether the event has type `Warning` instead of `Normal`.
     pub(crate) warning: bool,
-    /// Reason in CamelCase.
+    /// One word in CamelCase, such as `WaveHalted`.
     pub(crate) reason: String,
     /// What the event is about: a version or a condition. It becomes the event's `action`. The API server counts
     /// repeats by reason and action and ignores the note, so events about two versions need two actions.
     pub(crate) action: String,
-    /// Text for people.
+    /// Text for people. It is cut when the event is published.
     pub(crate) note: String,
 }
 

@@ -68,9 +68,7 @@ pub(crate) struct HostFailure {
 /// The oldest and the newest version of a component that is active on hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VersionSpan {
-    /// The oldest.
     pub(crate) oldest: Version,
-    /// The newest.
     pub(crate) newest: Version,
 }
 

@@ -20,9 +20,9 @@ pub(crate) const TRUST_HOST: &str = "cli.deckhouse.io/trust-host";
 /// What an admin accepts: keys, a host, or both. An empty part changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AcceptedIdentity {
-    /// Keys of authorities.
+    /// SHA-256 of the keys of authorities.
     pub(crate) keys: BTreeSet<Digest>,
-    /// The public host.
+    /// Host of the public endpoint in lower case, with the port if it has one.
     pub(crate) host: Option<String>,
 }
 

@@ -18,7 +18,7 @@ use super::body::observed;
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// For a request.
+    /// For the next request of the client.
     Idle,
     /// For this server: a handler, or the next bytes of a response.
     Server,

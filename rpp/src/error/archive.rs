@@ -18,7 +18,7 @@ pub enum OtherEntry {
     HardLink(String),
     /// A symbolic link, and its target.
     Symlink(String),
-    /// A directory.
+    /// A directory with this name.
     Directory,
     /// A device, a pipe or an unknown type.
     Special,

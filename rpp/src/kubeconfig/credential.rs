@@ -26,7 +26,7 @@ pub(crate) struct Credential(Arc<Source>);
 
 /// Origin of the credential.
 pub(super) enum Source {
-    /// There is none.
+    /// No credential: requests carry no identity.
     Anonymous,
     /// A client certificate, which is part of the TLS configuration.
     Certificate,
@@ -55,7 +55,6 @@ impl Credential {
         Self(Arc::new(source))
     }
 
-    /// No credential.
     pub(super) fn anonymous() -> Self {
         Self::new(Source::Anonymous)
     }

@@ -106,7 +106,7 @@ pub(super) struct AuthProvider {
     pub(super) config: BTreeMap<String, String>,
 }
 
-/// A credential plugin.
+/// A credential plugin: `exec` of a user.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Exec {

@@ -52,7 +52,7 @@ type Checked<T> = Result<T, String>;
 
 /// What is wrong with a user.
 enum UserProblem {
-    /// A field.
+    /// A field. The text says which one, and why it cannot be used.
     Field(String),
     /// The token or the password.
     Credential(CredentialError),

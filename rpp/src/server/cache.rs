@@ -65,7 +65,7 @@ struct Stored {
     last_use: u64,
 }
 
-/// One fetch.
+/// A layer that is being fetched or hashed.
 struct Fetch {
     digest: Digest,
     size: u64,

@@ -39,9 +39,8 @@ use crate::{
 
 /// Where the bytes of a version come from.
 pub(super) enum BinarySource<'a> {
-    /// The store.
     Store(Box<D8Version>),
-    /// The running executable.
+    /// The executable of this process: it has the version, and the store does not.
     Running,
     /// The proxy, unless the version is in the store by now.
     Proxy(&'a D8Planning<'a>, PublishedVersion),

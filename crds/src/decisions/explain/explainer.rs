@@ -38,7 +38,7 @@ impl Explainer<'_> {
         self.subject.evaluated_at.filter(|_| self.audience.reads_now)
     }
 
-    /// `2026-11-23T12:00:00Z (24h left)`.
+    /// Returns `2026-11-23T12:00:00Z (24h left)`, or the time alone in a record.
     pub(super) fn at(&self, end: Timestamp) -> String {
         match self.now() {
             Some(now) => format!("{end:.0} ({} left)", how_long(now, end)),

@@ -23,9 +23,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentDiff {
-    /// Plugin, or `d8`.
+    /// Name of a plugin, or `d8`.
     pub component: String,
-    /// The active version.
+    /// The version that is active on the host. Absent: the component is not installed, or its version is not known.
     #[serde(serialize_with = "serialize_version")]
     pub active: Option<Version>,
     /// The impact of the old policies. Absent: the component is neither active nor required.

@@ -17,7 +17,7 @@ pub struct HostFacts {
     pub new_root: bool,
     /// Its platform. Absent: not known.
     pub platform: Option<Platform>,
-    /// The active components.
+    /// The installed components. A component that is absent is not installed.
     pub active: BTreeMap<Component, ActiveComponent>,
 }
 

@@ -18,7 +18,7 @@ pub const MAX_CHANGES: usize = 256;
 /// What one version requires of one other plugin.
 #[derive(Debug, Clone)]
 pub struct Dependency {
-    /// The other plugin.
+    /// The plugin that is required. It is never d8.
     pub component: Component,
     /// The versions of the other plugin that are accepted.
     pub constraint: Constraint,

@@ -17,7 +17,7 @@ use crate::{
 /// A request for the verdict on one version of one component.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationRequest<'a> {
-    /// The component.
+    /// The component of the version: d8 or a plugin.
     pub component: &'a Component,
     /// The version to evaluate.
     pub version: &'a Version,

@@ -61,9 +61,9 @@ pub enum FactRequest {
     Tags(Component),
     /// The contract of a version, and the result of checking it against the cluster.
     Contract {
-        /// The component.
+        /// The component that publishes the version.
         component: Component,
-        /// The version.
+        /// The version, and the tag to read the contract from.
         published: PublishedVersion,
     },
 }

@@ -36,7 +36,7 @@ pub struct Plan {
 /// The change of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChange {
-    /// The component.
+    /// The component. A plan changes each component once at most.
     pub component: Component,
     /// The version it is changed from.
     pub from: PreviousVersion,
@@ -53,7 +53,7 @@ pub struct PlannedChange {
 pub enum PreviousVersion {
     /// None: it is a first install.
     Nothing,
-    /// This version.
+    /// The version that was active before the plan.
     Version(Version),
     /// The component is installed in a version that is not known.
     Unknown,
@@ -80,16 +80,16 @@ pub type PassedOver = Rejected<Verdict>;
 pub enum Outcome {
     /// A version is among the changes.
     Take {
-        /// The version.
+        /// The version that the plan installs.
         version: PublishedVersion,
-        /// Newer versions.
+        /// The rejected versions that were preferred to it. Empty if an exact version was requested.
         passed_over: Vec<PassedOver>,
     },
     /// The active version stays; it is published, and every newer one was passed over.
     AlreadyActive {
-        /// The active version.
+        /// The active version, as it is published.
         version: PublishedVersion,
-        /// Newer versions.
+        /// The newer versions, all rejected. Empty if an exact version was requested.
         passed_over: Vec<PassedOver>,
     },
     /// What is installed stays: nothing newer can be installed, and the active version is not published
@@ -103,16 +103,16 @@ pub enum Outcome {
     /// What is installed stays, and it needs other plugins that are missing or have other versions, and that cannot be
     /// installed or updated.
     Incomplete {
-        /// The active version.
+        /// The active version, which stays.
         version: Version,
         /// Why it cannot get what it needs.
         obstacle: Obstacle,
-        /// Newer versions.
+        /// The rejected versions. Empty if an exact version was requested.
         passed_over: Vec<PassedOver>,
     },
     /// The component is not installed, and no version can be.
     Nothing {
-        /// Why.
+        /// Why there is no version to install. For `AllPassedOver`, the reasons are in `passed_over`.
         why: NoCandidate,
         /// The major version that the search was restricted to.
         major: Option<u64>,
@@ -123,7 +123,7 @@ pub enum Outcome {
     NotPublished(LookupError),
     /// The requested version may not be installed.
     Refused {
-        /// The version.
+        /// The requested version, which is published.
         version: PublishedVersion,
         /// The verdict on it, with every reason.
         verdict: Verdict,
@@ -131,21 +131,21 @@ pub enum Outcome {
     /// A version could be installed, but not without changes of other plugins, which `--no-dependencies`
     /// refuses.
     NeedsOthers {
-        /// The version.
+        /// The version that could be installed with the changes in `needs`.
         version: PublishedVersion,
         /// The changes it needs, dependencies first. [`Outcome::fixes`] returns the commands.
         needs: Vec<PlannedChange>,
-        /// Newer versions.
+        /// The rejected versions that were preferred to it. Empty if an exact version was requested.
         passed_over: Vec<PassedOver>,
     },
     /// A person requested it, and requirements of a version, or of a dependency that it leads to, could not be
     /// checked. Older versions were not tried. For the agent such a version is held and passed over.
     Unchecked {
-        /// The version.
+        /// The version at which the search ended.
         version: PublishedVersion,
         /// The verdict on it, whose reasons all are `RequirementsUnknown`.
         verdict: Verdict,
-        /// Newer versions.
+        /// The rejected versions that were preferred to it. Empty if an exact version was requested.
         passed_over: Vec<PassedOver>,
     },
     /// The search ended with an error; older versions were not tried.
@@ -168,7 +168,7 @@ pub enum PlanError {
     /// A tag list or a contract could not be read.
     #[error("{message}")]
     Fact {
-        /// The fact.
+        /// The tag list or the contract that could not be read.
         need: FactRequest,
         /// The message that [`KnownFacts`](super::KnownFacts) has for it.
         message: String,
@@ -176,7 +176,7 @@ pub enum PlanError {
     /// The contract of an installed plugin could not be read, so that its requirements are not known.
     #[error("the contract of installed plugin {component} cannot be read ({why}); reinstall it: `{}`", self.fix())]
     Unreadable {
-        /// The plugin.
+        /// The installed plugin, which must be reinstalled.
         component: Component,
         /// What is wrong with its contract.
         why: String,

@@ -11,7 +11,7 @@ use crate::values::{name::Component, version::Version};
 /// The state of one installed component.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlannedComponent<'k> {
-    /// None: not known.
+    /// The installed version. `None`: it is not known.
     pub(super) version: Option<&'k Version>,
     pub(super) dependencies: &'k Dependencies,
     /// Why its contract cannot be read. Its dependencies are then not known.

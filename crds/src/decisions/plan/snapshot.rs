@@ -11,11 +11,11 @@ use crate::{
 /// What is installed, what is requested, and how to plan.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Every installed component.
+    /// Every component that is installed on the host, requested or not.
     pub installed: BTreeMap<Component, InstalledComponent>,
     /// What is requested, by component.
     pub requests: BTreeMap<Component, Request>,
-    /// How to plan.
+    /// Who requests the plan, and whether other components may change.
     pub options: PlanOptions,
 }
 
@@ -46,7 +46,7 @@ pub enum Actor {
 /// Whether a plan may install or update the plugins that a requested version needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DependencyPolicy {
-    /// It may.
+    /// The plan installs and updates them.
     #[default]
     Install,
     /// It may not: versions that need other plugins changed are passed over.
@@ -56,7 +56,7 @@ pub enum DependencyPolicy {
     },
 }
 
-/// How to plan.
+/// Who requests a plan, and whether components that were not requested may change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlanOptions {
     /// Who requests the plan.
@@ -68,7 +68,7 @@ pub struct PlanOptions {
     pub no_dependencies: bool,
 }
 
-/// An installed component.
+/// A component that is installed on the host, and what its active version requires.
 #[derive(Debug, Clone)]
 pub struct InstalledComponent {
     /// The active version. None: not known.

@@ -22,7 +22,7 @@ use crate::{
     values::{instant, name::Component, version::Version},
 };
 
-/// One published version.
+/// The contract of a published version.
 #[derive(Debug, Clone, Default)]
 struct PublishedContract {
     plugins: PluginRequirements,

@@ -74,7 +74,7 @@ pub(super) enum SearchFailure {
     Unchecked(Vec<Reason>),
     /// The search was cut off.
     LimitReached(Box<Reason>),
-    /// Facts are missing.
+    /// The search needs these facts to go on.
     MissingFacts(Vec<FactRequest>),
     /// The request cannot be planned at all.
     Error(Box<PlanError>),

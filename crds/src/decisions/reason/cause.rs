@@ -23,7 +23,7 @@ use crate::{
 pub enum Cause {
     /// `access: Deny`, or the host's own `refuse`.
     Denied {
-        /// Field that denies.
+        /// `access` of a policy, or `refuse` of the host's own rules.
         #[serde(skip)]
         by: Source,
         /// `message` of the rule.
@@ -32,7 +32,7 @@ pub enum Cause {
     },
     /// `block`, or the host's own `refuse` of one version.
     Blocked {
-        /// Field that blocks.
+        /// `block` of a policy, or `refuse` of the host's own rules.
         #[serde(skip)]
         by: Source,
         /// The blocked version that has the same layer on the host's platform; `None`: the version itself is blocked.
@@ -47,7 +47,7 @@ pub enum Cause {
         /// Field that limits the versions.
         #[serde(skip)]
         by: Source,
-        /// Its constraint.
+        /// Constraint in that field, printable.
         constraint: String,
         /// `message` of the rule.
         #[serde(rename = "policyMessage", serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub enum Cause {
     },
     /// The version is published with another digest than `pins` names.
     NotPinned {
-        /// Field that pins.
+        /// `pins` of the policy's rule for the component.
         #[serde(skip)]
         by: Source,
         /// Digest that the pin names.
@@ -100,9 +100,9 @@ pub enum Cause {
         #[serde(serialize_with = "text")]
         to: Arc<str>,
     },
-    /// `paused`.
+    /// `paused` is true: every change waits.
     Paused {
-        /// Field that pauses.
+        /// `paused` of a policy.
         #[serde(skip)]
         by: Source,
     },
@@ -115,13 +115,13 @@ pub enum Cause {
         #[serde(rename = "errors", serialize_with = "problem_texts")]
         problem: Arc<PolicyProblem>,
     },
-    /// `updates: Frozen`.
+    /// `updates: Frozen`: the installed version is not replaced.
     Frozen {
-        /// Field that freezes.
+        /// `updates` of a policy.
         #[serde(skip)]
         by: Source,
     },
-    /// `updates: Manual`.
+    /// `updates: Manual`: the agent does not install the version; a person may.
     Manual {
         /// Field that leaves updates to people; `None`: no policy sets it.
         #[serde(skip)]
@@ -146,7 +146,7 @@ pub enum Cause {
         /// Field that needs it.
         #[serde(skip)]
         by: Source,
-        /// What is missing.
+        /// Whether the record, the version or some data of the version is missing.
         missing: MissingRecord,
     },
     /// A rule needs a record that was synced recently.
@@ -215,7 +215,7 @@ pub enum Cause {
         #[serde(skip_serializing_if = "Option::is_none")]
         observed_generation: Option<i64>,
     },
-    /// `majorUpdates: Stay`.
+    /// `majorUpdates: Stay`, and the installed version has another major version.
     MajorStays {
         /// Field that keeps the major version; `None`: no policy sets it.
         #[serde(skip)]

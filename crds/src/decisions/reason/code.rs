@@ -27,7 +27,7 @@ macro_rules! reason_codes {
         }
 
         impl ReasonCode {
-            /// Every code.
+            /// All codes, each once, in the order of the enum.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// Returns the stable name.

@@ -12,16 +12,16 @@ use crate::values::{name::Component, version::Version};
 pub enum PluginConflict {
     /// A dependency cannot be installed or updated.
     Dependency {
-        /// The dependency.
+        /// Plugin that is needed, and the chain of versions that leads to it.
         #[serde(flatten)]
         dependency: DependencyChain,
-        /// Why.
+        /// Why that plugin cannot be installed or updated.
         #[serde(flatten)]
         problem: DependencyProblem,
     },
     /// An installed plugin needs another version.
     DependentPlugin {
-        /// The installed plugin.
+        /// Installed plugin that the plan does not change.
         plugin: Component,
         /// Its installed version; `None`: unknown.
         #[serde(serialize_with = "optional_version", skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub enum DependencyProblem {
     },
     /// Only versions of another major version meet the constraint.
     OtherMajor {
-        /// Installed version.
+        /// Installed version; its major version must stay.
         #[serde(serialize_with = "version")]
         installed: Version,
         /// Major version that meets the constraint.
@@ -94,7 +94,7 @@ pub enum DependencyProblem {
     },
     /// The installed version is too new; dependencies are never downgraded.
     TooNew {
-        /// Installed version.
+        /// Installed version, which is newer than all that meet the constraint.
         #[serde(serialize_with = "version")]
         installed: Version,
         /// Newest version that meets the constraint.
@@ -105,20 +105,20 @@ pub enum DependencyProblem {
     UnknownVersion,
     /// The same plan brings in a version that does not meet the constraint.
     OtherVersionPlanned {
-        /// That version.
+        /// Version of the needed plugin in the plan.
         #[serde(serialize_with = "version")]
         planned: Version,
     },
     /// No version meets this constraint and that of another plugin of the plan.
     ConstraintsDisagree {
-        /// The other plugin.
+        /// Component of the plan that depends on the same plugin.
         with: Component,
-        /// Its constraint.
+        /// Constraint that `with` puts on the plugin; several are joined by commas.
         other_constraint: String,
     },
     /// A policy refuses to bring in dependencies.
     MissingDependenciesRefused {
-        /// Field that refuses.
+        /// `missingDependencies` of a policy.
         #[serde(skip)]
         by: Source,
     },

@@ -9,11 +9,11 @@ use crate::values::name::PluginName;
 /// Place in a policy's spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// `rules[i]`.
+    /// `rules[i]`: the rule with this index, counted from 0.
     Rule(usize),
-    /// `cli`.
+    /// `cli`: the rule for d8 itself.
     Cli,
-    /// `defaults`.
+    /// `defaults`: the settings that a rule or `cli` leaves out.
     Defaults,
     /// A field of the spec itself, by its name.
     Spec(&'static str),

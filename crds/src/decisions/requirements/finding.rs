@@ -48,12 +48,12 @@ impl Findings {
 pub enum Requirement {
     /// On the version of Kubernetes.
     Kubernetes {
-        /// Constraint on it.
+        /// Constraint as the contract has it, printable.
         constraint: String,
     },
     /// On the version of Deckhouse.
     Deckhouse {
-        /// Constraint on it.
+        /// Constraint as the contract has it, printable.
         constraint: String,
     },
     /// On several modules, as one: the state of no module is known.
@@ -61,7 +61,7 @@ pub enum Requirement {
         /// Names of the modules.
         modules: Vec<String>,
     },
-    /// On one module.
+    /// On one module, which must be enabled in a version that meets the constraint.
     Module {
         /// Name of the module.
         module: String,
@@ -113,7 +113,7 @@ pub struct ModuleRange {
 pub enum Unmet {
     /// The version is not published for the host's platform.
     NotForPlatform {
-        /// The host's platform.
+        /// Platform of the host, such as `linux-amd64`.
         platform: Platform,
         /// Why what is published for it cannot be used; `None`: nothing is.
         #[serde(rename = "platformReason", skip_serializing_if = "Option::is_none")]
@@ -121,7 +121,7 @@ pub enum Unmet {
     },
     /// The cluster or the host has something else.
     Requirement {
-        /// The requirement.
+        /// Requirement on the cluster or on an installed plugin.
         requirement: Requirement,
         /// What was found instead.
         found: Found,
@@ -138,7 +138,7 @@ pub enum Unmet {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "is", content = "value")]
 pub enum Found {
-    /// Another version.
+    /// The version in the cluster or on the host, printable.
     Version(String),
     /// A module that is enabled, in whatever version.
     Enabled,
@@ -146,7 +146,7 @@ pub enum Found {
     NotEnabled,
     /// A module without a version.
     NoVersion,
-    /// No such plugin.
+    /// A plugin that is not installed on the host.
     NotInstalled,
     /// Of each module of a group.
     Modules(Vec<FoundModule>),
@@ -157,7 +157,7 @@ pub enum Found {
 pub struct FoundModule {
     /// Name of the module.
     pub module: String,
-    /// What was found.
+    /// Whether the module is not enabled, has another version, or has none.
     #[serde(flatten)]
     pub found: Found,
 }
@@ -168,21 +168,21 @@ pub struct FoundModule {
 pub enum Unchecked {
     /// The cluster could not be read.
     ClusterUnreadable {
-        /// The requirement.
+        /// Requirement on Kubernetes, Deckhouse or modules.
         requirement: Requirement,
         /// Error of the reader.
         error: String,
     },
     /// The constraint is malformed.
     BadConstraint {
-        /// The requirement.
+        /// Requirement with the malformed constraint.
         requirement: Requirement,
         /// What is wrong with the constraint.
         constraint_error: String,
     },
     /// The installed version of the plugin is unknown.
     PluginVersionUnknown {
-        /// The requirement.
+        /// Requirement on the plugin. Its constraint does not accept every version.
         requirement: Requirement,
     },
     /// What the version requires is unknown.
@@ -203,14 +203,14 @@ pub enum Unchecked {
 pub enum Warning {
     /// It was not checked.
     Skipped {
-        /// The requirement.
+        /// Requirement on Kubernetes, Deckhouse or modules.
         requirement: Requirement,
         /// Why it was not checked.
         why: String,
     },
     /// The module has no version that a constraint could be compared with.
     NoModuleVersion {
-        /// The requirement.
+        /// Requirement on the module, with a constraint.
         requirement: Requirement,
     },
 }

@@ -93,7 +93,7 @@ pub type Rejected<R> = (PublishedVersion, R);
 pub enum Selection<'l, T, R> {
     /// A version was accepted.
     Found {
-        /// The version.
+        /// The first candidate that was accepted. It is not the active version.
         version: &'l PublishedVersion,
         /// What the evaluation returned for it.
         accepted: T,
@@ -102,22 +102,22 @@ pub enum Selection<'l, T, R> {
     },
     /// Nothing newer was accepted; the active version is published and stays.
     AlreadyActive {
-        /// The active version.
+        /// The active version, with the tag that publishes it.
         version: &'l PublishedVersion,
-        /// Versions rejected.
+        /// The newer versions, all rejected.
         passed_over: Vec<Rejected<R>>,
     },
     /// Nothing was accepted; the component stays as it is installed. Its version is unknown or not
     /// published, or the scope allowed a downgrade.
     Keep {
-        /// Versions rejected.
+        /// All candidates, which were rejected.
         passed_over: Vec<Rejected<R>>,
     },
     /// Nothing was accepted, and the component is not installed.
     Nothing {
         /// Why there is no version to install.
         why: NoCandidate,
-        /// Versions rejected.
+        /// All candidates, which were rejected. Empty unless `why` is `AllPassedOver`.
         passed_over: Vec<Rejected<R>>,
     },
 }

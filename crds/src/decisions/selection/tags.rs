@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A published version.
+/// A version and the tag that publishes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedVersion {
     /// The tag without its platform, as people and the store know it.
@@ -46,7 +46,7 @@ impl AmbiguousTags {
 /// The versions that a component has published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagList {
-    /// The component.
+    /// The component whose tags were read.
     pub component: Component,
     /// The versions, newest first, each once.
     pub published: Vec<PublishedVersion>,
@@ -71,7 +71,7 @@ pub enum LookupError {
     /// Several tags are read as the version and are not known to have the same digest.
     #[error("version {version} is ambiguous: {tags} are published with different content")]
     Ambiguous {
-        /// The version.
+        /// The requested version, without build metadata.
         version: Version,
         /// Its tags: `v1.2.3 and 1.2.3`.
         tags: String,

@@ -41,7 +41,7 @@ pub fn workstation_labels(platform: &Platform) -> BTreeMap<String, String> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// The host.
+    /// The host that the version is for.
     pub host: Host<'a>,
     /// Plugin, or d8 itself.
     pub component: &'a Component,

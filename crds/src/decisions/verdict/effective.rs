@@ -59,7 +59,7 @@ pub struct FieldSource {
 /// A field whose strictest value wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MergedField<T> {
-    /// The strictest value.
+    /// The strictest of the values that policies set, or the default.
     pub value: T,
     /// Fields that set this value; empty: no policy sets the field, and this is its default.
     pub from: Vec<FieldSource>,
@@ -68,7 +68,7 @@ pub struct MergedField<T> {
 /// One of several values that all apply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Attributed<T> {
-    /// The value.
+    /// The value as one policy sets it.
     pub value: T,
     /// Field that sets it.
     #[serde(flatten)]
@@ -91,7 +91,7 @@ pub struct RolloutSettings {
 /// A version, and the digest that it must have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PinnedDigest {
-    /// Pinned version.
+    /// Version that must have the digest. Other versions are not restricted.
     pub version: String,
     /// Digest of its index, manifest or layer.
     pub digest: Digest,

@@ -34,7 +34,7 @@ pub(super) struct BrokenPolicy {
 }
 
 impl LoadedPolicy {
-    /// Reads a record.
+    /// Checks a policy. It is broken if a field is wrong, or if the operator does not accept it.
     pub(super) fn read(policy: &PluginPolicy) -> Self {
         let (name, errors, selector) = match CheckedPolicy::new(policy) {
             Ok(checked) => match not_accepted(policy) {

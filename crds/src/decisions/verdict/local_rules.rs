@@ -28,7 +28,7 @@ pub enum LocalRulesError {
     /// The name of a component is malformed.
     #[error("{field}: {error}")]
     Name {
-        /// `minimumVersions` or `refuse`.
+        /// Name of the field: `minimumVersions` or `refuse`.
         field: &'static str,
         /// What is wrong with the name.
         error: NameError,
@@ -36,7 +36,7 @@ pub enum LocalRulesError {
     /// A version is malformed.
     #[error("{field}: {component}: {error}")]
     Version {
-        /// `minimumVersions` or `refuse`.
+        /// Name of the field: `minimumVersions` or `refuse`.
         field: &'static str,
         /// The component of the entry.
         component: Component,

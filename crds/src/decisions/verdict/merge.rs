@@ -70,9 +70,9 @@ impl<T: Ord + Copy> PolicyField<T> {
     }
 }
 
-/// A merged field.
+/// What the policies set for one field.
 pub(super) struct Merge<'r, 'a, T> {
-    /// The strictest value.
+    /// The strictest value; if no policy sets the field, its default.
     pub(super) value: T,
     /// At least one policy sets the field.
     pub(super) is_set: bool,

@@ -20,7 +20,7 @@ use crate::values::{field_error::FieldError, limits, text::printable_to};
 
 mod scalar;
 
-/// Reads one document.
+/// Reads the only document of a text. The error names the field that is wrong.
 pub(super) fn read(text: &str) -> Result<StrictObject<RawContract>, FieldError> {
     let node: YamlNode = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| FieldError::new(".", &error.render_with_formatter(&UserMessageFormatter)))?;

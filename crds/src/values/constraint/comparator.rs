@@ -8,11 +8,11 @@ use crate::values::version::Version;
 pub(super) enum Precision {
     /// `x`, whatever follows it.
     Nothing,
-    /// `1`, `1.x`.
+    /// The major version only: `1`, `1.x`.
     Major,
-    /// `1.2`, `1.2.x`.
+    /// Major and minor version: `1.2`, `1.2.x`.
     Minor,
-    /// `1.2.3`.
+    /// All three numbers: `1.2.3`.
     Full,
 }
 

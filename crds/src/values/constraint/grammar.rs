@@ -5,21 +5,14 @@ use std::borrow::Cow;
 /// Operator of a comparator. Some operators have several spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
-    /// `=` or none.
+    /// `=`, or no operator at all.
     Eq,
-    /// `!=`
     Ne,
-    /// `>`
     Gt,
-    /// `<`
     Lt,
-    /// `>=`, `=>`
     Ge,
-    /// `<=`, `=<`
     Le,
-    /// `~`, `~>`
     Tilde,
-    /// `^`
     Caret,
 }
 
@@ -148,7 +141,7 @@ fn trim_end(text: &str) -> &str {
 #[repr(u8)]
 enum State {
     Start,
-    /// After `v`.
+    /// After `v`, before the first number.
     Prefixed,
     First,
     FirstDot,

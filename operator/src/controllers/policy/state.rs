@@ -19,7 +19,6 @@ pub(in crate::controllers) struct PolicyState {
     pub(super) last: Option<LastStatus>,
     /// The wave ledger; absent: it must be read.
     pub(super) ledger: Option<StoredLedger<WaveLedger>>,
-    /// Consecutive failures.
     pub(super) failures: Failures,
 }
 
@@ -36,7 +35,6 @@ pub(super) struct LastStatus {
 impl Entry for PolicyEntry {}
 
 impl PolicyEntry {
-    /// Locks the state.
     pub(in crate::controllers) fn state(&self) -> MutexGuard<'_, PolicyState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,7 +15,6 @@ const POLL_REQUESTED: &str = "cli.deckhouse.io/poll-requested";
 pub(super) struct DesiredState {
     /// Generation of the spec.
     pub(super) generation: i64,
-    /// The checked spec.
     pub(super) spec: Result<CheckedSpec, SpecError>,
     /// Number of tags that an accepted list may shrink to.
     pub(super) accepted_shrink: Option<usize>,
@@ -24,7 +23,6 @@ pub(super) struct DesiredState {
 }
 
 impl DesiredState {
-    /// Reads a record.
     pub(super) fn of(record: &CliRelease) -> Self {
         let annotation = |key: &str| record.annotations().get(key).map(String::as_str);
         Self {

@@ -35,11 +35,9 @@ const UNCLEAR_FAILURES: usize = 3;
 
 /// A poll of one component.
 pub(super) struct Poll<'a> {
-    /// The component.
     pub(super) component: &'a Component,
     /// Generation of the spec.
     pub(super) generation: i64,
-    /// What to publish.
     pub(super) spec: &'a CheckedSpec,
     /// Versions that the record keeps whatever its spec says.
     pub(super) retained: &'a RetainedVersions,

@@ -43,7 +43,6 @@ pub(super) struct ReleaseState {
     pub(super) ledger: Option<StoredLedger<ReleaseLedger>>,
     /// The tag that the last poll verified last.
     pub(super) cursor: Option<Tag>,
-    /// Consecutive failures.
     pub(super) failures: Failures,
 }
 

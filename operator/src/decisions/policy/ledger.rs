@@ -73,7 +73,7 @@ pub(crate) struct WaveLedgerChanges {
 }
 
 impl WaveLedgerChanges {
-    /// Compares two ledgers.
+    /// Returns the changes that turn `old` into `new`.
     pub(super) fn between(old: &WaveLedger, new: &WaveLedger) -> Self {
         let changed = new.all().filter(|(component, version, wave)| old.wave(component, version) != Some(wave));
         let dropped = old.all().filter(|(component, version, _)| new.wave(component, version).is_none());
@@ -94,7 +94,6 @@ impl WaveLedgerChanges {
 }
 
 impl WaveLedger {
-    /// Applies changes.
     pub(crate) fn apply(&mut self, changes: WaveLedgerChanges) {
         if changes.uid.is_some() {
             self.uid = changes.uid;

@@ -46,7 +46,6 @@ pub(super) struct StatusInputs<'a> {
     pub(super) rolling: &'a [(String, Timestamp)],
     /// Whether the status lacks waves because there are too many.
     pub(super) trimmed: bool,
-    /// The previous status.
     pub(super) previous: &'a PluginPolicyStatus,
     /// The current time in whole seconds.
     pub(super) now: Timestamp,
@@ -175,7 +174,6 @@ fn first_few(sentences: &[String]) -> String {
 pub(crate) enum WriteTime {
     /// Not at all: the policy shows it already.
     Never,
-    /// At once.
     Now,
     /// After this time, unless it changes meanwhile.
     After(Duration),

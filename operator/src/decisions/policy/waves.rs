@@ -55,7 +55,6 @@ impl FailureCounts {
 /// A version of a record, for which the policy may begin a wave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WaveCandidate {
-    /// The version.
     pub(crate) version: Version,
     /// Whether the policy permits it: nothing forbids it, but it may be held.
     pub(crate) permitted: bool,
@@ -69,7 +68,6 @@ pub(crate) struct WaveInputs<'a> {
     pub(crate) uid: Option<&'a str>,
     /// Generation of the policy.
     pub(crate) generation: i64,
-    /// The previous status.
     pub(crate) previous: &'a PluginPolicyStatus,
     /// Number of failed hosts that halts a wave; absent: no wave is halted.
     pub(crate) max_failed: Option<u32>,
@@ -86,13 +84,10 @@ pub(crate) struct WaveInputs<'a> {
 /// Something that happened to a wave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WaveEvent {
-    /// The component.
     pub(crate) component: Component,
-    /// The version.
     pub(crate) version: Version,
     /// Number of hosts that failed on the version.
     pub(crate) failed: u32,
-    /// What happened.
     pub(crate) kind: WaveEventKind,
 }
 

@@ -58,7 +58,7 @@ pub(crate) enum VersionProblem {
     LayersNotRead,
 }
 
-/// Text of [`VersionProblem::LayersNotRead`].
+/// Reason in the record for [`VersionProblem::LayersNotRead`].
 const LAYERS_NOT_READ: &str = "the contract was not read: this proxy serves no manifests, and the operator downloads \
                                layers for the newest 3 versions and for pinned versions only";
 

@@ -27,7 +27,6 @@ pub(crate) struct ReleaseInputs<'a> {
     pub(crate) generation: i64,
     /// The spec and the versions it selects, or what is wrong with the spec.
     pub(crate) spec: Result<(&'a CheckedSpec, &'a SelectedVersions), &'a SpecError>,
-    /// The previous status.
     pub(crate) previous: &'a CliReleaseStatus,
     /// What is known of the component's versions.
     pub(crate) observed: &'a Observed,

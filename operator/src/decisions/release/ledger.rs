@@ -93,7 +93,6 @@ impl ReleaseLedgerChanges {
 }
 
 impl ReleaseLedger {
-    /// Applies changes.
     pub(crate) fn apply(&mut self, changes: ReleaseLedgerChanges) {
         for (tag, history) in changes.tags {
             match history {

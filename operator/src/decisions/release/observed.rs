@@ -30,7 +30,6 @@ pub(crate) const ENDPOINT_CHANGED: &str = "EndpointChanged";
 pub(crate) struct VersionError {
     /// Reason of a condition.
     pub(crate) reason: String,
-    /// Text for people.
     pub(crate) message: String,
 }
 
@@ -42,7 +41,6 @@ pub(crate) const NOT_PUBLISHED: &str = "NotPublished";
 pub(crate) struct PollError {
     /// Reason of a condition.
     pub(crate) reason: String,
-    /// Text for people.
     pub(crate) message: String,
 }
 

@@ -18,7 +18,6 @@ const READ_LAYERS: usize = 3;
 /// One version and the tags that name it. Usually that is one tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SelectedVersion {
-    /// The version.
     pub(crate) version: Version,
     /// The tags; the preferred one, written with `v`, comes first.
     pub(crate) tags: Vec<Tag>,

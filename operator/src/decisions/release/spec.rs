@@ -11,9 +11,9 @@ use d8_crds::{
     },
 };
 
-/// Default of `spec.interval`.
+/// Time between two polls if `spec.interval` is not set.
 pub(crate) const INTERVAL: Duration = Duration::from_mins(10);
-/// Default of `spec.history`.
+/// Number of versions to keep if `spec.history` is not set.
 const HISTORY: u8 = 20;
 
 /// What to publish of one component.
@@ -44,7 +44,7 @@ pub(crate) struct SpecError {
 }
 
 impl CheckedSpec {
-    /// Checks a spec.
+    /// Parses the fields and fills in defaults. The error names the first field that is wrong.
     pub(crate) fn read(spec: &CliReleaseSpec) -> Result<Self, SpecError> {
         let bad = |field, why: &dyn ToString| SpecError { field, why: why.to_string() };
         let versions = Constraint::parse(spec.versions.as_deref().unwrap_or_default());

@@ -18,7 +18,7 @@ pub(in crate::server) struct CachedBlob {
 /// How much of a layer can be read.
 #[derive(Clone)]
 pub(super) enum FetchProgress {
-    /// Nothing yet.
+    /// Nothing yet: the fetch has not begun to write.
     Waiting,
     /// This many bytes of the file.
     Arriving(Arc<File>, u64),

@@ -48,7 +48,7 @@ fn a_fixture() -> impl Strategy<Value = PlanFixture> {
     })
 }
 
-/// The active versions.
+/// The active version of each installed component.
 type Host = BTreeMap<Component, Version>;
 
 impl PlanFixture {

@@ -72,7 +72,7 @@ pub(super) fn minimum(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     }));
 }
 
-/// `channel: Stable`.
+/// `channel: Stable` in any policy: no pre-release is permitted.
 pub(super) fn channel(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     if !input.is_pre_release() {
         return;

@@ -21,7 +21,7 @@ pub(super) fn unchecked(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     causes.extend(input.candidate.unchecked.iter().cloned().map(Cause::Unchecked));
 }
 
-/// `paused`.
+/// `paused` in any policy: every change waits.
 pub(super) fn paused(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     causes.extend(PAUSED.merge(input.rules).sources().map(|by| Cause::Paused { by }));
 }

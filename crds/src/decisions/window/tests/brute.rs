@@ -147,7 +147,7 @@ impl Simulation {
         }
     }
 
-    /// Compares single queries.
+    /// Compares queries at each minute at which something changes, and at every `step`-th minute.
     fn check_queries(
         &self,
         merged: &MergedWindows<'_>,

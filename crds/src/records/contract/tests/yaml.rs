@@ -8,7 +8,7 @@ fn read_yaml(text: &str) -> Result<(Contract, Vec<ContractWarning>), ContractErr
     Contract::from_yaml(text, &component(), &tag())
 }
 
-/// [`FULL`] as YAML.
+/// The contract of [`FULL`], as an author writes it in YAML.
 const YAML: &str = "
 name: stronghold      # not the repository
 version: v1.2.3
