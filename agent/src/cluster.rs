@@ -145,7 +145,8 @@ fn view(
     let (policies, confirmed, origin) = match (policies, cached) {
         (Some(policies), _) => (policies, now, ViewOrigin::Live),
         (None, Some(cached)) if now.duration_since(cached.confirmed) <= KEEP_AFTER_CRDS_VANISH => {
-            (cached.policies.clone(), cached.confirmed, ViewOrigin::Vanished)
+            // A clock that was ahead must not extend the week.
+            (cached.policies.clone(), cached.confirmed.min(now), ViewOrigin::Vanished)
         }
         (None, _) => (Vec::new(), now, ViewOrigin::Ungoverned),
     };
@@ -272,14 +273,17 @@ mod tests {
         let cached_at = |confirmed: &str| CachedPolicies::new("https://k8s", at(confirmed), vec![named("cached")]);
         let fresh = cached_at("2026-11-15T12:00:00Z");
         let old = cached_at("2026-11-15T11:59:59Z");
+        let ahead = cached_at("2090-01-01T00:00:00Z");
         for (what, policies, cached, origin, names) in [
             ("a response wins", Some(live.clone()), Some(&fresh), ViewOrigin::Live, vec!["live"]),
             ("no kind, nothing cached", None, None, ViewOrigin::Ungoverned, vec![]),
             ("no kind, cached a week ago", None, Some(&fresh), ViewOrigin::Vanished, vec!["cached"]),
             ("no kind, cached earlier", None, Some(&old), ViewOrigin::Ungoverned, vec![]),
+            ("no kind, cached by a clock that was ahead", None, Some(&ahead), ViewOrigin::Vanished, vec!["cached"]),
         ] {
             let view = view(policies, BTreeMap::new(), cached, now);
             assert_eq!(view.origin, origin, "{what}");
+            assert!(view.confirmed <= now, "{what}");
             let found: Vec<_> = view.policies.iter().filter_map(|p| p["metadata"]["name"].as_str()).collect();
             assert_eq!(found, names, "{what}");
         }

@@ -53,6 +53,9 @@ pub struct CachedPolicies {
     /// versions with the same layer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blocked: BTreeMap<String, CliRelease>,
+    /// Of the copies in several roots, the one with the highest number counts. The time of a host may be wrong.
+    #[serde(default)]
+    serial: u64,
 }
 
 impl CachedPolicies {
@@ -61,7 +64,7 @@ impl CachedPolicies {
     /// Returns the content of a file with these policies.
     pub fn new(server: &str, confirmed: Timestamp, policies: Vec<Value>) -> Self {
         let server = server.to_owned();
-        Self { format: Self::FORMAT, server, confirmed, policies, blocked: BTreeMap::new() }
+        Self { format: Self::FORMAT, server, confirmed, policies, blocked: BTreeMap::new(), serial: 0 }
     }
 
     /// Adds the blocked versions of the records that were read, and those of an earlier copy for other components.
@@ -124,8 +127,8 @@ impl PolicyCache {
         self.roots.iter().any(|root| files(root).map_or(true, |files| !files.is_empty()))
     }
 
-    /// Reads the policies of one cluster, `None` if none are cached. Of copies in several roots, the cluster confirmed
-    /// the returned one last.
+    /// Reads the policies of one cluster, `None` if none are cached. Of copies in several roots, returns the one that was
+    /// saved last.
     ///
     /// # Errors
     /// [`CacheError`] if a file exists and is not usable: its policies may forbid anything.
@@ -147,7 +150,8 @@ impl PolicyCache {
 
     fn load_file(&self, name: &str) -> Result<Option<CachedPolicies>, CacheError> {
         let copies: Result<Vec<_>, _> = self.roots.iter().filter_map(|root| read(root, name).transpose()).collect();
-        Ok(copies?.into_iter().max_by_key(|cached| cached.confirmed))
+        // Of equal ones the first.
+        Ok(copies?.into_iter().rev().max_by_key(|cached| cached.serial))
     }
 
     /// Replaces the policies of a cluster, in one rename, in the first root that can be written. A cluster without
@@ -159,7 +163,10 @@ impl PolicyCache {
         if cached.policies.is_empty() && !self.any() {
             return Ok(());
         }
-        let content = serde_json::to_vec_pretty(cached)?;
+        // A copy that cannot be read is an error of `load`, not of this.
+        let copies = self.roots.iter().filter_map(|root| read(root, &file_name(key)).ok().flatten());
+        let serial = copies.map(|copy| copy.serial.saturating_add(1)).max().unwrap_or_default();
+        let content = serde_json::to_vec_pretty(&CachedPolicies { serial, ..cached.clone() })?;
         if content.len() as u64 > POLICY_CACHE_BYTES {
             return Err(io::Error::other(format!("the policies are larger than {POLICY_CACHE_BYTES} bytes")));
         }
@@ -272,9 +279,10 @@ mod tests {
         assert!(shared.join("policy").join(file_name(&key)).exists());
         assert_eq!(cache.load_all().unwrap().len(), 1);
 
-        // Later the first one can be written again: the copy that the cluster confirmed last counts.
+        // Later the first one can be written again: the copy that was saved last counts, whatever the time of the host
+        // was.
         fs::remove_file(&home).unwrap();
-        cache.save(&key, &cached("2026-11-22T13:00:00Z", "second")).unwrap();
+        cache.save(&key, &cached("2026-11-22T11:00:00Z", "second")).unwrap();
         assert!(home.join("policy").join(file_name(&key)).exists());
         let loaded = cache.load(&key).unwrap().unwrap();
         assert_eq!(loaded.policies[0]["metadata"]["name"], "second");

@@ -26,7 +26,7 @@ impl Context {
             .map_err(|error| self.view_failure(&error))?;
         if let Some(unverified) = self.unverified_cluster() {
             self.printer.note(format!("the policies are not kept for later runs, because {unverified}"));
-        } else if let ViewOrigin::Live | ViewOrigin::Ungoverned = view.origin {
+        } else if view.origin != ViewOrigin::Vanished || confirmed_later(cached.as_ref(), &view) {
             let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
             let copy = copy.with_blocked(self.host(), &view.records, cached.as_ref());
             if let Err(error) = cache.save(&cluster.key, &copy) {
@@ -76,6 +76,11 @@ impl Context {
     pub(crate) fn all_cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
         PolicyCache::below(self.state_roots()).load_all().map_err(|error| cache_failure(&error))
     }
+}
+
+/// Returns whether a copy claims to be newer than it is: a clock that was ahead wrote it.
+fn confirmed_later(cached: Option<&CachedPolicies>, view: &ClusterView) -> bool {
+    cached.is_some_and(|cached| cached.confirmed > view.confirmed)
 }
 
 fn cache_failure(error: &CacheError) -> Failure {

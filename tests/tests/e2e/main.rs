@@ -5,6 +5,7 @@
 //! workstation. A policy here names only the plugins of its test, because it applies to every workstation. A test
 //! that pauses everything or stops a server starts its own lab.
 
+mod clocks;
 mod connections;
 mod download_access;
 mod file_systems;
