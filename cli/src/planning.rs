@@ -262,18 +262,20 @@ impl<'a> Planning<'a> {
                 | Outcome::Unchecked { verdict, .. }
                 | Outcome::Incomplete { obstacle: Obstacle::Refused(verdict), .. },
             ) => verdict.reasons().iter().filter(of_plugins).cloned().collect(),
-            Some(Outcome::Stopped(error)) => {
-                let subject = Subject {
-                    component: component.clone(),
-                    version: Some(version.clone()),
-                    active: self.active(component).cloned(),
-                    evaluated_at: None,
-                };
-                let cause = Cause::Unchecked(Unchecked::contract(&error.to_string()));
-                vec![Reason { subject: subject.into(), cause }]
-            }
+            Some(Outcome::Stopped(error)) => vec![self.unreadable(component, version, &error.to_string())],
             _ => Vec::new(),
         }
+    }
+
+    /// Returns the reason against a version whose requirements cannot be read.
+    pub(crate) fn unreadable(&self, component: &Component, version: &Version, error: &str) -> Reason {
+        let subject = Subject {
+            component: component.clone(),
+            version: Some(version.clone()),
+            active: self.active(component).cloned(),
+            evaluated_at: None,
+        };
+        Reason { subject: subject.into(), cause: Cause::Unchecked(Unchecked::contract(error)) }
     }
 
     /// Fetches facts in parallel and adds them to those that are known. `requests` are those of the plan.

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use d8_tests::catalog::Plugin;
+use d8_tests::catalog::{self, Plugin};
 use d8_tests::command::run_merged;
 use d8_tests::page::{self, Substitutions};
 use d8_tests::workstation::files;
-use d8_tests::{ADMIN, CommandOutput, Lab, Result, Workstation, d8_build, run, tools};
+use d8_tests::{ADMIN, CommandOutput, Lab, Result, Workstation, d8_build, oci, run, tools};
 use serde_json::{Value, json};
 
 /// A workstation with its own d8 in `PATH`.
@@ -79,7 +79,9 @@ fn d8_cli() -> Result<()> {
     publish(lab, "v0.13.1")?;
     publish(lab, "v0.14.0")?;
     lab.publish(&former("v0.12.0"))?;
-    lab.publish(&Plugin::new("d8", "latest"))?;
+    // `d8-rpp pack` refuses such a tag; registries have them.
+    let layer = oci::layer(&[oci::Entry::file("plugin", catalog::script("d8", "latest"))]);
+    oci::push(lab.proxy().layout(), &catalog::image("d8"), "latest", &layer, &json!({}))?;
     lab.publish(&Plugin::new("d8", "v0.15.0-rc.1"))?;
 
     lab.create_releases(&["d8"])?;
@@ -273,6 +275,7 @@ fn policies(lab: &Lab) -> Result<()> {
     let check = alice.d8("cli check")?.ok()?;
     assert!(check.starts_with("A newer deckhouse-cli is available: v0.13.7"), "{check}");
     assert!(check.contains("Skipped v0.14.0: policy own, cli.block"), "{check}");
+    assert!(!check.contains("d8 cli check"), "it refers to itself: {check}");
     let update = alice.d8("cli update --version v0.14.0")?.expect_code(3)?;
     assert!(update.stderr.contains("policy own, cli.block"), "{update:?}");
     assert_eq!(alice.version()?, "d8 v0.13.1");
@@ -313,6 +316,14 @@ fn forbidden_version(lab: &Lab, alice: &Machine) -> Result<()> {
         ),
         "{check}"
     );
+    let document = alice.d8("cli check -o json")?.ok()?;
+    let document: Value = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+    assert_eq!(
+        (&document["forbidden"]["code"], &document["available"]),
+        (&json!("VersionNotPermitted"), &json!("v0.13.1"))
+    );
+    let named = alice.d8("cli update --version v0.14.0")?.expect_code(0)?;
+    assert!(named.stderr.contains("is no longer permitted: policy own"), "{named:?}");
     assert_eq!(alice.d8("cli update --dry-run")?.ok()?, "Would switch deckhouse-cli from v0.14.0 to v0.13.1.\n");
     lab.apply_policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=5"}}))?;
     let check = alice.d8("cli check --exit-code")?.expect_code(0)?.stdout;

@@ -96,6 +96,7 @@ impl Execution<'_> {
         let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
         let (snapshot, plan) = planning.plan(by_component, options.no_dependencies).await;
         report::add_unchanged(context, &planning, &plan, options.is_update, results);
+        report::print_warnings(&plan);
         let repairs = repair::plan(context, &mut planning, (&snapshot, &plan), requests, options, results).await?;
         if !options.keep_going
             && let Some(failure) = results.take_failure()

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use d8_agent::cluster::RecordSelection;
 use d8_crds::{
-    decisions::plan::Request,
-    values::name::{Component, PluginName},
+    decisions::{plan::Request, verdict::PolicySet},
+    values::{
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 
 use super::{
@@ -28,15 +31,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> R
     request::warn_if_waived(context);
     let view = context.view(RecordSelection::Named(&components)).await?;
     let policies = Arc::new(view.policy_set());
-    let mut requests: BTreeMap<PluginName, Request> = BTreeMap::new();
-    for name in &args.names {
-        let request = match (&version, args.plan.use_major) {
-            (Some(version), _) => Request::Exact(version.clone()),
-            (None, Some(major)) => Request::Major(major),
-            (None, None) => request::newest(context, &policies, name)?,
-        };
-        requests.insert(name.clone(), request);
-    }
+    let requests = requests(context, args, &policies, version.as_ref())?;
     let options = ExecuteOptions {
         force: args.force,
         verify: true,
@@ -48,4 +43,18 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> R
         output::print(result?);
     }
     Ok(())
+}
+
+fn requests(
+    context: &Context,
+    args: &args::PluginsInstallArgs,
+    policies: &PolicySet,
+    version: Option<&Version>,
+) -> Result<BTreeMap<PluginName, Request>, Failure> {
+    let request = |name: &PluginName| match (version, args.plan.use_major) {
+        (Some(version), _) => Ok(Request::Exact(version.clone())),
+        (None, Some(major)) => Ok(Request::Major(major)),
+        (None, None) => request::newest(context, policies, name),
+    };
+    args.names.iter().map(|name| Ok((name.clone(), request(name)?))).collect()
 }

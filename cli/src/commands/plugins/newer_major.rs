@@ -54,27 +54,17 @@ pub(super) fn command(component: &Component, version: &Version) -> String {
 
 /// Returns the text of the note, or nothing if the contract of the version cannot be read.
 async fn describe(planning: &mut Planning<'_>, component: &Component, newest: &PublishedVersion) -> Option<String> {
-    let verdict = match planning.verdict(component, newest, Intent::Explicit).await {
-        Ok(verdict) => verdict,
-        Err(failure) => {
-            tracing::debug!(failure = failure.summary(), "failed to evaluate a newer major version");
-            return None;
-        }
-    };
+    let verdict = planning.verdict(component, newest, Intent::Explicit).await;
+    let verdict = verdict
+        .inspect_err(|failure| tracing::debug!(failure = failure.summary(), "failed to evaluate a newer major version"))
+        .ok()?;
     let mut reasons = verdict.reasons().to_vec();
     if reasons.is_empty() {
         reasons = planning.plugin_reasons(component, &newest.version).await;
     }
-    let (tag, major) = (&newest.tag, newest.version.major());
+    let exists = format!("newer major version {} of {component} exists", newest.version.major());
     Some(match reasons.first() {
-        None => {
-            format!(
-                "newer major version {major} of {component} exists ({tag}): `{}`",
-                command(component, &newest.version)
-            )
-        }
-        Some(reason) => {
-            format!("newer major version {major} of {component} exists, but: {}", explain::to_person(reason))
-        }
+        None => format!("{exists} ({}): `{}`", newest.tag, command(component, &newest.version)),
+        Some(reason) => format!("{exists}, but: {}", explain::to_person(reason)),
     })
 }

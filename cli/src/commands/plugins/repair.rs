@@ -83,9 +83,7 @@ impl Repairs<'_, '_> {
             Some(_) => OperationKind::Repair,
             None if options.force => OperationKind::Reinstall,
             None => {
-                if let Some(failure) = self.refusal_of_named(&plugin, request) {
-                    results.insert(name.clone(), Err(failure));
-                }
+                self.check_named(&plugin, request, results);
                 return Ok(());
             }
         };
@@ -93,26 +91,33 @@ impl Repairs<'_, '_> {
             results.insert_if_success(name, unknown_version(&plugin, outcome.passed_over()));
             return Ok(());
         };
-        match self.operation(&plugin, &version, kind, ChangeReason::Requested).await {
-            Ok(operation) => {
-                // What stopped the search for a newer version does not stop the repair.
-                if let Some(failure) = results.remove_failure(name) {
-                    output::warn(failure.summary());
-                }
-                self.operations.push(operation);
-            }
-            Err(failure) => results.insert(name.clone(), Err(failure)),
+        let planned = self.operation(&plugin, &version, kind, ChangeReason::Requested).await;
+        // What stopped the search for a newer version does not stop the repair.
+        if planned.is_ok()
+            && let Some(failure) = results.remove_failure(name)
+        {
+            output::warn(failure.summary());
         }
+        self.add(name, planned, results);
         Ok(())
     }
 
-    /// Returns why the active version is refused if a person names it. Nothing is installed then, but the version must be
-    /// permitted.
-    fn refusal_of_named(&self, plugin: &InstalledPlugin, request: &Request) -> Option<Failure> {
+    fn add(&mut self, name: &PluginName, planned: Result<Operation, Failure>, results: &mut ChangeResults) {
+        match planned {
+            Ok(operation) => self.operations.push(operation),
+            Err(failure) => results.insert(name.clone(), Err(failure)),
+        }
+    }
+
+    /// Adds a failure if a person names the active version and policies refuse it. Nothing would be installed, but the
+    /// version must be permitted.
+    fn check_named(&self, plugin: &InstalledPlugin, request: &Request, results: &mut ChangeResults) {
         let name = &plugin.entry.name;
-        let active = plugin.version().filter(|active| *request == Request::Exact(active.clone()))?;
-        let reason = self.planning.run_allowed(&name.clone().into(), &active).err()?;
-        Some(refused(name, &active, &[*reason]))
+        if let Some(active) = plugin.version().filter(|active| *request == Request::Exact(active.clone()))
+            && let Err(reason) = self.planning.run_allowed(&name.clone().into(), &active)
+        {
+            results.insert(name.clone(), Err(refused(name, &active, &[*reason])));
+        }
     }
 
     async fn add_dependency(
@@ -135,10 +140,7 @@ impl Repairs<'_, '_> {
             }
             None => Err(unknown_version(&plugin, &[])),
         };
-        match planned {
-            Ok(operation) => self.operations.push(operation),
-            Err(failure) => results.insert(name.clone(), Err(failure)),
-        }
+        self.add(name, planned, results);
         Ok(())
     }
 
@@ -207,17 +209,18 @@ fn needed(
     let mut seen: BTreeSet<Component> = requests.keys().cloned().map(Component::Plugin).collect();
     let mut open: Vec<Vec<Component>> = seen.iter().map(|component| vec![component.clone()]).collect();
     while let Some(chain) = open.pop() {
-        let Some(installed) = chain.last().and_then(|component| snapshot.installed.get(component)) else { continue };
-        let InstalledContract::Known(dependencies) = &installed.contract else { continue };
+        let installed = chain.last().and_then(|component| snapshot.installed.get(component));
+        let Some(InstalledContract::Known(dependencies)) = installed.map(|it| &it.contract) else { continue };
         for dependency in dependencies.all().iter().filter(|dependency| dependency.mandatory) {
             let Component::Plugin(name) = &dependency.component else { continue };
-            if seen.insert(dependency.component.clone()) {
-                let chain: Vec<Component> = chain.iter().chain([&dependency.component]).cloned().collect();
-                if !plan.changes.iter().any(|change| change.component == dependency.component) {
-                    needed.insert(name.clone(), chain.clone());
-                }
-                open.push(chain);
+            if !seen.insert(dependency.component.clone()) {
+                continue;
             }
+            let chain: Vec<Component> = chain.iter().chain([&dependency.component]).cloned().collect();
+            if plan.changes.iter().all(|change| change.component != dependency.component) {
+                needed.insert(name.clone(), chain.clone());
+            }
+            open.push(chain);
         }
     }
     needed

@@ -68,7 +68,7 @@ impl IntoIterator for ChangeResults {
     }
 }
 
-/// Adds the results of requests that change nothing, and prints skipped versions and warnings of the plan.
+/// Adds the results of requests that change nothing, and prints skipped versions.
 pub(super) fn add_unchanged(
     context: &Context,
     planning: &Planning<'_>,
@@ -94,6 +94,10 @@ pub(super) fn add_unchanged(
         };
         results.insert(name.clone(), result);
     }
+}
+
+/// Prints the requirements of the plan that pass although they are not known to be met.
+pub(super) fn print_warnings(plan: &Plan) {
     for change in &plan.changes {
         for warning in &change.warnings {
             output::warn(format!("{} {}: {}", change.component, change.to.tag, explain::warning(warning)));

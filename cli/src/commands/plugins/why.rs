@@ -7,8 +7,7 @@ use d8_crds::{
     decisions::{
         explain::{self, Listed},
         intent::Intent,
-        reason::{Cause, Class, Reason, ReasonCode, Subject},
-        requirements::Unchecked,
+        reason::{Class, Reason, ReasonCode},
         selection::{PublishedVersion, TagList},
         verdict::Verdict,
     },
@@ -118,26 +117,19 @@ impl VersionVerdict {
 
     /// Returns a version whose details cannot be read.
     fn unreadable(
+        planning: &Planning<'_>,
         component: &Component,
         published: &PublishedVersion,
-        active: Option<&Version>,
         failure: &Failure,
     ) -> Self {
-        let subject = Subject {
-            component: component.clone(),
-            version: Some(published.version.clone()),
-            active: active.cloned(),
-            evaluated_at: None,
-        };
-        let cause = Cause::Unchecked(Unchecked::contract(&failure.summary()));
-        let reason = Reason { subject: subject.into(), cause };
+        let reason = planning.unreadable(component, &published.version, &failure.summary());
         Self {
             version: published.tag.to_string(),
             verdict: reason.class(),
             reasons: vec![Listed(reason)],
             notes: Vec::new(),
             until: None,
-            active: active == Some(&published.version),
+            active: planning.active(component) == Some(&published.version),
             parsed: published.version.clone(),
         }
     }
@@ -223,7 +215,7 @@ async fn evaluate_all(
     for published in &listing.published {
         versions.push(match evaluate(planning, component, published).await {
             Err(failure) if failure.code == Code::Failed => {
-                VersionVerdict::unreadable(component, published, planning.active(component), &failure)
+                VersionVerdict::unreadable(planning, component, published, &failure)
             }
             result => result?,
         });
