@@ -284,22 +284,40 @@ async fn layers_that_are_refused() {
 async fn layers_that_are_no_gzip_tar() {
     let plain = Limits::default();
     let cases: Vec<RefusedCase> = vec![
-        ("a page", b"<html>".to_vec(), plain, ErrorKind::Archive, "the layer is an HTML or XML page; a gzip tar"),
-        ("zstd", b"\x28\xb5\x2f\xfd\xa0".to_vec(), plain, ErrorKind::Archive, "the layer is a zstd stream; a gzip tar"),
+        (
+            "a page",
+            b"<html>".to_vec(),
+            plain,
+            ErrorKind::Archive,
+            "the layer is an HTML or XML page; expected a gzip tar",
+        ),
+        (
+            "zstd",
+            b"\x28\xb5\x2f\xfd\xa0".to_vec(),
+            plain,
+            ErrorKind::Archive,
+            "the layer is a zstd stream; expected a gzip tar",
+        ),
         (
             "a tar",
             tar(&[file("plugin", b"new")]),
             plain,
             ErrorKind::Archive,
-            "the layer is a tar without compression; a",
+            "the layer is a tar without compression; expected a gzip",
         ),
-        ("a program", b"\x7fELF\x02".to_vec(), plain, ErrorKind::Archive, "the layer is an ELF program; a gzip tar"),
+        (
+            "a program",
+            b"\x7fELF\x02".to_vec(),
+            plain,
+            ErrorKind::Archive,
+            "the layer is an ELF program; expected a gzip tar",
+        ),
         (
             "a script",
             b"#!/bin/sh\n".to_vec(),
             plain,
             ErrorKind::Archive,
-            "a script that begins with `#!/bin/sh`; a gzip tar",
+            "a script that begins with `#!/bin/sh`; expected a gzip tar",
         ),
         (
             "not tar",

@@ -49,7 +49,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, headline: impl Into<String>) -> Self {
-        Self { code, not_found: false, headline: headline.into(), causes: Vec::new(), advice: Vec::new() }
+        let headline = without_type_names(&headline.into()).into_owned();
+        Self { code, not_found: false, headline, causes: Vec::new(), advice: Vec::new() }
     }
 
     /// Returns the failure of a command that Ctrl-C or SIGTERM ended.
@@ -80,7 +81,7 @@ impl Failure {
     }
 
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.causes.push(without_type_names(&cause.into()).into_owned());
         self
     }
 

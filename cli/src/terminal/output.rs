@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use d8_crds::values::text::printable;
+use d8_crds::values::text::{printable, without_type_names};
 use serde::Serialize;
 
 use super::{
@@ -95,7 +95,8 @@ pub(crate) fn finish() -> Result<(), Failure> {
 
 /// Prints a warning to stderr, even with `--quiet`.
 pub(crate) fn warn(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "warning: {}", printable(&text.to_string()));
+    let text = text.to_string();
+    let _ = writeln!(io::stderr().lock(), "warning: {}", printable(&without_type_names(&text)));
 }
 
 /// Asks for confirmation; `None` if stdin is not a terminal. Ctrl-C ends the wait.

@@ -42,23 +42,42 @@ pub fn printable_to(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// What serde calls a type that it expects, before the name of a Rust type, and the same in words for people.
+const EXPECTED_TYPES: [(&str, &str); 11] = [
+    ("struct variant ", "an object"),
+    ("tuple variant ", "a list"),
+    ("newtype variant ", "another type"),
+    ("unit variant ", "another type"),
+    ("tuple struct ", "a list"),
+    ("newtype struct ", "another type"),
+    ("unit struct ", "another type"),
+    ("struct ", "an object"),
+    ("internally tagged enum ", "an object"),
+    ("adjacently tagged enum ", "an object"),
+    ("enum ", "a name"),
+];
+
 /// Returns the message of an error that serde reported, in words for people: `expected struct Policy` becomes
 /// `expected an object`, without the name of a Rust type.
 pub fn without_type_names(message: &str) -> Cow<'_, str> {
     let Some((head, expected)) = message.rsplit_once("expected ") else { return Cow::Borrowed(message) };
-    let (kind, rest) = expected.split_once(' ').unwrap_or((expected, ""));
-    // The position is after the name of the type: `struct Policy with 2 elements at line 1 column 5`.
-    let position = rest.find(" at line ").map_or("", |start| &rest[start..]);
-    let words = match (kind, rest) {
-        ("struct", _) => "an object",
-        ("tuple" | "newtype" | "unit", _) if rest.starts_with("struct ") => "another type",
-        ("enum", _) => "a name",
-        ("adjacently" | "internally", _) if rest.starts_with("tagged enum ") => "an object",
-        ("a", rest) if rest == "map" || rest.starts_with("map at line ") => "an object",
-        ("a", rest) if rest == "sequence" || rest.starts_with("sequence at line ") => "a list",
+    let of_type =
+        EXPECTED_TYPES.iter().find_map(|(kind, words)| Some((*words, after_name(expected.strip_prefix(kind)?))));
+    let (words, rest) = match (of_type, expected.strip_prefix("a map"), expected.strip_prefix("a sequence")) {
+        (Some(found), ..) => found,
+        (_, Some(rest), _) if !rest.starts_with(char::is_alphanumeric) => ("an object", rest),
+        (.., Some(rest)) => ("a list", rest),
         _ => return Cow::Borrowed(message),
     };
-    Cow::Owned(format!("{head}expected {words}{position}"))
+    Cow::Owned(format!("{head}expected {words}{rest}"))
+}
+
+/// Returns what follows the name of a Rust type, without the number of its elements.
+fn after_name(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))).unwrap_or(text.len());
+    let rest = &text[text[..end].trim_end_matches(':').len()..];
+    let elements = rest.strip_prefix(" with ").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    elements.and_then(|rest| rest.strip_prefix(" elements").or_else(|| rest.strip_prefix(" element"))).unwrap_or(rest)
 }
 
 /// Returns whether `escape_debug` escapes a character that is printable.
@@ -135,6 +154,24 @@ mod tests {
             assert!(message.contains(words), "{json}: {message}");
             let unquoted = message.replace("\"expected struct Outer\"", "");
             assert!(!["struct", "enum", "Kind", "Outer"].iter().any(|word| unquoted.contains(word)), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_name_of_a_type_stays() {
+        for (message, plain) in [
+            ("got 7, expected struct Policy; run it again", "got 7, expected an object; run it again"),
+            ("(expected struct Policy with 2 elements)", "(expected an object)"),
+            ("expected tuple struct Pair with 1 element at line 2", "expected a list at line 2"),
+            ("expected struct variant Kind::Plain: x", "expected an object: x"),
+            ("expected a map, or nothing", "expected an object, or nothing"),
+            ("expected a sequence", "expected a list"),
+            ("expected a mapping", "expected a mapping"),
+            ("expected a string", "expected a string"),
+            ("as expected", "as expected"),
+            ("", ""),
+        ] {
+            assert_eq!(without_type_names(message), plain);
         }
     }
 

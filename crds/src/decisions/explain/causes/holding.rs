@@ -3,7 +3,10 @@
 use super::super::{commands, explainer::Explainer};
 use crate::{
     decisions::reason::PolicyProblem,
-    values::{digest::Digest, text::printable},
+    values::{
+        digest::Digest,
+        text::{printable, without_type_names},
+    },
 };
 
 impl Explainer<'_> {
@@ -91,6 +94,7 @@ pub fn policy_problem(problem: &PolicyProblem) -> String {
 pub(super) fn invalid_policy(problem: &PolicyProblem) -> String {
     match problem {
         PolicyProblem::Unreadable { why } => {
+            let why = without_type_names(why);
             format!("this d8 cannot read the policy ({why}); run `d8 cli update`, or have an admin correct the policy")
         }
         PolicyProblem::Invalid { errors } => {
@@ -107,4 +111,20 @@ pub(super) fn invalid_policy(problem: &PolicyProblem) -> String {
 /// Shortens a digest of a record, which may be malformed.
 fn short(digest: &str) -> String {
     digest.parse::<Digest>().map_or_else(|_| printable(digest).into_owned(), |digest| digest.short().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_explained_without_names_of_types() {
+        let error = serde_json::from_str::<crate::records::policy::PluginPolicy>(
+            r#"{"apiVersion": "v", "kind": "k", "metadata": {}, "spec": "words"}"#,
+        );
+        let why = error.unwrap_err().to_string();
+        assert!(why.contains("struct PluginPolicySpec"), "{why}");
+        let text = invalid_policy(&PolicyProblem::Unreadable { why });
+        assert!(text.contains("expected an object") && !text.contains("PluginPolicySpec"), "{text}");
+    }
 }
