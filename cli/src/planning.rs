@@ -275,7 +275,7 @@ impl<'a> Planning<'a> {
             active: self.active(component).cloned(),
             evaluated_at: None,
         };
-        Reason { subject: subject.into(), cause: Cause::Unchecked(Unchecked::contract(error)) }
+        Reason { subject: subject.into(), cause: Cause::Unchecked(Box::new(Unchecked::contract(error))) }
     }
 
     /// Fetches facts in parallel and adds them to those that are known. `requests` are those of the plan.

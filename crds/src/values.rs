@@ -13,3 +13,4 @@ pub mod name;
 pub mod platform;
 pub mod text;
 pub mod version;
+pub mod version_set;

@@ -106,11 +106,6 @@ impl PartialOrd for Reason {
 impl Ord for Reason {
     fn cmp(&self, other: &Self) -> Ordering {
         let (code, other_code) = (self.code(), other.code());
-        let by_code = if code == other_code {
-            Ordering::Equal
-        } else {
-            other_code.class().cmp(&code.class()).then_with(|| code.as_str().cmp(other_code.as_str()))
-        };
-        by_code.then_with(|| self.cause.cmp(&other.cause)).then_with(|| self.subject.cmp(&other.subject))
+        code.order(other_code).then_with(|| self.cause.cmp(&other.cause)).then_with(|| self.subject.cmp(&other.subject))
     }
 }

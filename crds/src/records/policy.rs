@@ -130,7 +130,8 @@ pub struct Rule {
     /// Constraint on the permitted versions, for example `>=1.2 <2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<String>,
-    /// Full versions that may neither be installed nor run.
+    /// Versions that may neither be installed nor run: full versions, and ranges such as `1.2.x` or `>=1.2 <1.2.7`,
+    /// which cover pre-releases too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<String>,
     /// Full versions that skip the minAge, the wave and the windows of this policy.
@@ -163,7 +164,8 @@ pub struct CliRule {
     /// Constraint on the permitted versions, for example `>=1.2 <2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<String>,
-    /// Full versions that may not be installed.
+    /// Versions that may not be installed: full versions, and ranges such as `1.2.x` or `>=1.2 <1.2.7`, which cover
+    /// pre-releases too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<String>,
     /// Full versions that skip the minAge, the wave and the windows of this policy.

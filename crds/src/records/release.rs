@@ -58,8 +58,12 @@ pub struct CliReleaseSpec {
 impl CliRelease {
     /// Returns the recorded version that equals `version`: `v1.2.3` and `1.2.3` are equal.
     pub fn recorded(&self, version: &Version) -> Option<&ReleaseVersion> {
+        let numbers = format!("{}.{}.{}", version.major(), version.minor(), version.patch());
+        // Parses only what can be equal: numbers in a full version have one form.
+        let may_be_equal = |text: &str| text.strip_prefix('v').unwrap_or(text).starts_with(&numbers);
+        let is_equal = |text: &str| Version::parse_full(text).is_ok_and(|found| found == *version);
         let versions = &self.status.as_ref()?.versions;
-        versions.iter().find(|recorded| Version::parse_full(&recorded.version).is_ok_and(|found| found == *version))
+        versions.iter().find(|recorded| may_be_equal(&recorded.version) && is_equal(&recorded.version))
     }
 }
 

@@ -75,6 +75,12 @@ impl Constraint {
         self.all_hold(|comparator| comparator.matches(if comparator.is_exact() { version } else { &release }))
     }
 
+    /// Returns whether a `block` with this constraint takes a version (`docs/policies.md`, rule 6). Pre-releases are
+    /// ordered as all versions are: `<1.4` covers `1.4.0-rc.1`, and `1.3.x` covers `1.3.0-rc.1`.
+    pub fn covers(&self, version: &Version) -> bool {
+        self.all_hold(|comparator| comparator.covers(version))
+    }
+
     fn all_hold(&self, holds: impl Fn(&Comparator) -> bool) -> bool {
         self.alternatives.as_ref().is_none_or(|alternatives| alternatives.iter().any(|all| all.iter().all(&holds)))
     }
@@ -96,6 +102,15 @@ impl Constraint {
         &self.text
     }
 }
+
+/// Constraints are equal if they are written in the same way.
+impl PartialEq for Constraint {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Constraint {}
 
 impl FromStr for Constraint {
     type Err = ConstraintError;

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Adds a duration to an instant. Returns `None` if the result exceeds [`Timestamp::MAX`].
 pub(crate) fn after(instant: Timestamp, duration: Duration) -> Option<Timestamp> {
-    instant.checked_add(SignedDuration::try_from(duration).ok()?).ok()
+    // Faster than the sum of a `Timestamp` and a duration, which takes any kind of span.
+    let sum = instant.as_duration().checked_add(SignedDuration::try_from(duration).ok()?)?;
+    Timestamp::from_duration(sum).ok()
 }
 
 /// Adds a duration to an instant, up to [`Timestamp::MAX`].

@@ -27,6 +27,11 @@ pub struct VersionError {
 }
 
 impl Version {
+    /// Makes a release of its three numbers.
+    pub(crate) fn from_numbers(major: u64, minor: u64, patch: u64) -> Self {
+        Self { major, minor, patch, ..Self::default() }
+    }
+
     /// Parses `1.2.3`, `v1.2.3-rc.1+build`, and also `1.2` and `1` (missing numbers are 0). Refuses leading
     /// zeros, spaces, an upper-case `V` and numbers of more than 64 bits.
     pub fn parse(text: &str) -> Result<Self, VersionError> {

@@ -9,7 +9,7 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         requirements::{Findings, Unchecked, Unmet},
-        verdict::{Candidate, Host, PolicySet, Reason, ReasonCode},
+        verdict::{Candidate, Host, LocalRules, PolicySet, Reason, ReasonCode},
     },
     records::release::CliRelease,
     values::{name::Component, version::Version},
@@ -60,6 +60,7 @@ struct Situation {
     server_time: &'static str,
     findings: Findings,
     policy_unaware: bool,
+    local_rules: Option<LocalRules>,
 }
 
 impl Default for Situation {
@@ -74,6 +75,7 @@ impl Default for Situation {
             server_time: NOW,
             findings: Findings::default(),
             policy_unaware: false,
+            local_rules: None,
         }
     }
 }
@@ -151,6 +153,10 @@ fn situation(reason: &str) -> Situation {
             let windows = |start: &str| policy(&json!({"windows": [{"start": start, "duration": "1h"}]}));
             under(vec![windows("02:00"), windows("20:00")])
         }
+        "BelowMinimum" => {
+            let local_rules = LocalRules::read([("stronghold", "v1.5.0")], []).expect("local rules");
+            Situation { local_rules: Some(local_rules), ..Situation::default() }
+        }
         "PolicyStale" => Situation { confirmed: "2026-11-22T11:49:59Z", ..Situation::default() },
         "ClockSkew" => Situation { server_time: "2026-11-22T12:06:00Z", ..Situation::default() },
         "NotGoverned" => under(Vec::new()),
@@ -171,8 +177,8 @@ fn situation(reason: &str) -> Situation {
 
 /// The cell of the table that the code gives, and every reason that is not the row's.
 fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) {
-    let Situation { component, version, policies, entry, last_sync, confirmed, server_time, findings, policy_unaware } =
-        situation(reason);
+    let situation = situation(reason);
+    let Situation { component, version, policies, entry, last_sync, confirmed, server_time, findings, .. } = situation;
     let time = |text: &str| text.parse::<Timestamp>().expect("a time");
     let component: Component = component.parse().expect("a component");
     let (version, active) = (Version::parse(version).expect("a version"), Version::parse("v1.3.0").expect("a version"));
@@ -195,8 +201,12 @@ fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) 
         .release(release.as_ref())
         .unmet(&findings.unmet)
         .unchecked(&findings.unchecked)
-        .unaware(policy_unaware, false);
-    let verdict = PolicySet::from_json(&policies).for_host(host).evaluate(&candidate);
+        .unaware(situation.policy_unaware, false);
+    let mut set = PolicySet::from_json(&policies);
+    if let Some(local_rules) = situation.local_rules {
+        set = set.with_local_rules(local_rules);
+    }
+    let verdict = set.for_host(host).evaluate(&candidate);
     let is_row = |found: &&Reason| found.code().as_str() == reason;
     let cell = match (verdict.reasons().iter().any(|r| is_row(&r)), verdict.notes().iter().any(|r| is_row(&r))) {
         (true, _) => "x",

@@ -113,7 +113,8 @@ fn every_shape_has_a_sample() {
     let causes = samples::causes().into_iter().flat_map(|(full, minimal)| [full, minimal]);
     let mut found: BTreeSet<_> = causes.map(|cause| samples::cause_shape(&cause)).collect();
     found.insert("Plugins");
-    assert_eq!(found, names(samples::CAUSES));
+    let all = [samples::CAUSES, samples::UNMET, samples::UNCHECKED].concat();
+    assert_eq!(found, names(&all));
     let conflicts = samples::conflicts().into_iter().flat_map(|(full, minimal)| [full, minimal]);
     let found: BTreeSet<_> = conflicts.map(|conflict| samples::conflict_shape(&conflict)).collect();
     assert_eq!(found, names(samples::CONFLICTS));

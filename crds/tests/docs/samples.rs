@@ -18,10 +18,11 @@ use jiff::Timestamp;
 
 /// Defines a function that names the variant of a value, and the list of all names.
 macro_rules! shapes {
-    ($(#[$doc:meta])* $function:ident($type:ty), $names:ident: $($pattern:pat => $name:literal,)*) => {
+    ($(#[$doc:meta])* $function:ident($type:ty), $names:ident: $($pattern:pat => $name:literal,)*
+        $(; $inner:ident in $outer:pat => $of_inner:ident)*) => {
         $(#[$doc])*
         pub(crate) fn $function(value: &$type) -> &'static str {
-            match value { $($pattern => $name,)* }
+            match value { $($pattern => $name,)* $($outer => $of_inner($inner),)* }
         }
         pub(crate) const $names: &[&str] = &[$($name),*];
     };
@@ -36,14 +37,6 @@ shapes! {
     Cause::BelowMinimum { .. } => "BelowMinimum",
     Cause::NotPinned { .. } => "NotPinned",
     Cause::ChannelNotPermitted { .. } => "ChannelNotPermitted",
-    Cause::Unmet(Unmet::NotForPlatform { .. }) => "Unmet::NotForPlatform",
-    Cause::Unmet(Unmet::Requirement { .. }) => "Unmet::Requirement",
-    Cause::Unmet(Unmet::Recorded { .. }) => "Unmet::Recorded",
-    Cause::Unchecked(Unchecked::ClusterUnreadable { .. }) => "Unchecked::ClusterUnreadable",
-    Cause::Unchecked(Unchecked::BadConstraint { .. }) => "Unchecked::BadConstraint",
-    Cause::Unchecked(Unchecked::PluginVersionUnknown { .. }) => "Unchecked::PluginVersionUnknown",
-    Cause::Unchecked(Unchecked::ContractUnreadable { .. }) => "Unchecked::ContractUnreadable",
-    Cause::Unchecked(Unchecked::Recorded { .. }) => "Unchecked::Recorded",
     Cause::Plugins(_) => "Plugins",
     Cause::TagMoved { .. } => "TagMoved",
     Cause::Paused { .. } => "Paused",
@@ -65,6 +58,26 @@ shapes! {
     Cause::ClockSkew(_) => "ClockSkew",
     Cause::PolicyUnaware => "PolicyUnaware",
     Cause::Required { .. } => "Required",
+    ; unmet in Cause::Unmet(unmet) => unmet_shape
+    ; unchecked in Cause::Unchecked(unchecked) => unchecked_shape
+}
+
+shapes! {
+    /// Returns the name of the shape of a requirement that is not met.
+    unmet_shape(Unmet), UNMET:
+    Unmet::NotForPlatform { .. } => "Unmet::NotForPlatform",
+    Unmet::Requirement { .. } => "Unmet::Requirement",
+    Unmet::Recorded { .. } => "Unmet::Recorded",
+}
+
+shapes! {
+    /// Returns the name of the shape of a requirement that was not checked.
+    unchecked_shape(Unchecked), UNCHECKED:
+    Unchecked::ClusterUnreadable { .. } => "Unchecked::ClusterUnreadable",
+    Unchecked::BadConstraint { .. } => "Unchecked::BadConstraint",
+    Unchecked::PluginVersionUnknown { .. } => "Unchecked::PluginVersionUnknown",
+    Unchecked::ContractUnreadable { .. } => "Unchecked::ContractUnreadable",
+    Unchecked::Recorded { .. } => "Unchecked::Recorded",
 }
 
 shapes! {
@@ -133,19 +146,27 @@ pub(crate) fn causes() -> Vec<(Cause, Cause)> {
 
 fn forbidding() -> Vec<(Cause, Cause)> {
     let message = || Some(Arc::from("see the runbook"));
-    let constraint = || ">=1.5 <2".to_owned();
+    let constraint = || Box::from(">=1.5 <2");
     let digest = || Digest::of(b"pinned");
     vec![
         (Cause::Denied { by: rule("access"), message: message() }, Cause::Denied { by: local(), message: None }),
         (
-            Cause::Blocked { by: rule("block"), same_layer_as: Some(version("v1.4.1")), message: message() },
-            Cause::Blocked { by: local(), same_layer_as: None, message: None },
+            Cause::Blocked {
+                by: rule("block"),
+                range: Some(Arc::from("1.4.x")),
+                same_layer_as: Some(Box::new(version("v1.4.1"))),
+                message: message(),
+            },
+            Cause::Blocked { by: local(), range: None, same_layer_as: None, message: None },
         ),
         (
             Cause::VersionNotPermitted { by: rule("versions"), constraint: constraint(), message: message() },
             Cause::VersionNotPermitted { by: rule("versions"), constraint: constraint(), message: None },
         ),
-        same(Cause::BelowMinimum { by: Source::LocalRules { field: "minimumVersions" }, minimum: version("v1.5.0") }),
+        same(Cause::BelowMinimum {
+            by: Source::LocalRules { field: "minimumVersions" },
+            minimum: Box::new(version("v1.5.0")),
+        }),
         (
             Cause::NotPinned { by: rule("pins"), digest: digest(), message: message() },
             Cause::NotPinned { by: rule("pins"), digest: digest(), message: None },
@@ -160,8 +181,8 @@ fn forbidding() -> Vec<(Cause, Cause)> {
 fn requirements() -> Vec<(Cause, Cause)> {
     let requirement = || Requirement::Kubernetes { constraint: ">=1.34".to_owned() };
     let recorded = || Some("requires Kubernetes >=1.34, the cluster runs v1.33.4".to_owned());
-    let unmet = |unmet| Cause::Unmet(unmet);
-    let unchecked = |unchecked| Cause::Unchecked(unchecked);
+    let unmet = |unmet| Cause::Unmet(Box::new(unmet));
+    let unchecked = |unchecked| Cause::Unchecked(Box::new(unchecked));
     vec![
         same(unmet(Unmet::not_for_platform(&"linux-arm64".parse().expect("a platform"), None))),
         same(unmet(Unmet::Requirement { requirement: requirement(), found: Found::Version("v1.33.4".to_owned()) })),
@@ -266,7 +287,7 @@ fn problems() -> Vec<(DependencyProblem, DependencyProblem)> {
     let held = Subject { component: component("delivery-kit"), version: None, active: None, evaluated_at: None };
     let blocked = Reason {
         subject: held.into(),
-        cause: Cause::Blocked { by: rule("block"), same_layer_as: None, message: None },
+        cause: Cause::Blocked { by: rule("block"), range: None, same_layer_as: None, message: None },
     };
     vec![
         same(DependencyProblem::NotPublished),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, ops::Range, thread};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{clock, evaluate::evaluate, generate, shrink, subject};
 
@@ -119,6 +119,77 @@ fn both_implementations_agree_on_100_000_random_cases() {
         let _ = write!(report, "\n{kind}: {count} cases\n  {case}\n  subject: {subject}\n  oracle:  {oracle}\n");
     }
     assert!(found.0.is_empty(), "{} kinds of difference in {CASES} cases:\n{report}", found.0.len());
+}
+
+/// Every operator before every form of a version, for the versions around its limits.
+#[test]
+fn both_implementations_agree_on_every_comparator_of_a_block() {
+    const OPERATORS: [&str; 11] = ["", "=", "!=", "<", "<=", "=<", ">", ">=", "~", "~>", "^"];
+    const OPERANDS: [&str; 14] = [
+        "1",
+        "1.3",
+        "1.x",
+        "1.3.*",
+        "v1.3.2",
+        "1.3.0",
+        "1.3.2-rc.1",
+        "1.4.0-0",
+        "0",
+        "0.3",
+        "0.3.1",
+        "0.0",
+        "0.0.3",
+        "2.0.0-rc.1",
+    ];
+    const VERSIONS: [&str; 22] = [
+        "0.0.3-rc.1",
+        "0.0.3",
+        "0.0.4-rc.1",
+        "0.1.0-rc.1",
+        "0.3.0-rc.1",
+        "0.3.1",
+        "0.4.0-rc.1",
+        "0.4.0",
+        "1.0.0-rc.1",
+        "1.2.9",
+        "1.3.0-rc.1",
+        "1.3.0",
+        "1.3.2-alpha",
+        "1.3.2-rc.1",
+        "1.3.2-rc.2",
+        "1.3.2",
+        "1.3.9",
+        "1.4.0-0",
+        "1.4.0-rc.1",
+        "1.4.0",
+        "2.0.0-rc.1",
+        "2.0.0",
+    ];
+    let mut different = Vec::new();
+    for entry in OPERATORS.iter().flat_map(|operator| OPERANDS.map(|operand| format!("{operator}{operand}"))) {
+        for version in VERSIONS {
+            let case = blocking(&entry, version);
+            let (oracle, subject) = (evaluate(&case).unwrap(), subject::evaluate(&case).unwrap());
+            if oracle != subject {
+                different.push(format!("{entry}, {version}: oracle {oracle}, subject {subject}"));
+            }
+        }
+    }
+    assert!(different.is_empty(), "{} cases:\n{}", different.len(), different.join("\n"));
+}
+
+/// A repair of a version under a policy that blocks this entry.
+fn blocking(entry: &str, version: &str) -> Value {
+    json!({
+        "component": "stronghold", "version": version, "active": version, "intent": "R",
+        "now": "2026-11-22T09:00:00Z", "confirmed": "2026-11-22T09:00:00Z",
+        "host": {"id": "bastion-1", "labels": {}, "newRoot": false},
+        "policies": [{
+            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": "p"},
+            "spec": {"hostSelector": {}, "rules": [{"plugins": ["stronghold"], "block": [entry]}]},
+        }],
+        "release": null,
+    })
 }
 
 /// The comparison itself can fail: it finds an implementation that ignores the age of the policies, with a case that

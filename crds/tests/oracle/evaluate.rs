@@ -110,10 +110,12 @@ pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     if !governed && a {
         verdict.hold("NotGoverned", None);
     }
+    // Rules 2 and 3: paused does not hold a person who leaves a blocked version, and neither does an invalid policy.
+    let person_leaves_blocked = (u || x) && leaves_blocked;
     for policy in &matching {
         match policy.settings {
             // Rule 14: an invalid policy acts as paused.
-            Err(Defect::Invalid) if !r => verdict.hold("InvalidPolicy", None),
+            Err(Defect::Invalid) if !r && !person_leaves_blocked => verdict.hold("InvalidPolicy", None),
             // Rule 14: an undecodable policy holds every intent, except U and X of d8.
             Err(Defect::Undecodable) if !(is_d8 && (u || x)) => verdict.hold("InvalidPolicy", None),
             _ => {}
@@ -131,7 +133,7 @@ pub(crate) fn evaluate(case: &Value) -> Result<Value, String> {
     }
 
     // ---- paused is for the whole host, so it binds plugins without a record name too.
-    if !r && policies.iter().any(|settings| settings.paused) {
+    if !r && !person_leaves_blocked && policies.iter().any(|settings| settings.paused) {
         verdict.hold("Paused", None);
     }
 
@@ -324,20 +326,18 @@ fn forbidding(
     out
 }
 
-/// Rule 6: `block` holds for a version, and for every version with the same layer on the host's platform.
+/// Rule 6: `block` holds for the versions that its entries cover, and for every version with the same layer as a
+/// recorded one of them on the host's platform.
 fn blocks(settings: &Settings, component: &str, version: &Version, case: &Value) -> bool {
-    let own = read::layers(case, component, version);
-    for blocked in &settings.block {
-        let layers = read::layers(case, component, blocked);
-        let mut same = !own.is_empty();
-        for (platform, layer) in &own {
-            same &= layers.get(platform) == Some(layer);
-        }
-        if blocked == version || same {
-            return true;
-        }
+    let covered = |version: &Version| settings.block.iter().any(|entry| entry.covers(version));
+    if covered(version) {
+        return true;
     }
-    false
+    let own = read::layers(case, component, version);
+    read::recorded(case).iter().filter(|other| covered(other)).any(|blocked| {
+        let layers = read::layers(case, component, blocked);
+        !own.is_empty() && own.iter().all(|(platform, layer)| layers.get(platform) == Some(layer))
+    })
 }
 
 /// The merged access: Deny over Require over Allow. Allow is the default.

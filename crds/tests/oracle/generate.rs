@@ -4,8 +4,10 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+mod block;
+
 const COMPONENTS: [&str; 6] = ["stronghold", "stronghold", "stronghold", "delivery-kit", "d8", "my_plugin"];
-const VERSIONS: [&str; 12] = [
+const VERSIONS: [&str; 15] = [
     "v1.2.0",
     "v1.3.1",
     "v1.3.2",
@@ -18,6 +20,9 @@ const VERSIONS: [&str; 12] = [
     "v2.0.0-rc.1",
     "v0.9.0",
     "v3.1.0",
+    "v1.3.0-rc.1",
+    "v0.10.0-rc.1",
+    "v0.0.3",
 ];
 const CONSTRAINTS: [&str; 20] = [
     "",
@@ -215,10 +220,9 @@ fn rule_fields(d: &mut Random, scenario: &Scenario, rule: &mut Value) {
     if d.percent(30) {
         put(rule, "versions", d.pick(&CONSTRAINTS));
     }
-    if d.percent(12) {
-        let block =
-            if d.percent(50) { vec![listed(d, scenario)] } else { vec![listed(d, scenario), listed(d, scenario)] };
-        put(rule, "block", block);
+    if d.percent(18) {
+        let entries = block::entries(d, scenario);
+        put(rule, "block", entries);
     }
     if d.percent(12) {
         put(rule, "expedite", vec![listed(d, scenario)]);
@@ -325,6 +329,9 @@ fn policy(d: &mut Random, scenario: &Scenario, number: usize) -> Value {
     if d.percent(5) {
         invalidate(d, &mut spec, &mut status, generation);
     }
+    if d.percent(2) {
+        add_unknown_field(d, &mut spec);
+    }
     json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1",
         "kind": "PluginPolicy",
@@ -417,7 +424,11 @@ fn invalidate(d: &mut Random, spec: &mut Value, status: &mut Value, generation: 
         6 => put(spec, "rules", json!([{"plugins": ["stronghold"], "versions": ">>1"}])),
         7 => put(spec, "rules", json!([{"plugins": ["strong*"], "access": "Require"}])),
         8 => put(spec, "rules", json!([{"plugins": ["stronghold"], "access": "Deny", "versions": "<2"}])),
-        9 => put(spec, "rules", json!([{"plugins": ["stronghold"], "block": ["1.3"]}])),
+        9 => put(
+            spec,
+            "rules",
+            json!([{"plugins": ["stronghold"], "block": [d.pick(&[">>1", "newest", "1.3.2.1", "~", "<1.3.01", "1.3 -"])]}]),
+        ),
         10 => put(spec, "cli", json!({"pins": [{"version": "v1.3.3", "digest": "sha256:abc"}]})),
         11 => put(
             spec,
@@ -440,6 +451,36 @@ fn invalidate(d: &mut Random, spec: &mut Value, status: &mut Value, generation: 
         17 => put(spec, "defaults", json!({"updates": "Weekly"})),
         18 => put(spec, "integrity", json!({"movedTags": "Ask"})),
         _ => put(spec, "hostSelector", json!("everyone")),
+    }
+}
+
+/// Makes a policy undecodable: adds a field that the schema does not have at this place.
+fn add_unknown_field(d: &mut Random, spec: &mut Value) {
+    let places = [
+        "",
+        "/hostSelector",
+        "/hostSelector/matchExpressions/0",
+        "/defaults",
+        "/rules/0",
+        "/rules/1",
+        "/rules/0/pins/0",
+        "/cli",
+        "/windows/0",
+        "/rollout",
+        "/rollout/canarySelector",
+        "/integrity",
+    ];
+    let places: Vec<&str> =
+        places.into_iter().filter(|place| spec.pointer(place).is_some_and(Value::is_object)).collect();
+    let place = d.pick(&places);
+    let field = match place {
+        "/defaults" => d.pick(&["versions", "block", "later"]),
+        "/cli" => d.pick(&["access", "plugins", "later"]),
+        "/rules/0" => d.pick(&["paused", "later"]),
+        _ => "later",
+    };
+    if let Some(object) = spec.pointer_mut(place) {
+        put(object, field, d.pick(&["Allow", "v1.3.3"]));
     }
 }
 

@@ -7,13 +7,15 @@ use serde_json::Value;
 
 use crate::{
     clock::{self, SECOND},
+    range::Range,
+    schema,
     windows::Window,
 };
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Defect {
-    /// A client cannot decode it: a field has another type, or a value that the schema does not have.
+    /// A client cannot decode it: a field is unknown, has another type, or a value that the schema does not have.
     Undecodable,
     /// It can be decoded, and a value violates another rule of the schema.
     Invalid,
@@ -31,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) paused: bool,
     pub(crate) access: Option<String>,
     pub(crate) versions: Option<String>,
-    pub(crate) block: Vec<Version>,
+    pub(crate) block: Vec<Range>,
     pub(crate) expedite: Vec<Version>,
     pub(crate) pins: Vec<(Version, String)>,
     pub(crate) channel: Option<String>,
@@ -71,8 +73,7 @@ pub(crate) fn policies(case: &Value, component: &str, version: &Version) -> Vec<
     let mut out = Vec::new();
     for object in case["policies"].as_array().into_iter().flatten() {
         // Rule 14: a policy with an invalid selector selects every host.
-        let selects = selects(&object["spec"]["hostSelector"], &labels).unwrap_or(true);
-        if selects {
+        if selects(&object["spec"]["hostSelector"], &labels).unwrap_or(true) {
             out.push(Policy { settings: settings(object, component, version, &labels) });
         }
     }
@@ -98,6 +99,12 @@ pub(crate) fn entry(release: &Value, version: &Version) -> Option<Entry> {
         });
     }
     None
+}
+
+/// The versions in the record, by value.
+pub(crate) fn recorded(case: &Value) -> Vec<Version> {
+    let objects = case["release"]["status"]["versions"].as_array().into_iter().flatten();
+    objects.filter_map(|object| Version::parse_full(object["version"].as_str()?).ok()).collect()
 }
 
 /// The layers of a version by platform: for the host's platform, or for all platforms if the case names none. Rule 6:
@@ -240,6 +247,8 @@ fn settings(
     let spec = &Value::Object(spec.clone());
     let mut found = Findings(None);
     found.take(selects(&spec["hostSelector"], labels));
+    // Rule 14.
+    found.take(if schema::has_unknown_field(spec) { Err(Defect::Undecodable) } else { Ok(()) });
 
     // The whole policy is read, for its defects.
     let defaults = fields(&mut found, &spec["defaults"]);
@@ -345,8 +354,10 @@ fn fields(found: &mut Findings, object: &Value) -> Settings {
         settings.min_age = clock::duration(&age);
         found.require(settings.min_age.is_some());
     }
-    for version in found.take(list(&object["block"]).map(<[Value]>::to_vec)) {
-        settings.block.extend(found.take(full_version(&version).map(Some)));
+    for entry in found.take(list(&object["block"]).map(<[Value]>::to_vec)) {
+        let range =
+            entry.as_str().ok_or(Defect::Undecodable).and_then(|text| Range::parse(text).ok_or(Defect::Invalid));
+        settings.block.extend(found.take(range.map(Some)));
     }
     for version in found.take(list(&object["expedite"]).map(<[Value]>::to_vec)) {
         settings.expedite.extend(found.take(full_version(&version).map(Some)));

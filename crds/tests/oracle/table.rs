@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::evaluate::evaluate;
 
+mod rows;
+
 /// The agent updates stronghold from v1.3.2 to v1.3.3, and the only policy permits it.
 fn base() -> Value {
     json!({
@@ -29,13 +31,18 @@ fn base() -> Value {
     })
 }
 
-/// Sets the value at a pointer. Creates missing objects.
+/// Sets the value at a pointer. Creates missing objects; `+` adds an item to a list.
 fn set(case: &mut Value, pointer: &str, value: Value) {
     let mut at = case;
     for part in pointer.split('/').skip(1) {
-        at = match part.parse::<usize>() {
-            Ok(number) => &mut at[number],
-            Err(_) => &mut at[part],
+        at = match (part, part.parse::<usize>()) {
+            ("+", _) => {
+                let items = at.as_array_mut().expect("a list");
+                items.push(Value::Null);
+                items.last_mut().expect("the new item")
+            }
+            (_, Ok(number)) => &mut at[number],
+            (_, Err(_)) => &mut at[part],
         };
     }
     *at = value;
@@ -257,7 +264,7 @@ const ROWS: &[Row] = &[
         ],
         "Eligible !run",
     ),
-    Row("rule 2: not under paused", &[("R/block", "['v1.3.2']"), ("S/paused", "true")], "Held Paused !run"),
+    Row("rule 2: the agent waits under paused", &[("R/block", "['v1.3.2']"), ("S/paused", "true")], "Held Paused !run"),
     Row("requirements", &[("/release/status/versions/0/fit", "'Unfit'"), ("/intent", "'X'")], "Unfit Unfit"),
     Row(
         "requirements that are unknown",
@@ -300,7 +307,7 @@ const ROWS: &[Row] = &[
 #[test]
 fn every_row_is_evaluated_as_expected() {
     let mut wrong = Vec::new();
-    for Row(name, changes, expected) in ROWS {
+    for Row(name, changes, expected) in ROWS.iter().chain(rows::MORE_ROWS) {
         let mut case = base();
         for (pointer, value) in *changes {
             let pointer = pointer.strip_prefix('S').map_or_else(
@@ -319,6 +326,26 @@ fn every_row_is_evaluated_as_expected() {
         }
         if parts.join(" ") != *expected {
             wrong.push(format!("{name}: {}, not {expected}", parts.join(" ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_entry_of_a_block_covers_its_versions() {
+    let mut wrong = Vec::new();
+    for (entry, covered, others) in rows::ENTRIES {
+        for (versions, expected) in [(covered, "Forbidden"), (others, "Eligible")] {
+            for version in versions.split(' ').filter(|version| !version.is_empty()) {
+                let mut case = base();
+                set(&mut case, "/intent", json!("R"));
+                set(&mut case, "/version", json!(version));
+                set(&mut case, &format!("{RULE}/block"), json!([entry]));
+                let answer = evaluate(&case).unwrap();
+                if answer["verdict"] != expected {
+                    wrong.push(format!("{entry}, {version}: {answer}"));
+                }
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use d8_crds::{
     records::policy::{Pin, PluginPolicy},
     values::{
+        constraint::Constraint,
         name::{Component, PluginName},
         version::Version,
+        version_set::VersionSet,
     },
 };
 
@@ -18,12 +20,19 @@ pub(crate) struct RetainedVersions {
     pub(crate) pinned: BTreeSet<Version>,
     /// Blocked by a policy: a block holds for other versions with the same layer, so the record must have it.
     pub(crate) blocked: BTreeSet<Version>,
+    /// Ranges that a policy blocks; as `blocked`, but only the newest versions are kept.
+    pub(crate) blocked_ranges: Vec<Constraint>,
     /// Active on at least one host.
     pub(crate) active: BTreeSet<Version>,
 }
 
 impl RetainedVersions {
-    /// Returns whether the version is pinned, blocked or active.
+    /// Returns whether the version is in a range that a policy blocks.
+    pub(crate) fn is_in_blocked_range(&self, version: &Version) -> bool {
+        self.blocked_ranges.iter().any(|range| range.covers(version))
+    }
+
+    /// Returns whether the version is pinned, blocked by its number, or active.
     pub(crate) fn contains(&self, version: &Version) -> bool {
         [&self.pinned, &self.blocked, &self.active].into_iter().any(|versions| versions.contains(version))
     }
@@ -36,6 +45,7 @@ struct NamedVersions {
     plugins: Vec<String>,
     pinned: BTreeSet<Version>,
     blocked: BTreeSet<Version>,
+    blocked_ranges: Vec<Constraint>,
 }
 
 /// What all policies and hosts retain together.
@@ -70,9 +80,15 @@ impl Retention {
 
     fn keep(&mut self, plugins: Vec<String>, pins: &[Pin], block: &[String]) {
         let pinned: BTreeSet<Version> = pins.iter().filter_map(|pin| Version::parse(&pin.version).ok()).collect();
-        let blocked: BTreeSet<Version> = block.iter().filter_map(|version| Version::parse(version).ok()).collect();
-        if !pinned.is_empty() || !blocked.is_empty() {
-            self.versions.push(NamedVersions { plugins, pinned, blocked });
+        let (mut blocked, mut blocked_ranges) = (BTreeSet::new(), Vec::new());
+        for entry in block.iter().filter_map(|entry| VersionSet::parse(entry).ok()) {
+            match entry {
+                VersionSet::One(version) => drop(blocked.insert(version)),
+                VersionSet::Range(range) => blocked_ranges.push(range),
+            }
+        }
+        if !pinned.is_empty() || !blocked.is_empty() || !blocked_ranges.is_empty() {
+            self.versions.push(NamedVersions { plugins, pinned, blocked, blocked_ranges });
         }
     }
 
@@ -96,6 +112,7 @@ impl Retention {
         RetainedVersions {
             pinned: named().flat_map(|named| named.pinned.clone()).collect(),
             blocked: named().flat_map(|named| named.blocked.clone()).collect(),
+            blocked_ranges: named().flat_map(|named| named.blocked_ranges.clone()).collect(),
             active: self.active.get(name).cloned().unwrap_or_default(),
         }
     }
@@ -129,7 +146,7 @@ mod tests {
         let policies = [
             policy(&json!({"hostSelector": {}, "rules": [
                 {"plugins": ["stronghold", "delivery-*", "my_plugin", "../x"], "pins": [pin("v1.3.2"), pin("nonsense")]},
-                {"plugins": ["stronghold"], "block": ["1.4.0", "x"]},
+                {"plugins": ["stronghold"], "block": ["1.4.0", "1.2.x", ">x"]},
             ]})),
             policy(&json!({"hostSelector": {}, "cli": {"pins": [pin("0.13.0")]}, "rules": [{"plugins": ["*"]}]})),
         ];
@@ -145,9 +162,17 @@ mod tests {
             ("other", false, &[], &[], &[]),
         ] {
             assert_eq!(retention.needs(name), needed, "{name}");
-            let expected =
-                RetainedVersions { pinned: versions(pinned), blocked: versions(blocked), active: versions(active) };
+            let ranges = if name == "stronghold" { vec!["1.2.x".parse().unwrap()] } else { Vec::new() };
+            let expected = RetainedVersions {
+                pinned: versions(pinned),
+                blocked: versions(blocked),
+                blocked_ranges: ranges,
+                active: versions(active),
+            };
             assert_eq!(retention.versions(name), expected, "{name}");
         }
+        let stronghold = retention.versions("stronghold");
+        let in_range = |text: &str| stronghold.is_in_blocked_range(&Version::parse(text).unwrap());
+        assert!(in_range("v1.2.0-rc.1") && in_range("v1.2.9") && !in_range("v1.3.0-rc.1"));
     }
 }

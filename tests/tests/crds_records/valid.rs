@@ -31,6 +31,7 @@ async fn values_at_the_limits_are_accepted() {
         rule(&json!({"plugins": ["x", "y-z"], "access": "Require"})),
         rule(&json!({"plugins": ["x*"], "access": "Deny", "message": "Ask Анна: \"why\""})),
         rule(&json!({"access": "Deny", "block": [], "pins": []})),
+        rule(&json!({"block": ["1.2.x", "<1.4", ">=1.2 <1.2.7 || ~2", "0.13"]})),
         rule(&json!({"block": ["1.2.3", "v0.0.0-rc.1+b.01", "v18446744073709551615.0.0", "v1.0.0--"]})),
         rule(&json!({"pins": [{"version": "v1.2.3", "digest": digest()}]})),
         rule(&json!({"minAge": "0s", "message": "m".repeat(512), "versions": range})),

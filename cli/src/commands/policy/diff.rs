@@ -206,7 +206,7 @@ mod tests {
     fn held(host: Option<&str>) -> HostChange {
         let (component, version): (Component, Version) = ("tool".parse().unwrap(), "v1.1.0".parse().unwrap());
         let subject = Subject { component, version: Some(version.clone()), active: None, evaluated_at: None };
-        let cause = Cause::Unchecked(Unchecked::Recorded { reason: None });
+        let cause = Cause::Unchecked(Box::new(Unchecked::Recorded { reason: None }));
         let reason = Some(Reason { subject: subject.into(), cause });
         let new = HostImpact { verdict: Class::Held, target: Some(version), runs: true, reason };
         let change =

@@ -27,7 +27,7 @@ impl Explainer<'_> {
     fn cause(&self, cause: &Cause) -> String {
         match cause {
             Cause::Denied { by, .. } => self.denied(by),
-            Cause::Blocked { same_layer_as, .. } => self.blocked(same_layer_as.as_ref()),
+            Cause::Blocked { range, same_layer_as, .. } => self.blocked(range.as_deref(), same_layer_as.as_deref()),
             Cause::VersionNotPermitted { constraint, .. } => self.version_not_permitted(constraint),
             Cause::BelowMinimum { minimum, .. } => self.below_minimum(minimum),
             Cause::NotPinned { digest, .. } => self.not_pinned(digest),
@@ -68,7 +68,7 @@ impl Explainer<'_> {
     fn unchecked(&self, unchecked: &Unchecked) -> String {
         let component = &self.subject.component;
         let next = match unchecked {
-            Unchecked::Recorded { .. } => format!("have an admin check `kubectl describe clirelease {component}`"),
+            Unchecked::Recorded { .. } => format!("ask an admin to check `kubectl describe clirelease {component}`"),
             Unchecked::ClusterUnreadable { requirement, .. } => {
                 format!("see why: `{}`", commands::read_fact(requirement))
             }

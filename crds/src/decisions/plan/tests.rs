@@ -49,7 +49,7 @@ fn cause(code: ReasonCode) -> Cause {
     let hour = Duration::from_hours(1);
     match code {
         ReasonCode::Denied => Cause::Denied { by, message: None },
-        ReasonCode::Blocked => Cause::Blocked { by, same_layer_as: None, message: None },
+        ReasonCode::Blocked => Cause::Blocked { by, range: None, same_layer_as: None, message: None },
         ReasonCode::Soaking => {
             let first_seen = Timestamp::UNIX_EPOCH;
             Cause::Soaking { by, min_age: hour, first_seen, until: instant::after(first_seen, hour) }
@@ -157,8 +157,8 @@ impl PlanFixture {
     fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict {
         let subject = conflicts::subject(request.component, request.version, request.active);
         let reason = |cause| Reason { subject: Arc::clone(&subject), cause };
-        let unmet = request.unmet.iter().map(|unmet| reason(Cause::Unmet(unmet.clone())));
-        let unchecked = request.unchecked.iter().map(|unchecked| reason(Cause::Unchecked(unchecked.clone())));
+        let unmet = request.unmet.iter().map(|unmet| reason(Cause::Unmet(Box::new(unmet.clone()))));
+        let unchecked = request.unchecked.iter().map(|unchecked| reason(Cause::Unchecked(Box::new(unchecked.clone()))));
         let keys = [request.component.to_string(), format!("{} {}", request.component, request.version)];
         let by_policy = keys.iter().filter_map(|key| self.verdicts.get(key)).map(|code| reason(cause(*code)));
         Verdict::new(unmet.chain(unchecked).chain(by_policy).collect())

@@ -35,9 +35,12 @@ pub enum Cause {
         /// `block` of a policy, or `refuse` of the host's own rules.
         #[serde(skip)]
         by: Source,
+        /// The range that takes the version, as written; `None`: the entry is a full version.
+        #[serde(serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
+        range: Option<Arc<str>>,
         /// The blocked version that has the same layer on the host's platform; `None`: the version itself is blocked.
         #[serde(serialize_with = "optional_version", skip_serializing_if = "Option::is_none")]
-        same_layer_as: Option<Version>,
+        same_layer_as: Option<Box<Version>>,
         /// `message` of the rule.
         #[serde(rename = "policyMessage", serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
         message: Option<Arc<str>>,
@@ -48,7 +51,7 @@ pub enum Cause {
         #[serde(skip)]
         by: Source,
         /// Constraint in that field, printable.
-        constraint: String,
+        constraint: Box<str>,
         /// `message` of the rule.
         #[serde(rename = "policyMessage", serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
         message: Option<Arc<str>>,
@@ -60,7 +63,7 @@ pub enum Cause {
         by: Source,
         /// Lowest version that is permitted.
         #[serde(serialize_with = "shown")]
-        minimum: Version,
+        minimum: Box<Version>,
     },
     /// The version is published with another digest than `pins` names.
     NotPinned {
@@ -83,9 +86,9 @@ pub enum Cause {
         message: Option<Arc<str>>,
     },
     /// A requirement is not met.
-    Unmet(Unmet),
+    Unmet(Box<Unmet>),
     /// Whether a requirement is met is unknown.
-    Unchecked(Unchecked),
+    Unchecked(Box<Unchecked>),
     /// Other plugins and the version exclude each other.
     Plugins(Box<PluginConflict>),
     /// The tag moved and `integrity.movedTags` is Refuse.
@@ -269,7 +272,8 @@ impl Cause {
         match self {
             Self::Denied { .. } => ReasonCode::Denied,
             Self::Blocked { .. } => ReasonCode::Blocked,
-            Self::VersionNotPermitted { .. } | Self::BelowMinimum { .. } => ReasonCode::VersionNotPermitted,
+            Self::VersionNotPermitted { .. } => ReasonCode::VersionNotPermitted,
+            Self::BelowMinimum { .. } => ReasonCode::BelowMinimum,
             Self::NotPinned { .. } => ReasonCode::NotPinned,
             Self::ChannelNotPermitted { .. } => ReasonCode::ChannelNotPermitted,
             Self::Unmet(_) => ReasonCode::Unfit,
@@ -377,7 +381,7 @@ fn optional_text<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Resul
 }
 
 #[expect(clippy::ref_option, reason = "as serde calls it")]
-fn optional_version<S: Serializer>(version: &Option<Version>, serializer: S) -> Result<S::Ok, S::Error> {
+fn optional_version<S: Serializer>(version: &Option<Box<Version>>, serializer: S) -> Result<S::Ok, S::Error> {
     version.as_ref().map(ToString::to_string).serialize(serializer)
 }
 

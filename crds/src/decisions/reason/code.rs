@@ -1,6 +1,6 @@
 //! Names of reasons and their classes: the stable part that records, metrics and scripts rely on.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde::{Serialize, Serializer};
 
@@ -52,8 +52,10 @@ reason_codes! {
     Denied => Forbidden,
     /// A policy blocks the version.
     Blocked => Forbidden,
-    /// The version is outside a policy's constraint, or below the host's minimum.
+    /// The version is outside a policy's constraint.
     VersionNotPermitted => Forbidden,
+    /// The version is below the host's own minimum.
+    BelowMinimum => Forbidden,
     /// A policy pins the version to another digest.
     NotPinned => Forbidden,
     /// The version is a pre-release and a policy sets the stable channel.
@@ -104,6 +106,16 @@ reason_codes! {
     Required => Held,
     /// A policy forbids a plugin that the version depends on.
     DependencyDenied => Held,
+}
+
+impl ReasonCode {
+    /// Orders reasons as they are shown: the strongest class first, then by name.
+    pub(crate) fn order(self, other: Self) -> Ordering {
+        if self == other {
+            return Ordering::Equal;
+        }
+        other.class().cmp(&self.class()).then_with(|| self.as_str().cmp(other.as_str()))
+    }
 }
 
 impl fmt::Display for ReasonCode {

@@ -14,6 +14,7 @@ use crate::{
         name::{Component, NameError, PluginName},
         text::printable_to,
         version::Version,
+        version_set::VersionSet,
     },
 };
 
@@ -42,7 +43,7 @@ pub struct CheckedRule {
     /// Constraint on the permitted versions.
     pub versions: Option<Constraint>,
     /// Versions that may neither be installed nor run.
-    pub block: Vec<Version>,
+    pub block: Vec<VersionSet>,
     /// Versions that skip the time gates of this policy.
     pub expedite: Vec<Version>,
     /// Versions that must have a given digest.
@@ -129,7 +130,7 @@ pub(super) fn plugin_rule(rule: &Rule, field: &str, errors: &mut FieldErrors) ->
             min_age: min_age(rule.min_age.as_deref(), field, errors),
         },
         versions: constraint(rule.versions.as_deref(), field, errors),
-        block: versions(&rule.block, &format!("{field}.block"), errors),
+        block: block(&rule.block, &format!("{field}.block"), errors),
         expedite: versions(&rule.expedite, &format!("{field}.expedite"), errors),
         pins: pins(&rule.pins, field, errors),
         message: rule.message.as_deref().map(|text| printable_to(text, limits::RULE_MESSAGE).into()),
@@ -148,7 +149,7 @@ pub(super) fn cli_rule(rule: &CliRule, errors: &mut FieldErrors) -> CheckedRule 
             min_age: min_age(rule.min_age.as_deref(), field, errors),
         },
         versions: constraint(rule.versions.as_deref(), field, errors),
-        block: versions(&rule.block, "spec.cli.block", errors),
+        block: block(&rule.block, "spec.cli.block", errors),
         expedite: versions(&rule.expedite, "spec.cli.expedite", errors),
         pins: pins(&rule.pins, field, errors),
         message: rule.message.as_deref().map(|text| printable_to(text, limits::RULE_MESSAGE).into()),
@@ -222,6 +223,13 @@ fn constraint(text: Option<&str>, parent: &str, errors: &mut FieldErrors) -> Opt
         return None;
     }
     errors.ok(&field, Constraint::parse(text))
+}
+
+fn block(list: &[String], field: &str, errors: &mut FieldErrors) -> Vec<VersionSet> {
+    errors.check_length(field, list.len(), limits::RULE_VERSIONS);
+    let sets =
+        list.iter().enumerate().filter_map(|(i, text)| errors.ok(&format!("{field}[{i}]"), VersionSet::parse(text)));
+    sets.collect()
 }
 
 fn versions(list: &[String], field: &str, errors: &mut FieldErrors) -> Vec<Version> {

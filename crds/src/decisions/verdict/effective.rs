@@ -108,7 +108,7 @@ pub struct EffectiveComponent {
     pub access: Option<MergedField<Access>>,
     /// Constraints. A version must meet all of them.
     pub versions: Vec<Attributed<String>>,
-    /// Versions that may neither be installed nor run.
+    /// Versions and ranges that may neither be installed nor run.
     pub block: Vec<Attributed<String>>,
     /// Versions that are considered; the value is absent where no policy sets a channel, so that a person must
     /// name a pre-release.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     candidate::{Candidate, Host},
-    gates::GateInput,
+    gates::{Causes, GateInput},
     guidance::Guidance,
     host_policies::HostPolicies,
     merge::{ACCESS, CHANNEL, MAJOR_UPDATES, MISSING_DEPENDENCIES},
@@ -31,8 +31,10 @@ impl HostPolicies<'_> {
         let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
         let candidate = &Candidate { now, host: self.host, ..*candidate };
         let rules = self.rules(candidate.component);
-        let (causes, notes) = GateInput::new(candidate, &rules, self).with_skew(skew.err()).evaluate();
-        Verdict::of(|| candidate.subject(), causes, notes)
+        let subject = || candidate.subject();
+        let (mut causes, mut notes) = (Causes::new(&subject).expect(rules.len()), Causes::new(&subject));
+        GateInput::new(candidate, &rules, self).with_skew(skew.err()).evaluate(&mut causes, &mut notes);
+        Verdict::of(causes, notes)
     }
 
     /// Evaluates whether the active version may run. Only `access: Deny` and `block` refuse a run, and nothing
@@ -54,16 +56,20 @@ impl HostPolicies<'_> {
             return Ok(());
         }
         let candidate = Candidate { host: self.host, active: Some(active.version), stored: None, ..*active };
-        let causes = GateInput::new(&candidate, &self.rules(candidate.component), self).causes_against_run();
-        first(|| candidate.subject(), causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
+        let subject = || candidate.subject();
+        let mut causes = Causes::new(&subject);
+        GateInput::new(&candidate, &self.rules(candidate.component), self).against_run(&mut causes);
+        Verdict::first(causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
     }
 
     /// Returns why no version of the component may be installed or run.
     pub fn denied(&self, component: &Component) -> Option<Reason> {
         let any = Version::default();
         let candidate = Candidate::new(self.host, component, &any, Intent::Repair, Timestamp::UNIX_EPOCH);
-        let causes = GateInput::new(&candidate, &self.rules(component), self).causes_against_access();
-        first(|| all_versions(component), causes)
+        let subject = || all_versions(component);
+        let mut causes = Causes::new(&subject);
+        GateInput::new(&candidate, &self.rules(component), self).against_access(&mut causes);
+        Verdict::first(causes)
     }
 
     /// Evaluates whether the plugin may be removed: not while changes are paused or a policy requires it. A
@@ -75,9 +81,11 @@ impl HostPolicies<'_> {
         let component = Component::Plugin(plugin.clone());
         let any = Version::default();
         let candidate = Candidate::new(self.host, &component, &any, Intent::Explicit, Timestamp::UNIX_EPOCH);
-        let mut causes = GateInput::new(&candidate, &self.rules(&component), self).causes_against_removal();
+        let subject = || all_versions(&component);
+        let mut causes = Causes::new(&subject);
+        GateInput::new(&candidate, &self.rules(&component), self).against_removal(&mut causes);
         causes.extend(self.requires(plugin).map(|required| Cause::Required { by: required.by }));
-        first(|| all_versions(&component), causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
+        Verdict::first(causes).map_or(Ok(()), |reason| Err(Box::new(reason)))
     }
 
     /// Returns the plugins that must be on the host, by name. A plugin that some policy denies is not required.
@@ -111,7 +119,10 @@ impl HostPolicies<'_> {
     fn guidance_with(&self, component: &Component, active: Option<Candidate<'_>>) -> Guidance {
         let rules = self.rules(component);
         let active_forbidden = active.and_then(|candidate| {
-            first(|| candidate.subject(), GateInput::new(&candidate, &rules, self).causes_to_leave())
+            let subject = || candidate.subject();
+            let mut causes = Causes::new(&subject);
+            GateInput::new(&candidate, &rules, self).against_staying(&mut causes);
+            Verdict::first(causes)
         });
         let (channel, major_updates) = (CHANNEL.merge(&rules).value, MAJOR_UPDATES.merge(&rules).value);
         Guidance { channel, major_updates, active_forbidden }
@@ -123,11 +134,6 @@ impl HostPolicies<'_> {
         let missing = MISSING_DEPENDENCIES.merge(&rules);
         if missing.value == MissingDependencies::Refuse { missing.sources().next() } else { None }
     }
-}
-
-/// Returns the strongest of some causes as a reason.
-fn first(subject: impl FnOnce() -> Subject, causes: Vec<Cause>) -> Option<Reason> {
-    Verdict::of(subject, causes, Vec::new()).into_first()
 }
 
 /// Returns the candidate for whether the active version may stay and run. No gate that decides this reads the

@@ -5,19 +5,16 @@
 
 mod access;
 mod bytes;
+mod causes;
 mod change;
 mod time;
 
 use std::cell::LazyCell;
 
+pub(super) use self::causes::Causes;
 use super::{applicable::ApplicableRule, candidate::Candidate, host_policies::HostPolicies, merge::ACCESS};
 use crate::{
-    decisions::{
-        clock::ClockSkew,
-        intent::Intent,
-        reason::{Cause, ReasonCode},
-        selection::is_stable,
-    },
+    decisions::{clock::ClockSkew, intent::Intent, reason::ReasonCode, selection::is_stable},
     records::{policy::Access, release::ReleaseVersion},
     values::name::Component,
 };
@@ -43,7 +40,7 @@ pub(super) struct GateInput<'a> {
 }
 
 /// Adds the causes of one gate.
-type Gate = fn(&GateInput<'_>, &mut Vec<Cause>);
+type Gate = fn(&GateInput<'_>, &mut Causes<'_>);
 
 /// When a gate does not bind a change away from a forbidden version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +59,8 @@ struct Row {
     binds: &'static [Intent],
     /// Intents that get its causes as notes.
     notes: &'static [Intent],
-    /// Least kind of leaving that lifts the gate; `None`: never lifted.
-    lifted: Option<Leaving>,
+    /// Least kind of leaving that lifts the gate, and the intents for which it does; `None`: never lifted.
+    lifted: Option<(Leaving, &'static [Intent])>,
     gate: Gate,
 }
 
@@ -77,14 +74,24 @@ impl Row {
         self
     }
 
-    const fn lifted(mut self, from: Leaving) -> Self {
-        self.lifted = Some(from);
+    const fn lifted(self, from: Leaving) -> Self {
+        self.lifted_for(ALL, from)
+    }
+
+    const fn lifted_for(mut self, intents: &'static [Intent], from: Leaving) -> Self {
+        self.lifted = Some((from, intents));
         self
+    }
+
+    /// Returns whether the gate does not bind a change that leaves a version so.
+    fn is_lifted(&self, intent: Intent, leaving: impl FnOnce() -> Leaving) -> bool {
+        self.lifted.is_some_and(|(from, intents)| intents.contains(&intent) && leaving() >= from)
     }
 }
 
 const ALL: &[Intent] = &[Agent, Update, Explicit, Repair];
 const CHANGES: &[Intent] = &[Agent, Update, Explicit];
+const PEOPLE: &[Intent] = &[Update, Explicit];
 
 /// Gates that forbid a version: an installed version that they forbid must be left. Signatures belong here,
 /// too, but the only value of their field is Ignore.
@@ -100,7 +107,7 @@ const FORBIDDING: &[Row] = &[
 /// Gates that hold a version, and its requirements.
 const HOLDING: &[Row] = &[
     Row::new(CHANGES, bytes::moved),
-    Row::new(CHANGES, change::paused),
+    Row::new(CHANGES, change::paused).lifted_for(PEOPLE, Leaving::Blocked),
     Row::new(CHANGES, change::frozen).lifted(Leaving::Blocked),
     Row::new(&[Agent], change::manual).lifted(Leaving::Blocked),
     Row::new(CHANGES, time::min_age),
@@ -117,7 +124,8 @@ const HOLDING: &[Row] = &[
     Row::new(&[Agent, Update], time::not_observed),
     Row::new(&[Agent], time::clock_skew),
     Row::new(&[Agent], change::not_governed),
-    Row::new(ALL, change::invalid_policy),
+    Row::new(CHANGES, change::invalid_policy).lifted_for(PEOPLE, Leaving::Blocked),
+    Row::new(ALL, change::unreadable_policy),
     Row::new(CHANGES, change::policy_unaware),
 ];
 
@@ -140,57 +148,51 @@ impl<'a> GateInput<'a> {
         Self { skew, ..self }
     }
 
-    /// Returns the causes against the candidate, and those that are only noted.
-    pub(super) fn evaluate(&self) -> (Vec<Cause>, Vec<Cause>) {
-        let (mut causes, mut notes) = (Vec::new(), Vec::new());
+    /// Adds the causes against the candidate, and those that are only noted.
+    pub(super) fn evaluate(&self, causes: &mut Causes<'_>, notes: &mut Causes<'_>) {
         // Evaluated only if a gate that it lifts has a cause.
         let leaving = LazyCell::new(|| self.leaving());
         for row in FORBIDDING.iter().chain(HOLDING) {
             if row.binds.contains(&self.candidate.intent) {
                 let before = causes.len();
-                (row.gate)(self, &mut causes);
-                if causes.len() > before && row.lifted.is_some_and(|from| *leaving >= from) {
+                (row.gate)(self, causes);
+                if causes.len() > before && row.is_lifted(self.candidate.intent, || *leaving) {
                     causes.truncate(before);
                 }
             } else if row.notes.contains(&self.candidate.intent) {
-                (row.gate)(self, &mut notes);
+                (row.gate)(self, notes);
             }
         }
-        (causes, notes)
     }
 
-    /// Returns the causes of some gates, whatever the intent.
-    pub(super) fn causes_of(&self, gates: &[Gate]) -> Vec<Cause> {
-        let mut causes = Vec::new();
+    /// Adds the causes of some gates, whatever the intent.
+    fn evaluate_gates(&self, gates: &[Gate], causes: &mut Causes<'_>) {
         for gate in gates {
-            gate(self, &mut causes);
+            gate(self, causes);
         }
-        causes
     }
 
-    /// Returns the causes that refuse a run: Deny and block.
-    pub(super) fn causes_against_run(&self) -> Vec<Cause> {
-        Self { installed: true, ..*self }.causes_of(&[access::denied, access::blocked])
+    /// Adds the causes that refuse a run: Deny and block.
+    pub(super) fn against_run(&self, causes: &mut Causes<'_>) {
+        Self { installed: true, ..*self }.evaluate_gates(&[access::denied, access::blocked], causes);
     }
 
-    /// Returns the causes that refuse the component as a whole: Deny.
-    pub(super) fn causes_against_access(&self) -> Vec<Cause> {
-        self.causes_of(&[access::denied])
+    /// Adds the causes that refuse the component as a whole: Deny.
+    pub(super) fn against_access(&self, causes: &mut Causes<'_>) {
+        self.evaluate_gates(&[access::denied], causes);
     }
 
-    /// Returns the causes that refuse a removal, but for the rule that requires the plugin.
-    pub(super) fn causes_against_removal(&self) -> Vec<Cause> {
-        self.causes_of(&[change::paused, change::invalid_policy])
+    /// Adds the causes that refuse a removal, but for the rule that requires the plugin.
+    pub(super) fn against_removal(&self, causes: &mut Causes<'_>) {
+        self.evaluate_gates(&[change::paused, change::invalid_policy, change::unreadable_policy], causes);
     }
 
-    /// Returns the causes for which the installed version, which is the candidate, must be left.
-    pub(super) fn causes_to_leave(&self) -> Vec<Cause> {
+    /// Adds the causes for which the installed version, which is the candidate, must be left.
+    pub(super) fn against_staying(&self, causes: &mut Causes<'_>) {
         let input = GateInput { installed: true, ..*self };
-        let mut causes = Vec::new();
         for row in FORBIDDING {
-            (row.gate)(&input, &mut causes);
+            (row.gate)(&input, causes);
         }
-        causes
     }
 
     /// Returns whether this change leads away from an installed version that a policy forbids.
@@ -199,10 +201,12 @@ impl<'a> GateInput<'a> {
             return Leaving::No;
         };
         let candidate = Candidate { version: active, stored: None, ..*self.candidate };
-        let causes = GateInput { candidate: &candidate, entry: recorded(&candidate), ..*self }.causes_to_leave();
-        if causes.iter().any(|cause| cause.code() == ReasonCode::Blocked) {
+        let subject = || candidate.subject();
+        let mut causes = Causes::new(&subject);
+        GateInput { candidate: &candidate, entry: recorded(&candidate), ..*self }.against_staying(&mut causes);
+        if causes.reasons().iter().any(|reason| reason.code() == ReasonCode::Blocked) {
             Leaving::Blocked
-        } else if causes.is_empty() {
+        } else if causes.len() == 0 {
             Leaving::No
         } else {
             Leaving::Forbidden

@@ -32,6 +32,8 @@ pub struct HostPolicies<'a> {
     /// Invalid ones, by name.
     broken: Vec<&'a BrokenPolicy>,
     local_rules: Option<&'a LocalRules>,
+    /// A valid policy pins a version of some component.
+    has_pins: bool,
     /// State of the windows at the first instant that was evaluated, usually the only one.
     windows: OnceLock<WindowState>,
 }
@@ -64,7 +66,9 @@ impl<'a> HostPolicies<'a> {
                 LoadedPolicy::Broken(policy) => broken.push(policy),
             }
         }
-        Self { host, matched, broken, local_rules, windows: OnceLock::new() }
+        let mut rules = matched.iter().flat_map(|matched| matched.policy.rules.iter().chain(&matched.policy.cli));
+        let has_pins = rules.any(|rule| !rule.pins.is_empty());
+        Self { host, matched, broken, local_rules, has_pins, windows: OnceLock::new() }
     }
 
     /// Returns the names of the policies that apply, invalid ones included, in order.
@@ -86,6 +90,10 @@ impl<'a> HostPolicies<'a> {
     /// Returns whether a policy, valid or not, or the host's own rules apply.
     pub(super) fn is_governed(&self) -> bool {
         self.local_rules.is_some() || !self.matched.is_empty() || !self.broken.is_empty()
+    }
+
+    pub(super) fn has_pins(&self) -> bool {
+        self.has_pins
     }
 
     pub(super) fn local_rules(&self) -> Option<&'a LocalRules> {
@@ -119,7 +127,7 @@ impl<'a> HostPolicies<'a> {
         let is_blocked = |recorded: &&ReleaseVersion| {
             let version = Version::parse_full(&recorded.version);
             let blocks = |rule: &ApplicableRule<'_>, version: &Version| {
-                rule.rule().is_some_and(|(_, r)| r.block.contains(version))
+                rule.rule().is_some_and(|(_, r)| r.block.iter().any(|entry| entry.contains(version)))
             };
             version.is_ok_and(|version| rules.iter().any(|rule| blocks(rule, &version)))
         };

@@ -84,7 +84,7 @@ impl LoadedPolicy {
 fn decode(object: &Value) -> Result<PluginPolicy, String> {
     let mut unknown = None;
     let policy = serde_ignored::deserialize(normalized(object), |path| {
-        let path = path.to_string();
+        let path = field_path(&path);
         if path.starts_with("spec.") {
             unknown.get_or_insert(path);
         }
@@ -93,6 +93,20 @@ fn decode(object: &Value) -> Result<PluginPolicy, String> {
         (Ok(policy), None) => Ok(policy),
         (Ok(_), Some(field)) => Err(format!("unknown field `{field}`")),
         (Err(error), _) => Err(error.to_string()),
+    }
+}
+
+/// Returns a path as messages write it: `spec.rules[0].plugins`.
+fn field_path(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
+        Path::Map { parent, key } => match field_path(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
     }
 }
 

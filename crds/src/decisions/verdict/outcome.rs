@@ -1,10 +1,9 @@
 //! The result of an evaluation: every reason that applies, and the class that follows from them.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
-use crate::decisions::reason::{Cause, Class, Reason, Subject};
+use super::gates::Causes;
+use crate::decisions::reason::{Class, Reason};
 
 /// Every reason against a version. Without any it is eligible.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,15 +19,8 @@ impl Verdict {
     }
 
     /// Makes a verdict of causes, and of causes that are only noted.
-    pub(super) fn of(subject: impl FnOnce() -> Subject, causes: Vec<Cause>, notes: Vec<Cause>) -> Self {
-        if causes.is_empty() && notes.is_empty() {
-            return Self::default();
-        }
-        let subject = Arc::new(subject());
-        let reasons = |causes: Vec<Cause>| {
-            in_order(causes.into_iter().map(|cause| Reason { subject: Arc::clone(&subject), cause }).collect())
-        };
-        Self { reasons: reasons(causes), notes: reasons(notes) }
+    pub(super) fn of(causes: Causes<'_>, notes: Causes<'_>) -> Self {
+        Self { reasons: by_code(causes.into_reasons()), notes: by_code(notes.into_reasons()) }
     }
 
     /// Returns the class: the strongest of all reasons.
@@ -72,12 +64,24 @@ impl Verdict {
         of_class.rev().max_by_key(|reason| (reason.until().is_none(), reason.until()))
     }
 
-    pub(super) fn into_first(self) -> Option<Reason> {
-        self.reasons.into_iter().next()
+    /// Returns the strongest of some causes as a reason.
+    pub(super) fn first(causes: Causes<'_>) -> Option<Reason> {
+        by_code(causes.into_reasons()).into_iter().next()
     }
 }
 
-/// Sorts reasons and drops duplicates. Gates run by name of the policy, so that reasons of one gate are in order.
+/// Sorts what gates found. A gate finds its causes by name of the policy and by rule, and each once, so that only the
+/// codes are compared: with a hundred policies, comparing their names would show in the time of a verdict.
+fn by_code(mut reasons: Vec<Reason>) -> Vec<Reason> {
+    let code = Reason::code;
+    if !reasons.is_sorted_by(|earlier, later| code(earlier) == code(later) || code(earlier).order(code(later)).is_lt())
+    {
+        reasons.sort_by(|a, b| code(a).order(code(b)));
+    }
+    reasons
+}
+
+/// Sorts reasons and drops duplicates.
 fn in_order(mut reasons: Vec<Reason>) -> Vec<Reason> {
     if !reasons.is_sorted_by(|earlier, later| earlier < later) {
         reasons.sort();

@@ -24,6 +24,30 @@ impl Bucket {
     }
 }
 
+/// The definition of rule 7, to compare [`Wave::permitted_from`] with.
+impl Wave {
+    /// Returns whether a host at this position may have the version now: it is a canary, or f >= 1, or
+    /// bucket < f, where f = (now - start) / over.
+    fn permits(&self, position: WavePosition, now: Timestamp) -> bool {
+        let bucket = match position {
+            WavePosition::Canary => return true,
+            WavePosition::Bucket(Bucket(bucket)) => bucket,
+        };
+        self.elapsed(now).is_some_and(|elapsed| {
+            let over = self.over.as_nanos();
+            // bucket / 2^53 < elapsed / over. `elapsed` is less than 2^70 nanoseconds, so the right side
+            // does not overflow. If the left side overflows, it is larger.
+            let left = u128::from(bucket).checked_mul(over);
+            elapsed >= over || left.is_some_and(|left| left < elapsed * u128::from(BUCKETS))
+        })
+    }
+
+    /// Returns the nanoseconds since the start, or `None` before it.
+    fn elapsed(&self, now: Timestamp) -> Option<u128> {
+        u128::try_from(now.as_nanosecond() - self.start?.as_nanosecond()).ok()
+    }
+}
+
 impl PermittedFrom {
     fn is_reached(self, now: Timestamp) -> bool {
         match self {

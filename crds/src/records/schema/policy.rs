@@ -75,11 +75,11 @@ fn deny_alone(editor: &mut SchemaEditor, rule: &str) {
 /// Adds the rules that are the same for plugins and for d8 itself.
 fn versions(editor: &mut SchemaEditor, rule: &str) {
     editor.at(&format!("{rule}.versions")).constraint();
-    for list in ["block", "expedite"] {
+    for list in ["block", "expedite", "pins"] {
         editor.at(&format!("{rule}.{list}")).list(limits::RULE_VERSIONS);
-        editor.at(&format!("{rule}.{list}[]")).full_version();
     }
-    editor.at(&format!("{rule}.pins")).list(limits::RULE_VERSIONS);
+    editor.at(&format!("{rule}.block[]")).constraint().rule("self.trim().size() > 0", "must not be empty");
+    editor.at(&format!("{rule}.expedite[]")).full_version();
     editor.at(&format!("{rule}.pins[].version")).full_version();
     editor.at(&format!("{rule}.pins[].digest")).digest();
     editor.at(&format!("{rule}.minAge")).duration(Bounds::MIN_AGE);

@@ -74,6 +74,78 @@ impl Comparator {
         }
     }
 
+    /// Returns whether the comparator covers a version, by the order of versions and without exceptions for
+    /// pre-releases: what a `block` with it takes (`docs/policies.md`, rule 6).
+    ///
+    /// A term without all three numbers stands for all versions that begin with its numbers: `<=1.3` ends where 1.4.0
+    /// begins, and so does what `>1.3` leaves out. `1.3`, `~1.3` and `^1.3` begin and end by the numbers alone.
+    pub(super) fn covers(&self, v: &Version) -> bool {
+        let bound = &self.bound;
+        // With a pre-release a term names one version, however many numbers it spells out.
+        let is_point = self.precision == Precision::Full || bound.is_prerelease();
+        let begins = if is_point { v >= bound } else { self.has_numbers_from(v) };
+        match self.op {
+            Op::Eq if self.precision == Precision::Full => v == bound,
+            Op::Ne if self.precision == Precision::Full => v != bound,
+            Op::Eq | Op::Tilde => begins && self.shares_numbers(v),
+            Op::Ne => !(begins && self.shares_numbers(v)),
+            Op::Ge => v >= bound || self.precision == Precision::Nothing,
+            Op::Lt => v < bound && self.precision != Precision::Nothing,
+            Op::Gt if is_point => v > bound,
+            Op::Le if is_point => v <= bound,
+            Op::Gt => self.next().is_some_and(|next| *v >= next),
+            Op::Le => self.next().is_none_or(|next| *v < next),
+            Op::Caret => begins && self.shares_leftmost(v),
+        }
+    }
+
+    /// Returns whether the version has at least the numbers that the term spells out.
+    fn has_numbers_from(&self, v: &Version) -> bool {
+        let bound = &self.bound;
+        match self.precision {
+            Precision::Nothing => true,
+            Precision::Major => v.major() >= bound.major(),
+            Precision::Minor | Precision::Full => (v.major(), v.minor()) >= (bound.major(), bound.minor()),
+        }
+    }
+
+    /// Returns whether the version has the numbers that the term spells out, without the last one if there are three.
+    fn shares_numbers(&self, v: &Version) -> bool {
+        let bound = &self.bound;
+        match self.precision {
+            Precision::Nothing => true,
+            Precision::Major => v.major() == bound.major(),
+            Precision::Minor | Precision::Full => (v.major(), v.minor()) == (bound.major(), bound.minor()),
+        }
+    }
+
+    /// Returns whether the version has the leftmost number of the term that is not 0, and those before it.
+    fn shares_leftmost(&self, v: &Version) -> bool {
+        let bound = &self.bound;
+        match self.precision {
+            Precision::Nothing => true,
+            precision if bound.major() > 0 || precision == Precision::Major => v.major() == bound.major(),
+            precision if bound.minor() > 0 || precision == Precision::Minor => {
+                (v.major(), v.minor()) == (bound.major(), bound.minor())
+            }
+            _ => (v.major(), v.minor(), v.patch()) == (bound.major(), bound.minor(), bound.patch()),
+        }
+    }
+
+    /// Returns the version at which those end that begin with the numbers of the term. `None`: they never end.
+    fn next(&self) -> Option<Version> {
+        let bound = &self.bound;
+        let after_major = || Some(Version::from_numbers(bound.major().checked_add(1)?, 0, 0));
+        match self.precision {
+            Precision::Nothing => None,
+            Precision::Major => after_major(),
+            Precision::Minor | Precision::Full => match bound.minor().checked_add(1) {
+                Some(minor) => Some(Version::from_numbers(bound.major(), minor, 0)),
+                None => after_major(),
+            },
+        }
+    }
+
     /// `~`: from the bound to the end of its minor version, or of its major version if the term has no
     /// minor. `~0.0.0`, and therefore `~x`, has no upper end.
     fn within_tilde(&self, v: &Version) -> bool {

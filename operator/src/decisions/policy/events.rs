@@ -71,7 +71,7 @@ mod tests {
                 3,
                 "Warning WaveHalted stronghold v1.3.3",
                 "policy slowly, rollout.maxFailed: the wave of stronghold v1.3.3 was halted at 2026-11-22T00:00:00Z after \
-                 3 hosts failed; have an admin block the version, or resume the wave with `kubectl annotate \
+                 3 hosts failed; ask an admin to block the version, or resume the wave with `kubectl annotate \
                  pluginpolicy slowly --overwrite cli.deckhouse.io/resume=v1.3.3@2026-11-22T00:00:00Z`",
             ),
             (

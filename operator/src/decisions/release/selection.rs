@@ -12,6 +12,10 @@ use d8_crds::{
 use super::spec::CheckedSpec;
 use crate::decisions::retention::RetainedVersions;
 
+/// How many versions are recorded only because a policy blocks a range with them. The record must stay small, and a
+/// republished layer is usually one of the newest.
+const BLOCKED_BY_RANGE: usize = 20;
+
 /// How many of the newest versions have their layers read where only a layer holds the contract.
 const READ_LAYERS: usize = 3;
 
@@ -60,7 +64,7 @@ pub(crate) fn select_versions<'a>(
     let several = list.ambiguous.into_iter().map(|ambiguous| ambiguous.tags);
     let mut versions: Vec<SelectedVersion> = one.chain(several).filter_map(SelectedVersion::of).collect();
     versions.sort_by(|a, b| b.version.cmp(&a.version));
-    let mut recent_count = 0;
+    let (mut recent_count, mut blocked_count) = (0, 0);
     for mut version in versions {
         let publishes = spec.publishes(component, &version.version);
         if publishes && selected.latest.is_none() && is_stable(component, &version.version) {
@@ -68,7 +72,11 @@ pub(crate) fn select_versions<'a>(
         }
         let is_recent = publishes && recent_count < spec.history;
         recent_count += usize::from(is_recent);
-        if is_recent || retained.contains(&version.version) {
+        let is_retained = is_recent || retained.contains(&version.version);
+        let is_blocked =
+            !is_retained && blocked_count < BLOCKED_BY_RANGE && retained.is_in_blocked_range(&version.version);
+        blocked_count += usize::from(is_blocked);
+        if is_retained || is_blocked {
             version.read_layers = selected.versions.len() < READ_LAYERS || retained.pinned.contains(&version.version);
             selected.versions.push(version);
         }

@@ -23,11 +23,14 @@ impl Explainer<'_> {
         }
     }
 
-    pub(super) fn blocked(&self, same_layer_as: Option<&Version>) -> String {
+    pub(super) fn blocked(&self, range: Option<&str>, same_layer_as: Option<&Version>) -> String {
         let (version, other_version) = (self.version(), self.other_version());
+        let by_range = range.map(|range| format!(" by `{range}`")).unwrap_or_default();
         match same_layer_as {
-            None => format!("{version} is blocked{other_version}"),
-            Some(blocked) => format!("{version} has the same layer as {blocked}, which is blocked{other_version}"),
+            None => format!("{version} is blocked{by_range}{other_version}"),
+            Some(blocked) => {
+                format!("{version} has the same layer as {blocked}, which is blocked{by_range}{other_version}")
+            }
         }
     }
 
@@ -43,8 +46,8 @@ impl Explainer<'_> {
     pub(super) fn not_pinned(&self, digest: &Digest) -> String {
         let other = self.run_why(", or ", "find another version");
         format!(
-            "{} is pinned to {} but published with another digest; ask its publisher about the change, then have an \
-             admin pin the new digest{other}",
+            "{} is pinned to {} but published with another digest; ask its publisher about the change, then ask an \
+             admin to pin the new digest{other}",
             self.version(),
             digest.short()
         )

@@ -12,7 +12,7 @@ use crate::{
 impl Explainer<'_> {
     pub(super) fn tag_moved(&self, is_set: bool, from: &str, to: &str) -> String {
         format!(
-            "the tag of {} moved from {} to {}{}; ask its publisher about the change, then have an admin pin the new \
+            "the tag of {} moved from {} to {}{}; ask its publisher about the change, then ask an admin to pin the new \
              digest",
             self.version(),
             short(from),
@@ -68,8 +68,8 @@ impl Explainer<'_> {
     pub(super) fn policy_unaware(&self) -> String {
         let other = self.run_why("", "find another version, or ");
         format!(
-            "{} does not support policies, and policies apply to this host; {other}accept it with `{} \
-             --allow-ungoverned`",
+            "{} does not support policies, and policies apply to this host; {other}accept this \
+             version with `{} --allow-ungoverned`",
             self.version(),
             commands::take(self.subject)
         )
@@ -95,7 +95,9 @@ pub(super) fn invalid_policy(problem: &PolicyProblem) -> String {
     match problem {
         PolicyProblem::Unreadable { why } => {
             let why = without_type_names(why);
-            format!("this d8 cannot read the policy ({why}); run `d8 cli update`, or have an admin correct the policy")
+            format!(
+                "this d8 cannot read the policy ({why}); run `d8 cli update`, or ask an admin to correct the policy"
+            )
         }
         PolicyProblem::Invalid { errors } => {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
@@ -103,7 +105,7 @@ pub(super) fn invalid_policy(problem: &PolicyProblem) -> String {
                 0 | 1 => String::new(),
                 count => format!(" (and {} more)", count - 1),
             };
-            format!("the policy is invalid and acts as paused; have an admin correct {first}{more}")
+            format!("the policy is invalid and acts as paused; ask an admin to correct {first}{more}")
         }
     }
 }

@@ -27,15 +27,15 @@ impl Explainer<'_> {
         let (name, version) = (&self.subject.component, self.version());
         match missing {
             MissingRecord::Record => format!(
-                "this rule needs a record of {name}, and there is none; have an admin create it: `{}`",
+                "this rule needs a record of {name}, and there is none; ask an admin to create it: `{}`",
                 commands::create_record(name)
             ),
             MissingRecord::Version => format!(
-                "this rule needs a record of {version}, and the record of {name} does not list that version; have an \
-                 admin widen channel, versions or history: `kubectl edit clirelease {name}`"
+                "this rule needs a record of {version}, and the record of {name} does not list that version; ask an \
+                 admin to widen channel, versions or history: `kubectl edit clirelease {name}`"
             ),
             MissingRecord::Data => format!(
-                "the record of {name} lacks data about {version} that this rule needs; have an admin check `kubectl \
+                "the record of {name} lacks data about {version} that this rule needs; ask an admin to check `kubectl \
                  describe clirelease {name}`"
             ),
         }
@@ -48,7 +48,7 @@ impl Explainer<'_> {
             None => "was never synced".to_owned(),
         };
         format!(
-            "the record of {name} {synced}, and this rule needs one from the last 24h; have an admin check `kubectl \
+            "the record of {name} {synced}, and this rule needs one from the last 24h; ask an admin to check `kubectl \
              describe clirelease {name}`"
         )
     }
@@ -79,7 +79,7 @@ impl Explainer<'_> {
             _ => (String::new(), format!("kubectl edit pluginpolicy {policy}")),
         };
         format!(
-            "the wave of {} was halted{when}{hosts}; have an admin block the version, or resume the wave with `{resume}`",
+            "the wave of {} was halted{when}{hosts}; ask an admin to block the version, or resume the wave with `{resume}`",
             self.version()
         )
     }

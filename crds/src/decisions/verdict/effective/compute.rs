@@ -109,7 +109,7 @@ impl HostPolicies<'_> {
             versions: of_rules(&rules, "versions", |rule| {
                 rule.versions.iter().map(|versions| printable(versions.as_str()).into_owned()).collect()
             }),
-            block: of_rules(&rules, "block", |rule| shown(&rule.block)),
+            block: of_rules(&rules, "block", |rule| rule.block.iter().map(ToString::to_string).collect()),
             channel: channel(&rules),
             recorded: has_record_name.then(|| recorded(&rules)),
             messages: of_rules(&rules, "message", |rule| rule.message.iter().map(ToString::to_string).collect()),

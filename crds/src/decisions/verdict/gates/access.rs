@@ -1,17 +1,19 @@
 //! Gates that rule versions out: access, block, versions, a set channel, and the host's own rules.
 
-use super::{GateInput, bytes};
+use std::{cell::LazyCell, sync::Arc};
+
+use super::{Causes, GateInput, bytes};
 use crate::{
     decisions::{
         reason::{Cause, Source},
         verdict::merge::{ACCESS, CHANNEL},
     },
     records::policy::Access,
-    values::{channel::Channel, text::printable, version::Version},
+    values::{channel::Channel, text::printable, version::Version, version_set::VersionSet},
 };
 
 /// `access: Deny` in any policy.
-pub(super) fn denied(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn denied(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let access = ACCESS.merge(input.rules);
     if access.value == Access::Deny {
         causes.extend(access.setters().map(|(rule, by)| Cause::Denied { by, message: rule.message() }));
@@ -22,32 +24,45 @@ pub(super) fn denied(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// `block`: the union of all. It holds for the same layer under other versions, too.
-pub(super) fn blocked(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
-    let mut add = |by, blocked: &Version, message| {
-        let same_layer_as = (blocked != input.candidate.version).then(|| blocked.clone());
-        causes.push(Cause::Blocked { by, same_layer_as, message });
-    };
+pub(super) fn blocked(input: &GateInput<'_>, causes: &mut Causes<'_>) {
+    // Computed only if something is blocked.
+    let same_layer = LazyCell::new(|| bytes::versions_with_same_layer(input));
     for applicable in input.rules {
-        let Some((origin, rule)) = applicable.rule() else { continue };
-        if let Some(blocked) = block_of(input, rule.block.iter()) {
-            add(applicable.source(origin, "block"), blocked, rule.message.clone());
-        }
+        let Some((origin, rule)) = applicable.rule().filter(|(_, rule)| !rule.block.is_empty()) else { continue };
+        let by = || applicable.source(origin, "block");
+        causes.extend(block(input.candidate.version, &rule.block, &same_layer, by, rule.message.as_ref()));
     }
-    let local_rules = input.policies.local_rules();
-    if let Some(blocked) = local_rules.and_then(|local| block_of(input, local.blocked(input.candidate.component))) {
-        add(Source::LocalRules { field: "refuse" }, blocked, None);
-    }
+    let Some(local_rules) = input.policies.local_rules() else { return };
+    let refused = local_rules.blocked(input.candidate.component).cloned().map(VersionSet::One).collect::<Vec<_>>();
+    let by = || Source::LocalRules { field: "refuse" };
+    causes.extend(block(input.candidate.version, &refused, &same_layer, by, None));
 }
 
-/// Returns the first of these versions that is the candidate's, else the first that has the same layer.
-fn block_of<'v>(input: &GateInput<'_>, mut blocked: impl Iterator<Item = &'v Version> + Clone) -> Option<&'v Version> {
-    let is_version = |blocked: &&Version| *blocked == input.candidate.version;
-    blocked.clone().find(is_version).or_else(|| blocked.find(|blocked| bytes::has_layer_of(input, blocked)))
+/// Returns the cause of the first entry that takes the version, else of the first one that takes a version with the same
+/// layer.
+fn block(
+    version: &Version,
+    entries: &[VersionSet],
+    same_layer: &[Version],
+    by: impl Fn() -> Source,
+    message: Option<&Arc<str>>,
+) -> Option<Cause> {
+    let entry_of = |version: &Version| entries.iter().find(|entry| entry.contains(version));
+    let cause = |entry: &VersionSet, same_layer_as: Option<&Version>| Cause::Blocked {
+        by: by(),
+        range: matches!(entry, VersionSet::Range(_)).then(|| entry.to_string().into()),
+        same_layer_as: same_layer_as.map(|version| Box::new(version.clone())),
+        message: message.cloned(),
+    };
+    if let Some(entry) = entry_of(version) {
+        return Some(cause(entry, None));
+    }
+    same_layer.iter().find_map(|twin| Some(cause(entry_of(twin)?, Some(twin))))
 }
 
 /// `versions`: those of every policy must permit the version. Each constraint is read under its own policy's
 /// channel, or the channel of one policy would widen the range of another.
-pub(super) fn versions(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn versions(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     for applicable in input.rules {
         let Some((origin, rule)) = applicable.rule() else { continue };
         let Some(versions) = &rule.versions else { continue };
@@ -55,7 +70,7 @@ pub(super) fn versions(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
         if !versions.permits(input.candidate.version, channel) {
             causes.push(Cause::VersionNotPermitted {
                 by: applicable.source(origin, "versions"),
-                constraint: printable(versions.as_str()).into_owned(),
+                constraint: printable(versions.as_str()).into(),
                 message: rule.message.clone(),
             });
         }
@@ -63,17 +78,17 @@ pub(super) fn versions(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// `minimumVersions` of the host's own rules.
-pub(super) fn minimum(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn minimum(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let local_rules = input.policies.local_rules();
     let below = local_rules.and_then(|local| local.below(input.candidate.component, input.candidate.version));
     causes.extend(below.map(|minimum| Cause::BelowMinimum {
         by: Source::LocalRules { field: "minimumVersions" },
-        minimum: minimum.clone(),
+        minimum: Box::new(minimum.clone()),
     }));
 }
 
 /// `channel: Stable` in any policy: no pre-release is permitted.
-pub(super) fn channel(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn channel(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     if !input.is_pre_release() {
         return;
     }

@@ -1,6 +1,6 @@
 //! Gates on the version's digests, and on the record that digests and ages come from.
 
-use super::{GateInput, time};
+use super::{Causes, GateInput, time};
 use crate::{
     decisions::{
         intent::Intent,
@@ -27,18 +27,23 @@ enum Match {
 }
 
 /// `pins` of this version; a pin does not bind other versions.
-pub(super) fn pinned(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
-    for (applicable, origin, pin) in pins(*input) {
-        if compare(input, pin) == Match::No {
-            let by = applicable.source(origin, "pins");
-            causes.push(Cause::NotPinned { by, digest: pin.digest.clone(), message: applicable.message() });
+pub(super) fn pinned(input: &GateInput<'_>, causes: &mut Causes<'_>) {
+    for applicable in input.rules.iter().filter(|_| input.policies.has_pins()) {
+        let mut seen = Vec::new();
+        for (origin, pin) in pins_of(*input, applicable) {
+            let is_new = !seen.contains(&&pin.digest);
+            seen.push(&pin.digest);
+            if is_new && compare(input, pin) == Match::No {
+                let by = applicable.source(origin, "pins");
+                causes.push(Cause::NotPinned { by, digest: pin.digest.clone(), message: applicable.message() });
+            }
         }
     }
 }
 
 /// A moved tag under `movedTags: Refuse`, also where no policy sets it. A pin to the new digest acknowledges the
 /// move; a version that was installed before it is not affected.
-pub(super) fn moved(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn moved(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let Some((entry, moved)) = input.entry.and_then(|entry| Some((entry, entry.moved.as_ref()?))) else { return };
     let acknowledged = || pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
     let installed_before = input.candidate.intent == Intent::Explicit && input.candidate.stored.is_some();
@@ -54,7 +59,7 @@ pub(super) fn moved(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// A record that a time or integrity gate needs and that is missing, or too old for a time gate.
-pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     if !input.has_record_name {
         return;
     }
@@ -63,10 +68,10 @@ pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
     let is_stale = input.candidate.release.is_some()
         && last_sync_time.is_none_or(|synced| input.candidate.now.duration_since(synced) > MAX_SYNC_AGE);
     for rule in input.rules {
-        let by_time = needed_by_time(input, rule);
+        let by_time = if has_age && !is_stale { None } else { needed_by_time(input, rule) };
         if let Some((origin, field)) = by_time.filter(|_| !has_age).or_else(|| needed_for_digest(input, rule)) {
             causes.push(Cause::NoRecord { by: rule.source(origin, field), missing: missing(input) });
-        } else if let Some((origin, field)) = by_time.filter(|_| is_stale) {
+        } else if let Some((origin, field)) = by_time {
             causes.push(Cause::RecordStale { by: rule.source(origin, field), last_sync_time });
         }
     }
@@ -86,7 +91,8 @@ fn needed_by_time(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(O
 fn needed_for_digest(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, &'static str)> {
     // An active version without a receipt was permitted when it was installed.
     let returns = time::is_return(input);
-    if let Some((origin, _)) = pins_of(*input, rule).find(|(_, pin)| compare(input, pin) == Match::Unknown)
+    if input.policies.has_pins()
+        && let Some((origin, _)) = pins_of(*input, rule).find(|(_, pin)| compare(input, pin) == Match::Unknown)
         && (!returns || input.candidate.stored.is_some())
     {
         return Some((origin, "pins"));
@@ -119,10 +125,11 @@ fn pins_of<'a>(
     applicable: &ApplicableRule<'a>,
 ) -> impl Iterator<Item = (Origin, &'a CheckedPin)> + use<'a> {
     let version = input.candidate.version;
-    let rule = applicable.rule().filter(|(_, rule)| !rule.pins.is_empty() && input.has_record_name);
-    rule.into_iter().flat_map(move |(origin, rule)| {
-        rule.pins.iter().filter(move |pin| pin.version == *version).map(move |pin| (origin, pin))
-    })
+    let (origin, pins) = match applicable.rule() {
+        Some((origin, rule)) if input.has_record_name => (origin, rule.pins.as_slice()),
+        _ => (Origin::Defaults, [].as_slice()),
+    };
+    pins.iter().filter(move |pin| pin.version == *version).map(move |pin| (origin, pin))
 }
 
 /// Returns whether the version has the digest of the pin.
@@ -157,13 +164,20 @@ fn local_digests<'a>(input: &GateInput<'a>) -> Option<&'a [Digest]> {
     }
 }
 
-/// Returns whether the version has the same layer as another version on the host's platform. A moved tag of the record
-/// is not compared: its layer is not the one that was blocked.
-pub(super) fn has_layer_of(input: &GateInput<'_>, other: &Version) -> bool {
+/// Returns the other recorded versions that have the same layer on the host's platform, in the order of the record.
+/// Moved tags are not compared: their layers are not those that were blocked.
+pub(super) fn versions_with_same_layer(input: &GateInput<'_>) -> Vec<Version> {
+    let recorded = input.candidate.release.and_then(|release| release.status.as_ref());
+    let others = recorded.into_iter().flat_map(|status| &status.versions).filter(|other| has_layer_of(input, other));
+    let versions = others.filter_map(|other| Version::parse_full(&other.version).ok());
+    versions.filter(|version| version != input.candidate.version).collect()
+}
+
+/// Returns whether the candidate has the same layer as a recorded version.
+fn has_layer_of(input: &GateInput<'_>, other: &ReleaseVersion) -> bool {
     let platform = input.candidate.host.platform;
     let is_unmoved = |entry: &&ReleaseVersion| entry.moved.is_none();
-    let other = input.candidate.release.and_then(|release| release.recorded(other)).filter(is_unmoved);
-    let Some(other) = other.map(|other| layers(other, platform)) else { return false };
+    let Some(other) = Some(other).filter(is_unmoved).map(|other| layers(other, platform)) else { return false };
     let local = local_digests(input).unwrap_or_default();
     if local.iter().any(|digest| other.iter().any(|(_, layer)| *layer == digest.as_str())) {
         return true;

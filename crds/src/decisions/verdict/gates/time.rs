@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::GateInput;
+use super::{Causes, GateInput};
 use crate::{
     decisions::{
         intent::Intent,
@@ -31,13 +31,13 @@ pub(super) fn soak(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<S
 /// Returns the rollout of a policy if its wave binds: as for `minAge`, and not on the way down, nor for a
 /// dependency that another change brings in.
 pub(super) fn rollout<'a>(input: &GateInput<'_>, rule: &ApplicableRule<'a>) -> Option<&'a CheckedRollout> {
+    let rollout = rule.policy.rollout.as_ref().filter(|_| !rule.canary)?;
     let waits = input.has_record_name
-        && !input.is_expedited(rule)
-        && !rule.canary
+        && !input.candidate.brought_in
         && !is_return(input)
-        && !input.candidate.goes_down()
-        && !input.candidate.brought_in;
-    rule.policy.rollout.as_ref().filter(|_| waits)
+        && !input.is_expedited(rule)
+        && !input.candidate.goes_down();
+    waits.then_some(rollout)
 }
 
 /// Returns whether a person goes back to a version that was active here.
@@ -46,7 +46,7 @@ pub(super) fn is_return(input: &GateInput<'_>) -> bool {
 }
 
 /// `minAge` of each policy, so that the largest decides.
-pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let Some(first_seen) = first_seen(input) else { return };
     for rule in input.rules {
         let Some(min_age) = soak(input, rule) else { continue };
@@ -59,7 +59,7 @@ pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// `rollout`: when the version's wave reaches the host, by each policy's clock.
-pub(super) fn wave(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn wave(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let Some(first_seen) = first_seen(input) else { return };
     let mut place = None;
     for rule in input.rules {
@@ -69,12 +69,11 @@ pub(super) fn wave(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
         let wave = Wave::new(first_seen, min_age, since, rollout.over);
         // The same for all policies; computed only if one has a rollout, because it costs a hash.
         let place = *place.get_or_insert_with(|| WavePosition::Bucket(bucket(input)));
-        if wave.permits(place, input.candidate.now) {
-            continue;
-        }
         let until = match wave.permitted_from(place) {
+            PermittedFrom::Always => continue,
+            PermittedFrom::Instant(instant) if instant <= input.candidate.now => continue,
             PermittedFrom::Instant(instant) => Some(whole(instant)),
-            PermittedFrom::Always | PermittedFrom::Never => None,
+            PermittedFrom::Never => None,
         };
         causes.push(Cause::NotInWave { by: rule.source(Origin::Spec("rollout"), ""), over: rollout.over, until });
     }
@@ -87,7 +86,7 @@ fn bucket(input: &GateInput<'_>) -> Bucket {
 }
 
 /// A halted wave, which also binds canaries, expedited versions and moves down.
-pub(super) fn halted(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn halted(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let rules = input.rules.iter().filter(|rule| input.has_record_name && rule.policy.rollout.is_some());
     for rule in rules {
         let wave = rule.policy.wave(input.candidate.component, input.candidate.version);
@@ -99,7 +98,7 @@ pub(super) fn halted(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// `windows`: those of all policies must be open, except policies that expedite the version.
-pub(super) fn windows(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn windows(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let binds = |rule: &&ApplicableRule<'_>| {
         input.has_record_name && rule.policy.windows.is_some() && !input.is_expedited(rule)
     };
@@ -124,14 +123,13 @@ pub(super) fn windows(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
         return;
     };
     let (together, until) = (bound.len() > 1, whole(opening));
-    causes.reserve(bound.len());
     for rule in bound.into_iter().filter(|rule| !state.is_open(rule.index)) {
         causes.push(Cause::OutsideWindow { by: rule.source(Origin::Spec("windows"), ""), together, until });
     }
 }
 
 /// Policies that the API server did not confirm in the last ten minutes.
-pub(super) fn policy_stale(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn policy_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let (now, confirmed) = (input.candidate.now, input.candidate.confirmed);
     if confirmed.is_none_or(|confirmed| now.duration_since(confirmed) > CONFIRMED) {
         causes.push(Cause::PolicyStale { confirmed });
@@ -140,7 +138,7 @@ pub(super) fn policy_stale(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 
 /// A policy with a rollout whose last edit the operator has not processed: the waves in its status belong to
 /// another spec.
-pub(super) fn not_observed(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn not_observed(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let rules = input.rules.iter().filter(|rule| input.has_record_name && rule.policy.rollout.is_some());
     for rule in rules {
         if let Some(lag) = rule.policy.generation_lag {
@@ -154,7 +152,7 @@ pub(super) fn not_observed(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// Clocks that differ too much.
-pub(super) fn clock_skew(input: &GateInput<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn clock_skew(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     causes.extend(input.skew.map(Cause::ClockSkew));
 }
 

@@ -150,8 +150,20 @@ fn rule_2_leaving_a_forbidden_version() {
         (vec![with(json!({"updates": "Manual", "versions": ">1.0.0"}))], A, "v1.1.0", "v1.0.0", vec!["Manual"]),
         (vec![with(json!({"block": ["v1.0.0"]})), windows.clone()], A, "v1.1.0", "v1.0.0", vec![]),
         (vec![with(json!({"versions": ">1.0.0"})), windows], A, "v1.1.0", "v1.0.0", vec!["OutsideWindow"]),
-        // The kill switch is never lifted.
+        // The kill switch holds the agent. People are not left with a plugin that may neither run nor be replaced.
         (vec![with(json!({"block": ["v1.0.0"]})), json!({"paused": true})], A, "v1.1.0", "v1.0.0", vec!["Paused"]),
+        (vec![with(json!({"block": ["1.0.x"]})), json!({"paused": true})], U, "v1.1.0", "v1.0.0", vec![]),
+        (vec![with(json!({"block": ["1.0.x"]})), json!({"paused": true})], X, "v1.1.0", "v1.0.0", vec![]),
+        (vec![with(json!({"versions": ">1.0.0"})), json!({"paused": true})], U, "v1.1.0", "v1.0.0", vec!["Paused"]),
+        // An invalid policy acts as paused; one that cannot be decoded holds everyone.
+        (vec![with(json!({"block": ["1.0.x"]})), json!({"cli": {"minAge": "x"}})], U, "v1.1.0", "v1.0.0", vec![]),
+        (
+            vec![with(json!({"block": ["1.0.x"]})), json!({"cli": {"calm": 1}})],
+            U,
+            "v1.1.0",
+            "v1.0.0",
+            vec!["InvalidPolicy"],
+        ),
         // The target must be permitted itself.
         (vec![with(json!({"block": ["v1.0.0", "v1.1.0"]}))], A, "v1.1.0", "v1.0.0", vec!["Blocked"]),
     ] {
@@ -234,13 +246,17 @@ fn rule_14_an_unknown_field_of_the_spec_cannot_be_decoded() {
         json!({"integrity": {"calm": "x"}}),
         json!({"windows": [{"start": "02:00", "duration": "3h", "calm": "x"}]}),
         json!({"hostSelector": {"calm": ["bastion"]}}),
-        json!({"hostSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "calm": 1}]}}),
+        json!({"hostSelector": {"matchExpressions": [{"key": "role", "operator": "Exists", "calm": 1}]}}),
     ] {
         let set = set(std::slice::from_ref(&spec));
         assert_eq!(codes(&evaluate(&set, change(U, "v1.1.0", "v1.0.0"))), ["InvalidPolicy"], "{spec}");
         let cli = VersionChange { component: "d8", ..change(U, "v1.1.0", "v1.0.0") };
         assert!(evaluate(&set, cli).is_eligible(), "{spec}");
     }
+    let nested = json!({"windows": [{"start": "02:00", "duration": "3h", "calm": "x"}]});
+    let verdict = evaluate(&set(&[nested]), change(U, "v1.1.0", "v1.0.0"));
+    let text = crate::decisions::explain::in_record(&verdict.reasons()[0]);
+    assert!(text.contains("(unknown field `spec.windows[0].calm`)"), "{text}");
     let mut policy = policy("p0", &json!({}));
     policy["metadata"]["calm"] = json!(1);
     policy["status"]["calm"] = json!(1);

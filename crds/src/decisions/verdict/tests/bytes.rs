@@ -175,7 +175,7 @@ fn blocked_by_layer(host: Host<'_>, record: &CliRelease, digests: &[Digest]) -> 
     let policies = set.for_host(host);
     let case = Candidate::new(host, &component, &candidate, U, at(NOW)).release(Some(record));
     let same_layer_as = |reason: &Reason| match &reason.cause {
-        Cause::Blocked { same_layer_as, .. } => same_layer_as.clone(),
+        Cause::Blocked { same_layer_as, .. } => same_layer_as.as_deref().cloned(),
         _ => None,
     };
     let verdict = policies.evaluate(&case);

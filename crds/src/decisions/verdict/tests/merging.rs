@@ -153,7 +153,8 @@ fn a_hold_ends_with_its_last_reason() {
     let (first_seen, min_age) = (Timestamp::UNIX_EPOCH, std::time::Duration::ZERO);
     let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, until: Some(at(until)) };
     let outside = |until| Cause::OutsideWindow { by: by(), together: false, until: at(until) };
-    let subject = || Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
+    let subject = Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
+    let subject = std::sync::Arc::new(subject);
     for (causes, until, leading) in [
         (vec![], None, None),
         (vec![soaking(5), outside(9)], Some(at(9)), Some(ReasonCode::OutsideWindow)),
@@ -161,7 +162,8 @@ fn a_hold_ends_with_its_last_reason() {
         (vec![soaking(5), Cause::Paused { by: by() }], None, Some(ReasonCode::Paused)),
         (vec![soaking(5), Cause::Denied { by: by(), message: None }], None, Some(ReasonCode::Denied)),
     ] {
-        let verdict = Verdict::of(subject, causes, Vec::new());
+        let reasons = causes.into_iter().map(|cause| Reason { subject: subject.clone(), cause });
+        let verdict = Verdict::new(reasons.collect());
         assert_eq!((verdict.until(), verdict.leading().map(Reason::code)), (until, leading));
     }
 }

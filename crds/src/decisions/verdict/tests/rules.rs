@@ -3,14 +3,16 @@
 use super::{fixture::*, *};
 
 #[test]
-fn rule_3_paused_beats_leaving_and_stops_first_installs() {
+fn rule_3_paused_holds_all_but_a_person_who_leaves_a_blocked_version() {
     let rule = json!({"block": ["1.0.0"], "access": "Require"});
     let fixture = VerdictFixture::auto(&rule, &json!({"paused": true}));
     for (intent, active, expected) in [
         (A, Some("v1.0.0"), vec!["Paused"]),
-        (U, Some("v1.0.0"), vec!["Paused"]),
-        (X, Some("v1.0.0"), vec!["Paused"]),
+        (U, Some("v1.0.0"), vec![]),
+        (X, Some("v1.0.0"), vec![]),
         (A, None, vec!["Paused"]),
+        (U, None, vec!["Paused"]),
+        (U, Some("v1.0.1"), vec!["Paused"]),
         (R, Some("v1.1.0"), vec![]),
     ] {
         assert_eq!(fixture.codes(change(intent, "v1.1.0", active)), expected, "{intent:?} {active:?}");
@@ -110,13 +112,13 @@ fn rule_20_the_floor_is_one_more_policy() {
         LocalRules::read([("stronghold", "v1.1.0"), ("d8", "v0.14.0")], ["evil*", "stronghold@v1.5.0"]).unwrap();
     let auto = auto(&json!({}), &json!({}));
     for (specs, component, intent, version, active, expected) in [
-        (vec![auto.clone()], "stronghold", A, "v1.0.0", None, vec!["VersionNotPermitted"]),
-        (vec![auto.clone()], "stronghold", X, "v1.1.0-rc.1", None, vec!["VersionNotPermitted"]),
+        (vec![auto.clone()], "stronghold", A, "v1.0.0", None, vec!["BelowMinimum"]),
+        (vec![auto.clone()], "stronghold", X, "v1.1.0-rc.1", None, vec!["BelowMinimum"]),
         (vec![auto.clone()], "stronghold", R, "v1.0.0", Some("v1.0.0"), vec![]),
         (vec![auto.clone()], "stronghold", U, "v1.1.0", Some("v1.0.0"), vec![]),
         (vec![auto.clone()], "stronghold", R, "v1.5.0", Some("v1.5.0"), vec!["Blocked"]),
         (vec![], "evil-twin", R, "v1.0.0", Some("v1.0.0"), vec!["Denied"]),
-        (vec![], "d8", U, "v0.13.0", None, vec!["VersionNotPermitted"]),
+        (vec![], "d8", U, "v0.13.0", None, vec!["BelowMinimum"]),
         // A host that has only local rules is governed: fields that no policy sets have their default.
         (vec![], "stronghold", A, "v1.2.0", Some("v1.1.0"), vec!["Manual"]),
         (vec![], "stronghold", U, "v2.0.0", Some("v1.1.0"), vec!["MajorStays"]),
@@ -137,7 +139,7 @@ fn rule_20_the_floor_is_one_more_policy() {
     assert!(set.for_host(host).denied(&"evil-twin".parse().unwrap()).is_some());
     assert!(set.for_host(host).denied(&"stronghold".parse().unwrap()).is_none());
     let guidance = set.for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
-    assert_eq!(guidance.active_forbidden.map(|reason| reason.code()), Some(ReasonCode::VersionNotPermitted));
+    assert_eq!(guidance.active_forbidden.map(|reason| reason.code()), Some(ReasonCode::BelowMinimum));
 }
 
 #[test]

@@ -18,7 +18,10 @@ fn of_all_gates_only_deny_and_block_refuse_a_run() {
     for (spec, component, refused) in [
         (rule(json!({"access": "Deny"})), "stronghold", Some(ReasonCode::Denied)),
         (json!({"defaults": {"access": "Deny"}}), "stronghold", Some(ReasonCode::Denied)),
-        (rule(json!({"block": ["1.0"]})), "stronghold", None), // invalid, so nothing of it refuses a run
+        (rule(json!({"block": ["1.0"]})), "stronghold", Some(ReasonCode::Blocked)),
+        (rule(json!({"block": ["<1.1 >=1.0"]})), "stronghold", Some(ReasonCode::Blocked)),
+        (rule(json!({"block": ["<1.0"]})), "stronghold", None),
+        (rule(json!({"block": ["v1.0.0.0"]})), "stronghold", None), // invalid, so nothing of it refuses a run
         (rule(json!({"block": ["1.0.0"]})), "stronghold", Some(ReasonCode::Blocked)),
         (rule(json!({"block": ["1.0.1"]})), "stronghold", None),
         (rule(json!({"versions": ">1.0.0"})), "stronghold", None),
