@@ -40,8 +40,8 @@ pub(super) struct Activity {
     changed: AtomicU64,
     /// Whether there was a request, over HTTP/1.
     is_http1: AtomicBool,
-    /// Whether the connection must make room for another one.
-    is_displaced: AtomicBool,
+    /// Number of the last change when the connection was chosen to make room for another one, or 0.
+    displaced_after: AtomicU64,
     /// The task of the connection.
     task: AtomicWaker,
 }
@@ -53,7 +53,7 @@ impl Activity {
             at_server: AtomicUsize::new(0),
             changed: AtomicU64::new(next_change()),
             is_http1: AtomicBool::new(false),
-            is_displaced: AtomicBool::new(false),
+            displaced_after: AtomicU64::new(0),
             task: AtomicWaker::new(),
         }
     }
@@ -75,16 +75,25 @@ impl Activity {
         self.is_http1.load(Ordering::Acquire)
     }
 
-    /// Ends the connection as soon as its task runs.
-    pub(super) fn displace(&self) {
-        self.is_displaced.store(true, Ordering::Release);
+    /// Ends the connection, unless it is not idle any more when its task runs. `change` is the number of its last change
+    /// when it was idle.
+    pub(super) fn displace(&self, change: u64) {
+        self.displaced_after.store(change, Ordering::Release);
         self.task.wake();
     }
 
-    /// Returns whether the connection must end. Otherwise wakes the task when it must.
-    pub(super) fn is_displaced(&self, task: &Waker) -> bool {
+    /// Returns the phase of the connection, and the number of its last change. `None`: it must end, because it was chosen
+    /// to make room and is idle since then. A request that began meanwhile is answered; then the connection has the time
+    /// of a client that reads the rest of the response. Wakes the task when it is chosen.
+    pub(super) fn phase_unless_displaced(&self, task: &Waker) -> Option<(Phase, u64)> {
         self.task.register(task);
-        self.is_displaced.load(Ordering::Acquire)
+        let displaced_after = self.displaced_after.load(Ordering::Acquire);
+        let (phase, changes) = self.phase();
+        match (phase, displaced_after) {
+            (Phase::Idle, 1..) if displaced_after == changes => None,
+            (Phase::Idle, 1..) => Some((Phase::Client, changes)),
+            _ => Some((phase, changes)),
+        }
     }
 
     fn change(&self) {

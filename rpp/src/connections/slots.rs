@@ -54,13 +54,13 @@ impl Slots {
                 Bound::Address => Some(client),
                 Bound::All => taken.client_with_most_idle(),
             };
-            let Some(displaced) = from.and_then(|from| taken.remove_longest_idle(from)) else {
+            let Some((displaced, change)) = from.and_then(|from| taken.remove_longest_idle(from)) else {
                 self.metrics.count_refused(bound);
                 tracing::debug!(%client, ?bound, "a connection was refused");
                 return Err(io::Error::other("too many connections"));
             };
             self.metrics.count_displaced(bound);
-            displaced.displace();
+            displaced.displace(change);
         } else {
             self.metrics.open.inc();
         }
@@ -89,11 +89,16 @@ impl Taken {
         Some(*client)
     }
 
-    fn remove_longest_idle(&mut self, client: IpAddr) -> Option<Arc<Activity>> {
-        let idle = self.by_client.get(&client)?.iter().filter(|one| is_idle(one));
-        let longest = Arc::clone(idle.min_by_key(|one| one.phase().1)?);
+    /// Returns the connection with the number of its last change.
+    fn remove_longest_idle(&mut self, client: IpAddr) -> Option<(Arc<Activity>, u64)> {
+        let idle_since = |one: &Arc<Activity>| match one.phase() {
+            (Phase::Idle, change) => Some((Arc::clone(one), change)),
+            _ => None,
+        };
+        let idle = self.by_client.get(&client)?.iter().filter_map(idle_since);
+        let (longest, change) = idle.min_by_key(|(_, change)| *change)?;
         self.remove(client, &longest);
-        Some(longest)
+        Some((longest, change))
     }
 
     /// Returns whether the connection was there.
@@ -167,7 +172,7 @@ mod tests {
         }
 
         fn is_open(&self) -> bool {
-            !self.activity.is_displaced(Waker::noop())
+            self.activity.phase_unless_displaced(Waker::noop()).is_some()
         }
     }
 
@@ -189,6 +194,21 @@ mod tests {
         drop((first, same, again));
         assert!(slots.lock().by_client.is_empty());
         assert_eq!((slots.lock().all, slots.metrics.open.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_request_that_began_before_the_connection_ended_is_answered() {
+        let slots = slots(1, 1);
+        let mut chosen = Connection::open(&slots, "10.0.0.1").unwrap();
+        let phase =
+            |connection: &Connection| connection.activity.phase_unless_displaced(Waker::noop()).map(|now| now.0);
+        assert_eq!(phase(&chosen), Some(Phase::Idle));
+        let other = Connection::open(&slots, "10.0.0.1").unwrap();
+        assert_eq!((phase(&chosen), phase(&other)), (None, Some(Phase::Idle)));
+        chosen.request = Some(RunningRequest::begin(Arc::clone(&chosen.activity), http::Version::HTTP_2));
+        assert_eq!(phase(&chosen), Some(Phase::Server));
+        chosen.request = None;
+        assert_eq!(phase(&chosen), Some(Phase::Client), "the client reads the rest");
     }
 
     #[test]

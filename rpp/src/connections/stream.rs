@@ -37,10 +37,9 @@ impl GuardedStream {
 
     /// Fails if the connection must end, else wakes the task when it must.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.activity.is_displaced(cx.waker()) {
+        let Some((phase, changes)) = self.activity.phase_unless_displaced(cx.waker()) else {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection makes room for another one"));
-        }
-        let (phase, changes) = self.activity.phase();
+        };
         let Some(deadline) = self.progress.deadline(phase, changes, Instant::now()) else { return Ok(()) };
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
