@@ -150,8 +150,8 @@ impl PolicyCache {
 
     fn load_file(&self, name: &str) -> Result<Option<CachedPolicies>, CacheError> {
         let copies: Result<Vec<_>, _> = self.roots.iter().filter_map(|root| read(root, name).transpose()).collect();
-        // Of equal ones the first.
-        Ok(copies?.into_iter().rev().max_by_key(|cached| cached.serial))
+        // Copies of versions without numbers have the number 0. Of equal ones the first.
+        Ok(copies?.into_iter().rev().max_by_key(|cached| (cached.serial, cached.confirmed)))
     }
 
     /// Replaces the policies of a cluster, in one rename, in the first root that can be written. A cluster without
@@ -261,6 +261,25 @@ mod tests {
             fs::write(root.path().join("policy").join(file_name(&key)), bad).unwrap();
             assert!(cache.load(&key).is_err(), "{bad}");
             assert!(cache.load_all().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_copies_without_numbers_the_one_that_was_confirmed_last_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let roots = ["home", "shared"].map(|name| directory.path().join(name));
+        let key = ClusterKey::new("https://a", None);
+        let write = |root: &Path, confirmed: &str| {
+            let copy = serde_json::json!({"format": 1, "server": "https://a", "confirmed": confirmed, "policies": []});
+            fs::create_dir_all(root.join("policy")).unwrap();
+            fs::write(root.join("policy").join(file_name(&key)), copy.to_string()).unwrap();
+        };
+        let (old, new) = ("2026-10-22T12:00:00Z", "2026-11-22T12:00:00Z");
+        for [home, shared] in [[old, new], [new, old]] {
+            write(&roots[0], home);
+            write(&roots[1], shared);
+            let loaded = PolicyCache::below(roots.clone()).load(&key).unwrap().unwrap();
+            assert_eq!(loaded.confirmed, now(), "home {home}, shared {shared}");
         }
     }
 
