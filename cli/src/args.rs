@@ -11,6 +11,7 @@ mod value;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use d8_agent::roots::ROOT_VARIABLE;
 
 pub(crate) use self::{
     plugins::{
@@ -76,17 +77,12 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    /// Returns what the environment says, without flags.
-    pub(crate) fn of_environment() -> Self {
-        Self::default().with_environment(|name| std::env::var_os(name))
-    }
-
     /// Returns the flags, completed by the environment. The parser does not read these variables, because its usage
     /// lines would then show flags that nobody typed. An empty variable is an unset one.
     fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let path = |name: &str| set(name).map(PathBuf::from);
-        self.plugins_dir = self.plugins_dir.or_else(|| path("DECKHOUSE_CLI_PATH"));
+        self.plugins_dir = self.plugins_dir.or_else(|| path(ROOT_VARIABLE));
         self.rpp_ca_file = self.rpp_ca_file.or_else(|| path("D8_RPP_CA_FILE"));
         self.rpp_endpoint =
             self.rpp_endpoint.or_else(|| set("D8_RPP_ENDPOINT").map(|url| url.to_string_lossy().into_owned()));

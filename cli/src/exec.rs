@@ -9,6 +9,7 @@ use std::{
 };
 
 use d8_agent::smoke::SmokeFailure;
+use d8_crds::values::name::Component;
 
 use crate::terminal::failure::{Advice, Code, Failure};
 
@@ -29,14 +30,22 @@ pub(crate) fn exec(command: &mut Command) -> io::Error {
     }
 }
 
-/// Returns the failure of [`exec`]: `advice` unless the cause is known.
-pub(crate) fn start_failure(headline: String, program: &Path, error: &io::Error, advice: Advice) -> Failure {
+/// Returns the failure of [`exec`]: `advice` unless the cause is known. `component` is what the program belongs to, `None`
+/// for a program outside of the stores.
+pub(crate) fn start_failure(
+    headline: String,
+    program: &Path,
+    error: &io::Error,
+    component: Option<&Component>,
+    advice: Advice,
+) -> Failure {
     let failure = Failure::new(Code::Failed, headline).because(program.display().to_string());
     let refused = error.kind() == ErrorKind::PermissionDenied;
     match d8_agent::noexec_mount(program).filter(|_| refused) {
         Some(mount) => {
             let refused = SmokeFailure::NoExec { mount: mount.display().to_string() };
-            failure.because(refused.to_string()).with_advice([refused.advice()])
+            let known = component.map_or(advice, |component| refused.advice(component));
+            failure.because(refused.to_string()).with_advice([known])
         }
         None => failure.caused_by(error).with_advice([advice]),
     }

@@ -60,9 +60,13 @@ impl InstalledPlugin {
 /// # Errors
 /// A root cannot be read.
 pub(crate) fn find(context: &Context, name: &PluginName) -> Result<Option<InstalledPlugin>, Failure> {
-    for store in readable_stores(context) {
+    find_in(&readable_stores(context), name)
+}
+
+fn find_in(stores: &[Store], name: &PluginName) -> Result<Option<InstalledPlugin>, Failure> {
+    for store in stores {
         if let Some(entry) = store.get(name)? {
-            return Ok(Some(InstalledPlugin { store, entry }));
+            return Ok(Some(InstalledPlugin { store: store.clone(), entry }));
         }
     }
     Ok(None)
@@ -94,6 +98,24 @@ pub(crate) fn all(context: &Context) -> Result<BTreeMap<PluginName, InstalledPlu
         }
     }
     Ok(all)
+}
+
+/// Returns those of the named plugins that are installed. Reads no other plugin.
+///
+/// # Errors
+/// A root cannot be read.
+pub(crate) fn named<'a>(
+    context: &Context,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<PluginName, InstalledPlugin>, Failure> {
+    let stores = readable_stores(context);
+    let mut found = BTreeMap::new();
+    for name in names.filter_map(|name| name.parse::<PluginName>().ok()) {
+        if let Some(plugin) = find_in(&stores, &name)? {
+            found.insert(name, plugin);
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the stores, and warns about roots that cannot be used.

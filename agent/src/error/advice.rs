@@ -107,7 +107,7 @@ impl StoreError {
                 "other bytes were published under the same version",
                 format!("ask the publisher; {found} can be installed once an admin pins it in a policy"),
             ),
-            Self::Smoke { failure, .. } => vec![failure.advice()],
+            Self::Smoke { failure, name, .. } => vec![failure.advice(name)],
             Self::Io { what, path, source } => of_file_system(what, path, source).into_iter().collect(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use d8_crds::values::name::Component;
 use d8_rpp::Advice;
 use serde::{Deserialize, Serialize};
 
@@ -65,14 +66,10 @@ impl fmt::Display for SmokeFailure {
 }
 
 impl SmokeFailure {
-    /// Returns the likeliest cause and its fix.
-    pub fn advice(&self) -> Advice {
+    /// Returns the likeliest cause and its fix, for a version of this component.
+    pub fn advice(&self, component: &Component) -> Advice {
         if let Self::NoExec { mount } = self {
-            let cause = "an admin mounted the file system so that no program on it runs".to_owned();
-            let fix = format!(
-                "install into another root with `--plugins-dir`, or ask an admin: `mount -o remount,exec {mount}`"
-            );
-            return Advice { cause, fix };
+            return noexec_advice(mount, component);
         }
         let (cause, fix) = match self {
             Self::Setup { .. } => (
@@ -93,5 +90,36 @@ impl SmokeFailure {
             ),
         };
         Advice { cause: cause.to_owned(), fix: fix.to_owned() }
+    }
+}
+
+/// Returns the advice for a store on a file system that no program can be run from. The store of d8 is where d8 runs from,
+/// or a default.
+fn noexec_advice(mount: &str, component: &Component) -> Advice {
+    let cause = "an admin mounted the file system so that no program on it runs".to_owned();
+    let remount = format!("ask an admin: `mount -o remount,exec {mount}`");
+    let fix = match component {
+        Component::Plugin(_) => format!("install into another root with `--plugins-dir`, or {remount}"),
+        Component::D8 => remount,
+    };
+    Advice { cause, fix }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_without_programs_has_a_fix_that_helps_the_component() {
+        let refused = SmokeFailure::NoExec { mount: "/home".to_owned() };
+        let remount = "`mount -o remount,exec /home`";
+        for (component, other_root) in [(Component::Plugin("a".parse().unwrap()), true), (Component::D8, false)] {
+            let fix = refused.advice(&component).fix;
+            assert_eq!(
+                (fix.contains("--plugins-dir"), fix.contains(remount)),
+                (other_root, true),
+                "{component}: {fix}"
+            );
+        }
     }
 }

@@ -80,8 +80,8 @@ impl LockedStore {
             None => self.reported_version(&binary, checksum.clone(), &plugin.name, major).await,
         };
         let Some((tag, version)) = version else { return Ok(()) };
-        let receipt = receipt(plugin, &tag, checksum, disk::modified(&metadata), now);
-        self.place_adopted(plugin, &binary, &version, contract.as_ref(), &receipt)?;
+        let receipt = receipt(plugin, &tag, checksum, now);
+        self.place_adopted(plugin, &binary, &version, contract.as_ref(), receipt)?;
         if active {
             history::append(plugin, None, &tag, self.staging_dir()).map_err(failed())?;
         }
@@ -112,7 +112,7 @@ impl LockedStore {
         binary: &Path,
         version: &Version,
         contract: Option<&Contract>,
-        receipt: &Receipt,
+        mut receipt: Receipt,
     ) -> Result<(), StoreError> {
         let failed = || StoreError::io("adopt", binary);
         failpoint::hit("adopt.begun").map_err(failed())?;
@@ -126,7 +126,9 @@ impl LockedStore {
         } else {
             disk::copy(binary, &link, disk::EXECUTABLE).map_err(failed())?;
         }
-        version_dir::complete(&dir, contract, receipt)?;
+        // A copy has another time than the original.
+        receipt.modified = disk::modified_at(&link);
+        version_dir::complete(&dir, contract, &receipt)?;
         let home = plugin.version(&receipt.tag);
         let step = SwitchStep {
             name: plugin.name.clone(),
@@ -149,7 +151,7 @@ impl LockedStore {
     }
 }
 
-fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, modified: Option<Timestamp>, now: Timestamp) -> Receipt {
+fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, now: Timestamp) -> Receipt {
     Receipt {
         name: plugin.name.clone().into(),
         tag: tag.clone(),
@@ -158,7 +160,7 @@ fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, modified: Option<T
         manifest: None,
         binary: checksum.digest,
         size: checksum.size,
-        modified,
+        modified: None,
         source: "another tool".to_owned(),
         time: now,
         verified: Verified::Adopted,

@@ -122,15 +122,27 @@ impl Locks {
         trust::directory(dir)
     }
 
-    /// Renames a file or link in place of a directory. Neither call affects a directory that another process has just
-    /// created there, and neither follows a link.
+    /// Renames a file or link in place of a directory, without following links. It has another name before this one
+    /// is removed. Of several processes that wait for the lock, the first one renames it.
     fn displace(&mut self, dir: &Path) -> io::Result<()> {
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         let aside = dir.with_file_name(format!(".{name}.displaced"));
-        disk::unlink(&aside)?;
-        if disk::hard_link(dir, &aside).is_ok() {
-            self.displaced.push((dir.to_owned(), aside));
+        let linked = dir.with_file_name(format!(".{name}.displaced-{}", disk::random_name()));
+        match disk::hard_link(dir, &linked) {
+            Err(_) if !is_obstacle(dir) => return Ok(()),
+            Err(error) if disk::links_unsupported(&error) => {
+                disk::rename(dir, &aside)?;
+                self.displaced.push((dir.to_owned(), aside));
+                return Ok(());
+            }
+            made => made?,
         }
+        let renamed = disk::rename(&linked, &aside);
+        // A rename onto the same file leaves both names.
+        disk::unlink(&linked)?;
+        renamed?;
+        self.displaced.push((dir.to_owned(), aside));
+        // Unlike a rename, this does not affect a directory that another process has just created there.
         match disk::unlink(dir) {
             Err(error) if is_obstacle(dir) => Err(error),
             _ => Ok(()),

@@ -33,10 +33,18 @@ impl LockedStore {
     }
 }
 
-/// The paths that were renamed, with their new names. On drop they are renamed back in reverse order, unless the change
-/// was made. A name that was taken meanwhile is left alone.
+/// The paths that were renamed. On drop they are renamed back in reverse order, unless the change was made. A name that
+/// was taken meanwhile is left alone.
 #[derive(Debug, Default)]
-pub(super) struct MovedPaths(Vec<(PathBuf, PathBuf)>);
+pub(super) struct MovedPaths(Vec<MovedPath>);
+
+#[derive(Debug)]
+struct MovedPath {
+    from: PathBuf,
+    to: PathBuf,
+    /// Whether a part of it may be left at `from`: an overlay copies a directory and removes it then.
+    is_partly_left: bool,
+}
 
 impl MovedPaths {
     /// Renames `from`, if it exists, and waits until that is on the disk.
@@ -44,8 +52,13 @@ impl MovedPaths {
         if disk::lstat(from)?.is_none() {
             return Ok(());
         }
-        disk::rename_tree(from, to)?;
-        self.0.push((from.to_owned(), to.to_owned()));
+        let was_free = disk::lstat(to)?.is_none();
+        let renamed = disk::rename_tree(from, to);
+        if renamed.is_ok() || (was_free && disk::lstat(to)?.is_some()) {
+            let is_partly_left = renamed.is_err();
+            self.0.push(MovedPath { from: from.to_owned(), to: to.to_owned(), is_partly_left });
+        }
+        renamed?;
         disk::sync_parent(from)
     }
 
@@ -57,7 +70,10 @@ impl MovedPaths {
 
 impl Drop for MovedPaths {
     fn drop(&mut self) {
-        for (from, to) in self.0.drain(..).rev() {
+        for MovedPath { from, to, is_partly_left } in self.0.drain(..).rev() {
+            if is_partly_left {
+                let _ = disk::remove_tree(&from);
+            }
             if disk::lstat(&from).is_ok_and(|found| found.is_none()) {
                 let _ = disk::rename(&to, &from);
                 let _ = disk::sync_parent(&from);

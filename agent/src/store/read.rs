@@ -13,6 +13,7 @@ use d8_crds::{
         version::Version,
     },
 };
+use jiff::Timestamp;
 
 use crate::{
     disk::{self, FileId},
@@ -21,7 +22,7 @@ use crate::{
         layout::{CONTRACT, Layout, PluginDir, RECEIPT},
         trust, version_dir,
     },
-    receipt::{Receipt, Verified},
+    receipt::Receipt,
     store::history::history,
 };
 
@@ -272,20 +273,8 @@ pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion
     let mut found = version_dir::read(dir, plugin.name.as_str())?;
     let receipt = found.receipt.take().ok_or_else(|| format!("{RECEIPT} is missing"))??;
     found.check_size(&receipt)?;
-    check_contract(plugin, dir, receipt.verified)?;
-    Ok(InstalledVersion { tag: found.tag, version: found.version, receipt, dir: dir.to_owned(), binary: found.binary })
-}
-
-/// Checks that the contract of a version can be read. Only a version of another tool may have none.
-fn check_contract(plugin: &PluginDir, dir: &Path, verified: Verified) -> Result<(), String> {
     version_dir::check_contract(dir)?;
-    match contract(&plugin.name, &dir.join(CONTRACT)) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) if verified == Verified::Adopted => Ok(()),
-        Ok(None) => Err(format!("{CONTRACT} is missing")),
-        Err(StoreError::Contract { why, .. }) => Err(format!("{CONTRACT}: {why}")),
-        Err(error) => Err(error.to_string()),
-    }
+    Ok(InstalledVersion { tag: found.tag, version: found.version, receipt, dir: dir.to_owned(), binary: found.binary })
 }
 
 /// Returns the version that `current` leads to, or why it may not be run.
@@ -332,8 +321,11 @@ fn check_unchanged(
     metadata: &fs::Metadata,
     check: ContentCheck,
 ) -> Result<(), String> {
-    let modified = installed.receipt.modified.is_some_and(|at| disk::modified(metadata) != Some(at));
-    if !modified && check == ContentCheck::IfModified {
+    let is_modified = installed
+        .receipt
+        .modified
+        .is_some_and(|recorded| !disk::modified(metadata).is_some_and(|modified| is_same_time(modified, recorded)));
+    if !is_modified && check == ContentCheck::IfModified {
         return Ok(());
     }
     match disk::Checksum::of(binary) {
@@ -341,6 +333,12 @@ fn check_unchanged(
         Ok(_) => Err(changed(binary, &installed.tag)),
         Err(error) => Err(format!("{}: {error}", binary.display())),
     }
+}
+
+/// Returns whether both are the same modification time. Archives and some file systems keep whole seconds only.
+fn is_same_time(modified: Timestamp, recorded: Timestamp) -> bool {
+    let same_second = modified.as_second() == recorded.as_second();
+    modified == recorded || (same_second && modified.subsec_nanosecond() == 0)
 }
 
 fn changed(binary: &Path, tag: &Tag) -> String {

@@ -282,7 +282,7 @@ fn overlay(directory: &Path) {
     }
     // At the path where it will be used.
     mount_bind(&lower, &root).unwrap();
-    for command in ["install a=v1.0.0", "install a=v1.1.0", "install a=v1.0.0"] {
+    for command in ["install a=v1.0.0", "install a=v1.1.0", "install a=v1.0.0", "install b=v1.0.0"] {
         setup(&root, command);
     }
     unmount(&root, UnmountFlags::empty()).unwrap();
@@ -303,6 +303,17 @@ fn overlay(directory: &Path) {
         assert_eq!(run_current(&root, "a").as_deref(), active, "{command}");
         check_readable(&root, command);
         assert_eq!(tree(&root), before, "{command}");
+    }
+    // A failure in between moves the copies back.
+    for nth in 1.. {
+        let failed = run_with(&root, "remove b", &format!("tree.copied#{nth}=fail"));
+        if failed.status.success() {
+            assert!(nth > 1, "no directory was copied");
+            break;
+        }
+        assert_eq!(run_current(&root, "b").as_deref(), Some("b v1.0.0"), "{nth}");
+        check_readable(&root, &format!("remove b, failed at copy {nth}"));
+        assert_eq!(tree(&root), before, "{nth}");
     }
     change_everything(&root, "overlay");
     assert_eq!(tree(&lower), image);

@@ -87,7 +87,9 @@ fn fails() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(exit.to_string().contains("status 3") && !exit.advice().fix.is_empty());
+    assert!(
+        exit.to_string().contains("status 3") && !exit.advice(&d8_crds::values::name::Component::D8).fix.is_empty()
+    );
     let late =
         test(directory.path(), "#!/bin/sh\necho begun\nexec sleep 60\n", Duration::from_millis(700)).unwrap_err();
     assert!(matches!(&late, SmokeFailure::Timeout { output, .. } if output == "begun"), "{late:?}");

@@ -184,6 +184,54 @@ async fn a_damaged_cached_contract_is_repaired() {
     assert_eq!(store(root).contract(&name("a")).unwrap().unwrap().version, "v1.0.0");
 }
 
+/// What is in place of the directory of a plugin comes back if nothing is installed, also without hard links.
+#[tokio::test]
+async fn a_path_in_place_of_a_plugin_comes_back() {
+    let directory = scratch();
+    let root = directory.path();
+    let plugin = root.join("plugins/a");
+    install(root, "b", "v1.0.0").await;
+    for links in [true, false] {
+        if !links {
+            d8_agent::testing::on("disk.link", || Err(std::io::Error::other("refused")));
+        }
+        fs::write(&plugin, "of a person").unwrap();
+        let locked = lock(root, &["a"]).await;
+        assert!(locked.has_displaced(&name("a")) && plugin.is_dir(), "links: {links}");
+        drop(locked);
+        assert_eq!(fs::read_to_string(&plugin).unwrap(), "of a person", "links: {links}");
+        fs::remove_file(&plugin).unwrap();
+        symlink("/nowhere", &plugin).unwrap();
+        drop(lock(root, &["a"]).await);
+        assert_eq!(fs::read_link(&plugin).unwrap(), std::path::Path::new("/nowhere"), "links: {links}");
+        install(root, "a", "v1.0.0").await;
+        assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"), "links: {links}");
+        assert!(lock(root, &["a"]).await.remove(&name("a")).unwrap());
+        let left = fs::read_dir(root.join("plugins")).unwrap().map(|found| found.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["b"], "links: {links}");
+    }
+}
+
+/// A file with another mode may have other names, so a copy is adopted.
+#[tokio::test]
+async fn the_receipt_of_an_adopted_copy_has_its_time() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = scratch();
+    let root = directory.path();
+    let binary = root.join("plugins/a/v1/a");
+    fs::create_dir_all(binary.parent().unwrap()).unwrap();
+    fs::write(&binary, script("a", "v1.0.0")).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::File::open(&binary).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    symlink(&binary, root.join("plugins/a/current")).unwrap();
+    fs::create_dir_all(root.join("cache/contracts")).unwrap();
+    fs::write(root.join("cache/contracts/a.json"), r#"{"name":"a","version":"v1.0.0"}"#).unwrap();
+    let adopted = lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap().unwrap();
+    let modified = fs::metadata(&adopted.binary).unwrap().modified().unwrap();
+    assert_ne!(modified, std::time::UNIX_EPOCH, "a copy");
+    assert_eq!(adopted.receipt.modified, Some(modified.try_into().unwrap()));
+}
+
 /// A change in place keeps inode and size. A list compares the modification time, and everything else the content.
 #[tokio::test]
 async fn a_file_that_was_changed_in_place_is_damaged() {
@@ -217,6 +265,17 @@ async fn a_file_that_was_changed_in_place_is_damaged() {
     fs::File::open(&link).unwrap().set_modified(before).unwrap();
     assert_eq!(get(), None, "a list does not hash a file whose time is that of the receipt");
     assert!(verify().is_some());
+    // An archive that was unpacked keeps whole seconds.
+    let second = |after: u64| {
+        let since = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        std::time::UNIX_EPOCH + std::time::Duration::from_secs(since + after)
+    };
+    for (time, is_hashed) in
+        [(second(0), false), (second(0) + std::time::Duration::from_nanos(1), true), (second(1), true)]
+    {
+        fs::File::open(&link).unwrap().set_modified(time).unwrap();
+        assert_eq!(get().is_some(), is_hashed, "{time:?}, installed at {before:?}");
+    }
     let mut wanted = request("a", "v1.0.0");
     wanted.force = true;
     install_all(root, &MemorySource::default(), vec![wanted]).await.unwrap();

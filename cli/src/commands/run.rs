@@ -72,7 +72,8 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
         cause: "the installed file is damaged, or it is not for this platform".to_owned(),
         fix: format!("`d8 plugins install {name} --force`"),
     };
-    Err(exec::start_failure(format!("failed to start {name}"), &binary, &error, advice))
+    let component = Component::Plugin(name.clone());
+    Err(exec::start_failure(format!("failed to start {name}"), &binary, &error, Some(&component), advice))
 }
 
 fn find(context: &Context, typed: &OsStr) -> Result<Option<InstalledPlugin>, Failure> {
@@ -142,9 +143,9 @@ fn check_policies(
 /// Fails if the cluster or other plugins do not meet the requirements. Sends requests only if the contract has cluster
 /// requirements.
 async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contract: &Contract) -> Result<(), Failure> {
-    let name = &plugin.entry.name;
-    let host = HostFindings::of(&contract.requirements, &installed::all(context)?);
-    let cluster = if !contract.requirements.need_cluster_facts() {
+    let (name, requirements) = (&plugin.entry.name, &contract.requirements);
+    let host = HostFindings::of(requirements, &installed::named(context, requirements.plugins.names())?);
+    let cluster = if !requirements.need_cluster_facts() {
         Findings::default()
     } else if context.skips_cluster_checks() {
         output::warn(format!("cluster requirements of {name} are not checked (--skip-cluster-checks)"));

@@ -195,8 +195,8 @@ impl Modules<'_> {
     }
 }
 
-/// Checks what a version requires of the host's other plugins. `installed` has every installed plugin
-/// with its active version; `None`: the version is unknown.
+/// Checks what a version requires of the host's other plugins. `installed` has the installed ones of the required plugins
+/// with their active versions, and may have others; `None`: the version is unknown.
 pub fn check_plugins(requirements: &Requirements, installed: &BTreeMap<PluginName, Option<Version>>) -> Findings {
     let mut findings = Findings::default();
     let wanted = &requirements.plugins;

@@ -116,4 +116,9 @@ impl PluginRequirements {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Returns the names of all plugins in the requirements, with duplicates.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.mandatory.iter().chain(&self.conditional).map(|plugin| plugin.name.as_str())
+    }
 }

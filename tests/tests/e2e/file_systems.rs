@@ -93,7 +93,15 @@ fn without_links_and_exchange_everything_works() -> Result<()> {
     install(&[])?.expect_code(0)?;
     assert_eq!(alice.d8(["copied"])?.ok()?, "This is copied v2.0.0.\n");
     alice.d8_through(&system, ["plugins", "remove", "copied"])?.expect_code(0)?;
-    assert!(!alice.root().join("plugins/copied").exists());
+    let plugin = alice.root().join("plugins/copied");
+    assert!(!plugin.exists());
+    // A file in place of the directory comes back if the install fails.
+    fs::write(&plugin, "of a person").expect("a file");
+    lab.publish(&Plugin::new("copied", "v3.0.0").with_executable("#!/bin/sh\nexit 1\n"))?;
+    install(&["--version", "v3.0.0"])?.expect_code(1)?;
+    assert_eq!(fs::read_to_string(&plugin).expect("the file"), "of a person");
+    install(&["--version", "v2.0.0"])?.expect_code(0)?;
+    assert_eq!(alice.d8(["copied"])?.ok()?, "This is copied v2.0.0.\n");
     Ok(())
 }
 

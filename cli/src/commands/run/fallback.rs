@@ -36,9 +36,9 @@ pub(super) fn exec_fallback(context: &Context) -> Option<Failure> {
     command.args(std::env::args_os().skip(1)).env(DEPTH_VARIABLE, (depth + 1).to_string());
     let error = exec::exec(&mut command);
     let advice = Advice {
-        cause: "the file was removed or changed".to_owned(),
+        cause: "the file was removed or changed, or no program can be run from its file system".to_owned(),
         fix: "set another one with `d8 cli fallback set PATH`, or remove the setting with `d8 cli fallback unset`"
             .to_owned(),
     };
-    Some(exec::start_failure("failed to start the fallback".to_owned(), &fallback, &error, advice))
+    Some(exec::start_failure("failed to start the fallback".to_owned(), &fallback, &error, None, advice))
 }
