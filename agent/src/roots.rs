@@ -13,14 +13,10 @@ pub const DEFAULT_ROOT: &str = "/opt/deckhouse/lib/deckhouse-cli";
 /// Path of the root below a home directory.
 pub const HOME_ROOT: &str = ".deckhouse-cli";
 
-/// Environment variable with the path of a root.
-pub const ROOT_VARIABLE: &str = "DECKHOUSE_CLI_PATH";
-
 /// The install roots of this user on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     configured: PathBuf,
-    explicit: bool,
     home: Option<PathBuf>,
 }
 
@@ -30,33 +26,14 @@ impl Roots {
     pub fn new(explicit: Option<PathBuf>, home: Option<&Path>) -> Self {
         let home = home.map(|home| home.join(HOME_ROOT));
         match explicit {
-            Some(root) => Self { home: None, configured: root, explicit: true },
-            None => Self { configured: PathBuf::from(DEFAULT_ROOT), explicit: false, home },
+            Some(root) => Self { home: None, configured: root },
+            None => Self { configured: PathBuf::from(DEFAULT_ROOT), home },
         }
-    }
-
-    /// Builds the roots from a flag, else `DECKHOUSE_CLI_PATH`, else the defaults. A relative path is relative to the
-    /// working directory. An empty variable counts as absent.
-    pub fn from_env(flag: Option<PathBuf>) -> Result<Self, StoreError> {
-        let given = flag.or_else(|| env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from));
-        let explicit = match given {
-            None => None,
-            Some(root) => Some(
-                std::path::absolute(&root)
-                    .map_err(|error| StoreError::Root { root: root.clone(), why: error.to_string() })?,
-            ),
-        };
-        Ok(Self::new(explicit, home().as_deref()))
     }
 
     /// Returns the path of the configured root, explicit or the default.
     pub fn configured(&self) -> &Path {
         &self.configured
-    }
-
-    /// Returns whether the configured root is explicit.
-    pub fn is_explicit(&self) -> bool {
-        self.explicit
     }
 
     /// Returns the path of the root in the home directory, if there is a home directory and no explicit root.
@@ -78,12 +55,12 @@ impl Roots {
         (stores, refused)
     }
 
-    /// Returns the store to change: the configured one if it is writable, else the one in the home directory unless the
-    /// configured one is explicit.
+    /// Returns the store to change: the configured one if it is writable, else the one in the home directory, if there is
+    /// one.
     pub fn for_writing(&self) -> Result<Store, StoreError> {
         let configured = Store::at(&self.configured).and_then(|store| check_writable(store.root()).map(|()| store));
         match (configured, &self.home) {
-            (Err(StoreError::Unwritable { .. }), Some(home)) if !self.explicit => {
+            (Err(StoreError::Unwritable { .. }), Some(home)) => {
                 let store = Store::at(home)?;
                 check_writable(store.root())?;
                 Ok(store)
@@ -153,10 +130,8 @@ mod tests {
         let default = Roots::new(None, Some(home));
         assert_eq!(default.configured(), Path::new(DEFAULT_ROOT));
         assert_eq!(default.home(), Some(Path::new("/home/u/.deckhouse-cli")));
-        assert!(!default.is_explicit());
         let explicit = Roots::new(Some("/srv/d8".into()), Some(home));
         assert_eq!(explicit.configured(), Path::new("/srv/d8"));
-        assert!(explicit.is_explicit());
         assert_eq!(explicit.home(), None, "an explicit root is the only one");
         assert_eq!(Roots::new(None, None).home(), None);
     }

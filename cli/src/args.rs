@@ -11,7 +11,6 @@ mod value;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use d8_agent::roots::ROOT_VARIABLE;
 
 pub(crate) use self::{
     plugins::{
@@ -77,12 +76,17 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
+    /// Returns what the environment says, without flags.
+    pub(crate) fn of_environment() -> Self {
+        Self::default().with_environment(|name| std::env::var_os(name))
+    }
+
     /// Returns the flags, completed by the environment. The parser does not read these variables, because its usage
     /// lines would then show flags that nobody typed. An empty variable is an unset one.
     fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let path = |name: &str| set(name).map(PathBuf::from);
-        self.plugins_dir = self.plugins_dir.or_else(|| path(ROOT_VARIABLE));
+        self.plugins_dir = self.plugins_dir.or_else(|| path("DECKHOUSE_CLI_PATH"));
         self.rpp_ca_file = self.rpp_ca_file.or_else(|| path("D8_RPP_CA_FILE"));
         self.rpp_endpoint =
             self.rpp_endpoint.or_else(|| set("D8_RPP_ENDPOINT").map(|url| url.to_string_lossy().into_owned()));

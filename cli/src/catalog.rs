@@ -83,12 +83,17 @@ impl Catalog {
         record: Option<&CliRelease>,
         component: &Component,
     ) -> Result<Self, Failure> {
-        let synced =
-            record.filter(|record| record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some()));
-        let Some(record) = synced else { return Self::from_proxy(context, component).await };
+        let recorded = record.and_then(|record| Some((record, Self::of_record(context, record, component)?)));
+        let Some((record, catalog)) = recorded else { return Self::from_proxy(context, component).await };
         warn_if_old(context, record);
+        Ok(catalog)
+    }
+
+    /// Reads the versions from the record, if it was synced.
+    pub(crate) fn of_record(context: &Context, record: &CliRelease, component: &Component) -> Option<Self> {
+        record.status.as_ref()?.last_sync_time.as_ref()?;
         let listing = TagList::of_record(component, record, Some(&context.platform));
-        Ok(Self { component: component.clone(), listing, record: Some(record.clone()) })
+        Some(Self { component: component.clone(), listing, record: Some(record.clone()) })
     }
 
     /// As [`Self::open`], but reads the versions from the proxy if the record does not have the version `named`.
@@ -156,21 +161,31 @@ impl Catalog {
         context: &Context,
         published: &PublishedVersion,
     ) -> Result<VersionDetails, Failure> {
+        if let Some(details) = self.recorded_details(context, published) {
+            return details;
+        }
         let Some(version) = self.version(published) else { return self.details_from_proxy(context, published).await };
         let mut details = self.details_from_record(context, published, version)?;
         // d8 checks what the operator could not check.
-        match version.fit {
-            Fit::Fits | Fit::Unfit => {}
-            Fit::Unknown if details.is_for_other_platform() => {}
-            Fit::Unknown if !has_unread_contract(version) => {
-                details.findings = check(context, &version.requirements).await?;
-            }
-            Fit::Unknown => {
-                let read = self.details_from_proxy(context, published).await?;
-                (details.contract, details.findings, details.spooled) = (read.contract, read.findings, read.spooled);
-            }
+        if has_unread_contract(version) {
+            let read = self.details_from_proxy(context, published).await?;
+            (details.contract, details.findings, details.spooled) = (read.contract, read.findings, read.spooled);
+        } else {
+            details.findings = check(context, &version.requirements).await?;
         }
         Ok(details)
+    }
+
+    /// Returns the details of one version if the record has all of them, or the error of an invalid record.
+    pub(crate) fn recorded_details(
+        &self,
+        context: &Context,
+        published: &PublishedVersion,
+    ) -> Option<Result<VersionDetails, Failure>> {
+        let version = self.version(published)?;
+        let details = self.details_from_record(context, published, version);
+        let is_checked = |details: &VersionDetails| version.fit != Fit::Unknown || details.is_for_other_platform();
+        details.as_ref().map_or(true, is_checked).then_some(details)
     }
 
     fn details_from_record(

@@ -2,6 +2,7 @@
 //!
 //! `d8_crds::decisions::plan` chooses the versions, of plugins and of d8 itself.
 
+mod known;
 pub(crate) mod messages;
 mod snapshot;
 
@@ -17,7 +18,7 @@ use d8_crds::{
             Snapshot, StoredDigests, VersionFacts,
         },
         reason::{Cause, Reason, Subject},
-        requirements::Unchecked,
+        requirements::{Findings, Unchecked},
         selection::{self, PublishedVersion},
         verdict::{Candidate, PolicySet, Verdict},
     },
@@ -148,13 +149,17 @@ impl<'a> Planning<'a> {
 
     /// Returns the verdict on installing the active version again.
     pub(crate) fn repair_verdict(&self, component: &Component, active: &Version) -> Verdict {
+        self.evaluate(component, active, Intent::Repair, &Findings::default())
+    }
+
+    fn evaluate(&self, component: &Component, version: &Version, intent: Intent, findings: &Findings) -> Verdict {
         self.evaluator().evaluate(&EvaluationRequest {
             component,
-            version: active,
-            intent: Intent::Repair,
-            active: Some(active),
-            unmet: &[],
-            unchecked: &[],
+            version,
+            intent,
+            active: self.active(component),
+            unmet: &findings.unmet,
+            unchecked: &findings.unchecked,
             dependency_of: None,
         })
     }
@@ -186,16 +191,20 @@ impl<'a> Planning<'a> {
         requests: BTreeMap<Component, Request>,
         no_dependencies: bool,
     ) -> (Snapshot, Plan) {
-        let refused = self.policies.for_host(self.context.host()).missing_dependencies_refused();
-        let missing = refused.map(|by| DependencyPolicy::Refuse { by }).unwrap_or_default();
-        let options = PlanOptions { missing, no_dependencies, ..PlanOptions::default() };
-        let snapshot = Snapshot { installed: self.installed.clone(), requests, options };
+        let snapshot = self.snapshot(requests, no_dependencies);
         loop {
             match plan::plan(&snapshot, &self.known, &self.evaluator()) {
                 PlanStep::Done(plan) => return (snapshot, plan),
                 PlanStep::Fetch(needs) => self.fetch(&snapshot.requests, needs).await,
             }
         }
+    }
+
+    fn snapshot(&self, requests: BTreeMap<Component, Request>, no_dependencies: bool) -> Snapshot {
+        let refused = self.policies.for_host(self.context.host()).missing_dependencies_refused();
+        let missing = refused.map(|by| DependencyPolicy::Refuse { by }).unwrap_or_default();
+        let options = PlanOptions { missing, no_dependencies, ..PlanOptions::default() };
+        Snapshot { installed: self.installed.clone(), requests, options }
     }
 
     /// Fetches the published versions of a component. If a version was named that the record does not have,
@@ -233,15 +242,7 @@ impl<'a> Planning<'a> {
             self.fetch(&BTreeMap::new(), vec![need.clone()]).await;
         }
         let Some(details) = self.details(component, &published.version) else { return Err(self.failed(&need)) };
-        Ok(self.evaluator().evaluate(&EvaluationRequest {
-            component,
-            version: &published.version,
-            intent,
-            active: self.active(component),
-            unmet: &details.findings.unmet,
-            unchecked: &details.findings.unchecked,
-            dependency_of: None,
-        }))
+        Ok(self.evaluate(component, &published.version, intent, &details.findings))
     }
 
     fn failed(&self, request: &FactRequest) -> Failure {
@@ -254,6 +255,11 @@ impl<'a> Planning<'a> {
     pub(crate) async fn plugin_reasons(&mut self, component: &Component, version: &Version) -> Vec<Reason> {
         let requests = BTreeMap::from([(component.clone(), Request::Exact(version.clone()))]);
         let (_, plan) = self.plan(requests, false).await;
+        self.plugin_reasons_in(&plan, component, version)
+    }
+
+    /// Returns the reasons in a plan for one version that are about other plugins.
+    fn plugin_reasons_in(&self, plan: &Plan, component: &Component, version: &Version) -> Vec<Reason> {
         // Reasons against the version itself are part of its verdict.
         let of_plugins = |reason: &&Reason| matches!(reason.cause, Cause::Plugins(_));
         match plan.outcomes.get(component) {

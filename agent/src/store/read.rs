@@ -22,7 +22,7 @@ use crate::{
         layout::{CONTRACT, Layout, PluginDir, RECEIPT},
         trust, version_dir,
     },
-    receipt::Receipt,
+    receipt::{Receipt, Verified},
     store::history::history,
 };
 
@@ -273,8 +273,20 @@ pub(super) fn version(plugin: &PluginDir, dir: &Path) -> Result<InstalledVersion
     let mut found = version_dir::read(dir, plugin.name.as_str())?;
     let receipt = found.receipt.take().ok_or_else(|| format!("{RECEIPT} is missing"))??;
     found.check_size(&receipt)?;
-    version_dir::check_contract(dir)?;
+    check_contract(plugin, dir, receipt.verified)?;
     Ok(InstalledVersion { tag: found.tag, version: found.version, receipt, dir: dir.to_owned(), binary: found.binary })
+}
+
+/// Checks that the contract of a version can be read. Only a version of another tool may have none.
+fn check_contract(plugin: &PluginDir, dir: &Path, verified: Verified) -> Result<(), String> {
+    version_dir::check_contract(dir)?;
+    match contract(&plugin.name, &dir.join(CONTRACT)) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) if verified == Verified::Adopted => Ok(()),
+        Ok(None) => Err(format!("{CONTRACT} is missing")),
+        Err(StoreError::Contract { why, .. }) => Err(format!("{CONTRACT}: {why}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Returns the version that `current` leads to, or why it may not be run.

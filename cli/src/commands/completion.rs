@@ -8,7 +8,7 @@ use clap_complete::{
     engine::{ArgValueCandidates, SubcommandCandidates},
     env::{CompleteEnv, Shells},
 };
-use d8_agent::{Roots, d8_store::D8Version, roots::ROOT_VARIABLE};
+use d8_agent::d8_store::D8Version;
 use d8_crds::values::text::printable;
 
 use crate::{
@@ -81,10 +81,14 @@ fn candidates(command: &str, arg: &str) -> Option<ArgValueCandidates> {
     }
 }
 
+/// Returns the context of a completion. Flags on the completed line are not evaluated.
+fn context() -> Context {
+    Context::new(args::GlobalArgs::of_environment())
+}
+
 /// Returns the names of installed plugins, with the description in each contract.
 fn installed_plugins() -> Vec<CompletionCandidate> {
-    let Ok(roots) = Roots::from_env(None) else { return Vec::new() };
-    let (stores, _) = roots.for_reading();
+    let (stores, _) = context().roots().for_reading();
     let installed = stores.into_iter().flat_map(|store| {
         let entries = store.list().unwrap_or_default();
         entries.into_iter().map(move |entry| {
@@ -104,9 +108,7 @@ fn installed_plugins_or_all() -> Vec<CompletionCandidate> {
 
 /// Returns the versions of d8 in the store, newest first.
 fn stored_versions() -> Vec<CompletionCandidate> {
-    // Flags on the completed line are not evaluated.
-    let plugins_dir = std::env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(Into::into);
-    let context = Context::new(args::GlobalArgs { plugins_dir, ..args::GlobalArgs::default() });
+    let context = context();
     let Ok(own) = RunningD8::locate(&context) else { return Vec::new() };
     let current = own.current().ok();
     let Ok(store) = own.store() else { return Vec::new() };

@@ -118,11 +118,6 @@ impl Failure {
         &self.advice
     }
 
-    /// Returns the lines that are printed.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        self.to_string().lines().map(str::to_owned).collect()
-    }
-
     /// Returns the headline and the first cause, on one line.
     pub(crate) fn summary(&self) -> String {
         match self.causes.first() {

@@ -17,6 +17,7 @@ mod kubeconfigs;
 mod offline;
 mod operator_pin;
 mod planted_files;
+mod plugin_dependencies;
 mod policy;
 mod policy_commands;
 mod proxy_faults;

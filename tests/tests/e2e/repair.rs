@@ -1,21 +1,22 @@
-//! Damaged plugins and missing dependencies: what is said about them, what mends them, and which policies stop that.
+//! Damaged plugins: what is said about them, what mends them, and which policies stop that. Newer major versions.
 
 use std::path::Path;
 use std::process::Command;
 
 use d8_tests::catalog::Plugin;
+use d8_tests::proxy::serve;
 use d8_tests::{Lab, Result, Workstation, objects, run};
 use serde_json::{Value, json};
 
 /// Publishes versions of a plugin and waits until they are in its record.
-fn publish(lab: &Lab, name: &str, versions: &[&str]) -> Result<()> {
+pub(crate) fn publish(lab: &Lab, name: &str, versions: &[&str]) -> Result<()> {
     versions.iter().try_for_each(|version| lab.publish(&Plugin::new(name, version)).map(drop))?;
     lab.create_releases(&[name])?;
     versions.iter().try_for_each(|version| lab.wait_for_version(name, version).map(drop))
 }
 
 /// Runs a shell command in the directory of a plugin.
-fn damage(alice: &Workstation, name: &str, command: &str) -> Result<()> {
+pub(crate) fn damage(alice: &Workstation, name: &str, command: &str) -> Result<()> {
     let directory = alice.root().join("plugins").join(name);
     let run = run("bash", ["-ec", command], |command: &mut Command| {
         command.current_dir(directory);
@@ -29,7 +30,7 @@ fn document(alice: &Workstation, line: &[&str]) -> Result<Value> {
 }
 
 /// Damages after which the version is known from the contract, and from the history.
-const CUT: &str = "truncate -s 10 versions/v1.0.0/*";
+pub(crate) const CUT: &str = "truncate -s 10 versions/v1.0.0/*";
 const CUT_WITHOUT_CONTRACT: &str = "truncate -s 10 versions/v1.0.0/*; rm ../../cache/contracts/$(basename $PWD).json";
 
 #[test]
@@ -173,68 +174,6 @@ fn files_in_place_of_directories_are_removed_and_links_are_not_followed() -> Res
     Ok(())
 }
 
-/// Publishes `<prefix>-part` v1.0.0 and v1.1.0, and `<prefix>-whole`, which needs it.
-fn publish_pair(lab: &Lab, prefix: &str) -> Result<(String, String)> {
-    let (part, whole) = (format!("{prefix}-part"), format!("{prefix}-whole"));
-    let needs = json!({"plugins": {"mandatory": [{"name": part, "constraint": "^1.0"}]}});
-    publish(lab, &part, &["v1.0.0", "v1.1.0"])?;
-    lab.publish(&Plugin::new(&whole, "v1.0.0").with_requirements(needs))?;
-    lab.create_releases(&[&whole])?;
-    lab.wait_for_version(&whole, "v1.0.0")?;
-    Ok((part, whole))
-}
-
-#[test]
-fn a_missing_dependency_is_restored() -> Result<()> {
-    let lab = Lab::shared();
-    let (part, whole) = publish_pair(lab, "missing")?;
-    let alice = lab.new_workstation()?;
-    alice.d8(["plugins", "install", &whole])?.expect_code(0)?;
-    for line in [&["install", &whole][..], &["update", &whole], &["update", "all"], &["install", &part]] {
-        alice.d8(["plugins", "remove", &part])?.expect_code(0)?;
-        let refused = alice.d8([&whole])?.expect_code(4)?;
-        assert!(refused.stderr.contains(&format!("`d8 plugins install {part}`")), "{refused:?}");
-        let restored = alice.d8(["plugins"].iter().chain(line).copied())?.expect_code(0)?;
-        assert!(restored.stdout.contains(&format!("Installed {part} v1.1.0")), "{line:?}: {restored:?}");
-        alice.d8([&whole])?.expect_code(0)?;
-    }
-    alice.d8(["plugins", "remove", &part])?.expect_code(0)?;
-    let dry = alice.d8(["plugins", "install", &whole, "--dry-run"])?.expect_code(0)?;
-    assert!(dry.stdout.contains(&format!("Would install {part} v1.1.0 (needed by {whole}).")), "{dry:?}");
-    let refused = alice.d8(["plugins", "install", &whole, "--no-dependencies"])?.expect_code(4)?;
-    assert!(refused.stderr.contains(&format!("`d8 plugins install {part} --version v1.1.0`")), "{refused:?}");
-
-    lab.apply_policy("missing", &objects::one_rule(&part, &json!({"access": "Deny"})))?;
-    let refused = alice.d8(["plugins", "install", &whole])?.expect_code(3)?;
-    assert!(refused.stderr.contains("policy missing, rules[0]"), "{refused:?}");
-    let kept = alice.d8(["plugins", "update", &whole])?.expect_code(0)?;
-    assert!(kept.stdout.contains(&format!("Kept {whole}")) && kept.stderr.contains("policy missing"), "{kept:?}");
-    Ok(())
-}
-
-#[test]
-fn a_damaged_dependency_is_a_problem_of_the_machine() -> Result<()> {
-    let lab = Lab::shared();
-    let (part, whole) = publish_pair(lab, "cracked")?;
-    let alice = lab.new_workstation()?;
-    alice.d8(["plugins", "install", &whole])?.expect_code(0)?;
-    for command in ["truncate -s 10 versions/*/*-part", "rm -rf v1 versions ../../cache/contracts/cracked-part.json"] {
-        damage(&alice, &part, command)?;
-        let refused = alice.d8([&whole])?.expect_code(4)?;
-        for words in ["damaged".to_owned(), format!("`d8 plugins install {part}`"), "plugins/cracked-part".to_owned()] {
-            assert!(refused.stderr.contains(&words), "{command}, {words}: {refused:?}");
-        }
-        assert!(!refused.stderr.contains("--skip-cluster-checks"), "{command}: {refused:?}");
-        alice.d8(["plugins", "install", &part])?.expect_code(0)?;
-        alice.d8([&whole])?.expect_code(0)?;
-    }
-    damage(&alice, &part, "truncate -s 10 versions/*/*-part")?;
-    let mended = alice.d8(["plugins", "install", &whole])?.expect_code(0)?;
-    assert!(mended.stdout.contains(&format!("Repaired {part} v1.1.0 (needed by {whole}).")), "{mended:?}");
-    alice.d8([&whole])?.expect_code(0)?;
-    Ok(())
-}
-
 #[test]
 fn a_newer_major_version_is_named() -> Result<()> {
     let lab = Lab::shared();
@@ -265,6 +204,115 @@ fn a_newer_major_version_is_named() -> Result<()> {
     alice.d8(["plugins", "install", "major", "--use-major", "2"])?.expect_code(0)?;
     let newest = alice.d8(["plugins", "update", "major"])?.expect_code(0)?;
     assert!(!newest.stderr.contains("--use-major"), "{newest:?}");
+    Ok(())
+}
+
+/// The exit code is that of the request, not of what happens to the active version.
+#[test]
+fn a_version_that_is_refused_is_a_failure() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "asked", &["v1.0.0", "v1.1.0"])?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "asked", "--version", "v1.0.0"])?.expect_code(0)?;
+    lab.apply_policy("asked", &objects::one_rule("asked", &json!({"block": ["v1.1.0"]})))?;
+    for (command, force) in [("true", &["--force"][..]), (CUT, &[]), (CUT, &["--force"])] {
+        for (version, code) in [("v1.1.0", 3), ("v9.9.9", 1)] {
+            damage(&alice, "asked", command)?;
+            let before = alice.files();
+            let line = ["plugins", "install", "asked", "--version", version];
+            let refused = alice.d8(line.iter().chain(force).copied())?.expect_code(code)?;
+            assert!(refused.stderr.contains(version) && refused.stdout.is_empty(), "{command}, {force:?}: {refused:?}");
+            assert_eq!(alice.files(), before, "{command}, {force:?}, {version}");
+        }
+        let line = ["plugins", "install", "asked", "--use-major", "1"];
+        alice.d8(line.iter().chain(force).copied())?.expect_code(0)?;
+        assert_eq!(alice.d8(["asked"])?.ok()?, "This is asked v1.0.0.\n", "{command}, {force:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn force_downloads_and_a_repair_does_not() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "again2", &["v1.0.0"])?;
+    let alice = lab.new_workstation()?;
+    let offline = alice.clone().with_env("D8_RPP_ENDPOINT", "https://127.0.0.1:1");
+    alice.d8(["plugins", "install", "again2"])?.expect_code(0)?;
+    for command in ["true", "rm -rf v1"] {
+        damage(&alice, "again2", command)?;
+        offline.d8(["plugins", "install", "again2", "--force"])?.expect_code(5)?;
+        offline.d8(["plugins", "install", "again2"])?.expect_code(0)?;
+        alice.d8(["plugins", "install", "again2", "--force"])?.expect_code(0)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_damaged_contract_is_repaired() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "signed", &["v1.0.0"])?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "signed"])?.expect_code(0)?;
+    let stored = alice.root().join("plugins/signed/versions/v1.0.0/contract.json");
+    let contract = std::fs::read_to_string(&stored).expect("a contract");
+    for command in [
+        "truncate -s 10 versions/v1.0.0/contract.json",
+        "rm versions/v1.0.0/contract.json",
+        "truncate -s 10 versions/v1.0.0/contract.json ../../cache/contracts/signed.json",
+        "truncate -s 10 ../../cache/contracts/signed.json",
+    ] {
+        damage(&alice, "signed", command)?;
+        let list = document(&alice, &["plugins", "list", "-o", "json"])?;
+        assert!(list[0]["damage"].as_str().is_some_and(|damage| damage.contains(".json")), "{command}: {list}");
+        let mended = alice.d8(["plugins", "install", "signed"])?.expect_code(0)?;
+        assert_eq!(mended.stdout, "Repaired signed v1.0.0.\n", "{command}: {mended:?}");
+        assert_eq!(std::fs::read_to_string(&stored).ok().as_ref(), Some(&contract), "{command}");
+        assert_eq!(alice.d8(["signed"])?.ok()?, "This is signed v1.0.0.\n", "{command}");
+    }
+    Ok(())
+}
+
+/// Nothing is said about damage where there is none.
+#[test]
+fn an_install_of_another_tool_is_not_called_damaged() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "foreign", &["v1.0.0"])?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "foreign"])?.expect_code(0)?;
+    damage(&alice, "foreign", "rm -rf versions ../../cache/contracts/foreign.json")?;
+    lab.apply_policy("foreign", &objects::one_rule("foreign", &json!({"versions": ">=7"})))?;
+    let refused = alice.d8(["plugins", "install", "foreign", "--force"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("another tool") && !refused.stderr.contains("damaged"), "{refused:?}");
+    assert!(refused.stderr.contains("--version VERSION"), "{refused:?}");
+    Ok(())
+}
+
+/// A proxy of generation 1 sends a contract only with the whole layer.
+#[test]
+fn a_note_about_a_newer_major_version_downloads_nothing() -> Result<()> {
+    let lab = Lab::shared();
+    for version in ["v1.0.0", "v2.0.0"] {
+        lab.publish(&Plugin::new("noted", version))?;
+    }
+    let flags = ["--layout".into(), lab.proxy().layout().into(), "--generation".into(), "1".into()];
+    let (server, address) = serve(lab.plane(), "noted-1", flags)?;
+    let alice = lab.new_workstation()?.with_env("D8_RPP_ENDPOINT", format!("https://{address}"));
+    let alice = alice.with_env("D8_RPP_CA_FILE", lab.plane().ca_file());
+    let downloads = |version: &str| {
+        let log = server.log();
+        log.lines().filter(|line| line.contains("plugins/noted/") && line.contains(version)).count()
+    };
+    alice.d8(["plugins", "install", "noted", "--version", "v1.0.0"])?.expect_code(0)?;
+    for line in [&["update", "noted"][..], &["install", "noted"], &["install", "noted", "--force"]] {
+        let kept = alice.d8(["plugins"].iter().chain(line).copied())?.expect_code(0)?;
+        assert!(kept.stderr.contains("(v2.0.0): `d8 plugins install noted --use-major 2`"), "{line:?}: {kept:?}");
+    }
+    assert_eq!(downloads("v2.0.0"), 0, "{}", server.log());
+    assert!(downloads("v1.0.0") > 0, "{}", server.log());
+    lab.apply_policy("noted", &objects::one_rule("noted", &json!({"versions": "<2"})))?;
+    let kept = alice.d8(["plugins", "update", "noted"])?.expect_code(0)?;
+    assert!(kept.stderr.contains("exists, but: policy noted, rules[0].versions"), "{kept:?}");
+    assert_eq!(downloads("v2.0.0"), 0, "{}", server.log());
     Ok(())
 }
 

@@ -104,9 +104,10 @@ impl Execution<'_> {
             return Err(failure);
         }
         report::print_plan(context, &plan);
-        newer_major::note(context, &mut planning, &plan, requests).await;
-        let mut transactions = transaction::transactions(&planning, &snapshot, &plan)?;
-        transactions.extend(repairs);
+        newer_major::note(context, &mut planning, &plan, requests);
+        // Dependencies come first.
+        let mut transactions = repairs;
+        transactions.extend(transaction::transactions(&planning, &snapshot, &plan)?);
         Ok(transactions)
     }
 

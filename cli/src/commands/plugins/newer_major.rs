@@ -1,11 +1,11 @@
-//! Versions of a newer major version, which an update without `--use-major` does not take.
+//! Versions of a newer major version, which an update without `--use-major` does not take. Nobody asked for them, so
+//! nothing is fetched for them.
 
 use std::collections::BTreeMap;
 
 use d8_crds::{
     decisions::{
         explain,
-        intent::Intent,
         plan::{Outcome, Plan, Request},
         selection::{PublishedVersion, TagList, is_stable},
     },
@@ -18,7 +18,7 @@ use d8_crds::{
 use crate::{context::Context, planning::Planning};
 
 /// Prints a note for each plugin that stays within its major version although there is a newer one.
-pub(super) async fn note(
+pub(super) fn note(
     context: &Context,
     planning: &mut Planning<'_>,
     plan: &Plan,
@@ -35,9 +35,8 @@ pub(super) async fn note(
         let Some(newest) = planning.catalog(&component).and_then(|catalog| newest(catalog.listing(), &version)) else {
             continue;
         };
-        if let Some(note) = describe(planning, &component, &newest.clone()).await {
-            context.printer.note(note);
-        }
+        let note = describe(planning, &component, &newest.clone());
+        context.printer.note(note);
     }
 }
 
@@ -52,19 +51,11 @@ pub(super) fn command(component: &Component, version: &Version) -> String {
     format!("d8 plugins install {component} --use-major {}", version.major())
 }
 
-/// Returns the text of the note, or nothing if the contract of the version cannot be read.
-async fn describe(planning: &mut Planning<'_>, component: &Component, newest: &PublishedVersion) -> Option<String> {
-    let verdict = planning.verdict(component, newest, Intent::Explicit).await;
-    let verdict = verdict
-        .inspect_err(|failure| tracing::debug!(failure = failure.summary(), "failed to evaluate a newer major version"))
-        .ok()?;
-    let mut reasons = verdict.reasons().to_vec();
-    if reasons.is_empty() {
-        reasons = planning.plugin_reasons(component, &newest.version).await;
-    }
+/// Returns the text of the note. It has the first reason against the version that is known.
+fn describe(planning: &mut Planning<'_>, component: &Component, newest: &PublishedVersion) -> String {
     let exists = format!("newer major version {} of {component} exists", newest.version.major());
-    Some(match reasons.first() {
+    match planning.known_reasons(component, newest).first() {
         None => format!("{exists} ({}): `{}`", newest.tag, command(component, &newest.version)),
         Some(reason) => format!("{exists}, but: {}", explain::to_person(reason)),
-    })
+    }
 }

@@ -8,8 +8,8 @@ use d8_crds::{
     decisions::{
         explain,
         plan::{
-            ChangeReason, InstalledContract, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion, Request,
-            Snapshot,
+            ChangeReason, Dependencies, InstalledContract, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion,
+            Request, Snapshot,
         },
         selection::PublishedVersion,
         verdict::Reason,
@@ -49,6 +49,7 @@ pub(super) async fn plan(
     options: ExecuteOptions,
     results: &mut ChangeResults,
 ) -> Result<Vec<Transaction>, Failure> {
+    let needed = needed(planning, snapshot, plan, requests);
     let mut repairs = Repairs { context, planning, operations: Vec::new() };
     for (name, request) in requests {
         let component = Component::Plugin(name.clone());
@@ -57,7 +58,7 @@ pub(super) async fn plan(
             Some(outcome) => repairs.add_requested(name, (request, outcome), options, results).await?,
         }
     }
-    for (name, chain) in needed(snapshot, plan, requests) {
+    for (name, chain) in needed {
         repairs.add_dependency(&name, chain, options, results).await?;
     }
     Ok(repairs.operations.into_iter().map(|operation| Transaction { operations: vec![operation] }).collect())
@@ -91,7 +92,12 @@ impl Repairs<'_, '_> {
             results.insert_if_success(name, unknown_version(&plugin, outcome.passed_over()));
             return Ok(());
         };
-        let planned = self.operation(&plugin, &version, kind, ChangeReason::Requested).await;
+        // A repair is no answer to a request for another version, nor for what the version needs.
+        let is_answer = accepts(request, &version) && !matches!(outcome, Outcome::Incomplete { .. });
+        if results.is_failure(name) && !is_answer {
+            return Ok(());
+        }
+        let planned = self.operation(&plugin, &version, kind, ChangeReason::Requested, options.force).await;
         // What stopped the search for a newer version does not stop the repair.
         if planned.is_ok()
             && let Some(failure) = results.remove_failure(name)
@@ -136,7 +142,7 @@ impl Repairs<'_, '_> {
         let planned = match plugin.version() {
             Some(version) => {
                 let why = ChangeReason::Dependency { chain };
-                self.operation(&plugin, &version, OperationKind::Repair, why).await
+                self.operation(&plugin, &version, OperationKind::Repair, why, false).await
             }
             None => Err(unknown_version(&plugin, &[])),
         };
@@ -144,13 +150,15 @@ impl Repairs<'_, '_> {
         Ok(())
     }
 
-    /// Returns the operation that installs the active version of a plugin again.
+    /// Returns the operation that installs the active version of a plugin again: from the store if it is intact there,
+    /// unless `force` requires a download.
     async fn operation(
         &mut self,
         plugin: &InstalledPlugin,
         version: &Version,
         kind: OperationKind,
         why: ChangeReason,
+        force: bool,
     ) -> Result<Operation, Failure> {
         let name = &plugin.entry.name;
         let component = Component::Plugin(name.clone());
@@ -159,7 +167,7 @@ impl Repairs<'_, '_> {
             return Err(refused(name, version, verdict.reasons()));
         }
         let (to, details) = match intact_tag(plugin, version) {
-            Some(tag) if kind == OperationKind::Repair => {
+            Some(tag) if !force => {
                 (PublishedVersion { registry_tag: tag.clone(), tag, version: version.clone() }, None)
             }
             _ => {
@@ -192,15 +200,25 @@ impl Repairs<'_, '_> {
     }
 }
 
+/// Returns whether the active version is one that was requested.
+fn accepts(request: &Request, active: &Version) -> bool {
+    match request {
+        Request::Newest | Request::NewestOfAll => true,
+        Request::Exact(version) => version == active,
+        Request::Major(major) => *major == active.major(),
+    }
+}
+
 /// Returns the tag of a version that is in the store with the content of its receipt.
 fn intact_tag(plugin: &InstalledPlugin, version: &Version) -> Option<Tag> {
     let stored = plugin.entry.versions.iter().find(|stored| stored.version == *version)?;
     plugin.store.is_intact(&plugin.entry.name, &stored.tag).then(|| stored.tag.clone())
 }
 
-/// Returns the installed plugins that the requested ones need, also through others, with the chain that leads to each.
-/// Plugins that are requested or changed themselves are left out.
+/// Returns the installed plugins that the requested ones need after the plan, also through others, with the chain that
+/// leads to each. Plugins that are requested or changed themselves are left out.
 fn needed(
+    planning: &Planning<'_>,
     snapshot: &Snapshot,
     plan: &Plan,
     requests: &BTreeMap<PluginName, Request>,
@@ -209,8 +227,8 @@ fn needed(
     let mut seen: BTreeSet<Component> = requests.keys().cloned().map(Component::Plugin).collect();
     let mut open: Vec<Vec<Component>> = seen.iter().map(|component| vec![component.clone()]).collect();
     while let Some(chain) = open.pop() {
-        let installed = chain.last().and_then(|component| snapshot.installed.get(component));
-        let Some(InstalledContract::Known(dependencies)) = installed.map(|it| &it.contract) else { continue };
+        let last = chain.last();
+        let Some(dependencies) = last.and_then(|last| dependencies(planning, snapshot, plan, last)) else { continue };
         for dependency in dependencies.all().iter().filter(|dependency| dependency.mandatory) {
             let Component::Plugin(name) = &dependency.component else { continue };
             if !seen.insert(dependency.component.clone()) {
@@ -226,6 +244,23 @@ fn needed(
     needed
 }
 
+/// Returns what a component depends on after the plan, if that is known.
+fn dependencies(
+    planning: &Planning<'_>,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    component: &Component,
+) -> Option<Dependencies> {
+    if let Some(change) = plan.changes.iter().find(|change| change.component == *component) {
+        let details = planning.details(component, &change.to.version)?;
+        return Dependencies::read(&details.contract.requirements.plugins).ok();
+    }
+    match &snapshot.installed.get(component)?.contract {
+        InstalledContract::Known(dependencies) => Some(dependencies.clone()),
+        InstalledContract::Unreadable(_) => None,
+    }
+}
+
 /// Returns the failure when the active version may not be installed again.
 fn refused(name: &PluginName, version: &Version, reasons: &[Reason]) -> Failure {
     let failure = Failure::new(Code::Refused, format!("{name} {version} may not be installed on this machine"));
@@ -238,13 +273,16 @@ fn unknown_version(plugin: &InstalledPlugin, skipped: &[PassedOver]) -> Failure 
     let name = &plugin.entry.name;
     let code = skipped.first().map_or(Code::Failed, |(_, verdict)| verdict.class().into());
     let failure = Failure::new(code, format!("{name} cannot be installed again: no file names its version"));
-    let failure = plugin
-        .damage()
-        .into_iter()
-        .fold(failure, |failure, damage| failure.because(format!("{name} is damaged: {damage}")));
+    let (failure, cause) = match plugin.damage() {
+        Some(damage) => (
+            failure.because(format!("{name} is damaged: {damage}")),
+            "the receipt and the contract are missing or damaged, too",
+        ),
+        None => (failure, "another tool installed it, without a contract that names the version"),
+    };
     let reasons = skipped.first().into_iter().flat_map(|(_, verdict)| verdict.reasons());
     reasons.map(explain::to_person).fold(failure, Failure::because).advise(
-        "the receipt and the contract are missing or damaged, too",
+        cause,
         format!("choose a version in `d8 plugins why {name}`, then: `d8 plugins install {name} --version VERSION`"),
     )
 }

@@ -41,9 +41,14 @@ impl ChangeResults {
 
     /// Adds the failure of a plugin, unless it has one.
     pub(super) fn insert_if_success(&mut self, name: &PluginName, failure: Failure) {
-        if !self.0.iter().any(|(other, result)| other == name && result.is_err()) {
+        if !self.is_failure(name) {
             self.insert(name.clone(), Err(failure));
         }
+    }
+
+    /// Returns whether a plugin has a failure.
+    pub(super) fn is_failure(&self, name: &PluginName) -> bool {
+        self.0.iter().any(|(other, result)| other == name && result.is_err())
     }
 
     /// Removes and returns the failure of a plugin.
@@ -86,13 +91,24 @@ pub(super) fn add_unchanged(
             Outcome::Take { .. } => continue,
             Outcome::AlreadyActive { version, .. } => Ok(format!("{name} {} is already active.", version.tag)),
             Outcome::Keep { forbidden, passed_over } => Ok(kept(context, name, *forbidden, passed_over)),
-            Outcome::Incomplete { version, .. } if is_update => {
-                failure.iter().flat_map(Failure::lines).for_each(output::warn);
-                Ok(format!("Kept {name} {version}."))
+            Outcome::Incomplete { version, forbidden, .. } if is_update => {
+                if let Some(failure) = &failure {
+                    warn_of(context, failure);
+                }
+                let subject = format!("{name} {version}");
+                Ok(if *forbidden { kept_forbidden(name, &subject) } else { format!("Kept {subject}.") })
             }
             _ => Err(failure.unwrap_or_else(|| Failure::new(Code::Failed, format!("{name} cannot be changed")))),
         };
         results.insert(name.clone(), result);
+    }
+}
+
+/// Prints a failure that does not fail the command: a warning, and a note for each piece of advice.
+fn warn_of(context: &Context, failure: &Failure) {
+    output::warn(failure.summary());
+    for advice in failure.advice() {
+        context.printer.note(format!("{}: {}", advice.cause, advice.fix));
     }
 }
 
@@ -112,14 +128,19 @@ fn kept(context: &Context, name: &PluginName, forbidden: bool, skipped: &[Passed
     let version = tag.or_else(|| plugin?.version().map(|version| version.to_string()));
     let subject = version.map_or_else(|| name.to_string(), |version| format!("{name} {version}"));
     if forbidden {
-        format!(
-            "Kept {subject} although a policy forbids it: no other version can be installed. See `d8 plugins why {name}`"
-        )
+        kept_forbidden(name, &subject)
     } else if skipped.is_empty() {
         format!("Kept {subject}: no newer version is published.")
     } else {
         format!("Kept {subject}: no newer version can be installed on this machine.")
     }
+}
+
+/// Reports that a version was kept which a policy forbids.
+fn kept_forbidden(name: &PluginName, subject: &str) -> String {
+    format!(
+        "Kept {subject} although a policy forbids it: no other version can be installed. See `d8 plugins why {name}`"
+    )
 }
 
 /// Prints the plan if it changes more than the requested plugins.
@@ -191,11 +212,18 @@ fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> 
         }
         Outcome::Refused { version, verdict } => refused_failure(&component, &version.tag, verdict),
         Outcome::NeedsOthers { version, .. } => needs_others(outcome, &format!("{name} {}", version.tag)),
-        Outcome::Incomplete { version, obstacle: Obstacle::NoDependencies(_), .. } => {
-            needs_others(outcome, &format!("{name} {version}"))
-        }
-        Outcome::Incomplete { version, obstacle: Obstacle::Refused(verdict), .. } => {
-            incomplete_failure(&format!("{name} {version}"), verdict)
+        Outcome::Incomplete { version, obstacle, forbidden, .. } => {
+            let version = format!("{name} {version}");
+            let failure = match obstacle {
+                Obstacle::NoDependencies(_) => needs_others(outcome, &version),
+                Obstacle::Refused(verdict) => incomplete_failure(&version, verdict),
+            };
+            if !forbidden {
+                return Some(failure);
+            }
+            failure
+                .because(format!("a policy forbids {version}, and no other version can be installed"))
+                .advise("only another version may replace it", format!("see the reasons: `d8 plugins why {name}`"))
         }
         Outcome::Unchecked { version, verdict, .. } => unchecked_failure(&component, &version.tag, verdict),
         Outcome::Stopped(error) => plan_failure(planning, &component, error),

@@ -160,10 +160,9 @@ impl Transaction {
 /// # Errors
 /// No root is writable, or a connection is not verified and other users share the root.
 fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
-    let roots = context.roots();
     let store = match installed::find(context, name)? {
-        Some(plugin) if !roots.is_explicit() => plugin.store,
-        _ => roots.for_writing()?,
+        Some(plugin) => plugin.store,
+        None => context.roots().for_writing()?,
     };
     context.check_verified_for(store.root())?;
     Ok(store)

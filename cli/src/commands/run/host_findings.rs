@@ -57,26 +57,73 @@ impl HostFindings {
                 .advise(format!("plugin {plugin} is damaged"), format!("`d8 plugins install {plugin}`"));
         }
         for unchecked in self.findings.unchecked.iter().filter(|unchecked| !self.is_damaged(unchecked)) {
-            let plugin = required(unchecked).unwrap_or(name.as_str());
-            failure = failure.because(explain::unchecked(unchecked)).advise(
-                format!("the version of plugin {plugin} is not known"),
-                format!("install it again: `d8 plugins install {plugin} --force`"),
-            );
+            failure = match of_unknown_version(unchecked) {
+                Some(plugin) => failure.because(explain::unchecked(unchecked)).advise(
+                    format!("the version of plugin {plugin} is not known"),
+                    format!("install it again: `d8 plugins install {plugin} --force`"),
+                ),
+                None => failure.because(format!("the contract of {name}: {}", explain::unchecked(unchecked))).advise(
+                    format!("the contract of {name} is wrong or was changed"),
+                    format!(
+                        "download it again: `d8 plugins install {name} --force`; if that does not help, ask the \
+                         publisher of {name} to correct it, or find another version: `d8 plugins why {name}`"
+                    ),
+                ),
+            };
         }
         failure
     }
 
     /// Returns whether the damage is reported instead.
     fn is_damaged(&self, unchecked: &Unchecked) -> bool {
-        required(unchecked).is_some_and(|plugin| self.damaged.iter().any(|(damaged, _)| damaged.as_str() == plugin))
+        of_unknown_version(unchecked)
+            .is_some_and(|plugin| self.damaged.iter().any(|(damaged, _)| damaged.as_str() == plugin))
     }
 }
 
-/// Returns the plugin that a requirement is on.
-fn required(unchecked: &Unchecked) -> Option<&str> {
+/// Returns the plugin whose unknown version is the cause.
+fn of_unknown_version(unchecked: &Unchecked) -> Option<&str> {
     match unchecked {
-        Unchecked::PluginVersionUnknown { requirement: Requirement::Plugin { plugin, .. } }
-        | Unchecked::BadConstraint { requirement: Requirement::Plugin { plugin, .. }, .. } => Some(plugin),
+        Unchecked::PluginVersionUnknown { requirement: Requirement::Plugin { plugin, .. } } => Some(plugin),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use d8_crds::values::version::Version;
+
+    use super::*;
+    use crate::terminal::failure::Code;
+
+    /// What is said if `a`, which requires `b`, runs.
+    fn message(constraint: &str, version: Option<&str>, damaged: bool) -> String {
+        let needs = serde_json::json!({"plugins": {"mandatory": [{"name": "b", "constraint": constraint}]}});
+        let requirements: Requirements = serde_json::from_value(needs).unwrap();
+        let b: PluginName = "b".parse().unwrap();
+        let versions = BTreeMap::from([(b.clone(), version.map(|version| Version::parse(version).unwrap()))]);
+        let findings = requirements::check_plugins(&requirements, &versions);
+        let damaged = if damaged { vec![(b, "v1 is missing".to_owned())] } else { Vec::new() };
+        let host = HostFindings { findings, damaged };
+        assert!(host.is_failure());
+        host.add_to(Failure::new(Code::Requirements, "a cannot run"), &"a".parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn the_contract_that_is_wrong_is_named() {
+        for damaged in [false, true] {
+            let text = message("=>>1", Some("1.0.0"), damaged);
+            for words in ["the contract of a: requires plugin b", "`d8 plugins install a --force`", "publisher of a"] {
+                assert!(text.contains(words), "{words}: {text}");
+            }
+            assert_eq!(text.contains("`d8 plugins install b"), damaged, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_that_of_the_other_plugin() {
+        let text = message(">=1", None, false);
+        assert!(text.contains("`d8 plugins install b --force`") && !text.contains("the contract of a"), "{text}");
+        assert!(!message(">=1", None, true).contains("--force"), "the damage is reported instead");
     }
 }

@@ -107,6 +107,8 @@ pub enum Outcome {
         version: Version,
         /// Why it cannot get what it needs.
         obstacle: Obstacle,
+        /// Whether a policy forbids the active version, and there is no version to replace it with.
+        forbidden: bool,
         /// The rejected versions. Empty if an exact version was requested.
         passed_over: Vec<PassedOver>,
     },

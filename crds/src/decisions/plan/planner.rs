@@ -227,8 +227,9 @@ impl<'k> Planner<'k> {
             Ok(Accepted::NeedsOthers(needs)) => Obstacle::NoDependencies(needs),
             Ok(Accepted::Unchecked(verdict)) | Err(verdict) => Obstacle::Refused(verdict),
         };
+        let forbidden = matches!(stays, Outcome::Keep { forbidden: true, .. });
         let passed_over = stays.passed_over().to_vec();
-        Ok(Outcome::Incomplete { version: version.clone(), obstacle, passed_over })
+        Ok(Outcome::Incomplete { version: version.clone(), obstacle, forbidden, passed_over })
     }
 
     /// Chooses the newest version that can be installed. `major` restricts the search.

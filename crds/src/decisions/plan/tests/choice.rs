@@ -8,7 +8,9 @@ fn outcome(fixture: &PlanFixture, plugin: &str) -> String {
         Outcome::Take { version, .. } => format!("take {}", bare(&version.version)),
         Outcome::AlreadyActive { version, .. } => format!("active {}", bare(&version.version)),
         Outcome::Keep { forbidden, .. } => if *forbidden { "keep forbidden" } else { "keep" }.to_owned(),
-        Outcome::Incomplete { version, .. } => format!("incomplete {}", bare(version)),
+        Outcome::Incomplete { version, forbidden, .. } => {
+            format!("incomplete {}{}", if *forbidden { "forbidden " } else { "" }, bare(version))
+        }
         Outcome::Nothing { why, major, .. } => match major {
             Some(major) => format!("nothing {why:?} in {major}"),
             None => format!("nothing {why:?}"),
@@ -45,6 +47,12 @@ fn the_outcome_of_a_request() {
             "refused 2",
         ),
         ("--version that is not published", w("a 1").request("a@2"), "version v2.0.0 is not published"),
+        ("what the installed version needs is missing", w("a 1: b; b").installed("a 1").request("a"), "incomplete 1"),
+        (
+            "what a forbidden version needs is missing",
+            w("a 1: b; b").installed("a 1").request("a").rejects("a", denied),
+            "incomplete forbidden 1",
+        ),
         ("--version of the active one", w("a 1").installed("a 1").request("a@1"), "active 1"),
         ("the active version is the newest", w("a 1; a 1.1").installed("a 1.1").request("a"), "active 1.1.0"),
         (
