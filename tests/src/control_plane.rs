@@ -20,7 +20,7 @@ pub const ADMIN: &str = "admin";
 /// Users with a token, without groups and permissions.
 const NAMED_USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 /// The number of additional users for [`ControlPlane::new_user`].
-const NUMBERED_USERS: usize = 128;
+const NUMBERED_USERS: usize = 1024;
 /// Time limit of a start. A start takes 3 s on an idle machine with two cores.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
 /// Attempts to start: another process may take the chosen port first.
