@@ -48,13 +48,15 @@ pub(super) fn is_return(input: &GateInput<'_>) -> bool {
 /// `minAge` of each policy, so that the largest decides.
 pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let Some(first_seen) = first_seen(input) else { return };
+    // `None`: the version was first seen after now.
+    let age = std::time::Duration::try_from(input.candidate.now.duration_since(first_seen)).ok();
     for rule in input.rules {
-        let Some(min_age) = soak(input, rule) else { continue };
-        let until = instant::after(first_seen, min_age.value);
-        if until.is_none_or(|until| until > input.candidate.now) {
-            let by = rule.source(min_age.origin, MIN_AGE.name);
-            causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, until: until.map(whole) });
-        }
+        let Some(min_age) = soak(input, rule).filter(|min_age| age.is_none_or(|age| age < min_age.value)) else {
+            continue;
+        };
+        let by = rule.source(min_age.origin, MIN_AGE.name);
+        let until = instant::after(first_seen, min_age.value).map(whole);
+        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, until });
     }
 }
 
