@@ -4,6 +4,7 @@
 //! Contains nothing about plugins.
 
 pub(crate) mod failpoint;
+pub(crate) mod flock;
 mod json_path;
 #[cfg(target_os = "linux")]
 pub(crate) mod mounts;

@@ -14,7 +14,7 @@ use d8_crds::values::{
 pub use self::{holder::LockHolder, kind::StoreErrorKind};
 pub use d8_rpp::Advice;
 
-use crate::{install_root::lockfile::LocksUnsupported, smoke};
+use crate::{disk::flock::LocksUnsupported, smoke};
 
 /// Why a store could not be read or changed. If a change returns this error, it has left the store as it was.
 #[derive(Debug, thiserror::Error)]

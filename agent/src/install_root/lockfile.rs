@@ -21,7 +21,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    disk::{self, FileId, failpoint},
+    disk::{self, FileId, failpoint, flock::flock},
     error::LockHolder,
     install_root::layout::LOCK,
 };
@@ -220,26 +220,6 @@ fn read_record(file: &File) -> io::Result<Option<Record>> {
     let mut bytes = Vec::new();
     file.take(RECORD_BYTES).read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes).ok())
-}
-
-/// The file system has no locks, such as NFS without a lock service.
-#[derive(Debug, thiserror::Error)]
-#[error("its file system does not support locks: {0}")]
-pub(crate) struct LocksUnsupported(io::Error);
-
-/// Tries to take the flock.
-///
-/// # Errors
-/// [`LocksUnsupported`], as the inner error, and other errors of the system.
-pub(crate) fn flock(file: &File) -> io::Result<bool> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error @ (Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP)) => {
-            Err(io::Error::new(io::ErrorKind::Unsupported, LocksUnsupported(error.into())))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn temporary(dir: &Path) -> PathBuf {

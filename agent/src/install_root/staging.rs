@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
-    disk::{self, FileId, failpoint},
-    install_root::{layout::Layout, lockfile::flock},
+    disk::{self, FileId, failpoint, flock::flock},
+    install_root::layout::Layout,
 };
 
 /// A staging directory of this process. Removed on drop.
