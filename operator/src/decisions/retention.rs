@@ -146,7 +146,7 @@ mod tests {
         let policies = [
             policy(&json!({"hostSelector": {}, "rules": [
                 {"plugins": ["stronghold", "delivery-*", "my_plugin", "../x"], "pins": [pin("v1.3.2"), pin("nonsense")]},
-                {"plugins": ["stronghold"], "block": ["1.4.0", "1.2.x", ">x"]},
+                {"plugins": ["stronghold"], "block": ["1.4.0", "1.2.x", "x1"]},
             ]})),
             policy(&json!({"hostSelector": {}, "cli": {"pins": [pin("0.13.0")]}, "rules": [{"plugins": ["*"]}]})),
         ];
