@@ -285,7 +285,7 @@ mod tests {
 
     /// What the first d8 requires of each version of a record.
     #[derive(Deserialize)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only decoded")]
     struct FirstReleaseVersion {
         version: String,
         digest: String,

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn messages_name_no_type() {
         #[derive(Debug, serde::Deserialize)]
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "only decoded")]
         struct Inner {
             text: String,
         }
@@ -128,7 +128,7 @@ mod tests {
             Plain,
         }
         #[derive(Debug, serde::Deserialize)]
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "only decoded")]
         struct Outer {
             inner: Option<Inner>,
             list: Option<Vec<u8>>,

@@ -74,7 +74,7 @@ fn alternative(text: &str) -> Option<Vec<Comparator>> {
 impl Operand {
     fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);
-        // Build metadata is no part of the value.
+        // Versions are compared without build metadata.
         let (text, _) = text.split_once('+').unwrap_or((text, ""));
         let (core, suffix) = text.split_once('-').map_or((text, None), |(core, suffix)| (core, Some(suffix)));
         let mut numbers = Vec::new();

@@ -87,7 +87,7 @@ fn d8_sends_without_delay() -> Result<()> {
     Ok(())
 }
 
-/// The operator's address for probes and metrics: whoever reaches it cannot make the kubelet restart the operator.
+/// Clients of the operator's address for probes and metrics cannot make the kubelet restart the operator.
 #[test]
 fn the_probes_of_the_operator_are_answered_whatever_others_send() {
     let lab = Lab::shared();

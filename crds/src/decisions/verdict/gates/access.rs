@@ -25,7 +25,7 @@ pub(super) fn denied(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 
 /// `block`: the union of all. It holds for the same layer under other versions, too.
 pub(super) fn blocked(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    // Computed only if something is blocked.
+    // Computed only if a policy or the host blocks versions of the component.
     let same_layer = LazyCell::new(|| bytes::versions_with_same_layer(input));
     for applicable in input.rules {
         let Some((origin, rule)) = applicable.rule().filter(|(_, rule)| !rule.block.is_empty()) else { continue };
@@ -34,8 +34,10 @@ pub(super) fn blocked(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     }
     let Some(local_rules) = input.policies.local_rules() else { return };
     let refused = local_rules.blocked(input.candidate.component).cloned().map(VersionSet::One).collect::<Vec<_>>();
-    let by = || Source::LocalRules { field: "refuse" };
-    causes.extend(block(input.candidate.version, &refused, &same_layer, by, None));
+    if !refused.is_empty() {
+        let by = || Source::LocalRules { field: "refuse" };
+        causes.extend(block(input.candidate.version, &refused, &same_layer, by, None));
+    }
 }
 
 /// Returns the cause of the first entry that takes the version, else of the first one that takes a version with the same
