@@ -20,8 +20,8 @@ use kube::ResourceExt as _;
 
 use self::selector::Selector;
 use crate::{
-    decisions::window::Windows,
-    records::policy::{MissingDependencies, MovedTags, PluginPolicy, Window},
+    decisions::window::{Schedule, Windows, parse_blackouts},
+    records::policy::{MissingDependencies, MovedTags, PluginPolicy, PluginPolicySpec, WindowsFor},
     values::{
         field_error::{FieldError, FieldErrors},
         limits,
@@ -67,8 +67,10 @@ pub struct CheckedPolicy {
     pub cli: Option<CheckedRule>,
     /// Handling of dependencies that are not installed.
     pub missing_dependencies: Option<MissingDependencies>,
-    /// Windows in which switches may begin. `None` means at any time.
-    pub windows: Option<Windows>,
+    /// When switches may begin.
+    pub schedule: Schedule,
+    /// Whom `schedule` holds. `None` means the agent.
+    pub windows_for: Option<WindowsFor>,
     /// Gradual rollout of versions over the hosts.
     pub rollout: Option<CheckedRollout>,
     /// Handling of moved tags.
@@ -99,7 +101,7 @@ impl CheckedPolicy {
             .map(|(i, rule)| rule::plugin_rule(rule, &format!("spec.rules[{i}]"), &mut errors))
             .collect();
         let cli = spec.cli.as_ref().map(|rule| rule::cli_rule(rule, &mut errors));
-        let windows = spec.windows.as_ref().and_then(|list| windows(list, &mut errors));
+        let schedule = schedule(spec, &mut errors);
         let rollout = spec.rollout.as_ref().and_then(|rollout| rollout::rollout(rollout, &mut errors));
 
         match selector {
@@ -113,7 +115,8 @@ impl CheckedPolicy {
                 rules,
                 cli,
                 missing_dependencies: spec.missing_dependencies,
-                windows,
+                schedule,
+                windows_for: spec.windows_for,
                 rollout,
                 moved_tags: spec.integrity.as_ref().and_then(|i| i.moved_tags),
                 generation_lag: rollout::generation_lag(policy),
@@ -157,9 +160,12 @@ impl CheckedPolicy {
     }
 }
 
-fn windows(list: &[Window], errors: &mut FieldErrors) -> Option<Windows> {
-    errors.check_length("spec.windows", list.len(), limits::WINDOWS);
-    Windows::parse(list, "spec.windows").map_err(|found| errors.extend(found)).ok()
+fn schedule(spec: &PluginPolicySpec, errors: &mut FieldErrors) -> Schedule {
+    let windows = spec.windows.as_ref().and_then(|list| {
+        errors.check_length("spec.windows", list.len(), limits::WINDOWS);
+        Windows::parse(list, "spec.windows").map_err(|found| errors.extend(found)).ok()
+    });
+    Schedule::new(windows, parse_blackouts(&spec.blackouts, "spec.blackouts", errors))
 }
 
 fn names(rules: &[CheckedRule]) -> BTreeMap<PluginName, usize> {

@@ -19,8 +19,8 @@ mod policy_set;
 pub use self::{
     candidate::{Candidate, Host, workstation_labels},
     effective::{
-        Attributed, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest, PolicyInEffect,
-        RecordSettings, RolloutSettings,
+        Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest,
+        PolicyInEffect, RecordSettings, RolloutSettings,
     },
     guidance::Guidance,
     host_policies::HostPolicies,

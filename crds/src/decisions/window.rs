@@ -1,5 +1,5 @@
-//! Windows: the times at which switches may begin (`docs/policies.md`, rule 10), for one policy and for
-//! several policies together. The rules of time zones come from the database in the binary and not from
+//! Windows and blackouts: the times at which switches may begin (`docs/policies.md`, rule 10), for one policy and
+//! for several policies together. The rules of time zones come from the database in the binary and not from
 //! the host, so that every host reads a window the same way.
 //!
 //! On each of its local days a window opens at the first instant at which the zone's clock has reached
@@ -8,13 +8,23 @@
 //! twice, the window opens the first time. It stays open for `duration` of elapsed time. Overlapping
 //! occurrences of one window or of several windows unite. A window with the longest duration is not always
 //! open: `24h` every day and `168h` every week are closed for the extra hour when the clocks go back.
+//!
+//! A blackout begins and ends at the first instants at which the zone's clock has reached `from` and `to`. During a
+//! blackout no switch may begin, whatever the windows.
 
+mod blackout;
 mod occurrence;
 mod parse;
+mod schedule;
 
 use jiff::Timestamp;
 
-use self::occurrence::{OccurrenceCursor, Schedule};
+pub(crate) use self::blackout::parse_blackouts;
+use self::occurrence::{CheckedWindow, OccurrenceCursor};
+pub use self::{
+    blackout::CheckedBlackout,
+    schedule::{MergedSchedule, Schedule},
+};
 use crate::{
     records::policy::Window,
     values::{
@@ -28,7 +38,7 @@ pub const HORIZON: std::time::Duration = std::time::Duration::from_hours(400 * 2
 
 /// The windows of one policy, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Windows(Vec<Schedule>);
+pub struct Windows(Vec<CheckedWindow>);
 
 impl Windows {
     /// Parses the list of windows at the path `field` of its record, for example `spec.windows`.
@@ -40,12 +50,12 @@ impl Windows {
         if windows.is_empty() {
             errors.add(field, "an empty list never opens; remove the field if switches may begin at any time");
         }
-        let schedules: Vec<_> = windows
+        let parsed: Vec<_> = windows
             .iter()
             .enumerate()
-            .filter_map(|(i, window)| parse::schedule(window, &format!("{field}[{i}]"), &mut errors))
+            .filter_map(|(i, window)| parse::window(window, &format!("{field}[{i}]"), &mut errors))
             .collect();
-        if errors.is_empty() { Ok(Self(schedules)) } else { Err(errors.into_vec()) }
+        if errors.is_empty() { Ok(Self(parsed)) } else { Err(errors.into_vec()) }
     }
 
     /// Returns the windows as a record has them: days in the order of the week and absent if all are
@@ -78,51 +88,6 @@ impl Windows {
             }
         }
         Some(closed)
-    }
-}
-
-/// The windows of several policies. All of them must be open. Without any policy they are always open.
-#[derive(Debug, Clone, Default)]
-pub struct MergedWindows<'a>(Vec<&'a Windows>);
-
-impl MergedWindows<'_> {
-    /// Returns whether the windows of all policies are open.
-    pub fn open_at(&self, now: Timestamp) -> bool {
-        self.0.iter().all(|windows| windows.open_at(now))
-    }
-
-    /// Returns the first instant from `now` on at which the windows of all policies are open: `now` itself
-    /// if they are open. Returns `None` if there is none within [`HORIZON`]: reason `WindowsNeverMeet`.
-    pub fn next_opening(&self, now: Timestamp) -> Option<Timestamp> {
-        let limit = instant::after_or_last(now, HORIZON);
-        let mut policies: Vec<_> = self.0.iter().map(|windows| UnionCursor::new(windows)).collect();
-        let mut candidate = now;
-        loop {
-            // A policy that is closed at the candidate moves it forward. The search ends after a round in
-            // which no policy moved it.
-            let before = candidate;
-            for policy in &mut policies {
-                candidate = policy.next_opening(candidate)?;
-                if candidate > limit {
-                    return None;
-                }
-            }
-            if candidate == before {
-                return Some(candidate);
-            }
-        }
-    }
-
-    /// Returns the first instant from `now` on at which the windows of at least one policy are closed:
-    /// `now` itself if they are closed. Returns `None` if that instant is more than [`HORIZON`] ahead.
-    pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.0.iter().filter_map(|windows| windows.open_until(now)).min()
-    }
-}
-
-impl<'a> FromIterator<&'a Windows> for MergedWindows<'a> {
-    fn from_iter<I: IntoIterator<Item = &'a Windows>>(policies: I) -> Self {
-        Self(policies.into_iter().collect())
     }
 }
 

@@ -43,6 +43,12 @@ pub struct PluginPolicySpec {
     /// Windows in which switches may begin. Absent means at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Vec<Window>>,
+    /// Spans of time in which no switch may begin, also while a window is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blackouts: Vec<Blackout>,
+    /// Whom the windows and blackouts of this policy hold. Absent means the agent only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows_for: Option<WindowsFor>,
     /// Gradual rollout of new versions over the hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
@@ -228,6 +234,30 @@ pub struct Window {
     /// IANA time zone of `days` and `start`. Absent means UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+}
+
+/// A span of time in which no switch may begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Blackout {
+    /// Local date and time at which the blackout begins, for example `2026-11-27T00:00`.
+    pub from: String,
+    /// Local date and time at which the blackout ends. The end is not part of it.
+    pub to: String,
+    /// IANA time zone of `from` and `to`. Absent means UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Why nothing may change, for example `Black Friday`. Everyone who is held sees it.
+    pub reason: String,
+}
+
+/// Whom windows and blackouts hold: the agent only (`Agent`), or people too (`Everyone`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum WindowsFor {
+    /// The agent only.
+    Agent,
+    /// The agent and people.
+    Everyone,
 }
 
 /// Gradual rollout of new versions over the hosts.

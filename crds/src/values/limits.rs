@@ -74,6 +74,10 @@ pub const RULE_VERSION: usize = 64;
 pub const RULE_MESSAGE: usize = 512;
 /// Entries of `spec.windows` of one policy.
 pub const WINDOWS: usize = 32;
+/// Entries of `spec.blackouts` of one policy.
+pub const BLACKOUTS: usize = 32;
+/// Length of a blackout's `reason`.
+pub const BLACKOUT_REASON: usize = 512;
 /// Largest value of `spec.rollout.maxFailed`.
 pub const MAX_FAILED: u32 = 100_000;
 /// Entries of `matchLabels` and of `matchExpressions` in a label selector.

@@ -1,7 +1,7 @@
 //! The table "What binds whom": every row is evaluated for every intent.
 //!
 //! [`situation`] has a candidate for each reason. Only the gate of that reason stands in its way, so the
-//! verdict shows whom the gate binds.
+//! verdict shows whom the gate binds. A reason has a second row if its policy can have `windowsFor: Everyone`.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ const NOT_GATES: [ReasonCode; 2] = [ReasonCode::Required, ReasonCode::Dependency
 #[derive(Debug)]
 struct Row {
     reason: &'static str,
+    /// The row is about policies with `windowsFor: Everyone`.
+    for_everyone: bool,
     /// One cell for each of [`INTENTS`].
     cells: Vec<&'static str>,
 }
@@ -39,8 +41,8 @@ fn rows() -> Vec<Row> {
     let table = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     let read = |line: &'static str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [_gate, reason, cells @ ..] = cells.as_slice() else { panic!("{line}") };
-        Row { reason, cells: cells.to_vec() }
+        let [gate, reason, cells @ ..] = cells.as_slice() else { panic!("{line}") };
+        Row { reason, for_everyone: gate.contains("windowsFor: Everyone"), cells: cells.to_vec() }
     };
     let mut rows = table.map(read);
     let head = rows.next().expect("a head");
@@ -149,6 +151,10 @@ fn situation(reason: &str) -> Situation {
             under(policies)
         }
         "OutsideWindow" => under(vec![policy(&json!({"windows": [{"start": "02:00", "duration": "1h"}]}))]),
+        "Blackout" => {
+            let span = json!({"from": "2026-11-22T00:00", "to": "2026-11-23T00:00", "reason": "freeze"});
+            under(vec![policy(&json!({"blackouts": [span]}))])
+        }
         "WindowsNeverMeet" => {
             let windows = |start: &str| policy(&json!({"windows": [{"start": start, "duration": "1h"}]}));
             under(vec![windows("02:00"), windows("20:00")])
@@ -176,8 +182,12 @@ fn situation(reason: &str) -> Situation {
 }
 
 /// The cell of the table that the code gives, and every reason that is not the row's.
-fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) {
-    let situation = situation(reason);
+fn evaluated(row: &Row, intent: Intent) -> (&'static str, Vec<&'static str>) {
+    let reason = row.reason;
+    let mut situation = situation(reason);
+    for policy in situation.policies.iter_mut().filter(|_| row.for_everyone) {
+        policy["spec"]["windowsFor"] = json!("Everyone");
+    }
     let Situation { component, version, policies, entry, last_sync, confirmed, server_time, findings, .. } = situation;
     let time = |text: &str| text.parse::<Timestamp>().expect("a time");
     let component: Component = component.parse().expect("a component");
@@ -220,9 +230,10 @@ fn evaluated(reason: &str, intent: Intent) -> (&'static str, Vec<&'static str>) 
 #[test]
 fn every_cell_is_what_the_gates_do() {
     let mut wrong = Vec::new();
-    for Row { reason, cells } in rows() {
-        for (intent, cell) in INTENTS.into_iter().zip(&cells) {
-            let (found, others) = evaluated(reason, intent);
+    for row in rows() {
+        let Row { reason, cells, .. } = &row;
+        for (intent, cell) in INTENTS.into_iter().zip(cells) {
+            let (found, others) = evaluated(&row, intent);
             if found != *cell || !others.is_empty() {
                 wrong.push(format!(
                     "{reason} for {intent:?}: the page has {cell}, the code {found}, besides {others:?}"
@@ -235,11 +246,16 @@ fn every_cell_is_what_the_gates_do() {
 }
 
 #[test]
-fn every_gate_has_one_row() {
+fn every_gate_has_its_rows() {
     let rows = rows();
     for code in ReasonCode::ALL {
-        let found = rows.iter().filter(|row| row.reason == code.as_str()).count();
-        assert_eq!(found, usize::from(!NOT_GATES.contains(code)), "{code}");
+        let found: Vec<_> = rows.iter().filter(|row| row.reason == code.as_str()).map(|row| row.for_everyone).collect();
+        let expected: &[bool] = match code {
+            _ if NOT_GATES.contains(code) => &[],
+            ReasonCode::OutsideWindow | ReasonCode::Blackout | ReasonCode::WindowsNeverMeet => &[false, true],
+            _ => &[false],
+        };
+        assert_eq!(found, expected, "{code}");
     }
-    assert_eq!(rows.len(), ReasonCode::ALL.len() - NOT_GATES.len());
+    assert!(rows.iter().all(|row| ReasonCode::ALL.iter().any(|code| row.reason == code.as_str())));
 }

@@ -49,6 +49,7 @@ shapes! {
     Cause::NotInWave { .. } => "NotInWave",
     Cause::WaveHalted { .. } => "WaveHalted",
     Cause::OutsideWindow { .. } => "OutsideWindow",
+    Cause::Blackout { .. } => "Blackout",
     Cause::WindowsNeverMeet { .. } => "WindowsNeverMeet",
     Cause::PolicyStale { .. } => "PolicyStale",
     Cause::PolicyNotObserved { .. } => "PolicyNotObserved",
@@ -241,6 +242,14 @@ fn timing() -> Vec<(Cause, Cause)> {
     let stale = |last_sync_time| Cause::RecordStale { by: rule("minAge"), last_sync_time };
     let not_observed =
         |observed_generation| Cause::PolicyNotObserved { by: spec("rollout"), generation: 5, observed_generation };
+    let blackout = |until| Cause::Blackout {
+        by: spec("blackouts"),
+        reason: "Black Friday".into(),
+        from: time("2026-11-22T00:00:00Z"),
+        to: time("2026-11-23T00:00:00Z"),
+        everyone: true,
+        until,
+    };
     let (then, later) = (|| Some(time("2026-11-22T09:00:00Z")), || Some(time("2026-11-23T12:00:00Z")));
     vec![
         (soaking(later()), soaking(None)),
@@ -248,8 +257,14 @@ fn timing() -> Vec<(Cause, Cause)> {
         (stale(then()), stale(None)),
         (wave(later()), wave(None)),
         (halted(then(), 3), halted(None, 0)),
-        same(Cause::OutsideWindow { by: spec("windows"), together: true, until: time("2026-11-23T12:00:00Z") }),
-        same(Cause::WindowsNeverMeet { policies: ["evenings", "mornings"].map(Arc::from).into() }),
+        same(Cause::OutsideWindow {
+            by: spec("windows"),
+            together: true,
+            everyone: false,
+            until: time("2026-11-23T12:00:00Z"),
+        }),
+        (blackout(later()), blackout(None)),
+        same(Cause::WindowsNeverMeet { policies: ["evenings", "mornings"].map(Arc::from).into(), everyone: false }),
         (Cause::PolicyStale { confirmed: then() }, Cause::PolicyStale { confirmed: None }),
         (not_observed(Some(4)), not_observed(None)),
         same(Cause::ClockSkew(ClockSkew { local: time("2026-11-22T12:00:00Z"), server: time("2026-11-22T13:10:00Z") })),

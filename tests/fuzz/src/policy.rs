@@ -11,7 +11,7 @@ use d8_crds::{
             warnings::{PolicyContext, warnings},
         },
         verdict::{Candidate, Class, Host, PolicySet, Reason},
-        window::{MergedWindows, Windows},
+        window::{CheckedBlackout, MergedSchedule, Schedule, Windows},
     },
     records::{
         policy::{Day, PluginPolicy, Window},
@@ -100,7 +100,7 @@ pub(crate) fn policy(data: &[u8]) {
     policies.missing_dependencies_refused();
 }
 
-/// The windows of two policies and an instant.
+/// The windows and blackouts of two policies and an instant.
 pub(crate) fn window(data: &[u8]) {
     const ZONES: &[&str] = &[
         "UTC",
@@ -153,15 +153,29 @@ pub(crate) fn window(data: &[u8]) {
         }
         openings.push(opening);
     }
-    let merged: MergedWindows<'_> = policies.iter().collect();
+    let schedules: Vec<Schedule> =
+        policies.into_iter().map(|windows| Schedule::new(Some(windows), blackouts(&mut input, now))).collect();
+    let merged: MergedSchedule<'_> = schedules.iter().collect();
     match merged.next_opening(now) {
         Some(opening) => {
             assert!(openings.iter().all(|single| single.is_some_and(|single| single <= opening)));
-            assert!(merged.open_at(opening) && policies.iter().all(|windows| windows.open_at(opening)));
+            assert!(merged.open_at(opening) && schedules.iter().all(|schedule| schedule.open_at(opening)));
         }
         None => assert!(!merged.open_at(now)),
     }
     if let Some(closes) = merged.open_until(now) {
         assert!(closes >= now && !merged.open_at(closes));
     }
+}
+
+/// Up to two blackouts around an instant.
+fn blackouts(input: &mut Input<'_>, now: Timestamp) -> Vec<CheckedBlackout> {
+    let count = input.number(3);
+    let blackouts = (0..count).filter_map(|_| {
+        let [back, length] = [(); 2].map(|()| i64::try_from(input.long() % (500 * 86_400)).unwrap_or_default());
+        let from = Timestamp::from_second(now.as_second().checked_sub(back - 250 * 86_400)?).ok()?;
+        let to = Timestamp::from_second(from.as_second().checked_add(1 + length)?).ok()?;
+        Some(CheckedBlackout { from, to, reason: "a freeze".into() })
+    });
+    blackouts.collect()
 }

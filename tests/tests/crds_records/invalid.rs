@@ -26,7 +26,7 @@ async fn assert_refused(cases: Vec<(Value, &[&str])>) {
 
 /// Fields that a client does not validate: it does not read them, the API server validates names, and a message is
 /// made printable instead.
-const NOT_VALIDATED_BY_CLIENTS: [&str; 7] = [
+const NOT_VALIDATED_BY_CLIENTS: [&str; 8] = [
     "metadata.name",
     "spec.pause",
     "spec.hostSelector.matchLabel",
@@ -34,6 +34,7 @@ const NOT_VALIDATED_BY_CLIENTS: [&str; 7] = [
     "spec.cli.access",
     "spec.rules[0].message",
     "spec.cli.message",
+    "spec.blackouts[0].reason",
 ];
 
 /// A client refuses the same field of a policy that did not pass the API server, such as one from a cache, unless the
@@ -247,12 +248,15 @@ async fn defaults_and_d8_itself() {
 }
 
 #[tokio::test]
-async fn windows_and_rollout() {
+async fn windows_blackouts_and_rollout() {
     let window = |fields: Value| {
         policy(&json!({"windows": [objects::with(json!({"start": "02:00", "duration": "1h"}), &fields)]}))
     };
     let rollout = |fields: Value| policy(&json!({"rollout": fields}));
     let time = "must be a time of day such as 02:00";
+    let span = json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": "sale"});
+    let blackout = |fields: Value| policy(&json!({"blackouts": [objects::with(span.clone(), &fields)]}));
+    let local = "local date and time such as";
     assert_refused(vec![
         (policy(&json!({"windows": []})), &["spec.windows"]),
         (policy(&json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]})), &["spec.windows", "32"]),
@@ -271,6 +275,31 @@ async fn windows_and_rollout() {
         (window(json!({"timeZone": "europe/berlin"})), &["spec.windows[0].timeZone", "IANA"]),
         (window(json!({"timeZone": ""})), &["spec.windows[0].timeZone", "IANA"]),
         (window(json!({"timeZone": "A".repeat(64)})), &["spec.windows[0].timeZone", "63"]),
+        (policy(&json!({"blackouts": vec![span.clone(); 33]})), &["spec.blackouts", "32"]),
+        (
+            policy(&json!({"blackouts": [{"to": "2026-11-30T00:00", "reason": "x"}]})),
+            &["spec.blackouts[0].from", "Required"],
+        ),
+        (
+            policy(&json!({"blackouts": [{"from": "2026-11-27T00:00", "reason": "x"}]})),
+            &["spec.blackouts[0].to", "Required"],
+        ),
+        (
+            policy(&json!({"blackouts": [{"from": "2026-11-27T00:00", "to": "2026-11-30T00:00"}]})),
+            &["spec.blackouts[0].reason", "Required"],
+        ),
+        (blackout(json!({"from": "2026-11-27"})), &["spec.blackouts[0].from", local]),
+        (blackout(json!({"from": "2026-02-29T00:00"})), &["spec.blackouts[0].from", local]),
+        (blackout(json!({"from": "2026-11-27T24:00"})), &["spec.blackouts[0].from", local]),
+        (blackout(json!({"to": "2026-11-30T00:00Z"})), &["spec.blackouts[0].to", local]),
+        (blackout(json!({"to": "2026-11-30T00:00:60"})), &["spec.blackouts[0].to", local]),
+        (blackout(json!({"to": "2026-11-27T00:00"})), &["spec.blackouts[0].to", "must be later than"]),
+        (blackout(json!({"timeZone": "Europe/Atlantis"})), &["spec.blackouts[0].timeZone"]),
+        (blackout(json!({"timeZone": "europe/berlin"})), &["spec.blackouts[0].timeZone", "IANA"]),
+        (blackout(json!({"reason": ""})), &["spec.blackouts[0].reason", "must not be empty"]),
+        (blackout(json!({"reason": "a\nb"})), &["spec.blackouts[0].reason", "one line"]),
+        (blackout(json!({"reason": "a".repeat(513)})), &["spec.blackouts[0].reason", "512"]),
+        (policy(&json!({"windowsFor": "People"})), &["spec.windowsFor", "Everyone"]),
         (rollout(json!({})), &["spec.rollout.over", "Required"]),
         (rollout(json!({"over": "59s"})), &["spec.rollout.over", "from 1m to 720h"]),
         (rollout(json!({"over": "720h1s"})), &["spec.rollout.over", "from 1m to 720h"]),

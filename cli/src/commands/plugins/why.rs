@@ -223,7 +223,7 @@ async fn evaluate_all(
     Ok(versions)
 }
 
-/// Evaluates a version for a person who updates, and notes the windows that bind the agent.
+/// Evaluates a version for a person who updates, and notes the windows and blackouts that bind the agent only.
 async fn evaluate(
     planning: &mut Planning<'_>,
     component: &Component,
@@ -234,18 +234,21 @@ async fn evaluate(
     let verdict = planning.verdict(component, published, Intent::Update).await?;
     let mut notes = verdict.notes().to_vec();
     if active.is_none_or(|active| *active < published.version) {
-        notes.extend(window_reasons(&planning.verdict(component, published, Intent::Agent).await?));
+        notes.extend(window_reasons(&planning.verdict(component, published, Intent::Agent).await?, &verdict));
     }
     let plugin_reasons = planning.plugin_reasons(component, &published.version).await;
     Ok(VersionVerdict::new(published, active == Some(&published.version), &verdict, notes, plugin_reasons))
 }
 
-/// Returns the reasons about windows in a verdict for the agent. Windows bind the agent only, so a person sees them as
+/// Returns the reasons about windows and blackouts in a verdict for the agent that do not hold people, who see them as
 /// notes.
-fn window_reasons(verdict: &Verdict) -> Vec<Reason> {
-    let is_window =
-        |reason: &&Reason| matches!(reason.code(), ReasonCode::OutsideWindow | ReasonCode::WindowsNeverMeet);
-    verdict.reasons().iter().filter(is_window).cloned().collect()
+fn window_reasons(agent: &Verdict, person: &Verdict) -> Vec<Reason> {
+    let is_window = |reason: &&Reason| {
+        matches!(reason.code(), ReasonCode::OutsideWindow | ReasonCode::Blackout | ReasonCode::WindowsNeverMeet)
+    };
+    let holds = |reason: &Reason, other: &Reason| (reason.code(), reason.policy()) == (other.code(), other.policy());
+    let is_new = |reason: &&Reason| !person.reasons().iter().any(|other| holds(reason, other));
+    agent.reasons().iter().filter(is_window).filter(is_new).cloned().collect()
 }
 
 /// Returns the lines about tags that are not versions: a line for each reason, with its tags.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use d8_agent::cluster::{self, ClusterView};
 use d8_crds::{
-    decisions::verdict::{Attributed, Effective, EffectiveComponent, FieldSource, Host, MergedField},
+    decisions::verdict::{Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, Host, MergedField},
     records::{host::CliHost, policy::Window},
     values::name::Component,
 };
@@ -95,6 +95,10 @@ impl FieldTable {
         table.add_each("", "windows", &effective.windows, |windows| {
             windows.iter().map(display_window).collect::<Vec<_>>().join("; ")
         });
+        table.add_each("", "blackouts", &effective.blackouts, |blackouts| {
+            blackouts.iter().map(display_blackout).collect::<Vec<_>>().join("; ")
+        });
+        table.add_each("", "windowsFor", &effective.windows_for, debug);
         table.add_each("", "rollout", &effective.rollouts, |rollout| {
             if rollout.canary {
                 format!("over {}, this host goes first", rollout.over)
@@ -148,6 +152,11 @@ fn display_window(window: &Window) -> String {
     let days = window.days.as_ref().map(|days| days.iter().map(debug).collect::<Vec<_>>().join(","));
     let zone = window.time_zone.as_deref().unwrap_or("UTC");
     format!("{} {} for {} {zone}", days.as_deref().unwrap_or("daily"), window.start, window.duration)
+}
+
+/// `2026-11-27T00:00:00Z to 2026-11-30T00:00:00Z (Black Friday)`
+fn display_blackout(blackout: &BlackoutSpan) -> String {
+    format!("{} to {} ({})", blackout.from, blackout.to, blackout.reason)
 }
 
 fn debug(value: &impl fmt::Debug) -> String {

@@ -45,8 +45,9 @@ impl Explainer<'_> {
             Cause::RecordStale { last_sync_time, .. } => self.record_stale(*last_sync_time),
             Cause::NotInWave { over, until, .. } => self.not_in_wave(*over, *until),
             Cause::WaveHalted { by, halted_at, failed } => self.wave_halted(by.policy(), *halted_at, *failed),
-            Cause::OutsideWindow { together, until, .. } => self.outside_window(*together, *until),
-            Cause::WindowsNeverMeet { policies } => self.windows_never_meet(policies),
+            Cause::OutsideWindow { together, everyone, until, .. } => self.outside_window(*together, *everyone, *until),
+            Cause::Blackout { to, everyone, until, .. } => self.blackout(*to, *everyone, *until),
+            Cause::WindowsNeverMeet { policies, everyone } => self.windows_never_meet(policies, *everyone),
             Cause::PolicyStale { confirmed } => self.policy_stale(*confirmed),
             Cause::PolicyNotObserved { generation, observed_generation, .. } => {
                 timing::policy_not_observed(*generation, *observed_generation)

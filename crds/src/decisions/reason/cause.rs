@@ -191,15 +191,37 @@ pub enum Cause {
         by: Source,
         /// Windows of several policies must be open together.
         together: bool,
-        /// When they open next.
+        /// People have to wait, too.
+        everyone: bool,
+        /// When a switch may begin next: windows are open and no blackout lasts.
         #[serde(skip)]
         until: Timestamp,
     },
-    /// `windows` of several policies never open together.
+    /// `blackouts`: one lasts.
+    Blackout {
+        /// Field that sets the blackouts.
+        #[serde(skip)]
+        by: Source,
+        /// `reason` of the blackout.
+        #[serde(rename = "blackoutReason", serialize_with = "text")]
+        reason: Arc<str>,
+        /// When it began.
+        from: Timestamp,
+        /// When it ends.
+        to: Timestamp,
+        /// People have to wait, too.
+        everyone: bool,
+        /// When a switch may begin next; `None`: not within 400 days.
+        #[serde(skip)]
+        until: Option<Timestamp>,
+    },
+    /// `windows` and `blackouts` never permit a switch.
     WindowsNeverMeet {
         /// Names of the policies.
         #[serde(serialize_with = "texts")]
         policies: Arc<[Arc<str>]>,
+        /// People have to wait, too.
+        everyone: bool,
     },
     /// The agent's view of the policies is too old.
     PolicyStale {
@@ -290,6 +312,7 @@ impl Cause {
             Self::NotInWave { .. } => ReasonCode::NotInWave,
             Self::WaveHalted { .. } => ReasonCode::WaveHalted,
             Self::OutsideWindow { .. } => ReasonCode::OutsideWindow,
+            Self::Blackout { .. } => ReasonCode::Blackout,
             Self::WindowsNeverMeet { .. } => ReasonCode::WindowsNeverMeet,
             Self::PolicyStale { .. } => ReasonCode::PolicyStale,
             Self::PolicyNotObserved { .. } => ReasonCode::PolicyNotObserved,
@@ -319,6 +342,7 @@ impl Cause {
             | Self::NotInWave { by, .. }
             | Self::WaveHalted { by, .. }
             | Self::OutsideWindow { by, .. }
+            | Self::Blackout { by, .. }
             | Self::PolicyNotObserved { by, .. }
             | Self::Required { by } => Some(by),
             Self::TagMoved { by, .. } | Self::Manual { by } | Self::MajorStays { by } => by.as_ref(),
@@ -347,14 +371,14 @@ impl Cause {
     /// Returns when it ends by itself, in whole seconds; `None`: unknown or never.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Soaking { until, .. } | Self::NotInWave { until, .. } => *until,
+            Self::Soaking { until, .. } | Self::NotInWave { until, .. } | Self::Blackout { until, .. } => *until,
             Self::OutsideWindow { until, .. } => Some(*until),
             Self::Plugins(conflict) => conflict.until(),
             _ => None,
         }
     }
 
-    /// Returns the `message` that the policy gives to people.
+    /// Returns the text that the policy gives to people: the `message` of a rule, the `reason` of a blackout.
     pub fn policy_message(&self) -> Option<&str> {
         match self {
             Self::Denied { message, .. }
@@ -362,6 +386,7 @@ impl Cause {
             | Self::VersionNotPermitted { message, .. }
             | Self::NotPinned { message, .. }
             | Self::ChannelNotPermitted { message, .. } => message.as_deref(),
+            Self::Blackout { reason, .. } => Some(reason),
             _ => None,
         }
     }

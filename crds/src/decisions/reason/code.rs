@@ -86,7 +86,9 @@ reason_codes! {
     WaveHalted => Held,
     /// No window is open.
     OutsideWindow => Held,
-    /// The windows of the policies never open together.
+    /// A blackout lasts.
+    Blackout => Held,
+    /// The windows and blackouts of the policies never permit a switch.
     WindowsNeverMeet => Held,
     /// The policies were not confirmed recently.
     PolicyStale => Held,

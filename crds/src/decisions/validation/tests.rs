@@ -186,6 +186,18 @@ fn every_error_names_its_field() {
         (json!({"cli": {"pins": [{"version": "v0.1.0", "digest": ""}]}}), "spec.cli.pins[0].digest: "),
         (json!({"cli": {"minAge": "1"}}), "spec.cli.minAge: "),
         (json!({"windows": []}), "spec.windows: an empty list never opens"),
+        (
+            json!({"blackouts": vec![json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": "x"}); 33]}),
+            "spec.blackouts: has 33 entries, at most 32 are allowed",
+        ),
+        (
+            json!({"blackouts": [{"from": "2026-11-27T00:00", "to": "2026-11-27T00:00", "reason": "x"}]}),
+            "spec.blackouts[0].to: must be later than `from`",
+        ),
+        (
+            json!({"blackouts": [{"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": " "}]}),
+            "spec.blackouts[0].reason: must not be empty",
+        ),
         (json!({"windows": [{"start": "24:00", "duration": "1h"}]}), "spec.windows[0].start: "),
         (json!({"windows": [{"start": "2:00", "duration": "1h"}]}), "spec.windows[0].start: "),
         (json!({"windows": [{"start": "02:00", "duration": "30s"}]}), "spec.windows[0].duration: 30s is out of range"),

@@ -34,6 +34,9 @@ pub fn warnings(policy: &CheckedPolicy, context: PolicyContext<'_>) -> Vec<Strin
             warnings.push(format!("{field}.versions: {hints}"));
         }
     }
+    if policy.windows_for.is_some() && policy.schedule.is_unlimited() {
+        warnings.push("spec.windowsFor has no effect: the policy has neither windows nor blackouts".to_owned());
+    }
     for (component, published) in context.channels.into_iter().flatten() {
         warnings.extend(unpublished_channel(policy, component, *published));
     }
@@ -141,6 +144,11 @@ mod tests {
                 vec!["spec.rules[0].versions: `=1.2` means 1.2.x", "spec.cli.versions: `1` means 1.x"],
             ),
             (json!({"rules": [{"plugins": ["a"], "versions": ">=1.2 <2"}]}), vec![]),
+            (
+                json!({"windowsFor": "Everyone"}),
+                vec!["spec.windowsFor has no effect: the policy has neither windows nor blackouts"],
+            ),
+            (json!({"windowsFor": "Everyone", "windows": [{"start": "02:00", "duration": "1h"}]}), vec![]),
         ] {
             assert_eq!(warnings_of(&spec, PolicyContext::default()), expected, "{spec}");
         }

@@ -3,11 +3,13 @@
 
 use crate::{
     decisions::{
+        intent::Intent,
         reason::{Origin, Source},
         validation::{CheckedPolicy, CheckedRule, Pattern, Settings},
         verdict::candidate::Host,
+        window::Schedule,
     },
-    records::policy::Access,
+    records::policy::{Access, WindowsFor},
     values::name::Component,
 };
 
@@ -26,6 +28,12 @@ impl<'a> MatchedPolicy<'a> {
         let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
         Self { policy, index, canary: canaries.is_some_and(|canaries| canaries.matches(host.labels)) }
     }
+}
+
+/// Returns when a policy lets changes with this intent begin. `None`: at any time.
+pub(super) fn schedule_for(policy: &CheckedPolicy, intent: Intent) -> Option<&Schedule> {
+    let is_held = intent == Intent::Agent || policy.windows_for == Some(WindowsFor::Everyone);
+    Some(&policy.schedule).filter(|schedule| is_held && !schedule.is_unlimited())
 }
 
 /// What one policy sets for one component.

@@ -5,11 +5,12 @@ mod compute;
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     decisions::reason::Source,
-    records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates, Window},
+    records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates, Window, WindowsFor},
     values::{channel::Channel, digest::Digest},
 };
 
@@ -27,6 +28,10 @@ pub struct Effective {
     pub moved_tags: MergedField<MovedTags>,
     /// Windows. All of them must be open.
     pub windows: Vec<Attributed<Vec<Window>>>,
+    /// Blackouts. None of them may last.
+    pub blackouts: Vec<Attributed<Vec<BlackoutSpan>>>,
+    /// Whom the windows and blackouts of each policy hold, where a policy sets it.
+    pub windows_for: Vec<Attributed<WindowsFor>>,
     /// Rollouts. All of them must have reached the host.
     pub rollouts: Vec<Attributed<RolloutSettings>>,
     /// d8, then plugins by name, then prefixes such as `delivery-*`, then `*` for any other plugin.
@@ -73,6 +78,17 @@ pub struct Attributed<T> {
     /// Field that sets it.
     #[serde(flatten)]
     pub from: FieldSource,
+}
+
+/// A blackout from `from` to `to`, in UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BlackoutSpan {
+    /// Beginning, inclusive.
+    pub from: Timestamp,
+    /// End, exclusive.
+    pub to: Timestamp,
+    /// Why nothing may change.
+    pub reason: String,
 }
 
 /// How a policy rolls versions out.

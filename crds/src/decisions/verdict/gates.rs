@@ -7,6 +7,7 @@ mod access;
 mod bytes;
 mod causes;
 mod change;
+mod schedule;
 mod time;
 
 use std::cell::LazyCell;
@@ -114,7 +115,8 @@ const HOLDING: &[Row] = &[
     Row::new(CHANGES, bytes::missing_or_stale),
     Row::new(&[Agent, Update], time::wave).notes(&[Explicit]),
     Row::new(&[Agent, Update], time::halted).notes(&[Explicit]),
-    Row::new(&[Agent], time::windows).lifted(Leaving::Blocked),
+    // People are bound by policies with `windowsFor: Everyone`.
+    Row::new(CHANGES, schedule::closed).lifted(Leaving::Blocked),
     Row::new(&[Agent], time::policy_stale),
     Row::new(&[Agent, Update], change::major).lifted(Leaving::Forbidden),
     Row::new(CHANGES, change::unmet),

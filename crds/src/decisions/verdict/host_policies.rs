@@ -1,20 +1,21 @@
-//! The policies that apply to one host. Which policies select the host, where it is a canary and when the
-//! windows open is the same for all components, and is computed once.
+//! The policies that apply to one host. Which policies select the host, where it is a canary and when switches may
+//! begin is the same for all components, and is computed once.
 
 use std::{borrow::Cow, sync::OnceLock};
 
 use jiff::Timestamp;
 
 use super::{
-    applicable::{ApplicableRule, MatchedPolicy},
+    applicable::{ApplicableRule, MatchedPolicy, schedule_for},
     candidate::Host,
     loaded::{BrokenPolicy, LoadedPolicy},
     local_rules::LocalRules,
 };
 use crate::{
     decisions::{
+        intent::Intent,
         validation::{CheckedPolicy, Pattern},
-        window::MergedWindows,
+        window::MergedSchedule,
     },
     records::release::{CliRelease, CliReleaseSpec, CliReleaseStatus, ReleaseVersion},
     values::{
@@ -34,26 +35,48 @@ pub struct HostPolicies<'a> {
     local_rules: Option<&'a LocalRules>,
     /// A valid policy pins a version of some component.
     has_pins: bool,
-    /// State of the windows at the first instant that was evaluated, usually the only one.
-    windows: OnceLock<WindowState>,
+    /// Some policy limits when the agent may begin a switch.
+    limits_agent: bool,
+    /// Some policy limits when people may begin a switch.
+    limits_people: bool,
+    /// State of the schedules at the first instant that was evaluated, usually the only one.
+    schedules: OnceLock<ScheduleState>,
 }
 
-/// Which windows are open at an instant.
+/// What the schedules of all policies permit at an instant.
 #[derive(Debug, Clone)]
-pub(super) struct WindowState {
+pub(super) struct ScheduleState {
     at: Timestamp,
-    /// By index of the policy; one without windows is open.
-    open: Vec<bool>,
-    /// Number of policies that have windows.
-    pub(super) with_windows: usize,
-    /// When all are open together; `None`: not within 400 days.
-    pub(super) together: Option<Timestamp>,
+    /// By index of the policy.
+    policies: Vec<PolicyState>,
+    /// When the agent may begin a switch next; `None`: not within 400 days.
+    agent: Option<Timestamp>,
+    /// When people may begin a switch next; `None`: not within 400 days.
+    people: Option<Timestamp>,
 }
 
-impl WindowState {
+/// What the schedule of one policy permits at an instant.
+#[derive(Debug, Clone, Copy)]
+struct PolicyState {
+    /// The policy has no windows, or one is open.
+    windows_open: bool,
+    in_blackout: bool,
+}
+
+impl ScheduleState {
     /// Returns whether the windows of the policy with this index are open.
-    pub(super) fn is_open(&self, index: usize) -> bool {
-        self.open.get(index).copied().unwrap_or(true)
+    pub(super) fn windows_open(&self, index: usize) -> bool {
+        self.policies.get(index).is_none_or(|state| state.windows_open)
+    }
+
+    /// Returns whether a blackout of the policy with this index lasts.
+    pub(super) fn in_blackout(&self, index: usize) -> bool {
+        self.policies.get(index).is_some_and(|state| state.in_blackout)
+    }
+
+    /// Returns when all policies let a change with this intent begin; `None`: not within 400 days.
+    pub(super) fn opening(&self, intent: Intent) -> Option<Timestamp> {
+        if intent == Intent::Agent { self.agent } else { self.people }
     }
 }
 
@@ -68,7 +91,9 @@ impl<'a> HostPolicies<'a> {
         }
         let mut rules = matched.iter().flat_map(|matched| matched.policy.rules.iter().chain(&matched.policy.cli));
         let has_pins = rules.any(|rule| !rule.pins.is_empty());
-        Self { host, matched, broken, local_rules, has_pins, windows: OnceLock::new() }
+        let limits = |intent| matched.iter().any(|matched| schedule_for(matched.policy, intent).is_some());
+        let (limits_agent, limits_people) = (limits(Intent::Agent), limits(Intent::Update));
+        Self { host, matched, broken, local_rules, has_pins, limits_agent, limits_people, schedules: OnceLock::new() }
     }
 
     /// Returns the names of the policies that apply, invalid ones included, in order.
@@ -140,19 +165,27 @@ impl<'a> HostPolicies<'a> {
         })
     }
 
-    /// Returns which windows are open.
-    pub(super) fn windows_at(&self, now: Timestamp) -> Cow<'_, WindowState> {
-        let known = self.windows.get_or_init(|| self.compute_windows(now));
-        if known.at == now { Cow::Borrowed(known) } else { Cow::Owned(self.compute_windows(now)) }
+    /// Returns whether some policy limits when a change with this intent may begin.
+    pub(super) fn limits_switches(&self, intent: Intent) -> bool {
+        if intent == Intent::Agent { self.limits_agent } else { self.limits_people }
     }
 
-    fn compute_windows(&self, at: Timestamp) -> WindowState {
-        let windows = || self.valid().filter_map(|policy| policy.windows.as_ref());
-        WindowState {
-            at,
-            open: self.valid().map(|policy| policy.windows.as_ref().is_none_or(|w| w.open_at(at))).collect(),
-            with_windows: windows().count(),
-            together: windows().collect::<MergedWindows<'_>>().next_opening(at),
-        }
+    /// Returns what the schedules permit.
+    pub(super) fn schedules_at(&self, now: Timestamp) -> Cow<'_, ScheduleState> {
+        let known = self.schedules.get_or_init(|| self.compute_schedules(now));
+        if known.at == now { Cow::Borrowed(known) } else { Cow::Owned(self.compute_schedules(now)) }
+    }
+
+    fn compute_schedules(&self, at: Timestamp) -> ScheduleState {
+        let state = |policy: &CheckedPolicy| PolicyState {
+            windows_open: policy.schedule.windows_open_at(at),
+            in_blackout: policy.schedule.blackouts_at(at).next().is_some(),
+        };
+        let opening = |intent| {
+            let schedules = self.valid().filter_map(|policy| schedule_for(policy, intent));
+            schedules.collect::<MergedSchedule<'_>>().next_opening(at)
+        };
+        let policies = self.valid().map(state).collect();
+        ScheduleState { at, policies, agent: opening(Intent::Agent), people: opening(Intent::Update) }
     }
 }

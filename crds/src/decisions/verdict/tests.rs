@@ -9,6 +9,7 @@ mod messages;
 mod properties;
 mod rules;
 mod runs;
+mod schedule;
 mod time;
 
 use crate::decisions::intent::Intent;

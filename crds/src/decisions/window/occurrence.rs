@@ -12,7 +12,7 @@ use crate::values::instant;
 
 /// A window in parsed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub(super) struct CheckedWindow {
     /// Whether the window opens on each day of the week, Monday first.
     pub(super) days: [bool; 7],
     pub(super) start: Time,
@@ -28,12 +28,12 @@ pub(super) struct Occurrence {
     pub(super) closes: Timestamp,
 }
 
-/// Returns the index of a day in [`Schedule::days`].
+/// Returns the index of a day in [`CheckedWindow::days`].
 pub(super) fn day_index(day: Weekday) -> usize {
     usize::from(day.to_monday_zero_offset().unsigned_abs())
 }
 
-impl Schedule {
+impl CheckedWindow {
     /// Returns the first occurrence that closes after `at`.
     fn occurrence_after(&self, at: Timestamp) -> Option<Occurrence> {
         // An occurrence that opened before this instant is closed at `at`. The starts of all earlier local
@@ -53,54 +53,58 @@ impl Schedule {
         }
     }
 
-    /// Returns the first instant at which the local clock has reached `start` of a day, or `None` if the
-    /// instant is out of range.
+    /// Returns when the window opens on a day.
     fn start_on(&self, date: Date) -> Option<Timestamp> {
-        let local = date.to_datetime(self.start);
-        match self.zone.to_ambiguous_timestamp(local).offset() {
-            AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
-                offset.to_timestamp(local).ok()
-            }
-            AmbiguousOffset::Gap { before, after } => self.skip_over(local, before, after),
-        }
+        reached(&self.zone, date.to_datetime(self.start))
     }
+}
 
-    /// Returns the instant at which the local clock skips `local`. Zones have transitions at whole seconds.
-    fn skip_over(&self, local: DateTime, before: Offset, after: Offset) -> Option<Timestamp> {
-        // With the offset after the transition, `local` is before the skip; with the offset before the
-        // transition it is not. The skip is between these two instants.
-        let mut low = after.to_timestamp(local).ok()?.as_second();
-        let mut high = before.to_timestamp(local).ok()?.as_second();
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.zone.to_datetime(Timestamp::from_second(middle).ok()?) >= local {
-                high = middle;
-            } else {
-                low = middle;
-            }
+/// Returns the first instant at which the clock of a zone has reached `local`, or `None` if the instant is out of
+/// range.
+pub(super) fn reached(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
+    match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
+            offset.to_timestamp(local).ok()
         }
-        Timestamp::from_second(high).ok()
+        AmbiguousOffset::Gap { before, after } => skip_over(zone, local, before, after),
     }
+}
+
+/// Returns the instant at which the clock of a zone skips `local`. Zones have transitions at whole seconds.
+fn skip_over(zone: &TimeZone, local: DateTime, before: Offset, after: Offset) -> Option<Timestamp> {
+    // With the offset after the transition, `local` is before the skip; with the offset before the
+    // transition it is not. The skip is between these two instants.
+    let mut low = after.to_timestamp(local).ok()?.as_second();
+    let mut high = before.to_timestamp(local).ok()?.as_second();
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if zone.to_datetime(Timestamp::from_second(middle).ok()?) >= local {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Timestamp::from_second(high).ok()
 }
 
 /// Searches the occurrences of a window and computes each of them once. The instants of successive calls
 /// must not decrease.
 #[derive(Debug)]
 pub(super) struct OccurrenceCursor<'a> {
-    schedule: &'a Schedule,
+    window: &'a CheckedWindow,
     found: Option<Occurrence>,
 }
 
 impl<'a> OccurrenceCursor<'a> {
-    pub(super) fn new(schedule: &'a Schedule) -> Self {
-        Self { schedule, found: None }
+    pub(super) fn new(window: &'a CheckedWindow) -> Self {
+        Self { window, found: None }
     }
 
     /// Returns the occurrence that contains `at`, or else the next one. Returns `None` if none closes
     /// before [`Timestamp::MAX`].
     pub(super) fn seek(&mut self, at: Timestamp) -> Option<Occurrence> {
         if self.found.is_none_or(|found| found.closes <= at) {
-            self.found = self.schedule.occurrence_after(at);
+            self.found = self.window.occurrence_after(at);
         }
         self.found
     }

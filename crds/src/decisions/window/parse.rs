@@ -1,11 +1,11 @@
-//! Converts windows between the form of a record and [`Schedule`].
+//! Converts windows between the form of a record and [`CheckedWindow`].
 
 use jiff::{
     civil::{Time, Weekday},
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-use super::occurrence::{Schedule, day_index};
+use super::occurrence::{CheckedWindow, day_index};
 use crate::{
     records::policy::{Day, Window},
     values::{
@@ -17,22 +17,22 @@ use crate::{
 const WEEK: [Day; 7] = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
 
 /// Parses the window at the path `field`. Adds everything that is wrong with it to `errors`.
-pub(super) fn schedule(window: &Window, field: &str, errors: &mut FieldErrors) -> Option<Schedule> {
+pub(super) fn window(window: &Window, field: &str, errors: &mut FieldErrors) -> Option<CheckedWindow> {
     let days = days(window.days.as_deref(), &format!("{field}.days"), errors);
     let start = errors.ok(&format!("{field}.start"), time_of_day(&window.start));
     let duration = errors.ok(&format!("{field}.duration"), Bounds::WINDOW.parse(&window.duration));
     let zone = errors.ok(&format!("{field}.timeZone"), zone(window.time_zone.as_deref()));
-    Some(Schedule { days: days?, start: start?, duration: duration?, zone: zone? })
+    Some(CheckedWindow { days: days?, start: start?, duration: duration?, zone: zone? })
 }
 
 /// Returns the window as a record has it.
-pub(super) fn to_record(schedule: &Schedule) -> Window {
-    let days: Vec<_> = WEEK.into_iter().filter(|day| schedule.days[day_index(weekday(*day))]).collect();
+pub(super) fn to_record(window: &CheckedWindow) -> Window {
+    let days: Vec<_> = WEEK.into_iter().filter(|day| window.days[day_index(weekday(*day))]).collect();
     Window {
         days: (days.len() < WEEK.len()).then_some(days),
-        start: format!("{:02}:{:02}", schedule.start.hour(), schedule.start.minute()),
-        duration: duration::format(schedule.duration),
-        time_zone: schedule.zone.iana_name().filter(|name| *name != "UTC").map(str::to_owned),
+        start: format!("{:02}:{:02}", window.start.hour(), window.start.minute()),
+        duration: duration::format(window.duration),
+        time_zone: window.zone.iana_name().filter(|name| *name != "UTC").map(str::to_owned),
     }
 }
 
@@ -73,7 +73,7 @@ fn time_of_day(text: &str) -> Result<Time, String> {
 }
 
 /// Looks up a zone in the built-in database. Names are case-sensitive, as in the API server.
-fn zone(name: Option<&str>) -> Result<TimeZone, String> {
+pub(super) fn zone(name: Option<&str>) -> Result<TimeZone, String> {
     let Some(name) = name else { return Ok(TimeZone::UTC) };
     let unknown = || format!("{name:?} is not an IANA time zone such as `Europe/Berlin`");
     let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| unknown())?;

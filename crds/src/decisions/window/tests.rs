@@ -1,3 +1,4 @@
+mod blackouts;
 mod brute;
 mod decade;
 mod random;
@@ -27,6 +28,10 @@ fn record(text: &str) -> Window {
 fn windows(texts: &[&str]) -> Windows {
     let records: Vec<_> = texts.iter().map(|text| record(text)).collect();
     Windows::parse(&records, "spec.windows").unwrap()
+}
+
+fn schedules(policies: &[Windows]) -> Vec<Schedule> {
+    policies.iter().map(|windows| Schedule::new(Some(windows.clone()), Vec::new())).collect()
 }
 
 /// Returns the first spans in which a window is open from an instant on.
@@ -144,7 +149,8 @@ fn rule_10_merged_windows_open_when_all_are_open() {
         (&[&["* 02:00 15m Australia/Lord_Howe"], &["* 02:29 1m Australia/Lord_Howe"]], Some("2027-10-02T15:30:00Z")),
     ] {
         let policies: Vec<_> = policies.iter().map(|list| windows(list)).collect();
-        let merged: MergedWindows<'_> = policies.iter().collect();
+        let schedules = schedules(&policies);
+        let merged: MergedSchedule<'_> = schedules.iter().collect();
         let found = merged.next_opening(t(now)).map(|opening| opening.to_string());
         assert_eq!(found.as_deref(), opening, "{policies:?}");
         assert_eq!(merged.open_at(t(now)), opening == Some(now), "{policies:?}");
@@ -152,22 +158,22 @@ fn rule_10_merged_windows_open_when_all_are_open() {
             assert!(merged.open_at(t(opening)), "{policies:?}");
         }
     }
-    assert_eq!(MergedWindows::default().open_until(t(now)), None);
+    assert_eq!(MergedSchedule::default().open_until(t(now)), None);
 }
 
 #[test]
 fn rule_10_search_ends_after_400_days() {
     // They meet only on 2027-03-28; 400 days before is 2026-02-21.
-    let policies = [windows(&["* 02:30 15m Europe/Berlin"]), windows(&["* 03:00 15m Europe/Berlin"])];
-    let merged: MergedWindows<'_> = policies.iter().collect();
+    let policies = schedules(&[windows(&["* 02:30 15m Europe/Berlin"]), windows(&["* 03:00 15m Europe/Berlin"])]);
+    let merged: MergedSchedule<'_> = policies.iter().collect();
     let meeting = t("2027-03-28T01:00:00Z");
     let earliest = instant::before_or_first(meeting, HORIZON);
     let before = t("2026-03-29T01:15:00Z");
     assert!(earliest < before, "the meeting of the year before is within the horizon");
     assert_eq!(merged.next_opening(before), Some(meeting));
     // These never meet: Kathmandu has no daylight saving time.
-    let policies = [windows(&["* 02:30 15m Asia/Kathmandu"]), windows(&["* 03:00 15m Asia/Kathmandu"])];
-    assert_eq!(policies.iter().collect::<MergedWindows<'_>>().next_opening(before), None);
+    let policies = schedules(&[windows(&["* 02:30 15m Asia/Kathmandu"]), windows(&["* 03:00 15m Asia/Kathmandu"])]);
+    assert_eq!(policies.iter().collect::<MergedSchedule<'_>>().next_opening(before), None);
 }
 
 #[test]
@@ -238,8 +244,8 @@ fn rule_10_search_of_large_policies_ends() {
         let list: Vec<_> = (0..32).map(|i| format!("* {:02}:{:02} 1m UTC", i % 24, minute + i / 24)).collect();
         windows(&list.iter().map(String::as_str).collect::<Vec<_>>())
     };
-    let policies: Vec<_> = (0..4).map(|i| policy(2 * i)).collect();
-    let merged: MergedWindows<'_> = policies.iter().collect();
+    let policies = schedules(&(0..4).map(|i| policy(2 * i)).collect::<Vec<_>>());
+    let merged: MergedSchedule<'_> = policies.iter().collect();
     assert_eq!(merged.next_opening(t("2026-11-23T12:00:00Z")), None);
 }
 
@@ -261,7 +267,8 @@ proptest! {
     fn rule_10_extreme_times_do_not_overflow(list in proptest::collection::vec(random::window(), 1..4), now in any_instant()) {
         let texts: Vec<_> = list.iter().map(ToString::to_string).collect();
         let windows = windows(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-        let merged: MergedWindows<'_> = [&windows, &windows].into_iter().collect();
+        let schedule = Schedule::new(Some(windows.clone()), Vec::new());
+        let merged: MergedSchedule<'_> = [&schedule, &schedule].into_iter().collect();
         match windows.next_opening(now) {
             Some(opening) => {
                 prop_assert!(opening >= now && windows.open_at(opening));

@@ -53,6 +53,7 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
     }
 
     windows(editor, "spec.windows");
+    blackouts(editor, "spec.blackouts");
     editor.at("spec.rollout.over").duration(Bounds::ROLLOUT);
     editor.at("spec.rollout.maxFailed").number(1, limits::MAX_FAILED);
     common::selector(editor, "spec.rollout.canarySelector");
@@ -94,8 +95,31 @@ fn windows(editor: &mut SchemaEditor, at: &str) {
         .text(5)
         .rule("self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')", "must be a time of day such as 02:00");
     editor.at(&format!("{at}[].duration")).duration(Bounds::WINDOW);
+    time_zone(editor, &format!("{at}[].timeZone"));
+}
+
+fn blackouts(editor: &mut SchemaEditor, at: &str) {
+    editor.at(at).list(limits::BLACKOUTS);
+    for end in ["from", "to"] {
+        // The conversion fails for a date that does not exist.
+        editor.at(&format!("{at}[].{end}")).text("2026-11-27T00:00:00".len()).rule(
+            "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$') && \
+             timestamp(self.size() == 16 ? self + ':00Z' : self + 'Z').getFullYear() >= 0",
+            "must be a local date and time such as 2026-11-27T00:00",
+        );
+    }
+    editor.at(&format!("{at}[]")).rule_on("to", "self.from < self.to", "must be later than from");
+    time_zone(editor, &format!("{at}[].timeZone"));
+    editor
+        .at(&format!("{at}[].reason"))
+        .text(limits::BLACKOUT_REASON)
+        .one_line()
+        .rule("self.trim().size() > 0", "must not be empty");
+}
+
+fn time_zone(editor: &mut SchemaEditor, at: &str) {
     // The conversion of a fixed instant fails for an unknown zone.
-    editor.at(&format!("{at}[].timeZone")).text(limits::NAME).rule(
+    editor.at(at).text(limits::NAME).rule(
         "self.matches('^[A-Z]') && timestamp('2026-01-01T00:00:00Z').getFullYear(self) >= 2025",
         "must be an IANA time zone such as Europe/Berlin",
     );

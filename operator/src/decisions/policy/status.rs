@@ -100,17 +100,16 @@ pub(crate) fn unreadable_ledger_status(
 /// Message of `Accepted` without a warning.
 const VALID: &str = "every field is valid";
 
-/// Returns when the windows open next, after the current one if one is open. `None`: the policy has no windows, or
-/// they never close.
+/// Returns when switches may begin next, after the current span if they may begin now. `None`: the policy has no windows
+/// and no blackout that lasts or is ahead, or its windows never close.
 fn next_window(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
-    let windows = checked.windows.as_ref()?;
-    windows.next_opening(windows.open_until(now)?)
+    checked.schedule.next_opening(checked.schedule.open_until(now)?)
 }
 
-/// Returns when a window opens or closes next.
+/// Returns when a window or a blackout begins or ends next.
 pub(super) fn window_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
-    let windows = checked.windows.as_ref()?;
-    if windows.open_at(now) { windows.open_until(now) } else { windows.next_opening(now) }
+    let schedule = &checked.schedule;
+    if schedule.open_at(now) { schedule.open_until(now) } else { schedule.next_opening(now) }
 }
 
 /// Returns the message of `Accepted`, with the warnings of a valid policy.

@@ -84,20 +84,34 @@ impl Explainer<'_> {
         )
     }
 
-    pub(super) fn outside_window(&self, together: bool, until: Timestamp) -> String {
-        let opening = if together { "the windows of all policies open together" } else { "the next one opens" };
-        format!("no window is open; {opening} {}; wait, or run `{}`", self.when(until), commands::update(self.subject))
+    pub(super) fn outside_window(&self, together: bool, everyone: bool, until: Timestamp) -> String {
+        let opening = if together { "all policies permit switches" } else { "the next switch may begin" };
+        let instead = self.instead_of_waiting(everyone, "expedite it");
+        format!("no window is open; {opening} {}; wait, or {instead}", self.when(until))
     }
 
-    pub(super) fn windows_never_meet(&self, policies: &[Arc<str>]) -> String {
-        let of = match policies {
-            [one] => format!("policy {one} do not open"),
-            policies => format!("policies {} are never open together", policies.join(", ")),
+    pub(super) fn blackout(&self, to: Timestamp, everyone: bool, until: Option<Timestamp>) -> String {
+        let next = match until {
+            Some(until) if until == to => String::new(),
+            Some(until) => format!("the next switch may begin {}; ", self.when(until)),
+            None => "no switch may begin within 400 days; ".to_owned(),
         };
+        let instead = self.instead_of_waiting(everyone, "end the blackout");
+        format!("a blackout lasts until {}; {next}wait, or {instead}", self.at(to))
+    }
+
+    pub(super) fn windows_never_meet(&self, policies: &[Arc<str>], everyone: bool) -> String {
+        let of = if policies.len() == 1 { "policy" } else { "policies" };
+        let or_update = if everyone { String::new() } else { format!(", or run `{}`", commands::update(self.subject)) };
         format!(
-            "the windows of {of} within 400 days; ask an admin to change the windows, or run `{}`",
-            commands::update(self.subject)
+            "windows and blackouts of {of} {} permit no switch within 400 days; ask an admin to change them{or_update}",
+            policies.join(", ")
         )
+    }
+
+    /// Returns what a person can do about a gate that does not hold people, or else what an admin can do.
+    fn instead_of_waiting(&self, everyone: bool, admin: &str) -> String {
+        if everyone { format!("ask an admin to {admin}") } else { format!("run `{}`", commands::update(self.subject)) }
     }
 
     pub(super) fn policy_stale(&self, confirmed: Option<Timestamp>) -> String {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Attributed, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest, PolicyInEffect, RecordSettings,
-    RolloutSettings,
+    Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest, PolicyInEffect,
+    RecordSettings, RolloutSettings,
 };
 use crate::{
     decisions::{
@@ -19,8 +19,9 @@ use crate::{
                 ACCESS, CHANNEL, MAJOR_UPDATES, MIN_AGE, MISSING_DEPENDENCIES, MOVED_TAGS, PAUSED, PolicyField, UPDATES,
             },
         },
+        window::CheckedBlackout,
     },
-    records::policy::{Access, Window},
+    records::policy::{Access, Window, WindowsFor},
     values::{
         channel::Channel,
         duration,
@@ -57,6 +58,8 @@ impl HostPolicies<'_> {
             missing_dependencies: merged(&MISSING_DEPENDENCIES, &rules),
             moved_tags: merged(&MOVED_TAGS, &rules),
             windows: windows(&rules),
+            blackouts: blackouts(&rules),
+            windows_for: windows_for(&rules),
             rollouts: rollouts(&rules),
             components: scopes.map(|scope| self.component(&scope)).collect(),
         }
@@ -145,8 +148,26 @@ impl EffectiveComponent {
 }
 
 fn windows(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<Vec<Window>>> {
-    let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.windows.as_ref()?)));
+    let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.schedule.windows()?)));
     set.map(|(rule, windows)| Attributed { value: windows.to_records(), from: of_spec(rule, "windows") }).collect()
+}
+
+fn blackouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<Vec<BlackoutSpan>>> {
+    let span = |blackout: &CheckedBlackout| {
+        let &CheckedBlackout { from, to, ref reason } = blackout;
+        BlackoutSpan { from, to, reason: reason.to_string() }
+    };
+    let set = rules.iter().filter(|rule| !rule.policy.schedule.blackouts().is_empty());
+    set.map(|rule| Attributed {
+        value: rule.policy.schedule.blackouts().iter().map(span).collect(),
+        from: of_spec(rule, "blackouts"),
+    })
+    .collect()
+}
+
+fn windows_for(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<WindowsFor>> {
+    let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.windows_for?)));
+    set.map(|(rule, value)| Attributed { value, from: of_spec(rule, "windowsFor") }).collect()
 }
 
 fn rollouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<RolloutSettings>> {

@@ -1,4 +1,4 @@
-//! Gates that time opens: `minAge`, waves, windows, and the age of the view of the policies.
+//! Gates that time opens: `minAge`, waves, and the age of the view of the policies.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +13,6 @@ use crate::{
             merge::MIN_AGE,
         },
         wave::{Bucket, PermittedFrom, Wave, WavePosition},
-        window::MergedWindows,
     },
     values::instant,
 };
@@ -99,37 +98,6 @@ pub(super) fn halted(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     }
 }
 
-/// `windows`: those of all policies must be open, except policies that expedite the version.
-pub(super) fn windows(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    let binds = |rule: &&ApplicableRule<'_>| {
-        input.has_record_name && rule.policy.windows.is_some() && !input.is_expedited(rule)
-    };
-    let bound: Vec<&ApplicableRule<'_>> = input.rules.iter().filter(binds).collect();
-    if bound.is_empty() {
-        return;
-    }
-    let now = input.candidate.now;
-    let state = input.policies.windows_at(now);
-    if bound.iter().all(|rule| state.is_open(rule.index)) {
-        return;
-    }
-    let opening = if bound.len() == state.with_windows {
-        state.together
-    } else {
-        let windows = bound.iter().filter_map(|rule| rule.policy.windows.as_ref());
-        windows.collect::<MergedWindows<'_>>().next_opening(now)
-    };
-    let Some(opening) = opening else {
-        let policies = bound.iter().map(|rule| rule.policy.name.clone()).collect();
-        causes.push(Cause::WindowsNeverMeet { policies });
-        return;
-    };
-    let (together, until) = (bound.len() > 1, whole(opening));
-    for rule in bound.into_iter().filter(|rule| !state.is_open(rule.index)) {
-        causes.push(Cause::OutsideWindow { by: rule.source(Origin::Spec("windows"), ""), together, until });
-    }
-}
-
 /// Policies that the API server did not confirm in the last ten minutes.
 pub(super) fn policy_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let (now, confirmed) = (input.candidate.now, input.candidate.confirmed);
@@ -163,7 +131,7 @@ fn first_seen(input: &GateInput<'_>) -> Option<Timestamp> {
 }
 
 /// Returns the first whole second that is not before the instant: records and people get whole seconds.
-fn whole(instant: Timestamp) -> Timestamp {
+pub(super) fn whole(instant: Timestamp) -> Timestamp {
     let seconds = instant.as_second();
     let up = if instant.subsec_nanosecond() > 0 { seconds.saturating_add(1) } else { seconds };
     Timestamp::from_second(up).unwrap_or(instant)

@@ -31,6 +31,9 @@ fn the_merge_table_with_origins() {
     let defaults = |fields: &Value| json!({"defaults": fields});
     let digest = format!("sha256:{}", "a".repeat(64));
     let window = json!({"days": ["Sat", "Sun"], "start": "02:00", "duration": "3h", "timeZone": "Europe/Berlin"});
+    let blackout =
+        json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "timeZone": "Europe/Berlin", "reason": "sale"});
+    let span = json!({"from": "2026-11-26T23:00:00Z", "to": "2026-11-29T23:00:00Z", "reason": "sale"});
     for (name, specs, expected) in [
         ("access", vec![json!({})], is(&json!("Allow"), &[])),
         (
@@ -112,6 +115,16 @@ fn the_merge_table_with_origins() {
                 word(&json!([window]), "p0", "windows"),
                 word(&json!([{"start": "00:00", "duration": "1h30m"}]), "p2", "windows"),
             ]),
+        ),
+        (
+            "blackouts",
+            vec![json!({"blackouts": [blackout]}), json!({})],
+            json!([word(&json!([span]), "p0", "blackouts")]),
+        ),
+        (
+            "windowsFor",
+            vec![json!({"windowsFor": "Everyone"}), json!({})],
+            json!([word(&json!("Everyone"), "p0", "windowsFor")]),
         ),
         (
             "rollouts",

@@ -38,6 +38,13 @@ fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
     let rest = |rest: Value| VerdictFixture::auto(&json!({}), &rest);
     let pin = |letter| json!([{"version": "v1.1.0", "digest": digest(letter)}]);
     let window = |start: &str| json!({"windows": [{"start": start, "duration": "1h"}]});
+    let blackout = |to: &str| {
+        let span = json!({"from": "2026-11-20T00:00", "to": to, "timeZone": "Europe/Berlin", "reason": "Black Friday"});
+        json!({"blackouts": [span]})
+    };
+    let everyone = || json!({"windowsFor": "Everyone"});
+    let objects =
+        |parts: &[Value]| Value::Object(parts.iter().filter_map(Value::as_object).flat_map(Clone::clone).collect());
     let halt = json!({"state": "Halted", "haltedAt": "2026-11-22T09:00:00Z", "failed": 3, "since": NOW});
     let behind = |mut fixture: VerdictFixture, observed: Value| {
         fixture.policies[0]["metadata"]["generation"] = json!(4);
@@ -121,6 +128,19 @@ fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
             "windows that never meet",
             VerdictFixture::of(&[auto(&json!({}), &window("13:00")), auto(&json!({}), &window("15:00"))]),
             up(A),
+        ),
+        ("a blackout", rest(blackout("2026-11-27T00:00")), up(A)),
+        ("a blackout that holds people too", rest(objects(&[blackout("2026-11-27T00:00"), everyone()])), up(X)),
+        (
+            "a blackout, and no window in it or after it",
+            rest(objects(&[blackout("2026-11-27T00:00"), window("18:30")])),
+            up(A),
+        ),
+        ("outside of a window that holds people too", rest(objects(&[window("18:30"), everyone()])), up(U)),
+        (
+            "a blackout that does not end within 400 days",
+            rest(objects(&[blackout("2028-01-01T00:00"), everyone()])),
+            up(U),
         ),
         ("a stale view", VerdictFixture { confirmed: Some(at("2026-11-22T11:48:30Z")), ..own(json!({})) }, up(A)),
         ("a view that was never confirmed", VerdictFixture { confirmed: None, ..own(json!({})) }, up(A)),

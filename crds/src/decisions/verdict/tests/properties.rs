@@ -146,6 +146,11 @@ fn gated() -> impl Strategy<Value = Value> {
         pick(vec![json!([{"start": "11:00", "duration": "2h"}]), json!([{"start": "20:00", "duration": "16h1m"}])]),
         pick(vec![json!({"movedTags": "Refuse"}), json!({"movedTags": "Soak"})]),
         pick(vec![json!(true)]),
+        pick(vec![
+            json!([{"from": "2026-11-22T00:00", "to": "2026-11-22T13:00", "reason": "audit"}]),
+            json!([{"from": "2026-11-22T13:00", "to": "2026-11-25T00:00", "timeZone": "Asia/Kathmandu", "reason": "sale"}]),
+        ]),
+        pick(vec![json!("Agent"), json!("Everyone")]),
     );
     (rule, rest).prop_map(|((min_age, block, expedite, versions, channel, updates, pins), rest)| {
         let some = |pairs: Vec<(&str, Option<Value>)>| {
@@ -161,9 +166,15 @@ fn gated() -> impl Strategy<Value = Value> {
             ("pins", pins),
         ]);
         rule.insert("plugins".to_owned(), json!(["stronghold"]));
-        let (rollout, windows, integrity, paused) = rest;
-        let mut spec =
-            some(vec![("rollout", rollout), ("windows", windows), ("integrity", integrity), ("paused", paused)]);
+        let (rollout, windows, integrity, paused, blackouts, windows_for) = rest;
+        let mut spec = some(vec![
+            ("rollout", rollout),
+            ("windows", windows),
+            ("integrity", integrity),
+            ("paused", paused),
+            ("blackouts", blackouts),
+            ("windowsFor", windows_for),
+        ]);
         spec.insert("rules".to_owned(), json!([rule]));
         Value::Object(spec)
     })
@@ -197,6 +208,8 @@ fn tightened(mut fixture: VerdictFixture, by: usize) -> VerdictFixture {
         0 => spec["rules"][0]["minAge"] = json!("8760h"),
         1 => spec["rollout"] = json!({"over": "720h"}),
         2 => spec["windows"] = json!([{"start": "00:00", "duration": "1m"}]),
+        3 => spec["blackouts"] = json!([{"from": "2026-01-01T00:00", "to": "2027-01-01T00:00", "reason": "all year"}]),
+        4 => spec["windowsFor"] = json!("Everyone"),
         _ => spec["rules"][0]["expedite"] = json!([]),
     }
     fixture
@@ -232,13 +245,13 @@ proptest! {
 
     #[test]
     fn tightening_a_time_gate_never_moves_an_installed_version(
-        specs in gated_policies(), active in recorded_version(), by in 0_usize..4,
+        specs in gated_policies(), active in recorded_version(), by in 0_usize..6, intent in intent(),
     ) {
         let fixture = VerdictFixture::of(&specs);
         let tight = tightened(fixture.clone(), by);
         prop_assert_eq!(active_forbidden(&fixture, active), active_forbidden(&tight, active));
         // And permits nothing that was not.
-        let is_eligible = |fixture: &VerdictFixture| fixture.evaluate(change(A, "v1.1.0", "v1.0.0")).is_eligible();
+        let is_eligible = |fixture: &VerdictFixture| fixture.evaluate(change(intent, "v1.1.0", "v1.0.0")).is_eligible();
         prop_assert!(!is_eligible(&tight) || is_eligible(&fixture));
     }
 

@@ -1,12 +1,16 @@
-//! A brute-force model of windows, written from the rule: it follows the clock of a zone minute by
+//! A brute-force model of windows and blackouts, written from the rule: it follows the clock of a zone minute by
 //! minute, opens a window when the clock first reaches its start on a listed day, and closes it after its
-//! duration. It has no code for gaps and folds.
+//! duration. A blackout begins and ends when the clock first reaches its ends. It has no code for gaps and folds.
 
 use std::{collections::BTreeMap, fmt};
 
-use jiff::{Timestamp, tz::TimeZoneDatabase};
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneDatabase},
+};
 
-use crate::decisions::window::{MergedWindows, Windows};
+use super::super::{MergedSchedule, Schedule, Windows, parse_blackouts};
+use crate::{records::policy::Blackout, values::field_error::FieldErrors};
 
 const DAY: i64 = 24 * 60;
 /// Start of the simulation before the first checked minute: the longest duration and two days, so that
@@ -31,6 +35,60 @@ impl fmt::Display for SimpleWindow {
             names.into_iter().zip(self.days).filter(|(_, listed)| *listed).map(|(name, _)| name).collect();
         let days = if days.is_empty() { "*".to_owned() } else { days.join(",") };
         write!(f, "{days} {:02}:{:02} {}m {}", self.start / 60, self.start % 60, self.duration, self.zone)
+    }
+}
+
+/// A blackout between two local minutes, in minutes since 1970 by the local clock.
+#[derive(Debug, Clone)]
+pub(super) struct SimpleBlackout {
+    pub(super) zone: &'static str,
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+impl SimpleBlackout {
+    /// Returns the blackout as a record has it.
+    fn record(&self) -> Blackout {
+        let local = |minute: i64| {
+            let civil = Timestamp::from_second(minute * 60).unwrap().to_zoned(TimeZone::UTC).datetime();
+            civil.strftime("%Y-%m-%dT%H:%M").to_string()
+        };
+        Blackout {
+            from: local(self.from),
+            to: local(self.to),
+            time_zone: Some(self.zone.to_owned()),
+            reason: "freeze".to_owned(),
+        }
+    }
+}
+
+/// The windows (none: always open) and blackouts of one policy.
+#[derive(Debug, Clone)]
+pub(super) struct SimplePolicy {
+    pub(super) windows: Vec<SimpleWindow>,
+    pub(super) blackouts: Vec<SimpleBlackout>,
+}
+
+impl From<Vec<SimpleWindow>> for SimplePolicy {
+    fn from(windows: Vec<SimpleWindow>) -> Self {
+        Self { windows, blackouts: Vec::new() }
+    }
+}
+
+impl SimplePolicy {
+    fn windows(&self) -> Option<Windows> {
+        let texts: Vec<_> = self.windows.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| super::windows(&texts.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    fn schedule(&self) -> Schedule {
+        // A blackout between two minutes that the clock skips is empty, and refused.
+        let parse = |blackout: &SimpleBlackout| {
+            let mut errors = FieldErrors::default();
+            let parsed = parse_blackouts(&[blackout.record()], "spec.blackouts", &mut errors);
+            if errors.is_empty() { parsed } else { Vec::new() }
+        };
+        Schedule::new(self.windows(), self.blackouts.iter().flat_map(parse).collect())
     }
 }
 
@@ -60,9 +118,23 @@ impl Simulation {
         Self { first, minutes: usize::try_from(minutes).unwrap(), clocks: zones.iter().map(clock).collect() }
     }
 
+    /// Returns for every minute whether a switch may begin.
+    fn open(&self, policy: &SimplePolicy) -> Vec<bool> {
+        let mut open = self.windows_open(&policy.windows);
+        for blackout in &policy.blackouts {
+            let (mut begun, mut ended) = (false, false);
+            for (shown, open) in self.clocks[blackout.zone].iter().zip(&mut open) {
+                begun |= *shown >= blackout.from;
+                ended |= *shown >= blackout.to;
+                *open &= !begun || ended;
+            }
+        }
+        open
+    }
+
     /// Returns for every minute whether a window is open.
-    fn open(&self, windows: &[SimpleWindow]) -> Vec<bool> {
-        let mut open = vec![false; self.minutes];
+    fn windows_open(&self, windows: &[SimpleWindow]) -> Vec<bool> {
+        let mut open = vec![windows.is_empty(); self.minutes];
         for window in windows {
             let clock = &self.clocks[window.zone];
             let start_of = |day: i64| day * DAY + window.start;
@@ -95,17 +167,11 @@ impl Simulation {
         usize::try_from(instant.as_second() / 60 - self.first).unwrap()
     }
 
-    /// Compares the merged windows of these policies with the simulation. Compares spans for every minute,
+    /// Compares the merged schedules of these policies with the simulation. Compares spans for every minute,
     /// and single queries at every change and every `step` minutes.
-    pub(super) fn check(&self, policies: &[Vec<SimpleWindow>], step: usize) {
-        let parsed: Vec<_> = policies
-            .iter()
-            .map(|list| {
-                let texts: Vec<_> = list.iter().map(ToString::to_string).collect();
-                super::windows(&texts.iter().map(String::as_str).collect::<Vec<_>>())
-            })
-            .collect();
-        let merged: MergedWindows<'_> = parsed.iter().collect();
+    pub(super) fn check(&self, policies: &[SimplePolicy], step: usize) {
+        let parsed: Vec<_> = policies.iter().map(SimplePolicy::schedule).collect();
+        let merged: MergedSchedule<'_> = parsed.iter().collect();
         let mut open = self.open(&policies[0]);
         for policy in &policies[1..] {
             for (all, one) in open.iter_mut().zip(self.open(policy)) {
@@ -121,7 +187,7 @@ impl Simulation {
     }
 
     /// Walks from opening to closing to opening and compares the minutes in between.
-    fn check_spans(&self, merged: &MergedWindows<'_>, open: &[bool], begin: usize, policies: &[Vec<SimpleWindow>]) {
+    fn check_spans(&self, merged: &MergedSchedule<'_>, open: &[bool], begin: usize, policies: &[SimplePolicy]) {
         let mut minute = begin;
         while minute < self.minutes {
             let opens = merged.next_opening(self.instant(minute)).map_or(usize::MAX, |at| self.minute(at));
@@ -150,11 +216,11 @@ impl Simulation {
     /// Compares queries at each minute at which something changes, and at every `step`-th minute.
     fn check_queries(
         &self,
-        merged: &MergedWindows<'_>,
+        merged: &MergedSchedule<'_>,
         open: &[bool],
         begin: usize,
         step: usize,
-        policies: &[Vec<SimpleWindow>],
+        policies: &[SimplePolicy],
     ) {
         // The first open minute from each minute on. Queries beyond the simulation are left out.
         let mut next = self.minutes;
@@ -174,11 +240,11 @@ impl Simulation {
 
     fn check_minute(
         &self,
-        merged: &MergedWindows<'_>,
+        merged: &MergedSchedule<'_>,
         open: &[bool],
         minute: usize,
         next: usize,
-        policies: &[Vec<SimpleWindow>],
+        policies: &[SimplePolicy],
     ) {
         let now = self.instant(minute);
         assert_eq!(merged.open_at(now), open[minute], "{policies:?} at {now}");
@@ -193,8 +259,8 @@ impl Simulation {
         }
     }
 
-    /// Compares the windows of a single policy without merging.
-    fn check_single(&self, one: &Windows, open: &[bool], begin: usize, step: usize, policies: &[Vec<SimpleWindow>]) {
+    /// Compares the schedule of a single policy without merging.
+    fn check_single(&self, one: &Schedule, open: &[bool], begin: usize, step: usize, policies: &[SimplePolicy]) {
         for minute in (begin..self.minutes).step_by(step) {
             let now = self.instant(minute);
             assert_eq!(one.open_at(now), open[minute], "{policies:?} at {now}");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::brute::{SimpleWindow, Simulation};
+use super::brute::{SimpleBlackout, SimplePolicy, SimpleWindow, Simulation};
 
 const ZONES: [&str; 12] = [
     "UTC",
@@ -38,14 +38,39 @@ fn from() -> impl Strategy<Value = Timestamp> {
     })
 }
 
+/// Zone of a blackout, its beginning from the beginning of the simulation on, and its length.
+type RandomBlackout = (&'static str, i64, i64);
+
+fn blackout() -> impl Strategy<Value = RandomBlackout> {
+    let length = prop_oneof![2 => 1..240_i64, 2 => 240..4320_i64, 1 => 4320..20_000_i64];
+    (proptest::sample::select(&ZONES[..]), -2880..14_400_i64, length)
+}
+
+/// Generates up to three policies, some without windows.
+fn policies() -> impl Strategy<Value = Vec<(Vec<SimpleWindow>, Vec<RandomBlackout>)>> {
+    let windows = proptest::collection::vec(window(), 0..3);
+    proptest::collection::vec((windows, proptest::collection::vec(blackout(), 0..3)), 1..4)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn rule_10_random_policies_over_ten_days(
-        policies in proptest::collection::vec(proptest::collection::vec(window(), 1..3), 1..3), from in from(),
-    ) {
-        let mut zones: Vec<_> = policies.iter().flatten().map(|window| window.zone).collect();
+    fn rule_10_random_policies_over_ten_days(policies in policies(), from in from()) {
+        let begin = from.as_second() / 60;
+        let policies: Vec<SimplePolicy> = policies
+            .into_iter()
+            .map(|(windows, blackouts)| {
+                let blackout = |(zone, offset, length)| {
+                    let from = begin + offset;
+                    SimpleBlackout { zone, from, to: from + length }
+                };
+                SimplePolicy { windows, blackouts: blackouts.into_iter().map(blackout).collect() }
+            })
+            .collect();
+        let windows = policies.iter().flat_map(|policy| &policy.windows).map(|window| window.zone);
+        let blackouts = policies.iter().flat_map(|policy| &policy.blackouts).map(|blackout| blackout.zone);
+        let mut zones: Vec<_> = windows.chain(blackouts).collect();
         zones.sort_unstable();
         zones.dedup();
         Simulation::new(from, 10, &zones).check(&policies, 61);

@@ -120,21 +120,34 @@ fn ready_names_halted_and_running_waves() {
 
 #[test]
 fn the_next_window_opens_after_the_current_one() {
-    let window = |start: &str, duration: &str| json!([{"start": start, "duration": duration}]);
-    for (windows, next) in [
-        (json!(null), None),
+    let window = |start: &str, duration: &str| json!({"windows": [{"start": start, "duration": duration}]});
+    let blackout = |from: &str, to: &str| json!({"blackouts": [{"from": from, "to": to, "reason": "freeze"}]});
+    let daily_until_noon = json!({
+        "windows": [{"start": "02:00", "duration": "1h"}],
+        "blackouts": [{"from": "1970-01-01T00:00", "to": "1970-01-03T12:00", "reason": "freeze"}],
+    });
+    for (fields, next) in [
+        (json!({}), None),
         (window("02:00", "1h"), Some("1970-01-01T02:00:00Z")),
         // Open now.
         (window("23:00", "2h"), Some("1970-01-01T23:00:00Z")),
         // Never closed.
         (window("00:00", "25h"), None),
+        // A blackout that lasts, one that is ahead, one that is over, and one across the next windows.
+        (blackout("1970-01-01T00:00", "1970-01-03T00:00"), Some("1970-01-03T00:00:00Z")),
+        (blackout("1970-01-02T00:00", "1970-01-03T00:00"), Some("1970-01-03T00:00:00Z")),
+        (blackout("1969-12-30T00:00", "1969-12-31T00:00"), None),
+        (daily_until_noon, Some("1970-01-04T02:00:00Z")),
     ] {
-        let mut spec = json!({"hostSelector": {}});
-        if !windows.is_null() {
-            spec["windows"] = windows.clone();
-        }
-        assert_eq!(status_of(&spec, vec![], &[]).next_window.as_deref(), next, "{windows}");
+        let spec = spec_with(&fields);
+        assert_eq!(status_of(&spec, vec![], &[]).next_window.as_deref(), next, "{fields}");
     }
+}
+
+fn spec_with(fields: &serde_json::Value) -> serde_json::Value {
+    let mut spec = json!({"hostSelector": {}});
+    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    spec
 }
 
 #[test]
