@@ -108,6 +108,48 @@ fn why_shows_when_each_hold_ends() -> Result<()> {
 }
 
 #[test]
+fn a_blackout_for_everyone_holds_people_who_update() -> Result<()> {
+    // Blackouts apply to every plugin, so this test has its own lab.
+    let lab = &Lab::start(|_| {})?;
+    publish(lab, "frozen", &["v1.0.0", "v1.1.0"], HOUR)?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "frozen", "--version", "v1.0.0"])?.expect_code(0)?;
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let [from, to] =
+        [today.saturating_sub(1.day()), today.saturating_add(2.days())].map(|date| format!("{date}T00:00"));
+    let blackout =
+        |whom: &str| json!({"blackouts": [{"from": from, "to": to, "reason": "Black Friday"}], "windowsFor": whom});
+
+    apply_policy(lab, "frozen", &blackout("Everyone"), &json!({"updates": "Auto"}))?;
+    let policy = lab.get_policy("frozen").expect("the policy");
+    let next_window = policy.status.and_then(|status| status.next_window);
+    assert_eq!(next_window.as_deref(), Some(format!("{to}:00Z").as_str()));
+    // An update skips what is held. A person who names the version is refused.
+    for (line, code) in [
+        (&["plugins", "update", "frozen"][..], 0),
+        (&["plugins", "update", "frozen", "--dry-run"], 0),
+        (&["plugins", "install", "frozen", "--version", "v1.1.0"], 3),
+    ] {
+        let held = alice.d8(line.iter().copied())?.expect_code(code)?;
+        assert!(held.stderr.contains("a blackout lasts until") && held.stderr.contains("(Black Friday)"), "{held:?}");
+        assert!(!held.stderr.contains("run `d8 plugins update"), "people are held, too: {held:?}");
+    }
+    let row = why(&alice, "frozen", &[])?;
+    assert_eq!((codes(&row["reasons"]), codes(&row["notes"])), (vec!["Blackout"], vec![]), "{row:#}");
+    assert_eq!(row["reasons"][0]["blackoutReason"], "Black Friday");
+    assert_eq!(row["reasons"][0]["until"], format!("{to}:00Z"));
+
+    // Without it, the blackout holds the agent only.
+    apply_policy(lab, "frozen", &blackout("Agent"), &json!({"updates": "Auto"}))?;
+    let row = why(&alice, "frozen", &[])?;
+    assert_eq!((codes(&row["reasons"]), codes(&row["notes"])), (vec![], vec!["Blackout"]), "{row:#}");
+    let updated = alice.d8(["plugins", "update", "frozen"])?.expect_code(0)?;
+    assert!(!updated.stderr.contains("skipped"), "{updated:?}");
+    assert_eq!(why(&alice, "frozen", &[])?["active"], true);
+    Ok(())
+}
+
+#[test]
 fn min_age_does_not_bind_a_version_that_was_active_before() -> Result<()> {
     let lab = Lab::shared();
     publish(lab, "familiar", &["v1.0.0", "v1.0.1", "v1.1.0"], HOUR)?;
