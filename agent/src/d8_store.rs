@@ -68,6 +68,11 @@ impl D8Version {
     pub fn digests(&self) -> Vec<Digest> {
         self.receipt.as_ref().map(Receipt::digests).unwrap_or_default()
     }
+
+    /// Returns the capabilities that the version reported when it was installed, if they were recorded.
+    pub fn capabilities(&self) -> Option<&[String]> {
+        self.receipt.as_ref()?.capabilities.as_deref()
+    }
 }
 
 impl D8Store {

@@ -66,6 +66,9 @@ pub struct Receipt {
     /// Whether the user skipped the check of the cluster's requirements.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped_cluster_checks: bool,
+    /// Capabilities that a d8 reported in its smoke test; absent for plugins, and where they were not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
 }
 
 impl Receipt {
@@ -99,6 +102,7 @@ mod tests {
             time: "2026-11-22T09:00:00Z".parse().unwrap(),
             verified: Verified::Digest,
             skipped_cluster_checks: false,
+            capabilities: None,
         };
         let mut json = serde_json::to_value(&receipt).unwrap();
         assert_eq!(json["verified"], "digest");

@@ -29,7 +29,7 @@ use std::{
 use command_fds::{CommandFdExt as _, FdMapping};
 use tokio::io::AsyncReadExt as _;
 
-pub use self::{child::child_main, failure::SmokeFailure, subject::Subject};
+pub use self::{child::child_main, failure::SmokeFailure, format::unsupported as unsupported_format, subject::Subject};
 use self::{
     home::TemporaryHome,
     protocol::{Stage, TestReport, TestRequest},

@@ -2,8 +2,10 @@
 
 mod adopt;
 mod apply;
+mod displaced;
 mod history;
 mod journal;
+mod list;
 mod locked;
 mod obstacles;
 mod read;
@@ -74,7 +76,12 @@ impl Store {
 
     /// Lists the installed plugins by name. A broken install is listed with what is wrong with it.
     pub fn list(&self) -> Result<Vec<PluginEntry>, StoreError> {
-        read::list(&self.layout)
+        list::entries(&self.layout)
+    }
+
+    /// Lists the names of the installed plugins, and reads no executable, receipt or contract.
+    pub fn names(&self) -> Result<Vec<PluginName>, StoreError> {
+        list::names(&self.layout)
     }
 
     /// Reads one plugin, `None` if it is not installed. Hashes its active executable only if the modification time of

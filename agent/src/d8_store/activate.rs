@@ -88,6 +88,24 @@ impl LockedD8Store {
         })
     }
 
+    /// Moves a tested version into the store, and leaves the current one as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`]; errors of the disk.
+    pub fn keep(&mut self, tested: TestedVersion) -> Result<(), StoreError> {
+        self.check_lock()?;
+        let TestedVersion { tag, version, staged, .. } = tested;
+        if let Some((dir, receipt)) = &staged
+            && !self.has_version(&tag, receipt)
+        {
+            self.place_version(dir, &tag)?;
+        }
+        self.record_digest(&tag, &version);
+        self.made.0.clear();
+        self.placed.clear();
+        Ok(())
+    }
+
     /// Returns whether the store has the version with exactly these bytes. It is then kept, as a version is immutable.
     /// A version with other bytes is damaged.
     fn has_version(&self, tag: &Tag, receipt: &Receipt) -> bool {

@@ -112,6 +112,7 @@ impl LockedD8Store {
             time: request.now,
             verified,
             skipped_cluster_checks: false,
+            capabilities: Some(capabilities.clone()),
         };
         version_dir::complete(&dir, None, &receipt)?;
         Ok(TestedVersion { tag, version, staged: Some((dir, receipt)), version_output, capabilities })
@@ -179,6 +180,8 @@ impl LockedD8Store {
             time: now,
             verified: Verified::Adopted,
             skipped_cluster_checks: false,
+            // The program that runs is not asked.
+            capabilities: None,
         };
         version_dir::complete(&dir, None, &receipt)?;
         Ok((dir, receipt))

@@ -47,6 +47,7 @@ pub const ALL: &[&str] = &[
     "undo.contract",
     "undo.placed",
     "remove.begun",
+    "remove.history",
     "remove.current",
     "remove.contract",
     "remove.moved",

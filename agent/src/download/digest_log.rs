@@ -122,6 +122,7 @@ mod tests {
                 time: jiff::Timestamp::UNIX_EPOCH,
                 verified: crate::receipt::Verified::Digest,
                 skipped_cluster_checks: false,
+                capabilities: None,
             };
             super::record(&file, &version, &receipt).unwrap();
         };

@@ -77,6 +77,11 @@ impl PluginDir {
         self.dir.join("versions")
     }
 
+    /// Returns whether `versions` is a directory. A link is not followed.
+    pub(crate) fn has_versions(&self) -> bool {
+        disk::lstat(&self.versions()).is_ok_and(|found| found.is_some_and(|metadata| metadata.is_dir()))
+    }
+
     pub(crate) fn history(&self) -> PathBuf {
         self.versions().join(HISTORY)
     }

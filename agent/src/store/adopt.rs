@@ -68,7 +68,10 @@ impl LockedStore {
         if !metadata.is_file() || trust::untrusted_reason(&metadata).is_some() {
             return Ok(());
         }
-        if !version_dir::is_executable(&metadata) || !read::versions(plugin).is_foreign(plugin, major, &metadata) {
+        if !version_dir::is_executable(&metadata) || matches!(smoke::unsupported_format(&binary), Ok(Some(_))) {
+            return Ok(());
+        }
+        if !read::versions(plugin).is_foreign(plugin, major, &metadata) {
             return Ok(());
         }
         // The cached contract belongs to the active version, if that is of the same major.
@@ -165,6 +168,7 @@ fn receipt(plugin: &PluginDir, tag: &Tag, checksum: Checksum, now: Timestamp) ->
         time: now,
         verified: Verified::Adopted,
         skipped_cluster_checks: false,
+        capabilities: None,
     }
 }
 

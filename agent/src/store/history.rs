@@ -44,6 +44,12 @@ pub(super) fn history(plugin: &PluginDir) -> Vec<Tag> {
     String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse().ok()).collect()
 }
 
+/// Returns whether a version was ever active. A plugin without `current` is damaged then; otherwise its first install, or
+/// its removal, was interrupted.
+pub(super) fn was_active(plugin: &PluginDir) -> bool {
+    plugin.has_versions() && !history(plugin).is_empty()
+}
+
 /// Appends a version to the history after it became active. `rollback` would not select a version that a crash keeps
 /// out of the history.
 pub(super) fn append(plugin: &PluginDir, previous: Option<&Tag>, tag: &Tag, staging: &Path) -> io::Result<()> {

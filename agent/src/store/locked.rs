@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,7 +10,7 @@ use std::{
 use d8_crds::values::name::{Component, PluginName};
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{Store, repair};
+use super::{Store, displaced::DisplacedPaths, repair};
 use crate::{
     disk::{self, failpoint},
     error::{LockHolder, StoreError},
@@ -41,8 +41,8 @@ pub(super) struct Locks {
     renewing: Vec<AbortHandle>,
     /// Created directories, the outermost first. Those that are empty at the end are removed.
     pub(super) made: Vec<PathBuf>,
-    /// Files and links in place of the directory of a plugin, with the names that they have meanwhile.
-    displaced: Vec<(PathBuf, PathBuf)>,
+    /// Dropped after the locks, and after the directories that are removed.
+    pub(super) displaced: DisplacedPaths,
 }
 
 impl Store {
@@ -115,51 +115,10 @@ impl Locks {
     fn prepare(&mut self, store: &Store, dir: &Path) -> Result<(), StoreError> {
         trust::directory(&store.layout.plugins())?;
         let failed = |error| StoreError::refused_write(store.root(), error);
-        if is_obstacle(dir) {
-            self.displace(dir).map_err(failed)?;
-        }
+        self.displaced.displace(dir).map_err(failed)?;
         disk::make_dirs(dir, &mut self.made).map_err(failed)?;
         trust::directory(dir)
     }
-
-    /// Renames a file or link in place of a directory, without following links. It has another name before this one
-    /// is removed. Of several processes that wait for the lock, the first one renames it.
-    fn displace(&mut self, dir: &Path) -> io::Result<()> {
-        let name = dir.file_name().unwrap_or_default().to_string_lossy();
-        let aside = dir.with_file_name(format!(".{name}.displaced"));
-        let linked = dir.with_file_name(format!(".{name}.displaced-{}", disk::random_name()));
-        match disk::hard_link(dir, &linked) {
-            Err(_) if !is_obstacle(dir) => return Ok(()),
-            Err(error) if disk::links_unsupported(&error) => {
-                disk::rename(dir, &aside)?;
-                self.displaced.push((dir.to_owned(), aside));
-                return Ok(());
-            }
-            made => made?,
-        }
-        let renamed = disk::rename(&linked, &aside);
-        // A rename onto the same file leaves both names.
-        disk::unlink(&linked)?;
-        renamed?;
-        self.displaced.push((dir.to_owned(), aside));
-        // Unlike a rename, this does not affect a directory that another process has just created there.
-        match disk::unlink(dir) {
-            Err(error) if is_obstacle(dir) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Deletes what was in place of the directory of a plugin. Returns whether there was anything.
-    pub(super) fn forget_displaced(&mut self, dir: &Path) -> bool {
-        let before = self.displaced.len();
-        self.displaced.retain(|(displaced, aside)| displaced != dir || disk::unlink(aside).is_err());
-        self.displaced.len() < before
-    }
-}
-
-/// Returns whether there is something other than a directory at a path.
-fn is_obstacle(path: &Path) -> bool {
-    disk::lstat(path).is_ok_and(|found| found.is_some_and(|metadata| !metadata.is_dir()))
 }
 
 impl LockedStore {
@@ -175,8 +134,7 @@ impl LockedStore {
 
     /// Returns whether a file or link was in place of the directory of a plugin. It is put back unless the change is made.
     pub fn has_displaced(&self, name: &PluginName) -> bool {
-        let dir = self.store.layout.plugin(name).dir;
-        self.locks.displaced.iter().any(|(displaced, _)| *displaced == dir)
+        self.locks.displaced.contains(&self.store.layout.plugin(name).dir)
     }
 
     /// Directory for files that are not finished.
@@ -225,12 +183,6 @@ impl Drop for Locks {
         // Removes the directories that are empty: of plugins, and those that were created and not used.
         for dir in dirs.iter().chain(self.made.iter().rev()) {
             let _ = fs::remove_dir(dir);
-        }
-        for (dir, aside) in &self.displaced {
-            // A file cannot be renamed to a directory, so this fails if the plugin was installed.
-            if disk::rename(aside, dir).is_err() {
-                let _ = disk::unlink(aside);
-            }
         }
     }
 }

@@ -19,11 +19,12 @@ use crate::{
     disk::{self, FileId},
     error::StoreError,
     install_root::{
-        layout::{CONTRACT, Layout, PluginDir, RECEIPT},
-        trust, version_dir,
+        layout::{CONTRACT, PluginDir, RECEIPT},
+        version_dir,
     },
     receipt::{Receipt, Verified},
-    store::history::history,
+    smoke,
+    store::history,
 };
 
 /// A plugin in the store.
@@ -74,7 +75,7 @@ pub enum ActiveVersion {
         /// Path of the executable.
         binary: PathBuf,
     },
-    /// Nothing that may be run.
+    /// Nothing that may be run. `current` may be missing, too.
     Broken {
         /// What is wrong with the installation, with the path.
         why: String,
@@ -116,23 +117,6 @@ pub struct DamagedVersion {
     pub why: String,
 }
 
-/// Lists the installed plugins by name.
-pub(super) fn list(layout: &Layout) -> Result<Vec<PluginEntry>, StoreError> {
-    let directory = layout.plugins();
-    trust::directory(&directory)?;
-    let Some(names) = disk::if_exists(fs::read_dir(&directory)).map_err(StoreError::io("read", &directory))? else {
-        return Ok(Vec::new());
-    };
-    let mut entries = Vec::new();
-    for found in names {
-        let found = found.map_err(StoreError::io("read", &directory))?;
-        let Some(name) = found.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        entries.extend(entry(&layout.plugin(&name), ContentCheck::IfModified)?);
-    }
-    entries.sort_by(|a: &PluginEntry, b: &PluginEntry| a.name.cmp(&b.name));
-    Ok(entries)
-}
-
 /// Reads the directory of a plugin, `None` if the plugin is not installed.
 pub(super) fn entry(plugin: &PluginDir, check: ContentCheck) -> Result<Option<PluginEntry>, StoreError> {
     let Some(metadata) = disk::lstat(&plugin.dir).map_err(StoreError::io("read", &plugin.dir))? else {
@@ -143,8 +127,8 @@ pub(super) fn entry(plugin: &PluginDir, check: ContentCheck) -> Result<Option<Pl
     }
     let current = plugin.current();
     match disk::lstat(&current) {
-        Ok(Some(_)) => {}
-        Ok(None) => return Ok(None),
+        Ok(None) if !history::was_active(plugin) => return Ok(None),
+        Ok(_) => {}
         Err(error) => return Ok(Some(broken(plugin, &current, &error))),
     }
     let on_disk = versions(plugin);
@@ -261,7 +245,7 @@ fn read_versions(plugin: &PluginDir, directory: &Path, on_disk: &mut VersionsOnD
             Err(why) => on_disk.damaged.push(DamagedVersion { path: found.path(), why }),
         }
     }
-    on_disk.history = history(plugin);
+    on_disk.history = history::history(plugin);
     Ok(())
 }
 
@@ -310,6 +294,9 @@ fn active(plugin: &PluginDir, on_disk: &VersionsOnDisk, check: ContentCheck) -> 
     }
     if rustix::fs::access(&binary, rustix::fs::Access::EXEC_OK).is_err() {
         return Err(format!("{}: it is not executable", binary.display()));
+    }
+    if let Ok(Some(why)) = smoke::unsupported_format(&binary) {
+        return Err(format!("{}: {why}", binary.display()));
     }
     Ok(ActiveVersion::Unknown { major, binary })
 }
@@ -375,7 +362,10 @@ fn tag_before_damage(plugin: &PluginDir, on_disk: &VersionsOnDisk) -> Option<Tag
 /// Returns the major version that `current` leads to.
 pub(super) fn current_major(plugin: &PluginDir) -> Result<u64, String> {
     let current = plugin.current();
-    let target = fs::read_link(&current).map_err(|_| format!("{}: it is not a symbolic link", current.display()))?;
+    let target = fs::read_link(&current).map_err(|error| {
+        let why = if error.kind() == io::ErrorKind::NotFound { "it is missing" } else { "it is not a symbolic link" };
+        format!("{}: {why}", current.display())
+    })?;
     plugin.major_of_target(&target).ok_or_else(|| {
         format!("{}: it points to {}, outside of the plugin's directory", current.display(), target.display())
     })

@@ -29,14 +29,19 @@ impl LockedStore {
         let trash = self.create_trash(name)?;
         let mut moved = MovedPaths::default();
         self.move_to_trash(&plugin, &trash, &mut moved)?;
-        let replaced = self.locks.forget_displaced(&plugin.dir);
+        let replaced = self.locks.displaced.forget(&plugin.dir);
         Ok(moved.keep() || replaced)
     }
 
     fn move_to_trash(&self, plugin: &PluginDir, trash: &Path, moved: &mut MovedPaths) -> Result<(), StoreError> {
         let failed = || StoreError::io("remove", &plugin.dir);
-        // `current` first: without it the plugin is not installed, whatever happens next.
+        // The history, then `current`: without both the plugin is not installed, whatever happens next. Without `current`
+        // alone it is damaged.
         self.check_lock(&plugin.name)?;
+        if plugin.has_versions() {
+            moved.rename(&plugin.history(), &trash.join("history")).map_err(failed())?;
+        }
+        failpoint::hit("remove.history").map_err(failed())?;
         moved.rename(&plugin.current(), &trash.join("current")).map_err(failed())?;
         failpoint::hit("remove.current").map_err(failed())?;
         moved.rename(&plugin.cached_contract(), &trash.join("cached-contract")).map_err(failed())?;

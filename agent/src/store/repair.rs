@@ -12,7 +12,7 @@ use d8_crds::{
 };
 
 use super::{
-    LockedStore,
+    LockedStore, history,
     journal::Journal,
     read::{self, ContentCheck},
 };
@@ -79,7 +79,7 @@ fn repair_plugin(
 ) -> Result<(), StoreError> {
     let failed = || StoreError::io("repair", &plugin.dir);
     lockfile::sweep(&plugin.dir).map_err(failed())?;
-    if disk::lstat(&plugin.current()).map_err(failed())?.is_none() {
+    if disk::lstat(&plugin.current()).map_err(failed())?.is_none() && !history::was_active(plugin) {
         if clear(locked, plugin).map_err(failed())? {
             let what = "removed the files of an install or removal that was interrupted";
             reporter.report(ProgressEvent::Repaired { what });
@@ -119,7 +119,7 @@ fn repair_contract(
     Ok(())
 }
 
-/// Removes everything in the directory of a plugin that has no `current`, except for the lock. Returns whether there
+/// Removes everything in the directory of a plugin that is not installed, except for the lock. Returns whether there
 /// was anything.
 fn clear(locked: &LockedStore, plugin: &PluginDir) -> io::Result<bool> {
     let trash = locked.staging_dir().join(format!("trash-{}-{}", plugin.name, disk::random_name()));

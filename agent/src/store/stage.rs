@@ -111,6 +111,7 @@ impl LockedStore {
             source: request.source,
             time: request.now,
             skipped_cluster_checks: request.skipped_cluster_checks,
+            capabilities: None,
         };
         version_dir::complete(dir, Some(&request.contract), &receipt)?;
         failpoint::hit("stage.complete").map_err(StoreError::io("write", dir))?;

@@ -90,6 +90,9 @@ impl LockedStore {
         // No await from here on: a dropped future never leaves an incomplete change.
         let activations = self.apply(planned, reporter)?;
         obstacles.keep();
+        for activation in &activations {
+            self.locks.displaced.forget(&self.store.layout.plugin(&activation.name).dir);
+        }
         Ok(activations)
     }
 

@@ -136,6 +136,7 @@ const FAILPOINTS: &[&str] = &[
     "switch.current",
     "switch.done",
     "remove.begun",
+    "remove.history",
     "remove.current",
     "remove.contract",
     "remove.moved",

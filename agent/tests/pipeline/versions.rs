@@ -212,6 +212,121 @@ async fn a_path_in_place_of_a_plugin_comes_back() {
     }
 }
 
+/// Without hard links, another process may install the plugin between the check and the rename.
+#[tokio::test]
+async fn a_plugin_that_another_process_installed_meanwhile_is_not_displaced() {
+    let directory = scratch();
+    let root = directory.path();
+    install(root, "a", "v1.0.0").await;
+    let (plugin, ready) = (root.join("plugins/a"), root.join("ready"));
+    fs::rename(&plugin, &ready).unwrap();
+    fs::write(&plugin, "of a person").unwrap();
+    let installed = plugin.clone();
+    d8_agent::testing::on("disk.link", move || {
+        if ready.exists() {
+            fs::remove_file(&installed)?;
+            fs::rename(&ready, &installed)?;
+        }
+        Err(std::io::Error::other("refused"))
+    });
+    let locked = lock(root, &["a"]).await;
+    assert_eq!((locked.has_displaced(&name("a")), run_current(root, "a").as_deref()), (false, Some("a v1.0.0")));
+    drop(locked);
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"));
+    let names = fs::read_dir(root.join("plugins")).unwrap().map(|found| found.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["a"]);
+}
+
+/// What cannot be put back is kept, and no later one replaces it.
+#[tokio::test]
+async fn a_displaced_file_is_kept_if_its_name_is_taken() {
+    let directory = scratch();
+    let root = directory.path();
+    let plugin = root.join("plugins/a");
+    for links in [true, false] {
+        fs::create_dir_all(root.join("plugins")).unwrap();
+        if !links {
+            d8_agent::testing::on("disk.link", || Err(std::io::Error::other("refused")));
+        }
+        for text in ["first", "second"] {
+            fs::write(&plugin, text).unwrap();
+            let locked = lock(root, &["a"]).await;
+            fs::write(plugin.join("of another program"), "").unwrap();
+            drop(locked);
+            fs::remove_dir_all(&plugin).unwrap();
+        }
+        let files = fs::read_dir(root.join("plugins")).unwrap().map(|found| fs::read_to_string(found.unwrap().path()));
+        let mut texts: Vec<String> = files.map(Result::unwrap).collect();
+        texts.sort();
+        assert_eq!(texts, ["first", "second"], "links: {links}");
+        fs::remove_dir_all(root.join("plugins")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_whose_current_was_deleted_is_damaged() {
+    let directory = scratch();
+    let root = directory.path();
+    for version in ["v1.0.0", "v2.0.0", "v1.1.0"] {
+        install(root, "a", version).await;
+    }
+    let wanted = tree(root);
+    fs::remove_file(root.join("plugins/a/current")).unwrap();
+    let deleted = tree(root);
+    match store(root).get(&name("a")).unwrap().unwrap().active {
+        ActiveVersion::Broken { why, tag: Some(active) } => {
+            assert_eq!((why.contains("a/current: it is missing"), active), (true, tag("v1.1.0")), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((store(root).list().unwrap().len(), store(root).names().unwrap()), (1, vec![name("a")]));
+    drop(lock(root, &["a"]).await);
+    assert_eq!(tree(root), deleted, "the next command clears nothing");
+    assert!(relink(root, "a", "v1.1.0").await.unwrap().changed);
+    assert_eq!((tree(root), run_current(root, "a").as_deref()), (wanted, Some("a v1.1.0")));
+
+    fs::remove_file(root.join("plugins/a/current")).unwrap();
+    assert!(lock(root, &["a"]).await.remove(&name("a")).unwrap());
+    assert!(store(root).names().unwrap().is_empty() && tree(root).iter().all(|line| !line.contains("/a")));
+
+    // An install that was interrupted has no history.
+    install(root, "a", "v1.0.0").await;
+    for file in ["plugins/a/current", "plugins/a/versions/.history"] {
+        fs::remove_file(root.join(file)).unwrap();
+    }
+    assert!(store(root).get(&name("a")).unwrap().is_none() && store(root).names().unwrap().is_empty());
+    drop(lock(root, &["a"]).await);
+    assert!(tree(root).iter().all(|line| !line.contains("/a")), "{:?}", tree(root));
+}
+
+/// `execvp` of some systems passes such a file to a shell.
+#[tokio::test]
+async fn a_file_of_another_tool_that_is_no_program_is_damaged() {
+    let directory = scratch();
+    let root = directory.path();
+    install(root, "a", "v1.0.0").await;
+    fs::remove_dir_all(root.join("plugins/a/versions")).unwrap();
+    let binary = root.join("plugins/a/v1/a");
+    let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    for (bytes, why) in [
+        (&b""[..], Some("neither a program nor a script")),
+        (b"echo garbage\n", Some("neither a program nor a script")),
+        (&program[..100_000], cfg!(target_os = "linux").then_some("truncated")),
+        (&program[..], None),
+        (b"#!/bin/sh\n", None),
+    ] {
+        fs::write(&binary, bytes).unwrap();
+        match (store(root).get(&name("a")).unwrap().unwrap().active, why) {
+            (ActiveVersion::Broken { why, .. }, Some(expected)) => assert!(why.contains(expected), "{why}"),
+            (ActiveVersion::Unknown { major: 1, .. }, None) => {}
+            (other, _) => panic!("{why:?}: {other:?}"),
+        }
+        if why.is_some() {
+            assert_eq!(lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap(), None);
+        }
+    }
+}
+
 /// A file with another mode may have other names, so a copy is adopted.
 #[tokio::test]
 async fn the_receipt_of_an_adopted_copy_has_its_time() {
