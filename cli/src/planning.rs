@@ -48,6 +48,7 @@ pub(crate) struct Planning<'a> {
     details: BTreeMap<(Component, Version), VersionDetails>,
     known: KnownFacts,
     failures: Vec<(FactRequest, Failure)>,
+    allow_ungoverned: bool,
 }
 
 /// A fact that was fetched, or the failure to fetch it.
@@ -106,7 +107,20 @@ impl<'a> Planning<'a> {
             details: BTreeMap::new(),
             known: KnownFacts::default(),
             failures: Vec::new(),
+            allow_ungoverned: false,
         }
+    }
+
+    /// Sets whether the person accepts a d8 that does not support policies.
+    #[must_use]
+    pub(crate) fn allow_ungoverned(mut self, allowed: bool) -> Self {
+        self.allow_ungoverned = allowed;
+        self
+    }
+
+    /// Adds a version that was tested and does not support policies. Returns whether that is new.
+    pub(crate) fn add_policy_unaware(&mut self, component: &Component, version: &Version) -> bool {
+        self.on_disk.entry(component.clone()).or_default().policy_unaware.insert(version.clone())
     }
 
     /// Returns the cluster's policies.
@@ -168,6 +182,7 @@ impl<'a> Planning<'a> {
         PolicyEvaluator::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))
             .on_disk(&self.on_disk)
+            .allow_ungoverned(self.allow_ungoverned)
     }
 
     /// Returns the details of a version, if the plan needed them.

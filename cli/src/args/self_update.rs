@@ -55,8 +55,8 @@ pub(crate) struct SelfUpdateArgs {
     /// Show what would change without changing it
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Accept a version that does not support policies
-    #[arg(long)]
+    /// Accept that the version given with `--version` does not support policies
+    #[arg(long, requires = "version")]
     pub(crate) allow_ungoverned: bool,
 }
 

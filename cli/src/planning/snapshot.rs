@@ -52,5 +52,6 @@ pub(super) fn stored_digests(plugin: &InstalledPlugin) -> StoredDigests {
             .filter(once_active)
             .map(|installed| (installed.version.clone(), installed.receipt.digests()))
             .collect(),
+        ..StoredDigests::default()
     }
 }

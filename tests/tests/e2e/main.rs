@@ -20,6 +20,7 @@ mod planted_files;
 mod plugin_dependencies;
 mod policy;
 mod policy_commands;
+mod policy_unaware;
 mod proxy_faults;
 mod proxy_trust;
 mod repair;

@@ -11,6 +11,8 @@ use d8_tests::workstation::files;
 use d8_tests::{ADMIN, CommandOutput, Lab, Result, Workstation, d8_build, oci, run, tools};
 use serde_json::{Value, json};
 
+use crate::policy_unaware;
+
 /// A workstation with its own d8 in `PATH`.
 pub(crate) struct Machine {
     pub(crate) user: Workstation,
@@ -58,7 +60,7 @@ impl Machine {
 }
 
 /// Returns a former d8: it supports `--version`, and prints its arguments.
-fn former(version: &str) -> Plugin {
+pub(crate) fn former(version: &str) -> Plugin {
     Plugin::new("d8", version).with_executable(&format!(
         "#!/bin/sh\ncase \"$1\" in --version) echo d8 {version};; cli) exit 2;; *) echo \"former: $*\";; esac\n"
     ))
@@ -303,7 +305,7 @@ fn policies(lab: &Lab) -> Result<()> {
     assert_eq!(alice.version()?, "d8 v0.13.1");
     let allowed = alice.d8("cli update --version v0.12.0 --allow-ungoverned")?.expect_code(0)?;
     assert!(allowed.stderr.contains("does not support policies"), "{allowed:?}");
-    Ok(())
+    policy_unaware::newest_version(lab)
 }
 
 /// v0.14.0 is active and becomes forbidden: with an older eligible version, and without one.

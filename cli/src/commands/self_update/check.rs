@@ -45,7 +45,10 @@ pub(crate) async fn run(context: &Context, args: &args::SelfCheckArgs) -> Result
     let mut planning = D8Planning::fetch(context, &d8, &current, None).await?;
     let outcome = planning.plan(Request::NewestOfAll).await?;
     let available = match &outcome {
-        Outcome::Take { version, .. } => Some(version.tag.to_string()),
+        Outcome::Take { version, .. } => {
+            planning.note_untested(&version.version);
+            Some(version.tag.to_string())
+        }
         _ => None,
     };
     let passed_over = outcome.passed_over().iter().map(|(published, verdict)| SkippedVersion {

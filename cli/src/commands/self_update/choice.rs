@@ -1,8 +1,11 @@
 //! Decides which version of d8 to switch to. Changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use d8_agent::cluster::{CachedPolicies, RecordSelection};
+use d8_agent::{
+    cluster::{CachedPolicies, RecordSelection},
+    d8_store::D8Version,
+};
 use d8_crds::{
     decisions::{
         intent::Intent,
@@ -13,6 +16,7 @@ use d8_crds::{
     values::{digest::Digest, name::Component, version::Version},
 };
 
+use super::capabilities::POLICY;
 use crate::{
     catalog::VersionDetails,
     context::Context,
@@ -22,7 +26,7 @@ use crate::{
     },
     running_d8::{CurrentVersion, RunningD8},
     terminal::failure::{Code, Failure},
-    version::PRODUCT,
+    version::{self, PRODUCT},
 };
 
 /// The published versions of d8, and the plan for it.
@@ -30,6 +34,8 @@ pub(super) struct D8Planning<'a> {
     context: &'a Context,
     planning: Planning<'a>,
     versions: TagList,
+    /// The versions in the store, of which it is known whether they support policies.
+    tested: BTreeSet<Version>,
 }
 
 /// What `d8 cli update` does.
@@ -52,10 +58,41 @@ impl<'a> D8Planning<'a> {
         named: Option<&Version>,
     ) -> Result<Self, Failure> {
         let view = context.view(RecordSelection::Named(&[Component::D8])).await?;
-        let digests = StoredDigests { active: d8.active_digests()?, stored: stored_digests(d8)? };
+        let stored = stored_versions(d8)?;
+        let digests = StoredDigests {
+            active: d8.active_digests()?,
+            stored: stored.iter().map(|stored| (stored.version.clone(), stored.digests())).collect(),
+            policy_unaware: stored
+                .iter()
+                .filter(|stored| !supports_policies(stored))
+                .map(|stored| stored.version.clone())
+                .collect(),
+        };
+        let tested = stored.into_iter().map(|stored| stored.version).collect();
         let mut planning = Planning::of_d8(context, view, current.version(), digests);
         let versions = planning.published(&Component::D8, named).await?.listing().clone();
-        Ok(Self { context, planning, versions })
+        Ok(Self { context, planning, versions, tested })
+    }
+
+    /// Sets whether the person accepts a version that does not support policies.
+    pub(super) fn allow_ungoverned(self, allowed: bool) -> Self {
+        Self { planning: self.planning.allow_ungoverned(allowed), ..self }
+    }
+
+    /// Adds a version that was tested and does not support policies. Returns whether that is new.
+    pub(super) fn add_policy_unaware(&mut self, version: &Version) -> bool {
+        self.planning.add_policy_unaware(&Component::D8, version)
+    }
+
+    /// Notes that only a download shows whether policies permit a version, if that is so: one that does not support
+    /// policies is not permitted where policies apply.
+    pub(super) fn note_untested(&self, version: &Version) {
+        let policies = self.planning.policies().for_host(self.context.host());
+        if !policies.policy_names().is_empty() && !self.tested.contains(version) {
+            self.context.printer.note(format!(
+                "{PRODUCT} {version} is not taken if its download shows that it does not support policies"
+            ));
+        }
     }
 
     /// Returns the published versions.
@@ -189,8 +226,19 @@ pub(super) fn nothing_published() -> Failure {
         .advise("the registry of the cluster has no stable version of it", "list all versions: `d8 cli versions`")
 }
 
-/// Returns the digests of each version in the store.
-fn stored_digests(d8: &RunningD8) -> Result<BTreeMap<Version, Vec<Digest>>, Failure> {
-    let Ok(store) = d8.store() else { return Ok(BTreeMap::new()) };
-    Ok(store.versions()?.into_iter().map(|stored| (stored.version.clone(), stored.digests())).collect())
+/// Returns the versions in the store; none if there is no store.
+fn stored_versions(d8: &RunningD8) -> Result<Vec<D8Version>, Failure> {
+    match d8.store() {
+        Ok(store) => Ok(store.versions()?),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// Returns whether a stored version supports policies: by what it reported, or else because it is a d8 of this
+/// implementation.
+fn supports_policies(stored: &D8Version) -> bool {
+    match stored.capabilities() {
+        Some(capabilities) => capabilities.iter().any(|capability| capability == POLICY),
+        None => version::has_stamp(&stored.binary),
+    }
 }

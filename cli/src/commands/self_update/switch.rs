@@ -27,7 +27,6 @@ use super::{
 };
 use crate::{
     context::Context,
-    planning::messages::refused_failure,
     running_d8::{CurrentVersion, RunningD8, newest_without_stamp},
     terminal::{
         failure::{Code, Failure},
@@ -85,13 +84,20 @@ pub(super) struct SwitchReport {
     backup: Option<PathBuf>,
 }
 
+/// The result of a switch.
+pub(super) enum SwitchOutcome {
+    Switched(SwitchReport),
+    /// The version does not support policies, and policies select this host. It was kept in the store.
+    PolicyUnaware(Verdict),
+}
+
 impl Switch<'_> {
-    /// Makes the switch.
+    /// Makes the switch, unless the version turns out not to support policies that select this host.
     ///
     /// # Errors
-    /// The version cannot be downloaded or does not start, policies require a version that supports them, or a
-    /// connection is not verified and other users share the store. Nothing was changed.
-    pub(super) async fn run(self, context: &Context) -> Result<SwitchReport, Failure> {
+    /// The version cannot be downloaded or does not start, or a connection is not verified and other users share the
+    /// store. Nothing was changed.
+    pub(super) async fn run(self, context: &Context) -> Result<SwitchOutcome, Failure> {
         let progress = Progress::new(context.printer);
         let store_failure = |error| self.d8.store_failure(error);
         let store = self.d8.store()?;
@@ -100,7 +106,10 @@ impl Switch<'_> {
         }
         let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(store_failure)?;
         let (tested, downloaded) = self.obtain(context, store, &locked, &progress).await?;
-        self.check_policy_support(&tested)?;
+        if let Some(verdict) = self.policy_unaware(&tested) {
+            self.keep(context, store, &mut locked, tested);
+            return Ok(SwitchOutcome::PolicyUnaware(verdict));
+        }
         if tested.reports_other_version() {
             output::warn(format!("{} reports another version: {}", self.tag, tested.version_output.trim()));
         }
@@ -111,7 +120,7 @@ impl Switch<'_> {
             .map_err(store_failure)?;
         self.keep_fallback(store, &mut locked);
         drop(locked);
-        Ok(SwitchReport {
+        Ok(SwitchOutcome::Switched(SwitchReport {
             previous: self.previous(store)?,
             diverging_link: self.diverging_link(store),
             store_link: store.current(),
@@ -120,7 +129,25 @@ impl Switch<'_> {
             downloaded,
             linked: activated.linked,
             backup: activated.backup,
-        })
+        }))
+    }
+
+    /// Keeps a version that does not support policies in the store: the next command knows it, and it can be the fallback.
+    fn keep(&self, context: &Context, store: &D8Store, locked: &mut LockedD8Store, tested: TestedVersion) {
+        if let BinarySource::Store(_) = &self.source {
+            return;
+        }
+        if let Err(error) = locked.keep(tested) {
+            output::warn(format!("{PRODUCT} {} was not kept in the store: {error}", self.tag));
+            return;
+        }
+        let use_it = match self.keep_fallback(store, locked) {
+            Some(fallback) => format!("; unknown commands are forwarded to {}", fallback.display()),
+            None => String::new(),
+        };
+        context
+            .printer
+            .note(format!("{PRODUCT} {} does not support policies; it was kept in the store{use_it}", self.tag));
     }
 
     /// Returns the version after its smoke test, and whether it was downloaded. Another command may have brought it
@@ -177,10 +204,10 @@ impl Switch<'_> {
         staged.map_err(|error| Failure::from(error).under(&subject, || format!("failed to install {subject}")))
     }
 
-    /// Refuses a version that does not support policies if policies select this host, unless that is accepted.
-    fn check_policy_support(&self, tested: &TestedVersion) -> Result<(), Failure> {
+    /// Returns why a version that does not support policies is refused. Warns if it is not.
+    fn policy_unaware(&self, tested: &TestedVersion) -> Option<Verdict> {
         if tested.capabilities.iter().any(|capability| capability == POLICY) {
-            return Ok(());
+            return None;
         }
         let candidate = D8Candidate {
             version: &self.version,
@@ -196,11 +223,11 @@ impl Switch<'_> {
             PolicySource::Cached(cached) => cached.evaluate(&candidate).map(|(_, verdict)| verdict).collect(),
         };
         let is_unaware = |verdict: &&Verdict| verdict.reasons().iter().any(|r| r.code() == ReasonCode::PolicyUnaware);
-        if let Some(verdict) = verdicts.iter().find(is_unaware) {
-            return Err(refused_failure(&Component::D8, &self.tag, verdict));
+        let refused = verdicts.iter().find(is_unaware).cloned();
+        if refused.is_none() {
+            output::warn(format!("{PRODUCT} {} does not support policies, so no policy binds it", self.tag));
         }
-        output::warn(format!("{PRODUCT} {} does not support policies, so no policy binds it", self.tag));
-        Ok(())
+        refused
     }
 
     /// Returns the command on the PATH, checked again under the lock. Another update may have made it a link to the
@@ -222,14 +249,18 @@ impl Switch<'_> {
         }
     }
 
-    /// Sets the newest Go d8 in the store as the fallback, unless a fallback is set.
-    fn keep_fallback(&self, store: &D8Store, locked: &mut LockedD8Store) {
-        if store.fallback_path().is_none_or(|path| !path.exists())
-            && let Ok(versions) = store.versions()
-            && let Some(go_d8) = newest_without_stamp(&versions, &self.d8.executable)
-            && let Err(error) = locked.set_fallback(&go_d8)
-        {
-            tracing::warn!(%error, "failed to set the fallback");
+    /// Sets the newest Go d8 in the store as the fallback, unless a fallback is set. Returns a fallback that it set.
+    fn keep_fallback(&self, store: &D8Store, locked: &mut LockedD8Store) -> Option<PathBuf> {
+        if store.fallback_path().is_some_and(|path| path.exists()) {
+            return None;
+        }
+        let go_d8 = newest_without_stamp(&store.versions().ok()?, &self.d8.executable)?;
+        match locked.set_fallback(&go_d8) {
+            Ok(()) => Some(go_d8),
+            Err(error) => {
+                tracing::warn!(%error, "failed to set the fallback");
+                None
+            }
         }
     }
 

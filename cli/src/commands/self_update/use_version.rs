@@ -8,7 +8,7 @@ use d8_crds::{
 
 use super::{
     choice::{CachedPolicySets, D8Candidate, D8Planning},
-    switch::{BinarySource, PolicySource, Switch},
+    switch::{BinarySource, PolicySource, Switch, SwitchOutcome},
 };
 use crate::{
     args,
@@ -31,24 +31,48 @@ pub(crate) async fn run(context: &Context, args: &args::SelfUseArgs) -> Result<(
         return Ok(());
     }
     let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
-    let report = if let Some((tag, source, digests)) = local_source(&d8, &version)? {
+    let (tag, outcome) = if let Some((tag, source, digests)) = local_source(&d8, &version)? {
         let cached = CachedPolicySets::load(context)?;
         check_cached_policies(&d8, &cached, &current, &version, &tag, &digests)?;
         let policies = PolicySource::Cached(&cached);
-        Switch { d8: &d8, path_entry, current, tag, version, intent, source, policies, allow_ungoverned }
-            .run(context)
-            .await?
+        let switch = Switch {
+            d8: &d8,
+            path_entry,
+            current,
+            tag: tag.clone(),
+            version,
+            intent,
+            source,
+            policies,
+            allow_ungoverned,
+        };
+        (tag, switch.run(context).await?)
     } else {
-        let mut planning = D8Planning::fetch(context, &d8, &current, Some(&version)).await?;
+        let planning = D8Planning::fetch(context, &d8, &current, Some(&version)).await?;
+        let mut planning = planning.allow_ungoverned(allow_ungoverned);
         let published = planning.choose_named(&version).await?;
         let (tag, source) = (published.tag.clone(), BinarySource::Proxy(&planning, published));
         let policies = PolicySource::Cluster(&planning);
-        Switch { d8: &d8, path_entry, current, tag, version, intent, source, policies, allow_ungoverned }
-            .run(context)
-            .await?
+        let switch = Switch {
+            d8: &d8,
+            path_entry,
+            current,
+            tag: tag.clone(),
+            version,
+            intent,
+            source,
+            policies,
+            allow_ungoverned,
+        };
+        (tag, switch.run(context).await?)
     };
-    report.print(context, &d8);
-    Ok(())
+    match outcome {
+        SwitchOutcome::Switched(report) => {
+            report.print(context, &d8);
+            Ok(())
+        }
+        SwitchOutcome::PolicyUnaware(verdict) => Err(refused_failure(&Component::D8, &tag, &verdict)),
+    }
 }
 
 /// Returns the tag, the source and the digests of a version that is in the store or running.

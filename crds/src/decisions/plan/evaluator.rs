@@ -1,6 +1,6 @@
 //! The verdict on one version, as the planner requests it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -65,13 +65,15 @@ impl<F: Fn(&EvaluationRequest<'_>) -> Verdict> Evaluator for F {
     }
 }
 
-/// The digests of one component in a store.
+/// What a store knows about the versions of one component.
 #[derive(Debug, Clone, Default)]
 pub struct StoredDigests {
     /// The digests in the receipt of the active version: of its layer and its manifest. Empty: not known.
     pub active: Vec<Digest>,
     /// The intact versions that were active here before, with their digests.
     pub stored: BTreeMap<Version, Vec<Digest>>,
+    /// The versions of d8 that were tested here and do not support policies.
+    pub policy_unaware: BTreeSet<Version>,
 }
 
 /// Evaluates versions by the policies of one cluster, for one host at one time.
@@ -85,6 +87,7 @@ pub struct PolicyEvaluator<'a> {
     records: &'a BTreeMap<String, CliRelease>,
     on_disk: Option<&'a BTreeMap<Component, StoredDigests>>,
     required: BTreeMap<Component, Required>,
+    allow_ungoverned: bool,
 }
 
 impl<'a> PolicyEvaluator<'a> {
@@ -93,7 +96,17 @@ impl<'a> PolicyEvaluator<'a> {
         let policies = set.for_host(host);
         let required = policies.required().into_iter();
         let required = required.map(|required| (Component::Plugin(required.plugin.clone()), required)).collect();
-        Self { policies, host, now, server_time: None, confirmed: None, records, on_disk: None, required }
+        Self {
+            policies,
+            host,
+            now,
+            server_time: None,
+            confirmed: None,
+            records,
+            on_disk: None,
+            required,
+            allow_ungoverned: false,
+        }
     }
 
     /// Sets the API server's time, by which the local clock is checked, and when the server last confirmed
@@ -109,6 +122,13 @@ impl<'a> PolicyEvaluator<'a> {
     #[must_use]
     pub fn on_disk(mut self, on_disk: &'a BTreeMap<Component, StoredDigests>) -> Self {
         self.on_disk = Some(on_disk);
+        self
+    }
+
+    /// Sets whether the person accepts a d8 that does not support policies.
+    #[must_use]
+    pub fn allow_ungoverned(mut self, allowed: bool) -> Self {
+        self.allow_ungoverned = allowed;
         self
     }
 
@@ -138,7 +158,8 @@ impl<'a> PolicyEvaluator<'a> {
             .unmet(request.unmet)
             .unchecked(request.unchecked);
         let Some(on_disk) = self.on_disk.and_then(|all| all.get(request.component)) else { return candidate };
-        let candidate = candidate.active_digests(&on_disk.active);
+        let is_unaware = on_disk.policy_unaware.contains(request.version);
+        let candidate = candidate.active_digests(&on_disk.active).unaware(is_unaware, self.allow_ungoverned);
         match on_disk.stored.get(request.version) {
             Some(digests) => candidate.stored(digests),
             None => candidate,

@@ -27,7 +27,7 @@ impl Explainer<'_> {
         let unpause = "ask an admin to set `paused: false`";
         match (&self.subject.version, &self.subject.active) {
             (None, _) => format!("{paused}, removals too; {unpause}, then run `{}`", commands::remove(name)),
-            (Some(_), Some(active)) => format!("{paused}; {name} {active} keeps running; {unpause}"),
+            (Some(_), Some(active)) => format!("{paused}; {name} stays at {active}; {unpause}"),
             (Some(_), None) => format!("{paused}; {unpause}, then run `{}`", commands::update(self.subject)),
         }
     }
@@ -66,10 +66,9 @@ impl Explainer<'_> {
     }
 
     pub(super) fn policy_unaware(&self) -> String {
-        let other = self.run_why("", "find another version, or ");
         format!(
-            "{} does not support policies, and policies apply to this host; {other}accept this \
-             version with `{} --allow-ungoverned`",
+            "{} does not support policies, and policies apply to this host; accept this version with `{} \
+             --allow-ungoverned`",
             self.version(),
             commands::take(self.subject)
         )
