@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use self::cluster::ClusterClient;
+pub(crate) use self::policies::PoliciesInForce;
 use crate::{args::GlobalArgs, terminal::output::Printer};
 
 /// Environment variable that waives cluster requirements.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use d8_agent::smoke::SmokeFailure;
+use d8_agent::smoke::{SmokeFailure, unsupported_format};
 use d8_crds::values::name::Component;
 
 use crate::terminal::failure::{Advice, Code, Failure};
@@ -17,9 +17,14 @@ use crate::terminal::failure::{Advice, Code, Failure};
 /// of the new file until its own `exec`; the longest measured was 20 ms.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Replaces this process with `command`. Returns only on failure. Retries for [`BUSY_TIMEOUT`] while another
-/// process has the file open for writing.
+/// Replaces this process with `command`, whose program is a path. Returns only on failure. Retries for [`BUSY_TIMEOUT`]
+/// while another process has the file open for writing.
 pub(crate) fn exec(command: &mut Command) -> io::Error {
+    // `execvp` of some systems passes a file that the kernel does not recognise to a shell. A file that may be run and
+    // not read is left to the kernel.
+    if let Ok(Some(why)) = unsupported_format(Path::new(command.get_program())) {
+        return io::Error::other(why);
+    }
     let started = Instant::now();
     loop {
         let error = command.exec();

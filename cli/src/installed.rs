@@ -4,8 +4,16 @@ use std::collections::BTreeMap;
 
 use d8_agent::{ActiveVersion, PluginEntry, Store, StoreError};
 use d8_crds::{
-    records::contract::Contract,
-    values::{digest::Digest, name::PluginName, version::Version},
+    decisions::{
+        intent::Intent,
+        verdict::{Candidate, PolicySet, Reason},
+    },
+    records::{contract::Contract, release::CliRelease},
+    values::{
+        digest::Digest,
+        name::{Component, PluginName},
+        version::Version,
+    },
 };
 
 use crate::{
@@ -32,6 +40,32 @@ impl InstalledPlugin {
             ActiveVersion::Broken { tag: Some(tag), .. } => Version::parse(tag.as_str()).ok(),
             _ => None,
         })
+    }
+
+    /// Returns the version that policies are evaluated for. For a plugin that another tool installed only the major version
+    /// may be known.
+    fn version_for_policies(&self) -> Option<Version> {
+        self.version().or_else(|| match &self.entry.active {
+            ActiveVersion::Unknown { major, .. } => Version::parse(&format!("{major}.0.0")).ok(),
+            _ => None,
+        })
+    }
+
+    /// Returns why policies refuse to run the plugin, damaged or not. One that is denied is denied for every version.
+    /// `record` has the layers of blocked versions.
+    pub(crate) fn run_refusal(
+        &self,
+        context: &Context,
+        policies: &PolicySet,
+        record: Option<&CliRelease>,
+    ) -> Option<Reason> {
+        let (component, digests) = (Component::Plugin(self.entry.name.clone()), self.digests());
+        let policies = policies.for_host(context.host());
+        let Some(version) = self.version_for_policies() else { return policies.denied(&component) };
+        let active = Candidate::new(context.host(), &component, &version, Intent::Repair, context.now)
+            .active_digests(&digests)
+            .release(record);
+        policies.run_allowed_for(&active).err().map(|reason| *reason)
     }
 
     /// Returns what is wrong with the installation, with the path, if it is damaged.
@@ -98,6 +132,12 @@ pub(crate) fn all(context: &Context) -> Result<BTreeMap<PluginName, InstalledPlu
         }
     }
     Ok(all)
+}
+
+/// Returns the names of all plugins, and reads no executable, receipt or contract. Leaves out a root that cannot be read.
+pub(crate) fn names(context: &Context) -> Vec<PluginName> {
+    let stores = readable_stores(context);
+    stores.iter().flat_map(|store| store.names().unwrap_or_default()).collect()
 }
 
 /// Returns those of the named plugins that are installed. Reads no other plugin.

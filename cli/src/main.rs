@@ -106,7 +106,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
 
 fn run_plugins(context: &Context, group: PluginsArgs) -> Result<(), Failure> {
     match group.command {
-        PluginsCommand::List(args) => plugins::list::run(context, &args),
+        PluginsCommand::List(args) => block_on(plugins::list::run(context, &args)),
         PluginsCommand::Install(args) => block_on(plugins::install::run(context, &args)),
         PluginsCommand::Update(args) => block_on(plugins::update::run(context, &args)),
         PluginsCommand::Why(args) => block_on(plugins::why::run(context, &args)),

@@ -90,11 +90,11 @@ fn context() -> Context {
 fn installed_plugins() -> Vec<CompletionCandidate> {
     let (stores, _) = context().roots().for_reading();
     let installed = stores.into_iter().flat_map(|store| {
-        let entries = store.list().unwrap_or_default();
-        entries.into_iter().map(move |entry| {
-            let contract = store.contract(&entry.name).ok().flatten();
+        let names = store.names().unwrap_or_default();
+        names.into_iter().map(move |name| {
+            let contract = store.contract(&name).ok().flatten();
             let help = contract.map(|contract| contract.description).filter(|text| !text.is_empty());
-            CompletionCandidate::new(entry.name.as_str()).help(help.map(|text| printable(&text).into_owned().into()))
+            CompletionCandidate::new(name.as_str()).help(help.map(|text| printable(&text).into_owned().into()))
         })
     });
     installed.collect()

@@ -10,22 +10,17 @@ use std::{
     process::Command,
 };
 
-use d8_agent::{ActiveVersion, cluster::RecordSelection};
+use d8_agent::{
+    ActiveVersion,
+    cluster::{CachedPolicies, RecordSelection},
+};
 use d8_crds::{
-    decisions::{
-        explain,
-        intent::Intent,
-        requirements::Findings,
-        verdict::{Candidate, PolicySet},
-    },
+    decisions::{explain, requirements::Findings, verdict::PolicySet},
     records::{
         contract::Contract,
         release::{CliRelease, Fit},
     },
-    values::{
-        name::{Component, PluginName},
-        version::Version,
-    },
+    values::name::{Component, PluginName},
 };
 
 use self::host_findings::HostFindings;
@@ -54,17 +49,19 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
         return Err(failure.unwrap_or_else(|| unknown_command(context, &typed.to_string_lossy())));
     };
     let name = &plugin.entry.name;
+    // What may not run is not repaired either.
+    let cached = context.cached_policies().await?;
+    check_cached_policies(context, &cached, &plugin)?;
     if let ActiveVersion::Broken { why, .. } = &plugin.entry.active {
         return Err(Failure::new(Code::Failed, format!("the installation of {name} is damaged"))
             .because(why)
             .advise("it was changed by hand or by another tool", format!("`d8 plugins install {name}`")));
     }
     let contract = plugin.store.contract(name)?;
-    check_cached_policies(context, &plugin).await?;
     if let Some(contract) = &contract
         && !is_informational(&args)
     {
-        check_requirements(context, &plugin, contract).await?;
+        check_requirements(context, &cached, &plugin, contract).await?;
     }
     let binary = plugin.store.current(name);
     let error = exec_plugin(&binary, &args, contract.as_ref(), context.kubeconfig_for_plugin());
@@ -87,9 +84,9 @@ fn unknown_command(context: &Context, typed: &str) -> Failure {
     let failure = Failure::new(Code::Usage, format!("unknown command {typed:?}"))
         .because("it is neither a command of d8 nor an installed plugin");
     let tree = args::command();
-    let plugins = installed::all(context).unwrap_or_default();
+    let plugins = installed::names(context);
     let commands = tree.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name);
-    match suggest::nearest(typed, commands.chain(plugins.keys().map(PluginName::as_str))) {
+    match suggest::nearest(typed, commands.chain(plugins.iter().map(PluginName::as_str))) {
         Some(near) => failure.advise("a similar command exists", format!("d8 {near}")),
         None if typed.parse::<PluginName>().is_ok() => {
             failure.advise("it may be a plugin that is not installed", format!("d8 plugins install {typed}"))
@@ -98,18 +95,13 @@ fn unknown_command(context: &Context, typed: &str) -> Failure {
     }
 }
 
-/// Returns the version that policies are evaluated for. For a plugin that another tool installed only the major version
-/// may be known; a plugin that is denied is denied for every version.
-fn version_for_policies(plugin: &InstalledPlugin) -> Option<Version> {
-    plugin.version().or_else(|| match &plugin.entry.active {
-        ActiveVersion::Unknown { major, .. } => Version::parse(&format!("{major}.0.0")).ok(),
-        _ => None,
-    })
-}
-
 /// Fails if the cached policies deny or block the plugin. Sends no request.
-async fn check_cached_policies(context: &Context, plugin: &InstalledPlugin) -> Result<(), Failure> {
-    for cached in context.cached_policies().await? {
+fn check_cached_policies(
+    context: &Context,
+    cached: &[CachedPolicies],
+    plugin: &InstalledPlugin,
+) -> Result<(), Failure> {
+    for cached in cached {
         check_policies(context, plugin, &cached.policy_set(), cached.blocked.get(plugin.entry.name.as_str())).map_err(
             |failure| {
                 failure.advise(
@@ -129,22 +121,33 @@ fn check_policies(
     policies: &PolicySet,
     record: Option<&CliRelease>,
 ) -> Result<(), Failure> {
+    let Some(reason) = plugin.run_refusal(context, policies, record) else { return Ok(()) };
     let name = &plugin.entry.name;
-    let Some(version) = version_for_policies(plugin) else { return Ok(()) };
-    let (component, digests) = (Component::Plugin(name.clone()), plugin.digests());
-    let active = Candidate::new(context.host(), &component, &version, Intent::Repair, context.now)
-        .active_digests(&digests)
-        .release(record);
-    policies.for_host(context.host()).run_allowed_for(&active).map_err(|reason| {
-        Failure::new(Code::Refused, format!("{name} may not run here")).because(explain::to_person(&reason))
-    })
+    let failure = Failure::new(Code::Refused, format!("{name} may not run here")).because(explain::to_person(&reason));
+    let failure = match plugin.damage() {
+        Some(damage) => failure.because(format!("it is damaged, too: {damage}")),
+        None => failure,
+    };
+    Err(failure.advise(
+        "a policy refuses every run of this version",
+        format!("remove it: `d8 plugins remove {name}`, or ask an admin to change the policy"),
+    ))
 }
 
 /// Fails if the cluster or other plugins do not meet the requirements. Sends requests only if the contract has cluster
 /// requirements.
-async fn check_requirements(context: &Context, plugin: &InstalledPlugin, contract: &Contract) -> Result<(), Failure> {
+async fn check_requirements(
+    context: &Context,
+    cached: &[CachedPolicies],
+    plugin: &InstalledPlugin,
+    contract: &Contract,
+) -> Result<(), Failure> {
     let (name, requirements) = (&plugin.entry.name, &contract.requirements);
-    let host = HostFindings::of(requirements, &installed::named(context, requirements.plugins.names())?);
+    let refusal = |needed: &InstalledPlugin| {
+        let name = needed.entry.name.as_str();
+        cached.iter().find_map(|cached| needed.run_refusal(context, &cached.policy_set(), cached.blocked.get(name)))
+    };
+    let host = HostFindings::of(requirements, &installed::named(context, requirements.plugins.names())?, refusal);
     let cluster = if !requirements.need_cluster_facts() {
         Findings::default()
     } else if context.skips_cluster_checks() {

@@ -3,6 +3,7 @@
 use d8_agent::cluster::{
     self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
 };
+use d8_crds::decisions::verdict::PolicySet;
 use d8_rpp::{ClusterAccess, NoIdentity};
 
 use super::{Context, kubeconfig};
@@ -11,19 +12,52 @@ use crate::terminal::{
     output,
 };
 
+/// The policies that bind a command which also works without the cluster.
+#[derive(Default)]
+pub(crate) struct PoliciesInForce {
+    /// Those of the cluster, else the cached ones: of one cluster, or of all.
+    pub(crate) sets: Vec<PolicySet>,
+    /// Why the cluster could not be read.
+    pub(crate) unreachable: Option<String>,
+}
+
 impl Context {
     /// Reads policies and records from the cluster, and caches the policies.
     ///
     /// # Errors
     /// The API server is unreachable or refuses: exit 5.
     pub(crate) async fn view(&self, wanted: RecordSelection<'_>) -> Result<ClusterView, Failure> {
+        self.try_view(wanted).await?.map_err(|error| self.view_failure(&error))
+    }
+
+    /// Reads the policies of the cluster and caches them, or else returns the cached ones.
+    ///
+    /// # Errors
+    /// The cluster has policies that this identity may not read (exit 5), or a cached copy cannot be read (exit 3).
+    pub(crate) async fn policies_in_force(&self) -> Result<PoliciesInForce, Failure> {
+        let failure = match self.try_view(RecordSelection::None).await {
+            Ok(Ok(view)) => return Ok(PoliciesInForce { sets: vec![view.policy_set()], unreachable: None }),
+            Ok(Err(error @ ViewError::Unreadable { .. })) => return Err(self.view_failure(&error)),
+            Ok(Err(error)) => self.view_failure(&error),
+            Err(failure) => failure,
+        };
+        let cached = self.cached_policies().await?;
+        for CachedPolicies { server, confirmed, .. } in &cached {
+            output::warn(format!("the cached policies of {server} as of {confirmed:.0} count: {}", failure.summary()));
+        }
+        let sets = cached.iter().map(CachedPolicies::policy_set).collect();
+        Ok(PoliciesInForce { sets, unreachable: Some(failure.summary()) })
+    }
+
+    async fn try_view(&self, wanted: RecordSelection<'_>) -> Result<Result<ClusterView, ViewError>, Failure> {
         let cluster = self.cluster().await?;
         let cache = PolicyCache::below(self.state_roots());
         // A damaged copy is no error here: this command replaces it.
         let cached = cache.load(&cluster.key).ok().flatten();
-        let view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now)
-            .await
-            .map_err(|error| self.view_failure(&error))?;
+        let view = match cluster::read(&cluster.client, wanted, cached.as_ref(), self.now).await {
+            Ok(view) => view,
+            Err(error) => return Ok(Err(error)),
+        };
         if let Some(unverified) = self.unverified_cluster() {
             self.printer.note(format!("the policies are not kept for later runs, because {unverified}"));
         } else if view.origin != ViewOrigin::Vanished || confirmed_later(cached.as_ref(), &view) {
@@ -33,7 +67,7 @@ impl Context {
                 output::warn(format!("the policies of {} are not enforced without the cluster: {error}", copy.server));
             }
         }
-        Ok(view)
+        Ok(Ok(view))
     }
 
     /// Turns a [`ViewError`] into a failure of the command.

@@ -165,6 +165,29 @@ fn require_refuses_removal_and_frozen_refuses_updates() -> Result<()> {
     Ok(())
 }
 
+/// A removal reads the policies of the cluster as an install does, without another command before it.
+#[test]
+fn a_removal_follows_the_policies_of_the_cluster() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "leaving", &["v1.0.0"])?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "leaving"])?.expect_code(0)?;
+    apply_rule(lab, "leaving", &json!({"access": "Require"}))?;
+    let refused = alice.d8(["plugins", "remove", "leaving"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("policy leaving") && !refused.stderr.contains("cached"), "{refused:?}");
+    // Without a kubeconfig the cached policies count.
+    let offline = alice.clone().with_env("KUBECONFIG", "/nonexistent");
+    let refused = offline.d8(["plugins", "remove", "leaving"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("policy leaving") && refused.stderr.contains("cached"), "{refused:?}");
+    lab.plane().kubectl(["delete", "ppol", "leaving"])?;
+    offline.d8(["plugins", "remove", "leaving"])?.expect_code(3)?;
+    assert_eq!(alice.d8(["plugins", "remove", "leaving"])?.ok()?, "Removed leaving.\n");
+    // Nothing to remove: the cluster is not read.
+    let absent = offline.d8(["plugins", "remove", "leaving"])?.expect_code(0)?;
+    assert!(absent.stderr.is_empty(), "{absent:?}");
+    Ok(())
+}
+
 #[test]
 fn min_age_holds_an_install() -> Result<()> {
     let lab = Lab::shared();

@@ -24,7 +24,7 @@ pub(crate) fn damage(alice: &Workstation, name: &str, command: &str) -> Result<(
     run.expect_code(0).map(drop)
 }
 
-fn document(alice: &Workstation, line: &[&str]) -> Result<Value> {
+pub(crate) fn document(alice: &Workstation, line: &[&str]) -> Result<Value> {
     let text = alice.d8(line)?.ok()?;
     Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }
@@ -50,6 +50,9 @@ fn a_policy_that_forbids_changes_does_not_stop_a_repair() -> Result<()> {
             (CUT, &["update", "all"]),
             (CUT_WITHOUT_CONTRACT, &["install", "mended"]),
             ("rm -rf versions/v1.0.0", &["install", "mended", "--force"]),
+            ("rm current", &["install", "mended"]),
+            ("rm -rf current v1 ../../cache/contracts/mended.json", &["install", "mended"]),
+            ("rm current; rm versions/v1.0.0/*", &["install", "mended"]),
         ] {
             let alice = lab.new_workstation()?;
             alice.d8(["plugins", "install", "mended", "--version", "v1.0.0"])?.expect_code(0)?;
@@ -112,6 +115,8 @@ fn list_why_and_runs_name_the_damage_and_the_command() -> Result<()> {
         (CUT, "versions/v1.0.0", Some("v1.0.0")),
         ("rm -rf v1", "plugins/chipped/v1", Some("v1.0.0")),
         ("rm -rf v1 && touch v1", "plugins/chipped/v1", Some("v1.0.0")),
+        ("rm current", "plugins/chipped/current: it is missing", Some("v1.0.0")),
+        ("rm -rf current v1", "plugins/chipped/current: it is missing", Some("v1.0.0")),
         ("printf X | dd of=v1/chipped bs=1 seek=60 conv=notrunc", "v1/chipped", Some("v1.0.0")),
         ("rm -rf v1 versions ../../cache/contracts/chipped.json", "plugins/chipped/v1", None),
     ] {

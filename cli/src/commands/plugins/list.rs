@@ -1,6 +1,16 @@
-//! `d8 plugins list`: lists installed plugins without running them.
+//! `d8 plugins list`: lists installed plugins without running them, and says which of them may not run.
+
+use std::collections::BTreeMap;
 
 use d8_agent::ActiveVersion;
+use d8_crds::{
+    decisions::{
+        explain::{self, Listed},
+        reason::{Reason, ReasonCode},
+        verdict::PolicySet,
+    },
+    records::release::CliRelease,
+};
 use serde::Serialize;
 
 use crate::{
@@ -18,6 +28,7 @@ struct ListedPlugin {
     /// Absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    state: PluginState,
     /// `digest`, `transport`, `adopted`, `damaged` or `unknown`.
     verified: &'static str,
     description: String,
@@ -25,12 +36,64 @@ struct ListedPlugin {
     /// What is wrong with the installation.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<String>,
+    /// Why policies refuse to run it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<Listed>,
 }
 
-pub(crate) fn run(context: &Context, args: &args::PluginsListArgs) -> Result<(), Failure> {
-    let plugins: Vec<ListedPlugin> = installed::all(context)?.values().map(describe).collect();
+/// Whether a plugin runs. Its requirements are checked when it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum PluginState {
+    Ok,
+    Damaged,
+    /// A policy denies the plugin. It may be damaged, too.
+    Denied,
+    /// A policy blocks the version. It may be damaged, too.
+    Blocked,
+    /// The cached policies cannot be read, so it does not run.
+    Unknown,
+}
+
+impl PluginState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Damaged => "damaged",
+            Self::Denied => "denied",
+            Self::Blocked => "blocked",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Returns the state. `is_known`: the cached policies could be read.
+    fn of(refusal: Option<&Reason>, is_damaged: bool, is_known: bool) -> Self {
+        match refusal {
+            Some(reason) if reason.code() == ReasonCode::Blocked => Self::Blocked,
+            Some(_) => Self::Denied,
+            None if is_damaged => Self::Damaged,
+            None if is_known => Self::Ok,
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// Cached policies, with the layers of blocked versions.
+type Policies = (PolicySet, BTreeMap<String, CliRelease>);
+
+pub(crate) async fn run(context: &Context, args: &args::PluginsListArgs) -> Result<(), Failure> {
+    let installed = installed::all(context)?;
+    let policies = if installed.is_empty() { Some(Vec::new()) } else { cached_policies(context).await };
+    let plugins = installed.values().map(|plugin| describe(context, plugin, policies.as_deref()));
+    let plugins: Vec<ListedPlugin> = plugins.collect();
     let names = plugins.iter().map(|plugin| &plugin.name);
     output::print_document(args.output.format, &plugins, names, |plugins| print_text(context, plugins))
+}
+
+/// Returns the cached policies that a run obeys. Warns if one cannot be read, and returns `None`.
+async fn cached_policies(context: &Context) -> Option<Vec<Policies>> {
+    let cached = context.cached_policies().await.map_err(|failure| output::warn(failure.summary())).ok()?;
+    Some(cached.into_iter().map(|cached| (cached.policy_set(), cached.blocked)).collect())
 }
 
 fn print_text(context: &Context, plugins: &[ListedPlugin]) {
@@ -38,36 +101,49 @@ fn print_text(context: &Context, plugins: &[ListedPlugin]) {
         context.printer.note("No plugins are installed. Install one: `d8 plugins install NAME`");
         return;
     }
-    let mut table = Table::new(&["NAME", "VERSION", "VERIFIED", "DESCRIPTION"]);
+    let mut table = Table::new(&["NAME", "VERSION", "STATE", "VERIFIED", "DESCRIPTION"]);
     for plugin in plugins {
         let version = plugin.version.as_deref().unwrap_or("unknown");
-        let text = plugin.damage.as_deref().unwrap_or(&plugin.description);
-        table.row([&plugin.name, version, plugin.verified, text]);
+        let refusal = plugin.refusal.as_ref().map(|Listed(reason)| explain::to_person(reason));
+        let text = refusal.as_deref().or(plugin.damage.as_deref()).unwrap_or(&plugin.description);
+        table.row([&plugin.name, version, plugin.state.as_str(), plugin.verified, text]);
     }
     output::print_table(&table);
-    let damaged: Vec<&str> = plugins.iter().filter(|p| p.damage.is_some()).map(|p| p.name.as_str()).collect();
+    let names = |is_listed: fn(PluginState) -> bool| {
+        let listed = plugins.iter().filter(|plugin| is_listed(plugin.state));
+        listed.map(|plugin| plugin.name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let damaged = names(|state| state == PluginState::Damaged);
     if !damaged.is_empty() {
-        context.printer.note(format!("Repair what is damaged: `d8 plugins install {}`", damaged.join(" ")));
+        context.printer.note(format!("Repair what is damaged: `d8 plugins install {damaged}`"));
+    }
+    let refused = names(|state| matches!(state, PluginState::Denied | PluginState::Blocked));
+    if !refused.is_empty() {
+        let remove = format!("`d8 plugins remove {refused}`");
+        context.printer.note(format!("Policies refuse to run {refused}; remove them: {remove}, or ask an admin"));
     }
 }
 
-fn describe(plugin: &InstalledPlugin) -> ListedPlugin {
+fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Policies]>) -> ListedPlugin {
     let InstalledPlugin { store, entry } = plugin;
     let contract = store.contract(&entry.name);
     let damage = plugin.damage_with(&contract);
+    let refused_by = |(set, blocked): &Policies| plugin.run_refusal(context, set, blocked.get(entry.name.as_str()));
+    let refusal = policies.and_then(|policies| policies.iter().find_map(refused_by));
     let (tag, verified) = match &entry.active {
         ActiveVersion::Known(installed) => (Some(installed.tag.to_string()), installed.receipt.verified.as_str()),
         ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. } => (None, "unknown"),
     };
-    // The contract of an executable that another tool installed may be that of another version.
-    let version = tag.or_else(|| Some(plugin.version().filter(|_| damage.is_some())?.to_string()));
     let description = contract.ok().flatten().map(|contract| contract.description);
     ListedPlugin {
         name: entry.name.to_string(),
-        version,
+        // Without a receipt the contract names the version, as it does for `why` and for policies.
+        version: tag.or_else(|| Some(plugin.version()?.to_string())),
+        state: PluginState::of(refusal.as_ref(), damage.is_some(), policies.is_some()),
         verified: if damage.is_some() { "damaged" } else { verified },
         description: description.unwrap_or_default(),
         root: store.root().display().to_string(),
         damage,
+        refusal: refusal.map(Listed),
     }
 }

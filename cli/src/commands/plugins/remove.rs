@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use d8_agent::cluster::CachedPolicies;
-use d8_crds::{
-    decisions::{explain, verdict::PolicySet},
-    values::name::PluginName,
-};
+use d8_crds::{decisions::explain, values::name::PluginName};
 
 use super::request::parse_names;
 use crate::{
     args,
-    context::Context,
+    context::{Context, PoliciesInForce},
     installed::{self, InstalledPlugin},
     terminal::{
         failure::{Code, Failure},
@@ -33,11 +29,13 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
         confirm(&names, args.yes).await?;
         names
     };
-    let cached: Vec<PolicySet> = context.cached_policies().await?.iter().map(CachedPolicies::policy_set).collect();
+    // Nobody waits for the cluster if there is nothing to remove.
+    let is_any = names.iter().any(|name| all.contains_key(name));
+    let policies = if is_any { context.policies_in_force().await? } else { PoliciesInForce::default() };
     for name in &names {
         match all.get(name) {
             Some(plugin) => {
-                check_policies(context, &cached, name)?;
+                check_policies(context, &policies, name)?;
                 for dependent in dependents(&all, name, &names) {
                     output::warn(format!("{dependent} needs {name} and will not run without it"));
                 }
@@ -49,11 +47,20 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
     Ok(())
 }
 
-/// Fails if a cached policy forbids the removal.
-fn check_policies(context: &Context, cached: &[PolicySet], name: &PluginName) -> Result<(), Failure> {
+/// Fails if a policy forbids the removal.
+fn check_policies(context: &Context, policies: &PoliciesInForce, name: &PluginName) -> Result<(), Failure> {
     let host = context.host();
-    cached.iter().try_for_each(|policies| policies.for_host(host).remove_allowed(name)).map_err(|reason| {
-        Failure::new(Code::Refused, format!("{name} may not be removed")).because(explain::to_person(&reason))
+    let refused = policies.sets.iter().try_for_each(|set| set.for_host(host).remove_allowed(name));
+    refused.map_err(|reason| {
+        let failure = Failure::new(Code::Refused, format!("{name} may not be removed"));
+        let failure = failure.because(explain::to_person(&reason));
+        match &policies.unreachable {
+            None => failure,
+            Some(why) => failure.advise(
+                format!("these are cached policies, because the cluster cannot be read: {why}"),
+                "if they have changed, run the command again when the cluster can be read",
+            ),
+        }
     })
 }
 

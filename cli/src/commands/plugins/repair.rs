@@ -82,7 +82,8 @@ impl Repairs<'_, '_> {
         let Some(plugin) = find(self.context, name)? else { return Ok(()) };
         let kind = match plugin.damage() {
             Some(_) => OperationKind::Repair,
-            None if options.force => OperationKind::Reinstall,
+            // Another major version was requested, so the active one is kept.
+            None if options.force && !is_other_major(&plugin, request) => OperationKind::Reinstall,
             None => {
                 self.check_named(&plugin, request, results);
                 return Ok(());
@@ -207,6 +208,11 @@ fn accepts(request: &Request, active: &Version) -> bool {
         Request::Exact(version) => version == active,
         Request::Major(major) => *major == active.major(),
     }
+}
+
+/// Returns whether a person requested another major version than the active one.
+fn is_other_major(plugin: &InstalledPlugin, request: &Request) -> bool {
+    matches!(request, Request::Major(_)) && plugin.version().is_some_and(|active| !accepts(request, &active))
 }
 
 /// Returns the tag of a version that is in the store with the content of its receipt.

@@ -148,7 +148,10 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let left_out_tags = if requested.is_none() { listing.left_out } else { LeftOutTags::default() };
     let installed = installed::verify(context, name)?;
     let active = planning.active(&component);
-    let refusal = active.and_then(|active| planning.run_allowed(&component, active).err());
+    let refusal = match active {
+        Some(active) => planning.run_allowed(&component, active).err().map(|reason| *reason),
+        None => installed.as_ref().and_then(|_| policies.for_host(context.host()).denied(&component)),
+    };
     let mut report = WhyReport {
         component: name.to_string(),
         installed: installed.is_some(),
@@ -161,9 +164,12 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         next: Vec::new(),
     };
     report.next = next_steps(&report, &planning, &component, requested.is_some());
+    if report.next.is_empty() && !report.run_allowed {
+        report.next.push(NextStep::new("remove it", format!("d8 plugins remove {component}")));
+    }
     let versions = report.versions.iter().map(|version| &version.version);
     output::print_document(args.output.format, &report, versions, |report| {
-        print_text(context, report, origin, refusal.as_deref());
+        print_text(context, report, origin, refusal.as_ref());
     })
 }
 

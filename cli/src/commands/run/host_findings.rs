@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use d8_crds::{
     decisions::{
         explain,
+        reason::Reason,
         requirements::{self, Findings, Found, Requirement, Unchecked, Unmet},
     },
     records::requirements::Requirements,
@@ -17,15 +18,31 @@ use crate::{installed::InstalledPlugin, terminal::failure::Failure};
 pub(super) struct HostFindings {
     /// Plugins that are missing, or have other versions.
     pub(super) findings: Findings,
-    /// Plugins that are needed and damaged, with the damage.
-    damaged: Vec<(PluginName, String)>,
+    /// Plugins that are needed and damaged.
+    damaged: Vec<DamagedPlugin>,
+}
+
+/// A damaged plugin that another one needs.
+struct DamagedPlugin {
+    name: PluginName,
+    damage: String,
+    /// Why policies refuse to run and to repair it.
+    refusal: Option<Reason>,
 }
 
 impl HostFindings {
-    pub(super) fn of(requirements: &Requirements, installed: &BTreeMap<PluginName, InstalledPlugin>) -> Self {
+    /// `refusal` returns why policies refuse to run a plugin.
+    pub(super) fn of(
+        requirements: &Requirements,
+        installed: &BTreeMap<PluginName, InstalledPlugin>,
+        refusal: impl Fn(&InstalledPlugin) -> Option<Reason>,
+    ) -> Self {
         let versions = installed.iter().map(|(name, plugin)| (name.clone(), plugin.version())).collect();
         let needed = requirements.plugins.mandatory.iter().filter_map(|needed| needed.name.parse().ok());
-        let damage = |name: PluginName| Some((name.clone(), installed.get(&name)?.damage()?));
+        let damage = |name: PluginName| {
+            let plugin = installed.get(&name)?;
+            Some(DamagedPlugin { name, damage: plugin.damage()?, refusal: refusal(plugin) })
+        };
         Self {
             findings: requirements::check_plugins(requirements, &versions),
             damaged: needed.filter_map(damage).collect(),
@@ -51,10 +68,15 @@ impl HostFindings {
                 ),
             };
         }
-        for (plugin, damage) in &self.damaged {
-            failure = failure
-                .because(format!("requires plugin {plugin}, which is damaged: {damage}"))
-                .advise(format!("plugin {plugin} is damaged"), format!("`d8 plugins install {plugin}`"));
+        for DamagedPlugin { name: plugin, damage, refusal } in &self.damaged {
+            failure = failure.because(format!("requires plugin {plugin}, which is damaged: {damage}"));
+            failure = match refusal {
+                None => failure.advise(format!("plugin {plugin} is damaged"), format!("`d8 plugins install {plugin}`")),
+                Some(reason) => failure.because(explain::to_person(reason)).advise(
+                    format!("a policy refuses to run and to repair plugin {plugin}"),
+                    format!("ask an admin to change the policy, or remove {name}: `d8 plugins remove {name}`"),
+                ),
+            };
         }
         for unchecked in self.findings.unchecked.iter().filter(|unchecked| !self.is_damaged(unchecked)) {
             failure = match of_unknown_version(unchecked) {
@@ -77,7 +99,7 @@ impl HostFindings {
     /// Returns whether the damage is reported instead.
     fn is_damaged(&self, unchecked: &Unchecked) -> bool {
         of_unknown_version(unchecked)
-            .is_some_and(|plugin| self.damaged.iter().any(|(damaged, _)| damaged.as_str() == plugin))
+            .is_some_and(|plugin| self.damaged.iter().any(|damaged| damaged.name.as_str() == plugin))
     }
 }
 
@@ -103,8 +125,9 @@ mod tests {
         let b: PluginName = "b".parse().unwrap();
         let versions = BTreeMap::from([(b.clone(), version.map(|version| Version::parse(version).unwrap()))]);
         let findings = requirements::check_plugins(&requirements, &versions);
-        let damaged = if damaged { vec![(b, "v1 is missing".to_owned())] } else { Vec::new() };
-        let host = HostFindings { findings, damaged };
+        let damage = "v1 is missing".to_owned();
+        let damaged = damaged.then_some(DamagedPlugin { name: b, damage, refusal: None });
+        let host = HostFindings { findings, damaged: damaged.into_iter().collect() };
         assert!(host.is_failure());
         host.add_to(Failure::new(Code::Requirements, "a cannot run"), &"a".parse().unwrap()).to_string()
     }

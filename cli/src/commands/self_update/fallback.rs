@@ -84,6 +84,9 @@ fn validate(given: &Path, running: &Path) -> Result<PathBuf, Failure> {
     if !target.is_file() || rustix::fs::access(&target, rustix::fs::Access::EXEC_OK).is_err() {
         return Err(invalid("it is not an executable file"));
     }
+    if let Ok(Some(why)) = d8_agent::smoke::unsupported_format(&target) {
+        return Err(invalid(&why));
+    }
     if target == running || version::has_stamp(&target) {
         return Err(invalid("it has the same commands as this d8"));
     }
