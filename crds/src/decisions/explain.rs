@@ -13,7 +13,7 @@ mod requirements;
 
 pub use self::{
     causes::policy_problem,
-    commands::install,
+    commands::{create_record, install},
     json::Listed,
     requirements::{unchecked, unmet, warning},
 };

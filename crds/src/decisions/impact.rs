@@ -11,7 +11,7 @@ mod preview;
 mod published;
 
 pub use self::{
-    diff::{ComponentDiff, PolicyDiff},
+    diff::{ComponentDiff, PauseChange, PolicyDiff},
     edit::edited,
     facts::{ActiveComponent, HostFacts},
     preview::HostImpact,

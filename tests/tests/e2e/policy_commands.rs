@@ -199,6 +199,44 @@ fn diff_lists_changes_by_host() -> Result<()> {
 }
 
 #[test]
+fn diff_names_paused_hosts_and_components_without_a_record() -> Result<()> {
+    let lab = Lab::start(|_| {})?;
+    for name in ["listed", "stray"] {
+        lab.publish(&Plugin::new(name, "v1.0.0"))?;
+    }
+    lab.create_releases(&["listed"])?;
+    lab.wait_for_version("listed", "v1.0.0")?;
+    let active = |name: &str| json!({"name": name, "active": "v1.0.0", "state": "UpToDate"});
+    let components = json!([active("listed"), active("my_tool")]);
+    lab.apply_host("bastion-1", "bastion", &json!({"platform": "linux-amd64", "components": components}))?;
+    let alice = admin(&lab)?;
+    alice.d8(["plugins", "install", "stray"])?.expect_code(0)?;
+    let paused = objects::policy("freeze", &json!({"hostSelector": {}, "paused": true}));
+    let path = alice.home().join("paused.json");
+    std::fs::write(&path, paused.to_string()).unwrap_or_else(|error| panic!("{error}"));
+    let path = path.display().to_string();
+    // Nothing newer is published, so that no verdict changes.
+    let diff = alice.d8(["policy", "diff", "-f", &path, "--exit-code"])?.expect_code(100)?;
+    assert!(diff.stdout.starts_with("2 hosts would be paused: "), "{diff:?}");
+    assert!(diff.stdout.contains("(bastion-1, this machine)"), "{diff:?}");
+    assert!(diff.stdout.ends_with("Nothing else would change now on 1 managed host and this machine.\n"), "{diff:?}");
+    assert!(diff.stderr.contains("my_tool is no DNS label"), "{diff:?}");
+    let note = diff.stderr.lines().find(|line| line.starts_with("stray has no record")).unwrap_or_default();
+    let record = note.split('\'').nth(1).unwrap_or_else(|| panic!("{diff:?}"));
+    let document = document(&alice, &["policy", "diff", "-f", &path, "-o", "json"])?;
+    assert_eq!(document["pauses"], json!([{"host": "bastion-1", "paused": true}, {"paused": true}]));
+    assert_eq!(document["withoutRecord"], json!(["my_tool", "stray"]));
+    // The command of the note makes the record.
+    let file = lab.plane().scratch().write("stray.json", record)?.display().to_string();
+    lab.plane().kubectl(["apply", "-f", &file])?;
+    lab.wait_for_version("stray", "v1.0.0")?;
+    let diff = alice.d8(["policy", "diff", "-f", &path])?.expect_code(0)?;
+    assert!(!diff.stderr.contains("stray"), "{diff:?}");
+    assert_eq!(alice.d8(["policy", "diff", "-f", &path, "-o", "name"])?.ok()?, "bastion-1\nthis machine\n");
+    Ok(())
+}
+
+#[test]
 fn diff_without_permission_to_read_hosts_and_with_an_invalid_policy() -> Result<()> {
     let alice = lab().new_workstation()?;
     let bad = file("bad.json", &bastions(">=one").to_string())?;

@@ -1,12 +1,15 @@
 //! `d8 policy diff`: shows what would change on each host if policies were applied.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
         explain,
-        impact::{self, ActiveComponent, ComponentDiff, HostFacts, HostImpact, PolicyDiff},
+        impact::{self, ActiveComponent, ComponentDiff, HostFacts, HostImpact, PauseChange, PolicyDiff},
         reason::ReasonCode,
         verdict::PolicySet,
     },
@@ -30,13 +33,52 @@ use crate::{
 };
 
 /// The JSON document (`docs/policy-commands.md`).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DiffReport {
     /// Number of managed hosts that were compared; absent if the user may not read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     managed_hosts: Option<usize>,
     changes: Vec<HostChange>,
+    /// Hosts where a pause begins or ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pauses: Vec<HostPause>,
+    /// Components of which only the active version was compared.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    without_record: BTreeSet<Component>,
+}
+
+#[derive(Debug, Serialize)]
+struct HostPause {
+    /// As in [`HostChange`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    /// Whether the host would be paused.
+    paused: bool,
+}
+
+impl DiffReport {
+    /// Adds what would change on a host; `None`: this machine.
+    fn add(&mut self, host: Option<&String>, facts: &HostFacts, diff: &mut PolicyDiff<'_>) {
+        self.changes.extend(diff.of(facts).into_iter().map(|change| HostChange { host: host.cloned(), change }));
+        let paused = diff.pause(facts).map(|change| change == PauseChange::Begins);
+        self.pauses.extend(paused.map(|paused| HostPause { host: host.cloned(), paused }));
+        self.without_record.extend(diff.unrecorded().cloned());
+    }
+
+    /// Returns the hosts that would change, each once.
+    fn hosts(&self) -> Vec<&str> {
+        let hosts = self.changes.iter().map(|change| change.host.as_deref());
+        let mut hosts: Vec<_> = hosts.chain(self.pauses.iter().map(|pause| pause.host.as_deref())).collect();
+        let mut seen = BTreeSet::new();
+        hosts.retain(|host| seen.insert(*host));
+        hosts.into_iter().map(display_host).collect()
+    }
+
+    /// Returns whether a pause, a verdict, a version, or whether a plugin may run would change.
+    fn moves(&self) -> bool {
+        !self.pauses.is_empty() || self.changes.iter().any(|change| change.change.moves)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +99,7 @@ async fn read_files(files: Vec<PathBuf>) -> Result<Vec<Value>, Failure> {
     read.await.unwrap_or_else(|error| Err(Failure::new(Code::Failed, "failed to read policies").caused_by(&error)))
 }
 
-/// Runs the command. Returns whether a verdict, a version, or whether a plugin may run would change.
+/// Runs the command. Returns whether a pause, a verdict, a version, or whether a plugin may run would change.
 pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Result<bool, Failure> {
     let files = check::decode(&read_files(args.files.clone()).await?)?;
     let cluster = context.cluster().await?;
@@ -74,21 +116,32 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     let now = view.server_time.unwrap_or(context.now);
     let after = impact::edited(&view.policies, &files, &view.records, now);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&after));
-    let mut report = DiffReport { managed_hosts: hosts.as_ref().map(Vec::len), changes: Vec::new() };
+    let mut report = DiffReport { managed_hosts: hosts.as_ref().map(Vec::len), ..DiffReport::default() };
     let mut on_managed = PolicyDiff::new(&old, &new, &view.records, now);
     for host in hosts.iter().flatten() {
-        let changes = on_managed.of(&managed_host(host)).into_iter();
-        report.changes.extend(changes.map(|change| HostChange { host: host.metadata.name.clone(), change }));
+        report.add(host.metadata.name.as_ref(), &managed_host(host), &mut on_managed);
     }
     // An update on this machine would check what the operator could not check.
     let records = catalog::check_unknown(context, &view.records).await?;
-    let here = PolicyDiff::new(&old, &new, &records, now).of(&this_machine(context)?).into_iter();
-    report.changes.extend(here.map(|change| HostChange { host: None, change }));
-    let mut names: Vec<&str> = report.changes.iter().map(|change| display_host(change.host.as_deref())).collect();
-    names.dedup();
-    output::print_document(args.output.format, &report, names, print_text)?;
+    report.add(None, &this_machine(context)?, &mut PolicyDiff::new(&old, &new, &records, now));
+    output::print_document(args.output.format, &report, report.hosts(), print_text)?;
+    report.without_record.iter().map(without_record).for_each(|note| context.printer.note(note));
     unread_contracts(&report, &view.records).for_each(|note| context.printer.note(note));
-    Ok(report.changes.iter().any(|change| change.change.moves))
+    Ok(report.moves())
+}
+
+/// Returns the note about a component without a record.
+fn without_record(component: &Component) -> String {
+    let compared = "so only its active version was compared";
+    match component {
+        Component::Plugin(name) if !name.is_dns_label() => {
+            format!("{component} is no DNS label and cannot have a record, {compared}")
+        }
+        _ => format!(
+            "{component} has no record, {compared}; an admin creates one: `{}`",
+            explain::create_record(component)
+        ),
+    }
 }
 
 /// Returns a note for each version that is held on this machine because the operator could not read its contract.
@@ -120,9 +173,13 @@ fn print_text(report: &DiffReport) {
         Some(1) => "1 managed host and this machine".to_owned(),
         Some(hosts) => format!("{hosts} managed hosts and this machine"),
     };
-    if report.changes.is_empty() {
-        output::print(format!("Nothing would change on {compared}."));
-        return;
+    for line in pause_lines(&report.pauses) {
+        output::print(line);
+    }
+    match (report.changes.is_empty(), report.pauses.is_empty()) {
+        (true, true) => return output::print(format!("Nothing would change on {compared}.")),
+        (true, false) => return output::print(format!("Nothing else would change now on {compared}.")),
+        (false, _) => {}
     }
     let mut table = Table::new(&["HOST", "COMPONENT", "ACTIVE", "OLD", "NEW", "WHY"]);
     for HostChange { host, change } in &report.changes {
@@ -134,6 +191,28 @@ fn print_text(report: &DiffReport) {
     output::print_table(&table);
     let affecting = report.changes.iter().filter(|change| change.change.moves).count();
     output::print(format!("{}. Compared {compared}.", summary(report.changes.len(), affecting)));
+}
+
+/// Returns a line for the hosts where a pause would begin, and one for those where it would end.
+fn pause_lines(pauses: &[HostPause]) -> Vec<String> {
+    let begins = "nothing would change there until the pause ends, except that people may leave a blocked version";
+    let line = |(paused, verb, effect): (bool, &str, &str)| {
+        let hosts = pauses.iter().filter(|pause| pause.paused == paused);
+        let hosts: Vec<_> = hosts.map(|pause| display_host(pause.host.as_deref())).collect();
+        let count = if hosts.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", hosts.len()) };
+        (!hosts.is_empty()).then(|| format!("{count} would {verb} paused: {effect} ({}).", abbreviated(&hosts)))
+    };
+    let cases = [(true, "be", begins), (false, "no longer be", "updates go on there")];
+    cases.into_iter().filter_map(line).collect()
+}
+
+/// Returns the first of some names, and the number of the others.
+fn abbreviated(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+        _ => names.join(", "),
+    }
 }
 
 /// `2 changes; 1 affects the active version or whether it may run`.
@@ -228,10 +307,25 @@ mod tests {
         for (host, requirements, notes) in
             [(None, &unread, vec![note]), (Some("bastion-1"), &unread, vec![]), (None, &read, vec![])]
         {
-            let report = DiffReport { managed_hosts: None, changes: vec![held(host)] };
+            let report = DiffReport { changes: vec![held(host)], ..DiffReport::default() };
             let found: Vec<_> = unread_contracts(&report, &records(requirements)).collect();
             assert_eq!(found, notes, "{host:?} {requirements}");
         }
+    }
+
+    #[test]
+    fn hosts_that_are_paused_are_counted_and_named() {
+        let pause = |host: &str, paused| HostPause { host: Some(host.to_owned()), paused };
+        let here = HostPause { host: None, paused: true };
+        assert_eq!(pause_lines(&[]), [""; 0]);
+        let one = "1 host would be paused: nothing would change there until the pause ends, except that people may \
+                   leave a blocked version (this machine).";
+        assert_eq!(pause_lines(&[here]), [one]);
+        let many: Vec<_> = (1..=7).map(|number| pause(&format!("h{number}"), false)).collect();
+        let ended = "7 hosts would no longer be paused: updates go on there (h1, h2, h3, h4, h5 and 2 more).";
+        assert_eq!(pause_lines(&many), [ended]);
+        let both = pause_lines(&[pause("a", false), pause("b", true)]);
+        assert!(both.len() == 2 && both[0].contains("(b)") && both[1].contains("(a)"), "{both:?}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn take(subject: &Subject) -> String {
 }
 
 /// Returns the command that creates the record of a component.
-pub(super) fn create_record(component: &Component) -> String {
+pub fn create_record(component: &Component) -> String {
     let record = serde_json::json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1",
         "kind": "CliRelease",

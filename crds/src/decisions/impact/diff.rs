@@ -45,6 +45,16 @@ pub struct PolicyDiff<'a> {
     now: Timestamp,
     /// What records contain, by platform.
     known: BTreeMap<Option<Platform>, KnownFacts>,
+    unrecorded: BTreeSet<Component>,
+}
+
+/// What an edit does to the pause of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseChange {
+    /// Nothing changes on the host until the pause ends.
+    Begins,
+    /// The host changes again.
+    Ends,
 }
 
 impl<'a> PolicyDiff<'a> {
@@ -55,7 +65,7 @@ impl<'a> PolicyDiff<'a> {
         records: &'a BTreeMap<String, CliRelease>,
         now: Timestamp,
     ) -> Self {
-        Self { old, new, records, now, known: BTreeMap::new() }
+        Self { old, new, records, now, known: BTreeMap::new(), unrecorded: BTreeSet::new() }
     }
 
     /// Returns what would change on one host, by component. Components that do not change are left out.
@@ -66,6 +76,8 @@ impl<'a> PolicyDiff<'a> {
         let mut preview = HostPreview { machine, records, known, now };
         let (old, new) = (preview.evaluate(self.old), preview.evaluate(self.new));
         let components: BTreeSet<&Component> = old.keys().chain(new.keys()).collect();
+        let is_unrecorded = |component: &&&Component| !records.contains_key(component.name());
+        self.unrecorded.extend(components.iter().filter(is_unrecorded).map(|component| (*component).clone()));
         let diff = |component: &Component| {
             let (old, new) = (old.get(component), new.get(component));
             let moves = old.map(effect) != new.map(effect);
@@ -78,6 +90,22 @@ impl<'a> PolicyDiff<'a> {
             })
         };
         components.into_iter().filter_map(diff).collect()
+    }
+
+    /// Returns whether a pause of the host begins or ends. `None`: neither.
+    pub fn pause(&self, machine: &HostFacts) -> Option<PauseChange> {
+        let is_paused = |set: &PolicySet| set.for_host(machine.as_host()).is_paused();
+        match (is_paused(self.old), is_paused(self.new)) {
+            (false, true) => Some(PauseChange::Begins),
+            (true, false) => Some(PauseChange::Ends),
+            _ => None,
+        }
+    }
+
+    /// Returns the components without a record on the hosts that were compared: of these, only the active version was
+    /// evaluated.
+    pub fn unrecorded(&self) -> impl Iterator<Item = &Component> {
+        self.unrecorded.iter()
     }
 }
 

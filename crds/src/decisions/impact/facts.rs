@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::values::{digest::Digest, name::Component, platform::Platform, version::Version};
+use crate::{
+    decisions::verdict::Host,
+    values::{digest::Digest, name::Component, platform::Platform, version::Version},
+};
 
 /// A host, and what is active on it.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +22,13 @@ pub struct HostFacts {
     pub platform: Option<Platform>,
     /// The installed components. A component that is absent is not installed.
     pub active: BTreeMap<Component, ActiveComponent>,
+}
+
+impl HostFacts {
+    /// Returns the host as policies select it.
+    pub(super) fn as_host(&self) -> Host<'_> {
+        Host { id: &self.id, labels: &self.labels, platform: self.platform.as_ref(), new_root: self.new_root }
+    }
 }
 
 /// The active version of one component.

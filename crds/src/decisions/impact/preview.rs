@@ -14,7 +14,7 @@ use crate::{
             InstalledContract, KnownFacts, Outcome, PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot,
             StoredDigests, plan,
         },
-        verdict::{Class, Host, HostPolicies, PolicySet, Reason, Verdict},
+        verdict::{Class, HostPolicies, PolicySet, Reason, Verdict},
     },
     records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, version::Version},
@@ -67,12 +67,7 @@ impl HostPreview<'_> {
     /// Returns where these policies lead each component that is active or required.
     pub(super) fn evaluate(&mut self, set: &PolicySet) -> BTreeMap<Component, HostImpact> {
         let machine = self.machine;
-        let host = Host {
-            id: &machine.id,
-            labels: &machine.labels,
-            platform: machine.platform.as_ref(),
-            new_root: machine.new_root,
-        };
+        let host = machine.as_host();
         let policies = set.for_host(host);
         let on_disk = self.active().map(|(component, active)| {
             (component.clone(), StoredDigests { active: active.digests.clone(), ..StoredDigests::default() })

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     decisions::verdict::{Class, PolicySet, Reason},
     records::{policy::PluginPolicy, release::CliRelease},
-    values::version::Version,
+    values::{name::Component, version::Version},
 };
 
 const NOW: &str = "2026-11-22T12:00:00Z";
@@ -215,6 +215,30 @@ fn a_hold_that_ends_at_another_time_is_a_change() {
         let found: Vec<_> = changes.iter().map(|change| ([end(&change.old), end(&change.new)], change.moves)).collect();
         let expected: Vec<_> = ends.map(|ends| (ends.map(str::to_owned), false)).into_iter().collect();
         assert_eq!(found, expected, "{old} -> {new}");
+    }
+}
+
+#[test]
+fn a_pause_and_components_without_a_record_are_known() {
+    let records = records();
+    let machine = machine(true, &[("tool", "v1.3.0"), ("other", "v1.0.0"), ("my_plugin", "v1.0.0")]);
+    let (going, paused) = (json!({"defaults": {"updates": "Auto"}}), json!({"paused": true}));
+    let broken = json!({"rules": [{"plugins": ["tool"], "versions": ">=one"}]});
+    let elsewhere = json!({"paused": true, "hostSelector": {"matchLabels": {"role": "ci"}}});
+    for (old, new, expected) in [
+        (&going, &going, None),
+        (&going, &paused, Some(PauseChange::Begins)),
+        (&going, &broken, Some(PauseChange::Begins)),
+        (&going, &elsewhere, None),
+        (&paused, &broken, None),
+        (&paused, &going, Some(PauseChange::Ends)),
+    ] {
+        let [old_set, new_set] = [old, new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
+        let mut diff = PolicyDiff::new(&old_set, &new_set, &records, NOW.parse().unwrap());
+        assert_eq!(diff.pause(&machine), expected, "{old} -> {new}");
+        diff.of(&machine);
+        let unrecorded: Vec<_> = diff.unrecorded().map(Component::name).collect();
+        assert_eq!(unrecorded, ["my_plugin", "other"], "{old} -> {new}");
     }
 }
 

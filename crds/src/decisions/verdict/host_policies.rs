@@ -117,6 +117,11 @@ impl<'a> HostPolicies<'a> {
         self.local_rules.is_some() || !self.matched.is_empty() || !self.broken.is_empty()
     }
 
+    /// Returns whether changes on this host are paused. A policy that is invalid acts as paused.
+    pub fn is_paused(&self) -> bool {
+        !self.broken.is_empty() || self.valid().any(|policy| policy.paused)
+    }
+
     pub(super) fn has_pins(&self) -> bool {
         self.has_pins
     }
