@@ -62,6 +62,17 @@ pub struct ProxyEnvironment {
     direct: Vec<DirectHosts>,
 }
 
+/// Proxies as a library takes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LibraryProxies {
+    /// URL of the proxy for https, with its user name and password.
+    pub(crate) https: Option<String>,
+    /// URL of the proxy for http.
+    pub(crate) http: Option<String>,
+    /// Hosts that are reached directly: names, addresses and networks, with commas between them.
+    pub(crate) direct: String,
+}
+
 /// The name of a variable, and its value.
 type Variable = (&'static str, String);
 
@@ -106,6 +117,24 @@ impl ProxyEnvironment {
         self.for_host(url.scheme(), url.host_str().unwrap_or_default(), port)
     }
 
+    /// Returns these rules for a library that has its own settings of proxies, and that connects to the server of a URL
+    /// and to servers that it learns there. The server of the URL is reached exactly as [`Self::for_url`] says. The
+    /// library reads an entry of `NO_PROXY` with a leading dot as that domain, too.
+    pub(crate) fn for_library(&self, url: &Url) -> LibraryProxies {
+        let shown = |proxy: &Option<ForwardProxy>| proxy.as_ref().map(|proxy| proxy.url.to_string());
+        let (https, http) = (shown(&self.https), shown(&self.http));
+        if https.is_none() && http.is_none() {
+            // Without any setting the library would read the environment by its own rules.
+            return LibraryProxies { https: Some("http://unused.invalid".to_owned()), http, direct: "*".to_owned() };
+        }
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_direct = self.for_url(url).is_none();
+        let listed = self.direct.iter().filter_map(DirectHosts::in_library).filter(|entry| is_direct || entry != host);
+        let loopback = ["localhost", "127.0.0.0/8", "::1"].map(str::to_owned).into_iter();
+        let direct: Vec<_> = listed.chain(loopback).chain(is_direct.then(|| host.to_owned())).collect();
+        LibraryProxies { https, http, direct: direct.join(",") }
+    }
+
     /// Returns the proxy for a server, `None` if it is reached directly. `host` may be an IPv6 address in brackets.
     pub fn for_host(&self, scheme: &str, host: &str, port: u16) -> Option<ForwardProxy> {
         let proxy = if scheme == "https" { &self.https } else { &self.http };
@@ -119,6 +148,18 @@ impl ProxyEnvironment {
 }
 
 impl DirectHosts {
+    /// Returns the entry for a library that knows no ports. A port other than that of https is left out: the library
+    /// would take it for every port.
+    fn in_library(&self) -> Option<String> {
+        let is_default = |port: &Option<u16>| matches!(port, None | Some(443));
+        match self {
+            Self::All => Some("*".to_owned()),
+            Self::Network(network, bits) => Some(format!("{network}/{bits}")),
+            Self::Address(only, port) => is_default(port).then(|| only.to_string()),
+            Self::Domain { suffix, port, .. } => is_default(port).then(|| suffix[1..].to_owned()),
+        }
+    }
+
     fn contains(&self, host: &str, address: Option<IpAddr>, port: u16) -> bool {
         let at_port = |only: &Option<u16>| only.is_none_or(|only| only == port);
         match self {
@@ -274,6 +315,36 @@ mod tests {
             assert_eq!(found.as_deref(), proxy, "{text:?}");
             assert_eq!(environment.for_host("http", "api.example", 80), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn rules_for_a_library() {
+        const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+        let environment = |https, http, no_proxy| ProxyEnvironment::new(https, http, Some(no_proxy));
+        let proxy = Some("http://proxy:3128");
+        let shown = |environment: &ProxyEnvironment, url: &str| environment.for_library(&Url::parse(url).unwrap());
+        let registry = "https://registry.example/v2/";
+        let none = shown(&environment(None, None, "a"), registry);
+        assert_eq!((none.direct.as_str(), none.http), ("*", None), "everything is direct");
+        assert!(none.https.is_some(), "so that the library does not read the environment");
+        for (no_proxy, url, direct) in [
+            ("", registry, LOOPBACK.to_owned()),
+            ("10.0.0.0/8,example.org", registry, format!("10.0.0.0/8,example.org,{LOOPBACK}")),
+            ("registry.example", registry, format!("registry.example,{LOOPBACK},registry.example")),
+            // The entry is for subdomains only.
+            (".registry.example", registry, LOOPBACK.to_owned()),
+            (".example", registry, format!("example,{LOOPBACK},registry.example")),
+            // Only the port of the entry is direct.
+            ("registry.example:5000", registry, LOOPBACK.to_owned()),
+            ("registry.example:5000", "https://registry.example:5000/v2/", format!("{LOOPBACK},registry.example")),
+            ("", "https://127.0.0.1:5000/", format!("{LOOPBACK},127.0.0.1")),
+        ] {
+            let found = shown(&environment(proxy, proxy, no_proxy), url);
+            assert_eq!(found.direct, direct, "{no_proxy:?} {url}");
+            assert_eq!(found.https.as_deref(), Some("http://proxy:3128/"));
+        }
+        let only_http = shown(&environment(None, proxy, ""), "http://registry.example/");
+        assert_eq!((only_http.https, only_http.http.is_some()), (None, true));
     }
 
     #[test]

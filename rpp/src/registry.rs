@@ -21,9 +21,10 @@ use oci_client::{
     errors::{OciDistributionError, OciErrorCode},
     secrets::RegistryAuth,
 };
+use url::Url;
 
 use self::request::Tokens;
-use crate::{file::FileVersion, protocol::image, text::error_chain, tls};
+use crate::{file::FileVersion, forward_proxy::ProxyEnvironment, protocol::image, text::error_chain, tls};
 
 /// Name of this program towards registries.
 const USER_AGENT: &str = concat!("d8-rpp/", env!("CARGO_PKG_VERSION"));
@@ -223,6 +224,9 @@ fn open(
         }
     };
     let auth = auth.unwrap_or(RegistryAuth::Anonymous);
+    let environment = ProxyEnvironment::of_process();
+    let origin = Url::parse(&address.origin()).map_err(|error| RegistryError::Failed(error.to_string()))?;
+    let proxies = environment.for_library(&origin);
     let certificate = |der: &Vec<u8>| Certificate { encoding: CertificateEncoding::Der, data: der.clone() };
     let config = ClientConfig {
         protocol: if address.plain { ClientProtocol::Http } else { ClientProtocol::Https },
@@ -231,13 +235,16 @@ fn open(
         connect_timeout: Some(CONNECT_TIMEOUT),
         read_timeout: Some(READ_TIMEOUT),
         user_agent: USER_AGENT,
+        https_proxy: proxies.https,
+        http_proxy: proxies.http,
+        no_proxy: Some(proxies.direct),
         ..ClientConfig::default()
     };
     let client = oci_client::Client::try_from(config).map_err(|error| RegistryError::from(&error))?;
-    Ok(Session { client, auth, http: http_client(certificates)?, tokens: Arc::default(), version })
+    Ok(Session { client, auth, http: http_client(certificates, environment)?, tokens: Arc::default(), version })
 }
 
-fn http_client(certificates: &[Vec<u8>]) -> Result<reqwest::Client, RegistryError> {
+fn http_client(certificates: &[Vec<u8>], environment: ProxyEnvironment) -> Result<reqwest::Client, RegistryError> {
     let certificates =
         certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect::<Result<Vec<_>, _>>();
     let client = certificates.and_then(|certificates| {
@@ -246,6 +253,7 @@ fn http_client(certificates: &[Vec<u8>]) -> Result<reqwest::Client, RegistryErro
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .user_agent(USER_AGENT)
+            .proxy(reqwest::Proxy::custom(move |url| environment.for_url(url).map(|proxy| proxy.url.to_string())))
             .tcp_nodelay(true)
             .build()
     });

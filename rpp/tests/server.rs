@@ -77,6 +77,19 @@ fn publish(directory: &Path, image: &str, tag: &str, content: &str, contract: Op
 const HELLO: &str = "deckhouse-cli/plugins/hello";
 const CONTRACT: &str = "description: says hello\nrequirements: {kubernetes: {constraint: '>= 1.29'}}\n";
 
+/// Returns the options of a server with `tls.crt` and `tls.key` in a directory.
+fn options(directory: &Path, source: server::ImageSource) -> ServeOptions {
+    ServeOptions {
+        source,
+        generation: 3,
+        metrics_listen: None,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls_cert: directory.join("tls.crt"),
+        tls_key: directory.join("tls.key"),
+        limits: ConnectionLimits::default(),
+    }
+}
+
 impl Lab {
     async fn new() -> Self {
         let reviews = Reviews::default();
@@ -109,9 +122,8 @@ impl Lab {
         publish(directory.path(), "deckhouse-cli", "v0.1.0", "d8", None);
         let authority = Authority::new();
         let (cert, key) = authority.issue(|_| {}, &["127.0.0.1"]);
-        let (tls_cert, tls_key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
-        std::fs::write(&tls_cert, cert).unwrap();
-        std::fs::write(&tls_key, key).unwrap();
+        std::fs::write(directory.path().join("tls.crt"), cert).unwrap();
+        std::fs::write(directory.path().join("tls.key"), key).unwrap();
         let source = match registry {
             None => server::ImageSource::Layout(directory.path().join("layout")),
             Some(registry) => server::ImageSource::Registry {
@@ -124,15 +136,8 @@ impl Lab {
                 cache_bytes: 1 << 20,
             },
         };
-        let options = server::ServeOptions {
-            source,
-            generation: 3,
-            metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            tls_cert,
-            tls_key,
-            limits,
-        };
+        let metrics_listen = Some("127.0.0.1:0".parse().unwrap());
+        let options = ServeOptions { metrics_listen, limits, ..options(directory.path(), source) };
         let server = Server::bind(&options, kube::Client::try_from(kubeconfig(cluster).config).unwrap()).unwrap();
         let (address, metrics_address) = (server.address(), server.metrics_address().unwrap());
         let (shutdown, requested) = tokio::sync::oneshot::channel();

@@ -38,6 +38,10 @@ pub(super) struct Activity {
     at_server: AtomicUsize,
     /// Number of the last change: the connection was accepted, or a request began or ended.
     changed: AtomicU64,
+    /// Whether there was a request.
+    has_served: AtomicBool,
+    /// Whether bytes were written since the last complete flush: the protocol may hold more of them.
+    has_unsent: AtomicBool,
     /// Whether there was a request, over HTTP/1.
     is_http1: AtomicBool,
     /// Number of the last change when the connection was chosen to make room for another one, or 0.
@@ -52,6 +56,8 @@ impl Activity {
             open: AtomicUsize::new(0),
             at_server: AtomicUsize::new(0),
             changed: AtomicU64::new(next_change()),
+            has_served: AtomicBool::new(false),
+            has_unsent: AtomicBool::new(false),
             is_http1: AtomicBool::new(false),
             displaced_after: AtomicU64::new(0),
             task: AtomicWaker::new(),
@@ -62,11 +68,28 @@ impl Activity {
     /// also those of other connections.
     pub(super) fn phase(&self) -> (Phase, u64) {
         let phase = match (self.open.load(Ordering::Acquire), self.at_server.load(Ordering::Acquire)) {
+            // The handler has handed over the whole response, and the client has not read it.
+            (0, _) if self.has_unsent_response() => Phase::Client,
             (0, _) => Phase::Idle,
             (_, 0) => Phase::Client,
             _ => Phase::Server,
         };
         (phase, self.changed.load(Ordering::Acquire))
+    }
+
+    /// A handshake that the client does not continue counts as idle.
+    fn has_unsent_response(&self) -> bool {
+        self.has_served.load(Ordering::Acquire) && self.has_unsent.load(Ordering::Acquire)
+    }
+
+    /// Notes that bytes were written, or could not be written yet.
+    pub(super) fn wrote(&self) {
+        self.has_unsent.store(true, Ordering::Release);
+    }
+
+    /// Notes that the operating system has all bytes.
+    pub(super) fn flushed(&self) {
+        self.has_unsent.store(false, Ordering::Release);
     }
 
     /// Returns whether the next bytes of an idle connection begin the headers of a request. Over HTTP/2 they may be
@@ -115,6 +138,7 @@ impl RunningRequest {
     pub(super) fn begin(activity: Arc<Activity>, version: Version) -> Self {
         activity.open.fetch_add(1, Ordering::AcqRel);
         activity.at_server.fetch_add(1, Ordering::AcqRel);
+        activity.has_served.store(true, Ordering::Release);
         activity.is_http1.store(version <= Version::HTTP_11, Ordering::Release);
         activity.change();
         Self { activity, is_at_server: true }

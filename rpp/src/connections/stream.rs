@@ -106,6 +106,7 @@ impl AsyncWrite for GuardedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.check(cx)?;
+        this.activity.wrote();
         let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &written {
             this.progress.written += *written as u64;
@@ -116,7 +117,11 @@ impl AsyncWrite for GuardedStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check(cx)?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            this.activity.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -125,10 +130,47 @@ impl AsyncWrite for GuardedStream {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::connections::{ConnectionMetrics, activity::RunningRequest, slots::Slots};
+
+    /// The handler is done, and the protocol waits until the client reads the rest of the response.
+    #[tokio::test]
+    async fn a_connection_is_idle_only_when_the_response_is_sent() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        let limits = ConnectionLimits { connections: 1, ..ConnectionLimits::default() };
+        let slots = Arc::new(Slots::new(&limits, ConnectionMetrics::default()));
+        let activity = Arc::new(Activity::new());
+        let slot = slots.take(peer.ip(), &activity).unwrap();
+        let mut stream = GuardedStream::new(server, slot, Arc::clone(&activity), limits);
+        let phase = || activity.phase().0;
+
+        assert!(stream.write_all(b"a handshake").await.is_ok());
+        assert_eq!(phase(), Phase::Idle, "no request yet");
+        drop(RunningRequest::begin(Arc::clone(&activity), http::Version::HTTP_11));
+        let block = vec![0; 1 << 16];
+        let mut sent = b"a handshake".len();
+        while let Some(written) = stream.write(&block).now_or_never() {
+            sent += written.unwrap();
+        }
+        assert_eq!(phase(), Phase::Client);
+        let other = slots.take(peer.ip(), &Arc::new(Activity::new()));
+        assert!(other.is_err(), "it does not make room for another one");
+
+        let mut received = vec![0; sent];
+        client.read_exact(&mut received).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(phase(), Phase::Idle);
+        assert!(slots.take(peer.ip(), &Arc::new(Activity::new())).is_ok());
+    }
 
     /// What happened since the step before.
     enum Since {

@@ -8,10 +8,10 @@ use std::{
 };
 
 use d8_crds::values::digest::Digest;
-use d8_rpp::{ErrorKind, connections::ConnectionLimits, server};
+use d8_rpp::{ErrorKind, server};
 use serde_json::{Value, json};
 
-use super::{HELLO, Lab, ServeOptions, download, hello, kubeconfig};
+use super::{HELLO, Lab, download, hello, kubeconfig, options};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -194,15 +194,7 @@ async fn a_directory_that_is_no_layout_is_named() {
     let lab = Lab::new().await;
     let directory = lab.directory.path();
     let bind = |layout: &Path| {
-        let options = ServeOptions {
-            source: server::ImageSource::Layout(layout.to_owned()),
-            generation: 3,
-            metrics_listen: None,
-            listen: "127.0.0.1:0".parse().unwrap(),
-            tls_cert: directory.join("tls.crt"),
-            tls_key: directory.join("tls.key"),
-            limits: ConnectionLimits::default(),
-        };
+        let options = options(directory, server::ImageSource::Layout(layout.to_owned()));
         let client = kube::Client::try_from(kubeconfig(lab.address).config).unwrap();
         server::Server::bind(&options, client).err().map(|error| error.to_string()).unwrap_or_default()
     };

@@ -80,15 +80,7 @@ async fn invalid_options_prevent_the_start() {
     let lab = Lab::new().await;
     let directory = lab.directory.path();
     let layout = |name: &str| server::ImageSource::Layout(directory.join(name));
-    let good = server::ServeOptions {
-        source: layout("layout"),
-        generation: 3,
-        metrics_listen: None,
-        listen: "127.0.0.1:0".parse().unwrap(),
-        tls_cert: directory.join("tls.crt"),
-        tls_key: directory.join("tls.key"),
-        limits: ConnectionLimits::default(),
-    };
+    let good = options(directory, layout("layout"));
     let authority_pair = lab.authority.file();
     let cases = [
         (server::ServeOptions { source: layout("missing"), ..good.clone() }, "missing"),
