@@ -78,6 +78,12 @@ pub enum Error {
         /// Why the request had no credentials.
         why: NoIdentity,
     },
+    /// The Kubernetes API was spoken to without TLS, and did not understand it.
+    #[error("the Kubernetes API at {server} was spoken to in plain HTTP and answered 400: it expects https")]
+    PlainHttp {
+        /// Address of the API server.
+        server: String,
+    },
     /// The HTTP client could not be built.
     #[error("failed to build the HTTP client: {why}")]
     Client {
@@ -89,8 +95,8 @@ pub enum Error {
     Discovery {
         /// Address of the API server.
         server: String,
-        /// Whether this identity was denied to read an object.
-        denied: bool,
+        /// What the API server said when it denied this identity to read an object. `None`: it denied nothing.
+        denied: Option<String>,
         /// Error of the request to the API server, or why no lookup found an address.
         why: String,
     },
@@ -333,55 +339,16 @@ impl Error {
         if let Some(credential) = find::<CredentialError>(error) {
             return Some(Self::Identity(credential.clone()));
         }
+        let status = error.downcast_ref::<kube::Error>();
+        if matches!(status, Some(kube::Error::Api(status)) if status.code == 400) && server.starts_with("http://") {
+            return Some(Self::PlainHttp { server: server.to_owned() });
+        }
         if let Some(problem) = certificate::problem_of(error) {
             return Some(Self::ClusterCertificate { server: server.to_owned(), problem });
         }
         let through = find::<ForwardProxyError>(error)?;
         let (proxy, why) = (Box::new(through.proxy.clone()), through.why());
         Some(Self::ClusterUnreachable { server: server.to_owned(), proxy, why })
-    }
-
-    /// Returns the stable kind of this error.
-    pub const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
-            Self::Kubeconfig(_) | Self::ClusterClient { .. } => ErrorKind::Kubeconfig,
-            Self::Identity(_) | Self::Anonymous { .. } => ErrorKind::Identity,
-            Self::Discovery { .. } | Self::ClusterCertificate { .. } | Self::ClusterUnreachable { .. } => {
-                ErrorKind::Discovery
-            }
-            Self::EndpointChanged { .. } | Self::UntrustedKey { .. } => ErrorKind::EndpointChanged,
-            Self::ClusterUnauthorized { .. } => ErrorKind::ClusterUnauthorized,
-            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
-            Self::Forbidden { .. } => ErrorKind::Forbidden,
-            Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
-            Self::Status { .. } => ErrorKind::UnexpectedStatus,
-            Self::Redirect { .. } => ErrorKind::Redirect,
-            Self::Unreachable { .. } | Self::ForwardProxy { .. } => ErrorKind::Unreachable,
-            Self::Timeout { .. } => ErrorKind::Timeout,
-            Self::Certificate { .. } => ErrorKind::Certificate,
-            Self::Length { .. } => ErrorKind::Truncated,
-            Self::Digest { .. } => ErrorKind::DigestMismatch,
-            Self::TooLarge { .. } | Self::ArchiveTooLarge { .. } => ErrorKind::TooLarge,
-            Self::Malformed { .. } => ErrorKind::Malformed,
-            Self::Contract(_) => ErrorKind::Contract,
-            Self::Archive { .. } | Self::LayerFormat { .. } | Self::MissingExecutable { .. } => ErrorKind::Archive,
-            Self::Client { .. } | Self::Spool { .. } | Self::Sink(_) => ErrorKind::Local,
-        }
-    }
-
-    /// Returns whether the same request may succeed in a moment: network errors and 5xx. Requests were retried
-    /// already when this error is returned; a body that broke was not.
-    pub const fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable { .. }
-                | Self::Unreachable { .. }
-                | Self::ForwardProxy { .. }
-                | Self::Timeout { .. }
-                | Self::Length { .. }
-        )
     }
 
     /// Returns the error that a download's body reported through a reader, or the reader's own error.

@@ -82,8 +82,12 @@ impl KubeconfigSource {
             },
             None => match self.context.as_deref().filter(|name| !name.is_empty() && is_in_pod()) {
                 // The identity of the Pod is not the one that was asked for.
-                Some(name) => return Err(KubeconfigError::NoContext(printable(name).into_owned()).into()),
-                None => ClusterAccess::of_pod()?,
+                Some(name) => {
+                    return Err(
+                        KubeconfigError::NoContext { name: printable(name).into_owned(), files: Vec::new() }.into()
+                    );
+                }
+                None => ClusterAccess::of_pod().map_err(|error| self.explain_missing(error))?,
             },
         };
         access.config.accept_invalid_certs |= self.insecure;
@@ -118,6 +122,17 @@ impl KubeconfigSource {
         Ok(merged)
     }
 
+    /// Adds the files of `KUBECONFIG` to [`KubeconfigError::Missing`].
+    fn explain_missing(&self, error: KubeconfigError) -> KubeconfigError {
+        match (error, self.list.as_ref().filter(|list| !list.is_empty())) {
+            (KubeconfigError::Missing { .. }, Some(list)) => {
+                let listed = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+                KubeconfigError::Missing { listed }
+            }
+            (error, _) => error,
+        }
+    }
+
     fn unread(&self) -> KubeconfigError {
         let path = self.files().into_iter().next().unwrap_or_default();
         KubeconfigError::File { path, why: format!("it could not be read within {} s", READ_TIMEOUT.as_secs()) }
@@ -132,7 +147,7 @@ fn read_file(path: &Path) -> Result<Kubeconfig, String> {
         return Err(format!("it is larger than {MAX_BYTES} bytes"));
     }
     let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
-    Kubeconfig::read(&bytes, absolute.parent().unwrap_or(Path::new("/")))
+    Kubeconfig::read(&bytes, absolute.parent().unwrap_or(Path::new("/"))).map(|document| document.of_file(path))
 }
 
 /// Returns whether the process runs in a Pod with a `ServiceAccount`, as client-go finds out.
@@ -163,7 +178,7 @@ impl ClusterAccess {
     /// The access of a Pod: the files of its `ServiceAccount`.
     fn of_pod() -> Result<Self, KubeconfigError> {
         if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
-            return Err(KubeconfigError::Missing);
+            return Err(KubeconfigError::Missing { listed: Vec::new() });
         }
         let config = kube::Config::incluster().map_err(|error| KubeconfigError::Pod(error_chain(&error)))?;
         Ok(Self::with_token(config, ProxyEnvironment::of_process()))
@@ -220,7 +235,7 @@ impl ClusterAccess {
     /// Turns a refusal by the Kubernetes API into [`Error::Anonymous`] if the request had no identity. Other
     /// errors stay as they are.
     pub fn explain(&self, error: Error) -> Error {
-        let refused = matches!(error, Error::ClusterUnauthorized { .. } | Error::Discovery { denied: true, .. });
+        let refused = matches!(error, Error::ClusterUnauthorized { .. } | Error::Discovery { denied: Some(_), .. });
         match self.no_identity() {
             Some(why) if refused => Error::Anonymous { server: self.server(), why },
             _ => error,

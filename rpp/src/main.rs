@@ -269,7 +269,10 @@ fn platform_parser() -> impl TypedValueParser<Value = (Platform, PathBuf)> {
 
 fn parse_platform(value: &OsStr) -> Result<(Platform, PathBuf), String> {
     let bytes = value.as_bytes();
-    let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it must be `<os>-<arch>=<file>`")?;
+    let equals = bytes
+        .iter()
+        .position(|byte| *byte == b'=')
+        .ok_or("it must be `OS-ARCH=FILE`, for example `linux-amd64=./hello`")?;
     let (platform, path) = (String::from_utf8_lossy(&bytes[..equals]), OsStr::from_bytes(&bytes[equals + 1..]));
     Ok((platform.parse().map_err(|error: d8_crds::values::name::NameError| error.to_string())?, path.into()))
 }

@@ -90,7 +90,7 @@ impl StoreError {
             ),
             Self::NoPrevious { name } => pair(
                 "only one version was ever active here, or the earlier ones were removed",
-                format!("`d8 plugins install {name} --version <version>`"),
+                format!("`d8 plugins install {name} --version VERSION`"),
             ),
             Self::NotAVersion { name, .. } => pair(
                 "only versions such as v1.2.3 can be installed",

@@ -140,13 +140,13 @@ fn view_failure(server: &str, error: &ViewError) -> Failure {
         ),
         ViewError::Unreadable { .. } => failure.advise(
             "every authenticated user may read them through the ClusterRole `d8:cli:viewer`, but its binding is missing",
-            "kubectl create clusterrolebinding d8:cli:viewer --clusterrole=d8:cli:viewer --group=system:authenticated",
+            "`kubectl create clusterrolebinding d8:cli:viewer --clusterrole=d8:cli:viewer --group=system:authenticated`",
         ),
-        ViewError::Unauthorized => failure.advise(
+        ViewError::Unauthorized => failure.by_access().advise(
             "the token in the kubeconfig is missing, invalid or expired",
-            format!("log in to {server} again, then: kubectl auth whoami"),
+            format!("log in to {server} again, then: `kubectl auth whoami`"),
         ),
         ViewError::Unreachable { .. } | ViewError::Anonymous => failure
-            .advise(format!("{server} does not answer, or it is not a Kubernetes API server"), "kubectl cluster-info"),
+            .advise(format!("{server} does not answer, or it is not a Kubernetes API server"), "check it: `kubectl cluster-info`"),
     }
 }

@@ -59,7 +59,7 @@ impl FromStr for Platform {
         };
         match text.split_once('-') {
             Some((os, arch)) if word(os) && word(arch) => Ok(Self(text.to_owned())),
-            _ => Err(NameError::new("platform", text, "write `<os>-<arch>`, for example `linux-amd64`")),
+            _ => Err(NameError::new("platform", text, "write `OS-ARCH`, for example `linux-amd64`")),
         }
     }
 }

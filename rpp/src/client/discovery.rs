@@ -50,7 +50,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn find(client: &Client, server: &str, options: &ClientOptions) -> Result<DiscoveredEndpoints, Error> {
     let search = ProxySearch { client, server, verifiable: options.insecure || options.ca_file.is_some() };
     let mut reasons = Vec::new();
-    let mut denied = false;
+    let mut denied = None;
     let lookups: [BoxFuture<'_, Lookup>; 3] =
         [search.config_map(options).boxed(), search.ingress().boxed(), search.pods().boxed()];
     for (number, lookup) in lookups.into_iter().enumerate() {
@@ -58,9 +58,9 @@ pub(super) async fn find(client: &Client, server: &str, options: &ClientOptions)
             Ok(found) => return Ok(found),
             Err(LookupError::Fatal(error)) => return Err(error),
             Err(LookupError::Absent(why)) => reasons.push(why),
-            Err(LookupError::Forbidden(why)) => {
+            Err(LookupError::Forbidden { why, answer }) => {
                 reasons.push(why);
-                denied = true;
+                denied.get_or_insert(answer);
                 // An identity that may not read the ConfigMap may be allowed to read the Ingress.
                 if number > 0 {
                     break;
@@ -78,8 +78,8 @@ type Lookup = Result<DiscoveredEndpoints, LookupError>;
 enum LookupError {
     /// It does not exist or has no usable address.
     Absent(String),
-    /// This identity may not read it.
-    Forbidden(String),
+    /// This identity may not read it. `answer` is the message of the API server.
+    Forbidden { why: String, answer: String },
     /// The search ends here.
     Fatal(Error),
 }
@@ -124,7 +124,12 @@ struct PodCondition {
 
 impl ProxySearch<'_> {
     fn failed(&self, why: String) -> Error {
-        Error::Discovery { server: self.server.to_owned(), denied: false, why }
+        Error::Discovery { server: self.server.to_owned(), denied: None, why }
+    }
+
+    /// Returns what a failed request means.
+    fn explained(&self, error: &kube::Error) -> Error {
+        Error::of_cluster(self.server, error).unwrap_or_else(|| self.failed(error_chain(error)))
     }
 
     /// Waits for the answer to `request`. `name` is the object, for messages.
@@ -135,13 +140,14 @@ impl ProxySearch<'_> {
             Err(_) => fatal(self.failed(format!("the Kubernetes API did not answer within {} s", TIMEOUT.as_secs()))),
             Ok(Err(kube::Error::Api(status))) => match status.code {
                 401 => fatal(Error::ClusterUnauthorized { server: self.server.to_owned() }),
-                403 => Err(LookupError::Forbidden(format!("this identity may not read {name}"))),
+                403 => {
+                    let why = format!("this identity may not read {name}");
+                    Err(LookupError::Forbidden { why, answer: status.message })
+                }
                 404 => Err(LookupError::Absent(format!("{name} not found"))),
-                _ => fatal(self.failed(error_chain(&kube::Error::Api(status)))),
+                _ => fatal(self.explained(&kube::Error::Api(status))),
             },
-            Ok(Err(error)) => {
-                fatal(Error::of_cluster(self.server, &error).unwrap_or_else(|| self.failed(error_chain(&error))))
-            }
+            Ok(Err(error)) => fatal(self.explained(&error)),
         }
     }
 

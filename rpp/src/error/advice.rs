@@ -6,7 +6,7 @@ pub(crate) use self::certificate::MAKE_SERVER_CERTIFICATE;
 
 use d8_crds::values::name::Component;
 
-use super::{Error, ImageReference, OtherEntry, TimeoutPhase, connection::forward_proxy_advice};
+use super::{Error, ImageReference, NoIdentity, OtherEntry, TimeoutPhase, connection::forward_proxy_advice};
 use crate::protocol::cluster::{CONFIG_MAP, DOWNLOAD_ROLE, NAMESPACE, POD_SELECTOR};
 
 /// A possible cause of an error, and how to fix it.
@@ -35,9 +35,31 @@ fn pods_command() -> String {
     format!("kubectl -n {NAMESPACE} get pods -l {POD_SELECTOR}")
 }
 
-/// Returns the command that binds the role for downloads, without the subject.
-fn bind_command() -> String {
-    format!("kubectl create clusterrolebinding d8-cli-download --clusterrole={DOWNLOAD_ROLE}")
+/// Returns the command that binds the role for downloads to a user. Each user has a binding of their own, so that the
+/// command works again for the next user.
+fn bind_command(user: Option<&str>) -> String {
+    let user = user.filter(|user| is_plain(user)).unwrap_or("NAME");
+    let service_account = user.strip_prefix("system:serviceaccount:").filter(|name| name.split(':').count() == 2);
+    let (name, subject) = match service_account {
+        Some(account) => (account, format!("--serviceaccount={account}")),
+        None => (user, format!("--user={user}")),
+    };
+    format!("kubectl create clusterrolebinding d8-cli-download-{name} --clusterrole={DOWNLOAD_ROLE} {subject}")
+}
+
+/// Returns whether a user name can be typed into a shell, and be part of the name of a ClusterRoleBinding, as it is.
+fn is_plain(user: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._@-".contains(&byte);
+    !user.is_empty() && !user.starts_with('-') && user.bytes().all(plain)
+}
+
+/// Returns how an admin permits a user to download.
+fn bind_role(user: Option<&str>) -> String {
+    let fix = format!("an admin binds it: `{}`", bind_command(user));
+    match user.filter(|user| is_plain(user)) {
+        Some(_) => fix,
+        None => fix + ", with your user name for NAME: `kubectl auth whoami`",
+    }
 }
 
 impl Error {
@@ -69,10 +91,11 @@ impl Error {
                 "check the cluster and the user: `kubectl config view --minify`, `kubectl cluster-info`",
             )],
             Self::Anonymous { why, .. } => vec![why.advice()],
+            Self::PlainHttp { .. } => vec![NoIdentity::PlainHttp.advice()],
             Self::ClusterUnreachable { proxy, .. } | Self::ForwardProxy { proxy, .. } => {
                 vec![forward_proxy_advice(proxy)]
             }
-            Self::Discovery { server, denied, .. } => discovery(server, *denied),
+            Self::Discovery { server, denied, .. } => discovery(server, denied.as_deref()),
             Self::ClusterUnauthorized { .. } => vec![pair(
                 "the Kubernetes API rejects the credentials in the kubeconfig; they may have expired",
                 "log in again, or check the user: `kubectl auth whoami`",
@@ -150,29 +173,32 @@ impl Error {
     }
 }
 
-fn discovery(server: &str, denied: bool) -> Vec<Advice> {
-    let role = pair(
-        format!(
+fn discovery(server: &str, denied: Option<&str>) -> Vec<Advice> {
+    if let Some(answer) = denied {
+        let cause = format!(
             "ClusterRole {DOWNLOAD_ROLE}, which allows reading the proxy's address and downloading, is not bound by default"
-        ),
-        format!("an admin binds it: `{} --user=<you>`", bind_command()),
-    );
-    let mut advice = if denied { vec![role] } else { Vec::new() };
-    advice.extend([
+        );
+        return vec![pair(cause, bind_role(user_in_status(answer)))];
+    }
+    vec![
         pair(
             format!("the Kubernetes API at {server} cannot be reached, or the cluster does not run Deckhouse"),
             "check the kubeconfig and its context: `kubectl cluster-info`",
         ),
         pair(
-            "the cluster does not publish the proxy's address, or this identity may not read it",
+            "the cluster does not publish the proxy's address",
             "pass the address with `--rpp-endpoint https://…` (D8_RPP_ENDPOINT)",
         ),
         pair(
             "this is a master node, and its kubeconfig names another address than the local API server",
             "use server https://127.0.0.1:6445 with /etc/kubernetes/pki/ca.crt",
         ),
-    ]);
-    advice
+    ]
+}
+
+/// Returns the user in `… is forbidden: User "…" cannot …`, the answer of the API server.
+fn user_in_status(message: &str) -> Option<&str> {
+    message.split_once("User \"")?.1.split('"').next()
 }
 
 fn unauthorized(token_sent: bool) -> Vec<Advice> {
@@ -190,31 +216,16 @@ fn unauthorized(token_sent: bool) -> Vec<Advice> {
 }
 
 fn forbidden(message: &str) -> Vec<Advice> {
-    let subject = denied_subject(message).unwrap_or_else(|| "--user=<you>".to_owned());
-    vec![
-        pair(
-            format!("ClusterRole {DOWNLOAD_ROLE} is not bound by default"),
-            format!("an admin binds it: `{} {subject}`", bind_command()),
-        ),
-        pair(
-            "the role was bound a moment ago; the proxy caches a denial for 30 s",
-            "run the command again in 30 seconds",
-        ),
-    ]
+    let fix = bind_role(user_of_proxy(message));
+    vec![pair(
+        format!("ClusterRole {DOWNLOAD_ROLE} is not bound by default; the proxy caches a denial for 30 s"),
+        format!("{fix}; then wait 30 s and run the command again"),
+    )]
 }
 
-/// Returns the user in `Forbidden (user=…, verb=…`, the answer of kube-rbac-proxy, as a flag of kubectl.
-/// `None` if the name cannot be typed into a shell as it is.
-fn denied_subject(message: &str) -> Option<String> {
-    let user = message.split_once("(user=")?.1.split([',', ')']).next()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._@-".contains(&byte);
-    if user.is_empty() || user.starts_with('-') || !user.bytes().all(plain) {
-        return None;
-    }
-    Some(match user.strip_prefix("system:serviceaccount:").filter(|account| account.split(':').count() == 2) {
-        Some(account) => format!("--serviceaccount={account}"),
-        None => format!("--user={user}"),
-    })
+/// Returns the user in `Forbidden (user=…, verb=…`, the answer of kube-rbac-proxy.
+fn user_of_proxy(message: &str) -> Option<&str> {
+    message.split_once("(user=")?.1.split([',', ')']).next()
 }
 
 /// Advice for an image that its publisher must build again.
@@ -252,18 +263,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subject_of_a_denial() {
-        for (message, flag) in [
-            ("Forbidden (user=alice, verb=get, resource=deployments)", Some("--user=alice")),
-            ("Forbidden (user=alice@example.com)", Some("--user=alice@example.com")),
-            ("Forbidden (user=system:serviceaccount:ci:runner, verb=get)", Some("--serviceaccount=ci:runner")),
-            ("Forbidden (user=system:serviceaccount:odd, verb=get)", Some("--user=system:serviceaccount:odd")),
-            ("Forbidden (user=a;rm -rf, verb=get)", None),
-            ("Forbidden (user=--all, verb=get)", None),
-            ("Forbidden (user=, verb=get)", None),
-            ("Forbidden", None),
+    fn command_that_binds_the_role() {
+        let command = |name: &str, subject: &str| {
+            format!(
+                "`kubectl create clusterrolebinding d8-cli-download-{name} \
+                 --clusterrole=d8:registry-packages-proxy:cli-download {subject}`"
+            )
+        };
+        let placeholder = command("NAME", "--user=NAME");
+        for (user, expected) in [
+            ("alice", command("alice", "--user=alice")),
+            ("alice@example.com", command("alice@example.com", "--user=alice@example.com")),
+            ("system:serviceaccount:ci:runner", command("ci:runner", "--serviceaccount=ci:runner")),
+            ("system:serviceaccount:odd", command("system:serviceaccount:odd", "--user=system:serviceaccount:odd")),
+            ("a;rm -rf", placeholder.clone()),
+            ("a/b", placeholder.clone()),
+            ("--all", placeholder.clone()),
+            ("", placeholder.clone()),
         ] {
-            assert_eq!(denied_subject(message).as_deref(), flag, "{message}");
+            let proxy = format!("Forbidden (user={user}, verb=get, resource=deployments)");
+            let api = format!("configmaps \"c\" is forbidden: User \"{user}\" cannot get resource \"configmaps\"");
+            for advice in [forbidden(&proxy), discovery("https://api", Some(&api))] {
+                let [advice] = advice.as_slice() else { panic!("one cause: {advice:?}") };
+                assert!(advice.fix.contains(&expected), "{user}: {}", advice.fix);
+                assert_eq!(advice.fix.contains("kubectl auth whoami"), expected == placeholder, "{}", advice.fix);
+                assert!(!advice.fix.contains(['<', '>']), "{}", advice.fix);
+            }
         }
+        assert!(forbidden("Forbidden")[0].fix.contains(&placeholder));
+        assert!(discovery("https://api", Some("forbidden"))[0].fix.contains(&placeholder));
     }
 }

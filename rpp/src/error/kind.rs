@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// The stable kind of an [`Error`](super::Error): for exit codes, metric labels and condition reasons.
+use super::Error;
+
+/// The stable kind of an [`Error`]: for exit codes, metric labels and condition reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -98,6 +100,66 @@ impl ErrorKind {
                 | Self::Unreachable
                 | Self::Timeout
                 | Self::Certificate
+        )
+    }
+}
+
+impl Error {
+    /// Returns the stable kind of this error.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Endpoint { .. } | Self::CaFile { .. } | Self::CaWithInsecure => ErrorKind::Usage,
+            Self::Kubeconfig(_) | Self::ClusterClient { .. } | Self::PlainHttp { .. } => ErrorKind::Kubeconfig,
+            Self::Identity(_) | Self::Anonymous { .. } => ErrorKind::Identity,
+            Self::Discovery { .. } | Self::ClusterCertificate { .. } | Self::ClusterUnreachable { .. } => {
+                ErrorKind::Discovery
+            }
+            Self::EndpointChanged { .. } | Self::UntrustedKey { .. } => ErrorKind::EndpointChanged,
+            Self::ClusterUnauthorized { .. } => ErrorKind::ClusterUnauthorized,
+            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::Forbidden { .. } => ErrorKind::Forbidden,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Status { .. } => ErrorKind::UnexpectedStatus,
+            Self::Redirect { .. } => ErrorKind::Redirect,
+            Self::Unreachable { .. } | Self::ForwardProxy { .. } => ErrorKind::Unreachable,
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Certificate { .. } => ErrorKind::Certificate,
+            Self::Length { .. } => ErrorKind::Truncated,
+            Self::Digest { .. } => ErrorKind::DigestMismatch,
+            Self::TooLarge { .. } | Self::ArchiveTooLarge { .. } => ErrorKind::TooLarge,
+            Self::Malformed { .. } => ErrorKind::Malformed,
+            Self::Contract(_) => ErrorKind::Contract,
+            Self::Archive { .. } | Self::LayerFormat { .. } | Self::MissingExecutable { .. } => ErrorKind::Archive,
+            Self::Client { .. } | Self::Spool { .. } | Self::Sink(_) => ErrorKind::Local,
+        }
+    }
+
+    /// Returns whether the same request may succeed in a moment: network errors and 5xx. Requests were retried
+    /// already when this error is returned; a body that broke was not.
+    pub const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Unreachable { .. }
+                | Self::ForwardProxy { .. }
+                | Self::Timeout { .. }
+                | Self::Length { .. }
+        )
+    }
+
+    /// Returns whether the kubeconfig, its identity or the certificate of its server must be corrected before the
+    /// Kubernetes API can be asked.
+    pub const fn is_access_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Kubeconfig(_)
+                | Self::Identity(_)
+                | Self::ClusterClient { .. }
+                | Self::PlainHttp { .. }
+                | Self::Anonymous { .. }
+                | Self::ClusterUnauthorized { .. }
+                | Self::ClusterCertificate { .. }
         )
     }
 }

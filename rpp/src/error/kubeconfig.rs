@@ -1,6 +1,9 @@
 //! Why a kubeconfig gives no access, without its secrets.
 
-use std::path::PathBuf;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use d8_crds::values::text::printable;
 
@@ -10,8 +13,11 @@ use crate::error::Advice;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KubeconfigError {
     /// No file was found, and the process does not run in a Pod.
-    #[error("no kubeconfig found")]
-    Missing,
+    #[error("no kubeconfig found{}", Listed(listed))]
+    Missing {
+        /// The files that `KUBECONFIG` names. None of them exists.
+        listed: Vec<PathBuf>,
+    },
     /// A file cannot be read.
     #[error("kubeconfig {}: {why}", printable(&path.display().to_string()))]
     File {
@@ -24,29 +30,40 @@ pub enum KubeconfigError {
     #[error("the kubeconfig sets no current context")]
     NoCurrentContext,
     /// The context does not exist.
-    #[error("the kubeconfig has no context {0:?}")]
-    NoContext(String),
+    #[error("the kubeconfig has no context {name:?}{}", Read(files))]
+    NoContext {
+        /// Name of the context.
+        name: String,
+        /// The files that were read.
+        files: Vec<PathBuf>,
+    },
     /// The cluster of the context cannot be used.
-    #[error("cluster {name:?} in the kubeconfig: {why}")]
+    #[error("cluster {name:?} in the kubeconfig{}: {why}", InFile(file))]
     Cluster {
         /// Name of the cluster.
         name: String,
+        /// The file that has the cluster, or the context that names it. Empty: the kubeconfig is in no file.
+        file: PathBuf,
         /// What is wrong with it.
         why: String,
     },
     /// The user of the context cannot be used.
-    #[error("user {name:?} in the kubeconfig: {why}")]
+    #[error("user {name:?} in the kubeconfig{}: {why}", InFile(file))]
     User {
         /// Name of the user.
         name: String,
+        /// The file that has the user. Empty: the kubeconfig is in no file.
+        file: PathBuf,
         /// What is wrong with it.
         why: String,
     },
     /// The credential of the user of the context cannot be sent.
-    #[error("user {name:?} in the kubeconfig: {error}")]
+    #[error("user {name:?} in the kubeconfig{}: {error}", InFile(file))]
     Credential {
         /// Name of the user.
         name: String,
+        /// The file that has the user. Empty: the kubeconfig is in no file.
+        file: PathBuf,
         /// What is wrong with it.
         error: CredentialError,
     },
@@ -55,10 +72,59 @@ pub enum KubeconfigError {
     Pod(String),
 }
 
+/// A path in a message.
+struct ShownPath<'a>(&'a Path);
+
+impl fmt::Display for ShownPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.0.display().to_string()))
+    }
+}
+
+/// ` /home/me/config`, or nothing.
+struct InFile<'a>(&'a Path);
+
+impl fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.as_os_str().is_empty() { Ok(()) } else { write!(f, " {}", ShownPath(self.0)) }
+    }
+}
+
+/// ` (read: a, b)`, or nothing.
+struct Read<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Read<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (read: {})", joined(self.0)) }
+    }
+}
+
+/// `: KUBECONFIG names a, which does not exist`, or nothing.
+struct Listed<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [one] => write!(f, ": KUBECONFIG names {}, which does not exist", ShownPath(one)),
+            several => write!(f, ": KUBECONFIG names {}, and none of them exists", joined(several)),
+        }
+    }
+}
+
+fn joined(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| ShownPath(path).to_string()).collect::<Vec<_>>().join(", ")
+}
+
 impl KubeconfigError {
     pub(crate) fn advice(&self) -> Advice {
         let (cause, fix) = match self {
-            Self::Missing => (
+            Self::Missing { listed } if !listed.is_empty() => (
+                "files in `KUBECONFIG` that do not exist are ignored, and there is no other",
+                "correct the variable: `export KUBECONFIG=FILE`; or remove it for ~/.kube/config: `unset KUBECONFIG`"
+                    .to_owned(),
+            ),
+            Self::Missing { .. } => (
                 "neither `--kubeconfig` nor `KUBECONFIG` names an existing file, and there is no ~/.kube/config",
                 "set `KUBECONFIG`: `export KUBECONFIG=FILE`".to_owned(),
             ),
@@ -66,7 +132,7 @@ impl KubeconfigError {
                 "the file is missing, unreadable, or not a kubeconfig",
                 format!("check it: `kubectl --kubeconfig {} config view`", printable(&path.display().to_string())),
             ),
-            Self::NoCurrentContext | Self::NoContext(_) => (
+            Self::NoCurrentContext | Self::NoContext { .. } => (
                 "no context selects the cluster and the user",
                 "choose one of `kubectl config get-contexts`, and pass `--context NAME` or set `current-context`"
                     .to_owned(),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use d8_crds::values::{encoding, limits, text::printable};
@@ -25,6 +25,9 @@ pub(super) struct Kubeconfig {
     pub(super) clusters: Vec<NamedCluster>,
     pub(super) users: Vec<NamedUser>,
     pub(super) contexts: Vec<NamedContext>,
+    /// The files that were read.
+    #[serde(skip)]
+    pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -32,6 +35,9 @@ pub(super) struct Kubeconfig {
 pub(super) struct NamedCluster {
     pub(super) name: String,
     pub(super) cluster: Cluster,
+    /// The file that has the entry.
+    #[serde(skip)]
+    pub(super) file: PathBuf,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -39,6 +45,9 @@ pub(super) struct NamedCluster {
 pub(super) struct NamedUser {
     pub(super) name: String,
     pub(super) user: User,
+    /// The file that has the entry.
+    #[serde(skip)]
+    pub(super) file: PathBuf,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -46,6 +55,9 @@ pub(super) struct NamedUser {
 pub(super) struct NamedContext {
     pub(super) name: String,
     pub(super) context: Context,
+    /// The file that has the entry.
+    #[serde(skip)]
+    pub(super) file: PathBuf,
 }
 
 /// How to reach a cluster.
@@ -167,11 +179,21 @@ impl Kubeconfig {
         Ok(())
     }
 
+    /// Records the file that the document is from.
+    pub(super) fn of_file(mut self, path: &Path) -> Self {
+        self.clusters.iter_mut().for_each(|entry| path.clone_into(&mut entry.file));
+        self.users.iter_mut().for_each(|entry| path.clone_into(&mut entry.file));
+        self.contexts.iter_mut().for_each(|entry| path.clone_into(&mut entry.file));
+        self.files = vec![path.to_owned()];
+        self
+    }
+
     /// Adds the entries of the next file whose names this one does not have.
     pub(super) fn merge(&mut self, next: Self) {
         if self.current_context.is_empty() {
             self.current_context = next.current_context;
         }
+        self.files.extend(next.files);
         let known: HashSet<_> = self.clusters.iter().map(|entry| entry.name.clone()).collect();
         self.clusters.extend(next.clusters.into_iter().filter(|entry| !known.contains(&entry.name)));
         let known: HashSet<_> = self.users.iter().map(|entry| entry.name.clone()).collect();

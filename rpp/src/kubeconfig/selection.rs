@@ -3,7 +3,7 @@
 //! The rules are those of client-go (`clientcmd/validation.go`, `clientcmd/client_config.go`): this
 //! module refuses the same fields and has the same precedence.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::{
     Engine as _, alphabet,
@@ -23,7 +23,7 @@ use rustls::{
 use super::{
     address::{proxy_url, server_url},
     credential::{Credential, Source, bearer, header},
-    document::{Cluster, Context, Exec, Kubeconfig, User},
+    document::{Cluster, Context, Exec, Kubeconfig, NamedCluster, NamedContext, NamedUser, User},
     exec::{ApiVersion, ExecPlugin, InteractiveMode},
 };
 
@@ -42,8 +42,12 @@ const PLUGIN_EXTENSION: &str = "client.authentication.k8s.io/exec";
 pub(super) struct Selection {
     cluster_name: String,
     cluster: Cluster,
+    /// The file that has the cluster.
+    cluster_file: PathBuf,
     user_name: String,
     user: User,
+    /// The file that has the user.
+    user_file: PathBuf,
     namespace: String,
 }
 
@@ -78,23 +82,29 @@ impl Selection {
             return Err(KubeconfigError::NoCurrentContext);
         }
         let found = document.contexts.into_iter().find(|entry| entry.name == name);
-        let Context { cluster: cluster_name, user: user_name, namespace } =
-            found.ok_or_else(|| KubeconfigError::NoContext(printable(&name).into_owned()))?.context;
+        let Some(NamedContext { context, file: context_file, .. }) = found else {
+            return Err(KubeconfigError::NoContext { name: printable(&name).into_owned(), files: document.files });
+        };
+        let Context { cluster: cluster_name, user: user_name, namespace } = context;
         let cluster = document.clusters.into_iter().find(|entry| entry.name == cluster_name);
-        let Some(cluster) = cluster.map(|entry| entry.cluster) else {
+        let Some(NamedCluster { cluster, file: cluster_file, .. }) = cluster else {
+            let why = format!("it does not exist, and context {:?} names it", printable(&name));
             let name = printable(&cluster_name).into_owned();
-            return Err(KubeconfigError::Cluster { name, why: "it does not exist".to_owned() });
+            return Err(KubeconfigError::Cluster { name, file: context_file, why });
         };
         // kubectl accepts a user that does not exist, as an anonymous one.
         let user = document.users.into_iter().find(|entry| entry.name == user_name);
-        let user = user.map(|entry| entry.user).unwrap_or_default();
-        Ok(Self { cluster_name, cluster, user_name, user, namespace })
+        let NamedUser { user, file: user_file, .. } =
+            user.unwrap_or_else(|| NamedUser { file: context_file, ..NamedUser::default() });
+        Ok(Self { cluster_name, cluster, cluster_file, user_name, user, user_file, namespace })
     }
 
     /// Returns the settings of the connection, and the credential.
     pub(super) fn settings(&self) -> Result<(kube::Config, Credential), KubeconfigError> {
-        let of_cluster = |why| KubeconfigError::Cluster { name: printable(&self.cluster_name).into_owned(), why };
-        let of_user = |why| KubeconfigError::User { name: printable(&self.user_name).into_owned(), why };
+        let (cluster, user) = (printable(&self.cluster_name), printable(&self.user_name));
+        let of_cluster =
+            |why| KubeconfigError::Cluster { name: cluster.to_string(), file: self.cluster_file.clone(), why };
+        let of_user = |why| KubeconfigError::User { name: user.to_string(), file: self.user_file.clone(), why };
         let authorities = authorities(&self.cluster).map_err(of_cluster)?;
         check_user(&self.user).map_err(of_user)?;
         let certificate = client_certificate(&self.user).map_err(of_user)?;
@@ -109,7 +119,7 @@ impl Selection {
         let credential = self.credential(certificate.is_some()).map_err(|problem| match problem {
             UserProblem::Field(why) => of_user(why),
             UserProblem::Credential(error) => {
-                KubeconfigError::Credential { name: printable(&self.user_name).into_owned(), error }
+                KubeconfigError::Credential { name: user.to_string(), file: self.user_file.clone(), error }
             }
         })?;
         config.auth_info = connection_identity(&self.user, certificate);

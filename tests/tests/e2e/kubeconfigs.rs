@@ -17,7 +17,7 @@ use d8_tests::tools::{self, Tools};
 use d8_tests::{CommandOutput, Lab, Result, Workstation, run};
 
 /// Whether an API server answered, and what `d8` says if not.
-type Expected = std::result::Result<(), &'static str>;
+type Expected<'a> = std::result::Result<(), &'a str>;
 
 /// A directory with the files that kubeconfigs of this test name, and the texts that replace `$NAME` in them.
 struct Fixture {
@@ -108,7 +108,7 @@ impl Fixture {
     }
 
     /// Runs kubectl and d8 with this environment, and compares both with what is expected.
-    fn check(&self, what: &str, env: &[(&str, OsString)], expected: Expected) -> Result<()> {
+    fn check(&self, what: &str, env: &[(&str, OsString)], expected: Expected<'_>) -> Result<()> {
         let theirs = self.run(&Tools::get()?.path("kubectl"), &KUBECTL_GET, env)?;
         let ours = self.run(&tools::binary("d8")?, &D8_GET, env)?;
         self.compare(what, &theirs, &ours, expected);
@@ -117,7 +117,7 @@ impl Fixture {
 
     /// As [`Self::check`], in a Pod with a `ServiceAccount`: with its variables, and with its files in a mount
     /// namespace. kubectl has no other flag: with `--request-timeout` it would never look for the `ServiceAccount`.
-    fn check_in_pod(&self, what: &str, env: &[(&str, OsString)], flags: &[&str], expected: Expected) -> Result<()> {
+    fn check_in_pod(&self, what: &str, env: &[(&str, OsString)], flags: &[&str], expected: Expected<'_>) -> Result<()> {
         let script = self.fill(
             "mount -t tmpfs tmpfs /run && d=/run/secrets/kubernetes.io/serviceaccount && mkdir -p $d && \
              cp $DIR/token $DIR/ca.crt $d/ && printf default >$d/namespace && exec \"$@\"",
@@ -140,7 +140,7 @@ impl Fixture {
         Ok(())
     }
 
-    fn compare(&self, what: &str, theirs: &CommandOutput, ours: &CommandOutput, expected: Expected) {
+    fn compare(&self, what: &str, theirs: &CommandOutput, ours: &CommandOutput, expected: Expected<'_>) {
         match expected {
             Ok(()) => {
                 assert_eq!(theirs.code(), 0, "{what}: kubectl refuses: {}", theirs.stderr);
@@ -165,7 +165,7 @@ impl Fixture {
         })
     }
 
-    fn check_file(&self, what: &str, content: impl AsRef<[u8]>, expected: Expected) -> Result<()> {
+    fn check_file(&self, what: &str, content: impl AsRef<[u8]>, expected: Expected<'_>) -> Result<()> {
         let path = self.write("kubeconfig", content);
         self.check(what, &[("KUBECONFIG", path.into())], expected)
     }

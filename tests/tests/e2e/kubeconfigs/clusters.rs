@@ -76,7 +76,7 @@ fn forward_proxies() -> Result<()> {
     let bare = tunnel.address.clone();
     let own = |cluster: &str, proxy: &str| format!("{cluster}, proxy-url: '{proxy}'");
     // Name, cluster, HTTPS_PROXY, NO_PROXY, whether the proxy is used, whether the server is reached.
-    let cases: Vec<(&str, String, &str, &str, bool, Expected)> = vec![
+    let cases: Vec<(&str, String, &str, &str, bool, Expected<'_>)> = vec![
         ("of the environment", named.into(), &http, "", true, Ok(())),
         ("without a scheme", named.into(), &bare, "", true, Ok(())),
         ("SOCKS of the environment", named.into(), &socks, "", true, Ok(())),

@@ -12,7 +12,7 @@ fn users() -> Result<()> {
     let fixture = Fixture::new()?;
     let exec = "apiVersion: client.authentication.k8s.io/v1, interactiveMode";
     let beta = "apiVersion: client.authentication.k8s.io/v1beta1";
-    let cases: Vec<(&str, String, Expected)> = [
+    let cases: Vec<(&str, String, Expected<'_>)> = [
         ("a token", "token: $TOKEN", Ok(())),
         ("a wrong token", "token: nobody", Err("missing, invalid or expired")),
         ("a token with a line end", "token: \"$TOKEN\\n\"", Err("its token cannot be sent: it ends with a line break")),

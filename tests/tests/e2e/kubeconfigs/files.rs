@@ -21,7 +21,7 @@ fn texts() -> Result<()> {
         bytes
     };
     let odd = [utf16(u16::to_le_bytes), vec![b'x']].concat();
-    let cases: Vec<(&str, Vec<u8>, Expected)> = vec![
+    let cases: Vec<(&str, Vec<u8>, Expected<'_>)> = vec![
         ("YAML", good.clone().into(), Ok(())),
         ("JSON", json.to_string().into(), Ok(())),
         ("JSON with tabs", tabs, Ok(())),
@@ -72,6 +72,11 @@ fn lists_of_files() -> Result<()> {
     let wrong_user = file("wrong-user", "users: [{name: u, user: {token: wrong}}]\n");
     let other_context = file("other-context", "current-context: other\n");
     let broken = file("broken", "clusters: [");
+    let entry = |start: &str| good.lines().filter(|line| !line.starts_with(start)).collect::<Vec<_>>().join("\n");
+    let (no_user, no_cluster) = (file("no-user", &entry("users:")), file("no-cluster", &entry("clusters:")));
+    let bad_user = file("bad-user", "users: [{name: u, user: {client-certificate: /nowhere/client.crt}}]\n");
+    let bad_cluster =
+        file("bad-cluster", "clusters: [{name: c, cluster: {server: $URL, certificate-authority: /no/ca}}]\n");
     let directory = fixture.directory.display();
     for (what, list, expected) in [
         ("missing files", format!("/nowhere:{all}:{directory}/nothing"), Ok(())),
@@ -84,10 +89,46 @@ fn lists_of_files() -> Result<()> {
         ("the first current context wins", format!("{other_context}:{all}"), Err("no context \"other\"")),
         ("a broken file", format!("{all}:{broken}"), Err("broken")),
         ("a directory", format!("{all}:{directory}"), Err("Is a directory")),
-        ("only missing files", "/nowhere:/nothing".to_owned(), Err("no kubeconfig found")),
+        (
+            "only missing files",
+            "/nowhere:/nothing".to_owned(),
+            Err("no kubeconfig found: KUBECONFIG names /nowhere, /nothing, and none of them exists"),
+        ),
+        ("a typing error", "/typo".to_owned(), Err("KUBECONFIG names /typo, which does not exist")),
+        (
+            "the file of a user is named",
+            format!("{no_user}:{bad_user}"),
+            Err("user \"u\" in the kubeconfig $DIR/bad-user: "),
+        ),
+        (
+            "the file of a cluster is named",
+            format!("{no_cluster}:{bad_cluster}"),
+            Err("cluster \"c\" in the kubeconfig $DIR/bad-cluster: "),
+        ),
+        (
+            "the files without the context are named",
+            format!("{empty}:{other_context}"),
+            Err("(read: $DIR/empty, $DIR/other-context)"),
+        ),
         ("nothing", "/dev/null".to_owned(), Err("no current context")),
     ] {
+        let words = expected.as_ref().err().map(|words| fixture.fill(words));
+        let expected = words.as_deref().map_or(Ok(()), Err);
         fixture.check(what, &[("KUBECONFIG", list.into())], expected)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_expects_tls_is_not_spoken_to_in_plain_http() -> Result<()> {
+    let fixture = Fixture::new()?;
+    for cluster in ["server: 'http://$HOST'", "server: $HOST"] {
+        let what = "spoken to in plain HTTP and answered 400: it expects https";
+        fixture.check_file(cluster, fixture.kubeconfig(cluster, "token: $TOKEN"), Err(what))?;
+        let config = fixture.directory.join("kubeconfig");
+        let install = ["-k", &config.display().to_string(), "plugins", "install", "anything"].map(str::to_owned);
+        let refused = fixture.user.d8(install)?.expect_code(5)?;
+        assert!(refused.stderr.contains(what) && refused.stderr.contains("--server=https://"), "{refused:?}");
     }
     Ok(())
 }
