@@ -6,7 +6,7 @@
 mod plugins;
 mod policy;
 mod self_update;
-mod value;
+pub(crate) mod value;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -113,6 +113,20 @@ pub(crate) enum Command {
     Plugin(Vec<OsString>),
 }
 
+/// Returns the command that was typed with a flag before its first word, which is a global flag. `pass_through` is the
+/// number of words at the end that belong to a plugin: they are not repeated, because they may be secrets.
+pub(crate) fn typed_with(flag: &str, typed: &[OsString], pass_through: usize) -> String {
+    let own = typed.get(1..typed.len().saturating_sub(pass_through)).unwrap_or_default();
+    let words = own.iter().map(|word| value::shell_word(&word.to_string_lossy()));
+    let more = (pass_through > 0).then(|| "…".to_owned());
+    ["d8".to_owned(), flag.to_owned()].into_iter().chain(words).chain(more).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the command that was typed with `--skip-cluster-checks`. `pass_through` is as in [`typed_with`].
+pub(crate) fn skipping_cluster_checks(pass_through: usize) -> String {
+    typed_with("--skip-cluster-checks", &std::env::args_os().collect::<Vec<_>>(), pass_through)
+}
+
 /// Returns the whole command tree. Flag names accept `_` for `-`.
 pub(crate) fn command() -> clap::Command {
     accept_underscores(Cli::command())
@@ -160,6 +174,29 @@ mod tests {
             let words: Vec<_> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
             let want = line.split_once("hello").map(|(_, rest)| format!("hello{rest}")).unwrap();
             assert_eq!(words.join(" "), want);
+        }
+    }
+
+    #[test]
+    fn a_flag_is_typed_before_the_name_of_the_plugin() {
+        let typed = |line: &[&str], pass_through| {
+            let words: Vec<_> = line.iter().map(OsString::from).collect();
+            let command = typed_with("--skip-cluster-checks", &words, pass_through);
+            let plain = command.replace(['…', '\''], "");
+            parse(plain.split_whitespace().map(OsString::from)).unwrap();
+            command
+        };
+        for (line, pass_through, expected) in [
+            (&["/usr/bin/d8", "hello"][..], 0, "d8 --skip-cluster-checks hello"),
+            (&["d8", "hello", "--token", "secret"], 2, "d8 --skip-cluster-checks hello …"),
+            (&["d8", "-k", "a b", "hello", "x"], 1, "d8 --skip-cluster-checks -k 'a b' hello …"),
+            (
+                &["d8", "plugins", "install", "hello", "--version", "v1.0.0"],
+                0,
+                "d8 --skip-cluster-checks plugins install hello --version v1.0.0",
+            ),
+        ] {
+            assert_eq!(typed(line, pass_through), expected);
         }
     }
 

@@ -17,6 +17,7 @@ use d8_crds::{
     },
     values::{
         digest::Digest,
+        duration::FormattedDuration,
         name::{Component, Tag},
     },
 };
@@ -74,7 +75,8 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the versions from the record if it was synced, else from the tag list of the proxy.
+    /// Reads the versions from the record if it was synced and has any, else from the tag list of the proxy: a record
+    /// usually leaves pre-releases out, and there may be nothing else.
     ///
     /// # Errors
     /// A request to the proxy failed.
@@ -84,9 +86,13 @@ impl Catalog {
         component: &Component,
     ) -> Result<Self, Failure> {
         let recorded = record.and_then(|record| Some((record, Self::of_record(context, record, component)?)));
-        let Some((record, catalog)) = recorded else { return Self::from_proxy(context, component).await };
-        warn_if_old(context, record);
-        Ok(catalog)
+        match recorded {
+            Some((record, catalog)) if !catalog.listing.is_empty() => {
+                warn_if_old(context, record);
+                Ok(catalog)
+            }
+            _ => Self::from_proxy(context, component).await,
+        }
     }
 
     /// Reads the versions from the record, if it was synced.
@@ -196,7 +202,7 @@ impl Catalog {
     ) -> Result<VersionDetails, Failure> {
         let invalid = |what: &str, error: &dyn std::error::Error| {
             let headline = format!("the record of {} {} has an invalid {what}", self.component, published.tag);
-            let command = format!("kubectl get crel {} -o yaml", self.component);
+            let command = format!("`kubectl get clirelease {} -o yaml`", self.component);
             Failure::new(Code::Failed, headline)
                 .caused_by(error)
                 .advise("the record was not written by the operator", command)
@@ -306,8 +312,9 @@ fn warn_if_old(context: &Context, record: &CliRelease) {
     if let (Some(synced), Some(name)) = (synced, &record.metadata.name)
         && context.now.duration_since(synced.0) > MAX_RECORD_AGE
     {
+        let age = FormattedDuration(context.now.duration_since(synced.0).unsigned_abs());
         output::warn(format!(
-            "the record of {name} is old, it was last synced at {}; see: kubectl get crel {name}",
+            "the record of {name} is old, it was last synced {age} ago, at {:.0}; see: `kubectl describe clirelease {name}`",
             synced.0
         ));
     }

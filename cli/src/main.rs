@@ -111,6 +111,7 @@ fn run_plugins(context: &Context, group: PluginsArgs) -> Result<(), Failure> {
         PluginsCommand::Update(args) => block_on(plugins::update::run(context, &args)),
         PluginsCommand::Why(args) => block_on(plugins::why::run(context, &args)),
         PluginsCommand::Remove(args) => block_on(plugins::remove::run(context, &args)),
+        PluginsCommand::Search { words } => Err(plugins::search(&words)),
     }
 }
 

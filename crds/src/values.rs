@@ -11,6 +11,7 @@ pub(crate) mod instant;
 pub mod limits;
 pub mod name;
 pub mod platform;
+pub mod spelling;
 pub mod text;
 pub mod version;
 pub mod version_set;

@@ -16,20 +16,28 @@ pub(crate) enum PluginsCommand {
     /// Install the newest permitted version of plugins
     Install(PluginsInstallArgs),
     /// Update installed plugins to the newest permitted version
+    #[command(visible_alias = "upgrade")]
     Update(PluginsUpdateArgs),
     /// List installed plugins
+    #[command(visible_alias = "ls")]
     List(PluginsListArgs),
     /// Explain why published versions of a plugin can or cannot be installed
     Why(PluginsWhyArgs),
     /// Remove plugins
     #[command(visible_aliases = ["uninstall", "delete"])]
     Remove(PluginsRemoveArgs),
+    /// What other package managers have; d8 names its own command.
+    #[command(hide = true)]
+    Search {
+        /// Words to search for
+        words: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginsInstallArgs {
     /// Names of the plugins
-    #[arg(required = true, value_name = "NAME", value_parser = value::name::<PluginName>)]
+    #[arg(required = true, value_name = "NAME", value_parser = value::plugin_to_install)]
     pub(crate) names: Vec<PluginName>,
     /// Install exactly this version; pre-releases are accepted
     #[arg(long, value_name = "VERSION", conflicts_with = "use_major")]
@@ -76,7 +84,7 @@ pub(crate) struct PluginsListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PluginsWhyArgs {
     /// Name of the plugin
-    #[arg(value_parser = value::name::<PluginName>)]
+    #[arg(value_parser = value::plugin_to_explain)]
     pub(crate) name: PluginName,
     /// Version to explain [default: all published versions]
     pub(crate) version: Option<String>,

@@ -46,7 +46,7 @@ pub(crate) fn print_script(shell: Shell) -> Result<(), Failure> {
     let name = shell.to_string();
     let Some(completer) = shells.completer(&name) else {
         return Err(Failure::new(Code::Usage, format!("completion for {name} is not supported"))
-            .advise("d8 has no completion script for this shell", "d8 completion --help"));
+            .advise("d8 has no completion script for this shell", "`d8 completion --help`"));
     };
     let mut script = Vec::new();
     completer

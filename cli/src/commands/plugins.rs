@@ -12,3 +12,13 @@ mod request;
 mod transaction;
 pub(crate) mod update;
 pub(crate) mod why;
+
+use crate::terminal::failure::{Code, Failure};
+
+/// Returns the failure of `d8 plugins search`, which other package managers have.
+pub(crate) fn search(words: &[String]) -> Failure {
+    let name = words.first().map_or("NAME", String::as_str);
+    Failure::new(Code::Usage, "d8 has no `plugins search`; the records of the cluster list the known plugins")
+        .advise("the records have the names", "list them: `kubectl get clireleases`")
+        .advise("the versions of one plugin", format!("`d8 plugins why {name}`"))
+}

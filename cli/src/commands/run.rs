@@ -2,7 +2,6 @@
 
 mod fallback;
 mod host_findings;
-mod suggest;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,7 +19,10 @@ use d8_crds::{
         contract::Contract,
         release::{CliRelease, Fit},
     },
-    values::name::{Component, PluginName},
+    values::{
+        name::{Component, PluginName},
+        spelling::nearest,
+    },
 };
 
 use self::host_findings::HostFindings;
@@ -61,7 +63,8 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
     if let Some(contract) = &contract
         && !is_informational(&args)
     {
-        check_requirements(context, &cached, &plugin, contract).await?;
+        let skipping = args::skipping_cluster_checks(args.len());
+        check_requirements(context, &cached, &plugin, contract, &skipping).await?;
     }
     let binary = plugin.store.current(name);
     let error = exec_plugin(&binary, &args, contract.as_ref(), context.kubeconfig_for_plugin());
@@ -86,12 +89,12 @@ fn unknown_command(context: &Context, typed: &str) -> Failure {
     let tree = args::command();
     let plugins = installed::names(context);
     let commands = tree.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name);
-    match suggest::nearest(typed, commands.chain(plugins.iter().map(PluginName::as_str))) {
-        Some(near) => failure.advise("a similar command exists", format!("d8 {near}")),
+    match nearest(typed, commands.chain(plugins.iter().map(PluginName::as_str))) {
+        Some(near) => failure.advise("a similar command exists", format!("`d8 {near}`")),
         None if typed.parse::<PluginName>().is_ok() => {
-            failure.advise("it may be a plugin that is not installed", format!("d8 plugins install {typed}"))
+            failure.advise("it may be a plugin that is not installed", format!("`d8 plugins install {typed}`"))
         }
-        None => failure.advise("it is not a valid plugin name", "list the commands: d8 --help"),
+        None => failure.advise("it is not a valid plugin name", "list the commands: `d8 --help`"),
     }
 }
 
@@ -135,12 +138,13 @@ fn check_policies(
 }
 
 /// Fails if the cluster or other plugins do not meet the requirements. Sends requests only if the contract has cluster
-/// requirements.
+/// requirements. `skipping` is the command that skips the checks.
 async fn check_requirements(
     context: &Context,
     cached: &[CachedPolicies],
     plugin: &InstalledPlugin,
     contract: &Contract,
+    skipping: &str,
 ) -> Result<(), Failure> {
     let (name, requirements) = (&plugin.entry.name, &contract.requirements);
     let refusal = |needed: &InstalledPlugin| {
@@ -158,17 +162,17 @@ async fn check_requirements(
             Ok(findings) => findings,
             // What is wrong on this machine can be mended first.
             Err(failure) if failure.code == Code::Unreachable && host.is_failure() => Findings::default(),
-            Err(failure) => return Err(failure.advise_skipping_checks(name)),
+            Err(failure) => return Err(failure.advise_skipping_checks(name, skipping)),
         }
     };
     for warning in cluster.warnings.iter().chain(&host.findings.warnings) {
         output::warn(format!("{name}: {}", explain::warning(warning)));
     }
-    requirements_failure(name, &cluster, &host).map_or(Ok(()), Err)
+    requirements_failure(name, &cluster, &host, skipping).map_or(Ok(()), Err)
 }
 
 /// Returns the failure if a requirement is unmet (4) or could not be checked (5).
-fn requirements_failure(name: &PluginName, cluster: &Findings, host: &HostFindings) -> Option<Failure> {
+fn requirements_failure(name: &PluginName, cluster: &Findings, host: &HostFindings, skipping: &str) -> Option<Failure> {
     if !cluster.unmet.is_empty() || host.is_failure() {
         let failure = Failure::new(Code::Requirements, format!("{name} cannot run on this cluster or machine"));
         let failure = cluster.unmet.iter().map(explain::unmet).fold(failure, Failure::because);
@@ -182,7 +186,7 @@ fn requirements_failure(name: &PluginName, cluster: &Findings, host: &HostFindin
     if !cluster.unchecked.is_empty() {
         let failure = Failure::new(Code::Unreachable, format!("requirements of {name} cannot be checked"));
         let failure = cluster.unchecked.iter().map(explain::unchecked).fold(failure, Failure::because);
-        return Some(failure.advise_skipping_checks(name));
+        return Some(failure.advise_skipping_checks(name, skipping));
     }
     None
 }

@@ -15,6 +15,7 @@ use d8_crds::{
 
 use super::Planning;
 use crate::{
+    args::skipping_cluster_checks,
     context::Context,
     terminal::failure::{Code, Failure},
     version::PRODUCT,
@@ -52,7 +53,7 @@ pub(crate) fn lookup_failure(component: &Component, error: &LookupError) -> Fail
         LookupError::Ambiguous { .. } => (Code::Failed, "only the publisher can remove one of the tags"),
     };
     Failure::new(code, format!("{}: {error}", display_name(component)))
-        .advise(cause, format!("list the published versions: {}", list_command(component)))
+        .advise(cause, format!("list the published versions: `{}`", list_command(component)))
 }
 
 /// Returns the failure when a version that a person named may not be installed.
@@ -73,7 +74,8 @@ pub(crate) fn unchecked_failure(component: &Component, tag: &Tag, verdict: &Verd
     let name = display_name(component);
     let headline = format!("the requirements of {name} {tag} cannot be checked");
     let reasons = verdict.reasons().iter().map(explain::to_person);
-    reasons.fold(Failure::new(Code::Unreachable, headline), Failure::because).advise_skipping_checks(&name)
+    let failure = reasons.fold(Failure::new(Code::Unreachable, headline), Failure::because);
+    failure.advise_skipping_checks(&name, &skipping_cluster_checks(0))
 }
 
 /// Returns the failure when every published version was skipped. Its exit code is that of the newest version.

@@ -42,6 +42,8 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     /// The proxy answered that the name is not published.
     pub(crate) not_found: bool,
+    /// The kubeconfig, its identity or the trust in its server is at fault, so the cluster was not asked.
+    is_access_fault: bool,
     headline: String,
     causes: Vec<String>,
     advice: Vec<Advice>,
@@ -50,7 +52,7 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, headline: impl Into<String>) -> Self {
         let headline = without_type_names(&headline.into()).into_owned();
-        Self { code, not_found: false, headline, causes: Vec::new(), advice: Vec::new() }
+        Self { code, not_found: false, is_access_fault: false, headline, causes: Vec::new(), advice: Vec::new() }
     }
 
     /// Returns the failure of a command that Ctrl-C or SIGTERM ended.
@@ -103,14 +105,20 @@ impl Failure {
         self
     }
 
-    /// Advises to skip the cluster checks, if the cluster is unreachable.
-    pub(crate) fn advise_skipping_checks(self, name: &dyn fmt::Display) -> Self {
-        if self.code != Code::Unreachable {
+    /// Marks a failure that ends only when the kubeconfig or its identity is corrected.
+    pub(crate) fn by_access(self) -> Self {
+        Self { is_access_fault: true, ..self }
+    }
+
+    /// Advises `command`, which skips the cluster checks, if the cluster is unreachable. If the kubeconfig is at fault,
+    /// the plugin would fail at the same place.
+    pub(crate) fn advise_skipping_checks(self, name: &dyn fmt::Display, command: &str) -> Self {
+        if self.code != Code::Unreachable || self.is_access_fault {
             return self;
         }
         self.advise(
             format!("{name} has cluster requirements, and the cluster cannot be checked now"),
-            "skip the checks at your own risk: `--skip-cluster-checks` or `D8_PLUGINS_SKIP_CLUSTER_CHECKS=1`",
+            format!("skip the checks at your own risk: `{command}`, or set `D8_PLUGINS_SKIP_CLUSTER_CHECKS=1`"),
         )
     }
 
@@ -157,7 +165,7 @@ impl From<d8_rpp::Error> for Failure {
             _ => Code::Failed,
         };
         let failure = Self::new(code, error.to_string()).caused_by_source_of(&error).with_advice(error.advice());
-        Self { not_found: kind == d8_rpp::ErrorKind::NotFound, ..failure }
+        Self { not_found: kind == d8_rpp::ErrorKind::NotFound, is_access_fault: error.is_access_fault(), ..failure }
     }
 }
 

@@ -22,6 +22,7 @@ mod plugin_dependencies;
 mod policy;
 mod policy_commands;
 mod policy_unaware;
+mod prereleases;
 mod proxy_faults;
 mod proxy_trust;
 mod repair;

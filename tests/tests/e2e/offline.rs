@@ -39,7 +39,28 @@ fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
         alice.d8(["bound"].into_iter().chain(args.split_whitespace()))?.expect_code(0)?;
     }
     let refused = alice.d8(["bound"])?.expect_code(5)?;
-    assert!(refused.stderr.contains("--skip-cluster-checks"), "{refused:?}");
+    assert!(refused.stderr.contains("`d8 --skip-cluster-checks bound`"), "{refused:?}");
+    let refused = alice.d8(["bound", "status", "secret"])?.expect_code(5)?;
+    assert!(refused.stderr.contains("`d8 --skip-cluster-checks bound …`"), "{refused:?}");
+    assert!(!refused.stderr.contains("secret"), "{refused:?}");
+    // The kubeconfig must be corrected first; without the checks the plugin would fail at the same place.
+    let token = r#"{name: u, user: {token: "a\u0007b"}}"#;
+    let authority = |data: &str| format!("{{name: c, cluster: {{server: 'https://127.0.0.1:1'{data}}}}}");
+    for (what, cluster, user) in [
+        ("a token that cannot be sent", authority(""), token),
+        ("base64", authority(", certificate-authority-data: '%'"), "{name: u, user: {token: t}}"),
+        ("no such cluster", "{name: other}".to_owned(), "{name: u, user: {token: t}}"),
+    ] {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{cluster}]\nusers: [{user}]\n\
+             contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n"
+        );
+        let path = alice.home().join("broken-kubeconfig");
+        std::fs::write(&path, text).expect("a kubeconfig");
+        let refused = alice.d8(["-k".as_ref(), path.as_os_str(), "bound".as_ref()])?.expect_code(5)?;
+        assert!(!refused.stderr.contains("skip"), "{what}: {refused:?}");
+        assert!(refused.stderr.contains("fix: "), "{what}: {refused:?}");
+    }
     let waived = alice.d8(["--skip-cluster-checks", "bound"])?.expect_code(0)?;
     assert!(waived.stderr.contains("not checked"), "{waived:?}");
     alice.clone().with_env("D8_PLUGINS_SKIP_CLUSTER_CHECKS", "1").d8(["bound"])?.expect_code(0)?;

@@ -146,6 +146,41 @@ fn a_block_holds_for_the_same_layer_and_moving_tags_hide_no_version() -> Result<
 }
 
 #[test]
+fn a_blocked_version_without_a_replacement_fails_the_update() -> Result<()> {
+    let lab = Lab::shared();
+    for name in ["stuck", "going"] {
+        lab.publish(&Plugin::new(name, "v1.0.0"))?;
+    }
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "stuck", "going"])?.expect_code(0)?;
+    lab.publish(&Plugin::new("going", "v1.1.0"))?;
+    lab.publish(&Plugin::new("going", "v2.0.0"))?;
+    apply_rule(lab, "stuck", &json!({"block": ["v1.0.0"]}))?;
+    for line in [["plugins", "update", "stuck"], ["plugins", "update", "all"], ["plugins", "upgrade", "stuck"]] {
+        let refused = alice.d8(line)?.expect_code(3)?;
+        for words in ["stuck v1.0.0 may not run", "v1.0.0 is blocked", "`d8 plugins why stuck`"] {
+            assert!(refused.stderr.contains(words), "{line:?}: {words}: {refused:?}");
+        }
+    }
+    assert_eq!(alice.d8(["going"])?.ok()?, "This is going v1.1.0.\n", "the others are updated");
+    let all = alice.d8(["plugins", "update", "all"])?.expect_code(3)?;
+    assert!(all.stderr.contains("newer major versions exist: going v2.0.0; see `d8 plugins why NAME`"), "{all:?}");
+    let one = alice.d8(["plugins", "update", "going"])?.expect_code(0)?;
+    assert!(one.stderr.contains("`d8 plugins install going --use-major 2`"), "{one:?}");
+    let listed = alice.d8(["plugins", "ls", "-o", "name"])?.ok()?;
+    assert_eq!(listed, "going\nstuck\n");
+    for (line, command) in [
+        (&["plugins", "install", "going@v1.1.0"][..], "`d8 plugins install going --version v1.1.0`"),
+        (&["plugins", "why", "going@v1.1.0"], "`d8 plugins why going v1.1.0`"),
+        (&["plugins", "search", "going"], "`kubectl get clireleases`"),
+    ] {
+        let refused = alice.d8(line)?.expect_code(2)?;
+        assert!(refused.stderr.contains(command), "{line:?}: {refused:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn require_refuses_removal_and_frozen_refuses_updates() -> Result<()> {
     let lab = Lab::shared();
     publish(lab, "needed", &["v1.0.0"])?;

@@ -30,7 +30,8 @@ fn requirements_that_cannot_be_checked_are_a_hold() -> Result<()> {
 
     for line in ["plugins update needy", "plugins install needy --version v1.1.0"] {
         let refused = alice.d8(line)?.expect_code(5)?;
-        for words in ["needy v1.1.0", "prometheus", "--skip-cluster-checks", "D8_PLUGINS_SKIP_CLUSTER_CHECKS"] {
+        let command = format!("`d8 --skip-cluster-checks {line}`");
+        for words in ["needy v1.1.0", "prometheus", &command, "D8_PLUGINS_SKIP_CLUSTER_CHECKS"] {
             assert!(refused.stderr.contains(words), "{line}: {words}: {refused:?}");
         }
     }
@@ -94,7 +95,8 @@ fn d8_itself(lab: &mut Lab, alice: &Machine, admin: &Machine) -> Result<()> {
 
     for line in ["cli update", "cli update --version v0.14.0"] {
         let refused = alice.d8(line)?.expect_code(5)?;
-        for words in ["v0.14.0", "prometheus", "--skip-cluster-checks", "D8_PLUGINS_SKIP_CLUSTER_CHECKS"] {
+        let command = format!("`d8 --skip-cluster-checks {line}`");
+        for words in ["v0.14.0", "prometheus", &command, "D8_PLUGINS_SKIP_CLUSTER_CHECKS"] {
             assert!(refused.stderr.contains(words), "{line}: {words}: {refused:?}");
         }
         assert_eq!(alice.version()?, "d8 v0.13.1");

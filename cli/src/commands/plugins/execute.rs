@@ -104,7 +104,7 @@ impl Execution<'_> {
             return Err(failure);
         }
         report::print_plan(context, &plan);
-        newer_major::note(context, &mut planning, &plan, requests);
+        newer_major::note(context, &mut planning, &plan, requests, options.keep_going);
         // Dependencies come first.
         let mut transactions = repairs;
         transactions.extend(transaction::transactions(&planning, &snapshot, &plan)?);

@@ -17,13 +17,16 @@ use d8_crds::{
 
 use crate::{context::Context, planning::Planning};
 
-/// Prints a note for each plugin that stays within its major version although there is a newer one.
+/// Prints a note for each plugin that stays within its major version although there is a newer one. If all plugins are
+/// updated, one line names them: each `update all` would repeat the others.
 pub(super) fn note(
     context: &Context,
     planning: &mut Planning<'_>,
     plan: &Plan,
     requests: &BTreeMap<PluginName, Request>,
+    is_all: bool,
 ) {
+    let mut newer = Vec::new();
     for (name, _) in requests.iter().filter(|(_, request)| **request == Request::Newest) {
         let component = Component::Plugin(name.clone());
         let taken = match plan.outcomes.get(&component) {
@@ -35,8 +38,20 @@ pub(super) fn note(
         let Some(newest) = planning.catalog(&component).and_then(|catalog| newest(catalog.listing(), &version)) else {
             continue;
         };
-        let note = describe(planning, &component, &newest.clone());
-        context.printer.note(note);
+        newer.push((component, newest.clone()));
+    }
+    match newer.as_slice() {
+        [] => {}
+        _ if is_all => {
+            let names: Vec<_> = newer.iter().map(|(component, newest)| format!("{component} {}", newest.tag)).collect();
+            let names = names.join(", ");
+            context.printer.note(format!("newer major versions exist: {names}; see `d8 plugins why NAME`"));
+        }
+        _ => {
+            for (component, newest) in &newer {
+                context.printer.note(describe(planning, component, newest));
+            }
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use d8_crds::{
     decisions::{
         explain,
         plan::{ChangeReason, FactRequest, Obstacle, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion},
-        selection::NoCandidate,
+        reason::Reason,
+        selection::{NoCandidate, PublishedVersion},
         verdict::{ReasonCode, Verdict},
     },
     values::name::{Component, PluginName},
@@ -90,6 +91,11 @@ pub(super) fn add_unchanged(
         let result = match outcome {
             Outcome::Take { .. } => continue,
             Outcome::AlreadyActive { version, .. } => Ok(format!("{name} {} is already active.", version.tag)),
+            Outcome::Keep { forbidden: true, .. } | Outcome::Incomplete { forbidden: true, .. }
+                if is_unusable(planning, component) =>
+            {
+                Err(unusable_failure(planning, name))
+            }
             Outcome::Keep { forbidden, passed_over } => Ok(kept(context, name, *forbidden, passed_over)),
             Outcome::Incomplete { version, forbidden, .. } if is_update => {
                 if let Some(failure) = &failure {
@@ -134,6 +140,29 @@ fn kept(context: &Context, name: &PluginName, forbidden: bool, skipped: &[Passed
     } else {
         format!("Kept {subject}: no newer version can be installed on this machine.")
     }
+}
+
+/// Returns why the active version of a component may not run.
+fn run_refusal(planning: &Planning<'_>, component: &Component) -> Option<Box<Reason>> {
+    planning.run_allowed(component, planning.active(component)?).err()
+}
+
+/// Returns whether policies refuse every run of the active version.
+fn is_unusable(planning: &Planning<'_>, component: &Component) -> bool {
+    run_refusal(planning, component).is_some()
+}
+
+/// Returns the failure when a version stays that may not run, because no other version can be installed.
+fn unusable_failure(planning: &Planning<'_>, name: &PluginName) -> Failure {
+    let component = Component::Plugin(name.clone());
+    let active = planning.active(&component).map(|active| format!(" {active}")).unwrap_or_default();
+    let headline = format!("{name}{active} may not run, and no other version can be installed on this machine");
+    let reason = run_refusal(planning, &component);
+    let failure = Failure::new(Code::Refused, headline);
+    reason.iter().map(|reason| explain::to_person(reason)).fold(failure, Failure::because).advise(
+        "policies and requirements permit no replacement now",
+        format!("see the reasons: `d8 plugins why {name}`; or remove it: `d8 plugins remove {name}`"),
+    )
 }
 
 /// Reports that a version was kept which a policy forbids.
@@ -205,7 +234,8 @@ fn failure_of(planning: &Planning<'_>, name: &PluginName, outcome: &Outcome) -> 
     Some(match outcome {
         Outcome::Take { .. } | Outcome::AlreadyActive { .. } | Outcome::Keep { .. } => return None,
         Outcome::Nothing { why, major, passed_over } => {
-            tags_failure(planning, &component).unwrap_or_else(|| nothing(name, *why, *major, passed_over))
+            let newest = planning.catalog(&component).and_then(|catalog| catalog.listing().newest_prerelease());
+            tags_failure(planning, &component).unwrap_or_else(|| nothing(name, *why, *major, passed_over, newest))
         }
         Outcome::NotPublished(error) => {
             tags_failure(planning, &component).unwrap_or_else(|| lookup_failure(&component, error))
@@ -253,16 +283,28 @@ fn tags_failure(planning: &Planning<'_>, component: &Component) -> Option<Failur
 }
 
 /// Returns the failure when no version of a plugin that is not installed can be installed.
-fn nothing(name: &PluginName, why: NoCandidate, major: Option<u64>, skipped: &[PassedOver]) -> Failure {
+/// `newest` is the newest pre-release, if there is nothing else.
+fn nothing(
+    name: &PluginName,
+    why: NoCandidate,
+    major: Option<u64>,
+    skipped: &[PassedOver],
+    newest: Option<&PublishedVersion>,
+) -> Failure {
     let failure = none_eligible_failure(&name.clone().into(), skipped);
     let failure = match why {
-        NoCandidate::NotPublished => {
-            failure.advise(format!("no plugin named {name} is published"), "list the plugins: kubectl get crel")
-        }
-        NoCandidate::OnlyPrereleases => failure.advise(
-            "only pre-releases are published",
-            format!("pick one from `d8 plugins why {name}`, then: `d8 plugins install {name} --version VERSION`"),
-        ),
+        NoCandidate::NotPublished => failure
+            .advise(format!("no plugin named {name} is published"), "list the plugins: `kubectl get clireleases`"),
+        NoCandidate::OnlyPrereleases => match newest {
+            Some(newest) => failure.advise(
+                format!("only pre-releases of {name} are published, the newest is {}", newest.tag),
+                format!("name the one that you want: `d8 plugins install {name} --version {}`", newest.tag),
+            ),
+            None => failure.advise(
+                "only pre-releases are published",
+                format!("pick one from `d8 plugins why {name}`, then: `d8 plugins install {name} --version VERSION`"),
+            ),
+        },
         NoCandidate::NotInMajor(major) => failure.advise(
             format!("no version of major {major} is published"),
             format!("pick one from `d8 plugins why {name}`, then: `d8 plugins install {name} --use-major N`"),

@@ -7,6 +7,7 @@ use d8_crds::{
 };
 
 use crate::{
+    args::value,
     context::Context,
     installed,
     terminal::{
@@ -44,6 +45,12 @@ pub(super) fn parse_names(words: &[String]) -> Result<Option<Vec<PluginName>>, F
     }
     let mut names = Vec::new();
     for word in words {
+        if let Some((name, version)) = value::name_and_version(word) {
+            return Err(Failure::new(Code::Usage, format!("{word:?} is not the name of a plugin")).advise(
+                "a version is named when it is installed",
+                format!("`d8 plugins install {name} --version {version}`"),
+            ));
+        }
         let name = word
             .parse()
             .map_err(|error: d8_crds::values::name::NameError| Failure::new(Code::Usage, error.to_string()))?;
@@ -63,6 +70,8 @@ mod tests {
         let parse = |words: &[&str]| parse_names(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
         assert!(parse(&["all"]).unwrap().is_none());
         assert_eq!(parse(&["b", "a", "b"]).unwrap().unwrap().len(), 2);
+        let failure = parse(&["a@v1.0.0"]).unwrap_err().to_string();
+        assert!(failure.contains("`d8 plugins install a --version v1.0.0`"), "{failure}");
         for invalid in [&["all", "a"][..], &["../x"], &["a", ""]] {
             assert_eq!(parse(invalid).unwrap_err().code, Code::Usage, "{invalid:?}");
         }

@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsUpdateArgs) -> Re
     let names = given.unwrap_or_else(|| installed.keys().cloned().collect());
     if let Some(missing) = names.iter().find(|name| !installed.contains_key(*name)) {
         return Err(Failure::new(Code::Failed, format!("{missing} is not installed"))
-            .advise("only installed plugins can be updated", format!("d8 plugins install {missing}")));
+            .advise("only installed plugins can be updated", format!("`d8 plugins install {missing}`")));
     }
     if names.is_empty() {
         output::print("No plugins are installed.");

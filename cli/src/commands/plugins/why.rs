@@ -51,6 +51,12 @@ struct WhyReport {
     /// Names of the policies that select this host.
     policies: Vec<String>,
     versions: Vec<VersionVerdict>,
+    /// When the record that has the versions was last synced; absent if they come from the proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_sync_time: Option<Timestamp>,
+    /// Whether versions are published and all of them are pre-releases.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    only_prereleases: bool,
     /// Published tags that are not versions.
     #[serde(skip_serializing_if = "LeftOutTags::is_empty")]
     left_out_tags: LeftOutTags,
@@ -86,11 +92,29 @@ struct VersionVerdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     active: bool,
+    /// Why the active version is not among the published ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unlisted: Option<String>,
     #[serde(skip)]
     parsed: Version,
 }
 
 impl VersionVerdict {
+    /// Returns the row of an active version that is not listed.
+    fn unlisted(planning: &Planning<'_>, component: &Component, active: &Version, why: String) -> Self {
+        let verdict = planning.repair_verdict(component, active);
+        Self {
+            version: active.to_string(),
+            verdict: verdict.class(),
+            reasons: verdict.reasons().iter().cloned().map(Listed).collect(),
+            notes: Vec::new(),
+            until: verdict.until(),
+            active: true,
+            unlisted: Some(why),
+            parsed: active.clone(),
+        }
+    }
+
     /// Combines the verdict with the reasons of other plugins.
     fn new(
         published: &PublishedVersion,
@@ -107,12 +131,17 @@ impl VersionVerdict {
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
         let [reasons, notes] = [reasons, notes].map(|reasons| reasons.into_iter().map(Listed).collect());
         let parsed = published.version.clone();
-        Self { version: published.tag.to_string(), verdict, until, reasons, notes, active, parsed }
+        Self { version: published.tag.to_string(), verdict, until, reasons, notes, active, unlisted: None, parsed }
     }
 
     /// Returns whether a person who names the version or its major version gets it.
     fn is_eligible_by_name(&self) -> bool {
-        self.reasons.iter().all(|Listed(reason)| reason.code() == ReasonCode::MajorStays)
+        self.is_held_only_as(ReasonCode::MajorStays)
+    }
+
+    /// Returns whether there are no other reasons against the version.
+    fn is_held_only_as(&self, code: ReasonCode) -> bool {
+        self.reasons.iter().all(|Listed(reason)| reason.code() == code)
     }
 
     /// Returns a version whose details cannot be read.
@@ -130,6 +159,7 @@ impl VersionVerdict {
             notes: Vec::new(),
             until: None,
             active: planning.active(component) == Some(&published.version),
+            unlisted: None,
             parsed: published.version.clone(),
         }
     }
@@ -143,8 +173,13 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let origin = view.origin;
     let policies = Arc::new(view.policy_set());
     let mut planning = Planning::of_plugins(context, view, policies.clone())?;
-    let listing = planning.published(&component, requested.as_ref()).await?.listing().clone();
-    let versions = evaluate_all(&mut planning, &component, &listing, args.version.as_deref()).await?;
+    let catalog = planning.published(&component, requested.as_ref()).await?;
+    let (listing, record) = (catalog.listing().clone(), catalog.record().cloned());
+    let mut versions = evaluate_all(&mut planning, &component, &listing, args.version.as_deref()).await?;
+    if requested.is_none() {
+        add_unlisted(&planning, &component, record.is_some(), &mut versions);
+    }
+    let only_prereleases = listing.newest_prerelease().is_some();
     let left_out_tags = if requested.is_none() { listing.left_out } else { LeftOutTags::default() };
     let installed = installed::verify(context, name)?;
     let active = planning.active(&component);
@@ -160,6 +195,8 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         run_allowed: refusal.is_none(),
         policies: policies.for_host(context.host()).policy_names().into_iter().map(str::to_owned).collect(),
         versions,
+        last_sync_time: record.and_then(|record| Some(record.status?.last_sync_time?.0)),
+        only_prereleases,
         left_out_tags,
         next: Vec::new(),
     };
@@ -171,6 +208,23 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     output::print_document(args.output.format, &report, versions, |report| {
         print_text(context, report, origin, refusal.as_ref());
     })
+}
+
+/// Adds the active version, unless it is listed.
+fn add_unlisted(planning: &Planning<'_>, component: &Component, is_recorded: bool, versions: &mut Vec<VersionVerdict>) {
+    let Some(active) = planning.active(component).filter(|_| versions.iter().all(|version| !version.active)) else {
+        return;
+    };
+    let why = if is_recorded {
+        format!(
+            "the record of {component} does not list it: it was withdrawn, or channel, versions or history of the \
+             record leave it out"
+        )
+    } else {
+        "it is not published any more".to_owned()
+    };
+    let index = versions.partition_point(|version| version.parsed > *active);
+    versions.insert(index, VersionVerdict::unlisted(planning, component, active, why));
 }
 
 /// Returns the commands that change something: the repair, the newest version that can be installed, and the newest one
@@ -198,6 +252,14 @@ fn next_steps(report: &WhyReport, planning: &Planning<'_>, component: &Component
             None => format!("d8 plugins install {component}"),
         };
         next.push(take(version, command));
+    }
+    // Nobody gets a pre-release who does not name it.
+    let by_name = |version: &&VersionVerdict| version.is_held_only_as(ReasonCode::PreRelease) && is_newer(version);
+    if report.only_prereleases
+        && let Some(version) = report.versions.iter().find(by_name)
+    {
+        next.push(take(version, explain::install(component, &version.parsed)));
+        return next;
     }
     let mut crossing = report.versions.iter().filter(|version| version.is_eligible_by_name());
     if let Some(version) = crossing.find(|version| !leaves && is_newer(version) && !stays(version)) {
@@ -286,6 +348,9 @@ fn print_text(context: &Context, report: &WhyReport, origin: ViewOrigin, refusal
     if let Some(reason) = refusal {
         output::print(format!("{component} may not run: {}", explain::in_list(reason)));
     }
+    if report.only_prereleases {
+        output::print("Only pre-releases are published. d8 installs them if you name the version.");
+    }
     output::print_table(&table(&report.versions));
     for line in left_out_lines(&report.left_out_tags) {
         output::print(line);
@@ -313,7 +378,7 @@ fn table(versions: &[VersionVerdict]) -> Table {
         let verdict = format!("{:?}", version.verdict);
         let reasons = version.reasons.iter().map(|Listed(reason)| explain::in_list(reason));
         let notes = version.notes.iter().map(|Listed(note)| format!("note: {}", explain::in_list(note)));
-        let mut lines = reasons.chain(notes);
+        let mut lines = reasons.chain(version.unlisted.clone()).chain(notes);
         table.row([mark, &version.version, &verdict, &lines.next().unwrap_or_default()]);
         for line in lines {
             table.row(["", "", "", &line]);

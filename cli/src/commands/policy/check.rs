@@ -84,9 +84,10 @@ fn require_valid(reports: &[CheckReport]) -> Result<(), Failure> {
     let lines = invalid
         .iter()
         .flat_map(|report| report.errors.iter().map(move |error| format!("policy {}: {error}", report.name)));
-    Err(lines
-        .fold(failure, Failure::because)
-        .advise("the API server or the operator would reject them", "kubectl explain ppol.spec"))
+    Err(lines.fold(failure, Failure::because).advise(
+        "the API server or the operator would reject them",
+        "see the fields: `kubectl explain pluginpolicies.spec`",
+    ))
 }
 
 /// Reads all documents of a file, or of standard input for `-`.

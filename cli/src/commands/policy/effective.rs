@@ -172,6 +172,6 @@ async fn fetch_host(context: &Context, name: &str) -> Result<CliHost, Failure> {
     let found = cluster::host(&cluster.client, name).await.map_err(|error| context.view_failure(&error))?;
     found.ok_or_else(|| {
         Failure::new(Code::Failed, format!("host {name} not found"))
-            .advise("no CliHost has this name", "list the hosts: kubectl get clihosts")
+            .advise("no CliHost has this name", "list the hosts: `kubectl get clihosts`")
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::is_stable;
 use crate::{
     records::release::{CliRelease, LeftOutTags, ReleaseVersion},
     values::{
@@ -146,6 +147,17 @@ impl TagList {
         list.resolve_ambiguous(|tag| published.get(tag.as_str())?.digest.parse().ok());
         list.left_out.extend(&record.status.as_ref().map(|status| status.left_out_tags.clone()).unwrap_or_default());
         list
+    }
+
+    /// Returns whether no version is published.
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty() && self.ambiguous.is_empty()
+    }
+
+    /// Returns the newest version if versions are published and all of them are pre-releases.
+    pub fn newest_prerelease(&self) -> Option<&PublishedVersion> {
+        let stable = self.published.iter().any(|published| is_stable(&self.component, &published.version));
+        self.published.first().filter(|_| !stable)
     }
 
     /// Adds the ambiguous versions whose tags all have the same digest to the published ones.

@@ -1,7 +1,7 @@
-//! Suggestions for mistyped commands.
+//! Known names that are near to a mistyped one.
 
 /// Returns the known name nearest to `typed`, if the distance is small enough for a typing error.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(typed, name), name))
