@@ -41,9 +41,11 @@ fmt: ## check the format of the code
 lint: ## run clippy; warnings are errors
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-generate: ## write the generated files (CRDs of the chart)
+generate: ## write the generated files (CRDs of the chart, JSON Schema of contracts)
 	@$(CARGO) run -q -p d8-crds --example crds >charts/d8-operator/templates/.crds.yaml
 	@mv charts/d8-operator/templates/.crds.yaml charts/d8-operator/templates/crds.yaml
+	@$(CARGO) run -q -p d8-crds --example contract >docs/.contract.schema.json
+	@mv docs/.contract.schema.json docs/contract.schema.json
 
 deny: ## check licences, duplicates and sources of dependencies (needs cargo-deny)
 	@$(CARGO) deny check licenses bans sources

@@ -1,8 +1,12 @@
-//! The chart has the definitions that the types generate.
+//! The chart has the definitions that the types generate, and the pages the schema of contracts.
 
 #[allow(dead_code, reason = "the test calls only one function of the program")]
 #[path = "../examples/crds.rs"]
 mod example;
+
+#[allow(dead_code, reason = "the test calls only one function of the program")]
+#[path = "../examples/contract.rs"]
+mod contract;
 
 use std::{fs, path::Path};
 
@@ -22,6 +26,13 @@ fn the_committed_file_is_up_to_date() {
              make generate"
         );
     }
+}
+
+#[test]
+fn the_committed_schema_of_contracts_is_up_to_date() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract.schema.json");
+    let committed = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(contract::render(), committed, "regenerate docs/contract.schema.json with\nmake generate");
 }
 
 #[test]

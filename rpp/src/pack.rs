@@ -73,7 +73,7 @@ pub enum Target {
 pub struct PackedImage {
     /// The names, as `<image>:<tag>`, and the digests that they point to.
     pub names: Vec<(String, Digest)>,
-    /// Oddities of the contract, for people.
+    /// Oddities of the contract, and tags that pointed to another image, for people.
     pub warnings: Vec<String>,
 }
 
@@ -146,7 +146,9 @@ pub fn pack(request: &PackRequest) -> Result<PackedImage, PackError> {
             let layout = Layout::at(path);
             let images = write::write(&layout, request, contract.as_ref()).map_err(failed(path))?;
             for (tag, descriptor) in &images {
-                layout.publish(&name(&request.component, tag), descriptor.clone()).map_err(failed(path))?;
+                let name = name(&request.component, tag);
+                let before = layout.publish(&name, descriptor.clone()).map_err(failed(path))?;
+                warnings.extend(moved_tag(&name, before.as_deref(), descriptor));
             }
             images
         }
@@ -155,7 +157,10 @@ pub fn pack(request: &PackRequest) -> Result<PackedImage, PackError> {
             let directory = tempfile::TempDir::with_prefix("d8-rpp-").map_err(failed(&temporary))?;
             let layout = Layout::at(directory.path());
             let images = write::write(&layout, request, contract.as_ref()).map_err(failed(directory.path()))?;
-            push::push(registry, &layout, &request.component, &images)?;
+            let before = push::push(registry, &layout, &request.component, &images)?;
+            for ((tag, descriptor), before) in images.iter().zip(before) {
+                warnings.extend(moved_tag(&name(&request.component, tag), before.as_deref(), descriptor));
+            }
             images
         }
     };
@@ -163,6 +168,16 @@ pub fn pack(request: &PackRequest) -> Result<PackedImage, PackError> {
     let names = images.iter().map(|(tag, descriptor)| Ok((name(&request.component, tag), digest(descriptor)?)));
     let names = names.collect::<io::Result<_>>().map_err(failed(Path::new("")))?;
     Ok(PackedImage { names, warnings })
+}
+
+/// Returns the warning about a tag that pointed to another image.
+fn moved_tag(name: &str, before: Option<&str>, descriptor: &Descriptor) -> Option<String> {
+    let before = before.filter(|before| *before != descriptor.digest)?;
+    Some(format!(
+        "{name} moved from {before} to {}; clients that have seen the first one refuse the other, so publish changes \
+         under a new version",
+        descriptor.digest
+    ))
 }
 
 /// Removes a tag from a layout. Returns whether it existed. The blobs stay, so that running downloads finish.
@@ -238,5 +253,12 @@ fn read_contract(request: &PackRequest, path: &Path, warnings: &mut Vec<String>)
     let (contract, odd) = Contract::from_yaml(&text, &request.component, &request.tag)
         .map_err(|error| PackError::Contract { path: path.to_owned(), error })?;
     warnings.extend(odd.iter().map(ToString::to_string));
+    for key in Contract::unknown_keys(&text) {
+        // A requirement that is lost by a typing error would let the version run where it must not.
+        if key.near.is_some() {
+            return Err(bad(key.to_string()));
+        }
+        warnings.push(format!("{}: {key}", path.display()));
+    }
     Ok(CheckedContract { text, contract })
 }

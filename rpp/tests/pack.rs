@@ -142,14 +142,22 @@ fn the_time_of_publishing() {
 fn publishing_again_moves_the_tag_and_unpublishing_removes_it() {
     let directory = workdir();
     let pack = |tag: &str| {
-        run(directory.path(), &format!("{} --platform linux-amd64=hello", HELLO.replace("v1.0.0", tag)), &[])
+        let args =
+            format!("{} --platform linux-amd64=hello --created 2026-01-02T03:04:05Z", HELLO.replace("v1.0.0", tag));
+        run(directory.path(), &args, &[])
     };
     assert!(pack("v1.0.0").status.success());
     assert!(pack("v1.1.0").status.success());
+    let again = pack("v1.1.0");
+    assert!(again.status.success() && again.stderr.is_empty(), "the same image: {again:?}");
     let before = published(directory.path());
     std::fs::write(directory.path().join("hello"), "another").unwrap();
-    assert!(pack("v1.0.0").status.success());
+    let moved = pack("v1.0.0");
+    assert!(moved.status.success(), "{moved:?}");
     let after = published(directory.path());
+    let [from, to] = [&before, &after].map(|names| &names["deckhouse-cli/plugins/hello:v1.0.0"]);
+    let warning = format!("warning: deckhouse-cli/plugins/hello:v1.0.0 moved from {from} to {to}; ");
+    assert!(String::from_utf8_lossy(&moved.stderr).starts_with(&warning), "{moved:?}");
     assert_eq!(after.len(), 2);
     assert_ne!(before["deckhouse-cli/plugins/hello:v1.0.0"], after["deckhouse-cli/plugins/hello:v1.0.0"]);
     assert_eq!(before["deckhouse-cli/plugins/hello:v1.1.0"], after["deckhouse-cli/plugins/hello:v1.1.0"]);
@@ -193,6 +201,7 @@ fn invalid_requests_write_nothing() {
         ("constraint.json", r#"{"requirements": {"kubernetes": {"constraint": "not a constraint"}}}"#),
         ("broken.yaml", "name: [\n"),
         ("list.yaml", "- name: hello\n"),
+        ("typo.yaml", "requirements:\n  kubernets: {constraint: '>=1.30'}\n"),
     ];
     let with_tag = |tag: &str| format!("{HELLO} --platform linux-amd64=hello").replace("v1.0.0", tag);
     let cases = [
@@ -207,7 +216,7 @@ fn invalid_requests_write_nothing() {
         ),
         ("pack --image deckhouse-cli/plugins/hello --version a/b --platform linux-amd64=hello --to layout", "tag"),
         (&format!("{HELLO} --platform linux=hello"), "platform"),
-        (&format!("{HELLO} --platform hello"), "<os>-<arch>=<file>"),
+        (&format!("{HELLO} --platform hello"), "OS-ARCH=FILE"),
         (HELLO, "--platform"),
         (&format!("{HELLO} --platform linux-amd64=hello --platform linux-amd64=hello"), "twice"),
         (&format!("{HELLO} --platform linux-amd64=missing"), "missing"),
@@ -222,6 +231,10 @@ fn invalid_requests_write_nothing() {
             "requirements.kubernetes.constraint",
         ),
         (&format!("{HELLO} --platform linux-amd64=hello --contract broken.yaml"), "broken.yaml"),
+        (
+            &format!("{HELLO} --platform linux-amd64=hello --contract typo.yaml"),
+            "typo.yaml: key `requirements.kubernets` is not part of a contract; did you mean `kubernetes`?",
+        ),
         (&format!("{HELLO} --platform linux-amd64=hello --contract list.yaml"), "list.yaml"),
         (
             "pack --image deckhouse-cli --version v1.0.0 --to layout --platform linux-amd64=hello --contract contract.yaml",
@@ -260,6 +273,16 @@ fn another_version_in_the_contract_is_a_warning() {
     let output = run(directory.path(), &format!("{HELLO} --platform linux-amd64=hello --contract contract.yaml"), &[]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("v9.9.9"));
+}
+
+#[test]
+fn a_key_that_nothing_reads_is_a_warning() {
+    let directory = workdir();
+    std::fs::write(directory.path().join("contract.yaml"), format!("{CONTRACT}maintainers: [me]\n")).unwrap();
+    let output = run(directory.path(), &format!("{HELLO} --platform linux-amd64=hello --contract contract.yaml"), &[]);
+    assert!(output.status.success(), "{output:?}");
+    let warning = "warning: contract.yaml: key `maintainers` is not part of a contract, so nothing reads it";
+    assert!(String::from_utf8_lossy(&output.stderr).contains(warning), "{output:?}");
 }
 
 #[test]

@@ -176,6 +176,34 @@ fn the_cache_shares_downloads_and_is_bounded() -> Result<()> {
     Ok(())
 }
 
+/// The clients of the registry follow the same rules as all others: loopback is reached directly, and `ALL_PROXY` does
+/// not count.
+#[test]
+fn a_registry_on_this_machine_needs_no_proxy_and_a_moved_tag_is_reported() -> Result<()> {
+    let shared = RegistryCluster::shared();
+    let pack = |content: &str| {
+        let executable = shared.plane.scratch().write("moving", content)?;
+        let platform = format!("linux-amd64={}", executable.display());
+        let (to, credentials) = (format!("http://{}/d8/ee", shared.address), shared.credentials.display().to_string());
+        let args = ["pack", "--image", "deckhouse-cli/plugins/moving", "--version", "v1.0.0", "--platform", &platform];
+        let more = ["--to", &to, "--registry-credentials", &credentials, "--created", "2026-01-02T03:04:05Z"];
+        d8_tests::run(d8_tests::tools::binary("d8-rpp")?, args.iter().chain(&more).copied(), |command| {
+            for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+                command.env(name, "http://127.0.0.1:1");
+            }
+        })?
+        .expect_code(0)
+    };
+    let first = pack("one")?;
+    assert_eq!(pack("one")?.stderr, first.stderr, "the same image");
+    let moved = pack("two")?;
+    let digest = |packed: &CommandOutput| packed.stdout.split_whitespace().last().unwrap_or_default().to_owned();
+    let warning = format!("moving:v1.0.0 moved from {} to {}", digest(&first), digest(&moved));
+    assert!(moved.stderr.contains(&warning), "{moved:?}");
+    assert!(!first.stderr.contains("moved"), "{first:?}");
+    Ok(())
+}
+
 #[test]
 fn registry_failures_are_reported_as_such() -> Result<()> {
     let shared = RegistryCluster::shared();

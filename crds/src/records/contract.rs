@@ -6,6 +6,7 @@
 
 mod check;
 mod error;
+mod schema;
 mod wire;
 mod yaml;
 
@@ -16,8 +17,11 @@ use base64::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::error::{ContractError, ContractProblem, ContractWarning};
 use self::wire::{RawContract, StrictObject};
+pub use self::{
+    error::{ContractError, ContractProblem, ContractWarning},
+    schema::{UnknownKey, json_schema},
+};
 use crate::{
     records::requirements::Requirements,
     values::{
@@ -37,8 +41,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A plugin's description of itself. Deserialization checks it: constraints are valid, names are printable
 /// and groups of modules have names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", try_from = "StrictObject<RawContract>")]
+#[schemars(!try_from)]
 pub struct Contract {
     /// Name of the plugin. Readers fill it in if the contract has none.
     pub name: String,
@@ -117,6 +122,12 @@ impl Contract {
         tag: &Tag,
     ) -> Result<(Self, Vec<ContractWarning>), ContractError> {
         Self::for_tag(read_yaml(text), component, tag)
+    }
+
+    /// Returns the keys of a contract in YAML that nothing reads, such as mistyped ones. Returns none if the text is not
+    /// YAML.
+    pub fn unknown_keys(text: &str) -> Vec<UnknownKey> {
+        yaml::document(text).map(|document| schema::unknown_keys(&document)).unwrap_or_default()
     }
 
     /// Checks that the contract belongs to the component, and sets its version to the tag.

@@ -136,16 +136,19 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Adds a descriptor under a name, replacing the one that had it.
-    pub(crate) fn publish(&self, name: &str, mut descriptor: Descriptor) -> io::Result<()> {
+    /// Adds a descriptor under a name, replacing the one that had it. Returns the digest of that one.
+    pub(crate) fn publish(&self, name: &str, mut descriptor: Descriptor) -> io::Result<Option<String>> {
         descriptor.annotations = Some(BTreeMap::from([(REF_NAME.to_owned(), name.to_owned())]));
         let entry = serde_json::to_value(descriptor)?;
+        let mut before = None;
         self.change(|entries| {
+            let replaced = entries.iter().find(|other| has_name(other, name));
+            before = replaced.and_then(|other| other["digest"].as_str()).map(str::to_owned);
             entries.retain(|other| !has_name(other, name));
             entries.push(entry);
             true
         })?;
-        Ok(())
+        Ok(before)
     }
 
     /// Removes a name and leaves the blobs. Returns whether the name existed.

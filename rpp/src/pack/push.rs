@@ -21,13 +21,14 @@ use crate::{
 /// Bytes in one chunk of an upload.
 const CHUNK: usize = 1 << 20;
 
-/// Pushes the images and all blobs that they refer to. Skips blobs that the registry already has.
+/// Pushes the images and all blobs that they refer to. Skips blobs that the registry already has. Returns for each image
+/// the digest that its tag had before.
 pub(super) fn push(
     registry: &RegistryOptions,
     layout: &Layout,
     component: &Component,
     images: &[(Tag, Descriptor)],
-) -> Result<(), RegistryError> {
+) -> Result<Vec<Option<String>>, RegistryError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let access = RegistryAccess::new(registry.clone())?;
@@ -38,10 +39,12 @@ pub(super) fn push(
         let opened = session.client.auth(&latest, &session.auth, RegistryOperation::Push).await;
         opened.map_err(|error| RegistryError::from(&error))?;
         let pusher = Pusher { access: &access, session, layout, component };
+        let mut before = Vec::with_capacity(images.len());
         for (tag, descriptor) in images {
+            before.push(pusher.digest_of_tag(tag).await);
             pusher.push_image(tag.as_str(), descriptor).await?;
         }
-        Ok(())
+        Ok(before)
     })
 }
 
@@ -53,6 +56,21 @@ struct Pusher<'a> {
 }
 
 impl Pusher<'_> {
+    /// Returns the digest that a tag points to. A registry that does not say it is no reason not to push.
+    async fn digest_of_tag(&self, tag: &Tag) -> Option<String> {
+        let reference = self.access.address().tag_reference(self.component, tag.as_str());
+        match self.session.client.fetch_manifest_digest(&reference, &self.session.auth).await {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                let error = RegistryError::from(&error);
+                if !matches!(error, RegistryError::NotFound) {
+                    tracing::warn!(%tag, %error, "cannot read whether the tag points to another image");
+                }
+                None
+            }
+        }
+    }
+
     /// Pushes a manifest or an index under a tag, after everything that it refers to.
     async fn push_image(&self, tag: &str, descriptor: &Descriptor) -> Result<(), RegistryError> {
         let (bytes, document) = self.read_document(descriptor)?;

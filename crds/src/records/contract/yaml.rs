@@ -20,10 +20,19 @@ use crate::values::{field_error::FieldError, limits, text::printable_to};
 
 mod scalar;
 
+/// Reads the only document of a text as JSON.
+pub(super) fn document(text: &str) -> Result<Value, FieldError> {
+    node(text)?.to_json(text)
+}
+
+fn node(text: &str) -> Result<YamlNode, FieldError> {
+    serde_saphyr::from_str_with_options(text, options())
+        .map_err(|error| FieldError::new(".", &error.render_with_formatter(&UserMessageFormatter)))
+}
+
 /// Reads the only document of a text. The error names the field that is wrong.
 pub(super) fn read(text: &str) -> Result<StrictObject<RawContract>, FieldError> {
-    let node: YamlNode = serde_saphyr::from_str_with_options(text, options())
-        .map_err(|error| FieldError::new(".", &error.render_with_formatter(&UserMessageFormatter)))?;
+    let node = node(text)?;
     let value = node.to_json(text)?;
     serde_path_to_error::deserialize(value).map_err(|error| {
         let field = wire::field_path(error.path());
