@@ -136,7 +136,7 @@ fn versions_of_the_cluster() {
             &cluster,
             Expected {
                 unchecked: &["requires Kubernetes soon: `soon` is not a version constraint: \
-                     write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`"],
+                     write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`; without a constraint every version is permitted"],
                 ..NONE
             },
         ),
@@ -210,7 +210,7 @@ fn modules_of_the_cluster() {
             any_of(&["off", "on soon"]),
             Expected {
                 unchecked: &["requires module on soon: `soon` is not a version constraint: \
-                     write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`"],
+                     write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`; without a constraint every version is permitted"],
                 ..NONE
             },
         ),

@@ -58,7 +58,9 @@ pub(super) fn terms(text: &str) -> Result<Vec<Term<'_>>, &'static str> {
             return Err("a version is missing");
         }
         if longest_version(version) != end {
-            return Err("write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`");
+            return Err(
+                "write operators and versions, such as `>=1.2 <2` or `^1.2 || ~2.0`; without a constraint every version is permitted",
+            );
         }
         terms.push(Term::new(sign, op, version));
         rest = trim(&operand[end..]);
