@@ -40,11 +40,15 @@ fn pods_command() -> String {
 fn bind_command(user: Option<&str>) -> String {
     let user = user.filter(|user| is_plain(user)).unwrap_or("NAME");
     let service_account = user.strip_prefix("system:serviceaccount:").filter(|name| name.split(':').count() == 2);
-    let (name, subject) = match service_account {
-        Some(account) => (account, format!("--serviceaccount={account}")),
-        None => (user, format!("--user={user}")),
-    };
-    format!("kubectl create clusterrolebinding d8-cli-download-{name} --clusterrole={DOWNLOAD_ROLE} {subject}")
+    match service_account {
+        Some(account) => format!(
+            "kubectl create clusterrolebinding d8-cli-download-{account} --clusterrole={DOWNLOAD_ROLE} \
+             --serviceaccount={account}"
+        ),
+        None => format!(
+            "kubectl create clusterrolebinding d8-cli-download-{user} --clusterrole={DOWNLOAD_ROLE} --user={user}"
+        ),
+    }
 }
 
 /// Returns whether a user name can be typed into a shell, and be part of the name of a ClusterRoleBinding, as it is.
