@@ -39,11 +39,11 @@ fn pods_command() -> String {
 /// command works again for the next user.
 fn bind_command(user: Option<&str>) -> String {
     let user = user.filter(|user| is_plain(user)).unwrap_or("NAME");
-    let service_account = user.strip_prefix("system:serviceaccount:").filter(|name| name.split(':').count() == 2);
-    match service_account {
-        Some(account) => format!(
-            "kubectl create clusterrolebinding d8-cli-download-{account} --clusterrole={DOWNLOAD_ROLE} \
-             --serviceaccount={account}"
+    let service_account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
+    match service_account.filter(|(_, name)| !name.contains(':')) {
+        Some((namespace, name)) => format!(
+            "kubectl create clusterrolebinding d8-cli-download-{namespace}:{name} --clusterrole={DOWNLOAD_ROLE} \
+             --serviceaccount={namespace}:{name}"
         ),
         None => format!(
             "kubectl create clusterrolebinding d8-cli-download-{user} --clusterrole={DOWNLOAD_ROLE} --user={user}"
