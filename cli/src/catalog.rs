@@ -16,6 +16,7 @@ use d8_crds::{
         requirements::Requirements,
     },
     values::{
+        channel::Channel,
         digest::Digest,
         duration::FormattedDuration,
         name::{Component, Tag},
@@ -75,8 +76,8 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the versions from the record if it was synced and has any, else from the tag list of the proxy: a record
-    /// usually leaves pre-releases out, and there may be nothing else.
+    /// Reads the versions from the record if it was synced, else from the tag list of the proxy. An empty record that
+    /// leaves pre-releases out does not say whether there are any, so the proxy is asked, too.
     ///
     /// # Errors
     /// A request to the proxy failed.
@@ -87,7 +88,7 @@ impl Catalog {
     ) -> Result<Self, Failure> {
         let recorded = record.and_then(|record| Some((record, Self::of_record(context, record, component)?)));
         match recorded {
-            Some((record, catalog)) if !catalog.listing.is_empty() => {
+            Some((record, catalog)) if !catalog.listing.is_empty() || !leaves_prereleases_out(record) => {
                 warn_if_old(context, record);
                 Ok(catalog)
             }
@@ -305,6 +306,12 @@ fn not_for_platform(context: &Context, why: Option<&str>) -> Findings {
 fn unless_waived(context: &Context, requirements: &Requirements, findings: Findings) -> Findings {
     let waives = context.skips_cluster_checks() && requirements.need_cluster_facts();
     if waives { Findings::default() } else { findings }
+}
+
+/// Returns whether a record lists all releases and no pre-release. One with a constraint leaves out what an admin does
+/// not want to be installed.
+fn leaves_prereleases_out(record: &CliRelease) -> bool {
+    record.spec.channel == Channel::Stable && record.spec.versions.as_deref().is_none_or(str::is_empty)
 }
 
 fn warn_if_old(context: &Context, record: &CliRelease) {
