@@ -108,19 +108,11 @@ struct HostInput {
     id: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    /// Absent: by the labels `kubernetes.io/os` and `kubernetes.io/arch`.
+    /// Absent: linux-amd64.
     #[serde(default)]
     platform: Option<String>,
     #[serde(default)]
     new_root: bool,
-}
-
-impl HostInput {
-    fn platform(&self) -> Option<String> {
-        let label = |name| self.labels.get(name);
-        let by_labels = || Some(format!("{}-{}", label("kubernetes.io/os")?, label("kubernetes.io/arch")?));
-        self.platform.clone().or_else(by_labels)
-    }
 }
 
 #[derive(Serialize)]
@@ -145,10 +137,10 @@ impl support::Row for Row {
         };
         let policies: Vec<Value> = self.policies.into_iter().map(Value::Object).collect();
         let set = PolicySet::from_json(&policies);
-        let platform = self.host.platform().map(|platform| platform.parse::<Platform>()).transpose();
-        let platform = platform.map_err(|error| format!("host.platform: {error}"))?;
-        let HostInput { id, labels, new_root, .. } = &self.host;
-        let host = Host { id, labels, platform: platform.as_ref(), new_root: *new_root };
+        let HostInput { id, labels, platform, new_root } = &self.host;
+        let platform: Platform =
+            platform.as_deref().unwrap_or("linux-amd64").parse().map_err(|error| format!("host.platform: {error}"))?;
+        let host = Host { id, labels, platform: Some(&platform), new_root: *new_root };
 
         let findings = findings(self.release.as_ref(), &version);
         let case = Candidate::new(host, &component, &version, self.intent.into(), self.now)

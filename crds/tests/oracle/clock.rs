@@ -41,3 +41,8 @@ pub(crate) fn duration(text: &str) -> Option<i128> {
     }
     (digits.is_empty() && !text.is_empty()).then_some(total)
 }
+
+/// Writes an instant with its fraction of a second.
+pub(crate) fn exact(instant: i128) -> String {
+    Timestamp::from_nanosecond(instant).expect("an instant").to_string()
+}

@@ -5,6 +5,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 mod block;
+mod invalid;
+mod people;
+mod release;
+mod rules;
+mod timing;
+mod waves;
 
 const COMPONENTS: [&str; 6] = ["stronghold", "stronghold", "stronghold", "delivery-kit", "d8", "my_plugin"];
 const VERSIONS: [&str; 15] = [
@@ -47,7 +53,6 @@ const CONSTRAINTS: [&str; 20] = [
     "=2.0.0 || <1.3",
 ];
 const AGES: [&str; 6] = ["1h", "24h", "72h", "1h30m", "240h", "0s"];
-const ZONES: [&str; 5] = ["Europe/Berlin", "UTC", "America/New_York", "Australia/Lord_Howe", "America/Nuuk"];
 /// Times around which cases are: an ordinary week, and changes of the clocks.
 const ANCHORS: [&str; 6] = [
     "2026-11-22T09:00:00Z",
@@ -94,19 +99,58 @@ fn at(seconds: i64) -> String {
     Timestamp::from_second(seconds).expect("in range").to_string()
 }
 
+/// A field, or what belongs together, that cases may have or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Blackouts,
+    WindowsFor,
+    Emergency,
+    CanaryPercent,
+    RequireSucceeded,
+    /// The annotation that resumes halted waves, and halted waves of policies without a rollout.
+    Resume,
+    Subjects,
+    /// A moved version that a policy expedites.
+    ExpediteOfMoved,
+}
+
+/// All of them.
+pub(crate) const FIELDS: [Field; 8] = [
+    Field::Blackouts,
+    Field::WindowsFor,
+    Field::Emergency,
+    Field::CanaryPercent,
+    Field::RequireSucceeded,
+    Field::Resume,
+    Field::Subjects,
+    Field::ExpediteOfMoved,
+];
+
 /// Values that all parts of a case use.
 struct Scenario {
     component: &'static str,
     version: &'static str,
     now: i64,
+    fields: &'static [Field],
+}
+
+impl Scenario {
+    fn has(&self, field: Field) -> bool {
+        self.fields.contains(&field)
+    }
 }
 
 /// Returns case number `seed`.
 pub(crate) fn case(seed: u64) -> Value {
+    case_with(seed, &FIELDS)
+}
+
+/// Returns case number `seed` of those with no other fields than these.
+pub(crate) fn case_with(seed: u64, fields: &'static [Field]) -> Value {
     let mut random = Random::new(seed);
     let d = &mut random;
     let now = anchor(d);
-    let scenario = Scenario { component: d.pick(&COMPONENTS), version: d.pick(&VERSIONS), now };
+    let scenario = Scenario { component: d.pick(&COMPONENTS), version: d.pick(&VERSIONS), now, fields };
     let active = match d.below(10) {
         0..=2 => Value::Null,
         3 => json!(scenario.version),
@@ -118,8 +162,11 @@ pub(crate) fn case(seed: u64) -> Value {
         10..=15 => 2,
         _ => 3,
     };
-    let policies: Vec<Value> = (0..count).map(|n| policy(d, &scenario, n)).collect();
-    json!({
+    let mut policies: Vec<Value> = (0..count).map(|n| policy(d, &scenario, n)).collect();
+    if scenario.has(Field::Emergency) && d.percent(14) {
+        policies.push(timing::emergency(d, &scenario));
+    }
+    let mut case = json!({
         "component": scenario.component,
         "version": scenario.version,
         "active": active,
@@ -128,8 +175,19 @@ pub(crate) fn case(seed: u64) -> Value {
         "confirmed": at(now - [0, 60, 300, 599, 600, 601, 3600, -30][if d.percent(80) { 0 } else { d.below(8) }]),
         "host": host(d),
         "policies": policies,
-        "release": if scenario.component == "my_plugin" { Value::Null } else { release(d, &scenario) },
-    })
+        "release": if scenario.component == "my_plugin" { Value::Null } else { release::release(d, &scenario) },
+    });
+    if scenario.has(Field::Subjects) {
+        people::add_person(d, &mut case);
+    }
+    if case["policies"].to_string().contains("expedite") {
+        if !scenario.has(Field::ExpediteOfMoved) {
+            release::without_moves(&mut case["release"]);
+        } else if d.percent(60) {
+            release::move_tag(&mut case["release"], &scenario);
+        }
+    }
+    case
 }
 
 /// Returns an additional policy for a case.
@@ -142,6 +200,7 @@ pub(crate) fn another_policy(case: &Value, random: &mut Random) -> Value {
         component: known(&COMPONENTS, &case["component"]),
         version: known(&VERSIONS, &case["version"]),
         now,
+        fields: &FIELDS,
     };
     policy(random, &scenario, 9)
 }
@@ -193,96 +252,6 @@ fn put(object: &mut Value, field: &str, value: impl Into<Value>) {
     object[field] = value.into();
 }
 
-/// Adds fields that rules, `cli` and `defaults` have.
-fn common(d: &mut Random, rule: &mut Value, share: usize) {
-    if d.percent(share) {
-        put(rule, "channel", d.pick(&["Stable", "Prerelease", "Prerelease"]));
-    }
-    if d.percent(share * 2) {
-        put(rule, "updates", d.pick(&["Auto", "Auto", "Auto", "Auto", "Manual", "Frozen"]));
-    }
-    if d.percent(share) {
-        put(rule, "majorUpdates", d.pick(&["Stay", "Cross", "Cross"]));
-    }
-    if d.percent(share) {
-        put(rule, "minAge", d.pick(&AGES));
-    }
-}
-
-/// A version for a list of a policy: often the candidate, sometimes without its `v`.
-fn listed(d: &mut Random, scenario: &Scenario) -> String {
-    let version = if d.percent(50) { scenario.version } else { d.pick(&VERSIONS) };
-    if d.percent(10) { version.trim_start_matches('v').to_owned() } else { version.to_owned() }
-}
-
-fn rule_fields(d: &mut Random, scenario: &Scenario, rule: &mut Value) {
-    common(d, rule, 25);
-    if d.percent(30) {
-        put(rule, "versions", d.pick(&CONSTRAINTS));
-    }
-    if d.percent(18) {
-        let entries = block::entries(d, scenario);
-        put(rule, "block", entries);
-    }
-    if d.percent(12) {
-        put(rule, "expedite", vec![listed(d, scenario)]);
-    }
-    if d.percent(15) {
-        let mut pins = vec![json!({"version": listed(d, scenario), "digest": digest(d.below(4))})];
-        if d.percent(20) {
-            pins.push(json!({"version": listed(d, scenario), "digest": digest(d.below(4))}));
-        }
-        put(rule, "pins", pins);
-    }
-    if d.percent(5) {
-        put(rule, "message", "Runbook: https://wiki.example/x");
-    }
-}
-
-fn rule(d: &mut Random, scenario: &Scenario) -> Value {
-    let names: &[&[&str]] = &[
-        &["stronghold"],
-        &["stronghold"],
-        &["*"],
-        &["*"],
-        &["delivery-*"],
-        &["strong*", "delivery-kit"],
-        &["my*"],
-        &["my_plugin"],
-    ];
-    let plugins = d.pick(names);
-    let mut rule = json!({"plugins": plugins});
-    match d.below(20) {
-        0 | 1 => {
-            put(&mut rule, "access", "Deny");
-            return rule;
-        }
-        2..=6 => put(&mut rule, "access", "Allow"),
-        7..=10 if !plugins.iter().any(|name| name.ends_with('*')) => put(&mut rule, "access", "Require"),
-        _ => {}
-    }
-    rule_fields(d, scenario, &mut rule);
-    rule
-}
-
-fn window(d: &mut Random) -> Value {
-    let mut window = json!({
-        "start": d.pick(&["00:00", "02:00", "02:30", "12:00", "23:00", "23:30"]),
-        "duration": d.pick(&["1h", "3h", "30m", "24h", "1h30m"]),
-    });
-    match d.below(6) {
-        0 => put(&mut window, "days", vec!["Sat", "Sun"]),
-        1 => put(&mut window, "days", vec!["Sun"]),
-        2 => put(&mut window, "days", vec!["Tue", "Thu"]),
-        3 => put(&mut window, "days", vec!["Mon", "Tue", "Wed", "Thu", "Fri"]),
-        _ => {}
-    }
-    if d.percent(70) {
-        put(&mut window, "timeZone", d.pick(&ZONES));
-    }
-    window
-}
-
 fn policy(d: &mut Random, scenario: &Scenario, number: usize) -> Value {
     let generation = 1 + d.below(4);
     let mut spec = json!({"hostSelector": selector(d)});
@@ -292,25 +261,22 @@ fn policy(d: &mut Random, scenario: &Scenario, number: usize) -> Value {
     }
     if d.percent(60) {
         let mut defaults = json!({});
-        common(d, &mut defaults, 25);
+        rules::common(d, &mut defaults, 25);
         if d.percent(20) {
             put(&mut defaults, "access", d.pick(&["Allow", "Allow", "Allow", "Deny"]));
         }
         put(&mut spec, "defaults", defaults);
     }
-    let rules: Vec<Value> = (0..d.below(4)).map(|_| rule(d, scenario)).collect();
+    let rules: Vec<Value> = (0..d.below(4)).map(|_| rules::rule(d, scenario)).collect();
     if !rules.is_empty() {
         put(&mut spec, "rules", rules);
     }
     if d.percent(if scenario.component == "d8" { 70 } else { 10 }) {
         let mut cli = json!({});
-        rule_fields(d, scenario, &mut cli);
+        rules::rule_fields(d, scenario, &mut cli);
         put(&mut spec, "cli", cli);
     }
-    if d.percent(25) {
-        let windows: Vec<Value> = (0..=d.below(2)).map(|_| window(d)).collect();
-        put(&mut spec, "windows", windows);
-    }
+    timing::add_times(d, scenario, &mut spec);
     if d.percent(30) {
         integrity(d, &mut spec);
     }
@@ -320,17 +286,19 @@ fn policy(d: &mut Random, scenario: &Scenario, number: usize) -> Value {
         put(&mut status, "observedGeneration", generation - 1);
     }
     let mut metadata = json!({"name": format!("policy-{number}"), "generation": generation});
-    if d.percent(35) {
-        rollout(d, scenario, &mut spec, &mut status, &mut metadata);
+    waves::add_waves(d, scenario, &mut spec, &mut status, &mut metadata);
+    if scenario.has(Field::Subjects) && d.percent(25) {
+        let subjects = people::subjects(d);
+        put(&mut spec, "subjects", subjects);
     }
     if d.percent(10) {
         put(&mut spec, "missingDependencies", d.pick(&["Install", "Refuse"]));
     }
     if d.percent(5) {
-        invalidate(d, &mut spec, &mut status, generation);
+        invalid::invalidate(d, scenario, &mut spec, &mut status, generation);
     }
     if d.percent(2) {
-        add_unknown_field(d, &mut spec);
+        invalid::add_unknown_field(d, &mut spec);
     }
     json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1",
@@ -352,48 +320,6 @@ fn integrity(d: &mut Random, spec: &mut Value) {
     put(spec, "integrity", integrity);
 }
 
-fn rollout(d: &mut Random, scenario: &Scenario, spec: &mut Value, status: &mut Value, metadata: &mut Value) {
-    let mut rollout = json!({"over": d.pick(&["48h", "1h", "1m", "720h", "24h"])});
-    if d.percent(40) {
-        put(
-            &mut rollout,
-            "canarySelector",
-            match d.below(4) {
-                0 => json!({"matchExpressions": [{"key": "canary", "operator": "In", "values": ["true"]}]}),
-                1 => json!({"matchLabels": {"role": "ci"}}),
-                _ => json!({"matchLabels": {"canary": "true"}}),
-            },
-        );
-    }
-    if d.percent(40) {
-        put(&mut rollout, "maxFailed", 1 + d.below(3));
-    }
-    put(spec, "rollout", rollout);
-
-    let mut waves = Vec::new();
-    for version in [scenario.version, d.pick(&VERSIONS)] {
-        if d.percent(40) || waves.iter().any(|wave: &Value| wave["version"] == version) {
-            continue;
-        }
-        let since = scenario.now - ago(d);
-        let mut wave = json!({"version": version, "since": at(since), "state": "Running", "failed": 0});
-        if d.percent(20) {
-            put(&mut wave, "state", "Halted");
-            put(&mut wave, "failed", 3);
-            let halted = at(since + 600);
-            if d.percent(25) {
-                let other = at(since + 601);
-                let resume = format!("{version}@{}", if d.percent(50) { &halted } else { &other });
-                put(metadata, "annotations", json!({"cli.deckhouse.io/resume": resume}));
-            }
-            put(&mut wave, "haltedAt", halted);
-        }
-        waves.push(wave);
-    }
-    let name = if d.percent(85) { scenario.component } else { "hello" };
-    put(status, "components", vec![json!({"name": name, "waves": waves})]);
-}
-
 /// An age in seconds, often near a limit.
 fn ago(d: &mut Random) -> i64 {
     let hour = 3600;
@@ -409,128 +335,4 @@ fn ago(d: &mut Random) -> i64 {
         9 => i64::try_from(d.below(7200)).expect("small"),
         _ => i64::try_from(d.below(900)).expect("small") * hour,
     }
-}
-
-/// Makes a policy invalid or undecodable.
-fn invalidate(d: &mut Random, spec: &mut Value, status: &mut Value, generation: usize) {
-    match d.below(20) {
-        // Invalid.
-        0 => put(spec, "windows", json!([])),
-        1 => put(spec, "windows", json!([{"start": "25:00", "duration": "1h"}])),
-        2 => put(spec, "windows", json!([{"start": "02:00", "duration": "1h", "timeZone": "Mars/Olympus"}])),
-        3 => put(spec, "windows", json!([{"start": "02:00", "duration": "soon"}])),
-        4 => put(spec, "rollout", json!({"over": d.pick(&["59s", "721h", "2 days"])})),
-        5 => put(spec, "defaults", json!({"minAge": "three days"})),
-        6 => put(spec, "rules", json!([{"plugins": ["stronghold"], "versions": ">>1"}])),
-        7 => put(spec, "rules", json!([{"plugins": ["strong*"], "access": "Require"}])),
-        8 => put(spec, "rules", json!([{"plugins": ["stronghold"], "access": "Deny", "versions": "<2"}])),
-        9 => put(
-            spec,
-            "rules",
-            json!([{"plugins": ["stronghold"], "block": [d.pick(&[">>1", "newest", "1.3.2.1", "~", "<1.3.01", "1.3 -"])]}]),
-        ),
-        10 => put(spec, "cli", json!({"pins": [{"version": "v1.3.3", "digest": "sha256:abc"}]})),
-        11 => put(
-            spec,
-            "hostSelector",
-            json!({"matchExpressions": [{"key": "role", "operator": "Like", "values": ["a"]}]}),
-        ),
-        12 => put(spec, "hostSelector", json!({"matchExpressions": [{"key": "role", "operator": "In"}]})),
-        13 => put(spec, "defaults", json!({"access": "Require"})),
-        14 => put(
-            status,
-            "conditions",
-            json!([{
-                "type": "Accepted", "status": "False", "reason": "Invalid", "message": "spec.rules[0]: …",
-                "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation,
-            }]),
-        ),
-        // Undecodable.
-        15 => put(spec, "rules", json!([{"plugins": ["stronghold"], "access": "Perhaps"}])),
-        16 => put(spec, "rules", json!("none")),
-        17 => put(spec, "defaults", json!({"updates": "Weekly"})),
-        18 => put(spec, "integrity", json!({"movedTags": "Ask"})),
-        _ => put(spec, "hostSelector", json!("everyone")),
-    }
-}
-
-/// Makes a policy undecodable: adds a field that the schema does not have at this place.
-fn add_unknown_field(d: &mut Random, spec: &mut Value) {
-    let places = [
-        "",
-        "/hostSelector",
-        "/hostSelector/matchExpressions/0",
-        "/defaults",
-        "/rules/0",
-        "/rules/1",
-        "/rules/0/pins/0",
-        "/cli",
-        "/windows/0",
-        "/rollout",
-        "/rollout/canarySelector",
-        "/integrity",
-    ];
-    let places: Vec<&str> =
-        places.into_iter().filter(|place| spec.pointer(place).is_some_and(Value::is_object)).collect();
-    let place = d.pick(&places);
-    let field = match place {
-        "/defaults" => d.pick(&["versions", "block", "later"]),
-        "/cli" => d.pick(&["access", "plugins", "later"]),
-        "/rules/0" => d.pick(&["paused", "later"]),
-        _ => "later",
-    };
-    if let Some(object) = spec.pointer_mut(place) {
-        put(object, field, d.pick(&["Allow", "v1.3.3"]));
-    }
-}
-
-fn release(d: &mut Random, scenario: &Scenario) -> Value {
-    if d.percent(8) {
-        return Value::Null;
-    }
-    let mut versions = Vec::new();
-    for (number, version) in VERSIONS.iter().enumerate() {
-        if *version == scenario.version {
-            if d.percent(6) {
-                continue;
-            }
-        } else if d.percent(70) {
-            continue;
-        }
-        let mut entry = json!({
-            "version": version,
-            "digest": digest(d.below(3)),
-            "fit": d.pick(&["Fits", "Fits", "Fits", "Fits", "Fits", "Fits", "Fits", "Fits", "Unfit", "Unknown"]),
-        });
-        if d.percent(97) {
-            put(&mut entry, "firstSeen", at(scenario.now - ago(d)));
-        }
-        if d.percent(60) {
-            put(
-                &mut entry,
-                "artifacts",
-                json!([{"platform": "linux-amd64", "manifest": digest(d.below(4)), "layer": digest(d.below(4)),
-                        "sizeBytes": 1000 + number}]),
-            );
-        }
-        if d.percent(12) {
-            put(&mut entry, "moved", json!({"from": digest(9), "at": at(scenario.now - ago(d).abs())}));
-        }
-        if d.percent(5) {
-            put(&mut entry, "withdrawn", at(scenario.now - 3600));
-        }
-        versions.push(entry);
-    }
-    let synced = [60, 3 * 3600 + 1, 86_399, 86_400, 86_401, 200_000][if d.percent(70) { 0 } else { d.below(6) }];
-    let mut status = json!({"versions": versions});
-    if d.percent(99) {
-        put(&mut status, "lastSyncTime", at(scenario.now - synced));
-    }
-    json!({
-        "apiVersion": "cli.deckhouse.io/v1alpha1",
-        "kind": "CliRelease",
-        "metadata": {"name": scenario.component},
-        "spec": {"channel": "Prerelease"},
-        "status": status,
-    })
 }

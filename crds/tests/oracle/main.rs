@@ -8,8 +8,10 @@
 
 mod clock;
 mod compare;
+mod coverage;
 mod evaluate;
 mod generate;
+mod next;
 mod properties;
 mod range;
 mod read;

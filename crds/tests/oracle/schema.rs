@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Fields by place. `*` stands for each item of a list. Places that are not here are values or maps.
-const FIELDS: [(&str, &[&str]); 13] = [
+const FIELDS: [(&str, &[&str]); 17] = [
     (
         "",
         &[
@@ -13,6 +13,10 @@ const FIELDS: [(&str, &[&str]); 13] = [
             "cli",
             "paused",
             "windows",
+            "windowsFor",
+            "blackouts",
+            "subjects",
+            "emergency",
             "rollout",
             "integrity",
             "missingDependencies",
@@ -42,7 +46,11 @@ const FIELDS: [(&str, &[&str]); 13] = [
     ("/cli", &["message", "versions", "channel", "block", "pins", "updates", "majorUpdates", "minAge", "expedite"]),
     ("/cli/pins/*", &["version", "digest"]),
     ("/windows/*", &["days", "start", "duration", "timeZone"]),
-    ("/rollout", &["over", "maxFailed", "canarySelector"]),
+    ("/blackouts/*", &["from", "to", "timeZone", "reason"]),
+    ("/subjects", &["users", "groups"]),
+    ("/emergency", &["until"]),
+    ("/rollout", &["over", "maxFailed", "canarySelector", "canaryPercent", "requireSucceeded"]),
+    ("/rollout/requireSucceeded", &["hosts", "for"]),
     ("/rollout/canarySelector", &["matchLabels", "matchExpressions"]),
     ("/rollout/canarySelector/matchExpressions/*", &["key", "operator", "values"]),
     ("/integrity", &["movedTags", "signature"]),

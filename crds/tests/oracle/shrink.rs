@@ -50,7 +50,7 @@ fn collect(value: &Value, at: String, out: &mut Vec<String>) {
 /// Returns the case without one part. `None`: a case needs this part.
 fn without(case: &Value, path: &str) -> Option<Value> {
     // Without these fields, an object is invalid, which is another difference.
-    const KEPT: [&str; 21] = [
+    const KEPT: [&str; 27] = [
         "component",
         "version",
         "intent",
@@ -69,6 +69,12 @@ fn without(case: &Value, path: &str) -> Option<Value> {
         "fit",
         "since",
         "state",
+        "until",
+        "from",
+        "to",
+        "reason",
+        "hosts",
+        "for",
         "name",
         "key",
         "operator",

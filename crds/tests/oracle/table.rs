@@ -4,10 +4,14 @@ use serde_json::{Value, json};
 
 use crate::evaluate::evaluate;
 
+mod emergency;
+mod people;
 mod rows;
+mod waves;
+mod windows;
 
 /// The agent updates stronghold from v1.3.2 to v1.3.3, and the only policy permits it.
-fn base() -> Value {
+pub(crate) fn base() -> Value {
     json!({
         "component": "stronghold", "version": "v1.3.3", "active": "v1.3.2", "intent": "A",
         "now": "2026-11-22T09:00:00Z", "confirmed": "2026-11-22T08:55:00Z",
@@ -32,7 +36,7 @@ fn base() -> Value {
 }
 
 /// Sets the value at a pointer. Creates missing objects; `+` adds an item to a list.
-fn set(case: &mut Value, pointer: &str, value: Value) {
+pub(crate) fn set(case: &mut Value, pointer: &str, value: Value) {
     let mut at = case;
     for part in pointer.split('/').skip(1) {
         at = match (part, part.parse::<usize>()) {
@@ -228,7 +232,10 @@ const ROWS: &[Row] = &[
         "rule 9: a resumed halt",
         &[
             ("S/rollout/over", "'1m'"),
-            ("/policies/0/metadata/annotations", "{'cli.deckhouse.io/resume':'v1.3.3@2026-11-21T09:00:00Z'}"),
+            (
+                "/policies/0/metadata/annotations",
+                "{'cli.deckhouse.io/resume':'stronghold/v1.3.3@2026-11-21T09:00:00Z'}",
+            ),
             (
                 "/policies/0/status/components",
                 "[{'name':'stronghold','waves':[{'version':'v1.3.3','since':'2026-11-20T09:00:00Z','state':'Halted','haltedAt':'2026-11-21T09:00:00Z'}]}]",
@@ -304,10 +311,12 @@ const ROWS: &[Row] = &[
     Row("no until if one hold has no end", &[("R/minAge", "'72h'"), ("S/paused", "true")], "Held Paused Soaking"),
 ];
 
+const ALL_ROWS: [&[Row]; 6] = [ROWS, rows::MORE_ROWS, windows::ROWS, emergency::ROWS, waves::ROWS, people::ROWS];
+
 #[test]
 fn every_row_is_evaluated_as_expected() {
     let mut wrong = Vec::new();
-    for Row(name, changes, expected) in ROWS.iter().chain(rows::MORE_ROWS) {
+    for Row(name, changes, expected) in ALL_ROWS.into_iter().flatten() {
         let mut case = base();
         for (pointer, value) in *changes {
             let pointer = pointer.strip_prefix('S').map_or_else(

@@ -22,20 +22,29 @@ pub(crate) struct Window {
     pub(crate) zone: String,
 }
 
-/// The state of the windows of several policies at an instant.
+/// One entry of a policy's `blackouts`.
+#[derive(Debug, Clone)]
+pub(crate) struct Blackout {
+    pub(crate) from: DateTime,
+    pub(crate) to: DateTime,
+    pub(crate) zone: String,
+}
+
+/// The state of the windows and blackouts of several policies at an instant.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Merged {
-    Open,
-    /// Closed, and all are open together from this second on.
-    Opens(i64),
-    /// Closed for 400 days.
-    Never,
+pub(crate) struct Merged {
+    /// Whether every policy has an open window, or no windows.
+    pub(crate) in_window: bool,
+    pub(crate) in_blackout: bool,
+    /// The first second from now on at which all windows are open and no blackout is. `None`: not within 400 days.
+    pub(crate) opens: Option<i64>,
 }
 
 const DAY: i64 = 86_400;
 
-/// Merges the windows of policies: a policy is open if one of its windows is, and all policies must be open.
-pub(crate) fn merged(policies: &[Vec<Window>], now: i128) -> Merged {
+/// Merges the windows and blackouts of policies: a policy is open if one of its windows is, all policies must be open,
+/// and no blackout may be.
+pub(crate) fn merged(policies: &[Vec<Window>], blackouts: &[Blackout], now: i128) -> Merged {
     let now = i64::try_from(now.div_euclid(SECOND)).expect("seconds");
     let block = now.div_euclid(400 * DAY);
     // Without policies, the time is open. Each policy removes the time at which it is closed.
@@ -47,20 +56,29 @@ pub(crate) fn merged(policies: &[Vec<Window>], now: i128) -> Merged {
         }
         open = both(&open, &united(of_policy));
     }
-    for (start, end) in open {
-        // The end of an interval is not part of it.
-        if end <= now {
-            continue;
-        }
-        if start <= now {
-            return Merged::Open;
-        }
-        if start - now <= 400 * DAY {
-            return Merged::Opens(start);
-        }
-        return Merged::Never;
+    let closed = united(blackouts.iter().map(interval).collect());
+    let all_open = both(&open, &outside(&closed));
+    // The end of an interval is not part of it.
+    let has_now = |intervals: &[(i64, i64)]| intervals.iter().any(|(start, end)| (*start..*end).contains(&now));
+    let first = all_open.iter().find(|(_, end)| *end > now).map(|(start, _)| now.max(*start));
+    Merged {
+        in_window: has_now(&open),
+        in_blackout: has_now(&closed),
+        opens: first.filter(|start| start - now <= 400 * DAY),
     }
-    Merged::Never
+}
+
+/// The instants of a blackout. Each end is read as the start of a window.
+fn interval(blackout: &Blackout) -> (i64, i64) {
+    let zone = TimeZone::get(&blackout.zone).expect("a zone that was looked up before");
+    (first_instant(&zone, blackout.from), first_instant(&zone, blackout.to))
+}
+
+/// The time outside of disjoint, sorted intervals.
+fn outside(intervals: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let starts = std::iter::once(i64::MIN).chain(intervals.iter().map(|(_, end)| *end));
+    let ends = intervals.iter().map(|(start, _)| *start).chain(std::iter::once(i64::MAX));
+    starts.zip(ends).collect()
 }
 
 /// Unites intervals that overlap or touch.
@@ -163,110 +181,4 @@ fn first_instant(zone: &TimeZone, local: DateTime) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn window(days: &[&str], start: (i8, i8), duration: i64, zone: &str) -> Window {
-        let days = days.iter().map(|day| (*day).to_owned()).collect();
-        Window { days, hour: start.0, minute: start.1, duration, zone: zone.to_owned() }
-    }
-
-    fn at(text: &str) -> i128 {
-        crate::clock::instant(text).unwrap()
-    }
-
-    fn opens(windows: &[Vec<Window>], now: &str) -> String {
-        match merged(windows, at(now)) {
-            Merged::Open => "open".to_owned(),
-            Merged::Never => "never".to_owned(),
-            Merged::Opens(second) => crate::clock::show(i128::from(second) * SECOND),
-        }
-    }
-
-    #[test]
-    fn rule_10_in_examples() {
-        const H: i64 = 3600;
-        let berlin = "Europe/Berlin";
-        let nuuk = "America/Nuuk";
-        let weekend = window(&["Sat", "Sun"], (2, 0), 3 * H, berlin);
-        let cases: &[(&str, Vec<Vec<Window>>, &str, &str)] = &[
-            ("inside", vec![vec![weekend.clone()]], "2026-11-28T01:00:00Z", "open"),
-            ("the end is outside", vec![vec![weekend.clone()]], "2026-11-28T04:00:00Z", "2026-11-29T01:00:00Z"),
-            ("next week", vec![vec![weekend.clone()]], "2026-11-22T09:00:00Z", "2026-11-28T01:00:00Z"),
-            (
-                "gap: the transition",
-                vec![vec![window(&["Sun"], (2, 30), H, berlin)]],
-                "2026-03-29T00:00:00Z",
-                "2026-03-29T01:00:00Z",
-            ),
-            (
-                "gap over midnight: the transition",
-                vec![vec![window(&["Sat"], (23, 30), H, nuuk)]],
-                "2026-03-28T12:00:00Z",
-                "2026-03-29T01:00:00Z",
-            ),
-            (
-                "fold: the earlier",
-                vec![vec![window(&["Sun"], (2, 30), H, berlin)]],
-                "2026-10-25T00:00:00Z",
-                "2026-10-25T00:30:00Z",
-            ),
-            (
-                "fold: only once",
-                vec![vec![window(&["Sun"], (2, 30), H, berlin)]],
-                "2026-10-25T01:30:00Z",
-                "2026-11-01T01:30:00Z",
-            ),
-            (
-                "elapsed time over a gap",
-                vec![vec![window(&["Sun"], (1, 30), H, berlin)]],
-                "2026-03-29T01:29:59Z",
-                "open",
-            ),
-            ("over midnight", vec![vec![window(&["Sat"], (23, 0), 3 * H, "UTC")]], "2026-11-29T01:00:00Z", "open"),
-            (
-                "any of one policy, all of several",
-                vec![vec![weekend.clone(), window(&[], (12, 0), H, "UTC")], vec![window(&[], (12, 30), 2 * H, "UTC")]],
-                "2026-11-22T11:00:00Z",
-                "2026-11-22T12:30:00Z",
-            ),
-            (
-                "only in summer",
-                vec![vec![window(&[], (2, 0), H, berlin)], vec![window(&[], (0, 0), H, "UTC")]],
-                "2026-11-22T09:00:00Z",
-                "2027-03-29T00:00:00Z",
-            ),
-            (
-                "never",
-                vec![vec![window(&["Sat"], (2, 0), H, berlin)], vec![window(&["Tue"], (2, 0), H, berlin)]],
-                "2026-11-22T09:00:00Z",
-                "never",
-            ),
-        ];
-        for (name, windows, now, expected) in cases {
-            assert_eq!(opens(windows, now), *expected, "{name}");
-        }
-    }
-
-    /// The shortcut for days without a transition gives the same instant as going minute by minute.
-    #[test]
-    fn the_shortcut_gives_the_same_instant() {
-        for zone in ["Europe/Berlin", "Australia/Lord_Howe", "America/Nuuk", "America/New_York"] {
-            let zone = TimeZone::get(zone).unwrap();
-            for day in 0..400 {
-                let local = jiff::civil::date(2026, 1, 1).checked_add(day.days()).unwrap().at(
-                    i8::try_from(day % 24).unwrap(),
-                    15,
-                    0,
-                    0,
-                );
-                let fast = first_instant(&zone, local);
-                let mut at = local.to_zoned(TimeZone::UTC).unwrap().timestamp().as_second() - DAY;
-                while zone.to_datetime(Timestamp::from_second(at).unwrap()) < local {
-                    at += 60;
-                }
-                assert_eq!(fast, at, "{local}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Random entries of `block`: full versions, and ranges whose limits are near the versions of a case.
 
-use super::{Random, Scenario, VERSIONS, listed};
+use super::{Random, Scenario, VERSIONS, rules::listed};
 
 const OPERATORS: [&str; 16] = ["", "", "=", "!=", "<", "<", "<=", "=<", ">", ">", ">=", "=>", "~", "~>", "^", "^"];
 
