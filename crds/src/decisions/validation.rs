@@ -5,6 +5,7 @@
 //! again because a policy may come from a cache or from an older schema, and because CEL cannot parse
 //! constraints.
 
+mod emergency;
 mod rollout;
 mod rule;
 pub mod selector;
@@ -16,6 +17,7 @@ pub use self::{
     rollout::{CheckedRollout, CheckedWave, GenerationLag, RESUME, ResumedHalt, resume_command},
     rule::{CheckedPin, CheckedRule, Pattern, Settings},
 };
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use self::selector::Selector;
@@ -53,6 +55,8 @@ pub struct CheckedPolicy {
     pub name: Arc<str>,
     /// The hosts to which the policy applies.
     pub selector: Selector,
+    /// End of the emergency, if this is an emergency policy. It lifts gates of other policies and sets none.
+    pub emergency: Option<Timestamp>,
     /// Whether the policy stops every change.
     pub paused: bool,
     /// Settings for fields that a rule leaves out.
@@ -101,6 +105,7 @@ impl CheckedPolicy {
             .map(|(i, rule)| rule::plugin_rule(rule, &format!("spec.rules[{i}]"), &mut errors))
             .collect();
         let cli = spec.cli.as_ref().map(|rule| rule::cli_rule(rule, &mut errors));
+        let emergency = emergency::emergency(spec, &mut errors);
         let schedule = schedule(spec, &mut errors);
         let rollout = spec.rollout.as_ref().and_then(|rollout| rollout::rollout(rollout, &mut errors));
 
@@ -110,6 +115,7 @@ impl CheckedPolicy {
                 prefixes: prefixes(&rules),
                 name: printable(&policy.name_any()).into(),
                 selector,
+                emergency,
                 paused: spec.paused,
                 defaults,
                 rules,

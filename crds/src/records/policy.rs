@@ -25,6 +25,9 @@ use crate::values::channel::Channel;
 pub struct PluginPolicySpec {
     /// Hosts to which the policy applies. `{}` selects every host, including workstations.
     pub host_selector: LabelSelector,
+    /// Makes this an emergency policy, which sets nothing but `expedite` and lifts time gates of every policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
     /// Stops every change on these hosts. Installed plugins can still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -55,6 +58,14 @@ pub struct PluginPolicySpec {
     /// Handling of moved tags and of signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
+}
+
+/// An emergency: until its end, the versions in `expedite` skip the minAge, the waves and the windows of every policy
+/// that applies to the host, and `updates: Manual`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Emergency {
+    /// Time at which the emergency ends, in RFC 3339, for example `2026-12-01T12:00:00Z`.
+    pub until: String,
 }
 
 /// Whether a plugin may be installed (`Allow`), may neither be installed nor run (`Deny`), or must be installed

@@ -46,6 +46,9 @@ pub struct PolicyInEffect {
     pub name: String,
     /// Whether the policy is valid. An invalid one acts as paused.
     pub valid: bool,
+    /// End of the emergency of an emergency policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emergency_until: Option<Timestamp>,
     /// What is wrong with an invalid policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -149,7 +152,8 @@ pub struct RecordSettings {
     pub min_age: MergedField<String>,
     /// Versions that must have a digest.
     pub pins: Vec<Attributed<PinnedDigest>>,
-    /// Versions that `minAge`, rollout and windows of the same policy do not bind.
+    /// Versions that `minAge`, rollout and windows of the same policy do not bind. Those of an emergency policy are
+    /// bound by no policy's, nor by `updates: Manual`, until the emergency ends.
     pub expedite: Vec<Attributed<String>>,
 }
 

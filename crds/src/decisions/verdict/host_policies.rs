@@ -28,8 +28,10 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct HostPolicies<'a> {
     pub(super) host: Host<'a>,
-    /// Valid ones, by name.
+    /// Valid ones but emergency policies, by name.
     matched: Vec<MatchedPolicy<'a>>,
+    /// Valid emergency policies, by name. They set nothing, and alone they govern nothing.
+    emergencies: Vec<MatchedPolicy<'a>>,
     /// Invalid ones, by name.
     broken: Vec<&'a BrokenPolicy>,
     local_rules: Option<&'a LocalRules>,
@@ -82,9 +84,12 @@ impl ScheduleState {
 
 impl<'a> HostPolicies<'a> {
     pub(super) fn new(policies: &'a [LoadedPolicy], local_rules: Option<&'a LocalRules>, host: Host<'a>) -> Self {
-        let (mut matched, mut broken) = (Vec::new(), Vec::new());
+        let (mut matched, mut emergencies, mut broken) = (Vec::new(), Vec::new(), Vec::new());
         for policy in policies.iter().filter(|policy| policy.selects(&host)) {
             match policy {
+                LoadedPolicy::Valid(checked) if checked.emergency.is_some() => {
+                    emergencies.push(MatchedPolicy::new(checked, emergencies.len(), &host));
+                }
                 LoadedPolicy::Valid(checked) => matched.push(MatchedPolicy::new(checked, matched.len(), &host)),
                 LoadedPolicy::Broken(policy) => broken.push(policy),
             }
@@ -93,12 +98,13 @@ impl<'a> HostPolicies<'a> {
         let has_pins = rules.any(|rule| !rule.pins.is_empty());
         let limits = |intent| matched.iter().any(|matched| schedule_for(matched.policy, intent).is_some());
         let (limits_agent, limits_people) = (limits(Intent::Agent), limits(Intent::Update));
-        Self { host, matched, broken, local_rules, has_pins, limits_agent, limits_people, schedules: OnceLock::new() }
+        let schedules = OnceLock::new();
+        Self { host, matched, emergencies, broken, local_rules, has_pins, limits_agent, limits_people, schedules }
     }
 
     /// Returns the names of the policies that apply, invalid ones included, in order.
     pub fn policy_names(&self) -> Vec<&'a str> {
-        let valid = self.valid().map(|policy| &*policy.name);
+        let valid = self.valid().chain(self.emergencies()).map(|policy| &*policy.name);
         let mut names: Vec<_> = valid.chain(self.broken().map(|policy| &*policy.name)).collect();
         names.sort_unstable();
         names
@@ -130,9 +136,31 @@ impl<'a> HostPolicies<'a> {
         self.local_rules
     }
 
-    /// Returns the valid policies by name.
+    /// Returns the valid policies but emergency policies, by name.
     pub(super) fn valid(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
         self.matched.iter().map(|matched| matched.policy)
+    }
+
+    /// Returns the valid emergency policies by name.
+    pub(super) fn emergencies(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
+        self.emergencies.iter().map(|matched| matched.policy)
+    }
+
+    /// Returns what the emergency policies expedite of a component, those that are over included.
+    pub(super) fn emergency_rules(&self, component: &Component) -> Vec<ApplicableRule<'a>> {
+        self.emergencies.iter().map(|matched| ApplicableRule::new(*matched, component)).collect()
+    }
+
+    /// Returns what the emergency policies expedite of the plugins of a pattern that no narrower pattern names.
+    pub(super) fn emergency_rules_for_pattern(&self, pattern: &Pattern) -> Vec<ApplicableRule<'a>> {
+        self.emergencies.iter().map(|matched| ApplicableRule::for_pattern(*matched, pattern)).collect()
+    }
+
+    /// Returns whether an emergency policy expedites the version now.
+    pub(super) fn in_emergency(&self, component: &Component, version: &Version, now: Timestamp) -> bool {
+        let stands = |policy: &&CheckedPolicy| policy.emergency.is_some_and(|until| now < until);
+        let mut rules = self.emergencies().filter(stands).filter_map(|policy| policy.rule_for(component));
+        rules.any(|rule| rule.expedite.contains(version))
     }
 
     /// Returns the invalid policies by name.

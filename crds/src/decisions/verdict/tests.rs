@@ -3,6 +3,7 @@
 mod binding;
 mod bytes;
 mod effective;
+mod emergency;
 mod fixture;
 mod merging;
 mod messages;

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::{
     ledger::WaveLedger,
     progress::{PolicyEvaluator, Record, limit_components, progress, with_waves},
-    status::{StatusInputs, status, window_changes},
+    status::{StatusInputs, emergency_changes, status, window_changes},
     waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
 };
 use crate::decisions::hosts::MatchedHosts;
@@ -143,6 +143,7 @@ impl<'a> PolicyInputs<'a> {
         rollouts.components.sort_by(|a, b| a.name.cmp(&b.name));
         rollouts.trimmed |= limit_components(&mut rollouts.components);
         rollouts.next = earlier(rollouts.next, window_changes(checked, self.now));
+        rollouts.next = earlier(rollouts.next, emergency_changes(checked, self.now));
         rollouts
     }
 

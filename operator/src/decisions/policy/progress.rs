@@ -102,9 +102,9 @@ impl<'a> PolicyEvaluator<'a> {
         Self { checked, policies: policies.for_host(LAST_HOST), now }
     }
 
-    /// Returns whether the policy does not deny the component.
+    /// Returns whether the policy does not deny the component. An emergency policy governs nothing.
     pub(super) fn governs(&self, component: &Component) -> bool {
-        self.policies.denied(component).is_none()
+        self.checked.emergency.is_none() && self.policies.denied(component).is_none()
     }
 
     /// Returns the versions of a record, and whether the policy permits each.

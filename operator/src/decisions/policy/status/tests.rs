@@ -151,6 +151,25 @@ fn spec_with(fields: &serde_json::Value) -> serde_json::Value {
 }
 
 #[test]
+fn an_emergency_is_shown_while_it_stands() {
+    for (until, ready, message) in [
+        ("1970-01-02T00:00:00Z", "True/Emergency", "until 1970-01-02T00:00:00Z, the policy lifts"),
+        ("1970-01-01T00:00:00Z", "True/EmergencyEnded", "the emergency is over"),
+    ] {
+        let rules = json!([{"plugins": ["stronghold"], "expedite": ["v1.3.3"]}]);
+        let status = status_of(&spec_with(&json!({"emergency": {"until": until}, "rules": rules})), vec![], &[]);
+        let (found, text) = condition(&status, "Ready");
+        assert!(found == ready && text.starts_with(message), "{found} {text}");
+        let warning = if ready == "True/Emergency" {
+            format!("until {until}, ")
+        } else {
+            format!("the emergency ended at {until}")
+        };
+        assert!(condition(&status, "Accepted").1.contains(&warning), "{status:?}");
+    }
+}
+
+#[test]
 fn counts_of_hosts_may_wait() {
     let counts = |matched, held, failed| PluginPolicyStatus {
         hosts: Some(HostCounts { matched, up_to_date: 0, held, failed }),
