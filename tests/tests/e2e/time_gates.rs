@@ -150,6 +150,30 @@ fn a_blackout_for_everyone_holds_people_who_update() -> Result<()> {
 }
 
 #[test]
+fn an_emergency_policy_lifts_the_min_age_of_another_policy() -> Result<()> {
+    let lab = Lab::shared();
+    publish(lab, "leaky", &["v1.0.0"], HOUR)?;
+    apply_policy(lab, "leaky", &json!({}), &json!({"minAge": "24h"}))?;
+    let alice = lab.new_workstation()?;
+    let refused = alice.d8(["plugins", "install", "leaky"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("must soak for 24h"), "{refused:?}");
+
+    let until = Timestamp::from_second(Timestamp::now().as_second() + 3600).expect("a time");
+    let fix = json!({"hostSelector": {}, "emergency": {"until": until.to_string()},
+        "rules": [{"plugins": ["leaky"], "expedite": ["v1.0.0"]}]});
+    lab.apply_policy("leaky-fix", &fix)?;
+    assert!(lab.wait_for_accepted("leaky-fix")?);
+    let listed = lab.plane().kubectl(["get", "ppol", "leaky-fix"])?;
+    assert!(listed.contains(&until.to_string()) && listed.contains("Emergency"), "{listed}");
+    let described = lab.plane().kubectl(["get", "ppol", "leaky-fix", "-o", "yaml"])?;
+    assert!(described.contains("the versions in expedite skip minAge"), "{described}");
+    let effective = alice.d8(["policy", "get", "--effective", "--plugin", "leaky"])?.ok()?;
+    assert!(effective.contains(&format!("policy leaky-fix is an emergency policy until {until}")), "{effective}");
+    alice.d8(["plugins", "install", "leaky"])?.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
 fn min_age_does_not_bind_a_version_that_was_active_before() -> Result<()> {
     let lab = Lab::shared();
     publish(lab, "familiar", &["v1.0.0", "v1.0.1", "v1.1.0"], HOUR)?;
