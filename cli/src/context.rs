@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 
 use self::cluster::ClusterClient;
 pub(crate) use self::policies::PoliciesInForce;
+pub(crate) use self::policies::Renewal;
 use crate::{args::GlobalArgs, terminal::output::Printer};
 
 /// Environment variable that waives cluster requirements.

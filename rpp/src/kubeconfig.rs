@@ -170,6 +170,11 @@ pub struct ClusterAccess {
 }
 
 impl ClusterAccess {
+    /// Whether connecting may ask a person for something: a credential plugin that may use the terminal.
+    pub fn may_prompt(&self) -> bool {
+        self.credential.may_prompt()
+    }
+
     fn select(document: Kubeconfig, context: Option<&str>) -> Result<Self, KubeconfigError> {
         let (config, credential) = Selection::of(document, context)?.settings()?;
         Ok(Self::new(config, credential, ProxyEnvironment::of_process()))

@@ -129,10 +129,24 @@ fn the_start_of_a_wave_survives_losses() -> Result<()> {
     assert!(again.since > first.since);
     assert_eq!(wave(&policy, "waved", "v1.1.0"), Some(second));
 
-    // The ledger is removed with its policy, also if the policy is deleted while the operator is down.
+    // A policy that is deleted and created again keeps its waves for an hour, also if the operator is down meanwhile.
     lab.stop_operator()?;
     lab.plane().kubectl(["delete", "pluginpolicy", &long])?;
     lab.start_operator()?;
+    let deleted_at = |data: &Value| data.get("deleted-at").is_some();
+    wait_for("the mark of the deletion", TIMEOUT, || ledger(&lab, &long).filter(deleted_at))?;
+    lab.apply_policy(&long, &with_rollout("waved", "waved", &json!({})))?;
+    let (_, kept) = wait_for_state(&lab, &long, "waved", "v1.0.0", WaveState::Running)?;
+    assert_eq!(kept.since, again.since);
+    wait_for("the end of the mark", TIMEOUT, || ledger(&lab, &long).filter(|data| !deleted_at(data)))?;
+
+    // After that hour the ledger is removed. The deletion of another policy makes the operator look.
+    lab.plane().kubectl(["delete", "pluginpolicy", &long])?;
+    wait_for("the mark of the deletion", TIMEOUT, || ledger(&lab, &long).filter(deleted_at))?;
+    let long_ago = format!(r#"--patch={{"data": {{"deleted-at": "{}"}}}}"#, jiff::Timestamp::UNIX_EPOCH);
+    lab.plane().kubectl(["patch", "configmap", &map, "--namespace", OPERATOR, "--type=merge", &long_ago])?;
+    lab.apply_policy("passing", &with_rollout("waved", "waved", &json!({})))?;
+    lab.plane().kubectl(["delete", "pluginpolicy", "passing"])?;
     wait_for("the ledger to be removed", TIMEOUT, || ledger(&lab, &long).is_none().then_some(()))?;
     Ok(())
 }
@@ -162,13 +176,13 @@ fn a_wave_is_halted_and_resumed() -> Result<()> {
     let at = halted.halted_at.as_ref().expect("a time").0;
     let note =
         wait_for("an event", TIMEOUT, || Some(events(lab, "halting", "WaveHalted")).filter(|note| !note.is_empty()))?;
-    let resume = format!("cli.deckhouse.io/resume=v1.1.0@{at}");
+    let resume = format!("cli.deckhouse.io/resume=halting/v1.1.0@{at}");
     assert!(note.contains("halting v1.1.0") && note.contains(&resume), "{note}");
 
     // An annotation for another halt does not resume this one. The next failed host makes the operator write again.
     let annotate =
         |value: &str| lab.plane().kubectl(["annotate", "--overwrite", "pluginpolicy", "halting", value]).map(drop);
-    annotate("cli.deckhouse.io/resume=v1.1.0@2026-01-01T00:00:00Z")?;
+    annotate("cli.deckhouse.io/resume=halting/v1.1.0@2026-01-01T00:00:00Z")?;
     report("halting-4", "halting", "Failed")?;
     lab.wait_for_policy("halting", "a third host", |policy| {
         wave(policy, "halting", "v1.1.0").is_some_and(|w| w.failed == 3 && w.halted_at == halted.halted_at)
@@ -176,20 +190,59 @@ fn a_wave_is_halted_and_resumed() -> Result<()> {
 
     annotate(&resume)?;
     let (policy, running) = wait_for_state(lab, "halting", "halting", "v1.1.0", WaveState::Running)?;
-    assert_eq!((ready(&policy).as_str(), running.failed, &running.since), ("True/RollingOut", 3, &halted.since));
+    assert_eq!((ready(&policy).as_str(), running.failed), ("True/RollingOut", 3));
+    assert!(running.since > halted.since, "the wave goes on where it was: {running:?}");
     assert_eq!(running.halted_at, None);
     wait_for("an event", TIMEOUT, || Some(events(lab, "halting", "WaveResumed")).filter(|note| !note.is_empty()))?;
 
-    // The annotation resumes one halt only. Another failed host halts the wave again. Then an edit resumes it.
+    // The annotation resumes one halt only. Another failed host halts the wave again. No edit resumes it.
     report("halting-5", "halting", "Failed")?;
     let (_, again) = wait_for_state(lab, "halting", "halting", "v1.1.0", WaveState::Halted)?;
     assert!(again.halted_at > halted.halted_at);
     let mut spec = with_rollout("halting", "halting", &json!({}));
-    spec["rollout"]["over"] = json!("2h");
-    lab.apply_policy("halting", &spec)?;
-    let (policy, _) = wait_for_state(lab, "halting", "halting", "v1.1.0", WaveState::Running)?;
-    assert_eq!(policy.status.and_then(|status| status.observed_generation), policy.metadata.generation);
-    Ok(())
+    let is_observed = |policy: &PluginPolicy| {
+        policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
+    };
+    for edit in [json!({"over": "2h", "maxFailed": 9}), json!(null)] {
+        spec["rollout"] = edit;
+        lab.apply_policy("halting", &spec)?;
+        let policy = lab.wait_for_policy("halting", "the edit", is_observed)?;
+        let wave = wave(&policy, "halting", "v1.1.0").expect("a wave");
+        assert_eq!((wave.state, wave.halted_at), (Some(WaveState::Halted), again.halted_at.clone()));
+    }
+    let at = again.halted_at.as_ref().expect("a time").0;
+    annotate(&format!("cli.deckhouse.io/resume=other/v1.0.0@{at},halting/v1.1.0@{at}"))?;
+    lab.wait_for_policy("halting", "the end of the halt", |policy| ready(policy) == "True/Enforced").map(drop)
+}
+
+#[test]
+fn a_wave_begins_once_canaries_have_succeeded() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("proven", "v1.0.0"))?;
+    let mut spec = with_rollout("proven", "proven", &json!({}));
+    spec["rollout"]["canarySelector"] = json!({"matchLabels": {"role": "proven"}});
+    spec["rollout"]["requireSucceeded"] = json!({"hosts": 2, "for": "1h"});
+    lab.apply_policy("proven", &spec)?;
+    let report = |host: &str, since: jiff::Timestamp| {
+        let component = json!({"name": "proven", "active": "v1.0.0", "state": "UpToDate", "lastChange": since});
+        lab.apply_host(host, "proven", &json!({"components": [component]}))
+    };
+    let now = jiff::Timestamp::now();
+    report("proven-1", now - jiff::SignedDuration::from_hours(2))?;
+    report("proven-2", now)?;
+    let policy = lab.wait_for_policy("proven", "one success", |policy| {
+        wave(policy, "proven", "v1.0.0").is_some_and(|wave| wave.succeeded == Some(1) && wave.canaries == Some(2))
+    })?;
+    let waiting = wave(&policy, "proven", "v1.0.0").expect("a wave");
+    assert_eq!((waiting.state, waiting.since), (Some(WaveState::AwaitingEvidence), None));
+    assert_eq!(ready(&policy), "True/AwaitingEvidence");
+    report("proven-2", now - jiff::SignedDuration::from_hours(1))?;
+    let (policy, _) = wait_for_state(lab, "proven", "proven", "v1.0.0", WaveState::Running)?;
+    assert_eq!(ready(&policy), "True/RollingOut");
+    let began = || Some(events(lab, "proven", "WaveBegan")).filter(|note| !note.is_empty());
+    let note = wait_for("an event", TIMEOUT, began)?;
+    assert!(note.contains("proven v1.0.0"), "{note}");
+    lab.plane().kubectl(["delete", "pluginpolicy", "proven"]).map(drop)
 }
 
 #[test]

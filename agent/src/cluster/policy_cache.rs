@@ -174,6 +174,36 @@ impl PolicyCache {
     }
 }
 
+/// A run that could not renew the policies of a cluster. Those after it wait for a while, so that a person without the
+/// cluster does not wait at each run.
+impl PolicyCache {
+    /// Returns when a run last failed to renew the policies of a cluster.
+    pub fn failed_renewal(&self, key: &ClusterKey) -> Option<Timestamp> {
+        let read = |root: &PathBuf| {
+            let bytes = open(root).ok()??.read(&failure_name(key), MAX_TIME_BYTES).ok()??;
+            String::from_utf8(bytes).ok()?.trim().parse().ok()
+        };
+        self.roots.iter().find_map(read)
+    }
+
+    /// Notes that a run failed to renew the policies of a cluster. Without a root that can be written, the next run
+    /// tries again.
+    pub fn note_failed_renewal(&self, key: &ClusterKey, now: Timestamp) {
+        let written =
+            state_dir::replace_in_first(&self.roots, DIRECTORY, &failure_name(key), now.to_string().as_bytes());
+        if let Err(error) = written {
+            tracing::debug!(%error, "a failed renewal is not noted");
+        }
+    }
+}
+
+/// Bytes of a file with a time, at most.
+const MAX_TIME_BYTES: u64 = 64;
+
+fn failure_name(key: &ClusterKey) -> String {
+    format!(".failed-renewal-{key}")
+}
+
 /// The directory below a root.
 const DIRECTORY: &[&str] = &["policy"];
 

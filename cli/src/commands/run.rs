@@ -25,10 +25,12 @@ use d8_crds::{
     },
 };
 
+use jiff::SignedDuration;
+
 use self::host_findings::HostFindings;
 use crate::{
     args, catalog,
-    context::Context,
+    context::{Context, Renewal},
     exec,
     installed::{self, InstalledPlugin},
     terminal::{
@@ -52,8 +54,7 @@ pub(crate) async fn run(context: &Context, words: Vec<OsString>) -> Result<(), F
     };
     let name = &plugin.entry.name;
     // What may not run is not repaired either.
-    let cached = context.cached_policies().await?;
-    check_cached_policies(context, &cached, &plugin)?;
+    let cached = check_current_policies(context, &plugin).await?;
     if let ActiveVersion::Broken { why, .. } = &plugin.entry.active {
         return Err(Failure::new(Code::Failed, format!("the installation of {name} is damaged"))
             .because(why)
@@ -96,6 +97,30 @@ fn unknown_command(context: &Context, typed: &str) -> Failure {
         }
         None => failure.advise("it is not a valid plugin name", "list the commands: `d8 --help`"),
     }
+}
+
+/// Age from which a run reads the cached policies again (rule 13 in `docs/policies.md`).
+const RENEWAL_AGE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Fails if policies deny or block the plugin, and returns them. Reads cached policies again if they are old, so that a
+/// block arrives, and before it fails, so that the end of a block arrives.
+async fn check_current_policies(context: &Context, plugin: &InstalledPlugin) -> Result<Vec<CachedPolicies>, Failure> {
+    let component = Component::Plugin(plugin.entry.name.clone());
+    let mut cached = context.cached_policies().await?;
+    // A copy from the future is of a clock that was ahead.
+    let is_old = |copy: &CachedPolicies| {
+        !(SignedDuration::ZERO..RENEWAL_AGE).contains(&context.now.duration_since(copy.confirmed))
+    };
+    let is_renewed = cached.iter().any(is_old) && context.renew_policies(&component, Renewal::IfNoneFailed).await;
+    if is_renewed {
+        cached = context.cached_policies().await?;
+    }
+    let Err(refused) = check_cached_policies(context, &cached, plugin) else { return Ok(cached) };
+    if is_renewed || !context.renew_policies(&component, Renewal::Always).await {
+        return Err(refused);
+    }
+    let cached = context.cached_policies().await?;
+    check_cached_policies(context, &cached, plugin).map(|()| cached)
 }
 
 /// Fails if the cached policies deny or block the plugin. Sends no request.

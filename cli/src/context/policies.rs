@@ -1,10 +1,13 @@
 //! Policies and records: read from the cluster, and cached for runs without it.
 
+use std::time::Duration;
+
 use d8_agent::cluster::{
     self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
 };
-use d8_crds::decisions::verdict::PolicySet;
+use d8_crds::{decisions::verdict::PolicySet, values::name::Component};
 use d8_rpp::{ClusterAccess, NoIdentity};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, kubeconfig};
 use crate::terminal::{
@@ -19,6 +22,29 @@ pub(crate) struct PoliciesInForce {
     pub(crate) sets: Vec<PolicySet>,
     /// Why the cluster could not be read.
     pub(crate) unreachable: Option<String>,
+}
+
+/// Whether a run reads cached policies again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// Not if a run failed to do so a moment ago.
+    IfNoneFailed,
+    /// In any case.
+    Always,
+}
+
+/// How long a run waits for the policies of the cluster.
+const RENEWAL_LIMIT: Duration = Duration::from_millis(300);
+/// How long runs that are permitted do not try again after one failed to renew the policies.
+const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(1);
+
+/// Whether policies were cached for runs without the cluster.
+enum Caching {
+    Done,
+    /// No: the connection is not verified, for this reason.
+    Unverified(String),
+    /// No root can be written.
+    Failed(std::io::Error),
 }
 
 impl Context {
@@ -50,6 +76,26 @@ impl Context {
     }
 
     async fn try_view(&self, wanted: RecordSelection<'_>) -> Result<Result<ClusterView, ViewError>, Failure> {
+        let read = self.read_and_cache(wanted).await?;
+        Ok(read.map(|(view, cached)| {
+            match cached {
+                Caching::Done => {}
+                Caching::Unverified(why) => {
+                    self.printer.note(format!("the policies are not kept for later runs, because {why}"));
+                }
+                Caching::Failed(error) => {
+                    let server = self.server();
+                    output::warn(format!("the policies of {server} are not enforced without the cluster: {error}"));
+                }
+            }
+            view
+        }))
+    }
+
+    async fn read_and_cache(
+        &self,
+        wanted: RecordSelection<'_>,
+    ) -> Result<Result<(ClusterView, Caching), ViewError>, Failure> {
         let cluster = self.cluster().await?;
         let cache = PolicyCache::below(self.state_roots());
         // A damaged copy is no error here: this command replaces it.
@@ -59,15 +105,34 @@ impl Context {
             Err(error) => return Ok(Err(error)),
         };
         if let Some(unverified) = self.unverified_cluster() {
-            self.printer.note(format!("the policies are not kept for later runs, because {unverified}"));
-        } else if view.origin != ViewOrigin::Vanished || confirmed_later(cached.as_ref(), &view) {
-            let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
-            let copy = copy.with_blocked(self.host(), &view.records, cached.as_ref());
-            if let Err(error) = cache.save(&cluster.key, &copy) {
-                output::warn(format!("the policies of {} are not enforced without the cluster: {error}", copy.server));
-            }
+            return Ok(Ok((view, Caching::Unverified(unverified.to_string()))));
         }
-        Ok(Ok(view))
+        if view.origin == ViewOrigin::Vanished && !confirmed_later(cached.as_ref(), &view) {
+            return Ok(Ok((view, Caching::Done)));
+        }
+        let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
+        let copy = copy.with_blocked(self.host(), &view.records, cached.as_ref());
+        let caching = cache.save(&cluster.key, &copy).map_or_else(Caching::Failed, |()| Caching::Done);
+        Ok(Ok((view, caching)))
+    }
+
+    /// Reads the policies of the cluster in the kubeconfig again for a run, and caches them: within [`RENEWAL_LIMIT`],
+    /// and without a question to a person. Returns whether that succeeded.
+    pub(crate) async fn renew_policies(&self, component: &Component, renewal: Renewal) -> bool {
+        let Some(access) = self.access().await.ok().filter(|access| !access.may_prompt()) else { return false };
+        let (key, cache) = (kubeconfig::cluster_key(&access.config), PolicyCache::below(self.state_roots()));
+        let is_recent =
+            |failed: Timestamp| (SignedDuration::ZERO..RETRY_AFTER).contains(&self.now.duration_since(failed));
+        if renewal == Renewal::IfNoneFailed && cache.failed_renewal(&key).is_some_and(is_recent) {
+            return false;
+        }
+        let wanted = RecordSelection::Named(std::slice::from_ref(component));
+        let renewed = tokio::time::timeout(RENEWAL_LIMIT, self.read_and_cache(wanted)).await;
+        let is_renewed = matches!(renewed, Ok(Ok(Ok((_, Caching::Done)))));
+        if !is_renewed {
+            cache.note_failed_renewal(&key, self.now);
+        }
+        is_renewed
     }
 
     /// Turns a [`ViewError`] into a failure of the command.

@@ -5,7 +5,6 @@
 //! again because a policy may come from a cache or from an older schema, and because CEL cannot parse
 //! constraints.
 
-mod emergency;
 mod rollout;
 mod rule;
 pub mod selector;
@@ -14,10 +13,9 @@ pub mod warnings;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use self::{
-    rollout::{CheckedRollout, CheckedWave, GenerationLag, RESUME, ResumedHalt, resume_command},
+    rollout::{CheckedRollout, CheckedWave, GenerationLag, RESUME, RequiredEvidence, ResumedHalts, resume_command},
     rule::{CheckedPin, CheckedRule, Pattern, Settings},
 };
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use self::selector::Selector;
@@ -55,8 +53,6 @@ pub struct CheckedPolicy {
     pub name: Arc<str>,
     /// The hosts to which the policy applies.
     pub selector: Selector,
-    /// End of the emergency, if this is an emergency policy. It lifts gates of other policies and sets none.
-    pub emergency: Option<Timestamp>,
     /// Whether the policy stops every change.
     pub paused: bool,
     /// Settings for fields that a rule leaves out.
@@ -83,8 +79,8 @@ pub struct CheckedPolicy {
     pub generation_lag: Option<GenerationLag>,
     /// The waves in the policy's status, by component name.
     pub waves: BTreeMap<String, Vec<CheckedWave>>,
-    /// The halt that an admin resumed by annotation.
-    pub resumed: Option<ResumedHalt>,
+    /// The halts that an admin resumed by annotation.
+    pub resumed: ResumedHalts,
 }
 
 impl CheckedPolicy {
@@ -105,9 +101,9 @@ impl CheckedPolicy {
             .map(|(i, rule)| rule::plugin_rule(rule, &format!("spec.rules[{i}]"), &mut errors))
             .collect();
         let cli = spec.cli.as_ref().map(|rule| rule::cli_rule(rule, &mut errors));
-        let emergency = emergency::emergency(spec, &mut errors);
         let schedule = schedule(spec, &mut errors);
         let rollout = spec.rollout.as_ref().and_then(|rollout| rollout::rollout(rollout, &mut errors));
+        let resumed = rollout::resumed(policy);
 
         match selector {
             Some(selector) if errors.is_empty() => Ok(Self {
@@ -115,7 +111,6 @@ impl CheckedPolicy {
                 prefixes: prefixes(&rules),
                 name: printable(&policy.name_any()).into(),
                 selector,
-                emergency,
                 paused: spec.paused,
                 defaults,
                 rules,
@@ -126,8 +121,8 @@ impl CheckedPolicy {
                 rollout,
                 moved_tags: spec.integrity.as_ref().and_then(|i| i.moved_tags),
                 generation_lag: rollout::generation_lag(policy),
-                waves: rollout::waves(policy),
-                resumed: rollout::resumed(policy),
+                waves: rollout::waves(policy, &resumed),
+                resumed,
             }),
             selector => Err(InvalidPolicy { errors: errors.into_vec(), selector }),
         }

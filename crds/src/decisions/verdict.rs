@@ -13,6 +13,7 @@ mod host_policies;
 mod loaded;
 mod local_rules;
 mod merge;
+mod next;
 mod outcome;
 mod policy_set;
 
@@ -25,6 +26,7 @@ pub use self::{
     guidance::Guidance,
     host_policies::HostPolicies,
     local_rules::{LocalRules, LocalRulesError},
+    next::NextVersion,
     outcome::Verdict,
     policy_set::PolicySet,
 };

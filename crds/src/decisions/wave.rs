@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::values::{instant, name::Component, version::Version};
+use crate::values::{instant, limits, name::Component, version::Version};
 
 /// Number of buckets, 2^53.
 const BUCKETS: u64 = 1 << 53;
@@ -44,24 +44,28 @@ impl Bucket {
     }
 }
 
-/// Position of a host in a wave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WavePosition {
-    /// A canary of the policy. It waits neither for the wave nor for the policy's `minAge`.
-    Canary,
-    /// Any other host, with its bucket.
-    Bucket(Bucket),
+/// Share of the hosts that get a version before its wave begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CanaryShare {
+    /// From 1 to [`limits::CANARY_PERCENT`].
+    percent: u32,
 }
 
-/// The time from which a wave permits a version on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PermittedFrom {
-    /// The host never waits.
-    Always,
-    /// The host waits until this instant.
-    Instant(Timestamp),
-    /// The wave reaches the host only after [`Timestamp::MAX`].
-    Never,
+impl CanaryShare {
+    /// Makes a share of a percentage, or `None` if it is not from 1 to [`limits::CANARY_PERCENT`].
+    pub fn of_percent(percent: u32) -> Option<Self> {
+        (1..=limits::CANARY_PERCENT).contains(&percent).then_some(Self { percent })
+    }
+
+    /// Returns the percentage.
+    pub fn percent(self) -> u32 {
+        self.percent
+    }
+
+    /// Returns whether a host with this bucket is a canary: bucket < percent / 100.
+    pub fn contains(self, Bucket(bucket): Bucket) -> bool {
+        u128::from(bucket) * 100 < u128::from(self.percent) * u128::from(BUCKETS)
+    }
 }
 
 /// The wave in which one version spreads over the hosts of one policy.
@@ -93,17 +97,13 @@ impl Wave {
         instant::after(self.start?, self.over)
     }
 
-    /// Returns the first instant at which a host at this position may have the version, to the nanosecond: it is a
-    /// canary, or f >= 1, or bucket < f, where f = (now - start) / over. Round it up to write it in seconds.
-    pub fn permitted_from(&self, position: WavePosition) -> PermittedFrom {
-        let bucket = match position {
-            WavePosition::Canary => return PermittedFrom::Always,
-            WavePosition::Bucket(Bucket(bucket)) => bucket,
-        };
+    /// Returns the first instant at which the wave reaches a host with this bucket, to the nanosecond: f >= 1, or
+    /// bucket < f, where f = (now - start) / over. Round it up to write it in seconds. `None`: after
+    /// [`Timestamp::MAX`].
+    pub fn permitted_from(&self, Bucket(bucket): Bucket) -> Option<Timestamp> {
         let over = self.over.as_nanos();
         let wait = u128::from(bucket).checked_mul(over).map(|share| (share / u128::from(BUCKETS) + 1).min(over));
-        let instant = self.start.zip(wait.and_then(nanoseconds)).and_then(|(start, wait)| instant::after(start, wait));
-        instant.map_or(PermittedFrom::Never, PermittedFrom::Instant)
+        instant::after(self.start?, wait.and_then(nanoseconds)?)
     }
 }
 

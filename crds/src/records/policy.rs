@@ -25,9 +25,6 @@ use crate::values::channel::Channel;
 pub struct PluginPolicySpec {
     /// Hosts to which the policy applies. `{}` selects every host, including workstations.
     pub host_selector: LabelSelector,
-    /// Makes this an emergency policy, which sets nothing but `expedite` and lifts time gates of every policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub emergency: Option<Emergency>,
     /// Stops every change on these hosts. Installed plugins can still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -58,14 +55,6 @@ pub struct PluginPolicySpec {
     /// Handling of moved tags and of signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
-}
-
-/// An emergency: until its end, the versions in `expedite` skip the minAge, the waves and the windows of every policy
-/// that applies to the host, and `updates: Manual`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Emergency {
-    /// Time at which the emergency ends, in RFC 3339, for example `2026-12-01T12:00:00Z`.
-    pub until: String,
 }
 
 /// Whether a plugin may be installed (`Allow`), may neither be installed nor run (`Deny`), or must be installed
@@ -280,9 +269,27 @@ pub struct Rollout {
     /// Hosts that get a version first. They wait neither for the wave nor for the minAge of this policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_selector: Option<LabelSelector>,
+    /// Percentage of the hosts that get a version first, 1 to 50: others for each version. They wait for minAge, but
+    /// not for the wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_percent: Option<u32>,
+    /// Hosts on which a version must have succeeded before its wave begins. Until then only canaries get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_succeeded: Option<RequireSucceeded>,
     /// Number of failed hosts at which the wave of a version halts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<u32>,
+}
+
+/// Hosts on which a version must have succeeded before its wave begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequireSucceeded {
+    /// Number of selected hosts that must report the version as up to date.
+    pub hosts: u32,
+    /// Time for which each of them must have reported it, 1m to 720h, for example `1h`.
+    #[serde(rename = "for")]
+    pub stable_for: String,
 }
 
 /// Handling of moved tags and of signatures.
@@ -380,8 +387,8 @@ pub struct ComponentProgress {
 pub struct WaveStatus {
     /// Version that spreads over the hosts.
     pub version: String,
-    /// Time at which this policy began to permit the version. Absent: the wave starts when the version reaches
-    /// minAge.
+    /// Time from which the wave counts, not before the version reaches minAge: when this policy began to permit the
+    /// version, moved by the length of each halt. Absent: minAge alone counts, or the wave waits for evidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// State of the wave. Absent means that it runs.
@@ -390,15 +397,24 @@ pub struct WaveStatus {
     /// Number of hosts on which the version failed.
     #[serde(default)]
     pub failed: u32,
+    /// Number of hosts that have reported the version as up to date for long enough. Absent without `requireSucceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<u32>,
+    /// Number of selected hosts that are canaries for the version. Absent without `requireSucceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canaries: Option<u32>,
     /// Time of the halt. The annotation that resumes the wave names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_at: Option<Time>,
 }
 
-/// State of the wave: it reaches more hosts over time (`Running`), it has stopped because too many hosts failed
-/// (`Halted`), or every host may take the version (`Complete`).
+/// State of the wave: it begins once enough hosts have succeeded (`AwaitingEvidence`), it reaches more hosts over time
+/// (`Running`), it has stopped because too many hosts failed (`Halted`), or every host may take the version
+/// (`Complete`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WaveState {
+    /// The wave begins once the version has succeeded on enough hosts.
+    AwaitingEvidence,
     /// The wave reaches more hosts over time.
     Running,
     /// Too many hosts failed. No further host takes the version.

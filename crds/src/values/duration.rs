@@ -44,6 +44,8 @@ impl Bounds {
     pub const WINDOW: Self = Self::secs(60, 168 * HOUR);
     /// `rollout.over`: a minute to thirty days.
     pub const ROLLOUT: Self = Self::secs(60, 720 * HOUR);
+    /// `rollout.requireSucceeded.for`: a minute to thirty days.
+    pub const EVIDENCE: Self = Self::ROLLOUT;
 
     const fn secs(min: u64, max: u64) -> Self {
         Self { min: Duration::from_secs(min), max: Duration::from_secs(max) }

@@ -78,8 +78,10 @@ pub const WINDOWS: usize = 32;
 pub const BLACKOUTS: usize = 32;
 /// Length of a blackout's `reason`.
 pub const BLACKOUT_REASON: usize = 512;
-/// Largest value of `spec.rollout.maxFailed`.
+/// Largest value of `spec.rollout.maxFailed` and of `spec.rollout.requireSucceeded.hosts`.
 pub const MAX_FAILED: u32 = 100_000;
+/// Largest value of `spec.rollout.canaryPercent`.
+pub const CANARY_PERCENT: u32 = 50;
 /// Entries of `matchLabels` and of `matchExpressions` in a label selector.
 pub const EXPRESSIONS: usize = 16;
 /// Values of one of those expressions.

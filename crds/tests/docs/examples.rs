@@ -184,15 +184,9 @@ fn every_field_is_described() {
         .expect("the definition of PluginPolicy");
     let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("a schema");
     let mut fields = Vec::new();
-    for (at, list) in [
-        ("", false),
-        ("rules", true),
-        ("windows", true),
-        ("blackouts", true),
-        ("emergency", false),
-        ("rollout", false),
-        ("integrity", false),
-    ] {
+    for (at, list) in
+        [("", false), ("rules", true), ("windows", true), ("blackouts", true), ("rollout", false), ("integrity", false)]
+    {
         let base = match (at, list) {
             ("", _) => "/openAPIV3Schema/properties/spec/properties".to_owned(),
             (at, true) => format!("/openAPIV3Schema/properties/spec/properties/{at}/items/properties"),

@@ -141,6 +141,13 @@ fn situation(reason: &str) -> Situation {
         "NoRecord" => Situation { entry: None, ..under(rule(&json!({"minAge": "1h"}))) },
         "RecordStale" => Situation { last_sync: "2026-11-21T11:59:59Z", ..under(rule(&json!({"minAge": "1h"}))) },
         "NotInWave" => under(wave(&json!({"over": "720h"}), &json!({"since": NOW}))),
+        "AwaitingEvidence" => {
+            let required = json!({"hosts": 1, "for": "1h"});
+            under(wave(
+                &json!({"over": "1m", "canaryPercent": 1, "requireSucceeded": required}),
+                &json!({"state": "AwaitingEvidence", "since": null, "succeeded": 0}),
+            ))
+        }
         "WaveHalted" => under(wave(
             &json!({"over": "1m", "maxFailed": 1}),
             &json!({"state": "Halted", "haltedAt": "2026-11-03T12:00:00Z", "failed": 1}),

@@ -47,6 +47,7 @@ shapes! {
     Cause::NoRecord { .. } => "NoRecord",
     Cause::RecordStale { .. } => "RecordStale",
     Cause::NotInWave { .. } => "NotInWave",
+    Cause::AwaitingEvidence { .. } => "AwaitingEvidence",
     Cause::WaveHalted { .. } => "WaveHalted",
     Cause::OutsideWindow { .. } => "OutsideWindow",
     Cause::Blackout { .. } => "Blackout",
@@ -235,7 +236,6 @@ fn timing() -> Vec<(Cause, Cause)> {
         by: rule("minAge"),
         min_age: Duration::from_hours(72),
         first_seen: time("2026-11-20T12:00:00Z"),
-        expedited: false,
         until,
     };
     let wave = |until| Cause::NotInWave { by: spec("rollout"), over: Duration::from_hours(240), until };
@@ -257,6 +257,12 @@ fn timing() -> Vec<(Cause, Cause)> {
         same(Cause::NoRecord { by: rule("minAge"), missing: MissingRecord::Version }),
         (stale(then()), stale(None)),
         (wave(later()), wave(None)),
+        same(Cause::AwaitingEvidence {
+            by: spec("rollout"),
+            hosts: 3,
+            stable_for: Duration::from_hours(1),
+            succeeded: 1,
+        }),
         (halted(then(), 3), halted(None, 0)),
         same(Cause::OutsideWindow {
             by: spec("windows"),

@@ -14,7 +14,8 @@ use crate::{
 const CASES: u64 = 100_000;
 const THREADS: u64 = 2;
 /// The fields of the second edition that the library has.
-const COMPARED: &[Field] = &[Field::Blackouts, Field::WindowsFor];
+const COMPARED: &[Field] =
+    &[Field::Blackouts, Field::WindowsFor, Field::CanaryPercent, Field::RequireSucceeded, Field::Resume];
 
 /// The differences of two answers.
 fn differences(oracle: &Value, subject: &Value) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, marker::PhantomData};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams, Preconditions},
+    api::{DeleteParams, ListParams, PartialObjectMeta, Preconditions},
 };
 
 use super::configmap_store;
@@ -58,8 +58,13 @@ impl<L: Ledger> LedgerStore<L> {
         Ok(StoredLedger { ledger, resource_version })
     }
 
-    /// Deletes the ledgers whose owner does not exist. Returns the owners of the others.
-    pub(crate) async fn delete_orphans(&self, exists: impl Fn(&str) -> bool) -> Result<BTreeSet<String>, kube::Error> {
+    /// Reduces the ledgers whose owner does not exist to what `kept` returns, and deletes those of which nothing is kept.
+    /// Returns the owners of the others.
+    pub(crate) async fn reduce_orphans(
+        &self,
+        exists: impl Fn(&str) -> bool,
+        kept: impl Fn(&L) -> Option<L>,
+    ) -> Result<BTreeSet<String>, OrphanError> {
         let selector = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER},{}", L::OWNER_LABEL));
         let mut owners = BTreeSet::new();
         for found in self.api.list_metadata(&selector).await?.items {
@@ -71,16 +76,44 @@ impl<L: Ledger> LedgerStore<L> {
                 owners.insert(owner.clone());
                 continue;
             }
-            let preconditions = Some(Preconditions { uid: found.uid(), resource_version: found.resource_version() });
-            match self.api.delete(&map, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
-                Ok(_) => tracing::info!(name = map, owner, "deleted the ledger of an owner that no longer exists"),
-                // The ConfigMap changed or was deleted meanwhile. The next round lists it again.
-                Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {}
-                Err(error) => return Err(error),
+            match self.load(owner).await {
+                Ok(stored) => match kept(&stored.ledger) {
+                    Some(ledger) if ledger == stored.ledger => {}
+                    Some(ledger) => drop(self.save(owner, StoredLedger { ledger, ..stored }).await?),
+                    None => self.delete(&found, owner).await?,
+                },
+                // Nobody can use it any more.
+                Err(StoreError::Unreadable { .. }) => self.delete(&found, owner).await?,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(owners)
     }
+
+    async fn delete(&self, found: &PartialObjectMeta<ConfigMap>, owner: &str) -> Result<(), kube::Error> {
+        let name = found.name_any();
+        let preconditions = Some(Preconditions { uid: found.uid(), resource_version: found.resource_version() });
+        match self.api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+            Ok(_) => {
+                tracing::info!(name, owner, "deleted the ledger of an owner that no longer exists");
+                Ok(())
+            }
+            // The ConfigMap changed or was deleted meanwhile. The next round lists it again.
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Why the ledgers of owners that no longer exist could not be reduced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OrphanError {
+    /// A ConfigMap could not be listed or deleted.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// A ledger could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 fn name<L: Ledger>(owner: &str) -> String {

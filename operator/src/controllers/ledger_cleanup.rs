@@ -1,11 +1,14 @@
-//! Deletes the wave ledgers of deleted policies, and restores wave ledgers that someone else deleted.
+//! Keeps the wave ledgers of deleted policies as long as they are needed, and restores wave ledgers that someone else
+//! deleted.
 
 use std::time::Duration;
 
+use d8_crds::values::{name::Component, version::Version};
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::timeout;
 
-use super::context::Context;
+use super::{clock::now, context::Context};
+use crate::{adapters::ledger_store::OrphanError, decisions::policy::ledger::WaveLedger};
 
 /// Time between two cleanups.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -18,7 +21,7 @@ pub(super) async fn run<R>(ctx: &Context<R>) {
         let wait = match clean_up(ctx).await {
             Ok(()) => INTERVAL,
             Err(error) => {
-                tracing::warn!(%error, "the ledgers of deleted policies could not be deleted");
+                tracing::warn!(%error, "the ledgers of deleted policies could not be reduced");
                 RETRY
             }
         };
@@ -27,10 +30,13 @@ pub(super) async fn run<R>(ctx: &Context<R>) {
     }
 }
 
-async fn clean_up<R>(ctx: &Context<R>) -> Result<(), kube::Error> {
+async fn clean_up<R>(ctx: &Context<R>) -> Result<(), OrphanError> {
     // Read after the listing: a policy exists before its ledger is created.
     let exists = |policy: &str| ctx.policies.store.get(&ObjectRef::new(policy)).is_some();
-    let owners = ctx.wave_ledgers.delete_orphans(exists).await?;
+    let now = now();
+    let kept =
+        |ledger: &WaveLedger| ledger.after_deletion(|component, version| is_recorded(ctx, component, version), now);
+    let owners = ctx.wave_ledgers.reduce_orphans(exists, kept).await?;
     for (policy, entry) in ctx.policy_states.all() {
         // The reconciliation writes the ledger again from memory.
         if !owners.contains(&policy) && entry.state().forget_config_map() {
@@ -38,4 +44,10 @@ async fn clean_up<R>(ctx: &Context<R>) -> Result<(), kube::Error> {
         }
     }
     Ok(())
+}
+
+/// Returns whether the record of the component has the version.
+fn is_recorded<R>(ctx: &Context<R>, component: &Component, version: &Version) -> bool {
+    let record = ctx.releases.store.get(&ObjectRef::new(component.name()));
+    record.is_some_and(|record| record.recorded(version).is_some())
 }

@@ -27,7 +27,7 @@ use crate::{
         metrics::KindLabel,
     },
     decisions::{
-        hosts::MatchedHosts,
+        hosts::{Labels, MatchedHosts},
         policy::{
             evaluation::{PolicyEvaluation, PolicyInputs},
             events,
@@ -54,16 +54,15 @@ pub(super) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
     };
     let before = shown.clone().unwrap_or_default();
     let checked = CheckedPolicy::new(&policy);
+    // A policy that lost its rollout keeps its halts, so that the ledger of every policy is read.
     let has_rollout = checked.as_ref().is_ok_and(|checked| checked.rollout.is_some());
-    let stored = if has_rollout { ledger(&policy, &entry, &before, &ctx).await? } else { StoredLedger::default() };
+    let stored = ledger(&policy, &entry, &before, &ctx).await?;
 
     let now = now();
     let (new_ledger, wave_events, evaluation) = evaluate(&policy, &checked, &before, &stored.ledger, now, &ctx);
-    if has_rollout {
-        save_ledger(&entry, &name, stored, new_ledger, &ctx).await?;
-        let drafts = wave_events.iter().map(|event| events::wave(&name, event)).collect();
-        ctx.events.publish(&policy.object_ref(&()), drafts).await;
-    }
+    save_ledger(&entry, &name, stored, new_ledger, has_rollout, &ctx).await?;
+    let drafts = wave_events.iter().map(|event| events::wave(&name, event)).collect();
+    ctx.events.publish(&policy.object_ref(&()), drafts).await;
 
     let PolicyEvaluation { status, next } = evaluation;
     let next = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok()).map(|wait| wait.min(MAX_WAIT));
@@ -114,7 +113,15 @@ fn evaluate<R>(
 /// Returns the hosts that the policy selects. With an invalid selector, it applies to all hosts.
 fn matched_hosts<R>(checked: &Result<CheckedPolicy, InvalidPolicy>, ctx: &Context<R>) -> MatchedHosts {
     match checked {
-        Ok(checked) => ctx.hosts().matching(|labels| checked.selector.matches(labels)),
+        Ok(checked) => {
+            let (hosts, selects) = (ctx.hosts(), |labels: &Labels| checked.selector.matches(labels));
+            let mut matched = hosts.matching(selects);
+            if let Some(rollout) = checked.rollout.as_ref().filter(|rollout| rollout.evidence.is_some()) {
+                let canaries = rollout.canaries.as_ref();
+                matched.reports = hosts.reports(selects, |labels| canaries.is_some_and(|c| c.matches(labels)));
+            }
+            matched
+        }
         Err(rejected) => ctx.hosts().matching(|labels| rejected.selector.as_ref().is_none_or(|s| s.matches(labels))),
     }
 }
@@ -143,15 +150,16 @@ async fn ledger<R>(
     Err(error.into())
 }
 
-/// Writes the ledger if it changed or has no ConfigMap. If that fails, the ledger is read again.
+/// Writes the ledger if it changed, or has no ConfigMap although it needs one. If that fails, the ledger is read again.
 async fn save_ledger<R>(
     entry: &PolicyEntry,
     name: &str,
     stored: StoredLedger<WaveLedger>,
     new_ledger: Option<WaveLedger>,
+    has_rollout: bool,
     ctx: &Context<R>,
 ) -> Result<(), ReconcileError> {
-    let stored = if new_ledger.is_some() || stored.resource_version.is_none() {
+    let stored = if new_ledger.is_some() || (has_rollout && stored.resource_version.is_none()) {
         entry.state().ledger = None;
         let ledger = new_ledger.unwrap_or(stored.ledger);
         ctx.wave_ledgers.save(name, StoredLedger { ledger, ..stored }).await?

@@ -13,12 +13,13 @@ use d8_crds::{
         host::{CliHost, ComponentState, HostComponent},
         policy::HostCounts,
     },
-    values::version::Version,
+    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use kube::{ResourceExt as _, runtime::watcher::Event};
 
-use self::interner::{ActiveVersions, Interner, Labels};
+pub(crate) use self::interner::Labels;
+use self::interner::{ActiveVersions, Interner};
 
 /// What is kept of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,32 @@ struct HostRow {
     labels: Arc<Labels>,
     state: HostState,
     active: Arc<ActiveVersions>,
+    /// For each of `active`: since when the host reports it as up to date, by the host's clock.
+    up_to_date_since: Box<[Option<Timestamp>]>,
     /// Empty on most hosts.
     failures: Box<[HostFailure]>,
+}
+
+/// What one host tells of the versions on it, for policies that require evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostReport {
+    /// Name of the host.
+    pub(crate) name: String,
+    /// Whether the policy's `canarySelector` matches it.
+    pub(crate) is_canary: bool,
+    active: Arc<ActiveVersions>,
+    up_to_date_since: Box<[Option<Timestamp>]>,
+}
+
+impl HostReport {
+    /// Returns since when the host reports this version as up to date, by the host's clock.
+    pub(crate) fn up_to_date_since(&self, component: &Component, version: &Version) -> Option<Timestamp> {
+        let mut versions = self.active.iter().zip(&self.up_to_date_since);
+        let is_asked = |(name, active): &(Arc<str>, Arc<str>)| {
+            **name == *component.name() && Version::parse(active).is_ok_and(|active| active == *version)
+        };
+        versions.find(|(active, _)| is_asked(active)).and_then(|(_, since)| *since)
+    }
 }
 
 /// The state of a host: the worst state of its components.
@@ -91,6 +116,8 @@ pub(crate) struct MatchedHosts {
     pub(crate) active: BTreeMap<String, VersionSpan>,
     /// Their failed and unfinished changes. Each host is listed once for a component and version.
     pub(crate) failures: Vec<HostFailure>,
+    /// What each of them tells; empty if the policy requires no evidence.
+    pub(crate) reports: Vec<HostReport>,
 }
 
 /// All hosts of the cluster.
@@ -131,6 +158,25 @@ impl HostIndex {
             }
             Event::Delete(host) => self.rows.remove(&host.name_any()).is_some(),
         }
+    }
+
+    /// Returns what each host tells whose labels `selects` accepts, by name. Labels that `is_canary` accepts make it a
+    /// canary.
+    pub(crate) fn reports(
+        &self,
+        selects: impl Fn(&Labels) -> bool,
+        is_canary: impl Fn(&Labels) -> bool,
+    ) -> Vec<HostReport> {
+        let selected = self.rows.iter().filter(|(_, row)| selects(&row.labels));
+        let report = |(name, row): (&String, &HostRow)| HostReport {
+            name: name.clone(),
+            is_canary: is_canary(&row.labels),
+            active: row.active.clone(),
+            up_to_date_since: row.up_to_date_since.clone(),
+        };
+        let mut reports: Vec<_> = selected.map(report).collect();
+        reports.sort_by(|a, b| a.name.cmp(&b.name));
+        reports
     }
 
     /// Sums up the hosts whose labels `selects` accepts.
@@ -193,12 +239,16 @@ fn row(host: CliHost, interner: &mut Interner) -> HostRow {
     failures.sort();
     // A host counts once for a version, even if its status lists the component twice.
     failures.dedup_by(|b, a| (&a.component, &a.version) == (&b.component, &b.version));
-    let active = components.into_iter().filter_map(|c| Some((interner.text(&c.name), interner.text(&c.active?))));
+    let active = components.into_iter().filter_map(|c| {
+        let since = c.last_change.filter(|_| c.state == ComponentState::UpToDate).map(|time| time.0);
+        Some(((interner.text(&c.name), interner.text(&c.active?)), since))
+    });
     let mut active: Vec<_> = active.collect();
     active.sort();
-    let active = interner.active(active);
+    let (active, up_to_date_since): (Vec<_>, Vec<_>) = active.into_iter().unzip();
+    let (active, up_to_date_since) = (interner.active(active), up_to_date_since.into());
     let labels = interner.labels(host.metadata.labels.unwrap_or_default());
-    HostRow { labels, state, active, failures: failures.into() }
+    HostRow { labels, state, active, up_to_date_since, failures: failures.into() }
 }
 
 /// Returns the failed or unfinished change of a component. Without a target the active version failed. Without a

@@ -8,7 +8,7 @@ use d8_crds::values::text::without_type_names;
 pub(crate) type Data = BTreeMap<String, String>;
 
 /// State that must survive the loss of a status. Each ledger has its own ConfigMap.
-pub(crate) trait Ledger: Sized {
+pub(crate) trait Ledger: Sized + PartialEq {
     /// Prefix of the ConfigMap's name; the name of the ledger's owner follows.
     const NAME_PREFIX: &'static str;
     /// Label that names the owner.

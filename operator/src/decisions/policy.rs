@@ -2,6 +2,7 @@
 
 pub(crate) mod evaluation;
 pub(crate) mod events;
+mod evidence;
 pub(crate) mod ledger;
 mod progress;
 pub(crate) mod status;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kube::client::{Body, middleware::AuthLayer};
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn, util::BoxService};
 
-use super::exec::{ExecPlugin, PluginCredential};
+use super::exec::{ExecPlugin, InteractiveMode, PluginCredential};
 use crate::{error::CredentialError, file::read_regular, text::error_chain};
 
 /// How long a token file is not read again, as in client-go.
@@ -62,6 +62,11 @@ impl Credential {
     /// Whether requests carry no identity at all.
     pub(crate) fn is_anonymous(&self) -> bool {
         matches!(*self.0, Source::Anonymous)
+    }
+
+    /// Whether reading it may ask a person for something: a plugin that may use the terminal.
+    pub(crate) fn may_prompt(&self) -> bool {
+        matches!(&*self.0, Source::Exec { plugin, .. } if plugin.mode != InteractiveMode::Never)
     }
 
     /// Returns the `Authorization` header to send now. Runs a plugin if its credential is missing or has expired.

@@ -257,9 +257,6 @@ async fn windows_blackouts_and_rollout() {
     let span = json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": "sale"});
     let blackout = |fields: Value| policy(&json!({"blackouts": [objects::with(span.clone(), &fields)]}));
     let local = "local date and time such as";
-    let until = json!({"emergency": {"until": "2026-12-01T12:00:00Z"}});
-    let emergency = |fields: Value| policy(&objects::with(until.clone(), &fields));
-    let alone = "in an emergency policy";
     assert_refused(vec![
         (policy(&json!({"windows": []})), &["spec.windows"]),
         (policy(&json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]})), &["spec.windows", "32"]),
@@ -303,23 +300,6 @@ async fn windows_blackouts_and_rollout() {
         (blackout(json!({"reason": "a\nb"})), &["spec.blackouts[0].reason", "one line"]),
         (blackout(json!({"reason": "a".repeat(513)})), &["spec.blackouts[0].reason", "512"]),
         (policy(&json!({"windowsFor": "People"})), &["spec.windowsFor", "Everyone"]),
-        (policy(&json!({"emergency": {}})), &["spec.emergency.until", "Required"]),
-        (policy(&json!({"emergency": {"until": "2026-12-01"}})), &["spec.emergency.until", "RFC 3339"]),
-        (policy(&json!({"emergency": {"until": "2026-02-29T12:00:00Z"}})), &["spec.emergency.until", "RFC 3339"]),
-        (emergency(json!({"paused": true})), &["spec.paused", alone]),
-        (emergency(json!({"defaults": {}})), &["spec.defaults", alone]),
-        (emergency(json!({"missingDependencies": "Install"})), &["spec.missingDependencies", alone]),
-        (emergency(json!({"windows": [{"start": "02:00", "duration": "1h"}]})), &["spec.windows", alone]),
-        (emergency(json!({"blackouts": [span.clone()]})), &["spec.blackouts", alone]),
-        (emergency(json!({"windowsFor": "Agent"})), &["spec.windowsFor", alone]),
-        (emergency(json!({"rollout": {"over": "1h"}})), &["spec.rollout", alone]),
-        (emergency(json!({"integrity": {"movedTags": "Soak"}})), &["spec.integrity", alone]),
-        (
-            emergency(json!({"rules": [{"plugins": ["a"]}, {"plugins": ["b"], "block": ["v1.0.0"]}]})),
-            &["spec.rules", alone],
-        ),
-        (emergency(json!({"rules": [{"plugins": ["b"], "updates": "Auto"}]})), &["spec.rules", alone]),
-        (emergency(json!({"cli": {"minAge": "1h"}})), &["spec.cli", alone]),
         (rollout(json!({})), &["spec.rollout.over", "Required"]),
         (rollout(json!({"over": "59s"})), &["spec.rollout.over", "from 1m to 720h"]),
         (rollout(json!({"over": "720h1s"})), &["spec.rollout.over", "from 1m to 720h"]),

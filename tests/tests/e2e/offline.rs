@@ -1,8 +1,10 @@
 //! The API server is down: installed plugins run under the cached policies, and nothing changes.
 
+use std::path::Path;
+
 use d8_tests::catalog::Plugin;
-use d8_tests::{Lab, Result};
-use serde_json::json;
+use d8_tests::{Lab, Result, Workstation, objects, workstation};
+use serde_json::{Value, json};
 
 #[test]
 fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
@@ -78,5 +80,54 @@ fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
     lab.plane_mut().start_api_server()?;
     alice.d8(["plugins", "install", "free"])?.expect_code(0)?;
     alice.d8(["bound"])?.expect_code(0)?;
+    Ok(())
+}
+
+/// Makes the cached policies look as if they were read ten minutes ago.
+fn age_cached_policies(alice: &Workstation) {
+    let directory = alice.root().join("policy");
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(10);
+    let is_copy = |name: &&String| Path::new(name).extension().is_some_and(|e| e == "json") && !name.contains('/');
+    let names = workstation::files(&directory);
+    let copies: Vec<_> = names.iter().filter(is_copy).collect();
+    assert!(!copies.is_empty(), "{names:?}");
+    for path in copies.into_iter().map(|name| directory.join(name)) {
+        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut copy: Value = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error}"));
+        copy["confirmed"] = json!(long_ago);
+        std::fs::write(&path, copy.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// A run reads policies again that are older than five minutes, and always before it refuses.
+#[test]
+fn a_block_and_its_end_arrive_at_runs() -> Result<()> {
+    let mut lab = Lab::start(|_| {})?;
+    lab.publish(&Plugin::new("tool", "v1.0.0"))?;
+    let alice = lab.new_workstation()?;
+    let rule = |rule: Value| json!({"hostSelector": {}, "rules": [objects::with(json!({"plugins": ["tool"]}), &rule)]});
+    let (open, blocked) = (rule(json!({})), rule(json!({"block": ["1.0.x"]})));
+    lab.apply_policy("cve", &open)?;
+    alice.d8(["plugins", "install", "tool"])?.expect_code(0)?;
+
+    lab.apply_policy("cve", &blocked)?;
+    age_cached_policies(&alice);
+    let refused = alice.d8(["tool"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("1.0.x") && refused.stdout.is_empty(), "{refused:?}");
+    lab.apply_policy("cve", &open)?;
+    alice.d8(["tool"])?.expect_code(0)?;
+
+    // Without the cluster the cached policies count, whatever their age.
+    age_cached_policies(&alice);
+    lab.plane_mut().stop_api_server();
+    let silent = alice.d8(["tool"])?.expect_code(0)?;
+    assert_eq!(silent.stderr, "", "{silent:?}");
+    lab.plane_mut().start_api_server()?;
+    lab.apply_policy("cve", &blocked)?;
+    alice.d8(["plugins", "why", "tool"])?.expect_code(0)?;
+    lab.plane_mut().stop_api_server();
+    age_cached_policies(&alice);
+    let refused = alice.d8(["tool"])?.expect_code(3)?;
+    assert!(refused.stderr.contains("as of"), "{refused:?}");
     Ok(())
 }

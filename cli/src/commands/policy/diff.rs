@@ -10,7 +10,7 @@ use d8_crds::{
     decisions::{
         explain,
         impact::{self, ActiveComponent, ComponentDiff, HostFacts, HostImpact, PauseChange, PolicyDiff},
-        reason::ReasonCode,
+        reason::{Class, ReasonCode},
         verdict::PolicySet,
     },
     records::{host::CliHost, release::CliRelease},
@@ -225,7 +225,10 @@ fn display_impact(impact: Option<&HostImpact>) -> String {
     let Some(impact) = impact else { return "not required".to_owned() };
     let target = impact.target.as_ref().map_or("none".to_owned(), ToString::to_string);
     let runs = if impact.runs { "" } else { ", may not run" };
-    format!("{:?} {target}{runs}", impact.verdict)
+    // Of an eligible target, the next version is the target, now.
+    let next = impact.next.as_ref().filter(|_| impact.verdict != Class::Eligible);
+    let next = next.map(|next| format!(", next {} at {:.0}", next.version, next.at)).unwrap_or_default();
+    format!("{:?} {target}{runs}{next}", impact.verdict)
 }
 
 /// Returns the facts in the record of a managed host. Ignores components with an invalid name or version.
@@ -274,7 +277,7 @@ fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
 #[cfg(test)]
 mod tests {
     use d8_crds::decisions::{
-        reason::{Cause, Class, Reason, Subject},
+        reason::{Cause, Reason, Subject},
         requirements::Unchecked,
     };
     use serde_json::{Value, json};
@@ -287,7 +290,7 @@ mod tests {
         let subject = Subject { component, version: Some(version.clone()), active: None, evaluated_at: None };
         let cause = Cause::Unchecked(Box::new(Unchecked::Recorded { reason: None }));
         let reason = Some(Reason { subject: subject.into(), cause });
-        let new = HostImpact { verdict: Class::Held, target: Some(version), runs: true, reason };
+        let new = HostImpact { verdict: Class::Held, target: Some(version), runs: true, reason, next: None };
         let change =
             ComponentDiff { component: "tool".to_owned(), active: None, old: None, new: Some(new), moves: true };
         HostChange { host: host.map(str::to_owned), change }

@@ -75,11 +75,6 @@ fn print_text(report: &EffectiveReport<'_>) {
         let why = policy.why.as_deref().unwrap_or_default();
         output::print(format!("policy {} is invalid and acts as paused: {why}", policy.name));
     }
-    for policy in &effective.policies {
-        if let Some(until) = policy.emergency_until {
-            output::print(format!("policy {} is an emergency policy until {until:.0}", policy.name));
-        }
-    }
     output::print_table(&FieldTable::of(effective).0);
     output::print(
         "Fields without a policy have their defaults: access Allow, any version, pre-releases only by name, updates \

@@ -40,12 +40,13 @@ impl Explainer<'_> {
             Cause::InvalidPolicy { problem, .. } => holding::invalid_policy(problem),
             Cause::Frozen { .. } => self.frozen(),
             Cause::Manual { by } => self.manual(by.is_some()),
-            Cause::Soaking { min_age, first_seen, expedited, until, .. } => {
-                self.soaking(*min_age, *first_seen, *expedited, *until)
-            }
+            Cause::Soaking { min_age, first_seen, until, .. } => self.soaking(*min_age, *first_seen, *until),
             Cause::NoRecord { missing, .. } => self.no_record(*missing),
             Cause::RecordStale { last_sync_time, .. } => self.record_stale(*last_sync_time),
             Cause::NotInWave { over, until, .. } => self.not_in_wave(*over, *until),
+            Cause::AwaitingEvidence { hosts, stable_for, succeeded, .. } => {
+                self.awaiting_evidence(*hosts, *stable_for, *succeeded)
+            }
             Cause::WaveHalted { by, halted_at, failed } => self.wave_halted(by.policy(), *halted_at, *failed),
             Cause::OutsideWindow { together, everyone, until, .. } => self.outside_window(*together, *everyone, *until),
             Cause::Blackout { to, everyone, until, .. } => self.blackout(*to, *everyone, *until),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     decisions::{
         plan::KnownFacts,
-        verdict::{Class, PolicySet, ReasonCode},
+        verdict::{Class, NextVersion, PolicySet, ReasonCode},
     },
     records::release::CliRelease,
     values::{name::Component, platform::Platform, version::Version},
@@ -116,6 +116,10 @@ fn effect(impact: &HostImpact) -> (Class, Option<&Version>, bool) {
 
 /// Why, which policy is the cause, and when its hold ends. The place of the rule is not compared: it changes
 /// where another rule is inserted above.
-fn cause(impact: &HostImpact) -> Option<(ReasonCode, Option<&str>, Option<Timestamp>)> {
-    impact.reason.as_ref().map(|reason| (reason.code(), reason.policy(), reason.until()))
+type CauseOfHold<'a> = (ReasonCode, Option<&'a str>, Option<Timestamp>);
+
+/// The cause, and what the agent takes first.
+fn cause(impact: &HostImpact) -> (Option<CauseOfHold<'_>>, Option<&NextVersion>) {
+    let cause = impact.reason.as_ref().map(|reason| (reason.code(), reason.policy(), reason.until()));
+    (cause, impact.next.as_ref())
 }

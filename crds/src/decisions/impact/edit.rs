@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::records::{
-    policy::{PluginPolicy, PluginPolicySpec},
-    release::CliRelease,
+use crate::{
+    decisions::validation::RESUME,
+    records::{
+        policy::{PluginPolicy, PluginPolicySpec},
+        release::CliRelease,
+    },
 };
 
 /// Returns the live policies with those of `files` added, or in place of those with the same name. If several
 /// files have one name, the last one counts.
 ///
-/// An edited policy keeps the waves that the operator recorded; halted ones resume, as the operator resumes
-/// them (`docs/policies.md`, rollout). A policy that gets a rollout gets a wave of every recorded version that
-/// starts at `now`. An edit that changes nothing keeps the policy as it is. Edits count as observed by the
+/// An edited policy keeps the waves that the operator recorded, halted ones too: only the annotation resumes those
+/// (`docs/policies.md`, rollout). A policy that gets a rollout gets a wave of every recorded version that starts at
+/// `now`, unless it requires evidence. An edit that changes nothing keeps the policy as it is. Edits count as observed by the
 /// operator, so that the result shows where they lead and not that they are new.
 pub fn edited(
     live: &[Value],
@@ -48,17 +51,23 @@ fn edited_policy(
     now: Timestamp,
 ) -> Option<Value> {
     let spec = before.get("spec").and_then(|spec| serde_json::from_value::<PluginPolicySpec>(spec.clone()).ok());
-    if spec.as_ref().is_some_and(|before| *before == file.spec) {
+    let same_spec = spec.as_ref().is_some_and(|before| *before == file.spec);
+    let resumed = resume_annotation(file);
+    if same_spec && resumed.is_none_or(|resumed| before["metadata"]["annotations"][RESUME] == resumed) {
         return None;
     }
-    if spec.is_none_or(|before| before.rollout.is_none()) && file.spec.rollout.is_some() {
-        return Some(new_policy(file, records, now));
-    }
+    let gains_rollout = spec.is_none_or(|before| before.rollout.is_none()) && file.spec.rollout.is_some();
+    let recorded = before.pointer("/status/components").and_then(Value::as_array).cloned().unwrap_or_default();
+    let components = if gains_rollout { with_halts(new_waves(file, records, now), recorded) } else { recorded };
     let mut edit = policy(file);
-    if let Some(components) = before.pointer("/status/components") {
-        let mut components = components.clone();
-        resume_waves(&mut components);
+    if !components.is_empty() {
         edit["status"] = json!({"components": components});
+    }
+    // Applying a file keeps the annotations that it does not name.
+    if resumed.is_none()
+        && let Some(resumed) = before.pointer("/metadata/annotations").and_then(|annotations| annotations.get(RESUME))
+    {
+        edit["metadata"]["annotations"] = json!({RESUME: resumed});
     }
     Some(edit)
 }
@@ -67,20 +76,32 @@ fn edited_policy(
 fn new_policy(file: &PluginPolicy, records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Value {
     let mut new = policy(file);
     if file.spec.rollout.is_some() {
-        new["status"] = json!({"components": new_waves(records, now)});
+        new["status"] = json!({"components": new_waves(file, records, now)});
     }
     new
 }
 
 fn policy(file: &PluginPolicy) -> Value {
-    json!({
+    let mut policy = json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
         "metadata": {"name": file.metadata.name}, "spec": file.spec,
-    })
+    });
+    if let Some(resumed) = resume_annotation(file) {
+        policy["metadata"]["annotations"] = json!({RESUME: resumed});
+    }
+    policy
 }
 
-/// Returns the waves that the operator starts for a rollout that it has not seen before.
-fn new_waves(records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Value> {
+fn resume_annotation(file: &PluginPolicy) -> Option<&str> {
+    file.metadata.annotations.as_ref()?.get(RESUME).map(String::as_str)
+}
+
+/// Returns the waves that the operator starts for a rollout that it has not seen before: none yet, if the rollout
+/// requires evidence.
+fn new_waves(file: &PluginPolicy, records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Value> {
+    if file.spec.rollout.as_ref().is_some_and(|rollout| rollout.require_succeeded.is_some()) {
+        return Vec::new();
+    }
     let wave = |version: &str| json!({"version": version, "since": now});
     let component = |(name, record): (&String, &CliRelease)| {
         let versions = record.status.iter().flat_map(|status| &status.versions);
@@ -89,13 +110,22 @@ fn new_waves(records: &BTreeMap<String, CliRelease>, now: Timestamp) -> Vec<Valu
     records.iter().map(component).collect()
 }
 
-/// Resumes all halted waves.
-fn resume_waves(components: &mut Value) {
-    for component in components.as_array_mut().into_iter().flatten() {
-        let waves = component.get_mut("waves").and_then(Value::as_array_mut);
-        for wave in waves.into_iter().flatten().filter_map(Value::as_object_mut) {
-            wave.remove("state");
-            wave.remove("haltedAt");
+/// Adds the halted waves among `recorded`, each in place of the new wave of the same version.
+fn with_halts(mut components: Vec<Value>, recorded: Vec<Value>) -> Vec<Value> {
+    let waves = |component: &Value| component["waves"].as_array().cloned().unwrap_or_default();
+    for before in recorded {
+        let halts: Vec<Value> = waves(&before).into_iter().filter(|wave| wave["state"] == "Halted").collect();
+        if halts.is_empty() {
+            continue;
         }
+        let index = components.iter().position(|component| component["name"] == before["name"]);
+        let index = index.unwrap_or_else(|| {
+            components.push(json!({"name": before["name"]}));
+            components.len() - 1
+        });
+        let is_halted = |wave: &Value| halts.iter().any(|halt| halt["version"] == wave["version"]);
+        let running = waves(&components[index]).into_iter().filter(|wave| !is_halted(wave));
+        components[index]["waves"] = running.chain(halts.iter().cloned()).collect();
     }
+    components
 }

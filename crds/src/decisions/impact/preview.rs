@@ -14,7 +14,8 @@ use crate::{
             InstalledContract, KnownFacts, Outcome, PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot,
             StoredDigests, plan,
         },
-        verdict::{Class, HostPolicies, PolicySet, Reason, Verdict},
+        requirements::Findings,
+        verdict::{Class, HostPolicies, NextVersion, PolicySet, Reason, Verdict},
     },
     records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, version::Version},
@@ -36,6 +37,9 @@ pub struct HostImpact {
     /// over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// What the agent of a managed host will install first, if nothing changes but the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextVersion>,
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
@@ -61,6 +65,7 @@ pub(super) struct HostPreview<'a> {
 struct ImpactSummarizer<'e> {
     machine: &'e HostFacts,
     evaluator: &'e PolicyEvaluator<'e>,
+    records: &'e BTreeMap<String, CliRelease>,
 }
 
 impl HostPreview<'_> {
@@ -86,7 +91,7 @@ impl HostPreview<'_> {
                 }
             }
         };
-        let summarizer = ImpactSummarizer { machine, evaluator: &evaluator };
+        let summarizer = ImpactSummarizer { machine, evaluator: &evaluator, records: self.records };
         let outcomes = plan.outcomes.into_iter();
         outcomes.map(|(component, outcome)| (component.clone(), summarizer.summarize(&component, &outcome))).collect()
     }
@@ -158,7 +163,29 @@ impl ImpactSummarizer<'_> {
                 (passed_over.first().map_or(Class::Unfit, |(_, verdict)| verdict.class()), None, newest)
             }
         };
-        HostImpact { verdict, target, runs, reason }
+        let next = if self.machine.managed { self.next(component, active) } else { None };
+        HostImpact { verdict, target, runs, reason, next }
+    }
+
+    /// Returns what the agent will install first of the versions in the record.
+    fn next(&self, component: &Component, active: Option<&Version>) -> Option<NextVersion> {
+        let recorded = self.records.get(component.name())?.status.iter().flat_map(|status| &status.versions);
+        let platform = self.machine.platform.as_ref();
+        let parsed = recorded.filter_map(|entry| Some((Version::parse(&entry.version).ok()?, entry)));
+        let versions: Vec<_> = parsed.map(|(version, entry)| (version, Findings::recorded(entry, platform))).collect();
+        let requests: Vec<_> = versions
+            .iter()
+            .map(|(version, findings)| EvaluationRequest {
+                component,
+                version,
+                intent: Intent::Agent,
+                active,
+                unmet: &findings.unmet,
+                unchecked: &findings.unchecked,
+                dependency_of: None,
+            })
+            .collect();
+        self.evaluator.next(&requests)
     }
 
     fn active_forbidden(&self, component: &Component, active: &Version) -> Option<Reason> {

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    decisions::verdict::{Class, PolicySet, Reason},
+    decisions::{
+        validation::RESUME,
+        verdict::{Class, PolicySet, Reason},
+    },
     records::{policy::PluginPolicy, release::CliRelease},
     values::{name::Component, version::Version},
 };
@@ -243,6 +246,25 @@ fn a_pause_and_components_without_a_record_are_known() {
 }
 
 #[test]
+fn what_the_agent_takes_first() {
+    let policy = |fields: Value| {
+        let mut spec = json!({"defaults": {"updates": "Auto", "minAge": "72h"}});
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        policy("p", &spec)
+    };
+    let window = |start: &str| policy(json!({"windows": [{"start": start, "duration": "1h"}]}));
+    let active = [("tool", "v1.2.0")];
+    let [change] = diff(&machine(true, &active), &[policy(json!({}))], &[window("02:00")]).try_into().unwrap();
+    let next = |impact: &Option<HostImpact>| serde_json::to_value(impact).unwrap()["next"].clone();
+    assert_eq!(next(&change.old), json!({"version": "v1.3.0", "at": "2026-11-24T12:00:00Z"}));
+    assert_eq!(next(&change.new), json!({"version": "v1.3.0", "at": "2026-11-25T02:00:00Z"}));
+    // On a workstation nothing acts by itself.
+    for change in diff(&machine(false, &active), &[policy(json!({}))], &[policy(json!({"paused": true}))]) {
+        assert_eq!((next(&change.old), next(&change.new)), (Value::Null, Value::Null));
+    }
+}
+
+#[test]
 fn on_a_workstation_a_person_updates() {
     let frozen = policy("p", &json!({"defaults": {"updates": "Frozen"}}));
     let manual = policy("p", &json!({"defaults": {"updates": "Manual"}}));
@@ -275,8 +297,13 @@ fn policies_after_an_edit() {
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(after[0]["spec"]["rollout"]["over"], "2h");
     assert_eq!(after[0]["metadata"], json!({"name": "a"}), "without a generation it counts as observed");
-    let wave = json!({"version": "v1.3.0", "since": NOW, "failed": 3});
-    assert_eq!(after[0]["status"], json!({"components": [{"name": "tool", "waves": [wave]}]}));
+    assert_eq!(after[0]["status"]["components"], live[0]["status"]["components"], "an edit resumes no halt");
+    let resumed = format!("tool/v1.3.0@{NOW}");
+    let mut resuming = file("a", &spec);
+    resuming.metadata.annotations = Some([(RESUME.to_owned(), resumed.clone())].into());
+    let after_annotation = edited(&[resuming]);
+    assert_eq!(after_annotation[0]["metadata"]["annotations"][RESUME], resumed);
+    assert_eq!(after_annotation[0]["status"]["components"], live[0]["status"]["components"]);
     assert_eq!(after[1], live[1]);
     let twice = edited(&[file("c", &json!({"paused": true})), file("c", &json!({}))]);
     assert_eq!(twice.len(), 3);

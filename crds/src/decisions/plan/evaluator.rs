@@ -8,7 +8,7 @@ use crate::{
     decisions::{
         intent::Intent,
         requirements::{Unchecked, Unmet},
-        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, Reason, Required, Verdict},
+        verdict::{Candidate, Class, Host, HostPolicies, NextVersion, PolicySet, Reason, Required, Verdict},
     },
     records::release::CliRelease,
     values::{channel::Channel, digest::Digest, name::Component, version::Version},
@@ -146,6 +146,13 @@ impl<'a> PolicyEvaluator<'a> {
             unchecked: &[],
             dependency_of: None,
         }))
+    }
+
+    /// Returns the version that the agent of this host will install first, if nothing changes but the time. The requests
+    /// are versions of one component.
+    pub fn next(&self, versions: &[EvaluationRequest<'_>]) -> Option<NextVersion> {
+        let candidates: Vec<_> = versions.iter().map(|request| self.candidate(request)).collect();
+        self.policies.next(&candidates)
     }
 
     fn candidate<'r>(&'r self, request: &EvaluationRequest<'r>) -> Candidate<'r> {

@@ -140,9 +140,6 @@ pub enum Cause {
         min_age: Duration,
         /// When the version was first seen.
         first_seen: Timestamp,
-        /// The version is expedited, but its tag moved and no pin acknowledges the move.
-        #[serde(skip)]
-        expedited: bool,
         /// When it is old enough; `None`: beyond the end of time.
         #[serde(skip)]
         until: Option<Timestamp>,
@@ -175,6 +172,19 @@ pub enum Cause {
         /// When the wave reaches the host; `None`: beyond the end of time.
         #[serde(skip)]
         until: Option<Timestamp>,
+    },
+    /// `rollout.requireSucceeded`: the version's wave begins once it has succeeded on enough hosts.
+    AwaitingEvidence {
+        /// Field that requires it.
+        #[serde(skip)]
+        by: Source,
+        /// Number of hosts on which it must have succeeded.
+        hosts: u32,
+        /// How long each of them must have reported it as up to date.
+        #[serde(rename = "for", serialize_with = "length")]
+        stable_for: Duration,
+        /// Number of hosts on which it has succeeded so far, as the operator counted.
+        succeeded: u32,
     },
     /// `rollout.maxFailed`: the version's wave was halted.
     WaveHalted {
@@ -313,6 +323,7 @@ impl Cause {
             Self::NoRecord { .. } => ReasonCode::NoRecord,
             Self::RecordStale { .. } => ReasonCode::RecordStale,
             Self::NotInWave { .. } => ReasonCode::NotInWave,
+            Self::AwaitingEvidence { .. } => ReasonCode::AwaitingEvidence,
             Self::WaveHalted { .. } => ReasonCode::WaveHalted,
             Self::OutsideWindow { .. } => ReasonCode::OutsideWindow,
             Self::Blackout { .. } => ReasonCode::Blackout,
@@ -343,6 +354,7 @@ impl Cause {
             | Self::NoRecord { by, .. }
             | Self::RecordStale { by, .. }
             | Self::NotInWave { by, .. }
+            | Self::AwaitingEvidence { by, .. }
             | Self::WaveHalted { by, .. }
             | Self::OutsideWindow { by, .. }
             | Self::Blackout { by, .. }

@@ -82,6 +82,8 @@ reason_codes! {
     RecordStale => Held,
     /// The version's wave has not reached the host.
     NotInWave => Held,
+    /// The version has not succeeded on enough hosts, so that its wave does not begin.
+    AwaitingEvidence => Held,
     /// The version's wave was halted.
     WaveHalted => Held,
     /// No window is open.

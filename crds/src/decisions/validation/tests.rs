@@ -187,22 +187,6 @@ fn every_error_names_its_field() {
         (json!({"cli": {"minAge": "1"}}), "spec.cli.minAge: "),
         (json!({"windows": []}), "spec.windows: an empty list never opens"),
         (
-            json!({"emergency": {"until": "2026-12-01"}}),
-            "spec.emergency.until: \"2026-12-01\" is not a time in RFC 3339",
-        ),
-        (
-            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "paused": true}),
-            "spec.paused: has no place in an emergency policy; set it in another policy",
-        ),
-        (
-            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "rules": [{"plugins": ["a"], "minAge": "1h"}]}),
-            "spec.rules[0].minAge: has no place in an emergency policy",
-        ),
-        (
-            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "cli": {"message": "x", "updates": "Auto"}}),
-            "spec.cli.updates: has no place in an emergency policy",
-        ),
-        (
             json!({"blackouts": vec![json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": "x"}); 33]}),
             "spec.blackouts: has 33 entries, at most 32 are allowed",
         ),

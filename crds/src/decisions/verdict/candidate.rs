@@ -9,6 +9,7 @@ use crate::{
         intent::Intent,
         reason::Subject,
         requirements::{Unchecked, Unmet},
+        wave::Bucket,
     },
     records::release::CliRelease,
     values::{digest::Digest, name::Component, platform::Platform, version::Version},
@@ -51,6 +52,8 @@ pub struct Candidate<'a> {
     pub intent: Intent,
     /// Time of the local clock.
     pub now: Timestamp,
+    /// When record, policies and clocks were read, by the local clock: their age counts then; `None`: now.
+    pub read_at: Option<Timestamp>,
     /// Time of the API server, if it answered.
     pub server_time: Option<Timestamp>,
     /// When the API server last confirmed the policies; `None`: never, which stops the agent.
@@ -85,6 +88,7 @@ impl<'a> Candidate<'a> {
             version,
             intent,
             now,
+            read_at: None,
             server_time: None,
             confirmed: None,
             active: None,
@@ -170,6 +174,17 @@ impl<'a> Candidate<'a> {
         self
     }
 
+    /// Says that record, policies and clocks were read now, so that they do not age if `now` is set to a later time.
+    #[must_use]
+    pub(super) fn read_now(self) -> Self {
+        Self { read_at: Some(self.now), ..self }
+    }
+
+    /// Returns the time at which the age of record and policies counts.
+    pub(super) fn read_time(&self) -> Timestamp {
+        self.read_at.unwrap_or(self.now)
+    }
+
     /// Returns what reasons against the version are about.
     pub(super) fn subject(&self) -> Subject {
         Subject {
@@ -178,6 +193,11 @@ impl<'a> Candidate<'a> {
             active: self.active.cloned(),
             evaluated_at: Some(self.now),
         }
+    }
+
+    /// Returns the bucket of the host for the version.
+    pub(super) fn bucket(&self) -> Bucket {
+        if self.host.new_root { Bucket::LAST } else { Bucket::of(self.host.id, self.component, self.version) }
     }
 
     /// Returns whether the version was active here once.

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::{
     decisions::reason::Source,
-    records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates, Window, WindowsFor},
+    records::policy::{
+        Access, MajorUpdates, MissingDependencies, MovedTags, RequireSucceeded, Updates, Window, WindowsFor,
+    },
     values::{channel::Channel, digest::Digest},
 };
 
@@ -46,9 +48,6 @@ pub struct PolicyInEffect {
     pub name: String,
     /// Whether the policy is valid. An invalid one acts as paused.
     pub valid: bool,
-    /// End of the emergency of an emergency policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub emergency_until: Option<Timestamp>,
     /// What is wrong with an invalid policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -100,8 +99,14 @@ pub struct BlackoutSpan {
 pub struct RolloutSettings {
     /// Time in which a version reaches every host, such as `48h`.
     pub over: String,
-    /// Whether the host is a canary, which neither the rollout nor the policy's `minAge` binds.
+    /// Whether `canarySelector` matches the host, so that neither the rollout nor the policy's `minAge` binds it.
     pub canary: bool,
+    /// Percentage of the hosts that get a version before its wave begins: others for each version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_percent: Option<u32>,
+    /// What a version must have proven before its wave begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_succeeded: Option<RequireSucceeded>,
     /// Number of failed hosts at which a wave is halted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<u32>,
@@ -152,8 +157,7 @@ pub struct RecordSettings {
     pub min_age: MergedField<String>,
     /// Versions that must have a digest.
     pub pins: Vec<Attributed<PinnedDigest>>,
-    /// Versions that `minAge`, rollout and windows of the same policy do not bind. Those of an emergency policy are
-    /// bound by no policy's, nor by `updates: Manual`, until the emergency ends.
+    /// Versions that `minAge`, rollout and windows of the same policy do not bind.
     pub expedite: Vec<Attributed<String>>,
 }
 

@@ -26,10 +26,12 @@ use crate::{
 impl HostPolicies<'_> {
     /// Evaluates whether this version may be on this host now. The candidate's host is replaced by this one.
     pub fn evaluate(&self, candidate: &Candidate<'_>) -> Verdict {
-        let skew = clock::decision_time(candidate.now, candidate.server_time, candidate.intent);
+        let skew = clock::decision_time(candidate.read_time(), candidate.server_time, candidate.intent);
         // A skewed clock stops the agent. The other gates use the earlier time.
-        let now = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
-        let candidate = &Candidate { now, host: self.host, ..*candidate };
+        let read_at = skew.unwrap_or_else(|skew| skew.local.min(skew.server));
+        let later = candidate.now.duration_since(candidate.read_time());
+        let now = read_at.checked_add(later).unwrap_or(Timestamp::MAX);
+        let candidate = &Candidate { now, read_at: Some(read_at), host: self.host, ..*candidate };
         let rules = self.rules(candidate.component);
         let subject = || candidate.subject();
         let (mut causes, mut notes) = (Causes::new(&subject).expect(rules.len()), Causes::new(&subject));

@@ -15,7 +15,7 @@ use std::cell::LazyCell;
 pub(super) use self::causes::Causes;
 use super::{applicable::ApplicableRule, candidate::Candidate, host_policies::HostPolicies, merge::ACCESS};
 use crate::{
-    decisions::{clock::ClockSkew, intent::Intent, reason::ReasonCode, selection::is_stable},
+    decisions::{clock::ClockSkew, intent::Intent, reason::ReasonCode, selection::is_stable, wave::Bucket},
     records::{policy::Access, release::ReleaseVersion},
     values::name::Component,
 };
@@ -34,12 +34,12 @@ pub(super) struct GateInput<'a> {
     has_record_name: bool,
     /// What the record says of the version.
     entry: Option<&'a ReleaseVersion>,
-    /// An emergency policy expedites the version under every policy.
-    in_emergency: bool,
     /// The version is the installed one, and the question is whether it must be left.
     installed: bool,
     /// The local clock differs too much from the API server's.
     skew: Option<ClockSkew>,
+    /// Bucket of the host for the version, if a policy has canaries by percentage; it costs a hash.
+    bucket: Option<Bucket>,
 }
 
 /// Adds the causes of one gate.
@@ -144,8 +144,8 @@ impl<'a> GateInput<'a> {
             Component::Plugin(name) => name.is_dns_label(),
         };
         let entry = recorded(candidate);
-        let in_emergency = policies.in_emergency(candidate.component, candidate.version, candidate.now);
-        Self { candidate, rules, policies, has_record_name, entry, in_emergency, installed: false, skew: None }
+        let bucket = policies.has_canary_shares().then(|| candidate.bucket());
+        Self { candidate, rules, policies, has_record_name, entry, installed: false, skew: None, bucket }
     }
 
     /// Adds that the clocks differ too much.
@@ -208,7 +208,7 @@ impl<'a> GateInput<'a> {
         let candidate = Candidate { version: active, stored: None, ..*self.candidate };
         let subject = || candidate.subject();
         let mut causes = Causes::new(&subject);
-        GateInput { candidate: &candidate, entry: recorded(&candidate), ..*self }.against_staying(&mut causes);
+        GateInput::new(&candidate, self.rules, self.policies).against_staying(&mut causes);
         if causes.reasons().iter().any(|reason| reason.code() == ReasonCode::Blocked) {
             Leaving::Blocked
         } else if causes.len() == 0 {
@@ -229,10 +229,9 @@ impl<'a> GateInput<'a> {
         !is_stable(self.candidate.component, self.candidate.version)
     }
 
-    /// Returns whether the policy's time gates are lifted for the version: by the policy itself, or by an emergency
-    /// policy.
+    /// Returns whether this policy lifts its own time gates for the version.
     fn is_expedited(&self, rule: &ApplicableRule<'_>) -> bool {
-        self.in_emergency || rule.rule().is_some_and(|(_, rule)| rule.expedite.contains(self.candidate.version))
+        rule.rule().is_some_and(|(_, rule)| rule.expedite.contains(self.candidate.version))
     }
 
     /// Returns the active version if the change replaces it.

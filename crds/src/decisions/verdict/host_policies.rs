@@ -28,21 +28,26 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct HostPolicies<'a> {
     pub(super) host: Host<'a>,
-    /// Valid ones but emergency policies, by name.
+    /// Valid ones, by name.
     matched: Vec<MatchedPolicy<'a>>,
-    /// Valid emergency policies, by name. They set nothing, and alone they govern nothing.
-    emergencies: Vec<MatchedPolicy<'a>>,
     /// Invalid ones, by name.
     broken: Vec<&'a BrokenPolicy>,
     local_rules: Option<&'a LocalRules>,
     /// A valid policy pins a version of some component.
     has_pins: bool,
-    /// Some policy limits when the agent may begin a switch.
-    limits_agent: bool,
-    /// Some policy limits when people may begin a switch.
-    limits_people: bool,
+    /// A valid policy has canaries by percentage.
+    has_canary_shares: bool,
+    /// Whose switches the schedule of some policy limits.
+    limited: Limited,
     /// State of the schedules at the first instant that was evaluated, usually the only one.
     schedules: OnceLock<ScheduleState>,
+}
+
+/// Whose switches are limited by schedules.
+#[derive(Debug, Clone, Copy)]
+struct Limited {
+    agent: bool,
+    people: bool,
 }
 
 /// What the schedules of all policies permit at an instant.
@@ -84,27 +89,25 @@ impl ScheduleState {
 
 impl<'a> HostPolicies<'a> {
     pub(super) fn new(policies: &'a [LoadedPolicy], local_rules: Option<&'a LocalRules>, host: Host<'a>) -> Self {
-        let (mut matched, mut emergencies, mut broken) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut matched, mut broken) = (Vec::new(), Vec::new());
         for policy in policies.iter().filter(|policy| policy.selects(&host)) {
             match policy {
-                LoadedPolicy::Valid(checked) if checked.emergency.is_some() => {
-                    emergencies.push(MatchedPolicy::new(checked, emergencies.len(), &host));
-                }
                 LoadedPolicy::Valid(checked) => matched.push(MatchedPolicy::new(checked, matched.len(), &host)),
                 LoadedPolicy::Broken(policy) => broken.push(policy),
             }
         }
         let mut rules = matched.iter().flat_map(|matched| matched.policy.rules.iter().chain(&matched.policy.cli));
         let has_pins = rules.any(|rule| !rule.pins.is_empty());
+        let mut rollouts = matched.iter().filter_map(|matched| matched.policy.rollout.as_ref());
+        let has_canary_shares = rollouts.any(|rollout| rollout.canary_share.is_some());
         let limits = |intent| matched.iter().any(|matched| schedule_for(matched.policy, intent).is_some());
-        let (limits_agent, limits_people) = (limits(Intent::Agent), limits(Intent::Update));
-        let schedules = OnceLock::new();
-        Self { host, matched, emergencies, broken, local_rules, has_pins, limits_agent, limits_people, schedules }
+        let limited = Limited { agent: limits(Intent::Agent), people: limits(Intent::Update) };
+        Self { host, matched, broken, local_rules, has_pins, has_canary_shares, limited, schedules: OnceLock::new() }
     }
 
     /// Returns the names of the policies that apply, invalid ones included, in order.
     pub fn policy_names(&self) -> Vec<&'a str> {
-        let valid = self.valid().chain(self.emergencies()).map(|policy| &*policy.name);
+        let valid = self.valid().map(|policy| &*policy.name);
         let mut names: Vec<_> = valid.chain(self.broken().map(|policy| &*policy.name)).collect();
         names.sort_unstable();
         names
@@ -132,35 +135,17 @@ impl<'a> HostPolicies<'a> {
         self.has_pins
     }
 
+    pub(super) fn has_canary_shares(&self) -> bool {
+        self.has_canary_shares
+    }
+
     pub(super) fn local_rules(&self) -> Option<&'a LocalRules> {
         self.local_rules
     }
 
-    /// Returns the valid policies but emergency policies, by name.
+    /// Returns the valid policies by name.
     pub(super) fn valid(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
         self.matched.iter().map(|matched| matched.policy)
-    }
-
-    /// Returns the valid emergency policies by name.
-    pub(super) fn emergencies(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
-        self.emergencies.iter().map(|matched| matched.policy)
-    }
-
-    /// Returns what the emergency policies expedite of a component, those that are over included.
-    pub(super) fn emergency_rules(&self, component: &Component) -> Vec<ApplicableRule<'a>> {
-        self.emergencies.iter().map(|matched| ApplicableRule::new(*matched, component)).collect()
-    }
-
-    /// Returns what the emergency policies expedite of the plugins of a pattern that no narrower pattern names.
-    pub(super) fn emergency_rules_for_pattern(&self, pattern: &Pattern) -> Vec<ApplicableRule<'a>> {
-        self.emergencies.iter().map(|matched| ApplicableRule::for_pattern(*matched, pattern)).collect()
-    }
-
-    /// Returns whether an emergency policy expedites the version now.
-    pub(super) fn in_emergency(&self, component: &Component, version: &Version, now: Timestamp) -> bool {
-        let stands = |policy: &&CheckedPolicy| policy.emergency.is_some_and(|until| now < until);
-        let mut rules = self.emergencies().filter(stands).filter_map(|policy| policy.rule_for(component));
-        rules.any(|rule| rule.expedite.contains(version))
     }
 
     /// Returns the invalid policies by name.
@@ -200,7 +185,7 @@ impl<'a> HostPolicies<'a> {
 
     /// Returns whether some policy limits when a change with this intent may begin.
     pub(super) fn limits_switches(&self, intent: Intent) -> bool {
-        if intent == Intent::Agent { self.limits_agent } else { self.limits_people }
+        if intent == Intent::Agent { self.limited.agent } else { self.limited.people }
     }
 
     /// Returns what the schedules permit.

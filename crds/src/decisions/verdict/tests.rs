@@ -3,7 +3,6 @@
 mod binding;
 mod bytes;
 mod effective;
-mod emergency;
 mod fixture;
 mod merging;
 mod messages;

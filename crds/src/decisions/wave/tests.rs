@@ -26,13 +26,9 @@ impl Bucket {
 
 /// The definition of rule 7, to compare [`Wave::permitted_from`] with.
 impl Wave {
-    /// Returns whether a host at this position may have the version now: it is a canary, or f >= 1, or
-    /// bucket < f, where f = (now - start) / over.
-    fn permits(&self, position: WavePosition, now: Timestamp) -> bool {
-        let bucket = match position {
-            WavePosition::Canary => return true,
-            WavePosition::Bucket(Bucket(bucket)) => bucket,
-        };
+    /// Returns whether a host with this bucket may have the version now: f >= 1, or bucket < f, where
+    /// f = (now - start) / over.
+    fn permits(&self, Bucket(bucket): Bucket, now: Timestamp) -> bool {
         self.elapsed(now).is_some_and(|elapsed| {
             let over = self.over.as_nanos();
             // bucket / 2^53 < elapsed / over. `elapsed` is less than 2^70 nanoseconds, so the right side
@@ -48,14 +44,8 @@ impl Wave {
     }
 }
 
-impl PermittedFrom {
-    fn is_reached(self, now: Timestamp) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Instant(instant) => instant <= now,
-            Self::Never => false,
-        }
-    }
+fn is_reached(permitted_from: Option<Timestamp>, now: Timestamp) -> bool {
+    permitted_from.is_some_and(|instant| instant <= now)
 }
 
 fn bucket(host: &str) -> Bucket {
@@ -108,14 +98,9 @@ fn rule_7_wave_starts_after_min_age_and_since() {
 
 #[test]
 fn rule_7_wave_permits_by_position_and_time() {
-    let half = WavePosition::Bucket(Bucket(BUCKETS / 2));
-    let first = WavePosition::Bucket(Bucket(0));
-    let last = WavePosition::Bucket(Bucket::LAST);
+    let (first, half, last) = (Bucket(0), Bucket(BUCKETS / 2), Bucket::LAST);
     let wave = Wave::new(t("2026-11-01T00:00:00Z"), 24 * HOUR, None, 48 * HOUR);
-    for (position, now, permitted) in [
-        // A canary skips minAge and wave.
-        (WavePosition::Canary, "2026-11-01T00:00:00Z", true),
-        (WavePosition::Canary, "-009999-01-02T01:59:59Z", true),
+    for (bucket, now, permitted) in [
         // Nobody before the start and at f = 0; then bucket < f.
         (first, "2026-11-01T23:59:59Z", false),
         (first, "2026-11-02T00:00:00Z", false),
@@ -128,11 +113,10 @@ fn rule_7_wave_permits_by_position_and_time() {
         (last, "2026-11-04T00:00:00Z", true),
         (last, "9999-12-30T22:00:00Z", true),
     ] {
-        assert_eq!(wave.permits(position, t(now)), permitted, "{position:?} {now}");
-        assert_eq!(wave.permitted_from(position).is_reached(t(now)), permitted, "{position:?} {now}");
+        assert_eq!(wave.permits(bucket, t(now)), permitted, "{bucket:?} {now}");
+        assert_eq!(is_reached(wave.permitted_from(bucket), t(now)), permitted, "{bucket:?} {now}");
     }
-    assert_eq!(wave.permitted_from(last), PermittedFrom::Instant(t("2026-11-04T00:00:00Z")));
-    assert_eq!(wave.permitted_from(WavePosition::Canary), PermittedFrom::Always);
+    assert_eq!(wave.permitted_from(last), Some(t("2026-11-04T00:00:00Z")));
 }
 
 #[test]
@@ -158,9 +142,9 @@ fn rule_7_extreme_times_do_not_overflow() {
         (late, Duration::MAX, Duration::MAX, false),
     ] {
         let wave = Wave::new(seen, min_age, None, over);
-        for position in [WavePosition::Bucket(Bucket::LAST), WavePosition::Bucket(Bucket(BUCKETS - 1))] {
-            assert_eq!(wave.permits(position, late), at_the_end, "{seen} {min_age:?} {over:?}");
-            assert_eq!(wave.permitted_from(position).is_reached(late), at_the_end, "{seen} {min_age:?} {over:?}");
+        for bucket in [Bucket::LAST, Bucket(BUCKETS - 1)] {
+            assert_eq!(wave.permits(bucket, late), at_the_end, "{seen} {min_age:?} {over:?}");
+            assert_eq!(is_reached(wave.permitted_from(bucket), late), at_the_end, "{seen} {min_age:?} {over:?}");
         }
     }
 }
@@ -188,6 +172,22 @@ fn rule_7_hosts_are_spread_evenly_for_each_version() {
     assert!((60..=140).contains(&twice), "{twice}");
 }
 
+#[test]
+fn rule_7_canaries_by_percentage() {
+    for (percent, bucket, canary) in [
+        (1, 0, true),
+        (1, BUCKETS / 100, true),
+        (1, BUCKETS / 100 + 1, false),
+        (50, BUCKETS / 2 - 1, true),
+        (50, BUCKETS / 2, false),
+        (50, BUCKETS, false),
+    ] {
+        let share = CanaryShare::of_percent(percent).unwrap();
+        assert_eq!(share.contains(Bucket(bucket)), canary, "{percent} {bucket}");
+    }
+    assert_eq!([0, 51, 100, u32::MAX].map(CanaryShare::of_percent), [None; 4]);
+}
+
 fn any_instant() -> impl Strategy<Value = Timestamp> {
     let range = Timestamp::MIN.as_nanosecond()..=Timestamp::MAX.as_nanosecond();
     prop_oneof![
@@ -213,13 +213,12 @@ fn any_wave() -> impl Strategy<Value = Wave> {
         .prop_map(|(seen, min_age, since, over)| Wave::new(seen, min_age, since, over))
 }
 
-fn any_position() -> impl Strategy<Value = WavePosition> {
+fn any_bucket() -> impl Strategy<Value = Bucket> {
     prop_oneof![
-        4 => (0..BUCKETS).prop_map(|bucket| WavePosition::Bucket(Bucket(bucket))),
-        1 => Just(WavePosition::Bucket(Bucket(0))),
-        1 => Just(WavePosition::Bucket(Bucket(BUCKETS - 1))),
-        1 => Just(WavePosition::Bucket(Bucket::LAST)),
-        1 => Just(WavePosition::Canary),
+        4 => (0..BUCKETS).prop_map(Bucket),
+        1 => Just(Bucket(0)),
+        1 => Just(Bucket(BUCKETS - 1)),
+        1 => Just(Bucket::LAST),
     ]
 }
 
@@ -227,31 +226,30 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn permits_agrees_with_permitted_from(wave in any_wave(), position in any_position(), now in any_instant()) {
-        prop_assert_eq!(wave.permits(position, now), wave.permitted_from(position).is_reached(now));
-        if let PermittedFrom::Instant(instant) = wave.permitted_from(position) {
-            prop_assert!(wave.permits(position, instant));
+    fn permits_agrees_with_permitted_from(wave in any_wave(), bucket in any_bucket(), now in any_instant()) {
+        prop_assert_eq!(wave.permits(bucket, now), is_reached(wave.permitted_from(bucket), now));
+        if let Some(instant) = wave.permitted_from(bucket) {
+            prop_assert!(wave.permits(bucket, instant));
             if let Ok(before) = Timestamp::from_nanosecond(instant.as_nanosecond() - 1) {
-                prop_assert!(!wave.permits(position, before));
+                prop_assert!(!wave.permits(bucket, before));
             }
         }
     }
 
     #[test]
-    fn a_wave_never_shrinks(wave in any_wave(), position in any_position(), one in any_instant(), other in any_instant()) {
+    fn a_wave_never_shrinks(wave in any_wave(), bucket in any_bucket(), one in any_instant(), other in any_instant()) {
         let (early, late) = (one.min(other), one.max(other));
-        prop_assert!(!wave.permits(position, early) || wave.permits(position, late));
+        prop_assert!(!wave.permits(bucket, early) || wave.permits(bucket, late));
     }
 
     #[test]
     fn the_end_permits_every_host_and_the_last_one_not_before(wave in any_wave()) {
-        let last = wave.permitted_from(WavePosition::Bucket(Bucket::LAST));
-        prop_assert_eq!(last, wave.end().map_or(PermittedFrom::Never, PermittedFrom::Instant));
+        prop_assert_eq!(wave.permitted_from(Bucket::LAST), wave.end());
     }
 
     #[test]
     fn a_lower_bucket_is_permitted_first(wave in any_wave(), a in 0..=BUCKETS, b in 0..=BUCKETS, now in any_instant()) {
-        let [first, second] = [a.min(b), a.max(b)].map(|bucket| WavePosition::Bucket(Bucket(bucket)));
+        let [first, second] = [a.min(b), a.max(b)].map(Bucket);
         prop_assert!(!wave.permits(second, now) || wave.permits(first, now));
     }
 
@@ -264,7 +262,7 @@ proptest! {
         let f = f64::from(elapsed) / f64::from(over);
         let bucket = bucket(&host);
         prop_assume!((bucket.as_f64() - f).abs() > 1e-12);
-        prop_assert_eq!(wave.permits(WavePosition::Bucket(bucket), now), f >= 1.0 || bucket.as_f64() < f);
-        prop_assert_eq!(wave.permits(WavePosition::Bucket(Bucket::LAST), now), f >= 1.0);
+        prop_assert_eq!(wave.permits(bucket, now), f >= 1.0 || bucket.as_f64() < f);
+        prop_assert_eq!(wave.permits(Bucket::LAST, now), f >= 1.0);
     }
 }

@@ -12,12 +12,6 @@ use crate::values::{duration::Bounds, limits};
 pub(super) fn columns() -> Vec<CustomResourceColumnDefinition> {
     vec![
         column("Paused", "boolean", ".spec.paused", "Whether the policy stops every change"),
-        column(
-            "Emergency",
-            "string",
-            ".spec.emergency.until",
-            "Time until which the policy lifts time gates of others",
-        ),
         column("Hosts", "integer", ".status.hosts.matched", "Number of selected hosts"),
         column("Behind", "integer", ".status.hosts.held", "Number of hosts that wait for a change"),
         column("Failed", "integer", ".status.hosts.failed", "Number of hosts whose last change failed"),
@@ -58,12 +52,19 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
         versions(editor, rule);
     }
 
-    emergency(editor);
     windows(editor, "spec.windows");
     blackouts(editor, "spec.blackouts");
     editor.at("spec.rollout.over").duration(Bounds::ROLLOUT);
     editor.at("spec.rollout.maxFailed").number(1, limits::MAX_FAILED);
     common::selector(editor, "spec.rollout.canarySelector");
+    editor.at("spec.rollout.canaryPercent").number(1, limits::CANARY_PERCENT);
+    editor.at("spec.rollout.requireSucceeded.hosts").number(1, limits::MAX_FAILED);
+    editor.at("spec.rollout.requireSucceeded.for").duration(Bounds::EVIDENCE);
+    editor.at("spec.rollout").rule_on(
+        "requireSucceeded",
+        "!has(self.requireSucceeded) || has(self.canarySelector) || has(self.canaryPercent)",
+        "needs canarySelector or canaryPercent; without canaries no host gets a version first",
+    );
     status(editor);
 }
 
@@ -92,33 +93,6 @@ fn versions(editor: &mut SchemaEditor, rule: &str) {
     editor.at(&format!("{rule}.pins[].digest")).digest();
     editor.at(&format!("{rule}.minAge")).duration(Bounds::MIN_AGE);
     editor.at(&format!("{rule}.message")).text(limits::RULE_MESSAGE).one_line();
-}
-
-/// Refuses everything in an emergency policy but what it lifts gates for.
-fn emergency(editor: &mut SchemaEditor) {
-    editor.at("spec.emergency.until").text(limits::TIMESTAMP).rule(
-        "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') \
-         && timestamp(self).getFullYear() >= 0",
-        "must be a time in RFC 3339 such as 2026-12-01T12:00:00Z",
-    );
-    let alone = "has no place in an emergency policy; set it in another policy";
-    let unset = |field: &str| format!("!has(self.emergency) || !has(self.{field})");
-    for field in ["defaults", "missingDependencies", "windows", "windowsFor", "rollout", "integrity"] {
-        editor.at("spec").rule_on(field, &unset(field), alone);
-    }
-    editor.at("spec").rule_on("paused", &format!("{} || !self.paused", unset("paused")), alone);
-    editor.at("spec").rule_on("blackouts", &format!("{} || self.blackouts.size() == 0", unset("blackouts")), alone);
-    let only = |object: &str, settings: &[&str]| {
-        let lists = ["block", "pins"].map(|list| format!("(!has({object}.{list}) || {object}.{list}.size() == 0)"));
-        let settings = settings.iter().map(|setting| format!("!has({object}.{setting})"));
-        settings.chain(lists).collect::<Vec<_>>().join(" && ")
-    };
-    let rule = only("rule", &["access", "versions", "channel", "updates", "majorUpdates", "minAge"]);
-    let cel = format!("{} || self.rules.all(rule, {rule})", unset("rules"));
-    editor.at("spec").rule_on("rules", &cel, "may have only plugins, expedite and message in an emergency policy");
-    let cli = only("self.cli", &["versions", "channel", "updates", "majorUpdates", "minAge"]);
-    let cel = format!("{} || ({cli})", unset("cli"));
-    editor.at("spec").rule_on("cli", &cel, "may have only expedite and message in an emergency policy");
 }
 
 fn windows(editor: &mut SchemaEditor, at: &str) {

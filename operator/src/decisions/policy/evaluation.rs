@@ -11,7 +11,7 @@ use d8_crds::{
         verdict::PolicySet,
     },
     records::{
-        policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus},
+        policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus, WaveState},
         release::CliRelease,
     },
     values::name::Component,
@@ -19,9 +19,10 @@ use d8_crds::{
 use jiff::Timestamp;
 
 use super::{
+    evidence::Evidence,
     ledger::WaveLedger,
-    progress::{PolicyEvaluator, Record, limit_components, progress, with_waves},
-    status::{StatusInputs, emergency_changes, status, window_changes},
+    progress::{PolicyEvaluator, ProgressInputs, Record, limit_components, progress, with_waves},
+    status::{StatusInputs, status, window_changes},
     waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
 };
 use crate::decisions::hosts::MatchedHosts;
@@ -52,6 +53,8 @@ pub(crate) struct PolicyEvaluation {
 struct Rollouts {
     components: Vec<ComponentProgress>,
     rolling: Vec<(String, Timestamp)>,
+    /// Waves of targets that wait for evidence, each with what it has so far.
+    awaiting: Vec<String>,
     trimmed: bool,
     next: Option<Timestamp>,
 }
@@ -73,10 +76,14 @@ impl<'a> PolicyInputs<'a> {
         Self { policy, checked, records, matched, failures, previous, cluster_uid, now }
     }
 
-    /// Decides what happens to the policy's waves. Without a valid rollout, nothing happens.
+    /// Decides what happens to the policy's waves. Without a valid policy, nothing happens; without a rollout, its halts
+    /// stay until they are resumed.
     pub(crate) fn update_waves(&self, ledger: &WaveLedger) -> WaveUpdate {
         let Ok(checked) = self.checked else { return WaveUpdate::default() };
-        let Some(rollout) = &checked.rollout else { return WaveUpdate::default() };
+        if checked.rollout.is_none() && !self.has_halts(ledger) {
+            return WaveUpdate::default();
+        }
+        let evidence = Evidence::of(checked, &self.matched.reports, self.now);
         let policies = PolicySet::to_the_last_host(checked.clone());
         let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
         let governed = self.governed(&evaluator);
@@ -93,13 +100,21 @@ impl<'a> PolicyInputs<'a> {
             uid: self.policy.metadata.uid.as_deref(),
             generation: self.policy.metadata.generation.unwrap_or_default(),
             previous: self.previous,
-            max_failed: rollout.max_failed,
-            resumed: checked.resumed.as_ref(),
+            has_rollout: checked.rollout.is_some(),
+            max_failed: checked.rollout.as_ref().and_then(|rollout| rollout.max_failed),
+            evidence: evidence.as_ref(),
+            resumed: &checked.resumed,
             candidates: &candidates,
             failures: &self.failures,
             now: self.now,
         };
         update(&inputs, ledger)
+    }
+
+    /// Returns whether the ledger or the status has a halted wave.
+    fn has_halts(&self, ledger: &WaveLedger) -> bool {
+        let shown = self.previous.components.iter().flat_map(|component| &component.waves);
+        ledger.has_halts() || shown.into_iter().any(|wave| wave.state == Some(WaveState::Halted))
     }
 
     /// Makes the status. `ledger` holds the changes of [`Self::update_waves`]; `trimmed`: it dropped waves.
@@ -116,6 +131,7 @@ impl<'a> PolicyInputs<'a> {
             channels: &channels,
             components: rollouts.components,
             rolling: &rollouts.rolling,
+            awaiting: &rollouts.awaiting,
             trimmed: rollouts.trimmed,
             previous: self.previous,
             now: self.now,
@@ -131,11 +147,15 @@ impl<'a> PolicyInputs<'a> {
         let policies = with_waves(checked, ledger);
         let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
         let governed = self.governed(&evaluator);
+        let evidence = Evidence::of(checked, &self.matched.reports, self.now);
+        let (failures, matched) = (&self.failures, self.matched);
+        let inputs = ProgressInputs { evaluator: &evaluator, ledger, failures, matched, evidence: evidence.as_ref() };
         for record in self.records.iter().filter(|record| governed.contains(&record.component)) {
-            let progress = progress(&evaluator, record, ledger, &self.failures, self.matched);
+            let progress = progress(inputs, record);
             let shown = progress.shown;
             let wave = || format!("{} {}", shown.name, shown.target.as_deref().unwrap_or_default());
             rollouts.rolling.extend(progress.rolling.map(|end| (wave(), end)));
+            rollouts.awaiting.extend(progress.awaiting.map(|so_far| format!("{}: {so_far}", wave())));
             rollouts.trimmed |= progress.trimmed;
             rollouts.next = earlier(rollouts.next, progress.next);
             rollouts.components.push(shown);
@@ -143,7 +163,6 @@ impl<'a> PolicyInputs<'a> {
         rollouts.components.sort_by(|a, b| a.name.cmp(&b.name));
         rollouts.trimmed |= limit_components(&mut rollouts.components);
         rollouts.next = earlier(rollouts.next, window_changes(checked, self.now));
-        rollouts.next = earlier(rollouts.next, emergency_changes(checked, self.now));
         rollouts
     }
 

@@ -31,17 +31,25 @@ pub(crate) fn acceptance(before: &PluginPolicyStatus, after: &PluginPolicyStatus
 /// Returns the event of a wave.
 pub(crate) fn wave(policy: &str, event: &WaveEvent) -> EventDraft {
     let action = format!("{} {}", event.component.name(), event.version);
-    let why = match event.kind {
+    let hosts = if event.failed == 1 { "1 host has".to_owned() } else { format!("{} hosts have", event.failed) };
+    match event.kind {
         WaveEventKind::Halted(at) => {
             let note = halted(policy, &event.component, &event.version, event.failed, Some(at));
-            return EventDraft::warning("WaveHalted", &action, note);
+            EventDraft::warning("WaveHalted", &action, note)
         }
-        WaveEventKind::ResumedByEdit => "the policy was edited",
-        WaveEventKind::ResumedByAnnotation => "the policy's annotation names this halt",
-    };
-    let hosts = if event.failed == 1 { "1 host has".to_owned() } else { format!("{} hosts have", event.failed) };
-    let note = format!("the wave of {action} was resumed: {why}; {hosts} failed on it");
-    EventDraft::normal("WaveResumed", &action, note)
+        WaveEventKind::Resumed => {
+            let note = format!(
+                "the wave of {action} was resumed: the policy's annotation names this halt; {hosts} failed on it"
+            );
+            EventDraft::normal("WaveResumed", &action, note)
+        }
+        WaveEventKind::Began => {
+            let note = format!(
+                "the wave of {action} has begun: the version has worked on as many hosts as the policy requires"
+            );
+            EventDraft::normal("WaveBegan", &action, note)
+        }
+    }
 }
 
 /// Returns the text of a halt, as the verdict of a host shows it.
@@ -72,20 +80,20 @@ mod tests {
                 "Warning WaveHalted stronghold v1.3.3",
                 "policy slowly, rollout.maxFailed: the wave of stronghold v1.3.3 was halted at 2026-11-22T00:00:00Z after \
                  3 hosts failed; ask an admin to block the version, or resume the wave with `kubectl annotate \
-                 pluginpolicy slowly --overwrite cli.deckhouse.io/resume=v1.3.3@2026-11-22T00:00:00Z`",
+                 pluginpolicy slowly --overwrite cli.deckhouse.io/resume=stronghold/v1.3.3@2026-11-22T00:00:00Z`",
             ),
             (
-                WaveEventKind::ResumedByAnnotation,
+                WaveEventKind::Resumed,
                 1,
                 "Normal WaveResumed stronghold v1.3.3",
                 "the wave of stronghold v1.3.3 was resumed: the policy's annotation names this halt; 1 host has failed \
                  on it",
             ),
             (
-                WaveEventKind::ResumedByEdit,
+                WaveEventKind::Began,
                 0,
-                "Normal WaveResumed stronghold v1.3.3",
-                "the wave of stronghold v1.3.3 was resumed: the policy was edited; 0 hosts have failed on it",
+                "Normal WaveBegan stronghold v1.3.3",
+                "the wave of stronghold v1.3.3 has begun: the version has worked on as many hosts as the policy requires",
             ),
         ] {
             let version = Version::parse("1.3.3").unwrap();

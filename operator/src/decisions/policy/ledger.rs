@@ -10,24 +10,29 @@ use d8_crds::values::{
     name::{Component, NameError},
     version::Version,
 };
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::decisions::{
     labels,
     ledger::{Data, Ledger, LedgerError},
 };
 
-/// Key of the policy's UID. All other keys contain a `.`.
+/// Key of the policy's UID. The keys of waves contain a `.`.
 const UID: &str = "policy-uid";
+/// Key of the time at which the policy was found deleted.
+const DELETED_AT: &str = "deleted-at";
 /// Most bytes of keys and values; a ConfigMap holds 1 MiB.
 const MAX_BYTES: usize = 900 << 10;
+/// How long the waves of a deleted policy are kept, in case it is created again.
+pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
 /// The stored state of the wave of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WaveRecord {
-    /// When the policy began to permit the version.
-    pub(crate) since: Timestamp,
+    /// When the policy began to permit the version, moved by the length of each halt. Absent: the wave has not begun,
+    /// because it waits for evidence, or is halted.
+    pub(crate) since: Option<Timestamp>,
     /// The halt of the wave; absent: the wave is not halted.
     pub(crate) halt: Option<Halt>,
     /// Number of failed hosts that do not count, because the halt they caused was resumed. It never exceeds the number
@@ -42,32 +47,44 @@ pub(crate) struct WaveRecord {
 pub(crate) struct Halt {
     /// When the wave was halted. The annotation that resumes the wave names this time.
     pub(crate) at: Timestamp,
-    /// Generation of the policy at the halt; another generation resumes the wave. Absent: unknown, so that only the
-    /// annotation resumes the wave.
-    pub(crate) generation: Option<i64>,
 }
 
 impl WaveRecord {
+    /// A wave that has not begun.
+    pub(crate) const WAITING: Self = Self { since: None, halt: None, ignored_failures: 0, missing_since: None };
+
     /// Makes the record of a wave that begins at `since`.
+    #[cfg(test)]
     pub(crate) fn new(since: Timestamp) -> Self {
-        Self { since, halt: None, ignored_failures: 0, missing_since: None }
+        Self { since: Some(since), ..Self::WAITING }
     }
 }
 
 /// The wave ledger of one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WaveLedger {
-    /// UID of the policy. A policy that was created again under the same name starts again. Absent: the ledger is new,
-    /// or its ConfigMap was lost.
+    /// UID of the policy. Absent: the ledger is new, or its ConfigMap was lost.
     pub(crate) uid: Option<String>,
+    /// When the policy was found deleted; absent: it exists, as far as is known.
+    pub(crate) deleted_at: Option<Timestamp>,
     /// The waves by component and version.
     pub(crate) waves: BTreeMap<Component, BTreeMap<Version, WaveRecord>>,
+}
+
+/// A change of `deleted_at`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum DeletionChange {
+    #[default]
+    None,
+    Mark(Timestamp),
+    Unmark,
 }
 
 /// Changes to a [`WaveLedger`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WaveLedgerChanges {
     uid: Option<String>,
+    deletion: DeletionChange,
     /// `None` drops the wave.
     waves: Vec<(Component, Version, Option<WaveRecord>)>,
 }
@@ -80,6 +97,11 @@ impl WaveLedgerChanges {
         let owned = |component: &Component, version: &Version, wave| (component.clone(), version.clone(), wave);
         Self {
             uid: new.uid.clone().filter(|_| new.uid != old.uid),
+            deletion: match new.deleted_at {
+                same if same == old.deleted_at => DeletionChange::None,
+                Some(at) => DeletionChange::Mark(at),
+                None => DeletionChange::Unmark,
+            },
             waves: changed
                 .map(|(component, version, wave)| owned(component, version, Some(wave.clone())))
                 .chain(dropped.map(|(component, version, _)| owned(component, version, None)))
@@ -89,7 +111,7 @@ impl WaveLedgerChanges {
 
     /// Returns whether nothing changes.
     pub(crate) fn is_empty(&self) -> bool {
-        self.uid.is_none() && self.waves.is_empty()
+        self.uid.is_none() && self.deletion == DeletionChange::None && self.waves.is_empty()
     }
 }
 
@@ -97,6 +119,11 @@ impl WaveLedger {
     pub(crate) fn apply(&mut self, changes: WaveLedgerChanges) {
         if changes.uid.is_some() {
             self.uid = changes.uid;
+        }
+        match changes.deletion {
+            DeletionChange::None => {}
+            DeletionChange::Mark(at) => self.deleted_at = Some(at),
+            DeletionChange::Unmark => self.deleted_at = None,
         }
         for (component, version, wave) in changes.waves {
             let waves = self.waves.entry(component).or_default();
@@ -108,9 +135,58 @@ impl WaveLedger {
         self.waves.retain(|_, waves| !waves.is_empty());
     }
 
+    /// Returns whether a wave is halted.
+    pub(super) fn has_halts(&self) -> bool {
+        self.all().any(|(_, _, wave)| wave.halt.is_some())
+    }
+
     /// Returns the wave of one version.
     pub(crate) fn wave(&self, component: &Component, version: &Version) -> Option<&WaveRecord> {
         self.waves.get(component)?.get(version)
+    }
+
+    /// Returns the ledger of a policy that was deleted: its waves for [`KEPT`], its halts for as long as a record has
+    /// the version. `None`: nothing of it is needed any more. `in_record`: whether a record has the version.
+    pub(crate) fn after_deletion(
+        &self,
+        in_record: impl Fn(&Component, &Version) -> bool,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let mut kept = Self { deleted_at: Some(self.deleted_at.map_or(now, |at| at.min(now))), ..self.clone() };
+        if kept.is_over(now) {
+            kept.keep_halts();
+        }
+        for (component, waves) in &mut kept.waves {
+            waves.retain(|version, wave| wave.halt.is_none() || in_record(component, version));
+        }
+        kept.waves.retain(|_, waves| !waves.is_empty());
+        (!kept.waves.is_empty()).then_some(kept)
+    }
+
+    /// Returns the ledger for a policy with this UID. A policy that was deleted and created again under its name keeps
+    /// its waves if that took less than [`KEPT`], and its halts in any case.
+    pub(super) fn adopted(&self, uid: Option<String>, now: Timestamp) -> Self {
+        let mut ledger = Self { uid, ..self.clone() };
+        if ledger.is_over(now) {
+            ledger.keep_halts();
+        }
+        ledger.deleted_at = None;
+        ledger
+    }
+
+    /// Returns whether the policy was deleted so long ago that its waves begin again.
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.deleted_at.is_some_and(|at| now.duration_since(at) >= KEPT)
+    }
+
+    fn keep_halts(&mut self) {
+        for waves in self.waves.values_mut() {
+            waves.retain(|_, wave| wave.halt.is_some());
+            for wave in waves.values_mut() {
+                wave.since = None;
+            }
+        }
+        self.waves.retain(|_, waves| !waves.is_empty());
     }
 
     /// Drops waves until the rest fits into a ConfigMap: each time the oldest wave of the component with most waves.
@@ -152,6 +228,11 @@ impl Ledger for WaveLedger {
                 ledger.uid = Some(value.clone());
                 continue;
             }
+            if key == DELETED_AT {
+                let deleted_at = value.parse().map_err(|error: jiff::Error| LedgerError::new(key, &error))?;
+                ledger.deleted_at = Some(deleted_at);
+                continue;
+            }
             let (component, version) =
                 key.split_once('.').ok_or_else(|| LedgerError::new(key, &"it is not `<component>.<version>`"))?;
             let component: Component = component.parse().map_err(|error: NameError| LedgerError::new(key, &error))?;
@@ -164,7 +245,9 @@ impl Ledger for WaveLedger {
 
     fn to_data(&self) -> Data {
         let uid = self.uid.clone().map(|uid| (UID.to_owned(), uid));
-        self.all().map(|(component, version, wave)| line(component, version, wave)).chain(uid).collect()
+        let deleted_at = self.deleted_at.map(|at| (DELETED_AT.to_owned(), at.to_string()));
+        let waves = self.all().map(|(component, version, wave)| line(component, version, wave));
+        waves.chain(uid).chain(deleted_at).collect()
     }
 }
 
@@ -172,11 +255,13 @@ impl Ledger for WaveLedger {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StoredWave {
-    since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     halted_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    halted_generation: Option<i64>,
+    /// Former ledgers have it. Only the annotation resumes a wave.
+    #[serde(default, rename = "haltedGeneration", skip_serializing)]
+    _halted_generation: IgnoredAny,
     #[serde(default, skip_serializing_if = "is_zero", rename = "excused")]
     ignored_failures: u32,
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "goneSince")]
@@ -190,7 +275,7 @@ fn is_zero(number: &u32) -> bool {
 
 impl From<StoredWave> for WaveRecord {
     fn from(stored: StoredWave) -> Self {
-        let halt = stored.halted_at.map(|at| Halt { at, generation: stored.halted_generation });
+        let halt = stored.halted_at.map(|at| Halt { at });
         Self {
             since: stored.since,
             halt,
@@ -205,7 +290,7 @@ impl From<&WaveRecord> for StoredWave {
         Self {
             since: wave.since,
             halted_at: wave.halt.map(|halt| halt.at),
-            halted_generation: wave.halt.and_then(|halt| halt.generation),
+            _halted_generation: IgnoredAny,
             ignored_failures: wave.ignored_failures,
             missing_since: wave.missing_since,
         }
@@ -246,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_data_of_the_config_map_reads_back() {
-        let halt = Some(Halt { at: at(60), generation: Some(4) });
+        let halt = Some(Halt { at: at(60) });
         let ledger = ledger(&[
             ("stronghold", "v1.3.3", WaveRecord::new(at(0))),
             ("stronghold", "v1.4.0-rc.1", WaveRecord { halt, ignored_failures: 2, ..WaveRecord::new(at(1)) }),
@@ -256,8 +341,13 @@ mod tests {
         assert_eq!(data["stronghold.v1.3.3"], r#"{"since":"1970-01-01T00:00:00Z"}"#);
         assert_eq!(
             data["stronghold.v1.4.0-rc.1"],
-            r#"{"since":"1970-01-01T00:00:01Z","haltedAt":"1970-01-01T00:01:00Z","haltedGeneration":4,"excused":2}"#
+            r#"{"since":"1970-01-01T00:00:01Z","haltedAt":"1970-01-01T00:01:00Z","excused":2}"#
         );
+        let former =
+            r#"{"since":"1970-01-01T00:00:01Z","haltedAt":"1970-01-01T00:01:00Z","haltedGeneration":4,"excused":2}"#;
+        let former = Data::from([("stronghold.v1.4.0-rc.1".to_owned(), former.to_owned())]);
+        let read = WaveLedger::from_data(&former).unwrap();
+        assert_eq!(read.wave(&"stronghold".parse().unwrap(), &v("v1.4.0-rc.1")).unwrap().halt, halt);
         assert_eq!(data["policy-uid"], "uid-1");
         assert!(data.contains_key("d8.v0.13.0"));
         assert_eq!(WaveLedger::from_data(&data), Ok(ledger));
@@ -287,10 +377,7 @@ mod tests {
         for n in 0..20_000 {
             many.insert(v(&format!("v1.{n}.0")), WaveRecord::new(at(n)));
         }
-        many.insert(
-            v("v0.0.1"),
-            WaveRecord { halt: Some(Halt { at: at(1), generation: None }), ..WaveRecord::new(at(0)) },
-        );
+        many.insert(v("v0.0.1"), WaveRecord { halt: Some(Halt { at: at(1) }), ..WaveRecord::new(at(0)) });
         assert!(large.trim());
         let bytes: usize = large.to_data().iter().map(|(key, value)| key.len() + value.len()).sum();
         assert!(bytes <= 1 << 20, "{bytes}");
@@ -299,6 +386,29 @@ mod tests {
         assert!(large.wave(&"large".parse().unwrap(), &v("v1.0.0")).is_none());
         assert!(large.wave(&"large".parse().unwrap(), &v("v1.19999.0")).is_some());
         assert!(!large.trim());
+    }
+
+    #[test]
+    fn a_deleted_policy_leaves_its_waves_for_an_hour_and_its_halts() {
+        let halt = Some(Halt { at: at(60) });
+        let halted = WaveRecord { halt, ..WaveRecord::new(at(1)) };
+        let waves = [("p", "v1.0.0", WaveRecord::new(at(0))), ("p", "v1.1.0", halted.clone())];
+        let (before, p) = (ledger(&waves), "p".parse().unwrap());
+        let deleted = before.after_deletion(|_, _| true, at(100)).unwrap();
+        assert_eq!((deleted.deleted_at, &deleted.waves), (Some(at(100)), &before.waves));
+        assert_eq!(WaveLedger::from_data(&deleted.to_data()), Ok(deleted.clone()));
+        let again = deleted.after_deletion(|_, _| true, at(200)).unwrap();
+        assert_eq!(again, deleted, "the first time counts");
+        let uid = || Some("uid-2".to_owned());
+        assert_eq!(deleted.adopted(uid(), at(3699)), WaveLedger { uid: uid(), ..before.clone() });
+
+        let halts = ledger(&[("p", "v1.1.0", WaveRecord { since: None, ..halted })]);
+        assert_eq!(deleted.adopted(uid(), at(3700)), WaveLedger { uid: uid(), ..halts.clone() });
+        let late = deleted.after_deletion(|_, _| true, at(3700)).unwrap();
+        assert_eq!(late, WaveLedger { deleted_at: Some(at(100)), ..halts });
+        assert_eq!(late.after_deletion(|_, version| *version != v("v1.1.0"), at(4000)), None);
+        let soon = deleted.after_deletion(|_, _| false, at(200)).unwrap();
+        assert!(soon.wave(&p, &v("v1.0.0")).is_some() && soon.wave(&p, &v("v1.1.0")).is_none());
     }
 
     #[test]

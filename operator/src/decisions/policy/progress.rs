@@ -1,7 +1,7 @@
 //! The version of each component to which a policy leads, what holds it, and the state of its waves. The verdict comes
 //! from `d8-crds`: for the host that is last in every wave.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use d8_crds::{
     decisions::{
@@ -23,6 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{
+    evidence::Evidence,
     ledger::{WaveLedger, WaveRecord},
     waves::{FailureCounts, WaveCandidate},
 };
@@ -56,14 +57,14 @@ impl<'a> Record<'a> {
 
     /// Returns the versions, none of them permitted: for a policy that denies the component.
     pub(super) fn denied_candidates(&self) -> Vec<WaveCandidate> {
-        self.candidates(|_| false)
+        self.candidates(Duration::ZERO, |_| false)
     }
 
-    fn candidates(&self, permits: impl Fn(&Version) -> bool) -> Vec<WaveCandidate> {
-        let candidate = |(version, entry): &(Version, &ReleaseVersion)| WaveCandidate {
-            version: version.clone(),
-            permitted: permits(version),
-            first_seen: entry.first_seen.as_ref().map(|time| time.0),
+    fn candidates(&self, min_age: Duration, permits: impl Fn(&Version) -> bool) -> Vec<WaveCandidate> {
+        let candidate = |(version, entry): &(Version, &ReleaseVersion)| {
+            let first_seen = entry.first_seen.as_ref().map(|time| time.0);
+            let soaked = first_seen.and_then(|seen| seen.checked_add(min_age).ok());
+            WaveCandidate { version: version.clone(), permitted: permits(version), first_seen, soaked }
         };
         self.versions.iter().map(candidate).collect()
     }
@@ -77,10 +78,11 @@ static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 pub(super) fn with_waves(checked: &CheckedPolicy, ledger: &WaveLedger) -> PolicySet {
     let wave = |(version, wave): (&Version, &WaveRecord)| CheckedWave {
         version: version.clone(),
-        since: Some(wave.since),
+        since: wave.since,
         halted: wave.halt.is_some(),
         halted_at: wave.halt.map(|halt| halt.at),
         failed: 0,
+        succeeded: None,
     };
     let mut checked = checked.clone();
     let components = ledger.waves.iter();
@@ -102,14 +104,14 @@ impl<'a> PolicyEvaluator<'a> {
         Self { checked, policies: policies.for_host(LAST_HOST), now }
     }
 
-    /// Returns whether the policy does not deny the component. An emergency policy governs nothing.
+    /// Returns whether the policy does not deny the component.
     pub(super) fn governs(&self, component: &Component) -> bool {
-        self.checked.emergency.is_none() && self.policies.denied(component).is_none()
+        self.policies.denied(component).is_none()
     }
 
     /// Returns the versions of a record, and whether the policy permits each.
     pub(super) fn candidates(&self, record: &Record<'_>) -> Vec<WaveCandidate> {
-        record.candidates(|version| self.permits(record, version))
+        record.candidates(self.checked.min_age(&record.component), |version| self.permits(record, version))
     }
 
     /// Returns whether nothing forbids the version. There can be thousands of versions: only a pin needs the full
@@ -154,54 +156,111 @@ pub(super) struct Progress {
     pub(super) trimmed: bool,
     /// End of the target's wave, if this wave is running.
     pub(super) rolling: Option<Timestamp>,
+    /// The target's wave, if it waits for evidence: `1 of 3 hosts, 2 canaries`.
+    pub(super) awaiting: Option<String>,
     /// When the entry changes without an event.
     pub(super) next: Option<Timestamp>,
 }
 
+/// What the progress of a component is computed from, besides its record.
+#[derive(Clone, Copy)]
+pub(super) struct ProgressInputs<'a> {
+    pub(super) evaluator: &'a PolicyEvaluator<'a>,
+    pub(super) ledger: &'a WaveLedger,
+    pub(super) failures: &'a FailureCounts,
+    pub(super) matched: &'a MatchedHosts,
+    pub(super) evidence: Option<&'a Evidence<'a>>,
+}
+
 /// Returns the progress of one component.
-pub(super) fn progress(
-    evaluator: &PolicyEvaluator<'_>,
-    record: &Record<'_>,
-    ledger: &WaveLedger,
-    failures: &FailureCounts,
-    matched: &MatchedHosts,
-) -> Progress {
+pub(super) fn progress(inputs: ProgressInputs<'_>, record: &Record<'_>) -> Progress {
+    let ProgressInputs { evaluator, ledger, matched, .. } = inputs;
     let span = matched.active.get(record.component.name());
     let (target, hold) = target(evaluator, record, span);
-    let mut shown = ComponentProgress {
+    let shown = ComponentProgress {
         name: record.component.name().to_owned(),
         target: target.map(|(_, entry)| entry.version.clone()),
         hold: hold.map(|(code, _)| code.to_string()),
         until: hold.and_then(|(_, until)| until).map(Time),
         waves: Vec::new(),
     };
-    let mut next = hold.and_then(|(_, until)| until);
-    let mut rolling = None;
+    let next = hold.and_then(|(_, until)| until);
+    let mut progress = Progress { shown, trimmed: false, rolling: None, awaiting: None, next };
     for (version, entry) in &record.versions {
-        let Some(wave) = ledger.wave(&record.component, version) else { continue };
-        let first_seen = entry.first_seen.as_ref().map(|time| time.0);
-        let Some(times) = WaveTimes::of(evaluator, &record.component, version, first_seen, wave) else { continue };
         let is_target = target.is_some_and(|(t, _)| t == version);
-        let failed = failures.of(&record.component, version);
+        let waiting = WaveRecord::WAITING;
+        let wave = match ledger.wave(&record.component, version) {
+            Some(wave) => wave,
+            None if inputs.evidence.is_some() && evaluator.permits(record, version) => &waiting,
+            None => continue,
+        };
+        progress.add(inputs, record, (version, entry), wave, is_target);
+    }
+    progress.trimmed = limit_waves(&mut progress.shown.waves, limits::WAVES);
+    progress
+}
+
+impl Progress {
+    /// Adds the wave of one version, unless nobody needs to see it.
+    fn add(
+        &mut self,
+        inputs: ProgressInputs<'_>,
+        record: &Record<'_>,
+        (version, entry): (&Version, &ReleaseVersion),
+        wave: &WaveRecord,
+        is_target: bool,
+    ) {
+        let ProgressInputs { evaluator, evidence, .. } = inputs;
+        let component = &record.component;
+        let first_seen = entry.first_seen.as_ref().map(|time| time.0);
+        let times = WaveTimes::of(evaluator, component, version, first_seen, wave);
         let state = times.state(wave, evaluator.now);
-        next = [next, times.next(evaluator.now)].into_iter().flatten().min();
-        if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {
-            rolling = times.end;
-        }
-        // Without it, clients compute the wave from the version's age, so it is complete, too.
-        if state == WaveState::Complete && failed == 0 && !is_target {
-            continue;
-        }
-        shown.waves.push(WaveStatus {
+        let failed = inputs.failures.of(component, version);
+        let mut shown = WaveStatus {
             version: entry.version.clone(),
-            since: Some(Time(wave.since)),
+            since: wave.since.map(Time),
             state: Some(state),
             failed,
+            succeeded: None,
+            canaries: None,
             halted_at: wave.halt.map(|halt| Time(halt.at)),
-        });
+        };
+        if let Some(evidence) = evidence.filter(|_| wave.since.is_none()) {
+            let successes = evidence.successes(component, version);
+            let canaries = evidence.canaries(component, version);
+            (shown.succeeded, shown.canaries) = (Some(successes.hosts), Some(canaries));
+            self.ends(successes.next);
+            let so_far = format!("{} of {} hosts, {canaries} canaries", successes.hosts, evidence.required.hosts);
+            self.awaiting = self.awaiting.take().or_else(|| is_target.then_some(so_far));
+        }
+        self.ends(times.next(evaluator.now));
+        if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {
+            self.rolling = times.end;
+        }
+        let of_target = is_target && evaluator.checked.rollout.is_some();
+        if of_target || is_shown(evaluator, &shown) {
+            self.shown.waves.push(shown);
+        }
     }
-    let trimmed = limit_waves(&mut shown.waves, limits::WAVES);
-    Progress { shown, trimmed, rolling, next }
+
+    /// Notes that the entry changes at this time.
+    fn ends(&mut self, at: Option<Timestamp>) {
+        self.next = [self.next, at].into_iter().flatten().min();
+    }
+}
+
+/// Returns whether the status shows the wave of a version that is not the target.
+fn is_shown(evaluator: &PolicyEvaluator<'_>, wave: &WaveStatus) -> bool {
+    let rollout = evaluator.checked.rollout.as_ref();
+    match wave.state {
+        Some(WaveState::Halted) => true,
+        _ if rollout.is_none() => false,
+        Some(WaveState::AwaitingEvidence) => wave.failed > 0 || wave.succeeded > Some(0),
+        // Without it, clients compute the wave from the version's age, so it is complete, too; but if the policy requires
+        // evidence, they wait for it.
+        Some(WaveState::Complete) => wave.failed > 0 || rollout.is_some_and(|rollout| rollout.evidence.is_some()),
+        _ => true,
+    }
 }
 
 /// Keeps at most `limit` waves: the halted ones, then the newest. Returns whether a wave was dropped.
@@ -249,30 +308,33 @@ struct WaveTimes {
 }
 
 impl WaveTimes {
-    /// Returns `None` if the policy has no rollout.
+    /// The times of a wave that does not spread: the policy has no rollout, or the wave has not begun.
+    const NONE: Self = Self { start: None, end: None };
+
     fn of(
         evaluator: &PolicyEvaluator<'_>,
         component: &Component,
         version: &Version,
         first_seen: Option<Timestamp>,
         wave: &WaveRecord,
-    ) -> Option<Self> {
-        let rollout = evaluator.checked.rollout.as_ref()?;
+    ) -> Self {
+        let Some((rollout, since)) = evaluator.checked.rollout.as_ref().zip(wave.since) else { return Self::NONE };
         let rule = evaluator.checked.rule_for(component);
         if rule.is_some_and(|rule| rule.expedite.contains(version)) {
             // An expedited version needs no wave.
-            return Some(Self { start: Some(wave.since), end: Some(wave.since) });
+            return Self { start: Some(since), end: Some(since) };
         }
         let min_age = evaluator.checked.min_age(component);
-        let wave = wave::Wave::new(first_seen.unwrap_or(wave.since), min_age, Some(wave.since), rollout.over);
-        Some(Self { start: wave.start(), end: wave.end() })
+        let wave = wave::Wave::new(first_seen.unwrap_or(since), min_age, Some(since), rollout.over);
+        Self { start: wave.start(), end: wave.end() }
     }
 
     fn state(&self, wave: &WaveRecord, now: Timestamp) -> WaveState {
-        match wave.halt {
-            Some(_) => WaveState::Halted,
-            None if self.end.is_some_and(|end| end <= now) => WaveState::Complete,
-            None => WaveState::Running,
+        match (wave.halt, wave.since) {
+            (Some(_), _) => WaveState::Halted,
+            (None, None) => WaveState::AwaitingEvidence,
+            (None, Some(_)) if self.end.is_some_and(|end| end <= now) => WaveState::Complete,
+            (None, Some(_)) => WaveState::Running,
         }
     }
 

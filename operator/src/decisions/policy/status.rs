@@ -7,7 +7,7 @@ use d8_crds::{
     decisions::{
         validation::{
             CheckedPolicy, InvalidPolicy,
-            warnings::{EMERGENCY, PolicyContext, warnings},
+            warnings::{PolicyContext, warnings},
         },
         verdict::workstation_labels,
     },
@@ -44,6 +44,8 @@ pub(super) struct StatusInputs<'a> {
     pub(super) components: Vec<ComponentProgress>,
     /// Running waves of targets, each with its end.
     pub(super) rolling: &'a [(String, Timestamp)],
+    /// Waves of targets that wait for evidence, each with what it has so far.
+    pub(super) awaiting: &'a [String],
     /// Whether the status lacks waves because there are too many.
     pub(super) trimmed: bool,
     pub(super) previous: &'a PluginPolicyStatus,
@@ -112,14 +114,6 @@ pub(super) fn window_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<
     if schedule.open_at(now) { schedule.open_until(now) } else { schedule.next_opening(now) }
 }
 
-/// Returns when the message about an emergency changes next.
-pub(super) fn emergency_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
-    let until = checked.emergency?;
-    // The warning about a late end is over at this instant.
-    let warned = until.checked_sub(EMERGENCY).ok();
-    warned.into_iter().chain([until]).find(|instant| now < *instant)
-}
-
 /// Returns the message of `Accepted`, with the warnings of a valid policy.
 fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
     let mut sentences = vec![VALID.to_owned()];
@@ -127,12 +121,7 @@ fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
         .iter()
         .filter_map(|platform| platform.parse::<Platform>().ok())
         .any(|platform| checked.selector.matches(&workstation_labels(&platform)));
-    let context = PolicyContext {
-        hosts: Some(inputs.hosts.matched),
-        workstations,
-        now: Some(inputs.now),
-        channels: Some(inputs.channels),
-    };
+    let context = PolicyContext { hosts: Some(inputs.hosts.matched), workstations, channels: Some(inputs.channels) };
     sentences.extend(warnings(checked, context));
     sentences.join("; ")
 }
@@ -148,18 +137,11 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
                        age of the version alone";
         return ConditionDraft::new(False, "TooManyWaves", message);
     }
-    match checked.emergency {
-        Some(until) if until <= inputs.now => {
-            return ConditionDraft::new(True, "EmergencyEnded", "the emergency is over; the policy lifts nothing");
-        }
-        Some(until) => {
-            let message = format!("until {until:.0}, the policy lifts time gates of every policy");
-            return ConditionDraft::new(True, "Emergency", message);
-        }
-        None => {}
-    }
     if checked.paused {
         return ConditionDraft::new(True, "Paused", "every change is held; plugins can still run");
+    }
+    if !inputs.awaiting.is_empty() {
+        return ConditionDraft::new(True, "AwaitingEvidence", first_few(inputs.awaiting));
     }
     if inputs.rolling.is_empty() {
         return ConditionDraft::new(True, "Enforced", "the policy is enforced as written");

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
-    decisions::validation::ResumedHalt,
+    decisions::validation::ResumedHalts,
     records::policy::{PluginPolicyStatus, WaveState},
     values::{name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::ledger::{Halt, WaveLedger, WaveLedgerChanges, WaveRecord};
+use super::{
+    evidence::Evidence,
+    ledger::{Halt, WaveLedger, WaveLedgerChanges, WaveRecord},
+};
 use crate::decisions::{hosts::HostFailure, managed_releases::GRACE_PERIOD};
 
 /// A host that has been switching for this time counts as failed.
@@ -60,6 +63,8 @@ pub(crate) struct WaveCandidate {
     pub(crate) permitted: bool,
     /// When the version was first seen.
     pub(crate) first_seen: Option<Timestamp>,
+    /// When it reaches the policy's minAge; absent: unknown, or never.
+    pub(crate) soaked: Option<Timestamp>,
 }
 
 /// Everything that changes the waves of a policy.
@@ -69,10 +74,14 @@ pub(crate) struct WaveInputs<'a> {
     /// Generation of the policy.
     pub(crate) generation: i64,
     pub(crate) previous: &'a PluginPolicyStatus,
+    /// Whether the policy has a rollout. Without one, no wave begins; halts stay.
+    pub(crate) has_rollout: bool,
     /// Number of failed hosts that halts a wave; absent: no wave is halted.
     pub(crate) max_failed: Option<u32>,
-    /// The halt that the policy's annotation resumes.
-    pub(crate) resumed: Option<&'a ResumedHalt>,
+    /// What waves wait for; absent: they begin at once.
+    pub(crate) evidence: Option<&'a Evidence<'a>>,
+    /// The halts that the policy's annotation resumes.
+    pub(crate) resumed: &'a ResumedHalts,
     /// The versions of each record, by component.
     pub(crate) candidates: &'a BTreeMap<Component, Vec<WaveCandidate>>,
     /// Failed hosts of the policy.
@@ -96,10 +105,10 @@ pub(crate) struct WaveEvent {
 pub(crate) enum WaveEventKind {
     /// Too many hosts failed. The wave was halted at this time.
     Halted(Timestamp),
-    /// An edit of the policy resumed the wave.
-    ResumedByEdit,
     /// The policy's annotation resumed the wave.
-    ResumedByAnnotation,
+    Resumed,
+    /// The version succeeded on enough hosts. The wave has begun.
+    Began,
 }
 
 /// The result of [`update`].
@@ -116,12 +125,20 @@ pub(crate) struct WaveUpdate {
 /// Decides which waves begin, halt, resume and are removed.
 pub(crate) fn update(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> WaveUpdate {
     let (mut draft, complete) = current(inputs, ledger);
+    let mut events = each_wave(inputs, &mut draft, resume);
     for (component, candidates) in inputs.candidates {
         let waves = draft.waves.entry(component.clone()).or_default();
-        begin(inputs, complete.contains(component), candidates, waves);
+        let begun = begin(inputs, component, complete.contains(component), candidates, waves);
+        events.extend(begun.into_iter().map(|version| WaveEvent {
+            component: component.clone(),
+            failed: inputs.failures.of(component, &version),
+            version,
+            kind: WaveEventKind::Began,
+        }));
     }
     forget(inputs, &mut draft);
-    let events = halt_and_resume(inputs, &mut draft);
+    events.extend(each_wave(inputs, &mut draft, halt));
+    drop_waiting(&mut draft);
     let trimmed = draft.trim();
     WaveUpdate { changes: WaveLedgerChanges::between(ledger, &draft), events, trimmed }
 }
@@ -132,10 +149,11 @@ pub(crate) fn update(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> WaveUpdate
 fn current(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> (WaveLedger, BTreeSet<Component>) {
     let uid = inputs.uid.map(str::to_owned);
     if ledger.uid.is_some() && ledger.uid == uid {
-        return (ledger.clone(), BTreeSet::new());
+        // The mark of a deletion can only be a mistake.
+        return (WaveLedger { deleted_at: None, ..ledger.clone() }, BTreeSet::new());
     }
     if ledger.uid.is_some() {
-        return (WaveLedger { uid, ..WaveLedger::default() }, BTreeSet::new());
+        return (ledger.adopted(uid, inputs.now), BTreeSet::new());
     }
     let mut restored = WaveLedger { uid, ..ledger.clone() };
     let complete = restore(&mut restored, inputs.previous, inputs.generation, inputs.now);
@@ -154,11 +172,13 @@ fn restore(
         let Ok(name) = component.name.parse::<Component>() else { continue };
         for wave in &component.waves {
             let Ok(version) = Version::parse(&wave.version) else { continue };
-            let since = wave.since.as_ref().map_or(now, |time| time.0.min(now));
             let halted_at = wave.halted_at.as_ref().filter(|_| wave.state == Some(WaveState::Halted));
-            let halt = halted_at.map(|at| Halt { at: at.0.min(now), generation: status.observed_generation });
-            let waves = ledger.waves.entry(name.clone()).or_default();
-            waves.insert(version, WaveRecord { halt, ..WaveRecord::new(since) });
+            let restored = WaveRecord {
+                since: wave.since.as_ref().map(|time| time.0.min(now)),
+                halt: halted_at.map(|at| Halt { at: at.0.min(now) }),
+                ..WaveRecord::WAITING
+            };
+            ledger.waves.entry(name.clone()).or_default().insert(version, restored);
         }
     }
     if status.observed_generation != Some(generation) {
@@ -168,25 +188,46 @@ fn restore(
 }
 
 /// Begins the wave of each permitted version, and drops the waves of versions that are not permitted: they begin
-/// again once they are permitted again.
+/// again once they are permitted again. Returns the versions whose evidence was met. Halts stay in any case.
 fn begin(
     inputs: &WaveInputs<'_>,
+    component: &Component,
     complete: bool,
     candidates: &[WaveCandidate],
     waves: &mut BTreeMap<Version, WaveRecord>,
-) {
+) -> Vec<Version> {
+    let mut proven = Vec::new();
     for candidate in candidates {
+        let version = &candidate.version;
         if !candidate.permitted {
-            waves.remove(&candidate.version);
+            let wave = waves.get_mut(version).into_iter();
+            wave.for_each(|wave| (wave.since, wave.missing_since) = (None, None));
             continue;
         }
-        let wave = waves.entry(candidate.version.clone()).or_insert_with(|| {
-            // A complete wave spreads by the age of the version alone.
-            let since = candidate.first_seen.filter(|_| complete).unwrap_or(inputs.now);
-            WaveRecord::new(since.min(inputs.now))
-        });
+        let wave = waves.entry(version.clone()).or_insert(WaveRecord::WAITING);
         wave.missing_since = None;
+        if wave.since.is_some() || wave.halt.is_some() || !inputs.has_rollout {
+            continue;
+        }
+        wave.since = match inputs.evidence {
+            Some(evidence) if !evidence.is_met(component, version) => None,
+            Some(_) => {
+                proven.push(version.clone());
+                Some(inputs.now)
+            }
+            // A complete wave spreads by the age of the version alone.
+            None => Some(candidate.first_seen.filter(|_| complete).unwrap_or(inputs.now).min(inputs.now)),
+        };
     }
+    proven
+}
+
+/// Drops the waves that have neither begun nor been halted.
+fn drop_waiting(ledger: &mut WaveLedger) {
+    for waves in ledger.waves.values_mut() {
+        waves.retain(|_, wave| wave.since.is_some() || wave.halt.is_some() || wave.ignored_failures > 0);
+    }
+    ledger.waves.retain(|_, waves| !waves.is_empty());
 }
 
 /// Drops the waves of versions that no record had for [`GRACE_PERIOD`]. Until then the record may be created again.
@@ -204,16 +245,17 @@ fn forget(inputs: &WaveInputs<'_>, ledger: &mut WaveLedger) {
     ledger.waves.retain(|_, waves| !waves.is_empty());
 }
 
-fn halt_and_resume(inputs: &WaveInputs<'_>, ledger: &mut WaveLedger) -> Vec<WaveEvent> {
+/// Applies `change` to every wave. Returns what happened.
+fn each_wave(
+    inputs: &WaveInputs<'_>,
+    ledger: &mut WaveLedger,
+    change: impl Fn(&WaveInputs<'_>, &Component, &Version, &mut WaveRecord) -> Option<WaveEventKind>,
+) -> Vec<WaveEvent> {
     let mut events = Vec::new();
     for (component, waves) in &mut ledger.waves {
         for (version, wave) in waves {
-            let failed = inputs.failures.of(component, version);
-            let kind = match wave.halt {
-                Some(halt) => resume(inputs, version, failed, halt, wave),
-                None => halt(inputs, version, failed, wave),
-            };
-            if let Some(kind) = kind {
+            if let Some(kind) = change(inputs, component, version, wave) {
+                let failed = inputs.failures.of(component, version);
                 events.push(WaveEvent { component: component.clone(), version: version.clone(), failed, kind });
             }
         }
@@ -221,34 +263,47 @@ fn halt_and_resume(inputs: &WaveInputs<'_>, ledger: &mut WaveLedger) -> Vec<Wave
     events
 }
 
-/// Resumes a halted wave if the annotation names its halt or the policy was edited.
+/// Resumes a halted wave if the annotation names its halt. The wave goes on where it was: its start moves by the time
+/// that passed since the halt.
 fn resume(
     inputs: &WaveInputs<'_>,
+    component: &Component,
     version: &Version,
-    failed: u32,
-    halt: Halt,
     wave: &mut WaveRecord,
 ) -> Option<WaveEventKind> {
-    let by_annotation = inputs.resumed.is_some_and(|r| r.version == *version && r.halted_at == halt.at);
-    let by_edit = halt.generation.is_some_and(|generation| generation != inputs.generation);
-    if !by_annotation && !by_edit {
-        return None;
-    }
+    let halt = wave.halt.filter(|halt| inputs.resumed.names(component, version, halt.at))?;
+    let candidates = inputs.candidates.get(component).map(Vec::as_slice).unwrap_or_default();
+    let soaked = candidates.iter().find(|c| c.version == *version).and_then(|candidate| candidate.soaked);
+    wave.since = wave.since.map(|since| {
+        let start = soaked.map_or(since, |soaked| soaked.max(since));
+        let elapsed = halt.at.duration_since(start).max(SignedDuration::ZERO);
+        inputs.now.checked_sub(elapsed).unwrap_or(since)
+    });
     wave.halt = None;
-    wave.ignored_failures = failed;
-    Some(if by_annotation { WaveEventKind::ResumedByAnnotation } else { WaveEventKind::ResumedByEdit })
+    wave.ignored_failures = inputs.failures.of(component, version);
+    Some(WaveEventKind::Resumed)
 }
 
 /// Halts a wave if too many hosts failed, and more than at the last resumption.
-fn halt(inputs: &WaveInputs<'_>, version: &Version, failed: u32, wave: &mut WaveRecord) -> Option<WaveEventKind> {
+fn halt(
+    inputs: &WaveInputs<'_>,
+    component: &Component,
+    version: &Version,
+    wave: &mut WaveRecord,
+) -> Option<WaveEventKind> {
+    let may_spread = wave.since.is_some() || inputs.evidence.is_some();
+    if wave.halt.is_some() || !may_spread {
+        return None;
+    }
+    let failed = inputs.failures.of(component, version);
     wave.ignored_failures = wave.ignored_failures.min(failed);
     if inputs.max_failed.is_none_or(|max| failed < max) || failed <= wave.ignored_failures {
         return None;
     }
     // The annotation may still name an earlier halt in this very second. It must not resume this one.
-    let is_named = inputs.resumed.is_some_and(|r| r.version == *version && r.halted_at == inputs.now);
+    let is_named = inputs.resumed.names(component, version, inputs.now);
     let at = if is_named { inputs.now + SignedDuration::from_secs(1) } else { inputs.now };
-    wave.halt = Some(Halt { at, generation: Some(inputs.generation) });
+    wave.halt = Some(Halt { at });
     Some(WaveEventKind::Halted(at))
 }
 

@@ -11,24 +11,13 @@ use crate::{
 };
 
 impl Explainer<'_> {
-    pub(super) fn soaking(
-        &self,
-        min_age: Duration,
-        first_seen: Timestamp,
-        expedited: bool,
-        until: Option<Timestamp>,
-    ) -> String {
+    pub(super) fn soaking(&self, min_age: Duration, first_seen: Timestamp, until: Option<Timestamp>) -> String {
         let end = match until {
             Some(until) => format!("until {}", self.at(until)),
             None => "which never ends".to_owned(),
         };
-        let (moved, admin) = if expedited {
-            ("; its tag moved, so `expedite` lifts this only if a pin has its digest", "pin the digest")
-        } else {
-            ("", "expedite it")
-        };
         format!(
-            "{} was first seen at {first_seen:.0} and must soak for {}, {end}{moved}; wait, or ask an admin to {admin}",
+            "{} was first seen at {first_seen:.0} and must soak for {}, {end}; wait, or ask an admin to expedite it",
             self.version(),
             FormattedDuration(min_age)
         )
@@ -77,6 +66,16 @@ impl Explainer<'_> {
         )
     }
 
+    pub(super) fn awaiting_evidence(&self, hosts: u32, stable_for: Duration, succeeded: u32) -> String {
+        let on = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+        format!(
+            "{} must first have worked on {on} for {}, and has on {succeeded} so far; wait, or install it now with `{}`",
+            self.version(),
+            FormattedDuration(stable_for),
+            commands::take(self.subject)
+        )
+    }
+
     pub(super) fn wave_halted(&self, policy: &str, at: Option<Timestamp>, failed: u32) -> String {
         let hosts = match failed {
             0 => String::new(),
@@ -85,7 +84,8 @@ impl Explainer<'_> {
         };
         let (when, resume) = match (at, &self.subject.version) {
             (Some(at), Some(version)) => {
-                (format!(" at {at:.0}"), resume_command(policy, version, &format_args!("{at:.0}")))
+                let halted_at = format_args!("{at:.0}");
+                (format!(" at {halted_at}"), resume_command(policy, &self.subject.component, version, &halted_at))
             }
             _ => (String::new(), format!("kubectl edit pluginpolicy {policy}")),
         };

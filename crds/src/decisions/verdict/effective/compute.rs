@@ -10,7 +10,7 @@ use crate::{
     decisions::{
         explain,
         reason::{Origin, Source},
-        validation::{CheckedPolicy, CheckedRule, Pattern},
+        validation::{CheckedRule, Pattern},
         verdict::{
             applicable::ApplicableRule,
             host_policies::HostPolicies,
@@ -19,9 +19,10 @@ use crate::{
                 ACCESS, CHANNEL, MAJOR_UPDATES, MIN_AGE, MISSING_DEPENDENCIES, MOVED_TAGS, PAUSED, PolicyField, UPDATES,
             },
         },
+        wave::CanaryShare,
         window::CheckedBlackout,
     },
-    records::policy::{Access, Window, WindowsFor},
+    records::policy::{Access, RequireSucceeded, Window, WindowsFor},
     values::{
         channel::Channel,
         duration,
@@ -66,15 +67,13 @@ impl HostPolicies<'_> {
     }
 
     fn plugins(&self, listed: &[PluginName]) -> BTreeSet<PluginName> {
-        let expedited = self.emergencies().flat_map(CheckedPolicy::named_plugins);
-        let named = self.named_plugins().into_iter().chain(expedited).cloned();
+        let named = self.named_plugins().into_iter().cloned();
         let local = self.local_rules().into_iter().flat_map(|local| local.named_plugins().cloned());
         named.chain(local).chain(listed.iter().cloned()).collect()
     }
 
     fn prefixes(&self) -> BTreeSet<String> {
-        let patterns =
-            self.valid().chain(self.emergencies()).flat_map(|policy| &policy.rules).flat_map(|rule| &rule.plugins);
+        let patterns = self.valid().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.plugins);
         let local = self.local_rules().into_iter().flat_map(LocalRules::refused);
         let prefixes = patterns.chain(local).filter_map(|pattern| match pattern {
             Pattern::Prefix(prefix) => Some(prefix.clone()),
@@ -84,16 +83,10 @@ impl HostPolicies<'_> {
     }
 
     fn in_effect(&self) -> Vec<PolicyInEffect> {
-        let valid = self.valid().chain(self.emergencies()).map(|policy| PolicyInEffect {
-            name: policy.name.to_string(),
-            valid: true,
-            emergency_until: policy.emergency,
-            why: None,
-        });
+        let valid = self.valid().map(|policy| PolicyInEffect { name: policy.name.to_string(), valid: true, why: None });
         let broken = self.broken().map(|policy| PolicyInEffect {
             name: policy.name.to_string(),
             valid: false,
-            emergency_until: None,
             why: Some(explain::policy_problem(&policy.problem)),
         });
         let mut all: Vec<_> = valid.chain(broken).collect();
@@ -102,12 +95,11 @@ impl HostPolicies<'_> {
     }
 
     fn component(&self, scope: &Scope) -> EffectiveComponent {
-        let (component, rules, emergency_rules) = match scope {
-            Scope::One(component) => (component.to_string(), self.rules(component), self.emergency_rules(component)),
+        let (component, rules) = match scope {
+            Scope::One(component) => (component.to_string(), self.rules(component)),
             Scope::Prefix(prefix) => {
                 let pattern = Pattern::Prefix(prefix.clone());
-                let emergency_rules = self.emergency_rules_for_pattern(&pattern);
-                (pattern.to_string(), self.rules_for_pattern(&pattern), emergency_rules)
+                (pattern.to_string(), self.rules_for_pattern(&pattern))
             }
         };
         let has_record_name = match scope {
@@ -123,7 +115,7 @@ impl HostPolicies<'_> {
             }),
             block: of_rules(&rules, "block", |rule| rule.block.iter().map(ToString::to_string).collect()),
             channel: channel(&rules),
-            recorded: has_record_name.then(|| recorded(&rules, &emergency_rules)),
+            recorded: has_record_name.then(|| recorded(&rules)),
             messages: of_rules(&rules, "message", |rule| rule.message.iter().map(ToString::to_string).collect()),
         };
         if let Some(local) = self.local_rules() {
@@ -185,6 +177,11 @@ fn rollouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<RolloutSettings>> {
         value: RolloutSettings {
             over: duration::format(rollout.over),
             canary: rule.canary,
+            canary_percent: rollout.canary_share.map(CanaryShare::percent),
+            require_succeeded: rollout.evidence.map(|evidence| RequireSucceeded {
+                hosts: evidence.hosts,
+                stable_for: duration::format(evidence.stable_for),
+            }),
             max_failed: rollout.max_failed,
         },
         from: of_spec(rule, "rollout"),
@@ -197,9 +194,8 @@ fn channel(rules: &[ApplicableRule<'_>]) -> MergedField<Option<Channel>> {
     MergedField { value: (!from.is_empty()).then_some(value), from }
 }
 
-fn recorded(rules: &[ApplicableRule<'_>], emergency_rules: &[ApplicableRule<'_>]) -> RecordSettings {
+fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
     let min_age = merged(&MIN_AGE, rules);
-    let expedite = |rules| of_rules(rules, "expedite", |rule| shown(&rule.expedite));
     RecordSettings {
         updates: merged(&UPDATES, rules),
         major_updates: merged(&MAJOR_UPDATES, rules),
@@ -208,7 +204,7 @@ fn recorded(rules: &[ApplicableRule<'_>], emergency_rules: &[ApplicableRule<'_>]
             let pins = rule.pins.iter();
             pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
         }),
-        expedite: expedite(rules).into_iter().chain(expedite(emergency_rules)).collect(),
+        expedite: of_rules(rules, "expedite", |rule| shown(&rule.expedite)),
     }
 }
 

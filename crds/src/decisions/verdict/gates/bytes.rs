@@ -13,7 +13,7 @@ use crate::{
     },
     records::{
         policy::MovedTags,
-        release::{Artifact, MAX_SYNC_AGE, MovedTag, ReleaseVersion},
+        release::{Artifact, MAX_SYNC_AGE, ReleaseVersion},
     },
     values::{digest::Digest, platform::Platform, text::printable, version::Version},
 };
@@ -44,9 +44,10 @@ pub(super) fn pinned(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 /// A moved tag under `movedTags: Refuse`, also where no policy sets it. A pin to the new digest acknowledges the
 /// move; a version that was installed before it is not affected.
 pub(super) fn moved(input: &GateInput<'_>, causes: &mut Causes<'_>) {
+    let Some((entry, moved)) = input.entry.and_then(|entry| Some((entry, entry.moved.as_ref()?))) else { return };
+    let acknowledged = || pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
     let installed_before = input.candidate.intent == Intent::Explicit && input.candidate.stored.is_some();
-    let Some((entry, moved)) = unacknowledged_move(input) else { return };
-    if !input.policies.is_governed() || installed_before {
+    if !input.policies.is_governed() || !input.has_record_name || installed_before || acknowledged() {
         return;
     }
     let moved_tags = MOVED_TAGS.merge(input.rules);
@@ -57,14 +58,6 @@ pub(super) fn moved(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     }
 }
 
-/// Returns the move of the version's tag if no pin acknowledges it.
-pub(super) fn unacknowledged_move<'a>(input: &GateInput<'a>) -> Option<(&'a ReleaseVersion, &'a MovedTag)> {
-    let entry = input.entry.filter(|_| input.has_record_name)?;
-    let moved = entry.moved.as_ref()?;
-    let acknowledged = input.policies.has_pins() && pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
-    (!acknowledged).then_some((entry, moved))
-}
-
 /// A record that a time or integrity gate needs and that is missing, or too old for a time gate.
 pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     if !input.has_record_name {
@@ -73,7 +66,7 @@ pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let has_age = input.entry.is_some_and(|entry| entry.first_seen.is_some());
     let last_sync_time = last_sync_time(input);
     let is_stale = input.candidate.release.is_some()
-        && last_sync_time.is_none_or(|synced| input.candidate.now.duration_since(synced) > MAX_SYNC_AGE);
+        && last_sync_time.is_none_or(|synced| input.candidate.read_time().duration_since(synced) > MAX_SYNC_AGE);
     for rule in input.rules {
         let by_time = if has_age && !is_stale { None } else { needed_by_time(input, rule) };
         if let Some((origin, field)) = by_time.filter(|_| !has_age).or_else(|| needed_for_digest(input, rule)) {

@@ -42,11 +42,10 @@ pub(super) fn frozen(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     }
 }
 
-/// `updates: Manual`, also where no policy sets it. Does not bind the first install of a required plugin, nor a version
-/// that an emergency policy expedites.
+/// `updates: Manual`, also where no policy sets it. Does not bind the first install of a required plugin.
 pub(super) fn manual(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let first_of_required = input.candidate.active.is_none() && input.is_required();
-    if !input.policies.is_governed() || !input.has_record_name || first_of_required || input.in_emergency {
+    if !input.policies.is_governed() || !input.has_record_name || first_of_required {
         return;
     }
     let updates = UPDATES.merge(input.rules);

@@ -2,17 +2,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Causes, GateInput, bytes};
+use super::{Causes, GateInput};
 use crate::{
     decisions::{
         intent::Intent,
         reason::{Cause, Origin},
-        validation::CheckedRollout,
+        validation::{CheckedRollout, RequiredEvidence},
         verdict::{
             applicable::{ApplicableRule, Setting},
             merge::MIN_AGE,
         },
-        wave::{Bucket, PermittedFrom, Wave, WavePosition},
+        wave::Wave,
     },
     values::instant,
 };
@@ -20,23 +20,23 @@ use crate::{
 /// How long the agent may act on policies that were not confirmed since.
 const CONFIRMED: SignedDuration = SignedDuration::from_mins(10);
 
-/// Returns the `minAge` of a policy if it binds: not for a version that is expedited, unless its tag moved and no pin
-/// acknowledges the move; not on its canaries, and not for a person who names a version that was active here.
+/// Returns the `minAge` of a policy if it binds: not for a version that the policy expedites, not on its
+/// canaries, and not for a person who names a version that was active here.
 pub(super) fn soak(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<Setting<std::time::Duration>> {
     let setting = MIN_AGE.of(rule).filter(|setting| !setting.value.is_zero())?;
-    let is_lifted = || input.is_expedited(rule) && bytes::unacknowledged_move(input).is_none();
-    (input.has_record_name && !is_return(input) && !is_lifted()).then_some(setting)
+    (input.has_record_name && !input.is_expedited(rule) && !is_return(input)).then_some(setting)
 }
 
 /// Returns the rollout of a policy if its wave binds: as for `minAge`, and not on the way down, nor for a
-/// dependency that another change brings in.
+/// dependency that another change brings in. Canaries do not wait for the wave.
 pub(super) fn rollout<'a>(input: &GateInput<'_>, rule: &ApplicableRule<'a>) -> Option<&'a CheckedRollout> {
     let rollout = rule.policy.rollout.as_ref().filter(|_| !rule.canary)?;
     let waits = input.has_record_name
         && !input.candidate.brought_in
         && !is_return(input)
         && !input.is_expedited(rule)
-        && !input.candidate.goes_down();
+        && !input.candidate.goes_down()
+        && !rollout.canary_share.zip(input.bucket).is_some_and(|(share, bucket)| share.contains(bucket));
     waits.then_some(rollout)
 }
 
@@ -56,42 +56,41 @@ pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         };
         let by = rule.source(min_age.origin, MIN_AGE.name);
         let until = instant::after(first_seen, min_age.value).map(whole);
-        let expedited = input.is_expedited(rule);
-        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, expedited, until });
+        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, until });
     }
 }
 
-/// `rollout`: when the version's wave reaches the host, by each policy's clock.
+/// `rollout`: when the version's wave reaches the host, by each policy's clock; or the evidence without which it does
+/// not begin.
 pub(super) fn wave(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    let Some(first_seen) = first_seen(input) else { return };
-    let mut place = None;
+    // The same for all policies; computed only if one has a rollout, because it costs a hash.
+    let mut position = None;
     for rule in input.rules {
         let Some(rollout) = rollout(input, rule) else { continue };
+        let wave = rule.policy.wave(input.candidate.component, input.candidate.version);
+        let since = wave.and_then(|wave| wave.since);
+        if let Some(evidence) = rollout.evidence.filter(|_| since.is_none()) {
+            let succeeded = wave.and_then(|wave| wave.succeeded).unwrap_or_default();
+            let by = rule.source(Origin::Spec("rollout"), "requireSucceeded");
+            let RequiredEvidence { hosts, stable_for } = evidence;
+            causes.push(Cause::AwaitingEvidence { by, hosts, stable_for, succeeded });
+            continue;
+        }
+        let Some(first_seen) = first_seen(input) else { continue };
+        let bucket = *position.get_or_insert_with(|| input.bucket.unwrap_or_else(|| input.candidate.bucket()));
         let min_age = rule.setting(|settings| settings.min_age).map(|setting| setting.value).unwrap_or_default();
-        let since = rule.policy.wave(input.candidate.component, input.candidate.version).and_then(|wave| wave.since);
-        let wave = Wave::new(first_seen, min_age, since, rollout.over);
-        // The same for all policies; computed only if one has a rollout, because it costs a hash.
-        let place = *place.get_or_insert_with(|| WavePosition::Bucket(bucket(input)));
-        let until = match wave.permitted_from(place) {
-            PermittedFrom::Always => continue,
-            PermittedFrom::Instant(instant) if instant <= input.candidate.now => continue,
-            PermittedFrom::Instant(instant) => Some(whole(instant)),
-            PermittedFrom::Never => None,
+        let until = match Wave::new(first_seen, min_age, since, rollout.over).permitted_from(bucket) {
+            Some(instant) if instant <= input.candidate.now => continue,
+            until => until.map(whole),
         };
         causes.push(Cause::NotInWave { by: rule.source(Origin::Spec("rollout"), ""), over: rollout.over, until });
     }
 }
 
-fn bucket(input: &GateInput<'_>) -> Bucket {
-    let candidate = input.candidate;
-    let host = &candidate.host;
-    if host.new_root { Bucket::LAST } else { Bucket::of(host.id, candidate.component, candidate.version) }
-}
-
-/// A halted wave, which also binds canaries, expedited versions and moves down.
+/// A halted wave, which also binds canaries, expedited versions and moves down, and stays if the policy loses its
+/// rollout.
 pub(super) fn halted(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    let rules = input.rules.iter().filter(|rule| input.has_record_name && rule.policy.rollout.is_some());
-    for rule in rules {
+    for rule in input.rules.iter().filter(|_| input.has_record_name) {
         let wave = rule.policy.wave(input.candidate.component, input.candidate.version);
         if let Some(wave) = wave.filter(|wave| wave.halted) {
             let by = rule.source(Origin::Spec("rollout"), "maxFailed");
@@ -102,8 +101,8 @@ pub(super) fn halted(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 
 /// Policies that the API server did not confirm in the last ten minutes.
 pub(super) fn policy_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    let (now, confirmed) = (input.candidate.now, input.candidate.confirmed);
-    if confirmed.is_none_or(|confirmed| now.duration_since(confirmed) > CONFIRMED) {
+    let (read, confirmed) = (input.candidate.read_time(), input.candidate.confirmed);
+    if confirmed.is_none_or(|confirmed| read.duration_since(confirmed) > CONFIRMED) {
         causes.push(Cause::PolicyStale { confirmed });
     }
 }

@@ -182,25 +182,6 @@ fn the_merge_table_with_origins() {
 }
 
 #[test]
-fn what_an_emergency_policy_expedites() {
-    let emergency = json!({"emergency": {"until": "2026-12-01T12:00:00Z"},
-        "rules": [{"plugins": ["named"], "expedite": ["1.2.7"]}, {"plugins": ["pre-*"], "expedite": ["v2.0.0"]}]});
-    let effective = effective_of(&set(&[own(&json!({"minAge": "72h", "expedite": ["v1.0.0"]})), emergency]), &[]);
-    let policies = json!([{"name": "p0", "valid": true},
-        {"name": "p1", "valid": true, "emergencyUntil": "2026-12-01T12:00:00Z"}]);
-    assert_eq!(effective["policies"], policies);
-    let expedited = |version: &str, policy: &str, rule: usize| json!([{"value": version, "policy": policy, "field": format!("rules[{rule}].expedite")}]);
-    for (component, expected) in [
-        ("stronghold", expedited("v1.0.0", "p0", 0)),
-        ("named", expedited("v1.2.7", "p1", 0)),
-        ("pre-*", expedited("v2.0.0", "p1", 1)),
-        ("*", json!([])),
-    ] {
-        assert_eq!(field(&effective, component, "expedite"), expected, "{component}");
-    }
-}
-
-#[test]
 fn who_is_spoken_of() {
     let set = set(&[
         json!({"rules": [{"plugins": ["b", "delivery-*"]}, {"plugins": ["delivery-kit", "*"], "access": "Deny"}]}),

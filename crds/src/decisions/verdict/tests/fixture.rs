@@ -104,6 +104,24 @@ impl VerdictFixture {
         set.for_host(host).evaluate(&case)
     }
 
+    /// Returns the version that the host takes next, and when.
+    pub(super) fn next(&self, active: Option<&str>, candidates: &[&str]) -> Option<(String, Timestamp)> {
+        let labels = labels();
+        let host = Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root };
+        let (component, active) = ("stronghold".parse().unwrap(), active.map(version));
+        let versions: Vec<_> = candidates.iter().map(|text| version(text)).collect();
+        let candidate = |version| {
+            Candidate::new(host, &component, version, Intent::Explicit, self.now)
+                .confirmed(self.confirmed)
+                .server_time(self.server_time)
+                .active(active.as_ref())
+                .release(self.release.as_ref())
+        };
+        let candidates: Vec<_> = versions.iter().map(candidate).collect();
+        let next = PolicySet::from_json(&self.policies).for_host(host).next(&candidates)?;
+        Some((next.version.to_string(), next.at))
+    }
+
     pub(super) fn codes(&self, change: VersionChange<'_>) -> Vec<&'static str> {
         codes(&self.evaluate(change))
     }

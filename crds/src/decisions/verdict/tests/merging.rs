@@ -151,7 +151,7 @@ fn a_hold_ends_with_its_last_reason() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let by = || Source::LocalRules { field: "a" };
     let (first_seen, min_age) = (Timestamp::UNIX_EPOCH, std::time::Duration::ZERO);
-    let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, expedited: false, until: Some(at(until)) };
+    let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, until: Some(at(until)) };
     let outside = |until| Cause::OutsideWindow { by: by(), together: false, everyone: false, until: at(until) };
     let subject = Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
     let subject = std::sync::Arc::new(subject);

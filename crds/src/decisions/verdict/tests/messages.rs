@@ -91,14 +91,6 @@ fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
         ("manual", own(json!({"updates": "Manual"})), up(A)),
         ("manual, no policy sets it", VerdictFixture::of(&[json!({})]), change(A, "v1.1.0", None)),
         ("soaking", own(json!({"minAge": "72h"})), up(U)),
-        (
-            "soaking after a move, and expedited",
-            moved(VerdictFixture::auto(
-                &json!({"minAge": "72h", "expedite": ["v1.1.0"]}),
-                &json!({"integrity": {"movedTags": "Soak"}}),
-            )),
-            up(U),
-        ),
         ("soaking for seconds", own(json!({"minAge": "48h5s"})), up(U)),
         ("no record", unrecorded(own(json!({"minAge": "72h"}))), up(U)),
         ("not in the record", unrecorded(own(json!({"pins": pin('a')}))), up(U)),
@@ -113,6 +105,14 @@ fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
         ),
         ("not in its wave", rest(slow.clone()), up(U)),
         ("not in its wave, and named", rest(slow.clone()), up(X)),
+        (
+            "a wave that waits for evidence",
+            rest(
+                json!({"rollout": {"over": "1h", "canaryPercent": 1, "requireSucceeded": {"hosts": 3, "for": "90m"}}}),
+            )
+            .status(&wave("v1.1.0", &json!({"state": "AwaitingEvidence", "succeeded": 1}))),
+            up(A),
+        ),
         (
             "a halted wave",
             rest(json!({"rollout": {"over": "1m", "maxFailed": 3}})).status(&wave("v1.1.0", &halt)),

@@ -71,7 +71,7 @@ fn tame_text() -> BoxedStrategy<String> {
     proptest::sample::select(vec!["stronghold", "1.1.0", "1.0.0", "strong*"]).prop_map(str::to_owned).boxed()
 }
 
-pub(super) fn intent() -> impl Strategy<Value = Intent> {
+fn intent() -> impl Strategy<Value = Intent> {
     proptest::sample::select(vec![A, U, X, R])
 }
 
@@ -180,11 +180,11 @@ fn gated() -> impl Strategy<Value = Value> {
     })
 }
 
-pub(super) fn gated_policies() -> impl Strategy<Value = Vec<Value>> {
+fn gated_policies() -> impl Strategy<Value = Vec<Value>> {
     proptest::collection::vec(gated(), 1..4)
 }
 
-pub(super) fn recorded_version() -> impl Strategy<Value = &'static str> {
+fn recorded_version() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(vec!["v1.0.0", "v1.1.0", "v1.1.0-rc.1", "v1.5.0", "v2.0.0"])
 }
 

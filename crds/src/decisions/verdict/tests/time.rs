@@ -1,6 +1,7 @@
 //! Soak, records' age, waves, windows, clocks.
 
 use super::{fixture::*, *};
+use crate::decisions::wave::{Bucket, CanaryShare};
 
 #[test]
 fn min_age_by_the_largest_of_all_policies() {
@@ -170,6 +171,81 @@ fn rule_7_canaries_skip_their_policys_soak_and_wave() {
 }
 
 #[test]
+fn rule_7_canaries_by_percentage_skip_the_wave_alone() {
+    // The bucket of the host for v1.1.0.
+    let bucket = Bucket::of("bastion-1", &"stronghold".parse().unwrap(), &Version::parse("v1.1.0").unwrap());
+    let in_half = CanaryShare::of_percent(50).unwrap().contains(bucket);
+    assert!(in_half && !CanaryShare::of_percent(1).unwrap().contains(bucket), "choose another host");
+    let of = |percent: u32, rule: Value, rest: Value| {
+        let mut rest = rest;
+        rest["rollout"] = json!({"over": "720h", "canaryPercent": percent});
+        auto(&rule, &rest)
+    };
+    let window = json!({"windows": [{"start": "02:00", "duration": "3h"}]});
+    let halted = wave("v1.1.0", &json!({"state": "Halted"}));
+    for (specs, status, expected) in [
+        (vec![of(50, json!({}), json!({}))], json!({}), vec![]),
+        (vec![of(1, json!({}), json!({}))], json!({}), vec!["NotInWave"]),
+        (vec![of(50, json!({"minAge": "999h"}), json!({}))], json!({}), vec!["Soaking"]),
+        (vec![of(50, json!({}), json!({})), of(1, json!({}), json!({}))], json!({}), vec!["NotInWave"]),
+        (vec![of(50, json!({}), window)], json!({}), vec!["OutsideWindow"]),
+        (vec![of(50, json!({}), json!({}))], halted, vec!["WaveHalted"]),
+    ] {
+        let fixture = VerdictFixture::of(&specs).status(&status);
+        assert_eq!(fixture.codes(change(A, "v1.1.0", "v1.0.0")), expected, "{specs:?}");
+    }
+    // Such a canary needs no record, but any other host does.
+    for (percent, expected) in [(50, vec![]), (1, vec!["NoRecord"])] {
+        let fixture = VerdictFixture { release: None, ..VerdictFixture::of(&[of(percent, json!({}), json!({}))]) };
+        assert_eq!(fixture.codes(change(A, "v1.1.0", "v1.0.0")), expected, "{percent}");
+    }
+}
+
+#[test]
+fn rule_7_a_wave_waits_for_evidence() {
+    let required = |more: &Value| {
+        let mut rollout = json!({"over": "1m", "requireSucceeded": {"hosts": 3, "for": "1h"}});
+        rollout.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"rollout": rollout})
+    };
+    let no_canary = required(&json!({"canarySelector": {"matchLabels": {"role": "ci"}}}));
+    let canary = required(&json!({"canarySelector": {"matchLabels": {"role": "bastion"}}}));
+    let by_share = required(&json!({"canaryPercent": 50}));
+    let not_by_share = required(&json!({"canaryPercent": 1}));
+    let awaiting = json!({"state": "AwaitingEvidence", "succeeded": 1});
+    let begun = json!({"state": "Running", "since": "2026-11-21T12:00:00Z"});
+    let halted = json!({"state": "Halted", "haltedAt": NOW});
+    let up = |intent| change(intent, "v1.1.0", "v1.0.0");
+    let waits = || vec!["AwaitingEvidence"];
+    for (rest, status, case, expected, notes) in [
+        (&no_canary, json!({}), up(A), waits(), 0),
+        (&no_canary, wave("v1.1.0", &awaiting), up(A), waits(), 0),
+        (&no_canary, wave("v1.1.0", &awaiting), up(U), waits(), 0),
+        (&no_canary, wave("v1.1.0", &awaiting), up(X), vec![], 1),
+        (&no_canary, wave("v1.1.0", &awaiting), change(R, "v1.1.0", "v1.1.0"), vec![], 0),
+        (&no_canary, wave("v1.1.0", &begun), up(A), vec![], 0),
+        // A missing `since` decides, whatever the state.
+        (&no_canary, wave("v1.1.0", &json!({"state": "Running"})), up(A), waits(), 0),
+        (&no_canary, wave("v1.1.0", &halted), up(A), vec!["AwaitingEvidence", "WaveHalted"], 0),
+        (&no_canary, wave("v1.2.0", &begun), up(A), waits(), 0),
+        // Down.
+        (&no_canary, json!({}), change(A, "v1.1.0", "v1.2.0"), vec![], 0),
+        (&canary, json!({}), up(A), vec![], 0),
+        (&by_share, json!({}), up(A), vec![], 0),
+        (&not_by_share, json!({}), up(A), waits(), 0),
+    ] {
+        let fixture = VerdictFixture::auto(&json!({}), rest).status(&status);
+        let verdict = fixture.evaluate(case);
+        assert_eq!((codes(&verdict), verdict.notes().len()), (expected, notes), "{rest} {status} {:?}", case.intent);
+        assert!(codes(&verdict).is_empty() || verdict.until().is_none());
+    }
+    let expedited = VerdictFixture::auto(&json!({"expedite": ["v1.1.0"]}), &no_canary);
+    assert_eq!(expedited.codes(up(A)), [""; 0]);
+    let unrecorded = VerdictFixture { release: None, ..VerdictFixture::auto(&json!({}), &no_canary) };
+    assert_eq!(unrecorded.codes(up(A)), ["AwaitingEvidence", "NoRecord"]);
+}
+
+#[test]
 fn rule_6_expedite_lifts_the_time_gates_of_its_own_policy() {
     let gates = json!({"rollout": {"over": "720h"}, "windows": [{"start": "02:00", "duration": "3h"}]});
     let slow = |expedite: &[&str]| auto(&json!({"minAge": "999h", "expedite": expedite}), &gates);
@@ -203,7 +279,9 @@ fn rule_9_a_halted_wave() {
         (halt("v1.2.0", &rollout), A, "v1.0.0", vec![], 0),
         // On the way down there is no wave, but the halt is one of the version.
         (halt("v1.1.0", &rollout), A, "v1.2.0", vec!["WaveHalted"], 0),
-        (halt("v1.1.0", &json!({})), A, "v1.0.0", vec![], 0),
+        // A policy that lost its rollout still halts.
+        (halt("v1.1.0", &json!({})), A, "v1.0.0", vec!["WaveHalted"], 0),
+        (halt("v1.1.0", &json!({})), X, "v1.0.0", vec![], 1),
     ] {
         let verdict = fixture.evaluate(change(intent, "v1.1.0", active));
         assert_eq!((codes(&verdict), verdict.notes().len()), (expected, notes), "{intent:?} {active}");
@@ -380,4 +458,38 @@ fn host_policies_evaluate_many_candidates_independently() {
     }
     let names = set.for_host(host).policy_names();
     assert_eq!((shared.policy_names(), shared.required()), (names, set.for_host(host).required()));
+}
+
+#[test]
+fn rule_23_the_next_version_of_a_host() {
+    let night = json!({"windows": [{"start": "02:00", "duration": "3h"}]});
+    let hour = json!({"windows": [{"start": "12:00", "duration": "1h"}]});
+    let soak = |age: &str| json!({"minAge": age});
+    let both = json!({"minAge": "49h30m", "expedite": ["v1.0.0"]});
+    let open = json!({});
+    // v1.1.0 was seen at noon two days ago, v1.0.0 at noon yesterday. It is noon.
+    for (rule, rest, active, expected) in [
+        (open.clone(), &open, Some("v0.9.0"), Some(("v1.1.0", NOW))),
+        (open.clone(), &open, Some("v1.1.0"), None),
+        (open.clone(), &open, None, Some(("v1.1.0", NOW))),
+        (soak("30h"), &open, Some("v0.9.0"), Some(("v1.1.0", NOW))),
+        (soak("72h"), &open, Some("v0.9.0"), Some(("v1.1.0", "2026-11-23T12:00:00Z"))),
+        (soak("72h"), &night, Some("v0.9.0"), Some(("v1.1.0", "2026-11-24T02:00:00Z"))),
+        // The window closes before v1.1.0 is old enough, and opens again on the next day.
+        (soak("49h30m"), &hour, Some("v0.9.0"), Some(("v1.1.0", "2026-11-23T12:00:00Z"))),
+        // The older version comes first.
+        (both, &hour, Some("v0.9.0"), Some(("v1.0.0", NOW))),
+        (json!({"updates": "Manual"}), &open, Some("v0.9.0"), None),
+        (json!({"block": ["v1.1.0"]}), &night, Some("v0.9.0"), Some(("v1.0.0", "2026-11-23T02:00:00Z"))),
+        (open.clone(), &json!({"paused": true}), Some("v0.9.0"), None),
+    ] {
+        let fixture = VerdictFixture::auto(&rule, rest);
+        let next = fixture.next(active, &["v1.0.0", "v1.1.0"]);
+        let expected = expected.map(|(version, at_)| (version.to_owned(), at(at_)));
+        assert_eq!(next, expected, "{rule} {rest} {active:?}");
+    }
+    let stale = VerdictFixture { confirmed: Some(at("2026-11-22T11:00:00Z")), ..VerdictFixture::auto(&open, &night) };
+    assert_eq!(stale.next(Some("v0.9.0"), &["v1.1.0"]), None, "the policies stay as old as they are");
+    let skewed = VerdictFixture { server_time: Some(at("2026-11-22T13:00:00Z")), ..VerdictFixture::auto(&open, &open) };
+    assert_eq!(skewed.next(Some("v0.9.0"), &["v1.1.0"]), None);
 }

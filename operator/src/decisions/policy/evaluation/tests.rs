@@ -4,11 +4,12 @@ use d8_crds::records::{
     policy::{HostCounts, PluginPolicy, WaveState},
     release::CliRelease,
 };
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::{super::waves::WaveEventKind, *};
 use crate::decisions::{
-    hosts::{HostFailure, VersionSpan},
+    hosts::{HostFailure, HostIndex, VersionSpan},
     ledger::Ledger as _,
 };
 
@@ -195,20 +196,77 @@ fn a_halt_and_its_resumption() {
     assert_eq!(fixture.waves(), ["v1.3.0 Halted since 100, failed 2"]);
     assert_eq!(fixture.p().waves[0].halted_at.as_ref().map(|time| time.0), Some(at(300)));
 
-    fixture.annotation = Some(format!("v1.3.0@{}", at(301)));
+    fixture.annotation = Some(format!("p/v1.3.0@{}", at(301)));
     fixture.evaluate(500);
     assert_eq!(fixture.ready(), "False/WaveHalted", "the annotation names another halt");
-    fixture.annotation = Some(format!("v1.3.0@{}", at(300)));
+    fixture.annotation = Some(format!("p/v1.3.0@{}", at(300)));
     fixture.evaluate(600);
-    assert_eq!(fixture.waves(), ["v1.3.0 Running since 100, failed 2"]);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 400, failed 2"], "moved by the length of the halt");
     assert_eq!(fixture.ready(), "True/RollingOut");
 
     fixture.fail("v1.3.0", 3);
     fixture.evaluate(700);
     assert_eq!(fixture.ready(), "False/WaveHalted");
     fixture.generation = 2;
+    fixture.spec["rollout"] = json!(null);
     fixture.evaluate(800);
-    assert_eq!(fixture.ready(), "True/RollingOut");
+    assert_eq!(fixture.ready(), "False/WaveHalted", "a policy without a rollout keeps its halts");
+    assert_eq!(fixture.target().1, Some("WaveHalted"));
+    fixture.annotation = Some(format!("p/v1.3.0@{}", at(700)));
+    fixture.evaluate(900);
+    assert_eq!((fixture.ready().as_str(), fixture.waves().len()), ("True/Enforced", 0));
+}
+
+#[test]
+fn a_wave_waits_for_evidence() {
+    let mut fixture = PolicyFixture::rolling();
+    fixture.spec["rollout"]["canarySelector"] = json!({"matchLabels": {"canary": "true"}});
+    fixture.spec["rollout"]["requireSucceeded"] = json!({"hosts": 2, "for": "1h"});
+    let report = |fixture: &mut PolicyFixture, changes: &[(&str, i64)]| {
+        let mut hosts = HostIndex::default();
+        for (i, (state, change)) in changes.iter().enumerate() {
+            let component =
+                json!({"name": "p", "active": "v1.3.0", "state": state, "lastChange": at(*change).to_string()});
+            let host = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
+                "metadata": {"name": format!("bastion-{i}"), "labels": {"canary": "true"}},
+                "spec": {"identity": "i"}, "status": {"components": [component]}});
+            hosts.apply(Event::Apply(serde_json::from_value(host).unwrap()));
+        }
+        fixture.matched.reports = hosts.reports(|_| true, |labels| labels["canary"] == "true");
+    };
+    let evidence = |fixture: &PolicyFixture| {
+        let wave = &fixture.p().waves[0];
+        (wave.state, wave.since.is_some(), wave.succeeded, wave.canaries)
+    };
+    report(&mut fixture, &[("UpToDate", 0), ("UpToDate", 600), ("Failed", 0)]);
+    let evaluation = fixture.evaluate(100);
+    assert_eq!(evidence(&fixture), (Some(WaveState::AwaitingEvidence), false, Some(0), Some(3)));
+    assert_eq!((fixture.target().1, fixture.ready().as_str()), (Some("AwaitingEvidence"), "True/AwaitingEvidence"));
+    assert_eq!(evaluation.next, Some(at(3600)), "when the first host counts");
+    fixture.evaluate(3600);
+    assert_eq!(evidence(&fixture), (Some(WaveState::AwaitingEvidence), false, Some(1), Some(3)));
+    // A canary fails: the wave is halted before it begins.
+    fixture.fail("v1.3.0", 2);
+    fixture.evaluate(3700);
+    assert_eq!(fixture.events, [WaveEventKind::Halted(at(3700))]);
+    fixture.evaluate(4200);
+    assert_eq!(evidence(&fixture), (Some(WaveState::Halted), false, Some(2), Some(3)), "evidence does not begin it");
+    fixture.shown = PluginPolicyStatus::default();
+    fixture.annotation = Some(format!("p/v1.3.0@{}", at(3700)));
+    fixture.evaluate(4300);
+    assert_eq!(fixture.events, [WaveEventKind::Resumed, WaveEventKind::Began]);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 4300, failed 2"]);
+    assert_eq!(evidence(&fixture), (Some(WaveState::Running), true, None, None));
+    // The wave goes on if hosts leave the version, and if the ledger is lost.
+    report(&mut fixture, &[]);
+    fixture.fail("v1.3.0", 0);
+    fixture.ledger = WaveLedger::default();
+    fixture.evaluate(4400);
+    assert_eq!(fixture.waves(), ["v1.3.0 Running since 4300, failed 0"]);
+    // A version that nobody has waits. The complete wave of the older one stays, because clients need it.
+    fixture.versions.insert(0, version("v1.4.0", 0, &json!({})));
+    fixture.evaluate(4300 + DAY);
+    assert_eq!(fixture.waves(), ["v1.4.0 AwaitingEvidence since -1, failed 0", "v1.3.0 Complete since 4300, failed 0"]);
 }
 
 #[test]
@@ -248,13 +306,17 @@ fn the_waves_of_a_new_record_begin_when_it_appears() {
 }
 
 #[test]
-fn a_policy_that_is_created_again_begins_its_waves_again() {
-    let mut fixture = PolicyFixture::rolling();
-    fixture.evaluate(100);
-    fixture.uid = "second";
-    fixture.shown = PluginPolicyStatus::default();
-    fixture.evaluate(200);
-    assert_eq!(fixture.waves(), ["v1.3.0 Running since 200, failed 0"]);
+fn a_policy_that_is_created_again_keeps_its_waves_for_an_hour() {
+    for (deleted_at, again, since) in [(None, 20_000, 100), (Some(1000), 4599, 100), (Some(1000), 4600, 4600)] {
+        let mut fixture = PolicyFixture::rolling();
+        fixture.evaluate(100);
+        fixture.ledger.deleted_at = deleted_at.map(at);
+        fixture.uid = "second";
+        fixture.shown = PluginPolicyStatus::default();
+        fixture.evaluate(again);
+        assert_eq!(fixture.waves(), [format!("v1.3.0 Running since {since}, failed 0")], "{deleted_at:?}");
+        assert_eq!(fixture.ledger.deleted_at, None);
+    }
 }
 
 #[test]

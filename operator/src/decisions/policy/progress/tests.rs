@@ -6,6 +6,8 @@ fn waves(states: &[WaveState]) -> Vec<WaveStatus> {
         since: None,
         state: Some(*state),
         failed: 0,
+        succeeded: None,
+        canaries: None,
         halted_at: None,
     };
     states.iter().enumerate().map(wave).collect()

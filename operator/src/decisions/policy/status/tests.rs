@@ -18,6 +18,7 @@ fn status_of(
         channels: &BTreeMap::from([(Component::D8, Channel::Stable)]),
         components,
         rolling,
+        awaiting: &[],
         trimmed: false,
         previous: &PluginPolicyStatus::default(),
         // A Thursday.
@@ -95,6 +96,8 @@ fn ready_names_halted_and_running_waves() {
             since: None,
             state: Some(WaveState::Halted),
             failed: 3,
+            succeeded: None,
+            canaries: None,
             halted_at: Some(Time(at(60))),
         }],
         ..ComponentProgress::default()
@@ -110,7 +113,7 @@ fn ready_names_halted_and_running_waves() {
             vec![halted("stronghold")],
             rolling(1),
             "False/WaveHalted",
-            "cli.deckhouse.io/resume=v1.3.3@1970-01-01T00:01:00Z`",
+            "cli.deckhouse.io/resume=stronghold/v1.3.3@1970-01-01T00:01:00Z`",
         ),
     ] {
         let (found, text) = condition(&status_of(spec, components, &waves), "Ready");
@@ -148,25 +151,6 @@ fn spec_with(fields: &serde_json::Value) -> serde_json::Value {
     let mut spec = json!({"hostSelector": {}});
     spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     spec
-}
-
-#[test]
-fn an_emergency_is_shown_while_it_stands() {
-    for (until, ready, message) in [
-        ("1970-01-02T00:00:00Z", "True/Emergency", "until 1970-01-02T00:00:00Z, the policy lifts"),
-        ("1970-01-01T00:00:00Z", "True/EmergencyEnded", "the emergency is over"),
-    ] {
-        let rules = json!([{"plugins": ["stronghold"], "expedite": ["v1.3.3"]}]);
-        let status = status_of(&spec_with(&json!({"emergency": {"until": until}, "rules": rules})), vec![], &[]);
-        let (found, text) = condition(&status, "Ready");
-        assert!(found == ready && text.starts_with(message), "{found} {text}");
-        let warning = if ready == "True/Emergency" {
-            format!("until {until}, ")
-        } else {
-            format!("the emergency ended at {until}")
-        };
-        assert!(condition(&status, "Accepted").1.contains(&warning), "{status:?}");
-    }
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn v(text: &str) -> Version {
 struct WaveFixture {
     generation: i64,
     max_failed: Option<u32>,
-    resumed: Option<ResumedHalt>,
+    resumed: ResumedHalts,
+    has_rollout: bool,
     /// Versions of the record, and whether the policy permits them.
     candidates: Vec<(&'static str, bool)>,
     /// Hosts that failed on v1.4.0.
@@ -37,7 +38,8 @@ impl WaveFixture {
         Self {
             generation: 1,
             max_failed: Some(3),
-            resumed: None,
+            resumed: ResumedHalts::default(),
+            has_rollout: true,
             candidates: vec![("v1.4.0", true)],
             failed: 0,
             previous: PluginPolicyStatus::default(),
@@ -51,6 +53,7 @@ impl WaveFixture {
             version: v(version),
             permitted: *permitted,
             first_seen: Some(at(5)),
+            soaked: Some(at(5)),
         };
         let candidates: Vec<_> = self.candidates.iter().map(candidate).collect();
         let candidates = if candidates.is_empty() { BTreeMap::new() } else { [(component("p"), candidates)].into() };
@@ -60,8 +63,10 @@ impl WaveFixture {
             uid: Some("uid"),
             generation: self.generation,
             previous: &self.previous,
-            max_failed: self.max_failed,
-            resumed: self.resumed.as_ref(),
+            has_rollout: self.has_rollout,
+            max_failed: self.max_failed.filter(|_| self.has_rollout),
+            evidence: None,
+            resumed: &self.resumed,
             candidates: &candidates,
             failures: &FailureCounts::new(&failures, at(second)),
             now: at(second),
@@ -76,7 +81,12 @@ impl WaveFixture {
     }
 
     fn since(&self) -> Option<i64> {
-        self.wave().map(|wave| wave.since.as_second())
+        self.wave()?.since.map(Timestamp::as_second)
+    }
+
+    /// Sets the annotation so that it names the halt of v1.4.0 at this second.
+    fn resume(&mut self, second: i64) {
+        self.resumed = ResumedHalts::parse(&format!("p/v1.4.0@{}", at(second)));
     }
 
     fn halted_at(&self) -> Option<i64> {
@@ -134,6 +144,8 @@ fn a_lost_ledger_is_restored_from_the_status() {
         since: Some(Time(at(since))),
         state: Some(state),
         failed: 0,
+        succeeded: None,
+        canaries: None,
         halted_at: halted_at.map(|second| Time(at(second))),
     };
     let waves = vec![
@@ -147,13 +159,14 @@ fn a_lost_ledger_is_restored_from_the_status() {
         components: vec![ComponentProgress { name: "stronghold".into(), waves, ..ComponentProgress::default() }],
         ..PluginPolicyStatus::default()
     };
-    let halt = Some(Halt { at: at(60), generation: Some(4) });
+    let halt = Some(Halt { at: at(60) });
     let expected = [
         (v("v1.3.3"), WaveRecord::new(at(50))),
         (v("v1.3.2"), WaveRecord { halt, ..WaveRecord::new(at(40)) }),
         (v("v1.3.1"), WaveRecord::new(at(100))),
     ];
-    let expected = WaveLedger { uid: None, waves: [(component("stronghold"), expected.into())].into() };
+    let expected =
+        WaveLedger { uid: None, deleted_at: None, waves: [(component("stronghold"), expected.into())].into() };
     for (generation, complete) in [(4, [component("stronghold")].into()), (5, BTreeSet::new())] {
         let mut ledger = WaveLedger::default();
         assert_eq!(restore(&mut ledger, &status, generation, at(100)), complete);
@@ -180,86 +193,117 @@ fn a_wave_halts_when_max_failed_hosts_failed() {
 }
 
 #[test]
-fn an_annotation_resumes_only_the_halt_it_names() {
-    for (version, halted_at, resumes) in
-        [("v1.4.0", 20, true), ("1.4.0", 20, true), ("v1.4.0", 21, false), ("v1.4.1", 20, false)]
-    {
+fn an_annotation_resumes_only_the_halts_it_names() {
+    let (halted, other) = (at(20), at(21));
+    for (annotation, resumes) in [
+        (format!("p/v1.4.0@{halted}"), true),
+        (format!("p/1.4.0@{halted}"), true),
+        ("p/v1.4.0+build@1970-01-01T01:00:20+01:00".to_owned(), true),
+        (format!("q/v1.4.0@{halted}, p/v1.4.0@{halted}"), true),
+        (format!("nonsense,p/v1.4.0@{halted},"), true),
+        (format!("p/v1.4.0@{other}"), false),
+        (format!("p/v1.4.1@{halted}"), false),
+        (format!("q/v1.4.0@{halted}"), false),
+        (format!("v1.4.0@{halted}"), false),
+        (format!("p/v1.4.0@{halted} q/v1.4.0@{halted}"), false),
+        (String::new(), false),
+    ] {
         let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
         fixture.update(20);
-        fixture.resumed = Some(ResumedHalt { version: v(version), halted_at: at(halted_at) });
-        let expected = if resumes { vec![WaveEventKind::ResumedByAnnotation] } else { vec![] };
-        assert_eq!(fixture.update(30), expected, "{version}@{halted_at}");
+        fixture.resumed = ResumedHalts::parse(&annotation);
+        let expected = if resumes { vec![WaveEventKind::Resumed] } else { vec![] };
+        assert_eq!(fixture.update(30), expected, "{annotation}");
         assert_eq!(fixture.halted_at().is_none(), resumes);
     }
 }
 
 #[test]
-fn a_resumed_wave_halts_again_when_another_host_fails() {
-    let resume = |fixture: &mut WaveFixture, at_: i64| {
-        fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(at_) });
-    };
-    let by_annotation: fn(&mut WaveFixture) = |fixture| {
-        fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
-    };
-    let by_edit: fn(&mut WaveFixture) = |fixture| fixture.generation = 2;
-    for (resume_by, kind) in
-        [(by_annotation, WaveEventKind::ResumedByAnnotation), (by_edit, WaveEventKind::ResumedByEdit)]
-    {
+fn nothing_but_the_annotation_resumes_a_halt() {
+    let changes: [fn(&mut WaveFixture); 6] = [
+        |fixture| fixture.generation = 2,
+        |fixture| fixture.max_failed = None,
+        |fixture| fixture.max_failed = Some(9),
+        |fixture| fixture.has_rollout = false,
+        |fixture| fixture.candidates = vec![("v1.4.0", false)],
+        |fixture| fixture.failed = 0,
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
         let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
         assert_eq!(fixture.update(20), [WaveEventKind::Halted(at(20))]);
-        resume_by(&mut fixture);
-        assert_eq!(fixture.update(30), [kind]);
-        for (second, failed, expected) in [
-            (40, 3, vec![]),
-            // A host recovers and fails again.
-            (50, 2, vec![]),
-            (60, 3, vec![WaveEventKind::Halted(at(60))]),
-            // The annotation still names the first halt.
-            (70, 4, vec![]),
-        ] {
-            fixture.failed = failed;
-            assert_eq!(fixture.update(second), expected, "{kind:?} at {second}");
-        }
-        assert_eq!(fixture.halted_at(), Some(60));
-        resume(&mut fixture, 60);
-        assert_eq!(fixture.update(80), [WaveEventKind::ResumedByAnnotation]);
+        let before = (fixture.max_failed, fixture.candidates.clone());
+        change(&mut fixture);
+        assert_eq!(fixture.update(30), [], "change {i}");
+        (fixture.max_failed, fixture.candidates) = before;
+        fixture.has_rollout = true;
+        assert_eq!(fixture.update(40), [], "change {i} undone");
+        assert_eq!(fixture.halted_at(), Some(20), "change {i}");
+        fixture.resume(20);
+        assert_eq!(fixture.update(50), [WaveEventKind::Resumed], "change {i}");
     }
 }
 
 #[test]
-fn a_higher_max_failed_counts_all_failed_hosts() {
+fn a_resumed_wave_goes_on_where_it_was() {
+    for (begun, soaked, halted, resumed, since) in [
+        (10, 5, 20, 120, 110),
+        // The version had not reached minAge: the wave begins from zero.
+        (10, 30, 20, 120, 120),
+        (10, 15, 20, 120, 115),
+    ] {
+        let mut ledger = WaveLedger { uid: Some("uid".into()), ..WaveLedger::default() };
+        let wave = WaveRecord { halt: Some(Halt { at: at(halted) }), ..WaveRecord::new(at(begun)) };
+        ledger.waves.insert(component("p"), [(v("v1.4.0"), wave)].into());
+        let candidate =
+            WaveCandidate { version: v("v1.4.0"), permitted: true, first_seen: None, soaked: Some(at(soaked)) };
+        let inputs = WaveInputs {
+            uid: Some("uid"),
+            generation: 1,
+            previous: &PluginPolicyStatus::default(),
+            has_rollout: true,
+            max_failed: None,
+            evidence: None,
+            resumed: &ResumedHalts::parse(&format!("p/v1.4.0@{}", at(halted))),
+            candidates: &[(component("p"), vec![candidate])].into(),
+            failures: &FailureCounts::default(),
+            now: at(resumed),
+        };
+        ledger.apply(update(&inputs, &ledger).changes);
+        assert_eq!(ledger.wave(&component("p"), &v("v1.4.0")), Some(&WaveRecord::new(at(since))), "{begun} {soaked}");
+    }
+}
+
+#[test]
+fn a_resumed_wave_halts_again_when_another_host_fails() {
     let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
-    fixture.update(20);
-    (fixture.generation, fixture.max_failed) = (2, Some(5));
-    assert_eq!(fixture.update(30), [WaveEventKind::ResumedByEdit]);
-    fixture.failed = 4;
-    assert_eq!(fixture.update(40), []);
-    fixture.failed = 5;
-    assert_eq!(fixture.update(50), [WaveEventKind::Halted(at(50))]);
+    assert_eq!(fixture.update(20), [WaveEventKind::Halted(at(20))]);
+    fixture.resume(20);
+    assert_eq!(fixture.update(30), [WaveEventKind::Resumed]);
+    for (second, failed, expected) in [
+        (40, 3, vec![]),
+        // A host recovers and fails again.
+        (50, 2, vec![]),
+        (60, 3, vec![WaveEventKind::Halted(at(60))]),
+        // The annotation still names the first halt.
+        (70, 4, vec![]),
+    ] {
+        fixture.failed = failed;
+        assert_eq!(fixture.update(second), expected, "at {second}");
+    }
+    assert_eq!(fixture.halted_at(), Some(60));
+    fixture.resume(60);
+    assert_eq!(fixture.update(80), [WaveEventKind::Resumed]);
 }
 
 #[test]
 fn two_halts_never_have_the_same_time() {
     let mut fixture = WaveFixture { failed: 3, ..WaveFixture::new() };
     fixture.update(20);
-    fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(20) });
-    assert_eq!(fixture.update(20), [WaveEventKind::ResumedByAnnotation]);
+    fixture.resume(20);
+    assert_eq!(fixture.update(20), [WaveEventKind::Resumed]);
     fixture.failed = 4;
     assert_eq!(fixture.update(20), [WaveEventKind::Halted(at(21))]);
     assert_eq!(fixture.halted_at(), Some(21));
     assert_eq!(fixture.update(20), []);
-}
-
-#[test]
-fn an_edit_does_not_resume_a_halt_of_unknown_generation() {
-    let mut fixture = WaveFixture::new();
-    fixture.update(10);
-    let wave = fixture.ledger.waves.get_mut(&component("p")).unwrap().get_mut(&v("v1.4.0")).unwrap();
-    wave.halt = Some(Halt { at: at(15), generation: None });
-    fixture.generation = 9;
-    assert_eq!(fixture.update(20), []);
-    fixture.resumed = Some(ResumedHalt { version: v("v1.4.0"), halted_at: at(15) });
-    assert_eq!(fixture.update(30), [WaveEventKind::ResumedByAnnotation]);
 }
 
 #[test]

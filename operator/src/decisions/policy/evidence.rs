@@ -1,0 +1,153 @@
+//! On how many hosts a version has succeeded, for a policy whose waves wait for that (`docs/policies.md`,
+//! requireSucceeded).
+
+use d8_crds::{
+    decisions::{
+        validation::{CheckedPolicy, RequiredEvidence},
+        wave::{Bucket, CanaryShare},
+    },
+    values::{name::Component, version::Version},
+};
+use jiff::Timestamp;
+
+use crate::decisions::hosts::HostReport;
+
+/// What the hosts of a policy tell about versions whose waves wait.
+pub(crate) struct Evidence<'a> {
+    pub(crate) required: RequiredEvidence,
+    canary_share: Option<CanaryShare>,
+    hosts: &'a [HostReport],
+    /// The current time in whole seconds.
+    now: Timestamp,
+}
+
+/// On how many hosts a version has succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Successes {
+    /// Number of hosts that have reported it as up to date for long enough.
+    pub(crate) hosts: u32,
+    /// When the next host counts.
+    pub(crate) next: Option<Timestamp>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Returns `None` if the policy requires no evidence.
+    pub(crate) fn of(policy: &CheckedPolicy, hosts: &'a [HostReport], now: Timestamp) -> Option<Self> {
+        let rollout = policy.rollout.as_ref()?;
+        Some(Self { required: rollout.evidence?, canary_share: rollout.canary_share, hosts, now })
+    }
+
+    /// Counts the hosts that have reported the version as up to date for long enough.
+    pub(crate) fn successes(&self, component: &Component, version: &Version) -> Successes {
+        let mut successes = Successes::default();
+        for since in self.hosts.iter().filter_map(|host| host.up_to_date_since(component, version)) {
+            // A time beyond the supported range never comes.
+            let Ok(succeeded) = since.checked_add(self.required.stable_for) else { continue };
+            if succeeded <= self.now {
+                successes.hosts = successes.hosts.saturating_add(1);
+            } else {
+                successes.next = Some(successes.next.map_or(succeeded, |next| next.min(succeeded)));
+            }
+        }
+        successes
+    }
+
+    /// Returns whether the version has succeeded on enough hosts.
+    pub(crate) fn is_met(&self, component: &Component, version: &Version) -> bool {
+        self.successes(component, version).hosts >= self.required.hosts
+    }
+
+    /// Counts the hosts that get the version before its wave begins.
+    pub(crate) fn canaries(&self, component: &Component, version: &Version) -> u32 {
+        let by_share = |host: &HostReport| {
+            self.canary_share.is_some_and(|share| share.contains(Bucket::of(&host.name, component, version)))
+        };
+        let canaries = self.hosts.iter().filter(|host| host.is_canary || by_share(host)).count();
+        u32::try_from(canaries).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use d8_crds::records::host::CliHost;
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::decisions::hosts::HostIndex;
+
+    const NOW: &str = "2026-11-22T12:00:00Z";
+
+    fn hosts(components: &[Value]) -> Vec<HostReport> {
+        let mut index = HostIndex::default();
+        for (i, component) in components.iter().enumerate() {
+            let host: CliHost = serde_json::from_value(json!({
+                "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
+                "metadata": {"name": format!("bastion-{i}"), "labels": {"canary": (i < 2).to_string()}},
+                "spec": {"identity": "i"}, "status": {"components": [component]},
+            }))
+            .unwrap();
+            index.apply(Event::Apply(host));
+        }
+        index.reports(|_| true, |labels| labels["canary"] == "true")
+    }
+
+    fn policy(rollout: &Value) -> CheckedPolicy {
+        let policy = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+            "metadata": {"name": "p"}, "spec": {"hostSelector": {}, "rollout": rollout}});
+        CheckedPolicy::new(&serde_json::from_value(policy).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn hosts_count_once_they_have_reported_the_version_for_long_enough() {
+        let report = |active: &str, state: &str, change: Option<&str>| {
+            let mut component = json!({"name": "tool", "active": active, "state": state});
+            if let Some(change) = change {
+                component["lastChange"] = json!(change);
+            }
+            component
+        };
+        let hosts = hosts(&[
+            report("v1.4.0", "UpToDate", Some("2026-11-22T11:00:00Z")),
+            report("1.4.0", "UpToDate", Some("2026-11-22T10:00:00Z")),
+            report("v1.4.0", "UpToDate", Some("2026-11-22T11:00:01Z")),
+            report("v1.4.0", "UpToDate", Some("2026-11-22T11:30:00Z")),
+            // The clock of the host is ahead.
+            report("v1.4.0", "UpToDate", Some("2026-11-23T11:30:00Z")),
+            report("v1.4.0", "UpToDate", None),
+            report("v1.4.0", "Failed", Some("2026-11-22T10:00:00Z")),
+            report("v1.4.0", "Held", Some("2026-11-22T10:00:00Z")),
+            report("v1.3.0", "UpToDate", Some("2026-11-22T10:00:00Z")),
+        ]);
+        let required = json!({"over": "1h", "canarySelector": {}, "requireSucceeded": {"hosts": 3, "for": "1h"}});
+        let policy = policy(&required);
+        let evidence = Evidence::of(&policy, &hosts, NOW.parse().unwrap()).unwrap();
+        let (tool, version) = ("tool".parse().unwrap(), Version::parse("v1.4.0").unwrap());
+        let successes = evidence.successes(&tool, &version);
+        assert_eq!((successes.hosts, successes.next), (2, Some("2026-11-22T12:00:01Z".parse().unwrap())));
+        assert!(!evidence.is_met(&tool, &version));
+        let later = Evidence::of(&policy, &hosts, "2026-11-22T12:00:01Z".parse().unwrap()).unwrap();
+        assert!(later.is_met(&tool, &version));
+        assert_eq!(later.successes(&"other".parse().unwrap(), &version), Successes::default());
+    }
+
+    #[test]
+    fn canaries_by_label_and_by_share_count_once() {
+        let hosts = hosts(&vec![json!({"name": "tool", "state": "Pending"}); 100]);
+        let (tool, version) = ("tool".parse().unwrap(), Version::parse("v1.4.0").unwrap());
+        let required = |canaries: Value| {
+            let mut rollout = json!({"over": "1h", "requireSucceeded": {"hosts": 1, "for": "1h"}});
+            rollout.as_object_mut().unwrap().extend(canaries.as_object().unwrap().clone());
+            let policy = policy(&rollout);
+            Evidence::of(&policy, &hosts, NOW.parse().unwrap()).unwrap().canaries(&tool, &version)
+        };
+        let share = CanaryShare::of_percent(20).unwrap();
+        let in_share = |i: &usize| share.contains(Bucket::of(&format!("bastion-{i}"), &tool, &version));
+        let by_share = (0..100).filter(in_share).count();
+        assert!((5..=40).contains(&by_share), "{by_share}");
+        // The first two hosts are canaries by their labels.
+        let both = by_share + (0..2).filter(|i| !in_share(i)).count();
+        assert_eq!(required(json!({"canarySelector": {}, "canaryPercent": 20})), u32::try_from(both).unwrap());
+        assert!(Evidence::of(&policy(&json!({"over": "1h"})), &hosts, NOW.parse().unwrap()).is_none());
+    }
+}
