@@ -1,4 +1,4 @@
-//! Reads the policies and records of a cluster in one round trip, and caches the policies on disk for times when
+//! Reads the policies and records of a cluster, and who the person is, in one round trip, and caches the policies on disk for times when
 //! the cluster is unreachable.
 //!
 //! Decides nothing about versions; `d8_crds::decisions::verdict` does.
@@ -7,6 +7,7 @@ mod endpoint_pins;
 mod facts;
 mod hosts;
 mod policy_cache;
+mod users;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use self::{
     facts::cluster_facts,
     hosts::{host, hosts},
     policy_cache::{CacheError, CachedPolicies, ClusterKey, PolicyCache},
+    users::{Caller, UserCache, caller},
 };
 
 /// How long cached policies apply after the cluster stopped serving their kind (rule 13 in `docs/policies.md`).
@@ -57,6 +59,8 @@ pub struct ClusterView {
     pub server_time: Option<Timestamp>,
     /// Origin of the policies.
     pub origin: ViewOrigin,
+    /// Who the person is. Asked only if a policy depends on it.
+    pub caller: Caller,
     /// The requested records that exist, by component name.
     pub records: BTreeMap<String, CliRelease>,
     /// Whether `records` contains all records of the cluster.
@@ -117,9 +121,15 @@ pub async fn read(
     cached: Option<&CachedPolicies>,
     now: Timestamp,
 ) -> Result<ClusterView, ViewError> {
+    // Dropped, and so aborted, if nothing depends on it.
+    let mut asked = tokio::task::JoinSet::new();
+    asked.spawn(users::ask(client.clone()));
     let (policies, records) = tokio::join!(policies(client), records(client, wanted));
     let (policies, server_time) = policies?;
-    let view = ClusterView { server_time, ..view(policies, records?, cached, now) };
+    let mut view = ClusterView { server_time, ..view(policies, records?, cached, now) };
+    if users::matters(&view.policies) {
+        view.caller = asked.join_next().await.and_then(Result::ok).unwrap_or(Caller::Unanswered);
+    }
     Ok(ClusterView {
         complete: matches!(wanted, RecordSelection::All) || view.origin == ViewOrigin::Ungoverned,
         ..view
@@ -150,7 +160,7 @@ fn view(
         }
         (None, _) => (Vec::new(), now, ViewOrigin::Ungoverned),
     };
-    ClusterView { policies, confirmed, server_time: None, origin, records, complete: false }
+    ClusterView { policies, confirmed, server_time: None, origin, caller: Caller::NotAsked, records, complete: false }
 }
 
 /// Reads all policies, `None` if the cluster does not serve the kind, and the server's time.

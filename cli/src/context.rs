@@ -14,7 +14,11 @@ use std::{
 };
 
 use d8_agent::{Roots, host_id, roots::HOME_ROOT};
-use d8_crds::{decisions::verdict, records::cluster::ClusterFacts, values::platform::Platform};
+use d8_crds::{
+    decisions::{person::Person, verdict},
+    records::cluster::ClusterFacts,
+    values::platform::Platform,
+};
 use d8_rpp::{ClusterAccess, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
@@ -63,8 +67,8 @@ impl Context {
         }
     }
 
-    /// Returns this machine as a host that policies select.
-    pub(crate) fn host(&self) -> verdict::Host<'_> {
+    /// Returns this machine, where this person acts, as a host that policies select.
+    pub(crate) fn host<'h>(&'h self, person: Person<'h>) -> verdict::Host<'h> {
         let id = self.host_id.get_or_init(|| {
             let (stores, _) = self.roots().for_reading();
             stores.iter().find_map(|store| host_id::read(store.root()))
@@ -74,6 +78,7 @@ impl Context {
             labels: &self.labels,
             platform: Some(&self.platform),
             new_root: id.is_none(),
+            person,
         }
     }
 

@@ -6,7 +6,7 @@ use d8_agent::{ActiveVersion, PluginEntry, Store, StoreError};
 use d8_crds::{
     decisions::{
         intent::Intent,
-        verdict::{Candidate, PolicySet, Reason},
+        verdict::{Candidate, HostPolicies, Reason},
     },
     records::{contract::Contract, release::CliRelease},
     values::{
@@ -56,13 +56,12 @@ impl InstalledPlugin {
     pub(crate) fn run_refusal(
         &self,
         context: &Context,
-        policies: &PolicySet,
+        policies: &HostPolicies<'_>,
         record: Option<&CliRelease>,
     ) -> Option<Reason> {
         let (component, digests) = (Component::Plugin(self.entry.name.clone()), self.digests());
-        let policies = policies.for_host(context.host());
         let Some(version) = self.version_for_policies() else { return policies.denied(&component) };
-        let active = Candidate::new(context.host(), &component, &version, Intent::Repair, context.now)
+        let active = Candidate::new(policies.host(), &component, &version, Intent::Repair, context.now)
             .active_digests(&digests)
             .release(record);
         policies.run_allowed_for(&active).err().map(|reason| *reason)

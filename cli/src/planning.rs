@@ -8,7 +8,7 @@ mod snapshot;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use d8_agent::cluster::{self, ClusterView};
+use d8_agent::cluster::{self, Caller, ClusterView};
 use d8_crds::{
     decisions::{
         intent::Intent,
@@ -20,7 +20,7 @@ use d8_crds::{
         reason::{Cause, Reason, Subject},
         requirements::{Findings, Unchecked},
         selection::{self, PublishedVersion},
-        verdict::{Candidate, PolicySet, Verdict},
+        verdict::{Candidate, Host, HostPolicies, PolicySet, Verdict},
     },
     values::{name::Component, version::Version},
 };
@@ -123,9 +123,19 @@ impl<'a> Planning<'a> {
         self.on_disk.entry(component.clone()).or_default().policy_unaware.insert(version.clone())
     }
 
-    /// Returns the cluster's policies.
-    pub(crate) fn policies(&self) -> &PolicySet {
-        &self.policies
+    /// Returns the cluster's policies for this machine and the person who acts.
+    pub(crate) fn policies(&self) -> HostPolicies<'_> {
+        self.policies.for_host(self.host())
+    }
+
+    /// Returns this machine, where the person acts who is known to the cluster.
+    pub(crate) fn host(&self) -> Host<'_> {
+        self.context.host(self.view.caller.person())
+    }
+
+    /// Returns who the person is.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.view.caller
     }
 
     /// Returns the active version of a component, if it is known.
@@ -179,7 +189,7 @@ impl<'a> Planning<'a> {
     }
 
     fn evaluator(&self) -> PolicyEvaluator<'_> {
-        PolicyEvaluator::new(&self.policies, self.context.host(), self.context.now, &self.view.records)
+        PolicyEvaluator::new(&self.policies, self.host(), self.context.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))
             .on_disk(&self.on_disk)
             .allow_ungoverned(self.allow_ungoverned)
@@ -216,7 +226,7 @@ impl<'a> Planning<'a> {
     }
 
     fn snapshot(&self, requests: BTreeMap<Component, Request>, no_dependencies: bool) -> Snapshot {
-        let refused = self.policies.for_host(self.context.host()).missing_dependencies_refused();
+        let refused = self.policies.for_host(self.host()).missing_dependencies_refused();
         let missing = refused.map(|by| DependencyPolicy::Refuse { by }).unwrap_or_default();
         let options = PlanOptions { missing, no_dependencies, ..PlanOptions::default() };
         Snapshot { installed: self.installed.clone(), requests, options }

@@ -3,8 +3,8 @@
 //! `error`.
 //!
 //! In: `component`, `version`, `active` (or null), `intent` (`A`, `U`, `X`, `R`), `now`, `confirmed` (when the API
-//! server last confirmed the policies), `host` with `id`, `labels`, `platform` and `newRoot`, `policies` (PluginPolicy
-//! objects), `release` (a CliRelease, or only the fields that matter; or null). The requirements of the version are met if the
+//! server last confirmed the policies), `host` with `id`, `labels`, `platform` and `newRoot`, `person` with `user` and
+//! `groups` (null: not known; absent: no person acts), `policies` (PluginPolicy objects), `release` (a CliRelease, or only the fields that matter; or null). The requirements of the version are met if the
 //! record has `fit: Fits` or does not list the version; with `Unknown` the version is held. A d8 whose `active` is not
 //! a version is a development build, which is older than every version.
 //!
@@ -22,7 +22,7 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         requirements::{Findings, Unchecked, Unmet},
-        verdict::{Candidate, Class, Host, PolicySet},
+        verdict::{Candidate, Class, Host, Person, PolicySet, UserInfo},
     },
     records::release::{CliRelease, Fit},
     values::{name::Component, platform::Platform, version::Version},
@@ -42,6 +42,8 @@ pub(crate) struct Row {
     #[serde(default)]
     confirmed: Option<Timestamp>,
     host: HostInput,
+    #[serde(default)]
+    person: PersonInput,
     policies: Vec<Map<String, Value>>,
     #[serde(default, deserialize_with = "record")]
     release: Option<CliRelease>,
@@ -115,6 +117,32 @@ struct HostInput {
     new_root: bool,
 }
 
+/// Who acts.
+#[derive(Default, Deserialize)]
+#[serde(from = "Option<User>")]
+enum PersonInput {
+    #[default]
+    Nobody,
+    Unknown,
+    Known(UserInfo),
+}
+
+#[derive(Deserialize)]
+struct User {
+    user: String,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+}
+
+impl From<Option<User>> for PersonInput {
+    fn from(user: Option<User>) -> Self {
+        match user {
+            None => Self::Unknown,
+            Some(User { user, groups }) => Self::Known(UserInfo { username: user, groups }),
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Output {
@@ -137,10 +165,15 @@ impl support::Row for Row {
         };
         let policies: Vec<Value> = self.policies.into_iter().map(Value::Object).collect();
         let set = PolicySet::from_json(&policies);
+        let person = match &self.person {
+            PersonInput::Nobody => Person::Nobody,
+            PersonInput::Unknown => Person::Unknown,
+            PersonInput::Known(user) => Person::Known(user),
+        };
         let HostInput { id, labels, platform, new_root } = &self.host;
         let platform: Platform =
             platform.as_deref().unwrap_or("linux-amd64").parse().map_err(|error| format!("host.platform: {error}"))?;
-        let host = Host { id, labels, platform: Some(&platform), new_root: *new_root };
+        let host = Host { id, labels, platform: Some(&platform), new_root: *new_root, person };
 
         let findings = findings(self.release.as_ref(), &version);
         let case = Candidate::new(host, &component, &version, self.intent.into(), self.now)
@@ -233,6 +266,9 @@ mod tests {
             rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             policy(&json!({"hostSelector": {}, "rules": [rule]}))
         };
+        let contractors = policy(&json!({
+            "hostSelector": {}, "subjects": {"groups": ["contractors"]}, "defaults": {"access": "Deny"},
+        }));
         let denied = policy(&json!({"hostSelector": {}, "defaults": {"access": "Deny"}}));
         for (fields, expected) in [
             (json!({}), r#"{"verdict":"Held","reasons":["NotGoverned"],"until":null,"runAllowed":true}"#),
@@ -269,6 +305,22 @@ mod tests {
                     {"metadata": {"name": "p"}, "spec": {"hostSelector": {},
                      "rules": [{"plugins": ["my_plugin"], "access": "Deny"}]}}]}),
                 r#"{"verdict":"Forbidden","reasons":["Denied"],"until":null,"runAllowed":false}"#,
+            ),
+            (
+                json!({"intent": "U", "policies": [contractors.clone()]}),
+                r#"{"verdict":"Eligible","reasons":[],"until":null,"runAllowed":true}"#,
+            ),
+            (
+                json!({"intent": "U", "policies": [contractors.clone()], "person": null}),
+                r#"{"verdict":"Forbidden","reasons":["Denied"],"until":null,"runAllowed":false}"#,
+            ),
+            (
+                json!({"intent": "U", "policies": [contractors.clone()], "person": {"user": "cleo", "groups": ["contractors"]}}),
+                r#"{"verdict":"Forbidden","reasons":["Denied"],"until":null,"runAllowed":false}"#,
+            ),
+            (
+                json!({"intent": "U", "policies": [contractors.clone()], "person": {"user": "cleo"}}),
+                r#"{"verdict":"Eligible","reasons":[],"until":null,"runAllowed":true}"#,
             ),
             (
                 json!({"component": "d8", "intent": "U", "policies": [{"spec": {"cli": {"updates": "Never"}}}, denied]}),

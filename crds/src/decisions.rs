@@ -1,11 +1,12 @@
 //! The decisions that are made from the records. Each module uses only modules before it in this order:
-//! `intent`, `clock`, `wave`, `window`, `validation`, `requirements`, `reason`, `explain`,
+//! `intent`, `person`, `clock`, `wave`, `window`, `validation`, `requirements`, `reason`, `explain`,
 //! `selection`, `verdict`, `plan`, `impact`.
 
 pub mod clock;
 pub mod explain;
 pub mod impact;
 pub mod intent;
+pub mod person;
 pub mod plan;
 pub mod reason;
 pub mod requirements;

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use d8_crds::values::text::printable;
+use d8_crds::values::{digest::Digest, text::printable};
 use url::Url;
 
 pub(crate) use self::credential::Credential;
@@ -162,6 +162,7 @@ pub struct ClusterAccess {
     /// Server, certificates, impersonation, timeouts and proxy. It has no token: the credential is beside it.
     pub config: kube::Config,
     credential: Credential,
+    user_key: Digest,
     /// The proxy that the kubeconfig names, for every connection.
     own_proxy: Option<ForwardProxy>,
     /// The proxy for connections to the API server.
@@ -176,8 +177,9 @@ impl ClusterAccess {
     }
 
     fn select(document: Kubeconfig, context: Option<&str>) -> Result<Self, KubeconfigError> {
-        let (config, credential) = Selection::of(document, context)?.settings()?;
-        Ok(Self::new(config, credential, ProxyEnvironment::of_process()))
+        let selection = Selection::of(document, context)?;
+        let (config, credential) = selection.settings()?;
+        Ok(Self::new(config, credential, selection.user_key(), ProxyEnvironment::of_process()))
     }
 
     /// The access of a Pod: the files of its `ServiceAccount`.
@@ -191,14 +193,13 @@ impl ClusterAccess {
 
     /// Takes the token, or the token file, from settings that were made without a kubeconfig.
     fn with_token(mut config: kube::Config, environment: ProxyEnvironment) -> Self {
-        let source = match config.auth_info.token_file.take() {
-            Some(path) => Source::file(&path, None),
-            None => Source::Anonymous,
-        };
-        Self::new(config, Credential::new(source), environment)
+        let file = config.auth_info.token_file.take();
+        let user_key = Digest::of(file.as_deref().unwrap_or_default().as_bytes());
+        let source = file.map_or(Source::Anonymous, |path| Source::file(&path, None));
+        Self::new(config, Credential::new(source), user_key, environment)
     }
 
-    fn new(mut config: kube::Config, credential: Credential, environment: ProxyEnvironment) -> Self {
+    fn new(mut config: kube::Config, credential: Credential, user_key: Digest, environment: ProxyEnvironment) -> Self {
         let own_proxy = config.proxy_url.take().map(|url| ForwardProxy { url, setting: ProxySetting::Kubeconfig });
         let server = &config.cluster_url;
         let scheme = server.scheme_str().unwrap_or("https");
@@ -206,7 +207,7 @@ impl ClusterAccess {
         let api_proxy =
             own_proxy.clone().or_else(|| environment.for_host(scheme, server.host().unwrap_or_default(), port));
         config.proxy_url = api_proxy.as_ref().map(|proxy| proxy.url.clone());
-        Self { config, credential, own_proxy, api_proxy, environment }
+        Self { config, credential, user_key, own_proxy, api_proxy, environment }
     }
 
     /// Returns a client of the Kubernetes API. Sends no request, but runs a credential plugin.
@@ -220,6 +221,12 @@ impl ClusterAccess {
     /// URL of the API server.
     pub fn server(&self) -> String {
         self.config.cluster_url.to_string()
+    }
+
+    /// Identifies the user of the kubeconfig, with no secret in it. It stays the same when a token is renewed by a
+    /// program or in a file.
+    pub fn user_key(&self) -> &Digest {
+        &self.user_key
     }
 
     /// Returns why requests to the Kubernetes API carry no identity: no token, no password, no client certificate.

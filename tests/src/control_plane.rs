@@ -17,6 +17,9 @@ use crate::{CommandOutput, Error, Result, objects, run, tools::Tools};
 
 /// The cluster's admin, group `system:masters`.
 pub const ADMIN: &str = "admin";
+/// The group of [`ControlPlane::contractor`].
+pub const CONTRACTORS: &str = "contractors";
+const CONTRACTOR: &str = "carl";
 /// Users with a token, without groups and permissions.
 const NAMED_USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 /// The number of additional users for [`ControlPlane::new_user`].
@@ -148,6 +151,11 @@ impl ControlPlane {
     /// Returns the identity of [`ADMIN`] or of one of `alice`, `bob`, `carol`, `dave`.
     pub fn user(&self, name: &str) -> Identity {
         self.tokens.identity(name)
+    }
+
+    /// Returns the identity of the only user who is in group [`CONTRACTORS`].
+    pub fn contractor(&self) -> Identity {
+        self.tokens.identity(CONTRACTOR)
     }
 
     /// Returns the identity of a user that no other test has, without permissions.
@@ -350,7 +358,7 @@ impl Tokens {
         let users = NAMED_USERS.into_iter().map(str::to_owned).chain(numbered);
         let row = |user: &str, groups: &str| format!("{},{user},{user},{groups}\n", self.identity(user).token);
         let rows: String = users.map(|user| row(&user, "")).collect();
-        row(ADMIN, "\"system:masters\"") + &rows
+        row(ADMIN, "\"system:masters\"") + &row(CONTRACTOR, &format!("\"{CONTRACTORS}\"")) + &rows
     }
 }
 

@@ -33,7 +33,7 @@ pub mod walkthrough;
 pub mod workstation;
 
 pub use command::{CommandOutput, run};
-pub use control_plane::{ADMIN, ControlPlane, Identity};
+pub use control_plane::{ADMIN, CONTRACTORS, ControlPlane, Identity};
 pub use error::{Error, Result};
 pub use lab::Lab;
 pub use pki::{Authority, Pair};

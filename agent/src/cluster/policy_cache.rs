@@ -7,7 +7,7 @@ use std::{
 };
 
 use d8_crds::{
-    decisions::verdict::{Host, PolicySet},
+    decisions::verdict::{Host, Person, PolicySet},
     records::release::CliRelease,
     values::{digest::Digest, limits::POLICY_CACHE_BYTES, name::Component},
 };
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::users::Caller;
 use crate::install_root::state_dir::{self, StateDir};
 
 /// Identifies a cluster by the URL of its API server and its CA. Usable as a file name.
@@ -56,6 +57,9 @@ pub struct CachedPolicies {
     /// Of the copies in several roots, the one with the highest number counts. The time of a host may be wrong.
     #[serde(default)]
     serial: u64,
+    /// Who the person is in this cluster, if that is kept. Not in this file, which other users may read.
+    #[serde(skip)]
+    pub caller: Caller,
 }
 
 impl CachedPolicies {
@@ -64,10 +68,19 @@ impl CachedPolicies {
     /// Returns the content of a file with these policies.
     pub fn new(server: &str, confirmed: Timestamp, policies: Vec<Value>) -> Self {
         let server = server.to_owned();
-        Self { format: Self::FORMAT, server, confirmed, policies, blocked: BTreeMap::new(), serial: 0 }
+        Self {
+            format: Self::FORMAT,
+            server,
+            confirmed,
+            policies,
+            blocked: BTreeMap::new(),
+            serial: 0,
+            caller: Caller::NotAsked,
+        }
     }
 
-    /// Adds the blocked versions of the records that were read, and those of an earlier copy for other components.
+    /// Adds the blocked versions of the records that were read, and those of an earlier copy for other components. They
+    /// are those of every person who acts on the host.
     #[must_use]
     pub fn with_blocked(
         mut self,
@@ -76,7 +89,7 @@ impl CachedPolicies {
         earlier: Option<&Self>,
     ) -> Self {
         let set = self.policy_set();
-        let policies = set.for_host(host);
+        let policies = set.for_host(Host { person: Person::Unknown, ..host });
         let earlier = earlier.into_iter().flat_map(|earlier| &earlier.blocked);
         let others = earlier.filter(|(name, _)| !records.contains_key(*name));
         for (name, record) in records.iter().chain(others) {

@@ -14,7 +14,7 @@ use d8_agent::{
     cluster::{CachedPolicies, RecordSelection},
 };
 use d8_crds::{
-    decisions::{explain, requirements::Findings, verdict::PolicySet},
+    decisions::{explain, requirements::Findings, verdict::HostPolicies},
     records::{
         contract::Contract,
         release::{CliRelease, Fit},
@@ -129,15 +129,16 @@ fn check_cached_policies(
     cached: &[CachedPolicies],
     plugin: &InstalledPlugin,
 ) -> Result<(), Failure> {
+    let name = &plugin.entry.name;
     for cached in cached {
-        check_policies(context, plugin, &cached.policy_set(), cached.blocked.get(plugin.entry.name.as_str())).map_err(
-            |failure| {
-                failure.advise(
-                    format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
-                    format!("if they have changed, read them again: `d8 plugins why {}`", plugin.entry.name),
-                )
-            },
-        )?;
+        let set = cached.policy_set();
+        let policies = set.for_host(context.host(cached.caller.person()));
+        check_policies(context, plugin, &policies, cached.blocked.get(name.as_str())).map_err(|failure| {
+            failure.advise(
+                format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
+                format!("if they have changed, read them again: `d8 plugins why {name}`"),
+            )
+        })?;
     }
     Ok(())
 }
@@ -146,7 +147,7 @@ fn check_cached_policies(
 fn check_policies(
     context: &Context,
     plugin: &InstalledPlugin,
-    policies: &PolicySet,
+    policies: &HostPolicies<'_>,
     record: Option<&CliRelease>,
 ) -> Result<(), Failure> {
     let Some(reason) = plugin.run_refusal(context, policies, record) else { return Ok(()) };
@@ -174,7 +175,11 @@ async fn check_requirements(
     let (name, requirements) = (&plugin.entry.name, &contract.requirements);
     let refusal = |needed: &InstalledPlugin| {
         let name = needed.entry.name.as_str();
-        cached.iter().find_map(|cached| needed.run_refusal(context, &cached.policy_set(), cached.blocked.get(name)))
+        cached.iter().find_map(|cached| {
+            let set = cached.policy_set();
+            let policies = set.for_host(context.host(cached.caller.person()));
+            needed.run_refusal(context, &policies, cached.blocked.get(name))
+        })
     };
     let host = HostFindings::of(requirements, &installed::named(context, requirements.plugins.names())?, refusal);
     let cluster = if !requirements.need_cluster_facts() {
@@ -226,7 +231,8 @@ async fn cluster_findings(
     let component = [Component::Plugin(plugin.entry.name.clone())];
     let view = context.view(RecordSelection::Named(&component)).await?;
     let record = view.records.get(plugin.entry.name.as_str());
-    check_policies(context, plugin, &view.policy_set(), record)?;
+    let set = view.policy_set();
+    check_policies(context, plugin, &set.for_host(context.host(view.caller.person())), record)?;
     let recorded = plugin.version().and_then(|version| record?.recorded(&version));
     match recorded {
         Some(recorded) if recorded.requirements == contract.requirements && recorded.fit != Fit::Unknown => {

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use d8_agent::cluster::{
-    self, CacheError, CachedPolicies, ClusterView, PolicyCache, RecordSelection, ViewError, ViewOrigin,
+    self, CacheError, CachedPolicies, Caller, ClusterView, PolicyCache, RecordSelection, UserCache, ViewError,
+    ViewOrigin,
 };
-use d8_crds::{decisions::verdict::PolicySet, values::name::Component};
+use d8_crds::{
+    decisions::{person::Person, verdict::PolicySet},
+    values::name::Component,
+};
 use d8_rpp::{ClusterAccess, NoIdentity};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
-use super::{Context, kubeconfig};
+use super::{Context, cluster::ClusterClient, kubeconfig};
 use crate::terminal::{
     failure::{Code, Failure},
     output,
@@ -18,8 +23,8 @@ use crate::terminal::{
 /// The policies that bind a command which also works without the cluster.
 #[derive(Default)]
 pub(crate) struct PoliciesInForce {
-    /// Those of the cluster, else the cached ones: of one cluster, or of all.
-    pub(crate) sets: Vec<PolicySet>,
+    /// Those of the cluster, else the cached ones: of one cluster, or of all; and who the person is in the cluster.
+    pub(crate) sets: Vec<(Caller, PolicySet)>,
     /// Why the cluster could not be read.
     pub(crate) unreachable: Option<String>,
 }
@@ -62,7 +67,10 @@ impl Context {
     /// The cluster has policies that this identity may not read (exit 5), or a cached copy cannot be read (exit 3).
     pub(crate) async fn policies_in_force(&self) -> Result<PoliciesInForce, Failure> {
         let failure = match self.try_view(RecordSelection::None).await {
-            Ok(Ok(view)) => return Ok(PoliciesInForce { sets: vec![view.policy_set()], unreachable: None }),
+            Ok(Ok(view)) => {
+                let set = view.policy_set();
+                return Ok(PoliciesInForce { sets: vec![(view.caller, set)], unreachable: None });
+            }
             Ok(Err(error @ ViewError::Unreadable { .. })) => return Err(self.view_failure(&error)),
             Ok(Err(error)) => self.view_failure(&error),
             Err(failure) => failure,
@@ -71,7 +79,7 @@ impl Context {
         for CachedPolicies { server, confirmed, .. } in &cached {
             output::warn(format!("the cached policies of {server} as of {confirmed:.0} count: {}", failure.summary()));
         }
-        let sets = cached.iter().map(CachedPolicies::policy_set).collect();
+        let sets = cached.into_iter().map(|cached| (cached.caller.clone(), cached.policy_set())).collect();
         Ok(PoliciesInForce { sets, unreachable: Some(failure.summary()) })
     }
 
@@ -100,10 +108,11 @@ impl Context {
         let cache = PolicyCache::below(self.state_roots());
         // A damaged copy is no error here: this command replaces it.
         let cached = cache.load(&cluster.key).ok().flatten();
-        let view = match cluster::read(&cluster.client, wanted, cached.as_ref(), self.now).await {
+        let mut view = match cluster::read(&cluster.client, wanted, cached.as_ref(), self.now).await {
             Ok(view) => view,
             Err(error) => return Ok(Err(error)),
         };
+        self.keep_caller(cluster, &mut view.caller);
         if let Some(unverified) = self.unverified_cluster() {
             return Ok(Ok((view, Caching::Unverified(unverified.to_string()))));
         }
@@ -111,7 +120,7 @@ impl Context {
             return Ok(Ok((view, Caching::Done)));
         }
         let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
-        let copy = copy.with_blocked(self.host(), &view.records, cached.as_ref());
+        let copy = copy.with_blocked(self.host(Person::Unknown), &view.records, cached.as_ref());
         let caching = cache.save(&cluster.key, &copy).map_or_else(Caching::Failed, |()| Caching::Done);
         Ok(Ok((view, caching)))
     }
@@ -135,6 +144,40 @@ impl Context {
         is_renewed
     }
 
+    /// Returns who the person is, where policies that the cluster does not have may depend on it.
+    ///
+    /// # Errors
+    /// As [`Context::cluster`].
+    pub(crate) async fn caller_for(&self, policies: &[Value], view: &ClusterView) -> Result<Caller, Failure> {
+        if view.caller != Caller::NotAsked {
+            return Ok(view.caller.clone());
+        }
+        let cluster = self.cluster().await?;
+        let mut caller = cluster::caller(&cluster.client, policies).await;
+        self.keep_caller(cluster, &mut caller);
+        Ok(caller)
+    }
+
+    /// Keeps who the person is for commands without the cluster. Without an answer of the API server, sets what is kept.
+    fn keep_caller(&self, cluster: &ClusterClient, caller: &mut Caller) {
+        let (cache, user_key) = (UserCache::below(self.home_root()), cluster.access.user_key());
+        let kept = match &*caller {
+            Caller::NotAsked => Ok(()),
+            Caller::Unanswered => {
+                if let Some(user) = cache.load(&cluster.key, user_key) {
+                    *caller = Caller::Known(user);
+                }
+                Ok(())
+            }
+            _ if self.unverified_cluster().is_some() => Ok(()),
+            Caller::Unknown => cache.forget(&cluster.key, user_key),
+            Caller::Known(user) => cache.save(&cluster.key, user_key, user),
+        };
+        if let Err(error) = kept {
+            output::warn(format!("who you are is not kept for runs without the cluster: {error}"));
+        }
+    }
+
     /// Turns a [`ViewError`] into a failure of the command.
     pub(crate) fn view_failure(&self, error: &ViewError) -> Failure {
         let server = self.server();
@@ -150,8 +193,9 @@ impl Context {
         view_failure(&server, error)
     }
 
-    /// Returns the cached policies that apply to a run without the cluster: those of the cluster in the kubeconfig, or
-    /// those of all clusters if there is no kubeconfig or no copy for its cluster.
+    /// Returns the cached policies that apply to a run without the cluster: those of the cluster in the kubeconfig, with
+    /// the person who is kept for its user, or those of all clusters if there is no kubeconfig or no copy for its
+    /// cluster.
     ///
     /// # Errors
     /// A copy cannot be read: exit 3, because it may forbid anything.
@@ -160,15 +204,18 @@ impl Context {
         if !cache.any() {
             return Ok(Vec::new());
         }
-        if let Ok(access) = self.access().await
-            && let Some(cached) = cache.load(&kubeconfig::cluster_key(&access.config)).map_err(|e| cache_failure(&e))?
-        {
-            return Ok(vec![cached]);
+        if let Ok(access) = self.access().await {
+            let key = kubeconfig::cluster_key(&access.config);
+            if let Some(mut cached) = cache.load(&key).map_err(|error| cache_failure(&error))? {
+                let user = UserCache::below(self.home_root()).load(&key, access.user_key());
+                cached.caller = user.map_or(Caller::Unanswered, Caller::Known);
+                return Ok(vec![cached]);
+            }
         }
         cache.load_all().map_err(|error| cache_failure(&error))
     }
 
-    /// Returns the cached policies of all clusters, for commands that read no kubeconfig.
+    /// Returns the cached policies of all clusters, for commands that read no kubeconfig: the person is not known.
     ///
     /// # Errors
     /// As [`Self::cached_policies`].

@@ -1,5 +1,6 @@
 //! Messages about published versions, verdicts and plans, for plugins and for d8 itself.
 
+use d8_agent::cluster::Caller;
 use d8_crds::{
     decisions::{
         explain,
@@ -9,6 +10,7 @@ use d8_crds::{
     },
     values::{
         name::{Component, Tag},
+        text::printable,
         version::Version,
     },
 };
@@ -26,6 +28,15 @@ fn display_name(component: &Component) -> &str {
     match component {
         Component::D8 => PRODUCT,
         Component::Plugin(name) => name.as_str(),
+    }
+}
+
+/// Returns for whom policies are evaluated, where that matters: ` as alice`.
+pub(crate) fn acting_as(caller: &Caller) -> String {
+    match caller {
+        Caller::NotAsked => String::new(),
+        Caller::Known(user) => format!(" as {}", printable(&user.username)),
+        Caller::Unanswered | Caller::Unknown => " as a person who is not known to the cluster".to_owned(),
     }
 }
 

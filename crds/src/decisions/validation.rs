@@ -5,9 +5,11 @@
 //! again because a policy may come from a cache or from an older schema, and because CEL cannot parse
 //! constraints.
 
+mod emergency;
 mod rollout;
 mod rule;
 pub mod selector;
+mod subjects;
 pub mod warnings;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -15,7 +17,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub use self::{
     rollout::{CheckedRollout, CheckedWave, GenerationLag, RESUME, RequiredEvidence, ResumedHalts, resume_command},
     rule::{CheckedPin, CheckedRule, Pattern, Settings},
+    subjects::{CheckedSubjects, Reach},
 };
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use self::selector::Selector;
@@ -40,6 +44,8 @@ pub struct InvalidPolicy {
     /// The hosts that the policy selects. `None` if the selector is invalid: the policy then selects every
     /// host.
     pub selector: Option<Selector>,
+    /// The people to whom the policy applies.
+    pub subjects: CheckedSubjects,
 }
 
 fn join(errors: &[FieldError]) -> String {
@@ -47,12 +53,16 @@ fn join(errors: &[FieldError]) -> String {
 }
 
 /// A policy whose fields are all valid.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CheckedPolicy {
     /// Name of the policy, printable.
     pub name: Arc<str>,
     /// The hosts to which the policy applies.
     pub selector: Selector,
+    /// End of the emergency, if this is an emergency policy. It lifts gates of other policies and sets none.
+    pub emergency: Option<Timestamp>,
+    /// The people to whom the policy applies.
+    pub subjects: CheckedSubjects,
     /// Whether the policy stops every change.
     pub paused: bool,
     /// Settings for fields that a rule leaves out.
@@ -92,6 +102,7 @@ impl CheckedPolicy {
         let spec = &policy.spec;
         let mut errors = FieldErrors::default();
         let selector = Selector::parse(&spec.host_selector, "spec.hostSelector", &mut errors);
+        let subjects = CheckedSubjects::parse(spec.subjects.as_ref(), &mut errors);
         let defaults = spec.defaults.as_ref().map(|d| rule::defaults(d, &mut errors)).unwrap_or_default();
         errors.check_length("spec.rules", spec.rules.len(), limits::RULES);
         let rules: Vec<CheckedRule> = spec
@@ -101,6 +112,7 @@ impl CheckedPolicy {
             .map(|(i, rule)| rule::plugin_rule(rule, &format!("spec.rules[{i}]"), &mut errors))
             .collect();
         let cli = spec.cli.as_ref().map(|rule| rule::cli_rule(rule, &mut errors));
+        let emergency = emergency::emergency(spec, &mut errors);
         let schedule = schedule(spec, &mut errors);
         let rollout = spec.rollout.as_ref().and_then(|rollout| rollout::rollout(rollout, &mut errors));
         let resumed = rollout::resumed(policy);
@@ -111,6 +123,8 @@ impl CheckedPolicy {
                 prefixes: prefixes(&rules),
                 name: printable(&policy.name_any()).into(),
                 selector,
+                emergency,
+                subjects,
                 paused: spec.paused,
                 defaults,
                 rules,
@@ -124,7 +138,7 @@ impl CheckedPolicy {
                 waves: rollout::waves(policy, &resumed),
                 resumed,
             }),
-            selector => Err(InvalidPolicy { errors: errors.into_vec(), selector }),
+            selector => Err(InvalidPolicy { errors: errors.into_vec(), selector, subjects }),
         }
     }
 

@@ -30,7 +30,10 @@ pub use self::{
     outcome::Verdict,
     policy_set::PolicySet,
 };
-pub use crate::decisions::reason::{Class, Origin, Reason, ReasonCode, Required};
+pub use crate::decisions::{
+    person::{Person, UserInfo},
+    reason::{Class, Origin, Reason, ReasonCode, Required},
+};
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,13 @@ use crate::values::channel::Channel;
 pub struct PluginPolicySpec {
     /// Hosts to which the policy applies. `{}` selects every host, including workstations.
     pub host_selector: LabelSelector,
+    /// Makes this an emergency policy, which sets nothing but `expedite` and lifts time gates of every policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
+    /// People to whom the policy applies: it binds what they do themselves, and never the agent. Absent means
+    /// everyone and the agent. This guides people, and is no border: another credential is another person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subjects: Option<Subjects>,
     /// Stops every change on these hosts. Installed plugins can still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -55,6 +62,26 @@ pub struct PluginPolicySpec {
     /// Handling of moved tags and of signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
+}
+
+/// An emergency: until its end, the versions in `expedite` skip the minAge, the waves and the windows of every policy
+/// that applies to the host, and `updates: Manual`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Emergency {
+    /// Time at which the emergency ends, in RFC 3339, for example `2026-12-01T12:00:00Z`.
+    pub until: String,
+}
+
+/// People to whom a policy applies: members of the groups, and the users.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Subjects {
+    /// Names of groups, as the API server knows them. `kubectl auth whoami` shows those of a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Names of users, as the API server knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 /// Whether a plugin may be installed (`Allow`), may neither be installed nor run (`Deny`), or must be installed

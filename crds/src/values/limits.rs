@@ -62,6 +62,10 @@ pub const GROUPS: usize = 64;
 
 // `PluginPolicy`.
 
+/// Entries of `spec.subjects.groups` and of `spec.subjects.users`.
+pub const SUBJECTS: usize = 64;
+/// Name of a user or a group.
+pub const SUBJECT: usize = IDENTITY;
 /// Entries of `spec.rules` of one policy.
 pub const RULES: usize = 128;
 /// Entries of a rule's `plugins`.

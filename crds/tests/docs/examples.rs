@@ -5,7 +5,8 @@
 //! - `yaml policy`: a policy. It applies up to the next heading, or up to the first policy after a list of
 //!   candidates.
 //! - `yaml expected`: a list of candidates with the expected result of each: `verdict`, `reasons` (their codes,
-//!   sorted), `why` (their messages), `notes`, `until`, and `runs` (whether the active version may run).
+//!   sorted), `why` (their messages), `notes`, `until`, `runs` (whether the active version may run). `person` is
+//!   who acts: a user, or `unknown`.
 //!
 //! A block `json` is the example of "Reasons as JSON".
 
@@ -15,7 +16,7 @@ use d8_crds::{
     decisions::{
         explain,
         intent::Intent,
-        verdict::{Candidate, Host, PolicySet, Reason, ReasonCode},
+        verdict::{Candidate, Host, Person, PolicySet, Reason, ReasonCode, UserInfo},
     },
     records::release::CliRelease,
     values::{name::Component, version::Version},
@@ -34,6 +35,8 @@ struct Example {
     version: String,
     active: Option<String>,
     intent: char,
+    /// Who acts; absent: nobody.
+    person: Option<PersonInput>,
     #[serde(default = "default_now")]
     now: String,
     confirmed: Option<String>,
@@ -46,6 +49,20 @@ struct Example {
     until: Option<String>,
     #[serde(default = "default_runs")]
     runs: bool,
+}
+
+/// Who acts: a user, or somebody who is not known.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum PersonInput {
+    Known(UserInfo),
+    Unknown(Unknown),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Unknown {
+    Unknown,
 }
 
 fn default_component() -> String {
@@ -108,7 +125,12 @@ impl ExampleRunner {
             other => panic!("{other} is not an intent"),
         };
         let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
-        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
+        let person = match &example.person {
+            None => Person::Nobody,
+            Some(PersonInput::Unknown(Unknown::Unknown)) => Person::Unknown,
+            Some(PersonInput::Known(user)) => Person::Known(user),
+        };
+        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person };
         let record = self.record.as_ref().filter(|record| record.metadata.name.as_deref() == Some(component.name()));
         let set = PolicySet::from_json(&self.policies);
         let case = Candidate::new(host, &component, &version, intent, now)
@@ -184,9 +206,16 @@ fn every_field_is_described() {
         .expect("the definition of PluginPolicy");
     let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("a schema");
     let mut fields = Vec::new();
-    for (at, list) in
-        [("", false), ("rules", true), ("windows", true), ("blackouts", true), ("rollout", false), ("integrity", false)]
-    {
+    for (at, list) in [
+        ("", false),
+        ("subjects", false),
+        ("rules", true),
+        ("windows", true),
+        ("blackouts", true),
+        ("emergency", false),
+        ("rollout", false),
+        ("integrity", false),
+    ] {
         let base = match (at, list) {
             ("", _) => "/openAPIV3Schema/properties/spec/properties".to_owned(),
             (at, true) => format!("/openAPIV3Schema/properties/spec/properties/{at}/items/properties"),

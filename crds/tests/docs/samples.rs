@@ -236,6 +236,7 @@ fn timing() -> Vec<(Cause, Cause)> {
         by: rule("minAge"),
         min_age: Duration::from_hours(72),
         first_seen: time("2026-11-20T12:00:00Z"),
+        expedited: false,
         until,
     };
     let wave = |until| Cause::NotInWave { by: spec("rollout"), over: Duration::from_hours(240), until };

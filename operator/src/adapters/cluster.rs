@@ -47,12 +47,18 @@ pub(crate) struct Cluster {
     pub(crate) seen: ObservedCluster,
     /// The facts that requirements are checked against.
     pub(crate) facts: ClusterFacts,
+    /// Whether the API server lacks `SelfSubjectReview`, so that policies cannot know people.
+    pub(crate) people_unknown: bool,
 }
 
 impl Cluster {
     /// Makes the state before anything was read.
     pub(crate) fn unread() -> Self {
-        Self { seen: ObservedCluster::default(), facts: ClusterFacts::unreadable("the operator has not read it yet") }
+        Self {
+            seen: ObservedCluster::default(),
+            facts: ClusterFacts::unreadable("the operator has not read it yet"),
+            people_unknown: false,
+        }
     }
 
     fn set_kubernetes(&mut self, fact: Fact<ClusterVersion>) {
@@ -115,7 +121,11 @@ async fn read_kubernetes(client: &Client, change: Change<'_>, readiness: &Readin
         let delay = match client.apiserver_version().await {
             Ok(info) => {
                 delays.reset();
-                change(&mut |cluster| cluster.set_kubernetes(Fact::kubernetes(&info.git_version)));
+                let lacks_reviews = lacks_reviews(client).await;
+                change(&mut |cluster| {
+                    cluster.set_kubernetes(Fact::kubernetes(&info.git_version));
+                    cluster.people_unknown = lacks_reviews.unwrap_or(cluster.people_unknown);
+                });
                 readiness.listed(WATCHES[1]);
                 retry::jitter(KUBERNETES_INTERVAL)
             }
@@ -126,6 +136,18 @@ async fn read_kubernetes(client: &Client, change: Change<'_>, readiness: &Readin
             }
         };
         sleep(delay).await;
+    }
+}
+
+/// Returns whether the API server lacks `SelfSubjectReview`, which clients ask who their user is; `None`: not known.
+async fn lacks_reviews(client: &Client) -> Option<bool> {
+    match client.list_api_group_resources("authentication.k8s.io/v1").await {
+        Ok(list) => Some(!list.resources.iter().any(|resource| resource.name == "selfsubjectreviews")),
+        Err(kube::Error::Api(status)) if status.code == 404 => Some(true),
+        Err(error) => {
+            tracing::debug!(%error, "the resources of authentication.k8s.io could not be listed");
+            None
+        }
     }
 }
 

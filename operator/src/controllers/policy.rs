@@ -23,6 +23,7 @@ use super::{
 use crate::{
     adapters::{
         apply,
+        cluster::Cluster,
         ledger_store::{StoreError, StoredLedger},
         metrics::KindLabel,
     },
@@ -98,8 +99,9 @@ fn evaluate<R>(
 ) -> (Option<WaveLedger>, Vec<WaveEvent>, PolicyEvaluation) {
     let releases = ctx.releases.store.state();
     let matched = matched_hosts(checked, ctx);
-    let cluster_uid = ctx.cluster.borrow().seen.uid.clone();
-    let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, cluster_uid.as_deref(), now);
+    let Cluster { seen, people_unknown, .. } = ctx.cluster.borrow().clone();
+    let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, seen.uid.as_deref(), now)
+        .people_unknown(people_unknown);
     let update = inputs.update_waves(ledger);
     let new_ledger = (!update.changes.is_empty()).then(|| {
         let mut ledger = ledger.clone();

@@ -9,7 +9,7 @@ use base64::{
     Engine as _, alphabet,
     engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
-use d8_crds::values::{limits::CA_FILE_BYTES, text::printable};
+use d8_crds::values::{digest::Digest, limits::CA_FILE_BYTES, text::printable};
 use http::Uri;
 use kube::{
     client::ConfigExt as _,
@@ -19,6 +19,7 @@ use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+use serde_json::json;
 
 use super::{
     address::{proxy_url, server_url},
@@ -128,6 +129,28 @@ impl Selection {
             .extra_headers_layer()
             .map_err(|_| of_user("`as` and its fields cannot be sent as headers".to_owned()))?;
         Ok((config, Credential::new(credential)))
+    }
+
+    /// Returns what identifies the user among those of all kubeconfigs. Tokens that are renewed into the kubeconfig or
+    /// by a program do not change it.
+    pub(super) fn user_key(&self) -> Digest {
+        let user = &self.user;
+        let provider = user.auth_provider.as_ref().map(|provider| {
+            let [issuer, client] = ["idp-issuer-url", "client-id"].map(|field| provider.config.get(field));
+            json!([provider.name, issuer, client])
+        });
+        let exec = user.exec.as_ref().map(|exec| {
+            let env: Vec<_> = exec.env.iter().map(|variable| (&variable.name, &variable.value)).collect();
+            json!([exec.command, exec.args, env])
+        });
+        let parts = json!([
+            self.user_name,
+            [user.impersonate, user.as_uid, json!(user.as_groups), json!(user.as_user_extra)],
+            [user.username, user.token, user.token_file, user.client_certificate, user.client_certificate_data],
+            provider,
+            exec,
+        ]);
+        Digest::of(parts.to_string().as_bytes())
     }
 
     /// Returns the origin of the credential. A token wins over a password, and these and a certificate over a plugin.
@@ -307,4 +330,47 @@ fn plugin_cluster(cluster: &Cluster) -> Checked<ExecAuthCluster> {
             .find(|entry| entry.name == PLUGIN_EXTENSION)
             .map(|entry| entry.extension.clone()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user_key(name: &str, user: &serde_json::Value) -> Digest {
+        let document = json!({
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "a", "user": name}}],
+            "clusters": [{"name": "a", "cluster": {"server": "https://a"}}],
+            "users": [{"name": name, "user": user}],
+        });
+        let document = Kubeconfig::read(document.to_string().as_bytes(), Path::new("/")).unwrap();
+        Selection::of(document, None).unwrap_or_else(|error| panic!("{error}")).user_key()
+    }
+
+    #[test]
+    fn users_are_told_apart_by_who_they_are() {
+        let oidc = |client: &str, token: &str| {
+            let config = json!({"idp-issuer-url": "https://dex", "client-id": client, "id-token": token});
+            json!({"auth-provider": {"name": "oidc", "config": config}})
+        };
+        let exec = |args: &[&str]| json!({"exec": {"command": "login", "args": args, "apiVersion": "v1"}});
+        let users = [
+            ("u", json!({})),
+            ("v", json!({})),
+            ("u", json!({"token": "a"})),
+            ("u", json!({"token": "b"})),
+            ("u", json!({"tokenFile": "/a"})),
+            ("u", json!({"username": "a", "password": "p"})),
+            ("u", json!({"token": "a", "as": "b"})),
+            ("u", json!({"token": "a", "as": "b", "as-groups": ["c"]})),
+            ("u", json!({"client-certificate": "/a"})),
+            ("u", exec(&["a"])),
+            ("u", exec(&["b"])),
+            ("u", oidc("a", "t")),
+            ("u", oidc("b", "t")),
+        ];
+        let keys: std::collections::BTreeSet<_> = users.iter().map(|(name, user)| user_key(name, user)).collect();
+        assert_eq!(keys.len(), users.len());
+        assert_eq!(user_key("u", &oidc("a", "t")), user_key("u", &oidc("a", "renewed")));
+    }
 }

@@ -10,7 +10,7 @@ use d8_crds::{
             CheckedPolicy,
             warnings::{PolicyContext, warnings},
         },
-        verdict::{Candidate, Class, Host, PolicySet, Reason},
+        verdict::{Candidate, Class, Host, Person, PolicySet, Reason, UserInfo},
         window::{CheckedBlackout, MergedSchedule, Schedule, Windows},
     },
     records::{
@@ -55,11 +55,13 @@ pub(crate) fn policy(data: &[u8]) {
     let reversed = PolicySet::from_json(objects.iter().rev());
     let release = CliRelease::deserialize(&row["release"]).ok();
     let labels = BTreeMap::deserialize(&row["host"]["labels"]).unwrap_or_default();
+    let user = UserInfo::deserialize(&row["person"]).ok();
     let host = Host {
         id: row["host"]["id"].as_str().unwrap_or("bastion-1"),
         labels: &labels,
         platform: None,
         new_root: false,
+        person: if row["person"].is_null() { Person::Nobody } else { Person::from(user.as_ref()) },
     };
     let time = |field: &str| row[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let now = time("now").unwrap_or(Timestamp::UNIX_EPOCH);

@@ -39,7 +39,7 @@ async fn examples_are_stored_unchanged() {
     for expected in [
         &["NAME", "CHANNEL", "LATEST", "FITS", "SYNCED", "READY", "AGE"][..],
         &["clirelease.cli.deckhouse.io/stronghold", "Stable", "v1.4.0", "v1.3.3", "True", "True"],
-        &["NAME", "PAUSED", "HOSTS", "BEHIND", "FAILED", "NEXT-WINDOW", "READY", "REASON", "AGE"],
+        &["NAME", "PAUSED", "EMERGENCY", "HOSTS", "BEHIND", "FAILED", "NEXT-WINDOW", "READY", "REASON", "AGE"],
         &[
             "pluginpolicy.cli.deckhouse.io/production-bastions",
             "false",

@@ -26,10 +26,11 @@ async fn assert_refused(cases: Vec<(Value, &[&str])>) {
 
 /// Fields that a client does not validate: it does not read them, the API server validates names, and a message is
 /// made printable instead.
-const NOT_VALIDATED_BY_CLIENTS: [&str; 8] = [
+const NOT_VALIDATED_BY_CLIENTS: [&str; 9] = [
     "metadata.name",
     "spec.pause",
     "spec.hostSelector.matchLabel",
+    "spec.subjects.serviceAccounts",
     "spec.defaults.versions",
     "spec.cli.access",
     "spec.rules[0].message",
@@ -107,6 +108,27 @@ async fn an_identity_is_immutable() {
     let refusal = records.apply(&host("boris")).await.unwrap_err();
     assert!(refusal.contains("spec.identity") && refusal.contains("is immutable"), "{refusal}");
     records.api("CliHost").delete("immutable", &DeleteParams::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn subjects() {
+    let at = |subjects: Value| policy(&json!({"hostSelector": {}, "subjects": subjects}));
+    let names = |count: usize| json!({"groups": (0..count).map(|i| format!("g{i}")).collect::<Vec<_>>()});
+    assert_refused(vec![
+        (at(json!({})), &["spec.subjects", "at least one group or user"]),
+        (at(json!({"groups": [], "users": []})), &["spec.subjects", "at least one group or user"]),
+        (at(json!({"users": [""]})), &["spec.subjects.users[0]", "must not be empty"]),
+        (at(json!({"groups": ["a", "b\nc"]})), &["spec.subjects.groups[1]", "one line"]),
+        (at(json!({"users": ["a".repeat(513)]})), &["spec.subjects.users[0]", "512"]),
+        (at(names(65)), &["spec.subjects.groups", "64"]),
+        (at(json!({"groups": ["a"], "serviceAccounts": ["a"]})), &["spec.subjects.serviceAccounts"]),
+        (at(json!({"groups": "a"})), &["spec.subjects.groups"]),
+    ])
+    .await;
+    let records = Records::new().await;
+    for subjects in [json!({"users": ["a".repeat(512)]}), names(64), json!({"groups": [], "users": ["oidc:a@b c"]})] {
+        records.dry_run(&at(subjects)).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -257,6 +279,9 @@ async fn windows_blackouts_and_rollout() {
     let span = json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": "sale"});
     let blackout = |fields: Value| policy(&json!({"blackouts": [objects::with(span.clone(), &fields)]}));
     let local = "local date and time such as";
+    let until = json!({"emergency": {"until": "2026-12-01T12:00:00Z"}});
+    let emergency = |fields: Value| policy(&objects::with(until.clone(), &fields));
+    let alone = "in an emergency policy";
     assert_refused(vec![
         (policy(&json!({"windows": []})), &["spec.windows"]),
         (policy(&json!({"windows": vec![json!({"start": "02:00", "duration": "1h"}); 33]})), &["spec.windows", "32"]),
@@ -300,6 +325,24 @@ async fn windows_blackouts_and_rollout() {
         (blackout(json!({"reason": "a\nb"})), &["spec.blackouts[0].reason", "one line"]),
         (blackout(json!({"reason": "a".repeat(513)})), &["spec.blackouts[0].reason", "512"]),
         (policy(&json!({"windowsFor": "People"})), &["spec.windowsFor", "Everyone"]),
+        (policy(&json!({"emergency": {}})), &["spec.emergency.until", "Required"]),
+        (policy(&json!({"emergency": {"until": "2026-12-01"}})), &["spec.emergency.until", "RFC 3339"]),
+        (policy(&json!({"emergency": {"until": "2026-02-29T12:00:00Z"}})), &["spec.emergency.until", "RFC 3339"]),
+        (emergency(json!({"paused": true})), &["spec.paused", alone]),
+        (emergency(json!({"subjects": {"groups": ["a"]}})), &["spec.subjects", alone]),
+        (emergency(json!({"defaults": {}})), &["spec.defaults", alone]),
+        (emergency(json!({"missingDependencies": "Install"})), &["spec.missingDependencies", alone]),
+        (emergency(json!({"windows": [{"start": "02:00", "duration": "1h"}]})), &["spec.windows", alone]),
+        (emergency(json!({"blackouts": [span.clone()]})), &["spec.blackouts", alone]),
+        (emergency(json!({"windowsFor": "Agent"})), &["spec.windowsFor", alone]),
+        (emergency(json!({"rollout": {"over": "1h"}})), &["spec.rollout", alone]),
+        (emergency(json!({"integrity": {"movedTags": "Soak"}})), &["spec.integrity", alone]),
+        (
+            emergency(json!({"rules": [{"plugins": ["a"]}, {"plugins": ["b"], "block": ["v1.0.0"]}]})),
+            &["spec.rules", alone],
+        ),
+        (emergency(json!({"rules": [{"plugins": ["b"], "updates": "Auto"}]})), &["spec.rules", alone]),
+        (emergency(json!({"cli": {"minAge": "1h"}})), &["spec.cli", alone]),
         (rollout(json!({})), &["spec.rollout.over", "Required"]),
         (rollout(json!({"over": "59s"})), &["spec.rollout.over", "from 1m to 720h"]),
         (rollout(json!({"over": "720h1s"})), &["spec.rollout.over", "from 1m to 720h"]),

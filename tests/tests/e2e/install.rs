@@ -232,7 +232,8 @@ fn users_see_the_columns_and_the_operator_serves_health() -> Result<()> {
         table.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(columns(&table("crel")?), ["NAME", "CHANNEL", "LATEST", "FITS", "SYNCED", "READY", "AGE"]);
-    let expected = ["NAME", "PAUSED", "HOSTS", "BEHIND", "FAILED", "NEXT-WINDOW", "READY", "REASON", "AGE"];
+    let expected =
+        ["NAME", "PAUSED", "EMERGENCY", "HOSTS", "BEHIND", "FAILED", "NEXT-WINDOW", "READY", "REASON", "AGE"];
     assert_eq!(columns(&table("ppol")?), expected);
     assert!(lab.plane().kubectl(["get", "d8cli"])?.contains("clirelease.cli.deckhouse.io/shown"));
     let refused = lab.plane().kubectl_as(&who, ["delete", "crel", "shown"])?;

@@ -31,6 +31,7 @@ mod self_update;
 mod self_update_concurrency;
 mod self_update_paths;
 mod standard_streams;
+mod subjects;
 mod terminal;
 mod time_gates;
 mod unknown_requirements;

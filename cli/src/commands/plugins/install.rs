@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use d8_agent::cluster::RecordSelection;
 use d8_crds::{
-    decisions::{plan::Request, verdict::PolicySet},
+    decisions::{plan::Request, verdict::HostPolicies},
     values::{
         name::{Component, PluginName},
         version::Version,
@@ -31,7 +31,8 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> R
     request::warn_if_waived(context);
     let view = context.view(RecordSelection::Named(&components)).await?;
     let policies = Arc::new(view.policy_set());
-    let requests = requests(context, args, &policies, version.as_ref())?;
+    let here = policies.for_host(context.host(view.caller.person()));
+    let requests = requests(context, args, &here, version.as_ref())?;
     let options = ExecuteOptions {
         force: args.force,
         verify: true,
@@ -48,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsInstallArgs) -> R
 fn requests(
     context: &Context,
     args: &args::PluginsInstallArgs,
-    policies: &PolicySet,
+    policies: &HostPolicies<'_>,
     version: Option<&Version>,
 ) -> Result<BTreeMap<PluginName, Request>, Failure> {
     let request = |name: &PluginName| match (version, args.plan.use_major) {

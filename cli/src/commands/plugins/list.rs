@@ -1,15 +1,10 @@
 //! `d8 plugins list`: lists installed plugins without running them, and says which of them may not run.
 
-use std::collections::BTreeMap;
-
-use d8_agent::ActiveVersion;
-use d8_crds::{
-    decisions::{
-        explain::{self, Listed},
-        reason::{Reason, ReasonCode},
-        verdict::PolicySet,
-    },
-    records::release::CliRelease,
+use d8_agent::{ActiveVersion, cluster::CachedPolicies};
+use d8_crds::decisions::{
+    explain::{self, Listed},
+    reason::{Reason, ReasonCode},
+    verdict::PolicySet,
 };
 use serde::Serialize;
 
@@ -78,8 +73,8 @@ impl PluginState {
     }
 }
 
-/// Cached policies, with the layers of blocked versions.
-type Policies = (PolicySet, BTreeMap<String, CliRelease>);
+/// Cached policies, and their parsed form.
+type Policies = (CachedPolicies, PolicySet);
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsListArgs) -> Result<(), Failure> {
     let installed = installed::all(context)?;
@@ -93,7 +88,11 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsListArgs) -> Resu
 /// Returns the cached policies that a run obeys. Warns if one cannot be read, and returns `None`.
 async fn cached_policies(context: &Context) -> Option<Vec<Policies>> {
     let cached = context.cached_policies().await.map_err(|failure| output::warn(failure.summary())).ok()?;
-    Some(cached.into_iter().map(|cached| (cached.policy_set(), cached.blocked)).collect())
+    let parsed = |cached: CachedPolicies| {
+        let set = cached.policy_set();
+        (cached, set)
+    };
+    Some(cached.into_iter().map(parsed).collect())
 }
 
 fn print_text(context: &Context, plugins: &[ListedPlugin]) {
@@ -128,7 +127,10 @@ fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Poli
     let InstalledPlugin { store, entry } = plugin;
     let contract = store.contract(&entry.name);
     let damage = plugin.damage_with(&contract);
-    let refused_by = |(set, blocked): &Policies| plugin.run_refusal(context, set, blocked.get(entry.name.as_str()));
+    let refused_by = |(cached, set): &Policies| {
+        let policies = set.for_host(context.host(cached.caller.person()));
+        plugin.run_refusal(context, &policies, cached.blocked.get(entry.name.as_str()))
+    };
     let refusal = policies.and_then(|policies| policies.iter().find_map(refused_by));
     let (tag, verified) = match &entry.active {
         ActiveVersion::Known(installed) => (Some(installed.tag.to_string()), installed.receipt.verified.as_str()),

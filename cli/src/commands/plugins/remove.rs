@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use d8_crds::{decisions::explain, values::name::PluginName};
+use d8_agent::cluster::Caller;
+use d8_crds::{
+    decisions::{explain, verdict::PolicySet},
+    values::name::PluginName,
+};
 
 use super::request::parse_names;
 use crate::{
@@ -49,8 +53,9 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
 
 /// Fails if a policy forbids the removal.
 fn check_policies(context: &Context, policies: &PoliciesInForce, name: &PluginName) -> Result<(), Failure> {
-    let host = context.host();
-    let refused = policies.sets.iter().try_for_each(|set| set.for_host(host).remove_allowed(name));
+    let allowed =
+        |(caller, set): &(Caller, PolicySet)| set.for_host(context.host(caller.person())).remove_allowed(name);
+    let refused = policies.sets.iter().try_for_each(allowed);
     refused.map_err(|reason| {
         let failure = Failure::new(Code::Refused, format!("{name} may not be removed"));
         let failure = failure.because(explain::to_person(&reason));

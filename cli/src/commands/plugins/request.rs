@@ -1,7 +1,7 @@
 //! Requests to the planner, for `install` and `update`.
 
 use d8_crds::{
-    decisions::{plan::Request, verdict::PolicySet},
+    decisions::{plan::Request, verdict::HostPolicies},
     records::policy::MajorUpdates,
     values::name::{Component, PluginName},
 };
@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// Returns the request for the newest version: within the installed major version, unless policies let it cross.
-pub(super) fn newest(context: &Context, policies: &PolicySet, name: &PluginName) -> Result<Request, Failure> {
+pub(super) fn newest(context: &Context, policies: &HostPolicies<'_>, name: &PluginName) -> Result<Request, Failure> {
     let active = installed::find(context, name)?.and_then(|plugin| plugin.version());
     let component = Component::Plugin(name.clone());
-    let guidance = policies.for_host(context.host()).guidance(&component, active.as_ref());
+    let guidance = policies.guidance(&component, active.as_ref());
     Ok(if guidance.major_updates == MajorUpdates::Cross { Request::NewestOfAll } else { Request::Newest })
 }
 

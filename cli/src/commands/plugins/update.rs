@@ -58,11 +58,12 @@ async fn update(
     let records = if is_all { RecordSelection::All } else { RecordSelection::Named(&components) };
     let view = context.view(records).await?;
     let policies = Arc::new(view.policy_set());
+    let here = policies.for_host(context.host(view.caller.person()));
     let mut requests = BTreeMap::new();
     for name in names {
         let request = match args.plan.use_major {
             Some(major) => Request::Major(major),
-            None => request::newest(context, &policies, &name)?,
+            None => request::newest(context, &here, &name)?,
         };
         requests.insert(name, request);
     }

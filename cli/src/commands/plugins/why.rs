@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use d8_agent::cluster::{RecordSelection, ViewOrigin};
+use d8_agent::cluster::{Caller, RecordSelection, ViewOrigin};
 use d8_crds::{
     decisions::{
         explain::{self, Listed},
@@ -24,7 +24,7 @@ use crate::{
     installed,
     planning::{
         Planning,
-        messages::{lookup_failure, parse_version},
+        messages::{self, lookup_failure, parse_version},
     },
     terminal::{
         failure::{Code, Failure},
@@ -48,7 +48,10 @@ struct WhyReport {
     damage: Option<String>,
     /// Whether the active version may run.
     run_allowed: bool,
-    /// Names of the policies that select this host.
+    /// Name of the person for whom the policies are evaluated; absent: not known, or no policy depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// Names of the policies that apply to this host and this person.
     policies: Vec<String>,
     versions: Vec<VersionVerdict>,
     /// When the record that has the versions was last synced; absent if they come from the proxy.
@@ -172,7 +175,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
     let origin = view.origin;
     let policies = Arc::new(view.policy_set());
-    let mut planning = Planning::of_plugins(context, view, policies.clone())?;
+    let mut planning = Planning::of_plugins(context, view, policies)?;
     let catalog = planning.published(&component, requested.as_ref()).await?;
     let (listing, record) = (catalog.listing().clone(), catalog.record().cloned());
     let mut versions = evaluate_all(&mut planning, &component, &listing, args.version.as_deref()).await?;
@@ -185,7 +188,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     let active = planning.active(&component);
     let refusal = match active {
         Some(active) => planning.run_allowed(&component, active).err().map(|reason| *reason),
-        None => installed.as_ref().and_then(|_| policies.for_host(context.host()).denied(&component)),
+        None => installed.as_ref().and_then(|_| planning.policies().denied(&component)),
     };
     let mut report = WhyReport {
         component: name.to_string(),
@@ -193,7 +196,8 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
         active: active.map(ToString::to_string),
         damage: installed.and_then(|plugin| plugin.damage()),
         run_allowed: refusal.is_none(),
-        policies: policies.for_host(context.host()).policy_names().into_iter().map(str::to_owned).collect(),
+        user: planning.caller().user().map(|user| user.username.clone()),
+        policies: planning.policies().policy_names().into_iter().map(str::to_owned).collect(),
         versions,
         last_sync_time: record.and_then(|record| Some(record.status?.last_sync_time?.0)),
         only_prereleases,
@@ -206,7 +210,7 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Resul
     }
     let versions = report.versions.iter().map(|version| &version.version);
     output::print_document(args.output.format, &report, versions, |report| {
-        print_text(context, report, origin, refusal.as_ref());
+        print_text(context, report, (origin, planning.caller()), refusal.as_ref());
     })
 }
 
@@ -334,16 +338,22 @@ fn left_out_lines(left_out: &LeftOutTags) -> Vec<String> {
     lines
 }
 
-fn print_text(context: &Context, report: &WhyReport, origin: ViewOrigin, refusal: Option<&Reason>) {
+fn print_text(
+    context: &Context,
+    report: &WhyReport,
+    (origin, caller): (ViewOrigin, &Caller),
+    refusal: Option<&Reason>,
+) {
     let WhyReport { component, policies, .. } = report;
+    let whose = format!("policies for this host{}", messages::acting_as(caller));
     output::print(format!("{component}: {}", state(report)));
     if let Some(damage) = &report.damage {
         output::print(format!("damage: {damage}"));
     }
     output::print(match (policies.is_empty(), origin) {
-        (false, _) => format!("policies for this host: {}", policies.join(", ")),
-        (true, ViewOrigin::Ungoverned) => "policies for this host: none (the cluster has no PluginPolicies)".to_owned(),
-        (true, _) => "policies for this host: none".to_owned(),
+        (false, _) => format!("{whose}: {}", policies.join(", ")),
+        (true, ViewOrigin::Ungoverned) => format!("{whose}: none (the cluster has no PluginPolicies)"),
+        (true, _) => format!("{whose}: none"),
     });
     if let Some(reason) = refusal {
         output::print(format!("{component} may not run: {}", explain::in_list(reason)));

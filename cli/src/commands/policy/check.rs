@@ -11,6 +11,7 @@ use d8_crds::{
     values::{encoding, limits::POLICY_FILE_BYTES, text::without_type_names},
 };
 use d8_rpp::file;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,7 +58,8 @@ fn print_text(reports: &[CheckReport]) {
 fn check(documents: &[Value]) -> Result<Vec<CheckReport>, Failure> {
     let schema_failure = |why: String| Failure::new(Code::Failed, "failed to load the schema of policies").because(why);
     let schema = PolicySchema::load().map_err(schema_failure)?;
-    Ok(documents.iter().map(|document| check_one(&schema, document)).collect())
+    let now = Timestamp::now();
+    Ok(documents.iter().map(|document| check_one(&schema, document, now)).collect())
 }
 
 /// Checks documents and decodes them.
@@ -130,7 +132,7 @@ fn items(document: Value) -> Vec<Value> {
     }
 }
 
-fn check_one(schema: &PolicySchema, document: &Value) -> CheckReport {
+fn check_one(schema: &PolicySchema, document: &Value, now: Timestamp) -> CheckReport {
     let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
     let mut errors = check_header(document);
     errors.extend(schema.check(document));
@@ -142,7 +144,7 @@ fn check_one(schema: &PolicySchema, document: &Value) -> CheckReport {
                 Err(rejected) => {
                     errors.extend(rejected.errors.iter().map(|error| Violation::new("", error.to_string())));
                 }
-                Ok(checked) => found = warnings(&checked, PolicyContext::default()),
+                Ok(checked) => found = warnings(&checked, PolicyContext { now: Some(now), ..PolicyContext::default() }),
             },
         }
     }

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use d8_agent::cluster::{self, RecordSelection, ViewError};
+use d8_agent::cluster::{self, Caller, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
         explain,
@@ -116,6 +116,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     let now = view.server_time.unwrap_or(context.now);
     let after = impact::edited(&view.policies, &files, &view.records, now);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&after));
+    let caller = context.caller_for(&after, &view).await?;
     let mut report = DiffReport { managed_hosts: hosts.as_ref().map(Vec::len), ..DiffReport::default() };
     let mut on_managed = PolicyDiff::new(&old, &new, &view.records, now);
     for host in hosts.iter().flatten() {
@@ -123,7 +124,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     }
     // An update on this machine would check what the operator could not check.
     let records = catalog::check_unknown(context, &view.records).await?;
-    report.add(None, &this_machine(context)?, &mut PolicyDiff::new(&old, &new, &records, now));
+    report.add(None, &this_machine(context, &caller)?, &mut PolicyDiff::new(&old, &new, &records, now));
     output::print_document(args.output.format, &report, report.hosts(), print_text)?;
     report.without_record.iter().map(without_record).for_each(|note| context.printer.note(note));
     unread_contracts(&report, &view.records).for_each(|note| context.printer.note(note));
@@ -244,13 +245,14 @@ fn managed_host(host: &CliHost) -> HostFacts {
         labels: host.metadata.labels.clone().unwrap_or_default(),
         managed: true,
         new_root: false,
+        user: None,
         platform: status.platform.and_then(|platform| platform.parse().ok()),
         active: active.collect(),
     }
 }
 
-/// Returns the facts of this machine: its plugins and its d8.
-fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
+/// Returns the facts of this machine: its plugins, its d8 and the person who acts.
+fn this_machine(context: &Context, caller: &Caller) -> Result<HostFacts, Failure> {
     let mut active: BTreeMap<Component, ActiveComponent> = BTreeMap::new();
     for (name, plugin) in installed::all(context)? {
         let (version, digests) = (plugin.version(), plugin.digests());
@@ -263,12 +265,13 @@ fn this_machine(context: &Context) -> Result<HostFacts, Failure> {
         let digests = d8.active_digests().unwrap_or_default();
         active.insert(Component::D8, ActiveComponent { version: Some(version), digests });
     }
-    let host = context.host();
+    let host = context.host(caller.person());
     Ok(HostFacts {
         id: host.id.to_owned(),
         labels: host.labels.clone(),
         managed: false,
         new_root: host.new_root,
+        user: caller.user().cloned(),
         platform: Some(context.platform.clone()),
         active,
     })

@@ -2,17 +2,23 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use d8_agent::cluster::{self, ClusterView};
+use d8_agent::cluster::{self, Caller, ClusterView};
 use d8_crds::{
-    decisions::verdict::{Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, Host, MergedField},
-    records::{host::CliHost, policy::Window},
-    values::name::Component,
+    decisions::verdict::{
+        Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, Host, MergedField, Person,
+    },
+    records::{
+        host::CliHost,
+        policy::{Subjects, Window},
+    },
+    values::{name::Component, text::printable},
 };
 use serde::Serialize;
 
 use crate::{
     args,
     context::Context,
+    planning::messages::acting_as,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -35,6 +41,10 @@ struct EffectiveHost<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
+    /// Name of the person for whom the policies are evaluated; absent for a `CliHost`, and if it is not known or no
+    /// policy depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
 }
 
 pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::PolicyGetArgs) -> Result<(), Failure> {
@@ -45,8 +55,8 @@ pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::Poli
     };
     let labels = record.map(|record| record.metadata.labels.unwrap_or_default());
     let host = match (&labels, &args.host) {
-        (Some(labels), Some(id)) => Host { id, labels, platform: None, new_root: false },
-        _ => context.host(),
+        (Some(labels), Some(id)) => Host { id, labels, platform: None, new_root: false, person: Person::Nobody },
+        _ => context.host(view.caller.person()),
     };
     let extra = match &args.plugin {
         Some(Component::Plugin(name)) => vec![name.clone()],
@@ -56,24 +66,41 @@ pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::Poli
     if let Some(only) = &args.plugin {
         effective.components.retain(|component| component.component == only.name());
     }
-    let report = EffectiveReport { host: EffectiveHost { name: args.host.as_deref(), labels: host.labels }, effective };
+    let caller = if args.host.is_some() { &Caller::NotAsked } else { &view.caller };
+    let user = caller.user().map(|user| user.username.as_str());
+    let host = EffectiveHost { name: args.host.as_deref(), labels: host.labels, user };
+    let report = EffectiveReport { host, effective };
     let names = report.effective.components.iter().map(|c| &c.component);
-    output::print_document(args.output.format, &report, names, print_text)
+    output::print_document(args.output.format, &report, names, |report| print_text(report, caller))
 }
 
-fn print_text(report: &EffectiveReport<'_>) {
+fn print_text(report: &EffectiveReport<'_>, caller: &Caller) {
     let EffectiveReport { host, effective } = report;
     let labels: Vec<String> = host.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    output::print(format!("host: {} ({})", host.name.unwrap_or("this machine"), labels.join(", ")));
+    output::print(format!(
+        "host: {} ({}){}",
+        host.name.unwrap_or("this machine"),
+        labels.join(", "),
+        acting_as(caller)
+    ));
     if effective.policies.is_empty() {
         output::print("policies: none");
         return;
     }
     let names: Vec<&str> = effective.policies.iter().map(|policy| policy.name.as_str()).collect();
     output::print(format!("policies: {}", names.join(", ")));
+    for (policy, subjects) in effective.policies.iter().filter_map(|p| Some((p, p.subjects.as_ref()?))) {
+        let part = if policy.restrictions_only { "; only its Deny and block count" } else { "" };
+        output::print(format!("policy {} is for {}{part}", policy.name, display_subjects(subjects)));
+    }
     for policy in effective.policies.iter().filter(|policy| !policy.valid) {
         let why = policy.why.as_deref().unwrap_or_default();
         output::print(format!("policy {} is invalid and acts as paused: {why}", policy.name));
+    }
+    for policy in &effective.policies {
+        if let Some(until) = policy.emergency_until {
+            output::print(format!("policy {} is an emergency policy until {until:.0}", policy.name));
+        }
     }
     output::print_table(&FieldTable::of(effective).0);
     output::print(
@@ -145,6 +172,14 @@ impl FieldTable {
         }
         self.add_each(name, "message", &of.messages, Clone::clone);
     }
+}
+
+/// `groups a, b and users c`
+fn display_subjects(subjects: &Subjects) -> String {
+    let lists = [("groups", &subjects.groups), ("users", &subjects.users)];
+    let lists = lists.iter().filter(|(_, names)| !names.is_empty());
+    let lists = lists.map(|(kind, names)| format!("{kind} {}", printable(&names.join(", "))));
+    lists.collect::<Vec<_>>().join(" and ")
 }
 
 /// `Mon,Tue 02:00 for 4h UTC`

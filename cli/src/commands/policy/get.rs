@@ -70,7 +70,7 @@ fn yes_or_no(yes: bool) -> &'static str {
 /// Returns the policies, or the one named, sorted by name. Includes policies that cannot be decoded.
 fn summaries(context: &Context, view: &ClusterView, name: Option<&str>) -> Result<Vec<PolicySummary>, Failure> {
     let set = view.policy_set();
-    let here = set.for_host(context.host()).policy_names();
+    let here = set.for_host(context.host(view.caller.person())).policy_names();
     let mut policies: Vec<PolicySummary> = view.policies.iter().map(summary).collect();
     for policy in &mut policies {
         policy.here = here.contains(&policy.name.as_str());

@@ -11,7 +11,7 @@ use d8_crds::{
         intent::Intent,
         plan::{Outcome, PassedOver, Request, StoredDigests},
         selection::{PublishedVersion, TagList},
-        verdict::{Candidate, PolicySet, Reason, Verdict},
+        verdict::{Candidate, Host, PolicySet, Reason, Verdict},
     },
     values::{digest::Digest, name::Component, version::Version},
 };
@@ -87,8 +87,7 @@ impl<'a> D8Planning<'a> {
     /// Notes that only a download shows whether policies permit a version, if that is so: one that does not support
     /// policies is not permitted where policies apply.
     pub(super) fn note_untested(&self, version: &Version) {
-        let policies = self.planning.policies().for_host(self.context.host());
-        if !policies.policy_names().is_empty() && !self.tested.contains(version) {
+        if !self.planning.policies().policy_names().is_empty() && !self.tested.contains(version) {
             self.context.printer.note(format!(
                 "{PRODUCT} {version} is not taken if its download shows that it does not support policies"
             ));
@@ -102,8 +101,8 @@ impl<'a> D8Planning<'a> {
 
     /// Returns the verdict on a version by the policies and the record of the cluster.
     pub(super) fn evaluate(&self, candidate: &D8Candidate<'_>) -> Verdict {
-        let candidate = self.planning.with_view(candidate.candidate(self.context));
-        self.planning.policies().for_host(candidate.host).evaluate(&candidate)
+        let candidate = self.planning.with_view(candidate.candidate(self.planning.host(), self.context));
+        self.planning.policies().evaluate(&candidate)
     }
 
     /// Returns why the current version is no longer permitted, if policies forbid it.
@@ -183,8 +182,8 @@ pub(super) struct D8Candidate<'a> {
 
 impl<'a> D8Candidate<'a> {
     /// Returns the candidate without facts from the cluster.
-    fn candidate(&'a self, context: &'a Context) -> Candidate<'a> {
-        let candidate = Candidate::new(context.host(), &Component::D8, self.version, self.intent, context.now)
+    fn candidate(&'a self, host: Host<'a>, context: &Context) -> Candidate<'a> {
+        let candidate = Candidate::new(host, &Component::D8, self.version, self.intent, context.now)
             .active(self.current.version())
             .active_digests(self.active_digests);
         let candidate = self.stored.map_or(candidate, |digests| candidate.stored(digests));
@@ -214,8 +213,9 @@ impl<'a> CachedPolicySets<'a> {
         candidate: &'s D8Candidate<'_>,
     ) -> impl Iterator<Item = (&'s CachedPolicies, Verdict)> + 's {
         self.sets.iter().map(|(cached, policies)| {
-            let candidate = candidate.candidate(self.context).confirmed(Some(cached.confirmed));
-            (cached, policies.for_host(candidate.host).evaluate(&candidate))
+            let host = self.context.host(cached.caller.person());
+            let candidate = candidate.candidate(host, self.context).confirmed(Some(cached.confirmed));
+            (cached, policies.for_host(host).evaluate(&candidate))
         })
     }
 }

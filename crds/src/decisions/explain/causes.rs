@@ -40,7 +40,9 @@ impl Explainer<'_> {
             Cause::InvalidPolicy { problem, .. } => holding::invalid_policy(problem),
             Cause::Frozen { .. } => self.frozen(),
             Cause::Manual { by } => self.manual(by.is_some()),
-            Cause::Soaking { min_age, first_seen, until, .. } => self.soaking(*min_age, *first_seen, *until),
+            Cause::Soaking { min_age, first_seen, expedited, until, .. } => {
+                self.soaking(*min_age, *first_seen, *expedited, *until)
+            }
             Cause::NoRecord { missing, .. } => self.no_record(*missing),
             Cause::RecordStale { last_sync_time, .. } => self.record_stale(*last_sync_time),
             Cause::NotInWave { over, until, .. } => self.not_in_wave(*over, *until),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    decisions::verdict::Host,
+    decisions::{
+        person::{Person, UserInfo},
+        verdict::Host,
+    },
     values::{digest::Digest, name::Component, platform::Platform, version::Version},
 };
 
@@ -18,6 +21,8 @@ pub struct HostFacts {
     pub managed: bool,
     /// Whether it has no id yet. It then comes last in every wave.
     pub new_root: bool,
+    /// The person who acts on a host that is not managed. Absent: not known.
+    pub user: Option<UserInfo>,
     /// Its platform. Absent: not known.
     pub platform: Option<Platform>,
     /// The installed components. A component that is absent is not installed.
@@ -25,9 +30,15 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// Returns the host as policies select it.
+    /// Returns the host, and who acts there, as policies select them.
     pub(super) fn as_host(&self) -> Host<'_> {
-        Host { id: &self.id, labels: &self.labels, platform: self.platform.as_ref(), new_root: self.new_root }
+        Host {
+            id: &self.id,
+            labels: &self.labels,
+            platform: self.platform.as_ref(),
+            new_root: self.new_root,
+            person: if self.managed { Person::Nobody } else { Person::from(self.user.as_ref()) },
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn cause(code: ReasonCode) -> Cause {
         ReasonCode::Blocked => Cause::Blocked { by, range: None, same_layer_as: None, message: None },
         ReasonCode::Soaking => {
             let first_seen = Timestamp::UNIX_EPOCH;
-            Cause::Soaking { by, min_age: hour, first_seen, until: instant::after(first_seen, hour) }
+            Cause::Soaking { by, min_age: hour, first_seen, expedited: false, until: instant::after(first_seen, hour) }
         }
         ReasonCode::NotInWave => Cause::NotInWave { by, over: hour, until: None },
         other => panic!("no cause for {other}"),

@@ -140,6 +140,9 @@ pub enum Cause {
         min_age: Duration,
         /// When the version was first seen.
         first_seen: Timestamp,
+        /// The version is expedited, but its tag moved and no pin acknowledges the move.
+        #[serde(skip)]
+        expedited: bool,
         /// When it is old enough; `None`: beyond the end of time.
         #[serde(skip)]
         until: Option<Timestamp>,

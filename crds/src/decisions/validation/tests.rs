@@ -146,6 +146,12 @@ fn every_error_names_its_field() {
             "spec.hostSelector.matchExpressions[0].key: ",
         ),
         (json!({"hostSelector": {"matchLabels": {"a": "b c"}}}), "spec.hostSelector.matchLabels[\"a\"]: "),
+        (json!({"subjects": {}}), "spec.subjects: must name at least one group or user"),
+        (json!({"subjects": {"groups": []}}), "spec.subjects: must name at least one group or user"),
+        (json!({"subjects": {"groups": ["a", ""]}}), "spec.subjects.groups[1]: must not be empty"),
+        (json!({"subjects": {"users": ["a\u{1b}"]}}), "spec.subjects.users[0]: must be one line"),
+        (json!({"subjects": {"users": ["a".repeat(513)]}}), "spec.subjects.users[0]: is longer than 512 characters"),
+        (json!({"subjects": {"users": vec!["a"; 65]}}), "spec.subjects.users: has 65 entries, at most 64 are allowed"),
         (
             json!({"rollout": {"over": "1h", "canarySelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
             "spec.rollout.canarySelector.matchExpressions[0].values: In needs at least one value",
@@ -186,6 +192,22 @@ fn every_error_names_its_field() {
         (json!({"cli": {"pins": [{"version": "v0.1.0", "digest": ""}]}}), "spec.cli.pins[0].digest: "),
         (json!({"cli": {"minAge": "1"}}), "spec.cli.minAge: "),
         (json!({"windows": []}), "spec.windows: an empty list never opens"),
+        (
+            json!({"emergency": {"until": "2026-12-01"}}),
+            "spec.emergency.until: \"2026-12-01\" is not a time in RFC 3339",
+        ),
+        (
+            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "paused": true}),
+            "spec.paused: has no place in an emergency policy; set it in another policy",
+        ),
+        (
+            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "rules": [{"plugins": ["a"], "minAge": "1h"}]}),
+            "spec.rules[0].minAge: has no place in an emergency policy",
+        ),
+        (
+            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "cli": {"message": "x", "updates": "Auto"}}),
+            "spec.cli.updates: has no place in an emergency policy",
+        ),
         (
             json!({"blackouts": vec![json!({"from": "2026-11-27T00:00", "to": "2026-11-30T00:00", "reason": "x"}); 33]}),
             "spec.blackouts: has 33 entries, at most 32 are allowed",
@@ -229,6 +251,7 @@ fn undecodable_policies_are_refused() {
     for spec in [
         json!({}),
         json!({"hostSelector": []}),
+        json!({"hostSelector": {}, "subjects": {"groups": "contractors"}}),
         json!({"hostSelector": {}, "paused": "yes"}),
         json!({"hostSelector": {}, "rules": {}}),
         json!({"hostSelector": {}, "rules": [{"access": "Allow"}]}),

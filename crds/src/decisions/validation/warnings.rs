@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{CheckedPolicy, CheckedRule, RESUME};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{CheckedPolicy, CheckedRule, CheckedSubjects, RESUME};
 use crate::{
     records::policy::Access,
     values::{channel::Channel, constraint::Constraint, name::Component},
 };
+
+/// How far ahead the end of an emergency may be without a warning.
+pub const EMERGENCY: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Facts about the surroundings of a policy. A caller sets those that it knows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +21,10 @@ pub struct PolicyContext<'a> {
     pub hosts: Option<u32>,
     /// Whether the policy selects workstations.
     pub workstations: bool,
+    /// The current time, to compare with the end of an emergency.
+    pub now: Option<Timestamp>,
+    /// Whether the API server lacks `SelfSubjectReview`, so that nobody learns who a person is.
+    pub people_unknown: bool,
     /// The channel that the record of each component publishes.
     pub channels: Option<&'a BTreeMap<Component, Channel>>,
 }
@@ -24,6 +33,14 @@ pub struct PolicyContext<'a> {
 pub fn warnings(policy: &CheckedPolicy, context: PolicyContext<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     warnings.extend(selected_hosts(context));
+    emergency(policy, context.now, &mut warnings);
+    if context.people_unknown && policy.subjects != CheckedSubjects::Everyone {
+        warnings.push(
+            "spec.subjects: the API server lacks SelfSubjectReview, so nobody is known here, and only Deny and `block` \
+             count for people"
+                .to_owned(),
+        );
+    }
     for index in 0..policy.rules.len() {
         covered_patterns(policy, index, &mut warnings);
         repeated_patterns(&policy.rules[index], index, &mut warnings);
@@ -57,6 +74,23 @@ fn selected_hosts(context: PolicyContext<'_>) -> Option<String> {
         (Some(hosts), false) => format!("it matches {hosts} hosts"),
         (Some(hosts), true) => format!("it matches {hosts} hosts and workstations"),
     })
+}
+
+/// Warns about an emergency policy while it stands, and about one that lifts nothing, lasts long or is over.
+fn emergency(policy: &CheckedPolicy, now: Option<Timestamp>, warnings: &mut Vec<String>) {
+    let Some(until) = policy.emergency else { return };
+    if policy.rules.iter().chain(&policy.cli).all(|rule| rule.expedite.is_empty()) {
+        warnings
+            .push("spec.emergency lifts nothing: neither a rule nor spec.cli lists versions in expedite".to_owned());
+    } else if now.is_some_and(|now| until <= now) {
+        warnings.push(format!("the emergency ended at {until:.0}; delete the policy"));
+    } else {
+        let lifted = "the versions in expedite skip minAge, waves, windows and updates: Manual of every policy";
+        warnings.push(format!("until {until:.0}, {lifted} on these hosts"));
+    }
+    if now.is_some_and(|now| until.duration_since(now) > EMERGENCY) {
+        warnings.push("spec.emergency.until is more than 14 days ahead".to_owned());
+    }
 }
 
 /// Warns about patterns that a rule lists twice.
@@ -167,8 +201,52 @@ mod tests {
             (Some(1), false, Some("it matches 1 host")),
             (Some(120), true, Some("it matches 120 hosts and workstations")),
         ] {
-            let found = warnings_of(&json!({}), PolicyContext { hosts, workstations, channels: None });
+            let found = warnings_of(&json!({}), PolicyContext { hosts, workstations, ..PolicyContext::default() });
             assert_eq!(found.first().map(String::as_str), expected);
+        }
+    }
+
+    #[test]
+    fn an_emergency_is_reported_while_it_stands() {
+        let spec = |until: &str, expedite: &[&str]| json!({"emergency": {"until": until}, "rules": [{"plugins": ["a"], "expedite": expedite}]});
+        let stands = "until 2026-12-01T12:00:00Z, the versions in expedite skip minAge, waves, windows and updates: \
+                      Manual of every policy on these hosts";
+        let nothing = "spec.emergency lifts nothing: neither a rule nor spec.cli lists versions in expedite";
+        let (end, cli) = (
+            "2026-12-01T12:00:00Z",
+            json!({"emergency": {"until": "2026-12-01T12:00:00Z"}, "cli": {"expedite": ["v1.0.0"]}}),
+        );
+        for (spec, now, expected) in [
+            (spec(end, &["v1.2.7"]), None, vec![stands]),
+            (spec(end, &["v1.2.7"]), Some("2026-12-01T11:59:59Z"), vec![stands]),
+            (spec(end, &["v1.2.7"]), Some(end), vec!["the emergency ended at 2026-12-01T12:00:00Z; delete the policy"]),
+            (spec(end, &["v1.2.7"]), Some("2026-11-17T12:00:00Z"), vec![stands]),
+            (
+                spec(end, &["v1.2.7"]),
+                Some("2026-11-17T11:59:59Z"),
+                vec![stands, "spec.emergency.until is more than 14 days ahead"],
+            ),
+            (spec(end, &[]), Some("2026-12-01T00:00:00Z"), vec![nothing]),
+            (cli, None, vec![stands]),
+        ] {
+            let now = now.map(|now| now.parse().unwrap());
+            assert_eq!(
+                warnings_of(&spec, PolicyContext { now, ..PolicyContext::default() }),
+                expected,
+                "{spec} {now:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn people_whom_the_api_server_does_not_know_are_reported() {
+        let named = json!({"subjects": {"groups": ["contractors"]}});
+        for (spec, people_unknown, expected) in [(&named, false, 0), (&named, true, 1), (&json!({}), true, 0)] {
+            let found = warnings_of(spec, PolicyContext { people_unknown, ..PolicyContext::default() });
+            assert_eq!(found.len(), expected, "{spec} {found:?}");
+            assert!(
+                found.iter().all(|warning| warning.contains("spec.subjects") && warning.contains("SelfSubjectReview"))
+            );
         }
     }
 

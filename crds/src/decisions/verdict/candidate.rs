@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     decisions::{
         intent::Intent,
+        person::Person,
         reason::Subject,
         requirements::{Unchecked, Unmet},
         wave::Bucket,
@@ -27,6 +28,8 @@ pub struct Host<'a> {
     pub platform: Option<&'a Platform>,
     /// The store's root did not exist before this run: such a host comes last in every wave.
     pub new_root: bool,
+    /// Who acts on the host. Policies with `subjects` depend on it.
+    pub person: Person<'a>,
 }
 
 /// Returns the labels of a machine that no admin enrolled. No label that a user sets counts.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     decisions::reason::Source,
     records::policy::{
-        Access, MajorUpdates, MissingDependencies, MovedTags, RequireSucceeded, Updates, Window, WindowsFor,
+        Access, MajorUpdates, MissingDependencies, MovedTags, RequireSucceeded, Subjects, Updates, Window, WindowsFor,
     },
     values::{channel::Channel, digest::Digest},
 };
@@ -46,8 +46,17 @@ pub struct Effective {
 pub struct PolicyInEffect {
     /// Name of the policy.
     pub name: String,
+    /// People to whom the policy applies; absent: everyone and the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subjects: Option<Subjects>,
+    /// Whether only Deny and `block` of it apply, because it is not known who the person is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restrictions_only: bool,
     /// Whether the policy is valid. An invalid one acts as paused.
     pub valid: bool,
+    /// End of the emergency of an emergency policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emergency_until: Option<Timestamp>,
     /// What is wrong with an invalid policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -157,7 +166,8 @@ pub struct RecordSettings {
     pub min_age: MergedField<String>,
     /// Versions that must have a digest.
     pub pins: Vec<Attributed<PinnedDigest>>,
-    /// Versions that `minAge`, rollout and windows of the same policy do not bind.
+    /// Versions that `minAge`, rollout and windows of the same policy do not bind. Those of an emergency policy are
+    /// bound by no policy's, nor by `updates: Manual`, until the emergency ends.
     pub expedite: Vec<Attributed<String>>,
 }
 

@@ -32,10 +32,11 @@ impl HostPolicies<'_> {
         let later = candidate.now.duration_since(candidate.read_time());
         let now = read_at.checked_add(later).unwrap_or(Timestamp::MAX);
         let candidate = &Candidate { now, read_at: Some(read_at), host: self.host, ..*candidate };
-        let rules = self.rules(candidate.component);
+        let policies = self.for_intent(candidate.intent);
+        let rules = policies.rules(candidate.component);
         let subject = || candidate.subject();
         let (mut causes, mut notes) = (Causes::new(&subject).expect(rules.len()), Causes::new(&subject));
-        GateInput::new(candidate, &rules, self).with_skew(skew.err()).evaluate(&mut causes, &mut notes);
+        GateInput::new(candidate, &rules, policies).with_skew(skew.err()).evaluate(&mut causes, &mut notes);
         Verdict::of(causes, notes)
     }
 
@@ -119,11 +120,12 @@ impl HostPolicies<'_> {
     }
 
     fn guidance_with(&self, component: &Component, active: Option<Candidate<'_>>) -> Guidance {
-        let rules = self.rules(component);
+        let policies = active.map_or(self, |candidate| self.for_intent(candidate.intent));
+        let rules = policies.rules(component);
         let active_forbidden = active.and_then(|candidate| {
             let subject = || candidate.subject();
             let mut causes = Causes::new(&subject);
-            GateInput::new(&candidate, &rules, self).against_staying(&mut causes);
+            GateInput::new(&candidate, &rules, policies).against_staying(&mut causes);
             Verdict::first(causes)
         });
         let (channel, major_updates) = (CHANNEL.merge(&rules).value, MAJOR_UPDATES.merge(&rules).value);

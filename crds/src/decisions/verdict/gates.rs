@@ -34,6 +34,8 @@ pub(super) struct GateInput<'a> {
     has_record_name: bool,
     /// What the record says of the version.
     entry: Option<&'a ReleaseVersion>,
+    /// An emergency policy expedites the version under every policy.
+    in_emergency: bool,
     /// The version is the installed one, and the question is whether it must be left.
     installed: bool,
     /// The local clock differs too much from the API server's.
@@ -144,8 +146,9 @@ impl<'a> GateInput<'a> {
             Component::Plugin(name) => name.is_dns_label(),
         };
         let entry = recorded(candidate);
+        let in_emergency = policies.in_emergency(candidate.component, candidate.version, candidate.now);
         let bucket = policies.has_canary_shares().then(|| candidate.bucket());
-        Self { candidate, rules, policies, has_record_name, entry, installed: false, skew: None, bucket }
+        Self { candidate, rules, policies, has_record_name, entry, in_emergency, installed: false, skew: None, bucket }
     }
 
     /// Adds that the clocks differ too much.
@@ -229,9 +232,10 @@ impl<'a> GateInput<'a> {
         !is_stable(self.candidate.component, self.candidate.version)
     }
 
-    /// Returns whether this policy lifts its own time gates for the version.
+    /// Returns whether the policy's time gates are lifted for the version: by the policy itself, or by an emergency
+    /// policy.
     fn is_expedited(&self, rule: &ApplicableRule<'_>) -> bool {
-        rule.rule().is_some_and(|(_, rule)| rule.expedite.contains(self.candidate.version))
+        self.in_emergency || rule.rule().is_some_and(|(_, rule)| rule.expedite.contains(self.candidate.version))
     }
 
     /// Returns the active version if the change replaces it.

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use super::{
     applicable::{ApplicableRule, MatchedPolicy, schedule_for},
     candidate::Host,
-    loaded::{BrokenPolicy, LoadedPolicy},
+    loaded::{Applying, BrokenPolicy, LoadedPolicy},
     local_rules::LocalRules,
 };
 use crate::{
     decisions::{
         intent::Intent,
-        validation::{CheckedPolicy, Pattern},
+        person::Person,
+        validation::{CheckedPolicy, CheckedSubjects, Pattern, Reach},
         window::MergedSchedule,
     },
     records::release::{CliRelease, CliReleaseSpec, CliReleaseStatus, ReleaseVersion},
@@ -28,11 +29,15 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct HostPolicies<'a> {
     pub(super) host: Host<'a>,
-    /// Valid ones, by name.
+    /// Valid ones but emergency policies, by name.
     matched: Vec<MatchedPolicy<'a>>,
+    /// Valid emergency policies, by name. They set nothing, and alone they govern nothing.
+    emergencies: Vec<MatchedPolicy<'a>>,
     /// Invalid ones, by name.
     broken: Vec<&'a BrokenPolicy>,
     local_rules: Option<&'a LocalRules>,
+    /// What applies to the agent, if a policy with `subjects` applies to the person.
+    for_agent: Option<Box<HostPolicies<'a>>>,
     /// A valid policy pins a version of some component.
     has_pins: bool,
     /// A valid policy has canaries by percentage.
@@ -89,25 +94,49 @@ impl ScheduleState {
 
 impl<'a> HostPolicies<'a> {
     pub(super) fn new(policies: &'a [LoadedPolicy], local_rules: Option<&'a LocalRules>, host: Host<'a>) -> Self {
-        let (mut matched, mut broken) = (Vec::new(), Vec::new());
-        for policy in policies.iter().filter(|policy| policy.selects(&host)) {
-            match policy {
-                LoadedPolicy::Valid(checked) => matched.push(MatchedPolicy::new(checked, matched.len(), &host)),
-                LoadedPolicy::Broken(policy) => broken.push(policy),
+        let (mut matched, mut emergencies, mut broken) = (Vec::new(), Vec::new(), Vec::new());
+        for applying in policies.iter().filter_map(|policy| policy.on(&host)) {
+            match applying {
+                Applying::Valid(policy) if policy.emergency.is_some() => {
+                    emergencies.push(MatchedPolicy::new(policy, emergencies.len(), &host));
+                }
+                Applying::Valid(policy) => matched.push(MatchedPolicy::new(policy, matched.len(), &host)),
+                Applying::Broken(policy) => broken.push(policy),
             }
         }
+        let of_valid = matched.iter().map(|matched| &matched.policy.subjects);
+        let mut subjects = of_valid.chain(broken.iter().map(|policy| &policy.subjects));
+        let has_subjects = subjects.any(|subjects| *subjects != CheckedSubjects::Everyone);
+        let nobody = Host { person: Person::Nobody, ..host };
+        let for_agent = has_subjects.then(|| Box::new(Self::new(policies, local_rules, nobody)));
         let mut rules = matched.iter().flat_map(|matched| matched.policy.rules.iter().chain(&matched.policy.cli));
         let has_pins = rules.any(|rule| !rule.pins.is_empty());
         let mut rollouts = matched.iter().filter_map(|matched| matched.policy.rollout.as_ref());
         let has_canary_shares = rollouts.any(|rollout| rollout.canary_share.is_some());
         let limits = |intent| matched.iter().any(|matched| schedule_for(matched.policy, intent).is_some());
         let limited = Limited { agent: limits(Intent::Agent), people: limits(Intent::Update) };
-        Self { host, matched, broken, local_rules, has_pins, has_canary_shares, limited, schedules: OnceLock::new() }
+        Self {
+            host,
+            matched,
+            emergencies,
+            broken,
+            local_rules,
+            for_agent,
+            has_pins,
+            has_canary_shares,
+            limited,
+            schedules: OnceLock::new(),
+        }
+    }
+
+    /// Returns the host, and the person who acts there.
+    pub fn host(&self) -> Host<'a> {
+        self.host
     }
 
     /// Returns the names of the policies that apply, invalid ones included, in order.
     pub fn policy_names(&self) -> Vec<&'a str> {
-        let valid = self.valid().map(|policy| &*policy.name);
+        let valid = self.valid().chain(self.emergencies()).map(|policy| &*policy.name);
         let mut names: Vec<_> = valid.chain(self.broken().map(|policy| &*policy.name)).collect();
         names.sort_unstable();
         names
@@ -121,9 +150,19 @@ impl<'a> HostPolicies<'a> {
         names
     }
 
-    /// Returns whether a policy, valid or not, or the host's own rules apply.
+    /// Returns whether a policy, valid or not, or the host's own rules apply. A policy of which only Deny and `block`
+    /// apply does not count.
     pub(super) fn is_governed(&self) -> bool {
-        self.local_rules.is_some() || !self.matched.is_empty() || !self.broken.is_empty()
+        let is_whole = |subjects: &CheckedSubjects| subjects.reach(self.host.person) == Reach::Whole;
+        self.local_rules.is_some()
+            || self.valid().any(|policy| is_whole(&policy.subjects))
+            || self.broken().any(|policy| is_whole(&policy.subjects))
+    }
+
+    /// Returns what applies to a change with this intent: policies with `subjects` do not bind the agent.
+    #[must_use]
+    pub(super) fn for_intent(&self, intent: Intent) -> &Self {
+        self.for_agent.as_deref().filter(|_| intent == Intent::Agent).unwrap_or(self)
     }
 
     /// Returns whether changes on this host are paused. A policy that is invalid acts as paused.
@@ -143,9 +182,31 @@ impl<'a> HostPolicies<'a> {
         self.local_rules
     }
 
-    /// Returns the valid policies by name.
+    /// Returns the valid policies but emergency policies, by name.
     pub(super) fn valid(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
         self.matched.iter().map(|matched| matched.policy)
+    }
+
+    /// Returns the valid emergency policies by name.
+    pub(super) fn emergencies(&self) -> impl Iterator<Item = &'a CheckedPolicy> {
+        self.emergencies.iter().map(|matched| matched.policy)
+    }
+
+    /// Returns what the emergency policies expedite of a component, those that are over included.
+    pub(super) fn emergency_rules(&self, component: &Component) -> Vec<ApplicableRule<'a>> {
+        self.emergencies.iter().map(|matched| ApplicableRule::new(*matched, component)).collect()
+    }
+
+    /// Returns what the emergency policies expedite of the plugins of a pattern that no narrower pattern names.
+    pub(super) fn emergency_rules_for_pattern(&self, pattern: &Pattern) -> Vec<ApplicableRule<'a>> {
+        self.emergencies.iter().map(|matched| ApplicableRule::for_pattern(*matched, pattern)).collect()
+    }
+
+    /// Returns whether an emergency policy expedites the version now.
+    pub(super) fn in_emergency(&self, component: &Component, version: &Version, now: Timestamp) -> bool {
+        let stands = |policy: &&CheckedPolicy| policy.emergency.is_some_and(|until| now < until);
+        let mut rules = self.emergencies().filter(stands).filter_map(|policy| policy.rule_for(component));
+        rules.any(|rule| rule.expedite.contains(version))
     }
 
     /// Returns the invalid policies by name.

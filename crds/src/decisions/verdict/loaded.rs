@@ -9,7 +9,7 @@ use super::candidate::Host;
 use crate::{
     decisions::{
         reason::PolicyProblem,
-        validation::{CheckedPolicy, selector::Selector},
+        validation::{CheckedPolicy, CheckedSubjects, InvalidPolicy, Reach, selector::Selector},
     },
     records::policy::PluginPolicy,
     values::{field_error::FieldError, text::printable},
@@ -18,7 +18,11 @@ use crate::{
 /// A policy, valid or not.
 #[derive(Debug, Clone)]
 pub(super) enum LoadedPolicy {
-    Valid(Box<CheckedPolicy>),
+    Valid {
+        checked: Box<CheckedPolicy>,
+        /// What counts of it for a person who is not known, if it has subjects.
+        restrictions: Option<Box<CheckedPolicy>>,
+    },
     /// Acts as paused for the hosts it selects; one that cannot be decoded holds everything there but an
     /// update of d8 by a person.
     Broken(BrokenPolicy),
@@ -31,21 +35,35 @@ pub(super) struct BrokenPolicy {
     pub(super) problem: Arc<PolicyProblem>,
     /// `None`: the selector is broken, too; every host.
     selector: Option<Selector>,
+    pub(super) subjects: CheckedSubjects,
+}
+
+/// What of a policy applies to one host and to the person who acts there.
+pub(super) enum Applying<'a> {
+    /// A valid policy, or only its Deny and `block` if the person is not known.
+    Valid(&'a CheckedPolicy),
+    Broken(&'a BrokenPolicy),
 }
 
 impl LoadedPolicy {
     /// Checks a policy. It is broken if a field is wrong, or if the operator does not accept it.
     pub(super) fn read(policy: &PluginPolicy) -> Self {
-        let (name, errors, selector) = match CheckedPolicy::new(policy) {
+        let (name, errors, selector, subjects) = match CheckedPolicy::new(policy) {
             Ok(checked) => match not_accepted(policy) {
-                None => return Self::Valid(Box::new(checked)),
-                Some(error) => (checked.name, vec![error], Some(checked.selector)),
+                None => return Self::valid(checked),
+                Some(error) => (checked.name, vec![error], Some(checked.selector), checked.subjects),
             },
-            Err(rejected) => {
-                (printable(&kube::ResourceExt::name_any(policy)).into(), rejected.errors, rejected.selector)
+            Err(InvalidPolicy { errors, selector, subjects }) => {
+                (printable(&kube::ResourceExt::name_any(policy)).into(), errors, selector, subjects)
             }
         };
-        Self::Broken(BrokenPolicy { name, problem: Arc::new(PolicyProblem::Invalid { errors }), selector })
+        Self::Broken(BrokenPolicy { name, problem: Arc::new(PolicyProblem::Invalid { errors }), selector, subjects })
+    }
+
+    pub(super) fn valid(checked: CheckedPolicy) -> Self {
+        let has_subjects = checked.subjects != CheckedSubjects::Everyone;
+        let restrictions = has_subjects.then(|| Box::new(checked.restrictions()));
+        Self::Valid { checked: Box::new(checked), restrictions }
     }
 
     /// Reads a JSON object, which may be of a schema that is unknown here.
@@ -58,6 +76,7 @@ impl LoadedPolicy {
                     name: printable(name).into(),
                     problem: Arc::new(PolicyProblem::Unreadable { why: printable(&why).into_owned() }),
                     selector: object.pointer("/spec/hostSelector").and_then(Selector::from_json),
+                    subjects: CheckedSubjects::from_json(object.get("spec")),
                 })
             }
         }
@@ -65,16 +84,31 @@ impl LoadedPolicy {
 
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Valid(checked) => &checked.name,
+            Self::Valid { checked, .. } => &checked.name,
             Self::Broken(broken) => &broken.name,
         }
     }
 
-    /// Returns whether the policy applies to the host.
-    pub(super) fn selects(&self, host: &Host<'_>) -> bool {
+    /// Returns what of the policy applies to a host and to the person who acts there.
+    pub(super) fn on(&self, host: &Host<'_>) -> Option<Applying<'_>> {
         match self {
-            Self::Valid(checked) => checked.selector.matches(host.labels),
-            Self::Broken(broken) => broken.selector.as_ref().is_none_or(|selector| selector.matches(host.labels)),
+            Self::Valid { checked, restrictions } if checked.selector.matches(host.labels) => {
+                match checked.subjects.reach(host.person) {
+                    Reach::Whole => Some(Applying::Valid(checked)),
+                    Reach::Restrictions => restrictions.as_deref().map(Applying::Valid),
+                    Reach::Nothing => None,
+                }
+            }
+            Self::Broken(policy) if policy.selector.as_ref().is_none_or(|selector| selector.matches(host.labels)) => {
+                let reach = policy.subjects.reach(host.person);
+                let applies = match *policy.problem {
+                    PolicyProblem::Invalid { .. } => reach == Reach::Whole,
+                    // It may deny or block.
+                    PolicyProblem::Unreadable { .. } => reach != Reach::Nothing,
+                };
+                applies.then_some(Applying::Broken(policy))
+            }
+            _ => None,
         }
     }
 }

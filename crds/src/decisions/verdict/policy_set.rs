@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{candidate::Host, host_policies::HostPolicies, loaded::LoadedPolicy, local_rules::LocalRules};
 use crate::{
-    decisions::validation::{CheckedPolicy, selector::Selector},
+    decisions::validation::{CheckedPolicy, CheckedSubjects, selector::Selector},
     records::policy::PluginPolicy,
 };
 
@@ -31,17 +31,18 @@ impl PolicySet {
         Self { policies, local_rules: None }
     }
 
-    /// Makes a set of one policy as it applies to the host that comes last in its waves: to every host, none
-    /// of them a canary, and as if the operator had just processed it. Shows where a policy leads without
+    /// Makes a set of one policy as it applies to the host that comes last in its waves: to every host and
+    /// everyone, without canaries, and as if the operator had just processed it. Shows where a policy leads without
     /// a host.
     #[must_use]
     pub fn to_the_last_host(mut policy: CheckedPolicy) -> Self {
         policy.selector = Selector::default();
+        policy.subjects = CheckedSubjects::Everyone;
         policy.generation_lag = None;
         if let Some(rollout) = &mut policy.rollout {
             rollout.canaries = None;
         }
-        Self::of(vec![LoadedPolicy::Valid(Box::new(policy))])
+        Self::of(vec![LoadedPolicy::valid(policy)])
     }
 
     /// Adds the host's own rules, which act as one more policy of that host.
@@ -51,7 +52,7 @@ impl PolicySet {
         self
     }
 
-    /// Returns the policies that apply to a host, to evaluate many components.
+    /// Returns the policies that apply to a host and to the person who acts there, to evaluate many components.
     pub fn for_host<'a>(&'a self, host: Host<'a>) -> HostPolicies<'a> {
         HostPolicies::new(&self.policies, self.local_rules.as_ref(), host)
     }

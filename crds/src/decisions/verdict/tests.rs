@@ -3,6 +3,7 @@
 mod binding;
 mod bytes;
 mod effective;
+mod emergency;
 mod fixture;
 mod merging;
 mod messages;
@@ -10,6 +11,7 @@ mod properties;
 mod rules;
 mod runs;
 mod schedule;
+mod subjects;
 mod time;
 
 use crate::decisions::intent::Intent;
@@ -82,7 +84,7 @@ fn evaluate_findings(
     release: Option<&CliRelease>,
 ) -> Verdict {
     let labels = labels();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
+    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
     let component: Component = change.component.parse().unwrap();
     let (candidate, active) = (version(change.version), change.active.map(version));
     let now = Timestamp::UNIX_EPOCH;

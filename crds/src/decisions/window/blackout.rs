@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use super::{occurrence::reached, parse::zone};
 use crate::{
     records::policy::Blackout,
-    values::{field_error::FieldErrors, limits, text::printable_to},
+    values::{field_error::FieldErrors, instant::local, limits, text::printable_to},
 };
 
 /// A blackout whose ends are instants. `from` is before `to`.
@@ -38,31 +38,27 @@ pub(crate) fn parse_blackouts(blackouts: &[Blackout], field: &str, errors: &mut 
     parsed
 }
 
+/// Returns `None` for an invalid blackout, and for one whose ends are both skipped by one change of the clock: it is
+/// empty.
 fn parse(blackout: &Blackout, field: &str, errors: &mut FieldErrors) -> Option<CheckedBlackout> {
     let zone = errors.ok(&format!("{field}.timeZone"), zone(blackout.time_zone.as_deref()));
-    let mut end = |name: &str, text: &str| {
-        let local = errors.ok(&format!("{field}.{name}"), local_time(text))?;
-        errors.ok(&format!("{field}.{name}"), instant(zone.as_ref()?, local))
-    };
-    let (from, to) = (end("from", &blackout.from), end("to", &blackout.to));
+    let from = errors.ok(&format!("{field}.from"), local_time(&blackout.from));
+    let to = errors.ok(&format!("{field}.to"), local_time(&blackout.to));
     if blackout.reason.trim().is_empty() {
         errors.add(format!("{field}.reason"), "must not be empty: people who are held see it");
     }
-    let (from, to) = (from?, to?);
+    let (zone, from, to) = (zone?, from?, to?);
     if from >= to {
         errors.add(format!("{field}.to"), "must be later than `from`");
     }
-    Some(CheckedBlackout { from, to, reason: printable_to(&blackout.reason, limits::BLACKOUT_REASON).into() })
+    let from = errors.ok(&format!("{field}.from"), instant(&zone, from))?;
+    let to = errors.ok(&format!("{field}.to"), instant(&zone, to))?;
+    let reason = printable_to(&blackout.reason, limits::BLACKOUT_REASON).into();
+    (from < to).then_some(CheckedBlackout { from, to, reason })
 }
 
-/// Parses `2026-11-27T00:00` or `2026-11-27T00:00:00`.
 fn local_time(text: &str) -> Result<DateTime, String> {
-    let has_length = matches!(text.len(), 16 | 19) && text.starts_with(|first: char| first.is_ascii_digit());
-    let parsed = text.parse::<DateTime>().ok().filter(|_| has_length);
-    // The parser reads other forms, too, such as the second 60.
-    parsed
-        .filter(|local| local.to_string().starts_with(text))
-        .ok_or_else(|| format!("{text:?} is not a local date and time such as `2026-11-27T00:00`"))
+    local(text).ok_or_else(|| format!("{text:?} is not a local date and time such as `2026-11-27T00:00`"))
 }
 
 fn instant(zone: &TimeZone, local: DateTime) -> Result<Timestamp, String> {

@@ -12,6 +12,12 @@ use crate::values::{duration::Bounds, limits};
 pub(super) fn columns() -> Vec<CustomResourceColumnDefinition> {
     vec![
         column("Paused", "boolean", ".spec.paused", "Whether the policy stops every change"),
+        column(
+            "Emergency",
+            "string",
+            ".spec.emergency.until",
+            "Time until which the policy lifts time gates of others",
+        ),
         column("Hosts", "integer", ".status.hosts.matched", "Number of selected hosts"),
         column("Behind", "integer", ".status.hosts.held", "Number of hosts that wait for a change"),
         column("Failed", "integer", ".status.hosts.failed", "Number of hosts whose last change failed"),
@@ -26,6 +32,7 @@ pub(super) fn columns() -> Vec<CustomResourceColumnDefinition> {
 pub(super) fn rules(editor: &mut SchemaEditor) {
     common::named_by_label(editor);
     common::selector(editor, "spec.hostSelector");
+    subjects(editor, "spec.subjects");
     editor
         .at("spec.defaults.access")
         .rule("self != 'Require'", "Require is not allowed here; set it in a rule that names the plugins");
@@ -52,6 +59,7 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
         versions(editor, rule);
     }
 
+    emergency(editor);
     windows(editor, "spec.windows");
     blackouts(editor, "spec.blackouts");
     editor.at("spec.rollout.over").duration(Bounds::ROLLOUT);
@@ -66,6 +74,21 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
         "needs canarySelector or canaryPercent; without canaries no host gets a version first",
     );
     status(editor);
+}
+
+fn subjects(editor: &mut SchemaEditor, at: &str) {
+    editor.at(at).rule(
+        "(has(self.groups) && self.groups.size() > 0) || (has(self.users) && self.users.size() > 0)",
+        "must name at least one group or user",
+    );
+    for list in ["groups", "users"] {
+        editor.at(&format!("{at}.{list}")).list(limits::SUBJECTS);
+        editor
+            .at(&format!("{at}.{list}[]"))
+            .text(limits::SUBJECT)
+            .one_line()
+            .rule("self.size() > 0", "must not be empty");
+    }
 }
 
 /// Refuses fields that have no effect in a rule with `access: Deny`.
@@ -93,6 +116,33 @@ fn versions(editor: &mut SchemaEditor, rule: &str) {
     editor.at(&format!("{rule}.pins[].digest")).digest();
     editor.at(&format!("{rule}.minAge")).duration(Bounds::MIN_AGE);
     editor.at(&format!("{rule}.message")).text(limits::RULE_MESSAGE).one_line();
+}
+
+/// Refuses everything in an emergency policy but what it lifts gates for.
+fn emergency(editor: &mut SchemaEditor) {
+    editor.at("spec.emergency.until").text(limits::TIMESTAMP).rule(
+        "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') \
+         && timestamp(self).getFullYear() >= 0",
+        "must be a time in RFC 3339 such as 2026-12-01T12:00:00Z",
+    );
+    let alone = "has no place in an emergency policy; set it in another policy";
+    let unset = |field: &str| format!("!has(self.emergency) || !has(self.{field})");
+    for field in ["subjects", "defaults", "missingDependencies", "windows", "windowsFor", "rollout", "integrity"] {
+        editor.at("spec").rule_on(field, &unset(field), alone);
+    }
+    editor.at("spec").rule_on("paused", &format!("{} || !self.paused", unset("paused")), alone);
+    editor.at("spec").rule_on("blackouts", &format!("{} || self.blackouts.size() == 0", unset("blackouts")), alone);
+    let only = |object: &str, settings: &[&str]| {
+        let lists = ["block", "pins"].map(|list| format!("(!has({object}.{list}) || {object}.{list}.size() == 0)"));
+        let settings = settings.iter().map(|setting| format!("!has({object}.{setting})"));
+        settings.chain(lists).collect::<Vec<_>>().join(" && ")
+    };
+    let rule = only("rule", &["access", "versions", "channel", "updates", "majorUpdates", "minAge"]);
+    let cel = format!("{} || self.rules.all(rule, {rule})", unset("rules"));
+    editor.at("spec").rule_on("rules", &cel, "may have only plugins, expedite and message in an emergency policy");
+    let cli = only("self.cli", &["versions", "channel", "updates", "majorUpdates", "minAge"]);
+    let cel = format!("{} || ({cli})", unset("cli"));
+    editor.at("spec").rule_on("cli", &cel, "may have only expedite and message in an emergency policy");
 }
 
 fn windows(editor: &mut SchemaEditor, at: &str) {

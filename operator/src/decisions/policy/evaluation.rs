@@ -22,7 +22,7 @@ use super::{
     evidence::Evidence,
     ledger::WaveLedger,
     progress::{PolicyEvaluator, ProgressInputs, Record, limit_components, progress, with_waves},
-    status::{StatusInputs, status, window_changes},
+    status::{StatusInputs, emergency_changes, status, window_changes},
     waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
 };
 use crate::decisions::hosts::MatchedHosts;
@@ -36,6 +36,7 @@ pub(crate) struct PolicyInputs<'a> {
     failures: FailureCounts,
     previous: &'a PluginPolicyStatus,
     cluster_uid: Option<&'a str>,
+    people_unknown: bool,
     now: Timestamp,
 }
 
@@ -73,7 +74,13 @@ impl<'a> PolicyInputs<'a> {
     ) -> Self {
         let records = releases.iter().filter_map(|release| Record::read(release)).collect();
         let failures = FailureCounts::new(&matched.failures, now);
-        Self { policy, checked, records, matched, failures, previous, cluster_uid, now }
+        Self { policy, checked, records, matched, failures, previous, cluster_uid, people_unknown: false, now }
+    }
+
+    /// Says whether the API server lacks `SelfSubjectReview`.
+    #[must_use]
+    pub(crate) fn people_unknown(self, people_unknown: bool) -> Self {
+        Self { people_unknown, ..self }
     }
 
     /// Decides what happens to the policy's waves. Without a valid policy, nothing happens; without a rollout, its halts
@@ -128,6 +135,7 @@ impl<'a> PolicyInputs<'a> {
         let inputs = StatusInputs {
             cluster_uid: self.cluster_uid,
             hosts: self.matched.counts.clone(),
+            people_unknown: self.people_unknown,
             channels: &channels,
             components: rollouts.components,
             rolling: &rollouts.rolling,
@@ -163,6 +171,7 @@ impl<'a> PolicyInputs<'a> {
         rollouts.components.sort_by(|a, b| a.name.cmp(&b.name));
         rollouts.trimmed |= limit_components(&mut rollouts.components);
         rollouts.next = earlier(rollouts.next, window_changes(checked, self.now));
+        rollouts.next = earlier(rollouts.next, emergency_changes(checked, self.now));
         rollouts
     }
 

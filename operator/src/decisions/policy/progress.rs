@@ -9,7 +9,7 @@ use d8_crds::{
         requirements::Findings,
         selection::{SearchScope, Selection, TagList, choose},
         validation::{CheckedPolicy, CheckedWave},
-        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
+        verdict::{Candidate, Class, Host, HostPolicies, Person, PolicySet, ReasonCode, Verdict},
         wave,
     },
     records::{
@@ -71,7 +71,8 @@ impl<'a> Record<'a> {
 }
 
 /// The host that is last in every wave. Its labels do not matter.
-const LAST_HOST: Host<'static> = Host { id: "", labels: &NO_LABELS, platform: None, new_root: true };
+const LAST_HOST: Host<'static> =
+    Host { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody };
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
 /// Returns the policy for the last host, with the waves of the ledger instead of those of its status.
@@ -104,9 +105,9 @@ impl<'a> PolicyEvaluator<'a> {
         Self { checked, policies: policies.for_host(LAST_HOST), now }
     }
 
-    /// Returns whether the policy does not deny the component.
+    /// Returns whether the policy does not deny the component. An emergency policy governs nothing.
     pub(super) fn governs(&self, component: &Component) -> bool {
-        self.policies.denied(component).is_none()
+        self.checked.emergency.is_none() && self.policies.denied(component).is_none()
     }
 
     /// Returns the versions of a record, and whether the policy permits each.

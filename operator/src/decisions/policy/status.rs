@@ -7,7 +7,7 @@ use d8_crds::{
     decisions::{
         validation::{
             CheckedPolicy, InvalidPolicy,
-            warnings::{PolicyContext, warnings},
+            warnings::{EMERGENCY, PolicyContext, warnings},
         },
         verdict::workstation_labels,
     },
@@ -38,6 +38,8 @@ pub(super) struct StatusInputs<'a> {
     pub(super) cluster_uid: Option<&'a str>,
     /// Number of hosts, in all and by state.
     pub(super) hosts: HostCounts,
+    /// Whether the API server lacks `SelfSubjectReview`.
+    pub(super) people_unknown: bool,
     /// The channel of each record.
     pub(super) channels: &'a BTreeMap<Component, Channel>,
     /// The components to which the policy applies.
@@ -114,6 +116,14 @@ pub(super) fn window_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<
     if schedule.open_at(now) { schedule.open_until(now) } else { schedule.next_opening(now) }
 }
 
+/// Returns when the message about an emergency changes next.
+pub(super) fn emergency_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
+    let until = checked.emergency?;
+    // The warning about a late end is over at this instant.
+    let warned = until.checked_sub(EMERGENCY).ok();
+    warned.into_iter().chain([until]).find(|instant| now < *instant)
+}
+
 /// Returns the message of `Accepted`, with the warnings of a valid policy.
 fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
     let mut sentences = vec![VALID.to_owned()];
@@ -121,7 +131,13 @@ fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
         .iter()
         .filter_map(|platform| platform.parse::<Platform>().ok())
         .any(|platform| checked.selector.matches(&workstation_labels(&platform)));
-    let context = PolicyContext { hosts: Some(inputs.hosts.matched), workstations, channels: Some(inputs.channels) };
+    let context = PolicyContext {
+        hosts: Some(inputs.hosts.matched),
+        workstations,
+        now: Some(inputs.now),
+        people_unknown: inputs.people_unknown,
+        channels: Some(inputs.channels),
+    };
     sentences.extend(warnings(checked, context));
     sentences.join("; ")
 }
@@ -136,6 +152,16 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
         let message = "there are too many waves: the status lacks the oldest versions, and their waves depend on the \
                        age of the version alone";
         return ConditionDraft::new(False, "TooManyWaves", message);
+    }
+    match checked.emergency {
+        Some(until) if until <= inputs.now => {
+            return ConditionDraft::new(True, "EmergencyEnded", "the emergency is over; the policy lifts nothing");
+        }
+        Some(until) => {
+            let message = format!("until {until:.0}, the policy lifts time gates of every policy");
+            return ConditionDraft::new(True, "Emergency", message);
+        }
+        None => {}
     }
     if checked.paused {
         return ConditionDraft::new(True, "Paused", "every change is held; plugins can still run");

@@ -11,13 +11,24 @@ use crate::{
 };
 
 impl Explainer<'_> {
-    pub(super) fn soaking(&self, min_age: Duration, first_seen: Timestamp, until: Option<Timestamp>) -> String {
+    pub(super) fn soaking(
+        &self,
+        min_age: Duration,
+        first_seen: Timestamp,
+        expedited: bool,
+        until: Option<Timestamp>,
+    ) -> String {
         let end = match until {
             Some(until) => format!("until {}", self.at(until)),
             None => "which never ends".to_owned(),
         };
+        let (moved, admin) = if expedited {
+            ("; its tag moved, so `expedite` lifts this only if a pin has its digest", "pin the digest")
+        } else {
+            ("", "expedite it")
+        };
         format!(
-            "{} was first seen at {first_seen:.0} and must soak for {}, {end}; wait, or ask an admin to expedite it",
+            "{} was first seen at {first_seen:.0} and must soak for {}, {end}{moved}; wait, or ask an admin to {admin}",
             self.version(),
             FormattedDuration(min_age)
         )

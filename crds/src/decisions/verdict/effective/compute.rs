@@ -10,7 +10,7 @@ use crate::{
     decisions::{
         explain,
         reason::{Origin, Source},
-        validation::{CheckedRule, Pattern},
+        validation::{CheckedPolicy, CheckedRule, CheckedSubjects, Pattern, Reach},
         verdict::{
             applicable::ApplicableRule,
             host_policies::HostPolicies,
@@ -67,13 +67,15 @@ impl HostPolicies<'_> {
     }
 
     fn plugins(&self, listed: &[PluginName]) -> BTreeSet<PluginName> {
-        let named = self.named_plugins().into_iter().cloned();
+        let expedited = self.emergencies().flat_map(CheckedPolicy::named_plugins);
+        let named = self.named_plugins().into_iter().chain(expedited).cloned();
         let local = self.local_rules().into_iter().flat_map(|local| local.named_plugins().cloned());
         named.chain(local).chain(listed.iter().cloned()).collect()
     }
 
     fn prefixes(&self) -> BTreeSet<String> {
-        let patterns = self.valid().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.plugins);
+        let patterns =
+            self.valid().chain(self.emergencies()).flat_map(|policy| &policy.rules).flat_map(|rule| &rule.plugins);
         let local = self.local_rules().into_iter().flat_map(LocalRules::refused);
         let prefixes = patterns.chain(local).filter_map(|pattern| match pattern {
             Pattern::Prefix(prefix) => Some(prefix.clone()),
@@ -83,10 +85,21 @@ impl HostPolicies<'_> {
     }
 
     fn in_effect(&self) -> Vec<PolicyInEffect> {
-        let valid = self.valid().map(|policy| PolicyInEffect { name: policy.name.to_string(), valid: true, why: None });
+        let restricted = |subjects: &CheckedSubjects| subjects.reach(self.host.person) == Reach::Restrictions;
+        let valid = self.valid().chain(self.emergencies()).map(|policy| PolicyInEffect {
+            name: policy.name.to_string(),
+            subjects: policy.subjects.to_record(),
+            restrictions_only: restricted(&policy.subjects),
+            valid: true,
+            emergency_until: policy.emergency,
+            why: None,
+        });
         let broken = self.broken().map(|policy| PolicyInEffect {
             name: policy.name.to_string(),
+            subjects: policy.subjects.to_record(),
+            restrictions_only: false,
             valid: false,
+            emergency_until: None,
             why: Some(explain::policy_problem(&policy.problem)),
         });
         let mut all: Vec<_> = valid.chain(broken).collect();
@@ -95,11 +108,12 @@ impl HostPolicies<'_> {
     }
 
     fn component(&self, scope: &Scope) -> EffectiveComponent {
-        let (component, rules) = match scope {
-            Scope::One(component) => (component.to_string(), self.rules(component)),
+        let (component, rules, emergency_rules) = match scope {
+            Scope::One(component) => (component.to_string(), self.rules(component), self.emergency_rules(component)),
             Scope::Prefix(prefix) => {
                 let pattern = Pattern::Prefix(prefix.clone());
-                (pattern.to_string(), self.rules_for_pattern(&pattern))
+                let emergency_rules = self.emergency_rules_for_pattern(&pattern);
+                (pattern.to_string(), self.rules_for_pattern(&pattern), emergency_rules)
             }
         };
         let has_record_name = match scope {
@@ -115,7 +129,7 @@ impl HostPolicies<'_> {
             }),
             block: of_rules(&rules, "block", |rule| rule.block.iter().map(ToString::to_string).collect()),
             channel: channel(&rules),
-            recorded: has_record_name.then(|| recorded(&rules)),
+            recorded: has_record_name.then(|| recorded(&rules, &emergency_rules)),
             messages: of_rules(&rules, "message", |rule| rule.message.iter().map(ToString::to_string).collect()),
         };
         if let Some(local) = self.local_rules() {
@@ -194,8 +208,9 @@ fn channel(rules: &[ApplicableRule<'_>]) -> MergedField<Option<Channel>> {
     MergedField { value: (!from.is_empty()).then_some(value), from }
 }
 
-fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
+fn recorded(rules: &[ApplicableRule<'_>], emergency_rules: &[ApplicableRule<'_>]) -> RecordSettings {
     let min_age = merged(&MIN_AGE, rules);
+    let expedite = |rules| of_rules(rules, "expedite", |rule| shown(&rule.expedite));
     RecordSettings {
         updates: merged(&UPDATES, rules),
         major_updates: merged(&MAJOR_UPDATES, rules),
@@ -204,7 +219,7 @@ fn recorded(rules: &[ApplicableRule<'_>]) -> RecordSettings {
             let pins = rule.pins.iter();
             pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
         }),
-        expedite: of_rules(rules, "expedite", |rule| shown(&rule.expedite)),
+        expedite: expedite(rules).into_iter().chain(expedite(emergency_rules)).collect(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     },
     records::{
         policy::MovedTags,
-        release::{Artifact, MAX_SYNC_AGE, ReleaseVersion},
+        release::{Artifact, MAX_SYNC_AGE, MovedTag, ReleaseVersion},
     },
     values::{digest::Digest, platform::Platform, text::printable, version::Version},
 };
@@ -44,10 +44,9 @@ pub(super) fn pinned(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 /// A moved tag under `movedTags: Refuse`, also where no policy sets it. A pin to the new digest acknowledges the
 /// move; a version that was installed before it is not affected.
 pub(super) fn moved(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    let Some((entry, moved)) = input.entry.and_then(|entry| Some((entry, entry.moved.as_ref()?))) else { return };
-    let acknowledged = || pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
     let installed_before = input.candidate.intent == Intent::Explicit && input.candidate.stored.is_some();
-    if !input.policies.is_governed() || !input.has_record_name || installed_before || acknowledged() {
+    let Some((entry, moved)) = unacknowledged_move(input) else { return };
+    if !input.policies.is_governed() || installed_before {
         return;
     }
     let moved_tags = MOVED_TAGS.merge(input.rules);
@@ -56,6 +55,14 @@ pub(super) fn moved(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         let cause = |by| Cause::TagMoved { by, from: std::sync::Arc::clone(&from), to: std::sync::Arc::clone(&to) };
         causes.extend(moved_tags.sources_or_unset().map(cause));
     }
+}
+
+/// Returns the move of the version's tag if no pin acknowledges it.
+pub(super) fn unacknowledged_move<'a>(input: &GateInput<'a>) -> Option<(&'a ReleaseVersion, &'a MovedTag)> {
+    let entry = input.entry.filter(|_| input.has_record_name)?;
+    let moved = entry.moved.as_ref()?;
+    let acknowledged = input.policies.has_pins() && pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
+    (!acknowledged).then_some((entry, moved))
 }
 
 /// A record that a time or integrity gate needs and that is missing, or too old for a time gate.

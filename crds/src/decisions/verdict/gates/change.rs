@@ -42,10 +42,11 @@ pub(super) fn frozen(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     }
 }
 
-/// `updates: Manual`, also where no policy sets it. Does not bind the first install of a required plugin.
+/// `updates: Manual`, also where no policy sets it. Does not bind the first install of a required plugin, nor a version
+/// that an emergency policy expedites.
 pub(super) fn manual(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let first_of_required = input.candidate.active.is_none() && input.is_required();
-    if !input.policies.is_governed() || !input.has_record_name || first_of_required {
+    if !input.policies.is_governed() || !input.has_record_name || first_of_required || input.in_emergency {
         return;
     }
     let updates = UPDATES.merge(input.rules);

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Causes, GateInput};
+use super::{Causes, GateInput, bytes};
 use crate::{
     decisions::{
         intent::Intent,
@@ -20,11 +20,12 @@ use crate::{
 /// How long the agent may act on policies that were not confirmed since.
 const CONFIRMED: SignedDuration = SignedDuration::from_mins(10);
 
-/// Returns the `minAge` of a policy if it binds: not for a version that the policy expedites, not on its
-/// canaries, and not for a person who names a version that was active here.
+/// Returns the `minAge` of a policy if it binds: not for a version that is expedited, unless its tag moved and no pin
+/// acknowledges the move; not on its canaries, and not for a person who names a version that was active here.
 pub(super) fn soak(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<Setting<std::time::Duration>> {
     let setting = MIN_AGE.of(rule).filter(|setting| !setting.value.is_zero())?;
-    (input.has_record_name && !input.is_expedited(rule) && !is_return(input)).then_some(setting)
+    let is_lifted = || input.is_expedited(rule) && bytes::unacknowledged_move(input).is_none();
+    (input.has_record_name && !is_return(input) && !is_lifted()).then_some(setting)
 }
 
 /// Returns the rollout of a policy if its wave binds: as for `minAge`, and not on the way down, nor for a
@@ -56,7 +57,8 @@ pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         };
         let by = rule.source(min_age.origin, MIN_AGE.name);
         let until = instant::after(first_seen, min_age.value).map(whole);
-        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, until });
+        let expedited = input.is_expedited(rule);
+        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, expedited, until });
     }
 }
 

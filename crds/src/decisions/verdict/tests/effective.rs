@@ -5,7 +5,7 @@ use super::*;
 fn effective_of(set: &PolicySet, listed: &[&str]) -> Value {
     let labels = labels();
     let listed: Vec<_> = listed.iter().map(|name| name.parse().unwrap()).collect();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
+    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
     serde_json::to_value(set.for_host(host).effective(&listed)).unwrap()
 }
 
@@ -178,6 +178,25 @@ fn the_merge_table_with_origins() {
         assert_eq!(field(&effective, "stronghold", name), expected, "{name} of {specs:?}");
         let reversed = PolicySet::from_json(policies.iter().rev());
         assert_eq!(effective_of(&reversed, &["stronghold"]), effective, "order never matters: {specs:?}");
+    }
+}
+
+#[test]
+fn what_an_emergency_policy_expedites() {
+    let emergency = json!({"emergency": {"until": "2026-12-01T12:00:00Z"},
+        "rules": [{"plugins": ["named"], "expedite": ["1.2.7"]}, {"plugins": ["pre-*"], "expedite": ["v2.0.0"]}]});
+    let effective = effective_of(&set(&[own(&json!({"minAge": "72h", "expedite": ["v1.0.0"]})), emergency]), &[]);
+    let policies = json!([{"name": "p0", "valid": true},
+        {"name": "p1", "valid": true, "emergencyUntil": "2026-12-01T12:00:00Z"}]);
+    assert_eq!(effective["policies"], policies);
+    let expedited = |version: &str, policy: &str, rule: usize| json!([{"value": version, "policy": policy, "field": format!("rules[{rule}].expedite")}]);
+    for (component, expected) in [
+        ("stronghold", expedited("v1.0.0", "p0", 0)),
+        ("named", expedited("v1.2.7", "p1", 0)),
+        ("pre-*", expedited("v2.0.0", "p1", 1)),
+        ("*", json!([])),
+    ] {
+        assert_eq!(field(&effective, component, "expedite"), expected, "{component}");
     }
 }
 

@@ -85,7 +85,8 @@ impl VerdictFixture {
 
     pub(super) fn evaluate_by(&self, set: &PolicySet, change: VersionChange<'_>) -> Verdict {
         let labels = labels();
-        let host = Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root };
+        let host =
+            Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root, person: Person::Nobody };
         let component: Component = change.component.parse().unwrap();
         let (candidate, active) = (version(change.version), change.active.map(version));
         let mut case = Candidate::new(host, &component, &candidate, change.intent, self.now)
@@ -107,7 +108,8 @@ impl VerdictFixture {
     /// Returns the version that the host takes next, and when.
     pub(super) fn next(&self, active: Option<&str>, candidates: &[&str]) -> Option<(String, Timestamp)> {
         let labels = labels();
-        let host = Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root };
+        let host =
+            Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root, person: Person::Nobody };
         let (component, active) = ("stronghold".parse().unwrap(), active.map(version));
         let versions: Vec<_> = candidates.iter().map(|text| version(text)).collect();
         let candidate = |version| {

@@ -68,7 +68,7 @@ fn each_field_merges_by_its_row() {
 #[test]
 fn missing_dependencies_refuse_wins() {
     let labels = labels();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
+    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
     let refuse = json!({"missingDependencies": "Refuse"});
     let install = json!({"missingDependencies": "Install"});
     let elsewhere = json!({"missingDependencies": "Refuse", "hostSelector": {"matchLabels": {"role": "ci"}}});
@@ -151,7 +151,7 @@ fn a_hold_ends_with_its_last_reason() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let by = || Source::LocalRules { field: "a" };
     let (first_seen, min_age) = (Timestamp::UNIX_EPOCH, std::time::Duration::ZERO);
-    let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, until: Some(at(until)) };
+    let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, expedited: false, until: Some(at(until)) };
     let outside = |until| Cause::OutsideWindow { by: by(), together: false, everyone: false, until: at(until) };
     let subject = Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
     let subject = std::sync::Arc::new(subject);

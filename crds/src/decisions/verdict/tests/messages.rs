@@ -91,6 +91,14 @@ fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
         ("manual", own(json!({"updates": "Manual"})), up(A)),
         ("manual, no policy sets it", VerdictFixture::of(&[json!({})]), change(A, "v1.1.0", None)),
         ("soaking", own(json!({"minAge": "72h"})), up(U)),
+        (
+            "soaking after a move, and expedited",
+            moved(VerdictFixture::auto(
+                &json!({"minAge": "72h", "expedite": ["v1.1.0"]}),
+                &json!({"integrity": {"movedTags": "Soak"}}),
+            )),
+            up(U),
+        ),
         ("soaking for seconds", own(json!({"minAge": "48h5s"})), up(U)),
         ("no record", unrecorded(own(json!({"minAge": "72h"}))), up(U)),
         ("not in the record", unrecorded(own(json!({"pins": pin('a')}))), up(U)),

@@ -71,7 +71,7 @@ fn tame_text() -> BoxedStrategy<String> {
     proptest::sample::select(vec!["stronghold", "1.1.0", "1.0.0", "strong*"]).prop_map(str::to_owned).boxed()
 }
 
-fn intent() -> impl Strategy<Value = Intent> {
+pub(super) fn intent() -> impl Strategy<Value = Intent> {
     proptest::sample::select(vec![A, U, X, R])
 }
 
@@ -115,7 +115,7 @@ proptest! {
     ) {
         let set = set(&specs);
         let labels = labels();
-        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false };
+        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
         let runs = set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version(active)).is_ok();
         prop_assert_eq!(runs, evaluate(&set, change(R, active, active)).is_eligible());
     }
@@ -180,11 +180,11 @@ fn gated() -> impl Strategy<Value = Value> {
     })
 }
 
-fn gated_policies() -> impl Strategy<Value = Vec<Value>> {
+pub(super) fn gated_policies() -> impl Strategy<Value = Vec<Value>> {
     proptest::collection::vec(gated(), 1..4)
 }
 
-fn recorded_version() -> impl Strategy<Value = &'static str> {
+pub(super) fn recorded_version() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(vec!["v1.0.0", "v1.1.0", "v1.1.0-rc.1", "v1.5.0", "v2.0.0"])
 }
 
@@ -192,7 +192,8 @@ fn recorded_version() -> impl Strategy<Value = &'static str> {
 fn active_forbidden(fixture: &VerdictFixture, active: &str) -> Option<ReasonCode> {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version(active));
-    let host = Host { id: fixture.host, labels: &labels, platform: None, new_root: fixture.new_root };
+    let host =
+        Host { id: fixture.host, labels: &labels, platform: None, new_root: fixture.new_root, person: Person::Nobody };
     let case = Candidate::new(host, &component, &active, A, fixture.now).release(fixture.release.as_ref());
     PolicySet::from_json(&fixture.policies)
         .for_host(host)

@@ -82,13 +82,11 @@ impl SimplePolicy {
     }
 
     fn schedule(&self) -> Schedule {
-        // A blackout between two minutes that the clock skips is empty, and refused.
-        let parse = |blackout: &SimpleBlackout| {
-            let mut errors = FieldErrors::default();
-            let parsed = parse_blackouts(&[blackout.record()], "spec.blackouts", &mut errors);
-            if errors.is_empty() { parsed } else { Vec::new() }
-        };
-        Schedule::new(self.windows(), self.blackouts.iter().flat_map(parse).collect())
+        let records: Vec<_> = self.blackouts.iter().map(SimpleBlackout::record).collect();
+        let mut errors = FieldErrors::default();
+        let blackouts = parse_blackouts(&records, "spec.blackouts", &mut errors);
+        assert!(errors.is_empty(), "{:?}", errors.into_vec());
+        Schedule::new(self.windows(), blackouts)
     }
 }
 

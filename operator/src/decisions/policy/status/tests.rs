@@ -15,6 +15,7 @@ fn status_of(
     let inputs = StatusInputs {
         cluster_uid: Some("uid"),
         hosts: HostCounts { matched: 3, ..HostCounts::default() },
+        people_unknown: false,
         channels: &BTreeMap::from([(Component::D8, Channel::Stable)]),
         components,
         rolling,
@@ -151,6 +152,25 @@ fn spec_with(fields: &serde_json::Value) -> serde_json::Value {
     let mut spec = json!({"hostSelector": {}});
     spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     spec
+}
+
+#[test]
+fn an_emergency_is_shown_while_it_stands() {
+    for (until, ready, message) in [
+        ("1970-01-02T00:00:00Z", "True/Emergency", "until 1970-01-02T00:00:00Z, the policy lifts"),
+        ("1970-01-01T00:00:00Z", "True/EmergencyEnded", "the emergency is over"),
+    ] {
+        let rules = json!([{"plugins": ["stronghold"], "expedite": ["v1.3.3"]}]);
+        let status = status_of(&spec_with(&json!({"emergency": {"until": until}, "rules": rules})), vec![], &[]);
+        let (found, text) = condition(&status, "Ready");
+        assert!(found == ready && text.starts_with(message), "{found} {text}");
+        let warning = if ready == "True/Emergency" {
+            format!("until {until}, ")
+        } else {
+            format!("the emergency ended at {until}")
+        };
+        assert!(condition(&status, "Accepted").1.contains(&warning), "{status:?}");
+    }
 }
 
 #[test]
