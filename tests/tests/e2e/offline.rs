@@ -85,7 +85,7 @@ fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
 
 /// Makes the cached policies look as if they were read ten minutes ago.
 fn age_cached_policies(alice: &Workstation) {
-    let directory = alice.root().join("policy");
+    let directory = alice.home().join(".deckhouse-cli/policy");
     let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(10);
     let is_copy = |name: &&String| Path::new(name).extension().is_some_and(|e| e == "json") && !name.contains('/');
     let names = workstation::files(&directory);
