@@ -13,87 +13,23 @@
 
 pub(crate) mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use d8_crds::{
-    decisions::{
-        intent::Intent,
-        requirements::{Findings, Unchecked, Unmet},
-        verdict::{Candidate, Class, Host, Person, PolicySet, UserInfo},
-    },
-    records::release::{CliRelease, Fit},
-    values::{name::Component, platform::Platform, version::Version},
+    decisions::{intent::Intent, requirements::Findings, verdict::Class},
+    values::version::Version,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+
+use self::support::case::CaseInput;
 
 #[derive(Deserialize)]
 pub(crate) struct Row {
-    component: String,
     version: String,
-    #[serde(default)]
-    active: Option<String>,
     intent: IntentLetter,
-    now: Timestamp,
-    #[serde(default)]
-    confirmed: Option<Timestamp>,
-    host: HostInput,
-    #[serde(default)]
-    person: PersonInput,
-    policies: Vec<Map<String, Value>>,
-    #[serde(default, deserialize_with = "record")]
-    release: Option<CliRelease>,
-}
-
-/// Reads a record. Only its status matters here.
-fn record<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<CliRelease>, D::Error> {
-    let Some(mut object) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
-    complete(&mut object);
-    serde_json::from_value(Value::Object(object)).map(Some).map_err(serde::de::Error::custom)
-}
-
-/// Adds fields that the kind requires and the verdict does not use.
-fn complete(object: &mut Map<String, Value>) {
-    const BEGINNING: &str = "1970-01-01T00:00:00Z";
-    let or_else = |object: &mut Map<String, Value>, field: &str, value: Value| {
-        let entry = object.entry(field).or_insert(Value::Null);
-        if entry.is_null() {
-            *entry = value;
-        }
-    };
-    for field in ["metadata", "spec"] {
-        or_else(object, field, json!({}));
-    }
-    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else { return };
-    for condition in objects(status.get_mut("conditions")) {
-        or_else(condition, "lastTransitionTime", json!(BEGINNING));
-    }
-    for version in objects(status.get_mut("versions")) {
-        // Whether the requirements are met is unknown.
-        or_else(version, "fit", json!("Unknown"));
-        or_else(version, "digest", json!(""));
-        if let Some(moved) = version.get_mut("moved").and_then(Value::as_object_mut) {
-            or_else(moved, "from", json!(""));
-            or_else(moved, "at", json!(BEGINNING));
-        }
-        if let Some(withdrawn) = version.get_mut("withdrawn").filter(|withdrawn| withdrawn.is_boolean()) {
-            *withdrawn = if *withdrawn == true { json!(BEGINNING) } else { Value::Null };
-        }
-        for artifact in objects(version.get_mut("artifacts")) {
-            or_else(artifact, "manifest", json!(""));
-            or_else(artifact, "layer", json!(""));
-            or_else(artifact, "sizeBytes", json!(0));
-        }
-    }
-}
-
-/// Returns the objects of a list; none if it is not a list.
-fn objects(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
-    list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+    #[serde(flatten)]
+    case: CaseInput,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -102,45 +38,6 @@ enum IntentLetter {
     U,
     X,
     R,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HostInput {
-    id: String,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    /// Absent: linux-amd64.
-    #[serde(default)]
-    platform: Option<String>,
-    #[serde(default)]
-    new_root: bool,
-}
-
-/// Who acts.
-#[derive(Default, Deserialize)]
-#[serde(from = "Option<User>")]
-enum PersonInput {
-    #[default]
-    Nobody,
-    Unknown,
-    Known(UserInfo),
-}
-
-#[derive(Deserialize)]
-struct User {
-    user: String,
-    #[serde(default)]
-    groups: BTreeSet<String>,
-}
-
-impl From<Option<User>> for PersonInput {
-    fn from(user: Option<User>) -> Self {
-        match user {
-            None => Self::Unknown,
-            Some(User { user, groups }) => Self::Known(UserInfo { username: user, groups }),
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -157,39 +54,16 @@ impl support::Row for Row {
     const EXPECTED: &'static str = "a row is a JSON object";
 
     fn evaluate(self) -> Result<Output, String> {
-        let component: Component = self.component.parse().map_err(|error| format!("component: {error}"))?;
         let version = Version::parse(&self.version).map_err(|error| format!("version: {error}"))?;
-        let active = match self.active.as_deref().map(Version::parse).transpose() {
-            Err(_) if component == Component::D8 => None,
-            active => active.map_err(|error| format!("active: {error}"))?,
-        };
-        let policies: Vec<Value> = self.policies.into_iter().map(Value::Object).collect();
-        let set = PolicySet::from_json(&policies);
-        let person = match &self.person {
-            PersonInput::Nobody => Person::Nobody,
-            PersonInput::Unknown => Person::Unknown,
-            PersonInput::Known(user) => Person::Known(user),
-        };
-        let HostInput { id, labels, platform, new_root } = &self.host;
-        let platform: Platform =
-            platform.as_deref().unwrap_or("linux-amd64").parse().map_err(|error| format!("host.platform: {error}"))?;
-        let host = Host { id, labels, platform: Some(&platform), new_root: *new_root, person };
-
-        let findings = findings(self.release.as_ref(), &version);
-        let case = Candidate::new(host, &component, &version, self.intent.into(), self.now)
-            .confirmed(self.confirmed)
-            .active(active.as_ref())
-            .release(self.release.as_ref())
-            .unmet(&findings.unmet)
-            .unchecked(&findings.unchecked);
-        let policies = set.for_host(host);
-        let verdict = policies.evaluate(&case);
-        let run_allowed = match &active {
+        let case = self.case.parse()?;
+        let policies = case.policies.for_host(case.host());
+        let findings = case.findings(&version);
+        let verdict = policies.evaluate(&case.candidate(&version, self.intent.into(), &findings));
+        let run_allowed = match &case.active {
             Some(active) => {
-                let active = Candidate::new(host, &component, active, Intent::Repair, self.now);
-                policies.run_allowed_for(&active.release(self.release.as_ref())).is_ok()
+                policies.run_allowed_for(&case.candidate(active, Intent::Repair, &Findings::default())).is_ok()
             }
-            None => policies.denied(&component).is_none(),
+            None => policies.denied(&case.component).is_none(),
         };
         Ok(Output {
             verdict: verdict.class(),
@@ -211,23 +85,13 @@ impl From<IntentLetter> for Intent {
     }
 }
 
-/// Returns the findings of the record about the version's requirements. Without a record they are met.
-fn findings(release: Option<&CliRelease>, version: &Version) -> Findings {
-    let Some(recorded) = release.and_then(|release| release.recorded(version)) else { return Findings::default() };
-    match recorded.fit {
-        Fit::Fits => Findings::default(),
-        Fit::Unfit => Findings { unmet: Unmet::recorded(&recorded.reasons), ..Findings::default() },
-        Fit::Unknown => Findings { unchecked: Unchecked::recorded(&recorded.reasons), ..Findings::default() },
-    }
-}
-
 fn main() -> ExitCode {
     support::run::<Row>()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,5 +1,8 @@
 //! The loop that both examples share: reads JSON rows from stdin, one a line, and prints a result for each.
 
+#[allow(dead_code, reason = "the example of constraints has no policies")]
+pub(crate) mod case;
+
 use std::{
     io::{self, BufRead, Write},
     process::ExitCode,

@@ -8,14 +8,25 @@ use crate::{
     clock,
     evaluate::evaluate,
     generate::{self, Field},
+    next::next,
     shrink, subject,
 };
 
 const CASES: u64 = 100_000;
 const THREADS: u64 = 2;
+/// Each evaluates many versions at several instants.
+const NEXT_CASES: u64 = 4000;
 /// The fields of the second edition that the library has.
-const COMPARED: &[Field] =
-    &[Field::Blackouts, Field::WindowsFor, Field::CanaryPercent, Field::RequireSucceeded, Field::Resume];
+const COMPARED: &[Field] = &[
+    Field::Blackouts,
+    Field::WindowsFor,
+    Field::Emergency,
+    Field::ExpediteOfMoved,
+    Field::CanaryPercent,
+    Field::RequireSucceeded,
+    Field::Resume,
+    Field::Subjects,
+];
 
 /// The differences of two answers.
 fn differences(oracle: &Value, subject: &Value) -> Vec<String> {
@@ -104,6 +115,32 @@ fn smallest(kind: &String, case: &Value, subject: Subject) -> Value {
         |case: &Value| evaluate(case).is_ok_and(|answer| answer["reasons"].to_string().contains("InvalidPolicy"));
     let was_invalid = is_invalid(case);
     shrink::shrink(case.clone(), &|case| kinds(case, subject).contains(kind) && is_invalid(case) == was_invalid)
+}
+
+#[test]
+fn both_implementations_agree_on_the_next_version() {
+    let (mut found, mut later) = (0, 0);
+    for seed in 0..NEXT_CASES {
+        let mut case = generate::case_with(seed, COMPARED);
+        if let Some(fields) = case.as_object_mut() {
+            fields.remove("version");
+            fields.remove("intent");
+        }
+        case["candidates"] = json!(generate::VERSIONS);
+        let (oracle, subject) = (next(&case), subject::next(&case));
+        match (&oracle, &subject) {
+            (Ok(oracle), Ok(subject)) => {
+                let same = oracle["version"] == subject["version"] && same_instant(&oracle["at"], &subject["at"]);
+                assert!(same, "{case}\n  subject: {subject}\n  oracle:  {oracle}");
+                found += usize::from(!oracle.is_null());
+                later += usize::from(!oracle.is_null() && oracle["at"] != case["now"]);
+            }
+            (Err(_), Err(_)) => {}
+            _ => panic!("{case}\n  subject: {subject:?}\n  oracle:  {oracle:?}"),
+        }
+    }
+    // Most cases have something that no time ends.
+    assert!(found > 100 && later > 20, "{found} have a next version, {later} a later one");
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod timing;
 mod waves;
 
 const COMPONENTS: [&str; 6] = ["stronghold", "stronghold", "stronghold", "delivery-kit", "d8", "my_plugin"];
-const VERSIONS: [&str; 15] = [
+pub(crate) const VERSIONS: [&str; 15] = [
     "v1.2.0",
     "v1.3.1",
     "v1.3.2",
