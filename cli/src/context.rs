@@ -24,8 +24,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use self::cluster::ClusterClient;
-pub(crate) use self::policies::PoliciesInForce;
-pub(crate) use self::policies::Renewal;
+pub(crate) use self::policies::{PoliciesInForce, Renewal};
 use crate::{args::GlobalArgs, terminal::output::Printer};
 
 /// Environment variable that waives cluster requirements.

@@ -204,7 +204,10 @@ fn a_wave_is_halted_and_resumed() -> Result<()> {
         policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
     };
     for edit in [json!({"over": "2h", "maxFailed": 9}), json!(null)] {
-        spec["rollout"] = edit;
+        match edit {
+            Value::Null => drop(spec.as_object_mut().and_then(|spec| spec.remove("rollout"))),
+            edit => spec["rollout"] = edit,
+        }
         lab.apply_policy("halting", &spec)?;
         let policy = lab.wait_for_policy("halting", "the edit", is_observed)?;
         let wave = wave(&policy, "halting", "v1.1.0").expect("a wave");

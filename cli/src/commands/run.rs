@@ -115,25 +115,30 @@ async fn check_current_policies(context: &Context, plugin: &InstalledPlugin) -> 
     if is_renewed {
         cached = context.cached_policies().await?;
     }
-    let Err(refused) = check_cached_policies(context, &cached, plugin) else { return Ok(cached) };
+    let Err(refused) = check_cached_policies(context, &cached, plugin, is_renewed) else { return Ok(cached) };
     if is_renewed || !context.renew_policies(&component, Renewal::Always).await {
         return Err(refused);
     }
     let cached = context.cached_policies().await?;
-    check_cached_policies(context, &cached, plugin).map(|()| cached)
+    check_cached_policies(context, &cached, plugin, true).map(|()| cached)
 }
 
-/// Fails if the cached policies deny or block the plugin. Sends no request.
+/// Fails if the cached policies deny or block the plugin. Sends no request. `is_renewed`: they were read just now.
 fn check_cached_policies(
     context: &Context,
     cached: &[CachedPolicies],
     plugin: &InstalledPlugin,
+    is_renewed: bool,
 ) -> Result<(), Failure> {
     let name = &plugin.entry.name;
     for cached in cached {
         let set = cached.policy_set();
         let policies = set.for_host(context.host(cached.caller.person()));
-        check_policies(context, plugin, &policies, cached.blocked.get(name.as_str())).map_err(|failure| {
+        let checked = check_policies(context, plugin, &policies, cached.blocked.get(name.as_str()));
+        checked.map_err(|failure| {
+            if is_renewed {
+                return failure;
+            }
             failure.advise(
                 format!("these are the policies of {} as of {:.0}", cached.server, cached.confirmed),
                 format!("if they have changed, read them again: `d8 plugins why {name}`"),

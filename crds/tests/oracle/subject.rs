@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 #[path = "../../examples/verdicts.rs"]
-#[allow(dead_code, reason = "a program of its own; only one function of it is called")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "a program of its own; only one function of it is called")]
 mod example;
 
 #[path = "../../examples/next.rs"]
-#[allow(dead_code, reason = "a program of its own; only one function of it is called")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "a program of its own; only one function of it is called")]
 mod example_of_next;
 
 /// Returns the next version of a host.

@@ -15,7 +15,7 @@ use d8_crds::{
     },
     values::{name::Component, version::Version},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, runtime::watcher::Event};
 
 pub(crate) use self::interner::Labels;
@@ -29,11 +29,20 @@ struct HostRow {
     active: Arc<ActiveVersions>,
     /// For each of `active`: since when the host reports it as up to date, by the host's clock.
     up_to_date_since: Box<[Option<Timestamp>]>,
+    /// When the host last reported, by its clock.
+    last_seen: Option<Timestamp>,
     /// Empty on most hosts.
     failures: Box<[HostFailure]>,
 }
 
-/// What one host tells of the versions on it, for policies that require evidence.
+impl HostRow {
+    /// Returns whether something else than the time of the report differs, which changes all the time.
+    fn differs(&self, other: &Self) -> bool {
+        Self { last_seen: None, ..self.clone() } != Self { last_seen: None, ..other.clone() }
+    }
+}
+
+/// What one host reports of the versions on it, for policies that require evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostReport {
     /// Name of the host.
@@ -42,16 +51,30 @@ pub(crate) struct HostReport {
     pub(crate) is_canary: bool,
     active: Arc<ActiveVersions>,
     up_to_date_since: Box<[Option<Timestamp>]>,
+    last_seen: Option<Timestamp>,
+}
+
+/// How often a host reports at least (`CliHost`).
+const REPORT_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+
+/// The time for which a host has reported a version as up to date, by the host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UpToDate {
+    pub(crate) since: Timestamp,
+    /// Until when the report counts: a host that is silent for longer than it may be is not known to work.
+    pub(crate) until: Timestamp,
 }
 
 impl HostReport {
-    /// Returns since when the host reports this version as up to date, by the host's clock.
-    pub(crate) fn up_to_date_since(&self, component: &Component, version: &Version) -> Option<Timestamp> {
+    /// Returns for which time the host has reported this version as up to date.
+    pub(crate) fn up_to_date(&self, component: &Component, version: &Version) -> Option<UpToDate> {
         let mut versions = self.active.iter().zip(&self.up_to_date_since);
         let is_asked = |(name, active): &(Arc<str>, Arc<str>)| {
             **name == *component.name() && Version::parse(active).is_ok_and(|active| active == *version)
         };
-        versions.find(|(active, _)| is_asked(active)).and_then(|(_, since)| *since)
+        let since = versions.find(|(active, _)| is_asked(active)).and_then(|(_, since)| *since)?;
+        let last_seen = self.last_seen.unwrap_or(since).max(since);
+        Some(UpToDate { since, until: last_seen.checked_add(REPORT_INTERVAL).unwrap_or(Timestamp::MAX) })
     }
 }
 
@@ -116,7 +139,7 @@ pub(crate) struct MatchedHosts {
     pub(crate) active: BTreeMap<String, VersionSpan>,
     /// Their failed and unfinished changes. Each host is listed once for a component and version.
     pub(crate) failures: Vec<HostFailure>,
-    /// What each of them tells; empty if the policy requires no evidence.
+    /// What each of them reports; empty if the policy requires no evidence.
     pub(crate) reports: Vec<HostReport>,
 }
 
@@ -143,7 +166,7 @@ impl HostIndex {
                     listing.insert(name.clone());
                 }
                 let row = row(host, &mut self.interner);
-                let changed = self.rows.get(&name) != Some(&row);
+                let changed = self.rows.get(&name).is_none_or(|before| before.differs(&row));
                 self.rows.insert(name, row);
                 self.interner.prune_if_grown();
                 changed
@@ -160,7 +183,7 @@ impl HostIndex {
         }
     }
 
-    /// Returns what each host tells whose labels `selects` accepts, by name. Labels that `is_canary` accepts make it a
+    /// Returns what each host reports whose labels `selects` accepts, by name. Labels that `is_canary` accepts make it a
     /// canary.
     pub(crate) fn reports(
         &self,
@@ -173,6 +196,7 @@ impl HostIndex {
             is_canary: is_canary(&row.labels),
             active: row.active.clone(),
             up_to_date_since: row.up_to_date_since.clone(),
+            last_seen: row.last_seen,
         };
         let mut reports: Vec<_> = selected.map(report).collect();
         reports.sort_by(|a, b| a.name.cmp(&b.name));
@@ -248,7 +272,7 @@ fn row(host: CliHost, interner: &mut Interner) -> HostRow {
     let (active, up_to_date_since): (Vec<_>, Vec<_>) = active.into_iter().unzip();
     let (active, up_to_date_since) = (interner.active(active), up_to_date_since.into());
     let labels = interner.labels(host.metadata.labels.unwrap_or_default());
-    HostRow { labels, state, active, up_to_date_since, failures: failures.into() }
+    HostRow { labels, state, active, up_to_date_since, last_seen, failures: failures.into() }
 }
 
 /// Returns the failed or unfinished change of a component. Without a target the active version failed. Without a

@@ -9,7 +9,7 @@ use d8_crds::{
     },
     records::{
         host::CliHost,
-        policy::{Subjects, Window},
+        policy::{RequireSucceeded, Subjects, Window},
     },
     values::{name::Component, text::printable},
 };
@@ -127,11 +127,14 @@ impl FieldTable {
         });
         table.add_each("", "windowsFor", &effective.windows_for, debug);
         table.add_each("", "rollout", &effective.rollouts, |rollout| {
-            if rollout.canary {
-                format!("over {}, this host goes first", rollout.over)
-            } else {
-                format!("over {}", rollout.over)
-            }
+            let mut parts = vec![format!("over {}", rollout.over)];
+            parts.extend(rollout.canary.then(|| "this host goes first".to_owned()));
+            parts.extend(rollout.canary_percent.map(|percent| format!("{percent}% of the hosts go first")));
+            parts.extend(rollout.require_succeeded.as_ref().map(|RequireSucceeded { hosts, stable_for }| {
+                format!("after it worked on {hosts} of them for {stable_for}")
+            }));
+            parts.extend(rollout.max_failed.map(|failed| format!("halts at {failed} failed")));
+            parts.join(", ")
         });
         for component in &effective.components {
             table.add_component(component);

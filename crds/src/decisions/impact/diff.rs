@@ -114,11 +114,11 @@ fn effect(impact: &HostImpact) -> (Class, Option<&Version>, bool) {
     (impact.verdict, impact.target.as_ref(), impact.runs)
 }
 
-/// Why, which policy is the cause, and when its hold ends. The place of the rule is not compared: it changes
-/// where another rule is inserted above.
+/// Why a version is held, the policy that is the cause, and the end of its hold.
 type CauseOfHold<'a> = (ReasonCode, Option<&'a str>, Option<Timestamp>);
 
-/// The cause, and what the agent takes first.
+/// Returns the cause, and what the agent takes first. The place of the rule is not compared: it changes where another
+/// rule is inserted above.
 fn cause(impact: &HostImpact) -> (Option<CauseOfHold<'_>>, Option<&NextVersion>) {
     let cause = impact.reason.as_ref().map(|reason| (reason.code(), reason.policy(), reason.until()));
     (cause, impact.next.as_ref())

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    decisions::validation::RESUME,
+    decisions::validation::{RESUME, ResumedHalts},
     records::{
         policy::{PluginPolicy, PluginPolicySpec},
         release::CliRelease,
     },
+    values::{name::Component, version::Version},
 };
 
 /// Returns the live policies with those of `files` added, or in place of those with the same name. If several
@@ -58,7 +59,8 @@ fn edited_policy(
     }
     let gains_rollout = spec.is_none_or(|before| before.rollout.is_none()) && file.spec.rollout.is_some();
     let recorded = before.pointer("/status/components").and_then(Value::as_array).cloned().unwrap_or_default();
-    let components = if gains_rollout { with_halts(new_waves(file, records, now), recorded) } else { recorded };
+    let mut components = if gains_rollout { with_halts(new_waves(file, records, now), recorded) } else { recorded };
+    resume_waves(&mut components, resumed, now);
     let mut edit = policy(file);
     if !components.is_empty() {
         edit["status"] = json!({"components": components});
@@ -108,6 +110,28 @@ fn new_waves(file: &PluginPolicy, records: &BTreeMap<String, CliRelease>, now: T
         json!({"name": name, "waves": versions.map(|recorded| wave(&recorded.version)).collect::<Vec<_>>()})
     };
     records.iter().map(component).collect()
+}
+
+/// Resumes the halted waves that the annotation names, as the operator does: they go on where they were.
+fn resume_waves(components: &mut [Value], annotation: Option<&str>, now: Timestamp) {
+    let resumed = annotation.map(ResumedHalts::parse).unwrap_or_default();
+    for component in components {
+        let Some(name) = component["name"].as_str().and_then(|name| name.parse::<Component>().ok()) else { continue };
+        let waves = component.get_mut("waves").and_then(Value::as_array_mut);
+        for wave in waves.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let instant = |field: &str| wave.get(field)?.as_str()?.parse::<Timestamp>().ok();
+            let version = wave.get("version").and_then(Value::as_str).and_then(|text| Version::parse(text).ok());
+            let (Some(version), Some(halted_at)) = (version, instant("haltedAt")) else { continue };
+            if !resumed.names(&name, &version, halted_at) {
+                continue;
+            }
+            let elapsed = |since| halted_at.duration_since(since).max(SignedDuration::ZERO);
+            let since = instant("since").and_then(|since| now.checked_sub(elapsed(since)).ok()).unwrap_or(now);
+            wave.insert("since".to_owned(), json!(since));
+            wave.remove("state");
+            wave.remove("haltedAt");
+        }
+    }
 }
 
 /// Adds the halted waves among `recorded`, each in place of the new wave of the same version.

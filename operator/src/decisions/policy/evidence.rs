@@ -12,22 +12,21 @@ use jiff::Timestamp;
 
 use crate::decisions::hosts::HostReport;
 
-/// What the hosts of a policy tell about versions whose waves wait.
+/// On how many hosts a version has succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Successes {
+    pub(crate) hosts: u32,
+    /// When the next host counts.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// What the hosts of a policy report about versions whose waves wait.
 pub(crate) struct Evidence<'a> {
     pub(crate) required: RequiredEvidence,
     canary_share: Option<CanaryShare>,
     hosts: &'a [HostReport],
     /// The current time in whole seconds.
     now: Timestamp,
-}
-
-/// On how many hosts a version has succeeded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Successes {
-    /// Number of hosts that have reported it as up to date for long enough.
-    pub(crate) hosts: u32,
-    /// When the next host counts.
-    pub(crate) next: Option<Timestamp>,
 }
 
 impl<'a> Evidence<'a> {
@@ -40,13 +39,16 @@ impl<'a> Evidence<'a> {
     /// Counts the hosts that have reported the version as up to date for long enough.
     pub(crate) fn successes(&self, component: &Component, version: &Version) -> Successes {
         let mut successes = Successes::default();
-        for since in self.hosts.iter().filter_map(|host| host.up_to_date_since(component, version)) {
+        for reported in self.hosts.iter().filter_map(|host| host.up_to_date(component, version)) {
             // A time beyond the supported range never comes.
-            let Ok(succeeded) = since.checked_add(self.required.stable_for) else { continue };
-            if succeeded <= self.now {
+            let Ok(succeeds) = reported.since.checked_add(self.required.stable_for) else { continue };
+            if succeeds > reported.until {
+                continue;
+            }
+            if succeeds <= self.now {
                 successes.hosts = successes.hosts.saturating_add(1);
             } else {
-                successes.next = Some(successes.next.map_or(succeeded, |next| next.min(succeeded)));
+                successes.next = Some(successes.next.map_or(succeeds, |next| next.min(succeeds)));
             }
         }
         successes
@@ -78,13 +80,13 @@ mod tests {
 
     const NOW: &str = "2026-11-22T12:00:00Z";
 
-    fn hosts(components: &[Value]) -> Vec<HostReport> {
+    fn hosts(components: &[Value], last_seen: Option<&str>) -> Vec<HostReport> {
         let mut index = HostIndex::default();
         for (i, component) in components.iter().enumerate() {
             let host: CliHost = serde_json::from_value(json!({
                 "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliHost",
                 "metadata": {"name": format!("bastion-{i}"), "labels": {"canary": (i < 2).to_string()}},
-                "spec": {"identity": "i"}, "status": {"components": [component]},
+                "spec": {"identity": "i"}, "status": {"components": [component], "lastSeen": last_seen},
             }))
             .unwrap();
             index.apply(Event::Apply(host));
@@ -107,33 +109,53 @@ mod tests {
             }
             component
         };
-        let hosts = hosts(&[
-            report("v1.4.0", "UpToDate", Some("2026-11-22T11:00:00Z")),
-            report("1.4.0", "UpToDate", Some("2026-11-22T10:00:00Z")),
+        let (long_ago, hour_ago) = (Some("2026-11-22T02:00:00Z"), Some("2026-11-22T11:00:00Z"));
+        let tool = "tool".parse().unwrap();
+        let rollout = json!({"over": "1h", "canarySelector": {}, "requireSucceeded": {"hosts": 2, "for": "1h"}});
+        let policy = policy(&rollout);
+        let of = |components: &[Value], last_seen: Option<&str>, version: &str| {
+            let (hosts, version) = (hosts(components, last_seen), Version::parse(version).unwrap());
+            let evidence = Evidence::of(&policy, &hosts, NOW.parse().unwrap()).unwrap();
+            let Successes { hosts, next } = evidence.successes(&tool, &version);
+            assert_eq!(evidence.is_met(&tool, &version), hosts >= 2);
+            (hosts, next.map(|next| next.to_string()))
+        };
+        let mut components = vec![
+            report("v1.4.0", "UpToDate", hour_ago),
             report("v1.4.0", "UpToDate", Some("2026-11-22T11:00:01Z")),
             report("v1.4.0", "UpToDate", Some("2026-11-22T11:30:00Z")),
-            // The clock of the host is ahead.
-            report("v1.4.0", "UpToDate", Some("2026-11-23T11:30:00Z")),
             report("v1.4.0", "UpToDate", None),
-            report("v1.4.0", "Failed", Some("2026-11-22T10:00:00Z")),
-            report("v1.4.0", "Held", Some("2026-11-22T10:00:00Z")),
-            report("v1.3.0", "UpToDate", Some("2026-11-22T10:00:00Z")),
-        ]);
-        let required = json!({"over": "1h", "canarySelector": {}, "requireSucceeded": {"hosts": 3, "for": "1h"}});
-        let policy = policy(&required);
-        let evidence = Evidence::of(&policy, &hosts, NOW.parse().unwrap()).unwrap();
+            report("v1.4.0", "Failed", long_ago),
+            report("v1.4.0", "Held", long_ago),
+            report("v1.3.0", "UpToDate", long_ago),
+        ];
+        let soon = || Some("2026-11-22T12:00:01Z".to_owned());
+        assert_eq!(of(&components, Some(NOW), "v1.4.0"), (1, soon()));
+        components.push(report("1.4.0", "UpToDate", long_ago));
+        assert_eq!(of(&components, Some(NOW), "v1.4.0"), (2, soon()));
+        assert_eq!(of(&components, None, "v1.4.0"), (2, soon()), "the change was reported");
+        assert_eq!(of(&components, Some(NOW), "v1.5.0"), (0, None));
+    }
+
+    #[test]
+    fn a_silent_host_does_not_count_on() {
+        let component =
+            json!({"name": "tool", "active": "v1.4.0", "state": "UpToDate", "lastChange": "2026-11-22T00:00:00Z"});
         let (tool, version) = ("tool".parse().unwrap(), Version::parse("v1.4.0").unwrap());
-        let successes = evidence.successes(&tool, &version);
-        assert_eq!((successes.hosts, successes.next), (2, Some("2026-11-22T12:00:01Z".parse().unwrap())));
-        assert!(!evidence.is_met(&tool, &version));
-        let later = Evidence::of(&policy, &hosts, "2026-11-22T12:00:01Z".parse().unwrap()).unwrap();
-        assert!(later.is_met(&tool, &version));
-        assert_eq!(later.successes(&"other".parse().unwrap(), &version), Successes::default());
+        let policy =
+            policy(&json!({"over": "1h", "canarySelector": {}, "requireSucceeded": {"hosts": 1, "for": "8h"}}));
+        for (last_seen, expected) in
+            [("2026-11-22T01:59:59Z", 0), ("2026-11-22T02:00:00Z", 1), (NOW, 1), ("2026-11-21T00:00:00Z", 0)]
+        {
+            let hosts = hosts(std::slice::from_ref(&component), Some(last_seen));
+            let evidence = Evidence::of(&policy, &hosts, NOW.parse().unwrap()).unwrap();
+            assert_eq!(evidence.successes(&tool, &version).hosts, expected, "{last_seen}");
+        }
     }
 
     #[test]
     fn canaries_by_label_and_by_share_count_once() {
-        let hosts = hosts(&vec![json!({"name": "tool", "state": "Pending"}); 100]);
+        let hosts = hosts(&vec![json!({"name": "tool", "state": "Pending"}); 100], None);
         let (tool, version) = ("tool".parse().unwrap(), Version::parse("v1.4.0").unwrap());
         let required = |canaries: Value| {
             let mut rollout = json!({"over": "1h", "requireSucceeded": {"hosts": 1, "for": "1h"}});

@@ -157,7 +157,7 @@ pub(super) struct Progress {
     pub(super) trimmed: bool,
     /// End of the target's wave, if this wave is running.
     pub(super) rolling: Option<Timestamp>,
-    /// The target's wave, if it waits for evidence: `1 of 3 hosts, 2 canaries`.
+    /// The target's wave, if it waits for evidence: `1 of 3 hosts, canaries: 2`.
     pub(super) awaiting: Option<String>,
     /// When the entry changes without an event.
     pub(super) next: Option<Timestamp>,
@@ -226,22 +226,25 @@ impl Progress {
             canaries: None,
             halted_at: wave.halt.map(|halt| Time(halt.at)),
         };
-        if let Some(evidence) = evidence.filter(|_| wave.since.is_none()) {
-            let successes = evidence.successes(component, version);
-            let canaries = evidence.canaries(component, version);
-            (shown.succeeded, shown.canaries) = (Some(successes.hosts), Some(canaries));
-            self.ends(successes.next);
-            let so_far = format!("{} of {} hosts, {canaries} canaries", successes.hosts, evidence.required.hosts);
-            self.awaiting = self.awaiting.take().or_else(|| is_target.then_some(so_far));
-        }
+        let evidence = evidence.filter(|_| wave.since.is_none());
+        let successes = evidence.map(|evidence| evidence.successes(component, version));
+        shown.succeeded = successes.map(|successes| successes.hosts);
+        self.ends(successes.and_then(|successes| successes.next));
         self.ends(times.next(evaluator.now));
         if is_target && state == WaveState::Running && times.has_begun(evaluator.now) {
             self.rolling = times.end;
         }
         let of_target = is_target && evaluator.checked.rollout.is_some();
-        if of_target || is_shown(evaluator, &shown) {
-            self.shown.waves.push(shown);
+        if !of_target && !is_shown(evaluator, &shown) {
+            return;
         }
+        if let Some((evidence, succeeded)) = evidence.zip(shown.succeeded) {
+            let canaries = evidence.canaries(component, version);
+            shown.canaries = Some(canaries);
+            let so_far = format!("{succeeded} of {} hosts, canaries: {canaries}", evidence.required.hosts);
+            self.awaiting = self.awaiting.take().or_else(|| is_target.then_some(so_far));
+        }
+        self.shown.waves.push(shown);
     }
 
     /// Notes that the entry changes at this time.

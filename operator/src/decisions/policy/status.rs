@@ -149,8 +149,11 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
         return ConditionDraft::new(False, "WaveHalted", first_few(&halts));
     }
     if inputs.trimmed {
-        let message = "there are too many waves: the status lacks the oldest versions, and their waves depend on the \
-                       age of the version alone";
+        let effect = match &checked.rollout {
+            Some(rollout) if rollout.evidence.is_some() => "they wait as if nothing had succeeded on them",
+            _ => "their waves depend on the age of the version alone",
+        };
+        let message = format!("there are too many waves: the status lacks the oldest versions, and {effect}");
         return ConditionDraft::new(False, "TooManyWaves", message);
     }
     match checked.emergency {

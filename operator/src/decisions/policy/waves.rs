@@ -206,11 +206,12 @@ fn begin(
         }
         let wave = waves.entry(version.clone()).or_insert(WaveRecord::WAITING);
         wave.missing_since = None;
-        if wave.since.is_some() || wave.halt.is_some() || !inputs.has_rollout {
+        if wave.since.is_some() || !inputs.has_rollout {
             continue;
         }
         wave.since = match inputs.evidence {
-            Some(evidence) if !evidence.is_met(component, version) => None,
+            // Evidence does not begin a halted wave.
+            Some(evidence) if wave.halt.is_some() || !evidence.is_met(component, version) => None,
             Some(_) => {
                 proven.push(version.clone());
                 Some(inputs.now)
