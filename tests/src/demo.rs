@@ -250,13 +250,13 @@ fn incidents(demo: &mut Walkthrough<'_, impl Write>, terminals: &Terminals) -> R
     demo.run(alice, "d8 plugins install stronghold", Expectation::success(&["v1.1.0"]))?;
 
     demo.step(
-        "Block a version",
-        "v1.1.0 turns out to be harmful. The admin adds one line to the policy, and no machine runs v1.1.0 any more. The \
-         next `update` moves to a version that is permitted.",
+        "Block versions",
+        "A vulnerability is found in all versions 1.1. The admin adds one line to the policy: a range. The next run on \
+         every workstation is refused, and the next `update` moves to a version that is permitted.",
     )?;
-    let block = "echo '    block: [v1.1.0]' >> policy.yaml && kubectl apply -f policy.yaml";
+    let block = "echo '    block: [1.1.x]' >> policy.yaml && kubectl apply -f policy.yaml";
     demo.run(admin, block, Expectation::success(&["configured"]))?;
-    demo.run(alice, "d8 stronghold", Expectation::failure(3, &["v1.1.0", "workstations"]))?;
+    demo.run(alice, "d8 stronghold", Expectation::failure(3, &["v1.1.0", "1.1.x", "workstations"]))?;
     demo.run(alice, "d8 plugins update all", Expectation::success(&["v1.0.0"]))?;
     demo.run(alice, "d8 stronghold", Expectation::success(&["This is stronghold v1.0.0."]))?;
 
