@@ -14,7 +14,11 @@ use d8_agent::{
     cluster::{CachedPolicies, RecordSelection},
 };
 use d8_crds::{
-    decisions::{explain, requirements::Findings, verdict::HostPolicies},
+    decisions::{
+        explain,
+        requirements::Findings,
+        verdict::{HostPolicies, ReasonCode},
+    },
     records::{
         contract::Contract,
         release::{CliRelease, Fit},
@@ -24,7 +28,6 @@ use d8_crds::{
         spelling::nearest,
     },
 };
-
 use jiff::SignedDuration;
 
 use self::host_findings::HostFindings;
@@ -162,10 +165,12 @@ fn check_policies(
         Some(damage) => failure.because(format!("it is damaged, too: {damage}")),
         None => failure,
     };
-    Err(failure.advise(
-        "a policy refuses every run of this version",
-        format!("remove it: `d8 plugins remove {name}`, or ask an admin to change the policy"),
-    ))
+    let remove = format!("remove it: `d8 plugins remove {name}`");
+    let fix = match reason.code() {
+        ReasonCode::Blocked => format!("take another version: `d8 plugins update {name}`, or {remove}"),
+        _ => format!("{remove}, or ask an admin to change the policy"),
+    };
+    Err(failure.advise("a policy refuses every run of this version", fix))
 }
 
 /// Fails if the cluster or other plugins do not meet the requirements. Sends requests only if the contract has cluster

@@ -116,10 +116,16 @@ fn print_text(context: &Context, plugins: &[ListedPlugin]) {
     if !damaged.is_empty() {
         context.printer.note(format!("Repair what is damaged: `d8 plugins install {damaged}`"));
     }
-    let refused = names(|state| matches!(state, PluginState::Denied | PluginState::Blocked));
-    if !refused.is_empty() {
-        let remove = format!("`d8 plugins remove {refused}`");
-        context.printer.note(format!("Policies refuse to run {refused}; remove them: {remove}, or ask an admin"));
+    let denied = names(|state| state == PluginState::Denied);
+    if !denied.is_empty() {
+        let remove = format!("`d8 plugins remove {denied}`");
+        context.printer.note(format!("Policies deny {denied}; remove them: {remove}, or ask an admin"));
+    }
+    let blocked = names(|state| state == PluginState::Blocked);
+    if !blocked.is_empty() {
+        let (update, remove) = (format!("`d8 plugins update {blocked}`"), format!("`d8 plugins remove {blocked}`"));
+        let versions = format!("Policies block the versions of {blocked}");
+        context.printer.note(format!("{versions}; take other ones: {update}, or remove them: {remove}"));
     }
 }
 
