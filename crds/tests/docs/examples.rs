@@ -227,3 +227,45 @@ fn every_field_is_described() {
     let missing: Vec<_> = fields.iter().filter(|field| !PAGE.contains(field.as_str())).collect();
     assert!(fields.len() > 25 && missing.is_empty(), "{missing:?} of {fields:?}");
 }
+
+/// Adds the rows of the page for the fields of a schema.
+fn rows(schema: &Value, path: &str, rows: &mut Vec<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let (item, path) = match field["type"].as_str() {
+            Some("array") => (&field["items"], format!("{path}.{name}[]")),
+            _ => (field, format!("{path}.{name}")),
+        };
+        let text = |schema: &Value| {
+            schema["description"].as_str().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let meaning = text(field).or_else(|| text(item)).unwrap_or_default();
+        rows.push(format!("| `{path}` | | {meaning} |"));
+        if name != "conditions" {
+            self::rows(item, &path, rows);
+        }
+    }
+}
+
+#[test]
+fn every_field_of_records_is_described() {
+    const RECORDS: &str = include_str!("../../../docs/records.md");
+    // The page has a column with the type.
+    let cells = |line: &str| -> Option<String> {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [field, _, meaning] = cells.try_into().ok()?;
+        Some(format!("| {field} | | {meaning} |"))
+    };
+    let lines: Vec<String> = RECORDS.lines().filter_map(cells).collect();
+    let mut expected = Vec::new();
+    for crd in d8_crds::records::schema::crds() {
+        if !["CliRelease", "CliHost"].contains(&crd.spec.names.kind.as_str()) {
+            continue;
+        }
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("a schema");
+        for part in ["spec", "status"] {
+            rows(&schema["openAPIV3Schema"]["properties"][part], part, &mut expected);
+        }
+    }
+    let missing: Vec<_> = expected.iter().filter(|row| !lines.contains(row)).collect();
+    assert!(expected.len() > 80 && missing.is_empty(), "{missing:#?}");
+}
