@@ -110,8 +110,8 @@ pub enum ViewError {
     },
 }
 
-/// Reads the policies and records, with all requests at the same time. `cached` are the cached policies of the same
-/// cluster.
+/// Reads the policies and records, with all requests at the same time; then, if a policy has `subjects`, asks who the
+/// person is. `cached` are the cached policies of the same cluster.
 ///
 /// # Errors
 /// [`ViewError`]. A cluster without the API group is not an error.
@@ -121,15 +121,11 @@ pub async fn read(
     cached: Option<&CachedPolicies>,
     now: Timestamp,
 ) -> Result<ClusterView, ViewError> {
-    // Dropped, and so aborted, if nothing depends on it.
-    let mut asked = tokio::task::JoinSet::new();
-    asked.spawn(users::ask(client.clone()));
     let (policies, records) = tokio::join!(policies(client), records(client, wanted));
     let (policies, server_time) = policies?;
     let mut view = ClusterView { server_time, ..view(policies, records?, cached, now) };
-    if users::matters(&view.policies) {
-        view.caller = asked.join_next().await.and_then(Result::ok).unwrap_or(Caller::Unanswered);
-    }
+    // Not beside the other requests: it would open a connection of its own, for nothing in most clusters.
+    view.caller = users::caller(client, &view.policies).await;
     Ok(ClusterView {
         complete: matches!(wanted, RecordSelection::All) || view.origin == ViewOrigin::Ungoverned,
         ..view

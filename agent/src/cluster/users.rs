@@ -46,18 +46,18 @@ impl Caller {
 }
 
 /// Returns whether some policy depends on who the person is.
-pub(super) fn matters(policies: &[Value]) -> bool {
+fn matters(policies: &[Value]) -> bool {
     policies.iter().any(|policy| policy.pointer("/spec/subjects").is_some_and(|subjects| !subjects.is_null()))
 }
 
 /// Asks the API server who the person is, if some of these policies depends on it.
 pub async fn caller(client: &Client, policies: &[Value]) -> Caller {
-    if matters(policies) { ask(client.clone()).await } else { Caller::NotAsked }
+    if matters(policies) { ask(client).await } else { Caller::NotAsked }
 }
 
 /// Asks the API server who the person is.
-pub(super) async fn ask(client: Client) -> Caller {
-    let reviews: Api<SelfSubjectReview> = Api::all(client);
+async fn ask(client: &Client) -> Caller {
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
         Ok(review) => match review.status.and_then(|status| status.user_info) {
             Some(user) => Caller::Known(UserInfo {

@@ -8,29 +8,29 @@ use serde_json::{Value, json};
 fn a_plugin_with_nothing_but_prereleases_names_the_newest() -> Result<()> {
     let lab = Lab::shared();
     for version in ["v1.0.0-rc.1", "v1.0.0-rc.2"] {
-        lab.publish(&Plugin::new("early", version))?;
+        lab.publish(&Plugin::new("unripe", version))?;
     }
-    lab.create_releases(&["early"])?;
-    lab.wait_for_release("early", "a sync", |record| {
+    lab.create_releases(&["unripe"])?;
+    lab.wait_for_release("unripe", "a sync", |record| {
         record.status.as_ref().is_some_and(|status| status.last_sync_time.is_some())
     })?;
     let alice = lab.new_workstation()?;
-    let command = "`d8 plugins install early --version v1.0.0-rc.2`";
-    let refused = alice.d8(["plugins", "install", "early"])?.expect_code(1)?;
-    for words in ["only pre-releases of early are published, the newest is v1.0.0-rc.2", command] {
+    let command = "`d8 plugins install unripe --version v1.0.0-rc.2`";
+    let refused = alice.d8(["plugins", "install", "unripe"])?.expect_code(1)?;
+    for words in ["only pre-releases of unripe are published, the newest is v1.0.0-rc.2", command] {
         assert!(refused.stderr.contains(words), "{words}: {refused:?}");
     }
     assert!(!refused.stderr.contains("no plugin named"), "{refused:?}");
-    let why = alice.d8(["plugins", "why", "early"])?.expect_code(0)?;
+    let why = alice.d8(["plugins", "why", "unripe"])?.expect_code(0)?;
     assert!(why.stdout.contains("Only pre-releases are published."), "{why:?}");
     assert!(why.stdout.contains("v1.0.0-rc.2  Held") && why.stdout.contains("v1.0.0-rc.1  Held"), "{why:?}");
     assert!(why.stderr.contains(&format!("to take v1.0.0-rc.2: {command}")), "{why:?}");
 
-    alice.d8(["plugins", "install", "early", "--version", "v1.0.0-rc.1"])?.expect_code(0)?;
-    let why = alice.d8(["plugins", "why", "early"])?.expect_code(0)?;
+    alice.d8(["plugins", "install", "unripe", "--version", "v1.0.0-rc.1"])?.expect_code(0)?;
+    let why = alice.d8(["plugins", "why", "unripe"])?.expect_code(0)?;
     assert!(why.stdout.contains("*  v1.0.0-rc.1"), "{why:?}");
-    alice.d8(["plugins", "install", "early", "--version", "v1.0.0-rc.2"])?.expect_code(0)?;
-    let why = alice.d8(["plugins", "why", "early"])?.expect_code(0)?;
+    alice.d8(["plugins", "install", "unripe", "--version", "v1.0.0-rc.2"])?.expect_code(0)?;
+    let why = alice.d8(["plugins", "why", "unripe"])?.expect_code(0)?;
     assert!(why.stdout.contains("*  v1.0.0-rc.2") && !why.stderr.contains("to take"), "{why:?}");
     Ok(())
 }
