@@ -143,7 +143,12 @@ fn an_unfit_version_is_skipped_with_its_reason() -> Result<()> {
     lab.publish(&Plugin::new("picky", "v1.0.0").with_requirements(json!({"kubernetes": {"constraint": ">=1.29"}})))?;
     lab.publish(&Plugin::new("picky", "v1.1.0").with_requirements(json!({"kubernetes": {"constraint": ">=1.99"}})))?;
     lab.create_releases(&["picky"])?;
-    let status = lab.wait_for_version("picky", "v1.1.0")?.status.unwrap_or_default();
+    // A listed version may not have been read yet.
+    let record = lab.wait_for_release("picky", "both versions to be checked", |record| {
+        let versions: Vec<_> = record.status.iter().flat_map(|status| &status.versions).collect();
+        versions.len() == 2 && versions.iter().all(|version| version.fit != Fit::Unknown)
+    })?;
+    let status = record.status.unwrap_or_default();
     assert_eq!((status.latest.as_deref(), status.latest_fitting.as_deref()), (Some("v1.1.0"), Some("v1.0.0")));
     let reasons = &status.versions[0].reasons;
     assert_eq!(reasons, &["requires Kubernetes >=1.99, the cluster runs v1.36.3"]);
