@@ -187,8 +187,8 @@ impl PolicyCache {
     }
 }
 
-/// A run that could not renew the policies of a cluster. Those after it wait for a while, so that a person without the
-/// cluster does not wait at each run.
+// After a run that could not renew the policies, the next ones do not try for a while, so that a person without the
+// cluster does not wait at each run.
 impl PolicyCache {
     /// Returns when a run last failed to renew the policies of a cluster.
     pub fn failed_renewal(&self, key: &ClusterKey) -> Option<Timestamp> {

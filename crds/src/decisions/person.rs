@@ -21,7 +21,7 @@ pub enum Person<'a> {
 pub struct UserInfo {
     /// Name of the user.
     pub username: String,
-    /// Groups of which the user is a member.
+    /// Groups that the user is a member of.
     #[serde(default)]
     pub groups: BTreeSet<String>,
 }

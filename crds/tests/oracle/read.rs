@@ -32,8 +32,7 @@ pub(crate) use self::{
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) settings: Result<Settings, Defect>,
-    /// Whether the host is governed by it. Rules 6 and 21: not by an emergency, and not by a policy of which only the
-    /// refusals count.
+    /// Whether it governs the host. Rules 6 and 21: an emergency does not, nor a policy whose refusals alone count.
     pub(crate) governs: bool,
 }
 

@@ -43,7 +43,7 @@ struct DiffReport {
     /// Hosts where a pause begins or ends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pauses: Vec<HostPause>,
-    /// Components of which only the active version was compared.
+    /// Components without a record: only their active version was compared.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     without_record: BTreeSet<Component>,
 }

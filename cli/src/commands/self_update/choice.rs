@@ -34,7 +34,7 @@ pub(super) struct D8Planning<'a> {
     context: &'a Context,
     planning: Planning<'a>,
     versions: TagList,
-    /// The versions in the store, of which it is known whether they support policies.
+    /// The versions in the store that were tested for support of policies.
     tested: BTreeSet<Version>,
 }
 

@@ -150,8 +150,8 @@ impl<'a> HostPolicies<'a> {
         names
     }
 
-    /// Returns whether a policy, valid or not, or the host's own rules apply. A policy of which only Deny and `block`
-    /// apply does not count.
+    /// Returns whether a policy, valid or not, or the host's own rules apply. A policy does not count if only
+    /// its Deny and `block` apply.
     pub(super) fn is_governed(&self) -> bool {
         let is_whole = |subjects: &CheckedSubjects| subjects.reach(self.host.person) == Reach::Whole;
         self.local_rules.is_some()
