@@ -4,12 +4,13 @@
 //! existing contracts are written and tested against that library. The one deviation: the empty text means
 //! any version.
 //!
-//! `grammar` splits a constraint into terms, `comparator` defines what one term matches, and `lint` finds
-//! terms that people may misunderstand.
+//! `grammar` splits a constraint into terms, `comparator` defines what one term matches, `satisfiable` finds constraints
+//! that no version meets, and `lint` finds terms that people may misunderstand.
 
 mod comparator;
 mod grammar;
 mod lint;
+mod satisfiable;
 
 use std::{fmt, str::FromStr};
 
@@ -20,6 +21,8 @@ use crate::values::{
     version::Version,
 };
 use comparator::Comparator;
+pub(crate) use satisfiable::representatives;
+pub use satisfiable::satisfiable;
 
 /// A version constraint: one of its alternatives must match, and an alternative matches if all its
 /// comparators do.
@@ -79,6 +82,17 @@ impl Constraint {
     /// ordered as all versions are: `<1.4` covers `1.4.0-rc.1`, and `1.3.x` covers `1.3.0-rc.1`.
     pub fn covers(&self, version: &Version) -> bool {
         self.all_hold(|comparator| comparator.covers(version))
+    }
+
+    /// Returns whether no version at all meets the constraint on a channel, as [`Constraint::permits`] reads it. An
+    /// example is `>=2 <1`.
+    pub fn is_unsatisfiable(&self, channel: Channel) -> bool {
+        !satisfiable(&[(self, channel)])
+    }
+
+    /// Returns whether a `block` with this constraint takes no version at all, as [`Constraint::covers`] reads it.
+    pub fn covers_nothing(&self) -> bool {
+        !representatives(std::iter::once(self)).iter().any(|version| self.covers(version))
     }
 
     fn all_hold(&self, holds: impl Fn(&Comparator) -> bool) -> bool {

@@ -32,6 +32,11 @@ impl Version {
         Self { major, minor, patch, ..Self::default() }
     }
 
+    /// Returns the version with these pre-release identifiers, which must be valid, and without build metadata.
+    pub(crate) fn with_pre(&self, pre: &str) -> Self {
+        Self { pre: pre.to_owned(), ..self.release() }
+    }
+
     /// Parses `1.2.3`, `v1.2.3-rc.1+build`, and also `1.2` and `1` (missing numbers are 0). Refuses leading
     /// zeros, spaces, an upper-case `V` and numbers of more than 64 bits.
     pub fn parse(text: &str) -> Result<Self, VersionError> {
