@@ -17,7 +17,7 @@ pub(crate) use self::{
         PluginsArgs, PluginsCommand, PluginsInstallArgs, PluginsListArgs, PluginsRemoveArgs, PluginsUpdateArgs,
         PluginsWhyArgs,
     },
-    policy::{PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyDiffArgs, PolicyGetArgs, PolicyTrustArgs},
+    policy::{DiffFormat, PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyDiffArgs, PolicyGetArgs, PolicyTrustArgs},
     self_update::{
         FallbackArgs, FallbackCommand, FallbackSetArgs, FallbackShowArgs, SelfArgs, SelfCapabilitiesArgs,
         SelfCheckArgs, SelfCommand, SelfUpdateArgs, SelfUseArgs, SelfVersionsArgs,

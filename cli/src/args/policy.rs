@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use d8_crds::values::name::Component;
 
 use super::value::{self, OutputArgs};
@@ -48,11 +48,27 @@ pub(crate) struct PolicyDiffArgs {
     /// YAML or JSON files with one or more policies; `-` reads standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
+    /// Compare as if every PluginPolicy that the files do not contain were deleted
+    #[arg(long)]
+    pub(crate) prune: bool,
     /// Exit with code 100 if a verdict, a version, or whether a plugin may run would change
     #[arg(long)]
     pub(crate) exit_code: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    /// Output format; `wide` names every host
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) format: DiffFormat,
+}
+
+/// Output formats of `d8 policy diff`. The variants have no doc comments, because these would be printed in every help
+/// text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFormat {
+    #[default]
+    Table,
+    Wide,
+    Json,
+    Yaml,
+    Name,
 }
 
 #[derive(Debug, Args)]

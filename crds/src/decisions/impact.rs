@@ -9,12 +9,14 @@ mod edit;
 mod facts;
 mod preview;
 mod published;
+mod waves;
 
 pub use self::{
-    diff::{ComponentDiff, PauseChange, PolicyDiff},
-    edit::edited,
-    facts::{ActiveComponent, HostFacts},
+    diff::{ComponentDiff, HostDiff, Lockout, PauseChange, PolicyDiff},
+    edit::PolicyEdit,
+    facts::{ActiveComponent, ClusterFacts, HostFacts},
     preview::HostImpact,
+    waves::{WaveChange, WaveChangeKind},
 };
 
 #[cfg(test)]

@@ -5,11 +5,14 @@
 //!
 //! All arithmetic uses whole nanoseconds and fractions of 2^53 without rounding.
 
+mod evidence;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+pub use self::evidence::UpToDate;
 use crate::values::{instant, limits, name::Component, version::Version};
 
 /// Number of buckets, 2^53.

@@ -21,6 +21,7 @@ mod planted_files;
 mod plugin_dependencies;
 mod policy;
 mod policy_commands;
+mod policy_edits;
 mod policy_unaware;
 mod prereleases;
 mod proxy_faults;

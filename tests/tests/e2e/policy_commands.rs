@@ -52,7 +52,7 @@ fn document(alice: &Workstation, args: &[&str]) -> Result<Value> {
 }
 
 /// Returns a workstation of a user who may also read hosts.
-fn admin(lab: &Lab) -> Result<Workstation> {
+pub(super) fn admin(lab: &Lab) -> Result<Workstation> {
     let alice = lab.new_workstation()?;
     let (plane, user) = (lab.plane(), &alice.identity().user);
     let role = format!("{user}-hosts");
@@ -193,8 +193,47 @@ fn diff_lists_changes_by_host() -> Result<()> {
     alice.d8(["policy", "diff", "-f", &both])?.expect_code(0)?;
     let names = alice.d8(["policy", "diff", "-f", &both, "-o", "name"])?.ok()?;
     assert_eq!(names, "bastion-1\nci-1\nthis machine\n");
-    let table = alice.d8(["policy", "diff", "-f", &both])?.ok()?;
-    assert!(table.contains("Held v1.1.0") && table.contains("policy freeze, rules[0].updates"), "{table}");
+    let text = alice.d8(["policy", "diff", "-f", &both])?.ok()?;
+    let expected = "\
+tool
+  on v1.0.0: v1.1.0 -> v1.1.0 held   1 host: this machine
+    policy freeze, rules[0].updates: tool is frozen at v1.0.0; ask an admin for `updates: Manual` to replace it
+  on v1.0.0: v1.1.0 held -> must change, nothing is eligible   1 host: bastion-1
+    policy bastions, rules[0].versions: tool v1.0.0 is outside `>1.0.0`; run `d8 plugins why tool` to see the permitted \
+versions, or ask an admin for a wider range
+  on v1.0.0: v1.1.0 held, for another reason   1 host: ci-1
+    policy freeze, rules[0].updates: tool is frozen at v1.0.0; ask an admin for `updates: Manual` to replace it
+3 hosts would change, 2 of them in more than why or until when a version is held. Compared 2 managed hosts and this machine.
+";
+    assert_eq!(text, expected);
+    assert_eq!(alice.d8(["policy", "diff", "-f", &both, "-o", "wide"])?.ok()?, expected);
+    Ok(())
+}
+
+#[test]
+fn diff_names_what_is_deleted_locked_out_and_not_permitted() -> Result<()> {
+    let alice = admin(lab())?;
+    let none = file("none.json", &bastions(">1.1.0").to_string())?;
+    let plain = alice.d8(["policy", "diff", "-f", &none])?.ok()?;
+    let refused = "tool would be required on 1 host, but policies permit no published version there (bastion-1).";
+    assert!(plain.starts_with(refused) && !plain.contains("deleted"), "{plain}");
+    let pruned = alice.d8(["policy", "diff", "-f", &none, "--prune"])?.ok()?;
+    assert!(pruned.starts_with("Policy everybody would be deleted.\n") && pruned.contains(refused), "{pruned}");
+    let json = document(&alice, &["policy", "diff", "-f", &none, "--prune", "-o", "json"])?;
+    assert_eq!(json["deleted"], json!(["everybody"]));
+    assert_eq!(json["notPermitted"], json!([{"host": "bastion-1", "component": "tool"}]));
+
+    let block = json!({"block": ["v1.0.0"], "minAge": "8760h"});
+    let blocked = objects::policy("stop", &objects::one_rule("tool", &block));
+    let blocked = file("blocked.json", &blocked.to_string())?;
+    let text = alice.d8(["policy", "diff", "-f", &blocked])?.ok()?;
+    assert!(
+        text.starts_with("Nobody could run tool on 2 hosts, nor replace it") && text.contains("(bastion-1, ci-1)"),
+        "{text}"
+    );
+    let json = document(&alice, &["policy", "diff", "-f", &blocked, "-o", "json"])?;
+    let locked: Vec<_> = json["lockedOut"].as_array().into_iter().flatten().map(|entry| &entry["active"]).collect();
+    assert_eq!(locked, ["v1.0.0", "v1.0.0"]);
     Ok(())
 }
 

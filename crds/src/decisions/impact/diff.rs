@@ -9,13 +9,15 @@ use super::{
     facts::HostFacts,
     preview::{HostImpact, HostPreview, serialize_version},
     published,
+    waves::WaveChange,
 };
 use crate::{
     decisions::{
+        intent::Intent,
         plan::KnownFacts,
-        verdict::{Class, NextVersion, PolicySet, ReasonCode},
+        verdict::{Candidate, Class, HostPolicies, NextVersion, PolicySet, ReasonCode},
     },
-    records::release::CliRelease,
+    records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, platform::Platform, version::Version},
 };
 
@@ -48,6 +50,19 @@ pub struct PolicyDiff<'a> {
     unrecorded: BTreeSet<Component>,
 }
 
+/// What another set of policies would change on one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostDiff {
+    /// The components that change, by name.
+    pub changes: Vec<ComponentDiff>,
+    /// Whether a pause of the host begins or ends. `None`: neither.
+    pub pause: Option<PauseChange>,
+    /// The plugins that nobody could run any more, nor replace.
+    pub lockouts: Vec<Lockout>,
+    /// The plugins that would be required although policies permit none of their published versions.
+    pub not_permitted: Vec<Component>,
+}
+
 /// What an edit does to the pause of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PauseChange {
@@ -55,6 +70,17 @@ pub enum PauseChange {
     Begins,
     /// The host changes again.
     Ends,
+}
+
+/// A plugin whose runs would be refused on a host, while a person could not install another version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lockout {
+    /// The plugin.
+    pub component: Component,
+    /// The version that may not run.
+    pub active: Option<Version>,
+    /// What ends the lockout, if nothing changes but the time: the version that the agent installs.
+    pub next: Option<NextVersion>,
 }
 
 impl<'a> PolicyDiff<'a> {
@@ -68,17 +94,14 @@ impl<'a> PolicyDiff<'a> {
         Self { old, new, records, now, known: BTreeMap::new(), unrecorded: BTreeSet::new() }
     }
 
-    /// Returns what would change on one host, by component. Components that do not change are left out.
-    pub fn of(&mut self, machine: &HostFacts) -> Vec<ComponentDiff> {
-        let (records, now) = (self.records, self.now);
-        let platform = machine.platform.as_ref();
-        let known = self.known.entry(platform.cloned()).or_insert_with(|| published::known_facts(records, platform));
-        let mut preview = HostPreview { machine, records, known, now };
-        let (old, new) = (preview.evaluate(self.old), preview.evaluate(self.new));
+    /// Returns what would change on one host.
+    pub fn of(&mut self, machine: &HostFacts) -> HostDiff {
+        let records = self.records;
+        let (old, new) = (self.evaluate(machine, self.old), self.evaluate(machine, self.new));
         let components: BTreeSet<&Component> = old.keys().chain(new.keys()).collect();
         let is_unrecorded = |component: &&&Component| !records.contains_key(component.name());
         self.unrecorded.extend(components.iter().filter(is_unrecorded).map(|component| (*component).clone()));
-        let diff = |component: &Component| {
+        let changes = components.into_iter().filter_map(|component| {
             let (old, new) = (old.get(component), new.get(component));
             let moves = old.map(effect) != new.map(effect);
             (moves || old.map(cause) != new.map(cause)).then(|| ComponentDiff {
@@ -88,18 +111,100 @@ impl<'a> PolicyDiff<'a> {
                 old: old.cloned(),
                 new: new.cloned(),
             })
-        };
-        components.into_iter().filter_map(diff).collect()
+        });
+        let changes = changes.collect();
+        let lockouts = self.lockouts(machine, &old, &new);
+        HostDiff { changes, pause: self.pause(machine), lockouts, not_permitted: self.not_permitted(machine) }
     }
 
-    /// Returns whether a pause of the host begins or ends. `None`: neither.
-    pub fn pause(&self, machine: &HostFacts) -> Option<PauseChange> {
+    /// Returns whether the wave of a version concerns a host that this policy selects: whether it may come to that
+    /// version.
+    pub fn concerns(&self, machine: &HostFacts, change: &WaveChange) -> bool {
+        let policies = self.new.for_host(machine.as_host());
+        if !policies.policy_names().contains(&change.policy.as_str()) {
+            return false;
+        }
+        let component = &change.component;
+        match machine.active.get(component).map(|active| active.version.as_ref()) {
+            Some(Some(active)) => {
+                let crosses = || policies.guidance(component, None).major_updates == MajorUpdates::Cross;
+                change.version > *active && (change.version.major() == active.major() || crosses())
+            }
+            Some(None) => false,
+            None => policies.required().iter().any(|required| required.plugin.as_str() == component.name()),
+        }
+    }
+
+    fn evaluate(&mut self, machine: &HostFacts, set: &PolicySet) -> BTreeMap<Component, HostImpact> {
+        let (records, now) = (self.records, self.now);
+        let platform = machine.platform.as_ref();
+        let known = self.known.entry(platform.cloned()).or_insert_with(|| published::known_facts(records, platform));
+        HostPreview { machine, records, known, now }.evaluate(set)
+    }
+
+    fn pause(&self, machine: &HostFacts) -> Option<PauseChange> {
         let is_paused = |set: &PolicySet| set.for_host(machine.as_host()).is_paused();
         match (is_paused(self.old), is_paused(self.new)) {
             (false, true) => Some(PauseChange::Begins),
             (true, false) => Some(PauseChange::Ends),
             _ => None,
         }
+    }
+
+    /// Returns the plugins that the new policies lock people out of, but the old ones do not.
+    fn lockouts(
+        &mut self,
+        machine: &HostFacts,
+        old: &BTreeMap<Component, HostImpact>,
+        new: &BTreeMap<Component, HostImpact>,
+    ) -> Vec<Lockout> {
+        if new.values().all(|impact| impact.runs) {
+            return Vec::new();
+        }
+        // Under a pause a person may leave a blocked version, an agent may not.
+        let people = HostFacts { managed: false, ..machine.clone() };
+        let by_people = self.evaluate(&people, self.new);
+        let is_locked = |impact: Option<&HostImpact>| impact.is_some_and(|i| !i.runs && i.target.is_none());
+        let mut locked: Vec<&Component> = new.keys().filter(|component| is_locked(by_people.get(*component))).collect();
+        if locked.iter().any(|component| is_locked(old.get(*component))) {
+            let before = self.evaluate(&people, self.old);
+            locked.retain(|component| !is_locked(before.get(*component)));
+        }
+        let lockout = |component: &Component| Lockout {
+            component: component.clone(),
+            active: machine.active.get(component).and_then(|active| active.version.clone()),
+            next: new.get(component).and_then(|impact| impact.next.clone()),
+        };
+        locked.into_iter().map(lockout).collect()
+    }
+
+    /// Returns the plugins that the new policies require although they permit none of their published versions; the old
+    /// ones did not require them, or permitted one.
+    fn not_permitted(&self, machine: &HostFacts) -> Vec<Component> {
+        let host = machine.as_host();
+        let of = |set: &PolicySet| -> BTreeSet<Component> {
+            let policies = set.for_host(host);
+            let required = policies.required().into_iter().map(|required| Component::Plugin(required.plugin));
+            required.filter(|component| self.permits_none(&policies, machine, component)).collect()
+        };
+        let new = of(self.new);
+        if new.is_empty() {
+            return Vec::new();
+        }
+        new.difference(&of(self.old)).cloned().collect()
+    }
+
+    /// Returns whether policies forbid every published version of the component.
+    fn permits_none(&self, policies: &HostPolicies<'_>, machine: &HostFacts, component: &Component) -> bool {
+        let Some(record) = self.records.get(component.name()) else { return false };
+        let recorded = record.status.iter().flat_map(|status| &status.versions);
+        let mut versions = recorded.filter_map(|entry| Version::parse(&entry.version).ok()).peekable();
+        let intent = if machine.managed { Intent::Agent } else { Intent::Explicit };
+        let is_forbidden = |version: Version| {
+            let candidate = Candidate::new(machine.as_host(), component, &version, intent, self.now);
+            policies.evaluate(&candidate.release(Some(record))).class() == Class::Forbidden
+        };
+        versions.peek().is_some() && versions.all(is_forbidden)
     }
 
     /// Returns the components without a record on the hosts that were compared: of these, only the active version was

@@ -2,13 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
     decisions::{
         person::{Person, UserInfo},
         verdict::Host,
+        wave::UpToDate,
     },
+    records::release::CliRelease,
     values::{digest::Digest, name::Component, platform::Platform, version::Version},
 };
+
+/// What a cluster has besides policies.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterFacts<'a> {
+    /// The records by component name.
+    pub records: &'a BTreeMap<String, CliRelease>,
+    /// The managed hosts, as far as they are known.
+    pub hosts: &'a [HostFacts],
+    /// The current time.
+    pub now: Timestamp,
+}
 
 /// A host, and what is active on it.
 #[derive(Debug, Clone, Default)]
@@ -49,4 +64,6 @@ pub struct ActiveComponent {
     pub version: Option<Version>,
     /// The digests of its bytes, as far as they are known.
     pub digests: Vec<Digest>,
+    /// For how long the host has reported the version as up to date. Absent: it does not.
+    pub up_to_date: Option<UpToDate>,
 }

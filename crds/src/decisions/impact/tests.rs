@@ -1,16 +1,15 @@
 //! Tables of policy edits and what they change on a host.
 
+mod edits;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    decisions::{
-        validation::RESUME,
-        verdict::{Class, PolicySet, Reason},
-    },
-    records::{policy::PluginPolicy, release::CliRelease},
+    decisions::verdict::{Class, PolicySet, Reason},
+    records::release::CliRelease,
     values::{name::Component, version::Version},
 };
 
@@ -45,7 +44,7 @@ fn records_with(fit: &str) -> BTreeMap<String, CliRelease> {
 fn machine(managed: bool, active: &[(&str, &str)]) -> HostFacts {
     let active = active.iter().map(|(component, version)| {
         let version = Version::parse(version).unwrap();
-        (component.parse().unwrap(), ActiveComponent { version: Some(version), digests: Vec::new() })
+        (component.parse().unwrap(), ActiveComponent { version: Some(version), ..ActiveComponent::default() })
     });
     let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
     HostFacts { id: "bastion-1".to_owned(), labels, managed, active: active.collect(), ..HostFacts::default() }
@@ -62,7 +61,7 @@ fn diff_with(
     new: &[Value],
 ) -> Vec<ComponentDiff> {
     let (old, new) = (PolicySet::from_json(old), PolicySet::from_json(new));
-    PolicyDiff::new(&old, &new, records, NOW.parse().unwrap()).of(machine)
+    PolicyDiff::new(&old, &new, records, NOW.parse().unwrap()).of(machine).changes
 }
 
 /// Returns `verdict target reason`, with `!` if the active version may not run.
@@ -238,8 +237,7 @@ fn a_pause_and_components_without_a_record_are_known() {
     ] {
         let [old_set, new_set] = [old, new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
         let mut diff = PolicyDiff::new(&old_set, &new_set, &records, NOW.parse().unwrap());
-        assert_eq!(diff.pause(&machine), expected, "{old} -> {new}");
-        diff.of(&machine);
+        assert_eq!(diff.of(&machine).pause, expected, "{old} -> {new}");
         let unrecorded: Vec<_> = diff.unrecorded().map(Component::name).collect();
         assert_eq!(unrecorded, ["my_plugin", "other"], "{old} -> {new}");
     }
@@ -278,49 +276,6 @@ fn on_a_workstation_a_person_updates() {
 }
 
 #[test]
-fn policies_after_an_edit() {
-    let spec = json!({"hostSelector": {}, "rollout": {"over": "1h"}});
-    let halted = json!({"version": "v1.3.0", "since": NOW, "state": "Halted", "haltedAt": NOW, "failed": 3});
-    let mut live = policy("a", &spec);
-    live["metadata"]["generation"] = json!(4);
-    live["status"] = json!({"observedGeneration": 3, "components": [{"name": "tool", "waves": [halted]}],
-        "conditions": [{"type": "Accepted", "status": "False"}]});
-    let live = [live, policy("b", &json!({}))];
-    let file = |name: &str, spec: &Value| -> PluginPolicy { serde_json::from_value(policy(name, spec)).unwrap() };
-
-    let (records, now) = (records(), NOW.parse().unwrap());
-    let edited = |files: &[PluginPolicy]| edited(&live, files, &records, now);
-    assert_eq!(edited(&[]), live);
-    assert_eq!(edited(&[file("a", &spec)]), live, "an edit that changes nothing");
-    let after = edited(&[file("c", &json!({"paused": true})), file("a", &json!({"rollout": {"over": "2h"}}))]);
-    let names: Vec<_> = after.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["a", "b", "c"]);
-    assert_eq!(after[0]["spec"]["rollout"]["over"], "2h");
-    assert_eq!(after[0]["metadata"], json!({"name": "a"}), "without a generation it counts as observed");
-    assert_eq!(after[0]["status"]["components"], live[0]["status"]["components"], "an edit resumes no halt");
-    let resumed = format!("tool/v1.3.0@{NOW}");
-    let mut resuming = file("a", &spec);
-    resuming.metadata.annotations = Some([(RESUME.to_owned(), resumed.clone())].into());
-    let after_annotation = edited(&[resuming]);
-    assert_eq!(after_annotation[0]["metadata"]["annotations"][RESUME], resumed);
-    let going_on = json!([{"name": "tool", "waves": [{"version": "v1.3.0", "since": NOW, "failed": 3}]}]);
-    assert_eq!(after_annotation[0]["status"]["components"], going_on);
-    assert_eq!(after[1], live[1]);
-    let twice = edited(&[file("c", &json!({"paused": true})), file("c", &json!({}))]);
-    assert_eq!(twice.len(), 3);
-    assert_eq!(twice[2]["spec"].get("paused"), None, "the last counts");
-
-    // The waves of a new rollout start now, as the operator will start them.
-    let gains = edited(&[file("b", &json!({"defaults": {"updates": "Auto"}, "rollout": {"over": "48h"}}))]);
-    let waves = gains[1]["status"]["components"][1]["waves"].as_array().unwrap();
-    assert_eq!((waves.len(), &waves[0]), (6, &json!({"version": "v2.0.0", "since": now})));
-    let machine = machine(true, &[("tool", "v1.0.0")]);
-    let auto = [live[0].clone(), policy("b", &json!({"defaults": {"updates": "Auto"}}))];
-    let changes = diff(&machine, &auto[1..], &gains[1..]);
-    assert_eq!(shown(changes[0].new.as_ref()), "Held v1.3.0 NotInWave");
-}
-
-#[test]
 fn the_order_of_policies_changes_nothing() {
     let old = [policy("a", &json!({"defaults": {"updates": "Auto"}})), policy("b", &json!({"paused": true}))];
     let new = [policy("b", &json!({})), policy("a", &json!({"defaults": {"updates": "Auto"}}))];
@@ -347,6 +302,80 @@ fn requirements_that_could_not_be_checked_are_a_hold() {
             let changes = diff_with(&records, &machine(managed, &[(component, active)]), &auto, &paused);
             let [change] = changes.as_slice() else { panic!("{component} {active} {managed}: {changes:?}") };
             assert_eq!(shown(change.old.as_ref()), expected, "{component} {active} managed {managed}");
+        }
+    }
+}
+
+/// v1.4.0 does not fit. All other versions but v1.3.0 are a week old.
+#[test]
+fn people_who_could_neither_run_a_plugin_nor_replace_it() {
+    let rule = |fields: Value| {
+        let mut rule = json!({"plugins": ["tool"]});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        rule
+    };
+    let spec = |rules: &[Value], more: Value| {
+        let mut spec = json!({"defaults": {"updates": "Auto"}, "rules": rules});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let plain = spec(&[], json!({}));
+    let block =
+        |expedite: Value| rule(json!({"block": ["<1.3"], "versions": "<2", "minAge": "72h", "expedite": expedite}));
+    let soaking = spec(&[block(json!([]))], json!({}));
+    let expedited = spec(&[block(json!(["v1.3.0"]))], json!({}));
+    let paused = spec(&[rule(json!({"block": ["<1.3"]}))], json!({"paused": true}));
+    let denied = spec(&[json!({"plugins": ["tool"], "access": "Deny"})], json!({}));
+    for (old, new, expected) in [
+        (&plain, &plain, None),
+        (&plain, &soaking, Some("v1.2.0 until v1.3.0 at 2026-11-24T12:00:00Z")),
+        (&soaking, &soaking, None),
+        (&plain, &expedited, None),
+        (&soaking, &expedited, None),
+        // The agent waits, but a person may leave the blocked version.
+        (&plain, &paused, None),
+        (&plain, &denied, Some("v1.2.0")),
+        (&soaking, &denied, None),
+    ] {
+        for managed in [true, false] {
+            let machine = machine(managed, &[("tool", "v1.2.0")]);
+            let [old_set, new_set] = [old, new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
+            let found = PolicyDiff::new(&old_set, &new_set, &records(), NOW.parse().unwrap()).of(&machine).lockouts;
+            let shown = |lockout: &Lockout| {
+                let next = lockout.next.as_ref().map(|next| format!(" until {} at {}", next.version, next.at));
+                format!("{}{}", lockout.active.as_ref().unwrap(), next.unwrap_or_default())
+            };
+            let expected = expected.map(|text| if managed { text } else { &text[..6] });
+            assert_eq!(found.first().map(shown).as_deref(), expected, "{old} -> {new}, managed: {managed}");
+        }
+    }
+}
+
+#[test]
+fn what_is_required_but_not_permitted() {
+    let require = |plugin: &str, fields: Value| {
+        let mut rule = json!({"plugins": [plugin], "access": "Require"});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"rules": [rule]})
+    };
+    let outside = require("tool", json!({"versions": ">=3"}));
+    for (old, new, expected) in [
+        (json!({}), require("tool", json!({})), None),
+        (json!({}), outside.clone(), Some("tool")),
+        (outside.clone(), outside.clone(), None),
+        (require("tool", json!({})), outside, Some("tool")),
+        (json!({}), require("tool", json!({"block": [">=1.1", "v1.0.0"]})), Some("tool")),
+        (json!({}), require("tool", json!({"block": [">=1.1"]})), None),
+        // A hold ends.
+        (json!({}), require("tool", json!({"minAge": "8760h"})), None),
+        // No record: what is published is not known.
+        (json!({}), require("other", json!({"versions": ">=3"})), None),
+        (json!({}), json!({"rules": [{"plugins": ["tool"], "versions": ">=3"}]}), None),
+    ] {
+        for active in [&[][..], &[("tool", "v1.2.0")]] {
+            let [old, new] = [&old, &new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
+            let found = PolicyDiff::new(&old, &new, &records(), NOW.parse().unwrap()).of(&machine(true, active));
+            assert_eq!(found.not_permitted.first().map(Component::name), expected, "{new:?}");
         }
     }
 }
