@@ -132,6 +132,17 @@ pub async fn read(
     })
 }
 
+/// Reads the records of some components, by name. Those that do not exist are left out.
+///
+/// # Errors
+/// [`ViewError`]. A cluster without the API group is not an error.
+pub async fn named_records(
+    client: &Client,
+    components: &[Component],
+) -> Result<BTreeMap<String, CliRelease>, ViewError> {
+    records(client, RecordSelection::Named(components)).await
+}
+
 /// Reads the record of one component: a plugin that another plugin turns out to need.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! managed records. Decisions come from [`crate::decisions`], and IO from [`crate::adapters`].
 
 mod clock;
+pub(crate) mod conflicts;
 pub(crate) mod context;
 pub(crate) mod leader;
 mod ledger_cleanup;

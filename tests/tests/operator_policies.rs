@@ -72,6 +72,69 @@ fn the_status_counts_hosts() -> Result<()> {
     Ok(())
 }
 
+/// Waits until a policy is `Ready` like this: status and reason. Returns the message.
+fn wait_for_ready(lab: &Lab, name: &str, expected: &str) -> Result<String> {
+    wait_for(&format!("{expected} of {name}"), Duration::from_secs(90), || {
+        let conditions = of_policy(&lab.get_policy(name)?).conditions;
+        let is_expected = status::condition(&conditions, "Ready") == expected;
+        is_expected.then(|| status::condition_message(&conditions, "Ready"))
+    })
+}
+
+#[test]
+fn rule_22_policies_that_contradict_each_other_say_so() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("torn", "v2.0.0"))?;
+    for host in ["torn-1", "torn-2"] {
+        lab.apply_host(host, "torn", &json!({"components": []}))?;
+    }
+    let spec = |selector: Value, rule: Value| {
+        let mut rule = rule;
+        rule["plugins"] = json!(["torn"]);
+        json!({"hostSelector": selector, "rules": [rule]})
+    };
+    let torn = json!({"matchLabels": {"role": "torn"}});
+    apply(lab, "torn-new", &spec(json!({}), json!({"versions": ">=2"})))?;
+    wait_for_ready(lab, "torn-new", "True/Enforced")?;
+    apply(lab, "torn-old", &spec(torn.clone(), json!({"versions": "<2"})))?;
+    for name in ["torn-new", "torn-old"] {
+        let message = wait_for_ready(lab, name, "False/Conflict")?;
+        let expected = "on 2 hosts, no version of torn meets policy torn-new, rules[0].versions (`>=2`) and policy \
+                        torn-old, rules[0].versions (`<2`)";
+        assert!(message.starts_with(expected), "{message}");
+    }
+    let about = "--field-selector=regarding.name=torn-old,reason=Conflict";
+    let events = ["get", "events.events.k8s.io", "--namespace=default", about, "--output=jsonpath={.items[*].note}"];
+    let note = || lab.plane().kubectl(events).ok().filter(|note| !note.is_empty());
+    let note = wait_for("an event", Duration::from_secs(90), note)?;
+    assert!(note.contains("no version of torn meets"), "{note}");
+
+    // The published version passes, and then it does not.
+    apply(lab, "torn-old", &spec(torn.clone(), json!({"access": "Require"})))?;
+    wait_for_ready(lab, "torn-new", "True/Enforced")?;
+    lab.wait_for_version("torn", "v2.0.0")?;
+    wait_for_ready(lab, "torn-old", "True/Enforced")?;
+    let unmanaged = json!({"matchLabels": {"cli.deckhouse.io/managed": "false"}});
+    apply(lab, "torn-people", &spec(unmanaged, json!({"access": "Require"})))?;
+    apply(lab, "torn-block", &spec(json!({}), json!({"block": ["2.x"]})))?;
+    for (name, place) in
+        [("torn-old", "2 hosts"), ("torn-people", "workstations"), ("torn-block", "2 hosts and workstations")]
+    {
+        let message = wait_for_ready(lab, name, "False/Conflict")?;
+        assert!(message.starts_with(&format!("on {place}, policy torn-")), "{message}");
+        assert!(message.contains("policy torn-block, rules[0].block (`2.x`)"), "{message}");
+    }
+    let alice = lab.new_workstation()?;
+    let effective = alice.d8(["policy", "get", "--effective"])?.ok()?;
+    let conflict = "conflict: policy torn-people, rules[0].access requires torn, but no published version passes policy \
+                    torn-block, rules[0].block (`2.x`)";
+    assert!(effective.contains(conflict), "{effective}");
+    for name in ["torn-new", "torn-old", "torn-people", "torn-block"] {
+        lab.plane().kubectl(["delete", "pluginpolicy", name])?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_operator_creates_records_for_d8_and_for_named_plugins() -> Result<()> {
     let lab = Lab::shared();

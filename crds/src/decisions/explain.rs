@@ -9,12 +9,14 @@ mod commands;
 mod conflicts;
 mod explainer;
 mod json;
+mod policy_conflicts;
 mod requirements;
 
 pub use self::{
     causes::policy_problem,
     commands::{create_record, install},
     json::Listed,
+    policy_conflicts::policy_conflict,
     requirements::{unchecked, unmet, warning},
 };
 use crate::{

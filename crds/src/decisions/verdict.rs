@@ -15,10 +15,11 @@ mod local_rules;
 mod merge;
 mod next;
 mod outcome;
+mod policy_conflicts;
 mod policy_set;
 
 pub use self::{
-    candidate::{Candidate, Host, workstation_labels},
+    candidate::{Candidate, Host, labelled_platform, workstation_labels},
     effective::{
         Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest,
         PolicyInEffect, RecordSettings, RolloutSettings,
@@ -28,6 +29,7 @@ pub use self::{
     local_rules::{LocalRules, LocalRulesError},
     next::NextVersion,
     outcome::Verdict,
+    policy_conflicts::PolicyConflict,
     policy_set::PolicySet,
 };
 pub use crate::decisions::{

@@ -11,7 +11,8 @@ use kube::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    policy::state::PolicyEntry, release::state::ReleaseEntry, retention::SharedRetention, state_cache::StateCache,
+    conflicts::SharedConflicts, policy::state::PolicyEntry, release::state::ReleaseEntry, retention::SharedRetention,
+    state_cache::StateCache,
 };
 use crate::{
     adapters::{cluster::Cluster, events::Events, ledger_store::LedgerStore, metrics::Metrics},
@@ -82,6 +83,8 @@ pub(crate) struct Context<R> {
     pub(super) wave_ledgers: LedgerStore<WaveLedger>,
     /// Notified when a policy was deleted, so that its ledger must be deleted too.
     pub(super) policy_deleted: Notify,
+    /// The conflicts between policies.
+    pub(super) conflicts: SharedConflicts,
     /// The records and versions that policies and hosts retain.
     pub(crate) retention: SharedRetention,
     pub(super) events: Events,
@@ -110,6 +113,7 @@ impl<R> Context<R> {
             release_ledgers: LedgerStore::new(client.clone(), namespace),
             wave_ledgers: LedgerStore::new(client.clone(), namespace),
             policy_deleted: Notify::default(),
+            conflicts: SharedConflicts::default(),
             retention: SharedRetention::default(),
             events: Events::new(client.clone(), instance),
             metrics,

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::state::{LastStatus, PolicyEntry, count};
 use super::{
     clock::now,
+    conflicts,
     context::Context,
     reconcile::{ReconcileError, retry_after},
     state_cache::WrittenStatus,
@@ -71,9 +72,9 @@ pub(super) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
     let wait = match write_time(shown.as_ref(), &status, age) {
         WriteTime::Now => {
             write(&policy, &ctx, &status).await?;
-            let draft = events::acceptance(&before, &status);
+            let drafts = [events::acceptance(&before, &status), events::conflict(&before, &status)];
             remember(&policy, &entry, status, checked.is_err(), &ctx);
-            ctx.events.publish(&policy.object_ref(&()), draft.into_iter().collect()).await;
+            ctx.events.publish(&policy.object_ref(&()), drafts.into_iter().flatten().collect()).await;
             next
         }
         WriteTime::After(wait) => Some(next.map_or(wait, |next| next.min(wait))),
@@ -101,7 +102,8 @@ fn evaluate<R>(
     let matched = matched_hosts(checked, ctx);
     let Cluster { seen, people_unknown, .. } = ctx.cluster.borrow().clone();
     let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, seen.uid.as_deref(), now)
-        .people_unknown(people_unknown);
+        .people_unknown(people_unknown)
+        .conflicts(&conflicts::current(ctx));
     let update = inputs.update_waves(ledger);
     let new_ledger = (!update.changes.is_empty()).then(|| {
         let mut ledger = ledger.clone();

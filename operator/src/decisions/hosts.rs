@@ -150,6 +150,8 @@ pub(crate) struct HostIndex {
     interner: Interner,
     /// Names in the listing that is in progress. A host that is missing at its end was deleted.
     listing: Option<BTreeSet<String>>,
+    /// Counts the changes of labels, and of which hosts there are.
+    labels_revision: u64,
 }
 
 impl HostIndex {
@@ -166,7 +168,9 @@ impl HostIndex {
                     listing.insert(name.clone());
                 }
                 let row = row(host, &mut self.interner);
-                let changed = self.rows.get(&name).is_none_or(|before| before.differs(&row));
+                let before = self.rows.get(&name);
+                let changed = before.is_none_or(|before| before.differs(&row));
+                self.labels_revision += u64::from(before.is_none_or(|before| before.labels != row.labels));
                 self.rows.insert(name, row);
                 self.interner.prune_if_grown();
                 changed
@@ -177,10 +181,32 @@ impl HostIndex {
                     self.rows.retain(|name, _| listing.contains(name));
                 }
                 self.interner.prune();
-                self.rows.len() != before
+                let changed = self.rows.len() != before;
+                self.labels_revision += u64::from(changed);
+                changed
             }
-            Event::Delete(host) => self.rows.remove(&host.name_any()).is_some(),
+            Event::Delete(host) => {
+                let changed = self.rows.remove(&host.name_any()).is_some();
+                self.labels_revision += u64::from(changed);
+                changed
+            }
         }
+    }
+
+    /// Returns a number that changes with [`HostIndex::labels`].
+    pub(crate) fn labels_revision(&self) -> u64 {
+        self.labels_revision
+    }
+
+    /// Returns the labels of all hosts, each with the number of hosts that have exactly these.
+    pub(crate) fn labels(&self) -> Vec<(Arc<Labels>, u32)> {
+        let mut all: HashMap<*const Labels, (Arc<Labels>, u32)> = HashMap::new();
+        for row in self.rows.values() {
+            // Interned labels have one address each.
+            let (_, hosts) = all.entry(Arc::as_ptr(&row.labels)).or_insert_with(|| (row.labels.clone(), 0));
+            *hosts = hosts.saturating_add(1);
+        }
+        all.into_values().collect()
     }
 
     /// Returns what each host reports whose labels `selects` accepts, by name. Labels that `is_canary` accepts make it a

@@ -1,5 +1,6 @@
 //! `PluginPolicy`: whether it is valid, which version of each component it leads to, and the state of its waves.
 
+pub(crate) mod conflicts;
 pub(crate) mod evaluation;
 pub(crate) mod events;
 mod evidence;

@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use d8_agent::cluster::{self, Caller, ClusterView};
 use d8_crds::{
-    decisions::verdict::{
-        Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, Host, MergedField, Person,
+    decisions::{
+        explain,
+        verdict::{
+            Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, Host, HostPolicies, MergedField,
+            Person, PolicyConflict, labelled_platform,
+        },
     },
     records::{
         host::CliHost,
@@ -32,6 +36,8 @@ struct EffectiveReport<'a> {
     host: EffectiveHost<'a>,
     #[serde(flatten)]
     effective: Effective,
+    /// Components of which the policies together permit no version.
+    conflicts: Vec<PolicyConflict>,
 }
 
 /// The host whose policy is shown.
@@ -54,28 +60,49 @@ pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::Poli
         None => None,
     };
     let labels = record.map(|record| record.metadata.labels.unwrap_or_default());
+    let platform = labels.as_ref().and_then(labelled_platform);
     let host = match (&labels, &args.host) {
-        (Some(labels), Some(id)) => Host { id, labels, platform: None, new_root: false, person: Person::Nobody },
+        (Some(labels), Some(id)) => {
+            Host { id, labels, platform: platform.as_ref(), new_root: false, person: Person::Nobody }
+        }
         _ => context.host(view.caller.person()),
     };
     let extra = match &args.plugin {
         Some(Component::Plugin(name)) => vec![name.clone()],
         Some(Component::D8) | None => Vec::new(),
     };
-    let mut effective = set.for_host(host).effective(&extra);
+    let policies = set.for_host(host);
+    let mut effective = policies.effective(&extra);
+    let mut conflicts = conflicts(context, &policies).await?;
     if let Some(only) = &args.plugin {
         effective.components.retain(|component| component.component == only.name());
+        conflicts.retain(|conflict| conflict.component == *only);
     }
     let caller = if args.host.is_some() { &Caller::NotAsked } else { &view.caller };
     let user = caller.user().map(|user| user.username.as_str());
     let host = EffectiveHost { name: args.host.as_deref(), labels: host.labels, user };
-    let report = EffectiveReport { host, effective };
+    let report = EffectiveReport { host, effective, conflicts };
     let names = report.effective.components.iter().map(|c| &c.component);
     output::print_document(args.output.format, &report, names, |report| print_text(report, caller))
 }
 
+/// Returns the conflicts between the policies. Which versions are published matters only for plugins that are required.
+async fn conflicts(context: &Context, policies: &HostPolicies<'_>) -> Result<Vec<PolicyConflict>, Failure> {
+    let required = policies.required_by_some();
+    let records = if required.is_empty() {
+        BTreeMap::new()
+    } else {
+        let read = cluster::named_records(&context.cluster().await?.client, &required).await;
+        read.unwrap_or_else(|error| {
+            output::warn(format!("conflicts about published versions are left out: {error}"));
+            BTreeMap::new()
+        })
+    };
+    Ok(policies.conflicts(|component| records.get(component.name())))
+}
+
 fn print_text(report: &EffectiveReport<'_>, caller: &Caller) {
-    let EffectiveReport { host, effective } = report;
+    let EffectiveReport { host, effective, conflicts } = report;
     let labels: Vec<String> = host.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     output::print(format!(
         "host: {} ({}){}",
@@ -103,6 +130,9 @@ fn print_text(report: &EffectiveReport<'_>, caller: &Caller) {
         }
     }
     output::print_table(&FieldTable::of(effective).0);
+    for conflict in conflicts {
+        output::print(format!("conflict: {}", explain::policy_conflict(conflict)));
+    }
     output::print(
         "Fields without a policy have their defaults: access Allow, any version, pre-releases only by name, updates \
          Manual, majorUpdates Stay, minAge 0s, missingDependencies Install, movedTags Refuse.",

@@ -32,13 +32,21 @@ pub struct Host<'a> {
     pub person: Person<'a>,
 }
 
+const OS_LABEL: &str = "kubernetes.io/os";
+const ARCH_LABEL: &str = "kubernetes.io/arch";
+
 /// Returns the labels of a machine that no admin enrolled. No label that a user sets counts.
 pub fn workstation_labels(platform: &Platform) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("cli.deckhouse.io/managed".to_owned(), "false".to_owned()),
-        ("kubernetes.io/os".to_owned(), platform.os().to_owned()),
-        ("kubernetes.io/arch".to_owned(), platform.arch().to_owned()),
+        (OS_LABEL.to_owned(), platform.os().to_owned()),
+        (ARCH_LABEL.to_owned(), platform.arch().to_owned()),
     ])
+}
+
+/// Returns the platform that the labels of a host name.
+pub fn labelled_platform(labels: &BTreeMap<String, String>) -> Option<Platform> {
+    format!("{}-{}", labels.get(OS_LABEL)?, labels.get(ARCH_LABEL)?).parse().ok()
 }
 
 /// A version of a component that a host may get. Made by [`Candidate::new`]; everything else is set by name.

@@ -197,9 +197,13 @@ impl<'a> GateInput<'a> {
 
     /// Adds the causes for which the installed version, which is the candidate, must be left.
     pub(super) fn against_staying(&self, causes: &mut Causes<'_>) {
-        let input = GateInput { installed: true, ..*self };
+        Self { installed: true, ..*self }.against_version(causes);
+    }
+
+    /// Adds the causes that forbid the candidate, whatever the intent.
+    pub(super) fn against_version(&self, causes: &mut Causes<'_>) {
         for row in FORBIDDING {
-            (row.gate)(&input, causes);
+            (row.gate)(self, causes);
         }
     }
 

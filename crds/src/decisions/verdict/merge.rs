@@ -7,7 +7,7 @@ use super::applicable::{ApplicableRule, Setting};
 use crate::{
     decisions::reason::{Origin, Source},
     records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates},
-    values::channel::Channel,
+    values::{channel::Channel, constraint::Constraint},
 };
 
 /// A field that several policies may set. The greatest value is the strictest.
@@ -68,6 +68,24 @@ impl<T: Ord + Copy> PolicyField<T> {
         let Self { name, get, .. } = *self;
         Merge { value: strictest.unwrap_or(self.unset), is_set: strictest.is_some(), name, get, rules }
     }
+}
+
+/// The `versions` of one policy for a component.
+pub(super) struct PermittedVersions<'a> {
+    pub(super) constraint: &'a Constraint,
+    /// Place of the rule that sets them.
+    pub(super) origin: Origin,
+    /// The channel under which they are read: that of their own policy, or the channel of one policy would widen the range
+    /// of another.
+    pub(super) channel: Channel,
+}
+
+/// Returns the `versions` of one policy.
+pub(super) fn permitted_versions<'a>(rule: &ApplicableRule<'a>) -> Option<PermittedVersions<'a>> {
+    let (origin, of_policy) = rule.rule()?;
+    let constraint = of_policy.versions.as_ref()?;
+    let channel = CHANNEL.of(rule).map_or(CHANNEL.unset, |setting| setting.value);
+    Some(PermittedVersions { constraint, origin, channel })
 }
 
 /// What the policies set for one field.

@@ -26,6 +26,11 @@ impl PolicySet {
         Self::of(objects.into_iter().map(LoadedPolicy::read_json).collect())
     }
 
+    /// Makes a set of valid policies.
+    pub fn of_valid(policies: impl IntoIterator<Item = CheckedPolicy>) -> Self {
+        Self::of(policies.into_iter().map(LoadedPolicy::valid).collect())
+    }
+
     fn of(mut policies: Vec<LoadedPolicy>) -> Self {
         policies.sort_by(|a, b| a.name().cmp(b.name()));
         Self { policies, local_rules: None }

@@ -7,6 +7,7 @@ mod emergency;
 mod fixture;
 mod merging;
 mod messages;
+mod policy_conflicts;
 mod properties;
 mod rules;
 mod runs;

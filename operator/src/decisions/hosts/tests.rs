@@ -57,6 +57,33 @@ fn hosts_missing_from_a_listing_are_dropped_when_it_ends() {
 }
 
 #[test]
+fn the_labels_of_hosts_are_counted_and_their_changes_noticed() {
+    let mut hosts = HostIndex::default();
+    let mut before = hosts.labels_revision();
+    let mut noticed = |hosts: &HostIndex| std::mem::replace(&mut before, hosts.labels_revision()) != before;
+    for (event, is_noticed) in [
+        (Event::Apply(host("a", "bastion", &[])), true),
+        (Event::Apply(host("b", "bastion", &[])), true),
+        (Event::Apply(host("c", "ci", &[])), true),
+        (Event::Apply(host("c", "ci", &[ComponentState::Failed])), false),
+        (Event::Apply(host("c", "bastion", &[])), true),
+        (Event::Delete(host("d", "ci", &[])), false),
+        (Event::Delete(host("c", "ci", &[])), true),
+        (Event::Init, false),
+        (Event::InitApply(host("a", "bastion", &[])), false),
+        (Event::InitApply(host("b", "ci", &[])), true),
+        (Event::InitDone, false),
+    ] {
+        hosts.apply(event.clone());
+        assert_eq!(noticed(&hosts), is_noticed, "{event:?}");
+    }
+    hosts.apply(Event::Apply(host("c", "ci", &[])));
+    let mut labels: Vec<_> = hosts.labels().into_iter().map(|(l, hosts)| (l["role"].clone(), hosts)).collect();
+    labels.sort();
+    assert_eq!(labels, [("bastion".to_owned(), 1), ("ci".to_owned(), 2)]);
+}
+
+#[test]
 fn active_versions_and_failures() {
     use ComponentState::{Failed, Pending, Switching, UpToDate};
     let time = |second| Time(Timestamp::from_second(second).unwrap());

@@ -19,6 +19,7 @@ use d8_crds::{
 use jiff::Timestamp;
 
 use super::{
+    conflicts::{ConflictOnHosts, PolicyConflicts},
     evidence::Evidence,
     ledger::WaveLedger,
     progress::{PolicyEvaluator, ProgressInputs, Record, limit_components, progress, with_waves},
@@ -37,6 +38,7 @@ pub(crate) struct PolicyInputs<'a> {
     previous: &'a PluginPolicyStatus,
     cluster_uid: Option<&'a str>,
     people_unknown: bool,
+    conflicts: Vec<ConflictOnHosts>,
     now: Timestamp,
 }
 
@@ -74,7 +76,26 @@ impl<'a> PolicyInputs<'a> {
     ) -> Self {
         let records = releases.iter().filter_map(|release| Record::read(release)).collect();
         let failures = FailureCounts::new(&matched.failures, now);
-        Self { policy, checked, records, matched, failures, previous, cluster_uid, people_unknown: false, now }
+        let conflicts = Vec::new();
+        Self {
+            policy,
+            checked,
+            records,
+            matched,
+            failures,
+            previous,
+            cluster_uid,
+            people_unknown: false,
+            conflicts,
+            now,
+        }
+    }
+
+    /// Adds the conflicts between all policies.
+    #[must_use]
+    pub(crate) fn conflicts(self, all: &PolicyConflicts) -> Self {
+        let conflicts = self.checked.as_ref().map(|checked| all.of(&checked.name)).unwrap_or_default();
+        Self { conflicts, ..self }
     }
 
     /// Says whether the API server lacks `SelfSubjectReview`.
@@ -141,6 +162,7 @@ impl<'a> PolicyInputs<'a> {
             rolling: &rollouts.rolling,
             awaiting: &rollouts.awaiting,
             trimmed: rollouts.trimmed,
+            conflicts: &self.conflicts,
             previous: self.previous,
             now: self.now,
         };

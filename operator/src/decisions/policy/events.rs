@@ -10,7 +10,10 @@ use d8_crds::{
 };
 use jiff::Timestamp;
 
-use super::waves::{WaveEvent, WaveEventKind};
+use super::{
+    status::CONFLICT,
+    waves::{WaveEvent, WaveEventKind},
+};
 use crate::decisions::event_draft::EventDraft;
 
 /// Returns the event of a policy that is rejected, or accepted again.
@@ -24,6 +27,18 @@ pub(crate) fn acceptance(before: &PluginPolicyStatus, after: &PluginPolicyStatus
         "True" if old.is_some_and(|old| old.status == "False") => {
             Some(EventDraft::normal(&now.reason, "Accepted", now.message))
         }
+        _ => None,
+    }
+}
+
+/// Returns the event of a policy that other policies begin to contradict, or no longer contradict.
+pub(crate) fn conflict(before: &PluginPolicyStatus, after: &PluginPolicyStatus) -> Option<EventDraft> {
+    let ready = |status: &PluginPolicyStatus| status.conditions.iter().find(|c| c.type_ == "Ready").cloned();
+    let is_conflict = |status| ready(status).is_some_and(|ready| ready.reason == CONFLICT);
+    let now = ready(after)?;
+    match (is_conflict(before), is_conflict(after)) {
+        (false, true) => Some(EventDraft::warning(CONFLICT, "Ready", now.message)),
+        (true, false) if now.status == "True" => Some(EventDraft::normal(&now.reason, "Ready", now.message)),
         _ => None,
     }
 }

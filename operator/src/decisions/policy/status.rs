@@ -4,33 +4,36 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use d8_crds::{
-    decisions::{
-        validation::{
-            CheckedPolicy, InvalidPolicy,
-            warnings::{EMERGENCY, PolicyContext, warnings},
-        },
-        verdict::workstation_labels,
+    decisions::validation::{
+        CheckedPolicy, InvalidPolicy,
+        warnings::{EMERGENCY, PolicyContext, warnings},
     },
     records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
-    values::{channel::Channel, name::Component, platform::Platform, version::Version},
+    values::{channel::Channel, name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::events;
+use super::{
+    conflicts::{ConflictOnHosts, workstations},
+    events,
+};
 use crate::decisions::conditions::{
     ConditionDraft,
     ConditionStatus::{False, True},
     Conditions,
 };
 
-/// Platforms of workstations, to find out whether a selector matches a workstation.
-const WORKSTATIONS: [&str; 5] = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64", "windows-amd64"];
 /// Counts of hosts alone are rewritten at most this often: with thousands of hosts they change all the time.
 const COUNTS_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// A changed number of matched hosts is written at most this often. It changes if an admin enrols or labels a host.
 const MATCHED_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 /// Most waves that the message of a condition names.
 const MAX_WAVES_IN_MESSAGE: usize = 4;
+/// Most conflicts that the message of a condition explains. Each names several policies.
+const MAX_CONFLICTS_IN_MESSAGE: usize = 2;
+/// Reason of condition `Ready` if other policies contradict the policy.
+pub(super) const CONFLICT: &str = "Conflict";
 
 /// What a status is made from, besides the policy.
 pub(super) struct StatusInputs<'a> {
@@ -50,6 +53,8 @@ pub(super) struct StatusInputs<'a> {
     pub(super) awaiting: &'a [String],
     /// Whether the status lacks waves because there are too many.
     pub(super) trimmed: bool,
+    /// The conflicts in which the policy takes part.
+    pub(super) conflicts: &'a [ConflictOnHosts],
     pub(super) previous: &'a PluginPolicyStatus,
     /// The current time in whole seconds.
     pub(super) now: Timestamp,
@@ -127,10 +132,7 @@ pub(super) fn emergency_changes(checked: &CheckedPolicy, now: Timestamp) -> Opti
 /// Returns the message of `Accepted`, with the warnings of a valid policy.
 fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
     let mut sentences = vec![VALID.to_owned()];
-    let workstations = WORKSTATIONS
-        .iter()
-        .filter_map(|platform| platform.parse::<Platform>().ok())
-        .any(|platform| checked.selector.matches(&workstation_labels(&platform)));
+    let workstations = workstations().any(|(_, labels)| checked.selector.matches(&labels));
     let context = PolicyContext {
         hosts: Some(inputs.hosts.matched),
         workstations,
@@ -145,8 +147,11 @@ fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
 /// Returns condition `Ready`: whether the policy is enforced as written.
 fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
     let halts = halts(&checked.name, &inputs.components);
+    if !inputs.conflicts.is_empty() {
+        return ConditionDraft::new(False, CONFLICT, conflict(inputs.conflicts, &halts));
+    }
     if !halts.is_empty() {
-        return ConditionDraft::new(False, "WaveHalted", first_few(&halts));
+        return ConditionDraft::new(False, "WaveHalted", first_few(&halts, MAX_WAVES_IN_MESSAGE));
     }
     if inputs.trimmed {
         let effect = match &checked.rollout {
@@ -170,13 +175,23 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
         return ConditionDraft::new(True, "Paused", "every change is held; plugins can still run");
     }
     if !inputs.awaiting.is_empty() {
-        return ConditionDraft::new(True, "AwaitingEvidence", first_few(inputs.awaiting));
+        return ConditionDraft::new(True, "AwaitingEvidence", first_few(inputs.awaiting, MAX_WAVES_IN_MESSAGE));
     }
     if inputs.rolling.is_empty() {
         return ConditionDraft::new(True, "Enforced", "the policy is enforced as written");
     }
     let waves: Vec<_> = inputs.rolling.iter().map(|(wave, until)| format!("{wave} until {until}")).collect();
-    ConditionDraft::new(True, "RollingOut", first_few(&waves))
+    ConditionDraft::new(True, "RollingOut", first_few(&waves, MAX_WAVES_IN_MESSAGE))
+}
+
+/// Returns the message about conflicts, and about waves that are halted beside them.
+fn conflict(conflicts: &[ConflictOnHosts], halts: &[String]) -> String {
+    let sentences: Vec<_> = conflicts.iter().map(ConflictOnHosts::sentence).collect();
+    let what = first_few(&sentences, MAX_CONFLICTS_IN_MESSAGE);
+    let advice = "change one of these fields, or exclude the hosts in one `hostSelector`; `d8 policy get --effective \
+                  --host HOST` shows what applies to a host";
+    let sentences: Vec<_> = [what.as_str(), advice].into_iter().chain(halts.iter().map(String::as_str)).collect();
+    sentences.join("; ")
 }
 
 /// Returns a sentence for each halted wave.
@@ -193,10 +208,10 @@ fn halt(policy: &str, component: &str, wave: &WaveStatus) -> Option<String> {
     Some(events::halted(policy, &component, &version, wave.failed, halted_at))
 }
 
-/// Joins the first few sentences, and adds how many more there are.
-fn first_few(sentences: &[String]) -> String {
-    let shown = sentences.iter().take(MAX_WAVES_IN_MESSAGE).cloned().collect::<Vec<_>>().join("; ");
-    match sentences.len().saturating_sub(MAX_WAVES_IN_MESSAGE) {
+/// Joins the first sentences, and adds how many more there are.
+fn first_few(sentences: &[String], most: usize) -> String {
+    let shown = sentences.iter().take(most).cloned().collect::<Vec<_>>().join("; ");
+    match sentences.len().saturating_sub(most) {
         0 => shown,
         more => format!("{shown}; and {more} more"),
     }
@@ -227,9 +242,9 @@ pub(crate) fn write_time(
     }
     let without_counts = |status: &PluginPolicyStatus| {
         let mut status = PluginPolicyStatus { hosts: None, ..status.clone() };
-        // This message contains the number of matched hosts.
-        let accepted = status.conditions.iter_mut().filter(|c| c.type_ == "Accepted" && c.status == "True");
-        accepted.for_each(|c| c.message.clear());
+        // These messages contain numbers of hosts.
+        let has_counts = |c: &&mut Condition| c.type_ == "Accepted" && c.status == "True" || c.reason == CONFLICT;
+        status.conditions.iter_mut().filter(has_counts).for_each(|c| c.message.clear());
         status
     };
     let counts = |status: &PluginPolicyStatus| status.hosts.clone().unwrap_or_default();

@@ -6,7 +6,7 @@ use super::{Causes, GateInput, bytes};
 use crate::{
     decisions::{
         reason::{Cause, Source},
-        verdict::merge::{ACCESS, CHANNEL},
+        verdict::merge::{ACCESS, CHANNEL, PermittedVersions, permitted_versions},
     },
     records::policy::Access,
     values::{channel::Channel, text::printable, version::Version, version_set::VersionSet},
@@ -62,18 +62,15 @@ fn block(
     same_layer.iter().find_map(|twin| Some(cause(entry_of(twin)?, Some(twin))))
 }
 
-/// `versions`: those of every policy must permit the version. Each constraint is read under its own policy's
-/// channel, or the channel of one policy would widen the range of another.
+/// `versions`: those of every policy must permit the version.
 pub(super) fn versions(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    for applicable in input.rules {
-        let Some((origin, rule)) = applicable.rule() else { continue };
-        let Some(versions) = &rule.versions else { continue };
-        let channel = CHANNEL.of(applicable).map_or(Channel::Stable, |setting| setting.value);
-        if !versions.permits(input.candidate.version, channel) {
+    for rule in input.rules {
+        let Some(PermittedVersions { constraint, origin, channel }) = permitted_versions(rule) else { continue };
+        if !constraint.permits(input.candidate.version, channel) {
             causes.push(Cause::VersionNotPermitted {
-                by: applicable.source(origin, "versions"),
-                constraint: printable(versions.as_str()).into(),
-                message: rule.message.clone(),
+                by: rule.source(origin, "versions"),
+                constraint: printable(constraint.as_str()).into(),
+                message: rule.message(),
             });
         }
     }

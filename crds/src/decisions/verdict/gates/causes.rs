@@ -43,7 +43,7 @@ impl<'a> Causes<'a> {
         self.reasons.truncate(len);
     }
 
-    pub(super) fn reasons(&self) -> &[Reason] {
+    pub(in crate::decisions::verdict) fn reasons(&self) -> &[Reason] {
         &self.reasons
     }
 

@@ -2,11 +2,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
+use crate::decisions::policy::conflicts::PolicyConflicts;
 
 fn status_of(
     spec: &serde_json::Value,
     components: Vec<ComponentProgress>,
     rolling: &[(String, Timestamp)],
+) -> PluginPolicyStatus {
+    status_with(spec, components, rolling, &[])
+}
+
+fn status_with(
+    spec: &serde_json::Value,
+    components: Vec<ComponentProgress>,
+    rolling: &[(String, Timestamp)],
+    conflicts: &[ConflictOnHosts],
 ) -> PluginPolicyStatus {
     let object = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
         "metadata": {"name": "p", "generation": 4}, "spec": spec});
@@ -21,6 +31,7 @@ fn status_of(
         rolling,
         awaiting: &[],
         trimmed: false,
+        conflicts,
         previous: &PluginPolicyStatus::default(),
         // A Thursday.
         now: Timestamp::UNIX_EPOCH,
@@ -119,6 +130,90 @@ fn ready_names_halted_and_running_waves() {
     ] {
         let (found, text) = condition(&status_of(spec, components, &waves), "Ready");
         assert!(found == ready && text.ends_with(message), "{spec}: {found} {text}");
+    }
+}
+
+/// The policy, which contradicts another one about some components, on 3 hosts.
+fn contradicted(spec: &serde_json::Value, components: usize) -> (PluginPolicy, Vec<ConflictOnHosts>) {
+    let plugins: Vec<_> = (0..components).map(|n| format!("p{n}")).collect();
+    let policy = |name: &str, spec: &serde_json::Value, versions: &str| {
+        let mut spec = spec.clone();
+        spec["rules"] = json!([{"plugins": plugins, "versions": versions}]);
+        let object = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+            "metadata": {"name": name, "generation": 4}, "spec": spec});
+        serde_json::from_value::<PluginPolicy>(object).unwrap()
+    };
+    let managed = json!({"hostSelector": {"matchLabels": {"role": "bastion"}}});
+    let policies = [policy("p", spec, ">=2"), policy("q", &managed, "<2")];
+    let labels = [("role".to_owned(), "bastion".to_owned())].into();
+    let conflicts = PolicyConflicts::find(&policies, &[(std::sync::Arc::new(labels), 3)], &[]);
+    let [first, _] = policies;
+    (first, conflicts.of("p"))
+}
+
+#[test]
+fn rule_22_ready_names_conflicts() {
+    let conflict = |n: usize| {
+        format!(
+            "on 3 hosts, no version of p{n} meets policy p, rules[0].versions (`>=2`) and policy q, rules[0].versions \
+             (`<2`)"
+        )
+    };
+    let advice = "; change one of these fields, or exclude the hosts in one `hostSelector`; `d8 policy get --effective \
+                  --host HOST` shows what applies to a host";
+    let halted = ComponentProgress {
+        name: "p0".to_owned(),
+        waves: vec![WaveStatus { version: "v1.3.3".to_owned(), state: Some(WaveState::Halted), failed: 3, ..wave() }],
+        ..ComponentProgress::default()
+    };
+    for (fields, components, waves, expected) in [
+        (json!({}), 1, vec![], format!("{}{advice}", conflict(0))),
+        (json!({"paused": true}), 1, vec![], format!("{}{advice}", conflict(0))),
+        (json!({}), 3, vec![], format!("{}; {}; and 1 more{advice}", conflict(0), conflict(1))),
+        (
+            json!({}),
+            1,
+            vec![halted],
+            format!("{}{advice}; policy p, rollout.maxFailed: the wave of p0 v1.3.3", conflict(0)),
+        ),
+    ] {
+        let (policy, conflicts) = contradicted(&spec_with(&fields), components);
+        let spec = serde_json::to_value(&policy.spec).unwrap();
+        let (found, message) = condition(&status_with(&spec, waves, &[], &conflicts), "Ready");
+        assert!(found == "False/Conflict" && message.starts_with(&expected), "{fields}: {found} {message}");
+    }
+}
+
+fn wave() -> WaveStatus {
+    WaveStatus {
+        version: String::new(),
+        since: None,
+        state: None,
+        failed: 0,
+        succeeded: None,
+        canaries: None,
+        halted_at: None,
+    }
+}
+
+#[test]
+fn a_conflict_that_begins_or_ends_has_an_event() {
+    let spec = spec_with(&json!({}));
+    let (_, conflicts) = contradicted(&spec, 1);
+    let (plain, contradicted) = (status_of(&spec, vec![], &[]), status_with(&spec, vec![], &[], &conflicts));
+    let invalid = status_of(&spec_with(&json!({"windows": []})), vec![], &[]);
+    let none = PluginPolicyStatus::default();
+    for (before, after, expected) in [
+        (&none, &plain, None),
+        (&none, &contradicted, Some("Warning Conflict Ready")),
+        (&plain, &contradicted, Some("Warning Conflict Ready")),
+        (&contradicted, &contradicted, None),
+        (&contradicted, &plain, Some("Normal Enforced Ready")),
+        // The event about the invalid policy says it.
+        (&contradicted, &invalid, None),
+    ] {
+        let event = events::conflict(before, after);
+        assert_eq!(event.map(|event| event.summary()).as_deref(), expected);
     }
 }
 
