@@ -16,7 +16,7 @@ pub use self::{
     cause::{Cause, MissingRecord, PolicyProblem},
     code::{Class, ReasonCode},
     conflict::{DependencyChain, DependencyProblem, PluginConflict},
-    source::{Origin, Required, Source},
+    source::{Field, Origin, Required, Source},
 };
 use crate::values::{name::Component, version::Version};
 
@@ -61,6 +61,8 @@ impl Ord for Subject {
 }
 
 /// One reason against a version. Ordered by strength, then by name, policy and rule.
+///
+/// A host under many policies has many reasons for each version, so that their size shows in the time of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// Component and version that the reason is about; shared by all reasons of a verdict.
@@ -96,6 +98,8 @@ impl Reason {
         self.cause.until()
     }
 }
+
+const _: () = assert!(size_of::<Reason>() <= 80, "put rare fields of the cause into a box");
 
 impl PartialOrd for Reason {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

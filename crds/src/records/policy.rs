@@ -224,6 +224,15 @@ pub struct CliRule {
     pub message: Option<String>,
 }
 
+impl From<CliRule> for Rule {
+    /// Returns a rule with the same settings, for no plugin and without `access`.
+    fn from(rule: CliRule) -> Self {
+        let CliRule { versions, block, expedite, pins, channel, updates, major_updates, min_age, message } = rule;
+        let (plugins, access) = (Vec::new(), None);
+        Self { plugins, access, versions, block, expedite, pins, channel, updates, major_updates, min_age, message }
+    }
+}
+
 /// A version that must have a given digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

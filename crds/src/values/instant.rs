@@ -23,6 +23,13 @@ pub(crate) fn before_or_first(instant: Timestamp, duration: Duration) -> Timesta
     earlier.unwrap_or(Timestamp::MIN)
 }
 
+/// Returns the first whole second that is not before the instant: records and people get whole seconds.
+pub(crate) fn whole(instant: Timestamp) -> Timestamp {
+    let seconds = instant.as_second();
+    let up = if instant.subsec_nanosecond() > 0 { seconds.saturating_add(1) } else { seconds };
+    Timestamp::from_second(up).unwrap_or(instant)
+}
+
 /// Parses a date and time without a zone: `2026-11-27T00:00` or `2026-11-27T00:00:00`.
 pub(crate) fn local(text: &str) -> Option<DateTime> {
     let has_length = matches!(text.len(), 16 | 19) && text.starts_with(|first: char| first.is_ascii_digit());

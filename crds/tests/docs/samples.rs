@@ -7,10 +7,11 @@ use d8_crds::{
     decisions::{
         clock::ClockSkew,
         reason::{
-            Cause, DependencyChain, DependencyProblem, MissingRecord, Origin, PluginConflict, PolicyProblem, Reason,
-            Source, Subject,
+            Cause, DependencyChain, DependencyProblem, Field, MissingRecord, Origin, PluginConflict, PolicyProblem,
+            Reason, Source, Subject,
         },
         requirements::{Found, FoundModule, ModuleRange, Requirement, Unchecked, Unmet},
+        window::CheckedBlackout,
     },
     values::{digest::Digest, field_error::FieldError, name::Component, version::Version},
 };
@@ -151,10 +152,10 @@ fn forbidding() -> Vec<(Cause, Cause)> {
     let constraint = || Box::from(">=1.5 <2");
     let digest = || Digest::of(b"pinned");
     vec![
-        (Cause::Denied { by: rule("access"), message: message() }, Cause::Denied { by: local(), message: None }),
+        (Cause::Denied { by: rule(Field::Access), message: message() }, Cause::Denied { by: local(), message: None }),
         (
             Cause::Blocked {
-                by: rule("block"),
+                by: rule(Field::Block),
                 range: Some(Arc::from("1.4.x")),
                 same_layer_as: Some(Box::new(version("v1.4.1"))),
                 message: message(),
@@ -162,20 +163,20 @@ fn forbidding() -> Vec<(Cause, Cause)> {
             Cause::Blocked { by: local(), range: None, same_layer_as: None, message: None },
         ),
         (
-            Cause::VersionNotPermitted { by: rule("versions"), constraint: constraint(), message: message() },
-            Cause::VersionNotPermitted { by: rule("versions"), constraint: constraint(), message: None },
+            Cause::VersionNotPermitted { by: rule(Field::Versions), constraint: constraint(), message: message() },
+            Cause::VersionNotPermitted { by: rule(Field::Versions), constraint: constraint(), message: None },
         ),
         same(Cause::BelowMinimum {
-            by: Source::LocalRules { field: "minimumVersions" },
+            by: Source::LocalRules { field: Field::MinimumVersions },
             minimum: Box::new(version("v1.5.0")),
         }),
         (
-            Cause::NotPinned { by: rule("pins"), digest: digest(), message: message() },
-            Cause::NotPinned { by: rule("pins"), digest: digest(), message: None },
+            Cause::NotPinned { by: rule(Field::Pins), digest: digest(), message: message() },
+            Cause::NotPinned { by: rule(Field::Pins), digest: digest(), message: None },
         ),
         (
-            Cause::ChannelNotPermitted { by: rule("channel"), message: message() },
-            Cause::ChannelNotPermitted { by: rule("channel"), message: None },
+            Cause::ChannelNotPermitted { by: rule(Field::Channel), message: message() },
+            Cause::ChannelNotPermitted { by: rule(Field::Channel), message: None },
         ),
     ]
 }
@@ -215,58 +216,59 @@ fn holding() -> Vec<(Cause, Cause)> {
     let invalid = |problem| Cause::InvalidPolicy { policy: "policy".into(), problem: Arc::new(problem) };
     let error = FieldError { field: "spec.rules[0].versions".to_owned(), why: "`new` is no constraint".to_owned() };
     vec![
-        (moved(Some(spec("integrity"))), moved(None)),
-        same(Cause::Paused { by: spec("paused") }),
+        (moved(Some(spec(Field::Integrity))), moved(None)),
+        same(Cause::Paused { by: spec(Field::Paused) }),
         (
             invalid(PolicyProblem::Invalid { errors: vec![error] }),
             invalid(PolicyProblem::Unreadable { why: "unknown variant `Sometimes`".to_owned() }),
         ),
-        same(Cause::Frozen { by: rule("updates") }),
-        (Cause::Manual { by: Some(rule("updates")) }, Cause::Manual { by: None }),
-        (Cause::MajorStays { by: Some(rule("majorUpdates")) }, Cause::MajorStays { by: None }),
+        same(Cause::Frozen { by: rule(Field::Updates) }),
+        (Cause::Manual { by: Some(rule(Field::Updates)) }, Cause::Manual { by: None }),
+        (Cause::MajorStays { by: Some(rule(Field::MajorUpdates)) }, Cause::MajorStays { by: None }),
         same(Cause::PreRelease),
         same(Cause::NotGoverned),
         same(Cause::PolicyUnaware),
-        same(Cause::Required { by: rule("access") }),
+        same(Cause::Required { by: rule(Field::Access) }),
     ]
 }
 
 fn timing() -> Vec<(Cause, Cause)> {
-    let soaking = |until| Cause::Soaking {
-        by: rule("minAge"),
-        min_age: Duration::from_hours(72),
+    let soaking = |min_age| Cause::Soaking {
+        by: rule(Field::MinAge),
+        min_age,
         first_seen: time("2026-11-20T12:00:00Z"),
         expedited: false,
-        until,
     };
-    let wave = |until| Cause::NotInWave { by: spec("rollout"), over: Duration::from_hours(240), until };
-    let halted = |halted_at, failed| Cause::WaveHalted { by: spec("rollout"), halted_at, failed };
-    let stale = |last_sync_time| Cause::RecordStale { by: rule("minAge"), last_sync_time };
+    let wave = |until| Cause::NotInWave { by: spec(Field::Rollout), over: Duration::from_hours(240), until };
+    let halted = |halted_at, failed| Cause::WaveHalted { by: spec(Field::Rollout), halted_at, failed };
+    let stale = |last_sync_time| Cause::RecordStale { by: rule(Field::MinAge), last_sync_time };
     let not_observed =
-        |observed_generation| Cause::PolicyNotObserved { by: spec("rollout"), generation: 5, observed_generation };
+        |observed_generation| Cause::PolicyNotObserved { by: spec(Field::Rollout), generation: 5, observed_generation };
     let blackout = |until| Cause::Blackout {
-        by: spec("blackouts"),
-        reason: "Black Friday".into(),
-        from: time("2026-11-22T00:00:00Z"),
-        to: time("2026-11-23T00:00:00Z"),
+        by: spec(Field::Blackouts),
+        blackout: Box::new(CheckedBlackout {
+            reason: "Black Friday".into(),
+            from: time("2026-11-22T00:00:00Z"),
+            to: time("2026-11-23T00:00:00Z"),
+        }),
         everyone: true,
         until,
     };
     let (then, later) = (|| Some(time("2026-11-22T09:00:00Z")), || Some(time("2026-11-23T12:00:00Z")));
     vec![
-        (soaking(later()), soaking(None)),
-        same(Cause::NoRecord { by: rule("minAge"), missing: MissingRecord::Version }),
+        (soaking(Duration::from_hours(72)), soaking(Duration::from_hours(100_000_000))),
+        same(Cause::NoRecord { by: rule(Field::MinAge), missing: MissingRecord::Version }),
         (stale(then()), stale(None)),
         (wave(later()), wave(None)),
         same(Cause::AwaitingEvidence {
-            by: spec("rollout"),
+            by: spec(Field::Rollout),
             hosts: 3,
             stable_for: Duration::from_hours(1),
             succeeded: 1,
         }),
         (halted(then(), 3), halted(None, 0)),
         same(Cause::OutsideWindow {
-            by: spec("windows"),
+            by: spec(Field::Windows),
             together: true,
             everyone: false,
             until: time("2026-11-23T12:00:00Z"),
@@ -310,7 +312,7 @@ fn problems() -> Vec<(DependencyProblem, DependencyProblem)> {
     let held = Subject { component: component("delivery-kit"), version: None, active: None, evaluated_at: None };
     let blocked = Reason {
         subject: held.into(),
-        cause: Cause::Blocked { by: rule("block"), range: None, same_layer_as: None, message: None },
+        cause: Cause::Blocked { by: rule(Field::Block), range: None, same_layer_as: None, message: None },
     };
     vec![
         same(DependencyProblem::NotPublished),
@@ -324,7 +326,7 @@ fn problems() -> Vec<(DependencyProblem, DependencyProblem)> {
         same(DependencyProblem::UnknownVersion),
         same(DependencyProblem::OtherVersionPlanned { planned: newest }),
         same(DependencyProblem::ConstraintsDisagree { with: component("delivery"), other_constraint: "<2".to_owned() }),
-        same(DependencyProblem::MissingDependenciesRefused { by: spec("missingDependencies") }),
+        same(DependencyProblem::MissingDependenciesRefused { by: spec(Field::MissingDependencies) }),
         same(DependencyProblem::NotEligible { reason: Box::new(blocked), required: None }),
     ]
 }
@@ -374,16 +376,16 @@ fn chain() -> DependencyChain {
     }
 }
 
-fn rule(field: &'static str) -> Source {
-    Source::Policy { policy: "policy".into(), origin: Origin::Rule(0), field }
+fn rule(field: Field) -> Source {
+    Source::Policy { policy: "policy".into(), origin: Origin::Rule(0), field: Some(field) }
 }
 
-fn spec(field: &'static str) -> Source {
-    Source::Policy { policy: "policy".into(), origin: Origin::Spec(field), field: "" }
+fn spec(field: Field) -> Source {
+    Source::Policy { policy: "policy".into(), origin: Origin::Spec(field), field: None }
 }
 
 fn local() -> Source {
-    Source::LocalRules { field: "refuse" }
+    Source::LocalRules { field: Field::Refuse }
 }
 
 fn component(name: &str) -> Component {

@@ -10,7 +10,7 @@ use d8_crds::{
             InstalledComponent, InstalledContract, KnownFacts, Obstacle, Outcome, Plan, PlanOptions, PlanStep, Request,
             Snapshot, VersionFacts, plan as make,
         },
-        reason::{Origin, Source},
+        reason::{Field, Origin, Source},
         requirements::{Findings, Unchecked, Unmet},
         selection::read_tags,
         verdict::Verdict,
@@ -96,8 +96,8 @@ impl World<'_> {
         snapshot.options = PlanOptions {
             actor: if self.input.once_in(3) { Actor::Agent } else { Actor::Person },
             missing: if self.input.once_in(5) {
-                let origin = Origin::Spec("missingDependencies");
-                DependencyPolicy::Refuse { by: Source::Policy { policy: "p".into(), origin, field: "" } }
+                let origin = Origin::Spec(Field::MissingDependencies);
+                DependencyPolicy::Refuse { by: Source::Policy { policy: "p".into(), origin, field: None } }
             } else {
                 DependencyPolicy::Install
             },

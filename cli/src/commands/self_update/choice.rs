@@ -11,7 +11,7 @@ use d8_crds::{
         intent::Intent,
         plan::{Outcome, PassedOver, Request, StoredDigests},
         selection::{PublishedVersion, TagList},
-        verdict::{Candidate, Host, PolicySet, Reason, Verdict},
+        verdict::{Candidate, Host, Person, PolicySet, Reason, Verdict},
     },
     values::{digest::Digest, name::Component, version::Version},
 };
@@ -84,10 +84,10 @@ impl<'a> D8Planning<'a> {
         self.planning.add_policy_unaware(&Component::D8, version)
     }
 
-    /// Notes that only a download shows whether policies permit a version, if that is so: one that does not support
-    /// policies is not permitted where policies apply.
+    /// Notes that only a download shows whether a version is taken, if that is so: one that does not support policies is
+    /// not.
     pub(super) fn note_untested(&self, version: &Version) {
-        if !self.planning.policies().policy_names().is_empty() && !self.tested.contains(version) {
+        if !self.tested.contains(version) {
             self.context.printer.note(format!(
                 "{PRODUCT} {version} is not taken if its download shows that it does not support policies"
             ));
@@ -217,6 +217,16 @@ impl<'a> CachedPolicySets<'a> {
             let candidate = candidate.candidate(host, self.context).confirmed(Some(cached.confirmed));
             (cached, policies.for_host(host).evaluate(&candidate))
         })
+    }
+
+    /// Returns the verdict of each cluster on a version; if no policies are cached, the one without policies.
+    pub(super) fn verdicts(&self, candidate: &D8Candidate<'_>) -> Vec<Verdict> {
+        if self.sets.is_empty() {
+            let host = self.context.host(Person::Unknown);
+            let candidate = candidate.candidate(host, self.context);
+            return vec![PolicySet::default().for_host(host).evaluate(&candidate)];
+        }
+        self.evaluate(candidate).map(|(_, verdict)| verdict).collect()
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) struct SwitchReport {
 /// The result of a switch.
 pub(super) enum SwitchOutcome {
     Switched(SwitchReport),
-    /// The version does not support policies, and policies select this host. It was kept in the store.
+    /// The version does not support policies. It was kept in the store.
     PolicyUnaware(Verdict),
 }
 
@@ -220,7 +220,7 @@ impl Switch<'_> {
         };
         let verdicts: Vec<Verdict> = match &self.policies {
             PolicySource::Cluster(planning) => vec![planning.evaluate(&candidate)],
-            PolicySource::Cached(cached) => cached.evaluate(&candidate).map(|(_, verdict)| verdict).collect(),
+            PolicySource::Cached(cached) => cached.verdicts(&candidate),
         };
         let is_unaware = |verdict: &&Verdict| verdict.reasons().iter().any(|r| r.code() == ReasonCode::PolicyUnaware);
         let refused = verdicts.iter().find(is_unaware).cloned();

@@ -31,42 +31,22 @@ pub(crate) async fn run(context: &Context, args: &args::SelfUseArgs) -> Result<(
         return Ok(());
     }
     let (intent, allow_ungoverned) = (Intent::Explicit, args.allow_ungoverned);
-    let (tag, outcome) = if let Some((tag, source, digests)) = local_source(&d8, &version)? {
-        let cached = CachedPolicySets::load(context)?;
+    let (cached, planning);
+    let (tag, source, policies) = if let Some((tag, source, digests)) = local_source(&d8, &version)? {
+        cached = CachedPolicySets::load(context)?;
         check_cached_policies(&d8, &cached, &current, &version, &tag, &digests)?;
-        let policies = PolicySource::Cached(&cached);
-        let switch = Switch {
-            d8: &d8,
-            path_entry,
-            current,
-            tag: tag.clone(),
-            version,
-            intent,
-            source,
-            policies,
-            allow_ungoverned,
-        };
-        (tag, switch.run(context).await?)
+        (tag, source, PolicySource::Cached(&cached))
     } else {
-        let planning = D8Planning::fetch(context, &d8, &current, Some(&version)).await?;
-        let mut planning = planning.allow_ungoverned(allow_ungoverned);
-        let published = planning.choose_named(&version).await?;
-        let (tag, source) = (published.tag.clone(), BinarySource::Proxy(&planning, published));
-        let policies = PolicySource::Cluster(&planning);
-        let switch = Switch {
-            d8: &d8,
-            path_entry,
-            current,
-            tag: tag.clone(),
-            version,
-            intent,
-            source,
-            policies,
-            allow_ungoverned,
-        };
-        (tag, switch.run(context).await?)
+        let mut fetched = D8Planning::fetch(context, &d8, &current, Some(&version)).await?;
+        fetched = fetched.allow_ungoverned(allow_ungoverned);
+        let published = fetched.choose_named(&version).await?;
+        planning = fetched;
+        let source = BinarySource::Proxy(&planning, published.clone());
+        (published.tag, source, PolicySource::Cluster(&planning))
     };
-    match outcome {
+    let switch =
+        Switch { d8: &d8, path_entry, current, tag: tag.clone(), version, intent, source, policies, allow_ungoverned };
+    match switch.run(context).await? {
         SwitchOutcome::Switched(report) => {
             report.print(context, &d8);
             Ok(())

@@ -40,8 +40,8 @@ impl Explainer<'_> {
             Cause::InvalidPolicy { problem, .. } => holding::invalid_policy(problem),
             Cause::Frozen { .. } => self.frozen(),
             Cause::Manual { by } => self.manual(by.is_some()),
-            Cause::Soaking { min_age, first_seen, expedited, until, .. } => {
-                self.soaking(*min_age, *first_seen, *expedited, *until)
+            Cause::Soaking { min_age, first_seen, expedited, .. } => {
+                self.soaking(*min_age, *first_seen, *expedited, cause.until())
             }
             Cause::NoRecord { missing, .. } => self.no_record(*missing),
             Cause::RecordStale { last_sync_time, .. } => self.record_stale(*last_sync_time),
@@ -51,7 +51,7 @@ impl Explainer<'_> {
             }
             Cause::WaveHalted { by, halted_at, failed } => self.wave_halted(by.policy(), *halted_at, *failed),
             Cause::OutsideWindow { together, everyone, until, .. } => self.outside_window(*together, *everyone, *until),
-            Cause::Blackout { to, everyone, until, .. } => self.blackout(*to, *everyone, *until),
+            Cause::Blackout { blackout, everyone, until, .. } => self.blackout(blackout.to, *everyone, *until),
             Cause::WindowsNeverMeet { policies, everyone } => self.windows_never_meet(policies, *everyone),
             Cause::PolicyStale { confirmed } => self.policy_stale(*confirmed),
             Cause::PolicyNotObserved { generation, observed_generation, .. } => {

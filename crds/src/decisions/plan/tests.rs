@@ -13,13 +13,13 @@ use super::*;
 use crate::{
     decisions::{
         explain,
-        reason::{Cause, Class, Origin, Reason, ReasonCode, Source},
+        reason::{Cause, Class, Field, Origin, Reason, ReasonCode, Source},
         requirements::{Findings, Unchecked, Unmet},
         selection::{self, PublishedVersion},
         verdict::Verdict,
     },
     records::requirements::{NamedRequirement, PluginRequirements},
-    values::{instant, name::Component, version::Version},
+    values::{name::Component, version::Version},
 };
 
 /// The contract of a published version.
@@ -45,14 +45,14 @@ struct PlanFixture {
 
 /// Returns a cause with this code, set by policy `p`.
 fn cause(code: ReasonCode) -> Cause {
-    let by = Source::Policy { policy: "p".into(), origin: Origin::Rule(0), field: "" };
+    let by = Source::Policy { policy: "p".into(), origin: Origin::Rule(0), field: None };
     let hour = Duration::from_hours(1);
     match code {
         ReasonCode::Denied => Cause::Denied { by, message: None },
         ReasonCode::Blocked => Cause::Blocked { by, range: None, same_layer_as: None, message: None },
         ReasonCode::Soaking => {
             let first_seen = Timestamp::UNIX_EPOCH;
-            Cause::Soaking { by, min_age: hour, first_seen, expedited: false, until: instant::after(first_seen, hour) }
+            Cause::Soaking { by, min_age: hour, first_seen, expedited: false }
         }
         ReasonCode::NotInWave => Cause::NotInWave { by, over: hour, until: None },
         other => panic!("no cause for {other}"),

@@ -10,8 +10,9 @@ use crate::{
     decisions::{
         clock,
         requirements::{Unchecked, Unmet},
+        window::CheckedBlackout,
     },
-    values::{digest::Digest, duration, field_error::FieldError, version::Version},
+    values::{digest::Digest, duration, field_error::FieldError, instant, version::Version},
 };
 
 /// What stands against a version. Texts from policies, records and contracts are printable.
@@ -143,9 +144,6 @@ pub enum Cause {
         /// The version is expedited, but its tag moved and no pin acknowledges the move.
         #[serde(skip)]
         expedited: bool,
-        /// When it is old enough; `None`: beyond the end of time.
-        #[serde(skip)]
-        until: Option<Timestamp>,
     },
     /// A rule needs a record of the version.
     NoRecord {
@@ -218,13 +216,9 @@ pub enum Cause {
         /// Field that sets the blackouts.
         #[serde(skip)]
         by: Source,
-        /// `reason` of the blackout.
-        #[serde(rename = "blackoutReason", serialize_with = "text")]
-        reason: Arc<str>,
-        /// When it began.
-        from: Timestamp,
-        /// When it ends.
-        to: Timestamp,
+        /// The blackout. In a box: it would make each reason larger, and a verdict may have many.
+        #[serde(flatten)]
+        blackout: Box<CheckedBlackout>,
         /// People have to wait, too.
         everyone: bool,
         /// When a switch may begin next; `None`: not within 400 days.
@@ -389,7 +383,8 @@ impl Cause {
     /// Returns when it ends by itself, in whole seconds; `None`: unknown or never.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Soaking { until, .. } | Self::NotInWave { until, .. } | Self::Blackout { until, .. } => *until,
+            Self::Soaking { first_seen, min_age, .. } => instant::after(*first_seen, *min_age).map(instant::whole),
+            Self::NotInWave { until, .. } | Self::Blackout { until, .. } => *until,
             Self::OutsideWindow { until, .. } => Some(*until),
             Self::Plugins(conflict) => conflict.until(),
             _ => None,
@@ -404,7 +399,7 @@ impl Cause {
             | Self::VersionNotPermitted { message, .. }
             | Self::NotPinned { message, .. }
             | Self::ChannelNotPermitted { message, .. } => message.as_deref(),
-            Self::Blackout { reason, .. } => Some(reason),
+            Self::Blackout { blackout, .. } => Some(&blackout.reason),
             _ => None,
         }
     }

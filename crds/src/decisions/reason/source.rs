@@ -6,17 +6,75 @@ use serde::{Serialize, Serializer};
 
 use crate::values::name::PluginName;
 
+/// Defines the fields and their names.
+macro_rules! fields {
+    ($($field:ident $name:literal,)*) => {
+        /// Field of a policy, or of the host's own rules, that can be the source of a reason. Ordered by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Field {
+            $(#[doc = concat!("`", $name, "`.")] $field,)*
+        }
+
+        impl Field {
+            /// Returns the name that the field has in the policy or the file.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)*
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    Access "access",
+    Blackouts "blackouts",
+    Block "block",
+    Channel "channel",
+    Expedite "expedite",
+    Integrity "integrity",
+    MajorUpdates "majorUpdates",
+    MaxFailed "maxFailed",
+    Message "message",
+    MinAge "minAge",
+    MinimumVersions "minimumVersions",
+    MissingDependencies "missingDependencies",
+    MovedTags "movedTags",
+    Paused "paused",
+    Pins "pins",
+    Refuse "refuse",
+    RequireSucceeded "requireSucceeded",
+    Rollout "rollout",
+    Updates "updates",
+    Versions "versions",
+    Windows "windows",
+    WindowsFor "windowsFor",
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Place in a policy's spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// `rules[i]`: the rule with this index, counted from 0.
-    Rule(usize),
+    Rule(u16),
     /// `cli`: the rule for d8 itself.
     Cli,
     /// `defaults`: the settings that a rule or `cli` leaves out.
     Defaults,
-    /// A field of the spec itself, by its name.
-    Spec(&'static str),
+    /// A field of the spec itself.
+    Spec(Field),
+}
+
+impl Origin {
+    /// Returns the place of the rule with this index. A valid policy has at most [`RULES`](crate::values::limits::RULES) rules.
+    pub fn rule(index: usize) -> Self {
+        Self::Rule(u16::try_from(index).unwrap_or(u16::MAX))
+    }
 }
 
 impl fmt::Display for Origin {
@@ -25,7 +83,7 @@ impl fmt::Display for Origin {
             Self::Rule(i) => write!(f, "rules[{i}]"),
             Self::Cli => f.write_str("cli"),
             Self::Defaults => f.write_str("defaults"),
-            Self::Spec(field) => f.write_str(field),
+            Self::Spec(field) => write!(f, "{field}"),
         }
     }
 }
@@ -45,13 +103,13 @@ pub enum Source {
         policy: Arc<str>,
         /// Place in its spec.
         origin: Origin,
-        /// Field below `origin`; empty: `origin` is the field.
-        field: &'static str,
+        /// Field below `origin`; `None`: `origin` is the field.
+        field: Option<Field>,
     },
     /// A field of the host's own rules, `/etc/d8/agent.toml`.
     LocalRules {
-        /// Name of the field.
-        field: &'static str,
+        /// The field.
+        field: Field,
     },
 }
 
@@ -71,16 +129,16 @@ impl Source {
     pub fn origin(&self) -> Origin {
         match self {
             Self::Policy { origin, .. } => *origin,
-            Self::LocalRules { field } => Origin::Spec(field),
+            Self::LocalRules { field } => Origin::Spec(*field),
         }
     }
 
     /// Returns the path of the field in the policy's spec: `rules[0].access`.
     pub fn path(&self) -> String {
         match self {
-            Self::Policy { origin, field: "", .. } => origin.to_string(),
-            Self::Policy { origin, field, .. } => format!("{origin}.{field}"),
-            Self::LocalRules { field } => (*field).to_owned(),
+            Self::Policy { origin, field: None, .. } => origin.to_string(),
+            Self::Policy { origin, field: Some(field), .. } => format!("{origin}.{field}"),
+            Self::LocalRules { field } => field.to_string(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    records::policy::{CliRule, PluginPolicySpec, Rule},
+    records::policy::{PluginPolicySpec, Rule},
     values::{field_error::FieldErrors, instant::rfc3339},
 };
 
@@ -16,7 +16,7 @@ pub(super) fn emergency(spec: &PluginPolicySpec, errors: &mut FieldErrors) -> Op
         refuse(&format!("spec.rules[{i}]"), &of_rule(rule), errors);
     }
     if let Some(cli) = &spec.cli {
-        refuse("spec.cli", &of_cli(cli), errors);
+        refuse("spec.cli", &of_rule(&cli.clone().into()), errors);
     }
     let until = rfc3339(&emergency.until)
         .ok_or_else(|| format!("{:?} is not a time in RFC 3339 such as `2026-12-01T12:00:00Z`", emergency.until));
@@ -79,19 +79,6 @@ fn of_rule(rule: &Rule) -> Settings {
     } = rule;
     vec![
         ("access", access.is_some()),
-        ("versions", versions.is_some()),
-        ("block", !block.is_empty()),
-        ("pins", !pins.is_empty()),
-        ("channel", channel.is_some()),
-        ("updates", updates.is_some()),
-        ("majorUpdates", major_updates.is_some()),
-        ("minAge", min_age.is_some()),
-    ]
-}
-
-fn of_cli(rule: &CliRule) -> Settings {
-    let CliRule { versions, block, expedite: _, pins, channel, updates, major_updates, min_age, message: _ } = rule;
-    vec![
         ("versions", versions.is_some()),
         ("block", !block.is_empty()),
         ("pins", !pins.is_empty()),

@@ -120,8 +120,17 @@ pub(super) fn plugin_rule(rule: &Rule, field: &str, errors: &mut FieldErrors) ->
     if rule.access == Some(Access::Deny) {
         deny_alone(rule, field, errors);
     }
+    CheckedRule { plugins, ..settings_and_versions(rule, field, errors) }
+}
+
+pub(super) fn cli_rule(rule: &CliRule, errors: &mut FieldErrors) -> CheckedRule {
+    settings_and_versions(&rule.clone().into(), "spec.cli", errors)
+}
+
+/// Checks everything but `plugins`.
+fn settings_and_versions(rule: &Rule, field: &str, errors: &mut FieldErrors) -> CheckedRule {
     CheckedRule {
-        plugins,
+        plugins: Vec::new(),
         settings: Settings {
             access: rule.access,
             channel: rule.channel,
@@ -132,25 +141,6 @@ pub(super) fn plugin_rule(rule: &Rule, field: &str, errors: &mut FieldErrors) ->
         versions: constraint(rule.versions.as_deref(), field, errors),
         block: block(&rule.block, &format!("{field}.block"), errors),
         expedite: versions(&rule.expedite, &format!("{field}.expedite"), errors),
-        pins: pins(&rule.pins, field, errors),
-        message: rule.message.as_deref().map(|text| printable_to(text, limits::RULE_MESSAGE).into()),
-    }
-}
-
-pub(super) fn cli_rule(rule: &CliRule, errors: &mut FieldErrors) -> CheckedRule {
-    let field = "spec.cli";
-    CheckedRule {
-        plugins: Vec::new(),
-        settings: Settings {
-            access: None,
-            channel: rule.channel,
-            updates: rule.updates,
-            major_updates: rule.major_updates,
-            min_age: min_age(rule.min_age.as_deref(), field, errors),
-        },
-        versions: constraint(rule.versions.as_deref(), field, errors),
-        block: block(&rule.block, "spec.cli.block", errors),
-        expedite: versions(&rule.expedite, "spec.cli.expedite", errors),
         pins: pins(&rule.pins, field, errors),
         message: rule.message.as_deref().map(|text| printable_to(text, limits::RULE_MESSAGE).into()),
     }

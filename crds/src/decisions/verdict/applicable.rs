@@ -4,7 +4,7 @@
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Origin, Source},
+        reason::{Field, Origin, Source},
         validation::{CheckedPolicy, CheckedRule, Pattern, Settings},
         verdict::candidate::Host,
         window::Schedule,
@@ -61,7 +61,7 @@ impl<'a> ApplicableRule<'a> {
         let policy = matched.policy;
         let rule = match component {
             Component::D8 => policy.cli.as_ref().map(|rule| (Origin::Cli, rule)),
-            Component::Plugin(name) => policy.rule_for_plugin(name).map(|(i, rule)| (Origin::Rule(i), rule)),
+            Component::Plugin(name) => policy.rule_for_plugin(name).map(|(i, rule)| (Origin::rule(i), rule)),
         };
         Self::with_rule(matched, rule, *component == Component::D8)
     }
@@ -70,7 +70,7 @@ impl<'a> ApplicableRule<'a> {
     pub(super) fn for_pattern(matched: MatchedPolicy<'a>, pattern: &Pattern) -> Self {
         let mut rules = matched.policy.rules.iter().enumerate();
         let rule = rules.find(|(_, rule)| rule.plugins.iter().any(|of_rule| of_rule.covers(pattern)));
-        Self::with_rule(matched, rule.map(|(i, rule)| (Origin::Rule(i), rule)), false)
+        Self::with_rule(matched, rule.map(|(i, rule)| (Origin::rule(i), rule)), false)
     }
 
     fn with_rule(matched: MatchedPolicy<'a>, rule: Option<(Origin, &'a CheckedRule)>, for_d8: bool) -> Self {
@@ -95,7 +95,7 @@ impl<'a> ApplicableRule<'a> {
     }
 
     /// Returns a field of this policy as the source of a reason.
-    pub(super) fn source(&self, origin: Origin, field: &'static str) -> Source {
+    pub(super) fn source(&self, origin: Origin, field: Option<Field>) -> Source {
         Source::Policy { policy: self.policy.name.clone(), origin, field }
     }
 

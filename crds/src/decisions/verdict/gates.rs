@@ -147,7 +147,7 @@ impl<'a> GateInput<'a> {
         };
         let entry = recorded(candidate);
         let in_emergency = policies.in_emergency(candidate.component, candidate.version, candidate.now);
-        let bucket = policies.has_canary_shares().then(|| candidate.bucket());
+        let bucket = policies.features().canary_shares.then(|| candidate.bucket());
         Self { candidate, rules, policies, has_record_name, entry, in_emergency, installed: false, skew: None, bucket }
     }
 

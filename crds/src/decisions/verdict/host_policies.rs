@@ -38,14 +38,35 @@ pub struct HostPolicies<'a> {
     local_rules: Option<&'a LocalRules>,
     /// What applies to the agent, if a policy with `subjects` applies to the person.
     for_agent: Option<Box<HostPolicies<'a>>>,
-    /// A valid policy pins a version of some component.
-    has_pins: bool,
-    /// A valid policy has canaries by percentage.
-    has_canary_shares: bool,
+    /// What some of the valid policies have. Gates look for it in none of them otherwise.
+    features: Features,
     /// Whose switches the schedule of some policy limits.
     limited: Limited,
     /// State of the schedules at the first instant that was evaluated, usually the only one.
     schedules: OnceLock<ScheduleState>,
+}
+
+/// What at least one of some policies has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Features {
+    /// Pins of a version of some component.
+    pub(super) pins: bool,
+    /// Canaries by percentage.
+    pub(super) canary_shares: bool,
+    /// Waves.
+    pub(super) rollouts: bool,
+}
+
+impl Features {
+    fn of(matched: &[MatchedPolicy<'_>]) -> Self {
+        let mut rules = matched.iter().flat_map(|matched| matched.policy.rules.iter().chain(&matched.policy.cli));
+        let rollouts = || matched.iter().filter_map(|matched| matched.policy.rollout.as_ref());
+        Self {
+            pins: rules.any(|rule| !rule.pins.is_empty()),
+            canary_shares: rollouts().any(|rollout| rollout.canary_share.is_some()),
+            rollouts: rollouts().next().is_some(),
+        }
+    }
 }
 
 /// Whose switches are limited by schedules.
@@ -109,24 +130,10 @@ impl<'a> HostPolicies<'a> {
         let has_subjects = subjects.any(|subjects| *subjects != CheckedSubjects::Everyone);
         let nobody = Host { person: Person::Nobody, ..host };
         let for_agent = has_subjects.then(|| Box::new(Self::new(policies, local_rules, nobody)));
-        let mut rules = matched.iter().flat_map(|matched| matched.policy.rules.iter().chain(&matched.policy.cli));
-        let has_pins = rules.any(|rule| !rule.pins.is_empty());
-        let mut rollouts = matched.iter().filter_map(|matched| matched.policy.rollout.as_ref());
-        let has_canary_shares = rollouts.any(|rollout| rollout.canary_share.is_some());
         let limits = |intent| matched.iter().any(|matched| schedule_for(matched.policy, intent).is_some());
         let limited = Limited { agent: limits(Intent::Agent), people: limits(Intent::Update) };
-        Self {
-            host,
-            matched,
-            emergencies,
-            broken,
-            local_rules,
-            for_agent,
-            has_pins,
-            has_canary_shares,
-            limited,
-            schedules: OnceLock::new(),
-        }
+        let (features, schedules) = (Features::of(&matched), OnceLock::new());
+        Self { host, matched, emergencies, broken, local_rules, for_agent, features, limited, schedules }
     }
 
     /// Returns the host, and the person who acts there.
@@ -170,12 +177,9 @@ impl<'a> HostPolicies<'a> {
         !self.broken.is_empty() || self.valid().any(|policy| policy.paused)
     }
 
-    pub(super) fn has_pins(&self) -> bool {
-        self.has_pins
-    }
-
-    pub(super) fn has_canary_shares(&self) -> bool {
-        self.has_canary_shares
+    /// Returns what some of the valid policies have.
+    pub(super) fn features(&self) -> Features {
+        self.features
     }
 
     pub(super) fn local_rules(&self) -> Option<&'a LocalRules> {

@@ -5,55 +5,61 @@ use std::time::Duration;
 
 use super::applicable::{ApplicableRule, Setting};
 use crate::{
-    decisions::reason::{Origin, Source},
+    decisions::reason::{Field, Origin, Source},
     records::policy::{Access, MajorUpdates, MissingDependencies, MovedTags, Updates},
     values::{channel::Channel, constraint::Constraint},
 };
 
 /// A field that several policies may set. The greatest value is the strictest.
 pub(super) struct PolicyField<T> {
-    /// Name below the part of the policy that sets it; empty: that part is the field.
-    pub(super) name: &'static str,
+    /// Field below the part of the policy that sets it; `None`: that part is the field.
+    pub(super) field: Option<Field>,
     /// Value where no policy sets it.
     unset: T,
     get: fn(&ApplicableRule<'_>) -> Option<Setting<T>>,
 }
 
 pub(super) const ACCESS: PolicyField<Access> =
-    PolicyField { name: "access", unset: Access::Allow, get: |rule| rule.access() };
-pub(super) const CHANNEL: PolicyField<Channel> =
-    PolicyField { name: "channel", unset: Channel::Stable, get: |rule| rule.setting(|settings| settings.channel) };
-pub(super) const UPDATES: PolicyField<Updates> =
-    PolicyField { name: "updates", unset: Updates::Manual, get: |rule| rule.setting(|settings| settings.updates) };
+    PolicyField { field: Some(Field::Access), unset: Access::Allow, get: |rule| rule.access() };
+pub(super) const CHANNEL: PolicyField<Channel> = PolicyField {
+    field: Some(Field::Channel),
+    unset: Channel::Stable,
+    get: |rule| rule.setting(|settings| settings.channel),
+};
+pub(super) const UPDATES: PolicyField<Updates> = PolicyField {
+    field: Some(Field::Updates),
+    unset: Updates::Manual,
+    get: |rule| rule.setting(|settings| settings.updates),
+};
 pub(super) const MAJOR_UPDATES: PolicyField<MajorUpdates> = PolicyField {
-    name: "majorUpdates",
+    field: Some(Field::MajorUpdates),
     unset: MajorUpdates::Stay,
     get: |rule| rule.setting(|settings| settings.major_updates),
 };
 /// `minAge`, which does not bind the canaries of its policy.
 pub(super) const MIN_AGE: PolicyField<Duration> = PolicyField {
-    name: "minAge",
+    field: Some(Field::MinAge),
     unset: Duration::ZERO,
     get: |rule| rule.setting(|settings| settings.min_age).filter(|_| !rule.canary),
 };
 pub(super) const MOVED_TAGS: PolicyField<MovedTags> = PolicyField {
-    name: "movedTags",
+    field: Some(Field::MovedTags),
     unset: MovedTags::Refuse,
-    get: |rule| rule.policy.moved_tags.map(|value| Setting { value, origin: Origin::Spec("integrity") }),
+    get: |rule| rule.policy.moved_tags.map(|value| Setting { value, origin: Origin::Spec(Field::Integrity) }),
 };
 pub(super) const MISSING_DEPENDENCIES: PolicyField<MissingDependencies> = PolicyField {
-    name: "",
+    field: None,
     unset: MissingDependencies::Install,
     get: |rule| {
         let value = rule.policy.missing_dependencies?;
-        Some(Setting { value, origin: Origin::Spec("missingDependencies") })
+        Some(Setting { value, origin: Origin::Spec(Field::MissingDependencies) })
     },
 };
 
 pub(super) const PAUSED: PolicyField<bool> = PolicyField {
-    name: "",
+    field: None,
     unset: false,
-    get: |rule| rule.policy.paused.then_some(Setting { value: true, origin: Origin::Spec("paused") }),
+    get: |rule| rule.policy.paused.then_some(Setting { value: true, origin: Origin::Spec(Field::Paused) }),
 };
 
 impl<T: Ord + Copy> PolicyField<T> {
@@ -65,8 +71,8 @@ impl<T: Ord + Copy> PolicyField<T> {
     /// Merges what the policies set.
     pub(super) fn merge<'r, 'a>(&self, rules: &'r [ApplicableRule<'a>]) -> Merge<'r, 'a, T> {
         let strictest = rules.iter().filter_map(|rule| self.of(rule)).map(|setting| setting.value).max();
-        let Self { name, get, .. } = *self;
-        Merge { value: strictest.unwrap_or(self.unset), is_set: strictest.is_some(), name, get, rules }
+        let Self { field, get, .. } = *self;
+        Merge { value: strictest.unwrap_or(self.unset), is_set: strictest.is_some(), field, get, rules }
     }
 }
 
@@ -94,7 +100,7 @@ pub(super) struct Merge<'r, 'a, T> {
     pub(super) value: T,
     /// At least one policy sets the field.
     pub(super) is_set: bool,
-    name: &'static str,
+    field: Option<Field>,
     get: fn(&ApplicableRule<'_>) -> Option<Setting<T>>,
     rules: &'r [ApplicableRule<'a>],
 }
@@ -104,7 +110,7 @@ impl<'r, 'a, T: Ord + Copy + 'r> Merge<'r, 'a, T> {
     pub(super) fn setters(self) -> impl Iterator<Item = (&'r ApplicableRule<'a>, Source)> {
         self.rules.iter().filter_map(move |rule| {
             let setting = (self.get)(rule).filter(|setting| setting.value == self.value)?;
-            Some((rule, rule.source(setting.origin, self.name)))
+            Some((rule, rule.source(setting.origin, self.field)))
         })
     }
 

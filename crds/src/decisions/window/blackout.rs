@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{Serialize, Serializer};
 
 use super::{occurrence::reached, parse::zone};
 use crate::{
@@ -11,14 +12,17 @@ use crate::{
 };
 
 /// A blackout whose ends are instants. `from` is before `to`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Serialized, it is part of the reason that it gives (`docs/policies.md`, "Reasons as JSON").
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct CheckedBlackout {
+    /// Why nothing may change, printable.
+    #[serde(rename = "blackoutReason", serialize_with = "text")]
+    pub reason: Arc<str>,
     /// Beginning, inclusive.
     pub from: Timestamp,
     /// End, exclusive.
     pub to: Timestamp,
-    /// Why nothing may change, printable.
-    pub reason: Arc<str>,
 }
 
 impl CheckedBlackout {
@@ -26,6 +30,10 @@ impl CheckedBlackout {
     pub fn covers(&self, at: Timestamp) -> bool {
         self.from <= at && at < self.to
     }
+}
+
+fn text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// Parses the blackouts at the path `field`, each entry once. Adds everything that is wrong with them to `errors`.

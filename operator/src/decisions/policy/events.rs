@@ -3,7 +3,7 @@
 use d8_crds::{
     decisions::{
         explain,
-        reason::{Cause, Origin, Reason, Source, Subject},
+        reason::{Cause, Field, Origin, Reason, Source, Subject},
     },
     records::policy::PluginPolicyStatus,
     values::{name::Component, version::Version},
@@ -77,7 +77,8 @@ pub(super) fn halted(
 ) -> String {
     let subject =
         Subject { component: component.clone(), version: Some(version.clone()), active: None, evaluated_at: None };
-    let by = Source::Policy { policy: policy.into(), origin: Origin::Spec("rollout"), field: "maxFailed" };
+    let by =
+        Source::Policy { policy: policy.into(), origin: Origin::Spec(Field::Rollout), field: Some(Field::MaxFailed) };
     explain::in_record(&Reason { subject: subject.into(), cause: Cause::WaveHalted { by, halted_at, failed } })
 }
 

@@ -67,7 +67,7 @@ impl Explainer<'_> {
 
     pub(super) fn policy_unaware(&self) -> String {
         format!(
-            "{} does not support policies, and policies apply to this host; accept this version with `{} \
+            "{} does not support policies, so no policy would bind this host any more; accept this version with `{} \
              --allow-ungoverned`",
             self.version(),
             commands::take(self.subject)

@@ -234,7 +234,7 @@ fn why_a_version_is_passed_over() {
 
 #[test]
 fn a_policy_that_refuses_dependencies() {
-    let by = Source::Policy { policy: "prod".into(), origin: Origin::Spec("missingDependencies"), field: "" };
+    let by = Source::Policy { policy: "prod".into(), origin: Origin::Spec(Field::MissingDependencies), field: None };
     let options = PlanOptions { missing: DependencyPolicy::Refuse { by }, ..PlanOptions::default() };
     let fixture = PlanFixture::new("a 1; a 2: b; b 1").request("a").options(options);
     assert_eq!(fixture.changes(), "a 1");
@@ -276,7 +276,7 @@ fn the_policy_that_requires_a_plugin_is_named_too() {
             PlanFixture::default().rejects("b", ReasonCode::Denied).evaluate(request)
         }
         fn required(&self, component: &Component) -> Option<Required> {
-            let by = Source::Policy { policy: "prod".into(), origin: Origin::Rule(3), field: "access" };
+            let by = Source::Policy { policy: "prod".into(), origin: Origin::Rule(3), field: Some(Field::Access) };
             Some(Required { plugin: component.name().parse().unwrap(), by })
         }
     }
@@ -336,7 +336,8 @@ fn missing_dependencies_of_an_installed_version_are_restored() {
     let w = PlanFixture::new;
     let two = "a 1: b >=1; b 1; b 1.1; b 2";
     let refuse = || {
-        let by = Source::Policy { policy: "prod".into(), origin: Origin::Spec("missingDependencies"), field: "" };
+        let by =
+            Source::Policy { policy: "prod".into(), origin: Origin::Spec(Field::MissingDependencies), field: None };
         PlanOptions { missing: DependencyPolicy::Refuse { by }, ..PlanOptions::default() }
     };
     for (case, fixture, changes) in [

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     decisions::{
         explain,
-        reason::{Origin, Source},
+        reason::{Field, Origin, Source},
         validation::{CheckedPolicy, CheckedRule, CheckedSubjects, Pattern, Reach},
         verdict::{
             applicable::ApplicableRule,
@@ -124,13 +124,13 @@ impl HostPolicies<'_> {
         let mut effective = EffectiveComponent {
             component,
             access: (!is_d8).then(|| merged(&ACCESS, &rules)),
-            versions: of_rules(&rules, "versions", |rule| {
+            versions: of_rules(&rules, Field::Versions, |rule| {
                 rule.versions.iter().map(|versions| printable(versions.as_str()).into_owned()).collect()
             }),
-            block: of_rules(&rules, "block", |rule| rule.block.iter().map(ToString::to_string).collect()),
+            block: of_rules(&rules, Field::Block, |rule| rule.block.iter().map(ToString::to_string).collect()),
             channel: channel(&rules),
             recorded: has_record_name.then(|| recorded(&rules, &emergency_rules)),
-            messages: of_rules(&rules, "message", |rule| rule.message.iter().map(ToString::to_string).collect()),
+            messages: of_rules(&rules, Field::Message, |rule| rule.message.iter().map(ToString::to_string).collect()),
         };
         if let Some(local) = self.local_rules() {
             effective.add_local(local, scope);
@@ -151,20 +151,20 @@ impl EffectiveComponent {
             if access.value != Access::Deny {
                 *access = MergedField { value: Access::Deny, from: Vec::new() };
             }
-            access.from.push(by("refuse"));
+            access.from.push(by(Field::Refuse));
         }
         if let Scope::One(component) = scope {
             let minimum = local.minimum(component).map(|minimum| format!(">={minimum}"));
-            self.versions.extend(minimum.map(|value| Attributed { value, from: by("minimumVersions") }));
+            self.versions.extend(minimum.map(|value| Attributed { value, from: by(Field::MinimumVersions) }));
             let refused = local.blocked(component).map(ToString::to_string);
-            self.block.extend(refused.map(|value| Attributed { value, from: by("refuse") }));
+            self.block.extend(refused.map(|value| Attributed { value, from: by(Field::Refuse) }));
         }
     }
 }
 
 fn windows(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<Vec<Window>>> {
     let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.schedule.windows()?)));
-    set.map(|(rule, windows)| Attributed { value: windows.to_records(), from: of_spec(rule, "windows") }).collect()
+    set.map(|(rule, windows)| Attributed { value: windows.to_records(), from: of_spec(rule, Field::Windows) }).collect()
 }
 
 fn blackouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<Vec<BlackoutSpan>>> {
@@ -175,14 +175,14 @@ fn blackouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<Vec<BlackoutSpan>>>
     let set = rules.iter().filter(|rule| !rule.policy.schedule.blackouts().is_empty());
     set.map(|rule| Attributed {
         value: rule.policy.schedule.blackouts().iter().map(span).collect(),
-        from: of_spec(rule, "blackouts"),
+        from: of_spec(rule, Field::Blackouts),
     })
     .collect()
 }
 
 fn windows_for(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<WindowsFor>> {
     let set = rules.iter().filter_map(|rule| Some((rule, rule.policy.windows_for?)));
-    set.map(|(rule, value)| Attributed { value, from: of_spec(rule, "windowsFor") }).collect()
+    set.map(|(rule, value)| Attributed { value, from: of_spec(rule, Field::WindowsFor) }).collect()
 }
 
 fn rollouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<RolloutSettings>> {
@@ -198,7 +198,7 @@ fn rollouts(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<RolloutSettings>> {
             }),
             max_failed: rollout.max_failed,
         },
-        from: of_spec(rule, "rollout"),
+        from: of_spec(rule, Field::Rollout),
     })
     .collect()
 }
@@ -210,12 +210,12 @@ fn channel(rules: &[ApplicableRule<'_>]) -> MergedField<Option<Channel>> {
 
 fn recorded(rules: &[ApplicableRule<'_>], emergency_rules: &[ApplicableRule<'_>]) -> RecordSettings {
     let min_age = merged(&MIN_AGE, rules);
-    let expedite = |rules| of_rules(rules, "expedite", |rule| shown(&rule.expedite));
+    let expedite = |rules| of_rules(rules, Field::Expedite, |rule| shown(&rule.expedite));
     RecordSettings {
         updates: merged(&UPDATES, rules),
         major_updates: merged(&MAJOR_UPDATES, rules),
         min_age: MergedField { value: duration::format(min_age.value), from: min_age.from },
-        pins: of_rules(rules, "pins", |rule| {
+        pins: of_rules(rules, Field::Pins, |rule| {
             let pins = rule.pins.iter();
             pins.map(|pin| PinnedDigest { version: pin.version.to_string(), digest: pin.digest.clone() }).collect()
         }),
@@ -229,21 +229,17 @@ fn merged<T: Ord + Copy>(field: &PolicyField<T>, rules: &[ApplicableRule<'_>]) -
 }
 
 /// Returns what the applicable rules set. All of it holds.
-fn of_rules<T>(
-    rules: &[ApplicableRule<'_>],
-    field: &'static str,
-    get: impl Fn(&CheckedRule) -> Vec<T>,
-) -> Vec<Attributed<T>> {
+fn of_rules<T>(rules: &[ApplicableRule<'_>], field: Field, get: impl Fn(&CheckedRule) -> Vec<T>) -> Vec<Attributed<T>> {
     let set = rules.iter().filter_map(|applicable| Some((applicable, applicable.rule()?)));
     let values = set.flat_map(|(applicable, (origin, rule))| {
-        let from = FieldSource::from(&applicable.source(origin, field));
+        let from = FieldSource::from(&applicable.source(origin, Some(field)));
         get(rule).into_iter().map(move |value| Attributed { value, from: from.clone() })
     });
     values.collect()
 }
 
-fn of_spec(rule: &ApplicableRule<'_>, field: &'static str) -> FieldSource {
-    FieldSource::from(&rule.source(Origin::Spec(field), ""))
+fn of_spec(rule: &ApplicableRule<'_>, field: Field) -> FieldSource {
+    FieldSource::from(&rule.source(Origin::Spec(field), None))
 }
 
 fn shown(versions: &[Version]) -> Vec<String> {

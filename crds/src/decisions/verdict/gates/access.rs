@@ -5,7 +5,7 @@ use std::{cell::LazyCell, sync::Arc};
 use super::{Causes, GateInput, bytes};
 use crate::{
     decisions::{
-        reason::{Cause, Source},
+        reason::{Cause, Field, Source},
         verdict::merge::{ACCESS, CHANNEL, PermittedVersions, permitted_versions},
     },
     records::policy::Access,
@@ -19,7 +19,7 @@ pub(super) fn denied(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         causes.extend(access.setters().map(|(rule, by)| Cause::Denied { by, message: rule.message() }));
     }
     if input.policies.local_rules().is_some_and(|local| local.denies(input.candidate.component)) {
-        causes.push(Cause::Denied { by: Source::LocalRules { field: "refuse" }, message: None });
+        causes.push(Cause::Denied { by: Source::LocalRules { field: Field::Refuse }, message: None });
     }
 }
 
@@ -29,13 +29,13 @@ pub(super) fn blocked(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let same_layer = LazyCell::new(|| bytes::versions_with_same_layer(input));
     for applicable in input.rules {
         let Some((origin, rule)) = applicable.rule().filter(|(_, rule)| !rule.block.is_empty()) else { continue };
-        let by = || applicable.source(origin, "block");
+        let by = || applicable.source(origin, Some(Field::Block));
         causes.extend(block(input.candidate.version, &rule.block, &same_layer, by, rule.message.as_ref()));
     }
     let Some(local_rules) = input.policies.local_rules() else { return };
     let refused = local_rules.blocked(input.candidate.component).cloned().map(VersionSet::One).collect::<Vec<_>>();
     if !refused.is_empty() {
-        let by = || Source::LocalRules { field: "refuse" };
+        let by = || Source::LocalRules { field: Field::Refuse };
         causes.extend(block(input.candidate.version, &refused, &same_layer, by, None));
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn versions(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         let Some(PermittedVersions { constraint, origin, channel }) = permitted_versions(rule) else { continue };
         if !constraint.permits(input.candidate.version, channel) {
             causes.push(Cause::VersionNotPermitted {
-                by: rule.source(origin, "versions"),
+                by: rule.source(origin, Some(Field::Versions)),
                 constraint: printable(constraint.as_str()).into(),
                 message: rule.message(),
             });
@@ -81,7 +81,7 @@ pub(super) fn minimum(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let local_rules = input.policies.local_rules();
     let below = local_rules.and_then(|local| local.below(input.candidate.component, input.candidate.version));
     causes.extend(below.map(|minimum| Cause::BelowMinimum {
-        by: Source::LocalRules { field: "minimumVersions" },
+        by: Source::LocalRules { field: Field::MinimumVersions },
         minimum: Box::new(minimum.clone()),
     }));
 }

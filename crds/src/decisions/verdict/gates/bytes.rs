@@ -4,7 +4,7 @@ use super::{Causes, GateInput, time};
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Cause, MissingRecord, Origin},
+        reason::{Cause, Field, MissingRecord, Origin},
         validation::CheckedPin,
         verdict::{
             applicable::ApplicableRule,
@@ -28,13 +28,13 @@ enum Match {
 
 /// `pins` of this version; a pin does not bind other versions.
 pub(super) fn pinned(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    for applicable in input.rules.iter().filter(|_| input.policies.has_pins()) {
+    for applicable in input.rules.iter().filter(|_| input.policies.features().pins) {
         let mut seen = Vec::new();
         for (origin, pin) in pins_of(*input, applicable) {
             let is_new = !seen.contains(&&pin.digest);
             seen.push(&pin.digest);
             if is_new && compare(input, pin) == Match::No {
-                let by = applicable.source(origin, "pins");
+                let by = applicable.source(origin, Some(Field::Pins));
                 causes.push(Cause::NotPinned { by, digest: pin.digest.clone(), message: applicable.message() });
             }
         }
@@ -61,7 +61,8 @@ pub(super) fn moved(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 pub(super) fn unacknowledged_move<'a>(input: &GateInput<'a>) -> Option<(&'a ReleaseVersion, &'a MovedTag)> {
     let entry = input.entry.filter(|_| input.has_record_name)?;
     let moved = entry.moved.as_ref()?;
-    let acknowledged = input.policies.has_pins() && pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
+    let acknowledged =
+        input.policies.features().pins && pins(*input).any(|(.., pin)| compare(input, pin) == Match::Yes);
     (!acknowledged).then_some((entry, moved))
 }
 
@@ -85,27 +86,27 @@ pub(super) fn missing_or_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 }
 
 /// Returns the field by which the version's age matters for this intent.
-fn needed_by_time(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, &'static str)> {
+fn needed_by_time(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, Option<Field>)> {
     if let Some(min_age) = time::soak(input, rule) {
-        return Some((min_age.origin, MIN_AGE.name));
+        return Some((min_age.origin, MIN_AGE.field));
     }
     // Waves are only noted to a person who names the version.
     let waits = input.candidate.intent != Intent::Explicit && time::rollout(input, rule).is_some();
-    waits.then_some((Origin::Spec("rollout"), ""))
+    waits.then_some((Origin::Spec(Field::Rollout), None))
 }
 
 /// Returns the field by which the version's digest matters, if the digest is unknown.
-fn needed_for_digest(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, &'static str)> {
+fn needed_for_digest(input: &GateInput<'_>, rule: &ApplicableRule<'_>) -> Option<(Origin, Option<Field>)> {
     // An active version without a receipt was permitted when it was installed.
     let returns = time::is_return(input);
-    if input.policies.has_pins()
+    if input.policies.features().pins
         && let Some((origin, _)) = pins_of(*input, rule).find(|(_, pin)| compare(input, pin) == Match::Unknown)
         && (!returns || input.candidate.stored.is_some())
     {
-        return Some((origin, "pins"));
+        return Some((origin, Some(Field::Pins)));
     }
     let refuses = MOVED_TAGS.of(rule).filter(|setting| setting.value == MovedTags::Refuse)?;
-    (input.entry.is_none() && !returns).then_some((refuses.origin, MOVED_TAGS.name))
+    (input.entry.is_none() && !returns).then_some((refuses.origin, MOVED_TAGS.field))
 }
 
 fn missing(input: &GateInput<'_>) -> MissingRecord {

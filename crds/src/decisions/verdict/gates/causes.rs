@@ -27,6 +27,7 @@ impl<'a> Causes<'a> {
         Self { expected: policies, ..self }
     }
 
+    #[inline]
     pub(in crate::decisions::verdict) fn push(&mut self, cause: Cause) {
         let subject = self.subject.get_or_insert_with(|| {
             self.reasons.reserve(self.expected);

@@ -100,12 +100,13 @@ fn broken<'a>(input: &GateInput<'a>, is_kind: fn(&PolicyProblem) -> bool) -> imp
     policies.map(|policy| Cause::InvalidPolicy { policy: policy.name.clone(), problem: policy.problem.clone() })
 }
 
-/// A version of d8 that does not support policies: no policy would bind the host any more.
+/// A version of d8 that does not support policies, also where no policy applies yet: no policy would bind the host any
+/// more.
 pub(super) fn policy_unaware(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     let candidate = input.candidate;
     let accepted = candidate.intent == Intent::Explicit && candidate.allow_ungoverned;
     let is_d8 = *candidate.component == Component::D8;
-    if is_d8 && candidate.unaware && !accepted && input.policies.is_governed() {
+    if is_d8 && candidate.unaware && !accepted {
         causes.push(Cause::PolicyUnaware);
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Causes, GateInput, time::whole};
+use super::{Causes, GateInput};
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Cause, Origin},
+        reason::{Cause, Field, Origin},
         verdict::{
             applicable::{ApplicableRule, schedule_for},
             host_policies::ScheduleState,
@@ -16,6 +16,7 @@ use crate::{
         window::{CheckedBlackout, MergedSchedule, Schedule},
     },
     records::policy::WindowsFor,
+    values::instant,
 };
 
 /// `windows` and `blackouts`, of all policies for the agent, of those with `windowsFor: Everyone` for people. All
@@ -26,25 +27,46 @@ pub(super) fn closed(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         return;
     }
     let state = input.policies.schedules_at(now);
-    let limits: Vec<_> = input.rules.iter().filter_map(|rule| Limit::of(input, rule, &state)).collect();
-    if limits.iter().all(Limit::is_open) {
+    let limits = || input.rules.iter().filter_map(|rule| Limit::of(input, rule, &state));
+    let mut all = Together { everyone: intent != Intent::Agent, ..Together::default() };
+    limits().for_each(|limit| all.add(&limit));
+    if !all.closed {
         return;
     }
-    let everyone = intent != Intent::Agent || limits.iter().any(|limit| !limit.is_open() && limit.is_for_everyone());
-    let opening =
-        if limits.iter().any(|limit| limit.expedited) { opening(&limits, now) } else { state.opening(intent) };
-    let opening = opening.map(whole);
-    for limit in limits.iter().filter(|limit| limit.in_blackout) {
+    let Together { everyone, with_windows, .. } = all;
+    let opening = if all.expedited { opening(limits(), now) } else { state.opening(intent) }.map(instant::whole);
+    for limit in limits().filter(|limit| limit.in_blackout) {
         causes.extend(limit.schedule.blackouts_at(now).map(|blackout| limit.blackout(blackout, everyone, opening)));
     }
     let Some(until) = opening else {
-        causes.push(Cause::WindowsNeverMeet { policies: names(&limits), everyone });
+        causes.push(Cause::WindowsNeverMeet { policies: names(limits()), everyone });
         return;
     };
-    let together = limits.iter().filter(|limit| limit.waits_for_windows()).count() > 1;
-    for limit in limits.iter().filter(|limit| limit.outside_window) {
-        let by = limit.rule.source(Origin::Spec("windows"), "");
-        causes.push(Cause::OutsideWindow { by, together, everyone, until });
+    for limit in limits().filter(|limit| limit.outside_window) {
+        let by = limit.rule.source(Origin::Spec(Field::Windows), None);
+        causes.push(Cause::OutsideWindow { by, together: with_windows > 1, everyone, until });
+    }
+}
+
+/// What the policies that limit a change have in common.
+#[derive(Default)]
+struct Together {
+    /// One of them does not let the change begin now.
+    closed: bool,
+    /// One of those that do not holds people, too.
+    everyone: bool,
+    /// One of them expedites the version.
+    expedited: bool,
+    /// How many of them have windows that the change waits for.
+    with_windows: usize,
+}
+
+impl Together {
+    fn add(&mut self, limit: &Limit<'_>) {
+        self.closed |= !limit.is_open();
+        self.everyone |= !limit.is_open() && limit.is_for_everyone();
+        self.expedited |= limit.expedited;
+        self.with_windows += usize::from(limit.waits_for_windows());
     }
 }
 
@@ -80,14 +102,13 @@ impl<'a> Limit<'a> {
     }
 
     fn blackout(&self, blackout: &CheckedBlackout, everyone: bool, until: Option<Timestamp>) -> Cause {
-        let by = self.rule.source(Origin::Spec("blackouts"), "");
-        let (from, to, reason) = (blackout.from, blackout.to, Arc::clone(&blackout.reason));
-        Cause::Blackout { by, reason, from, to, everyone, until }
+        let by = self.rule.source(Origin::Spec(Field::Blackouts), None);
+        Cause::Blackout { by, blackout: Box::new(blackout.clone()), everyone, until }
     }
 }
 
 /// Returns when all policies let the change begin; `None`: not within 400 days.
-fn opening(limits: &[Limit<'_>], now: Timestamp) -> Option<Timestamp> {
+fn opening<'a>(limits: impl Iterator<Item = Limit<'a>>, now: Timestamp) -> Option<Timestamp> {
     let mut merged = MergedSchedule::default();
     for limit in limits {
         if limit.expedited { merged.add_blackouts(limit.schedule) } else { merged.add(limit.schedule) }
@@ -96,7 +117,7 @@ fn opening(limits: &[Limit<'_>], now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Returns the names of the policies that the change waits for.
-fn names(limits: &[Limit<'_>]) -> Arc<[Arc<str>]> {
-    let waits = limits.iter().filter(|limit| limit.waits_for_windows() || !limit.schedule.blackouts().is_empty());
+fn names<'a>(limits: impl Iterator<Item = Limit<'a>>) -> Arc<[Arc<str>]> {
+    let waits = limits.filter(|limit| limit.waits_for_windows() || !limit.schedule.blackouts().is_empty());
     waits.map(|limit| limit.rule.policy.name.clone()).collect()
 }

@@ -6,7 +6,7 @@ use super::{Causes, GateInput, bytes};
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Cause, Origin},
+        reason::{Cause, Field, Origin},
         validation::{CheckedRollout, RequiredEvidence},
         verdict::{
             applicable::{ApplicableRule, Setting},
@@ -55,10 +55,9 @@ pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         let Some(min_age) = soak(input, rule).filter(|min_age| age.is_none_or(|age| age < min_age.value)) else {
             continue;
         };
-        let by = rule.source(min_age.origin, MIN_AGE.name);
-        let until = instant::after(first_seen, min_age.value).map(whole);
+        let by = rule.source(min_age.origin, MIN_AGE.field);
         let expedited = input.is_expedited(rule);
-        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, expedited, until });
+        causes.push(Cause::Soaking { by, min_age: min_age.value, first_seen, expedited });
     }
 }
 
@@ -67,13 +66,13 @@ pub(super) fn min_age(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 pub(super) fn wave(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     // The same for all policies; computed only if one has a rollout, because it costs a hash.
     let mut position = None;
-    for rule in input.rules {
+    for rule in input.rules.iter().filter(|_| input.policies.features().rollouts) {
         let Some(rollout) = rollout(input, rule) else { continue };
         let wave = rule.policy.wave(input.candidate.component, input.candidate.version);
         let since = wave.and_then(|wave| wave.since);
         if let Some(evidence) = rollout.evidence.filter(|_| since.is_none()) {
             let succeeded = wave.and_then(|wave| wave.succeeded).unwrap_or_default();
-            let by = rule.source(Origin::Spec("rollout"), "requireSucceeded");
+            let by = rule.source(Origin::Spec(Field::Rollout), Some(Field::RequireSucceeded));
             let RequiredEvidence { hosts, stable_for } = evidence;
             causes.push(Cause::AwaitingEvidence { by, hosts, stable_for, succeeded });
             continue;
@@ -83,9 +82,13 @@ pub(super) fn wave(input: &GateInput<'_>, causes: &mut Causes<'_>) {
         let min_age = rule.setting(|settings| settings.min_age).map(|setting| setting.value).unwrap_or_default();
         let until = match Wave::new(first_seen, min_age, since, rollout.over).permitted_from(bucket) {
             Some(instant) if instant <= input.candidate.now => continue,
-            until => until.map(whole),
+            until => until.map(instant::whole),
         };
-        causes.push(Cause::NotInWave { by: rule.source(Origin::Spec("rollout"), ""), over: rollout.over, until });
+        causes.push(Cause::NotInWave {
+            by: rule.source(Origin::Spec(Field::Rollout), None),
+            over: rollout.over,
+            until,
+        });
     }
 }
 
@@ -95,7 +98,7 @@ pub(super) fn halted(input: &GateInput<'_>, causes: &mut Causes<'_>) {
     for rule in input.rules.iter().filter(|_| input.has_record_name) {
         let wave = rule.policy.wave(input.candidate.component, input.candidate.version);
         if let Some(wave) = wave.filter(|wave| wave.halted) {
-            let by = rule.source(Origin::Spec("rollout"), "maxFailed");
+            let by = rule.source(Origin::Spec(Field::Rollout), Some(Field::MaxFailed));
             causes.push(Cause::WaveHalted { by, halted_at: wave.halted_at, failed: wave.failed });
         }
     }
@@ -112,11 +115,12 @@ pub(super) fn policy_stale(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 /// A policy with a rollout whose last edit the operator has not processed: the waves in its status belong to
 /// another spec.
 pub(super) fn not_observed(input: &GateInput<'_>, causes: &mut Causes<'_>) {
-    let rules = input.rules.iter().filter(|rule| input.has_record_name && rule.policy.rollout.is_some());
+    let applies = input.has_record_name && input.policies.features().rollouts;
+    let rules = input.rules.iter().filter(|rule| applies && rule.policy.rollout.is_some());
     for rule in rules {
         if let Some(lag) = rule.policy.generation_lag {
             causes.push(Cause::PolicyNotObserved {
-                by: rule.source(Origin::Spec("rollout"), ""),
+                by: rule.source(Origin::Spec(Field::Rollout), None),
                 generation: lag.generation,
                 observed_generation: lag.observed,
             });
@@ -131,11 +135,4 @@ pub(super) fn clock_skew(input: &GateInput<'_>, causes: &mut Causes<'_>) {
 
 fn first_seen(input: &GateInput<'_>) -> Option<Timestamp> {
     input.entry?.first_seen.as_ref().map(|time| time.0)
-}
-
-/// Returns the first whole second that is not before the instant: records and people get whole seconds.
-pub(super) fn whole(instant: Timestamp) -> Timestamp {
-    let seconds = instant.as_second();
-    let up = if instant.subsec_nanosecond() > 0 { seconds.saturating_add(1) } else { seconds };
-    Timestamp::from_second(up).unwrap_or(instant)
 }

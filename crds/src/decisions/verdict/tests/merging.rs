@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decisions::intent::Intent;
-use crate::decisions::reason::{Cause, Source, Subject};
+use crate::decisions::reason::{Cause, Field, Source, Subject};
 
 /// The reasons of two policies, in either order, against a change from v1.0.0 by this intent.
 fn merged(first: &Value, second: &Value, intent: Intent, version: &str) -> Vec<&'static str> {
@@ -149,9 +149,9 @@ fn the_verdict_is_the_strongest_reason() {
 #[test]
 fn a_hold_ends_with_its_last_reason() {
     let at = |second| Timestamp::from_second(second).unwrap();
-    let by = || Source::LocalRules { field: "a" };
-    let (first_seen, min_age) = (Timestamp::UNIX_EPOCH, std::time::Duration::ZERO);
-    let soaking = |until| Cause::Soaking { by: by(), min_age, first_seen, expedited: false, until: Some(at(until)) };
+    let by = || Source::LocalRules { field: Field::Refuse };
+    let min_age = std::time::Duration::from_secs(1);
+    let soaking = |until: i64| Cause::Soaking { by: by(), min_age, first_seen: at(until - 1), expedited: false };
     let outside = |until| Cause::OutsideWindow { by: by(), together: false, everyone: false, until: at(until) };
     let subject = Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
     let subject = std::sync::Arc::new(subject);

@@ -98,7 +98,10 @@ fn rule_16_a_d8_that_does_not_know_policies() {
         (vec![spec.clone()], "d8", R, unaware, vec![]),
         (vec![spec.clone()], "d8", U, None, vec![]),
         (vec![spec], "stronghold", U, unaware, vec![]),
-        (vec![], "d8", U, unaware, vec![]),
+        (vec![], "d8", U, unaware, vec!["PolicyUnaware"]),
+        (vec![], "d8", X, unaware, vec!["PolicyUnaware"]),
+        (vec![], "d8", X, allowed, vec![]),
+        (vec![], "d8", U, None, vec![]),
     ] {
         let fixture = VerdictFixture { unaware, release: None, ..VerdictFixture::of(&specs) };
         let change = VersionChange { component, ..change(intent, "v0.14.0", "v0.13.0") };
