@@ -17,7 +17,7 @@ use super::{
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Cause, Source},
+        reason::{Cause, Field, Source},
     },
     records::{policy::Access, release::CliRelease},
     values::{
@@ -137,7 +137,7 @@ impl HostPolicies<'_> {
 fn requirements(rules: &[ApplicableRule<'_>]) -> Vec<Attributed<String>> {
     let require = rules.iter().filter_map(|rule| {
         let setting = ACCESS.of(rule).filter(|setting| setting.value == Access::Require)?;
-        Some(attributed("Require".to_owned(), &rule.source(setting.origin, ACCESS.name)))
+        Some(attributed("Require".to_owned(), &rule.source(setting.origin, ACCESS.field)))
     });
     require.collect()
 }
@@ -157,7 +157,9 @@ fn contradicting_versions(rules: &[ApplicableRule<'_>]) -> BTreeSet<Attributed<S
     let versions = representatives(constraints.iter().map(|(constraint, _)| *constraint));
     let indexes = taking_part(&versions.into_iter().map(refusing).collect());
     let fields = indexes.into_iter().filter_map(|index| permitted.get(index));
-    fields.map(|(rule, p)| attributed(p.constraint.to_string(), &rule.source(p.origin, "versions"))).collect()
+    fields
+        .map(|(rule, p)| attributed(p.constraint.to_string(), &rule.source(p.origin, Some(Field::Versions))))
+        .collect()
 }
 
 /// Returns the members of the minimal groups that together refuse every version. `refusals` has for each version all who

@@ -62,7 +62,7 @@ fn parse(blackout: &Blackout, field: &str, errors: &mut FieldErrors) -> Option<C
     let from = errors.ok(&format!("{field}.from"), instant(&zone, from))?;
     let to = errors.ok(&format!("{field}.to"), instant(&zone, to))?;
     let reason = printable_to(&blackout.reason, limits::BLACKOUT_REASON).into();
-    (from < to).then_some(CheckedBlackout { from, to, reason })
+    (from < to).then_some(CheckedBlackout { reason, from, to })
 }
 
 fn local_time(text: &str) -> Result<DateTime, String> {

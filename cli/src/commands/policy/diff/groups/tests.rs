@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use d8_crds::decisions::{
     impact::ComponentDiff,
-    reason::{Cause, Reason, Source, Subject},
+    reason::{Cause, Field, Reason, Source, Subject},
     verdict::NextVersion,
 };
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn by(policy: &str, field: &'static str) -> Source {
+fn by(policy: &str, field: Option<Field>) -> Source {
     Source::Policy { policy: policy.into(), origin: Origin::Rule(0), field }
 }
 
@@ -32,13 +32,13 @@ fn eligible(target: &str) -> HostImpact {
 }
 
 fn frozen(active: &str) -> HostImpact {
-    let reason = Some(reason(active, Cause::Frozen { by: by("freeze", "updates") }));
+    let reason = Some(reason(active, Cause::Frozen { by: by("freeze", Some(Field::Updates)) }));
     HostImpact { verdict: Class::Held, reason, ..eligible("v1.3.0") }
 }
 
 fn in_wave(until: &str) -> HostImpact {
     let over = std::time::Duration::from_hours(48);
-    let cause = Cause::NotInWave { by: by("slow", ""), over, until: Some(at(until)) };
+    let cause = Cause::NotInWave { by: by("slow", None), over, until: Some(at(until)) };
     HostImpact { verdict: Class::Held, reason: Some(reason("v1.2.0", cause)), ..eligible("v1.3.0") }
 }
 
