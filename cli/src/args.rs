@@ -113,6 +113,35 @@ pub(crate) enum Command {
     Plugin(Vec<OsString>),
 }
 
+impl Command {
+    /// Returns whether the output is text for people, and not a document or a list of names.
+    pub(crate) fn prints_text(&self) -> bool {
+        match self {
+            Self::Plugins(group) => group.command.prints_text(),
+            Self::Cli(group) => group.command.prints_text(),
+            Self::Policy(group) => group.command.prints_text(),
+            // The output of a run is the plugin's.
+            Self::Completion { .. } | Self::Plugin(_) => false,
+        }
+    }
+
+    /// Returns whether the command names the required plugins that are not installed (`docs/policies.md`, rule 24). A run
+    /// stays quiet, and `update all` reports them itself.
+    pub(crate) fn names_required_plugins(&self) -> bool {
+        let of_plugins = |command: &PluginsCommand| match command {
+            PluginsCommand::Update(args) => !args.is_all(),
+            _ => true,
+        };
+        match self {
+            Self::Plugins(group) | Self::Cli(SelfArgs { command: SelfCommand::Plugins(group), .. }) => {
+                of_plugins(&group.command)
+            }
+            Self::Cli(_) | Self::Policy(_) => true,
+            Self::Completion { .. } | Self::Plugin(_) => false,
+        }
+    }
+}
+
 /// Returns the command that was typed with a flag before its first word, which is a global flag. `pass_through` is the
 /// number of words at the end that belong to a plugin: they are not repeated, because they may be secrets.
 pub(crate) fn typed_with(flag: &str, typed: &[OsString], pass_through: usize) -> String {

@@ -20,6 +20,7 @@ use d8_crds::{
         digest::Digest,
         duration::FormattedDuration,
         name::{Component, Tag},
+        platform::Platform,
     },
 };
 use d8_rpp::{LayerLocation, Proxy, SpooledLayer};
@@ -96,10 +97,19 @@ impl Catalog {
         }
     }
 
-    /// Reads the versions from the record, if it was synced.
+    /// Reads the versions for this machine from the record, if it was synced.
     pub(crate) fn of_record(context: &Context, record: &CliRelease, component: &Component) -> Option<Self> {
+        Self::for_platform(Some(&context.platform), record, component)
+    }
+
+    /// Reads the versions for a platform from the record, if it was synced. `None`: for any platform.
+    pub(crate) fn for_platform(
+        platform: Option<&Platform>,
+        record: &CliRelease,
+        component: &Component,
+    ) -> Option<Self> {
         record.status.as_ref()?.last_sync_time.as_ref()?;
-        let listing = TagList::of_record(component, record, Some(&context.platform));
+        let listing = TagList::of_record(component, record, platform);
         Some(Self { component: component.clone(), listing, record: Some(record.clone()) })
     }
 
@@ -217,16 +227,34 @@ impl Catalog {
             ),
             None => (None, None, not_for_platform(context, version.left_out_for(&context.platform))),
         };
-        let contract = Contract {
+        let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
+        let contract = self.recorded_contract(published, version);
+        Ok(VersionDetails { tag, contract, registry_tag, spooled: None, layer, manifest, findings })
+    }
+
+    fn recorded_contract(&self, published: &PublishedVersion, version: &ReleaseVersion) -> Contract {
+        Contract {
             name: self.component.to_string(),
             version: published.tag.to_string(),
             description: version.description.clone().unwrap_or_default(),
             env: version.env.clone(),
             flags: version.flags.clone(),
             requirements: version.requirements.clone(),
-        };
+        }
+    }
+
+    /// Returns what the record says of one version for a host with this platform: enough for a verdict, and not for an
+    /// installation. The agent of the host checks no requirements that the operator could not check.
+    pub(crate) fn details_on_host(
+        &self,
+        published: &PublishedVersion,
+        platform: Option<&Platform>,
+    ) -> Option<VersionDetails> {
+        let version = self.record.as_ref()?.recorded(&published.version)?;
         let (tag, registry_tag) = (published.tag.clone(), published.registry_tag.clone());
-        Ok(VersionDetails { tag, contract, registry_tag, spooled: None, layer, manifest, findings })
+        let contract = self.recorded_contract(published, version);
+        let findings = Findings::recorded(version, platform);
+        Some(VersionDetails { tag, contract, registry_tag, spooled: None, layer: None, manifest: None, findings })
     }
 
     async fn details_from_proxy(

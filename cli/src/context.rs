@@ -13,7 +13,7 @@ use std::{
     sync::OnceLock,
 };
 
-use d8_agent::{Roots, host_id, roots::HOME_ROOT};
+use d8_agent::{Roots, cluster::CachedPolicies, host_id, roots::HOME_ROOT};
 use d8_crds::{
     decisions::{person::Person, verdict},
     records::cluster::ClusterFacts,
@@ -37,19 +37,24 @@ pub(crate) struct Context {
     pub(crate) platform: Platform,
     /// Start of the command. All its decisions use this time.
     pub(crate) now: Timestamp,
+    /// Whether the command's first line names the cluster that it reads.
+    names_cluster: bool,
     /// Facts about the cluster: one snapshot for the whole command.
     pub(crate) facts: OnceCell<ClusterFacts>,
     labels: BTreeMap<String, String>,
     /// Host ID stored in a root; `None` if no root has one yet. A host without an ID comes last in waves.
     host_id: OnceLock<Option<String>>,
     home: Option<PathBuf>,
+    /// The policies that the command read, by cluster.
+    policies_read: OnceLock<Vec<CachedPolicies>>,
     access: OnceCell<ClusterAccess>,
     cluster: OnceCell<ClusterClient>,
     proxy: OnceCell<Proxy>,
 }
 
 impl Context {
-    pub(crate) fn new(global: GlobalArgs) -> Self {
+    /// Loads nothing. `names_cluster`: the first line that is printed names the cluster that the command reads.
+    pub(crate) fn new(global: GlobalArgs, names_cluster: bool) -> Self {
         let platform = Platform::current();
         Self {
             printer: Printer { quiet: global.quiet },
@@ -57,6 +62,8 @@ impl Context {
             host_id: OnceLock::new(),
             platform,
             now: Timestamp::now(),
+            names_cluster,
+            policies_read: OnceLock::new(),
             home: d8_agent::roots::home(),
             access: OnceCell::new(),
             cluster: OnceCell::new(),

@@ -67,6 +67,22 @@ impl InstalledPlugin {
         policies.run_allowed_for(&active).err().map(|reason| *reason)
     }
 
+    /// Returns why policies forbid the active version, so that it must be left. It may still run. `record` is as for
+    /// [`Self::run_refusal`].
+    pub(crate) fn must_leave(
+        &self,
+        context: &Context,
+        policies: &HostPolicies<'_>,
+        record: Option<&CliRelease>,
+    ) -> Option<Reason> {
+        let (component, digests) = (Component::Plugin(self.entry.name.clone()), self.digests());
+        let version = self.version()?;
+        let active = Candidate::new(policies.host(), &component, &version, Intent::Update, context.now)
+            .active_digests(&digests)
+            .release(record);
+        policies.guidance_for(&active).active_forbidden
+    }
+
     /// Returns what is wrong with the installation, with the path, if it is damaged.
     pub(crate) fn damage(&self) -> Option<String> {
         self.damage_with(&self.store.contract(&self.entry.name))
@@ -133,9 +149,10 @@ pub(crate) fn all(context: &Context) -> Result<BTreeMap<PluginName, InstalledPlu
     Ok(all)
 }
 
-/// Returns the names of all plugins, and reads no executable, receipt or contract. Leaves out a root that cannot be read.
+/// Returns the names of all plugins, and reads no executable, receipt or contract. Leaves out a root that cannot be read,
+/// without a warning.
 pub(crate) fn names(context: &Context) -> Vec<PluginName> {
-    let stores = readable_stores(context);
+    let (stores, _) = context.roots().for_reading();
     stores.iter().flat_map(|store| store.names().unwrap_or_default()).collect()
 }
 

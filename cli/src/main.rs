@@ -4,7 +4,7 @@
 //! result. `d8_crds` decides about versions; `d8_agent` reads and writes the stores.
 //!
 //! Modules from the bottom up, each using only those before it: [`exec`], [`version`] and [`terminal`]; [`args`];
-//! [`context`]; [`installed`], [`running_d8`] and [`catalog`]; [`commands`].
+//! [`context`]; [`installed`], [`managed_host`], [`required`], [`running_d8`] and [`catalog`]; [`commands`].
 
 #[cfg(not(unix))]
 compile_error!("d8 runs on Linux and macOS; on Windows, run the Linux build in WSL 2");
@@ -15,7 +15,10 @@ mod commands;
 mod context;
 mod exec;
 mod installed;
+mod managed_host;
+
 mod planning;
+mod required;
 mod running_d8;
 mod terminal;
 mod version;
@@ -93,15 +96,20 @@ fn init_logging(verbose: bool) {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let context = Context::new(cli.global);
+    let context = Context::new(cli.global, cli.command.prints_text());
     let success = |()| ExitCode::SUCCESS;
-    match cli.command {
+    let names_required = cli.command.names_required_plugins();
+    let result = match cli.command {
         Command::Plugins(group) => run_plugins(&context, group).map(success),
         Command::Cli(group) => run_self_update(&context, group),
         Command::Policy(group) => run_policy(&context, group),
         Command::Completion { shell } => completion::print_script(shell).map(success),
         Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
+    };
+    if names_required {
+        required::note_missing(&context);
     }
+    result
 }
 
 fn run_plugins(context: &Context, group: PluginsArgs) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 //! `d8_crds::decisions::plan` chooses the versions, of plugins and of d8 itself.
 
 mod known;
+mod managed;
 pub(crate) mod messages;
 mod snapshot;
 
@@ -13,9 +14,9 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         plan::{
-            self, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, FactRequest, InstalledComponent,
-            InstalledContract, KnownFacts, Obstacle, Outcome, Plan, PlanOptions, PlanStep, PolicyEvaluator, Request,
-            Snapshot, StoredDigests, VersionFacts,
+            self, Actor, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, FactRequest,
+            InstalledComponent, InstalledContract, KnownFacts, Obstacle, Outcome, Plan, PlanOptions, PlanStep,
+            PolicyEvaluator, Request, Snapshot, StoredDigests, VersionFacts,
         },
         reason::{Cause, Reason, Subject},
         requirements::{Findings, Unchecked},
@@ -31,6 +32,7 @@ use crate::{
     catalog::{Catalog, VersionDetails},
     context::Context,
     installed,
+    managed_host::ManagedHost,
     terminal::failure::{Code, Failure},
 };
 
@@ -40,6 +42,8 @@ const MAX_FETCHES: usize = 8;
 /// The plans of one command, and the facts they are made from.
 pub(crate) struct Planning<'a> {
     context: &'a Context,
+    /// The host to plan for. `None`: this machine.
+    managed: Option<Box<ManagedHost>>,
     view: ClusterView,
     policies: Arc<PolicySet>,
     installed: BTreeMap<Component, InstalledComponent>,
@@ -99,6 +103,7 @@ impl<'a> Planning<'a> {
     ) -> Self {
         Self {
             context,
+            managed: None,
             policies,
             view,
             installed,
@@ -128,9 +133,22 @@ impl<'a> Planning<'a> {
         self.policies.for_host(self.host())
     }
 
-    /// Returns this machine, where the person acts who is known to the cluster.
+    /// Returns the host to plan for: this machine, where the person acts who is known to the cluster, or a managed one.
     pub(crate) fn host(&self) -> Host<'_> {
-        self.context.host(self.view.caller.person())
+        match &self.managed {
+            Some(managed) => managed.as_host(),
+            None => self.context.host(self.view.caller.person()),
+        }
+    }
+
+    /// Returns the intent of an update there: of a person, or of the agent of a managed host.
+    pub(crate) fn intent(&self) -> Intent {
+        if self.managed.is_some() { Intent::Agent } else { Intent::Update }
+    }
+
+    /// Returns whether a component is installed, damaged or not.
+    pub(crate) fn is_installed(&self, component: &Component) -> bool {
+        self.installed.contains_key(component)
     }
 
     /// Returns who the person is.
@@ -149,7 +167,7 @@ impl<'a> Planning<'a> {
         self.evaluator().active_forbidden(&EvaluationRequest {
             component,
             version: active,
-            intent: Intent::Update,
+            intent: self.intent(),
             active: Some(active),
             unmet: &[],
             unchecked: &[],
@@ -189,6 +207,9 @@ impl<'a> Planning<'a> {
     }
 
     fn evaluator(&self) -> PolicyEvaluator<'_> {
+        if self.managed.is_some() {
+            return self.evaluator_of_agent();
+        }
         PolicyEvaluator::new(&self.policies, self.host(), self.context.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))
             .on_disk(&self.on_disk)
@@ -228,7 +249,8 @@ impl<'a> Planning<'a> {
     fn snapshot(&self, requests: BTreeMap<Component, Request>, no_dependencies: bool) -> Snapshot {
         let refused = self.policies.for_host(self.host()).missing_dependencies_refused();
         let missing = refused.map(|by| DependencyPolicy::Refuse { by }).unwrap_or_default();
-        let options = PlanOptions { missing, no_dependencies, ..PlanOptions::default() };
+        let actor = if self.managed.is_some() { Actor::Agent } else { Actor::Person };
+        let options = PlanOptions { actor, missing, no_dependencies };
         Snapshot { installed: self.installed.clone(), requests, options }
     }
 
@@ -311,6 +333,9 @@ impl<'a> Planning<'a> {
 
     /// Fetches facts in parallel and adds them to those that are known. `requests` are those of the plan.
     async fn fetch(&mut self, requests: &BTreeMap<Component, Request>, needs: Vec<FactRequest>) {
+        if self.managed.is_some() {
+            return needs.iter().for_each(|need| self.add_for_managed(need));
+        }
         let this = &*self;
         let fetched: Vec<(FactRequest, Fetched)> = stream::iter(needs)
             .map(|need| async move {

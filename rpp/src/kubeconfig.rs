@@ -163,6 +163,8 @@ pub struct ClusterAccess {
     pub config: kube::Config,
     credential: Credential,
     user_key: Digest,
+    /// The name of the cluster in the kubeconfig.
+    cluster_name: Option<String>,
     /// The proxy that the kubeconfig names, for every connection.
     own_proxy: Option<ForwardProxy>,
     /// The proxy for connections to the API server.
@@ -171,15 +173,37 @@ pub struct ClusterAccess {
 }
 
 impl ClusterAccess {
-    /// Whether connecting may ask a person for something: a credential plugin that may use the terminal.
-    pub fn may_prompt(&self) -> bool {
-        self.credential.may_prompt()
+    /// Whether connecting needs a terminal: a credential plugin with `interactiveMode: Always`.
+    pub fn needs_terminal(&self) -> bool {
+        self.credential.needs_terminal()
+    }
+
+    /// Returns the same access for a connection that neither asks a person for something nor prints anything: a
+    /// credential plugin runs without the terminal. `None`: there is no plugin.
+    pub fn without_terminal(&self) -> Option<Self> {
+        Some(Self { credential: self.credential.without_terminal()?, ..self.clone() })
+    }
+
+    /// Returns the name of the cluster in the kubeconfig and its URL, or the URL alone without a kubeconfig. Printable.
+    pub fn display_name(&self) -> String {
+        let server = self.server();
+        match &self.cluster_name {
+            Some(name) => format!("{} ({})", printable(name), printable(server.trim_end_matches('/'))),
+            None => printable(server.trim_end_matches('/')).into_owned(),
+        }
+    }
+
+    /// Returns the name of the cluster in the kubeconfig, or its URL without a kubeconfig. Printable.
+    pub fn cluster_name(&self) -> String {
+        let server = self.server();
+        printable(self.cluster_name.as_deref().unwrap_or_else(|| server.trim_end_matches('/'))).into_owned()
     }
 
     fn select(document: Kubeconfig, context: Option<&str>) -> Result<Self, KubeconfigError> {
         let selection = Selection::of(document, context)?;
         let (config, credential) = selection.settings()?;
-        Ok(Self::new(config, credential, selection.user_key(), ProxyEnvironment::of_process()))
+        let access = Self::new(config, credential, selection.user_key(), ProxyEnvironment::of_process());
+        Ok(Self { cluster_name: Some(selection.cluster_name().to_owned()), ..access })
     }
 
     /// The access of a Pod: the files of its `ServiceAccount`.
@@ -207,7 +231,7 @@ impl ClusterAccess {
         let api_proxy =
             own_proxy.clone().or_else(|| environment.for_host(scheme, server.host().unwrap_or_default(), port));
         config.proxy_url = api_proxy.as_ref().map(|proxy| proxy.url.clone());
-        Self { config, credential, user_key, own_proxy, api_proxy, environment }
+        Self { config, credential, user_key, cluster_name: None, own_proxy, api_proxy, environment }
     }
 
     /// Returns a client of the Kubernetes API. Sends no request, but runs a credential plugin.

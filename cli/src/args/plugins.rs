@@ -15,7 +15,7 @@ pub(crate) struct PluginsArgs {
 pub(crate) enum PluginsCommand {
     /// Install the newest permitted version of plugins
     Install(PluginsInstallArgs),
-    /// Update installed plugins to the newest permitted version
+    /// Update installed plugins to the newest permitted version; `all` also installs required plugins
     #[command(visible_alias = "upgrade")]
     Update(PluginsUpdateArgs),
     /// List installed plugins
@@ -32,6 +32,17 @@ pub(crate) enum PluginsCommand {
         /// Words to search for
         words: Vec<String>,
     },
+}
+
+impl PluginsCommand {
+    /// Returns whether the output is text for people, and not a document or a list of names.
+    pub(super) fn prints_text(&self) -> bool {
+        match self {
+            Self::List(args) => args.output.prints_text(),
+            Self::Why(args) => args.output.prints_text(),
+            _ => true,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +86,13 @@ pub(crate) struct PluginsUpdateArgs {
     pub(crate) plan: PlanArgs,
 }
 
+impl PluginsUpdateArgs {
+    /// Returns whether all plugins are to be updated.
+    pub(super) fn is_all(&self) -> bool {
+        self.names.iter().any(|name| name == "all")
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PluginsListArgs {
     #[command(flatten)]
@@ -88,6 +106,9 @@ pub(crate) struct PluginsWhyArgs {
     pub(crate) name: PluginName,
     /// Version to explain [default: all published versions]
     pub(crate) version: Option<String>,
+    /// Explain the verdicts for the agent of this managed host [default: for you, on this machine]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -25,6 +25,18 @@ pub(crate) enum PolicyCommand {
     Trust(PolicyTrustArgs),
 }
 
+impl PolicyCommand {
+    /// Returns whether the output is text for people, and not a document or a list of names.
+    pub(super) fn prints_text(&self) -> bool {
+        match self {
+            Self::Get(args) => args.output.prints_text(),
+            Self::Diff(args) => matches!(args.format, DiffFormat::Table | DiffFormat::Wide),
+            Self::Check(args) => args.output.prints_text(),
+            Self::Trust(_) => true,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PolicyGetArgs {
     /// Name of the policy [default: all policies]

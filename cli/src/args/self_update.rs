@@ -32,6 +32,18 @@ pub(crate) enum SelfCommand {
     Plugins(PluginsArgs),
 }
 
+impl SelfCommand {
+    /// Returns whether the output is text for people, and not a document or a list of names.
+    pub(super) fn prints_text(&self) -> bool {
+        match self {
+            Self::Check(args) => args.output.prints_text(),
+            Self::Versions(args) => args.output.prints_text(),
+            Self::Plugins(group) => group.command.prints_text(),
+            Self::Update(_) | Self::Use(_) | Self::Fallback(_) | Self::Capabilities(_) => true,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SelfCheckArgs {
     /// Exit with code 100 if `d8 cli update` would change the version

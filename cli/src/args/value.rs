@@ -17,6 +17,13 @@ pub(crate) struct OutputArgs {
     pub(crate) format: OutputFormat,
 }
 
+impl OutputArgs {
+    /// Returns whether the output is text for people, and not a document or a list of names.
+    pub(super) fn prints_text(&self) -> bool {
+        self.format == OutputFormat::Table
+    }
+}
+
 /// Parses a duration such as `90s` or `1h30m`; `0` needs no unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {

@@ -83,7 +83,7 @@ fn candidates(command: &str, arg: &str) -> Option<ArgValueCandidates> {
 
 /// Returns the context of a completion. Flags on the completed line are not evaluated.
 fn context() -> Context {
-    Context::new(args::GlobalArgs::of_environment())
+    Context::new(args::GlobalArgs::of_environment(), false)
 }
 
 /// Returns the names of installed plugins, with the description in each contract.

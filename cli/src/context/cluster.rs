@@ -21,6 +21,17 @@ pub(crate) struct ClusterClient {
     pub(crate) key: ClusterKey,
 }
 
+impl ClusterClient {
+    /// Sends no request; runs a credential plugin.
+    ///
+    /// # Errors
+    /// The credential plugin or a certificate gives nothing usable.
+    pub(super) async fn new(access: ClusterAccess) -> Result<Self, d8_rpp::Error> {
+        let (key, client) = (kubeconfig::cluster_key(&access.config), access.client().await?);
+        Ok(Self { access, client, key })
+    }
+}
+
 impl Context {
     fn kubeconfig_source(&self) -> KubeconfigSource {
         KubeconfigSource {
@@ -44,6 +55,11 @@ impl Context {
         self.access.get_or_try_init(|| async { kubeconfig::load(&self.kubeconfig_source()).await }).await
     }
 
+    /// Returns the name of the cluster in the kubeconfig, or nothing if the kubeconfig was not loaded.
+    pub(crate) fn cluster_name(&self) -> String {
+        self.access.get().map(ClusterAccess::cluster_name).unwrap_or_default()
+    }
+
     /// Returns the URL of the API server, or nothing if the kubeconfig was not loaded.
     pub(super) fn server(&self) -> String {
         self.access.get().map(ClusterAccess::server).unwrap_or_default()
@@ -57,9 +73,7 @@ impl Context {
         self.cluster
             .get_or_try_init(|| async {
                 let access = self.access().await?.clone();
-                let key = kubeconfig::cluster_key(&access.config);
-                let client = access.client().await?;
-                Ok(ClusterClient { access, client, key })
+                Ok(ClusterClient::new(access).await?)
             })
             .await
     }

@@ -79,13 +79,23 @@ impl Context {
         for CachedPolicies { server, confirmed, .. } in &cached {
             output::warn(format!("the cached policies of {server} as of {confirmed:.0} count: {}", failure.summary()));
         }
+        self.note_policies_read(&cached);
         let sets = cached.into_iter().map(|cached| (cached.caller.clone(), cached.policy_set())).collect();
         Ok(PoliciesInForce { sets, unreachable: Some(failure.summary()) })
     }
 
     async fn try_view(&self, wanted: RecordSelection<'_>) -> Result<Result<ClusterView, ViewError>, Failure> {
-        let read = self.read_and_cache(wanted).await?;
+        let cluster = self.cluster().await?;
+        let read = self.read_and_cache(cluster, wanted).await;
         Ok(read.map(|(view, cached)| {
+            if self.names_cluster {
+                self.printer.note(format!("cluster: {}", cluster.access.display_name()));
+            }
+            self.policies_read.get_or_init(|| {
+                let mut read = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
+                read.caller = view.caller.clone();
+                vec![read]
+            });
             match cached {
                 Caching::Done => {}
                 Caching::Unverified(why) => {
@@ -102,33 +112,40 @@ impl Context {
 
     async fn read_and_cache(
         &self,
+        cluster: &ClusterClient,
         wanted: RecordSelection<'_>,
-    ) -> Result<Result<(ClusterView, Caching), ViewError>, Failure> {
-        let cluster = self.cluster().await?;
+    ) -> Result<(ClusterView, Caching), ViewError> {
         let cache = PolicyCache::below(self.state_roots());
         // A damaged copy is no error here: this command replaces it.
         let cached = cache.load(&cluster.key).ok().flatten();
-        let mut view = match cluster::read(&cluster.client, wanted, cached.as_ref(), self.now).await {
-            Ok(view) => view,
-            Err(error) => return Ok(Err(error)),
-        };
+        let mut view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now).await?;
         self.keep_caller(cluster, &mut view.caller);
         if let Some(unverified) = self.unverified_cluster() {
-            return Ok(Ok((view, Caching::Unverified(unverified.to_string()))));
+            return Ok((view, Caching::Unverified(unverified.to_string())));
         }
         if view.origin == ViewOrigin::Vanished && !confirmed_later(cached.as_ref(), &view) {
-            return Ok(Ok((view, Caching::Done)));
+            return Ok((view, Caching::Done));
         }
         let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
         let copy = copy.with_blocked(self.host(Person::Unknown), &view.records, cached.as_ref());
         let caching = cache.save(&cluster.key, &copy).map_or_else(Caching::Failed, |()| Caching::Done);
-        Ok(Ok((view, caching)))
+        Ok((view, caching))
+    }
+
+    /// Keeps cached policies as those that this command obeys, for [`Self::policies_read`].
+    pub(crate) fn note_policies_read(&self, cached: &[CachedPolicies]) {
+        self.policies_read.get_or_init(|| cached.to_vec());
+    }
+
+    /// Returns the policies that this command obeyed, of each cluster.
+    pub(crate) fn policies_read(&self) -> &[CachedPolicies] {
+        self.policies_read.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Reads the policies of the cluster in the kubeconfig again for a run, and caches them: within [`RENEWAL_LIMIT`],
     /// and without a question to a person. Returns whether that succeeded.
     pub(crate) async fn renew_policies(&self, component: &Component, renewal: Renewal) -> bool {
-        let Some(access) = self.access().await.ok().filter(|access| !access.may_prompt()) else { return false };
+        let Some(access) = self.access().await.ok().filter(|access| !access.needs_terminal()) else { return false };
         let (key, cache) = (kubeconfig::cluster_key(&access.config), PolicyCache::below(self.state_roots()));
         let is_recent =
             |failed: Timestamp| (SignedDuration::ZERO..RETRY_AFTER).contains(&self.now.duration_since(failed));
@@ -136,8 +153,15 @@ impl Context {
             return false;
         }
         let wanted = RecordSelection::Named(std::slice::from_ref(component));
-        let renewed = tokio::time::timeout(RENEWAL_LIMIT, self.read_and_cache(wanted)).await;
-        let is_renewed = matches!(renewed, Ok(Ok(Ok((_, Caching::Done)))));
+        let renew = async {
+            let cluster = match access.without_terminal() {
+                Some(quiet) => ClusterClient::new(quiet).await.ok()?,
+                None => self.cluster().await.ok()?.clone(),
+            };
+            self.read_and_cache(&cluster, wanted).await.ok()
+        };
+        let renewed = tokio::time::timeout(RENEWAL_LIMIT, renew).await;
+        let is_renewed = matches!(renewed, Ok(Some((_, Caching::Done))));
         if !is_renewed {
             cache.note_failed_renewal(&key, self.now);
         }
@@ -248,7 +272,9 @@ fn view_failure(server: &str, error: &ViewError) -> Failure {
     match error {
         ViewError::Unreadable { kind: "clihosts" } => failure.advise(
             "reading hosts needs more rights than reading policies and records",
-            "ask a cluster admin for `get` and `list` on `clihosts.cli.deckhouse.io`",
+            "a cluster admin binds a ClusterRole with `get` and `list` on clihosts.cli.deckhouse.io to you: `kubectl create \
+             clusterrole d8-cli-hosts --verb=get,list --resource=clihosts.cli.deckhouse.io`, then `kubectl create \
+             clusterrolebinding d8-cli-hosts --clusterrole=d8-cli-hosts --user=NAME`",
         ),
         ViewError::Unreadable { .. } => failure.advise(
             "every authenticated user may read them through the ClusterRole `d8:cli:viewer`, but its binding is missing",

@@ -20,7 +20,7 @@ pub use self::{
     requirements::{unchecked, unmet, warning},
 };
 use crate::{
-    decisions::reason::Reason,
+    decisions::reason::{Reason, Source},
     values::{limits, text::printable_to},
 };
 
@@ -44,6 +44,11 @@ pub fn to_person(reason: &Reason) -> String {
 /// Explains a reason to a person at a terminal, in a list of all versions of the component.
 pub fn in_list(reason: &Reason) -> String {
     causes::explain(reason, Audience { reads_now: true, sees_versions: true })
+}
+
+/// Explains that a policy expedites a version which other policies hold.
+pub fn expedited_elsewhere(by: &Source) -> String {
+    format!("{by}: only this policy's gates are skipped; others still hold the version")
 }
 
 /// Explains a reason for a condition, an event, a `CliHost`'s message or JSON, within the length that

@@ -95,6 +95,12 @@ impl Constraint {
         !representatives(std::iter::once(self)).iter().any(|version| self.covers(version))
     }
 
+    /// Returns whether a version does not meet the constraint only because it is a pre-release: the constraint covers
+    /// releases only.
+    pub fn excludes_as_prerelease(&self, version: &Version) -> bool {
+        version.is_prerelease() && !self.matches(version) && self.matches(&version.release())
+    }
+
     fn all_hold(&self, holds: impl Fn(&Comparator) -> bool) -> bool {
         self.alternatives.as_ref().is_none_or(|alternatives| alternatives.iter().any(|all| all.iter().all(&holds)))
     }

@@ -22,7 +22,11 @@ const MAX_TOKEN: u64 = 1 << 20;
 
 /// The credential of a user in a kubeconfig. Cheap to clone; clones share what a plugin returned.
 #[derive(Clone)]
-pub(crate) struct Credential(Arc<Source>);
+pub(crate) struct Credential {
+    source: Arc<Source>,
+    /// Whether a plugin may use the terminal.
+    terminal: bool,
+}
 
 /// Origin of the credential.
 pub(super) enum Source {
@@ -52,7 +56,7 @@ impl Source {
 
 impl Credential {
     pub(super) fn new(source: Source) -> Self {
-        Self(Arc::new(source))
+        Self { source: Arc::new(source), terminal: true }
     }
 
     pub(super) fn anonymous() -> Self {
@@ -61,12 +65,18 @@ impl Credential {
 
     /// Whether requests carry no identity at all.
     pub(crate) fn is_anonymous(&self) -> bool {
-        matches!(*self.0, Source::Anonymous)
+        matches!(*self.source, Source::Anonymous)
     }
 
-    /// Whether reading it may ask a person for something: a plugin that may use the terminal.
-    pub(crate) fn may_prompt(&self) -> bool {
-        matches!(&*self.0, Source::Exec { plugin, .. } if plugin.mode != InteractiveMode::Never)
+    /// Whether it cannot be read without a terminal: a plugin with `interactiveMode: Always`.
+    pub(crate) fn needs_terminal(&self) -> bool {
+        matches!(&*self.source, Source::Exec { plugin, .. } if plugin.mode == InteractiveMode::Always)
+    }
+
+    /// Returns the same credential, read without the terminal. `None`: reading it never uses the terminal.
+    pub(super) fn without_terminal(&self) -> Option<Self> {
+        let is_plugin = matches!(*self.source, Source::Exec { .. });
+        is_plugin.then(|| Self { terminal: false, ..self.clone() })
     }
 
     /// Returns the `Authorization` header to send now. Runs a plugin if its credential is missing or has expired.
@@ -74,7 +84,7 @@ impl Credential {
     /// # Errors
     /// The plugin, the file or the OIDC provider gave no usable token.
     pub(crate) async fn header(&self) -> Result<Option<HeaderValue>, CredentialError> {
-        match &*self.0 {
+        match &*self.source {
             Source::Anonymous | Source::Certificate => Ok(None),
             Source::Fixed(header) => Ok(Some(header.clone())),
             Source::File { path, inline, cached } => {
@@ -98,7 +108,7 @@ impl Credential {
 
     /// Forgets the credential of a plugin after the server refused it with 401: the next request runs the plugin again.
     pub(super) async fn refused(&self, sent: Option<&HeaderValue>) {
-        if let Source::Exec { cached, .. } = &*self.0 {
+        if let Source::Exec { cached, .. } = &*self.source {
             let mut cached = cached.lock().await;
             let token = cached.as_ref().and_then(|credential| credential.token.as_deref());
             // Another request may have renewed it in the meantime.
@@ -109,13 +119,13 @@ impl Credential {
     }
 
     async fn plugin_credential(&self) -> Result<Option<PluginCredential>, CredentialError> {
-        let Source::Exec { plugin, cached } = &*self.0 else { return Ok(None) };
+        let Source::Exec { plugin, cached } = &*self.source else { return Ok(None) };
         // Requests that need a new credential at the same time wait for one run.
         let mut cached = cached.lock().await;
         let current = cached.take().filter(|held| held.expires.is_none_or(|expires| Timestamp::now() <= expires));
         let current = match current {
             Some(current) => current,
-            None => plugin.run().await?,
+            None => plugin.run(self.terminal).await?,
         };
         Ok(Some(cached.insert(current).clone()))
     }

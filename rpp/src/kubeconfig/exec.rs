@@ -113,17 +113,18 @@ struct Status {
 }
 
 impl ExecPlugin {
-    /// Runs the plugin and reads its credential.
+    /// Runs the plugin and reads its credential. Without `may_use_terminal` the plugin can neither ask a person for
+    /// something on stdin nor print anything.
     ///
     /// # Errors
     /// The command, what went wrong, the install hint of a missing command, and the plugin's last words.
-    pub(super) async fn run(&self) -> Result<PluginCredential, CredentialError> {
-        let terminal = io::stdin().is_terminal();
+    pub(super) async fn run(&self, may_use_terminal: bool) -> Result<PluginCredential, CredentialError> {
+        let terminal = may_use_terminal && io::stdin().is_terminal();
         if self.mode == InteractiveMode::Always && !terminal {
             return Err(self.failed("needs a terminal (interactiveMode: Always), but stdin is not a terminal"));
         }
         let interactive = terminal && self.mode != InteractiveMode::Never;
-        let (status, stdout, words) = self.spawn(interactive).await?;
+        let (status, stdout, words) = self.spawn(interactive, !may_use_terminal).await?;
         if !status.success() {
             let error = match status.code() {
                 Some(code) => self.failed(&format!("failed with exit code {code}")),
@@ -135,20 +136,24 @@ impl ExecPlugin {
     }
 
     /// Runs the process. Returns its stdout and the end of its stderr.
-    async fn spawn(&self, interactive: bool) -> Result<(ExitStatus, Vec<u8>, String), CredentialError> {
+    async fn spawn(&self, interactive: bool, quiet: bool) -> Result<(ExitStatus, Vec<u8>, String), CredentialError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => self.failed("is not installed: no such command").with_hint(&self.hint()),
             _ => self.failed(&format!("cannot be run: {error}")).with_hint(&self.hint()),
         };
         // A person at a terminal sees the plugin's own stderr. Otherwise it is passed on, and its end kept.
-        let to_terminal = io::stderr().is_terminal();
+        let errors = match (quiet, io::stderr().is_terminal()) {
+            (true, _) => Stdio::null(),
+            (false, true) => Stdio::inherit(),
+            (false, false) => Stdio::piped(),
+        };
         let mut child = Command::new(&self.command)
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("KUBERNETES_EXEC_INFO", self.info(interactive)?)
             .stdin(if interactive { Stdio::inherit() } else { Stdio::null() })
             .stdout(Stdio::piped())
-            .stderr(if to_terminal { Stdio::inherit() } else { Stdio::piped() })
+            .stderr(errors)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
@@ -310,7 +315,7 @@ mod tests {
             ("exit 3".to_owned(), Err("exit code 3")),
             ("kill -9 $$".to_owned(), Err("signal: 9")),
         ] {
-            let result = shell(&script, InteractiveMode::Never).run().await;
+            let result = shell(&script, InteractiveMode::Never).run(true).await;
             match (result, expected) {
                 (Ok(credential), Ok(token)) => assert_eq!(credential.token.as_deref(), Some(token), "{script}"),
                 (Err(error), Err(words)) => {
@@ -335,7 +340,7 @@ mod tests {
             let print = printing("client.authentication.k8s.io/v1", r#"{"token": "'$!'"}"#);
             let file = tempfile::NamedTempFile::new().unwrap();
             let script = format!("{script} echo $! >{}; {print}; {outcome}", file.path().display());
-            let run = timeout(Duration::from_mins(1), shell(&script, InteractiveMode::Never).run()).await;
+            let run = timeout(Duration::from_mins(1), shell(&script, InteractiveMode::Never).run(true)).await;
             let left = std::fs::read_to_string(file.path()).unwrap();
             let left = left.trim().to_owned();
             let process = rustix::process::Pid::from_raw(left.parse().unwrap()).unwrap();
@@ -350,11 +355,11 @@ mod tests {
     #[tokio::test]
     async fn a_failing_plugin_keeps_its_words() {
         let script = "for i in 1 2 3 4; do echo \"line $i\" >&2; done; printf '\\033[31mlogin needed\\n' >&2; exit 1";
-        let error = shell(script, InteractiveMode::Never).run().await.err().unwrap();
+        let error = shell(script, InteractiveMode::Never).run(true).await.err().unwrap();
         let words = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(words, r"it wrote: line 3 / line 4 / \u{1b}[31mlogin needed");
         let missing = ExecPlugin { command: "/nonexistent/plugin".to_owned(), ..shell("", InteractiveMode::Never) };
-        let error = missing.run().await.err().unwrap();
+        let error = missing.run(true).await.err().unwrap();
         assert!(error.to_string().contains("`/nonexistent/plugin` is not installed"), "{error}");
         assert_eq!(error.advice().fix, "brew install it");
     }
@@ -366,7 +371,7 @@ mod tests {
             cluster: Some(ExecAuthCluster { server: Some("https://api".to_owned()), ..ExecAuthCluster::default() }),
             ..shell(script, InteractiveMode::Never)
         };
-        let token = plugin.run().await.ok().and_then(|credential| credential.token).unwrap();
+        let token = plugin.run(true).await.ok().and_then(|credential| credential.token).unwrap();
         let info = base64::engine::general_purpose::STANDARD.decode(token).unwrap();
         let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
         let expected = serde_json::json!({"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",

@@ -131,6 +131,11 @@ impl Selection {
         Ok((config, Credential::new(credential)))
     }
 
+    /// Returns the name of the cluster.
+    pub(super) fn cluster_name(&self) -> &str {
+        &self.cluster_name
+    }
+
     /// Returns what identifies the user among those of all kubeconfigs. Tokens that are renewed into the kubeconfig or
     /// by a program do not change it.
     pub(super) fn user_key(&self) -> Digest {

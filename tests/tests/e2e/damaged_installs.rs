@@ -7,26 +7,6 @@ use serde_json::json;
 
 use crate::repair::{CUT, damage, document, publish};
 
-/// Without `current` the versions and the history are still there.
-#[test]
-fn a_plugin_without_current_is_removed_unless_a_policy_requires_it() -> Result<()> {
-    let lab = Lab::shared();
-    publish(lab, "unlinked", &["v1.0.0", "v1.1.0"])?;
-    let alice = lab.new_workstation()?;
-    alice.d8(["plugins", "install", "unlinked", "--version", "v1.0.0"])?.expect_code(0)?;
-    damage(&alice, "unlinked", "rm current")?;
-    let before = alice.files();
-    lab.apply_policy("unlinked", &objects::one_rule("unlinked", &json!({"access": "Require"})))?;
-    let refused = alice.d8(["plugins", "remove", "unlinked"])?.expect_code(3)?;
-    assert!(refused.stderr.contains("policy unlinked"), "{refused:?}");
-    assert_eq!(alice.files().iter().filter(|file| !before.contains(file)).count(), 0, "{:?}", alice.files());
-    lab.plane().kubectl(["delete", "ppol", "unlinked"])?;
-    assert_eq!(alice.d8(["plugins", "remove", "unlinked"])?.ok()?, "Removed unlinked.\n");
-    let left: Vec<_> = alice.files().into_iter().filter(|name| name.contains("unlinked")).collect();
-    assert_eq!(left, [""; 0]);
-    Ok(())
-}
-
 /// What policies refuse to run is neither called healthy nor said to be repairable.
 #[test]
 fn damaged_or_not_a_refused_plugin_is_shown_as_refused() -> Result<()> {

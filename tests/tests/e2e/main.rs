@@ -3,7 +3,7 @@
 //!
 //! Tests share one lab and run in parallel. Each test publishes plugins with its own names and has its own
 //! workstation. A policy here names only the plugins of its test, because it applies to every workstation. A test
-//! that pauses everything or stops a server starts its own lab.
+//! that pauses everything, requires a plugin or stops a server starts its own lab.
 
 mod clocks;
 mod connections;
@@ -15,6 +15,7 @@ mod image_formats;
 mod input;
 mod install;
 mod kubeconfigs;
+mod managed_hosts;
 mod offline;
 mod operator_pin;
 mod planted_files;
@@ -27,6 +28,7 @@ mod prereleases;
 mod proxy_faults;
 mod proxy_trust;
 mod repair;
+mod required;
 mod restored_copies;
 mod self_update;
 mod self_update_concurrency;

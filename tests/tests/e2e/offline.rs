@@ -1,10 +1,15 @@
 //! The API server is down: installed plugins run under the cached policies, and nothing changes.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use d8_tests::catalog::Plugin;
-use d8_tests::{Lab, Result, Workstation, objects, workstation};
+use d8_tests::process::wait_for;
+use d8_tests::{Lab, Result, Workstation, objects, tools, workstation};
 use serde_json::{Value, json};
+
+use crate::terminal::{Terminal, run_in};
 
 #[test]
 fn without_the_api_server_plugins_run_and_changes_are_refused() -> Result<()> {
@@ -129,5 +134,58 @@ fn a_block_and_its_end_arrive_at_runs() -> Result<()> {
     age_cached_policies(&alice);
     let refused = alice.d8(["tool"])?.expect_code(3)?;
     assert!(refused.stderr.contains("as of"), "{refused:?}");
+    Ok(())
+}
+
+/// Writes a kubeconfig with a credential plugin that logs whether it may ask a person, and complains. Returns its path.
+fn kubeconfig_with_plugin(lab: &Lab, alice: &Workstation, mode: &str) -> PathBuf {
+    let plugin = alice.home().join("login");
+    let script = format!(
+        "#!/bin/sh\ncase $KUBERNETES_EXEC_INFO in *'\"interactive\":true'*) echo asks ;; *) echo quiet ;; esac >>\"$0.log\"\n\
+         [ -t 0 ] && echo terminal >>\"$0.log\"\necho 'logging in' >&2\n\
+         echo '{{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \
+         \"status\": {{\"token\": \"{}\"}}}}'\n",
+        alice.identity().token
+    );
+    std::fs::write(&plugin, script).unwrap_or_else(|error| panic!("{error}"));
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap_or_else(|error| panic!("{error}"));
+    let (user, plane) = (&alice.identity().user, lab.plane());
+    let mut config = objects::kubeconfig(&plane.url(), plane.ca_pem(), user, "");
+    let version = "client.authentication.k8s.io/v1";
+    config["users"][0]["user"] = json!({"exec": {"command": plugin, "apiVersion": version, "interactiveMode": mode}});
+    let path = alice.home().join(format!("kubeconfig-{mode}"));
+    std::fs::write(&path, config.to_string()).unwrap_or_else(|error| panic!("{error}"));
+    path
+}
+
+/// A run renews policies with a plugin that could ask a person something, without letting it. One that must ask is left
+/// alone.
+#[test]
+fn runs_ask_credential_plugins_without_the_terminal() -> Result<()> {
+    let lab = Lab::shared();
+    lab.publish(&Plugin::new("prompting", "v1.0.0"))?;
+    let alice = lab.new_workstation()?;
+    alice.d8(["plugins", "install", "prompting"])?.expect_code(0)?;
+    lab.apply_policy("prompting", &objects::one_rule("prompting", &json!({"block": ["1.0.x"]})))?;
+    alice.d8(["plugins", "why", "prompting"])?.expect_code(0)?;
+    lab.plane().kubectl(["delete", "ppol", "prompting"])?;
+
+    let terminal = Terminal::open().unwrap_or_else(|error| panic!("{error}"));
+    let line = [tools::binary("d8")?.into(), "prompting".into()];
+    let run = |mode: &str| {
+        let path = kubeconfig_with_plugin(lab, &alice, mode);
+        let user = terminal.user.try_clone().unwrap_or_else(|error| panic!("{error}"));
+        run_in(user, &alice.clone().with_env("KUBECONFIG", path), &line)
+    };
+    let log = || std::fs::read_to_string(alice.home().join("login.log")).unwrap_or_default();
+    run("Always")?.expect_code(3)?;
+    assert_eq!(log(), "", "it is not run");
+    // The renewal has 300 ms, which a busy machine may exceed; each run tries again before it refuses.
+    let ran = wait_for("the end of the block", Duration::from_mins(1), || {
+        run("IfAvailable").ok().filter(|ran| ran.code() == 0)
+    })?;
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("This is prompting v1.0.0.\n", ""));
+    let log = log();
+    assert!(log.lines().count() > 0 && log.lines().all(|line| line == "quiet"), "{log}");
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(crate) fn newest_version(lab: &Lab) -> Result<()> {
 
     let known = alice.d8("cli check --exit-code")?.expect_code(0)?;
     assert!(known.stdout.contains("Skipped v0.16.0: d8 v0.16.0 does not support policies"), "{known:?}");
-    assert!(known.stderr.is_empty(), "{known:?}");
+    assert!(known.stderr.starts_with("cluster: ") && known.stderr.lines().count() == 1, "{known:?}");
     for line in ["cli update", "cli update --dry-run"] {
         let kept = alice.d8(line)?.expect_code(0)?;
         assert_eq!(kept.stdout, "deckhouse-cli is already at v0.14.0.\n", "{line}: {kept:?}");

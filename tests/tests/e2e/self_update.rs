@@ -109,6 +109,7 @@ fn run_the_page(lab: &Lab) -> Result<()> {
     let mut names = Substitutions::default();
     names.add(alice.store().display().to_string(), "/home/alice/.deckhouse-cli/cli");
     names.add(bin.display().to_string(), "/home/alice/bin");
+    names.add(format!("lab ({})", lab.plane().url()), "prod (https://api.example.com:6443)");
     let directories = [bin, tools::Tools::get()?.directory(), Path::new("/usr/bin"), Path::new("/bin")];
     let path = std::env::join_paths(directories).unwrap_or_default();
     let examples = page::examples(include_str!("../../../docs/self-update.md"));

@@ -88,7 +88,7 @@ fn interrupts(lab: &Lab) -> Result<()> {
             }
             let mut update = start(&alice, "cli update --version v0.1.1");
             if waits_for_lock {
-                wait_for_stderr(&mut update);
+                wait_for_lock_note(&mut update);
             } else {
                 let hangs = wait_for("the candidate to hang", limit, || (running(HANGS) > 0).then_some(()));
                 hangs.unwrap();
@@ -114,10 +114,15 @@ fn interrupts(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a command prints something to stderr.
-fn wait_for_stderr(child: &mut Child) {
-    let bytes = child.stderr.as_mut().unwrap().read(&mut [0]).unwrap();
-    assert_eq!(bytes, 1, "the command ended");
+/// Waits until a command prints that it waits for a lock.
+fn wait_for_lock_note(child: &mut Child) {
+    let mut printed = Vec::new();
+    while !String::from_utf8_lossy(&printed).contains("waiting for") {
+        let mut byte = [0];
+        let bytes = child.stderr.as_mut().unwrap().read(&mut byte).unwrap();
+        assert_eq!(bytes, 1, "the command ended: {}", String::from_utf8_lossy(&printed));
+        printed.extend(byte);
+    }
 }
 
 fn verbose_candidate(lab: &Lab) -> Result<()> {

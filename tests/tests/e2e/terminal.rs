@@ -34,14 +34,14 @@ exit 9;
 "#;
 
 /// Both sides of a terminal. Neither waits for bytes.
-struct Terminal {
+pub(crate) struct Terminal {
     emulator: File,
-    user: File,
+    pub(crate) user: File,
     path: PathBuf,
 }
 
 impl Terminal {
-    fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let emulator = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY)?;
         pty::grantpt(&emulator)?;
         pty::unlockpt(&emulator)?;
@@ -53,7 +53,7 @@ impl Terminal {
     }
 
     /// Returns what was written to the terminal, and the keys that were pushed into it, since the last call.
-    fn pending(&self) -> io::Result<(String, String)> {
+    pub(crate) fn pending(&self) -> io::Result<(String, String)> {
         let read = |mut side: &File| {
             let mut bytes = [0; 4096];
             match side.read(&mut bytes) {
@@ -67,7 +67,7 @@ impl Terminal {
 }
 
 /// Runs a command as the leader of a session with this terminal.
-fn run_in(terminal: File, user: &Workstation, line: &[OsString]) -> Result<CommandOutput> {
+pub(crate) fn run_in(terminal: File, user: &Workstation, line: &[OsString]) -> Result<CommandOutput> {
     let line = ["--ctty", "--wait"].map(OsString::from).into_iter().chain(line.iter().cloned());
     run("setsid", line, |command: &mut Command| {
         user.environment(command);

@@ -45,10 +45,11 @@ pub(super) struct ExecuteOptions {
     pub(super) dry_run: bool,
     /// Refuse changes of plugins that were not requested.
     pub(super) no_dependencies: bool,
-    /// The command is `update`: what is installed may stay.
+    /// The command is `update`: what is installed may stay, and a failure does not stop the other changes. Otherwise a
+    /// request that is refused prevents all changes.
     pub(super) is_update: bool,
-    /// Continue after a failure. Otherwise a request that is refused prevents all changes.
-    pub(super) keep_going: bool,
+    /// The command is `update all`.
+    pub(super) is_all: bool,
 }
 
 /// The execution of requests. `policies` are those of the view.
@@ -63,7 +64,7 @@ impl Execution<'_> {
     /// Executes requests.
     ///
     /// # Errors
-    /// A failure that concerns all requests, or without `keep_going` the first failure.
+    /// A failure that concerns all requests, or of `install` the first failure.
     pub(super) async fn run(&self, mut requests: BTreeMap<PluginName, Request>) -> Result<ChangeResults, Failure> {
         let mut results = ChangeResults::default();
         for _ in 0..MAX_PLANS {
@@ -98,13 +99,13 @@ impl Execution<'_> {
         report::add_unchanged(context, &planning, &plan, options.is_update, results);
         report::print_warnings(&plan);
         let repairs = repair::plan(context, &mut planning, (&snapshot, &plan), requests, options, results).await?;
-        if !options.keep_going
+        if !options.is_update
             && let Some(failure) = results.take_failure()
         {
             return Err(failure);
         }
         report::print_plan(context, &plan);
-        newer_major::note(context, &mut planning, &plan, requests, options.keep_going);
+        newer_major::note(context, &mut planning, &plan, requests, options.is_all);
         // Dependencies come first.
         let mut transactions = repairs;
         transactions.extend(transaction::transactions(&planning, &snapshot, &plan)?);
@@ -118,7 +119,7 @@ impl Execution<'_> {
         requests: &BTreeMap<PluginName, Request>,
         results: &mut ChangeResults,
     ) -> Result<BTreeMap<PluginName, Request>, Failure> {
-        let (context, keep_going) = (self.context, self.options.keep_going);
+        let (context, keep_going) = (self.context, self.options.is_update);
         let progress = &Progress::new(context.printer);
         let parallel = if keep_going { MAX_TRANSACTIONS } else { 1 };
         let applied = stream::iter(transactions).map(async |transaction| {

@@ -1,11 +1,17 @@
 //! `d8 plugins list`: lists installed plugins without running them, and says which of them may not run.
 
+use std::time::Duration;
+
 use d8_agent::{ActiveVersion, cluster::CachedPolicies};
-use d8_crds::decisions::{
-    explain::{self, Listed},
-    reason::{Reason, ReasonCode},
-    verdict::PolicySet,
+use d8_crds::{
+    decisions::{
+        explain::{self, Listed},
+        reason::{Reason, ReasonCode},
+        verdict::PolicySet,
+    },
+    values::duration::FormattedDuration,
 };
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::{
@@ -34,13 +40,18 @@ struct ListedPlugin {
     /// Why policies refuse to run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<Listed>,
+    /// Why the version, which still runs, must be left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    must_leave: Option<Listed>,
 }
 
 /// Whether a plugin runs. Its requirements are checked when it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum PluginState {
     Ok,
+    /// A policy forbids the version, which must be left and still runs.
+    MustLeave,
     Damaged,
     /// A policy denies the plugin. It may be damaged, too.
     Denied,
@@ -54,6 +65,7 @@ impl PluginState {
     fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::MustLeave => "must-leave",
             Self::Damaged => "damaged",
             Self::Denied => "denied",
             Self::Blocked => "blocked",
@@ -62,23 +74,28 @@ impl PluginState {
     }
 
     /// Returns the state. `is_known`: the cached policies could be read.
-    fn of(refusal: Option<&Reason>, is_damaged: bool, is_known: bool) -> Self {
+    fn of(refusal: Option<&Reason>, is_damaged: bool, must_leave: bool, is_known: bool) -> Self {
         match refusal {
             Some(reason) if reason.code() == ReasonCode::Blocked => Self::Blocked,
             Some(_) => Self::Denied,
             None if is_damaged => Self::Damaged,
+            None if must_leave => Self::MustLeave,
             None if is_known => Self::Ok,
             None => Self::Unknown,
         }
     }
 }
 
+/// A note says how old the cached policies are, if they are older than this.
+const MAX_POLICY_AGE: SignedDuration = SignedDuration::from_hours(3);
+
 /// Cached policies, and their parsed form.
 type Policies = (CachedPolicies, PolicySet);
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsListArgs) -> Result<(), Failure> {
     let installed = installed::all(context)?;
-    let policies = if installed.is_empty() { Some(Vec::new()) } else { cached_policies(context).await };
+    let policies = cached_policies(context).await;
+    note_age(context, policies.as_deref().unwrap_or_default());
     let plugins = installed.values().map(|plugin| describe(context, plugin, policies.as_deref()));
     let plugins: Vec<ListedPlugin> = plugins.collect();
     let names = plugins.iter().map(|plugin| &plugin.name);
@@ -88,11 +105,25 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsListArgs) -> Resu
 /// Returns the cached policies that a run obeys. Warns if one cannot be read, and returns `None`.
 async fn cached_policies(context: &Context) -> Option<Vec<Policies>> {
     let cached = context.cached_policies().await.map_err(|failure| output::warn(failure.summary())).ok()?;
+    context.note_policies_read(&cached);
     let parsed = |cached: CachedPolicies| {
         let set = cached.policy_set();
         (cached, set)
     };
     Some(cached.into_iter().map(parsed).collect())
+}
+
+/// Notes how old cached policies are if a command has not read them for long.
+fn note_age(context: &Context, policies: &[Policies]) {
+    for (CachedPolicies { server, confirmed, .. }, _) in policies {
+        let age = context.now.duration_since(*confirmed);
+        if age > MAX_POLICY_AGE {
+            let age = FormattedDuration(Duration::from_mins(age.unsigned_abs().as_secs() / 60));
+            context.printer.note(format!(
+                "the cached policies of {server} are {age} old, as of {confirmed:.0}; read them again: `d8 policy get`"
+            ));
+        }
+    }
 }
 
 fn print_text(context: &Context, plugins: &[ListedPlugin]) {
@@ -104,7 +135,11 @@ fn print_text(context: &Context, plugins: &[ListedPlugin]) {
     for plugin in plugins {
         let version = plugin.version.as_deref().unwrap_or("unknown");
         let refusal = plugin.refusal.as_ref().map(|Listed(reason)| explain::to_person(reason));
-        let text = refusal.as_deref().or(plugin.damage.as_deref()).unwrap_or(&plugin.description);
+        let must_leave = plugin.must_leave.as_ref();
+        let must_leave =
+            must_leave.map(|Listed(reason)| format!("must be left, still runs: {}", explain::to_person(reason)));
+        let trouble = refusal.as_deref().or(plugin.damage.as_deref()).or(must_leave.as_deref());
+        let text = trouble.unwrap_or(&plugin.description);
         table.row([&plugin.name, version, plugin.state.as_str(), plugin.verified, text]);
     }
     output::print_table(&table);
@@ -127,6 +162,13 @@ fn print_text(context: &Context, plugins: &[ListedPlugin]) {
         let versions = format!("Policies block the versions of {blocked}");
         context.printer.note(format!("{versions}; take other ones: {update}, or remove them: {remove}"));
     }
+    let must_leave = names(|state| state == PluginState::MustLeave);
+    if !must_leave.is_empty() {
+        let update = format!("`d8 plugins update {must_leave}`");
+        context
+            .printer
+            .note(format!("Policies forbid the versions of {must_leave}, which still run; leave them: {update}"));
+    }
 }
 
 fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Policies]>) -> ListedPlugin {
@@ -138,6 +180,12 @@ fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Poli
         plugin.run_refusal(context, &policies, cached.blocked.get(entry.name.as_str()))
     };
     let refusal = policies.and_then(|policies| policies.iter().find_map(refused_by));
+    let forbidden_by = |(cached, set): &Policies| {
+        let policies = set.for_host(context.host(cached.caller.person()));
+        plugin.must_leave(context, &policies, cached.blocked.get(entry.name.as_str()))
+    };
+    let must_leave = policies.filter(|_| refusal.is_none());
+    let must_leave = must_leave.and_then(|policies| policies.iter().find_map(forbidden_by));
     let (tag, verified) = match &entry.active {
         ActiveVersion::Known(installed) => (Some(installed.tag.to_string()), installed.receipt.verified.as_str()),
         ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. } => (None, "unknown"),
@@ -147,11 +195,12 @@ fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Poli
         name: entry.name.to_string(),
         // Without a receipt the contract names the version, as it does for `why` and for policies.
         version: tag.or_else(|| Some(plugin.version()?.to_string())),
-        state: PluginState::of(refusal.as_ref(), damage.is_some(), policies.is_some()),
+        state: PluginState::of(refusal.as_ref(), damage.is_some(), must_leave.is_some(), policies.is_some()),
         verified: if damage.is_some() { "damaged" } else { verified },
         description: description.unwrap_or_default(),
         root: store.root().display().to_string(),
         damage,
         refusal: refusal.map(Listed),
+        must_leave: must_leave.map(Listed),
     }
 }

@@ -6,7 +6,7 @@ use d8_crds::{
         plan::{ChangeReason, FactRequest, Obstacle, Outcome, PassedOver, Plan, PlannedChange, PreviousVersion},
         reason::Reason,
         selection::{NoCandidate, PublishedVersion},
-        verdict::{ReasonCode, Verdict},
+        verdict::{Class, ReasonCode, Verdict},
     },
     values::name::{Component, PluginName},
 };
@@ -96,6 +96,13 @@ pub(super) fn add_unchanged(
             {
                 Err(unusable_failure(planning, name))
             }
+            // Only what a policy requires is requested without being installed. A hold is no failure of the update.
+            Outcome::Nothing { why: NoCandidate::AllPassedOver, passed_over, .. }
+                if is_update && newest_class(passed_over) == Some(Class::Held) =>
+            {
+                note_skipped(context, component, passed_over);
+                Ok(format!("{name} is required, but no version of it can be installed on this machine now."))
+            }
             Outcome::Keep { forbidden, passed_over } => Ok(kept(context, name, *forbidden, passed_over)),
             Outcome::Incomplete { version, forbidden, .. } if is_update => {
                 if let Some(failure) = &failure {
@@ -108,6 +115,10 @@ pub(super) fn add_unchanged(
         };
         results.insert(name.clone(), result);
     }
+}
+
+fn newest_class(skipped: &[PassedOver]) -> Option<Class> {
+    skipped.first().map(|(_, verdict)| verdict.class())
 }
 
 /// Prints a failure that does not fail the command: a warning, and a note for each piece of advice.
@@ -168,7 +179,8 @@ fn unusable_failure(planning: &Planning<'_>, name: &PluginName) -> Failure {
 /// Reports that a version was kept which a policy forbids.
 fn kept_forbidden(name: &PluginName, subject: &str) -> String {
     format!(
-        "Kept {subject} although a policy forbids it: no other version can be installed. See `d8 plugins why {name}`"
+        "Kept {subject} although a policy forbids it: it must be left and still runs, but no other version can be \
+         installed. See `d8 plugins why {name}`"
     )
 }
 

@@ -1,10 +1,16 @@
-//! `d8 plugins update`: updates installed plugins in parallel.
+//! `d8 plugins update`: updates installed plugins in parallel. `update all` also installs what policies require.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use d8_agent::cluster::RecordSelection;
+use d8_agent::cluster::{ClusterView, RecordSelection};
 use d8_crds::{
-    decisions::plan::Request,
+    decisions::{
+        plan::Request,
+        verdict::{PolicySet, Required},
+    },
     values::name::{Component, PluginName},
 };
 
@@ -16,7 +22,7 @@ use super::{
 use crate::{
     args,
     context::Context,
-    installed,
+    installed, required,
     terminal::{
         failure::{Code, Failure},
         output,
@@ -24,40 +30,78 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsUpdateArgs) -> Result<(), Failure> {
-    let installed = installed::all(context)?;
-    let given = request::parse_names(&args.names)?;
-    let is_all = given.is_none();
-    let names = given.unwrap_or_else(|| installed.keys().cloned().collect());
-    if let Some(missing) = names.iter().find(|name| !installed.contains_key(*name)) {
-        return Err(Failure::new(Code::Failed, format!("{missing} is not installed"))
-            .advise("only installed plugins can be updated", format!("`d8 plugins install {missing}`")));
+    let installed = installed::all(context)?.into_keys().collect::<BTreeSet<_>>();
+    match request::parse_names(&args.names)? {
+        Some(names) => update_named(context, args, names, &installed).await,
+        None => update_all(context, args, installed).await,
     }
-    if names.is_empty() {
+}
+
+/// Updates the named plugins. One that fails does not stop the others.
+async fn update_named(
+    context: &Context,
+    args: &args::PluginsUpdateArgs,
+    names: Vec<PluginName>,
+    installed: &BTreeSet<PluginName>,
+) -> Result<(), Failure> {
+    let is_one = names.len() == 1;
+    let (names, missing): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| installed.contains(name));
+    let mut results = ChangeResults::default();
+    if !names.is_empty() {
+        request::warn_if_waived(context);
+        let components: Vec<Component> = names.iter().cloned().map(Component::Plugin).collect();
+        let view = context.view(RecordSelection::Named(&components)).await?;
+        let policies = Arc::new(view.policy_set());
+        results = update(context, args, (view, policies), names, false).await?;
+    }
+    for name in missing {
+        let failure = Failure::new(Code::Failed, format!("{name} is not installed"))
+            .advise("only installed plugins can be updated", format!("`d8 plugins install {name}`"));
+        results.insert(name, Err(failure));
+    }
+    let mut failures = print_successes(results);
+    // One failure alone is shown with all its causes.
+    if is_one && let Some((_, failure)) = failures.pop() { Err(failure) } else { combine(&failures) }
+}
+
+/// Updates all plugins that are installed, and installs those that policies require (`docs/policies.md`, rule 24).
+async fn update_all(
+    context: &Context,
+    args: &args::PluginsUpdateArgs,
+    installed: BTreeSet<PluginName>,
+) -> Result<(), Failure> {
+    let view = match context.view(RecordSelection::All).await {
+        Ok(view) => view,
+        // Without plugins and without policies there is nothing to update.
+        Err(failure) if installed.is_empty() => {
+            output::warn(format!("it is not known which plugins policies require: {}", failure.summary()));
+            output::print("No plugins are installed.");
+            return Ok(());
+        }
+        Err(failure) => return Err(failure),
+    };
+    let policies = Arc::new(view.policy_set());
+    let missing = required::missing(context, &policies.for_host(context.host(view.caller.person())));
+    if installed.is_empty() && missing.is_empty() {
         output::print("No plugins are installed.");
         return Ok(());
     }
-    let results = update(context, args, names, is_all).await?;
-    let mut failures = Vec::new();
-    for (name, result) in results {
-        match result {
-            Ok(line) => output::print(line),
-            Err(failure) => failures.push((name, failure)),
-        }
+    request::warn_if_waived(context);
+    for Required { plugin, by } in &missing {
+        context.printer.note(format!("{by}: {plugin} is required on this machine and not installed"));
     }
-    combine(&failures)
+    let names = installed.into_iter().chain(missing.into_iter().map(|required| required.plugin)).collect();
+    let results = update(context, args, (view, policies), names, true).await?;
+    combine(&print_successes(results))
 }
 
 async fn update(
     context: &Context,
     args: &args::PluginsUpdateArgs,
+    (view, policies): (ClusterView, Arc<PolicySet>),
     names: Vec<PluginName>,
     is_all: bool,
 ) -> Result<ChangeResults, Failure> {
-    request::warn_if_waived(context);
-    let components: Vec<Component> = names.iter().cloned().map(Component::Plugin).collect();
-    let records = if is_all { RecordSelection::All } else { RecordSelection::Named(&components) };
-    let view = context.view(records).await?;
-    let policies = Arc::new(view.policy_set());
     let here = policies.for_host(context.host(view.caller.person()));
     let mut requests = BTreeMap::new();
     for name in names {
@@ -71,10 +115,22 @@ async fn update(
         dry_run: args.plan.dry_run,
         no_dependencies: args.plan.no_dependencies,
         is_update: true,
-        keep_going: is_all,
+        is_all,
         ..ExecuteOptions::default()
     };
     Execution { context, view, policies, options }.run(requests).await
+}
+
+/// Prints what succeeded. Returns the failures.
+fn print_successes(results: ChangeResults) -> Vec<(PluginName, Failure)> {
+    let mut failures = Vec::new();
+    for (name, result) in results {
+        match result {
+            Ok(line) => output::print(line),
+            Err(failure) => failures.push((name, failure)),
+        }
+    }
+    failures
 }
 
 /// Combines the failures of plugins into one.

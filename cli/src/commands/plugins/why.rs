@@ -1,15 +1,18 @@
-//! `d8 plugins why`: the verdict on each published version, with all reasons.
+//! `d8 plugins why`: the verdict on each published version, with all reasons: for the person on this machine, or with
+//! `--host` for the agent of a managed host.
+
+mod text;
 
 use std::{cmp::Reverse, sync::Arc};
 
-use d8_agent::cluster::{Caller, RecordSelection, ViewOrigin};
+use d8_agent::cluster::{RecordSelection, ViewOrigin};
 use d8_crds::{
     decisions::{
         explain::{self, Listed},
         intent::Intent,
         reason::{Class, Reason, ReasonCode},
         selection::{PublishedVersion, TagList},
-        verdict::Verdict,
+        verdict::{NextVersion, Verdict},
     },
     records::release::LeftOutTags,
     values::{name::Component, version::Version},
@@ -22,14 +25,14 @@ use crate::{
     args,
     context::Context,
     installed,
+    managed_host::ManagedHost,
     planning::{
         Planning,
-        messages::{self, lookup_failure, parse_version},
+        messages::{lookup_failure, parse_version},
     },
     terminal::{
         failure::{Code, Failure},
         output,
-        table::Table,
     },
 };
 
@@ -37,7 +40,12 @@ use crate::{
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct WhyReport {
+    /// Name of the cluster.
+    cluster: String,
     component: String,
+    /// The managed host; absent for this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     /// Whether the plugin is installed, damaged or not.
     installed: bool,
     /// The active version; absent if there is none or it is unknown.
@@ -48,6 +56,15 @@ struct WhyReport {
     damage: Option<String>,
     /// Whether the active version may run.
     run_allowed: bool,
+    /// Why policies forbid the active version, so that it must be left. It may still run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    must_leave: Option<Listed>,
+    /// The policy that requires the plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required_by: Option<RequiredBy>,
+    /// What the agent of the managed host takes; absent for this machine.
+    #[serde(flatten)]
+    agent: Option<AgentPlan>,
     /// Name of the person for whom the policies are evaluated; absent: not known, or no policy depends on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
@@ -66,6 +83,23 @@ struct WhyReport {
     /// What to do next.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     next: Vec<NextStep>,
+}
+
+/// What the agent of a managed host takes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentPlan {
+    /// The version that it would install now, or when its hold ends; null if there is none.
+    target: Option<String>,
+    /// What it installs first if nothing changes but the time; null if there is nothing.
+    next_version: Option<NextVersion>,
+}
+
+/// The field of a policy that requires the plugin.
+#[derive(Debug, Serialize)]
+struct RequiredBy {
+    policy: String,
+    field: String,
 }
 
 /// A command, and what it does.
@@ -91,6 +125,9 @@ struct VersionVerdict {
     /// Notes that do not prevent the installation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<Listed>,
+    /// What else to know about the hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     /// When the hold ends without a change of policies or versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
@@ -111,6 +148,7 @@ impl VersionVerdict {
             verdict: verdict.class(),
             reasons: verdict.reasons().iter().cloned().map(Listed).collect(),
             notes: Vec::new(),
+            remarks: Vec::new(),
             until: verdict.until(),
             active: true,
             unlisted: Some(why),
@@ -134,7 +172,22 @@ impl VersionVerdict {
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
         let [reasons, notes] = [reasons, notes].map(|reasons| reasons.into_iter().map(Listed).collect());
         let parsed = published.version.clone();
-        Self { version: published.tag.to_string(), verdict, until, reasons, notes, active, unlisted: None, parsed }
+        let (version, remarks) = (published.tag.to_string(), Vec::new());
+        Self { version, verdict, until, reasons, notes, remarks, active, unlisted: None, parsed }
+    }
+
+    /// Adds a remark for each policy that expedites the version while others hold it.
+    fn with_expedited(mut self, planning: &Planning<'_>, component: &Component) -> Self {
+        let lifted = |code| {
+            use ReasonCode::{AwaitingEvidence, NotInWave, OutsideWindow, Soaking};
+            matches!(code, Soaking | NotInWave | AwaitingEvidence | OutsideWindow)
+        };
+        let held = self.reasons.iter().chain(&self.notes);
+        let holding: Vec<_> = held.filter(|Listed(r)| lifted(r.code())).filter_map(|Listed(r)| r.policy()).collect();
+        let by = planning.policies().expedited_by(component, &self.parsed).into_iter();
+        let by = by.filter(|by| holding.iter().any(|policy| *policy != by.policy()));
+        self.remarks = by.map(|by| explain::expedited_elsewhere(&by)).collect();
+        self
     }
 
     /// Returns whether a person who names the version or its major version gets it.
@@ -145,6 +198,12 @@ impl VersionVerdict {
     /// Returns whether there are no other reasons against the version.
     fn is_held_only_as(&self, code: ReasonCode) -> bool {
         self.reasons.iter().all(|Listed(reason)| reason.code() == code)
+    }
+
+    /// Returns whether only waves hold the version. They do not hold a person who names it.
+    fn waits_for_its_wave(&self) -> bool {
+        let is_wave = |code| matches!(code, ReasonCode::NotInWave | ReasonCode::AwaitingEvidence);
+        self.verdict == Class::Held && self.reasons.iter().all(|Listed(reason)| is_wave(reason.code()))
     }
 
     /// Returns a version whose details cannot be read.
@@ -160,6 +219,7 @@ impl VersionVerdict {
             verdict: reason.class(),
             reasons: vec![Listed(reason)],
             notes: Vec::new(),
+            remarks: Vec::new(),
             until: None,
             active: planning.active(component) == Some(&published.version),
             unlisted: None,
@@ -169,49 +229,111 @@ impl VersionVerdict {
 }
 
 pub(crate) async fn run(context: &Context, args: &args::PluginsWhyArgs) -> Result<(), Failure> {
-    let name = &args.name;
-    let component = Component::Plugin(name.clone());
+    let component = Component::Plugin(args.name.clone());
     let requested = args.version.as_deref().map(|typed| parse_version(&component, typed)).transpose()?;
-    let view = context.view(RecordSelection::Named(std::slice::from_ref(&component))).await?;
-    let origin = view.origin;
-    let policies = Arc::new(view.policy_set());
-    let mut planning = Planning::of_plugins(context, view, policies)?;
+    let (mut planning, origin) = match &args.host {
+        Some(host) => on_managed_host(context, host, &component).await?,
+        None => on_this_machine(context, &component).await?,
+    };
     let catalog = planning.published(&component, requested.as_ref()).await?;
     let (listing, record) = (catalog.listing().clone(), catalog.record().cloned());
     let mut versions = evaluate_all(&mut planning, &component, &listing, args.version.as_deref()).await?;
     if requested.is_none() {
         add_unlisted(&planning, &component, record.is_some(), &mut versions);
     }
-    let only_prereleases = listing.newest_prerelease().is_some();
-    let left_out_tags = if requested.is_none() { listing.left_out } else { LeftOutTags::default() };
-    let installed = installed::verify(context, name)?;
-    let active = planning.active(&component);
-    let refusal = match active {
+    let damage = match &args.host {
+        Some(_) => None,
+        None => installed::verify(context, &args.name)?.and_then(|plugin| plugin.damage()),
+    };
+    let refusal = match planning.active(&component) {
         Some(active) => planning.run_allowed(&component, active).err().map(|reason| *reason),
-        None => installed.as_ref().and_then(|_| planning.policies().denied(&component)),
+        None if planning.is_installed(&component) => planning.policies().denied(&component),
+        None => None,
     };
     let mut report = WhyReport {
-        component: name.to_string(),
-        installed: installed.is_some(),
-        active: active.map(ToString::to_string),
-        damage: installed.and_then(|plugin| plugin.damage()),
+        cluster: context.cluster_name(),
+        component: component.to_string(),
+        host: args.host.clone(),
+        installed: planning.is_installed(&component),
+        active: planning.active(&component).map(ToString::to_string),
+        damage,
         run_allowed: refusal.is_none(),
-        user: planning.caller().user().map(|user| user.username.clone()),
+        must_leave: planning.forbidden(&component).map(Listed),
+        required_by: required_by(&planning, &component),
+        agent: None,
+        user: planning.caller().user().map(|user| user.username.clone()).filter(|_| args.host.is_none()),
         policies: planning.policies().policy_names().into_iter().map(str::to_owned).collect(),
         versions,
         last_sync_time: record.and_then(|record| Some(record.status?.last_sync_time?.0)),
-        only_prereleases,
-        left_out_tags,
+        only_prereleases: listing.newest_prerelease().is_some(),
+        left_out_tags: if requested.is_none() { listing.left_out } else { LeftOutTags::default() },
         next: Vec::new(),
     };
-    report.next = next_steps(&report, &planning, &component, requested.is_some());
-    if report.next.is_empty() && !report.run_allowed {
-        report.next.push(NextStep::new("remove it", format!("d8 plugins remove {component}")));
+    if args.host.is_some() {
+        let takes = report.installed || report.required_by.is_some();
+        report.agent = Some(plan_of_agent(&mut planning, &component, takes).await);
+    } else {
+        report.next = next_steps(&report, &planning, &component, requested.is_some());
     }
     let versions = report.versions.iter().map(|version| &version.version);
     output::print_document(args.output.format, &report, versions, |report| {
-        print_text(context, report, (origin, planning.caller()), refusal.as_ref());
+        text::print(context, report, (origin, planning.caller()), refusal.as_ref());
     })
+}
+
+async fn on_this_machine<'a>(
+    context: &'a Context,
+    component: &Component,
+) -> Result<(Planning<'a>, ViewOrigin), Failure> {
+    let view = context.view(RecordSelection::Named(std::slice::from_ref(component))).await?;
+    let (origin, policies) = (view.origin, Arc::new(view.policy_set()));
+    Ok((Planning::of_plugins(context, view, policies)?, origin))
+}
+
+/// Reads what the agent of a managed host reads: all records, because versions may need other plugins.
+async fn on_managed_host<'a>(
+    context: &'a Context,
+    host: &str,
+    component: &Component,
+) -> Result<(Planning<'a>, ViewOrigin), Failure> {
+    let (view, host) = tokio::join!(context.view(RecordSelection::All), ManagedHost::fetch(context, host));
+    let (view, host) = (view?, host?);
+    let record = view.records.get(component.name()).and_then(|record| record.status.as_ref());
+    if record.is_none_or(|status| status.last_sync_time.is_none()) {
+        return Err(no_record(component));
+    }
+    let origin = view.origin;
+    Ok((Planning::of_managed_host(context, view, host), origin))
+}
+
+/// Returns the failure when there is no record. The agent of a host might read the versions from the proxy, but this
+/// machine may not read the same ones.
+fn no_record(component: &Component) -> Failure {
+    let failure = Failure::new(Code::Failed, format!("{component} has no record with versions"));
+    match component {
+        Component::Plugin(name) if !name.is_dns_label() => {
+            failure.advise("its name is no DNS label, so it cannot have one", format!("`d8 plugins why {name}` here"))
+        }
+        _ => failure.advise(
+            "the verdict for another host is made from the record, which an admin creates",
+            format!("`{}`", explain::create_record(component)),
+        ),
+    }
+}
+
+fn required_by(planning: &Planning<'_>, component: &Component) -> Option<RequiredBy> {
+    let required = planning.policies().required();
+    let by = required.into_iter().find(|required| required.plugin.as_str() == component.name())?.by;
+    Some(RequiredBy { policy: by.policy().to_owned(), field: by.path() })
+}
+
+/// Returns what the agent of a managed host takes: nothing, unless the plugin is installed or required.
+async fn plan_of_agent(planning: &mut Planning<'_>, component: &Component, takes: bool) -> AgentPlan {
+    if !takes {
+        return AgentPlan { target: None, next_version: None };
+    }
+    let target = planning.target(component).await.map(|version| version.to_string());
+    AgentPlan { target, next_version: planning.next(component) }
 }
 
 /// Adds the active version, unless it is listed.
@@ -265,9 +387,20 @@ fn next_steps(report: &WhyReport, planning: &Planning<'_>, component: &Component
         next.push(take(version, explain::install(component, &version.parsed)));
         return next;
     }
+    // Nobody waits for a wave who names the version.
+    let mut waiting = report.versions.iter().filter(|version| version.waits_for_its_wave());
+    if next.is_empty()
+        && let Some(version) = waiting.find(|version| stays(version) && (leaves || is_newer(version)))
+    {
+        let purpose = format!("take {} before its wave reaches this machine", version.version);
+        next.push(NextStep::new(&purpose, explain::install(component, &version.parsed)));
+    }
     let mut crossing = report.versions.iter().filter(|version| version.is_eligible_by_name());
     if let Some(version) = crossing.find(|version| !leaves && is_newer(version) && !stays(version)) {
         next.push(take(version, newer_major::command(component, &version.parsed)));
+    }
+    if next.is_empty() && !report.run_allowed {
+        next.push(NextStep::new("remove it", format!("d8 plugins remove {component}")));
     }
     next
 }
@@ -295,7 +428,7 @@ async fn evaluate_all(
     Ok(versions)
 }
 
-/// Evaluates a version for a person who updates, and notes the windows and blackouts that bind the agent only.
+/// Evaluates a version for an update there, and for a person notes the windows and blackouts that bind the agent only.
 async fn evaluate(
     planning: &mut Planning<'_>,
     component: &Component,
@@ -303,13 +436,15 @@ async fn evaluate(
 ) -> Result<VersionVerdict, Failure> {
     let active = planning.active(component).cloned();
     let active = active.as_ref();
-    let verdict = planning.verdict(component, published, Intent::Update).await?;
+    let intent = planning.intent();
+    let verdict = planning.verdict(component, published, intent).await?;
     let mut notes = verdict.notes().to_vec();
-    if active.is_none_or(|active| *active < published.version) {
+    if intent != Intent::Agent && active.is_none_or(|active| *active < published.version) {
         notes.extend(window_reasons(&planning.verdict(component, published, Intent::Agent).await?, &verdict));
     }
     let plugin_reasons = planning.plugin_reasons(component, &published.version).await;
-    Ok(VersionVerdict::new(published, active == Some(&published.version), &verdict, notes, plugin_reasons))
+    let row = VersionVerdict::new(published, active == Some(&published.version), &verdict, notes, plugin_reasons);
+    Ok(row.with_expedited(planning, component))
 }
 
 /// Returns the reasons about windows and blackouts in a verdict for the agent that do not hold people, who see them as
@@ -321,78 +456,4 @@ fn window_reasons(agent: &Verdict, person: &Verdict) -> Vec<Reason> {
     let holds = |reason: &Reason, other: &Reason| (reason.code(), reason.policy()) == (other.code(), other.policy());
     let is_new = |reason: &&Reason| !person.reasons().iter().any(|other| holds(reason, other));
     agent.reasons().iter().filter(is_window).filter(is_new).cloned().collect()
-}
-
-/// Returns the lines about tags that are not versions: a line for each reason, with its tags.
-fn left_out_lines(left_out: &LeftOutTags) -> Vec<String> {
-    if left_out.is_empty() {
-        return Vec::new();
-    }
-    let tags = if left_out.count == 1 { "tag is" } else { "tags are" };
-    let mut lines = vec![format!("{} published {tags} left out:", left_out.count)];
-    lines.extend(left_out.tags.iter().map(|tag| format!("  {}", tag.reason)));
-    let shown = u32::try_from(left_out.tags.len()).unwrap_or(u32::MAX);
-    if let Some(more) = left_out.count.checked_sub(shown).filter(|more| *more > 0) {
-        lines.push(format!("  and {more} more"));
-    }
-    lines
-}
-
-fn print_text(
-    context: &Context,
-    report: &WhyReport,
-    (origin, caller): (ViewOrigin, &Caller),
-    refusal: Option<&Reason>,
-) {
-    let WhyReport { component, policies, .. } = report;
-    let whose = format!("policies for this host{}", messages::acting_as(caller));
-    output::print(format!("{component}: {}", state(report)));
-    if let Some(damage) = &report.damage {
-        output::print(format!("damage: {damage}"));
-    }
-    output::print(match (policies.is_empty(), origin) {
-        (false, _) => format!("{whose}: {}", policies.join(", ")),
-        (true, ViewOrigin::Ungoverned) => format!("{whose}: none (the cluster has no PluginPolicies)"),
-        (true, _) => format!("{whose}: none"),
-    });
-    if let Some(reason) = refusal {
-        output::print(format!("{component} may not run: {}", explain::in_list(reason)));
-    }
-    if report.only_prereleases {
-        output::print("Only pre-releases are published. d8 installs them if you name the version.");
-    }
-    output::print_table(&table(&report.versions));
-    for line in left_out_lines(&report.left_out_tags) {
-        output::print(line);
-    }
-    for NextStep { purpose, command } in &report.next {
-        context.printer.note(format!("to {purpose}: `{command}`"));
-    }
-}
-
-/// Returns what is installed, in words.
-fn state(report: &WhyReport) -> String {
-    match (&report.active, &report.damage) {
-        (Some(active), None) => format!("{active} is active"),
-        (Some(active), Some(_)) => format!("{active} is installed, but damaged"),
-        (None, Some(_)) => "installed in an unknown version, and damaged".to_owned(),
-        (None, None) if report.installed => "installed by another tool, in an unknown version".to_owned(),
-        (None, None) => "not installed".to_owned(),
-    }
-}
-
-fn table(versions: &[VersionVerdict]) -> Table {
-    let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
-    for version in versions {
-        let mark = if version.active { "*" } else { "" };
-        let verdict = format!("{:?}", version.verdict);
-        let reasons = version.reasons.iter().map(|Listed(reason)| explain::in_list(reason));
-        let notes = version.notes.iter().map(|Listed(note)| format!("note: {}", explain::in_list(note)));
-        let mut lines = reasons.chain(version.unlisted.clone()).chain(notes);
-        table.row([mark, &version.version, &verdict, &lines.next().unwrap_or_default()]);
-        for line in lines {
-            table.row(["", "", "", &line]);
-        }
-    }
-    table
 }

@@ -1,6 +1,6 @@
 //! Sentences about conflicts between plugins.
 
-use super::{Audience, commands};
+use super::{Audience, commands, requirements::releases_only};
 use crate::{
     decisions::reason::{DependencyChain, DependencyProblem, PluginConflict, Subject},
     values::name::Component,
@@ -25,9 +25,11 @@ pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Au
         }
         PluginConflict::DependentPlugin { plugin, installed_version, constraint } => {
             let installed = installed_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let only = subject.version.as_ref().and_then(|version| releases_only(constraint, version));
+            let only = if only.is_some() { "covers releases only and " } else { "" };
             format!(
-                "installed plugin {plugin}{installed} requires {name} {constraint}, which excludes {version}; run `d8 \
-                 plugins update {plugin}` first"
+                "installed plugin {plugin}{installed} requires {name} {constraint}, which {only}excludes {version}; run \
+                 `d8 plugins update {plugin}` first"
             )
         }
         PluginConflict::Cycle { cycle } => format!(

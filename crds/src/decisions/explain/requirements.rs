@@ -3,7 +3,7 @@
 
 use crate::{
     decisions::requirements::{Found, FoundModule, ModuleRange, Requirement, Unchecked, Unmet, Warning},
-    values::text::printable,
+    values::{constraint::Constraint, text::printable, version::Version},
 };
 
 /// Explains a requirement that is not met.
@@ -12,7 +12,7 @@ pub fn unmet(unmet: &Unmet) -> String {
         Unmet::NotForPlatform { platform, why: None } => format!("is not published for {platform}"),
         Unmet::NotForPlatform { platform, why: Some(why) } => format!("cannot be used on {platform}: {why}"),
         Unmet::Requirement { requirement, found } => {
-            format!("{}{}", shown(requirement), shown_found(requirement, found))
+            format!("{}{}{}", shown(requirement), covered(requirement, found), shown_found(requirement, found))
         }
         Unmet::Recorded { reason: Some(reason) } => reason.clone(),
         Unmet::Recorded { reason: None } => "does not fit the cluster, and the record gives no reason".to_owned(),
@@ -51,6 +51,12 @@ pub fn warning(warning: &Warning) -> String {
     })
 }
 
+/// Returns what to add about a version that a constraint excludes only as a pre-release: `, which covers releases only`.
+pub(super) fn releases_only(constraint: &str, version: &Version) -> Option<&'static str> {
+    let constraint = Constraint::parse(constraint).ok()?;
+    constraint.excludes_as_prerelease(version).then_some(", which covers releases only")
+}
+
 fn bounded(sentence: &str) -> String {
     printable(sentence).into_owned()
 }
@@ -79,6 +85,19 @@ fn shown(requirement: &Requirement) -> String {
             format!("requires plugin {}{condition}", range(plugin, constraint))
         }
     }
+}
+
+/// Returns what to add about a constraint that excludes what was found only as a pre-release.
+fn covered(requirement: &Requirement, found: &Found) -> &'static str {
+    let constraint = match requirement {
+        Requirement::Kubernetes { constraint }
+        | Requirement::Deckhouse { constraint }
+        | Requirement::Module { constraint, .. }
+        | Requirement::Plugin { constraint, .. } => constraint,
+        Requirement::Modules { .. } | Requirement::AnyModule { .. } | Requirement::NoModule { .. } => return "",
+    };
+    let Found::Version(version) = found else { return "" };
+    Version::parse(version).ok().and_then(|version| releases_only(constraint, &version)).unwrap_or_default()
 }
 
 fn shown_found(requirement: &Requirement, found: &Found) -> String {

@@ -367,7 +367,7 @@ fn plugins_of_the_host() {
         (
             all(&["main ^1"], &["old ^1"]),
             Expected {
-                unmet: &["requires plugin main ^1, v1.4.0-main is installed"],
+                unmet: &["requires plugin main ^1, which covers releases only, v1.4.0-main is installed"],
                 unchecked: &["requires plugin old ^1 if it is installed, whose installed version is unknown"],
                 ..NONE
             },

@@ -15,6 +15,7 @@ use crate::{
     decisions::{
         intent::Intent,
         person::Person,
+        reason::{Field, Source},
         validation::{CheckedPolicy, CheckedSubjects, Pattern, Reach},
         window::MergedSchedule,
     },
@@ -211,6 +212,17 @@ impl<'a> HostPolicies<'a> {
         let stands = |policy: &&CheckedPolicy| policy.emergency.is_some_and(|until| now < until);
         let mut rules = self.emergencies().filter(stands).filter_map(|policy| policy.rule_for(component));
         rules.any(|rule| rule.expedite.contains(version))
+    }
+
+    /// Returns the fields that expedite the version, each for the gates of its own policy. Emergency policies are left
+    /// out.
+    pub fn expedited_by(&self, component: &Component, version: &Version) -> Vec<Source> {
+        let rules = self.rules(component);
+        let source = |rule: &ApplicableRule<'_>| {
+            let (origin, fields) = rule.rule()?;
+            fields.expedite.contains(version).then(|| rule.source(origin, Some(Field::Expedite)))
+        };
+        rules.iter().filter_map(source).collect()
     }
 
     /// Returns the invalid policies by name.

@@ -1,6 +1,6 @@
 //! Sentences about rules that forbid a version.
 
-use super::super::{commands, explainer::Explainer};
+use super::super::{commands, explainer::Explainer, requirements::releases_only};
 use crate::{
     decisions::reason::Source,
     values::{digest::Digest, version::Version},
@@ -36,7 +36,9 @@ impl Explainer<'_> {
 
     pub(super) fn version_not_permitted(&self, constraint: &str) -> String {
         let permitted = self.run_why("", "see the permitted versions, or ");
-        format!("{} is outside `{constraint}`; {permitted}ask an admin for a wider range", self.version())
+        let only = self.subject.version.as_ref().and_then(|version| releases_only(constraint, version));
+        let only = only.unwrap_or_default();
+        format!("{} is outside `{constraint}`{only}; {permitted}ask an admin for a wider range", self.version())
     }
 
     pub(super) fn below_minimum(&self, minimum: &Version) -> String {

@@ -1,0 +1,126 @@
+//! `d8 plugins why` as text for people.
+
+use d8_agent::cluster::{Caller, ViewOrigin};
+use d8_crds::{
+    decisions::{
+        explain::{self, Listed},
+        reason::{Class, Reason},
+        verdict::NextVersion,
+    },
+    records::release::LeftOutTags,
+};
+
+use super::{AgentPlan, NextStep, RequiredBy, VersionVerdict, WhyReport};
+use crate::{
+    context::Context,
+    planning::messages,
+    terminal::{output, table::Table},
+};
+
+/// Prints the report. `refusal`: why the active version may not run.
+pub(super) fn print(
+    context: &Context,
+    report: &WhyReport,
+    (origin, caller): (ViewOrigin, &Caller),
+    refusal: Option<&Reason>,
+) {
+    let WhyReport { component, policies, host, .. } = report;
+    let whose = match host {
+        Some(host) => format!("policies for {host}"),
+        None => format!("policies for this host{}", messages::acting_as(caller)),
+    };
+    output::print(format!("{component}: {}", state(report)));
+    if let Some(damage) = &report.damage {
+        output::print(format!("damage: {damage}"));
+    }
+    output::print(match (policies.is_empty(), origin) {
+        (false, _) => format!("{whose}: {}", policies.join(", ")),
+        (true, ViewOrigin::Ungoverned) => format!("{whose}: none (the cluster has no PluginPolicies)"),
+        (true, _) => format!("{whose}: none"),
+    });
+    if let Some(RequiredBy { policy, field }) = &report.required_by {
+        output::print(format!("required by policy {policy}, {field}"));
+    }
+    if let Some(agent) = &report.agent {
+        output::print(target(report, agent));
+    }
+    if let Some(reason) = refusal {
+        output::print(format!("{component} may not run: {}", explain::in_list(reason)));
+    }
+    if report.only_prereleases {
+        output::print("Only pre-releases are published. d8 installs them if you name the version.");
+    }
+    output::print_table(&table(report));
+    for line in left_out_lines(&report.left_out_tags) {
+        output::print(line);
+    }
+    for NextStep { purpose, command } in &report.next {
+        context.printer.note(format!("to {purpose}: `{command}`"));
+    }
+}
+
+/// Returns what is installed, in words.
+fn state(report: &WhyReport) -> String {
+    let on = report.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    let state = match (&report.active, &report.damage) {
+        (Some(active), None) => format!("{active} is active"),
+        (Some(active), Some(_)) => format!("{active} is installed, but damaged"),
+        (None, Some(_)) => "installed in an unknown version, and damaged".to_owned(),
+        (None, None) if report.installed && report.host.is_some() => "installed in an unknown version".to_owned(),
+        (None, None) if report.installed => "installed by another tool, in an unknown version".to_owned(),
+        (None, None) => "not installed".to_owned(),
+    };
+    let leaves =
+        if report.must_leave.is_some() && report.run_allowed { "; it must be left, and still runs" } else { "" };
+    format!("{state}{on}{leaves}")
+}
+
+/// Returns what the agent of a managed host takes.
+fn target(report: &WhyReport, agent: &AgentPlan) -> String {
+    if !report.installed && report.required_by.is_none() {
+        return "target: none; the agent installs only what a policy requires".to_owned();
+    }
+    let target = agent.target.as_deref().unwrap_or("none");
+    match &agent.next_version {
+        Some(NextVersion { version, at }) => format!("target: {target}; next: {version} at {at:.0}"),
+        None => format!("target: {target}; next: none by time alone"),
+    }
+}
+
+fn table(report: &WhyReport) -> Table {
+    let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
+    for version in &report.versions {
+        let mark = if version.active { "*" } else { "" };
+        let verdict = match version.verdict {
+            Class::Forbidden if version.active && report.run_allowed => {
+                "Forbidden: must be left, still runs".to_owned()
+            }
+            verdict => format!("{verdict:?}"),
+        };
+        let VersionVerdict { reasons, notes, remarks, unlisted, .. } = version;
+        let reasons = reasons.iter().map(|Listed(reason)| explain::in_list(reason));
+        let notes = notes.iter().map(|Listed(note)| format!("note: {}", explain::in_list(note)));
+        let remarks = remarks.iter().map(|remark| format!("note: {remark}"));
+        let mut lines = reasons.chain(unlisted.clone()).chain(notes).chain(remarks);
+        table.row([mark, &version.version, &verdict, &lines.next().unwrap_or_default()]);
+        for line in lines {
+            table.row(["", "", "", &line]);
+        }
+    }
+    table
+}
+
+/// Returns the lines about tags that are not versions: a line for each reason, with its tags.
+fn left_out_lines(left_out: &LeftOutTags) -> Vec<String> {
+    if left_out.is_empty() {
+        return Vec::new();
+    }
+    let tags = if left_out.count == 1 { "tag is" } else { "tags are" };
+    let mut lines = vec![format!("{} published {tags} left out:", left_out.count)];
+    lines.extend(left_out.tags.iter().map(|tag| format!("  {}", tag.reason)));
+    let shown = u32::try_from(left_out.tags.len()).unwrap_or(u32::MAX);
+    if let Some(more) = left_out.count.checked_sub(shown).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more"));
+    }
+    lines
+}
