@@ -2,7 +2,12 @@
 //!
 //! Kept only in the home directory, for one OS user and one user of a kubeconfig. Others do not act as this person.
 
-use std::{io, path::PathBuf};
+use std::{
+    cmp::Reverse,
+    io,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use d8_crds::{
     decisions::person::{Person, UserInfo},
@@ -14,7 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{policy_cache::ClusterKey, status_code};
-use crate::install_root::state_dir::{self, StateDir};
+use crate::{
+    disk,
+    install_root::state_dir::{self, StateDir},
+};
 
 /// What the API server said about the person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,6 +96,13 @@ const FORMAT: u32 = 1;
 
 /// The directory below a root.
 const DIRECTORY: &[&str] = &["policy", "users"];
+/// How long a file is kept after the API server last said the same. A kubeconfig with other credentials has another
+/// file, so that files of former credentials stay behind.
+const KEPT: Duration = Duration::from_hours(30 * 24);
+/// How long a file is not written again if the API server says the same.
+const CURRENT: Duration = Duration::from_hours(24);
+/// Most files that are kept: short-lived credentials may leave many within [`KEPT`].
+const MAX_FILES: usize = 64;
 
 /// The persons as whom this OS user acts, in directory `<root>/policy/users` of the root in the home directory.
 #[derive(Debug, Clone)]
@@ -111,16 +126,41 @@ impl UserCache {
         (file.format == FORMAT && file.uid == own_uid()).then_some(file.user)
     }
 
-    /// Keeps who a user of a kubeconfig is in a cluster, for as long as nothing else is saved.
+    /// Keeps who a user of a kubeconfig is in a cluster, until something else is saved or nobody has asked for 30 days.
+    /// Removes files of users of whom that is true.
     ///
     /// # Errors
     /// The root cannot be written. The command does not have to fail.
     pub fn save(&self, cluster: &ClusterKey, user_key: &Digest, user: &UserInfo) -> io::Result<()> {
-        if self.load(cluster, user_key).as_ref() == Some(user) {
+        if self.load(cluster, user_key).as_ref() == Some(user) && self.is_current(&file_name(cluster, user_key)) {
             return Ok(());
         }
         let file = UserFile { format: FORMAT, uid: own_uid(), user: user.clone() };
-        self.replace(cluster, user_key, &serde_json::to_vec_pretty(&file)?)
+        self.replace(cluster, user_key, &serde_json::to_vec_pretty(&file)?)?;
+        self.sweep(SystemTime::now())
+    }
+
+    fn is_current(&self, name: &str) -> bool {
+        let directory = self.root.as_ref().and_then(|root| StateDir::open(root, DIRECTORY).ok()?);
+        let modified = directory.and_then(|directory| directory.modified(name).ok());
+        // A time ahead of the clock is no reason to write.
+        modified.is_some_and(|modified| modified.elapsed().unwrap_or_default() < CURRENT)
+    }
+
+    /// Removes the files that are too old, and the oldest ones beyond [`MAX_FILES`].
+    fn sweep(&self, now: SystemTime) -> io::Result<()> {
+        let Some(root) = &self.root else { return Ok(()) };
+        let Some(directory) = StateDir::open(root, DIRECTORY)? else { return Ok(()) };
+        let names = directory.names()?.into_iter().filter(|name| name.strip_suffix(".json").is_some());
+        let mut files: Vec<_> = names.filter_map(|name| Some((directory.modified(&name).ok()?, name))).collect();
+        files.sort_by_key(|(modified, _)| Reverse(*modified));
+        for (index, (modified, name)) in files.iter().enumerate() {
+            let age = now.duration_since(*modified).unwrap_or_default();
+            if index >= MAX_FILES || age >= KEPT {
+                disk::if_exists(directory.remove(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets who a user of a kubeconfig is in a cluster.
@@ -179,6 +219,48 @@ mod tests {
             assert_eq!(cache.load(&here, &cleo), None);
         }
         assert!(UserCache::below(None).save(&here, &cleo, &user).is_err());
+    }
+
+    #[test]
+    fn files_that_nobody_confirms_are_removed() {
+        const DAY: Duration = Duration::from_hours(24);
+        let root = tempfile::tempdir().unwrap();
+        let cache = UserCache::below(Some(root.path().to_owned()));
+        let cluster = ClusterKey::new("https://a", None);
+        let user = UserInfo { username: "cleo".to_owned(), groups: std::collections::BTreeSet::default() };
+        let token = |n: u64| Digest::of(format!("token {n}").as_bytes());
+        let directory = root.path().join("policy/users");
+        let path = |n| directory.join(file_name(&cluster, &token(n)));
+        let set_age = |n, age: Duration| {
+            let file = std::fs::File::options().write(true).open(path(n)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        for (n, days) in [(0, 31), (1, 29), (2, 2), (3, 0)] {
+            cache.save(&cluster, &token(n), &user).unwrap();
+            set_age(n, days * DAY);
+        }
+        std::fs::write(directory.join("note.txt"), "of somebody else").unwrap();
+        std::os::unix::fs::symlink("/nowhere", directory.join("link.json")).unwrap();
+        let kept = |numbers: &[u64]| numbers.iter().filter(|n| path(**n).exists()).copied().collect::<Vec<_>>();
+        // Nothing changes, so that nothing is written.
+        cache.save(&cluster, &token(3), &user).unwrap();
+        assert_eq!(kept(&[0, 1, 2, 3]), [0, 1, 2, 3]);
+        // The one that was confirmed two days ago is confirmed again.
+        cache.save(&cluster, &token(2), &user).unwrap();
+        assert!(cache.is_current(&file_name(&cluster, &token(2))));
+        assert_eq!(kept(&[0, 1, 2, 3]), [1, 2, 3]);
+        assert!(directory.join("note.txt").exists() && directory.join("link.json").is_symlink());
+
+        let many = u64::try_from(MAX_FILES).unwrap() + 9;
+        for n in 10..10 + many {
+            cache.save(&cluster, &token(n), &user).unwrap();
+            set_age(n, Duration::from_secs(100_000 - n));
+        }
+        cache.save(&cluster, &token(999), &user).unwrap();
+        let files = std::fs::read_dir(&directory).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
+        assert_eq!(files.count(), MAX_FILES + 1, "and the note");
+        assert_eq!(kept(&[1, 2, 10, 999]), [2, 999]);
+        assert_eq!(cache.load(&cluster, &token(999)), Some(user));
     }
 
     #[test]

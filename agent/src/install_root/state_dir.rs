@@ -8,10 +8,11 @@ use std::{
     io::{self, Write as _},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
     io::Errno,
 };
 
@@ -146,6 +147,27 @@ impl StateDir {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         d8_rpp::file::read_at_most(file, limit).map(Some)
+    }
+
+    /// Returns when the content of a regular file changed last, in whole seconds.
+    ///
+    /// # Errors
+    /// It does not exist, or it is not a regular file.
+    pub(crate) fn modified(&self, name: &str) -> io::Result<SystemTime> {
+        let stat = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        // A time before 1970 counts as 1970.
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default()))
+    }
+
+    /// Removes a file, or a link and not what it leads to.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
     /// Replaces a file, in one rename, and syncs both.
