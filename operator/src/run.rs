@@ -11,6 +11,7 @@ use d8_rpp::{
     ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy, UnverifiedApiServer,
     connections::{self, ConnectionLimits},
 };
+use jiff::Timestamp;
 use kube::{Api, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -117,7 +118,9 @@ pub(crate) async fn run(args: Args) -> Result<(), RunError> {
 
     let (stop_sender, stop) = watch::channel(false);
     let (leading_sender, leading) = watch::channel(false);
+    let election_ctx = ctx.clone();
     let election = tokio::spawn(async move {
+        election_ctx.former_policies.led_until(lease::last_written(&lease_client, &namespace).await);
         lease::run_election(lease_client, &namespace, args.identity, leading_sender, stop).await;
     });
 
@@ -192,6 +195,7 @@ async fn watch_own_kinds<R: Registry>(
             ctx.retention.changed.notify_one();
         }),
         watches::reflect(Api::all(client.clone()), policies, readiness, POLICIES, |event| {
+            ctx.former_policies.apply(event, Timestamp::now());
             if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
                 ctx.policies.request(&object.name_any());
             }

@@ -140,6 +140,16 @@ fn the_start_of_a_wave_survives_losses() -> Result<()> {
     assert_eq!(kept.since, again.since);
     wait_for("the end of the mark", TIMEOUT, || ledger(&lab, &long).filter(|data| !deleted_at(data)))?;
 
+    // The same if nobody sees the deletion.
+    lab.stop_operator()?;
+    let former = lab.get_policy(&long).and_then(|policy| policy.metadata.uid);
+    lab.plane().kubectl(["delete", "pluginpolicy", &long])?;
+    lab.apply_policy(&long, &with_rollout("waved", "waved", &json!({})))?;
+    lab.start_operator()?;
+    let (policy, kept) = wait_for_state(&lab, &long, "waved", "v1.0.0", WaveState::Running)?;
+    assert_eq!(kept.since, again.since);
+    assert_ne!(policy.metadata.uid, former);
+
     // After that hour the ledger is removed. The deletion of another policy makes the operator look.
     lab.plane().kubectl(["delete", "pluginpolicy", &long])?;
     wait_for("the mark of the deletion", TIMEOUT, || ledger(&lab, &long).filter(deleted_at))?;

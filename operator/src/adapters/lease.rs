@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use d8_rpp::ClusterAccess;
-use kube::Client;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client, ResourceExt as _};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseParams};
 use tokio::{
     sync::watch,
@@ -33,6 +35,19 @@ pub(crate) async fn client(access: &ClusterAccess) -> Result<Client, d8_rpp::Err
     access.config.connect_timeout = Some(REQUEST_TIMEOUT);
     access.config.read_timeout = Some(REQUEST_TIMEOUT);
     access.client().await
+}
+
+/// Returns when some instance last wrote the lease: until then it led. `None`: there is no lease, or it cannot be read.
+pub(crate) async fn last_written(client: &Client, namespace: &str) -> Option<Timestamp> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    match leases.get_metadata_opt(LEASE).await {
+        // The last renewal is erased when the lease is released, so that it does not count.
+        Ok(lease) => lease?.managed_fields().iter().filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max(),
+        Err(error) => {
+            tracing::warn!(%error, "the lease could not be read: it is not known when an instance last led");
+            None
+        }
+    }
 }
 
 /// Takes part in the election until `stop` becomes true, then releases the lease. Sets `leading` to whether this

@@ -1,10 +1,12 @@
 //! The conflicts between all policies, found once for each state of policies, hosts and records.
 
 use std::{
-    collections::hash_map::DefaultHasher,
-    hash::{Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
     sync::{Arc, Mutex, PoisonError},
 };
+
+use d8_crds::records::release::{CliRelease, ReleaseVersion};
+use kube::Resource;
 
 use super::context::Context;
 use crate::decisions::policy::conflicts::PolicyConflicts;
@@ -15,37 +17,91 @@ pub(crate) struct SharedConflicts(Mutex<FoundConflicts>);
 
 #[derive(Default)]
 struct FoundConflicts {
-    /// What they were found in; absent: nothing was read yet.
-    key: Option<u64>,
+    /// Hash of the objects that were read last; absent: nothing was read yet.
+    objects: Option<u64>,
+    /// Hash of what conflicts depend on.
+    content: Option<u64>,
     conflicts: Arc<PolicyConflicts>,
 }
 
 /// Returns the conflicts between the policies as they are now.
 pub(super) fn current<R>(ctx: &Context<R>) -> Arc<PolicyConflicts> {
     let mut found = ctx.conflicts.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = Some(key(ctx));
-    if found.key != key {
-        let (policies, releases) = (ctx.policies.store.state(), ctx.releases.store.state());
-        let hosts = ctx.hosts().labels();
-        found.conflicts = Arc::new(PolicyConflicts::find(policies.iter().map(AsRef::as_ref), &hosts, &releases));
-        found.key = key;
+    let labels_revision = ctx.hosts().labels_revision();
+    let policies = sorted(ctx.policies.store.state());
+    let releases = sorted(ctx.releases.store.state());
+    let of_policies = (labels_revision, hash_all(&policies, |policy| policy.metadata.generation));
+    // Records are written all the time. Only their published versions matter, but it takes longer to compare these.
+    let objects = hash(&(of_policies, hash_all(&releases, |release| release.metadata.resource_version.clone())));
+    if found.objects != Some(objects) {
+        let content = hash(&(of_policies, releases.iter().map(|release| published(release)).collect::<Vec<_>>()));
+        if found.content != Some(content) {
+            let (policies, hosts) = (policies.iter().map(AsRef::as_ref), ctx.hosts().labels());
+            found.conflicts = Arc::new(PolicyConflicts::find(policies, &hosts, &releases));
+        }
+        (found.objects, found.content) = (Some(objects), Some(content));
     }
     found.conflicts.clone()
 }
 
-/// Returns a hash of what conflicts depend on: the specs of the policies, the labels of the hosts, and the records.
-fn key<R>(ctx: &Context<R>) -> u64 {
+fn sorted<K: Resource<DynamicType = ()>>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
+    objects.sort_by(|a, b| a.meta().name.cmp(&b.meta().name));
+    objects
+}
+
+/// Returns a hash of names, UIDs and another field of objects.
+fn hash_all<K: Resource<DynamicType = ()>, F: Hash>(objects: &[Arc<K>], field: impl Fn(&K) -> F) -> u64 {
+    let identity = |object: &Arc<K>| hash(&(&object.meta().name, &object.meta().uid, field(object)));
+    hash(&objects.iter().map(identity).collect::<Vec<_>>())
+}
+
+/// Returns a hash of what conflicts depend on in a record.
+fn published(release: &CliRelease) -> u64 {
+    let versions = release.status.iter().flat_map(|status| &status.versions);
+    let version = |version: &ReleaseVersion| {
+        let artifacts = version.artifacts.iter().map(|a| hash(&(&a.platform, &a.manifest, &a.layer)));
+        let moved_from = version.moved.as_ref().map(|moved| &moved.from);
+        let withdrawn = version.withdrawn.is_some();
+        hash(&(&version.version, &version.digest, withdrawn, moved_from, artifacts.collect::<Vec<_>>()))
+    };
+    hash(&(&release.metadata.name, versions.map(version).collect::<Vec<_>>()))
+}
+
+fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    ctx.hosts().labels_revision().hash(&mut hasher);
-    let mut policies: Vec<_> = ctx.policies.store.state();
-    policies.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    for policy in policies {
-        (&policy.metadata.name, &policy.metadata.uid, policy.metadata.generation).hash(&mut hasher);
-    }
-    let mut releases: Vec<_> = ctx.releases.store.state();
-    releases.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    for release in releases {
-        (&release.metadata.name, &release.metadata.uid, &release.metadata.resource_version).hash(&mut hasher);
-    }
+    value.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_publishes_the_same_changes_no_conflict() {
+        let hash_of = |fields: &Value, synced: &str| {
+            let mut version = json!({"version": "v1.0.0", "digest": "sha256:0", "fit": "Fits", "artifacts": [
+                {"platform": "linux-amd64", "manifest": "sha256:1", "layer": "sha256:2", "sizeBytes": 1}]});
+            version.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let record = json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease",
+                "metadata": {"name": "p", "resourceVersion": synced}, "spec": {},
+                "status": {"lastSyncTime": synced, "versions": [version]}});
+            published(&serde_json::from_value(record).unwrap())
+        };
+        let (now, later) = ("2026-11-28T12:00:00Z", "2026-11-28T13:00:00Z");
+        let before = hash_of(&json!({}), now);
+        assert_eq!(hash_of(&json!({"fit": "Unfit", "reasons": ["too old"]}), later), before);
+        let artifact = json!({"platform": "linux-amd64", "manifest": "sha256:1", "layer": "sha256:3", "sizeBytes": 1});
+        for changed in [
+            json!({"version": "v1.0.1"}),
+            json!({"digest": "sha256:9"}),
+            json!({"withdrawn": now}),
+            json!({"artifacts": [artifact]}),
+            json!({"moved": {"from": "sha256:8", "at": now}}),
+        ] {
+            assert_ne!(hash_of(&changed, now), before, "{changed}");
+        }
+    }
 }

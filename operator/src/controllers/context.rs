@@ -11,8 +11,8 @@ use kube::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    conflicts::SharedConflicts, policy::state::PolicyEntry, release::state::ReleaseEntry, retention::SharedRetention,
-    state_cache::StateCache,
+    conflicts::SharedConflicts, former_policies::FormerPolicies, policy::state::PolicyEntry,
+    release::state::ReleaseEntry, retention::SharedRetention, state_cache::StateCache,
 };
 use crate::{
     adapters::{cluster::Cluster, events::Events, ledger_store::LedgerStore, metrics::Metrics},
@@ -83,6 +83,8 @@ pub(crate) struct Context<R> {
     pub(super) wave_ledgers: LedgerStore<WaveLedger>,
     /// Notified when a policy was deleted, so that its ledger must be deleted too.
     pub(super) policy_deleted: Notify,
+    /// When the operator last saw policies that do not exist any more.
+    pub(crate) former_policies: FormerPolicies,
     /// The conflicts between policies.
     pub(super) conflicts: SharedConflicts,
     /// The records and versions that policies and hosts retain.
@@ -113,6 +115,7 @@ impl<R> Context<R> {
             release_ledgers: LedgerStore::new(client.clone(), namespace),
             wave_ledgers: LedgerStore::new(client.clone(), namespace),
             policy_deleted: Notify::default(),
+            former_policies: FormerPolicies::default(),
             conflicts: SharedConflicts::default(),
             retention: SharedRetention::default(),
             events: Events::new(client.clone(), instance),

@@ -103,7 +103,8 @@ fn evaluate<R>(
     let Cluster { seen, people_unknown, .. } = ctx.cluster.borrow().clone();
     let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, seen.uid.as_deref(), now)
         .people_unknown(people_unknown)
-        .conflicts(&conflicts::current(ctx));
+        .conflicts(&conflicts::current(ctx))
+        .last_seen(ctx.former_policies.last_seen(ledger.uid.as_deref()));
     let update = inputs.update_waves(ledger);
     let new_ledger = (!update.changes.is_empty()).then(|| {
         let mut ledger = ledger.clone();

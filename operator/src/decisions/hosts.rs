@@ -13,7 +13,7 @@ use d8_crds::{
         host::{CliHost, ComponentState, HostComponent},
         policy::HostCounts,
     },
-    values::{name::Component, version::Version},
+    values::version::Version,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, runtime::watcher::Event};
@@ -66,15 +66,15 @@ pub(crate) struct UpToDate {
 }
 
 impl HostReport {
-    /// Returns for which time the host has reported this version as up to date.
-    pub(crate) fn up_to_date(&self, component: &Component, version: &Version) -> Option<UpToDate> {
-        let mut versions = self.active.iter().zip(&self.up_to_date_since);
-        let is_asked = |(name, active): &(Arc<str>, Arc<str>)| {
-            **name == *component.name() && Version::parse(active).is_ok_and(|active| active == *version)
-        };
-        let since = versions.find(|(active, _)| is_asked(active)).and_then(|(_, since)| *since)?;
-        let last_seen = self.last_seen.unwrap_or(since).max(since);
-        Some(UpToDate { since, until: last_seen.checked_add(REPORT_INTERVAL).unwrap_or(Timestamp::MAX) })
+    /// Returns the versions that the host reports as up to date: name of the component, version, and for which time.
+    pub(crate) fn up_to_date(&self) -> impl Iterator<Item = (&str, &str, UpToDate)> {
+        let versions = self.active.iter().zip(&self.up_to_date_since);
+        versions.filter_map(|((name, active), since)| {
+            let since = (*since)?;
+            let last_seen = self.last_seen.unwrap_or(since).max(since);
+            let until = last_seen.checked_add(REPORT_INTERVAL).unwrap_or(Timestamp::MAX);
+            Some((&**name, &**active, UpToDate { since, until }))
+        })
     }
 }
 

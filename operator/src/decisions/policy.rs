@@ -7,4 +7,5 @@ mod evidence;
 pub(crate) mod ledger;
 mod progress;
 pub(crate) mod status;
+mod wave_limit;
 pub(crate) mod waves;

@@ -1,7 +1,7 @@
 //! Policies that contradict each other on a host (`docs/policies.md`, rule 22): together they permit no version of a
 //! component, although one of them requires it, or names it and limits its versions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -147,7 +147,10 @@ fn contradicting_versions(rules: &[ApplicableRule<'_>]) -> BTreeSet<Attributed<S
     let permitted = rules.iter().filter_map(|rule| Some((rule, permitted_versions(rule)?)));
     let permitted: Vec<_> = permitted.collect();
     let constraints: Vec<(&Constraint, Channel)> = permitted.iter().map(|(_, p)| (p.constraint, p.channel)).collect();
-    if constraints.is_empty() || satisfiable(&constraints) {
+    // Policies often repeat a constraint.
+    let key = |(constraint, channel): &(&Constraint, Channel)| (constraint.as_str().to_owned(), *channel);
+    let distinct: BTreeMap<_, _> = constraints.iter().map(|entry| (key(entry), *entry)).collect();
+    if satisfiable(&distinct.into_values().collect::<Vec<_>>()) {
         return BTreeSet::new();
     }
     let refusing = |version: Version| -> BTreeSet<usize> {

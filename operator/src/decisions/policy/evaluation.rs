@@ -22,8 +22,9 @@ use super::{
     conflicts::{ConflictOnHosts, PolicyConflicts},
     evidence::Evidence,
     ledger::WaveLedger,
-    progress::{PolicyEvaluator, ProgressInputs, Record, limit_components, progress, with_waves},
+    progress::{PolicyEvaluator, ProgressInputs, Record, progress, with_waves},
     status::{StatusInputs, emergency_changes, status, window_changes},
+    wave_limit::limit_components,
     waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
 };
 use crate::decisions::hosts::MatchedHosts;
@@ -35,10 +36,12 @@ pub(crate) struct PolicyInputs<'a> {
     records: Vec<Record<'a>>,
     matched: &'a MatchedHosts,
     failures: FailureCounts,
+    evidence: Option<Evidence<'a>>,
     previous: &'a PluginPolicyStatus,
     cluster_uid: Option<&'a str>,
     people_unknown: bool,
     conflicts: Vec<ConflictOnHosts>,
+    last_seen: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -76,19 +79,27 @@ impl<'a> PolicyInputs<'a> {
     ) -> Self {
         let records = releases.iter().filter_map(|release| Record::read(release)).collect();
         let failures = FailureCounts::new(&matched.failures, now);
-        let conflicts = Vec::new();
+        let evidence = checked.as_ref().ok().and_then(|checked| Evidence::of(checked, &matched.reports, now));
         Self {
             policy,
             checked,
             records,
             matched,
             failures,
+            evidence,
             previous,
             cluster_uid,
             people_unknown: false,
-            conflicts,
+            conflicts: Vec::new(),
+            last_seen: None,
             now,
         }
+    }
+
+    /// Says when an operator last saw the former policy of this name.
+    #[must_use]
+    pub(crate) fn last_seen(self, last_seen: Option<Timestamp>) -> Self {
+        Self { last_seen, ..self }
     }
 
     /// Adds the conflicts between all policies.
@@ -111,7 +122,6 @@ impl<'a> PolicyInputs<'a> {
         if checked.rollout.is_none() && !self.has_halts(ledger) {
             return WaveUpdate::default();
         }
-        let evidence = Evidence::of(checked, &self.matched.reports, self.now);
         let policies = PolicySet::to_the_last_host(checked.clone());
         let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
         let governed = self.governed(&evaluator);
@@ -126,11 +136,13 @@ impl<'a> PolicyInputs<'a> {
             .collect();
         let inputs = WaveInputs {
             uid: self.policy.metadata.uid.as_deref(),
+            created: self.policy.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            last_seen: self.last_seen,
             generation: self.policy.metadata.generation.unwrap_or_default(),
             previous: self.previous,
             has_rollout: checked.rollout.is_some(),
             max_failed: checked.rollout.as_ref().and_then(|rollout| rollout.max_failed),
-            evidence: evidence.as_ref(),
+            evidence: self.evidence.as_ref(),
             resumed: &checked.resumed,
             candidates: &candidates,
             failures: &self.failures,
@@ -177,9 +189,9 @@ impl<'a> PolicyInputs<'a> {
         let policies = with_waves(checked, ledger);
         let evaluator = PolicyEvaluator::new(checked, &policies, self.now);
         let governed = self.governed(&evaluator);
-        let evidence = Evidence::of(checked, &self.matched.reports, self.now);
         let (failures, matched) = (&self.failures, self.matched);
-        let inputs = ProgressInputs { evaluator: &evaluator, ledger, failures, matched, evidence: evidence.as_ref() };
+        let inputs =
+            ProgressInputs { evaluator: &evaluator, ledger, failures, matched, evidence: self.evidence.as_ref() };
         for record in self.records.iter().filter(|record| governed.contains(&record.component)) {
             let progress = progress(inputs, record);
             let shown = progress.shown;

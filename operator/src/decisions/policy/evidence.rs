@@ -1,6 +1,11 @@
 //! On how many hosts a version has succeeded, for a policy whose waves wait for that (`docs/policies.md`,
 //! requireSucceeded).
 
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
 use d8_crds::{
     decisions::{
         validation::{CheckedPolicy, RequiredEvidence},
@@ -20,38 +25,38 @@ pub(crate) struct Successes {
     pub(crate) next: Option<Timestamp>,
 }
 
+impl Successes {
+    /// Adds a host that counts from `succeeds` on.
+    fn add(&mut self, succeeds: Timestamp, now: Timestamp) {
+        if succeeds <= now {
+            self.hosts = self.hosts.saturating_add(1);
+        } else {
+            self.next = Some(self.next.map_or(succeeds, |next| next.min(succeeds)));
+        }
+    }
+}
+
 /// What the hosts of a policy report about versions whose waves wait.
 pub(crate) struct Evidence<'a> {
     pub(crate) required: RequiredEvidence,
     canary_share: Option<CanaryShare>,
     hosts: &'a [HostReport],
-    /// The current time in whole seconds.
-    now: Timestamp,
+    /// The versions that hosts report as up to date: counted once for all waves.
+    successes: BTreeMap<Component, BTreeMap<Version, Successes>>,
 }
 
 impl<'a> Evidence<'a> {
-    /// Returns `None` if the policy requires no evidence.
+    /// Returns `None` if the policy requires no evidence. `now`: in whole seconds.
     pub(crate) fn of(policy: &CheckedPolicy, hosts: &'a [HostReport], now: Timestamp) -> Option<Self> {
         let rollout = policy.rollout.as_ref()?;
-        Some(Self { required: rollout.evidence?, canary_share: rollout.canary_share, hosts, now })
+        let required = rollout.evidence?;
+        let successes = successes(hosts, required.stable_for, now);
+        Some(Self { required, canary_share: rollout.canary_share, hosts, successes })
     }
 
-    /// Counts the hosts that have reported the version as up to date for long enough.
+    /// Returns on how many hosts the version has been reported as up to date for long enough.
     pub(crate) fn successes(&self, component: &Component, version: &Version) -> Successes {
-        let mut successes = Successes::default();
-        for reported in self.hosts.iter().filter_map(|host| host.up_to_date(component, version)) {
-            // A time beyond the supported range never comes.
-            let Ok(succeeds) = reported.since.checked_add(self.required.stable_for) else { continue };
-            if succeeds > reported.until {
-                continue;
-            }
-            if succeeds <= self.now {
-                successes.hosts = successes.hosts.saturating_add(1);
-            } else {
-                successes.next = Some(successes.next.map_or(succeeds, |next| next.min(succeeds)));
-            }
-        }
-        successes
+        self.successes.get(component).and_then(|versions| versions.get(version)).copied().unwrap_or_default()
     }
 
     /// Returns whether the version has succeeded on enough hosts.
@@ -67,6 +72,41 @@ impl<'a> Evidence<'a> {
         let canaries = self.hosts.iter().filter(|host| host.is_canary || by_share(host)).count();
         u32::try_from(canaries).unwrap_or(u32::MAX)
     }
+}
+
+/// Counts the hosts on which each version has succeeded. Most hosts report the same few versions, so that the text of each
+/// is parsed once.
+fn successes(
+    hosts: &[HostReport],
+    stable_for: Duration,
+    now: Timestamp,
+) -> BTreeMap<Component, BTreeMap<Version, Successes>> {
+    let mut versions: BTreeMap<(Component, Version), usize> = BTreeMap::new();
+    let mut indexes: HashMap<(&str, &str), Option<usize>> = HashMap::new();
+    let mut counts: Vec<Successes> = Vec::new();
+    for host in hosts {
+        // `1.4.0` and `v1.4.0` are one version, and a host counts once for it.
+        let mut counted = BTreeSet::new();
+        for (name, active, reported) in host.up_to_date() {
+            let mut parse = || {
+                let next = versions.len();
+                Some(*versions.entry((name.parse().ok()?, Version::parse(active).ok()?)).or_insert(next))
+            };
+            let Some(index) = *indexes.entry((name, active)).or_insert_with(&mut parse) else { continue };
+            // A time beyond the supported range never comes.
+            let Ok(succeeds) = reported.since.checked_add(stable_for) else { continue };
+            if succeeds <= reported.until && counted.insert(index) {
+                counts.resize(counts.len().max(index + 1), Successes::default());
+                counts.get_mut(index).into_iter().for_each(|count| count.add(succeeds, now));
+            }
+        }
+    }
+    let mut by_component: BTreeMap<Component, BTreeMap<Version, Successes>> = BTreeMap::new();
+    for ((component, version), index) in versions {
+        let successes = counts.get(index).copied().unwrap_or_default();
+        by_component.entry(component).or_default().insert(version, successes);
+    }
+    by_component
 }
 
 #[cfg(test)]

@@ -25,13 +25,10 @@ use kube::ResourceExt as _;
 use super::{
     evidence::Evidence,
     ledger::{WaveLedger, WaveRecord},
+    wave_limit::limit_waves,
     waves::{FailureCounts, WaveCandidate},
 };
 use crate::decisions::hosts::{MatchedHosts, VersionSpan};
-
-/// Most waves in a status, halted ones not counted. With about 110 bytes each, they stay far below the 1.5 MiB that
-/// etcd accepts.
-const MAX_WAVES: usize = 4096;
 
 /// A record whose versions are parsed, newest first.
 pub(super) struct Record<'a> {
@@ -197,7 +194,7 @@ pub(super) fn progress(inputs: ProgressInputs<'_>, record: &Record<'_>) -> Progr
         };
         progress.add(inputs, record, (version, entry), wave, is_target);
     }
-    progress.trimmed = limit_waves(&mut progress.shown.waves, limits::WAVES);
+    progress.trimmed = limit_waves(&mut progress.shown, limits::WAVES);
     progress
 }
 
@@ -265,43 +262,6 @@ fn is_shown(evaluator: &PolicyEvaluator<'_>, wave: &WaveStatus) -> bool {
         Some(WaveState::Complete) => wave.failed > 0 || rollout.is_some_and(|rollout| rollout.evidence.is_some()),
         _ => true,
     }
-}
-
-/// Keeps at most `limit` waves: the halted ones, then the newest. Returns whether a wave was dropped.
-fn limit_waves(waves: &mut Vec<WaveStatus>, limit: usize) -> bool {
-    let trimmed = waves.len() > limit;
-    if trimmed {
-        let halted = waves.iter().filter(|wave| wave.state == Some(WaveState::Halted)).count();
-        let mut room = limit.saturating_sub(halted);
-        waves.retain(|wave| {
-            let is_halted = wave.state == Some(WaveState::Halted);
-            let stays = is_halted || room > 0;
-            room = room.saturating_sub(usize::from(!is_halted));
-            stays
-        });
-        waves.truncate(limit);
-    }
-    trimmed
-}
-
-/// Limits the number of components, and of their waves together. Returns whether something was dropped.
-pub(super) fn limit_components(components: &mut Vec<ComponentProgress>) -> bool {
-    let limit = limits::COMPONENTS;
-    let mut trimmed = components.len() > limit;
-    if trimmed {
-        // Components without waves are dropped first.
-        components.sort_by_key(|component| component.waves.is_empty());
-        components.truncate(limit);
-        components.sort_by(|a, b| a.name.cmp(&b.name));
-    }
-    let all: usize = components.iter().map(|component| component.waves.len()).sum();
-    if all > MAX_WAVES {
-        let each = (MAX_WAVES / components.len()).max(1);
-        for component in components.iter_mut() {
-            trimmed |= limit_waves(&mut component.waves, each);
-        }
-    }
-    trimmed
 }
 
 /// When the wave of a version starts and ends.
@@ -402,6 +362,3 @@ fn reachable(
     }
     if verdict.class() > Class::Held { Err(leading) } else { Ok(leading) }
 }
-
-#[cfg(test)]
-mod tests;

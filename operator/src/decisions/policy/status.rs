@@ -158,7 +158,7 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
             Some(rollout) if rollout.evidence.is_some() => "they wait as if nothing had succeeded on them",
             _ => "their waves depend on the age of the version alone",
         };
-        let message = format!("there are too many waves: the status lacks the oldest versions, and {effect}");
+        let message = format!("there are too many waves: the status lacks older versions, and {effect}");
         return ConditionDraft::new(False, "TooManyWaves", message);
     }
     match checked.emergency {

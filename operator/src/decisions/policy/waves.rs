@@ -71,6 +71,10 @@ pub(crate) struct WaveCandidate {
 pub(crate) struct WaveInputs<'a> {
     /// UID of the policy.
     pub(crate) uid: Option<&'a str>,
+    /// When the policy was created.
+    pub(crate) created: Option<Timestamp>,
+    /// When an operator last saw the former policy of this name, if the ledger has another UID.
+    pub(crate) last_seen: Option<Timestamp>,
     /// Generation of the policy.
     pub(crate) generation: i64,
     pub(crate) previous: &'a PluginPolicyStatus,
@@ -153,7 +157,8 @@ fn current(inputs: &WaveInputs<'_>, ledger: &WaveLedger) -> (WaveLedger, BTreeSe
         return (WaveLedger { deleted_at: None, ..ledger.clone() }, BTreeSet::new());
     }
     if ledger.uid.is_some() {
-        return (ledger.adopted(uid, inputs.now), BTreeSet::new());
+        let created = inputs.created.unwrap_or(inputs.now);
+        return (ledger.adopted(uid, created, inputs.last_seen), BTreeSet::new());
     }
     let mut restored = WaveLedger { uid, ..ledger.clone() };
     let complete = restore(&mut restored, inputs.previous, inputs.generation, inputs.now);

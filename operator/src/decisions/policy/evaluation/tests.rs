@@ -307,7 +307,9 @@ fn the_waves_of_a_new_record_begin_when_it_appears() {
 
 #[test]
 fn a_policy_that_is_created_again_keeps_its_waves_for_an_hour() {
-    for (deleted_at, again, since) in [(None, 20_000, 100), (Some(1000), 4599, 100), (Some(1000), 4600, 4600)] {
+    for (deleted_at, again, since) in
+        [(None, 3699, 100), (None, 3700, 3700), (Some(1000), 4599, 100), (Some(1000), 4600, 4600)]
+    {
         let mut fixture = PolicyFixture::rolling();
         fixture.evaluate(100);
         fixture.ledger.deleted_at = deleted_at.map(at);

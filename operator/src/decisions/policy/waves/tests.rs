@@ -61,6 +61,8 @@ impl WaveFixture {
         let failures = vec![failure; self.failed.try_into().unwrap()];
         let inputs = WaveInputs {
             uid: Some("uid"),
+            created: None,
+            last_seen: None,
             generation: self.generation,
             previous: &self.previous,
             has_rollout: self.has_rollout,
@@ -257,6 +259,8 @@ fn a_resumed_wave_goes_on_where_it_was() {
             WaveCandidate { version: v("v1.4.0"), permitted: true, first_seen: None, soaked: Some(at(soaked)) };
         let inputs = WaveInputs {
             uid: Some("uid"),
+            created: None,
+            last_seen: None,
             generation: 1,
             previous: &PluginPolicyStatus::default(),
             has_rollout: true,
