@@ -8,6 +8,8 @@
 //!   sorted), `why` (their messages), `notes`, `until`, `runs` (whether the active version may run). `person` is
 //!   who acts: a user, or `unknown`.
 //!
+//! - `yaml conflicts`: the conflicts between the policies, in words.
+//!
 //! A block `json` is the example of "Reasons as JSON".
 
 use std::collections::BTreeMap;
@@ -106,8 +108,28 @@ impl ExampleRunner {
                 }
                 self.list_is_complete = true;
             }
+            "conflicts" => {
+                let expected: Vec<String> = serde_saphyr::from_str(text).expect("a list of sentences");
+                self.check_conflicts(&expected);
+                self.list_is_complete = true;
+            }
             other => panic!("a block has the unknown kind {other}"),
         }
+    }
+
+    fn check_conflicts(&mut self, expected: &[String]) {
+        self.count += 1;
+        let labels = labels();
+        let set = PolicySet::from_json(&self.policies);
+        let conflicts = set.for_host(host(&labels, Person::Nobody)).conflicts(|component| self.record_of(component));
+        let found: Vec<_> = conflicts.iter().map(explain::policy_conflict).collect();
+        if found != expected {
+            self.differences.push(format!("conflicts:\n  {found:#?}\nare not\n  {expected:#?}"));
+        }
+    }
+
+    fn record_of(&self, component: &Component) -> Option<&CliRelease> {
+        self.record.as_ref().filter(|record| record.metadata.name.as_deref() == Some(component.name()))
     }
 
     fn check(&mut self, example: &Example) {
@@ -124,14 +146,14 @@ impl ExampleRunner {
             'R' => Intent::Repair,
             other => panic!("{other} is not an intent"),
         };
-        let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
+        let labels = labels();
         let person = match &example.person {
             None => Person::Nobody,
             Some(PersonInput::Unknown(Unknown::Unknown)) => Person::Unknown,
             Some(PersonInput::Known(user)) => Person::Known(user),
         };
-        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person };
-        let record = self.record.as_ref().filter(|record| record.metadata.name.as_deref() == Some(component.name()));
+        let host = host(&labels, person);
+        let record = self.record_of(&component);
         let set = PolicySet::from_json(&self.policies);
         let case = Candidate::new(host, &component, &version, intent, now)
             .confirmed(Some(confirmed))
@@ -160,6 +182,15 @@ impl ExampleRunner {
                 .push(format!("{} {}:\n  {found}\nis not\n  {expected}", example.component, example.version));
         }
     }
+}
+
+/// Labels of the host of all examples.
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("role".to_owned(), "bastion".to_owned())])
+}
+
+fn host<'a>(labels: &'a BTreeMap<String, String>, person: Person<'a>) -> Host<'a> {
+    Host { id: "bastion-1", labels, platform: None, new_root: false, person }
 }
 
 #[test]
