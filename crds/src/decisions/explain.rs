@@ -48,7 +48,7 @@ pub fn in_list(reason: &Reason) -> String {
 
 /// Explains that a policy expedites a version which other policies hold.
 pub fn expedited_elsewhere(by: &Source) -> String {
-    format!("{by}: only this policy's gates are skipped; others still hold the version")
+    format!("{by}: only this policy's gates are skipped; others still hold it")
 }
 
 /// Explains a reason for a condition, an event, a `CliHost`'s message or JSON, within the length that

@@ -254,7 +254,10 @@ fn former_d8(lab: &Lab) -> Result<()> {
     assert!(warned.stderr.contains("v0.12.0 does not support policies"), "{warned:?}");
     assert_eq!(alice.d8("mirror pull -x -- y")?.ok()?, "former: mirror pull -x -- y\n");
     // Go back with our d8, which is in the store. It sets the former one as the fallback.
+    // The way back is the printed one.
     let ours = alice.store().join("versions/v0.13.1/d8");
+    let printed = warned.stderr.split('\'').find_map(|words| words.strip_suffix(" cli use v0.13.1"));
+    assert_eq!(printed, Some(ours.display().to_string().as_str()), "{warned:?}");
     let back = run(ours, ["cli", "use", "v0.13.1"], |command| alice.user.environment(command))?;
     back.expect_code(0)?;
     assert_eq!(alice.version()?, "d8 v0.13.1");
@@ -315,7 +318,7 @@ fn forbidden_version(lab: &Lab, alice: &Machine) -> Result<()> {
     let check = alice.d8("cli check --exit-code")?.expect_code(100)?.stdout;
     assert!(
         check.starts_with(
-            "deckhouse-cli v0.14.0 is no longer permitted. Run 'd8 cli update' to switch to v0.13.1.\npolicy own"
+            "deckhouse-cli v0.14.0 is no longer permitted: it must be left, and still runs. Run 'd8 cli update' to switch to v0.13.1.\npolicy own"
         ),
         "{check}"
     );
@@ -330,7 +333,10 @@ fn forbidden_version(lab: &Lab, alice: &Machine) -> Result<()> {
     assert_eq!(alice.d8("cli update --dry-run")?.ok()?, "Would switch deckhouse-cli from v0.14.0 to v0.13.1.\n");
     lab.apply_policy("own", &json!({"hostSelector": {}, "cli": {"versions": ">=5"}}))?;
     let check = alice.d8("cli check --exit-code")?.expect_code(0)?.stdout;
-    assert!(check.contains("is no longer permitted, and no other version is available.\npolicy own"), "{check}");
+    assert!(
+        check.contains("is no longer permitted. It still runs, because no other version is available.\npolicy own"),
+        "{check}"
+    );
     let kept = alice.d8("cli update")?.expect_code(0)?;
     assert_eq!(kept.stdout, "deckhouse-cli is already at v0.14.0.\n");
     assert!(kept.stderr.contains("is no longer permitted: policy own"), "{kept:?}");

@@ -188,3 +188,29 @@ fn min_age_does_not_bind_a_version_that_was_active_before() -> Result<()> {
     install("v1.1.0")?.expect_code(0)?;
     Ok(())
 }
+
+/// The last lines of `why` are commands that work, and a policy that expedites a version lifts only its own gates.
+#[test]
+fn why_says_what_expedite_lifts_and_how_to_go_before_a_wave() -> Result<()> {
+    let lab = &Lab::start(|_| {})?;
+    publish(lab, "rolled", &["v1.0.0"], HOUR)?;
+    let alice = lab.new_workstation()?;
+    apply_policy(lab, "rolled", &json!({"rollout": {"over": "720h"}}), &json!({}))?;
+    let why = || alice.d8(["plugins", "why", "rolled"])?.expect_code(0);
+    let waiting = why()?;
+    let command = "d8 plugins install rolled --version v1.0.0";
+    let last = format!("to take v1.0.0 before its wave reaches this machine: `{command}`\n");
+    assert!(waiting.stdout.contains("Held") && waiting.stderr.ends_with(&last), "{waiting:?}");
+    alice.d8(["plugins", "install", "rolled"])?.expect_code(3)?;
+
+    let hurry = json!({"hostSelector": {}, "rules": [{"plugins": ["rolled"], "expedite": ["v1.0.0"]}]});
+    lab.apply_policy("hurry", &hurry)?;
+    let expedited = why()?;
+    let remark = "note: policy hurry, rules[0].expedite: only this policy's gates are skipped; others still hold it";
+    assert!(expedited.stdout.contains(remark), "{expedited:?}");
+    apply_policy(lab, "rolled", &json!({}), &json!({}))?;
+    assert!(!why()?.stdout.contains("expedite"), "nothing holds the version");
+    apply_policy(lab, "rolled", &json!({"rollout": {"over": "720h"}}), &json!({}))?;
+    alice.d8(command.split(' ').skip(1))?.expect_code(0)?;
+    Ok(())
+}

@@ -206,6 +206,13 @@ impl VersionVerdict {
         self.verdict == Class::Held && self.reasons.iter().all(|Listed(reason)| is_wave(reason.code()))
     }
 
+    /// Returns whether a person who names exactly this version gets it.
+    fn is_eligible_by_exact_name(&self) -> bool {
+        use ReasonCode::{AwaitingEvidence, MajorStays, NotInWave, PreRelease};
+        let is_lifted = |code| matches!(code, NotInWave | AwaitingEvidence | MajorStays | PreRelease);
+        self.reasons.iter().all(|Listed(reason)| is_lifted(reason.code()))
+    }
+
     /// Returns a version whose details cannot be read.
     fn unreadable(
         planning: &Planning<'_>,
@@ -364,7 +371,8 @@ fn next_steps(report: &WhyReport, planning: &Planning<'_>, component: &Component
     let eligible = report.versions.iter().filter(|version| version.verdict == Class::Eligible && !version.active);
     let take = |version: &VersionVerdict, command| NextStep::new(&format!("take {}", version.version), command);
     if named {
-        next.extend(eligible.map(|version| take(version, explain::install(component, &version.parsed))));
+        let by_name = report.versions.iter().filter(|version| version.is_eligible_by_exact_name() && !version.active);
+        next.extend(by_name.map(|version| take(version, explain::install(component, &version.parsed))));
         return next;
     }
     let stays = |version: &&VersionVerdict| active.is_none_or(|active| active.major() == version.parsed.major());

@@ -76,10 +76,13 @@ impl UpdateReport {
             (None, None) if passed_over.is_empty() => format!("{PRODUCT} is up to date ({current})."),
             (None, None) => format!("No newer {PRODUCT} can be installed on this machine now (current: {current})."),
             (Some(_), Some(other)) => {
-                format!("{PRODUCT} {current} is no longer permitted. Run 'd8 cli update' to switch to {other}.")
+                let left = "it must be left, and still runs";
+                format!("{PRODUCT} {current} is no longer permitted: {left}. Run 'd8 cli update' to switch to {other}.")
             }
             (Some(_), None) => {
-                format!("{PRODUCT} {current} is no longer permitted, and no other version is available.")
+                format!(
+                    "{PRODUCT} {current} is no longer permitted. It still runs, because no other version is available."
+                )
             }
         };
         let why = forbidden.iter().map(|Listed(reason)| explain::in_list(reason));

@@ -72,8 +72,10 @@ pub(super) struct SwitchReport {
     tag: Tag,
     intent: Intent,
     downloaded: bool,
-    /// The version before, if it is in the store.
-    previous: Option<Tag>,
+    /// The version before and its executable, if it is in the store.
+    previous: Option<(Tag, PathBuf)>,
+    /// The version does not support policies. It may lack the commands that switch back.
+    policy_unaware: bool,
     /// `current` of the store.
     store_link: PathBuf,
     /// The command on the PATH, if it is a link to another version and was not changed.
@@ -113,6 +115,7 @@ impl Switch<'_> {
         if tested.reports_other_version() {
             output::warn(format!("{} reports another version: {}", self.tag, tested.version_output.trim()));
         }
+        let policy_unaware = !supports_policies(&tested);
         let seed = self.d8.release.as_ref().map(|(tag, _)| tag.clone());
         let migration = PathMigration::of(&self.path_entry_under_lock(context, store)?, seed);
         let activated = locked
@@ -122,6 +125,7 @@ impl Switch<'_> {
         drop(locked);
         Ok(SwitchOutcome::Switched(SwitchReport {
             previous: self.previous(store)?,
+            policy_unaware,
             diverging_link: self.diverging_link(store),
             store_link: store.current(),
             tag: activated.tag,
@@ -206,7 +210,7 @@ impl Switch<'_> {
 
     /// Returns why a version that does not support policies is refused. Warns if it is not.
     fn policy_unaware(&self, tested: &TestedVersion) -> Option<Verdict> {
-        if tested.capabilities.iter().any(|capability| capability == POLICY) {
+        if supports_policies(tested) {
             return None;
         }
         let candidate = D8Candidate {
@@ -265,10 +269,10 @@ impl Switch<'_> {
     }
 
     /// Returns the version before the switch, if it is another one and in the store.
-    fn previous(&self, store: &D8Store) -> Result<Option<Tag>, Failure> {
+    fn previous(&self, store: &D8Store) -> Result<Option<(Tag, PathBuf)>, Failure> {
         match &self.current {
-            CurrentVersion::Release(tag, version) if *version != self.version && store.find(version)?.is_some() => {
-                Ok(Some(tag.clone()))
+            CurrentVersion::Release(_, version) if *version != self.version => {
+                Ok(store.find(version)?.map(|stored| (stored.tag, stored.binary)))
             }
             _ => Ok(None),
         }
@@ -282,6 +286,10 @@ impl Switch<'_> {
     }
 }
 
+fn supports_policies(tested: &TestedVersion) -> bool {
+    tested.capabilities.iter().any(|capability| capability == POLICY)
+}
+
 impl SwitchReport {
     /// Prints what was changed, and how to switch back.
     pub(super) fn print(&self, context: &Context, d8: &RunningD8) {
@@ -293,8 +301,11 @@ impl SwitchReport {
             (_, true) => format!("Switched {PRODUCT} to {tag}."),
         });
         let note = |text: String| context.printer.note(text);
-        if let Some(previous) = &self.previous {
-            note(format!("Previous version {previous} remains installed - switch back with 'd8 cli use {previous}'."));
+        if let Some((previous, binary)) = &self.previous {
+            let d8 = if self.policy_unaware { binary.display().to_string() } else { "d8".to_owned() };
+            note(format!(
+                "Previous version {previous} remains installed - switch back with '{d8} cli use {previous}'."
+            ));
         }
         if let Some(path) = &self.diverging_link {
             let path = path.display();
