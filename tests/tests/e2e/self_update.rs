@@ -250,7 +250,7 @@ fn development_build(lab: &Lab) -> Result<()> {
 /// Returns the former d8, written in Go: unknown commands are forwarded to it.
 fn former_d8(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
-    let warned = alice.d8("cli update --version v0.12.0")?.expect_code(0)?;
+    let warned = alice.d8("cli update --version v0.12.0 --allow-ungoverned")?.expect_code(0)?;
     assert!(warned.stderr.contains("v0.12.0 does not support policies"), "{warned:?}");
     assert_eq!(alice.d8("mirror pull -x -- y")?.ok()?, "former: mirror pull -x -- y\n");
     // Go back with our d8, which is in the store. It sets the former one as the fallback.

@@ -127,7 +127,7 @@ fn wait_for_lock_note(child: &mut Child) {
 
 fn verbose_candidate(lab: &Lab) -> Result<()> {
     let alice = Machine::new(lab, "v0.13.1")?;
-    let done = alice.d8("cli update --version v0.1.2")?.expect_code(0)?;
+    let done = alice.d8("cli update --version v0.1.2 --allow-ungoverned")?.expect_code(0)?;
     assert!(done.stderr.contains("v0.1.2 reports another version: d8 "), "{done:?}");
     assert!(done.stderr.contains("v0.1.2 does not support policies"), "{done:?}");
     assert!(!done.stderr.contains(['\u{1b}', '\r', '\u{7}']) && done.stderr.len() < 2000, "{done:?}");

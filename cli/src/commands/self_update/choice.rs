@@ -64,7 +64,7 @@ impl<'a> D8Planning<'a> {
             stored: stored.iter().map(|stored| (stored.version.clone(), stored.digests())).collect(),
             policy_unaware: stored
                 .iter()
-                .filter(|stored| !supports_policies(stored))
+                .filter(|stored| lacks_policies(stored))
                 .map(|stored| stored.version.clone())
                 .collect(),
         };
@@ -244,11 +244,13 @@ fn stored_versions(d8: &RunningD8) -> Result<Vec<D8Version>, Failure> {
     }
 }
 
-/// Returns whether a stored version supports policies: by what it reported, or else because it is a d8 of this
-/// implementation.
-fn supports_policies(stored: &D8Version) -> bool {
-    match stored.capabilities() {
-        Some(capabilities) => capabilities.iter().any(|capability| capability == POLICY),
-        None => version::has_stamp(&stored.binary),
+/// Returns whether a stored version is known not to support policies: by what it reported, or because the former d8
+/// installed it and it is no d8 of this implementation. Without a report, the file of a receipt may be damaged, and a
+/// switch tests it.
+fn lacks_policies(stored: &D8Version) -> bool {
+    match (stored.capabilities(), &stored.receipt) {
+        (Some(capabilities), _) => capabilities.iter().all(|capability| capability != POLICY),
+        (None, Some(_)) => false,
+        (None, None) => !version::has_stamp(&stored.binary),
     }
 }
