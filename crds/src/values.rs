@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod constraint;
+pub mod correction;
 pub mod digest;
 pub mod duration;
 pub mod encoding;

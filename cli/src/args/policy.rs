@@ -19,7 +19,7 @@ pub(crate) enum PolicyCommand {
     Get(PolicyGetArgs),
     /// Show what would change on each host if the policies in files were applied
     Diff(PolicyDiffArgs),
-    /// Validate policies in a file without a cluster
+    /// Validate policies in files without a cluster
     Check(PolicyCheckArgs),
     /// Trust a changed proxy of the cluster, after showing the old and the new one
     Trust(PolicyTrustArgs),
@@ -85,9 +85,9 @@ pub(crate) enum DiffFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyCheckArgs {
-    /// YAML or JSON file with one or more policies; `-` reads standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    /// YAML or JSON files with one or more policies; `-` reads standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

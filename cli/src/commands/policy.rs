@@ -4,5 +4,4 @@ pub(crate) mod check;
 pub(crate) mod diff;
 mod effective;
 pub(crate) mod get;
-mod schema;
 pub(crate) mod trust;

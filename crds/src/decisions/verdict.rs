@@ -19,7 +19,7 @@ mod policy_conflicts;
 mod policy_set;
 
 pub use self::{
-    candidate::{Candidate, Host, labelled_platform, workstation_labels},
+    candidate::{Candidate, Host, WORKSTATION_PLATFORMS, labelled_platform, workstation_labels},
     effective::{
         Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest,
         PolicyInEffect, RecordSettings, RolloutSettings,

@@ -5,11 +5,13 @@
 
 use std::{fmt, time::Duration};
 
+use super::correction;
+
 /// A text that is not a duration, or a duration that its field does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// The text does not consist of hours, minutes and seconds.
-    #[error("{text:?} is not a duration: write hours, minutes and seconds, such as `72h`, `1h30m` or `30s`")]
+    #[error("{text:?} is not a duration: {}", right_form(text))]
     Malformed {
         /// The given text, cut to 64 characters.
         text: String,
@@ -66,6 +68,13 @@ impl Bounds {
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}", FormattedDuration(self.min), FormattedDuration(self.max))
+    }
+}
+
+fn right_form(text: &str) -> String {
+    match correction::duration(text) {
+        Some(corrected) => format!("write `{corrected}`"),
+        None => "write hours, minutes and seconds, such as `72h`, `1h30m` or `30s`".to_owned(),
     }
 }
 

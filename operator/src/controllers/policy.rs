@@ -125,6 +125,12 @@ fn matched_hosts<R>(checked: &Result<CheckedPolicy, InvalidPolicy>, ctx: &Contex
                 let canaries = rollout.canaries.as_ref();
                 matched.reports = hosts.reports(selects, |labels| canaries.is_some_and(|c| c.matches(labels)));
             }
+            let canaries = checked.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
+            let are_canaries = canaries.map(|canaries| |labels: &Labels| selects(labels) && canaries.matches(labels));
+            matched.canaries = are_canaries.map(|are_canaries| hosts.matching(are_canaries).counts.matched);
+            // For the warning about a selector that matches nothing.
+            let matches_none = matched.counts.matched == 0 || matched.canaries == Some(0);
+            matched.labels = matches_none.then(|| hosts.label_values());
             matched
         }
         Err(rejected) => ctx.hosts().matching(|labels| rejected.selector.as_ref().is_none_or(|s| s.matches(labels))),

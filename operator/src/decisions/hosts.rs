@@ -13,7 +13,7 @@ use d8_crds::{
         host::{CliHost, ComponentState, HostComponent},
         policy::HostCounts,
     },
-    values::version::Version,
+    values::{name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, runtime::watcher::Event};
@@ -137,6 +137,12 @@ pub(crate) struct MatchedHosts {
     pub(crate) counts: HostCounts,
     /// The versions that are active on them, by component.
     pub(crate) active: BTreeMap<String, VersionSpan>,
+    /// All versions that are active on them.
+    pub(crate) versions: BTreeMap<Component, BTreeSet<Version>>,
+    /// How many of them the policy's `canarySelector` matches; absent: it has none.
+    pub(crate) canaries: Option<u32>,
+    /// The labels of all hosts, if a selector of the policy matches none: the values of each key.
+    pub(crate) labels: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Their failed and unfinished changes. Each host is listed once for a component and version.
     pub(crate) failures: Vec<HostFailure>,
     /// What each of them reports; empty if the policy requires no evidence.
@@ -253,6 +259,9 @@ impl HostIndex {
         let pairs: BTreeSet<&(Arc<str>, Arc<str>)> = active.into_values().flatten().collect();
         for (component, text) in pairs {
             let Ok(version) = Version::parse(text) else { continue };
+            if let Ok(component) = component.parse() {
+                matched.versions.entry(component).or_default().insert(version.clone());
+            }
             if let Some(span) = matched.active.get_mut(&**component) {
                 span.extend(version);
             } else {
@@ -262,6 +271,17 @@ impl HostIndex {
         }
         matched.failures.sort();
         matched
+    }
+
+    /// Returns the labels of all hosts: the values of each key.
+    pub(crate) fn label_values(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (labels, _) in self.labels() {
+            for (key, value) in labels.iter() {
+                values.entry(key.clone()).or_default().insert(value.clone());
+            }
+        }
+        values
     }
 
     /// Returns the versions that are active on at least one host, by component.

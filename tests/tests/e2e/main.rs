@@ -21,6 +21,7 @@ mod operator_pin;
 mod planted_files;
 mod plugin_dependencies;
 mod policy;
+mod policy_check;
 mod policy_commands;
 mod policy_edits;
 mod policy_unaware;

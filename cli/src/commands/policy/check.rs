@@ -1,6 +1,10 @@
 //! `d8 policy check`: validates policies without a cluster, and warns about what their author may not mean.
 
-use std::path::Path;
+mod schema;
+mod sources;
+mod violation;
+
+use std::{collections::BTreeSet, path::PathBuf};
 
 use d8_crds::{
     decisions::validation::{
@@ -8,14 +12,17 @@ use d8_crds::{
         warnings::{PolicyContext, warnings},
     },
     records::policy::PluginPolicy,
-    values::{encoding, limits::POLICY_FILE_BYTES, text::without_type_names},
+    values::text::without_type_names,
 };
-use d8_rpp::file;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::schema::{PolicySchema, Violation};
+use self::{
+    schema::PolicySchema,
+    sources::{Document, Sources},
+    violation::Violation,
+};
 use crate::{
     args,
     terminal::{
@@ -27,26 +34,59 @@ use crate::{
 /// An entry of the JSON document (`docs/policy-commands.md`).
 #[derive(Debug, Serialize)]
 struct CheckReport {
+    /// The file as it was named; `standard input` for `-`.
+    file: String,
+    /// Number of the document in the file, from 1; absent: the file as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<usize>,
+    /// Number of the policy in a list, from 1; absent: the document is no list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<usize>,
     name: String,
     valid: bool,
     errors: Vec<Violation>,
     warnings: Vec<String>,
 }
 
+impl CheckReport {
+    fn of_document(document: &Document, errors: Vec<Violation>, warnings: Vec<String>) -> Self {
+        let name = document.content.pointer("/metadata/name").and_then(Value::as_str);
+        Self {
+            file: document.file.clone(),
+            document: Some(document.number),
+            item: document.item,
+            name: name.unwrap_or("without a name").to_owned(),
+            valid: errors.is_empty(),
+            errors,
+            warnings,
+        }
+    }
+
+    /// `policies.yaml, document 2, policy bastions`.
+    fn place(&self) -> String {
+        let Self { file, document, item, name, .. } = self;
+        let document = document.map(|number| format!(", document {number}")).unwrap_or_default();
+        let item = item.map(|number| format!(", item {number}")).unwrap_or_default();
+        let policy = if name.is_empty() { String::new() } else { format!(", policy {name}") };
+        format!("{file}{document}{item}{policy}")
+    }
+}
+
 pub(crate) fn run(args: &args::PolicyCheckArgs) -> Result<(), Failure> {
-    let reports = check(&read(&args.file)?)?;
-    let names = reports.iter().map(|report| &report.name);
+    let reports = check(&Sources::read(&args.files))?;
+    let names = reports.iter().filter(|report| !report.name.is_empty()).map(|report| &report.name);
     output::print_document(args.output.format, &reports, names, |reports| print_text(reports))?;
     require_valid(&reports)
 }
 
 fn print_text(reports: &[CheckReport]) {
-    for CheckReport { name, errors, warnings, .. } in reports {
-        for warning in warnings {
-            output::print(format!("policy {name}: warning: {warning}"));
+    for report in reports {
+        let place = report.place();
+        for warning in &report.warnings {
+            output::print(format!("{place}: warning: {warning}"));
         }
-        if errors.is_empty() {
-            output::print(format!("policy {name}: valid"));
+        if report.valid {
+            output::print(format!("{place}: valid"));
         }
     }
 }
@@ -55,100 +95,97 @@ fn print_text(reports: &[CheckReport]) {
 ///
 /// # Errors
 /// This d8 has no schema of policies.
-fn check(documents: &[Value]) -> Result<Vec<CheckReport>, Failure> {
+fn check(sources: &Sources) -> Result<Vec<CheckReport>, Failure> {
     let schema_failure = |why: String| Failure::new(Code::Failed, "failed to load the schema of policies").because(why);
     let schema = PolicySchema::load().map_err(schema_failure)?;
     let now = Timestamp::now();
-    Ok(documents.iter().map(|document| check_one(&schema, document, now)).collect())
+    let unreadable = sources.unreadable.iter().map(|unreadable| CheckReport {
+        file: unreadable.file.clone(),
+        document: None,
+        item: None,
+        name: String::new(),
+        valid: false,
+        errors: vec![Violation::new("", &unreadable.why)],
+        warnings: Vec::new(),
+    });
+    let documents = sources.documents.iter().map(|document| check_one(&schema, document, now));
+    Ok(unreadable.chain(documents).collect())
 }
 
-/// Checks documents and decodes them.
+/// Reads the documents of all files, checks them and decodes them.
 ///
 /// # Errors
 /// As [`require_valid`].
-pub(super) fn decode(documents: &[Value]) -> Result<Vec<PluginPolicy>, Failure> {
-    require_valid(&check(documents)?)?;
+pub(super) fn decode(files: &[PathBuf]) -> Result<Vec<PluginPolicy>, Failure> {
+    let sources = Sources::read(files);
+    require_valid(&check(&sources)?)?;
     let decode_failure =
         |error: serde_json::Error| Failure::new(Code::Failed, "failed to decode a policy").caused_by(&error);
-    documents.iter().map(|document| serde_json::from_value(document.clone()).map_err(decode_failure)).collect()
+    let documents = sources.documents.into_iter();
+    documents.map(|document| serde_json::from_value(document.content).map_err(decode_failure)).collect()
 }
 
 /// # Errors
-/// A policy is invalid.
+/// A file cannot be read, or a policy is invalid.
 fn require_valid(reports: &[CheckReport]) -> Result<(), Failure> {
-    let invalid: Vec<&CheckReport> = reports.iter().filter(|report| !report.valid).collect();
-    let verb = match invalid.len() {
-        0 => return Ok(()),
-        1 => "is",
-        _ => "are",
+    let refused: Vec<&CheckReport> = reports.iter().filter(|report| !report.valid).collect();
+    let invalid = refused.iter().filter(|report| report.document.is_some()).count();
+    let policies = reports.iter().filter(|report| report.document.is_some()).count();
+    let unreadable = refused.len() - invalid;
+    let verb = if invalid == 1 { "is" } else { "are" };
+    let files = if unreadable == 1 { "1 file".to_owned() } else { format!("{unreadable} files") };
+    let headline = match (invalid, unreadable) {
+        (0, 0) => return Ok(()),
+        (0, _) => format!("failed to read policies from {files}"),
+        (_, 0) => format!("{invalid} of {policies} policies {verb} invalid"),
+        _ => format!("{invalid} of {policies} policies {verb} invalid, and {files} cannot be read"),
     };
-    let failure = Failure::new(Code::Failed, format!("{} of {} policies {verb} invalid", invalid.len(), reports.len()));
-    let lines = invalid
-        .iter()
-        .flat_map(|report| report.errors.iter().map(move |error| format!("policy {}: {error}", report.name)));
-    Err(lines.fold(failure, Failure::because).advise(
+    let lines = refused.iter().flat_map(|report| {
+        let place = report.place();
+        report.errors.iter().map(move |error| format!("{place}: {error}"))
+    });
+    let failure = lines.fold(Failure::new(Code::Failed, headline), Failure::because);
+    if invalid == 0 {
+        return Err(failure);
+    }
+    Err(failure.advise(
         "the API server or the operator would reject them",
         "see the fields: `kubectl explain pluginpolicies.spec`",
     ))
 }
 
-/// Reads all documents of a file, or of standard input for `-`.
-///
-/// # Errors
-/// The file cannot be read, is not YAML, or has no document.
-pub(super) fn read(path: &Path) -> Result<Vec<Value>, Failure> {
-    let from_stdin = path.as_os_str() == "-";
-    let source = if from_stdin { "standard input".to_owned() } else { path.display().to_string() };
-    let failure = || Failure::new(Code::Failed, format!("failed to read policies from {source}"));
-    let read = if from_stdin {
-        file::read_at_most(std::io::stdin().lock(), POLICY_FILE_BYTES)
-    } else {
-        file::read_any(path, POLICY_FILE_BYTES)
-    };
-    let bytes = read.map_err(|error| failure().caused_by(&error))?;
-    let text = encoding::decode(&bytes).map_err(|error| failure().caused_by(&error))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-        .map_err(|error| failure().because(error.to_string().lines().next().unwrap_or_default()))?;
-    let documents: Vec<Value> = documents.into_iter().flat_map(items).filter(|document| !document.is_null()).collect();
-    if documents.is_empty() {
-        return Err(failure().because("it has no document"));
-    }
-    Ok(documents)
-}
-
-/// Returns the objects of a list, such as `kubectl get -o yaml` prints; any other document is one object.
-fn items(document: Value) -> Vec<Value> {
-    match document {
-        Value::Array(items) => items,
-        Value::Object(mut object)
-            if object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) =>
-        {
-            match object.remove("items") {
-                Some(Value::Array(items)) => items,
-                _ => Vec::new(),
-            }
-        }
-        document => vec![document],
-    }
-}
-
-fn check_one(schema: &PolicySchema, document: &Value, now: Timestamp) -> CheckReport {
-    let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
-    let mut errors = check_header(document);
-    errors.extend(schema.check(document));
+fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> CheckReport {
+    let content = &document.content;
+    let mut errors = check_header(content);
+    let checked = schema.check(content);
+    errors.extend(checked.violations);
     let mut found = Vec::new();
-    if errors.is_empty() {
-        match serde_json::from_value::<PluginPolicy>(document.clone()) {
-            Err(error) => errors.push(Violation::new("", without_type_names(&error.to_string()).into_owned())),
+    // What is wrong besides the values that the schema refuses.
+    if let Some(rest) = checked.rest {
+        match serde_json::from_value::<PluginPolicy>(rest) {
+            Err(error) if errors.is_empty() => {
+                errors.push(Violation::new("", without_type_names(&error.to_string())));
+            }
+            Err(_) => {}
             Ok(policy) => match CheckedPolicy::new(&policy) {
-                Err(rejected) => {
-                    errors.extend(rejected.errors.iter().map(|error| Violation::new("", error.to_string())));
-                }
+                Err(rejected) => merge(&mut errors, rejected.errors.iter().map(|e| Violation::new(&*e.field, &*e.why))),
                 Ok(checked) => found = warnings(&checked, PolicyContext { now: Some(now), ..PolicyContext::default() }),
             },
         }
     }
-    CheckReport { name, valid: errors.is_empty(), errors, warnings: found }
+    let mut errors: Vec<_> = errors.into_iter().map(|error| error.explained(content)).collect();
+    errors.sort_by(|a, b| a.field.cmp(&b.field));
+    CheckReport::of_document(document, errors, found)
+}
+
+/// Adds what the checked form refuses, in place of what the rules of the schema say about the same fields: the former
+/// names the value.
+fn merge(errors: &mut Vec<Violation>, refused: impl Iterator<Item = Violation>) {
+    let refused = refused.filter(|new| !errors.iter().any(|error| error.is_of_schema && error.field == new.field));
+    let refused: Vec<_> = refused.collect();
+    let fields: BTreeSet<&str> = refused.iter().map(|violation| violation.field.as_str()).collect();
+    errors.retain(|error| !fields.contains(error.field.as_str()));
+    errors.extend(refused);
 }
 
 /// Checks the fields that every object has.

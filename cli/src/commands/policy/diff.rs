@@ -1,24 +1,12 @@
 //! `d8 policy diff`: shows what would change on each host if policies were applied.
 
 mod groups;
+mod hints;
 mod machines;
 mod report;
 mod text;
 
 use std::{collections::BTreeMap, path::PathBuf};
-
-use d8_agent::cluster::{self, RecordSelection, ViewError};
-use d8_crds::{
-    decisions::{
-        explain,
-        impact::{ClusterFacts, HostFacts, PolicyDiff, PolicyEdit, WaveChange},
-        reason::ReasonCode,
-        verdict::PolicySet,
-    },
-    records::release::CliRelease,
-    values::name::Component,
-};
-use serde_json::Value;
 
 use self::{
     machines::{managed_host, this_machine},
@@ -35,19 +23,27 @@ use crate::{
         output::{self, OutputFormat},
     },
 };
+use d8_agent::cluster::{self, RecordSelection, ViewError};
+use d8_crds::{
+    decisions::{
+        explain,
+        impact::{ClusterFacts, HostFacts, PolicyDiff, PolicyEdit, WaveChange},
+        reason::ReasonCode,
+        verdict::PolicySet,
+    },
+    records::{policy::PluginPolicy, release::CliRelease},
+    values::name::Component,
+};
 
-/// Reads the documents of all files, on a thread that may wait for a pipe: Ctrl-C ends the command meanwhile.
-async fn read_files(files: Vec<PathBuf>) -> Result<Vec<Value>, Failure> {
-    let read = tokio::task::spawn_blocking(move || {
-        let documents: Result<Vec<_>, _> = files.iter().map(|file| check::read(file)).collect();
-        documents.map(|documents| documents.concat())
-    });
+/// Reads the policies of all files, on a thread that may wait for a pipe: Ctrl-C ends the command meanwhile.
+async fn read_files(files: Vec<PathBuf>) -> Result<Vec<PluginPolicy>, Failure> {
+    let read = tokio::task::spawn_blocking(move || check::decode(&files));
     read.await.unwrap_or_else(|error| Err(Failure::new(Code::Failed, "failed to read policies").caused_by(&error)))
 }
 
 /// Runs the command. Returns whether a pause, a verdict, a version, or whether a plugin may run would change.
 pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Result<bool, Failure> {
-    let files = check::decode(&read_files(args.files.clone()).await?)?;
+    let files = read_files(args.files.clone()).await?;
     let cluster = context.cluster().await?;
     let (view, hosts) = tokio::join!(context.view(RecordSelection::All), cluster::hosts(&cluster.client));
     let view = view?;
@@ -62,6 +58,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     let now = view.server_time.unwrap_or(context.now);
     let managed: Vec<HostFacts> = hosts.iter().flatten().map(managed_host).collect();
     let facts = ClusterFacts { records: &view.records, hosts: &managed, now };
+    hints::warnings(&files, facts, hosts.is_some()).into_iter().for_each(output::warn);
     let edit = PolicyEdit::new(&view.policies, &files, facts, args.prune);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&edit.policies));
     let caller = context.caller_for(&edit.policies, &view).await?;

@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     decisions::{
-        intent::Intent,
         plan::KnownFacts,
-        verdict::{Candidate, Class, HostPolicies, NextVersion, PolicySet, ReasonCode},
+        verdict::{Class, NextVersion, PolicySet, ReasonCode},
     },
     records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, platform::Platform, version::Version},
@@ -181,30 +180,16 @@ impl<'a> PolicyDiff<'a> {
     /// Returns the plugins that the new policies require although they permit none of their published versions; the old
     /// ones did not require them, or permitted one.
     fn not_permitted(&self, machine: &HostFacts) -> Vec<Component> {
-        let host = machine.as_host();
         let of = |set: &PolicySet| -> BTreeSet<Component> {
-            let policies = set.for_host(host);
-            let required = policies.required().into_iter().map(|required| Component::Plugin(required.plugin));
-            required.filter(|component| self.permits_none(&policies, machine, component)).collect()
+            let conflicts = set.for_host(machine.as_host()).conflicts(|component| self.records.get(component.name()));
+            let required = conflicts.into_iter().filter(|conflict| !conflict.required_by.is_empty());
+            required.map(|conflict| conflict.component).collect()
         };
         let new = of(self.new);
         if new.is_empty() {
             return Vec::new();
         }
         new.difference(&of(self.old)).cloned().collect()
-    }
-
-    /// Returns whether policies forbid every published version of the component.
-    fn permits_none(&self, policies: &HostPolicies<'_>, machine: &HostFacts, component: &Component) -> bool {
-        let Some(record) = self.records.get(component.name()) else { return false };
-        let recorded = record.status.iter().flat_map(|status| &status.versions);
-        let mut versions = recorded.filter_map(|entry| Version::parse(&entry.version).ok()).peekable();
-        let intent = if machine.managed { Intent::Agent } else { Intent::Explicit };
-        let is_forbidden = |version: Version| {
-            let candidate = Candidate::new(machine.as_host(), component, &version, intent, self.now);
-            policies.evaluate(&candidate.release(Some(record))).class() == Class::Forbidden
-        };
-        versions.peek().is_some() && versions.all(is_forbidden)
     }
 
     /// Returns the components without a record on the hosts that were compared: of these, only the active version was

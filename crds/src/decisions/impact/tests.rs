@@ -372,6 +372,16 @@ fn what_is_required_but_not_permitted() {
         (json!({}), require("other", json!({"versions": ">=3"})), None),
         (json!({}), json!({"rules": [{"plugins": ["tool"], "versions": ">=3"}]}), None),
     ] {
+        let denied = policy("q", &json!({"rules": [{"plugins": ["tool"], "access": "Deny"}]}));
+        let [before, after] = [&old, &new].map(|spec| PolicySet::from_json(&[policy("p", spec), denied.clone()]));
+        let found = PolicyDiff::new(&before, &after, &records(), NOW.parse().unwrap()).of(&machine(true, &[]));
+        let requires = |spec: &Value| spec.to_string().contains("Require") && spec.to_string().contains("tool");
+        assert_eq!(
+            !found.not_permitted.is_empty(),
+            requires(&new) && !requires(&old),
+            "{new} beside a policy that denies"
+        );
+
         for active in [&[][..], &[("tool", "v1.2.0")]] {
             let [old, new] = [&old, &new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
             let found = PolicyDiff::new(&old, &new, &records(), NOW.parse().unwrap()).of(&machine(true, active));

@@ -11,7 +11,7 @@ use super::facts::ClusterFacts;
 use crate::{
     decisions::{
         intent::Intent,
-        validation::{CheckedPolicy, RequiredEvidence},
+        validation::{CheckedPolicy, CheckedRollout, RequiredEvidence},
         verdict::{Candidate, Class, Host, Person, PolicySet},
     },
     records::{
@@ -81,7 +81,37 @@ struct RecordedWave<'a> {
     in_status: bool,
 }
 
+/// When a wave begins.
+#[derive(Debug, Default)]
+struct Start {
+    /// `None`: it waits, or there is none.
+    since: Option<Timestamp>,
+    /// Of a wave that waits for evidence: the number of hosts on which the version has succeeded.
+    succeeded: Option<u32>,
+    /// What the edit does to the wave.
+    kind: Option<WaveChangeKind>,
+}
+
 impl RecordedWave<'_> {
+    /// Returns the entry of the status. `None`: there is no wave.
+    fn status(&self, start: &Start, halted_at: Option<Timestamp>) -> Option<WaveStatus> {
+        let state = match (halted_at, start.succeeded) {
+            (Some(_), _) => Some(WaveState::Halted),
+            (None, Some(_)) => Some(WaveState::AwaitingEvidence),
+            (None, None) => None,
+        };
+        let is_known = start.since.is_some() || state.is_some();
+        is_known.then(|| WaveStatus {
+            version: self.entry.version.clone(),
+            since: start.since.map(Time),
+            state,
+            failed: self.wave.map(|wave| wave.failed).unwrap_or_default(),
+            succeeded: start.succeeded,
+            canaries: None,
+            halted_at: halted_at.map(Time),
+        })
+    }
+
     fn first_seen(&self) -> Option<Timestamp> {
         self.entry.first_seen.as_ref().map(|time| time.0)
     }
@@ -100,23 +130,13 @@ impl WaveEdit<'_> {
         let (before, after) = (self.before.map(Alone::new), Alone::new(self.after));
         for (name, release) in self.cluster.records {
             let Ok(component) = name.parse::<Component>() else { continue };
-            let progress = self.status.components.iter().find(|progress| progress.name == *name);
-            let recorded = progress.map(|progress| progress.waves.as_slice()).unwrap_or_default();
-            let entries = release.status.iter().flat_map(|status| &status.versions);
-            let versions = entries.filter_map(|entry| Some((Version::parse(&entry.version).ok()?, entry)));
             let mut waves = Vec::new();
-            for (version, entry) in versions {
-                let wave = recorded.iter().find(|wave| Version::parse(&wave.version).is_ok_and(|v| v == version));
-                let in_status = progress.is_some();
-                let recorded = RecordedWave { component: &component, release, version, entry, wave, in_status };
+            for recorded in self.recorded(&component, release) {
                 let (wave, kind) = self.edited(&recorded, before.as_ref(), &after);
                 waves.extend(wave);
-                edited.changes.extend(kind.map(|kind| WaveChange {
-                    policy: self.after.name.to_string(),
-                    component: component.clone(),
-                    version: recorded.version,
-                    kind,
-                }));
+                let (policy, component) = (self.after.name.to_string(), component.clone());
+                let change = |kind| WaveChange { policy, component, version: recorded.version, kind };
+                edited.changes.extend(kind.map(change));
             }
             if !waves.is_empty() {
                 let name = name.clone();
@@ -124,6 +144,22 @@ impl WaveEdit<'_> {
             }
         }
         edited
+    }
+
+    /// Returns the versions of a record, each with its wave in the status.
+    fn recorded<'r>(
+        &'r self,
+        component: &'r Component,
+        release: &'r CliRelease,
+    ) -> impl Iterator<Item = RecordedWave<'r>> {
+        let progress = self.status.components.iter().find(|progress| progress.name == component.name());
+        let waves = progress.map(|progress| progress.waves.as_slice()).unwrap_or_default();
+        let entries = release.status.iter().flat_map(|status| &status.versions);
+        entries.filter_map(move |entry| {
+            let version = Version::parse(&entry.version).ok()?;
+            let wave = waves.iter().find(|wave| Version::parse(&wave.version).is_ok_and(|found| found == version));
+            Some(RecordedWave { component, release, version, entry, wave, in_status: progress.is_some() })
+        })
     }
 
     /// Returns the wave of one version after the edit, if it has begun, waits or is halted, and what happens to it.
@@ -138,48 +174,40 @@ impl WaveEdit<'_> {
         let resumed = halted_at.filter(|at| self.after.resumed.names(recorded.component, &recorded.version, *at));
         let halted_at = halted_at.filter(|_| resumed.is_none());
         let was_permitted = before.is_some_and(|before| before.permits(recorded, now));
-        let mut since = self.begun(recorded, was_permitted);
-        if let Some(halted_at) = resumed {
-            since = since.map(|since| self.resumed_since(recorded, since, halted_at));
-        }
-        let mut kind = resumed.map(|_| WaveChangeKind::Resumes);
-        let mut succeeded = None;
+        let begun = self.begun(recorded, was_permitted);
+        let begun =
+            begun.map(|since| resumed.map_or(since, |halted_at| self.resumed_since(recorded, since, halted_at)));
         let rollout = self.after.rollout.as_ref().filter(|_| after.permits(recorded, now));
-        match rollout {
-            None => since = None,
-            Some(rollout) if since.is_none() => {
-                let successes = rollout.evidence.map(|evidence| (evidence, self.successes(recorded, evidence)));
-                let waits = successes.filter(|(evidence, hosts)| halted_at.is_some() || *hosts < evidence.hosts);
-                succeeded = waits.map(|(_, hosts)| hosts);
-                since = if waits.is_some() { None } else { Some(now) };
-                let waited = was_permitted && self.required_evidence().is_some();
-                kind = kind.or(match waits {
-                    _ if halted_at.is_some() => None,
-                    Some(_) if waited => None,
-                    Some((RequiredEvidence { hosts, stable_for }, _)) => {
-                        Some(WaveChangeKind::Awaits { hosts, stable_for })
-                    }
-                    None => Some(WaveChangeKind::Begins { over: rollout.over }),
-                });
-            }
-            Some(_) => {}
-        }
-        let state = match (halted_at, succeeded) {
-            (Some(_), _) => Some(WaveState::Halted),
-            (None, Some(_)) => Some(WaveState::AwaitingEvidence),
-            (None, None) => None,
+        let start = match (rollout, begun) {
+            (None, _) => Start::default(),
+            (Some(_), Some(since)) => Start { since: Some(since), ..Start::default() },
+            (Some(rollout), None) => self.start(recorded, rollout, halted_at.is_some(), was_permitted),
         };
-        let is_known = since.is_some() || state.is_some();
-        let wave = is_known.then(|| WaveStatus {
-            version: recorded.entry.version.clone(),
-            since: since.map(Time),
-            state,
-            failed: recorded.wave.map(|wave| wave.failed).unwrap_or_default(),
-            succeeded,
-            canaries: None,
-            halted_at: halted_at.map(Time),
-        });
-        (wave, kind)
+        let kind = resumed.map(|_| WaveChangeKind::Resumes).or(start.kind);
+        (recorded.status(&start, halted_at), kind)
+    }
+
+    /// Decides whether the wave of a permitted version begins now.
+    fn start(
+        &self,
+        recorded: &RecordedWave<'_>,
+        rollout: &CheckedRollout,
+        is_halted: bool,
+        was_permitted: bool,
+    ) -> Start {
+        let successes = rollout.evidence.map(|evidence| (evidence, self.successes(recorded, evidence)));
+        // Evidence does not begin a halted wave.
+        let waits = successes.filter(|(evidence, hosts)| is_halted || *hosts < evidence.hosts);
+        let kind = match waits {
+            Some((RequiredEvidence { hosts, stable_for }, _)) => WaveChangeKind::Awaits { hosts, stable_for },
+            None => WaveChangeKind::Begins { over: rollout.over },
+        };
+        let waits_already = waits.is_some() && was_permitted && self.required_evidence().is_some();
+        Start {
+            since: waits.is_none().then_some(self.cluster.now),
+            succeeded: waits.map(|(_, hosts)| hosts),
+            kind: (!is_halted && !waits_already).then_some(kind),
+        }
     }
 
     /// Returns when the wave began, as the operator recorded it. The status leaves out most complete waves: they spread

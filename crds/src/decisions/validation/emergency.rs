@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     records::policy::{PluginPolicySpec, Rule},
-    values::{field_error::FieldErrors, instant::rfc3339},
+    values::{correction, field_error::FieldErrors, instant::rfc3339},
 };
 
 /// Checks an emergency policy and returns when the emergency ends. `None`: it is an ordinary policy, or the time is
@@ -18,8 +18,11 @@ pub(super) fn emergency(spec: &PluginPolicySpec, errors: &mut FieldErrors) -> Op
     if let Some(cli) = &spec.cli {
         refuse("spec.cli", &of_rule(&cli.clone().into()), errors);
     }
-    let until = rfc3339(&emergency.until)
-        .ok_or_else(|| format!("{:?} is not a time in RFC 3339 such as `2026-12-01T12:00:00Z`", emergency.until));
+    let until = rfc3339(&emergency.until).ok_or_else(|| {
+        let corrected = correction::rfc3339(&emergency.until).map(|corrected| format!(": write `{corrected}`"));
+        let example = "a time in RFC 3339 such as `2026-12-01T12:00:00Z`";
+        format!("{:?} is not {example}{}", emergency.until, corrected.unwrap_or_default())
+    });
     errors.ok("spec.emergency.until", until)
 }
 

@@ -1,10 +1,10 @@
 //! Label selectors, which select the hosts of a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use crate::values::{field_error::FieldErrors, limits};
+use crate::values::{field_error::FieldErrors, limits, spelling::nearest};
 
 /// A valid label selector. Without requirements it matches every host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,6 +52,25 @@ impl Selector {
     pub(crate) fn from_json(selector: &serde_json::Value) -> Option<Self> {
         let selector: LabelSelector = serde_json::from_value(selector.clone()).ok()?;
         Self::parse(&selector, "spec.hostSelector", &mut FieldErrors::default())
+    }
+
+    /// Says which of the labels no host has, and which label is near. `known`: the values of each key.
+    pub(super) fn unknown_labels(&self, known: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+        let did_you_mean =
+            |near: Option<String>| near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint = |LabelRequirement { key, operator }: &LabelRequirement| match (operator, known.get(key)) {
+            (Operator::In(_) | Operator::Exists, None) => {
+                let near = nearest(key, known.keys().map(String::as_str)).map(str::to_owned);
+                Some(format!("no host has label `{key}`{}", did_you_mean(near)))
+            }
+            (Operator::In(values), Some(known)) if !values.iter().any(|value| known.contains(value)) => {
+                let value = values.first()?;
+                let near = nearest(value, known.iter().map(String::as_str)).map(|near| format!("{key}={near}"));
+                Some(format!("no host has `{key}={value}`{}", did_you_mean(near)))
+            }
+            _ => None,
+        };
+        self.requirements.iter().filter_map(hint).collect()
     }
 
     /// Returns whether the selector matches a host with these labels. As in Kubernetes, `NotIn` and

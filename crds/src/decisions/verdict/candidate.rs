@@ -35,6 +35,10 @@ pub struct Host<'a> {
 const OS_LABEL: &str = "kubernetes.io/os";
 const ARCH_LABEL: &str = "kubernetes.io/arch";
 
+/// Platforms of workstations, to find out whether a selector matches one.
+pub const WORKSTATION_PLATFORMS: [&str; 5] =
+    ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64", "windows-amd64"];
+
 /// Returns the labels of a machine that no admin enrolled. No label that a user sets counts.
 pub fn workstation_labels(platform: &Platform) -> BTreeMap<String, String> {
     BTreeMap::from([

@@ -12,7 +12,7 @@ use crate::{
         validation::{CheckedPolicy, CheckedSubjects, InvalidPolicy, Reach, selector::Selector},
     },
     records::policy::PluginPolicy,
-    values::{field_error::FieldError, text::printable},
+    values::{correction, field_error::FieldError, text::printable},
 };
 
 /// A policy, valid or not.
@@ -126,7 +126,23 @@ fn decode(object: &Value) -> Result<PluginPolicy, String> {
     match (policy, unknown) {
         (Ok(policy), None) => Ok(policy),
         (Ok(_), Some(field)) => Err(format!("unknown field `{field}`")),
-        (Err(error), _) => Err(error.to_string()),
+        (Err(error), _) => Err(with_right_form(error.to_string())),
+    }
+}
+
+/// Adds the right form to the message about a value that is none of the known ones: it names the value, then the known
+/// ones, each in backquotes.
+fn with_right_form(message: String) -> String {
+    let Some((_, rest)) = message.split_once("unknown variant `") else { return message };
+    let mut quoted = rest.split('`').step_by(2);
+    let value = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.collect();
+    let is_day = known.contains(&"Mon");
+    let corrected =
+        if is_day { correction::days(value) } else { correction::variant(value, &known).map(str::to_owned) };
+    match corrected {
+        Some(corrected) => format!("{message}; write `{corrected}`"),
+        None => message,
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{occurrence::reached, parse::zone};
 use crate::{
     records::policy::Blackout,
-    values::{field_error::FieldErrors, instant::local, limits, text::printable_to},
+    values::{correction, field_error::FieldErrors, instant::local, limits, text::printable_to},
 };
 
 /// A blackout whose ends are instants. `from` is before `to`.
@@ -66,7 +66,10 @@ fn parse(blackout: &Blackout, field: &str, errors: &mut FieldErrors) -> Option<C
 }
 
 fn local_time(text: &str) -> Result<DateTime, String> {
-    local(text).ok_or_else(|| format!("{text:?} is not a local date and time such as `2026-11-27T00:00`"))
+    local(text).ok_or_else(|| {
+        let corrected = correction::local_time(text).map(|corrected| format!(": write `{corrected}`"));
+        format!("{text:?} is not a local date and time such as `2026-11-27T00:00`{}", corrected.unwrap_or_default())
+    })
 }
 
 fn instant(zone: &TimeZone, local: DateTime) -> Result<Timestamp, String> {

@@ -9,6 +9,7 @@ use super::occurrence::{CheckedWindow, day_index};
 use crate::{
     records::policy::{Day, Window},
     values::{
+        correction,
         duration::{self, Bounds},
         field_error::FieldErrors,
     },
@@ -69,13 +70,19 @@ fn time_of_day(text: &str) -> Result<Time, String> {
         if is_number { text.parse::<i8>().ok() } else { None }
     };
     let time = text.split_once(':').and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok());
-    time.ok_or_else(|| format!("{text:?} is not a time of day such as `02:00`"))
+    time.ok_or_else(|| {
+        let corrected = correction::time_of_day(text).map(|corrected| format!(": write `{corrected}`"));
+        format!("{text:?} is not a time of day such as `02:00`{}", corrected.unwrap_or_default())
+    })
 }
 
 /// Looks up a zone in the built-in database. Names are case-sensitive, as in the API server.
 pub(super) fn zone(name: Option<&str>) -> Result<TimeZone, String> {
     let Some(name) = name else { return Ok(TimeZone::UTC) };
-    let unknown = || format!("{name:?} is not an IANA time zone such as `Europe/Berlin`");
+    let unknown = || {
+        let corrected = correction::time_zone(name).map(|corrected| format!(": write `{corrected}`"));
+        format!("{name:?} is not an IANA time zone such as `Europe/Berlin`{}", corrected.unwrap_or_default())
+    };
     let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| unknown())?;
     match zone.iana_name() {
         Some(canonical) if canonical == name && !zone.is_unknown() => Ok(zone),

@@ -33,6 +33,16 @@ impl Schedule {
         self.windows.is_none() && self.blackouts.is_empty()
     }
 
+    /// Returns whether the policy has windows.
+    pub fn has_windows(&self) -> bool {
+        self.windows.is_some()
+    }
+
+    /// Returns whether the policy has blackouts.
+    pub fn has_blackouts(&self) -> bool {
+        !self.blackouts.is_empty()
+    }
+
     /// Returns whether a window is open, or the policy has none. Blackouts do not count.
     pub fn windows_open_at(&self, now: Timestamp) -> bool {
         self.windows.as_ref().is_none_or(|windows| windows.open_at(now))

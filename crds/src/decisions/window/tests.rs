@@ -180,11 +180,14 @@ fn rule_10_search_ends_after_400_days() {
 fn rule_10_errors_name_the_field() {
     for (list, expected) in [
         (&[][..], "spec.windows: an empty list never opens; remove the field if switches may begin at any time"),
-        (&["* 2:00 1h -"], "spec.windows[0].start: \"2:00\" is not a time of day such as `02:00`"),
+        (&["* 2:00 1h -"], "spec.windows[0].start: \"2:00\" is not a time of day such as `02:00`: write `02:00`"),
         (&["* 24:00 1h -"], "spec.windows[0].start: \"24:00\" is not a time of day such as `02:00`"),
         (&["* 02:60 1h -"], "spec.windows[0].start: \"02:60\" is not a time of day such as `02:00`"),
         (&["* +2:-0 1h -"], "spec.windows[0].start: \"+2:-0\" is not a time of day such as `02:00`"),
-        (&["* 02:00:00 1h -"], "spec.windows[0].start: \"02:00:00\" is not a time of day such as `02:00`"),
+        (
+            &["* 02:00:00 1h -"],
+            "spec.windows[0].start: \"02:00:00\" is not a time of day such as `02:00`: write `02:00`",
+        ),
         (
             &["* 02:00 1h -", "* 02:00 30s -"],
             "spec.windows[1].duration: 30s is out of range: the duration must be from 1m to 168h",

@@ -81,6 +81,8 @@ fn the_labels_of_hosts_are_counted_and_their_changes_noticed() {
     let mut labels: Vec<_> = hosts.labels().into_iter().map(|(l, hosts)| (l["role"].clone(), hosts)).collect();
     labels.sort();
     assert_eq!(labels, [("bastion".to_owned(), 1), ("ci".to_owned(), 2)]);
+    let values = hosts.label_values();
+    assert_eq!(values["role"].iter().collect::<Vec<_>>(), ["bastion", "ci"]);
 }
 
 #[test]
@@ -137,6 +139,8 @@ fn active_versions_and_failures() {
     let version = |text| Version::parse(text).unwrap();
     let span = VersionSpan { oldest: version("v1.2.0"), newest: version("v1.10.0") };
     assert_eq!(hosts.matching(|_| true).active, [("p".to_owned(), span)].into());
+    let versions = &hosts.matching(|_| true).versions[&"p".parse().unwrap()];
+    assert_eq!((versions.first(), versions.last()), (Some(&version("v1.2.0")), Some(&version("v1.10.0"))));
     assert_eq!(hosts.active_versions()["p"].len(), 4);
 }
 

@@ -10,7 +10,9 @@ use d8_crds::{
     decisions::{
         explain,
         validation::{CheckedPolicy, CheckedSubjects},
-        verdict::{Host, Person, PolicyConflict, PolicySet, labelled_platform, workstation_labels},
+        verdict::{
+            Host, Person, PolicyConflict, PolicySet, WORKSTATION_PLATFORMS, labelled_platform, workstation_labels,
+        },
     },
     records::{policy::PluginPolicy, release::CliRelease},
     values::{name::Component, platform::Platform},
@@ -19,12 +21,9 @@ use kube::ResourceExt as _;
 
 use crate::decisions::hosts::Labels;
 
-/// Platforms of workstations, to find out whether a selector matches a workstation.
-const WORKSTATIONS: [&str; 5] = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64", "windows-amd64"];
-
 /// Returns the labels of a workstation of each platform.
 pub(super) fn workstations() -> impl Iterator<Item = (Platform, Labels)> {
-    let platforms = WORKSTATIONS.iter().filter_map(|platform| platform.parse::<Platform>().ok());
+    let platforms = WORKSTATION_PLATFORMS.iter().filter_map(|platform| platform.parse::<Platform>().ok());
     platforms.map(|platform| (platform.clone(), workstation_labels(&platform)))
 }
 

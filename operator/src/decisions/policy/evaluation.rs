@@ -164,12 +164,12 @@ impl<'a> PolicyInputs<'a> {
             // The policy acts as paused. Its waves stay: an invalid edit must not restart them.
             Err(_) => Rollouts { components: self.previous.components.clone(), ..Rollouts::default() },
         };
-        let channels = self.records.iter().map(|record| (record.component.clone(), record.channel())).collect();
+        let records = self.records.iter().map(|record| (record.component.clone(), record.release())).collect();
         let inputs = StatusInputs {
             cluster_uid: self.cluster_uid,
-            hosts: self.matched.counts.clone(),
+            matched: self.matched,
             people_unknown: self.people_unknown,
-            channels: &channels,
+            records: &records,
             components: rollouts.components,
             rolling: &rollouts.rolling,
             awaiting: &rollouts.awaiting,

@@ -47,9 +47,9 @@ impl<'a> Record<'a> {
         Some(Self { component, versions, release })
     }
 
-    /// Returns the channel of the record.
-    pub(super) fn channel(&self) -> Channel {
-        self.release.spec.channel
+    /// Returns the record as it was read.
+    pub(super) fn release(&self) -> &'a CliRelease {
+        self.release
     }
 
     /// Returns the versions, none of them permitted: for a policy that denies the component.

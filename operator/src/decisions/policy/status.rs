@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, time::Duration};
 use d8_crds::{
     decisions::validation::{
         CheckedPolicy, InvalidPolicy,
-        warnings::{EMERGENCY, PolicyContext, warnings},
+        warnings::{EMERGENCY, PolicyContext, selected_hosts, warnings},
     },
-    records::policy::{ComponentProgress, HostCounts, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
-    values::{channel::Channel, name::Component, version::Version},
+    records::{
+        policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
+        release::CliRelease,
+    },
+    values::{name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -18,10 +21,13 @@ use super::{
     conflicts::{ConflictOnHosts, workstations},
     events,
 };
-use crate::decisions::conditions::{
-    ConditionDraft,
-    ConditionStatus::{False, True},
-    Conditions,
+use crate::decisions::{
+    conditions::{
+        ConditionDraft,
+        ConditionStatus::{False, True},
+        Conditions,
+    },
+    hosts::MatchedHosts,
 };
 
 /// Counts of hosts alone are rewritten at most this often: with thousands of hosts they change all the time.
@@ -39,12 +45,12 @@ pub(super) const CONFLICT: &str = "Conflict";
 pub(super) struct StatusInputs<'a> {
     /// Identity of the cluster.
     pub(super) cluster_uid: Option<&'a str>,
-    /// Number of hosts, in all and by state.
-    pub(super) hosts: HostCounts,
+    /// The hosts that the policy selects.
+    pub(super) matched: &'a MatchedHosts,
     /// Whether the API server lacks `SelfSubjectReview`.
     pub(super) people_unknown: bool,
-    /// The channel of each record.
-    pub(super) channels: &'a BTreeMap<Component, Channel>,
+    /// The records of the cluster.
+    pub(super) records: &'a BTreeMap<Component, &'a CliRelease>,
     /// The components to which the policy applies.
     pub(super) components: Vec<ComponentProgress>,
     /// Running waves of targets, each with its end.
@@ -85,7 +91,7 @@ pub(super) fn status(
         observed_generation: Some(generation),
         cluster_uid: inputs.cluster_uid.map(str::to_owned),
         next_window: next_window.map(|instant| instant.to_string()),
-        hosts: Some(inputs.hosts),
+        hosts: Some(inputs.matched.counts.clone()),
         components: inputs.components,
         conditions: conditions.finish(),
     }
@@ -132,14 +138,22 @@ pub(super) fn emergency_changes(checked: &CheckedPolicy, now: Timestamp) -> Opti
 /// Returns the message of `Accepted`, with the warnings of a valid policy.
 fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
     let mut sentences = vec![VALID.to_owned()];
-    let workstations = workstations().any(|(_, labels)| checked.selector.matches(&labels));
+    let workstations: Vec<_> = workstations().map(|(_, labels)| labels).collect();
+    let mut labels = inputs.matched.labels.clone();
+    for (key, value) in labels.is_some().then_some(&workstations).into_iter().flatten().flatten() {
+        labels.get_or_insert_default().entry(key.clone()).or_default().insert(value.clone());
+    }
     let context = PolicyContext {
-        hosts: Some(inputs.hosts.matched),
-        workstations,
-        now: Some(inputs.now),
+        hosts: Some(inputs.matched.counts.matched),
+        workstations: workstations.iter().any(|labels| checked.selector.matches(labels)),
+        canaries: inputs.matched.canaries,
+        active: Some(&inputs.matched.versions),
+        labels: labels.as_ref(),
+        records: Some(inputs.records),
         people_unknown: inputs.people_unknown,
-        channels: Some(inputs.channels),
+        now: Some(inputs.now),
     };
+    sentences.extend(selected_hosts(context));
     sentences.extend(warnings(checked, context));
     sentences.join("; ")
 }

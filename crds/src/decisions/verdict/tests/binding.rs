@@ -257,6 +257,15 @@ fn rule_14_an_unknown_field_of_the_spec_cannot_be_decoded() {
     let verdict = evaluate(&set(&[nested]), change(U, "v1.1.0", "v1.0.0"));
     let text = crate::decisions::explain::in_record(&verdict.reasons()[0]);
     assert!(text.contains("(unknown field `spec.windows[0].calm`)"), "{text}");
+    for (spec, right) in [
+        (json!({"windows": [{"start": "02:00", "duration": "3h", "days": ["Saturday"]}]}), "; write `Sat`"),
+        (json!({"defaults": {"updates": "auto"}}), "; write `Auto`"),
+        (json!({"defaults": {"updates": "Sometimes"}}), "`Frozen`"),
+    ] {
+        let verdict = evaluate(&set(std::slice::from_ref(&spec)), change(U, "v1.1.0", "v1.0.0"));
+        let text = crate::decisions::explain::in_record(&verdict.reasons()[0]);
+        assert!(text.contains("unknown variant") && text.contains(right), "{text}");
+    }
     let mut policy = policy("p0", &json!({}));
     policy["metadata"]["calm"] = json!(1);
     policy["status"]["calm"] = json!(1);

@@ -187,7 +187,8 @@ fn rule_10_errors_of_blackouts_name_the_field() {
         "tomorrow",
         "",
     ] {
-        assert_eq!(errors(&[Blackout { from: text.to_owned(), ..record(long) }]), no_date(text));
+        let found = errors(&[Blackout { from: text.to_owned(), ..record(long) }]);
+        assert!(found.starts_with(&no_date(text)), "{found}");
     }
     for (blackout, expected) in [
         (record("2026-11-30T00:00 2026-11-27T00:00 -"), "spec.blackouts[0].to: must be later than `from`"),

@@ -1,3 +1,4 @@
+use d8_crds::records::policy::HostCounts;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
@@ -22,11 +23,15 @@ fn status_with(
         "metadata": {"name": "p", "generation": 4}, "spec": spec});
     let policy: PluginPolicy = serde_json::from_value(object).unwrap();
     let checked = CheckedPolicy::new(&policy);
+    let d8: CliRelease = serde_json::from_value(json!({"metadata": {"name": "d8"}, "spec": {}})).unwrap();
     let inputs = StatusInputs {
         cluster_uid: Some("uid"),
-        hosts: HostCounts { matched: 3, ..HostCounts::default() },
+        matched: &MatchedHosts {
+            counts: HostCounts { matched: 3, ..HostCounts::default() },
+            ..MatchedHosts::default()
+        },
         people_unknown: false,
-        channels: &BTreeMap::from([(Component::D8, Channel::Stable)]),
+        records: &BTreeMap::from([(Component::D8, &d8)]),
         components,
         rolling,
         awaiting: &[],
