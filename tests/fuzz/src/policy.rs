@@ -100,6 +100,12 @@ pub(crate) fn policy(data: &[u8]) {
     }
     policies.required();
     policies.missing_dependencies_refused();
+    let record = |wanted: &Component| release.as_ref().filter(|_| *wanted == component);
+    let conflicts = policies.conflicts(record);
+    assert_eq!(conflicts, reversed.conflicts(record), "the order of policies must not matter");
+    for conflict in &conflicts {
+        assert_printable(&explain::policy_conflict(conflict));
+    }
 }
 
 /// The windows and blackouts of two policies and an instant.

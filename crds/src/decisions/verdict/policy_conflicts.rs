@@ -24,6 +24,7 @@ use crate::{
         channel::Channel,
         constraint::{Constraint, representatives, satisfiable},
         name::Component,
+        text::printable,
         version::Version,
     },
 };
@@ -161,7 +162,9 @@ fn contradicting_versions(rules: &[ApplicableRule<'_>]) -> BTreeSet<Attributed<S
     let indexes = taking_part(&versions.into_iter().map(refusing).collect());
     let fields = indexes.into_iter().filter_map(|index| permitted.get(index));
     fields
-        .map(|(rule, p)| attributed(p.constraint.to_string(), &rule.source(p.origin, Some(Field::Versions))))
+        .map(|(rule, p)| {
+            attributed(printable(p.constraint.as_str()).into_owned(), &rule.source(p.origin, Some(Field::Versions)))
+        })
         .collect()
 }
 

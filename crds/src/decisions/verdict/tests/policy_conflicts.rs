@@ -125,6 +125,12 @@ fn rule_22_required_plugins_without_a_permitted_version() {
         (vec![require(), versions(">=3")], None, &[]),
         (vec![require(), versions(">=3")], Some(&[]), &[]),
         (vec![require(), versions(">=3"), versions("<3")], None, &["stronghold: p0/ p1.versions=>=3 p2.versions=<3"]),
+        // Each field once, as it is written.
+        (
+            vec![require(), versions(" >=3"), versions("<3")],
+            Some(&all),
+            &["stronghold: p0/ p1.versions= >=3 p2.versions=<3"],
+        ),
         (vec![require(), deny()], None, &["stronghold: p0/ p1.access=Deny"]),
         (vec![require(), deny(), require()], Some(&all), &["stronghold: p0 p2/ p1.access=Deny"]),
         // Not required: it may well have no version.
