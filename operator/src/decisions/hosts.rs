@@ -9,13 +9,14 @@ use std::{
 };
 
 use d8_crds::{
+    decisions::wave::UpToDate,
     records::{
         host::{CliHost, ComponentState, HostComponent},
         policy::HostCounts,
     },
     values::{name::Component, version::Version},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{ResourceExt as _, runtime::watcher::Event};
 
 pub(crate) use self::interner::Labels;
@@ -54,26 +55,13 @@ pub(crate) struct HostReport {
     last_seen: Option<Timestamp>,
 }
 
-/// How often a host reports at least (`CliHost`).
-const REPORT_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
-
-/// The time for which a host has reported a version as up to date, by the host's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UpToDate {
-    pub(crate) since: Timestamp,
-    /// Until when the report counts: a host that is silent for longer than it may be is not known to work.
-    pub(crate) until: Timestamp,
-}
-
 impl HostReport {
     /// Returns the versions that the host reports as up to date: name of the component, version, and for which time.
     pub(crate) fn up_to_date(&self) -> impl Iterator<Item = (&str, &str, UpToDate)> {
         let versions = self.active.iter().zip(&self.up_to_date_since);
         versions.filter_map(|((name, active), since)| {
             let since = (*since)?;
-            let last_seen = self.last_seen.unwrap_or(since).max(since);
-            let until = last_seen.checked_add(REPORT_INTERVAL).unwrap_or(Timestamp::MAX);
-            Some((&**name, &**active, UpToDate { since, until }))
+            Some((&**name, &**active, UpToDate::new(since, self.last_seen)))
         })
     }
 }

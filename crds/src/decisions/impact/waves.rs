@@ -2,7 +2,7 @@
 //! reports of hosts show (`docs/policies.md`, rules 7 and 9). The operator's own decision is in its ledger, which also
 //! has what the status leaves out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +12,7 @@ use crate::{
     decisions::{
         intent::Intent,
         validation::{CheckedPolicy, CheckedRollout, RequiredEvidence},
-        verdict::{Candidate, Class, Host, Person, PolicySet},
+        verdict::{Candidate, Class, Host, PolicySet},
     },
     records::{
         policy::{ComponentProgress, PluginPolicyStatus, WaveState, WaveStatus},
@@ -249,11 +249,6 @@ impl WaveEdit<'_> {
     }
 }
 
-/// The host that is last in every wave. Its labels do not matter.
-const LAST_HOST: Host<'static> =
-    Host { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody };
-static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
-
 /// One policy without the others, for the host that is last in its waves.
 struct Alone<'a> {
     checked: &'a CheckedPolicy,
@@ -267,7 +262,7 @@ impl<'a> Alone<'a> {
 
     /// Returns whether the policy permits the version, so that the operator begins its wave.
     fn permits(&self, RecordedWave { component, version, release, .. }: &RecordedWave<'_>, now: Timestamp) -> bool {
-        let policies = self.set.for_host(LAST_HOST);
+        let policies = self.set.for_host(Host::LAST);
         if self.checked.emergency.is_some() || policies.denied(component).is_some() {
             return false;
         }
@@ -275,7 +270,7 @@ impl<'a> Alone<'a> {
         if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
             return policies.guidance(component, Some(version)).active_forbidden.is_none();
         }
-        let candidate = Candidate::new(LAST_HOST, component, version, Intent::Explicit, now).release(Some(release));
+        let candidate = Candidate::new(Host::LAST, component, version, Intent::Explicit, now).release(Some(release));
         policies.evaluate(&candidate).class() != Class::Forbidden
     }
 }

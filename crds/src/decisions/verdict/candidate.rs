@@ -32,6 +32,14 @@ pub struct Host<'a> {
     pub person: Person<'a>,
 }
 
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
+impl Host<'static> {
+    /// The host that is last in every wave, where nobody acts, for [`PolicySet::to_the_last_host`](super::PolicySet): its
+    /// labels do not matter.
+    pub const LAST: Self = Self { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody };
+}
+
 const OS_LABEL: &str = "kubernetes.io/os";
 const ARCH_LABEL: &str = "kubernetes.io/arch";
 

@@ -93,9 +93,8 @@ fn successes(
                 Some(*versions.entry((name.parse().ok()?, Version::parse(active).ok()?)).or_insert(next))
             };
             let Some(index) = *indexes.entry((name, active)).or_insert_with(&mut parse) else { continue };
-            // A time beyond the supported range never comes.
-            let Ok(succeeds) = reported.since.checked_add(stable_for) else { continue };
-            if succeeds <= reported.until && counted.insert(index) {
+            let Some(succeeds) = reported.counts_from(stable_for) else { continue };
+            if counted.insert(index) {
                 counts.resize(counts.len().max(index + 1), Successes::default());
                 counts.get_mut(index).into_iter().for_each(|count| count.add(succeeds, now));
             }

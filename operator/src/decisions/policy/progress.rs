@@ -1,7 +1,7 @@
 //! The version of each component to which a policy leads, what holds it, and the state of its waves. The verdict comes
 //! from `d8-crds`: for the host that is last in every wave.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use d8_crds::{
     decisions::{
@@ -9,7 +9,7 @@ use d8_crds::{
         requirements::Findings,
         selection::{SearchScope, Selection, TagList, choose},
         validation::{CheckedPolicy, CheckedWave},
-        verdict::{Candidate, Class, Host, HostPolicies, Person, PolicySet, ReasonCode, Verdict},
+        verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
         wave,
     },
     records::{
@@ -67,11 +67,6 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The host that is last in every wave. Its labels do not matter.
-const LAST_HOST: Host<'static> =
-    Host { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody };
-static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
-
 /// Returns the policy for the last host, with the waves of the ledger instead of those of its status.
 pub(super) fn with_waves(checked: &CheckedPolicy, ledger: &WaveLedger) -> PolicySet {
     let wave = |(version, wave): (&Version, &WaveRecord)| CheckedWave {
@@ -99,7 +94,7 @@ pub(super) struct PolicyEvaluator<'a> {
 impl<'a> PolicyEvaluator<'a> {
     /// Makes the evaluator. `policies` is the policy `checked` for the last host.
     pub(super) fn new(checked: &'a CheckedPolicy, policies: &'a PolicySet, now: Timestamp) -> Self {
-        Self { checked, policies: policies.for_host(LAST_HOST), now }
+        Self { checked, policies: policies.for_host(Host::LAST), now }
     }
 
     /// Returns whether the policy does not deny the component. An emergency policy governs nothing.
@@ -120,7 +115,7 @@ impl<'a> PolicyEvaluator<'a> {
         if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
             return self.policies.guidance(&record.component, Some(version)).active_forbidden.is_none();
         }
-        let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Explicit, self.now)
+        let candidate = Candidate::new(Host::LAST, &record.component, version, Intent::Explicit, self.now)
             .release(Some(record.release));
         self.policies.evaluate(&candidate).class() != Class::Forbidden
     }
@@ -135,7 +130,7 @@ impl<'a> PolicyEvaluator<'a> {
     fn judge(&self, record: &Record<'_>, version: &Version, recorded: &ReleaseVersion) -> Verdict {
         let older = Version::parse(&format!("{}.0.0-0", version.major())).ok();
         let findings = Findings::recorded(recorded, None);
-        let candidate = Candidate::new(LAST_HOST, &record.component, version, Intent::Agent, self.now)
+        let candidate = Candidate::new(Host::LAST, &record.component, version, Intent::Agent, self.now)
             .confirmed(Some(self.now))
             .active(older.as_ref())
             .unmet(&findings.unmet)

@@ -10,7 +10,7 @@ use crate::{
         intent::Intent,
         reason::{Cause, Class, ReasonCode},
         requirements::Findings,
-        verdict::{Candidate, Host, HostPolicies, Person, PolicySet, Verdict},
+        verdict::{Candidate, Host, HostPolicies, PolicySet, Verdict},
     },
     records::{
         policy::{Access, Updates},
@@ -81,7 +81,7 @@ impl Block<'_> {
         let sharing: Vec<&Version> = others.iter().filter(shares).map(|(version, _)| version).collect();
         let mut taken: BTreeMap<&Version, Version> = BTreeMap::new();
         for platform in if sharing.is_empty() { BTreeSet::new() } else { self.platforms() } {
-            let policies = self.alone.for_host(Host { platform: platform.as_ref(), ..LAST_HOST });
+            let policies = self.alone.for_host(Host { platform: platform.as_ref(), ..Host::LAST });
             for version in &sharing {
                 if let Some(same) = same_layer(&self.verdict(&policies, version, None, Timestamp::UNIX_EPOCH)) {
                     taken.insert(version, same);
@@ -152,7 +152,7 @@ impl Block<'_> {
 
     /// Returns whether a host can leave a blocked version under this policy alone.
     fn exit(&self, active: &Version, now: Timestamp) -> Exit {
-        let policies = self.alone.for_host(LAST_HOST);
+        let policies = self.alone.for_host(Host::LAST);
         let mut best = Exit::None;
         for (version, entry) in self.versions.iter().filter(|(version, _)| version != active) {
             let verdict = self.verdict(&policies, version, Some((active, entry)), now);
@@ -210,8 +210,3 @@ fn same_layer(verdict: &Verdict) -> Option<Version> {
         _ => None,
     })
 }
-
-/// The host that is last in every wave. Its labels do not matter.
-const LAST_HOST: Host<'static> =
-    Host { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody };
-static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
