@@ -11,18 +11,33 @@ pub struct Example<'a> {
     pub output: &'a str,
 }
 
-/// Returns the examples in the blocks of a page that begin with `` ```console ``, in order. A blank line ends an
-/// example.
+/// Returns the examples in the blocks of a page that begin with `` ```console ``, in order. A line with a prompt begins
+/// an example.
 ///
 /// # Panics
-/// If an example does not begin with a prompt.
+/// If a block does not begin with a prompt.
 pub fn examples(page: &str) -> Vec<Example<'_>> {
     let blocks = page.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
-    blocks.flat_map(|block| block.split("\n\n")).map(example).collect()
+    blocks.flat_map(of_block).collect()
+}
+
+fn of_block(block: &str) -> Vec<Example<'_>> {
+    let line_starts = block.match_indices('\n').map(|(i, _)| i + 1);
+    let starts: Vec<_> =
+        std::iter::once(0).chain(line_starts).filter(|start| prompt(&block[*start..]).is_some()).collect();
+    assert_eq!(starts.first(), Some(&0), "no prompt in the first line of {block:?}");
+    let ends = starts.iter().skip(1).copied().chain([block.len()]);
+    starts.iter().zip(ends).map(|(start, end)| example(&block[*start..end])).collect()
+}
+
+/// Returns the user of the prompt with which the text begins, and what follows.
+fn prompt(text: &str) -> Option<(&str, &str)> {
+    let (user, rest) = text.split_once("$ ")?;
+    (!user.is_empty() && user.bytes().all(|byte| byte.is_ascii_lowercase())).then_some((user, rest))
 }
 
 fn example(text: &str) -> Example<'_> {
-    let Some((user, rest)) = text.split_once("$ ") else { panic!("no command in {text:?}") };
+    let Some((user, rest)) = prompt(text) else { panic!("no command in {text:?}") };
     let (line, output) = rest.split_once('\n').unwrap_or((rest, ""));
     Example { user, line, output: output.trim() }
 }

@@ -7,10 +7,10 @@
 //! - `yaml expected`: a list of candidates with the expected result of each: `verdict`, `reasons` (their codes,
 //!   sorted), `why` (their messages), `notes`, `until`, `runs` (whether the active version may run). `person` is
 //!   who acts: a user, or `unknown`.
-//!
 //! - `yaml conflicts`: the conflicts between the policies, in words.
 //!
-//! A block `json` is the example of "Reasons as JSON".
+//! A block `json` is the example of "Reasons as JSON". Blocks `yaml base`, `yaml recipe` and `console` belong to the
+//! cookbook, which a test in `tests/tests/e2e` runs on a cluster.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ struct ExampleRunner {
 impl ExampleRunner {
     fn block(&mut self, kind: &str, text: &str) {
         match kind {
-            "json" => {}
+            "json" | "console" | "base" | "recipe" => {}
             "record" => self.record = Some(serde_saphyr::from_str(text).expect("a record")),
             "policy" => {
                 if std::mem::take(&mut self.list_is_complete) {
@@ -208,7 +208,7 @@ fn every_example_has_the_expected_result() {
                 text.push('\n');
             }
             (None, Some(info)) => {
-                let kind = info.strip_prefix("yaml ").or((info == "json").then_some(info));
+                let kind = info.strip_prefix("yaml ").or(["json", "console"].contains(&info).then_some(info));
                 let kind = kind.unwrap_or_else(|| panic!("a block has the unknown kind {info:?}"));
                 block = Some((kind.to_owned(), String::new()));
             }

@@ -7,6 +7,7 @@
 
 mod clocks;
 mod connections;
+mod cookbook;
 mod damaged_installs;
 mod download_access;
 mod file_systems;

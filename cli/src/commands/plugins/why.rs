@@ -164,9 +164,10 @@ impl VersionVerdict {
         notes: Vec<Reason>,
         plugin_reasons: Vec<Reason>,
     ) -> Self {
-        let mut reasons = verdict.reasons().to_vec();
+        let concerns = |reason: &&Reason| !(active && delays_changes(reason.code()));
+        let mut reasons: Vec<_> = verdict.reasons().iter().filter(concerns).cloned().collect();
         let added: Vec<Reason> = plugin_reasons.into_iter().filter(|reason| !reasons.contains(reason)).collect();
-        let until = if added.is_empty() { verdict.until() } else { None };
+        let until = if added.is_empty() && !reasons.is_empty() { verdict.until() } else { None };
         reasons.extend(added);
         reasons.sort_by_key(|reason| Reverse(reason.class()));
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
@@ -434,6 +435,12 @@ async fn evaluate_all(
         });
     }
     Ok(versions)
+}
+
+/// Returns whether a reason only delays a change: it does not concern a version that is active already.
+fn delays_changes(code: ReasonCode) -> bool {
+    use ReasonCode::{AwaitingEvidence, Blackout, NotInWave, OutsideWindow, Soaking, WindowsNeverMeet};
+    matches!(code, AwaitingEvidence | Blackout | NotInWave | OutsideWindow | Soaking | WindowsNeverMeet)
 }
 
 /// Evaluates a version for an update there, and for a person notes the windows and blackouts that bind the agent only.

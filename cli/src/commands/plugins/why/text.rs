@@ -8,6 +8,7 @@ use d8_crds::{
         verdict::NextVersion,
     },
     records::release::LeftOutTags,
+    values::version::Version,
 };
 
 use super::{AgentPlan, NextStep, RequiredBy, VersionVerdict, WhyReport};
@@ -81,9 +82,12 @@ fn target(report: &WhyReport, agent: &AgentPlan) -> String {
         return "target: none; the agent installs only what a policy requires".to_owned();
     }
     let target = agent.target.as_deref().unwrap_or("none");
+    let is_eligible =
+        |version: &Version| report.versions.iter().any(|row| row.parsed == *version && row.verdict == Class::Eligible);
     match &agent.next_version {
+        Some(NextVersion { version, .. }) if is_eligible(version) => format!("target: {target}; next: {version} now"),
         Some(NextVersion { version, at }) => format!("target: {target}; next: {version} at {at:.0}"),
-        None => format!("target: {target}; next: none by time alone"),
+        None => format!("target: {target}; next: none, unless policies or versions change"),
     }
 }
 
