@@ -3,6 +3,7 @@
 //!
 //! Decides nothing about versions; `d8_crds::decisions::verdict` does.
 
+mod cluster_key;
 mod endpoint_pins;
 mod facts;
 mod hosts;
@@ -27,10 +28,11 @@ use kube::{
 use serde_json::Value;
 
 pub use self::{
+    cluster_key::ClusterKey,
     endpoint_pins::EndpointPins,
     facts::cluster_facts,
     hosts::{host, hosts},
-    policy_cache::{CacheError, CachedPolicies, ClusterKey, PolicyCache},
+    policy_cache::{CacheError, CachedPolicies, PolicyCache},
     users::{Caller, UserCache, caller},
 };
 

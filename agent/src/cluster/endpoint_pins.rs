@@ -12,7 +12,7 @@ use d8_rpp::EndpointIdentity;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cluster::policy_cache::{CacheError, ClusterKey},
+    cluster::{cluster_key::ClusterKey, policy_cache::CacheError},
     install_root::state_dir::{self, StateDir},
 };
 

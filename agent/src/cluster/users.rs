@@ -18,7 +18,7 @@ use kube::{Api, Client, api::PostParams};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{policy_cache::ClusterKey, status_code};
+use super::{cluster_key::ClusterKey, status_code};
 use crate::{
     disk,
     install_root::state_dir::{self, StateDir},

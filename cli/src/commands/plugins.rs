@@ -5,6 +5,7 @@ mod execute;
 pub(crate) mod install;
 pub(crate) mod list;
 mod newer_major;
+mod options;
 pub(crate) mod remove;
 mod repair;
 mod report;

@@ -14,7 +14,7 @@ mod waves;
 pub use self::{
     diff::{ComponentDiff, HostDiff, Lockout, PauseChange, PolicyDiff},
     edit::PolicyEdit,
-    facts::{ActiveComponent, ClusterFacts, HostFacts},
+    facts::{ActiveComponent, ClusterState, HostFacts},
     preview::HostImpact,
     waves::{WaveChange, WaveChangeKind},
 };

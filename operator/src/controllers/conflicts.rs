@@ -5,11 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use d8_crds::records::release::{CliRelease, ReleaseVersion};
+use d8_crds::records::{
+    policy::PluginPolicy,
+    release::{CliRelease, ReleaseVersion},
+};
 use kube::Resource;
 
-use super::context::Context;
-use crate::decisions::policy::conflicts::PolicyConflicts;
+use crate::decisions::{hosts::HostIndex, policy::conflicts::PolicyConflicts};
 
 /// The conflicts that were found last.
 #[derive(Default)]
@@ -24,24 +26,29 @@ struct FoundConflicts {
     conflicts: Arc<PolicyConflicts>,
 }
 
-/// Returns the conflicts between the policies as they are now.
-pub(super) fn current<R>(ctx: &Context<R>) -> Arc<PolicyConflicts> {
-    let mut found = ctx.conflicts.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let labels_revision = ctx.hosts().labels_revision();
-    let policies = sorted(ctx.policies.store.state());
-    let releases = sorted(ctx.releases.store.state());
-    let of_policies = (labels_revision, hash_all(&policies, |policy| policy.metadata.generation));
-    // Records are written all the time. Only their published versions matter, but it takes longer to compare these.
-    let objects = hash(&(of_policies, hash_all(&releases, |release| release.metadata.resource_version.clone())));
-    if found.objects != Some(objects) {
-        let content = hash(&(of_policies, releases.iter().map(|release| published(release)).collect::<Vec<_>>()));
-        if found.content != Some(content) {
-            let (policies, hosts) = (policies.iter().map(AsRef::as_ref), ctx.hosts().labels());
-            found.conflicts = Arc::new(PolicyConflicts::find(policies, &hosts, &releases));
+impl SharedConflicts {
+    /// Returns the conflicts between these policies.
+    pub(super) fn between(
+        &self,
+        policies: Vec<Arc<PluginPolicy>>,
+        hosts: &HostIndex,
+        releases: Vec<Arc<CliRelease>>,
+    ) -> Arc<PolicyConflicts> {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (policies, releases) = (sorted(policies), sorted(releases));
+        let of_policies = (hosts.labels_revision(), hash_all(&policies, |policy| policy.metadata.generation));
+        // Records are written all the time. Only their published versions matter, but it takes longer to compare these.
+        let objects = hash(&(of_policies, hash_all(&releases, |release| release.metadata.resource_version.clone())));
+        if found.objects != Some(objects) {
+            let content = hash(&(of_policies, releases.iter().map(|release| published(release)).collect::<Vec<_>>()));
+            if found.content != Some(content) {
+                let policies = policies.iter().map(AsRef::as_ref);
+                found.conflicts = Arc::new(PolicyConflicts::find(policies, &hosts.labels(), &releases));
+            }
+            (found.objects, found.content) = (Some(objects), Some(content));
         }
-        (found.objects, found.content) = (Some(objects), Some(content));
+        found.conflicts.clone()
     }
-    found.conflicts.clone()
 }
 
 fn sorted<K: Resource<DynamicType = ()>>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use self::state::{LastStatus, PolicyEntry, count};
 use super::{
     clock::now,
-    conflicts,
     context::Context,
     reconcile::{ReconcileError, retry_after},
     state_cache::WrittenStatus,
@@ -101,9 +100,10 @@ fn evaluate<R>(
     let releases = ctx.releases.store.state();
     let matched = matched_hosts(checked, ctx);
     let Cluster { seen, people_unknown, .. } = ctx.cluster.borrow().clone();
+    let conflicts = ctx.conflicts.between(ctx.policies.store.state(), &ctx.hosts(), releases.clone());
     let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, seen.uid.as_deref(), now)
         .people_unknown(people_unknown)
-        .conflicts(&conflicts::current(ctx))
+        .conflicts(&conflicts)
         .last_seen(ctx.former_policies.last_seen(ledger.uid.as_deref()));
     let update = inputs.update_waves(ledger);
     let new_ledger = (!update.changes.is_empty()).then(|| {

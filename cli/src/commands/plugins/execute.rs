@@ -13,7 +13,9 @@ use d8_crds::{
 use futures::{StreamExt as _, stream};
 
 use super::{
-    newer_major, repair,
+    newer_major,
+    options::ExecuteOptions,
+    repair,
     report::{self, ChangeResults},
     transaction::{self, Applied, Operation, OperationKind, Transaction},
 };
@@ -32,25 +34,6 @@ const MAX_PLANS: usize = 16;
 
 /// Maximum number of parallel transactions.
 const MAX_TRANSACTIONS: usize = 8;
-
-/// Options of an execution.
-#[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command, or says which command it is")]
-pub(super) struct ExecuteOptions {
-    /// Reinstall versions that are already active.
-    pub(super) force: bool,
-    /// Compare the active executables with their receipts.
-    pub(super) verify: bool,
-    /// Report the changes without making them.
-    pub(super) dry_run: bool,
-    /// Refuse changes of plugins that were not requested.
-    pub(super) no_dependencies: bool,
-    /// The command is `update`: what is installed may stay, and a failure does not stop the other changes. Otherwise a
-    /// request that is refused prevents all changes.
-    pub(super) is_update: bool,
-    /// The command is `update all`.
-    pub(super) is_all: bool,
-}
 
 /// The execution of requests. `policies` are those of the view.
 pub(super) struct Execution<'a> {

@@ -11,10 +11,7 @@ use d8_crds::{
     },
 };
 
-use super::{
-    execute::{ExecuteOptions, Execution},
-    request,
-};
+use super::{execute::Execution, options::ExecuteOptions, request};
 use crate::{
     args,
     context::Context,

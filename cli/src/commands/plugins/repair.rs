@@ -21,7 +21,7 @@ use d8_crds::{
 };
 
 use super::{
-    execute::ExecuteOptions,
+    options::ExecuteOptions,
     report::ChangeResults,
     transaction::{Operation, OperationKind, Transaction},
 };

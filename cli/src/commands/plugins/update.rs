@@ -14,11 +14,7 @@ use d8_crds::{
     values::name::{Component, PluginName},
 };
 
-use super::{
-    execute::{ExecuteOptions, Execution},
-    report::ChangeResults,
-    request,
-};
+use super::{execute::Execution, options::ExecuteOptions, report::ChangeResults, request};
 use crate::{
     args,
     context::Context,

@@ -3,6 +3,7 @@
 mod groups;
 mod hints;
 mod machines;
+mod names;
 mod report;
 mod text;
 
@@ -10,8 +11,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use self::{
     machines::{managed_host, this_machine},
+    names::HostNames,
     report::{DiffReport, EditedWave, HostChange},
-    text::HostNames,
 };
 use super::check;
 use crate::{
@@ -27,7 +28,7 @@ use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
         explain,
-        impact::{ClusterFacts, HostFacts, PolicyDiff, PolicyEdit, WaveChange},
+        impact::{ClusterState, HostFacts, PolicyDiff, PolicyEdit, WaveChange},
         reason::ReasonCode,
         verdict::PolicySet,
     },
@@ -57,7 +58,7 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
     };
     let now = view.server_time.unwrap_or(context.now);
     let managed: Vec<HostFacts> = hosts.iter().flatten().map(managed_host).collect();
-    let facts = ClusterFacts { records: &view.records, hosts: &managed, now };
+    let facts = ClusterState { records: &view.records, hosts: &managed, now };
     hints::warnings(&files, facts, hosts.is_some()).into_iter().for_each(output::warn);
     let edit = PolicyEdit::new(&view.policies, &files, facts, args.prune);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&edit.policies));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    facts::ClusterFacts,
+    facts::ClusterState,
     waves::{WaveChange, WaveEdit},
 };
 use crate::{
@@ -32,7 +32,7 @@ impl PolicyEdit {
     /// policy requires none; the wave of a version that was not permitted before begins now. Only the annotation resumes
     /// a halted wave. An edit that changes nothing keeps the policy as it is. Edits count as observed by the operator,
     /// so that the result shows where they lead and not that they are new.
-    pub fn new(live: &[Value], files: &[PluginPolicy], cluster: ClusterFacts<'_>, prune: bool) -> Self {
+    pub fn new(live: &[Value], files: &[PluginPolicy], cluster: ClusterState<'_>, prune: bool) -> Self {
         let is_kept =
             |policy: &&Value| !prune || files.iter().any(|file| name_of(policy) == file.metadata.name.as_deref());
         let mut edit = Self { policies: live.iter().filter(is_kept).cloned().collect(), ..Self::default() };
@@ -48,7 +48,7 @@ impl PolicyEdit {
         edit
     }
 
-    fn apply(&mut self, file: &PluginPolicy, cluster: ClusterFacts<'_>) {
+    fn apply(&mut self, file: &PluginPolicy, cluster: ClusterState<'_>) {
         let name = file.metadata.name.as_deref();
         let index = self.policies.iter().position(|policy| name_of(policy) == name);
         let before = index.map(|index| &self.policies[index]);
@@ -76,7 +76,7 @@ fn is_same(before: &Value, file: &PluginPolicy) -> bool {
 }
 
 /// Returns a policy after the edit, and what the edit does to its waves.
-fn edited(before: Option<&Value>, file: &PluginPolicy, cluster: ClusterFacts<'_>) -> (Value, Vec<WaveChange>) {
+fn edited(before: Option<&Value>, file: &PluginPolicy, cluster: ClusterState<'_>) -> (Value, Vec<WaveChange>) {
     let mut edit = policy(file, before);
     let status = before.and_then(|before| before.get("status"));
     let status: Option<PluginPolicyStatus> = status.and_then(|status| serde_json::from_value(status.clone()).ok());

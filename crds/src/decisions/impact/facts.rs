@@ -16,7 +16,7 @@ use crate::{
 
 /// What a cluster has besides policies.
 #[derive(Debug, Clone, Copy)]
-pub struct ClusterFacts<'a> {
+pub struct ClusterState<'a> {
     /// The records by component name.
     pub records: &'a BTreeMap<String, CliRelease>,
     /// The managed hosts, as far as they are known.

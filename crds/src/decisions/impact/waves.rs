@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::facts::ClusterFacts;
+use super::facts::ClusterState;
 use crate::{
     decisions::{
         intent::Intent,
@@ -60,7 +60,7 @@ pub(super) struct WaveEdit<'a> {
     pub(super) after: &'a CheckedPolicy,
     /// The status before the edit.
     pub(super) status: &'a PluginPolicyStatus,
-    pub(super) cluster: ClusterFacts<'a>,
+    pub(super) cluster: ClusterState<'a>,
 }
 
 /// The waves of a policy after an edit.

@@ -7,6 +7,7 @@ mod access;
 mod bytes;
 mod causes;
 mod change;
+mod record;
 mod schedule;
 mod time;
 
@@ -116,7 +117,7 @@ const HOLDING: &[Row] = &[
     Row::new(CHANGES, change::frozen).lifted(Leaving::Blocked),
     Row::new(&[Agent], change::manual).lifted(Leaving::Blocked),
     Row::new(CHANGES, time::min_age),
-    Row::new(CHANGES, bytes::missing_or_stale),
+    Row::new(CHANGES, record::missing_or_stale),
     Row::new(&[Agent, Update], time::wave).notes(&[Explicit]),
     Row::new(&[Agent, Update], time::halted).notes(&[Explicit]),
     // People are bound by policies with `windowsFor: Everyone`.

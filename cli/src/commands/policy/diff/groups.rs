@@ -13,8 +13,8 @@ use d8_crds::{
 use jiff::Timestamp;
 
 use super::{
+    names::{HostNames, hosts},
     report::{HostChange, display_host},
-    text::{HostNames, hosts},
 };
 
 /// What the changes of a group have in common: what changes, and the reason, which is a rule of a policy.
@@ -113,7 +113,9 @@ fn shown(version: Option<&Version>) -> String {
 /// hold.
 fn next(impact: &HostImpact) -> Option<(&Version, Timestamp)> {
     let next = impact.next.as_ref().filter(|_| impact.verdict != Class::Eligible)?;
-    let is_target = impact.target.as_ref() == Some(&next.version) && until(impact) == Some(next.at);
+    // What replaces a forbidden version is eligible now.
+    let comes_as_shown = impact.verdict == Class::Forbidden || until(impact) == Some(next.at);
+    let is_target = impact.target.as_ref() == Some(&next.version) && comes_as_shown;
     (!is_target).then_some((&next.version, next.at))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
     decisions::{
-        impact::{ClusterFacts, HostFacts},
+        impact::{ClusterState, HostFacts},
         validation::{
             CheckedPolicy,
             warnings::{PolicyContext, warnings as warnings_of},
@@ -16,7 +16,7 @@ use d8_crds::{
 };
 
 /// Returns the warnings, each with the name of its policy. `hosts_known`: the managed hosts could be read.
-pub(super) fn warnings(files: &[PluginPolicy], cluster: ClusterFacts<'_>, hosts_known: bool) -> Vec<String> {
+pub(super) fn warnings(files: &[PluginPolicy], cluster: ClusterState<'_>, hosts_known: bool) -> Vec<String> {
     let records = cluster.records.iter().filter_map(|(name, record)| Some((name.parse::<Component>().ok()?, record)));
     let records: BTreeMap<_, _> = records.collect();
     let workstations: Vec<_> =

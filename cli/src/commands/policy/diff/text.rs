@@ -6,20 +6,9 @@ use d8_crds::{decisions::impact::WaveChangeKind, values::duration::FormattedDura
 
 use super::{
     groups,
+    names::{HostNames, abbreviated, count, hosts},
     report::{DiffReport, EditedWave, HostPause, display_host},
 };
-
-/// How many hosts are named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HostNames {
-    /// The first few.
-    Few,
-    /// All of them.
-    All,
-}
-
-/// Most names of hosts, or versions, in a list that is cut.
-const SHOWN: usize = 5;
 
 /// Returns all lines.
 pub(super) fn lines(report: &DiffReport, names: HostNames) -> Vec<String> {
@@ -42,23 +31,6 @@ pub(super) fn lines(report: &DiffReport, names: HostNames) -> Vec<String> {
         lines.push(format!("{} Compared {compared}.", summary(report)));
     }
     lines
-}
-
-/// Returns the number of hosts and their names: `7 hosts: a, b, c, d, e and 2 more`.
-pub(super) fn hosts(names: &[&str], shown: HostNames) -> String {
-    format!("{}: {}", count(names.len()), abbreviated(names, shown))
-}
-
-fn count(hosts: usize) -> String {
-    if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") }
-}
-
-/// Returns the first of some names, and the number of the others.
-fn abbreviated(names: &[&str], shown: HostNames) -> String {
-    match names.len().checked_sub(SHOWN) {
-        Some(more @ 1..) if shown == HostNames::Few => format!("{} and {more} more", names[..SHOWN].join(", ")),
-        _ => names.join(", "),
-    }
 }
 
 /// Returns a line for the hosts where a pause would begin, and one for those where it would end.

@@ -14,7 +14,7 @@ fn file(name: &str, spec: &Value) -> PluginPolicy {
 
 fn edit(live: &[Value], files: &[PluginPolicy], hosts: &[HostFacts], prune: bool) -> PolicyEdit {
     let records = records();
-    PolicyEdit::new(live, files, ClusterFacts { records: &records, hosts, now: NOW.parse().unwrap() }, prune)
+    PolicyEdit::new(live, files, ClusterState { records: &records, hosts, now: NOW.parse().unwrap() }, prune)
 }
 
 /// Returns a live policy with the waves of `tool` in its status.
