@@ -284,12 +284,48 @@ impl<'a> Planning<'a> {
         published: &PublishedVersion,
         intent: Intent,
     ) -> Result<Verdict, Failure> {
+        self.fetch_contract(component, published).await?;
+        let findings = self.findings(component, &published.version);
+        Ok(self.evaluate(component, &published.version, intent, &findings))
+    }
+
+    /// Returns the verdict on whether the active version, which is published, may stay.
+    ///
+    /// # Errors
+    /// The contract of the version could not be read.
+    pub(crate) async fn staying_published(
+        &mut self,
+        component: &Component,
+        active: &PublishedVersion,
+    ) -> Result<Verdict, Failure> {
+        self.fetch_contract(component, active).await?;
+        Ok(self.staying(component, &active.version))
+    }
+
+    /// Returns the verdict on whether the active version may stay, as far as its requirements are known.
+    pub(crate) fn staying(&self, component: &Component, active: &Version) -> Verdict {
+        let findings = self.findings(component, active);
+        self.evaluator().staying(&EvaluationRequest {
+            component,
+            version: active,
+            intent: self.intent(),
+            active: Some(active),
+            unmet: &findings.unmet,
+            unchecked: &findings.unchecked,
+            dependency_of: None,
+        })
+    }
+
+    fn findings(&self, component: &Component, version: &Version) -> Findings {
+        self.details(component, version).map(|details| details.findings.clone()).unwrap_or_default()
+    }
+
+    async fn fetch_contract(&mut self, component: &Component, published: &PublishedVersion) -> Result<(), Failure> {
         let need = FactRequest::Contract { component: component.clone(), published: published.clone() };
         if !self.known.contains(&need) {
             self.fetch(&BTreeMap::new(), vec![need.clone()]).await;
         }
-        let Some(details) = self.details(component, &published.version) else { return Err(self.failed(&need)) };
-        Ok(self.evaluate(component, &published.version, intent, &details.findings))
+        if self.details(component, &published.version).is_some() { Ok(()) } else { Err(self.failed(&need)) }
     }
 
     fn failed(&self, request: &FactRequest) -> Failure {

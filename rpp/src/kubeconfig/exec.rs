@@ -112,6 +112,9 @@ struct Status {
     expiration_timestamp: Option<Timestamp>,
 }
 
+/// With these variables a program can open a window, such as a browser for a login.
+const GRAPHICAL: [&str; 3] = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"];
+
 impl ExecPlugin {
     /// Runs the plugin and reads its credential. Without `may_use_terminal` the plugin can neither ask a person for
     /// something on stdin nor print anything.
@@ -147,14 +150,22 @@ impl ExecPlugin {
             (false, true) => Stdio::inherit(),
             (false, false) => Stdio::piped(),
         };
-        let mut child = Command::new(&self.command)
+        let mut command = Command::new(&self.command);
+        if quiet {
+            for variable in GRAPHICAL {
+                command.env_remove(variable);
+            }
+        }
+        let mut child = command
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("KUBERNETES_EXEC_INFO", self.info(interactive)?)
             .stdin(if interactive { Stdio::inherit() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(errors)
-            .kill_on_drop(true)
+            // Whoever asks quietly stops waiting soon. A plugin that ends between the renewal of a token and its storage
+            // would lose the login, so it goes on.
+            .kill_on_drop(!quiet)
             .spawn()
             .map_err(failed)?;
         let words = tokio::spawn(pass_on(child.stderr.take()));
@@ -325,6 +336,27 @@ mod tests {
                 (result, _) => panic!("{script}: {:?}", result.map(|credential| credential.token)),
             }
         }
+    }
+
+    /// A run waits for 300 ms. A plugin that is killed while it stores a new token would lose the login.
+    #[tokio::test]
+    async fn a_plugin_that_is_asked_quietly_goes_on_after_nobody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let (fifo, out) = (path("fifo"), path("out"));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let script = format!("read word <{fifo}; echo \"$word\" >{out}.new; mv {out}.new {out}");
+        let plugin = shell(&script, InteractiveMode::IfAvailable);
+        assert!(timeout(Duration::from_millis(50), plugin.run(false)).await.is_err(), "it waits for the word");
+        // Opening the file waits for the plugin.
+        std::fs::write(&fifo, "stored\n").unwrap();
+        let stored = async {
+            while !std::path::Path::new(&out).exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), stored).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "stored\n");
     }
 
     /// A login helper often leaves an agent running, which inherits stdout and stderr.

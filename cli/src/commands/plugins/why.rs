@@ -142,7 +142,7 @@ struct VersionVerdict {
 impl VersionVerdict {
     /// Returns the row of an active version that is not listed.
     fn unlisted(planning: &Planning<'_>, component: &Component, active: &Version, why: String) -> Self {
-        let verdict = planning.repair_verdict(component, active);
+        let verdict = planning.staying(component, active);
         Self {
             version: active.to_string(),
             verdict: verdict.class(),
@@ -164,10 +164,9 @@ impl VersionVerdict {
         notes: Vec<Reason>,
         plugin_reasons: Vec<Reason>,
     ) -> Self {
-        let concerns = |reason: &&Reason| !(active && delays_changes(reason.code()));
-        let mut reasons: Vec<_> = verdict.reasons().iter().filter(concerns).cloned().collect();
+        let mut reasons = verdict.reasons().to_vec();
         let added: Vec<Reason> = plugin_reasons.into_iter().filter(|reason| !reasons.contains(reason)).collect();
-        let until = if added.is_empty() && !reasons.is_empty() { verdict.until() } else { None };
+        let until = if added.is_empty() { verdict.until() } else { None };
         reasons.extend(added);
         reasons.sort_by_key(|reason| Reverse(reason.class()));
         let verdict = reasons.first().map_or(Class::Eligible, Reason::class);
@@ -437,12 +436,6 @@ async fn evaluate_all(
     Ok(versions)
 }
 
-/// Returns whether a reason only delays a change: it does not concern a version that is active already.
-fn delays_changes(code: ReasonCode) -> bool {
-    use ReasonCode::{AwaitingEvidence, Blackout, NotInWave, OutsideWindow, Soaking, WindowsNeverMeet};
-    matches!(code, AwaitingEvidence | Blackout | NotInWave | OutsideWindow | Soaking | WindowsNeverMeet)
-}
-
 /// Evaluates a version for an update there, and for a person notes the windows and blackouts that bind the agent only.
 async fn evaluate(
     planning: &mut Planning<'_>,
@@ -452,7 +445,11 @@ async fn evaluate(
     let active = planning.active(component).cloned();
     let active = active.as_ref();
     let intent = planning.intent();
-    let verdict = planning.verdict(component, published, intent).await?;
+    let verdict = if active == Some(&published.version) {
+        planning.staying_published(component, published).await?
+    } else {
+        planning.verdict(component, published, intent).await?
+    };
     let mut notes = verdict.notes().to_vec();
     if intent != Intent::Agent && active.is_none_or(|active| *active < published.version) {
         notes.extend(window_reasons(&planning.verdict(component, published, Intent::Agent).await?, &verdict));

@@ -155,6 +155,11 @@ impl<'a> PolicyEvaluator<'a> {
         self.policies.next(&candidates)
     }
 
+    /// Evaluates whether the active version, which the request is for, may stay.
+    pub fn staying(&self, request: &EvaluationRequest<'_>) -> Verdict {
+        self.policies.staying(&self.candidate(request))
+    }
+
     fn candidate<'r>(&'r self, request: &EvaluationRequest<'r>) -> Candidate<'r> {
         let candidate = Candidate::new(self.host, request.component, request.version, request.intent, self.now)
             .server_time(self.server_time)

@@ -107,6 +107,20 @@ impl HostPolicies<'_> {
         Some(Required { plugin: plugin.clone(), by })
     }
 
+    /// Evaluates whether the active version, which is the candidate, may stay: against it are policies that forbid it, and
+    /// requirements that are not met or unknown. What delays changes does not concern it.
+    pub fn staying(&self, active: &Candidate<'_>) -> Verdict {
+        let candidate = Candidate { host: self.host, active: Some(active.version), stored: None, ..*active };
+        let policies = self.for_intent(candidate.intent);
+        let rules = policies.rules(candidate.component);
+        let subject = || candidate.subject();
+        let (mut causes, notes) = (Causes::new(&subject), Causes::new(&subject));
+        let input = GateInput::new(&candidate, &rules, policies);
+        input.against_staying(&mut causes);
+        input.against_requirements(&mut causes);
+        Verdict::of(causes, notes)
+    }
+
     /// Returns what to consider for a component of which this version is active.
     pub fn guidance(&self, component: &Component, active: Option<&Version>) -> Guidance {
         self.guidance_with(component, active.map(|active| installed(self.host, component, active)))

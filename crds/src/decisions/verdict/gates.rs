@@ -208,6 +208,11 @@ impl<'a> GateInput<'a> {
         }
     }
 
+    /// Adds the causes about requirements.
+    pub(super) fn against_requirements(&self, causes: &mut Causes<'_>) {
+        self.evaluate_gates(&[change::unmet, change::unchecked], causes);
+    }
+
     /// Returns whether this change leads away from an installed version that a policy forbids.
     fn leaving(&self) -> Leaving {
         let Some(active) = self.candidate.active.filter(|active| *active != self.candidate.version) else {
