@@ -107,8 +107,8 @@ impl HostPolicies<'_> {
         Some(Required { plugin: plugin.clone(), by })
     }
 
-    /// Evaluates whether the active version, which is the candidate, may stay: against it are policies that forbid it, and
-    /// requirements that are not met or unknown. What delays changes does not concern it.
+    /// Evaluates whether the active version, which is the candidate, may stay: against it are policies that forbid it, a
+    /// moved tag, and requirements that are not met or unknown. What delays changes does not concern it.
     pub fn staying(&self, active: &Candidate<'_>) -> Verdict {
         let candidate = Candidate { host: self.host, active: Some(active.version), stored: None, ..*active };
         let policies = self.for_intent(candidate.intent);
@@ -117,7 +117,7 @@ impl HostPolicies<'_> {
         let (mut causes, notes) = (Causes::new(&subject), Causes::new(&subject));
         let input = GateInput::new(&candidate, &rules, policies);
         input.against_staying(&mut causes);
-        input.against_requirements(&mut causes);
+        input.about_installed(&mut causes);
         Verdict::of(causes, notes)
     }
 

@@ -208,9 +208,10 @@ impl<'a> GateInput<'a> {
         }
     }
 
-    /// Adds the causes about requirements.
-    pub(super) fn against_requirements(&self, causes: &mut Causes<'_>) {
-        self.evaluate_gates(&[change::unmet, change::unchecked], causes);
+    /// Adds what people should know of the installed version, which is the candidate, although it may stay: that its tag
+    /// moved, and requirements that are not met or unknown.
+    pub(super) fn about_installed(&self, causes: &mut Causes<'_>) {
+        self.evaluate_gates(&[bytes::moved, change::unmet, change::unchecked], causes);
     }
 
     /// Returns whether this change leads away from an installed version that a policy forbids.
