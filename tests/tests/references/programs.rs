@@ -8,7 +8,7 @@ use d8_tests::{CommandOutput, Result, run, tools};
 use regex_lite::Regex;
 
 /// Names of plugins that pages use as examples: `d8 hello` runs one.
-const EXAMPLE_PLUGINS: [&str; 4] = ["hello", "stronghold", "mirror", SAMPLE];
+const EXAMPLE_PLUGINS: [&str; 5] = ["hello", "stronghold", "mirror", "delivery", SAMPLE];
 /// Stands for an argument: a valid name, version, number and path.
 const SAMPLE: &str = "7";
 /// A kubeconfig whose server does not answer.
