@@ -144,7 +144,7 @@ pub(crate) struct HostIndex {
     interner: Interner,
     /// Names in the listing that is in progress. A host that is missing at its end was deleted.
     listing: Option<BTreeSet<String>>,
-    /// Counts the changes of labels, and of which hosts there are.
+    /// Counts changes of labels, and hosts that are added or removed.
     labels_revision: u64,
 }
 

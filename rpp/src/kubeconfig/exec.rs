@@ -163,7 +163,7 @@ impl ExecPlugin {
             .stdin(if interactive { Stdio::inherit() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(errors)
-            // Whoever asks quietly stops waiting soon. A plugin that ends between the renewal of a token and its storage
+            // A quiet caller stops waiting soon. A plugin that ends between the renewal of a token and its storage
             // would lose the login, so it goes on.
             .kill_on_drop(!quiet)
             .spawn()

@@ -96,7 +96,7 @@ pub(super) fn add_unchanged(
             {
                 Err(unusable_failure(planning, name))
             }
-            // Only what a policy requires is requested without being installed. A hold is no failure of the update.
+            // A plugin that is not installed is here because a policy requires it. A hold does not fail the update.
             Outcome::Nothing { why: NoCandidate::AllPassedOver, passed_over, .. }
                 if is_update && newest_class(passed_over) == Some(Class::Held) =>
             {

@@ -36,7 +36,7 @@ struct EffectiveReport<'a> {
     host: EffectiveHost<'a>,
     #[serde(flatten)]
     effective: Effective,
-    /// Components of which the policies together permit no version.
+    /// Components without a version that all policies permit.
     conflicts: Vec<PolicyConflict>,
 }
 

@@ -5,7 +5,7 @@ use crate::decisions::verdict::{Attributed, PolicyConflict};
 /// Most fields in a sentence; more are counted.
 const MAX_FIELDS: usize = 8;
 
-/// Says which fields leave no version of which component.
+/// Returns a sentence that names the component and the fields that together permit no version of it.
 pub fn policy_conflict(conflict: &PolicyConflict) -> String {
     let PolicyConflict { component, required_by, refused_by } = conflict;
     let refused_by = list(refused_by, |field| format!("{} (`{}`)", field.from, field.value));

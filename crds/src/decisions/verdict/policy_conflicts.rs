@@ -108,7 +108,7 @@ impl HostPolicies<'_> {
         taking_part(&refusals)
     }
 
-    /// Returns the fields that forbid a version, whoever wants it.
+    /// Returns the fields that forbid a version for every intent.
     fn refusals(
         &self,
         rules: &[ApplicableRule<'_>],

@@ -67,7 +67,7 @@ fn is_published(rule: &CheckedRule, version: &Version, context: PolicyContext<'_
     })
 }
 
-/// Warns about each component of which the policy permits pre-releases that its record does not publish.
+/// Warns about each component whose pre-releases the policy permits and the record does not publish.
 pub(super) fn unpublished_channels(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Vec<String>) {
     for (component, record) in context.records.into_iter().flatten() {
         warnings.extend(unpublished_channel(policy, component, record.spec.channel));
