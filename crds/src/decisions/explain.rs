@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     decisions::reason::{Reason, Source},
-    values::{limits, text::printable_to},
+    values::{limits, text::shortened},
 };
 
 /// Reader of an explanation.
@@ -59,5 +59,5 @@ pub fn in_record(reason: &Reason) -> String {
 
 fn for_record(reason: &Reason, sees_versions: bool) -> String {
     let text = causes::explain(reason, Audience { reads_now: false, sees_versions });
-    printable_to(&text, limits::STATUS_MESSAGE).into_owned()
+    shortened(&text, limits::STATUS_MESSAGE).into_owned()
 }

@@ -42,6 +42,52 @@ pub fn printable_to(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns the text as [`printable_to`] does. Where it must be cut inside of a command or value in backquotes, all of that
+/// is left out: a part of a command must not be run.
+pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    let shown = printable_to(text, max);
+    if text.chars().nth(max).is_none() && !shown.ends_with('…') {
+        return shown;
+    }
+    let cut = shown.trim_end_matches('…');
+    match whole_code(cut) {
+        end if end == cut.len() => shown,
+        end => Cow::Owned(format!("{}…", cut[..end].trim_end())),
+    }
+}
+
+/// Returns where the last backquote begins that is not closed; the length of the text if all are closed.
+pub fn whole_code(text: &str) -> usize {
+    let is_open = text.matches('`').count() % 2 == 1;
+    text.rfind('`').filter(|_| is_open).unwrap_or(text.len())
+}
+
+/// Joins as many whole items as fit into `max` characters, and says how many are left out: `a; b; and 3 more`. Of an item
+/// that is too long alone, the beginning is kept (see [`shortened`]).
+pub fn join_whole<T: AsRef<str>>(items: &[T], separator: &str, max: usize) -> String {
+    let length = |text: &str| text.chars().count();
+    let items: Vec<_> = items.iter().map(|item| printable_to(item.as_ref(), usize::MAX)).collect();
+    let all = items.join(separator);
+    if length(&all) <= max {
+        return all;
+    }
+    let mut joined = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let room = max.saturating_sub(length(&joined));
+        let (before, left) = (if index == 0 { "" } else { separator }, items.len() - index);
+        // What is said instead of the items after this one.
+        let rest = if left == 1 { String::new() } else { format!("{separator}and {} more", left - 1) };
+        if length(before) + length(item) + length(&rest) <= room {
+            joined.extend([before, item]);
+        } else if index == 0 {
+            return shortened(item, room.saturating_sub(length(&rest))).into_owned() + &rest;
+        } else {
+            return joined + &format!("{separator}and {left} more");
+        }
+    }
+    joined
+}
+
 /// What serde calls a type that it expects, before the name of a Rust type, and the same in words for people.
 const EXPECTED_TYPES: [(&str, &str); 11] = [
     ("struct variant ", "an object"),
@@ -190,7 +236,45 @@ mod tests {
         assert_eq!(printable(&"\u{1b}".repeat(1 << 20)).chars().count(), limits::QUOTED_TEXT);
     }
 
+    #[test]
+    fn commands_are_not_cut() {
+        for (text, max, shown) in [
+            ("run `d8 x` now", 14, "run `d8 x` now"),
+            ("run `d8 x` now", 12, "run `d8 x` …"),
+            ("run `d8 x` now", 10, "run…"),
+            ("run `d8 x` now", 7, "run…"),
+            ("`d8 x y`", 5, "…"),
+            ("plain words", 7, "plain …"),
+            ("ends with…", 10, "ends with…"),
+        ] {
+            assert_eq!(shortened(text, max), shown, "{text:?} {max}");
+        }
+    }
+
+    #[test]
+    fn whole_items_are_joined() {
+        for (items, max, joined) in [
+            (&[][..], 9, ""),
+            (&["one"], 3, "one"),
+            (&["one", "two"], 8, "one; two"),
+            (&["one", "two", "three"], 24, "one; two; three"),
+            (&["one", "two", "three"], 15, "one; two; three"),
+            (&["first", "second", "third"], 19, "first; and 2 more"),
+            (&["first", "second", "a rather long one"], 26, "first; second; and 1 more"),
+            (&["run `d8 long command`", "b"], 20, "run…; and 1 more"),
+            (&["a\nb", "c"], 40, "a\\nb; c"),
+        ] {
+            assert_eq!(join_whole(items, "; ", max), joined, "{items:?} {max}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn joined_items_are_bounded(items in proptest::collection::vec("[a-z` ]{0,12}", 0..8), max in 20_usize..60) {
+            let joined = join_whole(&items, "; ", max);
+            prop_assert!(joined.chars().count() <= max);
+        }
+
         #[test]
         fn the_result_is_one_bounded_line_and_stable(text in "\\PC*|(?s:.*)", max in 0_usize..40) {
             let shown = printable_to(&text, max);

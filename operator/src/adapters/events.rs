@@ -1,6 +1,7 @@
 //! Publishes events through events.k8s.io. Nothing depends on them: an event that cannot be written is logged and
 //! dropped.
 
+use d8_crds::values::text::whole_code;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -49,10 +50,11 @@ impl Events {
     }
 }
 
+/// Cuts a long note, between characters and not within a command.
 fn truncate(mut note: String) -> String {
     if note.len() > MAX_NOTE {
         let end = (0..=MAX_NOTE).rev().find(|&n| note.is_char_boundary(n)).unwrap_or_default();
-        note.truncate(end);
+        note.truncate(whole_code(&note[..end]));
         note.push('…');
     }
     note
@@ -67,5 +69,7 @@ mod tests {
         assert_eq!(truncate("short".into()), "short");
         let long = truncate("ä".repeat(600));
         assert!(long.len() <= 1024 && long.ends_with('…'));
+        let command = truncate(format!("{} `kubectl annotate`", "a".repeat(990)));
+        assert_eq!(command, format!("{} …", "a".repeat(990)));
     }
 }

@@ -1,6 +1,9 @@
 //! Conditions of a status. A condition keeps its transition time while its status stays the same.
 
-use d8_crds::values::{limits, text::printable_to};
+use d8_crds::values::{
+    limits,
+    text::{join_whole, shortened},
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -30,13 +33,30 @@ pub(crate) struct ConditionDraft {
     pub(crate) status: ConditionStatus,
     /// One word in CamelCase, as the API requires it.
     pub(crate) reason: String,
-    /// Text for people; cut to [`limits::STATUS_MESSAGE`] characters when it is set.
+    /// Text for people; shortened to [`limits::STATUS_MESSAGE`] characters when it is set.
     pub(crate) message: String,
 }
 
 impl ConditionDraft {
     pub(crate) fn new(status: ConditionStatus, reason: &str, message: impl Into<String>) -> Self {
         Self { status, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// Makes a condition whose message is a list of sentences. Those for which there is no room are counted.
+    pub(crate) fn listing<T: AsRef<str>>(status: ConditionStatus, reason: &str, sentences: &[T]) -> Self {
+        Self::new(status, reason, join_whole(sentences, "; ", limits::STATUS_MESSAGE))
+    }
+
+    /// Makes a condition whose message is a list between two fixed texts, which are kept whole.
+    pub(crate) fn listing_between<T: AsRef<str>>(
+        status: ConditionStatus,
+        reason: &str,
+        before: &str,
+        items: &[T],
+        after: &str,
+    ) -> Self {
+        let room = limits::STATUS_MESSAGE.saturating_sub(before.chars().count() + after.chars().count());
+        Self::new(status, reason, format!("{before}{}{after}", join_whole(items, "; ", room)))
     }
 }
 
@@ -66,7 +86,7 @@ impl<'a> Conditions<'a> {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: draft.reason.clone(),
-            message: printable_to(&draft.message, limits::STATUS_MESSAGE).into_owned(),
+            message: shortened(&draft.message, limits::STATUS_MESSAGE).into_owned(),
             last_transition_time,
             observed_generation: Some(self.generation),
         });
@@ -86,6 +106,21 @@ pub(crate) fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<(&'a s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_not_cut_within_an_item() {
+        let items: Vec<_> = (0..200).map(|n| format!("item {n} `d8 command {n}`")).collect();
+        for draft in [
+            ConditionDraft::listing(ConditionStatus::True, "A", &items),
+            ConditionDraft::listing_between(ConditionStatus::True, "A", "before: ", &items, "; after"),
+        ] {
+            let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+            conditions.set("Ready", &draft);
+            let message = conditions.finish().remove(0).message;
+            assert_eq!(message, draft.message);
+            assert!(message.contains(" more") && message.matches('`').count() % 2 == 0, "{message}");
+        }
+    }
 
     #[test]
     fn the_transition_time_moves_with_the_status_only() {

@@ -9,7 +9,7 @@ use d8_crds::{
         release::{Artifact, CliReleaseStatus, Fit, LeftOutTags, ReleaseVersion},
         requirements::Requirements,
     },
-    values::{digest::Digest, limits, name::Tag, text::printable_to, version::Version},
+    values::{digest::Digest, limits, name::Tag, text::shortened, version::Version},
 };
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -178,7 +178,7 @@ fn unreadable_entry(tag: &Tag, why: &VersionError) -> ReleaseVersion {
         digest: String::new(),
         first_seen: None,
         fit: Fit::Unknown,
-        reasons: vec![printable_to(&reason, limits::FIT_REASON).into_owned()],
+        reasons: vec![shortened(&reason, limits::FIT_REASON).into_owned()],
         artifacts: Vec::new(),
         left_out: Vec::new(),
         requirements: Requirements::default(),
@@ -205,7 +205,7 @@ fn fit(
         reasons.truncate(limits::FIT_REASONS - 1);
         reasons.push(format!("and {more} more"));
     }
-    (fit, reasons.iter().map(|reason| printable_to(reason, limits::FIT_REASON).into_owned()).collect())
+    (fit, reasons.iter().map(|reason| shortened(reason, limits::FIT_REASON).into_owned()).collect())
 }
 
 /// Adds the recorded versions whose tag is gone, marked as withdrawn. Versions older than everything published, and

@@ -9,7 +9,11 @@ use d8_crds::{
         release::{Artifact, Fit, LeftOutPart, ReleaseVersion},
         requirements::Requirements,
     },
-    values::{digest::Digest, limits as crd_limits, text::printable_to},
+    values::{
+        digest::Digest,
+        limits as crd_limits,
+        text::{printable_to, shortened},
+    },
 };
 use jiff::Timestamp;
 
@@ -91,13 +95,13 @@ impl VersionFacts {
 
     /// Makes the facts of an image whose contract is malformed.
     pub(crate) fn malformed(why: &str) -> Self {
-        let problem = VersionProblem::Malformed(printable_to(why, crd_limits::FIT_REASON).into_owned());
+        let problem = VersionProblem::Malformed(shortened(why, crd_limits::FIT_REASON).into_owned());
         Self { problem: Some(problem), ..Self::default() }
     }
 
     /// Makes the facts of an image that has nothing to install. `reasons`: why, one for each part.
     pub(crate) fn no_artifact(reasons: impl IntoIterator<Item = String>) -> Self {
-        let reasons = reasons.into_iter().map(|reason| printable_to(&reason, crd_limits::FIT_REASON).into_owned());
+        let reasons = reasons.into_iter().map(|reason| shortened(&reason, crd_limits::FIT_REASON).into_owned());
         Self { problem: Some(VersionProblem::NoArtifact(reasons.collect())), ..Self::default() }
     }
 
@@ -111,7 +115,7 @@ impl VersionFacts {
             return Self::no_artifact(parts.iter().map(reason));
         }
         let bounded = |part: LeftOutPart| LeftOutPart {
-            reason: printable_to(&part.reason, crd_limits::FIT_REASON).into_owned(),
+            reason: shortened(&part.reason, crd_limits::FIT_REASON).into_owned(),
             ..part
         };
         Self { left_out: parts.into_iter().take(crd_limits::LEFT_OUT).map(bounded).collect(), ..self }

@@ -84,16 +84,14 @@ fn synced(inputs: &ReleaseInputs<'_>, summary: &SyncSummary) -> ConditionDraft {
         return ConditionDraft::new(Unknown, "FirstSync", "the first poll of the proxy has not finished");
     }
     if !summary.ambiguous.is_empty() {
-        let message = format!(
-            "tags of the same version point at different images, so the version is not published: {}; \
-             remove all but one tag of each version from the registry",
-            summary.ambiguous.iter().map(join).collect::<Vec<_>>().join("; ")
-        );
-        return ConditionDraft::new(False, "AmbiguousVersion", message);
+        let before = "tags of the same version point at different images, so the version is not published: ";
+        let after = "; remove all but one tag of each version from the registry";
+        let tags: Vec<_> = summary.ambiguous.iter().map(join).collect();
+        return ConditionDraft::listing_between(False, "AmbiguousVersion", before, &tags, after);
     }
     if let [(_, first), ..] = summary.unreadable.as_slice() {
         let all: Vec<String> = summary.unreadable.iter().map(|(tag, why)| format!("{tag}: {}", why.message)).collect();
-        return ConditionDraft::new(False, &first.reason, all.join("; "));
+        return ConditionDraft::listing(False, &first.reason, &all);
     }
     let message =
         format!("listed tags: {}; ignored, because they are not versions: {}", summary.listed, summary.ignored);
@@ -174,7 +172,7 @@ fn stalled(inputs: &ReleaseInputs<'_>, summary: &SyncSummary) -> Option<Conditio
     };
     let large: Vec<&str> = inputs.observed.digests.keys().filter(|tag| is_too_large(tag)).map(Tag::as_str).collect();
     (!large.is_empty()).then(|| {
-        let message = format!("the requirements of {} exceed the limits of a record", large.join(", "));
-        ConditionDraft::new(True, "RecordTooLarge", message)
+        let (before, after) = ("the requirements of these versions exceed the limits of a record: ", "");
+        ConditionDraft::listing_between(True, "RecordTooLarge", before, &large, after)
     })
 }
