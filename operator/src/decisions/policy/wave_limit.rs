@@ -28,7 +28,10 @@ enum Loss {
 /// Keeps at most `limit` waves of a component, which are sorted from the newest version. Returns whether clients lack a
 /// wave that has begun or is halted.
 pub(super) fn limit_waves(component: &mut ComponentProgress, limit: usize) -> bool {
+    let halted = halted(component);
     let ComponentProgress { waves, target, .. } = component;
+    // The API server refuses a list beyond this limit.
+    let limit = limit.max(halted).min(limits::WAVES);
     if waves.len() <= limit {
         return false;
     }
@@ -54,21 +57,26 @@ pub(super) fn limit_waves(component: &mut ComponentProgress, limit: usize) -> bo
     dropped.iter().any(|(_, loss)| *loss != Loss::Counts)
 }
 
+fn halted(component: &ComponentProgress) -> usize {
+    component.waves.iter().filter(|wave| wave.state == Some(WaveState::Halted)).count()
+}
+
 /// Limits the number of components, and of their waves together. Returns whether something was dropped.
 pub(super) fn limit_components(components: &mut Vec<ComponentProgress>) -> bool {
     let limit = limits::COMPONENTS;
     let mut trimmed = components.len() > limit;
     if trimmed {
-        // Components without waves are dropped first.
-        components.sort_by_key(|component| component.waves.is_empty());
+        // Components without waves are dropped first, those with halted waves last.
+        components.sort_by_key(|component| (halted(component) == 0, component.waves.is_empty()));
         components.truncate(limit);
         components.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    let all: usize = components.iter().map(|component| component.waves.len()).sum();
+    let all: usize = components.iter().map(|component| component.waves.len() - halted(component)).sum();
     if all > MAX_WAVES {
         let each = (MAX_WAVES / components.len()).max(1);
         for component in components.iter_mut() {
-            trimmed |= limit_waves(component, each);
+            let halted = halted(component);
+            trimmed |= limit_waves(component, halted + each);
         }
     }
     trimmed

@@ -33,10 +33,29 @@ fn halted_and_the_newest_waves_stay() {
         (&[Running, Running, Running], 2, "v3.0.0 v2.0.0"),
         (&[Running, Running, Halted], 2, "v3.0.0 v1.0.0"),
         (&[Halted, Running, Halted], 2, "v3.0.0 v1.0.0"),
-        (&[Halted, Halted, Halted], 2, "v3.0.0 v2.0.0"),
+        (&[Halted, Halted, Halted], 2, "v3.0.0 v2.0.0 v1.0.0"),
+        (&[Running, Halted, Halted, Halted], 2, "v3.0.0 v2.0.0 v1.0.0"),
     ] {
         let trimmed = limited(waves(states), None, limit);
-        assert_eq!(trimmed, (states.len() > limit, shown.to_owned()), "{states:?}");
+        assert_eq!(trimmed, (states.len() > shown.split(' ').count(), shown.to_owned()), "{states:?}");
+    }
+}
+
+/// However full a status is, halted waves stay: hosts would take versions on which too many failed.
+#[test]
+fn a_full_status_keeps_halted_waves() {
+    use WaveState::{Halted, Running};
+    let component = |n: usize, states: &[WaveState]| ComponentProgress {
+        name: format!("p{n:04}"),
+        waves: waves(states),
+        ..ComponentProgress::default()
+    };
+    for (others, each) in [(1023, 20), (2000, 2), (2000, 0)] {
+        let mut all: Vec<_> = (0..others).map(|n| component(n, &vec![Running; each])).collect();
+        all.push(component(9999, &[Running, Running, Halted, Halted, Halted, Halted, Halted, Halted, Running, Halted]));
+        assert!(limit_components(&mut all), "{others}");
+        let last = all.last().unwrap();
+        assert_eq!((last.name.as_str(), halted(last)), ("p9999", 7), "{others}");
     }
 }
 
