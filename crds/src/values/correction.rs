@@ -1,25 +1,56 @@
-//! The right form of a value that people write in another one: `72h` for `3d`, `Sat` for `Saturday`. A text whose
-//! meaning is not certain has no correction.
+//! The right form of a value that people write in another one: `72h` for `3d`, `Sat` for `Saturday`. A text that can
+//! mean several values has no correction; its hint names each value with its meaning.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use jiff::tz::TimeZoneDatabase;
+use jiff::{civil::Date, tz::TimeZoneDatabase};
 
 use super::{duration, instant, spelling::nearest};
+
+/// ``write `72h` ``.
+pub fn write(corrected: impl fmt::Display) -> String {
+    format!("write `{corrected}`")
+}
+
+/// Returns how to write a duration: in hours, minutes and seconds. `3M` may mean minutes or months, and a month has no
+/// fixed length.
+pub fn duration_hint(text: &str) -> Option<String> {
+    duration(text).map(write).or_else(|| calendar_hint(text.trim()))
+}
+
+/// Returns the hint about months and years.
+fn calendar_hint(text: &str) -> Option<String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().ok().filter(|number| (1..=1200).contains(number))?;
+    let unit = unit.trim();
+    let (days, name) = match unit.to_ascii_lowercase().as_str() {
+        "m" | "mo" | "mos" | "mth" | "month" | "months" => (30, "months"),
+        "y" | "yr" | "yrs" | "year" | "years" => (365, "years"),
+        _ => return None,
+    };
+    let minutes = if unit == "M" { format!("`{number}m` for minutes, or ") } else { String::new() };
+    Some(format!("write {minutes}`{}h` for {name} of {days} days", number * days * 24))
+}
 
 /// Returns the duration that a text means: `3d`, `1w`, `2 days`, `24hours`, `1.5h`, `1h 30m`.
 pub fn duration(text: &str) -> Option<String> {
     const LONGEST: u64 = 100 * 366 * 24 * 3600;
-    let text = text.trim().to_ascii_lowercase();
-    let mut rest = text.as_str();
+    let mut rest = text.trim();
     let mut milliseconds = 0_u64;
+    let mut has_hours = false;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(digits);
         let after = after.trim_start();
         let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
-        let of_unit = seconds(unit)?.checked_mul(thousandths(number)?)?;
+        if unit == "M" && !has_hours {
+            return None;
+        }
+        let length = seconds(&unit.to_ascii_lowercase())?;
+        has_hours |= length == 3600;
+        let of_unit = length.checked_mul(thousandths(number)?)?;
         milliseconds = milliseconds.checked_add(of_unit)?;
         rest = after.trim_start_matches([' ', ',']);
     }
@@ -27,7 +58,7 @@ pub fn duration(text: &str) -> Option<String> {
     is_whole.then(|| duration::format(Duration::from_secs(milliseconds / 1000)))
 }
 
-/// Returns the seconds of a unit. `m` means minutes; a month has no fixed length.
+/// Returns the seconds of a unit. `m` means minutes.
 fn seconds(unit: &str) -> Option<u64> {
     Some(match unit {
         "s" | "sec" | "secs" | "second" | "seconds" => 1,
@@ -39,10 +70,11 @@ fn seconds(unit: &str) -> Option<u64> {
     })
 }
 
-/// Returns a decimal number with at most three digits after the point, in thousandths.
+/// Returns a decimal number with at most two digits after the point, in thousandths. `1.500` may be a number with a
+/// separator of thousands.
 fn thousandths(number: &str) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || fraction.len() > 3 || fraction.contains('.') {
+    if whole.is_empty() || fraction.len() > 2 || fraction.contains('.') {
         return None;
     }
     let whole: u64 = whole.parse().ok()?;
@@ -124,8 +156,36 @@ pub fn local_time(text: &str) -> Option<String> {
     instant::local(&corrected).is_some().then_some(corrected)
 }
 
+/// Returns how to write the beginning of a span of time.
+pub fn local_time_hint(text: &str) -> Option<String> {
+    local_time(text).map(write)
+}
+
+/// Returns how to write the end of a span of time. With a day alone, people may mean its beginning or its end.
+pub fn end_hint(text: &str) -> Option<String> {
+    let corrected = local_time(text)?;
+    let Some(next) = day_after(text) else { return Some(write(corrected)) };
+    Some(format!("write `{corrected}` for the beginning of that day, or `{next}T00:00` for its end"))
+}
+
+/// Returns the day after a text that is a day without a time.
+fn day_after(text: &str) -> Option<Date> {
+    text.trim().parse::<Date>().ok().filter(|_| text.trim().len() == 10)?.tomorrow().ok()
+}
+
+/// Returns how to write an instant in RFC 3339. The zone of a time without one is not known.
+pub fn rfc3339_hint(text: &str) -> Option<String> {
+    let corrected = rfc3339(text)?;
+    if let Some(next) = day_after(text) {
+        let next = format!("{next}T00:00:00Z");
+        return Some(format!("write `{corrected}` for the beginning of that day in UTC, or `{next}` for its end"));
+    }
+    let has_zone = text.trim_end().ends_with(['Z', 'z']);
+    Some(if has_zone { write(corrected) } else { format!("{} for that time in UTC", write(corrected)) })
+}
+
 /// Returns the time in RFC 3339 that a text means. A time without a zone counts as UTC.
-pub fn rfc3339(text: &str) -> Option<String> {
+fn rfc3339(text: &str) -> Option<String> {
     let upper = text.trim().to_ascii_uppercase();
     let corrected = match upper.strip_suffix('Z') {
         Some(local) => date_and_time(local)?,
@@ -143,6 +203,23 @@ fn date_and_time(text: &str) -> Option<String> {
     Some(format!("{date}T{}", if has_seconds { time.to_owned() } else { time_of_day(time)? }))
 }
 
+/// The areas whose zones are named after places.
+const AREAS: [&str; 10] = [
+    "Africa/",
+    "America/",
+    "Antarctica/",
+    "Arctic/",
+    "Asia/",
+    "Atlantic/",
+    "Australia/",
+    "Europe/",
+    "Indian/",
+    "Pacific/",
+];
+
+/// Names in these areas that are no places.
+const DIRECTIONS: [&str; 4] = ["North", "South", "East", "West"];
+
 /// Returns the IANA time zone that a text means: `europe/berlin`, `Berlin`, `New York`.
 pub fn time_zone(text: &str) -> Option<String> {
     let name = text.trim().replace(' ', "_");
@@ -150,8 +227,13 @@ pub fn time_zone(text: &str) -> Option<String> {
     if let Ok(zone) = database.get(&name) {
         return zone.iana_name().filter(|_| !zone.is_unknown()).map(str::to_owned);
     }
-    let known: Vec<String> = database.available().map(|name| name.to_string()).collect();
-    let is_city = |zone: &&String| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&name));
+    // `GMT+3` is not `Etc/GMT+3`, which is three hours behind. `East` is no city.
+    let is_place = |zone: &String| AREAS.iter().any(|area| zone.starts_with(area));
+    let known: Vec<String> = database.available().map(|name| name.to_string()).filter(is_place).collect();
+    let is_city = |zone: &&String| {
+        let city = zone.rsplit('/').next().filter(|city| !DIRECTIONS.contains(city));
+        city.is_some_and(|city| city.eq_ignore_ascii_case(&name))
+    };
     let cities: Vec<_> = known.iter().filter(is_city).collect();
     match cities.as_slice() {
         [] => {
@@ -203,6 +285,14 @@ mod tests {
                 ("90 Minutes", Some("1h30m")),
                 ("1 week, 2 days", Some("216h")),
                 ("72H", Some("72h")),
+                ("3D", Some("72h")),
+                ("1H30M", Some("1h30m")),
+                ("1.25h", Some("1h15m")),
+                // Minutes or months; one and a half, or fifteen hundred.
+                ("3M", None),
+                ("1d3M", None),
+                ("1.500h", None),
+                ("1,5h", None),
                 ("0.5s", None),
                 ("500ms", None),
                 ("1 month", None),
@@ -213,6 +303,54 @@ mod tests {
                 ("1.2.3h", None),
                 ("99999999999999999999d", None),
                 ("18446744073709551h", None),
+            ],
+        );
+    }
+
+    /// What can be read in several ways has a hint with each of them, and no hint has another value.
+    #[test]
+    fn hints() {
+        let minutes_or_months = "write `3m` for minutes, or `2160h` for months of 30 days";
+        assert_corrected(
+            duration_hint,
+            &[
+                ("3d", Some("write `72h`")),
+                ("3M", Some(minutes_or_months)),
+                ("3 M", Some(minutes_or_months)),
+                ("3mo", Some("write `2160h` for months of 30 days")),
+                ("1 month", Some("write `720h` for months of 30 days")),
+                ("1y", Some("write `8760h` for years of 365 days")),
+                ("0M", None),
+                ("M", None),
+                ("1.5M", None),
+                ("9999999999M", None),
+                ("soon", None),
+            ],
+        );
+        assert_corrected(
+            local_time_hint,
+            &[("2026-11-27", Some("write `2026-11-27T00:00`")), ("2026-11-27 8:00", Some("write `2026-11-27T08:00`"))],
+        );
+        let day = "write `2026-12-31T00:00` for the beginning of that day, or `2027-01-01T00:00` for its end";
+        assert_corrected(
+            end_hint,
+            &[
+                ("2026-12-31", Some(day)),
+                ("2026-12-31 8:00", Some("write `2026-12-31T08:00`")),
+                ("2026-12-32", None),
+                ("9999-12-31", Some("write `9999-12-31T00:00`")),
+            ],
+        );
+        let day = "write `2026-12-01T00:00:00Z` for the beginning of that day in UTC, or `2026-12-02T00:00:00Z` for its \
+                   end";
+        assert_corrected(
+            rfc3339_hint,
+            &[
+                ("2026-12-01", Some(day)),
+                ("2026-12-01 12:00", Some("write `2026-12-01T12:00:00Z` for that time in UTC")),
+                ("2026-12-01T12:00Z", Some("write `2026-12-01T12:00:00Z`")),
+                ("2026-12-01T12:00 CET", None),
+                ("2026-12-01T12:00+0200", None),
             ],
         );
     }
@@ -311,6 +449,11 @@ mod tests {
                 ("Berlin", Some("Europe/Berlin")),
                 ("Europe/Belrin", Some("Europe/Berlin")),
                 ("New York", Some("America/New_York")),
+                ("GMT+3", None),
+                ("UTC+3", None),
+                ("Etc/UTC+3", None),
+                ("East", None),
+                ("Central", None),
                 ("Nowhere/At_All", None),
                 ("Mars/Base", None),
                 ("Etc/Unknown", None),

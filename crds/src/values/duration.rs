@@ -72,10 +72,8 @@ impl fmt::Display for Bounds {
 }
 
 fn right_form(text: &str) -> String {
-    match correction::duration(text) {
-        Some(corrected) => format!("write `{corrected}`"),
-        None => "write hours, minutes and seconds, such as `72h`, `1h30m` or `30s`".to_owned(),
-    }
+    correction::duration_hint(text)
+        .unwrap_or_else(|| "write hours, minutes and seconds, such as `72h`, `1h30m` or `30s`".to_owned())
 }
 
 /// Parses a duration without bounds.

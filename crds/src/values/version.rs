@@ -127,6 +127,15 @@ impl Version {
         PREFIXES.iter().any(|prefix| first.starts_with(prefix))
     }
 
+    /// Returns the range that the author of `1.2.0-1.2.9` probably means, `>=1.2.0 <=1.2.9`: a pre-release that is a
+    /// later version itself. `None`: it is an ordinary version.
+    pub fn range_as_prerelease(&self) -> Option<String> {
+        let last = Self::parse(&self.pre).ok().filter(|last| self.pre.contains('.') && *last > self.release())?;
+        let first = self.release().to_string();
+        let end = self.pre.trim_start_matches('v');
+        (!last.is_prerelease()).then(|| format!(">={} <={end}", first.trim_start_matches('v')))
+    }
+
     /// Returns the version without pre-release identifiers and build metadata.
     #[must_use]
     pub fn release(&self) -> Self {

@@ -19,9 +19,9 @@ pub(super) fn emergency(spec: &PluginPolicySpec, errors: &mut FieldErrors) -> Op
         refuse("spec.cli", &of_rule(&cli.clone().into()), errors);
     }
     let until = rfc3339(&emergency.until).ok_or_else(|| {
-        let corrected = correction::rfc3339(&emergency.until).map(|corrected| format!(": write `{corrected}`"));
+        let hint = correction::rfc3339_hint(&emergency.until).map(|hint| format!(": {hint}"));
         let example = "a time in RFC 3339 such as `2026-12-01T12:00:00Z`";
-        format!("{:?} is not {example}{}", emergency.until, corrected.unwrap_or_default())
+        format!("{:?} is not {example}{}", emergency.until, hint.unwrap_or_default())
     });
     errors.ok("spec.emergency.until", until)
 }

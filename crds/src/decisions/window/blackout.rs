@@ -50,8 +50,8 @@ pub(crate) fn parse_blackouts(blackouts: &[Blackout], field: &str, errors: &mut 
 /// empty.
 fn parse(blackout: &Blackout, field: &str, errors: &mut FieldErrors) -> Option<CheckedBlackout> {
     let zone = errors.ok(&format!("{field}.timeZone"), zone(blackout.time_zone.as_deref()));
-    let from = errors.ok(&format!("{field}.from"), local_time(&blackout.from));
-    let to = errors.ok(&format!("{field}.to"), local_time(&blackout.to));
+    let from = errors.ok(&format!("{field}.from"), local_time(&blackout.from, correction::local_time_hint));
+    let to = errors.ok(&format!("{field}.to"), local_time(&blackout.to, correction::end_hint));
     if blackout.reason.trim().is_empty() {
         errors.add(format!("{field}.reason"), "must not be empty: people who are held see it");
     }
@@ -65,10 +65,10 @@ fn parse(blackout: &Blackout, field: &str, errors: &mut FieldErrors) -> Option<C
     (from < to).then_some(CheckedBlackout { reason, from, to })
 }
 
-fn local_time(text: &str) -> Result<DateTime, String> {
+fn local_time(text: &str, hint: impl Fn(&str) -> Option<String>) -> Result<DateTime, String> {
     local(text).ok_or_else(|| {
-        let corrected = correction::local_time(text).map(|corrected| format!(": write `{corrected}`"));
-        format!("{text:?} is not a local date and time such as `2026-11-27T00:00`{}", corrected.unwrap_or_default())
+        let hint = hint(text).map(|hint| format!(": {hint}")).unwrap_or_default();
+        format!("{text:?} is not a local date and time such as `2026-11-27T00:00`{hint}")
     })
 }
 

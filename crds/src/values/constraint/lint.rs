@@ -36,6 +36,7 @@ fn hints_of(term: &Term<'_>, comparator: &Comparator) -> impl Iterator<Item = St
         ignored_numbers(term, comparator.precision).map(str::to_owned),
         build(term).map(str::to_owned),
         prerelease(comparator).map(str::to_owned),
+        range_without_spaces(comparator),
     ];
     hints.into_iter().flatten()
 }
@@ -88,6 +89,11 @@ fn build(term: &Term<'_>) -> Option<&'static str> {
 fn prerelease(comparator: &Comparator) -> Option<&'static str> {
     let is_range = comparator.bound.is_prerelease() && !comparator.is_exact();
     is_range.then_some("compares a pre-release as its release if the channel is Prerelease")
+}
+
+fn range_without_spaces(comparator: &Comparator) -> Option<String> {
+    let range = comparator.bound.range_as_prerelease()?;
+    Some(format!("is one pre-release; for a range, write `{range}`"))
 }
 
 /// Returns the series of versions with the numbers of the term, for example `1.2.x`. For a full version

@@ -32,6 +32,7 @@ fn terms_that_may_surprise_get_a_hint() {
         ("1.2.0 - 2.3.4", "`1.2.0 - 2.3.4` is read as `>= 1.2.0, <= 2.3.4`"),
         ("1.2 - 2.3", "`1.2 - 2.3` is read as `>= 1.2, <= 2.3`; `<=2.3` includes every 2.3.x"),
         ("1||2 - 3.0.0", "`1||2 - 3.0.0` is read as `>= 1||2, <= 3.0.0`; `2` means 2.x"),
+        ("=1.2.0-1.2.9", "`=1.2.0-1.2.9` is one pre-release; for a range, write `>=1.2.0 <=1.2.9`"),
         (">=1.2.3-rc.2", "`>=1.2.3-rc.2` compares a pre-release as its release if the channel is Prerelease"),
         ("=1||=2||=3||=4||=5||=6||=1", "`=1` means 1.x; `=2` means 2.x; `=3` means 3.x; `=4` means 4.x; 2 more hints"),
     ] {
