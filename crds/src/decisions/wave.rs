@@ -5,6 +5,7 @@
 //!
 //! All arithmetic uses whole nanoseconds and fractions of 2^53 without rounding.
 
+mod canaries;
 mod evidence;
 
 use std::time::Duration;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-pub use self::evidence::UpToDate;
+pub use self::{
+    canaries::{CanaryCounter, NamedHosts},
+    evidence::UpToDate,
+};
 use crate::values::{instant, limits, name::Component, version::Version};
 
 /// Number of buckets, 2^53.

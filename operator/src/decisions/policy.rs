@@ -3,7 +3,7 @@
 pub(crate) mod conflicts;
 pub(crate) mod evaluation;
 pub(crate) mod events;
-mod evidence;
+pub(crate) mod evidence;
 pub(crate) mod ledger;
 mod progress;
 pub(crate) mod status;

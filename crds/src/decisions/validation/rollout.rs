@@ -64,10 +64,17 @@ pub struct ResumedHalts {
 
 /// One halt that an admin resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct ResumedHalt {
-    component: Component,
-    version: Version,
-    halted_at: Timestamp,
+pub(super) struct ResumedHalt {
+    pub(super) component: Component,
+    pub(super) version: Version,
+    pub(super) halted_at: Timestamp,
+}
+
+/// Writes the halt as in the annotation.
+impl fmt::Display for ResumedHalt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{:.0}", self.component.name(), self.version, self.halted_at)
+    }
 }
 
 /// The annotation with which an admin resumes halted waves.
@@ -89,6 +96,11 @@ impl ResumedHalts {
     /// Returns what is wrong with the entries that resume nothing.
     pub(super) fn errors(&self) -> &[String] {
         &self.errors
+    }
+
+    /// Returns the halts that the annotation names, whether they are halts of the policy or not.
+    pub(super) fn halts(&self) -> &[ResumedHalt] {
+        &self.halts
     }
 
     /// Returns whether the annotation names this halt.

@@ -5,8 +5,11 @@
 //! caller knows the fact.
 
 mod blocks;
+mod canaries;
 mod effects;
 mod emergency;
+mod exits;
+mod halts;
 mod patterns;
 mod selection;
 mod versions;
@@ -15,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub use self::emergency::EMERGENCY;
-use super::{CheckedPolicy, CheckedRule, CheckedSubjects, RESUME};
+use super::{CheckedPolicy, CheckedRule, CheckedSubjects};
 use crate::{
-    records::release::CliRelease,
-    values::{name::Component, version::Version},
+    decisions::wave::CanaryCounter,
+    records::{policy::Access, release::CliRelease},
+    values::{channel::Channel, name::Component, version::Version},
 };
 
 /// Facts about the surroundings of a policy. A caller sets those that it knows.
@@ -31,6 +34,8 @@ pub struct PolicyContext<'a> {
     pub workstations: bool,
     /// Number of the selected hosts that `canarySelector` matches.
     pub canaries: Option<u32>,
+    /// Counts the canaries of a version among the selected hosts.
+    pub canary_counter: Option<&'a dyn CanaryCounter>,
     /// The versions that are active on the selected hosts.
     pub active: Option<&'a BTreeMap<Component, BTreeSet<Version>>>,
     /// The labels of all hosts and of workstations: the values of each key.
@@ -39,8 +44,28 @@ pub struct PolicyContext<'a> {
     pub records: Option<&'a BTreeMap<Component, &'a CliRelease>>,
     /// Whether the API server lacks `SelfSubjectReview`, so that nobody learns who a person is.
     pub people_unknown: bool,
-    /// The current time, to compare with the end of an emergency.
+    /// The current time.
     pub now: Option<Timestamp>,
+}
+
+/// Warnings about a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Warnings {
+    /// One sentence each: whom the policy selects, then what its rules say, then its other fields.
+    pub texts: Vec<String>,
+    /// When they change next, if nothing but the time changes.
+    pub next: Option<Timestamp>,
+}
+
+impl Warnings {
+    fn add(&mut self, text: impl Into<String>) {
+        self.texts.push(text.into());
+    }
+
+    /// Notes that the warnings are others from this time on.
+    fn change_at(&mut self, at: Timestamp) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
 }
 
 /// Says how many hosts the policy selects, and whether it selects workstations. `None`: it is not known.
@@ -48,17 +73,20 @@ pub fn selected_hosts(context: PolicyContext<'_>) -> Option<String> {
     selection::selected_hosts(context)
 }
 
-/// Returns the warnings about a policy, one sentence each: whom it selects, then what its rules say, then its other
-/// fields.
+/// Returns the warnings about a policy, one sentence each.
 pub fn warnings(policy: &CheckedPolicy, context: PolicyContext<'_>) -> Vec<String> {
-    let mut warnings = Vec::new();
+    timed_warnings(policy, context).texts
+}
+
+/// Returns the warnings about a policy, and when they change.
+pub fn timed_warnings(policy: &CheckedPolicy, context: PolicyContext<'_>) -> Warnings {
+    let mut warnings = Warnings::default();
     selection::hosts(policy, context, &mut warnings);
     emergency::emergency(policy, context.now, &mut warnings);
     if context.people_unknown && policy.subjects != CheckedSubjects::Everyone {
-        warnings.push(
+        warnings.add(
             "spec.subjects: the API server lacks SelfSubjectReview, so nobody is known here, and only Deny and `block` \
-             count for people"
-                .to_owned(),
+             count for people",
         );
     }
     patterns::patterns(policy, context, &mut warnings);
@@ -66,10 +94,10 @@ pub fn warnings(policy: &CheckedPolicy, context: PolicyContext<'_>) -> Vec<Strin
         versions::versions(policy, &field, rule, context, &mut warnings);
     }
     blocks::blocks(policy, context, &mut warnings);
-    effects::effects(policy, context, &mut warnings);
-    for why in policy.resumed.errors() {
-        warnings.push(format!("annotation {RESUME}: {why}; it resumes nothing"));
-    }
+    effects::effects(policy, &mut warnings);
+    effects::past_blackouts(policy, context.now, &mut warnings);
+    canaries::canaries(policy, context, &mut warnings);
+    halts::resumed(policy, context, &mut warnings);
     versions::unpublished_channels(policy, context, &mut warnings);
     warnings
 }
@@ -86,6 +114,17 @@ fn rule_for<'a>(policy: &'a CheckedPolicy, component: &Component) -> Option<(Str
         Component::D8 => policy.cli.as_ref().map(|rule| ("spec.cli".to_owned(), rule)),
         Component::Plugin(name) => policy.rule_for_plugin(name).map(|(i, rule)| (format!("spec.rules[{i}]"), rule)),
     }
+}
+
+/// Returns the settings' channel for a rule.
+fn channel_of(policy: &CheckedPolicy, rule: Option<&CheckedRule>) -> Channel {
+    rule.and_then(|rule| rule.settings.channel).or(policy.defaults.channel).unwrap_or_default()
+}
+
+/// Returns whether the policy denies the components of a rule; without a rule, of those that no rule names.
+fn is_denied(policy: &CheckedPolicy, component: &Component, rule: Option<&CheckedRule>) -> bool {
+    let of_defaults = policy.defaults.access.filter(|_| *component != Component::D8);
+    rule.and_then(|rule| rule.settings.access).or(of_defaults) == Some(Access::Deny)
 }
 
 /// Returns the items of a list as a sentence has them, at most a few: `v1.2.0, v1.2.1 and 3 more`.

@@ -9,6 +9,7 @@ use d8_crds::{
     decisions::{
         validation::{CheckedPolicy, InvalidPolicy},
         verdict::PolicySet,
+        wave::CanaryCounter,
     },
     records::{
         policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus, WaveState},
@@ -20,10 +21,10 @@ use jiff::Timestamp;
 
 use super::{
     conflicts::{ConflictOnHosts, PolicyConflicts},
-    evidence::Evidence,
+    evidence::{CanaryCounts, Evidence},
     ledger::WaveLedger,
     progress::{PolicyEvaluator, ProgressInputs, Record, progress, with_waves},
-    status::{StatusInputs, emergency_changes, status, window_changes},
+    status::{StatusInputs, status, window_changes},
     wave_limit::limit_components,
     waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
 };
@@ -94,6 +95,13 @@ impl<'a> PolicyInputs<'a> {
             last_seen: None,
             now,
         }
+    }
+
+    /// Uses numbers of canaries that were counted before for the same hosts and the same generation of the policy.
+    #[must_use]
+    pub(crate) fn canary_counts(self, counts: Arc<CanaryCounts>) -> Self {
+        let evidence = self.evidence.map(|evidence| evidence.with_canary_counts(counts));
+        Self { evidence, ..self }
     }
 
     /// Says when an operator last saw the former policy of this name.
@@ -168,6 +176,7 @@ impl<'a> PolicyInputs<'a> {
         let inputs = StatusInputs {
             cluster_uid: self.cluster_uid,
             matched: self.matched,
+            canary_counter: self.evidence.as_ref().map(|evidence| evidence as &dyn CanaryCounter),
             people_unknown: self.people_unknown,
             records: &records,
             components: rollouts.components,
@@ -178,7 +187,8 @@ impl<'a> PolicyInputs<'a> {
             previous: self.previous,
             now: self.now,
         };
-        PolicyEvaluation { status: status(self.policy, self.checked, inputs), next: rollouts.next }
+        let (status, warnings_change) = status(self.policy, self.checked, inputs);
+        PolicyEvaluation { status, next: earlier(rollouts.next, warnings_change) }
     }
 
     fn rollouts(&self, checked: &CheckedPolicy, ledger: &WaveLedger, trimmed: bool) -> Rollouts {
@@ -192,7 +202,10 @@ impl<'a> PolicyInputs<'a> {
         let (failures, matched) = (&self.failures, self.matched);
         let inputs =
             ProgressInputs { evaluator: &evaluator, ledger, failures, matched, evidence: self.evidence.as_ref() };
-        for record in self.records.iter().filter(|record| governed.contains(&record.component)) {
+        let mut records: Vec<_> = self.records.iter().filter(|record| governed.contains(&record.component)).collect();
+        // The message of `Ready` has room for a few waves: those that hosts wait for come first.
+        records.sort_by_key(|record| !matched.active.contains_key(record.component.name()));
+        for record in records {
             let progress = progress(inputs, record);
             let shown = progress.shown;
             let wave = || format!("{} {}", shown.name, shown.target.as_deref().unwrap_or_default());
@@ -205,7 +218,6 @@ impl<'a> PolicyInputs<'a> {
         rollouts.components.sort_by(|a, b| a.name.cmp(&b.name));
         rollouts.trimmed |= limit_components(&mut rollouts.components);
         rollouts.next = earlier(rollouts.next, window_changes(checked, self.now));
-        rollouts.next = earlier(rollouts.next, emergency_changes(checked, self.now));
         rollouts
     }
 

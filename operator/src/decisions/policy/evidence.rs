@@ -3,13 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use d8_crds::{
     decisions::{
         validation::{CheckedPolicy, RequiredEvidence},
-        wave::{Bucket, CanaryShare},
+        wave::{Bucket, CanaryCounter, CanaryShare},
     },
     values::{name::Component, version::Version},
 };
@@ -36,13 +37,32 @@ impl Successes {
     }
 }
 
+/// Numbers of canaries. They stay the same as long as neither the hosts of the policy nor its rollout change, and a count
+/// reads the names of all hosts, so that they are kept between reconciliations.
+#[derive(Debug, Default)]
+pub(crate) struct CanaryCounts(Mutex<BTreeMap<Component, BTreeMap<Version, u32>>>);
+
+impl CanaryCounts {
+    fn get_or_insert_with(&self, component: &Component, version: &Version, count: impl FnOnce() -> u32) -> u32 {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = counts.get(component).and_then(|versions| versions.get(version)) {
+            return *known;
+        }
+        let count = count();
+        counts.entry(component.clone()).or_default().insert(version.clone(), count);
+        count
+    }
+}
+
 /// What the hosts of a policy report about versions whose waves wait.
+#[derive(Debug)]
 pub(crate) struct Evidence<'a> {
     pub(crate) required: RequiredEvidence,
     canary_share: Option<CanaryShare>,
     hosts: &'a [HostReport],
     /// The versions that hosts report as up to date: counted once for all waves.
     successes: BTreeMap<Component, BTreeMap<Version, Successes>>,
+    canary_counts: Arc<CanaryCounts>,
 }
 
 impl<'a> Evidence<'a> {
@@ -51,7 +71,14 @@ impl<'a> Evidence<'a> {
         let rollout = policy.rollout.as_ref()?;
         let required = rollout.evidence?;
         let successes = successes(hosts, required.stable_for, now);
-        Some(Self { required, canary_share: rollout.canary_share, hosts, successes })
+        let canary_counts = Arc::default();
+        Some(Self { required, canary_share: rollout.canary_share, hosts, successes, canary_counts })
+    }
+
+    /// Uses numbers that were counted before for the same hosts and the same rollout.
+    #[must_use]
+    pub(crate) fn with_canary_counts(self, canary_counts: Arc<CanaryCounts>) -> Self {
+        Self { canary_counts, ..self }
     }
 
     /// Returns on how many hosts the version has been reported as up to date for long enough.
@@ -63,14 +90,15 @@ impl<'a> Evidence<'a> {
     pub(crate) fn is_met(&self, component: &Component, version: &Version) -> bool {
         self.successes(component, version).hosts >= self.required.hosts
     }
+}
 
-    /// Counts the hosts that get the version before its wave begins.
-    pub(crate) fn canaries(&self, component: &Component, version: &Version) -> u32 {
+impl CanaryCounter for Evidence<'_> {
+    fn canaries(&self, component: &Component, version: &Version) -> u32 {
         let by_share = |host: &HostReport| {
             self.canary_share.is_some_and(|share| share.contains(Bucket::of(&host.name, component, version)))
         };
-        let canaries = self.hosts.iter().filter(|host| host.is_canary || by_share(host)).count();
-        u32::try_from(canaries).unwrap_or(u32::MAX)
+        let canaries = || self.hosts.iter().filter(|host| host.is_canary || by_share(host)).count();
+        self.canary_counts.get_or_insert_with(component, version, || u32::try_from(canaries()).unwrap_or(u32::MAX))
     }
 }
 
@@ -210,5 +238,19 @@ mod tests {
         let both = by_share + (0..2).filter(|i| !in_share(i)).count();
         assert_eq!(required(json!({"canarySelector": {}, "canaryPercent": 20})), u32::try_from(both).unwrap());
         assert!(Evidence::of(&policy(&json!({"over": "1h"})), &hosts, NOW.parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn canaries_are_counted_once() {
+        let counts = Arc::new(CanaryCounts::default());
+        let (tool, version) = ("tool".parse().unwrap(), Version::parse("v1.4.0").unwrap());
+        let policy =
+            policy(&json!({"over": "1h", "canarySelector": {}, "requireSucceeded": {"hosts": 1, "for": "1h"}}));
+        let with = |hosts: &[HostReport]| {
+            let evidence = Evidence::of(&policy, hosts, NOW.parse().unwrap()).unwrap();
+            evidence.with_canary_counts(counts.clone()).canaries(&tool, &version)
+        };
+        let hosts = hosts(&vec![json!({"name": "tool", "state": "Pending"}); 3], None);
+        assert_eq!((with(&hosts), with(&[])), (2, 2), "the second count is the first one");
     }
 }

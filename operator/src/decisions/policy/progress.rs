@@ -10,7 +10,7 @@ use d8_crds::{
         selection::{SearchScope, Selection, TagList, choose},
         validation::{CheckedPolicy, CheckedWave},
         verdict::{Candidate, Class, Host, HostPolicies, PolicySet, ReasonCode, Verdict},
-        wave,
+        wave::{self, CanaryCounter as _},
     },
     records::{
         policy::{ComponentProgress, MajorUpdates, WaveState, WaveStatus},

@@ -4,18 +4,20 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use d8_crds::{
-    decisions::validation::{
-        CheckedPolicy, InvalidPolicy,
-        warnings::{EMERGENCY, PolicyContext, selected_hosts, warnings},
+    decisions::{
+        validation::{
+            CheckedPolicy, InvalidPolicy,
+            warnings::{PolicyContext, Warnings, selected_hosts, timed_warnings},
+        },
+        wave::CanaryCounter,
     },
     records::{
         policy::{ComponentProgress, PluginPolicy, PluginPolicyStatus, WaveState, WaveStatus},
         release::CliRelease,
     },
-    values::{name::Component, version::Version},
+    values::{limits, name::Component, text::join_whole, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     conflicts::{ConflictOnHosts, workstations},
@@ -34,8 +36,6 @@ use crate::decisions::{
 const COUNTS_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// A changed number of matched hosts is written at most this often. It changes if an admin enrols or labels a host.
 const MATCHED_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
-/// Most waves that the message of a condition names.
-const MAX_WAVES_IN_MESSAGE: usize = 4;
 /// Most conflicts that the message of a condition explains. Each names several policies.
 const MAX_CONFLICTS_IN_MESSAGE: usize = 2;
 /// Reason of condition `Ready` if other policies contradict the policy.
@@ -47,6 +47,8 @@ pub(super) struct StatusInputs<'a> {
     pub(super) cluster_uid: Option<&'a str>,
     /// The hosts that the policy selects.
     pub(super) matched: &'a MatchedHosts,
+    /// Counts the canaries among them, if the policy requires evidence.
+    pub(super) canary_counter: Option<&'a dyn CanaryCounter>,
     /// Whether the API server lacks `SelfSubjectReview`.
     pub(super) people_unknown: bool,
     /// The records of the cluster.
@@ -66,35 +68,40 @@ pub(super) struct StatusInputs<'a> {
     pub(super) now: Timestamp,
 }
 
-/// Makes the status of a policy.
+/// Makes the status of a policy. Returns also when its warnings change, if nothing but the time changes.
 pub(super) fn status(
     policy: &PluginPolicy,
     checked: &Result<CheckedPolicy, InvalidPolicy>,
     inputs: StatusInputs<'_>,
-) -> PluginPolicyStatus {
+) -> (PluginPolicyStatus, Option<Timestamp>) {
     let generation = policy.metadata.generation.unwrap_or_default();
     let mut conditions = Conditions::new(&inputs.previous.conditions, generation, inputs.now);
+    let mut warnings_change = None;
     match checked {
         Err(rejected) => {
-            conditions.set("Accepted", &ConditionDraft::new(False, "Invalid", rejected.to_string()));
+            let errors: Vec<_> = rejected.errors.iter().map(ToString::to_string).collect();
+            conditions.set("Accepted", &ConditionDraft::listing(False, "Invalid", &errors));
             let hosts = if rejected.selector.is_some() { "the hosts it selects" } else { "every host" };
             let message = format!("the policy acts as paused for {hosts} until it is corrected; plugins can still run");
             conditions.set("Ready", &ConditionDraft::new(False, "Invalid", message));
         }
         Ok(checked) => {
-            conditions.set("Accepted", &ConditionDraft::new(True, "Accepted", accepted(checked, &inputs)));
+            let Warnings { texts, next } = accepted(checked, &inputs);
+            warnings_change = next;
+            conditions.set("Accepted", &ConditionDraft::listing(True, "Accepted", &texts));
             conditions.set("Ready", &ready(checked, &inputs));
         }
     }
     let next_window = checked.as_ref().ok().and_then(|checked| next_window(checked, inputs.now));
-    PluginPolicyStatus {
+    let status = PluginPolicyStatus {
         observed_generation: Some(generation),
         cluster_uid: inputs.cluster_uid.map(str::to_owned),
         next_window: next_window.map(|instant| instant.to_string()),
         hosts: Some(inputs.matched.counts.clone()),
         components: inputs.components,
         conditions: conditions.finish(),
-    }
+    };
+    (status, warnings_change)
 }
 
 /// Returns the status of a policy whose ledger cannot be read. Its waves stay as they are, and its last edit is not
@@ -127,17 +134,8 @@ pub(super) fn window_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<
     if schedule.open_at(now) { schedule.open_until(now) } else { schedule.next_opening(now) }
 }
 
-/// Returns when the message about an emergency changes next.
-pub(super) fn emergency_changes(checked: &CheckedPolicy, now: Timestamp) -> Option<Timestamp> {
-    let until = checked.emergency?;
-    // The warning about a late end is over at this instant.
-    let warned = until.checked_sub(EMERGENCY).ok();
-    warned.into_iter().chain([until]).find(|instant| now < *instant)
-}
-
-/// Returns the message of `Accepted`, with the warnings of a valid policy.
-fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
-    let mut sentences = vec![VALID.to_owned()];
+/// Returns the sentences of `Accepted`: which hosts a valid policy selects, and the warnings about it.
+fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> Warnings {
     let workstations: Vec<_> = workstations().map(|(_, labels)| labels).collect();
     let mut labels = inputs.matched.labels.clone();
     for (key, value) in labels.is_some().then_some(&workstations).into_iter().flatten().flatten() {
@@ -147,15 +145,16 @@ fn accepted(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> String {
         hosts: Some(inputs.matched.counts.matched),
         workstations: workstations.iter().any(|labels| checked.selector.matches(labels)),
         canaries: inputs.matched.canaries,
+        canary_counter: inputs.canary_counter,
         active: Some(&inputs.matched.versions),
         labels: labels.as_ref(),
         records: Some(inputs.records),
         people_unknown: inputs.people_unknown,
         now: Some(inputs.now),
     };
-    sentences.extend(selected_hosts(context));
-    sentences.extend(warnings(checked, context));
-    sentences.join("; ")
+    let Warnings { texts, next } = timed_warnings(checked, context);
+    let sentences = [VALID.to_owned()].into_iter().chain(selected_hosts(context)).chain(texts);
+    Warnings { texts: sentences.collect(), next }
 }
 
 /// Returns condition `Ready`: whether the policy is enforced as written.
@@ -165,7 +164,7 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
         return ConditionDraft::new(False, CONFLICT, conflict(inputs.conflicts, &halts));
     }
     if !halts.is_empty() {
-        return ConditionDraft::new(False, "WaveHalted", first_few(&halts, MAX_WAVES_IN_MESSAGE));
+        return ConditionDraft::listing(False, "WaveHalted", &halts);
     }
     if inputs.trimmed {
         let effect = match &checked.rollout {
@@ -189,23 +188,28 @@ fn ready(checked: &CheckedPolicy, inputs: &StatusInputs<'_>) -> ConditionDraft {
         return ConditionDraft::new(True, "Paused", "every change is held; plugins can still run");
     }
     if !inputs.awaiting.is_empty() {
-        return ConditionDraft::new(True, "AwaitingEvidence", first_few(inputs.awaiting, MAX_WAVES_IN_MESSAGE));
+        return ConditionDraft::listing(True, "AwaitingEvidence", inputs.awaiting);
     }
     if inputs.rolling.is_empty() {
         return ConditionDraft::new(True, "Enforced", "the policy is enforced as written");
     }
     let waves: Vec<_> = inputs.rolling.iter().map(|(wave, until)| format!("{wave} until {until}")).collect();
-    ConditionDraft::new(True, "RollingOut", first_few(&waves, MAX_WAVES_IN_MESSAGE))
+    ConditionDraft::listing(True, "RollingOut", &waves)
 }
 
-/// Returns the message about conflicts, and about waves that are halted beside them.
+/// Returns the message about conflicts, and about waves that are halted beside them, as far as there is room.
 fn conflict(conflicts: &[ConflictOnHosts], halts: &[String]) -> String {
-    let sentences: Vec<_> = conflicts.iter().map(ConflictOnHosts::sentence).collect();
-    let what = first_few(&sentences, MAX_CONFLICTS_IN_MESSAGE);
-    let advice = "change one of these fields, or exclude the hosts in one `hostSelector`; `d8 policy get --effective \
-                  --host HOST` shows what applies to a host";
-    let sentences: Vec<_> = [what.as_str(), advice].into_iter().chain(halts.iter().map(String::as_str)).collect();
-    sentences.join("; ")
+    const ADVICE: &str = "; change one of these fields, or exclude the hosts in one `hostSelector`; `d8 policy get \
+                          --effective --host HOST` shows what applies to a host";
+    let mut sentences: Vec<_> =
+        conflicts.iter().take(MAX_CONFLICTS_IN_MESSAGE).map(ConflictOnHosts::sentence).collect();
+    let more = conflicts.len() - sentences.len();
+    if more > 0 {
+        sentences.push(format!("and {more} more"));
+    }
+    let conflicts = join_whole(&sentences, "; ", limits::STATUS_MESSAGE - ADVICE.len());
+    let sentences: Vec<_> = [conflicts + ADVICE].into_iter().chain(halts.iter().cloned()).collect();
+    join_whole(&sentences, "; ", limits::STATUS_MESSAGE)
 }
 
 /// Returns a sentence for each halted wave.
@@ -220,15 +224,6 @@ fn halt(policy: &str, component: &str, wave: &WaveStatus) -> Option<String> {
     let (component, version) = (component.parse().ok()?, Version::parse(&wave.version).ok()?);
     let halted_at = wave.halted_at.as_ref().map(|time| time.0);
     Some(events::halted(policy, &component, &version, wave.failed, halted_at))
-}
-
-/// Joins the first sentences, and adds how many more there are.
-fn first_few(sentences: &[String], most: usize) -> String {
-    let shown = sentences.iter().take(most).cloned().collect::<Vec<_>>().join("; ");
-    match sentences.len().saturating_sub(most) {
-        0 => shown,
-        more => format!("{shown}; and {more} more"),
-    }
 }
 
 /// When a status must be written.
@@ -256,9 +251,7 @@ pub(crate) fn write_time(
     }
     let without_counts = |status: &PluginPolicyStatus| {
         let mut status = PluginPolicyStatus { hosts: None, ..status.clone() };
-        // These messages contain numbers of hosts.
-        let has_counts = |c: &&mut Condition| c.type_ == "Accepted" && c.status == "True" || c.reason == CONFLICT;
-        status.conditions.iter_mut().filter(has_counts).for_each(|c| c.message.clear());
+        status.conditions.iter_mut().for_each(|condition| condition.message = without_numbers(&condition.message));
         status
     };
     let counts = |status: &PluginPolicyStatus| status.hosts.clone().unwrap_or_default();
@@ -269,6 +262,18 @@ pub(crate) fn write_time(
     let interval = Duration::try_from(if same_hosts { COUNTS_INTERVAL } else { MATCHED_INTERVAL });
     let left = interval.unwrap_or_default().checked_sub(age).filter(|left| !left.is_zero());
     left.map_or(WriteTime::Now, WriteTime::After)
+}
+
+/// Returns a message without its numbers of hosts, so that two messages that say the same of other numbers are equal.
+fn without_numbers(message: &str) -> String {
+    let words: Vec<&str> = message.split(' ').collect();
+    let is_counted =
+        |next: Option<&&str>| next.is_some_and(|next| next.starts_with("host") || next.starts_with("canar"));
+    let word = |(i, word): (usize, &&str)| {
+        let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+        if is_number && is_counted(words.get(i + 1)) { "#".to_owned() } else { (*word).to_owned() }
+    };
+    words.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use d8_crds::{
             warnings::{PolicyContext, warnings as warnings_of},
         },
         verdict::{WORKSTATION_PLATFORMS, workstation_labels},
+        wave::NamedHosts,
     },
     records::policy::PluginPolicy,
     values::{name::Component, version::Version},
@@ -28,12 +29,16 @@ pub(super) fn warnings(files: &[PluginPolicy], cluster: ClusterState<'_>, hosts_
     let of_policy = |policy: &CheckedPolicy| {
         let selected: Vec<_> = cluster.hosts.iter().filter(|host| policy.selector.matches(&host.labels)).collect();
         let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
+        let named = selected.iter().map(|host| (&*host.id, canaries.is_some_and(|c| c.matches(&host.labels))));
+        let share = policy.rollout.as_ref().and_then(|rollout| rollout.canary_share);
+        let named = NamedHosts { hosts: named.collect(), share };
         let canaries = canaries.map(|canaries| selected.iter().filter(|host| canaries.matches(&host.labels)).count());
         let active = active(&selected);
         let context = PolicyContext {
             hosts: hosts_known.then(|| count(selected.len())),
             workstations: workstations.iter().any(|labels| policy.selector.matches(labels)),
             canaries: canaries.filter(|_| hosts_known).map(count),
+            canary_counter: hosts_known.then_some(&named),
             active: hosts_known.then_some(&active),
             labels: hosts_known.then_some(&labels),
             records: Some(&records),

@@ -1,66 +1,73 @@
-//! Warnings about blocks: what else they take, and whether hosts can leave a blocked version.
+//! Warnings about blocks: what else they take. Whether hosts can leave what is blocked is in `exits`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{CheckedPolicy, CheckedRule, PolicyContext, listed, rule_for};
+use super::{
+    CheckedPolicy, CheckedRule, CheckedSubjects, PolicyContext, Warnings,
+    exits::{self, ActiveVersions},
+    is_denied, listed, rule_for,
+};
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Cause, Class, ReasonCode},
-        requirements::Findings,
+        reason::Cause,
         verdict::{Candidate, Host, HostPolicies, PolicySet, Verdict},
     },
-    records::{
-        policy::{Access, Updates},
-        release::{CliRelease, ReleaseVersion},
-    },
+    records::release::{CliRelease, ReleaseVersion},
     values::{name::Component, platform::Platform, version::Version},
 };
 
-pub(super) fn blocks(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Vec<String>) {
+pub(super) fn blocks(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Warnings) {
     let has_blocks = super::rules(policy).any(|(_, rule)| !rule.block.is_empty());
-    if context.active.is_none() && policy.paused && has_blocks {
-        warnings.push(PAUSED.to_owned());
+    let is_for_all = policy.subjects == CheckedSubjects::Everyone;
+    if context.active.is_none() && policy.paused && has_blocks && is_for_all {
+        warnings.add(PAUSED);
     }
     // What a host does once the policy is not paused.
     let alone = PolicySet::to_the_last_host(CheckedPolicy { paused: false, ..policy.clone() });
     for (component, record) in context.records.into_iter().flatten() {
         let Some((field, rule)) = rule_for(policy, component) else { continue };
-        if rule.settings.access == Some(Access::Deny) {
+        let active = context.active.and_then(|active| active.get(component)).zip(context.now);
+        // Most rules neither block nor hold versions, and a record can have hundreds.
+        let may_hold = active.is_some() && (rule.versions.is_some() || !rule.block.is_empty());
+        if is_denied(policy, component, Some(rule)) || (rule.block.is_empty() && !may_hold) {
             continue;
         }
-        let block = Block { policy, alone: &alone, field: &field, rule, component, record, versions: &parsed(record) };
+        let versions = parsed(record);
+        let block = Block { policy, alone: &alone, field: &field, rule, component, record, versions: &versions };
         if !rule.block.is_empty() {
             block.same_layers(warnings);
         }
-        if let Some((active, now)) = context.active.and_then(|active| active.get(component)).zip(context.now) {
-            block.stranded(active, now, warnings);
-            block.kept_outside(active, warnings);
+        if let Some((versions, now)) = active {
+            exits::exits(&block, ActiveVersions { versions, now }, warnings);
         }
     }
 }
 
-const PAUSED: &str = "spec.paused: while the policy is paused, only people leave the versions in `block`, and no agent";
+pub(super) const PAUSED: &str =
+    "spec.paused: while the policy is paused, only people leave the versions in `block`, and no agent";
 
 /// A rule, and the record of a component to which it applies.
-struct Block<'a> {
-    policy: &'a CheckedPolicy,
+pub(super) struct Block<'a> {
+    pub(super) policy: &'a CheckedPolicy,
     /// The policy without the others, for the last host, and as if it were not paused.
-    alone: &'a PolicySet,
-    field: &'a str,
-    rule: &'a CheckedRule,
-    component: &'a Component,
-    record: &'a CliRelease,
-    versions: &'a [(Version, &'a ReleaseVersion)],
+    pub(super) alone: &'a PolicySet,
+    pub(super) field: &'a str,
+    pub(super) rule: &'a CheckedRule,
+    pub(super) component: &'a Component,
+    pub(super) record: &'a CliRelease,
+    /// From the newest version.
+    pub(super) versions: &'a [(Version, &'a ReleaseVersion)],
 }
 
 fn layers(entry: &ReleaseVersion) -> impl Iterator<Item = &str> {
     entry.artifacts.iter().map(|artifact| artifact.layer.as_str())
 }
 
-fn parsed(record: &CliRelease) -> Vec<(Version, &ReleaseVersion)> {
+/// Returns the versions of a record, the newest first.
+pub(super) fn parsed(record: &CliRelease) -> Vec<(Version, &ReleaseVersion)> {
     let entries = record.status.iter().flat_map(|status| &status.versions);
     let mut versions: Vec<_> = entries.filter_map(|e| Some((Version::parse(&e.version).ok()?, e))).collect();
     versions.sort_by(|(a, _), (b, _)| b.cmp(a));
@@ -68,12 +75,12 @@ fn parsed(record: &CliRelease) -> Vec<(Version, &ReleaseVersion)> {
 }
 
 impl Block<'_> {
-    fn is_blocked(&self, version: &Version) -> bool {
+    pub(super) fn is_blocked(&self, version: &Version) -> bool {
         self.rule.block.iter().any(|entry| entry.contains(version))
     }
 
     /// Warns about versions that the block takes only because a blocked version has the same layer.
-    fn same_layers(&self, warnings: &mut Vec<String>) {
+    fn same_layers(&self, warnings: &mut Warnings) {
         let (blocked, others): (Vec<_>, Vec<_>) =
             self.versions.iter().partition(|(version, _)| self.is_blocked(version));
         let blocked: BTreeSet<&str> = blocked.iter().flat_map(|(_, entry)| layers(entry)).collect();
@@ -83,14 +90,14 @@ impl Block<'_> {
         for platform in if sharing.is_empty() { BTreeSet::new() } else { self.platforms() } {
             let policies = self.alone.for_host(Host { platform: platform.as_ref(), ..Host::LAST });
             for version in &sharing {
-                if let Some(same) = same_layer(&self.verdict(&policies, version, None, Timestamp::UNIX_EPOCH)) {
+                if let Some(same) = same_layer(&self.verdict(&policies, version)) {
                     taken.insert(version, same);
                 }
             }
         }
         let taken: Vec<_> = taken.iter().rev().map(|(version, same)| format!("{version} (as {same})")).collect();
         if !taken.is_empty() {
-            warnings.push(format!(
+            warnings.add(format!(
                 "{}.block also takes versions of {} that have the same layer as a blocked one: {}",
                 self.field,
                 self.component,
@@ -106,101 +113,11 @@ impl Block<'_> {
         platforms.map(Some).chain([None]).collect()
     }
 
-    /// Warns about active versions that are blocked, if hosts cannot leave them.
-    fn stranded(&self, active: &BTreeSet<Version>, now: Timestamp, warnings: &mut Vec<String>) {
-        let blocked: Vec<&Version> = active.iter().filter(|version| self.is_blocked(version)).collect();
-        let Some(exit) = blocked.last().map(|active| self.exit(active, now)) else { return };
-        let (hosts, field) = (self.hosts_with(&blocked), self.field);
-        match exit {
-            Exit::Open if self.policy.paused => warnings.push(format!("{PAUSED}: {hosts} wait")),
-            Exit::Open => {}
-            Exit::Held { version, until } => {
-                let until = until.map(|until| format!(" before {until:.0}")).unwrap_or_default();
-                warnings.push(format!("{field}.block: {hosts} cannot leave it{until}; expedite {version}?"));
-            }
-            Exit::None => {
-                warnings.push(format!("{field}.block: {hosts} cannot leave it: no other version is eligible"));
-            }
-        }
+    fn verdict(&self, policies: &HostPolicies<'_>, version: &Version) -> Verdict {
+        let (host, now) = (policies.host(), Timestamp::UNIX_EPOCH);
+        let candidate = Candidate::new(host, self.component, version, Intent::Agent, now);
+        policies.evaluate(&candidate.confirmed(Some(now)).release(Some(self.record)))
     }
-
-    /// Warns about active versions outside `versions` that hosts cannot leave, because nothing may change there.
-    fn kept_outside(&self, active: &BTreeSet<Version>, warnings: &mut Vec<String>) {
-        let updates = self.rule.settings.updates.or(self.policy.defaults.updates);
-        let holds = match (self.policy.paused, updates) {
-            (true, _) => "spec.paused",
-            (false, Some(Updates::Frozen)) => "`updates: Frozen`",
-            _ => return,
-        };
-        let channel = self.rule.settings.channel.or(self.policy.defaults.channel).unwrap_or_default();
-        let is_outside = |version: &&Version| {
-            let permitted = self.rule.versions.as_ref().is_none_or(|versions| versions.permits(version, channel));
-            !permitted && !self.is_blocked(version)
-        };
-        let outside: Vec<&Version> = active.iter().filter(is_outside).collect();
-        if !outside.is_empty() {
-            let hosts = self.hosts_with(&outside);
-            warnings.push(format!("{}.versions: {hosts} must leave it, but {holds} keeps them there", self.field));
-        }
-    }
-
-    /// `hosts with tool v1.2.1, v1.2.0`.
-    fn hosts_with(&self, versions: &[&Version]) -> String {
-        let versions: Vec<_> = versions.iter().rev().map(ToString::to_string).collect();
-        format!("hosts with {} {}", self.component, listed(&versions))
-    }
-
-    /// Returns whether a host can leave a blocked version under this policy alone.
-    fn exit(&self, active: &Version, now: Timestamp) -> Exit {
-        let policies = self.alone.for_host(Host::LAST);
-        let mut best = Exit::None;
-        for (version, entry) in self.versions.iter().filter(|(version, _)| version != active) {
-            let verdict = self.verdict(&policies, version, Some((active, entry)), now);
-            if verdict.is_eligible() {
-                return Exit::Open;
-            }
-            let may_expedite =
-                |code| matches!(code, ReasonCode::Soaking | ReasonCode::NotInWave | ReasonCode::AwaitingEvidence);
-            let is_held = verdict.class() == Class::Held;
-            if matches!(best, Exit::None)
-                && is_held
-                && verdict.reasons().iter().all(|reason| may_expedite(reason.code()))
-            {
-                best = Exit::Held { version: version.clone(), until: verdict.until() };
-            }
-        }
-        best
-    }
-
-    /// Returns the verdict for an agent, on a change from the active version if there is one.
-    fn verdict(
-        &self,
-        policies: &HostPolicies<'_>,
-        version: &Version,
-        from: Option<(&Version, &ReleaseVersion)>,
-        now: Timestamp,
-    ) -> Verdict {
-        let findings = from.map(|(_, entry)| Findings::recorded(entry, None)).unwrap_or_default();
-        let candidate = Candidate::new(policies.host(), self.component, version, Intent::Agent, now)
-            .confirmed(Some(now))
-            .active(from.map(|(active, _)| active))
-            .unmet(&findings.unmet)
-            .unchecked(&findings.unchecked)
-            .release(Some(self.record));
-        policies.evaluate(&candidate)
-    }
-}
-
-/// How a host leaves a blocked version.
-enum Exit {
-    /// Another version is eligible.
-    Open,
-    /// This version is held by nothing but what `expedite` lifts.
-    Held {
-        version: Version,
-        until: Option<Timestamp>,
-    },
-    None,
 }
 
 /// Returns the blocked version with the same layer, if that is why the version is blocked.

@@ -1,14 +1,18 @@
 //! Warnings about fields that have no effect together.
 
-use super::{CheckedPolicy, CheckedRule, CheckedSubjects, PolicyContext, rules};
-use crate::records::policy::{Access, Updates, WindowsFor};
+use jiff::Timestamp;
 
-pub(super) fn effects(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Vec<String>) {
+use super::{CheckedPolicy, CheckedRule, CheckedSubjects, Warnings, listed, rules};
+use crate::{
+    decisions::validation::Pattern,
+    records::policy::{Access, Updates, WindowsFor},
+};
+
+pub(super) fn effects(policy: &CheckedPolicy, warnings: &mut Warnings) {
     if policy.windows_for.is_some() && policy.schedule.is_unlimited() {
-        warnings.push("spec.windowsFor has no effect: the policy has neither windows nor blackouts".to_owned());
+        warnings.add("spec.windowsFor has no effect: the policy has neither windows nor blackouts");
     }
     frozen_rollout(policy, warnings);
-    few_canaries(policy, context, warnings);
     expedited_for_nothing(policy, warnings);
     beside_subjects(policy, warnings);
 }
@@ -18,57 +22,44 @@ fn updates(policy: &CheckedPolicy, rule: Option<&CheckedRule>) -> Option<Updates
     rule.and_then(|rule| rule.settings.updates).or(policy.defaults.updates)
 }
 
-/// Warns about a rollout of versions to which no host updates.
-fn frozen_rollout(policy: &CheckedPolicy, warnings: &mut Vec<String>) {
+/// Warns about a rollout of versions to which no host updates, because the policy freezes all that it does not deny.
+fn frozen_rollout(policy: &CheckedPolicy, warnings: &mut Warnings) {
     let denies = |rule: &CheckedRule| rule.settings.access == Some(Access::Deny);
-    let of_rules: Vec<_> = rules(policy)
-        .filter(|(_, rule)| !denies(rule))
-        .map(|(field, rule)| (field, updates(policy, Some(rule))))
-        .collect();
-    let is_frozen = |updates: Option<Updates>| updates == Some(Updates::Frozen);
-    let all_frozen = of_rules.iter().all(|(_, updates)| is_frozen(*updates));
-    let others_frozen = policy.defaults.updates.is_none_or(|updates| updates == Updates::Frozen);
-    let some_frozen = !of_rules.is_empty() || is_frozen(policy.defaults.updates);
-    if policy.rollout.is_some() && all_frozen && others_frozen && some_frozen {
-        warnings.push(
+    let is_frozen = |rule| updates(policy, rule) == Some(Updates::Frozen);
+    let is_any = |pattern: &Pattern| matches!(pattern, Pattern::Prefix(prefix) if prefix.is_empty());
+    let has_others = !policy.rules.iter().any(|rule| rule.plugins.iter().any(is_any));
+    let others_move = has_others && policy.defaults.access != Some(Access::Deny) && !is_frozen(None);
+    let all_frozen = policy.rules.iter().all(|rule| denies(rule) || is_frozen(Some(rule)));
+    let is_for_all = policy.subjects == CheckedSubjects::Everyone;
+    if policy.rollout.is_some() && is_for_all && all_frozen && !others_move && is_frozen(policy.cli.as_ref()) {
+        warnings.add(
             "spec.rollout has no effect on updates: the policy sets `updates: Frozen`, so that only first installs \
-             wait for a wave"
-                .to_owned(),
+             wait for a wave",
         );
     }
 }
 
-/// Warns about waves that wait for more hosts than there are canaries.
-fn few_canaries(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Vec<String>) {
-    let Some(rollout) = &policy.rollout else { return };
-    let (Some(evidence), Some(hosts)) = (rollout.evidence, context.hosts) else { return };
-    let required = evidence.hosts;
-    let field = "spec.rollout.requireSucceeded";
-    if hosts < required {
-        warnings.push(format!("{field} needs {required} hosts, and the policy selects {hosts}: no wave can begin"));
-        return;
-    }
-    // The share differs from version to version.
-    let by_share = rollout.canary_share.map_or(0, |share| hosts.saturating_mul(share.percent()).div_ceil(100));
-    let by_label = if rollout.canaries.is_some() { context.canaries } else { Some(0) };
-    if let Some(canaries) = by_label.map(|by_label| by_label.saturating_add(by_share)).filter(|all| *all < required) {
-        let about = if by_share > 0 { "about " } else { "" };
-        warnings.push(format!(
-            "{field} needs {required} hosts, and there are {about}{canaries} canaries: waves begin only if people \
-             install the version on other hosts"
-        ));
+/// Warns about blackouts that are over.
+pub(super) fn past_blackouts(policy: &CheckedPolicy, now: Option<Timestamp>, warnings: &mut Warnings) {
+    let Some(now) = now else { return };
+    let (over, ahead): (Vec<_>, Vec<_>) = policy.schedule.blackouts().iter().partition(|blackout| blackout.to <= now);
+    ahead.into_iter().for_each(|blackout| warnings.change_at(blackout.to));
+    let over: Vec<_> =
+        over.into_iter().map(|blackout| format!("`{}` at {:.0}", blackout.reason, blackout.to)).collect();
+    if !over.is_empty() {
+        warnings.add(format!("spec.blackouts has entries that are over, remove them: {}", listed(&over)));
     }
 }
 
 /// Warns about versions that skip gates which the policy does not have.
-fn expedited_for_nothing(policy: &CheckedPolicy, warnings: &mut Vec<String>) {
+fn expedited_for_nothing(policy: &CheckedPolicy, warnings: &mut Warnings) {
     if policy.emergency.is_some() || policy.rollout.is_some() || policy.schedule.has_windows() {
         return;
     }
     for (field, rule) in rules(policy) {
         let min_age = rule.settings.min_age.or(policy.defaults.min_age).unwrap_or_default();
         if !rule.expedite.is_empty() && min_age.is_zero() {
-            warnings.push(format!(
+            warnings.add(format!(
                 "{field}.expedite has no effect: the policy has neither minAge nor windows nor a rollout; to lift \
                  those of other policies, create a policy with `emergency`"
             ));
@@ -77,7 +68,7 @@ fn expedited_for_nothing(policy: &CheckedPolicy, warnings: &mut Vec<String>) {
 }
 
 /// Warns about fields that bind the agent alone, in a policy that never applies to the agent.
-fn beside_subjects(policy: &CheckedPolicy, warnings: &mut Vec<String>) {
+fn beside_subjects(policy: &CheckedPolicy, warnings: &mut Warnings) {
     if policy.subjects == CheckedSubjects::Everyone {
         return;
     }
@@ -88,7 +79,7 @@ fn beside_subjects(policy: &CheckedPolicy, warnings: &mut Vec<String>) {
             (true, false) => "spec.windows has",
             _ => "spec.blackouts has",
         };
-        warnings.push(format!(
+        warnings.add(format!(
             "{fields} no effect beside spec.subjects: without `windowsFor: Everyone` it holds the agent only, and the \
              policy never applies to the agent"
         ));
@@ -97,7 +88,7 @@ fn beside_subjects(policy: &CheckedPolicy, warnings: &mut Vec<String>) {
     let of_defaults = [("spec.defaults".to_owned(), policy.defaults.updates)];
     for (field, updates) in of_defaults.into_iter().chain(of_rules) {
         if let Some(updates @ (Updates::Auto | Updates::Manual)) = updates {
-            warnings.push(format!("{field}.updates: `{updates:?}` {never}"));
+            warnings.add(format!("{field}.updates: `{updates:?}` {never}"));
         }
     }
 }

@@ -2,24 +2,25 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::CheckedPolicy;
+use super::{CheckedPolicy, Warnings};
 
 /// How far ahead the end of an emergency may be without a warning.
-pub const EMERGENCY: SignedDuration = SignedDuration::from_hours(14 * 24);
+const LONGEST: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Warns about an emergency policy while it stands, and about one that lifts nothing, lasts long or is over.
-pub(super) fn emergency(policy: &CheckedPolicy, now: Option<Timestamp>, warnings: &mut Vec<String>) {
+pub(super) fn emergency(policy: &CheckedPolicy, now: Option<Timestamp>, warnings: &mut Warnings) {
     let Some(until) = policy.emergency else { return };
     if policy.rules.iter().chain(&policy.cli).all(|rule| rule.expedite.is_empty()) {
-        warnings
-            .push("spec.emergency lifts nothing: neither a rule nor spec.cli lists versions in expedite".to_owned());
+        warnings.add("spec.emergency lifts nothing: neither a rule nor spec.cli lists versions in expedite");
     } else if now.is_some_and(|now| until <= now) {
-        warnings.push(format!("the emergency ended at {until:.0}; delete the policy"));
+        warnings.add(format!("the emergency ended at {until:.0}; delete the policy"));
     } else {
         let lifted = "the versions in expedite skip minAge, waves, windows and updates: Manual of every policy";
-        warnings.push(format!("until {until:.0}, {lifted} on these hosts"));
+        warnings.add(format!("until {until:.0}, {lifted} on these hosts"));
     }
-    if now.is_some_and(|now| until.duration_since(now) > EMERGENCY) {
-        warnings.push("spec.emergency.until is more than 14 days ahead".to_owned());
+    if now.is_some_and(|now| until.duration_since(now) > LONGEST) {
+        warnings.add("spec.emergency.until is more than 14 days ahead");
     }
+    let instants = [until.checked_sub(LONGEST).ok(), Some(until)];
+    instants.into_iter().flatten().filter(|at| now.is_some_and(|now| now < *at)).for_each(|at| warnings.change_at(at));
 }

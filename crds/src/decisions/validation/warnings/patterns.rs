@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CheckedPolicy, CheckedRule, PolicyContext};
+use super::{CheckedPolicy, CheckedRule, PolicyContext, Warnings};
 use crate::{
     decisions::validation::Pattern,
     records::release::CliRelease,
@@ -13,14 +13,16 @@ use crate::{
 };
 
 /// Warns about patterns that have no effect, or that match nothing that is known.
-pub(super) fn patterns(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Vec<String>) {
+pub(super) fn patterns(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Warnings) {
     let known = known_plugins(context);
     for (index, rule) in policy.rules.iter().enumerate() {
         covered_patterns(policy, index, warnings);
         repeated_patterns(rule, index, warnings);
         for (i, pattern) in rule.plugins.iter().enumerate() {
             let hint = known.as_ref().and_then(|known| known.unknown(pattern));
-            warnings.extend(hint.map(|hint| format!("spec.rules[{index}].plugins[{i}]: {hint}")));
+            if let Some(hint) = hint {
+                warnings.add(format!("spec.rules[{index}].plugins[{i}]: {hint}"));
+            }
         }
     }
 }
@@ -57,43 +59,44 @@ impl KnownPlugins<'_> {
     }
 
     fn unknown_name(&self, name: &PluginName) -> Option<String> {
-        let what = match self.records.get(&Component::Plugin(name.clone())) {
+        // The operator creates a record for each name in a policy, so that a record alone proves nothing.
+        let record = self.records.get(&Component::Plugin(name.clone()));
+        let what = match record {
             None => format!("no CliRelease is named `{name}`"),
-            // The operator creates a record for each name in a policy. What it has is not known before the first sync.
-            Some(record) => {
-                record.status.as_ref()?.last_sync_time.as_ref()?;
-                format!("nothing is published as `{name}`")
-            }
+            Some(_) => format!("nothing is published as `{name}`"),
         };
-        match nearest(name.as_str(), self.names.iter().copied()) {
-            Some(near) => Some(format!("{what}; did you mean `{near}`?")),
-            // A plugin with another name cannot have a record.
-            None => name.is_dns_label().then(|| format!("{what}, and none of the selected hosts has this plugin")),
+        if let Some(near) = nearest(name.as_str(), self.names.iter().copied()) {
+            return Some(format!("{what}; did you mean `{near}`?"));
         }
+        // What a record will have is not known before its first poll.
+        let is_polled = record.is_none_or(|r| r.status.as_ref().is_some_and(|s| s.last_sync_time.is_some()));
+        // A plugin with another name cannot have a record.
+        let expected = is_polled && name.is_dns_label();
+        expected.then(|| format!("{what}, and none of the selected hosts has this plugin"))
     }
 }
 
 /// Warns about patterns that a rule lists twice.
-fn repeated_patterns(rule: &CheckedRule, index: usize, warnings: &mut Vec<String>) {
+fn repeated_patterns(rule: &CheckedRule, index: usize, warnings: &mut Warnings) {
     for (i, pattern) in rule.plugins.iter().enumerate() {
         if rule.plugins[..i].contains(pattern) {
-            warnings.push(format!("spec.rules[{index}].plugins[{i}]: `{pattern}` is listed twice"));
+            warnings.add(format!("spec.rules[{index}].plugins[{i}]: `{pattern}` is listed twice"));
         }
     }
 }
 
 /// Warns about patterns of a rule that earlier rules cover, so that the rule never applies to them.
-fn covered_patterns(policy: &CheckedPolicy, index: usize, warnings: &mut Vec<String>) {
+fn covered_patterns(policy: &CheckedPolicy, index: usize, warnings: &mut Warnings) {
     let (earlier, rest) = policy.rules.split_at(index);
     let Some(rule) = rest.first() else { return };
     let covering = |pattern| earlier.iter().position(|rule| rule.plugins.iter().any(|other| other.covers(pattern)));
     let covered: Vec<_> =
         rule.plugins.iter().enumerate().filter_map(|(i, pattern)| Some((i, pattern, covering(pattern)?))).collect();
     if !rule.plugins.is_empty() && covered.len() == rule.plugins.len() {
-        warnings.push(format!("spec.rules[{index}] never applies: earlier rules match all its plugins"));
+        warnings.add(format!("spec.rules[{index}] never applies: earlier rules match all its plugins"));
         return;
     }
     for (i, pattern, by) in covered {
-        warnings.push(format!("spec.rules[{index}].plugins[{i}]: `{pattern}` has no effect, spec.rules[{by}] applies"));
+        warnings.add(format!("spec.rules[{index}].plugins[{i}]: `{pattern}` has no effect, spec.rules[{by}] applies"));
     }
 }

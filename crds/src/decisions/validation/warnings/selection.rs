@@ -1,20 +1,20 @@
 //! Warnings about the hosts that a policy selects, and the labels in its selectors.
 
-use super::{CheckedPolicy, PolicyContext};
+use super::{CheckedPolicy, PolicyContext, Warnings};
 use crate::decisions::validation::selector::Selector;
 
 /// Warns about selectors that match no host, and names the labels that no host has.
-pub(super) fn hosts(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Vec<String>) {
+pub(super) fn hosts(policy: &CheckedPolicy, context: PolicyContext<'_>, warnings: &mut Warnings) {
     let unknown = |selector: &Selector| {
         let hints = context.labels.map(|labels| selector.unknown_labels(labels)).unwrap_or_default();
         if hints.is_empty() { String::new() } else { format!(": {}", hints.join("; ")) }
     };
     if context.hosts == Some(0) && !context.workstations {
-        warnings.push(format!("spec.hostSelector matches no host{}", unknown(&policy.selector)));
+        warnings.add(format!("spec.hostSelector matches no host{}", unknown(&policy.selector)));
     }
     let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
     if let Some(canaries) = canaries.filter(|_| context.canaries == Some(0) && context.hosts > Some(0)) {
-        warnings.push(format!("spec.rollout.canarySelector matches none of the selected hosts{}", unknown(canaries)));
+        warnings.add(format!("spec.rollout.canarySelector matches none of the selected hosts{}", unknown(canaries)));
     }
 }
 

@@ -141,9 +141,17 @@ fn fields_without_effect() {
         ),
         (json!({"windowsFor": "Everyone", "windows": nights}), vec![]),
         (json!({"rollout": over, "defaults": {"updates": "Frozen"}}), vec![frozen]),
-        (json!({"rollout": over, "rules": [{"plugins": ["a"], "updates": "Frozen"}]}), vec![frozen]),
+        // Other plugins and d8 itself still update.
+        (json!({"rollout": over, "rules": [{"plugins": ["a"], "updates": "Frozen"}]}), vec![]),
+        (json!({"rollout": over, "rules": [{"plugins": ["*"], "updates": "Frozen"}]}), vec![]),
         (
-            json!({"rollout": over, "rules": [{"plugins": ["a"], "updates": "Frozen"}, {"plugins": ["b"], "access": "Deny"}]}),
+            json!({"rollout": over, "cli": {"updates": "Frozen"}, "rules": [
+                {"plugins": ["b"], "access": "Deny"}, {"plugins": ["*"], "updates": "Frozen"}]}),
+            vec![frozen],
+        ),
+        (
+            json!({"rollout": over, "cli": {"updates": "Frozen"}, "defaults": {"access": "Deny"},
+                "rules": [{"plugins": ["a"], "updates": "Frozen"}]}),
             vec![frozen],
         ),
         (
@@ -190,13 +198,7 @@ fn fields_without_effect_on_people() {
         (subjects(json!({"windows": nights, "windowsFor": "Everyone"})), vec![]),
         (subjects(json!({"defaults": {"updates": "Manual"}})), vec![&defaults]),
         (subjects(json!({"rules": [{"plugins": ["a"], "updates": "Auto"}]})), vec![&rule]),
-        (
-            subjects(json!({"defaults": {"updates": "Frozen", "access": "Deny"}, "rollout": {"over": "1h"}})),
-            vec![
-                "spec.rollout has no effect on updates: the policy sets `updates: Frozen`, so that only first installs wait \
-             for a wave",
-            ],
-        ),
+        (subjects(json!({"defaults": {"updates": "Frozen", "access": "Deny"}, "rollout": {"over": "1h"}})), vec![]),
         (subjects(json!({"rollout": {"over": "1h"}})), vec![]),
         (json!({"defaults": {"updates": "Manual"}, "windows": nights}), vec![]),
     ]);
@@ -209,6 +211,7 @@ fn a_pause_that_keeps_agents_on_blocked_versions() {
     assert_warnings(vec![
         (json!({"paused": true, "rules": block}), vec![paused]),
         (json!({"paused": true, "rules": [{"plugins": ["a"]}]}), vec![]),
+        (json!({"paused": true, "rules": block, "subjects": {"groups": ["contractors"]}}), vec![]),
         (json!({"rules": block}), vec![]),
     ]);
 }
@@ -239,6 +242,63 @@ fn an_emergency_while_it_stands() {
         let now = now.map(|now| now.parse().unwrap());
         assert_eq!(warnings_of(&spec, PolicyContext { now, ..PolicyContext::default() }), expected, "{spec} {now:?}");
     }
+}
+
+/// Warnings about times are others from these times on.
+#[test]
+fn warnings_change_when_a_time_is_reached() {
+    let blackout = |reason: &str, day: u32| json!({"from": format!("2026-11-{day}T00:00"), "to": format!("2026-11-{day}T12:00"), "reason": reason});
+    let blackouts = json!({"blackouts": [blackout("audit", 20), blackout("Black Friday", 27)]});
+    let emergency = json!({"emergency": {"until": "2026-12-20T00:00:00Z"}, "cli": {"expedite": ["v1.0.0"]}});
+    let over = "spec.blackouts has entries that are over, remove them:";
+    let audit = format!("{over} `audit` at 2026-11-20T12:00:00Z");
+    let both = format!("{audit}, `Black Friday` at 2026-11-27T12:00:00Z");
+    for (spec, now, expected, next) in [
+        (&blackouts, "2026-11-20T11:59:59Z", vec![], Some("2026-11-20T12:00:00Z")),
+        (&blackouts, "2026-11-20T12:00:00Z", vec![audit.as_str()], Some("2026-11-27T12:00:00Z")),
+        (&blackouts, "2026-11-28T00:00:00Z", vec![both.as_str()], None),
+        (&emergency, "2026-12-01T00:00:00Z", vec!["until", "more than 14 days"], Some("2026-12-06T00:00:00Z")),
+        (&emergency, "2026-12-06T00:00:00Z", vec!["until"], Some("2026-12-20T00:00:00Z")),
+        (&emergency, "2026-12-20T00:00:00Z", vec!["the emergency ended"], None),
+    ] {
+        let context = PolicyContext { now: Some(now.parse().unwrap()), ..PolicyContext::default() };
+        let found = timed_warnings(&checked(spec), context);
+        assert_eq!(found.next.map(|next| next.to_string()).as_deref(), next, "{now}");
+        assert_eq!(found.texts.len(), expected.len(), "{found:?}");
+        assert!(found.texts.iter().zip(&expected).all(|(text, expected)| text.contains(expected)), "{found:?}");
+    }
+}
+
+#[test]
+fn ranges_written_as_one_version() {
+    let block = |entry: &str| json!({"rules": [{"plugins": ["a"], "block": [entry]}]});
+    let hint = |entry: &str, range: &str| {
+        format!("spec.rules[0].block[0]: `{entry}` is one pre-release of v1.2.0; for a range, write `{range}`")
+    };
+    for (entry, expected) in [
+        ("1.2.0-1.2.9", Some(hint("v1.2.0-1.2.9", ">=1.2.0 <=1.2.9"))),
+        ("v1.2.0-v1.2.9", Some(hint("v1.2.0-v1.2.9", ">=1.2.0 <=1.2.9"))),
+        ("1.2.0-1.3", Some(hint("v1.2.0-1.3", ">=1.2.0 <=1.3"))),
+        ("1.2.0-rc.1", None),
+        ("1.2.0-1", None),
+        ("1.2.0-1.1", None),
+        (">=1.2.0 <=1.2.9", None),
+    ] {
+        assert_eq!(warnings_of(&block(entry), PolicyContext::default()), Vec::from_iter(expected), "{entry}");
+    }
+}
+
+#[test]
+fn pins_of_one_version_to_two_digests() {
+    let pin =
+        |version: &str, c: char| json!({"version": version, "digest": format!("sha256:{}", c.to_string().repeat(64))});
+    let pins = |pins: Vec<Value>| json!({"cli": {"pins": pins}});
+    let twice = "spec.cli.pins[1]: pins[0] binds v1.0.0 to another digest, and v1.0.0 needs both to be permitted";
+    assert_warnings(vec![
+        (pins(vec![pin("v1.0.0", 'a'), pin("1.0.0", 'b')]), vec![twice]),
+        (pins(vec![pin("v1.0.0", 'a'), pin("v1.0.0", 'a')]), vec![]),
+        (pins(vec![pin("v1.0.0", 'a'), pin("v1.0.1", 'b')]), vec![]),
+    ]);
 }
 
 #[test]

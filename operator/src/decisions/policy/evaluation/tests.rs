@@ -269,6 +269,36 @@ fn a_wave_waits_for_evidence() {
     assert_eq!(fixture.waves(), ["v1.4.0 AwaitingEvidence since -1, failed 0", "v1.3.0 Complete since 4300, failed 0"]);
 }
 
+/// The message has room for a few waves only.
+#[test]
+fn ready_names_components_on_hosts_first() {
+    let spec = json!({"hostSelector": {}, "defaults": {"updates": "Auto"}, "rollout": {"over": "24h"}});
+    let mut fixture = PolicyFixture::new(spec);
+    let installed = Version::parse("v1.2.0").unwrap();
+    let span = VersionSpan { oldest: installed.clone(), newest: installed };
+    for (active, first) in [(None, "denied v9.0.0 until "), (Some(span), "p v1.3.0 until ")] {
+        fixture.matched.active = active.into_iter().map(|span| ("p".to_owned(), span)).collect();
+        fixture.evaluate(100);
+        let ready = fixture.shown.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+        assert!(ready.message.starts_with(first), "{}", ready.message);
+    }
+}
+
+/// A policy is evaluated again when one of its warnings changes.
+#[test]
+fn warnings_are_current_at_their_times() {
+    let hour = 3600;
+    let blackout = json!({"from": "1970-01-01T10:00", "to": "1970-01-01T11:00", "reason": "audit"});
+    let mut fixture = PolicyFixture::new(json!({"hostSelector": {}, "blackouts": [blackout],
+        "windows": [{"start": "02:00", "duration": "1h"}]}));
+    assert_eq!(fixture.evaluate(4 * hour).next, Some(at(11 * hour)), "the end of the blackout");
+    let over = "spec.blackouts has entries that are over";
+    let warns = |fixture: &PolicyFixture| fixture.shown.conditions.iter().any(|c| c.message.contains(over));
+    assert!(!warns(&fixture));
+    assert_eq!(fixture.evaluate(11 * hour).next, Some(at(26 * hour)), "the next window");
+    assert!(warns(&fixture));
+}
+
 #[test]
 fn a_lost_status_or_ledger_is_restored() {
     for (what, lose_status, lose_ledger) in

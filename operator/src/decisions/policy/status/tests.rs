@@ -30,6 +30,7 @@ fn status_with(
             counts: HostCounts { matched: 3, ..HostCounts::default() },
             ..MatchedHosts::default()
         },
+        canary_counter: None,
         people_unknown: false,
         records: &BTreeMap::from([(Component::D8, &d8)]),
         components,
@@ -41,7 +42,7 @@ fn status_with(
         // A Thursday.
         now: Timestamp::UNIX_EPOCH,
     };
-    status(&policy, &checked, inputs)
+    status(&policy, &checked, inputs).0
 }
 
 fn condition(status: &PluginPolicyStatus, kind: &str) -> (String, String) {
@@ -123,7 +124,8 @@ fn ready_names_halted_and_running_waves() {
     let (plain, paused) = (json!({"hostSelector": {}}), json!({"hostSelector": {}, "paused": true}));
     for (spec, components, waves, ready, message) in [
         (&plain, vec![], rolling(1), "True/RollingOut", "p0 v1.0.0 until 1970-01-01T00:00:00Z"),
-        (&plain, vec![], rolling(6), "True/RollingOut", "p3 v1.0.0 until 1970-01-01T00:00:03Z; and 2 more"),
+        (&plain, vec![], rolling(6), "True/RollingOut", "p5 v1.0.0 until 1970-01-01T00:00:05Z"),
+        (&plain, vec![], rolling(60), "True/RollingOut", "p25 v1.0.0 until 1970-01-01T00:00:25Z; and 34 more"),
         (&paused, vec![], rolling(1), "True/Paused", "every change is held; plugins can still run"),
         (
             &paused,
@@ -296,4 +298,24 @@ fn counts_of_hosts_may_wait() {
         assert_eq!(write_time(Some(&shown), &new, age), expected, "{new:?} {age:?}");
     }
     assert_eq!(write_time(None, &shown, None), WriteTime::Now);
+}
+
+/// A new warning is written at once; only numbers of hosts may wait.
+#[test]
+fn messages_with_other_numbers_may_wait() {
+    let said = |reason: &str, message: &str| {
+        let mut status = status_of(&spec_with(&json!({})), vec![], &[]);
+        let condition = status.conditions.iter_mut().find(|c| c.type_ == "Accepted").unwrap();
+        (condition.reason, condition.message) = (reason.to_owned(), message.to_owned());
+        status
+    };
+    let waits = WriteTime::After(Duration::from_mins(1));
+    let shown = said("Accepted", "it matches 3 hosts; a warning");
+    for (reason, message, expected) in [
+        ("Accepted", "it matches 4 hosts; a warning", waits),
+        ("Accepted", "it matches 3 hosts; another warning", WriteTime::Now),
+        ("Accepted", "it matches 3 hosts", WriteTime::Now),
+    ] {
+        assert_eq!(write_time(Some(&shown), &said(reason, message), Some(Duration::ZERO)), expected, "{message}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Warnings that need facts about the cluster.
 
 use super::*;
+use crate::decisions::validation::RESUME;
 
 const NOW: &str = "2026-11-22T12:00:00Z";
 
@@ -133,7 +134,9 @@ fn plugins_that_nothing_known_has() {
     new.status.as_mut().unwrap().last_sync_time = None;
     let empty = record("empty", "Stable", &[]);
     let tols = record("tols", "Stable", &[]);
-    let records = [tool(), delivery.clone(), new, empty, tols];
+    let mut unread = record("toool", "Stable", &[]);
+    unread.status = None;
+    let records = [tool(), delivery.clone(), new, empty, tols, unread];
     let at = "spec.rules[0].plugins[0]";
     for (name, expected) in [
         ("tool", None),
@@ -155,6 +158,8 @@ fn plugins_that_nothing_known_has() {
             Some(format!("{at}: nothing is published as `empty`, and none of the selected hosts has this plugin")),
         ),
         ("tols", Some(format!("{at}: nothing is published as `tols`; did you mean `tool`?"))),
+        // The operator has created its record a moment ago.
+        ("toool", Some(format!("{at}: nothing is published as `toool`; did you mean `tool`?"))),
     ] {
         assert_eq!(with_records(&named(name), &records, &[]), Vec::from_iter(expected), "{name}");
     }
@@ -188,6 +193,25 @@ fn versions_that_a_block_takes_by_their_layer() {
     ] {
         assert_eq!(with_records(&spec, &[tool()], &[]), Vec::from_iter(expected), "{spec}");
     }
+}
+
+/// Pins of a version to the digest of its index and to that of a layer are both met.
+#[test]
+fn pins_to_two_digests_of_one_image() {
+    let pins = |second: char| {
+        let pin = |c: char| json!({"version": "v1.2.7", "digest": format!("sha256:{}", c.to_string().repeat(64))});
+        json!({"rules": [{"plugins": ["tool"], "pins": [pin('e'), pin(second)]}]})
+    };
+    assert_eq!(with_records(&pins('7'), &[tool()], &[]), [""; 0]);
+    assert_eq!(with_records(&pins('6'), &[tool()], &[]).len(), 1);
+}
+
+#[test]
+fn a_published_pre_release_is_no_range() {
+    let block = json!({"rules": [{"plugins": ["tool"], "block": ["v1.2.0-1.2.9"]}]});
+    let published = record("tool", "Prerelease", &[recorded("v1.2.0-1.2.9", 7, '1')]);
+    assert_eq!(with_records(&block, &[published], &[]), [""; 0]);
+    assert_eq!(with_records(&block, &[tool()], &[]).len(), 1);
 }
 
 /// v1.2.7 is a day old; all other versions are a week old.
@@ -236,6 +260,170 @@ fn hosts_that_cannot_leave_a_version() {
         let mut separate = tool();
         separate.status.as_mut().unwrap().versions.retain(|entry| entry.version != "v1.2.5");
         assert_eq!(with_records(&spec, &[separate], active), expected, "{spec} {active:?}");
+    }
+}
+
+/// Of several ways out, the soonest counts.
+#[test]
+fn hosts_leave_a_version_by_the_soonest_way() {
+    let spec = |rule: Value, more: Value| {
+        let mut first = json!({"plugins": ["tool"]});
+        first.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        let mut spec = json!({"rules": [first]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let field = "spec.rules[0].block: hosts with tool";
+    // A week old: v1.2.6 soaks until the 29th, v1.2.7 until the 5th.
+    let both_soak = spec(json!({"block": ["<1.2.6"], "minAge": "336h"}), json!({}));
+    let rollout = |more: Value| {
+        let mut rollout = json!({"over": "720h"});
+        rollout.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"rollout": rollout})
+    };
+    let wave = spec(json!({"block": ["<1.2.6"]}), rollout(json!({})));
+    let labels = spec(json!({"block": ["<1.2.7"], "minAge": "72h"}), rollout(json!({"canarySelector": {}})));
+    let evidence = rollout(json!({"canarySelector": {}, "requireSucceeded": {"hosts": 1, "for": "1h"}}));
+    let mut subjects = both_soak.clone();
+    subjects["subjects"] = json!({"groups": ["contractors"]});
+    let soaks = format!("{field} v1.2.4 cannot leave it before 2026-11-29T12:00:00Z; expedite v1.2.6?");
+    for (spec, active, expected) in [
+        (&both_soak, &["v1.2.4"][..], vec![soaks.clone()]),
+        (&subjects, &["v1.2.4"], vec![soaks]),
+        (
+            &wave,
+            &["v1.2.4"],
+            vec![format!(
+                "{field} v1.2.4 leave it in the wave of v1.2.6, and the last of them at 2026-12-15T12:00:00Z; to let all \
+                 leave at once, add `expedite: [v1.2.6]`"
+            )],
+        ),
+        (
+            &labels,
+            &["v1.2.4"],
+            vec![format!(
+                "{field} v1.2.4, except canaries, cannot leave it before 2026-11-24T12:00:00Z; expedite v1.2.7?"
+            )],
+        ),
+        // A move down takes no wave.
+        (&spec(json!({"block": [">=1.2.5"]}), rollout(json!({}))), &["v1.2.6"], vec![]),
+        // In a file, it is not known which waves have begun.
+        (&spec(json!({"block": ["<1.2.6"]}), evidence), &["v1.2.4"], vec![]),
+    ] {
+        let mut separate = tool();
+        separate.status.as_mut().unwrap().versions.retain(|entry| entry.version != "v1.2.5");
+        assert_eq!(with_records(spec, &[separate], active), expected, "{spec} {active:?}");
+    }
+}
+
+/// A policy in the cluster, with waves in its status and an annotation.
+fn in_cluster(spec: &Value, waves: &Value, annotation: Option<&str>) -> CheckedPolicy {
+    let mut spec = spec.clone();
+    spec["hostSelector"] = json!({});
+    let annotations = annotation.map(|value| json!({RESUME: value}));
+    CheckedPolicy::new(
+        &serde_json::from_value(json!({
+            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+            "metadata": {"name": "p", "annotations": annotations}, "spec": spec,
+            "status": {"components": [{"name": "tool", "waves": waves}]},
+        }))
+        .unwrap(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn resumptions_that_name_no_halt() {
+    let halted = json!([{"version": "v1.2.7", "state": "Halted", "failed": 2, "haltedAt": "2026-11-22T10:00:00Z"}]);
+    let running = json!([{"version": "v1.2.7", "state": "Running", "failed": 0, "since": "2026-11-22T10:00:00Z"}]);
+    let tool = tool();
+    let records = BTreeMap::from([(component("tool"), &tool)]);
+    let now = "; halted now: `tool/v1.2.7@2026-11-22T10:00:00Z`";
+    let none = |entry: &str, now: &str| {
+        vec![format!("annotation cli.deckhouse.io/resume: `{entry}` names no halt of this policy{now}")]
+    };
+    for (waves, annotation, expected) in [
+        (&halted, "tool/v1.2.7@2026-11-22T10:00:00Z", vec![]),
+        (&halted, "tool/1.2.7@2026-11-22T10:00:00Z", vec![]),
+        (&halted, "tool/v1.2.7@2026-11-22T09:00:00Z", none("tool/v1.2.7@2026-11-22T09:00:00Z", now)),
+        (&halted, "tool/v1.2.6@2026-11-22T10:00:00Z", none("tool/v1.2.6@2026-11-22T10:00:00Z", now)),
+        (&halted, "tol/v1.2.7@2026-11-22T10:00:00Z", none("tol/v1.2.7@2026-11-22T10:00:00Z", now)),
+        (
+            &halted,
+            "tool",
+            vec![format!(
+                "annotation cli.deckhouse.io/resume: `tool` is not COMPONENT/VERSION@HALTED_AT; it resumes nothing{now}"
+            )],
+        ),
+        // It was resumed.
+        (&running, "tool/v1.2.7@2026-11-22T10:00:00Z", vec![]),
+        (&running, "tol/v1.2.7@2026-11-22T10:00:00Z", none("tol/v1.2.7@2026-11-22T10:00:00Z", "")),
+        (&running, "tool/v1.2.7@2026-11-23T10:00:00Z", none("tool/v1.2.7@2026-11-23T10:00:00Z", "")),
+    ] {
+        let policy = in_cluster(&json!({}), waves, Some(annotation));
+        let context =
+            PolicyContext { records: Some(&records), now: Some(NOW.parse().unwrap()), ..PolicyContext::default() };
+        assert_eq!(warnings(&policy, context), expected, "{annotation}");
+    }
+}
+
+/// A count of canaries for each version.
+#[derive(Debug)]
+struct Counter(u32);
+
+impl crate::decisions::wave::CanaryCounter for Counter {
+    fn canaries(&self, _: &Component, version: &Version) -> u32 {
+        assert_eq!(version.to_string(), "v1.2.7", "nobody waits for another version");
+        self.0
+    }
+}
+
+#[test]
+fn versions_without_a_canary() {
+    let people = "the wave begins only if people install the version on other hosts";
+    let none = format!("spec.rollout: canaryPercent: 5 chooses none of the 30 hosts for tool v1.2.7: {people}");
+    let few = format!(
+        "spec.rollout.requireSucceeded: fewer than 2 of the 30 hosts are canaries for tool v1.2.7 (1): {people}"
+    );
+    let rollout = |more: Value| {
+        let mut rollout = json!({"over": "1h", "canaryPercent": 5, "requireSucceeded": {"hosts": 2, "for": "1h"}});
+        rollout.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rollout
+    };
+    let selector = json!({"canarySelector": {"matchLabels": {"canary": "true"}}});
+    let (plain, waiting) = (json!({"rollout": rollout(json!({}))}), json!([{"version": "v1.2.7", "failed": 0}]));
+    let begun = json!([{"version": "v1.2.7", "state": "Running", "failed": 0, "since": "2026-11-22T10:00:00Z"}]);
+    let with = |rules: Value| json!({"rollout": rollout(json!({})), "rules": [rules]});
+    for (spec, waves, active, count, expected) in [
+        (&plain, &waiting, Some("v1.2.6"), 0, Some(&none)),
+        (&plain, &waiting, Some("v1.2.6"), 1, Some(&few)),
+        (&plain, &waiting, Some("v1.2.6"), 2, None),
+        (&plain, &waiting, Some("v1.2.7"), 0, None),
+        (&plain, &begun, Some("v1.2.6"), 0, None),
+        // No host has the plugin or needs it.
+        (&plain, &waiting, None, 0, None),
+        (&with(json!({"plugins": ["tool"], "access": "Require"})), &waiting, None, 0, Some(&none)),
+        (&with(json!({"plugins": ["tool"], "access": "Deny"})), &waiting, Some("v1.2.6"), 0, None),
+        (&with(json!({"plugins": ["tool"], "expedite": ["v1.2.7"]})), &waiting, Some("v1.2.6"), 0, None),
+        // There are enough canaries by label.
+        (&json!({"rollout": rollout(selector)}), &waiting, Some("v1.2.6"), 0, None),
+    ] {
+        let policy = in_cluster(spec, waves, None);
+        let tool = tool();
+        let records = BTreeMap::from([(component("tool"), &tool)]);
+        let active: BTreeMap<_, BTreeSet<Version>> =
+            active.into_iter().map(|v| (component("tool"), BTreeSet::from([v.parse().unwrap()]))).collect();
+        let counter = Counter(count);
+        let context = PolicyContext {
+            hosts: Some(30),
+            canaries: Some(2),
+            canary_counter: Some(&counter),
+            active: Some(&active),
+            records: Some(&records),
+            now: Some(NOW.parse().unwrap()),
+            ..PolicyContext::default()
+        };
+        assert_eq!(warnings(&policy, context), Vec::from_iter(expected.cloned()), "{spec} {waves} {active:?}");
     }
 }
 
