@@ -191,11 +191,14 @@ async fn watch_own_kinds<R: Registry>(
             if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
                 ctx.releases.request(&object.name_any());
             }
+            ctx.conflicts.changed.notify_one();
             // A deleted record may still be needed, and policies may permit more versions of a changed record.
             ctx.retention.changed.notify_one();
         }),
         watches::reflect(Api::all(client.clone()), policies, readiness, POLICIES, |event| {
-            ctx.former_policies.apply(event, Timestamp::now());
+            // No event tells of a policy that was deleted while the watch was interrupted.
+            ctx.former_policies.apply(event, Timestamp::now()).iter().for_each(|name| ctx.policies.request(name));
+            ctx.conflicts.changed.notify_one();
             if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
                 ctx.policies.request(&object.name_any());
             }
@@ -203,6 +206,7 @@ async fn watch_own_kinds<R: Registry>(
         }),
         watches::events(Api::<CliHost>::all(client.clone()), readiness, HOSTS, |event| {
             if ctx.hosts().apply(event) {
+                ctx.conflicts.changed.notify_one();
                 ctx.retention.changed.notify_one();
             }
         }),

@@ -1,54 +1,105 @@
-//! The conflicts between all policies, found once for each state of policies, hosts and records.
+//! The conflicts between all policies, found once for each state of policies, hosts and records. The search runs beside
+//! the reconciliations: with many policies it takes long, and none of them waits for it.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use d8_crds::records::{
     policy::PluginPolicy,
     release::{CliRelease, ReleaseVersion},
 };
-use kube::Resource;
+use kube::{Resource, ResourceExt as _};
+use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
 
-use crate::decisions::{hosts::HostIndex, policy::conflicts::PolicyConflicts};
+use super::context::Context;
+use crate::decisions::policy::conflicts::{ConflictMemo, ConflictSearch, PolicyConflicts};
+
+/// Changes are collected for this time before the search.
+const COLLECT: Duration = Duration::from_millis(100);
 
 /// The conflicts that were found last.
 #[derive(Default)]
-pub(crate) struct SharedConflicts(Mutex<FoundConflicts>);
+pub(crate) struct SharedConflicts {
+    last: Mutex<LastSearch>,
+    /// Notified when something may have changed on which conflicts depend.
+    pub(crate) changed: Notify,
+}
 
 #[derive(Default)]
-struct FoundConflicts {
+struct LastSearch {
     /// Hash of the objects that were read last; absent: nothing was read yet.
     objects: Option<u64>,
     /// Hash of what conflicts depend on.
     content: Option<u64>,
     conflicts: Arc<PolicyConflicts>,
+    /// What the last search found for each component, to search only for what changed.
+    memo: ConflictMemo,
 }
 
 impl SharedConflicts {
-    /// Returns the conflicts between these policies.
-    pub(super) fn between(
-        &self,
-        policies: Vec<Arc<PluginPolicy>>,
-        hosts: &HostIndex,
-        releases: Vec<Arc<CliRelease>>,
-    ) -> Arc<PolicyConflicts> {
-        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (policies, releases) = (sorted(policies), sorted(releases));
-        let of_policies = (hosts.labels_revision(), hash_all(&policies, |policy| policy.metadata.generation));
+    /// Returns the conflicts that were found last.
+    pub(super) fn found(&self) -> Arc<PolicyConflicts> {
+        self.lock().conflicts.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LastSearch> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the next search, and the hashes of what it reads, if what conflicts depend on has changed since the last
+    /// one.
+    fn next_search<R>(&self, ctx: &Context<R>) -> Option<(ConflictSearch, [u64; 2])> {
+        let (policies, releases) = (sorted(ctx.policies.store.state()), sorted(ctx.releases.store.state()));
+        let (labels_revision, labels) = {
+            let hosts = ctx.hosts();
+            (hosts.labels_revision(), hosts.labels())
+        };
+        let mut last = self.lock();
+        let of_policies = (labels_revision, hash_all(&policies, |policy| policy.metadata.generation));
         // Records are written all the time. Only their published versions matter, but it takes longer to compare these.
         let objects = hash(&(of_policies, hash_all(&releases, |release| release.metadata.resource_version.clone())));
-        if found.objects != Some(objects) {
-            let content = hash(&(of_policies, releases.iter().map(|release| published(release)).collect::<Vec<_>>()));
-            if found.content != Some(content) {
-                let policies = policies.iter().map(AsRef::as_ref);
-                found.conflicts = Arc::new(PolicyConflicts::find(policies, &hosts.labels(), &releases));
-            }
-            (found.objects, found.content) = (Some(objects), Some(content));
+        if last.objects == Some(objects) {
+            return None;
         }
-        found.conflicts.clone()
+        let published: Vec<u64> = releases.iter().map(|release| published(release)).collect();
+        let content = hash(&(of_policies, &published));
+        if last.content == Some(content) {
+            last.objects = Some(objects);
+            return None;
+        }
+        let releases = releases.into_iter().zip(published).map(|(release, hash)| (release.name_any(), (release, hash)));
+        let memo = std::mem::take(&mut last.memo);
+        let search = ConflictSearch { policies, hosts: labels, releases: releases.collect(), memo };
+        Some((search, [objects, content]))
     }
+}
+
+/// Searches whenever something changed, and reconciles the policies whose conflicts are others then. Never returns.
+pub(super) async fn run<R>(ctx: &Context<R>) {
+    loop {
+        ctx.conflicts.changed.notified().await;
+        sleep(COLLECT).await;
+        refresh(ctx).await;
+    }
+}
+
+/// Searches if something changed.
+pub(super) async fn refresh<R>(ctx: &Context<R>) {
+    let Some((search, [objects, content])) = ctx.conflicts.next_search(ctx) else { return };
+    let names: Vec<_> = search.policies.iter().map(|policy| policy.name_any()).collect();
+    // A search that panics is logged, and the next change begins another one.
+    let Ok((conflicts, memo)) = spawn_blocking(|| search.run()).await else { return };
+    let conflicts = Arc::new(conflicts);
+    let before = {
+        let mut last = ctx.conflicts.lock();
+        (last.objects, last.content, last.memo) = (Some(objects), Some(content), memo);
+        std::mem::replace(&mut last.conflicts, conflicts.clone())
+    };
+    let changed = names.iter().filter(|name| before.of(name) != conflicts.of(name));
+    changed.for_each(|name| ctx.policies.request(name));
 }
 
 fn sorted<K: Resource<DynamicType = ()>>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {

@@ -86,7 +86,7 @@ pub(crate) struct Context<R> {
     /// When the operator last saw policies that do not exist any more.
     pub(crate) former_policies: FormerPolicies,
     /// The conflicts between policies.
-    pub(super) conflicts: SharedConflicts,
+    pub(crate) conflicts: SharedConflicts,
     /// The records and versions that policies and hosts retain.
     pub(crate) retention: SharedRetention,
     pub(super) events: Events,

@@ -2,7 +2,7 @@
 //! lead.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,8 +20,11 @@ pub(crate) struct FormerPolicies(Mutex<SeenPolicies>);
 struct SeenPolicies {
     /// UIDs of the policies that exist, by name.
     existing: HashMap<String, String>,
-    /// When policies were deleted, by UID; forgotten after [`KEPT`].
+    /// When policies were deleted or found deleted, by UID; forgotten after [`KEPT`].
     deleted: HashMap<String, Timestamp>,
+    /// Names in the listing that is in progress. A policy that is missing at its end was deleted while the watch was
+    /// interrupted.
+    listing: Option<BTreeSet<String>>,
     /// When an instance last led before this process was started.
     led_until: Option<Timestamp>,
 }
@@ -32,22 +35,36 @@ impl FormerPolicies {
         self.lock().led_until = at;
     }
 
-    /// Follows the watch of policies.
-    pub(crate) fn apply(&self, event: &Event<PluginPolicy>, now: Timestamp) {
+    /// Follows the watch of policies. Returns the names of the policies that were found deleted at the end of a listing.
+    pub(crate) fn apply(&self, event: &Event<PluginPolicy>, now: Timestamp) -> Vec<String> {
         let mut seen = self.lock();
-        let former = match event {
-            Event::Apply(policy) | Event::InitApply(policy) => {
-                let uid = policy.uid().unwrap_or_default();
-                let before = seen.existing.insert(policy.name_any(), uid.clone());
-                before.filter(|before| *before != uid)
+        let mut missing = Vec::new();
+        let former: Vec<String> = match event {
+            Event::Init => {
+                seen.listing = Some(BTreeSet::new());
+                Vec::new()
             }
-            Event::Delete(policy) => seen.existing.remove(&policy.name_any()),
-            Event::Init | Event::InitDone => None,
+            Event::Apply(policy) | Event::InitApply(policy) => {
+                let (name, uid) = (policy.name_any(), policy.uid().unwrap_or_default());
+                if let Some(listing) = &mut seen.listing {
+                    listing.insert(name.clone());
+                }
+                let before = seen.existing.insert(name, uid.clone());
+                before.filter(|before| *before != uid).into_iter().collect()
+            }
+            Event::Delete(policy) => seen.existing.remove(&policy.name_any()).into_iter().collect(),
+            Event::InitDone => {
+                let listing = seen.listing.take();
+                let is_missing = |name: &String| listing.as_ref().is_some_and(|listing| !listing.contains(name));
+                missing = seen.existing.keys().filter(|name| is_missing(name)).cloned().collect();
+                missing.iter().filter_map(|name| seen.existing.remove(name)).collect()
+            }
         };
-        if let Some(uid) = former {
+        if !former.is_empty() {
             seen.deleted.retain(|_, at| now.duration_since(*at) < KEPT);
-            seen.deleted.insert(uid, now);
         }
+        seen.deleted.extend(former.into_iter().map(|uid| (uid, now)));
+        missing
     }
 
     /// Returns when an operator last saw the policy with this UID, which does not exist any more.
@@ -83,12 +100,19 @@ mod tests {
             (12, Event::Apply(policy("a", "a1"))),
             (20, Event::Delete(policy("a", "a1"))),
             (21, Event::Apply(policy("a", "a2"))),
-            // The watch was interrupted meanwhile.
+            (22, Event::Apply(policy("c", "c1"))),
+            // The watch was interrupted meanwhile: b was created again, and c is gone.
+            (29, Event::Init),
+            (30, Event::InitApply(policy("a", "a2"))),
             (30, Event::InitApply(policy("b", "b2"))),
         ] {
-            policies.apply(&event, at(second));
+            assert_eq!(policies.apply(&event, at(second)), [""; 0]);
         }
-        for (uid, expected) in [(Some("a1"), 20), (Some("b1"), 30), (Some("a2"), 5), (Some("older"), 5), (None, 5)] {
+        assert_eq!(policies.apply(&Event::InitDone, at(31)), ["c"]);
+        assert_eq!(policies.apply(&Event::Apply(policy("c", "c2")), at(40)), [""; 0]);
+        for (uid, expected) in
+            [(Some("a1"), 20), (Some("b1"), 30), (Some("c1"), 31), (Some("a2"), 5), (Some("older"), 5), (None, 5)]
+        {
             assert_eq!(policies.last_seen(uid), Some(at(expected)), "{uid:?}");
         }
         policies.apply(&Event::Delete(policy("b", "b2")), at(3620));

@@ -9,7 +9,7 @@ use kube::runtime::{
     reflector::ObjectRef,
 };
 
-use super::{context::Context, ledger_cleanup, policy, record_manager, release};
+use super::{conflicts, context::Context, ledger_cleanup, policy, record_manager, release};
 use crate::adapters::proxy::Registry;
 
 /// Objects of a kind that are reconciled at the same time.
@@ -19,6 +19,8 @@ const CONCURRENCY: u16 = 16;
 pub(crate) async fn run<R: Registry>(ctx: Arc<Context<R>>) {
     // The retention decides what a record keeps, so it is read before the first evaluation.
     record_manager::refresh_retention(&ctx);
+    // A policy that is in conflict must not be reported as enforced meanwhile.
+    conflicts::refresh(&ctx).await;
     let (release_requests, policy_requests) = (ctx.releases.open(), ctx.policies.open());
     ctx.releases.request_all();
     ctx.policies.request_all();
@@ -28,6 +30,7 @@ pub(crate) async fn run<R: Registry>(ctx: Arc<Context<R>>) {
         follow_cluster(&ctx),
         record_manager::run(&ctx),
         ledger_cleanup::run(&ctx),
+        conflicts::run(&ctx),
     );
 }
 

@@ -32,6 +32,7 @@ use crate::{
         policy::{
             evaluation::{PolicyEvaluation, PolicyInputs},
             events,
+            evidence::CanaryCounts,
             ledger::WaveLedger,
             status::{WriteTime, unreadable_ledger_status, write_time},
             waves::WaveEvent,
@@ -60,7 +61,9 @@ pub(super) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
     let stored = ledger(&policy, &entry, &before, &ctx).await?;
 
     let now = now();
-    let (new_ledger, wave_events, evaluation) = evaluate(&policy, &checked, &before, &stored.ledger, now, &ctx);
+    let canary_counts = entry.state().canary_counts(ctx.hosts().labels_revision(), &policy);
+    let (new_ledger, wave_events, evaluation) =
+        evaluate(&policy, &checked, &before, &stored.ledger, canary_counts, now, &ctx);
     save_ledger(&entry, &name, stored, new_ledger, has_rollout, &ctx).await?;
     let drafts = wave_events.iter().map(|event| events::wave(&name, event)).collect();
     ctx.events.publish(&policy.object_ref(&()), drafts).await;
@@ -94,16 +97,17 @@ fn evaluate<R>(
     checked: &Result<CheckedPolicy, InvalidPolicy>,
     before: &PluginPolicyStatus,
     ledger: &WaveLedger,
+    canary_counts: Arc<CanaryCounts>,
     now: Timestamp,
     ctx: &Context<R>,
 ) -> (Option<WaveLedger>, Vec<WaveEvent>, PolicyEvaluation) {
     let releases = ctx.releases.store.state();
     let matched = matched_hosts(checked, ctx);
     let Cluster { seen, people_unknown, .. } = ctx.cluster.borrow().clone();
-    let conflicts = ctx.conflicts.between(ctx.policies.store.state(), &ctx.hosts(), releases.clone());
     let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, seen.uid.as_deref(), now)
         .people_unknown(people_unknown)
-        .conflicts(&conflicts)
+        .canary_counts(canary_counts)
+        .conflicts(&ctx.conflicts.found())
         .last_seen(ctx.former_policies.last_seen(ledger.uid.as_deref()));
     let update = inputs.update_waves(ledger);
     let new_ledger = (!update.changes.is_empty()).then(|| {

@@ -54,10 +54,24 @@ impl HostPolicies<'_> {
     /// `subjects`, emergency policies and invalid ones take no part. `record` returns the record of a component, if it is
     /// known.
     pub fn conflicts<'r>(&self, record: impl Fn(&Component) -> Option<&'r CliRelease>) -> Vec<PolicyConflict> {
+        let conflict = |component: Component| {
+            let record = record(&component);
+            self.conflict(component, record)
+        };
+        self.contested().into_iter().filter_map(conflict).collect()
+    }
+
+    /// Returns the components about which policies can contradict each other: d8 first, and then plugins by name.
+    pub fn contested(&self) -> Vec<Component> {
         let policies = self.for_intent(Intent::Agent);
         let d8 = policies.valid().any(|policy| policy.cli.is_some()).then_some(Component::D8);
         let plugins = policies.named_plugins().into_iter().cloned().map(Component::Plugin);
-        d8.into_iter().chain(plugins).filter_map(|component| policies.conflict(component, &record)).collect()
+        d8.into_iter().chain(plugins).collect()
+    }
+
+    /// Returns the conflict about one component. `release`: its record, if it is known.
+    pub fn conflict(&self, component: Component, release: Option<&CliRelease>) -> Option<PolicyConflict> {
+        self.for_intent(Intent::Agent).conflict_here(component, release)
     }
 
     /// Returns the plugins that a policy for everyone requires, also those that another one denies: published versions of
@@ -68,16 +82,12 @@ impl HostPolicies<'_> {
         plugins.filter(|component| !requirements(&policies.rules(component)).is_empty()).collect()
     }
 
-    fn conflict<'r>(
-        &self,
-        component: Component,
-        record: impl Fn(&Component) -> Option<&'r CliRelease>,
-    ) -> Option<PolicyConflict> {
+    fn conflict_here(&self, component: Component, release: Option<&CliRelease>) -> Option<PolicyConflict> {
         let rules = self.rules(&component);
         let mut refused_by = contradicting_versions(&rules);
         let required_by = requirements(&rules);
         if !required_by.is_empty() {
-            refused_by.extend(self.refusing_all_published(&rules, &component, record(&component)));
+            refused_by.extend(self.refusing_all_published(&rules, &component, release));
         }
         let mut refused_by: Vec<_> = refused_by.into_iter().collect();
         refused_by.sort_by(|a, b| (&a.from, &a.value).cmp(&(&b.from, &b.value)));

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
 
@@ -77,20 +78,35 @@ struct HostGroup<'a> {
     workstations: bool,
 }
 
-impl PolicyConflicts {
-    /// Finds the conflicts. `hosts`: the labels of the managed hosts, each with the number of hosts that have them.
-    pub(crate) fn find<'a>(
-        policies: impl IntoIterator<Item = &'a PluginPolicy>,
-        hosts: &[(Arc<Labels>, u32)],
-        releases: &[Arc<CliRelease>],
-    ) -> Self {
-        let policies: Vec<_> = policies.into_iter().filter_map(taking_part).collect();
-        let releases: BTreeMap<String, &CliRelease> = releases.iter().map(|r| (r.name_any(), &**r)).collect();
+/// What conflicts of a component depend on: the policies that say something about it, by UID and generation, the
+/// platform, and the published versions.
+type MemoKey = (Component, Vec<u64>, Option<Platform>, u64);
+
+/// The conflict of each component, as the last search found it.
+#[derive(Debug, Default)]
+pub(crate) struct ConflictMemo(HashMap<MemoKey, Option<PolicyConflict>>);
+
+/// A search for conflicts.
+pub(crate) struct ConflictSearch {
+    pub(crate) policies: Vec<Arc<PluginPolicy>>,
+    /// The labels of the managed hosts, each with the number of hosts that have them.
+    pub(crate) hosts: Vec<(Arc<Labels>, u32)>,
+    /// The records by name, each with a hash of its published versions.
+    pub(crate) releases: BTreeMap<String, (Arc<CliRelease>, u64)>,
+    /// What the last search found.
+    pub(crate) memo: ConflictMemo,
+}
+
+impl ConflictSearch {
+    /// Finds the conflicts. Returns also what the next search can use.
+    pub(crate) fn run(mut self) -> (PolicyConflicts, ConflictMemo) {
+        let (policies, identities): (Vec<_>, Vec<_>) =
+            self.policies.iter().filter_map(|policy| Some((taking_part(policy)?, identity(policy)))).unzip();
         let workstations: Vec<_> = workstations().collect();
-        let groups = groups(&policies, hosts, &workstations);
         let set = PolicySet::of_valid(policies.iter().cloned());
-        let mut found = Self::default();
-        for ((_, platform), group) in &groups {
+        let speaking = speaking(&policies);
+        let (mut found, mut memo) = (PolicyConflicts::default(), ConflictMemo::default());
+        for ((selecting, platform), group) in &groups(&policies, &self.hosts, &workstations) {
             let host = Host {
                 id: "",
                 labels: group.labels,
@@ -98,11 +114,58 @@ impl PolicyConflicts {
                 new_root: false,
                 person: Person::Nobody,
             };
-            for conflict in set.for_host(host).conflicts(|component| releases.get(component.name()).copied()) {
-                found.add(group, &conflict);
+            let applying = set.for_host(host);
+            for component in applying.contested() {
+                let release = self.releases.get(component.name());
+                let speaking = speaking.get(&component).into_iter().flatten();
+                let speaking = speaking.filter(|index| selecting.contains(index)).filter_map(|i| identities.get(*i));
+                let published = release.map_or(0, |(_, published)| *published);
+                let key = (component.clone(), speaking.copied().collect(), platform.clone(), published);
+                let known = memo.0.get(&key).cloned().or_else(|| self.memo.0.remove(&key));
+                let conflict = known.unwrap_or_else(|| applying.conflict(component, release.map(|(r, _)| &**r)));
+                conflict.iter().for_each(|conflict| found.add(group, conflict));
+                memo.0.insert(key, conflict);
             }
         }
-        found
+        (found, memo)
+    }
+}
+
+/// Returns a hash that changes with the spec of a policy.
+fn identity(policy: &PluginPolicy) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&policy.metadata.name, &policy.metadata.uid, policy.metadata.generation).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Returns for each component that a policy names the policies that say something about it. All others permit every
+/// version of it.
+fn speaking(policies: &[CheckedPolicy]) -> BTreeMap<Component, Vec<usize>> {
+    let plugins = policies.iter().flat_map(CheckedPolicy::named_plugins).cloned().map(Component::Plugin);
+    let components: BTreeSet<_> = plugins.chain([Component::D8]).collect();
+    let speaks = |policy: &CheckedPolicy, component: &Component| {
+        let defaults = &policy.defaults;
+        policy.rule_for(component).is_some() || defaults.access.is_some() || defaults.channel.is_some()
+    };
+    let of = |component: &Component| (0..policies.len()).filter(|i| speaks(&policies[*i], component)).collect();
+    components.into_iter().map(|component| (component.clone(), of(&component))).collect()
+}
+
+impl PolicyConflicts {
+    /// Finds the conflicts without what an earlier search found.
+    #[cfg(test)]
+    pub(crate) fn find<'a>(
+        policies: impl IntoIterator<Item = &'a PluginPolicy>,
+        hosts: &[(Arc<Labels>, u32)],
+        releases: &[Arc<CliRelease>],
+    ) -> Self {
+        let search = ConflictSearch {
+            policies: policies.into_iter().cloned().map(Arc::new).collect(),
+            hosts: hosts.to_vec(),
+            releases: releases.iter().map(|release| (release.name_any(), (release.clone(), 0))).collect(),
+            memo: ConflictMemo::default(),
+        };
+        search.run().0
     }
 
     fn add(&mut self, group: &HostGroup<'_>, conflict: &PolicyConflict) {

@@ -108,6 +108,42 @@ fn each_policy_names_those_that_it_meets() {
     }
 }
 
+/// What a search found for a component holds for the next one, unless a policy that says something about the component or
+/// its published versions have changed.
+#[test]
+fn a_search_uses_what_the_last_one_found() {
+    let policies = |b: (&str, i64), c: i64| {
+        let of_generation = |mut policy: PluginPolicy, generation| {
+            policy.metadata.generation = Some(generation);
+            Arc::new(policy)
+        };
+        let all = json!({});
+        vec![
+            of_generation(policy("a", &all, &versions(">=2")), 1),
+            of_generation(policy("b", &all, &versions(b.0)), b.1),
+            of_generation(policy("c", &all, &json!({"paused": true})), c),
+        ]
+    };
+    let mut memo = ConflictMemo::default();
+    for (b, c, published, conflicts, why) in [
+        (("<2", 1), 1, 0, true, "both are read"),
+        ((">=1", 1), 1, 0, true, "b has the same generation"),
+        ((">=1", 1), 2, 0, true, "c says nothing about p"),
+        ((">=1", 2), 2, 0, false, "b was edited"),
+        (("<2", 2), 2, 1, true, "another version was published"),
+    ] {
+        let search = ConflictSearch {
+            policies: policies(b, c),
+            hosts: vec![labels(&[], 1)],
+            releases: BTreeMap::from([("p".to_owned(), (record(&json!([])), published))]),
+            memo,
+        };
+        let (found, next) = search.run();
+        assert_eq!(!found.of("a").is_empty(), conflicts, "{why}");
+        memo = next;
+    }
+}
+
 #[test]
 fn rule_22_who_takes_no_part() {
     let hosts = [labels(&[], 1)];
