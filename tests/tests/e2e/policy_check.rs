@@ -69,7 +69,8 @@ list.yaml, document 1, item 1, policy fine: valid
     );
     let lines: Vec<&str> = stderr.lines().map(str::trim_start).collect();
     assert_eq!(lines[0], "error: 2 of 4 policies are invalid, and 1 file cannot be read");
-    assert!(lines[1].starts_with("broken.yaml: "), "{stderr}");
+    let broken = "broken.yaml: line 1, column 8: a list that begins with `[` is not closed, or lacks a comma";
+    assert_eq!(lines[1], broken, "{stderr}");
     let mistyped = "policies.yaml, document 2, policy mistyped: spec";
     let ends = "list.yaml, document 1, item 2, policy ends:";
     let days = "must be one of Mon, Tue, Wed, Thu, Fri, Sat, Sun, not";
@@ -79,7 +80,9 @@ list.yaml, document 1, item 1, policy fine: valid
         format!(
             "{mistyped}.hostSelector.role: unknown field; labels belong into matchLabels: `matchLabels: {{role: …}}`"
         ),
-        format!(r#"{mistyped}.rules[0].message: must be a string, not 5; write `"5"`"#),
+        format!(
+            r#"{mistyped}.rules[0].message: must be a string, not 5; put it in quotes, so that YAML reads it as it is written"#
+        ),
         format!(r#"{mistyped}.rules[0].minAge: "3d" is not a duration: write `72h`"#),
         format!(r#"{mistyped}.windows[0].days[0]: {days} "Saturday"; write `Sat`"#),
         format!(r#"{mistyped}.windows[0].days[1]: {days} "weekend"; write `Sat, Sun`"#),
@@ -100,6 +103,50 @@ list.yaml, document 1, item 1, policy fine: valid
     let errors = document[2]["errors"].as_array().cloned().unwrap_or_default();
     let age = errors.iter().find(|error| error["field"] == "spec.rules[0].minAge").cloned().unwrap_or_default();
     assert_eq!((&age["value"], &age["hint"]), (&json!("3d"), &json!("write `72h`")));
+    Ok(())
+}
+
+const OTHER_KINDS: &str = r"
+apiVersion: cli.deckhouse.io/v1alpha1
+kind: CliRelease
+metadata: {name: tool}
+spec: {}
+---
+apiVersion: cli.deckhouse.io/v1alpha1
+kind: PluginPolicy
+metadata: {name: bastions}
+spec: {hostSelector: {}}
+";
+
+#[test]
+fn check_reads_directories_and_skips_other_kinds() -> Result<()> {
+    let alice = Lab::shared().new_workstation()?;
+    let directory = alice.home().join("policies");
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(directory.join("more")).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::write(directory.join(name), text).unwrap_or_else(|error| panic!("{error}"));
+    };
+    let path = directory.display().to_string();
+    let check = || alice.d8(["policy", "check", "-f", &path]);
+    write("README.md", "# Policies");
+    assert!(check()?.expect_code(1)?.stderr.contains("it has no *.yaml, *.yml or *.json file"));
+    write("a.yaml", OTHER_KINDS);
+    write("b.yml", OTHER_KINDS.split("---").nth(1).unwrap_or_default());
+    write("more/c.yaml", "spec: [");
+    let checked = check()?.expect_code(0)?.stdout.replace(&format!("{path}/"), "");
+    assert_eq!(
+        checked,
+        "\
+a.yaml, document 1, CliRelease tool: skipped, it is no PluginPolicy
+a.yaml, document 2, policy bastions: valid
+b.yml, document 1, policy bastions: warning: the policy is also in a.yaml, document 2, policy bastions; `kubectl apply` \
+keeps the last one
+b.yml, document 1, policy bastions: valid
+"
+    );
+    write("b.yml", "spec: {}\nkind: PluginPolicy\n");
+    let refused = check()?.expect_code(1)?.stderr;
+    assert!(refused.contains("error: 1 of 2 policies is invalid"), "{refused}");
     Ok(())
 }
 
@@ -135,6 +182,12 @@ fn warnings_with_the_facts_of_the_cluster() -> Result<()> {
             "stranding",
             json!({"hostSelector": bastions, "rules": [block]}),
             "spec.rules[0].block: hosts with warned v1.0.0 cannot leave it before ",
+        ),
+        (
+            "none",
+            json!({"hostSelector": bastions, "rollout": {"over": "1h", "canaryPercent": 1,
+                "requireSucceeded": {"hosts": 1, "for": "1h"}}}),
+            "spec.rollout: canaryPercent: 1 does not choose the only host for warned v1.1.0",
         ),
         (
             "few",

@@ -4,7 +4,10 @@ mod schema;
 mod sources;
 mod violation;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use d8_crds::{
     decisions::validation::{
@@ -15,11 +18,12 @@ use d8_crds::{
     values::text::without_type_names,
 };
 use jiff::Timestamp;
+use kube::core::ObjectMeta;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::{
-    schema::PolicySchema,
+    schema::{PolicySchema, is_of_refused},
     sources::{Document, Sources},
     violation::Violation,
 };
@@ -43,6 +47,9 @@ struct CheckReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<usize>,
     name: String,
+    /// The kind of an object that is no policy and was not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<String>,
     valid: bool,
     errors: Vec<Violation>,
     warnings: Vec<String>,
@@ -56,6 +63,7 @@ impl CheckReport {
             document: Some(document.number),
             item: document.item,
             name: name.unwrap_or("without a name").to_owned(),
+            skipped: document.other_kind().map(str::to_owned),
             valid: errors.is_empty(),
             errors,
             warnings,
@@ -67,14 +75,20 @@ impl CheckReport {
         let Self { file, document, item, name, .. } = self;
         let document = document.map(|number| format!(", document {number}")).unwrap_or_default();
         let item = item.map(|number| format!(", item {number}")).unwrap_or_default();
-        let policy = if name.is_empty() { String::new() } else { format!(", policy {name}") };
+        let kind = self.skipped.as_deref().unwrap_or("policy");
+        let policy = if name.is_empty() { String::new() } else { format!(", {kind} {name}") };
         format!("{file}{document}{item}{policy}")
+    }
+
+    /// Returns whether the report is about a policy, and not about a file or an object of another kind.
+    fn is_of_policy(&self) -> bool {
+        self.document.is_some() && self.skipped.is_none()
     }
 }
 
 pub(crate) fn run(args: &args::PolicyCheckArgs) -> Result<(), Failure> {
     let reports = check(&Sources::read(&args.files))?;
-    let names = reports.iter().filter(|report| !report.name.is_empty()).map(|report| &report.name);
+    let names = reports.iter().filter(|report| report.is_of_policy()).map(|report| &report.name);
     output::print_document(args.output.format, &reports, names, |reports| print_text(reports))?;
     require_valid(&reports)
 }
@@ -85,7 +99,9 @@ fn print_text(reports: &[CheckReport]) {
         for warning in &report.warnings {
             output::print(format!("{place}: warning: {warning}"));
         }
-        if report.valid {
+        if report.skipped.is_some() {
+            output::print(format!("{place}: skipped, it is no PluginPolicy"));
+        } else if report.valid {
             output::print(format!("{place}: valid"));
         }
     }
@@ -104,12 +120,30 @@ fn check(sources: &Sources) -> Result<Vec<CheckReport>, Failure> {
         document: None,
         item: None,
         name: String::new(),
+        skipped: None,
         valid: false,
         errors: vec![Violation::new("", &unreadable.why)],
         warnings: Vec::new(),
     });
     let documents = sources.documents.iter().map(|document| check_one(&schema, document, now));
-    Ok(unreadable.chain(documents).collect())
+    let mut reports: Vec<_> = unreadable.chain(documents).collect();
+    repeated_names(&mut reports);
+    Ok(reports)
+}
+
+/// Warns about policies with the name of an earlier one.
+fn repeated_names(reports: &mut [CheckReport]) {
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    for report in reports.iter_mut().filter(|report| report.is_of_policy()) {
+        let place = report.place();
+        match first.get(&report.name) {
+            Some(first) => {
+                let warning = format!("the policy is also in {first}; `kubectl apply` keeps the last one");
+                report.warnings.push(warning);
+            }
+            None => drop(first.insert(report.name.clone(), place)),
+        }
+    }
 }
 
 /// Reads the documents of all files, checks them and decodes them.
@@ -121,24 +155,32 @@ pub(super) fn decode(files: &[PathBuf]) -> Result<Vec<PluginPolicy>, Failure> {
     require_valid(&check(&sources)?)?;
     let decode_failure =
         |error: serde_json::Error| Failure::new(Code::Failed, "failed to decode a policy").caused_by(&error);
-    let documents = sources.documents.into_iter();
-    documents.map(|document| serde_json::from_value(document.content).map_err(decode_failure)).collect()
+    let policies = sources.documents.into_iter().filter(|document| document.other_kind().is_none());
+    policies.map(|document| serde_json::from_value(document.content).map_err(decode_failure)).collect()
 }
 
 /// # Errors
-/// A file cannot be read, or a policy is invalid.
+/// A file cannot be read, a policy is invalid, or there is none.
 fn require_valid(reports: &[CheckReport]) -> Result<(), Failure> {
     let refused: Vec<&CheckReport> = reports.iter().filter(|report| !report.valid).collect();
     let invalid = refused.iter().filter(|report| report.document.is_some()).count();
-    let policies = reports.iter().filter(|report| report.document.is_some()).count();
+    let policies = reports.iter().filter(|report| report.is_of_policy()).count();
     let unreadable = refused.len() - invalid;
-    let verb = if invalid == 1 { "is" } else { "are" };
     let files = if unreadable == 1 { "1 file".to_owned() } else { format!("{unreadable} files") };
+    let are_invalid = match (invalid, policies) {
+        (1, 1) => "the policy is invalid".to_owned(),
+        (1, _) => format!("1 of {policies} policies is invalid"),
+        _ => format!("{invalid} of {policies} policies are invalid"),
+    };
     let headline = match (invalid, unreadable) {
+        (0, 0) if policies == 0 => {
+            return Err(Failure::new(Code::Failed, "the files have no policy")
+                .advise("they have only objects of other kinds", "name a file with a PluginPolicy"));
+        }
         (0, 0) => return Ok(()),
         (0, _) => format!("failed to read policies from {files}"),
-        (_, 0) => format!("{invalid} of {policies} policies {verb} invalid"),
-        _ => format!("{invalid} of {policies} policies {verb} invalid, and {files} cannot be read"),
+        (_, 0) => are_invalid,
+        _ => format!("{are_invalid}, and {files} cannot be read"),
     };
     let lines = refused.iter().flat_map(|report| {
         let place = report.place();
@@ -155,6 +197,9 @@ fn require_valid(reports: &[CheckReport]) -> Result<(), Failure> {
 }
 
 fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> CheckReport {
+    if document.other_kind().is_some() {
+        return CheckReport::of_document(document, Vec::new(), Vec::new());
+    }
     let content = &document.content;
     let mut errors = check_header(content);
     let checked = schema.check(content);
@@ -162,15 +207,17 @@ fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> Chec
     let mut found = Vec::new();
     // What is wrong besides the values that the schema refuses.
     if let Some(rest) = checked.rest {
-        match serde_json::from_value::<PluginPolicy>(rest) {
-            Err(error) if errors.is_empty() => {
-                errors.push(Violation::new("", without_type_names(&error.to_string())));
+        match decode_rest(rest, &mut errors).map(|policy| CheckedPolicy::new(&policy)) {
+            None => {}
+            Some(Err(rejected)) => {
+                let refused = rejected.errors.iter().filter(|error| !is_of_refused(&checked.refused, &error.field));
+                merge(&mut errors, refused.map(|error| Violation::new(&*error.field, &*error.why)));
             }
-            Err(_) => {}
-            Ok(policy) => match CheckedPolicy::new(&policy) {
-                Err(rejected) => merge(&mut errors, rejected.errors.iter().map(|e| Violation::new(&*e.field, &*e.why))),
-                Ok(checked) => found = warnings(&checked, PolicyContext { now: Some(now), ..PolicyContext::default() }),
-            },
+            // A policy that is read without the refused values may be warned about for their absence.
+            Some(Ok(checked)) if errors.is_empty() => {
+                found = warnings(&checked, PolicyContext { now: Some(now), ..PolicyContext::default() });
+            }
+            Some(Ok(_)) => {}
         }
     }
     let mut errors: Vec<_> = errors.into_iter().map(|error| error.explained(content)).collect();
@@ -178,14 +225,25 @@ fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> Chec
     CheckReport::of_document(document, errors, found)
 }
 
-/// Adds what the checked form refuses, in place of what the rules of the schema say about the same fields: the former
-/// names the value.
-fn merge(errors: &mut Vec<Violation>, refused: impl Iterator<Item = Violation>) {
-    let refused = refused.filter(|new| !errors.iter().any(|error| error.is_of_schema && error.field == new.field));
-    let refused: Vec<_> = refused.collect();
-    let fields: BTreeSet<&str> = refused.iter().map(|violation| violation.field.as_str()).collect();
-    errors.retain(|error| !fields.contains(error.field.as_str()));
-    errors.extend(refused);
+/// Decodes what is left of a policy without the values that the schema refuses. Metadata of the wrong form is an error,
+/// and does not hide errors of the spec.
+fn decode_rest(mut rest: Value, errors: &mut Vec<Violation>) -> Option<PluginPolicy> {
+    let metadata = rest.get("metadata").cloned().unwrap_or_default();
+    if let Err(error) = serde_json::from_value::<ObjectMeta>(metadata) {
+        let message = without_type_names(&error.to_string()).into_owned();
+        // Without a value, `check_header` reports it.
+        if rest.get("metadata").is_some_and(|metadata| !metadata.is_null()) {
+            errors.push(Violation::new("metadata", message));
+        }
+        rest.as_object_mut()?.insert("metadata".to_owned(), json!({"name": "without-a-name"}));
+    }
+    serde_json::from_value(rest)
+        .map_err(|error| {
+            if errors.is_empty() {
+                errors.push(Violation::new("", without_type_names(&error.to_string())));
+            }
+        })
+        .ok()
 }
 
 /// Checks the fields that every object has.

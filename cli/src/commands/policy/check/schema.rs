@@ -1,6 +1,8 @@
 //! Validates a policy as the API server does, without one: by the schema with strict fields, then by the CEL rules.
 
 mod hints;
+mod limits;
+mod neutral;
 
 use boon::{Compiler, ErrorKind, InstanceToken, Schemas, ValidationError};
 use d8_crds::records::policy::PluginPolicy;
@@ -20,9 +22,15 @@ pub(super) struct PolicySchema {
 pub(super) struct CheckedDocument {
     /// All violations, by field.
     pub(super) violations: Vec<Violation>,
-    /// The document without the values that the schema refuses. `None`: the schema refuses what is left, too.
+    /// The document with other values in place of those that the schema refuses. `None`: the schema refuses what is
+    /// left, too.
     pub(super) rest: Option<Value>,
+    /// The fields that the schema refuses.
+    pub(super) refused: Vec<String>,
 }
+
+/// Most times that values are replaced: what replaces a value may lack fields of its own.
+const ROUNDS: usize = 8;
 
 /// A step from a value to one below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,26 +72,35 @@ impl PolicySchema {
     /// evaluated for what is left without the values that the schema refuses.
     pub(super) fn check(&self, document: &Value) -> CheckedDocument {
         let refused = self.refused(document);
-        let mut rest = document.clone();
-        for Refused { place, neutral, .. } in &refused {
-            replace(&mut rest, place, neutral.as_ref());
-        }
-        let rest = (refused.is_empty() || self.refused(&rest).is_empty()).then_some(rest);
+        let fields: Vec<String> = refused.iter().map(|refused| refused.violation.field.clone()).collect();
         let mut violations: Vec<_> = refused.iter().map(|refused| refused.violation.clone()).collect();
+        let rest = self.without(document, refused);
         if let Some(rest) = &rest
             && let Err(errors) = kube_cel::Validator::new().validate(&self.schema, rest, None)
         {
-            violations.extend(errors.into_iter().map(|error| Violation::new(error.field_path, error.message)));
+            let errors = errors.into_iter().filter(|error| {
+                // A rule may miss what was left out below its field.
+                let is_left_out_below = fields.iter().any(|f| f.strip_prefix(&*error.field_path).is_some_and(is_below));
+                !is_left_out_below && !is_of_refused(&fields, &error.field_path)
+            });
+            violations.extend(errors.map(|error| Violation::new(error.field_path, error.message)));
         }
-        // A rule may miss what was left out below its field.
-        let is_left_out_below = |field: &str| {
-            refused.iter().any(|r| r.neutral.is_none() && r.violation.field.strip_prefix(field).is_some_and(is_below))
-        };
-        let is_refused = |field: &str| refused.iter().any(|r| r.violation.field == field);
-        violations.retain(|v| v.is_of_schema || !(is_left_out_below(&v.field) || is_refused(&v.field)));
         violations.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
         violations.dedup_by(|b, a| (&a.field, &a.message) == (&b.field, &b.message));
-        CheckedDocument { violations, rest }
+        CheckedDocument { violations, rest, refused: fields }
+    }
+
+    /// Replaces the refused values, and then those that are refused in what replaced them.
+    fn without(&self, document: &Value, mut refused: Vec<Refused>) -> Option<Value> {
+        let mut rest = document.clone();
+        for _ in 0..ROUNDS {
+            if refused.is_empty() {
+                return Some(rest);
+            }
+            refused.iter().for_each(|Refused { place, neutral, .. }| replace(&mut rest, place, neutral.as_ref()));
+            refused = self.refused(&rest);
+        }
+        None
     }
 
     fn refused(&self, document: &Value) -> Vec<Refused> {
@@ -116,22 +133,40 @@ impl PolicySchema {
             }
             ErrorKind::Required { want } => {
                 for name in want {
-                    add(below(name), "required", None, Vec::new(), None);
+                    let place = [&place[..], &[Step::Key((*name).to_owned())]].concat();
+                    let neutral = neutral::of_field(&self.schema, &place);
+                    add(below(name), "required", None, place, neutral);
                 }
             }
             ErrorKind::Enum { want } => {
                 let known: Vec<&str> = want.iter().filter_map(Value::as_str).collect();
                 let hint = value.and_then(|value| hints::variant(value, &known));
-                add(field, &format!("must be one of {}", known.join(", ")), hint, place, None);
+                let neutral = want.first().filter(|_| is_entry(&place)).cloned();
+                add(field, &format!("must be one of {}", known.join(", ")), hint, place, neutral);
             }
             ErrorKind::Type { want, .. } => {
                 let kind = hints::Kind::of(*want);
                 let hint = value.and_then(|value| kind.hint(&field, value));
-                add(field, &format!("must be {}", kind.name()), hint, place, kind.neutral(value));
+                let of_entry = || is_entry(&place).then(|| neutral::of_field(&self.schema, &place)).flatten();
+                let neutral = kind.neutral(value).or_else(of_entry);
+                add(field, &format!("must be {}", kind.name()), hint, place, neutral);
             }
-            kind => add(field, &kind.to_string(), None, place, None),
+            kind => {
+                let neutral = neutral::of_limit(kind, value);
+                add(field, &limits::message(kind), None, place, neutral);
+            }
         }
     }
+}
+
+/// Returns whether a field is refused, or is a part of a refused one: what replaced it is no error.
+pub(super) fn is_of_refused(refused: &[String], field: &str) -> bool {
+    refused.iter().any(|refused| field.strip_prefix(&**refused).is_some_and(|rest| rest.is_empty() || is_below(rest)))
+}
+
+/// Returns whether a place is an entry of a list.
+fn is_entry(place: &[Step]) -> bool {
+    matches!(place.last(), Some(Step::Index(_)))
 }
 
 /// Returns whether the rest of a path goes on below a field.

@@ -1,5 +1,7 @@
 //! The files of `d8 policy check` and `d8 policy diff`.
 
+mod yaml;
+
 use std::path::{Path, PathBuf};
 
 use d8_crds::values::{encoding, limits::POLICY_FILE_BYTES};
@@ -25,6 +27,19 @@ pub(super) struct Document {
     pub(super) content: Value,
 }
 
+impl Document {
+    /// Returns the kind of an object that is no policy. An object without a kind, or whose kind is mistyped, is one.
+    pub(super) fn other_kind(&self) -> Option<&str> {
+        let text = |key: &str| self.content.get(key).and_then(Value::as_str);
+        let (version, kind) = (text("apiVersion")?, text("kind")?);
+        let is_other = match version.split_once('/') {
+            Some(("cli.deckhouse.io", _)) => matches!(kind, "CliRelease" | "CliHost"),
+            _ => kind != "PluginPolicy",
+        };
+        is_other.then_some(kind)
+    }
+}
+
 /// A file that cannot be read, is not YAML, or has no document.
 #[derive(Debug)]
 pub(super) struct UnreadableFile {
@@ -33,22 +48,46 @@ pub(super) struct UnreadableFile {
 }
 
 impl Sources {
-    /// Reads all documents of some files, or of standard input for `-`.
-    pub(super) fn read(files: &[PathBuf]) -> Self {
+    /// Reads all documents of some files and directories, or of standard input for `-`.
+    pub(super) fn read(paths: &[PathBuf]) -> Self {
         let mut sources = Self::default();
-        for path in files {
-            let from_stdin = path.as_os_str() == "-";
-            let file = if from_stdin { "standard input".to_owned() } else { path.display().to_string() };
-            match documents(path, from_stdin) {
-                Ok(contents) => {
-                    let document = |(number, item, content)| Document { file: file.clone(), number, item, content };
-                    sources.documents.extend(contents.into_iter().map(document));
-                }
-                Err(why) => sources.unreadable.push(UnreadableFile { file, why }),
+        for path in paths {
+            match files(path) {
+                Ok(files) => files.iter().for_each(|file| sources.add(file)),
+                Err(why) => sources.unreadable.push(UnreadableFile { file: path.display().to_string(), why }),
             }
         }
         sources
     }
+
+    fn add(&mut self, path: &Path) {
+        let from_stdin = path.as_os_str() == "-";
+        let file = if from_stdin { "standard input".to_owned() } else { path.display().to_string() };
+        match documents(path, from_stdin) {
+            Ok(contents) => {
+                let document = |(number, item, content)| Document { file: file.clone(), number, item, content };
+                self.documents.extend(contents.into_iter().map(document));
+            }
+            Err(why) => self.unreadable.push(UnreadableFile { file, why }),
+        }
+    }
+}
+
+/// Returns the files that an argument names. Of a directory these are, as for `kubectl apply -f`, its YAML and JSON files
+/// without those of directories in it.
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let has_extension = |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+    let entries = std::fs::read_dir(path).map_err(|error| with_sources(&error))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        files.push(entry.map_err(|error| with_sources(&error))?.path());
+    }
+    files.retain(|file| has_extension(file) && !file.is_dir());
+    files.sort();
+    if files.is_empty() { Err("it has no *.yaml, *.yml or *.json file".to_owned()) } else { Ok(files) }
 }
 
 /// An object with the numbers of its document and of its place in a list.
@@ -62,8 +101,7 @@ fn documents(path: &Path, from_stdin: bool) -> Result<Vec<Numbered>, String> {
     };
     let bytes = read.map_err(|error| with_sources(&error))?;
     let text = encoding::decode(&bytes).map_err(|error| with_sources(&error))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| yaml::explain(&error))?;
     let numbered = documents
         .into_iter()
         .zip(1..)
@@ -100,5 +138,47 @@ fn items(document: Value) -> Vec<(Option<usize>, Value)> {
             }
         }
         document => vec![(None, document)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_stands_for_its_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(directory.path().join(name), "kind: PluginPolicy\n").unwrap();
+        assert_eq!(files(directory.path()).unwrap_err(), "it has no *.yaml, *.yml or *.json file");
+        ["b.yaml", "a.yml", "c.json", "README.md", "yaml"].into_iter().for_each(write);
+        std::fs::create_dir(directory.path().join("d.yaml")).unwrap();
+        write("d.yaml/e.yaml");
+        let found = files(directory.path()).unwrap();
+        let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        assert_eq!(names, ["a.yml", "b.yaml", "c.json"]);
+        let missing = directory.path().join("none.yaml");
+        assert_eq!(files(&missing).unwrap(), [missing]);
+    }
+
+    #[test]
+    fn objects_of_other_kinds() {
+        let (ours, core) = ("cli.deckhouse.io/v1alpha1", "v1");
+        for (version, kind, other) in [
+            (Some(ours), Some("PluginPolicy"), false),
+            (Some(ours), Some("PluginPolicies"), false),
+            (Some(ours), Some("CliRelease"), true),
+            (Some(ours), Some("CliHost"), true),
+            (Some(core), Some("ConfigMap"), true),
+            // The group is mistyped.
+            (Some("cli.deckhouse.com/v1alpha1"), Some("PluginPolicy"), false),
+            (None, Some("ConfigMap"), false),
+            (Some(core), None, false),
+        ] {
+            let content = json!({"apiVersion": version, "kind": kind});
+            let document = Document { file: String::new(), number: 1, item: None, content };
+            assert_eq!(document.other_kind().is_some(), other, "{version:?} {kind:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use d8_crds::values::correction;
+use d8_crds::values::correction::{self, write};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,24 +77,26 @@ fn hint(field: &str, value: &Value) -> Option<String> {
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    let corrected = match name {
-        "minAge" | "over" | "for" | "duration" if value.is_number() => {
-            return Some(format!("write a unit, such as `{text}h`"));
-        }
-        "minAge" | "over" | "for" | "duration" => correction::duration(&text),
-        "days" => correction::days(&text),
-        "start" => correction::time_of_day(&text),
-        "from" | "to" => correction::local_time(&text),
-        "until" => correction::rfc3339(&text),
-        "timeZone" => correction::time_zone(&text),
+    match name {
+        "minAge" | "over" | "for" | "duration" if value.is_number() => unit(value),
+        "minAge" | "over" | "for" | "duration" => correction::duration_hint(&text),
+        "days" => correction::days(&text).map(write),
+        "start" => correction::time_of_day(&text).map(write),
+        "from" => correction::local_time_hint(&text),
+        "to" => correction::end_hint(&text),
+        "until" => correction::rfc3339_hint(&text),
+        "timeZone" => correction::time_zone(&text).map(write),
         _ => None,
-    };
-    corrected.filter(|corrected| *corrected != text).map(write)
+    }
+    .filter(|hint| *hint != write(&text))
 }
 
-/// ``write `72h` ``.
-pub(super) fn write(corrected: impl fmt::Display) -> String {
-    format!("write `{corrected}`")
+/// Returns how to write a duration that is a number. The larger the number, the smaller its unit.
+fn unit(value: &Value) -> Option<String> {
+    const HOURS: u64 = 8760;
+    let number = value.as_u64()?;
+    let unit = if number <= HOURS { 'h' } else { 's' };
+    Some(format!("write a unit, such as `{number}{unit}`"))
 }
 
 /// Returns the value at a path such as `spec.rules[1].plugins[0]` or `spec.hostSelector.matchLabels["a.b"]`.

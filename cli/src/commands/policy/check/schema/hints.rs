@@ -1,11 +1,18 @@
 //! How to write a field that the schema refuses.
 
 use boon::{Type, Types};
-use d8_crds::values::{correction, spelling::nearest};
+use d8_crds::values::{
+    correction::{self, write},
+    spelling::nearest,
+    version::Version,
+};
 use serde_json::{Value, json};
 
 use super::Step;
-use crate::commands::policy::check::violation::write;
+
+/// Hint about a text that YAML reads as a number or as true or false. How it was written is not known here: `1.10` is
+/// the number 1.1.
+const QUOTES: &str = "put it in quotes, so that YAML reads it as it is written";
 
 /// The kind of value that a field takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +68,13 @@ impl Kind {
     pub(super) fn hint(self, field: &str, value: &Value) -> Option<String> {
         let is_days = field.rsplit('.').next() == Some("days");
         match (self, value) {
-            (Self::Text, Value::Bool(_)) => Some(write(format_args!("\"{value}\""))),
+            (Self::Text, Value::Bool(_)) => Some(QUOTES.to_owned()),
             // What a number means depends on the field.
-            (Self::Text, Value::Number(_)) if takes_text(field) => Some(write(format_args!("\"{value}\""))),
+            (Self::Text, Value::Number(_)) if takes_text(field) => Some(QUOTES.to_owned()),
             (Self::Integer, Value::String(text)) => {
-                let number: u32 = text.trim().trim_end_matches('%').trim_end().parse().ok()?;
-                Some(write(number))
+                let text = text.trim();
+                let text = text.strip_suffix('%').filter(|_| field.ends_with("Percent")).unwrap_or(text);
+                Some(write(text.trim_end().parse::<u32>().ok()?))
             }
             (Self::Boolean, Value::String(text)) => match text.to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" => Some(write("true")),
@@ -76,7 +84,7 @@ impl Kind {
             (Self::List, Value::String(text)) if is_days => {
                 correction::days(text).map(|days| write(format!("[{days}]")))
             }
-            (Self::List, Value::String(text)) => Some(write(format_args!("[{}]", quoted(text)))),
+            (Self::List, Value::String(text)) => Some(write(format_args!("[{}]", entries(field, text)))),
             (Self::List, Value::Object(_)) => Some("begin each entry with `- `".to_owned()),
             _ => None,
         }
@@ -86,17 +94,35 @@ impl Kind {
 /// Returns whether a number in this field is a text that needs quotes, such as a version.
 fn takes_text(field: &str) -> bool {
     let name = field.rsplit('.').next().unwrap_or_default();
-    ["versions", "version", "block", "expedite", "message", "reason", "plugins"]
+    ["versions", "version", "block", "expedite", "message", "reason", "plugins", "groups", "users"]
         .iter()
         .any(|text| name.starts_with(text))
         || field.contains("atchLabels.")
         || field.contains("values[")
 }
 
-/// Writes an entry of a list: in quotes, if it has characters that YAML reads.
+/// Writes the entries of a list that is given as one text. In a range of versions, a comma joins terms.
+fn entries(field: &str, text: &str) -> String {
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let are_entries = match field.rsplit('.').next() {
+        Some("plugins") => true,
+        Some("block" | "expedite") => parts.iter().all(|part| Version::parse_full(part).is_ok()),
+        _ => false,
+    };
+    if are_entries && parts.iter().all(|part| !part.is_empty()) {
+        return parts.into_iter().map(quoted).collect::<Vec<_>>().join(", ");
+    }
+    quoted(text)
+}
+
+/// Writes an entry of a list: in quotes, if YAML would not read it as this text.
 fn quoted(text: &str) -> String {
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-    if is_plain && !text.is_empty() { text.to_owned() } else { Value::from(text).to_string() }
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let is_word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text));
+    if is_plain && !is_word { text.to_owned() } else { Value::from(text).to_string() }
 }
 
 /// Returns how to write a value that is none of the known ones.
@@ -150,7 +176,7 @@ fn find(schema: &Value, at: &str, name: &str, places: &mut Vec<String>) {
 }
 
 /// Returns the schema of the values at a place.
-fn schema_at<'a>(schema: &'a Value, place: &[Step]) -> Option<&'a Value> {
+pub(super) fn schema_at<'a>(schema: &'a Value, place: &[Step]) -> Option<&'a Value> {
     place.iter().try_fold(schema, |schema, step| match step {
         Step::Key(name) => {
             let property = schema.get("properties").and_then(|properties| properties.get(name));

@@ -41,6 +41,7 @@ fn values_of_another_kind_or_spelling() {
         window.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         json!({"windows": [window]})
     };
+    let quotes = "put it in quotes, so that YAML reads it as it is written";
     let days = "must be one of Mon, Tue, Wed, Thu, Fri, Sat, Sun";
     for (more, expected) in [
         (
@@ -77,10 +78,43 @@ fn values_of_another_kind_or_spelling() {
             json!({"rules": [{"plugins": ["a"], "block": ">=1 <2"}]}),
             "spec.rules[0].block: must be a list, not \">=1 <2\"; write `[\">=1 <2\"]`".to_owned(),
         ),
-        (json!({"cli": {"versions": 1.2}}), "spec.cli.versions: must be a string, not 1.2; write `\"1.2\"`".to_owned()),
+        (
+            json!({"rules": [{"plugins": "a, b-*"}]}),
+            "spec.rules[0].plugins: must be a list, not \"a, b-*\"; write `[a, \"b-*\"]`".to_owned(),
+        ),
+        (
+            json!({"rules": [{"plugins": ["a"], "block": "1.10"}]}),
+            "spec.rules[0].block: must be a list, not \"1.10\"; write `[\"1.10\"]`".to_owned(),
+        ),
+        (
+            json!({"rules": [{"plugins": ["a"], "block": "v1.2.0,1.2.1"}]}),
+            "spec.rules[0].block: must be a list, not \"v1.2.0,1.2.1\"; write `[v1.2.0, \"1.2.1\"]`".to_owned(),
+        ),
+        (
+            json!({"rules": [{"plugins": ["a"], "block": ">=1, <2"}]}),
+            "spec.rules[0].block: must be a list, not \">=1, <2\"; write `[\">=1, <2\"]`".to_owned(),
+        ),
+        // A share of the hosts is no number of hosts.
+        (
+            json!({"rollout": {"over": "1h", "maxFailed": "10%"}}),
+            "spec.rollout.maxFailed: must be a whole number, not \"10%\"".to_owned(),
+        ),
+        (
+            json!({"rollout": {"over": 86400}}),
+            "spec.rollout.over: must be a string, not 86400; write a unit, such as `86400s`".to_owned(),
+        ),
+        (
+            json!({"rollout": {"over": "1h", "canaryPercent": 0}}),
+            "spec.rollout.canaryPercent: must be at least 1, not 0".to_owned(),
+        ),
+        (json!({"rollout": {"over": 1.5}}), "spec.rollout.over: must be a string, not 1.5".to_owned()),
+        (json!({"rollout": {"over": -1}}), "spec.rollout.over: must be a string, not -1".to_owned()),
+        // In the file it may be 1.10.
+        (json!({"cli": {"versions": 1.1}}), format!("spec.cli.versions: must be a string, not 1.1; {quotes}")),
+        (json!({"rules": [{"plugins": [7]}]}), format!("spec.rules[0].plugins[0]: must be a string, not 7; {quotes}")),
         (
             json!({"hostSelector": {"matchLabels": {"canary": true}}}),
-            "spec.hostSelector.matchLabels.canary: must be a string, not true; write `\"true\"`".to_owned(),
+            format!("spec.hostSelector.matchLabels.canary: must be a string, not true; {quotes}"),
         ),
     ] {
         assert_refused(&more, &[&expected]);
@@ -109,6 +143,34 @@ fn all_errors_are_found_at_once() {
             "spec.windows[0].start",
         ]
     );
+    // Neither a value of another kind nor a missing field hides the others.
+    let fields_of = |spec: &Value| -> Vec<String> {
+        check(spec).iter().map(|line| line.split(": ").next().unwrap().to_owned()).collect()
+    };
+    for (spec, fields) in [
+        (
+            json!({"rollout": {"over": ["1h"], "maxFailed": 0}, "windows": [{"start": "25:00"}]}),
+            vec![
+                "spec.hostSelector",
+                "spec.rollout.maxFailed",
+                "spec.rollout.over",
+                "spec.windows[0].duration",
+                "spec.windows[0].start",
+            ],
+        ),
+        (
+            json!({"hostSelector": [], "rules": ["tool", {"plugins": [{}, "B"], "minAge": "3d"}]}),
+            vec![
+                "spec.hostSelector",
+                "spec.rules[0]",
+                "spec.rules[1].minAge",
+                "spec.rules[1].plugins[0]",
+                "spec.rules[1].plugins[1]",
+            ],
+        ),
+    ] {
+        assert_eq!(fields_of(&spec), fields, "{spec}");
+    }
     // What a rule misses because it was refused is no second error.
     let found = check(&json!({"hostSelector": {}, "rollout": {"over": "1h", "canaryPercent": "10%",
         "requireSucceeded": {"hosts": 1, "for": "1h"}}, "subjects": {"groups": "admins"}}));
