@@ -230,11 +230,7 @@ fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> Chec
 fn decode_rest(mut rest: Value, errors: &mut Vec<Violation>) -> Option<PluginPolicy> {
     let metadata = rest.get("metadata").cloned().unwrap_or_default();
     if let Err(error) = serde_json::from_value::<ObjectMeta>(metadata) {
-        let message = without_type_names(&error.to_string()).into_owned();
-        // Without a value, `check_header` reports it.
-        if rest.get("metadata").is_some_and(|metadata| !metadata.is_null()) {
-            errors.push(Violation::new("metadata", message));
-        }
+        errors.push(Violation::new("metadata", without_type_names(&error.to_string())));
         rest.as_object_mut()?.insert("metadata".to_owned(), json!({"name": "without-a-name"}));
     }
     serde_json::from_value(rest)
@@ -244,6 +240,15 @@ fn decode_rest(mut rest: Value, errors: &mut Vec<Violation>) -> Option<PluginPol
             }
         })
         .ok()
+}
+
+/// Adds what the checked form refuses, in place of what the rules of the schema say about the same fields: the former
+/// names the value.
+fn merge(errors: &mut Vec<Violation>, refused: impl Iterator<Item = Violation>) {
+    let refused: Vec<_> = refused.collect();
+    let fields: BTreeSet<&str> = refused.iter().map(|violation| violation.field.as_str()).collect();
+    errors.retain(|error| !fields.contains(error.field.as_str()));
+    errors.extend(refused);
 }
 
 /// Checks the fields that every object has.
@@ -257,7 +262,68 @@ fn check_header(document: &Value) -> Vec<Violation> {
         violations.push(Violation::new("kind", "must be PluginPolicy"));
     }
     if text("/metadata/name").is_none_or(str::is_empty) {
-        violations.push(Violation::new("metadata.name", "required"));
+        let is_set = document.pointer("/metadata/name").is_some_and(|name| !name.is_null());
+        let message = if is_set { "must be a string that is not empty" } else { "required" };
+        violations.push(Violation::new("metadata.name", message));
     }
     violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_value(content: Value) -> CheckReport {
+        let document = Document { file: "policy.yaml".to_owned(), number: 1, item: None, content };
+        check_one(&PolicySchema::load().unwrap(), &document, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Neither a value of another kind nor a missing field hides errors of values.
+    #[test]
+    fn errors_of_values_beside_values_of_another_kind() {
+        let report = check_value(json!({
+            "apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy", "metadata": {"name": 5},
+            "spec": {
+                "rules": [{"plugins": ["tool"], "versions": "one", "block": [1.1, "one"]}, {"versions": "two"}],
+                "rollout": {"maxFailed": 0},
+                "blackouts": [{"from": "2026-11-27", "to": "2026-11-28"}],
+            },
+        }));
+        let fields: Vec<&str> = report.errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "metadata.name",
+                "spec.blackouts[0].from",
+                "spec.blackouts[0].reason",
+                "spec.blackouts[0].to",
+                "spec.hostSelector",
+                "spec.rollout.maxFailed",
+                "spec.rollout.over",
+                "spec.rules[0].block[0]",
+                "spec.rules[0].block[1]",
+                "spec.rules[0].versions",
+                "spec.rules[1].plugins",
+                "spec.rules[1].versions",
+            ],
+            "{:#?}",
+            report.errors
+        );
+    }
+
+    #[test]
+    fn the_second_policy_of_a_name_is_warned_about() {
+        let policy = |name: &str| {
+            check_value(json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "PluginPolicy",
+                "metadata": {"name": name}, "spec": {"hostSelector": {}}}))
+        };
+        let record =
+            json!({"apiVersion": "cli.deckhouse.io/v1alpha1", "kind": "CliRelease", "metadata": {"name": "a"}});
+        let mut reports = vec![check_value(record), policy("a"), policy("b"), policy("a")];
+        repeated_names(&mut reports);
+        let warnings: Vec<_> = reports.iter().map(|report| report.warnings.len()).collect();
+        assert_eq!(warnings, [0, 0, 0, 1]);
+        let expected = "the policy is also in policy.yaml, document 1, policy a; `kubectl apply` keeps the last one";
+        assert_eq!(reports[3].warnings, [expected]);
+    }
 }

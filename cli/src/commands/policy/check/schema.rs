@@ -73,6 +73,8 @@ impl PolicySchema {
     pub(super) fn check(&self, document: &Value) -> CheckedDocument {
         let refused = self.refused(document);
         let fields: Vec<String> = refused.iter().map(|refused| refused.violation.field.clone()).collect();
+        let left_out = refused.iter().filter(|refused| refused.neutral.is_none());
+        let left_out: Vec<String> = left_out.map(|refused| refused.violation.field.clone()).collect();
         let mut violations: Vec<_> = refused.iter().map(|refused| refused.violation.clone()).collect();
         let rest = self.without(document, refused);
         if let Some(rest) = &rest
@@ -80,7 +82,8 @@ impl PolicySchema {
         {
             let errors = errors.into_iter().filter(|error| {
                 // A rule may miss what was left out below its field.
-                let is_left_out_below = fields.iter().any(|f| f.strip_prefix(&*error.field_path).is_some_and(is_below));
+                let is_left_out_below =
+                    left_out.iter().any(|f| f.strip_prefix(&*error.field_path).is_some_and(is_below));
                 !is_left_out_below && !is_of_refused(&fields, &error.field_path)
             });
             violations.extend(errors.map(|error| Violation::new(error.field_path, error.message)));
@@ -93,6 +96,12 @@ impl PolicySchema {
     /// Replaces the refused values, and then those that are refused in what replaced them.
     fn without(&self, document: &Value, mut refused: Vec<Refused>) -> Option<Value> {
         let mut rest = document.clone();
+        // The rules need a name, which is no part of the schema.
+        if document.pointer("/metadata/name").is_none_or(|name| !name.is_string()) && document.is_object() {
+            let metadata = rest.get("metadata").filter(|metadata| metadata.is_object()).cloned();
+            rest["metadata"] = metadata.unwrap_or_else(|| json!({}));
+            rest["metadata"]["name"] = json!("without-a-name");
+        }
         for _ in 0..ROUNDS {
             if refused.is_empty() {
                 return Some(rest);

@@ -19,19 +19,16 @@ pub(super) struct Violation {
     /// How to write it: ``write `72h` ``.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
-    /// Whether the schema itself refuses it, and not one of its rules.
-    #[serde(skip)]
-    pub(super) is_of_schema: bool,
 }
 
 impl Violation {
     pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into(), value: None, hint: None, is_of_schema: false }
+        Self { field: field.into(), message: message.into(), value: None, hint: None }
     }
 
     /// Makes a violation of the schema. `hint`: how to write the field, if the schema tells.
     pub(super) fn of_schema(field: String, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { hint, is_of_schema: true, ..Self::new(field, message) }
+        Self { hint, ..Self::new(field, message) }
     }
 
     /// Adds the value of the field, and how to write it.

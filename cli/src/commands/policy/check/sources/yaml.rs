@@ -6,7 +6,7 @@ use serde_saphyr::{Error, SnippetMode, UserMessageFormatter};
 const MEANINGS: [(&str, &str); 20] = [
     ("flow sequence", "a list that begins with `[` is not closed, or lacks a comma"),
     ("flow mapping", "an object that begins with `{` is not closed, or lacks a comma"),
-    ("unclosed bracket", "a bracket is not closed"),
+    ("unclosed bracket", "a bracket `[` or `{` is not closed"),
     ("mismatched bracket", "a bracket is closed by another one"),
     ("misplaced bracket", "a bracket is closed that was not opened"),
     ("unclosed quote", "a text in quotes does not end"),
@@ -21,7 +21,7 @@ const MEANINGS: [(&str, &str); 20] = [
     ("simple key is no longer valid", "a key without `: `"),
     ("tab", "a tab; indent with spaces"),
     ("indent", "wrong indentation"),
-    ("anchor", "an alias `*name` without its anchor `&name`; put a text with `*` in quotes"),
+    ("unknown value", "an alias `*name` without its anchor `&name`; put a text with `*` in quotes"),
     ("node content", "a value is missing"),
     ("end of file", "the text ends too early"),
 ];
@@ -61,20 +61,26 @@ mod tests {
 
     #[test]
     fn errors_name_the_place_and_the_cause() {
+        let mut wrong = Vec::new();
         for (text, expected) in [
-            ("spec: [", "a list that begins with `[` is not closed, or lacks a comma"),
-            ("spec: {a: 1", "an object that begins with `{` is not closed, or lacks a comma"),
+            ("spec: [", "a bracket `[` or `{` is not closed"),
+            ("spec: {a: 1", "a bracket `[` or `{` is not closed"),
+            ("spec: [a}", "a bracket is closed by another one"),
+            ("- {a: 1 b: 2}", "an object that begins with `{` is not closed, or lacks a comma"),
             ("a: \"b", "a text in quotes does not end"),
             ("a: b: c", "a second `: ` in a line; put the text in quotes, or check the indentation"),
             ("a: 1\n\tb: 2", "a tab; indent with spaces"),
             ("a: 1\na: 2", "key `a` is there twice"),
             ("plugins: [a]\nversions: *latest", "an alias `*name` without its anchor `&name`"),
-            ("a:\n  b: 1\n c: 2", ""),
+            ("a:\n  b: 1\n c: 2", "line 3, column 2: a key is expected; check the indentation"),
         ] {
             let error = serde_saphyr::from_multiple::<Value>(text).unwrap_err();
             let explained = explain(&error);
-            assert!(explained.starts_with("line ") && explained.contains(expected), "{text:?}: {explained} ({error})");
+            if !explained.starts_with("line ") || !explained.contains(expected) || expected.is_empty() {
+                wrong.push(format!("{text:?}: {explained} ({error})"));
+            }
             assert!(!explained.contains("while parsing") && !explained.contains('\n'), "{text:?}: {explained}");
         }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }
