@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use d8_crds::records::{
-    policy::PluginPolicy,
-    release::{CliRelease, ReleaseVersion},
-};
+use d8_crds::records::release::{CliRelease, ReleaseVersion};
 use kube::{Resource, ResourceExt as _};
 use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
 

@@ -274,10 +274,10 @@ fn a_wave_waits_for_evidence() {
 fn ready_names_components_on_hosts_first() {
     let spec = json!({"hostSelector": {}, "defaults": {"updates": "Auto"}, "rollout": {"over": "24h"}});
     let mut fixture = PolicyFixture::new(spec);
-    let installed = Version::parse("v1.2.0").unwrap();
+    let installed: d8_crds::values::version::Version = "v9.0.0-0".parse().unwrap();
     let span = VersionSpan { oldest: installed.clone(), newest: installed };
-    for (active, first) in [(None, "denied v9.0.0 until "), (Some(span), "p v1.3.0 until ")] {
-        fixture.matched.active = active.into_iter().map(|span| ("p".to_owned(), span)).collect();
+    for (active, first) in [(None, "p v1.3.0 until "), (Some(span), "denied v9.0.0 until ")] {
+        fixture.matched.active = active.into_iter().map(|span| ("denied".to_owned(), span)).collect();
         fixture.evaluate(100);
         let ready = fixture.shown.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
         assert!(ready.message.starts_with(first), "{}", ready.message);
