@@ -15,6 +15,7 @@ mod local_rules;
 mod merge;
 mod next;
 mod outcome;
+mod permitted;
 mod policy_conflicts;
 mod policy_set;
 

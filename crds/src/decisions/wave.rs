@@ -1,10 +1,11 @@
 //! The wave in which a version spreads over the hosts of one policy (`docs/policies.md`, rule 7): the
 //! position of a host in the wave, and the time from which the wave permits the version there.
 //!
-//! This module does not know about halts, about expedited versions, or which policies have a rollout.
+//! This module does not know about expedited versions, or which policies have a rollout.
 //!
 //! All arithmetic uses whole nanoseconds and fractions of 2^53 without rounding.
 
+mod course;
 mod evidence;
 
 use std::time::Duration;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-pub use self::evidence::UpToDate;
+pub use self::{
+    course::{FailedChange, begins, halts, resumed_since, stuck_from},
+    evidence::UpToDate,
+};
 use crate::values::{instant, limits, name::Component, version::Version};
 
 /// Number of buckets, 2^53.
