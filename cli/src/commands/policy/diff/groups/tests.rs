@@ -43,10 +43,10 @@ fn in_wave(until: &str) -> HostImpact {
 }
 
 fn change(host: &str, active: &str, old: HostImpact, new: HostImpact, moves: bool) -> HostChange {
-    let host = (!host.is_empty()).then(|| host.to_owned());
+    let host = (!host.is_empty()).then(|| host.into());
     let active = (!active.is_empty()).then(|| version(active));
     let change = ComponentDiff { component: "tool".to_owned(), active, old: Some(old), new: Some(new), moves };
-    HostChange { host, change }
+    HostChange { host, change: Arc::new(change) }
 }
 
 #[test]
@@ -115,18 +115,23 @@ fn what_policies_lead_to() {
     };
     for (active, old, new, expected) in [
         ("v1.2.0", eligible("v1.2.0"), eligible("v1.3.0"), "on v1.2.0: v1.2.0 -> v1.3.0"),
-        ("v1.2.0", eligible("v1.2.0"), forbidden(Some("v1.1.0"), true), "on v1.2.0: v1.2.0 -> must change to v1.1.0"),
+        (
+            "v1.2.0",
+            eligible("v1.2.0"),
+            forbidden(Some("v1.1.0"), true),
+            "on v1.2.0: v1.2.0 -> must be replaced by v1.1.0",
+        ),
         (
             "v1.2.0",
             eligible("v1.2.0"),
             forbidden(Some("v1.3.0"), false),
-            "on v1.2.0: v1.2.0 -> may not run, must change to v1.3.0",
+            "on v1.2.0: v1.2.0 -> may not run, must be replaced by v1.3.0",
         ),
         (
             "v1.2.0",
             eligible("v1.2.0"),
             forbidden(None, false),
-            "on v1.2.0: v1.2.0 -> may not run, must change, nothing is eligible",
+            "on v1.2.0: v1.2.0 -> may not run, must be replaced, nothing is eligible",
         ),
         (
             "v1.2.0",
@@ -145,7 +150,7 @@ fn what_policies_lead_to() {
         assert_eq!(found[1], format!("  {expected}   1 host: a"));
     }
     let mut required = change("a", "", eligible("v1.0.0"), forbidden(None, true), true);
-    required.change.old = None;
+    Arc::make_mut(&mut required.change).old = None;
     let found = lines(&[required], HostNames::Few);
     assert_eq!(found[1], "  not installed: not required -> required, nothing is permitted   1 host: a");
 }
@@ -153,7 +158,7 @@ fn what_policies_lead_to() {
 #[test]
 fn components_are_in_order_and_the_largest_changes_first() {
     let of = |component: &str, mut change: HostChange| {
-        change.change.component = component.to_owned();
+        Arc::make_mut(&mut change.change).component = component.to_owned();
         change
     };
     let frozen = || change("a", "v1.2.0", eligible("v1.3.0"), frozen("v1.2.0"), true);
