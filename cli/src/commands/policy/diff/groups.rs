@@ -136,9 +136,10 @@ fn next(impact: &HostImpact) -> Option<(&Version, Timestamp)> {
     (!is_target).then_some((&next.version, next.at))
 }
 
+/// Returns when the hold of the target ends, if the reason is about the target and not about a former one.
 fn until(impact: &HostImpact) -> Option<Timestamp> {
     let reason = impact.reason.as_ref().filter(|_| impact.verdict == Class::Held)?;
-    reason.until()
+    if reason.subject.version == impact.target { reason.until() } else { None }
 }
 
 /// Returns when the next version comes, or when the hold ends. The hosts of a wave have different times.

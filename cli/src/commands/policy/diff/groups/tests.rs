@@ -105,6 +105,23 @@ fn hosts_of_a_wave_are_one_group_with_the_span_of_their_times() {
     }
 }
 
+/// The reason is what stops v1.3.0, the former target. The end of its hold is not that of the new one.
+#[test]
+fn a_reason_about_the_former_target() {
+    let (held, ends) = (in_wave("2026-11-22T13:00:00Z"), "2026-11-22T13:00:00Z");
+    let next = |version: &str| Some(NextVersion { version: version.parse().unwrap(), at: at(ends) });
+    for (next, expected) in [
+        (None, "v1.4.0 held"),
+        (next("v1.3.0"), "v1.4.0 held, next v1.3.0 at 2026-11-22T13:00:00Z"),
+        (next("v1.4.0"), "v1.4.0 held, next v1.4.0 at 2026-11-22T13:00:00Z"),
+    ] {
+        let new = HostImpact { target: Some(version("v1.4.0")), next, ..held.clone() };
+        let found = lines(&[change("a", "v1.2.0", eligible("v1.3.0"), new, true)], HostNames::Few);
+        assert_eq!(found[1], format!("  on v1.2.0: v1.3.0 -> {expected}   1 host: a"));
+        assert!(found[2].contains("the wave of tool v1.3.0"), "{found:?}");
+    }
+}
+
 #[test]
 fn what_policies_lead_to() {
     let forbidden = |target: Option<&str>, runs: bool| HostImpact {
