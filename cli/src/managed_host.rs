@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use d8_agent::cluster;
 use d8_crds::{
     decisions::{
+        host_report::{self, ReportedComponent, ReportedVersion},
         person::Person,
-        plan::{Dependencies, InstalledComponent, InstalledContract, StoredDigests},
+        plan::{InstalledComponent, StoredDigests},
         verdict::Host,
     },
     records::{
-        host::{CliHost, HostComponent},
+        host::{CliHost, CliHostStatus},
         release::CliRelease,
     },
-    values::{name::Component, platform::Platform, spelling::nearest, version::Version},
+    values::{name::Component, platform::Platform, spelling::nearest},
 };
 
 use crate::{
@@ -27,7 +28,7 @@ pub(crate) struct ManagedHost {
     pub(crate) labels: BTreeMap<String, String>,
     /// `None`: the host has not reported it.
     pub(crate) platform: Option<Platform>,
-    components: Vec<HostComponent>,
+    status: CliHostStatus,
 }
 
 impl ManagedHost {
@@ -49,8 +50,8 @@ impl ManagedHost {
         Self {
             name: host.metadata.name.unwrap_or_default(),
             labels: host.metadata.labels.unwrap_or_default(),
-            platform: status.platform.and_then(|platform| platform.parse().ok()),
-            components: status.components,
+            platform: status.platform.as_ref().and_then(|platform| platform.parse().ok()),
+            status,
         }
     }
 
@@ -63,33 +64,25 @@ impl ManagedHost {
     /// Returns the components that are installed, with what the record says of their active versions. Leaves out those
     /// with an invalid name.
     pub(crate) fn installed(&self, records: &BTreeMap<String, CliRelease>) -> BTreeMap<Component, InstalledComponent> {
-        let installed = self.active().map(|(component, version, _)| {
-            let recorded = version.as_ref().and_then(|version| records.get(component.name())?.recorded(version));
-            let contract = match recorded.map(|recorded| Dependencies::read(&recorded.requirements.plugins)) {
-                Some(Err(error)) => InstalledContract::Unreadable(error.to_string()),
-                Some(Ok(dependencies)) => InstalledContract::Known(dependencies),
-                None => InstalledContract::Known(Dependencies::default()),
-            };
-            (component, InstalledComponent { version, contract })
+        let installed = self.active().map(|reported| {
+            let version = reported.active.version().cloned();
+            let installed = InstalledComponent::recorded(version, records.get(reported.component.name()));
+            (reported.component, installed)
         });
         installed.collect()
     }
 
     /// Returns the digests of the active versions.
     pub(crate) fn digests(&self) -> BTreeMap<Component, StoredDigests> {
-        let digests = self.active().map(|(component, _, reported)| {
-            let active = reported.digest.iter().filter_map(|digest| digest.parse().ok()).collect();
-            (component, StoredDigests { active, ..StoredDigests::default() })
+        let digests = self.active().map(|reported| {
+            (reported.component, StoredDigests { active: reported.digests, ..StoredDigests::default() })
         });
         digests.collect()
     }
 
-    /// Returns the installed components, with the active version if it is a version.
-    fn active(&self) -> impl Iterator<Item = (Component, Option<Version>, &HostComponent)> {
-        self.components.iter().filter_map(|reported| {
-            let active = reported.active.as_deref()?;
-            Some((reported.name.parse().ok()?, Version::parse(active).ok(), reported))
-        })
+    /// Returns what is reported of the installed components.
+    fn active(&self) -> impl Iterator<Item = ReportedComponent> + '_ {
+        host_report::components(&self.status).filter(|reported| reported.active != ReportedVersion::None)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The decisions that are made from the records. Each module uses only modules before it in this order:
-//! `intent`, `person`, `clock`, `wave`, `window`, `validation`, `requirements`, `reason`, `explain`,
+//! `intent`, `person`, `clock`, `wave`, `host_report`, `window`, `validation`, `requirements`, `reason`, `explain`,
 //! `selection`, `verdict`, `plan`, `impact`.
 
 pub mod clock;
 pub mod explain;
+pub mod host_report;
 pub mod impact;
 pub mod intent;
 pub mod person;

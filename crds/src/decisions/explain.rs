@@ -26,7 +26,7 @@ use crate::{
 
 /// Reader of an explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Audience {
+struct Audience<'a> {
     /// The person reads it now: the text also says how long it is from now to a time. Otherwise someone reads it later,
     /// in a condition, an event, a `CliHost` or JSON: times are absolute, so that the text changes only when the reason
     /// does.
@@ -34,16 +34,24 @@ struct Audience {
     /// The verdict on each version of the component is beside the text, so that the text does not name the command that
     /// shows them.
     sees_versions: bool,
+    /// The managed host that the reason is about, if it is not the machine of the reader: commands for that machine would
+    /// act on this one.
+    host: Option<&'a str>,
 }
 
 /// Explains a reason to a person at a terminal.
 pub fn to_person(reason: &Reason) -> String {
-    causes::explain(reason, Audience { reads_now: true, sees_versions: false })
+    causes::explain(reason, Audience { reads_now: true, sees_versions: false, host: None })
+}
+
+/// Explains a reason to a person at a terminal of another machine than the managed host that it is about.
+pub fn about_host(reason: &Reason, host: &str) -> String {
+    causes::explain(reason, Audience { reads_now: true, sees_versions: false, host: Some(host) })
 }
 
 /// Explains a reason to a person at a terminal, in a list of all versions of the component.
 pub fn in_list(reason: &Reason) -> String {
-    causes::explain(reason, Audience { reads_now: true, sees_versions: true })
+    causes::explain(reason, Audience { reads_now: true, sees_versions: true, host: None })
 }
 
 /// Explains that a policy expedites a version which other policies hold.
@@ -58,6 +66,6 @@ pub fn in_record(reason: &Reason) -> String {
 }
 
 fn for_record(reason: &Reason, sees_versions: bool) -> String {
-    let text = causes::explain(reason, Audience { reads_now: false, sees_versions });
+    let text = causes::explain(reason, Audience { reads_now: false, sees_versions, host: None });
     shortened(&text, limits::STATUS_MESSAGE).into_owned()
 }

@@ -4,17 +4,25 @@
 //! [`crate::decisions::plan`] chooses the versions; this module summarizes its plans and compares them. It
 //! knows only what records contain. Of a component without a record it evaluates the active version.
 
+mod class;
 mod diff;
 mod edit;
 mod facts;
+mod group;
+mod lockouts;
 mod preview;
 mod published;
+mod related;
+mod stops;
+mod wave_reports;
 mod waves;
 
 pub use self::{
-    diff::{ComponentDiff, HostDiff, Lockout, PauseChange, PolicyDiff},
-    edit::PolicyEdit,
-    facts::{ActiveComponent, ClusterState, HostFacts},
+    diff::{HostDiff, PauseChange, PolicyDiff},
+    edit::{KeptHalt, PolicyEdit},
+    facts::{ActiveComponent, ClusterState, HostFacts, HostReport},
+    group::ComponentDiff,
+    lockouts::Lockout,
     preview::HostImpact,
     waves::{WaveChange, WaveChangeKind},
 };

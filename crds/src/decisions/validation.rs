@@ -5,6 +5,7 @@
 //! again because a policy may come from a cache or from an older schema, and because CEL cannot parse
 //! constraints.
 
+mod difference;
 mod emergency;
 mod rollout;
 mod rule;
@@ -53,7 +54,7 @@ fn join(errors: &[FieldError]) -> String {
 }
 
 /// A policy whose fields are all valid.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckedPolicy {
     /// Name of the policy, printable.
     pub name: Arc<str>,

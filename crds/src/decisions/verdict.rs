@@ -5,6 +5,7 @@
 
 mod applicable;
 mod candidate;
+mod changes;
 mod effective;
 mod evaluate;
 mod gates;
@@ -15,11 +16,14 @@ mod local_rules;
 mod merge;
 mod next;
 mod outcome;
+mod permitted;
 mod policy_conflicts;
 mod policy_set;
+mod spreading;
 
 pub use self::{
     candidate::{Candidate, Host, WORKSTATION_PLATFORMS, labelled_platform, workstation_labels},
+    changes::{HostChanges, PolicyChanges, SelectedPolicies},
     effective::{
         Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, MergedField, PinnedDigest,
         PolicyInEffect, RecordSettings, RolloutSettings,

@@ -1,11 +1,12 @@
 //! The wave in which a version spreads over the hosts of one policy (`docs/policies.md`, rule 7): the
 //! position of a host in the wave, and the time from which the wave permits the version there.
 //!
-//! This module does not know about halts, about expedited versions, or which policies have a rollout.
+//! This module does not know about expedited versions, or which policies have a rollout.
 //!
 //! All arithmetic uses whole nanoseconds and fractions of 2^53 without rounding.
 
 mod canaries;
+mod course;
 mod evidence;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::{
     canaries::{CanaryCounter, NamedHosts},
+    course::{FailedChange, begins, halts, resumed_since, stuck_from},
     evidence::UpToDate,
 };
 use crate::values::{instant, limits, name::Component, version::Version};

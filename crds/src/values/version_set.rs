@@ -5,7 +5,7 @@ use std::fmt;
 use crate::values::{constraint::Constraint, limits, text::printable, version::Version};
 
 /// The versions that one entry of `block` takes (`docs/policies.md`, rule 6).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionSet {
     /// A full version, compared by value.
     One(Version),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use d8_crds::{
-    decisions::wave::UpToDate,
+    decisions::wave::{FailedChange, UpToDate},
     records::{
         host::{CliHost, ComponentState, HostComponent},
         policy::HostCounts,
@@ -309,18 +309,11 @@ fn row(host: CliHost, interner: &mut Interner) -> HostRow {
     HostRow { labels, state, active, up_to_date_since, last_seen, failures: failures.into() }
 }
 
-/// Returns the failed or unfinished change of a component. Without a target the active version failed. Without a
-/// time the change counts from the host's last report.
+/// Returns the failed or unfinished change of a component.
 fn failure(component: &HostComponent, last_seen: Option<Timestamp>, interner: &mut Interner) -> Option<HostFailure> {
-    let switching_since = match component.state {
-        ComponentState::Failed => None,
-        ComponentState::Switching => Some(component.last_change.as_ref().map(|time| time.0).or(last_seen)?),
-        _ => return None,
-    };
-    let version = component.target.as_deref().or(component.active.as_deref())?;
-    // `1.0.0` and `v1.0.0` must not count as two versions.
-    let version = Version::parse(version).ok()?.without_build().to_string();
-    Some(HostFailure { component: interner.text(&component.name), version: interner.text(&version), switching_since })
+    let FailedChange { version, switching_since } = FailedChange::reported(component, last_seen)?;
+    let version = interner.text(&version.to_string());
+    Some(HostFailure { component: interner.text(&component.name), version, switching_since })
 }
 
 #[cfg(test)]

@@ -198,8 +198,8 @@ fn diff_lists_changes_by_host() -> Result<()> {
 tool
   on v1.0.0: v1.1.0 -> v1.1.0 held   1 host: this machine
     policy freeze, rules[0].updates: tool is frozen at v1.0.0; ask an admin for `updates: Manual` to replace it
-  on v1.0.0: v1.1.0 held -> must change, nothing is eligible   1 host: bastion-1
-    policy bastions, rules[0].versions: tool v1.0.0 is outside `>1.0.0`; run `d8 plugins why tool` to see the permitted \
+  on v1.0.0: v1.1.0 held -> must be replaced, nothing is eligible   1 host: bastion-1
+    policy bastions, rules[0].versions: tool v1.0.0 is outside `>1.0.0`; run `d8 plugins why tool --host bastion-1` to see the permitted \
 versions, or ask an admin for a wider range
   on v1.0.0: v1.1.0 held, for another reason   1 host: ci-1
     policy freeze, rules[0].updates: tool is frozen at v1.0.0; ask an admin for `updates: Manual` to replace it
@@ -221,7 +221,12 @@ fn diff_names_what_is_deleted_locked_out_and_not_permitted() -> Result<()> {
     assert!(pruned.starts_with("Policy everybody would be deleted.\n") && pruned.contains(refused), "{pruned}");
     let json = document(&alice, &["policy", "diff", "-f", &none, "--prune", "-o", "json"])?;
     assert_eq!(json["deleted"], json!(["everybody"]));
-    assert_eq!(json["notPermitted"], json!([{"host": "bastion-1", "component": "tool"}]));
+    let entry = &json["notPermitted"][0];
+    assert_eq!(entry["message"].as_str().map(|message| message.contains("`>1.1.0`")), Some(true), "{entry}");
+    assert_eq!(
+        [&entry["host"], &entry["component"], &entry["required"]],
+        [&json!("bastion-1"), &json!("tool"), &json!(true)]
+    );
 
     let block = json!({"block": ["v1.0.0"], "minAge": "8760h"});
     let blocked = objects::policy("stop", &objects::one_rule("tool", &block));

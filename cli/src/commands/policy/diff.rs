@@ -5,14 +5,16 @@ mod hints;
 mod machines;
 mod names;
 mod report;
+mod subjects;
 mod text;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use self::{
-    machines::{managed_host, this_machine},
+    machines::this_machine,
     names::HostNames,
-    report::{DiffReport, EditedWave, HostChange},
+    report::{DiffReport, EditedWave, HostChange, HostName, LeftOutHost},
+    subjects::for_people,
 };
 use super::check;
 use crate::{
@@ -28,7 +30,7 @@ use d8_agent::cluster::{self, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
         explain,
-        impact::{ClusterState, HostFacts, PolicyDiff, PolicyEdit, WaveChange},
+        impact::{ClusterState, HostFacts, HostReport, PolicyDiff, PolicyEdit},
         reason::ReasonCode,
         verdict::PolicySet,
     },
@@ -57,30 +59,52 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyDiffArgs) -> Resul
         Err(error) => return Err(context.view_failure(&error)),
     };
     let now = view.server_time.unwrap_or(context.now);
-    let managed: Vec<HostFacts> = hosts.iter().flatten().map(managed_host).collect();
+    let (managed, reports): (Vec<HostFacts>, Vec<HostReport>) =
+        hosts.iter().flatten().map(HostFacts::of_managed).unzip();
     let facts = ClusterState { records: &view.records, hosts: &managed, now };
     hints::warnings(&files, facts, hosts.is_some()).into_iter().for_each(output::warn);
     let edit = PolicyEdit::new(&view.policies, &files, facts, args.prune);
     let (old, new) = (view.policy_set(), PolicySet::from_json(&edit.policies));
     let caller = context.caller_for(&edit.policies, &view).await?;
     let here = this_machine(context, &caller)?;
-    let mut on_managed = PolicyDiff::new(&old, &new, &view.records, now);
     let mut report = DiffReport {
-        managed_hosts: hosts.as_ref().map(Vec::len),
-        waves: waves(&edit.waves, &managed, &here, &on_managed),
+        for_people: for_people(&view.policies, &edit.policies, caller.user()),
+        waves: edit.waves.iter().map(EditedWave::new).collect(),
+        created: edit.created,
         deleted: edit.deleted,
+        kept_halts: edit.kept_halts.into_iter().map(Into::into).collect(),
         ..DiffReport::default()
     };
-    for host in &managed {
-        report.add(Some(&host.id), host, &mut on_managed);
+    let mut on_managed = PolicyDiff::new(&old, &new, &view.records, now).with_waves(&edit.waves);
+    for (host, found) in managed.iter().zip(reports) {
+        add(&mut report, host, found, &mut on_managed);
     }
+    report.managed_hosts = report.managed_hosts.or(hosts.as_ref().map(|_| 0));
     // An update on this machine would check what the operator could not check.
     let records = catalog::check_unknown(context, &view.records).await?;
-    report.add(None, &here, &mut PolicyDiff::new(&old, &new, &records, now));
+    let mut on_this_machine = PolicyDiff::new(&old, &new, &records, now).with_waves(&edit.waves);
+    report.add(&None, &here, &mut on_this_machine);
+    report.drop_idle_waves();
+    report.without_record = on_managed.unrecorded().chain(on_this_machine.unrecorded()).cloned().collect();
     print(&report, args.format)?;
     report.without_record.iter().map(without_record).for_each(|note| context.printer.note(note));
     unread_contracts(&report, &view.records).for_each(|note| context.printer.note(note));
     Ok(report.moves())
+}
+
+/// Adds what would change on a managed host, if it has reported what is on it.
+fn add<'a>(report: &mut DiffReport, host: &'a HostFacts, found: HostReport, diff: &mut PolicyDiff<'a>) {
+    match found {
+        HostReport::Complete => {
+            let name: HostName = Some(Arc::from(host.id.as_str()));
+            report.managed_hosts = Some(report.managed_hosts.unwrap_or_default() + 1);
+            report.add(&name, host, diff);
+        }
+        HostReport::Missing => report.not_reported.push(host.id.clone()),
+        HostReport::Invalid { component, active } => {
+            report.left_out.push(LeftOutHost { host: host.id.clone(), component, active });
+        }
+    }
 }
 
 /// Returns the note about a component without a record.
@@ -114,17 +138,6 @@ fn unread_contracts(report: &DiffReport, records: &BTreeMap<String, CliRelease>)
             format!("the operator could not read the contract of {component} {version}; `{command}` reads it itself")
         })
     })
-}
-
-/// Returns what happens to waves that concern a host.
-fn waves(edited: &[WaveChange], managed: &[HostFacts], here: &HostFacts, diff: &PolicyDiff<'_>) -> Vec<EditedWave> {
-    let concerning = edited.iter().filter_map(|wave| {
-        let hosts = managed.iter().filter(|host| diff.concerns(host, wave));
-        let hosts: Vec<_> = hosts.map(|host| host.id.clone()).collect();
-        let this_machine = diff.concerns(here, wave);
-        (!hosts.is_empty() || this_machine).then(|| EditedWave::new(wave, hosts, this_machine))
-    });
-    concerning.collect()
 }
 
 fn print(report: &DiffReport, format: DiffFormat) -> Result<(), Failure> {
@@ -162,7 +175,7 @@ mod tests {
         let new = HostImpact { verdict: Class::Held, target: Some(version), runs: true, reason, next: None };
         let change =
             ComponentDiff { component: "tool".to_owned(), active: None, old: None, new: Some(new), moves: true };
-        HostChange { host: host.map(str::to_owned), change }
+        HostChange { host: host.map(Arc::from), change: Arc::new(change) }
     }
 
     fn records(requirements: &Value) -> BTreeMap<String, CliRelease> {

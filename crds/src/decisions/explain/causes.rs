@@ -12,7 +12,7 @@ use crate::decisions::{
     requirements::{Requirement, Unchecked, Unmet},
 };
 
-pub(super) fn explain(reason: &Reason, audience: Audience) -> String {
+pub(super) fn explain(reason: &Reason, audience: Audience<'_>) -> String {
     let sentence = Explainer { subject: &reason.subject, audience }.cause(&reason.cause);
     let prefix = match &reason.cause {
         Cause::InvalidPolicy { policy, .. } => format!("policy {policy}: "),
@@ -79,8 +79,13 @@ impl Explainer<'_> {
                 format!("see why: `{}`", commands::read_fact(requirement))
             }
             Unchecked::PluginVersionUnknown { requirement } => match requirement {
-                Requirement::Plugin { plugin, .. } => format!("repair it: `d8 plugins install {plugin}`"),
-                _ => "see what is installed: `d8 plugins list`".to_owned(),
+                Requirement::Plugin { plugin, .. } if self.audience.host.is_none() => {
+                    format!("repair it: `d8 plugins install {plugin}`")
+                }
+                _ => match self.audience.host {
+                    None => "see what is installed: `d8 plugins list`".to_owned(),
+                    Some(host) => format!("see what is installed: `kubectl get clihost {host} -o yaml`"),
+                },
             },
             Unchecked::BadConstraint { .. } | Unchecked::ContractUnreadable { .. } => {
                 let other = self.run_why(", or ", "find another version");

@@ -15,11 +15,13 @@ pub fn install(component: &Component, version: &Version) -> String {
     }
 }
 
-/// Returns the command that shows every version with its verdict.
-pub(super) fn why(component: &Component) -> String {
-    match component {
-        Component::D8 => "d8 cli check".to_owned(),
-        Component::Plugin(name) => format!("d8 plugins why {name}"),
+/// Returns the command that shows every version with its verdict, on this machine or on a managed host.
+pub(super) fn why(component: &Component, host: Option<&str>) -> String {
+    match (component, host) {
+        (Component::D8, None) => "d8 cli check".to_owned(),
+        (Component::D8, Some(host)) => format!("kubectl get clihost {host} -o yaml"),
+        (Component::Plugin(name), None) => format!("d8 plugins why {name}"),
+        (Component::Plugin(name), Some(host)) => format!("d8 plugins why {name} --host {host}"),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn prefix(conflict: &PluginConflict) -> String {
     }
 }
 
-pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Audience) -> String {
+pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Audience<'_>) -> String {
     let name = &subject.component;
     let version = subject.version.as_ref().map(ToString::to_string).unwrap_or_default();
     match conflict {
@@ -27,9 +27,9 @@ pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Au
             let installed = installed_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             let only = subject.version.as_ref().and_then(|version| releases_only(constraint, version));
             let only = if only.is_some() { "covers releases only and " } else { "" };
+            let first = act(plugin, audience, || format!("; run `d8 plugins update {plugin}` first"));
             format!(
-                "installed plugin {plugin}{installed} requires {name} {constraint}, which {only}excludes {version}; run \
-                 `d8 plugins update {plugin}` first"
+                "installed plugin {plugin}{installed} requires {name} {constraint}, which {only}excludes {version}{first}"
             )
         }
         PluginConflict::Cycle { cycle } => format!(
@@ -37,18 +37,17 @@ pub(super) fn explain(subject: &Subject, conflict: &PluginConflict, audience: Au
             path(cycle),
             cycle.first().map(Component::name).unwrap_or_default()
         ),
-        PluginConflict::TooDeep { dependency, limit } => format!(
-            "{}, and that chain has more than {limit} dependencies; run `d8 plugins install {}` first",
-            requires(dependency),
-            dependency.plugin
-        ),
-        PluginConflict::TooManyChanges { limit } => format!(
-            "{name} {version} needs changes to more than {limit} other plugins; update installed plugins first: `d8 \
-             plugins update all`"
-        ),
+        PluginConflict::TooDeep { dependency, limit } => {
+            let plugin = &dependency.plugin;
+            let first = act(plugin, audience, || format!("; run `d8 plugins install {plugin}` first"));
+            format!("{}, and that chain has more than {limit} dependencies{first}", requires(dependency))
+        }
+        PluginConflict::TooManyChanges { limit } => {
+            format!("{name} {version} needs changes to more than {limit} other plugins{}", update_all(name, audience))
+        }
         PluginConflict::TooComplex => format!(
-            "the dependencies of {name} {version} have too many combinations of versions to try; update installed \
-             plugins first: `d8 plugins update all`"
+            "the dependencies of {name} {version} have too many combinations of versions to try{}",
+            update_all(name, audience)
         ),
     }
 }
@@ -74,12 +73,14 @@ fn requires(dependency: &DependencyChain) -> String {
 }
 
 /// Returns the second half of the sentence that [`requires`] begins.
-fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, audience: Audience) -> String {
+fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, audience: Audience<'_>) -> String {
     let plugin = &dependency.plugin;
-    let list = format!("run `d8 plugins why {plugin}` to see its versions");
+    let why = commands::why(plugin, audience.host);
+    let list = format!("run `{why}` to see its versions");
+    let act = |command: &dyn Fn() -> String| act(plugin, audience, command);
     match problem {
         DependencyProblem::NotPublished => {
-            format!("which is not published; run `d8 plugins why {plugin}` to see its published tags")
+            format!("which is not published; run `{why}` to see its published tags")
         }
         DependencyProblem::NoneInRange { installed: None } => {
             format!("but no published version is in that range; {list}")
@@ -88,16 +89,20 @@ fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, au
             format!("but {installed} is installed and no published version is in that range; {list}")
         }
         DependencyProblem::OnlyPreReleases { newest } => {
-            format!("but only pre-releases are in that range; run `{}`", commands::install(plugin, newest))
+            let install = act(&|| format!("; run `{}`", commands::install(plugin, newest)));
+            format!("but only pre-releases are in that range{install}")
         }
         DependencyProblem::OtherMajor { installed, major } => {
-            format!("but {installed} is installed; run `d8 plugins install {plugin} --use-major {major}`")
+            let install = act(&|| format!("; run `d8 plugins install {plugin} --use-major {major}`"));
+            format!("but {installed} is installed{install}")
         }
         DependencyProblem::TooNew { installed, newest } => {
-            format!("but {installed} is installed, which is too new; run `{}`", commands::install(plugin, newest))
+            let install = act(&|| format!("; run `{}`", commands::install(plugin, newest)));
+            format!("but {installed} is installed, which is too new{install}")
         }
         DependencyProblem::UnknownVersion => {
-            format!("but its installed version is unknown; reinstall it with `d8 plugins install {plugin} --force`")
+            let install = act(&|| format!("; reinstall it with `d8 plugins install {plugin} --force`"));
+            format!("but its installed version is unknown{install}")
         }
         DependencyProblem::OtherVersionPlanned { planned } => {
             format!("but the plan already has {planned}; {list}")
@@ -107,7 +112,8 @@ fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, au
              meets both; {list}"
         ),
         DependencyProblem::MissingDependenciesRefused { .. } => {
-            format!("and dependencies are not installed automatically; run `d8 plugins install {plugin}` first")
+            let install = act(&|| format!("; run `d8 plugins install {plugin}` first"));
+            format!("and dependencies are not installed automatically{install}")
         }
         DependencyProblem::NotEligible { reason, required } => {
             let version = reason.subject.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
@@ -120,6 +126,19 @@ fn explain_problem(dependency: &DependencyChain, problem: &DependencyProblem, au
             format!("but {plugin}{version} may not be installed: {reason}{required}")
         }
     }
+}
+
+/// Returns the end of a sentence that names a command for the machine of the reader, or the command that shows what is on
+/// another machine.
+fn act(plugin: &Component, audience: Audience<'_>, command: impl FnOnce() -> String) -> String {
+    match audience.host {
+        None => command(),
+        Some(_) => format!("; see `{}`", commands::why(plugin, audience.host)),
+    }
+}
+
+fn update_all(component: &Component, audience: Audience<'_>) -> String {
+    act(component, audience, || "; update installed plugins first: `d8 plugins update all`".to_owned())
 }
 
 fn path(names: &[Component]) -> String {

@@ -11,7 +11,7 @@ use crate::{decisions::reason::Subject, values::duration::FormattedDuration};
 /// Subject and reader of one sentence.
 pub(super) struct Explainer<'a> {
     pub(super) subject: &'a Subject,
-    pub(super) audience: Audience,
+    pub(super) audience: Audience<'a>,
 }
 
 impl Explainer<'_> {
@@ -30,7 +30,17 @@ impl Explainer<'_> {
         if self.audience.sees_versions {
             return String::new();
         }
-        format!("{before}run `{}` to {purpose}", commands::why(&self.subject.component))
+        format!("{before}run `{}` to {purpose}", self.why())
+    }
+
+    /// Returns the end of a sentence that names a command for the machine of the reader. Another machine has none, but a
+    /// command that shows what is on it.
+    pub(super) fn here(&self, command: impl FnOnce() -> String) -> String {
+        if self.audience.host.is_none() { command() } else { format!("; see `{}`", self.why()) }
+    }
+
+    fn why(&self) -> String {
+        commands::why(&self.subject.component, self.audience.host)
     }
 
     /// Returns the time that a text may count from.

@@ -1,65 +1,70 @@
 //! What changes between two sets of policies, host by host.
+//!
+//! Hosts that the same policies select differ only by what is active on them and by their places in waves. So verdicts
+//! are computed once for each combination of active versions that depend on each other, and only where the edit may
+//! change them; for each host only while a wave spreads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{
-    facts::HostFacts,
-    preview::{HostImpact, HostPreview, serialize_version},
+    class::{ClassInputs, HostClass},
+    facts::{ActiveComponent, HostFacts},
+    group::{ComponentDiff, GroupDiff},
+    lockouts::Lockout,
+    preview::HostPreview,
     published,
+    related::RelatedComponents,
     waves::WaveChange,
 };
 use crate::{
     decisions::{
-        plan::KnownFacts,
-        verdict::{Class, NextVersion, PolicySet, ReasonCode},
+        plan::{Actor, KnownFacts},
+        verdict::{PolicyChanges, PolicyConflict, PolicySet, SelectedPolicies},
     },
-    records::{policy::MajorUpdates, release::CliRelease},
-    values::{name::Component, platform::Platform, version::Version},
+    records::release::CliRelease,
+    values::{digest::Digest, name::Component, platform::Platform, version::Version},
 };
-
-/// What another set of policies would change for one component of one host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ComponentDiff {
-    /// Name of a plugin, or `d8`.
-    pub component: String,
-    /// The version that is active on the host. Absent: the component is not installed, or its version is not known.
-    #[serde(serialize_with = "serialize_version")]
-    pub active: Option<Version>,
-    /// The impact of the old policies. Absent: the component is neither active nor required.
-    pub old: Option<HostImpact>,
-    /// The impact of the new policies.
-    pub new: Option<HostImpact>,
-    /// Whether verdict, target or the right to run differ, and not the reason alone.
-    pub moves: bool,
-}
 
 /// Compares two sets of policies over many hosts of one cluster, at one time.
 #[derive(Debug)]
 pub struct PolicyDiff<'a> {
     old: &'a PolicySet,
     new: &'a PolicySet,
+    changes: PolicyChanges<'a>,
+    waves: &'a [WaveChange],
     records: &'a BTreeMap<String, CliRelease>,
     now: Timestamp,
+    related: RelatedComponents,
     /// What records contain, by platform.
     known: BTreeMap<Option<Platform>, KnownFacts>,
+    classes: Vec<HostClass<'a>>,
+    /// Index of the class of managed hosts.
+    class_of: HashMap<(SelectedPolicies, Option<&'a Platform>, bool), usize>,
+    /// A number for each version that is active somewhere.
+    numbers: HashMap<(&'a Component, Option<&'a Version>, &'a [Digest]), usize>,
+    /// A number for each component that is required somewhere and not installed there.
+    missing: HashMap<Component, usize>,
     unrecorded: BTreeSet<Component>,
 }
 
 /// What another set of policies would change on one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostDiff {
-    /// The components that change, by name.
-    pub changes: Vec<ComponentDiff>,
+    /// The components that change, by name. Hosts share them.
+    pub changes: Vec<Arc<ComponentDiff>>,
     /// Whether a pause of the host begins or ends. `None`: neither.
     pub pause: Option<PauseChange>,
     /// The plugins that nobody could run any more, nor replace.
     pub lockouts: Vec<Lockout>,
-    /// The plugins that would be required although policies permit none of their published versions.
-    pub not_permitted: Vec<Component>,
+    /// The components of which the new policies together permit no version, although they require or name them.
+    pub not_permitted: Arc<[PolicyConflict]>,
+    /// The wave changes that concern the host, as indexes: it is selected, and may come to their versions.
+    pub waves: Vec<usize>,
 }
 
 /// What an edit does to the pause of a host.
@@ -71,15 +76,13 @@ pub enum PauseChange {
     Ends,
 }
 
-/// A plugin whose runs would be refused on a host, while a person could not install another version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lockout {
-    /// The plugin.
-    pub component: Component,
-    /// The version that may not run.
-    pub active: Option<Version>,
-    /// What ends the lockout, if nothing changes but the time: the version that the agent installs.
-    pub next: Option<NextVersion>,
+/// A number in place of a component and what is active of it, which is quick to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum ActiveNumber {
+    /// Its version and digests.
+    Active(usize),
+    /// It is not installed.
+    Missing(usize),
 }
 
 impl<'a> PolicyDiff<'a> {
@@ -90,106 +93,52 @@ impl<'a> PolicyDiff<'a> {
         records: &'a BTreeMap<String, CliRelease>,
         now: Timestamp,
     ) -> Self {
-        Self { old, new, records, now, known: BTreeMap::new(), unrecorded: BTreeSet::new() }
+        Self {
+            old,
+            new,
+            changes: PolicyChanges::between(old, new),
+            waves: &[],
+            records,
+            now,
+            related: RelatedComponents::of_records(records),
+            known: BTreeMap::new(),
+            classes: Vec::new(),
+            class_of: HashMap::new(),
+            numbers: HashMap::new(),
+            missing: HashMap::new(),
+            unrecorded: BTreeSet::new(),
+        }
+    }
+
+    /// Sets what the edit does to waves.
+    #[must_use]
+    pub fn with_waves(self, waves: &'a [WaveChange]) -> Self {
+        Self { waves, ..self }
     }
 
     /// Returns what would change on one host.
-    pub fn of(&mut self, machine: &HostFacts) -> HostDiff {
-        let records = self.records;
-        let (old, new) = (self.evaluate(machine, self.old), self.evaluate(machine, self.new));
-        let components: BTreeSet<&Component> = old.keys().chain(new.keys()).collect();
-        let is_unrecorded = |component: &&&Component| !records.contains_key(component.name());
-        self.unrecorded.extend(components.iter().filter(is_unrecorded).map(|component| (*component).clone()));
-        let changes = components.into_iter().filter_map(|component| {
-            let (old, new) = (old.get(component), new.get(component));
-            let moves = old.map(effect) != new.map(effect);
-            (moves || old.map(cause) != new.map(cause)).then(|| ComponentDiff {
-                component: component.to_string(),
-                active: machine.active.get(component).and_then(|active| active.version.clone()),
-                moves,
-                old: old.cloned(),
-                new: new.cloned(),
-            })
-        });
-        let changes = changes.collect();
-        let lockouts = self.lockouts(machine, &old, &new);
-        HostDiff { changes, pause: self.pause(machine), lockouts, not_permitted: self.not_permitted(machine) }
-    }
-
-    /// Returns whether the wave of a version concerns a host that this policy selects: whether it may come to that
-    /// version.
-    pub fn concerns(&self, machine: &HostFacts, change: &WaveChange) -> bool {
-        let policies = self.new.for_host(machine.as_host());
-        if !policies.policy_names().contains(&change.policy.as_str()) {
-            return false;
+    pub fn of(&mut self, machine: &'a HostFacts) -> HostDiff {
+        let index = self.class(machine);
+        self.note_unrecorded(machine, index);
+        let class = &self.classes[index];
+        if class.is_unchanged() {
+            return HostDiff::default();
         }
-        let component = &change.component;
-        match machine.active.get(component).map(|active| active.version.as_ref()) {
-            Some(Some(active)) => {
-                let crosses = || policies.guidance(component, None).major_updates == MajorUpdates::Cross;
-                change.version > *active && (change.version.major() == active.major() || crosses())
-            }
-            Some(None) => false,
-            None => policies.required().iter().any(|required| required.plugin.as_str() == component.name()),
-        }
-    }
-
-    fn evaluate(&mut self, machine: &HostFacts, set: &PolicySet) -> BTreeMap<Component, HostImpact> {
-        let (records, now) = (self.records, self.now);
-        let platform = machine.platform.as_ref();
-        let known = self.known.entry(platform.cloned()).or_insert_with(|| published::known_facts(records, platform));
-        HostPreview { machine, records, known, now }.evaluate(set)
-    }
-
-    fn pause(&self, machine: &HostFacts) -> Option<PauseChange> {
-        let is_paused = |set: &PolicySet| set.for_host(machine.as_host()).is_paused();
-        match (is_paused(self.old), is_paused(self.new)) {
-            (false, true) => Some(PauseChange::Begins),
-            (true, false) => Some(PauseChange::Ends),
-            _ => None,
-        }
-    }
-
-    /// Returns the plugins that the new policies lock people out of, but the old ones do not.
-    fn lockouts(
-        &mut self,
-        machine: &HostFacts,
-        old: &BTreeMap<Component, HostImpact>,
-        new: &BTreeMap<Component, HostImpact>,
-    ) -> Vec<Lockout> {
-        if new.values().all(|impact| impact.runs) {
-            return Vec::new();
-        }
-        // Under a pause a person may leave a blocked version, an agent may not.
-        let people = HostFacts { managed: false, ..machine.clone() };
-        let by_people = self.evaluate(&people, self.new);
-        let is_locked = |impact: Option<&HostImpact>| impact.is_some_and(|i| !i.runs && i.target.is_none());
-        let mut locked: Vec<&Component> = new.keys().filter(|component| is_locked(by_people.get(*component))).collect();
-        if locked.iter().any(|component| is_locked(old.get(*component))) {
-            let before = self.evaluate(&people, self.old);
-            locked.retain(|component| !is_locked(before.get(*component)));
-        }
-        let lockout = |component: &Component| Lockout {
-            component: component.clone(),
-            active: machine.active.get(component).and_then(|active| active.version.clone()),
-            next: new.get(component).and_then(|impact| impact.next.clone()),
+        let mut diff = HostDiff {
+            pause: class.pause,
+            not_permitted: Arc::clone(&class.not_permitted),
+            waves: class.waves_of(machine),
+            ..HostDiff::default()
         };
-        locked.into_iter().map(lockout).collect()
-    }
-
-    /// Returns the plugins that the new policies require although they permit none of their published versions; the old
-    /// ones did not require them, or permitted one.
-    fn not_permitted(&self, machine: &HostFacts) -> Vec<Component> {
-        let of = |set: &PolicySet| -> BTreeSet<Component> {
-            let conflicts = set.for_host(machine.as_host()).conflicts(|component| self.records.get(component.name()));
-            let required = conflicts.into_iter().filter(|conflict| !conflict.required_by.is_empty());
-            required.map(|conflict| conflict.component).collect()
-        };
-        let new = of(self.new);
-        if new.is_empty() {
-            return Vec::new();
+        let required = Arc::clone(&class.required);
+        for components in self.concerned(machine, index, &required) {
+            let group = self.group(machine, index, &components);
+            diff.changes.extend(group.changes.iter().cloned());
+            diff.lockouts.extend(group.lockouts.iter().cloned());
         }
-        new.difference(&of(self.old)).cloned().collect()
+        diff.changes.sort_by(|a, b| a.component.cmp(&b.component));
+        diff.lockouts.sort_by(|a, b| a.component.cmp(&b.component));
+        diff
     }
 
     /// Returns the components without a record on the hosts that were compared: of these, only the active version was
@@ -197,19 +146,105 @@ impl<'a> PolicyDiff<'a> {
     pub fn unrecorded(&self) -> impl Iterator<Item = &Component> {
         self.unrecorded.iter()
     }
-}
 
-/// What differs where a host would change its version, or could no longer run it.
-fn effect(impact: &HostImpact) -> (Class, Option<&Version>, bool) {
-    (impact.verdict, impact.target.as_ref(), impact.runs)
-}
+    /// Returns the index of the host's class, which is made if it is new.
+    fn class(&mut self, machine: &'a HostFacts) -> usize {
+        let selected = self.changes.selected(&machine.as_host());
+        let key = (selected, machine.platform.as_ref(), machine.new_root);
+        // On other machines, what applies depends on the person, too.
+        if let Some(index) = self.class_of.get(&key).filter(|_| machine.managed) {
+            return *index;
+        }
+        let Self { old, new, ref changes, waves, records, now, .. } = *self;
+        self.classes.push(HostClass::of(machine, ClassInputs { old, new, changes, waves, records, now }));
+        let index = self.classes.len() - 1;
+        if machine.managed {
+            self.class_of.insert(key, index);
+        }
+        index
+    }
 
-/// Why a version is held, the policy that is the cause, and the end of its hold.
-type CauseOfHold<'a> = (ReasonCode, Option<&'a str>, Option<Timestamp>);
+    fn note_unrecorded(&mut self, machine: &HostFacts, class: usize) {
+        let active = machine.active.iter();
+        let active = active.filter(|(component, active)| **component != Component::D8 || active.version.is_some());
+        let components = active.map(|(component, _)| component).chain(self.classes[class].required.iter());
+        for component in components.filter(|component| !self.records.contains_key(component.name())) {
+            if !self.unrecorded.contains(component) {
+                self.unrecorded.insert(component.clone());
+            }
+        }
+    }
 
-/// Returns the cause, and what the agent takes first. The place of the rule is not compared: it changes where another
-/// rule is inserted above.
-fn cause(impact: &HostImpact) -> (Option<CauseOfHold<'_>>, Option<&NextVersion>) {
-    let cause = impact.reason.as_ref().map(|reason| (reason.code(), reason.policy(), reason.until()));
-    (cause, impact.next.as_ref())
+    /// Returns the components of a host for which the edit may change something, those together that are planned together.
+    fn concerned<'h>(
+        &mut self,
+        machine: &'h HostFacts,
+        class: usize,
+        required: &'h BTreeSet<Component>,
+    ) -> Vec<BTreeSet<&'h Component>> {
+        let Self { classes, related, .. } = self;
+        let missing = required.iter().filter(|component| !machine.active.contains_key(component));
+        let all = machine.active.keys().chain(missing);
+        let is_unreadable = |(component, active): (&Component, &ActiveComponent)| {
+            active.version.as_ref().is_some_and(|version| related.is_unreadable(component, version))
+        };
+        if machine.active.iter().any(is_unreadable) {
+            return vec![all.collect()];
+        }
+        let mut groups: BTreeMap<usize, BTreeSet<&Component>> = BTreeMap::new();
+        let mut alone = Vec::new();
+        for component in all.filter(|component| classes[class].is_concerned(component, related)) {
+            match related.group(component) {
+                Some(group) => _ = groups.entry(group).or_default().insert(component),
+                None => alone.push(BTreeSet::from([component])),
+            }
+        }
+        alone.into_iter().chain(groups.into_values()).collect()
+    }
+
+    /// Returns what changes for components that are planned together.
+    fn group(&mut self, machine: &'a HostFacts, class: usize, components: &BTreeSet<&Component>) -> Arc<GroupDiff> {
+        let platform = machine.platform.as_ref();
+        let numbers = self.numbers(machine, components);
+        let Self { classes, known, records, now, .. } = self;
+        let known = known.entry(platform.cloned()).or_insert_with(|| published::known_facts(records, platform));
+        let class = &mut classes[class];
+        let mut of_place = |component: &&Component| {
+            let active = machine.active.get(*component).map(|active| active.version.as_ref());
+            class.depends_on_place(component, active, records, *now)
+        };
+        let preview = HostPreview {
+            machine,
+            actor: if machine.managed { Actor::Agent } else { Actor::Person },
+            components,
+            records,
+            now: *now,
+        };
+        if components.iter().any(|component| of_place(component)) {
+            let [old, new] = [&class.old, &class.new].map(|side| side.for_twin(machine.as_host()));
+            return Arc::new(GroupDiff::of(&preview, [&old, &new], known));
+        }
+        if let Some(known) = class.known.get(&numbers) {
+            return Arc::clone(known);
+        }
+        let found = Arc::new(GroupDiff::of(&preview, [&class.old, &class.new], known));
+        class.known.insert(numbers, Arc::clone(&found));
+        found
+    }
+
+    /// Returns what is equal for the same components with the same active versions.
+    fn numbers(&mut self, machine: &'a HostFacts, components: &BTreeSet<&Component>) -> Vec<ActiveNumber> {
+        let number = |component: &&Component| match machine.active.get_key_value(*component) {
+            Some((component, active)) => {
+                let next = self.numbers.len();
+                let key = (component, active.version.as_ref(), active.digests.as_slice());
+                ActiveNumber::Active(*self.numbers.entry(key).or_insert(next))
+            }
+            None => {
+                let next = self.missing.len();
+                ActiveNumber::Missing(*self.missing.entry((*component).clone()).or_insert(next))
+            }
+        };
+        components.iter().map(number).collect()
+    }
 }

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::{
     facts::ClusterState,
+    wave_reports::WaveReports,
     waves::{WaveChange, WaveEdit},
 };
 use crate::{
     decisions::validation::{CheckedPolicy, RESUME},
-    records::policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus},
-    values::text::printable,
+    records::policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus, WaveState},
+    values::{name::Component, text::printable, version::Version},
 };
 
 /// An edit of the policies of a cluster.
@@ -19,8 +20,24 @@ pub struct PolicyEdit {
     pub policies: Vec<Value>,
     /// The names of the policies that it deletes.
     pub deleted: Vec<String>,
+    /// The names of policies with a rollout that it creates. The operator may still have waves of a former policy of that
+    /// name.
+    pub created: Vec<String>,
+    /// The halts of deleted policies. They come back with a policy of that name.
+    pub kept_halts: Vec<KeptHalt>,
     /// What it does to waves, by policy.
     pub waves: Vec<WaveChange>,
+}
+
+/// A halted wave of a policy that an edit deletes. The operator keeps the halt while the record has the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptHalt {
+    /// Name of the policy.
+    pub policy: String,
+    /// The component of the version.
+    pub component: Component,
+    /// The version whose wave is halted.
+    pub version: Version,
 }
 
 impl PolicyEdit {
@@ -36,8 +53,9 @@ impl PolicyEdit {
         let is_kept =
             |policy: &&Value| !prune || files.iter().any(|file| name_of(policy) == file.metadata.name.as_deref());
         let mut edit = Self { policies: live.iter().filter(is_kept).cloned().collect(), ..Self::default() };
-        let deleted = live.iter().filter(|policy| !is_kept(policy)).filter_map(name_of);
-        edit.deleted = deleted.map(|name| printable(name).into_owned()).collect();
+        let deleted = live.iter().filter(|policy| !is_kept(policy));
+        edit.kept_halts = deleted.clone().flat_map(halts).collect();
+        edit.deleted = deleted.filter_map(shown_name).collect();
         for (i, file) in files.iter().enumerate() {
             let name = file.metadata.name.as_deref();
             let is_replaced = files[i + 1..].iter().any(|later| later.metadata.name.as_deref() == name);
@@ -56,6 +74,8 @@ impl PolicyEdit {
             return;
         }
         let (policy, waves) = edited(before, file, cluster);
+        let is_created = before.is_none() && file.spec.rollout.is_some();
+        self.created.extend(is_created.then(|| shown_name(&policy)).flatten());
         self.waves.extend(waves);
         match index {
             Some(index) => self.policies[index] = policy,
@@ -68,6 +88,28 @@ fn name_of(policy: &Value) -> Option<&str> {
     policy.pointer("/metadata/name").and_then(Value::as_str)
 }
 
+fn shown_name(policy: &Value) -> Option<String> {
+    name_of(policy).map(|name| printable(name).into_owned())
+}
+
+/// Returns the halted waves in the status of a policy.
+fn halts(policy: &Value) -> Vec<KeptHalt> {
+    let Some(name) = shown_name(policy) else { return Vec::new() };
+    let mut halts = Vec::new();
+    for progress in &status(policy).components {
+        let Ok(component) = progress.name.parse::<Component>() else { continue };
+        let halted = progress.waves.iter().filter(|wave| wave.state == Some(WaveState::Halted));
+        let versions = halted.filter_map(|wave| Version::parse(&wave.version).ok());
+        halts.extend(versions.map(|version| KeptHalt { policy: name.clone(), component: component.clone(), version }));
+    }
+    halts
+}
+
+fn status(policy: &Value) -> PluginPolicyStatus {
+    let status = policy.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
+    status.unwrap_or_default()
+}
+
 /// Returns whether the file changes neither the spec nor what the annotation resumes.
 fn is_same(before: &Value, file: &PluginPolicy) -> bool {
     let spec = before.get("spec").and_then(|spec| serde_json::from_value::<PluginPolicySpec>(spec.clone()).ok());
@@ -78,15 +120,14 @@ fn is_same(before: &Value, file: &PluginPolicy) -> bool {
 /// Returns a policy after the edit, and what the edit does to its waves.
 fn edited(before: Option<&Value>, file: &PluginPolicy, cluster: ClusterState<'_>) -> (Value, Vec<WaveChange>) {
     let mut edit = policy(file, before);
-    let status = before.and_then(|before| before.get("status"));
-    let status: Option<PluginPolicyStatus> = status.and_then(|status| serde_json::from_value(status.clone()).ok());
-    let status = status.unwrap_or_default();
+    let status = before.map(status).unwrap_or_default();
     let checked = |policy: &Value| CheckedPolicy::new(&serde_json::from_value(policy.clone()).ok()?).ok();
     // An invalid policy acts as paused. Its waves stay.
     let Some(after) = checked(&edit) else { return (edit, Vec::new()) };
     // The waves of a policy that was invalid stayed, too. What its spec was before is not known.
     let before = before.map(|before| checked(before).unwrap_or_else(|| after.clone()));
-    let waves = WaveEdit { before: before.as_ref(), after: &after, status: &status, cluster }.waves();
+    let reports = WaveReports::count(&after, cluster);
+    let waves = WaveEdit { before: before.as_ref(), after: &after, status: &status, cluster, reports }.waves();
     if !waves.components.is_empty() {
         edit["status"] = json!({"components": waves.components});
     }

@@ -1,6 +1,6 @@
-//! The plan for one host under one set of policies, in summary.
+//! The plan for some components of one host under one set of policies, in summary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,12 +10,11 @@ use crate::{
     decisions::{
         intent::Intent,
         plan::{
-            Actor, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, InstalledComponent,
-            InstalledContract, KnownFacts, Outcome, PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot,
-            StoredDigests, plan,
+            Actor, DependencyPolicy, EvaluationRequest, Evaluator as _, InstalledComponent, KnownFacts, Outcome, Plan,
+            PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot, StoredDigests, plan,
         },
         requirements::Findings,
-        verdict::{Class, HostPolicies, NextVersion, PolicySet, Reason, Verdict},
+        verdict::{Class, Host, HostPolicies, NextVersion, Reason, Verdict},
     },
     records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, version::Version},
@@ -25,7 +24,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostImpact {
-    /// Forbidden: the active version must be left. Otherwise the verdict on `target`.
+    /// Forbidden: the active version must be replaced. Otherwise the verdict on `target`.
     pub verdict: Class,
     /// The version that would be installed now (Eligible, Forbidden) or when its hold ends (Held); the active
     /// version, where nothing newer can be installed. None: no version can be installed.
@@ -33,8 +32,8 @@ pub struct HostImpact {
     pub target: Option<Version>,
     /// Whether the active version may run.
     pub runs: bool,
-    /// Why the active version must be left, why the target is held, or why the newest version was passed
-    /// over.
+    /// Why the active version must be replaced, why the target is held, or why the newest version was passed
+    /// over. After an edit that stops the former target: what stops it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// What the agent of a managed host will install first, if nothing changes but the time.
@@ -53,101 +52,115 @@ pub(super) fn serialize_version<S: serde::Serializer>(
     }
 }
 
-/// Plans for one host at one time.
+/// What is planned: some components of one host, at one time. All that depends on the policies is in the evaluator.
 pub(super) struct HostPreview<'a> {
     pub(super) machine: &'a HostFacts,
+    /// Who acts: verdicts are for the agent or for a person.
+    pub(super) actor: Actor,
+    /// The components to plan. Nothing else on the host depends on them, or they on it.
+    pub(super) components: &'a BTreeSet<&'a Component>,
     pub(super) records: &'a BTreeMap<String, CliRelease>,
-    pub(super) known: &'a mut KnownFacts,
     pub(super) now: Timestamp,
 }
 
-/// Summarizes the outcomes of one host's plan.
-struct ImpactSummarizer<'e> {
-    machine: &'e HostFacts,
-    evaluator: &'e PolicyEvaluator<'e>,
-    records: &'e BTreeMap<String, CliRelease>,
+/// The policies of hosts that the same policies select, before or after the edit.
+#[derive(Debug, Clone)]
+pub(super) struct Side<'a> {
+    pub(super) evaluator: PolicyEvaluator<'a>,
+    missing_dependencies: DependencyPolicy,
 }
 
-impl HostPreview<'_> {
-    /// Returns where these policies lead each component that is active or required.
-    pub(super) fn evaluate(&mut self, set: &PolicySet) -> BTreeMap<Component, HostImpact> {
-        let machine = self.machine;
-        let host = machine.as_host();
-        let policies = set.for_host(host);
-        let on_disk = self.active().map(|(component, active)| {
-            (component.clone(), StoredDigests { active: active.digests.clone(), ..StoredDigests::default() })
-        });
-        let on_disk = on_disk.collect();
-        let evaluator =
-            PolicyEvaluator::new(set, host, self.now, self.records).by_server(None, Some(self.now)).on_disk(&on_disk);
-        let snapshot = self.snapshot(&policies);
-        let plan = loop {
-            match plan(&snapshot, self.known, &evaluator) {
-                PlanStep::Done(plan) => break plan,
-                PlanStep::Fetch(requests) => {
-                    for request in requests {
-                        published::insert_missing(self.known, request);
-                    }
-                }
-            }
+/// Where policies lead one component, and how it was planned.
+#[derive(Debug, Clone)]
+pub(super) struct ComponentPreview {
+    pub(super) impact: HostImpact,
+    pub(super) outcome: Outcome,
+}
+
+impl<'a> Side<'a> {
+    pub(super) fn new(policies: HostPolicies<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
+        let missing = policies.missing_dependencies_refused().map(|by| DependencyPolicy::Refuse { by });
+        let evaluator = PolicyEvaluator::of_policies(policies, now, records).by_server(None, Some(now));
+        Self { evaluator, missing_dependencies: missing.unwrap_or_default() }
+    }
+
+    /// Returns the same for another host.
+    pub(super) fn for_twin(&self, host: Host<'a>) -> Self {
+        Self { evaluator: self.evaluator.for_twin(host), missing_dependencies: self.missing_dependencies.clone() }
+    }
+
+    pub(super) fn policies(&self) -> &HostPolicies<'a> {
+        self.evaluator.policies()
+    }
+}
+
+impl<'a> HostPreview<'a> {
+    /// Returns where policies lead each component that is active or required.
+    pub(super) fn evaluate(&self, side: &Side<'_>, known: &mut KnownFacts) -> BTreeMap<Component, ComponentPreview> {
+        let on_disk = self.on_disk();
+        let evaluator = side.evaluator.clone().on_disk(&on_disk);
+        let required = evaluator.required_components().filter(|component| self.components.contains(component));
+        let requested = self.active().map(|(component, _)| component).chain(required);
+        let requests = requested.map(|component| (component.clone(), newest(evaluator.policies(), component)));
+        let plan = complete(&self.snapshot(side, requests.collect()), known, &evaluator);
+        let summary = |(component, outcome): (Component, Outcome)| {
+            let impact = self.summary(&evaluator, &component, &outcome);
+            (component, ComponentPreview { impact, outcome })
         };
-        let summarizer = ImpactSummarizer { machine, evaluator: &evaluator, records: self.records };
-        let outcomes = plan.outcomes.into_iter();
-        outcomes.map(|(component, outcome)| (component.clone(), summarizer.summarize(&component, &outcome))).collect()
+        plan.outcomes.into_iter().map(summary).collect()
+    }
+
+    /// Returns whether a request for one component leads to another version of it, or might if requirements that could
+    /// not be checked are met.
+    pub(super) fn replaces(
+        &self,
+        side: &Side<'_>,
+        known: &mut KnownFacts,
+        component: &Component,
+        request: Request,
+    ) -> bool {
+        let on_disk = self.on_disk();
+        let evaluator = side.evaluator.clone().on_disk(&on_disk);
+        let snapshot = self.snapshot(side, BTreeMap::from([(component.clone(), request)]));
+        let plan = complete(&snapshot, known, &evaluator);
+        matches!(plan.outcomes.get(component), Some(Outcome::Take { .. } | Outcome::Unchecked { .. }))
+    }
+
+    /// Returns the digests of the active versions.
+    pub(super) fn on_disk(&self) -> BTreeMap<Component, StoredDigests> {
+        let stored = |active: &super::ActiveComponent| StoredDigests {
+            active: active.digests.clone(),
+            ..StoredDigests::default()
+        };
+        self.active().map(|(component, active)| (component.clone(), stored(active))).collect()
     }
 
     /// The active components. Of a d8 whose version is not known, such as a development build, policies say
     /// nothing.
-    fn active(&self) -> impl Iterator<Item = (&Component, &super::ActiveComponent)> {
-        let active = self.machine.active.iter();
+    fn active(&self) -> impl Iterator<Item = (&'a Component, &'a super::ActiveComponent)> {
+        let active = self.components.iter().filter_map(|component| self.machine.active.get_key_value(*component));
         active.filter(|(component, active)| **component != Component::D8 || active.version.is_some())
     }
 
-    /// What is active, and requests for the newest version of all that is active or required.
-    fn snapshot(&self, policies: &HostPolicies<'_>) -> Snapshot {
+    fn snapshot(&self, side: &Side<'_>, requests: BTreeMap<Component, Request>) -> Snapshot {
         let installed = self.active().map(|(component, active)| {
-            let record = self.records.get(component.name());
-            let recorded = record.zip(active.version.as_ref()).and_then(|(record, version)| record.recorded(version));
-            let contract = match recorded.map(|recorded| Dependencies::read(&recorded.requirements.plugins)) {
-                Some(Err(error)) => InstalledContract::Unreadable(error.to_string()),
-                Some(Ok(dependencies)) => InstalledContract::Known(dependencies),
-                None => InstalledContract::Known(Dependencies::default()),
-            };
-            (component.clone(), InstalledComponent { version: active.version.clone(), contract })
+            let release = self.records.get(component.name());
+            (component.clone(), InstalledComponent::recorded(active.version.clone(), release))
         });
-        let required = policies.required().into_iter().map(|required| Component::Plugin(required.plugin));
-        let requested = self.active().map(|(component, _)| component.clone()).chain(required);
-        let missing = policies.missing_dependencies_refused().map(|by| DependencyPolicy::Refuse { by });
-        let actor = if self.machine.managed { Actor::Agent } else { Actor::Person };
-        Snapshot {
-            installed: installed.collect(),
-            requests: requested.map(|component| (component.clone(), newest(policies, &component))).collect(),
-            options: PlanOptions { actor, missing: missing.unwrap_or_default(), ..PlanOptions::default() },
-        }
+        let missing = side.missing_dependencies.clone();
+        let options = PlanOptions { actor: self.actor, missing, ..PlanOptions::default() };
+        Snapshot { installed: installed.collect(), requests, options }
     }
-}
 
-/// The request for the newest version. Of d8 the verdict decides whether another major may be entered.
-fn newest(policies: &HostPolicies<'_>, component: &Component) -> Request {
-    match component {
-        Component::D8 => Request::NewestOfAll,
-        Component::Plugin(_) if policies.guidance(component, None).major_updates == MajorUpdates::Cross => {
-            Request::NewestOfAll
-        }
-        Component::Plugin(_) => Request::Newest,
-    }
-}
-
-impl ImpactSummarizer<'_> {
-    fn summarize(&self, component: &Component, outcome: &Outcome) -> HostImpact {
+    fn summary(&self, evaluator: &PolicyEvaluator<'_>, component: &Component, outcome: &Outcome) -> HostImpact {
         let active = self.machine.active.get(component).and_then(|active| active.version.as_ref());
         let (taken, unchecked) = match outcome {
             Outcome::Take { version, .. } => (Some(version.version.clone()), None),
             Outcome::Unchecked { version, verdict, .. } => (None, Some((version, verdict))),
             _ => (None, None),
         };
-        let forbidden = active.and_then(|active| self.active_forbidden(component, active));
-        let runs = active.is_none_or(|active| self.evaluator.run_allowed(component, active).is_ok());
+        let forbidden = active.and_then(|active| evaluator.active_forbidden(&self.request(component, active)));
+        let runs = active.is_none_or(|active| evaluator.run_allowed(component, active).is_ok());
         let passed_over = outcome.passed_over();
         let leading = |verdict: &Verdict| verdict.leading().cloned();
         let held = passed_over.iter().map(|(version, verdict)| (version, verdict)).chain(unchecked);
@@ -163,41 +176,68 @@ impl ImpactSummarizer<'_> {
                 (passed_over.first().map_or(Class::Unfit, |(_, verdict)| verdict.class()), None, newest)
             }
         };
-        let next = if self.machine.managed { self.next(component, active) } else { None };
+        let next = if self.actor == Actor::Agent { self.next(evaluator, component, active) } else { None };
         HostImpact { verdict, target, runs, reason, next }
     }
 
     /// Returns what the agent will install first of the versions in the record.
-    fn next(&self, component: &Component, active: Option<&Version>) -> Option<NextVersion> {
+    fn next(
+        &self,
+        evaluator: &PolicyEvaluator<'_>,
+        component: &Component,
+        active: Option<&Version>,
+    ) -> Option<NextVersion> {
         let recorded = self.records.get(component.name())?.status.iter().flat_map(|status| &status.versions);
         let platform = self.machine.platform.as_ref();
         let parsed = recorded.filter_map(|entry| Some((Version::parse(&entry.version).ok()?, entry)));
-        let versions: Vec<_> = parsed.map(|(version, entry)| (version, Findings::recorded(entry, platform))).collect();
+        let newer = parsed.filter(|(version, _)| active.is_none_or(|active| version > active));
+        let versions: Vec<_> = newer.map(|(version, entry)| (version, Findings::recorded(entry, platform))).collect();
         let requests: Vec<_> = versions
             .iter()
             .map(|(version, findings)| EvaluationRequest {
-                component,
-                version,
-                intent: Intent::Agent,
                 active,
                 unmet: &findings.unmet,
                 unchecked: &findings.unchecked,
-                dependency_of: None,
+                ..self.request(component, version)
             })
             .collect();
-        self.evaluator.next(&requests)
+        evaluator.next(&requests)
     }
 
-    fn active_forbidden(&self, component: &Component, active: &Version) -> Option<Reason> {
-        let intent = if self.machine.managed { Intent::Agent } else { Intent::Update };
-        self.evaluator.active_forbidden(&EvaluationRequest {
+    /// Returns the request for the verdict on the active version, or on another one whose requirements are met.
+    pub(super) fn request<'r>(&self, component: &'r Component, version: &'r Version) -> EvaluationRequest<'r> {
+        let intent = if self.actor == Actor::Agent { Intent::Agent } else { Intent::Update };
+        EvaluationRequest {
             component,
-            version: active,
+            version,
             intent,
-            active: Some(active),
+            active: Some(version),
             unmet: &[],
             unchecked: &[],
             dependency_of: None,
-        })
+        }
+    }
+}
+
+/// Plans with what records contain.
+fn complete(snapshot: &Snapshot, known: &mut KnownFacts, evaluator: &PolicyEvaluator<'_>) -> Plan {
+    loop {
+        match plan(snapshot, known, evaluator) {
+            PlanStep::Done(plan) => return plan,
+            PlanStep::Fetch(requests) => {
+                requests.into_iter().for_each(|request| published::insert_missing(known, request));
+            }
+        }
+    }
+}
+
+/// Returns the request for the newest version. Of d8 the verdict decides whether another major may be entered.
+pub(super) fn newest(policies: &HostPolicies<'_>, component: &Component) -> Request {
+    match component {
+        Component::D8 => Request::NewestOfAll,
+        Component::Plugin(_) if policies.guidance(component, None).major_updates == MajorUpdates::Cross => {
+            Request::NewestOfAll
+        }
+        Component::Plugin(_) => Request::Newest,
     }
 }

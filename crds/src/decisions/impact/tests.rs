@@ -1,6 +1,8 @@
 //! Tables of policy edits and what they change on a host.
 
 mod edits;
+mod sharing;
+mod stops;
 
 use std::collections::BTreeMap;
 
@@ -61,7 +63,8 @@ fn diff_with(
     new: &[Value],
 ) -> Vec<ComponentDiff> {
     let (old, new) = (PolicySet::from_json(old), PolicySet::from_json(new));
-    PolicyDiff::new(&old, &new, records, NOW.parse().unwrap()).of(machine).changes
+    let changes = PolicyDiff::new(&old, &new, records, NOW.parse().unwrap()).of(machine).changes;
+    changes.iter().map(|change| (**change).clone()).collect()
 }
 
 /// Returns `verdict target reason`, with `!` if the active version may not run.
@@ -90,7 +93,7 @@ fn what_an_edit_changes_on_a_managed_host() {
             installed,
             auto.clone(),
             tool(json!({"versions": "<1.3"})),
-            Some(("Eligible v1.3.0", "Eligible v1.2.0", true)),
+            Some(("Eligible v1.3.0", "Eligible v1.2.0 VersionNotPermitted", true)),
         ),
         (
             installed,
@@ -98,7 +101,12 @@ fn what_an_edit_changes_on_a_managed_host() {
             tool(json!({"versions": "<1.2"})),
             Some(("Eligible v1.3.0", "Eligible v1.1.0 VersionNotPermitted", true)),
         ),
-        (installed, auto.clone(), tool(json!({"minAge": "72h"})), Some(("Eligible v1.3.0", "Eligible v1.2.0", true))),
+        (
+            installed,
+            auto.clone(),
+            tool(json!({"minAge": "72h"})),
+            Some(("Eligible v1.3.0", "Eligible v1.2.0 Soaking", true)),
+        ),
         (installed, auto.clone(), json!({}), Some(("Eligible v1.3.0", "Held v1.3.0 Manual", true))),
         (
             installed,
@@ -157,7 +165,7 @@ fn what_an_edit_changes_on_a_managed_host() {
             &[("d8", "v1.1.0")],
             auto.clone(),
             json!({"cli": {"versions": "<1.3", "updates": "Auto"}}),
-            Some(("Eligible v1.3.0", "Eligible v1.2.0", true)),
+            Some(("Eligible v1.3.0", "Eligible v1.2.0 VersionNotPermitted", true)),
         ),
         (
             &[("d8", "v1.1.0")],
@@ -326,6 +334,12 @@ fn people_who_could_neither_run_a_plugin_nor_replace_it() {
     let expedited = spec(&[block(json!(["v1.3.0"]))], json!({}));
     let paused = spec(&[rule(json!({"block": ["<1.3"]}))], json!({"paused": true}));
     let denied = spec(&[json!({"plugins": ["tool"], "access": "Deny"})], json!({}));
+    let with = |more: Value| spec(&[rule(json!({"block": ["<1.3"], "versions": "<2"}))], more);
+    let rollout = json!({"over": "48h"});
+    let evidence = json!({"over": "48h", "canaryPercent": 10, "requireSucceeded": {"hosts": 2, "for": "1h"}});
+    let closed = json!([{"start": "02:00", "duration": "1h"}]);
+    let majors = spec(&[rule(json!({"block": ["1.x"], "majorUpdates": "Stay"}))], json!({}));
+    let pre_block = spec(&[rule(json!({"block": ["v1.2.0"]}))], json!({}));
     for (old, new, expected) in [
         (&plain, &plain, None),
         (&plain, &soaking, Some("v1.2.0 until v1.3.0 at 2026-11-24T12:00:00Z")),
@@ -335,12 +349,26 @@ fn people_who_could_neither_run_a_plugin_nor_replace_it() {
         // The agent waits, but a person may leave the blocked version.
         (&plain, &paused, None),
         (&plain, &denied, Some("v1.2.0")),
+        // Runs were refused before.
         (&soaking, &denied, None),
+        (&pre_block, &soaking, None),
+        // A person may name a version that a wave has not brought yet.
+        (&plain, &with(json!({"rollout": rollout})), None),
+        (&plain, &with(json!({"rollout": evidence})), None),
+        // What leaves a blocked version waits neither for windows nor for permission.
+        (&plain, &with(json!({"windows": closed, "windowsFor": "Everyone"})), None),
+        (&plain, &with(json!({"defaults": {"updates": "Frozen"}})), None),
+        (&plain, &with(json!({"defaults": {"updates": "Manual"}})), None),
+        // It may enter another major version.
+        (&plain, &majors, None),
+        // A newer version does not fit, and the older ones are blocked, too.
+        (&plain, &spec(&[rule(json!({"block": ["<1.4"], "versions": "<2"}))], json!({})), Some("v1.2.0")),
     ] {
         for managed in [true, false] {
             let machine = machine(managed, &[("tool", "v1.2.0")]);
             let [old_set, new_set] = [old, new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
-            let found = PolicyDiff::new(&old_set, &new_set, &records(), NOW.parse().unwrap()).of(&machine).lockouts;
+            let records = records();
+            let found = PolicyDiff::new(&old_set, &new_set, &records, NOW.parse().unwrap()).of(&machine).lockouts;
             let shown = |lockout: &Lockout| {
                 let next = lockout.next.as_ref().map(|next| format!(" until {} at {}", next.version, next.at));
                 format!("{}{}", lockout.active.as_ref().unwrap(), next.unwrap_or_default())
@@ -348,6 +376,41 @@ fn people_who_could_neither_run_a_plugin_nor_replace_it() {
             let expected = expected.map(|text| if managed { text } else { &text[..6] });
             assert_eq!(found.first().map(shown).as_deref(), expected, "{old} -> {new}, managed: {managed}");
         }
+    }
+}
+
+/// Without a record, it is not known whether another version is published.
+#[test]
+fn a_plugin_without_a_record_is_locked_out_only_if_it_is_denied() {
+    let rule = |fields: Value| {
+        let mut rule = json!({"plugins": ["other"]});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        PolicySet::from_json(&[policy("p", &json!({"rules": [rule]}))])
+    };
+    let (records, machine) = (records(), machine(true, &[("other", "v1.0.0")]));
+    let old = rule(json!({}));
+    for (new, expected) in [(rule(json!({"block": ["v1.0.0"]})), 0), (rule(json!({"access": "Deny"})), 1)] {
+        let found = PolicyDiff::new(&old, &new, &records, NOW.parse().unwrap()).of(&machine).lockouts;
+        assert_eq!(found.len(), expected);
+    }
+}
+
+/// Policies that no version can meet together contradict each other, also if none requires the plugin.
+#[test]
+fn policies_that_contradict_each_other() {
+    let versions =
+        |name: &str, versions: &str| policy(name, &json!({"rules": [{"plugins": ["tool"], "versions": versions}]}));
+    let (records, machine) = (records(), machine(true, &[("tool", "v1.2.0")]));
+    let low = versions("a", "<1");
+    for (old, new, expected) in [
+        (vec![&low], vec![&low, &versions("b", ">=2")], 1),
+        (vec![&low], vec![&low, &versions("b", "<0.9")], 0),
+        (vec![&low, &versions("b", ">=2")], vec![&low, &versions("b", ">=3")], 0),
+    ] {
+        let [old, new] = [old, new].map(PolicySet::from_json);
+        let found = PolicyDiff::new(&old, &new, &records, NOW.parse().unwrap()).of(&machine).not_permitted;
+        assert_eq!(found.len(), expected);
+        assert!(found.iter().all(|found| found.required_by.is_empty() && found.policies() == ["a", "b"].into()));
     }
 }
 
@@ -374,7 +437,8 @@ fn what_is_required_but_not_permitted() {
     ] {
         let denied = policy("q", &json!({"rules": [{"plugins": ["tool"], "access": "Deny"}]}));
         let [before, after] = [&old, &new].map(|spec| PolicySet::from_json(&[policy("p", spec), denied.clone()]));
-        let found = PolicyDiff::new(&before, &after, &records(), NOW.parse().unwrap()).of(&machine(true, &[]));
+        let (records, bare) = (records(), machine(true, &[]));
+        let found = PolicyDiff::new(&before, &after, &records, NOW.parse().unwrap()).of(&bare);
         let requires = |spec: &Value| spec.to_string().contains("Require") && spec.to_string().contains("tool");
         assert_eq!(
             !found.not_permitted.is_empty(),
@@ -384,8 +448,9 @@ fn what_is_required_but_not_permitted() {
 
         for active in [&[][..], &[("tool", "v1.2.0")]] {
             let [old, new] = [&old, &new].map(|spec| PolicySet::from_json(&[policy("p", spec)]));
-            let found = PolicyDiff::new(&old, &new, &records(), NOW.parse().unwrap()).of(&machine(true, active));
-            assert_eq!(found.not_permitted.first().map(Component::name), expected, "{new:?}");
+            let machine = machine(true, active);
+            let found = PolicyDiff::new(&old, &new, &records, NOW.parse().unwrap()).of(&machine);
+            assert_eq!(found.not_permitted.first().map(|found| found.component.name()), expected, "{new:?}");
         }
     }
 }

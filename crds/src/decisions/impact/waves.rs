@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::facts::ClusterState;
+use super::{facts::ClusterState, wave_reports::WaveReports};
 use crate::{
     decisions::{
-        intent::Intent,
         validation::{CheckedPolicy, CheckedRollout, RequiredEvidence},
-        verdict::{Candidate, Class, Host, PolicySet},
+        verdict::{Host, PolicySet},
+        wave::{self, Wave},
     },
     records::{
         policy::{ComponentProgress, PluginPolicyStatus, WaveState, WaveStatus},
@@ -39,8 +39,10 @@ pub struct WaveChange {
 pub enum WaveChangeKind {
     /// The annotation of the policy resumes its halt.
     Resumes,
-    /// It begins now, and reaches the last host after this time.
+    /// It begins.
     Begins {
+        /// When: now, or when the version reaches the policy's minAge.
+        at: Timestamp,
         /// The time in which a version reaches every host.
         over: Duration,
     },
@@ -50,6 +52,13 @@ pub enum WaveChangeKind {
         hosts: u32,
         /// Time for which each of them must have reported the version as up to date.
         stable_for: Duration,
+    },
+    /// So many hosts have failed already that it is halted now.
+    Halts {
+        /// Number of hosts.
+        failed: u32,
+        /// The number that halts it.
+        max_failed: u32,
     },
 }
 
@@ -61,6 +70,7 @@ pub(super) struct WaveEdit<'a> {
     /// The status before the edit.
     pub(super) status: &'a PluginPolicyStatus,
     pub(super) cluster: ClusterState<'a>,
+    pub(super) reports: WaveReports<'a>,
 }
 
 /// The waves of a policy after an edit.
@@ -166,8 +176,8 @@ impl WaveEdit<'_> {
     fn edited(
         &self,
         recorded: &RecordedWave<'_>,
-        before: Option<&Alone<'_>>,
-        after: &Alone<'_>,
+        before: Option<&Alone>,
+        after: &Alone,
     ) -> (Option<WaveStatus>, Option<WaveChangeKind>) {
         let now = self.cluster.now;
         let halted_at = recorded.halted_at();
@@ -175,16 +185,20 @@ impl WaveEdit<'_> {
         let halted_at = halted_at.filter(|_| resumed.is_none());
         let was_permitted = before.is_some_and(|before| before.permits(recorded, now));
         let begun = self.begun(recorded, was_permitted);
-        let begun =
-            begun.map(|since| resumed.map_or(since, |halted_at| self.resumed_since(recorded, since, halted_at)));
+        let begun = begun.map(|since| {
+            resumed.map_or(since, |halted_at| wave::resumed_since(since, self.soaked(recorded), halted_at, now))
+        });
         let rollout = self.after.rollout.as_ref().filter(|_| after.permits(recorded, now));
         let start = match (rollout, begun) {
             (None, _) => Start::default(),
             (Some(_), Some(since)) => Start { since: Some(since), ..Start::default() },
             (Some(rollout), None) => self.start(recorded, rollout, halted_at.is_some(), was_permitted),
         };
-        let kind = resumed.map(|_| WaveChangeKind::Resumes).or(start.kind);
-        (recorded.status(&start, halted_at), kind)
+        let halts = rollout
+            .filter(|_| halted_at.is_none())
+            .and_then(|rollout| self.halts(recorded, rollout, &start, resumed.is_some()));
+        let kind = halts.or(resumed.map(|_| WaveChangeKind::Resumes)).or(start.kind);
+        (recorded.status(&start, halted_at.or(halts.map(|_| now))), kind)
     }
 
     /// Decides whether the wave of a permitted version begins now.
@@ -195,19 +209,46 @@ impl WaveEdit<'_> {
         is_halted: bool,
         was_permitted: bool,
     ) -> Start {
-        let successes = rollout.evidence.map(|evidence| (evidence, self.successes(recorded, evidence)));
-        // Evidence does not begin a halted wave.
-        let waits = successes.filter(|(evidence, hosts)| is_halted || *hosts < evidence.hosts);
+        let now = self.cluster.now;
+        let key = (recorded.component, &recorded.version);
+        let successes =
+            rollout.evidence.map(|evidence| (evidence, self.reports.succeeded.get(&key).copied().unwrap_or_default()));
+        let is_met = successes.map(|(evidence, hosts)| hosts >= evidence.hosts);
+        let since = wave::begins(is_met, is_halted, None, now);
+        let waits = successes.filter(|_| since.is_none());
         let kind = match waits {
             Some((RequiredEvidence { hosts, stable_for }, _)) => WaveChangeKind::Awaits { hosts, stable_for },
-            None => WaveChangeKind::Begins { over: rollout.over },
+            None => {
+                let min_age = self.after.min_age(recorded.component);
+                let wave = Wave::new(recorded.first_seen().unwrap_or(now), min_age, since, rollout.over);
+                WaveChangeKind::Begins { at: wave.start().unwrap_or(Timestamp::MAX), over: rollout.over }
+            }
         };
         let waits_already = waits.is_some() && was_permitted && self.required_evidence().is_some();
-        Start {
-            since: waits.is_none().then_some(self.cluster.now),
-            succeeded: waits.map(|(_, hosts)| hosts),
-            kind: (!is_halted && !waits_already).then_some(kind),
-        }
+        Start { since, succeeded: waits.map(|(_, hosts)| hosts), kind: (!is_halted && !waits_already).then_some(kind) }
+    }
+
+    /// Returns whether failures halt the wave now.
+    fn halts(
+        &self,
+        recorded: &RecordedWave<'_>,
+        rollout: &CheckedRollout,
+        start: &Start,
+        is_resumed: bool,
+    ) -> Option<WaveChangeKind> {
+        let may_spread = start.since.is_some() || rollout.evidence.is_some();
+        let max_failed = rollout.max_failed.filter(|_| may_spread && !is_resumed)?;
+        let counted = self.reports.failed.get(&(recorded.component, &recorded.version));
+        let counted = counted.copied().unwrap_or_default();
+        let in_status = recorded.wave.map(|wave| wave.failed).unwrap_or_default();
+        // The operator counted them for the hosts that the policy selects now.
+        let is_for_same_hosts = self.before.is_some_and(|before| before.selector == self.after.selector);
+        let failed = if is_for_same_hosts { counted.max(in_status) } else { counted };
+        // A wave that goes on in spite of so many failures was resumed after them.
+        let max_before = self.before.and_then(|before| before.rollout.as_ref()?.max_failed);
+        let was_resumed = recorded.wave.is_some() && max_before.is_some_and(|max| in_status >= max);
+        let ignored = if was_resumed { in_status } else { 0 };
+        wave::halts(failed, ignored, Some(max_failed)).then_some(WaveChangeKind::Halts { failed, max_failed })
     }
 
     /// Returns when the wave began, as the operator recorded it. The status leaves out most complete waves: they spread
@@ -218,7 +259,8 @@ impl WaveEdit<'_> {
         }
         let spread = self.before.is_some_and(|before| before.rollout.is_some()) && self.required_evidence().is_none();
         let is_complete = spread && was_permitted && recorded.in_status && recorded.halted_at().is_none();
-        is_complete.then(|| recorded.first_seen().unwrap_or(self.cluster.now).min(self.cluster.now))
+        let complete_since = recorded.first_seen().filter(|_| is_complete);
+        is_complete.then(|| wave::begins(None, false, complete_since, self.cluster.now))?
     }
 
     /// Returns the evidence that the policy required before the edit.
@@ -226,51 +268,22 @@ impl WaveEdit<'_> {
         self.before?.rollout.as_ref()?.evidence
     }
 
-    /// Returns the beginning of a wave that goes on where it was halted.
-    fn resumed_since(&self, recorded: &RecordedWave<'_>, since: Timestamp, halted_at: Timestamp) -> Timestamp {
-        let min_age = self.after.min_age(recorded.component);
-        let soaked = recorded.first_seen().and_then(|first_seen| instant::after(first_seen, min_age));
-        let start = soaked.map_or(since, |soaked| soaked.max(since));
-        let elapsed = halted_at.duration_since(start).max(SignedDuration::ZERO);
-        self.cluster.now.checked_sub(elapsed).unwrap_or(since)
-    }
-
-    /// Returns the number of hosts that have reported the version as up to date for long enough.
-    fn successes(&self, recorded: &RecordedWave<'_>, evidence: RequiredEvidence) -> u32 {
-        let selected =
-            self.cluster.hosts.iter().filter(|host| host.managed && self.after.selector.matches(&host.labels));
-        let active = selected.filter_map(|host| host.active.get(recorded.component));
-        let reported = active.filter(|active| active.version.as_ref() == Some(&recorded.version));
-        let counted = reported.filter(|active| {
-            let counts = active.up_to_date.and_then(|up_to_date| up_to_date.counts_from(evidence.stable_for));
-            counts.is_some_and(|counts| counts <= self.cluster.now)
-        });
-        u32::try_from(counted.count()).unwrap_or(u32::MAX)
+    /// Returns when the version reaches the policy's minAge.
+    fn soaked(&self, recorded: &RecordedWave<'_>) -> Option<Timestamp> {
+        instant::after(recorded.first_seen()?, self.after.min_age(recorded.component))
     }
 }
 
 /// One policy without the others, for the host that is last in its waves.
-struct Alone<'a> {
-    checked: &'a CheckedPolicy,
-    set: PolicySet,
-}
+struct Alone(PolicySet);
 
-impl<'a> Alone<'a> {
-    fn new(checked: &'a CheckedPolicy) -> Self {
-        Self { checked, set: PolicySet::to_the_last_host(checked.clone()) }
+impl Alone {
+    fn new(checked: &CheckedPolicy) -> Self {
+        Self(PolicySet::to_the_last_host(checked.clone()))
     }
 
     /// Returns whether the policy permits the version, so that the operator begins its wave.
     fn permits(&self, RecordedWave { component, version, release, .. }: &RecordedWave<'_>, now: Timestamp) -> bool {
-        let policies = self.set.for_host(Host::LAST);
-        if self.checked.emergency.is_some() || policies.denied(component).is_some() {
-            return false;
-        }
-        let rule = self.checked.rule_for(component);
-        if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
-            return policies.guidance(component, Some(version)).active_forbidden.is_none();
-        }
-        let candidate = Candidate::new(Host::LAST, component, version, Intent::Explicit, now).release(Some(release));
-        policies.evaluate(&candidate).class() != Class::Forbidden
+        self.0.for_host(Host::LAST).permit(component, version, release, now)
     }
 }

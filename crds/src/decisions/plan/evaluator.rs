@@ -1,6 +1,9 @@
 //! The verdict on one version, as the planner requests it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -86,27 +89,59 @@ pub struct PolicyEvaluator<'a> {
     confirmed: Option<Timestamp>,
     records: &'a BTreeMap<String, CliRelease>,
     on_disk: Option<&'a BTreeMap<Component, StoredDigests>>,
-    required: BTreeMap<Component, Required>,
+    required: Arc<BTreeMap<Component, Required>>,
     allow_ungoverned: bool,
 }
 
 impl<'a> PolicyEvaluator<'a> {
     /// `records` are by component name; `now` is the local clock's time.
     pub fn new(set: &'a PolicySet, host: Host<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
-        let policies = set.for_host(host);
+        Self::of_policies(set.for_host(host), now, records)
+    }
+
+    /// Evaluates by the policies of a host. `records` are by component name; `now` is the local clock's time.
+    pub fn of_policies(policies: HostPolicies<'a>, now: Timestamp, records: &'a BTreeMap<String, CliRelease>) -> Self {
         let required = policies.required().into_iter();
         let required = required.map(|required| (Component::Plugin(required.plugin.clone()), required)).collect();
         Self {
-            policies,
-            host,
+            host: policies.host(),
+            policies: policies.prepared_for(now),
             now,
             server_time: None,
             confirmed: None,
             records,
             on_disk: None,
-            required,
+            required: Arc::new(required),
             allow_ungoverned: false,
         }
+    }
+
+    /// Evaluates for another host that the same policies select, and of which it is a canary as this one is.
+    #[must_use]
+    pub fn for_twin(&self, host: Host<'a>) -> Self {
+        let Self { policies, host: _, now, server_time, confirmed, records, on_disk, required, allow_ungoverned } =
+            self;
+        Self {
+            policies: policies.for_twin(host),
+            host,
+            now: *now,
+            server_time: *server_time,
+            confirmed: *confirmed,
+            records,
+            on_disk: *on_disk,
+            required: Arc::clone(required),
+            allow_ungoverned: *allow_ungoverned,
+        }
+    }
+
+    /// Returns the policies of the host.
+    pub fn policies(&self) -> &HostPolicies<'a> {
+        &self.policies
+    }
+
+    /// Returns the components that the policies require.
+    pub fn required_components(&self) -> impl Iterator<Item = &Component> {
+        self.required.keys()
     }
 
     /// Sets the API server's time, by which the local clock is checked, and when the server last confirmed
@@ -158,6 +193,11 @@ impl<'a> PolicyEvaluator<'a> {
     /// Evaluates whether the active version, which the request is for, may stay.
     pub fn staying(&self, request: &EvaluationRequest<'_>) -> Verdict {
         self.policies.staying(&self.candidate(request))
+    }
+
+    /// Evaluates whether the version may be installed at a later time, if nothing else changes.
+    pub fn evaluate_at(&self, request: &EvaluationRequest<'_>, at: Timestamp) -> Verdict {
+        self.policies.evaluate_at(&self.candidate(request), at)
     }
 
     fn candidate<'r>(&'r self, request: &EvaluationRequest<'r>) -> Candidate<'r> {

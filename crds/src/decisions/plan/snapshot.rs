@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::dependencies::Dependencies;
 use crate::{
     decisions::reason::Source,
+    records::release::CliRelease,
     values::{name::Component, version::Version},
 };
 
@@ -75,6 +76,19 @@ pub struct InstalledComponent {
     pub version: Option<Version>,
     /// What the active version requires of other plugins.
     pub contract: InstalledContract,
+}
+
+impl InstalledComponent {
+    /// Makes a component of which only the active version is known, with what its record says of that version.
+    pub fn recorded(version: Option<Version>, release: Option<&CliRelease>) -> Self {
+        let recorded = version.as_ref().and_then(|version| release?.recorded(version));
+        let contract = match recorded.map(|recorded| Dependencies::read(&recorded.requirements.plugins)) {
+            Some(Err(error)) => InstalledContract::Unreadable(error.to_string()),
+            Some(Ok(dependencies)) => InstalledContract::Known(dependencies),
+            None => InstalledContract::Known(Dependencies::default()),
+        };
+        Self { version, contract }
+    }
 }
 
 /// What an installed version requires of other plugins.

@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 /// A rule for plugins or for d8 itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckedRule {
     /// The plugins to which the rule applies. Empty in the rule for d8 itself.
     pub plugins: Vec<Pattern>,

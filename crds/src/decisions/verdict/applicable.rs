@@ -25,9 +25,14 @@ pub(super) struct MatchedPolicy<'a> {
 
 impl<'a> MatchedPolicy<'a> {
     pub(super) fn new(policy: &'a CheckedPolicy, index: usize, host: &Host<'_>) -> Self {
-        let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
-        Self { policy, index, canary: canaries.is_some_and(|canaries| canaries.matches(host.labels)) }
+        Self { policy, index, canary: is_canary(policy, host) }
     }
+}
+
+/// Returns whether the host matches the policy's `canarySelector`.
+pub(super) fn is_canary(policy: &CheckedPolicy, host: &Host<'_>) -> bool {
+    let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
+    canaries.is_some_and(|canaries| canaries.matches(host.labels))
 }
 
 /// Returns when a policy lets changes with this intent begin. `None`: at any time.

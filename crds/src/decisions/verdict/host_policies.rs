@@ -137,6 +137,37 @@ impl<'a> HostPolicies<'a> {
         Self { host, matched, emergencies, broken, local_rules, for_agent, features, limited, schedules }
     }
 
+    /// Returns the policies of another host that the same policies select, and of which it is a canary as this one is.
+    #[must_use]
+    pub fn for_twin(&self, host: Host<'a>) -> Self {
+        let for_agent = self.for_agent.as_ref().map(|policies| {
+            let nobody = Host { person: Person::Nobody, ..host };
+            Box::new(policies.for_twin(nobody))
+        });
+        let Self { host: _, matched, emergencies, broken, local_rules, for_agent: _, features, limited, schedules } =
+            self;
+        Self {
+            host,
+            matched: matched.clone(),
+            emergencies: emergencies.clone(),
+            broken: broken.clone(),
+            local_rules: *local_rules,
+            for_agent,
+            features: *features,
+            limited: *limited,
+            schedules: schedules.clone(),
+        }
+    }
+
+    /// Computes now what is the same for all components at this time.
+    #[must_use]
+    pub fn prepared_for(self, now: Timestamp) -> Self {
+        if self.limited.agent || self.limited.people {
+            self.schedules_at(now);
+        }
+        Self { for_agent: self.for_agent.map(|policies| Box::new(policies.prepared_for(now))), ..self }
+    }
+
     /// Returns the host, and the person who acts there.
     pub fn host(&self) -> Host<'a> {
         self.host

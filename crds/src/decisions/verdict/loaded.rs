@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A policy, valid or not.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LoadedPolicy {
     Valid {
         checked: Box<CheckedPolicy>,
@@ -29,7 +29,7 @@ pub(super) enum LoadedPolicy {
 }
 
 /// A policy that is invalid or cannot be decoded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BrokenPolicy {
     pub(super) name: Arc<str>,
     pub(super) problem: Arc<PolicyProblem>,
@@ -39,6 +39,7 @@ pub(super) struct BrokenPolicy {
 }
 
 /// What of a policy applies to one host and to the person who acts there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applying<'a> {
     /// A valid policy, or only its Deny and `block` if the person is not known.
     Valid(&'a CheckedPolicy),

@@ -50,6 +50,14 @@ impl HostPolicies<'_> {
     }
 }
 
+impl HostPolicies<'_> {
+    /// Evaluates whether the version may be on this host at a later time. The policies and the record count as being as
+    /// recent then as they are now.
+    pub fn evaluate_at(&self, candidate: &Candidate<'_>, at: Timestamp) -> Verdict {
+        self.evaluate(&Candidate { now: at, ..candidate.read_now() })
+    }
+}
+
 /// Returns when the first of the holds ends; `None`: one of the reasons has no end.
 fn first_end(verdict: &Verdict) -> Option<Timestamp> {
     let ends: Option<Vec<_>> = verdict.reasons().iter().map(Reason::until).collect();

@@ -11,7 +11,7 @@ use crate::{
 /// All policies of a cluster, whatever hosts they select. Their order never matters.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
-    policies: Vec<LoadedPolicy>,
+    pub(super) policies: Vec<LoadedPolicy>,
     local_rules: Option<LocalRules>,
 }
 

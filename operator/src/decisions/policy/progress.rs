@@ -107,17 +107,9 @@ impl<'a> PolicyEvaluator<'a> {
         record.candidates(self.checked.min_age(&record.component), |version| self.permits(record, version))
     }
 
-    /// Returns whether nothing forbids the version. There can be thousands of versions: only a pin needs the full
-    /// verdict, because it compares the record's digest. Otherwise a version is forbidden exactly if hosts must leave
-    /// it.
+    /// Returns whether the policy permits the version.
     fn permits(&self, record: &Record<'_>, version: &Version) -> bool {
-        let rule = self.checked.rule_for(&record.component);
-        if !rule.is_some_and(|rule| rule.pins.iter().any(|pin| pin.version == *version)) {
-            return self.policies.guidance(&record.component, Some(version)).active_forbidden.is_none();
-        }
-        let candidate = Candidate::new(Host::LAST, &record.component, version, Intent::Explicit, self.now)
-            .release(Some(record.release));
-        self.policies.evaluate(&candidate).class() != Class::Forbidden
+        self.policies.permit(&record.component, version, record.release, self.now)
     }
 
     /// Returns whether hosts may update to another major version.

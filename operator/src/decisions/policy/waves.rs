@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_crds::{
-    decisions::validation::ResumedHalts,
+    decisions::{validation::ResumedHalts, wave},
     records::policy::{PluginPolicyStatus, WaveState},
     values::{name::Component, version::Version},
 };
@@ -14,9 +14,6 @@ use super::{
     ledger::{Halt, WaveLedger, WaveLedgerChanges, WaveRecord},
 };
 use crate::decisions::{hosts::HostFailure, managed_releases::GRACE_PERIOD};
-
-/// A host that has been switching for this time counts as failed.
-const STUCK: SignedDuration = SignedDuration::from_mins(30);
 
 /// How many hosts failed on each version, by component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +34,7 @@ impl FailureCounts {
             };
             if let Some(since) = failure.switching_since {
                 // A time beyond the supported range never comes.
-                let Ok(stuck) = since.checked_add(STUCK) else { continue };
+                let Some(stuck) = wave::stuck_from(since) else { continue };
                 if stuck > now {
                     counted.next = Some(counted.next.map_or(stuck, |next| next.min(stuck)));
                     continue;
@@ -214,16 +211,10 @@ fn begin(
         if wave.since.is_some() || !inputs.has_rollout {
             continue;
         }
-        wave.since = match inputs.evidence {
-            // Evidence does not begin a halted wave.
-            Some(evidence) if wave.halt.is_some() || !evidence.is_met(component, version) => None,
-            Some(_) => {
-                proven.push(version.clone());
-                Some(inputs.now)
-            }
-            // A complete wave spreads by the age of the version alone.
-            None => Some(candidate.first_seen.filter(|_| complete).unwrap_or(inputs.now).min(inputs.now)),
-        };
+        let is_met = inputs.evidence.map(|evidence| evidence.is_met(component, version));
+        let complete_since = candidate.first_seen.filter(|_| complete);
+        wave.since = wave::begins(is_met, wave.halt.is_some(), complete_since, inputs.now);
+        proven.extend(wave.since.and(is_met).map(|_| version.clone()));
     }
     proven
 }
@@ -280,11 +271,7 @@ fn resume(
     let halt = wave.halt.filter(|halt| inputs.resumed.names(component, version, halt.at))?;
     let candidates = inputs.candidates.get(component).map(Vec::as_slice).unwrap_or_default();
     let soaked = candidates.iter().find(|c| c.version == *version).and_then(|candidate| candidate.soaked);
-    wave.since = wave.since.map(|since| {
-        let start = soaked.map_or(since, |soaked| soaked.max(since));
-        let elapsed = halt.at.duration_since(start).max(SignedDuration::ZERO);
-        inputs.now.checked_sub(elapsed).unwrap_or(since)
-    });
+    wave.since = wave.since.map(|since| wave::resumed_since(since, soaked, halt.at, inputs.now));
     wave.halt = None;
     wave.ignored_failures = inputs.failures.of(component, version);
     Some(WaveEventKind::Resumed)
@@ -303,7 +290,7 @@ fn halt(
     }
     let failed = inputs.failures.of(component, version);
     wave.ignored_failures = wave.ignored_failures.min(failed);
-    if inputs.max_failed.is_none_or(|max| failed < max) || failed <= wave.ignored_failures {
+    if !wave::halts(failed, wave.ignored_failures, inputs.max_failed) {
         return None;
     }
     // The annotation may still name an earlier halt in this very second. It must not resume this one.

@@ -1,12 +1,15 @@
 //! The changes of `d8 policy diff` for people: grouped by component, by what changes and why.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use d8_crds::{
     decisions::{
         explain,
-        impact::HostImpact,
-        reason::{Class, Origin, ReasonCode},
+        impact::{ComponentDiff, HostImpact},
+        reason::{Class, Origin, Reason, ReasonCode},
     },
     values::version::Version,
 };
@@ -34,11 +37,7 @@ const NEW: Side = |change| change.change.new.as_ref();
 
 /// Returns the lines: for each component its name, and below it the groups, those of most hosts first.
 pub(super) fn lines(changes: &[HostChange], names: HostNames) -> Vec<String> {
-    let mut groups: BTreeMap<GroupKey<'_>, Vec<&HostChange>> = BTreeMap::new();
-    for change in changes {
-        groups.entry(key(change)).or_default().push(change);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
+    let mut groups: Vec<_> = grouped(changes).into_iter().collect();
     groups.sort_by_key(|(key, group)| {
         (key.component, !group.iter().any(|change| change.change.moves), std::cmp::Reverse(group.len()))
     });
@@ -53,6 +52,24 @@ pub(super) fn lines(changes: &[HostChange], names: HostNames) -> Vec<String> {
         lines.extend(reason(&group));
     }
     lines
+}
+
+/// Groups changes, each group in the order of the changes.
+fn grouped(changes: &[HostChange]) -> BTreeMap<GroupKey<'_>, Vec<&HostChange>> {
+    // Thousands of hosts share a change: its key is made once.
+    let mut of_change: HashMap<*const ComponentDiff, usize> = HashMap::new();
+    let mut of_key: BTreeMap<GroupKey<'_>, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<&HostChange>> = Vec::new();
+    for change in changes {
+        let group = *of_change.entry(Arc::as_ptr(&change.change)).or_insert_with(|| {
+            *of_key.entry(key(change)).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            })
+        });
+        groups[group].push(change);
+    }
+    of_key.into_iter().map(|(key, group)| (key, std::mem::take(&mut groups[group]))).collect()
 }
 
 fn key(change: &HostChange) -> GroupKey<'_> {
@@ -95,8 +112,8 @@ fn outcome(impact: Option<&HostImpact>, change: &HostChange) -> String {
     let text = match (impact.verdict, &impact.target) {
         (Class::Eligible, target) => shown(target.as_ref()),
         (Class::Held, target) => format!("{} held", shown(target.as_ref())),
-        (Class::Forbidden, Some(target)) => format!("must change to {target}"),
-        (Class::Forbidden, None) if is_installed => "must change, nothing is eligible".to_owned(),
+        (Class::Forbidden, Some(target)) => format!("must be replaced by {target}"),
+        (Class::Forbidden, None) if is_installed => "must be replaced, nothing is eligible".to_owned(),
         (Class::Forbidden, None) => "required, nothing is permitted".to_owned(),
         (Class::Unfit, _) => "nothing fits".to_owned(),
     };
@@ -119,9 +136,10 @@ fn next(impact: &HostImpact) -> Option<(&Version, Timestamp)> {
     (!is_target).then_some((&next.version, next.at))
 }
 
+/// Returns when the hold of the target ends, if the reason is about the target and not about a former one.
 fn until(impact: &HostImpact) -> Option<Timestamp> {
     let reason = impact.reason.as_ref().filter(|_| impact.verdict == Class::Held)?;
-    reason.until()
+    if reason.subject.version == impact.target { reason.until() } else { None }
 }
 
 /// Returns when the next version comes, or when the hold ends. The hosts of a wave have different times.
@@ -139,14 +157,21 @@ fn times(group: &[&HostChange], side: Side) -> String {
     }
 }
 
-/// Returns the reason. If it differs in its values from host to host, it is that of the first one.
+/// Returns the reason. If it differs in its values from host to host, it is that of the first one. Its commands are for
+/// the first host.
 fn reason(group: &[&HostChange]) -> Option<String> {
-    let sentence = |change: &HostChange| NEW(change).and_then(|new| new.reason.as_ref()).map(explain::to_person);
     let first = group.first()?;
-    let shown = sentence(first)?;
-    let is_shared = group.iter().all(|change| sentence(change).as_ref() == Some(&shown));
-    let of = if is_shared { String::new() } else { format!("on {}: ", display_host(first.host.as_deref())) };
-    Some(format!("    {of}{shown}"))
+    let host = first.host.as_deref();
+    let sentence = |reason: &Reason| match host {
+        Some(host) => explain::about_host(reason, host),
+        None => explain::to_person(reason),
+    };
+    let of = |change: &HostChange| NEW(change).and_then(|new| new.reason.as_ref()).map(sentence);
+    let shown = of(first)?;
+    let is_same =
+        |change: &&HostChange| Arc::ptr_eq(&change.change, &first.change) || of(change).as_ref() == Some(&shown);
+    let of_host = if group.iter().all(is_same) { String::new() } else { format!("on {}: ", display_host(host)) };
+    Some(format!("    {of_host}{shown}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use d8_crds::{
         impact::{ClusterState, HostFacts},
         validation::{
             CheckedPolicy,
+            selector::Selector,
             warnings::{PolicyContext, warnings as warnings_of},
         },
         verdict::{WORKSTATION_PLATFORMS, workstation_labels},
@@ -26,20 +27,25 @@ pub(super) fn warnings(files: &[PluginPolicy], cluster: ClusterState<'_>, hosts_
     for (key, value) in cluster.hosts.iter().map(|host| &host.labels).chain(&workstations).flatten() {
         labels.entry(key.clone()).or_default().insert(value.clone());
     }
-    let of_policy = |policy: &CheckedPolicy| {
-        let selected: Vec<_> = cluster.hosts.iter().filter(|host| policy.selector.matches(&host.labels)).collect();
+    // Many policies select the same hosts.
+    let mut known: Vec<(Selector, SelectedHosts<'_>)> = Vec::new();
+    let mut of_policy = |policy: &CheckedPolicy| {
+        let index = known.iter().position(|(selector, _)| *selector == policy.selector).unwrap_or_else(|| {
+            known.push((policy.selector.clone(), SelectedHosts::of(&policy.selector, cluster.hosts)));
+            known.len() - 1
+        });
+        let SelectedHosts { selected, active } = &known[index].1;
         let canaries = policy.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
         let named = selected.iter().map(|host| (&*host.id, canaries.is_some_and(|c| c.matches(&host.labels))));
         let share = policy.rollout.as_ref().and_then(|rollout| rollout.canary_share);
         let named = NamedHosts { hosts: named.collect(), share };
         let canaries = canaries.map(|canaries| selected.iter().filter(|host| canaries.matches(&host.labels)).count());
-        let active = active(&selected);
         let context = PolicyContext {
             hosts: hosts_known.then(|| count(selected.len())),
             workstations: workstations.iter().any(|labels| policy.selector.matches(labels)),
             canaries: canaries.filter(|_| hosts_known).map(count),
             canary_counter: hosts_known.then_some(&named),
-            active: hosts_known.then_some(&active),
+            active: hosts_known.then_some(active),
             labels: hosts_known.then_some(&labels),
             records: Some(&records),
             people_unknown: false,
@@ -52,15 +58,28 @@ pub(super) fn warnings(files: &[PluginPolicy], cluster: ClusterState<'_>, hosts_
     checked.flat_map(|policy| -> Vec<String> { of_policy(&policy) }).collect()
 }
 
-/// Returns the versions that are active on some hosts.
-fn active(hosts: &[&HostFacts]) -> BTreeMap<Component, BTreeSet<Version>> {
-    let mut active: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (component, found) in hosts.iter().flat_map(|host| &host.active) {
-        if let Some(version) = &found.version {
-            active.entry(component.clone()).or_default().insert(version.clone());
+/// The hosts that a selector matches.
+struct SelectedHosts<'a> {
+    selected: Vec<&'a HostFacts>,
+    /// The versions that are active on them.
+    active: BTreeMap<Component, BTreeSet<Version>>,
+}
+
+impl<'a> SelectedHosts<'a> {
+    fn of(selector: &Selector, hosts: &'a [HostFacts]) -> Self {
+        let selected: Vec<_> = hosts.iter().filter(|host| selector.matches(&host.labels)).collect();
+        let mut active: BTreeMap<Component, BTreeSet<Version>> = BTreeMap::new();
+        for (component, found) in selected.iter().flat_map(|host| &host.active) {
+            let Some(version) = &found.version else { continue };
+            // Few versions are active on many hosts.
+            match active.get_mut(component) {
+                Some(versions) if versions.contains(version) => {}
+                Some(versions) => _ = versions.insert(version.clone()),
+                None => _ = active.insert(component.clone(), BTreeSet::from([version.clone()])),
+            }
         }
+        Self { selected, active }
     }
-    active
 }
 
 fn count(hosts: usize) -> u32 {

@@ -1,15 +1,11 @@
-//! The machines that `d8 policy diff` compares.
+//! This machine, as `d8 policy diff` compares it.
 
 use std::collections::BTreeMap;
 
 use d8_agent::cluster::Caller;
 use d8_crds::{
-    decisions::{
-        impact::{ActiveComponent, HostFacts},
-        wave::UpToDate,
-    },
-    records::host::{CliHost, ComponentState},
-    values::{name::Component, version::Version},
+    decisions::impact::{ActiveComponent, HostFacts},
+    values::name::Component,
 };
 
 use crate::{
@@ -18,28 +14,6 @@ use crate::{
     running_d8::{CurrentVersion, RunningD8},
     terminal::failure::Failure,
 };
-
-/// Returns the facts in the record of a managed host. Ignores components with an invalid name or version.
-pub(super) fn managed_host(host: &CliHost) -> HostFacts {
-    let status = host.status.clone().unwrap_or_default();
-    let last_seen = status.last_seen.map(|time| time.0);
-    let active = status.components.iter().filter_map(|component| {
-        let version = Version::parse(component.active.as_ref()?).ok()?;
-        let digests = component.digest.iter().filter_map(|digest| digest.parse().ok()).collect();
-        let since = component.last_change.as_ref().filter(|_| component.state == ComponentState::UpToDate);
-        let up_to_date = since.map(|since| UpToDate::new(since.0, last_seen));
-        Some((component.name.parse().ok()?, ActiveComponent { version: Some(version), digests, up_to_date }))
-    });
-    HostFacts {
-        id: host.metadata.name.clone().unwrap_or_default(),
-        labels: host.metadata.labels.clone().unwrap_or_default(),
-        managed: true,
-        new_root: false,
-        user: None,
-        platform: status.platform.and_then(|platform| platform.parse().ok()),
-        active: active.collect(),
-    }
-}
 
 /// Returns the facts of this machine: its plugins, its d8 and the person who acts.
 pub(super) fn this_machine(context: &Context, caller: &Caller) -> Result<HostFacts, Failure> {
@@ -64,5 +38,6 @@ pub(super) fn this_machine(context: &Context, caller: &Caller) -> Result<HostFac
         user: caller.user().cloned(),
         platform: Some(context.platform.clone()),
         active,
+        failed: Vec::new(),
     })
 }

@@ -1,15 +1,22 @@
 //! The JSON document of `d8 policy diff` (`docs/policy-commands.md`).
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use d8_crds::{
     decisions::{
-        impact::{ComponentDiff, HostFacts, PauseChange, PolicyDiff, WaveChange, WaveChangeKind},
-        verdict::NextVersion,
+        explain,
+        impact::{ComponentDiff, HostFacts, KeptHalt, PauseChange, PolicyDiff, WaveChange, WaveChangeKind},
+        verdict::{NextVersion, PolicyConflict},
     },
     values::{duration, name::Component, version::Version},
 };
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::subjects::PolicyForPeople;
 
 /// What policies in files would change. A host that is absent in an entry is this machine.
 #[derive(Debug, Default, Serialize)]
@@ -18,10 +25,25 @@ pub(super) struct DiffReport {
     /// Number of managed hosts that were compared; absent if the user may not read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) managed_hosts: Option<usize>,
+    /// Managed hosts that have not reported yet. They are not compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) not_reported: Vec<String>,
+    /// Managed hosts that are not compared, because they report as active what is no version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) left_out: Vec<LeftOutHost>,
+    /// Edited policies with `subjects`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) for_people: Vec<PolicyForPeople>,
+    /// Policies that would be new.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) created: Vec<String>,
     /// Policies that `--prune` would delete.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) deleted: Vec<String>,
-    /// Waves that would go on, begin or wait, if they concern a host.
+    /// Halted waves of deleted policies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept_halts: Vec<HaltOfDeleted>,
+    /// Waves that would go on, begin, wait or be halted, if they concern a host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) waves: Vec<EditedWave>,
     pub(super) changes: Vec<HostChange>,
@@ -31,35 +53,61 @@ pub(super) struct DiffReport {
     /// Plugins that could neither run nor be replaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) locked_out: Vec<HostLockout>,
-    /// Plugins that would be required although no published version is permitted.
+    /// Components of which policies together would permit no version, although they require or name them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) not_permitted: Vec<HostComponent>,
+    pub(super) not_permitted: Vec<NotPermitted>,
     /// Components without a record: only their active version was compared.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) without_record: BTreeSet<Component>,
 }
 
+/// The name of a `CliHost`, shared by all entries about it. `None`: this machine.
+pub(super) type HostName = Option<Arc<str>>;
+
 #[derive(Debug, Serialize)]
 pub(super) struct HostChange {
-    /// Name of the `CliHost`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<String>,
-    #[serde(flatten)]
-    pub(super) change: ComponentDiff,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_host")]
+    pub(super) host: HostName,
+    /// Hosts on which the same changes share it.
+    #[serde(flatten, serialize_with = "serialize_shared")]
+    pub(super) change: Arc<ComponentDiff>,
+}
+
+/// A managed host whose report is not valid.
+#[derive(Debug, Serialize)]
+pub(super) struct LeftOutHost {
+    pub(super) host: String,
+    pub(super) component: Component,
+    /// What it reports.
+    pub(super) active: String,
+}
+
+/// A halted wave of a policy that would be deleted.
+#[derive(Debug, Serialize)]
+pub(super) struct HaltOfDeleted {
+    pub(super) policy: String,
+    pub(super) component: Component,
+    pub(super) version: String,
+}
+
+impl From<KeptHalt> for HaltOfDeleted {
+    fn from(KeptHalt { policy, component, version }: KeptHalt) -> Self {
+        Self { policy, component, version: version.to_string() }
+    }
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct HostPause {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_host")]
+    pub(super) host: HostName,
     /// Whether the host would be paused.
     pub(super) paused: bool,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct HostLockout {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_host")]
+    pub(super) host: HostName,
     pub(super) component: String,
     #[serde(serialize_with = "serialize_version")]
     pub(super) active: Option<Version>,
@@ -69,10 +117,14 @@ pub(super) struct HostLockout {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct HostComponent {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<String>,
+pub(super) struct NotPermitted {
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_host")]
+    pub(super) host: HostName,
     pub(super) component: String,
+    /// Whether a policy requires it. Otherwise no version at all could meet the `versions` of all policies.
+    pub(super) required: bool,
+    /// The fields that take part, in a sentence.
+    pub(super) message: String,
 }
 
 /// What would happen to the wave of one version.
@@ -82,16 +134,25 @@ pub(super) struct EditedWave {
     pub(super) policy: String,
     pub(super) component: String,
     pub(super) version: String,
-    /// `Resumes`, `Begins` or `Awaits`.
+    /// `Resumes`, `Begins`, `Awaits` or `Halts`.
     pub(super) change: &'static str,
+    /// Of a wave that begins: when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<Timestamp>,
     /// Of a wave that begins: the time in which the version reaches every host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) over: Option<String>,
     /// Of a wave that waits: what for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) require_succeeded: Option<RequiredEvidence>,
+    /// Of a wave that is halted: the number of hosts that failed, and the number that halts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failed: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_failed: Option<u32>,
     /// Managed hosts that the policy selects and that may come to this version.
-    pub(super) hosts: Vec<String>,
+    #[serde(serialize_with = "serialize_hosts")]
+    pub(super) hosts: Vec<Arc<str>>,
     /// Whether this machine is such a host.
     pub(super) this_machine: bool,
     #[serde(skip)]
@@ -110,31 +171,55 @@ fn serialize_version<S: serde::Serializer>(version: &Option<Version>, serializer
     version.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn serialize_host<S: Serializer>(host: &HostName, serializer: S) -> Result<S::Ok, S::Error> {
+    host.as_deref().serialize(serializer)
+}
+
+fn serialize_hosts<S: Serializer>(hosts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(hosts.iter().map(|host| &**host))
+}
+
+fn serialize_shared<S: Serializer>(change: &Arc<ComponentDiff>, serializer: S) -> Result<S::Ok, S::Error> {
+    (**change).serialize(serializer)
+}
+
 impl EditedWave {
-    pub(super) fn new(wave: &WaveChange, hosts: Vec<String>, this_machine: bool) -> Self {
-        let (change, over, require_succeeded) = match wave.kind {
-            WaveChangeKind::Resumes => ("Resumes", None, None),
-            WaveChangeKind::Begins { over } => ("Begins", Some(duration::format(over)), None),
-            WaveChangeKind::Awaits { hosts, stable_for } => {
-                ("Awaits", None, Some(RequiredEvidence { hosts, stable_for: duration::format(stable_for) }))
-            }
-        };
-        Self {
+    /// Makes the entry of a wave that concerns no host yet.
+    pub(super) fn new(wave: &WaveChange) -> Self {
+        let mut edited = Self {
             policy: wave.policy.clone(),
             component: wave.component.to_string(),
             version: wave.version.to_string(),
-            change,
-            over,
-            require_succeeded,
-            hosts,
-            this_machine,
+            change: "Resumes",
+            at: None,
+            over: None,
+            require_succeeded: None,
+            failed: None,
+            max_failed: None,
+            hosts: Vec::new(),
+            this_machine: false,
             kind: wave.kind,
+        };
+        match wave.kind {
+            WaveChangeKind::Resumes => {}
+            WaveChangeKind::Begins { at, over } => {
+                (edited.change, edited.at, edited.over) = ("Begins", Some(at), Some(duration::format(over)));
+            }
+            WaveChangeKind::Awaits { hosts, stable_for } => {
+                let required = RequiredEvidence { hosts, stable_for: duration::format(stable_for) };
+                (edited.change, edited.require_succeeded) = ("Awaits", Some(required));
+            }
+            WaveChangeKind::Halts { failed, max_failed } => {
+                (edited.change, edited.failed, edited.max_failed) = ("Halts", Some(failed), Some(max_failed));
+            }
         }
+        edited
     }
 
     /// Returns the hosts that the wave concerns, this machine last.
     pub(super) fn display_hosts(&self) -> Vec<&str> {
-        let hosts = self.hosts.iter().map(String::as_str);
+        let hosts = self.hosts.iter().map(|host| &**host);
         hosts.chain(self.this_machine.then_some(THIS_MACHINE)).collect()
     }
 }
@@ -146,30 +231,44 @@ pub(super) fn display_host(host: Option<&str>) -> &str {
 }
 
 impl DiffReport {
-    /// Adds what would change on a host; `None`: this machine.
-    pub(super) fn add(&mut self, host: Option<&String>, facts: &HostFacts, diff: &mut PolicyDiff<'_>) {
+    /// Adds what would change on a host, and the waves that concern it.
+    pub(super) fn add<'a>(&mut self, host: &HostName, facts: &'a HostFacts, diff: &mut PolicyDiff<'a>) {
         let found = diff.of(facts);
-        let named = || host.cloned();
-        self.changes.extend(found.changes.into_iter().map(|change| HostChange { host: named(), change }));
+        self.changes.extend(found.changes.into_iter().map(|change| HostChange { host: host.clone(), change }));
         let paused = found.pause.map(|change| change == PauseChange::Begins);
-        self.pauses.extend(paused.map(|paused| HostPause { host: named(), paused }));
+        self.pauses.extend(paused.map(|paused| HostPause { host: host.clone(), paused }));
         self.locked_out.extend(found.lockouts.into_iter().map(|lockout| HostLockout {
-            host: named(),
+            host: host.clone(),
             component: lockout.component.to_string(),
             active: lockout.active,
             next: lockout.next,
         }));
-        let not_permitted = found.not_permitted.into_iter();
-        let component = |component: Component| HostComponent { host: named(), component: component.to_string() };
-        self.not_permitted.extend(not_permitted.map(component));
-        self.without_record.extend(diff.unrecorded().cloned());
+        let not_permitted = |conflict: &PolicyConflict| NotPermitted {
+            host: host.clone(),
+            component: conflict.component.to_string(),
+            required: !conflict.required_by.is_empty(),
+            message: explain::policy_conflict(conflict),
+        };
+        self.not_permitted.extend(found.not_permitted.iter().map(not_permitted));
+        for index in found.waves {
+            let Some(wave) = self.waves.get_mut(index) else { continue };
+            match host {
+                Some(host) => wave.hosts.push(host.clone()),
+                None => wave.this_machine = true,
+            }
+        }
+    }
+
+    /// Drops the waves that concern no host.
+    pub(super) fn drop_idle_waves(&mut self) {
+        self.waves.retain(|wave| !wave.hosts.is_empty() || wave.this_machine);
     }
 
     /// Returns the hosts that would change, each once.
     pub(super) fn hosts(&self) -> Vec<&str> {
         let hosts = self.changes.iter().map(|change| change.host.as_deref());
         let mut hosts: Vec<_> = hosts.chain(self.pauses.iter().map(|pause| pause.host.as_deref())).collect();
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         hosts.retain(|host| seen.insert(*host));
         hosts.into_iter().map(display_host).collect()
     }

@@ -1,19 +1,26 @@
 //! The text of `d8 policy diff` for people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use d8_crds::{decisions::impact::WaveChangeKind, values::duration::FormattedDuration};
+use d8_crds::{
+    decisions::impact::WaveChangeKind,
+    values::{duration::FormattedDuration, text::printable_to},
+};
 
 use super::{
     groups,
     names::{HostNames, abbreviated, count, hosts},
-    report::{DiffReport, EditedWave, HostPause, display_host},
+    report::{DiffReport, EditedWave, HostPause, LeftOutHost, display_host},
+    subjects::PolicyForPeople,
 };
+
+/// Most bytes that are shown of what is no version.
+const MAX_ACTIVE: usize = 64;
 
 /// Returns all lines.
 pub(super) fn lines(report: &DiffReport, names: HostNames) -> Vec<String> {
-    let mut lines: Vec<String> =
-        report.deleted.iter().map(|policy| format!("Policy {policy} would be deleted.")).collect();
+    let mut lines: Vec<String> = report.for_people.iter().map(PolicyForPeople::line).collect();
+    lines.extend(policies(report));
     lines.extend(pauses(&report.pauses, names));
     lines.extend(waves(&report.waves, names));
     lines.extend(locked_out(report, names));
@@ -23,6 +30,7 @@ pub(super) fn lines(report: &DiffReport, names: HostNames) -> Vec<String> {
         Some(1) => "1 managed host and this machine".to_owned(),
         Some(hosts) => format!("{hosts} managed hosts and this machine"),
     };
+    let mut apart = not_compared(report, names);
     if report.changes.is_empty() {
         let what = if lines.is_empty() { "Nothing would change" } else { "Nothing else would change now" };
         lines.push(format!("{what} on {compared}."));
@@ -30,7 +38,49 @@ pub(super) fn lines(report: &DiffReport, names: HostNames) -> Vec<String> {
         lines.extend(groups::lines(&report.changes, names));
         lines.push(format!("{} Compared {compared}.", summary(report)));
     }
+    lines.append(&mut apart);
     lines
+}
+
+/// Returns the lines about policies that would be new or deleted.
+fn policies(report: &DiffReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for policy in &report.deleted {
+        let halts = report.kept_halts.iter().filter(|halt| halt.policy == *policy);
+        let halts: Vec<_> = halts.map(|halt| format!("{} {}", halt.component, halt.version)).collect();
+        let halts: Vec<_> = halts.iter().map(String::as_str).collect();
+        lines.push(match halts.len() {
+            0 => format!("Policy {policy} would be deleted."),
+            _ => format!(
+                "Policy {policy} would be deleted, and with it the halt of {}, which comes back if a policy of this name \
+                 is applied again.",
+                abbreviated(&halts, HostNames::Few)
+            ),
+        });
+    }
+    lines.extend(report.created.iter().map(|policy| {
+        format!(
+            "Policy {policy} would be new. If a policy of this name was deleted, its halts come back, and within an hour \
+             its waves go on."
+        )
+    }));
+    lines
+}
+
+/// Returns the lines about managed hosts that were not compared.
+fn not_compared(report: &DiffReport, shown: HostNames) -> Vec<String> {
+    let names: Vec<_> = report.not_reported.iter().map(String::as_str).collect();
+    let have = if names.len() == 1 { "has" } else { "have" };
+    let missing = (!names.is_empty())
+        .then(|| format!("{} {have} not reported yet ({}).", count(names.len()), abbreviated(&names, shown)));
+    let left_out = report.left_out.iter().map(|LeftOutHost { host, component, active }| {
+        format!(
+            "Host {host} was left out: it reports version `{}` of {component}, which is no version. See `kubectl get \
+             clihost {host} -o yaml`.",
+            printable_to(active, MAX_ACTIVE)
+        )
+    });
+    missing.into_iter().chain(left_out).collect()
 }
 
 /// Returns a line for the hosts where a pause would begin, and one for those where it would end.
@@ -61,9 +111,15 @@ fn waves(waves: &[EditedWave], shown: HostNames) -> Vec<String> {
         let wave = if several { "waves" } else { "wave" };
         let what = match kind {
             WaveChangeKind::Resumes => format!("the halted {wave} of {versions} would go on"),
-            WaveChangeKind::Begins { over } => {
+            WaveChangeKind::Begins { at, over } => {
                 let each = if several { ", each" } else { "" };
-                format!("the {wave} of {versions} would begin now{each} over {}", FormattedDuration(over))
+                format!("the {wave} of {versions} would begin at {at:.0}{each} over {}", FormattedDuration(over))
+            }
+            WaveChangeKind::Halts { failed, max_failed } => {
+                let failed = count(usize::try_from(failed).unwrap_or(usize::MAX));
+                format!(
+                    "the {wave} of {versions} would be halted now, because {failed} failed and maxFailed is {max_failed}"
+                )
             }
             WaveChangeKind::Awaits { hosts, stable_for } => {
                 let has = if several { "each has" } else { "it has" };
@@ -99,27 +155,30 @@ fn locked_out(report: &DiffReport, shown: HostNames) -> Vec<String> {
     groups.into_iter().map(line).collect()
 }
 
-/// Returns a line for each plugin that would be required although no published version is permitted.
+/// Returns two lines for each group of policies that together would permit no version of a component.
 fn not_permitted(report: &DiffReport, shown: HostNames) -> Vec<String> {
-    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, bool, &str), Vec<&str>> = BTreeMap::new();
     for entry in &report.not_permitted {
-        groups.entry(&entry.component).or_default().push(display_host(entry.host.as_deref()));
+        let host = display_host(entry.host.as_deref());
+        groups.entry((&entry.component, entry.required, &entry.message)).or_default().push(host);
     }
-    let line = |(component, names): (&str, Vec<&str>)| {
-        format!(
-            "{component} would be required on {}, but policies permit no published version there ({}).",
-            count(names.len()),
-            abbreviated(&names, shown)
-        )
+    let group = |((component, required, message), names): ((&str, bool, &str), Vec<&str>)| {
+        let (hosts, names) = (count(names.len()), abbreviated(&names, shown));
+        let what = if required {
+            format!("{component} would be required on {hosts}, but policies permit no published version there")
+        } else {
+            format!("Policies would contradict each other about {component} on {hosts}")
+        };
+        [format!("{what} ({names})."), format!("  {message}")]
     };
-    groups.into_iter().map(line).collect()
+    groups.into_iter().flat_map(group).collect()
 }
 
 /// `3 hosts would change, 2 of them in more than why or until when a version is held.`
 fn summary(report: &DiffReport) -> String {
     let hosts = |moving: bool| {
         let changes = report.changes.iter().filter(|change| change.change.moves || !moving);
-        changes.map(|change| change.host.as_deref()).collect::<BTreeSet<_>>().len()
+        changes.map(|change| change.host.as_deref()).collect::<HashSet<_>>().len()
     };
     let (all, moving) = (hosts(false), hosts(true));
     let held = "why or until when a version is held";

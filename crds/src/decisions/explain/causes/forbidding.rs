@@ -13,10 +13,13 @@ impl Explainer<'_> {
             (Source::LocalRules { .. }, _) => {
                 format!("{name} is refused on this host; ask the owner of this host to allow it")
             }
-            (Source::Policy { .. }, Some(_)) => format!(
+            (Source::Policy { .. }, Some(_)) if self.audience.host.is_none() => format!(
                 "{name} is denied on this host; remove it with `{}`, or ask an admin to allow it",
                 commands::remove(name)
             ),
+            (Source::Policy { .. }, Some(_)) => {
+                format!("{name} is denied on this host; ask its users to remove it, or an admin to allow it")
+            }
             (Source::Policy { .. }, None) => format!(
                 "{name} is denied on this host; ask an admin to allow it, or to exclude this host from the policy"
             ),
@@ -63,7 +66,7 @@ impl Explainer<'_> {
     /// Returns how to get another version than the one in question.
     fn other_version(&self) -> String {
         if self.subject.version.is_some() && self.subject.version == self.subject.active {
-            format!("; replace it with `{}`", commands::update(self.subject))
+            self.here(|| format!("; replace it with `{}`", commands::update(self.subject)))
         } else {
             self.run_why("; ", "find another version")
         }

@@ -26,9 +26,15 @@ impl Explainer<'_> {
         let paused = "all changes on this host are paused";
         let unpause = "ask an admin to set `paused: false`";
         match (&self.subject.version, &self.subject.active) {
-            (None, _) => format!("{paused}, removals too; {unpause}, then run `{}`", commands::remove(name)),
+            (None, _) => {
+                let remove = self.here(|| format!(", then run `{}`", commands::remove(name)));
+                format!("{paused}, removals too; {unpause}{remove}")
+            }
             (Some(_), Some(active)) => format!("{paused}; {name} stays at {active}; {unpause}"),
-            (Some(_), None) => format!("{paused}; {unpause}, then run `{}`", commands::update(self.subject)),
+            (Some(_), None) => {
+                let update = self.here(|| format!(", then run `{}`", commands::update(self.subject)));
+                format!("{paused}; {unpause}{update}")
+            }
         }
     }
 
@@ -40,21 +46,20 @@ impl Explainer<'_> {
     pub(super) fn manual(&self, is_set: bool) -> String {
         let unset = if is_set { "" } else { "no policy sets `updates`, so " };
         let name = &self.subject.component;
-        format!("{unset}updates of {name} are manual; run `{}`", commands::update(self.subject))
+        let update = self.here(|| format!("; run `{}`", commands::update(self.subject)));
+        format!("{unset}updates of {name} are manual{update}")
     }
 
     pub(super) fn major_stays(&self, is_set: bool) -> String {
         let unset = if is_set { "" } else { "no policy sets `majorUpdates: Cross`, and " };
         let installed = self.subject.active.as_ref().map(ToString::to_string).unwrap_or_default();
-        format!(
-            "{unset}{} has another major version than the installed {installed}; run `{}` to cross to it",
-            self.version(),
-            commands::take(self.subject)
-        )
+        let take = self.here(|| format!("; run `{}` to cross to it", commands::take(self.subject)));
+        format!("{unset}{} has another major version than the installed {installed}{take}", self.version())
     }
 
     pub(super) fn pre_release(&self) -> String {
-        format!("{} is a pre-release; install it by name with `{}`", self.version(), commands::take(self.subject))
+        let take = self.here(|| format!("; install it by name with `{}`", commands::take(self.subject)));
+        format!("{} is a pre-release{take}", self.version())
     }
 
     pub(super) fn not_governed(&self) -> String {
@@ -66,11 +71,11 @@ impl Explainer<'_> {
     }
 
     pub(super) fn policy_unaware(&self) -> String {
+        let take = || format!("; accept this version with `{} --allow-ungoverned`", commands::take(self.subject));
         format!(
-            "{} does not support policies, so no policy would bind this host any more; accept this version with `{} \
-             --allow-ungoverned`",
+            "{} does not support policies, so no policy would bind this host any more{}",
             self.version(),
-            commands::take(self.subject)
+            self.here(take)
         )
     }
 

@@ -69,21 +69,17 @@ impl Explainer<'_> {
             Some(until) => format!("reaches this host {}", self.when(until)),
             None => "never reaches this host".to_owned(),
         };
-        format!(
-            "the wave of {} takes {} and {reach}; wait, or install it now with `{}`",
-            self.version(),
-            FormattedDuration(over),
-            commands::take(self.subject)
-        )
+        let take = self.here(|| format!("; wait, or install it now with `{}`", commands::take(self.subject)));
+        format!("the wave of {} takes {} and {reach}{take}", self.version(), FormattedDuration(over))
     }
 
     pub(super) fn awaiting_evidence(&self, hosts: u32, stable_for: Duration, succeeded: u32) -> String {
         let on = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+        let take = self.here(|| format!("; wait, or install it now with `{}`", commands::take(self.subject)));
         format!(
-            "{} must first have worked on {on} for {}, and has on {succeeded} so far; wait, or install it now with `{}`",
+            "{} must first have worked on {on} for {}, and has on {succeeded} so far{take}",
             self.version(),
-            FormattedDuration(stable_for),
-            commands::take(self.subject)
+            FormattedDuration(stable_for)
         )
     }
 
@@ -109,22 +105,23 @@ impl Explainer<'_> {
     pub(super) fn outside_window(&self, together: bool, everyone: bool, until: Timestamp) -> String {
         let opening = if together { "all policies permit switches" } else { "the next switch may begin" };
         let instead = self.instead_of_waiting(everyone, "expedite it");
-        format!("no window is open; {opening} {}; wait, or {instead}", self.when(until))
+        format!("no window is open; {opening} {}{instead}", self.when(until))
     }
 
     pub(super) fn blackout(&self, to: Timestamp, everyone: bool, until: Option<Timestamp>) -> String {
         let next = match until {
             Some(until) if until == to => String::new(),
-            Some(until) => format!("the next switch may begin {}; ", self.when(until)),
-            None => "no switch may begin within 400 days; ".to_owned(),
+            Some(until) => format!("; the next switch may begin {}", self.when(until)),
+            None => "; no switch may begin within 400 days".to_owned(),
         };
         let instead = self.instead_of_waiting(everyone, "end the blackout");
-        format!("a blackout lasts until {}; {next}wait, or {instead}", self.at(to))
+        format!("a blackout lasts until {}{next}{instead}", self.at(to))
     }
 
     pub(super) fn windows_never_meet(&self, policies: &[Arc<str>], everyone: bool) -> String {
         let of = if policies.len() == 1 { "policy" } else { "policies" };
-        let or_update = if everyone { String::new() } else { format!(", or run `{}`", commands::update(self.subject)) };
+        let update = || self.here(|| format!(", or run `{}`", commands::update(self.subject)));
+        let or_update = if everyone { String::new() } else { update() };
         format!(
             "windows and blackouts of {of} {} permit no switch within 400 days; ask an admin to change them{or_update}",
             policies.join(", ")
@@ -133,7 +130,11 @@ impl Explainer<'_> {
 
     /// Returns what a person can do about a gate that does not hold people, or else what an admin can do.
     fn instead_of_waiting(&self, everyone: bool, admin: &str) -> String {
-        if everyone { format!("ask an admin to {admin}") } else { format!("run `{}`", commands::update(self.subject)) }
+        if everyone {
+            format!("; wait, or ask an admin to {admin}")
+        } else {
+            self.here(|| format!("; wait, or run `{}`", commands::update(self.subject)))
+        }
     }
 
     pub(super) fn policy_stale(&self, confirmed: Option<Timestamp>) -> String {

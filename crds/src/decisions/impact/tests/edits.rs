@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    decisions::{validation::RESUME, wave::UpToDate},
+    decisions::{
+        validation::RESUME,
+        wave::{FailedChange, UpToDate},
+    },
     records::policy::PluginPolicy,
 };
 
@@ -65,7 +68,7 @@ fn waves_after_an_edit() {
     let evidence = json!({"over": "48h", "canaryPercent": 10, "requireSucceeded": {"hosts": 2, "for": "1h"}});
     let none = Value::Null;
     let awaits = WaveChangeKind::Awaits { hosts: 2, stable_for: std::time::Duration::from_hours(1) };
-    let begins = WaveChangeKind::Begins { over: std::time::Duration::from_hours(48) };
+    let begins = WaveChangeKind::Begins { at: NOW.parse().unwrap(), over: std::time::Duration::from_hours(48) };
     let running = json!([{"version": "v1.3.0", "since": SEEN, "state": "Running", "failed": 0}]);
     let halted = json!([{"version": "v1.3.0", "since": SEEN, "state": "Halted", "failed": 3, "haltedAt": HALTED}]);
     let waiting = json!([{"version": "v1.3.0", "state": "AwaitingEvidence", "failed": 0, "succeeded": 1}]);
@@ -197,6 +200,57 @@ fn an_annotation_resumes_a_halt_and_nothing_else_does() {
     assert_eq!(wave(&edit(&[before], &[soaking], &[], false), "v1.3.0"), NOW);
 }
 
+/// The operator halts a wave as soon as so many hosts have failed as the edited policy permits.
+#[test]
+fn failures_that_halt_a_wave_after_an_edit() {
+    let spec = |max: Option<u32>| match max {
+        Some(max) => json!({"rollout": {"over": "48h", "maxFailed": max}}),
+        None => json!({"rollout": {"over": "48h"}}),
+    };
+    let running = |failed: u32| json!([{"version": "v1.3.0", "since": SEEN, "state": "Running", "failed": failed}]);
+    let failing = |version: &str, since: Option<&str>| {
+        let version = Version::parse(version).unwrap();
+        let switching_since = since.map(|since| since.parse().unwrap());
+        let failed = vec![("tool".parse().unwrap(), FailedChange { version, switching_since })];
+        HostFacts { failed, ..machine(true, &[("tool", "v1.2.0")]) }
+    };
+    let (failed, stuck) = (failing("v1.3.0", None), failing("v1.3.0", Some("2026-11-22T11:30:00Z")));
+    let (switching, other) = (failing("v1.3.0", Some("2026-11-22T11:31:00Z")), failing("v1.2.0", None));
+    for (before, in_status, after, hosts, expected) in [
+        (None, 2, Some(2), vec![], Some((2, 2))),
+        (None, 2, Some(3), vec![], None),
+        (Some(5), 2, Some(1), vec![], Some((2, 1))),
+        // It was resumed after these failures.
+        (Some(2), 2, Some(1), vec![], None),
+        (Some(2), 2, Some(1), vec![&failed, &failed, &failed], Some((3, 1))),
+        (None, 0, Some(2), vec![&failed, &stuck], Some((2, 2))),
+        (None, 0, Some(2), vec![&failed, &switching, &other], None),
+        (Some(5), 2, None, vec![&failed], None),
+    ] {
+        let before = live(&spec(before), &running(in_status));
+        let hosts: Vec<_> = hosts.into_iter().cloned().collect();
+        let edit = edit(&[before], &[file("a", &spec(after))], &hosts, false);
+        let halts = expected.map(|(failed, max_failed)| WaveChangeKind::Halts { failed, max_failed });
+        assert_eq!(changes(&edit, "v1.3.0"), halts.into_iter().collect::<Vec<_>>(), "{in_status} {after:?}");
+        let state = if halts.is_some() { " Halted" } else { "" };
+        assert_eq!(wave(&edit, "v1.3.0"), format!("{SEEN}{state}"));
+    }
+    // A new policy begins a wave that is halted at once.
+    let new = edit(&[], &[file("a", &spec(Some(1)))], &[failed], false);
+    assert_eq!(changes(&new, "v1.3.0"), [WaveChangeKind::Halts { failed: 1, max_failed: 1 }]);
+    assert_eq!(new.created, ["a"]);
+}
+
+#[test]
+fn a_wave_begins_once_the_version_has_soaked() {
+    let over = std::time::Duration::from_hours(48);
+    for (min_age, at) in [("0h", NOW), ("12h", NOW), ("36h", "2026-11-23T00:00:00Z")] {
+        let spec = json!({"defaults": {"minAge": min_age}, "rollout": {"over": "48h"}});
+        let found = edit(&[], &[file("a", &spec)], &[], false);
+        assert_eq!(changes(&found, "v1.3.0"), [WaveChangeKind::Begins { at: at.parse().unwrap(), over }]);
+    }
+}
+
 #[test]
 fn policies_after_an_edit() {
     let spec = json!({"hostSelector": {}, "rollout": {"over": "1h"}});
@@ -221,9 +275,19 @@ fn policies_after_an_edit() {
 fn what_no_file_has_is_deleted_with_prune() {
     let live = [policy("a", &json!({})), policy("b", &json!({"paused": true}))];
     let edit = edit(&live, &[file("a", &json!({})), file("c", &json!({}))], &[], true);
-    assert_eq!(edit.deleted, ["b"]);
+    assert_eq!((&edit.deleted[..], &edit.kept_halts[..]), (&["b".to_owned()][..], &[][..]));
     let names: Vec<_> = edit.policies.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "c"]);
+}
+
+#[test]
+fn halts_of_deleted_policies_are_kept() {
+    let halted = json!([{"version": "v1.3.0", "since": SEEN, "state": "Halted", "failed": 3, "haltedAt": HALTED},
+        {"version": "v1.2.0", "since": SEEN, "state": "Running", "failed": 0}]);
+    let deleted = edit(&[live(&json!({"rollout": {"over": "48h"}}), &halted)], &[], &[], true);
+    let kept: Vec<_> =
+        deleted.kept_halts.iter().map(|halt| format!("{} {} {}", halt.policy, halt.component, halt.version)).collect();
+    assert_eq!(kept, ["a tool v1.3.0"]);
 }
 
 /// A host may come to newer versions of its major version, or to any of a plugin that is required.
@@ -249,8 +313,11 @@ fn hosts_that_a_wave_concerns() {
         (&elsewhere, &[("tool", "v1.2.0")], "v1.3.0", false),
     ] {
         let set = PolicySet::from_json(&[policy("p", spec)]);
-        let concerns = PolicyDiff::new(&set, &set, &records(), NOW.parse().unwrap())
-            .concerns(&machine(true, active), &change(version));
+        // Any other edit of the policy.
+        let old = PolicySet::from_json(&[policy("p", &json!({"paused": true}))]);
+        let (records, machine, changes) = (records(), machine(true, active), [change(version)]);
+        let mut diff = PolicyDiff::new(&old, &set, &records, NOW.parse().unwrap()).with_waves(&changes);
+        let concerns = !diff.of(&machine).waves.is_empty();
         assert_eq!(concerns, expected, "{spec} {active:?} {version}");
     }
 }

@@ -32,6 +32,24 @@ fn every_reason_reads_as_a_sentence() {
     insta::assert_snapshot!(text);
 }
 
+/// What acts on the machine where it is typed is no advice about another host.
+#[test]
+fn sentences_about_another_host_name_no_command_that_acts_here() {
+    let acting = ["install", "update", "remove"].map(|command| format!("`d8 plugins {command}"));
+    let mut named = 0;
+    for (title, fixture, change) in cases() {
+        let verdict = fixture.evaluate(change);
+        for reason in verdict.reasons().iter().filter(|reason| reason.code() != ReasonCode::InvalidPolicy) {
+            let sentence = explain::about_host(reason, "bastion-1");
+            let acts = acting.iter().any(|command| sentence.contains(command)) || sentence.contains("`d8 cli");
+            assert!(!acts && !sentence.contains("  "), "{title}: {sentence}");
+            let why = sentence.contains("`d8 plugins why stronghold --host bastion-1`");
+            named += u32::from(why || sentence.contains("`kubectl get clihost bastion-1 -o yaml`"));
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
 #[allow(clippy::too_many_lines, reason = "a list")]
 fn cases() -> Vec<(&'static str, VerdictFixture, VersionChange<'static>)> {
     let own = |rule: Value| VerdictFixture::auto(&rule, &json!({}));

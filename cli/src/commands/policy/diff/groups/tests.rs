@@ -43,10 +43,10 @@ fn in_wave(until: &str) -> HostImpact {
 }
 
 fn change(host: &str, active: &str, old: HostImpact, new: HostImpact, moves: bool) -> HostChange {
-    let host = (!host.is_empty()).then(|| host.to_owned());
+    let host = (!host.is_empty()).then(|| host.into());
     let active = (!active.is_empty()).then(|| version(active));
     let change = ComponentDiff { component: "tool".to_owned(), active, old: Some(old), new: Some(new), moves };
-    HostChange { host, change }
+    HostChange { host, change: Arc::new(change) }
 }
 
 #[test]
@@ -105,6 +105,23 @@ fn hosts_of_a_wave_are_one_group_with_the_span_of_their_times() {
     }
 }
 
+/// The reason is what stops v1.3.0, the former target. The end of its hold is not that of the new one.
+#[test]
+fn a_reason_about_the_former_target() {
+    let (held, ends) = (in_wave("2026-11-22T13:00:00Z"), "2026-11-22T13:00:00Z");
+    let next = |version: &str| Some(NextVersion { version: version.parse().unwrap(), at: at(ends) });
+    for (next, expected) in [
+        (None, "v1.4.0 held"),
+        (next("v1.3.0"), "v1.4.0 held, next v1.3.0 at 2026-11-22T13:00:00Z"),
+        (next("v1.4.0"), "v1.4.0 held, next v1.4.0 at 2026-11-22T13:00:00Z"),
+    ] {
+        let new = HostImpact { target: Some(version("v1.4.0")), next, ..held.clone() };
+        let found = lines(&[change("a", "v1.2.0", eligible("v1.3.0"), new, true)], HostNames::Few);
+        assert_eq!(found[1], format!("  on v1.2.0: v1.3.0 -> {expected}   1 host: a"));
+        assert!(found[2].contains("the wave of tool v1.3.0"), "{found:?}");
+    }
+}
+
 #[test]
 fn what_policies_lead_to() {
     let forbidden = |target: Option<&str>, runs: bool| HostImpact {
@@ -115,18 +132,23 @@ fn what_policies_lead_to() {
     };
     for (active, old, new, expected) in [
         ("v1.2.0", eligible("v1.2.0"), eligible("v1.3.0"), "on v1.2.0: v1.2.0 -> v1.3.0"),
-        ("v1.2.0", eligible("v1.2.0"), forbidden(Some("v1.1.0"), true), "on v1.2.0: v1.2.0 -> must change to v1.1.0"),
+        (
+            "v1.2.0",
+            eligible("v1.2.0"),
+            forbidden(Some("v1.1.0"), true),
+            "on v1.2.0: v1.2.0 -> must be replaced by v1.1.0",
+        ),
         (
             "v1.2.0",
             eligible("v1.2.0"),
             forbidden(Some("v1.3.0"), false),
-            "on v1.2.0: v1.2.0 -> may not run, must change to v1.3.0",
+            "on v1.2.0: v1.2.0 -> may not run, must be replaced by v1.3.0",
         ),
         (
             "v1.2.0",
             eligible("v1.2.0"),
             forbidden(None, false),
-            "on v1.2.0: v1.2.0 -> may not run, must change, nothing is eligible",
+            "on v1.2.0: v1.2.0 -> may not run, must be replaced, nothing is eligible",
         ),
         (
             "v1.2.0",
@@ -145,7 +167,7 @@ fn what_policies_lead_to() {
         assert_eq!(found[1], format!("  {expected}   1 host: a"));
     }
     let mut required = change("a", "", eligible("v1.0.0"), forbidden(None, true), true);
-    required.change.old = None;
+    Arc::make_mut(&mut required.change).old = None;
     let found = lines(&[required], HostNames::Few);
     assert_eq!(found[1], "  not installed: not required -> required, nothing is permitted   1 host: a");
 }
@@ -153,7 +175,7 @@ fn what_policies_lead_to() {
 #[test]
 fn components_are_in_order_and_the_largest_changes_first() {
     let of = |component: &str, mut change: HostChange| {
-        change.change.component = component.to_owned();
+        Arc::make_mut(&mut change.change).component = component.to_owned();
         change
     };
     let frozen = || change("a", "v1.2.0", eligible("v1.3.0"), frozen("v1.2.0"), true);

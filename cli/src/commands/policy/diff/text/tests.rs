@@ -1,15 +1,17 @@
+use std::sync::Arc;
+
 use d8_crds::decisions::{
     impact::{ComponentDiff, WaveChange},
     verdict::NextVersion,
 };
 
 use super::{
-    super::report::{HostChange, HostComponent, HostLockout},
+    super::report::{HaltOfDeleted, HostChange, HostLockout, NotPermitted},
     *,
 };
 
 fn pause(host: &str, paused: bool) -> HostPause {
-    HostPause { host: Some(host.to_owned()), paused }
+    HostPause { host: Some(host.into()), paused }
 }
 
 #[test]
@@ -33,10 +35,11 @@ fn waves_of_one_policy_and_component_are_one_line() {
     let wave = |version: &str, kind, hosts: &[&str]| {
         let (component, version) = ("tool".parse().unwrap(), version.parse().unwrap());
         let change = WaveChange { policy: "slow".to_owned(), component, version, kind };
-        EditedWave::new(&change, hosts.iter().map(|host| (*host).to_owned()).collect(), hosts.len() > 1)
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).into()).collect();
+        EditedWave { this_machine: hosts.len() > 1, hosts, ..EditedWave::new(&change) }
     };
     let day = std::time::Duration::from_hours(24);
-    let begins = WaveChangeKind::Begins { over: day };
+    let begins = WaveChangeKind::Begins { at: "2026-11-22T12:00:00Z".parse().unwrap(), over: day };
     let awaits = WaveChangeKind::Awaits { hosts: 2, stable_for: day };
     for (list, expected) in [
         (vec![], None),
@@ -46,11 +49,21 @@ fn waves_of_one_policy_and_component_are_one_line() {
         ),
         (
             vec![wave("v1.3.0", begins, &["a", "b"])],
-            Some("Policy slow: the wave of tool v1.3.0 would begin now over 24h (3 hosts: a, b, this machine)."),
+            Some(
+                "Policy slow: the wave of tool v1.3.0 would begin at 2026-11-22T12:00:00Z over 24h (3 hosts: a, b, this machine).",
+            ),
         ),
         (
             vec![wave("v1.3.0", begins, &["a"]), wave("v1.2.0", begins, &["b"])],
-            Some("Policy slow: the waves of tool v1.3.0, v1.2.0 would begin now, each over 24h (2 hosts: a, b)."),
+            Some(
+                "Policy slow: the waves of tool v1.3.0, v1.2.0 would begin at 2026-11-22T12:00:00Z, each over 24h (2 hosts: a, b).",
+            ),
+        ),
+        (
+            vec![wave("v1.3.0", WaveChangeKind::Halts { failed: 2, max_failed: 1 }, &["a"])],
+            Some(
+                "Policy slow: the wave of tool v1.3.0 would be halted now, because 2 hosts failed and maxFailed is 1 (1 host: a).",
+            ),
         ),
         (
             vec![wave("v1.3.0", awaits, &["a"])],
@@ -69,7 +82,7 @@ fn waves_of_one_policy_and_component_are_one_line() {
 fn locked_out_people_and_plugins_that_are_not_permitted() {
     let next = |at: &str| NextVersion { version: "v1.3.0".parse().unwrap(), at: at.parse().unwrap() };
     let lockout = |host: Option<&str>, next| HostLockout {
-        host: host.map(str::to_owned),
+        host: host.map(Into::into),
         component: "tool".to_owned(),
         active: None,
         next,
@@ -88,17 +101,56 @@ fn locked_out_people_and_plugins_that_are_not_permitted() {
     ] {
         assert_eq!(super::locked_out(&report(locked_out), HostNames::Few), [expected]);
     }
-    let required = HostComponent { host: Some("a".to_owned()), component: "tool".to_owned() };
-    let report = DiffReport { not_permitted: vec![required], ..DiffReport::default() };
-    let expected = "tool would be required on 1 host, but policies permit no published version there (a).";
-    assert_eq!(not_permitted(&report, HostNames::Few), [expected]);
+    for (required, expected) in [
+        (true, "tool would be required on 1 host, but policies permit no published version there (a)."),
+        (false, "Policies would contradict each other about tool on 1 host (a)."),
+    ] {
+        let (host, component, message) = (Some("a".into()), "tool".to_owned(), "why".to_owned());
+        let entry = NotPermitted { host, component, required, message };
+        let report = DiffReport { not_permitted: vec![entry], ..DiffReport::default() };
+        assert_eq!(not_permitted(&report, HostNames::Few), [expected, "  why"]);
+    }
+}
+
+#[test]
+fn hosts_that_are_not_compared_and_policies_that_come_and_go() {
+    let halt = |version: &str| HaltOfDeleted {
+        policy: "old".to_owned(),
+        component: "tool".parse().unwrap(),
+        version: version.to_owned(),
+    };
+    let invalid =
+        LeftOutHost { host: "c".to_owned(), component: "tool".parse().unwrap(), active: "nonsense".to_owned() };
+    let report = DiffReport {
+        not_reported: vec!["a".to_owned(), "b".to_owned()],
+        left_out: vec![invalid],
+        created: vec!["new".to_owned()],
+        deleted: vec!["old".to_owned(), "older".to_owned()],
+        kept_halts: vec![halt("v1.2.0"), halt("v1.3.0")],
+        managed_hosts: Some(4),
+        ..DiffReport::default()
+    };
+    assert_eq!(
+        lines(&report, HostNames::Few),
+        [
+            "Policy old would be deleted, and with it the halt of tool v1.2.0, tool v1.3.0, which comes back if a policy of \
+             this name is applied again.",
+            "Policy older would be deleted.",
+            "Policy new would be new. If a policy of this name was deleted, its halts come back, and within an hour its \
+             waves go on.",
+            "Nothing else would change now on 4 managed hosts and this machine.",
+            "2 hosts have not reported yet (a, b).",
+            "Host c was left out: it reports version `nonsense` of tool, which is no version. See `kubectl get clihost c -o \
+             yaml`.",
+        ]
+    );
 }
 
 #[test]
 fn what_would_change_in_all() {
     let change = |host: &str, moves| HostChange {
-        host: Some(host.to_owned()),
-        change: ComponentDiff { component: "tool".to_owned(), active: None, old: None, new: None, moves },
+        host: Some(host.into()),
+        change: Arc::new(ComponentDiff { component: "tool".to_owned(), active: None, old: None, new: None, moves }),
     };
     for (changes, expected) in [
         (vec![change("a", true)], "1 host would change."),
