@@ -15,6 +15,7 @@ use d8_crds::{
     },
     values::{name::Component, platform::Platform, spelling::nearest, version::Version},
 };
+use jiff::Timestamp;
 
 use crate::{
     context::Context,
@@ -27,6 +28,8 @@ pub(crate) struct ManagedHost {
     pub(crate) labels: BTreeMap<String, String>,
     /// `None`: the host has not reported it.
     pub(crate) platform: Option<Platform>,
+    /// When the host reported last; `None`: it has not reported yet.
+    pub(crate) last_seen: Option<Timestamp>,
     components: Vec<HostComponent>,
 }
 
@@ -50,6 +53,7 @@ impl ManagedHost {
             name: host.metadata.name.unwrap_or_default(),
             labels: host.metadata.labels.unwrap_or_default(),
             platform: status.platform.and_then(|platform| platform.parse().ok()),
+            last_seen: status.last_seen.map(|time| time.0),
             components: status.components,
         }
     }
@@ -58,6 +62,11 @@ impl ManagedHost {
     pub(crate) fn as_host(&self) -> Host<'_> {
         let Self { name, labels, platform, .. } = self;
         Host { id: name, labels, platform: platform.as_ref(), new_root: false, person: Person::Nobody }
+    }
+
+    /// Returns what the host reports of a component.
+    pub(crate) fn reported(&self, component: &Component) -> Option<&HostComponent> {
+        self.components.iter().find(|reported| reported.name == component.name())
     }
 
     /// Returns the components that are installed, with what the record says of their active versions. Leaves out those
@@ -98,7 +107,10 @@ fn not_found(name: &str, hosts: &[CliHost]) -> Failure {
     let failure = Failure::new(Code::Failed, format!("host {name} not found"));
     let names = hosts.iter().filter_map(|host| host.metadata.name.as_deref());
     match nearest(name, names) {
-        Some(near) => failure.advise(format!("no CliHost has this name, but there is {near}"), format!("use {near}")),
+        Some(near) => failure.advise(
+            format!("no CliHost has this name, but there is {near}"),
+            format!("repeat the command with `--host {near}`"),
+        ),
         None => failure.advise("no CliHost has this name", "list the hosts: `kubectl get clihosts`"),
     }
 }
@@ -113,7 +125,7 @@ mod tests {
     fn a_near_name_is_named() {
         let host = |name: &str| serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"identity": ""}}));
         let hosts = [host("bastion-1").unwrap(), host("ci-1").unwrap()];
-        assert!(not_found("bastoin-1", &hosts).to_string().contains("use bastion-1"));
+        assert!(not_found("bastoin-1", &hosts).to_string().contains("`--host bastion-1`"));
         assert!(not_found("nowhere", &hosts).to_string().contains("`kubectl get clihosts`"));
     }
 

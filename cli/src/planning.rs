@@ -141,6 +141,11 @@ impl<'a> Planning<'a> {
         }
     }
 
+    /// Returns the managed host to plan for; `None`: this machine.
+    pub(crate) fn managed_host(&self) -> Option<&ManagedHost> {
+        self.managed.as_deref()
+    }
+
     /// Returns the intent of an update there: of a person, or of the agent of a managed host.
     pub(crate) fn intent(&self) -> Intent {
         if self.managed.is_some() { Intent::Agent } else { Intent::Update }

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use clap::Args;
 use d8_crds::values::{
-    name::{NameError, PluginName},
+    name::{Component, NameError, PluginName},
     version::Version,
 };
 
@@ -42,9 +42,12 @@ pub(super) fn plugin_to_install(text: &str) -> Result<PluginName, String> {
     plugin_name(text, &|name, version| format!("d8 plugins install {name} --version {version}"))
 }
 
-/// Parses the name of a plugin to explain. A version is the next argument.
-pub(super) fn plugin_to_explain(text: &str) -> Result<PluginName, String> {
-    plugin_name(text, &|name, version| format!("d8 plugins why {name} {version}"))
+/// Parses the name of a plugin, or of d8 itself, to explain. A version is the next argument.
+pub(super) fn component_to_explain(text: &str) -> Result<Component, String> {
+    if text == Component::D8_NAME {
+        return Ok(Component::D8);
+    }
+    plugin_name(text, &|name, version| format!("d8 plugins why {name} {version}")).map(Component::Plugin)
 }
 
 /// Parses the name of a plugin. For `NAME@VERSION`, the error has the command that `command` returns.
@@ -86,7 +89,7 @@ mod tests {
             let error = plugin_to_install(text).unwrap_err();
             assert_eq!(error.split('`').nth(1).filter(|command| command.starts_with("d8 ")), expected, "{error}");
         }
-        assert!(plugin_to_explain("hello@v1.2.0").unwrap_err().contains("`d8 plugins why hello v1.2.0`"));
+        assert!(component_to_explain("hello@v1.2.0").unwrap_err().contains("`d8 plugins why hello v1.2.0`"));
         assert!(plugin_to_install("hello").is_ok());
     }
 

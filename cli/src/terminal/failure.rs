@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io::IsTerminal as _};
 
 use d8_crds::{
     decisions::verdict::Class,
-    values::text::{printable, without_type_names},
+    values::text::{printable_line, without_type_names},
 };
 pub(crate) use d8_rpp::Advice;
 
@@ -145,12 +145,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", printable(&self.headline))?;
+        write!(f, "{}", printable_line(&self.headline))?;
         for cause in &self.causes {
-            write!(f, "\n  {}", printable(cause))?;
+            write!(f, "\n  {}", printable_line(cause))?;
         }
         for advice in &self.advice {
-            write!(f, "\ncause: {}\nfix:   {}", printable(&advice.cause), printable(&advice.fix))?;
+            write!(f, "\ncause: {}\nfix:   {}", printable_line(&advice.cause), printable_line(&advice.fix))?;
         }
         Ok(())
     }

@@ -34,16 +34,24 @@ struct Audience {
     /// The verdict on each version of the component is beside the text, so that the text does not name the command that
     /// shows them.
     sees_versions: bool,
+    /// The sentence is about another machine than the one on which the person reads it.
+    is_elsewhere: bool,
 }
 
 /// Explains a reason to a person at a terminal.
 pub fn to_person(reason: &Reason) -> String {
-    causes::explain(reason, Audience { reads_now: true, sees_versions: false })
+    causes::explain(reason, Audience { reads_now: true, sees_versions: false, is_elsewhere: false })
 }
 
 /// Explains a reason to a person at a terminal, in a list of all versions of the component.
 pub fn in_list(reason: &Reason) -> String {
-    causes::explain(reason, Audience { reads_now: true, sees_versions: true })
+    causes::explain(reason, Audience { reads_now: true, sees_versions: true, is_elsewhere: false })
+}
+
+/// Explains a reason as [`in_list`] does, to a person who reads about another machine: commands that change something
+/// are to be run there.
+pub fn in_list_of_host(reason: &Reason) -> String {
+    causes::explain(reason, Audience { reads_now: true, sees_versions: true, is_elsewhere: true })
 }
 
 /// Explains that a policy expedites a version which other policies hold.
@@ -58,6 +66,6 @@ pub fn in_record(reason: &Reason) -> String {
 }
 
 fn for_record(reason: &Reason, sees_versions: bool) -> String {
-    let text = causes::explain(reason, Audience { reads_now: false, sees_versions });
+    let text = causes::explain(reason, Audience { reads_now: false, sees_versions, is_elsewhere: false });
     printable_to(&text, limits::STATUS_MESSAGE).into_owned()
 }

@@ -98,7 +98,7 @@ pub(super) fn add_unchanged(
             }
             // A plugin that is not installed is here because a policy requires it. A hold does not fail the update.
             Outcome::Nothing { why: NoCandidate::AllPassedOver, passed_over, .. }
-                if is_update && newest_class(passed_over) == Some(Class::Held) =>
+                if is_update && passed_over.iter().any(|(_, verdict)| verdict.class() == Class::Held) =>
             {
                 note_skipped(context, component, passed_over);
                 Ok(format!("{name} is required, but no version of it can be installed on this machine now."))
@@ -115,10 +115,6 @@ pub(super) fn add_unchanged(
         };
         results.insert(name.clone(), result);
     }
-}
-
-fn newest_class(skipped: &[PassedOver]) -> Option<Class> {
-    skipped.first().map(|(_, verdict)| verdict.class())
 }
 
 /// Prints a failure that does not fail the command: a warning, and a note for each piece of advice.
@@ -170,17 +166,21 @@ fn unusable_failure(planning: &Planning<'_>, name: &PluginName) -> Failure {
     let headline = format!("{name}{active} may not run, and no other version can be installed on this machine");
     let reason = run_refusal(planning, &component);
     let failure = Failure::new(Code::Refused, headline);
+    let remove = match planning.policies().remove_allowed(name) {
+        Ok(()) => format!("; or remove it: `d8 plugins remove {name}`"),
+        Err(_) => String::new(),
+    };
     reason.iter().map(|reason| explain::to_person(reason)).fold(failure, Failure::because).advise(
         "policies and requirements permit no replacement now",
-        format!("see the reasons: `d8 plugins why {name}`; or remove it: `d8 plugins remove {name}`"),
+        format!("see the reasons: `d8 plugins why {name}`{remove}"),
     )
 }
 
 /// Reports that a version was kept which a policy forbids.
 fn kept_forbidden(name: &PluginName, subject: &str) -> String {
     format!(
-        "Kept {subject} although a policy forbids it: it must be left and still runs, but no other version can be \
-         installed. See `d8 plugins why {name}`"
+        "Kept {subject} although a policy forbids it: it must be replaced and still runs, but no other version \
+         can be installed. See `d8 plugins why {name}`"
     )
 }
 

@@ -63,7 +63,7 @@ impl Explainer<'_> {
     /// Returns how to get another version than the one in question.
     fn other_version(&self) -> String {
         if self.subject.version.is_some() && self.subject.version == self.subject.active {
-            format!("; replace it with `{}`", commands::update(self.subject))
+            format!("; replace it with {}", self.there(&commands::update(self.subject)))
         } else {
             self.run_why("; ", "find another version")
         }

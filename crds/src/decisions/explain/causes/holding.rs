@@ -26,9 +26,11 @@ impl Explainer<'_> {
         let paused = "all changes on this host are paused";
         let unpause = "ask an admin to set `paused: false`";
         match (&self.subject.version, &self.subject.active) {
-            (None, _) => format!("{paused}, removals too; {unpause}, then run `{}`", commands::remove(name)),
+            (None, _) => format!("{paused}, removals too; {unpause}, then run {}", self.there(&commands::remove(name))),
             (Some(_), Some(active)) => format!("{paused}; {name} stays at {active}; {unpause}"),
-            (Some(_), None) => format!("{paused}; {unpause}, then run `{}`", commands::update(self.subject)),
+            (Some(_), None) => {
+                format!("{paused}; {unpause}, then run {}", self.there(&commands::update(self.subject)))
+            }
         }
     }
 
@@ -40,21 +42,22 @@ impl Explainer<'_> {
     pub(super) fn manual(&self, is_set: bool) -> String {
         let unset = if is_set { "" } else { "no policy sets `updates`, so " };
         let name = &self.subject.component;
-        format!("{unset}updates of {name} are manual; run `{}`", commands::update(self.subject))
+        format!("{unset}updates of {name} are manual; run {}", self.there(&commands::update(self.subject)))
     }
 
     pub(super) fn major_stays(&self, is_set: bool) -> String {
         let unset = if is_set { "" } else { "no policy sets `majorUpdates: Cross`, and " };
         let installed = self.subject.active.as_ref().map(ToString::to_string).unwrap_or_default();
         format!(
-            "{unset}{} has another major version than the installed {installed}; run `{}` to cross to it",
+            "{unset}{} has another major version than the installed {installed}; run {} to cross to it",
             self.version(),
-            commands::take(self.subject)
+            self.there(&commands::take(self.subject))
         )
     }
 
     pub(super) fn pre_release(&self) -> String {
-        format!("{} is a pre-release; install it by name with `{}`", self.version(), commands::take(self.subject))
+        let take = self.there(&commands::take(self.subject));
+        format!("{} is a pre-release; install it by name with {take}", self.version())
     }
 
     pub(super) fn not_governed(&self) -> String {
@@ -67,10 +70,9 @@ impl Explainer<'_> {
 
     pub(super) fn policy_unaware(&self) -> String {
         format!(
-            "{} does not support policies, so no policy would bind this host any more; accept this version with `{} \
-             --allow-ungoverned`",
+            "{} does not support policies, so no policy would bind this host any more; accept this version with {}",
             self.version(),
-            commands::take(self.subject)
+            self.there(&format!("{} --allow-ungoverned", commands::take(self.subject)))
         )
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::super::{commands, explainer::Explainer};
 use crate::{
     decisions::{reason::MissingRecord, validation::resume_command},
-    values::duration::FormattedDuration,
+    values::{duration::FormattedDuration, version::Version},
 };
 
 impl Explainer<'_> {
@@ -34,12 +34,22 @@ impl Explainer<'_> {
         )
     }
 
+    /// Returns whether the reason is about a pre-release.
+    fn names_prerelease(&self) -> bool {
+        self.subject.version.as_ref().is_some_and(Version::is_prerelease)
+    }
+
     pub(super) fn no_record(&self, missing: MissingRecord) -> String {
         let (name, version) = (&self.subject.component, self.version());
         match missing {
             MissingRecord::Record => format!(
                 "this rule needs a record of {name}, and there is none; ask an admin to create it: `{}`",
-                commands::create_record(name)
+                commands::create_record_with(name, self.subject.version.as_ref())
+            ),
+            MissingRecord::Version if self.names_prerelease() => format!(
+                "this rule needs a record of {version}, and the record of {name} does not list that pre-release; ask \
+                 an admin to list pre-releases: `{}`, or to widen versions or history",
+                commands::list_prereleases(name)
             ),
             MissingRecord::Version => format!(
                 "this rule needs a record of {version}, and the record of {name} does not list that version; ask an \
@@ -70,20 +80,20 @@ impl Explainer<'_> {
             None => "never reaches this host".to_owned(),
         };
         format!(
-            "the wave of {} takes {} and {reach}; wait, or install it now with `{}`",
+            "the wave of {} takes {} and {reach}; wait, or install it now with {}",
             self.version(),
             FormattedDuration(over),
-            commands::take(self.subject)
+            self.there(&commands::take(self.subject))
         )
     }
 
     pub(super) fn awaiting_evidence(&self, hosts: u32, stable_for: Duration, succeeded: u32) -> String {
         let on = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
         format!(
-            "{} must first have worked on {on} for {}, and has on {succeeded} so far; wait, or install it now with `{}`",
+            "{} must first have worked on {on} for {}, and has on {succeeded} so far; wait, or install it now with {}",
             self.version(),
             FormattedDuration(stable_for),
-            commands::take(self.subject)
+            self.there(&commands::take(self.subject))
         )
     }
 
@@ -124,7 +134,8 @@ impl Explainer<'_> {
 
     pub(super) fn windows_never_meet(&self, policies: &[Arc<str>], everyone: bool) -> String {
         let of = if policies.len() == 1 { "policy" } else { "policies" };
-        let or_update = if everyone { String::new() } else { format!(", or run `{}`", commands::update(self.subject)) };
+        let update = self.there(&commands::update(self.subject));
+        let or_update = if everyone { String::new() } else { format!(", or run {update}") };
         format!(
             "windows and blackouts of {of} {} permit no switch within 400 days; ask an admin to change them{or_update}",
             policies.join(", ")
@@ -133,7 +144,8 @@ impl Explainer<'_> {
 
     /// Returns what a person can do about a gate that does not hold people, or else what an admin can do.
     fn instead_of_waiting(&self, everyone: bool, admin: &str) -> String {
-        if everyone { format!("ask an admin to {admin}") } else { format!("run `{}`", commands::update(self.subject)) }
+        let update = self.there(&commands::update(self.subject));
+        if everyone { format!("ask an admin to {admin}") } else { format!("run {update}") }
     }
 
     pub(super) fn policy_stale(&self, confirmed: Option<Timestamp>) -> String {
