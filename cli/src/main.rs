@@ -26,10 +26,10 @@ mod version;
 use std::{ffi::OsString, future::Future, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use args::{
-    Cli, Command, FallbackArgs, FallbackCommand, PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs,
-    SelfCommand,
+    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, HostArgs, HostCommand, PluginsArgs,
+    PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
 };
-use commands::{completion, plugins, policy, run, self_update};
+use commands::{agent, completion, host, plugins, policy, run, self_update};
 use context::Context;
 use terminal::{
     failure::{self, Code, Failure},
@@ -103,6 +103,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Plugins(group) => run_plugins(&context, group).map(success),
         Command::Cli(group) => run_self_update(&context, group),
         Command::Policy(group) => run_policy(&context, group),
+        Command::Host(group) => run_host(&context, group).map(success),
+        Command::Agent(group) => run_agent(&context, group).map(success),
         Command::Completion { shell } => completion::print_script(shell).map(success),
         Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
     };
@@ -156,6 +158,21 @@ fn run_policy(context: &Context, group: PolicyArgs) -> Result<ExitCode, Failure>
         }
         PolicyCommand::Check(args) => policy::check::run(&args).map(success),
         PolicyCommand::Trust(args) => block_on(policy::trust::run(context, &args)).map(success),
+    }
+}
+
+fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
+    match group.command {
+        HostCommand::Enroll(args) => block_on(host::enroll::run(context, &args)),
+        HostCommand::List(args) => block_on(host::list::run(context, &args)),
+        HostCommand::Rotate(args) => block_on(host::rotate::run(context, &args)),
+        HostCommand::Revoke(args) => block_on(host::revoke::run(context, &args)),
+    }
+}
+
+fn run_agent(context: &Context, group: AgentArgs) -> Result<(), Failure> {
+    match group.command {
+        AgentCommand::Join(args) => block_on(agent::join::run(context, &args)),
     }
 }
 

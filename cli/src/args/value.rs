@@ -3,6 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use clap::Args;
+use d8_agent::cluster::{MAX_TOKEN_LIFE, MIN_TOKEN_LIFE};
 use d8_crds::values::{
     name::{Component, NameError, PluginName},
     version::Version,
@@ -32,7 +33,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     d8_crds::values::duration::parse(text).map_err(|error| error.to_string())
 }
 
-/// Parses the name of a plugin or component.
+/// Parses how long a token is to be valid, within the bounds of the API server and of the chart.
+pub(super) fn token_life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if (MIN_TOKEN_LIFE..=MAX_TOKEN_LIFE).contains(&life) {
+        Ok(life)
+    } else {
+        Err("a token of a host is valid for 10m to 168h".to_owned())
+    }
+}
+
+/// Parses a label, `key=value`. The API server checks both.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE, for example role=bastion".to_owned()),
+    }
+}
+
+/// Parses the name of a plugin, component or host.
 pub(super) fn name<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: NameError| error.to_string())
 }

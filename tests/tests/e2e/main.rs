@@ -11,6 +11,7 @@ mod cookbook;
 mod damaged_installs;
 mod download_access;
 mod file_systems;
+mod host_identities;
 mod hostile_images;
 mod image_formats;
 mod input;

@@ -127,7 +127,7 @@ fn why_of_a_host_that_cannot_be_read() -> Result<()> {
     let unknown = alice.d8(["plugins", "why", "tool", "--host", "bastoin-1"])?.expect_code(1)?;
     assert!(unknown.stderr.contains("there is bastion-1"), "{unknown:?}");
     let stranger = lab.new_workstation()?.d8(["plugins", "why", "tool", "--host", "bastion-1"])?.expect_code(5)?;
-    for words in ["may not read clihosts", "clusterrole d8-cli-hosts --verb=get,list"] {
+    for words in ["may not read clihosts", "--clusterrole=d8:cli:fleet-viewer"] {
         assert!(stranger.stderr.contains(words), "{words}: {stranger:?}");
     }
     let mistyped = alice.d8(["plugins", "why", "tol", "--host", "bastion-1"])?.expect_code(1)?;

@@ -1,0 +1,29 @@
+//! `d8 agent …`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    #[command(subcommand)]
+    pub(crate) command: AgentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Make this machine a managed host, with the file that `d8 host enroll` wrote
+    Join(AgentJoinArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentJoinArgs {
+    /// File that `d8 host enroll` or `d8 host rotate` wrote
+    pub(crate) file: PathBuf,
+    /// Directory for the identity of the host
+    #[arg(long, value_name = "DIR", default_value = d8_agent::enrolled_host::DIRECTORY)]
+    pub(crate) state_dir: PathBuf,
+    /// Replace the identity of another host that this machine has
+    #[arg(long)]
+    pub(crate) replace: bool,
+}

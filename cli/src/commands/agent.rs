@@ -1,0 +1,3 @@
+//! `d8 agent …`: makes this machine a managed host.
+
+pub(crate) mod join;
