@@ -10,10 +10,13 @@ use std::{
 };
 
 use d8_crds::values::{host_name::HostName, limits};
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::{cluster::Token, disk, enrolment::Enrolment, error::StoreError, install_root::trust};
+use crate::{
+    cluster::Token, disk, enrolment::Enrolment, error::StoreError, failed_changes::FailedChanges, install_root::trust,
+};
 
 /// Where the identity of a machine is.
 pub const DIRECTORY: &str = "/var/lib/d8-agent";
@@ -22,6 +25,25 @@ pub const DIRECTORY: &str = "/var/lib/d8-agent";
 const HOST: &str = "host.json";
 const KUBECONFIG: &str = "kubeconfig";
 const TOKEN: &str = "token";
+const TOKEN_TIMES: &str = "token.json";
+const FAILURES: &str = "failures.json";
+
+/// When the token of a host was issued, and when it expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenTimes {
+    /// When it was issued, by the clock of the host.
+    pub issued: Timestamp,
+    /// When it expires, by the clock of the API server.
+    pub expires: Timestamp,
+}
+
+impl TokenTimes {
+    /// Returns whether half of its life is over, so that it is to be renewed. A clock that was set back renews it, too.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let life = self.expires.duration_since(self.issued);
+        now < self.issued || now.duration_since(self.issued) * 2 >= life
+    }
+}
 
 /// A managed host, as its `CliHost` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +107,12 @@ impl EnrolledHostState {
     /// # Errors
     /// [`EnrolledHostError`]. A caller must not take such a machine for one that is not managed.
     pub fn read(&self) -> Result<Option<EnrolledHost>, EnrolledHostError> {
-        let path = self.directory.join(HOST);
+        self.read_json(HOST)
+    }
+
+    /// Reads a file that nobody but root can change; `None`: it does not exist.
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, EnrolledHostError> {
+        let path = self.directory.join(name);
         let io_error = |source| EnrolledHostError::Io { path: path.clone(), source };
         if disk::lstat(&path).map_err(io_error)?.is_none() {
             return Ok(None);
@@ -102,11 +129,17 @@ impl EnrolledHostState {
     ///
     /// # Errors
     /// [`EnrolledHostError`]
-    pub fn save(&self, enrolment: &Enrolment, token: &Token, host: &EnrolledHost) -> Result<(), EnrolledHostError> {
+    pub fn save(
+        &self,
+        enrolment: &Enrolment,
+        token: &Token,
+        host: &EnrolledHost,
+        now: Timestamp,
+    ) -> Result<(), EnrolledHostError> {
         disk::make_dirs(&self.directory, &mut Vec::new())
             .map_err(|source| EnrolledHostError::Io { path: self.directory.clone(), source })?;
         trust::whole_path(&self.directory)?;
-        self.save_token(token)?;
+        self.save_token(token, now)?;
         let mut kubeconfig = enrolment.to_json();
         if let Some(user) = kubeconfig.pointer_mut("/users/0/user") {
             *user = json!({"tokenFile": self.directory.join(TOKEN)});
@@ -119,8 +152,27 @@ impl EnrolledHostState {
     ///
     /// # Errors
     /// [`EnrolledHostError`]
-    pub fn save_token(&self, token: &Token) -> Result<(), EnrolledHostError> {
-        self.replace(TOKEN, token.secret.as_bytes(), disk::PRIVATE)
+    pub fn save_token(&self, token: &Token, now: Timestamp) -> Result<(), EnrolledHostError> {
+        self.replace(TOKEN, token.secret.as_bytes(), disk::PRIVATE)?;
+        self.save_json(TOKEN_TIMES, &TokenTimes { issued: now, expires: token.expires }, disk::PRIVATE)
+    }
+
+    /// Returns the times of the token. `None`: they are not known, so that the token is to be renewed.
+    pub fn token_times(&self) -> Option<TokenTimes> {
+        self.read_json(TOKEN_TIMES).ok().flatten()
+    }
+
+    /// Returns the changes that failed. A damaged file is none: the changes are tried again.
+    pub fn failures(&self) -> FailedChanges {
+        self.read_json(FAILURES).ok().flatten().unwrap_or_default()
+    }
+
+    /// Stores the changes that failed.
+    ///
+    /// # Errors
+    /// [`EnrolledHostError`]
+    pub fn save_failures(&self, failures: &FailedChanges) -> Result<(), EnrolledHostError> {
+        self.save_json(FAILURES, failures, disk::PLAIN)
     }
 
     /// Replaces the name and the labels that every d8 on the machine reads.
@@ -128,9 +180,13 @@ impl EnrolledHostState {
     /// # Errors
     /// [`EnrolledHostError`]
     pub fn save_host(&self, host: &EnrolledHost) -> Result<(), EnrolledHostError> {
-        let text = serde_json::to_vec_pretty(host)
-            .map_err(|source| EnrolledHostError::Damaged { path: self.directory.join(HOST), source })?;
-        self.replace(HOST, &text, disk::PLAIN)
+        self.save_json(HOST, host, disk::PLAIN)
+    }
+
+    fn save_json(&self, name: &str, value: &impl Serialize, mode: u32) -> Result<(), EnrolledHostError> {
+        let text = serde_json::to_vec_pretty(value)
+            .map_err(|source| EnrolledHostError::Damaged { path: self.directory.join(name), source })?;
+        self.replace(name, &text, mode)
     }
 
     /// Replaces a file by one that is complete and on the disk.

@@ -30,6 +30,7 @@ pub mod roots;
 
 pub mod cluster;
 pub mod enrolment;
+pub mod failed_changes;
 
 pub mod enrolled_host;
 

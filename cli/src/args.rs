@@ -15,7 +15,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::{
-    agent::{AgentArgs, AgentCommand, AgentJoinArgs},
+    agent::{AgentArgs, AgentCommand, AgentJoinArgs, AgentOnceArgs},
     host::{EnrolmentFileArgs, HostArgs, HostCommand, HostEnrollArgs, HostListArgs, HostRevokeArgs, HostRotateArgs},
     plugins::{
         PluginsArgs, PluginsCommand, PluginsInstallArgs, PluginsListArgs, PluginsRemoveArgs, PluginsUpdateArgs,
@@ -109,7 +109,7 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     /// Create, list and revoke the identities of managed hosts
     Host(HostArgs),
-    /// Make this machine a managed host
+    /// Make this machine a managed host, and keep it on its policies
     Agent(AgentArgs),
     /// Print a shell completion script
     Completion {

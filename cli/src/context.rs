@@ -13,7 +13,12 @@ use std::{
     sync::OnceLock,
 };
 
-use d8_agent::{Roots, cluster::CachedPolicies, roots::HOME_ROOT};
+use d8_agent::{
+    Roots,
+    cluster::CachedPolicies,
+    enrolled_host::{self, EnrolledHostState},
+    roots::HOME_ROOT,
+};
 use d8_crds::{
     decisions::{person::Person, verdict},
     records::cluster::ClusterFacts,
@@ -41,6 +46,8 @@ pub(crate) struct Context {
     names_cluster: bool,
     /// Facts about the cluster: one snapshot for the whole command.
     pub(crate) facts: OnceCell<ClusterFacts>,
+    /// Directory with the identity of a managed host.
+    state_dir: PathBuf,
     /// What policies select this machine by.
     machine: OnceLock<Machine>,
     home: Option<PathBuf>,
@@ -57,6 +64,7 @@ impl Context {
         let platform = Platform::current();
         Self {
             printer: Printer { quiet: global.quiet },
+            state_dir: PathBuf::from(enrolled_host::DIRECTORY),
             machine: OnceLock::new(),
             platform,
             now: Timestamp::now(),
@@ -69,6 +77,13 @@ impl Context {
             facts: OnceCell::new(),
             global,
         }
+    }
+
+    /// Returns the state of a command of the agent: it connects as the host whose identity is in a directory.
+    pub(crate) fn of_agent(global: GlobalArgs, state_dir: &Path) -> Self {
+        let state = EnrolledHostState::at(state_dir);
+        let global = GlobalArgs { kubeconfig: Some(state.kubeconfig()), context: None, ..global };
+        Self { state_dir: state_dir.to_owned(), ..Self::new(global, false) }
     }
 
     /// Returns this machine, where this person acts, as a host that policies select.

@@ -26,8 +26,8 @@ mod version;
 use std::{ffi::OsString, future::Future, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use args::{
-    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, HostArgs, HostCommand, PluginsArgs,
-    PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
+    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, GlobalArgs, HostArgs, HostCommand,
+    PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
 };
 use commands::{agent, completion, host, plugins, policy, run, self_update};
 use context::Context;
@@ -104,7 +104,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cli(group) => run_self_update(&context, group),
         Command::Policy(group) => run_policy(&context, group),
         Command::Host(group) => run_host(&context, group).map(success),
-        Command::Agent(group) => run_agent(&context, group).map(success),
+        Command::Agent(group) => run_agent(context.global.clone(), group).map(success),
         Command::Completion { shell } => completion::print_script(shell).map(success),
         Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
     };
@@ -170,9 +170,12 @@ fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
     }
 }
 
-fn run_agent(context: &Context, group: AgentArgs) -> Result<(), Failure> {
+fn run_agent(global: GlobalArgs, group: AgentArgs) -> Result<(), Failure> {
     match group.command {
-        AgentCommand::Join(args) => block_on(agent::join::run(context, &args)),
+        AgentCommand::Join(args) => block_on(agent::join::run(&Context::new(global, false), &args)),
+        AgentCommand::Once(args) => {
+            block_on(agent::once::run(&Context::of_agent(global, &args.state.state_dir), &args))
+        }
     }
 }
 

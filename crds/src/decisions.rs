@@ -1,9 +1,10 @@
 //! The decisions that are made from the records. Each module uses only modules before it in this order:
 //! `intent`, `person`, `clock`, `wave`, `window`, `validation`, `requirements`, `reason`, `explain`,
-//! `selection`, `verdict`, `plan`, `impact`.
+//! `selection`, `verdict`, `plan`, `impact`, `host_report`.
 
 pub mod clock;
 pub mod explain;
+pub mod host_report;
 pub mod impact;
 pub mod intent;
 pub mod person;

@@ -14,16 +14,34 @@ pub(crate) struct AgentArgs {
 pub(crate) enum AgentCommand {
     /// Make this machine a managed host, with the file that `d8 host enroll` wrote
     Join(AgentJoinArgs),
+    /// Bring this host on its policies once, and report to its CliHost
+    Once(AgentOnceArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentJoinArgs {
     /// File that `d8 host enroll` or `d8 host rotate` wrote
     pub(crate) file: PathBuf,
-    /// Directory for the identity of the host
-    #[arg(long, value_name = "DIR", default_value = d8_agent::enrolled_host::DIRECTORY)]
-    pub(crate) state_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
     /// Replace the identity of another host that this machine has
     #[arg(long)]
     pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentOnceArgs {
+    /// Show what would change, change and report nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+/// Where the identity of the host is.
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// Directory with the identity of the host
+    #[arg(long, value_name = "DIR", default_value = d8_agent::enrolled_host::DIRECTORY)]
+    pub(crate) state_dir: PathBuf,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use d8_agent::{
-    enrolled_host::{DIRECTORY, EnrolledHost, EnrolledHostState},
+    enrolled_host::{EnrolledHost, EnrolledHostState},
     host_id,
 };
 use d8_crds::decisions::verdict;
@@ -25,13 +25,13 @@ impl Context {
     /// Returns this machine. Reads the identity of a managed host, which only root can write, and nothing that a user
     /// sets.
     pub(super) fn machine(&self) -> &Machine {
-        self.machine.get_or_init(|| match EnrolledHostState::at(DIRECTORY).read() {
+        self.machine.get_or_init(|| match EnrolledHostState::at(&self.state_dir).read() {
             Ok(Some(EnrolledHost { name, labels })) => Machine { id: Some(name.into()), labels, unreadable: None },
             Ok(None) => self.workstation(None),
             Err(error) => {
                 let headline = "it is not known which managed host this machine is";
                 let failure = Failure::new(Code::Refused, headline).caused_by(&error).advise(
-                    format!("a file in {DIRECTORY} is damaged, or others than root can change it"),
+                    format!("a file in {} is damaged, or others than root can change it", self.state_dir.display()),
                     "join again, with a file of `d8 host rotate NAME`: `d8 agent join FILE`",
                 );
                 self.workstation(Some(failure))

@@ -11,7 +11,7 @@ use d8_tests::{CommandOutput, Identity, Lab, Result, Workstation, run, tools::To
 use serde_json::{Value, json};
 
 /// Creates a workstation whose user may do what the chart's roles for admins of policies and hosts say.
-fn fleet_admin(lab: &Lab) -> Result<Workstation> {
+pub(crate) fn fleet_admin(lab: &Lab) -> Result<Workstation> {
     let who = lab.plane().new_user();
     let (user, name) = (format!("--user={}", who.user), who.user.clone());
     let plane = lab.plane();
@@ -22,7 +22,7 @@ fn fleet_admin(lab: &Lab) -> Result<Workstation> {
 }
 
 /// Enrols a host and joins it. Returns its state directory.
-fn joined(admin: &Workstation, name: &str, labels: &str) -> Result<PathBuf> {
+pub(crate) fn joined(admin: &Workstation, name: &str, labels: &str) -> Result<PathBuf> {
     let file = admin.home().join(format!("{name}.d8host"));
     let shown = file.display().to_string();
     admin.d8(["host", "enroll", name, "--labels", labels, "-f", &shown])?.expect_code(0)?;
@@ -107,7 +107,7 @@ fn a_host_is_enrolled_joins_is_rotated_and_revoked() -> Result<()> {
     // After a rotation, only the new file works.
     let rotated = admin.home().join("id-1-again.d8host");
     admin.d8(["host", "rotate", "id-1", "-f", &rotated.display().to_string()])?.expect_code(0)?;
-    wait_for("the old token to be refused", Duration::from_secs(60), || {
+    wait_for("the old token to be refused", Duration::from_mins(1), || {
         let refused = kubectl_as_host(lab, &state, &["get", "pluginpolicies"]).ok()?;
         (refused.code() != 0).then_some(())
     })?;
@@ -118,7 +118,7 @@ fn a_host_is_enrolled_joins_is_rotated_and_revoked() -> Result<()> {
 
     let revoked = admin.d8(["host", "revoke", "id-1"])?.expect_code(0)?;
     assert!(revoked.stdout.contains("within a minute"), "{revoked:?}");
-    wait_for("the token of a revoked host to be refused", Duration::from_secs(60), || {
+    wait_for("the token of a revoked host to be refused", Duration::from_mins(1), || {
         let refused = kubectl_as_host(lab, &state, &["get", "pluginpolicies"]).ok()?;
         (refused.code() != 0).then_some(())
     })?;

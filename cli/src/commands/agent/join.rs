@@ -4,12 +4,13 @@ use std::path::Path;
 
 use d8_agent::{
     cluster::{self, HostIdentity, MAX_TOKEN_LIFE},
-    enrolled_host::{EnrolledHost, EnrolledHostError, EnrolledHostState},
+    enrolled_host::{EnrolledHost, EnrolledHostState},
     enrolment::{Enrolment, EnrolmentFileError},
 };
 use d8_crds::records::host::CliHost;
 use d8_rpp::ClusterAccess;
 
+use super::{not_enrolled, state_failure};
 use crate::{
     args,
     context::Context,
@@ -21,7 +22,7 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, args: &args::AgentJoinArgs) -> Result<(), Failure> {
     let enrolment = Enrolment::read(&args.file).map_err(|error| file_failure(&args.file, &error))?;
-    let state = EnrolledHostState::at(&args.state_dir);
+    let state = EnrolledHostState::at(&args.state.state_dir);
     check_other_identity(&state, &enrolment, args.replace)?;
     let access = ClusterAccess::of_text(enrolment.to_json().to_string())?;
     let client = access.client().await?;
@@ -36,7 +37,9 @@ pub(crate) async fn run(context: &Context, args: &args::AgentJoinArgs) -> Result
     })?;
     let labels = host.metadata.labels.unwrap_or_default();
     let joined = EnrolledHost { name: enrolment.host.clone(), labels };
-    state.save(&enrolment, &token, &joined).map_err(|error| state_failure(&args.state_dir, &error))?;
+    state
+        .save(&enrolment, &token, &joined, context.now)
+        .map_err(|error| state_failure(&args.state.state_dir, &error))?;
     output::print(format!("This machine is host {} of {}.", enrolment.host, enrolment.cluster));
     context.printer.note(format!("remove {}: its token is valid until {:.0}", args.file.display(), enrolment.expires));
     Ok(())
@@ -52,10 +55,7 @@ async fn enrolled(context: &Context, client: &kube::Client, enrolment: &Enrolmen
             Err(Failure::new(Code::Refused, headline)
                 .advise("the host was revoked and its name was used for something else", "ask an admin of the cluster"))
         }
-        Ok(None) => Err(Failure::new(Code::Refused, format!("host {host} is not enrolled")).advise(
-            "it was revoked after this file was made",
-            format!("ask an admin for another file: `d8 host enroll {host}`"),
-        )),
+        Ok(None) => Err(not_enrolled(host)),
         Err(cluster::ViewError::Unauthorized) => {
             Err(Failure::new(Code::Unreachable, format!("the API server does not accept the token of {host}")).advise(
                 format!("it expired at {:.0}, or the host was rotated or revoked", enrolment.expires),
@@ -96,11 +96,4 @@ fn file_failure(path: &Path, error: &EnrolmentFileError) -> Failure {
             failure.advise("the file is another one, or it is damaged", "ask an admin for a file of `d8 host enroll`")
         }
     }
-}
-
-fn state_failure(directory: &Path, error: &EnrolledHostError) -> Failure {
-    Failure::new(Code::Failed, format!("cannot use {}", directory.display())).caused_by(error).advise(
-        "the identity of a host belongs to root, and nobody else may change it",
-        format!("run it as root, or look at it: `ls -la {}`", directory.display()),
-    )
 }
