@@ -113,6 +113,11 @@ impl FailedChanges {
         self.entries.drain(..excess);
     }
 
+    /// Returns the components of which a change failed.
+    pub fn components(&self) -> Vec<Component> {
+        self.entries.iter().filter_map(|entry| entry.component.parse().ok()).collect()
+    }
+
     /// Forgets the failures of a component, after a change of it that succeeded or because a person asks for another
     /// attempt. Returns whether there were any.
     pub fn forget(&mut self, component: &Component) -> bool {

@@ -31,6 +31,7 @@ pub mod roots;
 pub mod cluster;
 pub mod enrolment;
 pub mod failed_changes;
+pub mod tick_schedule;
 
 pub mod enrolled_host;
 

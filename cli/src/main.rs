@@ -173,6 +173,8 @@ fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
 fn run_agent(global: GlobalArgs, group: AgentArgs) -> Result<(), Failure> {
     match group.command {
         AgentCommand::Join(args) => block_on(agent::join::run(&Context::new(global, false), &args)),
+        AgentCommand::Run(args) => block_on_service(agent::run::run(&global, &args.state.state_dir)),
+        AgentCommand::Retry(args) => agent::retry::run(&args),
         AgentCommand::Once(args) => {
             block_on(agent::once::run(&Context::of_agent(global, &args.state.state_dir), &args))
         }
@@ -186,6 +188,18 @@ fn exit_code(changes: bool) -> ExitCode {
 /// Runs a command until it ends or until Ctrl-C or SIGTERM. A signal drops the future, which releases its locks and
 /// removes its staging directories.
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on_until_signal(command, || Err(Failure::interrupted()))
+}
+
+/// As [`block_on`], for a service: a signal is its regular end.
+fn block_on_service(service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    block_on_until_signal(service, || Ok(()))
+}
+
+fn block_on_until_signal<T>(
+    command: impl Future<Output = Result<T, Failure>>,
+    ended: impl Fn() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
     // Fails only if a provider is installed already.
@@ -198,8 +212,8 @@ fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, F
         let mut terminated = signal(SignalKind::terminate()).map_err(start_failure)?;
         tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
-            _ = terminated.recv() => Err(Failure::interrupted()),
+            _ = tokio::signal::ctrl_c() => ended(),
+            _ = terminated.recv() => ended(),
             result = command => result,
         }
     });

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use d8_crds::values::name::Component;
+
+use super::value;
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
@@ -14,6 +17,10 @@ pub(crate) struct AgentArgs {
 pub(crate) enum AgentCommand {
     /// Make this machine a managed host, with the file that `d8 host enroll` wrote
     Join(AgentJoinArgs),
+    /// Keep this host on its policies: run by systemd
+    Run(AgentRunArgs),
+    /// Try changes again that failed
+    Retry(AgentRetryArgs),
     /// Bring this host on its policies once, and report to its CliHost
     Once(AgentOnceArgs),
 }
@@ -34,6 +41,21 @@ pub(crate) struct AgentOnceArgs {
     /// Show what would change, change and report nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentRunArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentRetryArgs {
+    /// Name of the plugin [default: all]
+    #[arg(value_parser = value::name::<Component>)]
+    pub(crate) name: Option<Component>,
     #[command(flatten)]
     pub(crate) state: StateArgs,
 }

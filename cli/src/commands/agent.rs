@@ -2,7 +2,10 @@
 
 pub(crate) mod join;
 pub(crate) mod once;
+pub(crate) mod retry;
+pub(crate) mod run;
 
+mod policy_watch;
 mod tick;
 
 use std::path::Path;
