@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use d8_crds::values::platform::Platform;
 use d8_tests::catalog::Plugin;
-use d8_tests::{CommandOutput, Lab, Result, Workstation};
+use d8_tests::lab::TIMEOUT;
+use d8_tests::process::wait_for;
+use d8_tests::{CommandOutput, Lab, Result, Workstation, tools};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::host_identities::{fleet_admin, joined};
@@ -164,5 +168,51 @@ fn a_host_that_was_revoked_keeps_what_it_has() -> Result<()> {
     assert_eq!(host.version()?, "This is tool v1.0.0.");
     let unmanaged = host.machine.d8(["agent", "once", "--state-dir", "/nonexistent"])?.expect_code(3)?;
     assert!(unmanaged.stderr.contains("d8 agent join"), "{unmanaged:?}");
+    Ok(())
+}
+
+#[test]
+fn the_agent_acts_when_a_policy_changes_and_ends_with_a_signal() -> Result<()> {
+    let (lab, host) = start()?;
+    lab.apply_policy("bastions", &policy(&json!({})))?;
+    let state = host.state.display().to_string();
+    let args = ["agent", "run", "--state-dir", &state];
+    let d8 = tools::binary("d8")?;
+    let mut agent = lab.plane().scratch().start("agent", d8, args, |command| host.machine.environment(command))?;
+    let reports = |what: &str, expected: Value| {
+        let found = || {
+            let status = host.reported(&lab).ok()?;
+            (tool(&status) == expected).then_some(status)
+        };
+        wait_for(what, TIMEOUT, found)
+    };
+    reports("the required plugin to be installed", json!(["UpToDate", "v1.0.0", null]))?;
+    assert_eq!(host.version()?, "This is tool v1.0.0.");
+
+    // An edit of a policy is noticed at once, not with the next regular tick.
+    add(&lab, &Plugin::new("tool", "v1.1.0"))?;
+    lab.apply_policy("bastions", &policy(&json!({"paused": true})))?;
+    reports("the pause to hold", json!(["Held", "v1.0.0", "Paused"]))?;
+    lab.apply_policy("bastions", &policy(&json!({})))?;
+    reports("the pause to end", json!(["UpToDate", "v1.1.0", null]))?;
+    lab.plane().kubectl(["delete", "pluginpolicy", "bastions"])?;
+    let ungoverned = || Some(ready(&host.reported(&lab).ok()?)).filter(|ready| ready[1] == "NotGoverned");
+    wait_for("the policy to be gone", TIMEOUT, ungoverned)?;
+
+    let pid = agent.pid().unwrap_or_default();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("kill");
+    let ended = wait_for("the agent to end", TIMEOUT, || agent.ended())?;
+    assert!(ended.success(), "{ended}: {}", agent.log());
+    let staging = host.machine.root().join(".staging");
+    let left = std::fs::read_dir(&staging).map(|entries| entries.count()).unwrap_or_default();
+    assert_eq!(left, 0, "{}", staging.display());
+    let log = agent.stdout();
+    for line in [
+        "Switched tool to v1.0.0.",
+        "tool: v1.0.0, Held v1.1.0: policy bastions",
+        "Switched tool from v1.0.0 to v1.1.0.",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
     Ok(())
 }
