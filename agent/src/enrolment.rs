@@ -95,7 +95,8 @@ impl Enrolment {
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let text = format!("{:#}\n", self.to_json());
         disk::write_new(path, text.as_bytes(), disk::PRIVATE)?;
-        disk::sync_parent(path)
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        disk::sync_dir(directory.unwrap_or(Path::new(".")))
     }
 
     /// Reads a file that a person named.

@@ -70,7 +70,8 @@ fn print_text(context: &Context, hosts: &[ListedHost]) {
         let seen = match host.last_seen {
             Some(seen) => {
                 let age = context.now.duration_since(seen).unsigned_abs();
-                format!("{} ago", FormattedDuration(Duration::from_secs(age.as_secs())))
+                let minutes = age.as_secs() / 60;
+                format!("{} ago", FormattedDuration(Duration::from_mins(minutes)))
             }
             None => "never".to_owned(),
         };

@@ -96,8 +96,14 @@ fn reported(host: &str, report: Option<&HostReport>, now: Timestamp) -> String {
     let state = state.map_or_else(|| "nothing about it".to_owned(), |state| format!("{state:?}"));
     let reason = reason.as_deref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
     let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-    let age = FormattedDuration(Duration::from_secs(age.as_secs()));
+    let age = whole(age);
     format!("{host} reported {state}{reason} {age} ago, at {last_seen:.0}{silent}{message}")
+}
+
+/// Returns an age in whole seconds, from an hour on in whole minutes.
+fn whole(age: Duration) -> FormattedDuration {
+    let seconds = age.as_secs();
+    FormattedDuration(Duration::from_secs(if seconds < 3600 { seconds } else { seconds - seconds % 60 }))
 }
 
 /// Returns what the agent of a managed host takes.
