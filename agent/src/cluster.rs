@@ -6,6 +6,7 @@
 mod cluster_key;
 mod endpoint_pins;
 mod facts;
+mod host_identity;
 mod hosts;
 mod policy_cache;
 mod users;
@@ -31,6 +32,7 @@ pub use self::{
     cluster_key::ClusterKey,
     endpoint_pins::EndpointPins,
     facts::cluster_facts,
+    host_identity::{HostIdentity, IdentityError, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token},
     hosts::{host, hosts},
     policy_cache::{CacheError, CachedPolicies, PolicyCache},
     users::{Caller, UserCache, caller},

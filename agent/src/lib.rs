@@ -29,6 +29,11 @@ pub mod store;
 pub mod roots;
 
 pub mod cluster;
+pub mod enrolment;
+pub mod failed_changes;
+pub mod tick_schedule;
+
+pub mod enrolled_host;
 
 pub use disk::{is_same_file, noexec_mount};
 pub use download::source::{LayerSource, LayerStream, ProxySource};

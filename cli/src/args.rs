@@ -3,6 +3,8 @@
 //! Doc comments of fields and variants are help texts.
 #![allow(clippy::doc_markdown, reason = "doc comments of arguments are their help texts")]
 
+mod agent;
+mod host;
 mod plugins;
 mod policy;
 mod self_update;
@@ -13,6 +15,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::{
+    agent::{AgentArgs, AgentCommand, AgentJoinArgs, AgentOnceArgs, AgentRetryArgs},
+    host::{EnrolmentFileArgs, HostArgs, HostCommand, HostEnrollArgs, HostListArgs, HostRevokeArgs, HostRotateArgs},
     plugins::{
         PluginsArgs, PluginsCommand, PluginsInstallArgs, PluginsListArgs, PluginsRemoveArgs, PluginsUpdateArgs,
         PluginsWhyArgs,
@@ -103,6 +107,10 @@ pub(crate) enum Command {
     Cli(SelfArgs),
     /// Show, check and compare plugin policies
     Policy(PolicyArgs),
+    /// Create, list and revoke the identities of managed hosts
+    Host(HostArgs),
+    /// Make this machine a managed host, and keep it on its policies
+    Agent(AgentArgs),
     /// Print a shell completion script
     Completion {
         /// Shell to print the script for
@@ -120,8 +128,9 @@ impl Command {
             Self::Plugins(group) => group.command.prints_text(),
             Self::Cli(group) => group.command.prints_text(),
             Self::Policy(group) => group.command.prints_text(),
-            // The output of a run is the plugin's.
-            Self::Completion { .. } | Self::Plugin(_) => false,
+            Self::Host(group) => group.command.prints_text(),
+            // `agent` reads the cluster that a file names. The output of a run is the plugin's.
+            Self::Agent(_) | Self::Completion { .. } | Self::Plugin(_) => false,
         }
     }
 
@@ -137,7 +146,7 @@ impl Command {
                 of_plugins(&group.command)
             }
             Self::Cli(_) | Self::Policy(_) => true,
-            Self::Completion { .. } | Self::Plugin(_) => false,
+            Self::Host(_) | Self::Agent(_) | Self::Completion { .. } | Self::Plugin(_) => false,
         }
     }
 }

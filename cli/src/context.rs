@@ -4,16 +4,21 @@
 
 mod cluster;
 mod kubeconfig;
+mod machine;
 mod policies;
 mod verification;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
 
-use d8_agent::{Roots, cluster::CachedPolicies, host_id, roots::HOME_ROOT};
+use d8_agent::{
+    Roots,
+    cluster::CachedPolicies,
+    enrolled_host::{self, EnrolledHostState},
+    roots::HOME_ROOT,
+};
 use d8_crds::{
     decisions::{person::Person, verdict},
     records::cluster::ClusterFacts,
@@ -23,8 +28,8 @@ use d8_rpp::{ClusterAccess, Proxy};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
-use self::cluster::ClusterClient;
 pub(crate) use self::policies::{PoliciesInForce, Renewal};
+use self::{cluster::ClusterClient, machine::Machine};
 use crate::{args::GlobalArgs, terminal::output::Printer};
 
 /// Environment variable that waives cluster requirements.
@@ -41,9 +46,10 @@ pub(crate) struct Context {
     names_cluster: bool,
     /// Facts about the cluster: one snapshot for the whole command.
     pub(crate) facts: OnceCell<ClusterFacts>,
-    labels: BTreeMap<String, String>,
-    /// Host ID stored in a root; `None` if no root has one yet. A host without an ID comes last in waves.
-    host_id: OnceLock<Option<String>>,
+    /// Directory with the identity of a managed host.
+    state_dir: PathBuf,
+    /// What policies select this machine by.
+    machine: OnceLock<Machine>,
     home: Option<PathBuf>,
     /// The policies that the command read, by cluster.
     policies_read: OnceLock<Vec<CachedPolicies>>,
@@ -58,8 +64,8 @@ impl Context {
         let platform = Platform::current();
         Self {
             printer: Printer { quiet: global.quiet },
-            labels: verdict::workstation_labels(&platform),
-            host_id: OnceLock::new(),
+            state_dir: PathBuf::from(enrolled_host::DIRECTORY),
+            machine: OnceLock::new(),
             platform,
             now: Timestamp::now(),
             names_cluster,
@@ -73,15 +79,19 @@ impl Context {
         }
     }
 
+    /// Returns the state of a command of the agent: it connects as the host whose identity is in a directory.
+    pub(crate) fn of_agent(global: GlobalArgs, state_dir: &Path) -> Self {
+        let state = EnrolledHostState::at(state_dir);
+        let global = GlobalArgs { kubeconfig: Some(state.kubeconfig()), context: None, ..global };
+        Self { state_dir: state_dir.to_owned(), ..Self::new(global, false) }
+    }
+
     /// Returns this machine, where this person acts, as a host that policies select.
     pub(crate) fn host<'h>(&'h self, person: Person<'h>) -> verdict::Host<'h> {
-        let id = self.host_id.get_or_init(|| {
-            let (stores, _) = self.roots().for_reading();
-            stores.iter().find_map(|store| host_id::read(store.root()))
-        });
+        let Machine { id, labels, .. } = self.machine();
         verdict::Host {
             id: id.as_deref().unwrap_or_default(),
-            labels: &self.labels,
+            labels,
             platform: Some(&self.platform),
             new_root: id.is_none(),
             person,

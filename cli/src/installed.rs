@@ -67,9 +67,9 @@ impl InstalledPlugin {
         policies.run_allowed_for(&active).err().map(|reason| *reason)
     }
 
-    /// Returns why policies forbid the active version, so that it must be left. It may still run. `record` is as for
+    /// Returns why policies forbid the active version, so that it must be replaced. It may still run. `record` is as for
     /// [`Self::run_refusal`].
-    pub(crate) fn must_leave(
+    pub(crate) fn must_replace(
         &self,
         context: &Context,
         policies: &HostPolicies<'_>,

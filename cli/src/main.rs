@@ -26,10 +26,10 @@ mod version;
 use std::{ffi::OsString, future::Future, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use args::{
-    Cli, Command, FallbackArgs, FallbackCommand, PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs,
-    SelfCommand,
+    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, GlobalArgs, HostArgs, HostCommand,
+    PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
 };
-use commands::{completion, plugins, policy, run, self_update};
+use commands::{agent, completion, host, plugins, policy, run, self_update};
 use context::Context;
 use terminal::{
     failure::{self, Code, Failure},
@@ -103,6 +103,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Plugins(group) => run_plugins(&context, group).map(success),
         Command::Cli(group) => run_self_update(&context, group),
         Command::Policy(group) => run_policy(&context, group),
+        Command::Host(group) => run_host(&context, group).map(success),
+        Command::Agent(group) => run_agent(context.global.clone(), group).map(success),
         Command::Completion { shell } => completion::print_script(shell).map(success),
         Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
     };
@@ -159,6 +161,26 @@ fn run_policy(context: &Context, group: PolicyArgs) -> Result<ExitCode, Failure>
     }
 }
 
+fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
+    match group.command {
+        HostCommand::Enroll(args) => block_on(host::enroll::run(context, &args)),
+        HostCommand::List(args) => block_on(host::list::run(context, &args)),
+        HostCommand::Rotate(args) => block_on(host::rotate::run(context, &args)),
+        HostCommand::Revoke(args) => block_on(host::revoke::run(context, &args)),
+    }
+}
+
+fn run_agent(global: GlobalArgs, group: AgentArgs) -> Result<(), Failure> {
+    match group.command {
+        AgentCommand::Join(args) => block_on(agent::join::run(&Context::new(global, false), &args)),
+        AgentCommand::Run(args) => block_on_service(agent::run::run(&global, &args.state.state_dir)),
+        AgentCommand::Retry(args) => agent::retry::run(&args),
+        AgentCommand::Once(args) => {
+            block_on(agent::once::run(&Context::of_agent(global, &args.state.state_dir), &args))
+        }
+    }
+}
+
 fn exit_code(changes: bool) -> ExitCode {
     if changes { ExitCode::from(EXIT_CHANGES) } else { ExitCode::SUCCESS }
 }
@@ -166,6 +188,18 @@ fn exit_code(changes: bool) -> ExitCode {
 /// Runs a command until it ends or until Ctrl-C or SIGTERM. A signal drops the future, which releases its locks and
 /// removes its staging directories.
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on_until_signal(command, || Err(Failure::interrupted()))
+}
+
+/// As [`block_on`], for a service: a signal is its regular end.
+fn block_on_service(service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    block_on_until_signal(service, || Ok(()))
+}
+
+fn block_on_until_signal<T>(
+    command: impl Future<Output = Result<T, Failure>>,
+    ended: impl Fn() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
     // Fails only if a provider is installed already.
@@ -178,8 +212,8 @@ fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, F
         let mut terminated = signal(SignalKind::terminate()).map_err(start_failure)?;
         tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
-            _ = terminated.recv() => Err(Failure::interrupted()),
+            _ = tokio::signal::ctrl_c() => ended(),
+            _ = terminated.recv() => ended(),
             result = command => result,
         }
     });

@@ -11,11 +11,12 @@ use d8_crds::{
         verdict::Host,
     },
     records::{
-        host::{CliHost, CliHostStatus},
+        host::{CliHost, CliHostStatus, HostComponent},
         release::CliRelease,
     },
     values::{name::Component, platform::Platform, spelling::nearest},
 };
+use jiff::Timestamp;
 
 use crate::{
     context::Context,
@@ -61,6 +62,16 @@ impl ManagedHost {
         Host { id: name, labels, platform: platform.as_ref(), new_root: false, person: Person::Nobody }
     }
 
+    /// Returns when the host reported last; `None`: it has not reported yet.
+    pub(crate) fn last_seen(&self) -> Option<Timestamp> {
+        self.status.last_seen.as_ref().map(|time| time.0)
+    }
+
+    /// Returns the entry of a component in the status of the host.
+    pub(crate) fn reported(&self, component: &Component) -> Option<&HostComponent> {
+        self.status.components.iter().find(|reported| reported.name == component.name())
+    }
+
     /// Returns the components that are installed, with what the record says of their active versions. Leaves out those
     /// with an invalid name.
     pub(crate) fn installed(&self, records: &BTreeMap<String, CliRelease>) -> BTreeMap<Component, InstalledComponent> {
@@ -91,7 +102,10 @@ fn not_found(name: &str, hosts: &[CliHost]) -> Failure {
     let failure = Failure::new(Code::Failed, format!("host {name} not found"));
     let names = hosts.iter().filter_map(|host| host.metadata.name.as_deref());
     match nearest(name, names) {
-        Some(near) => failure.advise(format!("no CliHost has this name, but there is {near}"), format!("use {near}")),
+        Some(near) => failure.advise(
+            format!("no CliHost has this name, but there is {near}"),
+            format!("repeat the command with `--host {near}`"),
+        ),
         None => failure.advise("no CliHost has this name", "list the hosts: `kubectl get clihosts`"),
     }
 }
@@ -106,7 +120,7 @@ mod tests {
     fn a_near_name_is_named() {
         let host = |name: &str| serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"identity": ""}}));
         let hosts = [host("bastion-1").unwrap(), host("ci-1").unwrap()];
-        assert!(not_found("bastoin-1", &hosts).to_string().contains("use bastion-1"));
+        assert!(not_found("bastoin-1", &hosts).to_string().contains("`--host bastion-1`"));
         assert!(not_found("nowhere", &hosts).to_string().contains("`kubectl get clihosts`"));
     }
 

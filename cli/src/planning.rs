@@ -13,6 +13,7 @@ use d8_agent::cluster::{self, Caller, ClusterView};
 use d8_crds::{
     decisions::{
         intent::Intent,
+        person::Person,
         plan::{
             self, Actor, Dependencies, DependencyPolicy, EvaluationRequest, Evaluator as _, FactRequest,
             InstalledComponent, InstalledContract, KnownFacts, Obstacle, Outcome, Plan, PlanOptions, PlanStep,
@@ -23,7 +24,7 @@ use d8_crds::{
         selection::{self, PublishedVersion},
         verdict::{Candidate, Host, HostPolicies, PolicySet, Verdict},
     },
-    values::{name::Component, version::Version},
+    values::{digest::Digest, name::Component, version::Version},
 };
 use futures::{StreamExt as _, stream};
 
@@ -53,6 +54,8 @@ pub(crate) struct Planning<'a> {
     known: KnownFacts,
     failures: Vec<(FactRequest, Failure)>,
     allow_ungoverned: bool,
+    /// The agent of this machine acts, and not a person.
+    is_agent: bool,
 }
 
 /// A fact that was fetched, or the failure to fetch it.
@@ -113,7 +116,14 @@ impl<'a> Planning<'a> {
             known: KnownFacts::default(),
             failures: Vec::new(),
             allow_ungoverned: false,
+            is_agent: false,
         }
+    }
+
+    /// Plans for the agent of this machine.
+    #[must_use]
+    pub(crate) fn for_agent(self) -> Self {
+        Self { is_agent: true, ..self }
     }
 
     /// Sets whether the person accepts a d8 that does not support policies.
@@ -137,13 +147,24 @@ impl<'a> Planning<'a> {
     pub(crate) fn host(&self) -> Host<'_> {
         match &self.managed {
             Some(managed) => managed.as_host(),
+            None if self.is_agent => self.context.host(Person::Nobody),
             None => self.context.host(self.view.caller.person()),
         }
     }
 
+    /// Returns the managed host to plan for; `None`: this machine.
+    pub(crate) fn managed_host(&self) -> Option<&ManagedHost> {
+        self.managed.as_deref()
+    }
+
     /// Returns the intent of an update there: of a person, or of the agent of a managed host.
     pub(crate) fn intent(&self) -> Intent {
-        if self.managed.is_some() { Intent::Agent } else { Intent::Update }
+        if self.acts_as_agent() { Intent::Agent } else { Intent::Update }
+    }
+
+    /// Returns whether the agent of a host acts, of this one or of another one.
+    fn acts_as_agent(&self) -> bool {
+        self.is_agent || self.managed.is_some()
     }
 
     /// Returns whether a component is installed, damaged or not.
@@ -159,6 +180,11 @@ impl<'a> Planning<'a> {
     /// Returns the active version of a component, if it is known.
     pub(crate) fn active(&self, component: &Component) -> Option<&Version> {
         self.installed.get(component)?.version.as_ref()
+    }
+
+    /// Returns the digest of the layer of the active version, if its receipt has it.
+    pub(crate) fn active_layer(&self, component: &Component) -> Option<Digest> {
+        self.on_disk.get(component)?.active.first().cloned()
     }
 
     /// Returns why the active version of a component is forbidden, if a policy forbids it.
@@ -249,7 +275,7 @@ impl<'a> Planning<'a> {
     fn snapshot(&self, requests: BTreeMap<Component, Request>, no_dependencies: bool) -> Snapshot {
         let refused = self.policies.for_host(self.host()).missing_dependencies_refused();
         let missing = refused.map(|by| DependencyPolicy::Refuse { by }).unwrap_or_default();
-        let actor = if self.managed.is_some() { Actor::Agent } else { Actor::Person };
+        let actor = if self.acts_as_agent() { Actor::Agent } else { Actor::Person };
         let options = PlanOptions { actor, missing, no_dependencies };
         Snapshot { installed: self.installed.clone(), requests, options }
     }

@@ -1,7 +1,8 @@
 //! The decisions that are made from the records. Each module uses only modules before it in this order:
 //! `intent`, `person`, `clock`, `wave`, `host_report`, `window`, `validation`, `requirements`, `reason`, `explain`,
-//! `selection`, `verdict`, `plan`, `impact`.
+//! `selection`, `verdict`, `plan`, `impact`, `agent_report`.
 
+pub mod agent_report;
 pub mod clock;
 pub mod explain;
 pub mod host_report;

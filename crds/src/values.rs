@@ -8,6 +8,7 @@ pub mod digest;
 pub mod duration;
 pub mod encoding;
 pub mod field_error;
+pub mod host_name;
 pub(crate) mod instant;
 pub mod limits;
 pub mod name;

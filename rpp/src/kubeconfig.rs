@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use d8_crds::values::{digest::Digest, text::printable};
 use url::Url;
 
@@ -150,6 +151,14 @@ fn read_file(path: &Path) -> Result<Kubeconfig, String> {
     Kubeconfig::read(&bytes, absolute.parent().unwrap_or(Path::new("/"))).map(|document| document.of_file(path))
 }
 
+/// Returns bytes as PEM (RFC 7468).
+fn pem(label: &str, bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+    let lines: Vec<String> = lines.collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 /// Returns whether the process runs in a Pod with a `ServiceAccount`, as client-go finds out.
 fn is_in_pod() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -245,6 +254,12 @@ impl ClusterAccess {
     /// URL of the API server.
     pub fn server(&self) -> String {
         self.config.cluster_url.to_string()
+    }
+
+    /// Returns the certificates that verify the API server, as PEM; `None`: those of the system.
+    pub fn certificate_authority(&self) -> Option<String> {
+        let certificates = self.config.root_cert.as_ref()?;
+        Some(certificates.iter().map(|der| pem("CERTIFICATE", der)).collect())
     }
 
     /// Identifies the user of the kubeconfig, with no secret in it. It stays the same when a token is renewed by a

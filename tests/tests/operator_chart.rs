@@ -56,7 +56,11 @@ fn no_role_reads_secrets_or_has_a_wildcard() -> Result<()> {
     for role in roles {
         for rule in role["rules"].as_array().expect("rules") {
             let text = rule.to_string();
-            assert!(!text.contains("\"*\"") && !text.contains("secrets"), "{}: {text}", role["metadata"]["name"]);
+            let name = &role["metadata"]["name"];
+            assert!(!text.contains("\"*\""), "{name}: {text}");
+            // The admins of hosts create and delete Secrets that have no data.
+            let reads = ["get", "list", "watch"].iter().any(|verb| rule["verbs"].to_string().contains(verb));
+            assert!(!(text.contains("secrets") && reads), "{name}: {text}");
         }
     }
     Ok(())

@@ -32,6 +32,8 @@ pub enum StoreErrorKind {
     Moved,
     /// The executable failed its smoke test.
     Smoke,
+    /// The executable was still running at the timeout of its smoke test.
+    SmokeTimeout,
     /// The smoke test could not be run.
     SmokeSetup,
     /// The disk is full, or a limit on file sizes or a quota is reached.
@@ -57,6 +59,7 @@ impl StoreErrorKind {
             Self::WrongDigest => "WrongDigest",
             Self::Moved => "Moved",
             Self::Smoke => "Smoke",
+            Self::SmokeTimeout => "SmokeTimeout",
             Self::SmokeSetup => "SmokeSetup",
             Self::DiskFull => "DiskFull",
             Self::Io => "Io",
@@ -86,6 +89,7 @@ impl StoreError {
             Self::Smoke { failure: SmokeFailure::Setup { .. } | SmokeFailure::NoExec { .. }, .. } => {
                 StoreErrorKind::SmokeSetup
             }
+            Self::Smoke { failure: SmokeFailure::Timeout { .. }, .. } => StoreErrorKind::SmokeTimeout,
             Self::Smoke { .. } => StoreErrorKind::Smoke,
             Self::Io { source, .. } if disk::is_full(source) => StoreErrorKind::DiskFull,
             Self::Io { .. } => StoreErrorKind::Io,

@@ -1,7 +1,7 @@
 //! `d8 plugins …`.
 
 use clap::{Args, Subcommand};
-use d8_crds::values::name::PluginName;
+use d8_crds::values::name::{Component, PluginName};
 
 use super::value::{self, OutputArgs};
 
@@ -101,9 +101,9 @@ pub(crate) struct PluginsListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginsWhyArgs {
-    /// Name of the plugin
-    #[arg(value_parser = value::plugin_to_explain)]
-    pub(crate) name: PluginName,
+    /// Name of the plugin, or `d8` with `--host`
+    #[arg(value_parser = value::component_to_explain)]
+    pub(crate) name: Component,
     /// Version to explain [default: all published versions]
     pub(crate) version: Option<String>,
     /// Explain the verdicts for the agent of this managed host [default: for you, on this machine]

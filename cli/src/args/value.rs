@@ -3,8 +3,9 @@
 use std::{str::FromStr, time::Duration};
 
 use clap::Args;
+use d8_agent::cluster::{MAX_TOKEN_LIFE, MIN_TOKEN_LIFE};
 use d8_crds::values::{
-    name::{NameError, PluginName},
+    name::{Component, NameError, PluginName},
     version::Version,
 };
 
@@ -32,7 +33,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     d8_crds::values::duration::parse(text).map_err(|error| error.to_string())
 }
 
-/// Parses the name of a plugin or component.
+/// Parses how long a token is to be valid, within the bounds of the API server and of the chart.
+pub(super) fn token_life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if (MIN_TOKEN_LIFE..=MAX_TOKEN_LIFE).contains(&life) {
+        Ok(life)
+    } else {
+        Err("a token of a host is valid for 10m to 168h".to_owned())
+    }
+}
+
+/// Parses a label, `key=value`. The API server checks both.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE, for example role=bastion".to_owned()),
+    }
+}
+
+/// Parses the name of a plugin, component or host.
 pub(super) fn name<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: NameError| error.to_string())
 }
@@ -42,9 +61,12 @@ pub(super) fn plugin_to_install(text: &str) -> Result<PluginName, String> {
     plugin_name(text, &|name, version| format!("d8 plugins install {name} --version {version}"))
 }
 
-/// Parses the name of a plugin to explain. A version is the next argument.
-pub(super) fn plugin_to_explain(text: &str) -> Result<PluginName, String> {
-    plugin_name(text, &|name, version| format!("d8 plugins why {name} {version}"))
+/// Parses the name of a plugin, or of d8 itself, to explain. A version is the next argument.
+pub(super) fn component_to_explain(text: &str) -> Result<Component, String> {
+    if text == Component::D8_NAME {
+        return Ok(Component::D8);
+    }
+    plugin_name(text, &|name, version| format!("d8 plugins why {name} {version}")).map(Component::Plugin)
 }
 
 /// Parses the name of a plugin. For `NAME@VERSION`, the error has the command that `command` returns.
@@ -86,7 +108,7 @@ mod tests {
             let error = plugin_to_install(text).unwrap_err();
             assert_eq!(error.split('`').nth(1).filter(|command| command.starts_with("d8 ")), expected, "{error}");
         }
-        assert!(plugin_to_explain("hello@v1.2.0").unwrap_err().contains("`d8 plugins why hello v1.2.0`"));
+        assert!(component_to_explain("hello@v1.2.0").unwrap_err().contains("`d8 plugins why hello v1.2.0`"));
         assert!(plugin_to_install("hello").is_ok());
     }
 

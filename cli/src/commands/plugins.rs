@@ -1,16 +1,16 @@
 //! `d8 plugins …`. Commands that change plugins create requests ([`request`]), plan and apply them ([`execute`],
 //! [`transaction`], [`repair`]) and report the results ([`report`]).
 
-mod execute;
+pub(super) mod execute;
 pub(crate) mod install;
 pub(crate) mod list;
 mod newer_major;
-mod options;
+pub(super) mod options;
 pub(crate) mod remove;
-mod repair;
-mod report;
-mod request;
-mod transaction;
+pub(super) mod repair;
+pub(super) mod report;
+pub(super) mod request;
+pub(super) mod transaction;
 pub(crate) mod update;
 pub(crate) mod why;
 

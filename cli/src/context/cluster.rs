@@ -61,7 +61,7 @@ impl Context {
     }
 
     /// Returns the URL of the API server, or nothing if the kubeconfig was not loaded.
-    pub(super) fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         self.access.get().map(ClusterAccess::server).unwrap_or_default()
     }
 

@@ -85,6 +85,7 @@ impl Context {
     }
 
     async fn try_view(&self, wanted: RecordSelection<'_>) -> Result<Result<ClusterView, ViewError>, Failure> {
+        self.check_machine()?;
         let cluster = self.cluster().await?;
         let read = self.read_and_cache(cluster, wanted).await;
         Ok(read.map(|(view, cached)| {
@@ -228,6 +229,7 @@ impl Context {
         if !cache.any() {
             return Ok(Vec::new());
         }
+        self.check_machine()?;
         if let Ok(access) = self.access().await {
             let key = kubeconfig::cluster_key(&access.config);
             if let Some(mut cached) = cache.load(&key).map_err(|error| cache_failure(&error))? {
@@ -244,6 +246,7 @@ impl Context {
     /// # Errors
     /// As [`Self::cached_policies`].
     pub(crate) fn all_cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
+        self.check_machine()?;
         PolicyCache::below(self.state_roots()).load_all().map_err(|error| cache_failure(&error))
     }
 }
@@ -272,9 +275,8 @@ fn view_failure(server: &str, error: &ViewError) -> Failure {
     match error {
         ViewError::Unreadable { kind: "clihosts" } => failure.advise(
             "reading hosts needs more rights than reading policies and records",
-            "a cluster admin binds a ClusterRole with `get` and `list` on clihosts.cli.deckhouse.io to you: `kubectl create \
-             clusterrole d8-cli-hosts --verb=get,list --resource=clihosts.cli.deckhouse.io`, then `kubectl create \
-             clusterrolebinding d8-cli-hosts --clusterrole=d8-cli-hosts --user=NAME`",
+            "a cluster admin binds ClusterRole `d8:cli:fleet-viewer` to you: `kubectl create clusterrolebinding \
+             d8-fleet-viewer --clusterrole=d8:cli:fleet-viewer --user=NAME`",
         ),
         ViewError::Unreadable { .. } => failure.advise(
             "every authenticated user may read them through the ClusterRole `d8:cli:viewer`, but its binding is missing",

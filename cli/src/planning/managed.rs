@@ -78,7 +78,7 @@ impl<'a> Planning<'a> {
         };
         match outcome {
             Outcome::Take { version, .. } | Outcome::Unchecked { version, .. } => Some(version.version.clone()),
-            // A version that must be left is no target.
+            // A version that must be replaced is no target.
             _ if self.forbidden(component).is_some() => None,
             _ => held().or_else(|| self.active(component).cloned()),
         }

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io::IsTerminal as _};
 
 use d8_crds::{
     decisions::verdict::Class,
-    values::text::{printable, without_type_names},
+    values::text::{printable_line, without_type_names},
 };
 pub(crate) use d8_rpp::Advice;
 
@@ -44,6 +44,8 @@ pub(crate) struct Failure {
     pub(crate) not_found: bool,
     /// The kubeconfig, its identity or the trust in its server is at fault, so the cluster was not asked.
     is_access_fault: bool,
+    /// The stable kind of the error that caused it, one word in CamelCase; `None`: it has none.
+    kind: Option<&'static str>,
     headline: String,
     causes: Vec<String>,
     advice: Vec<Advice>,
@@ -52,7 +54,15 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, headline: impl Into<String>) -> Self {
         let headline = without_type_names(&headline.into()).into_owned();
-        Self { code, not_found: false, is_access_fault: false, headline, causes: Vec::new(), advice: Vec::new() }
+        Self {
+            code,
+            not_found: false,
+            is_access_fault: false,
+            kind: None,
+            headline,
+            causes: Vec::new(),
+            advice: Vec::new(),
+        }
     }
 
     /// Returns the failure of a command that Ctrl-C or SIGTERM ended.
@@ -122,6 +132,11 @@ impl Failure {
         )
     }
 
+    /// Returns the stable kind of the error that caused it: one word in CamelCase.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind.unwrap_or("Failed")
+    }
+
     pub(crate) fn advice(&self) -> &[Advice] {
         &self.advice
     }
@@ -145,12 +160,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", printable(&self.headline))?;
+        write!(f, "{}", printable_line(&self.headline))?;
         for cause in &self.causes {
-            write!(f, "\n  {}", printable(cause))?;
+            write!(f, "\n  {}", printable_line(cause))?;
         }
         for advice in &self.advice {
-            write!(f, "\ncause: {}\nfix:   {}", printable(&advice.cause), printable(&advice.fix))?;
+            write!(f, "\ncause: {}\nfix:   {}", printable_line(&advice.cause), printable_line(&advice.fix))?;
         }
         Ok(())
     }
@@ -165,7 +180,12 @@ impl From<d8_rpp::Error> for Failure {
             _ => Code::Failed,
         };
         let failure = Self::new(code, error.to_string()).caused_by_source_of(&error).with_advice(error.advice());
-        Self { not_found: kind == d8_rpp::ErrorKind::NotFound, is_access_fault: error.is_access_fault(), ..failure }
+        Self {
+            not_found: kind == d8_rpp::ErrorKind::NotFound,
+            is_access_fault: error.is_access_fault(),
+            kind: Some(kind.as_str()),
+            ..failure
+        }
     }
 }
 
@@ -174,7 +194,8 @@ impl From<d8_agent::StoreError> for Failure {
         if let d8_agent::StoreError::Proxy(error) = error {
             return error.into();
         }
-        Self::new(Code::Failed, error.to_string()).caused_by_source_of(&error).with_advice(error.advice())
+        let failure = Self::new(Code::Failed, error.to_string()).caused_by_source_of(&error);
+        Self { kind: Some(error.kind().as_str()), ..failure.with_advice(error.advice()) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use d8_crds::values::text::{printable, without_type_names};
+use d8_crds::values::text::{printable_line, without_type_names};
 use serde::Serialize;
 
 use super::{
@@ -41,7 +41,7 @@ impl Printer {
     /// Prints a note to stderr, on one line.
     pub(crate) fn note(self, text: impl fmt::Display) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{}", printable(&text.to_string()));
+            let _ = writeln!(io::stderr().lock(), "{}", printable_line(&text.to_string()));
         }
     }
 
@@ -71,7 +71,7 @@ pub(crate) fn print_raw(bytes: &[u8]) {
 
 /// Prints a result to stdout, on one line.
 pub(crate) fn print(text: impl fmt::Display) {
-    print_raw(format!("{}\n", printable(&text.to_string())).as_bytes());
+    print_raw(format!("{}\n", printable_line(&text.to_string())).as_bytes());
 }
 
 /// Prints a table to stdout.
@@ -96,7 +96,7 @@ pub(crate) fn finish() -> Result<(), Failure> {
 /// Prints a warning to stderr, even with `--quiet`.
 pub(crate) fn warn(text: impl fmt::Display) {
     let text = text.to_string();
-    let _ = writeln!(io::stderr().lock(), "warning: {}", printable(&without_type_names(&text)));
+    let _ = writeln!(io::stderr().lock(), "warning: {}", printable_line(&without_type_names(&text)));
 }
 
 /// Asks for confirmation; `None` if stdin is not a terminal. Ctrl-C ends the wait.
@@ -104,7 +104,7 @@ pub(crate) async fn confirm(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() {
         return None;
     }
-    let _ = write!(io::stderr(), "{} [y/N] ", printable(question));
+    let _ = write!(io::stderr(), "{} [y/N] ", printable_line(question));
     // On a thread of its own, so that a blocked read does not delay signals.
     let read = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();

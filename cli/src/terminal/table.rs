@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use d8_crds::values::text::printable;
+use d8_crds::values::text::printable_line;
 
 /// A table. Each column is as wide as its widest cell, columns are two spaces apart, and lines have no trailing
 /// spaces.
@@ -17,7 +17,7 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
+        self.rows.push(cells.iter().map(|cell| printable_line(cell).into_owned()).collect());
     }
 }
 

@@ -54,6 +54,12 @@ pub fn in_list(reason: &Reason) -> String {
     causes::explain(reason, Audience { reads_now: true, sees_versions: true, host: None })
 }
 
+/// Explains a reason as [`in_list`] does, to a person at a terminal of another machine than the managed host that it is
+/// about.
+pub fn in_list_of_host(reason: &Reason, host: &str) -> String {
+    causes::explain(reason, Audience { reads_now: true, sees_versions: true, host: Some(host) })
+}
+
 /// Explains that a policy expedites a version which other policies hold.
 pub fn expedited_elsewhere(by: &Source) -> String {
     format!("{by}: only this policy's gates are skipped; others still hold it")

@@ -122,6 +122,8 @@ pub const TAG: usize = 128;
 
 // Messages.
 
+/// One line of a message that quotes texts from outside, commands included.
+pub const MESSAGE_LINE: usize = 4096;
 /// Text from outside that a message quotes.
 pub const QUOTED_TEXT: usize = 256;
 /// Text from outside in the error that refuses it.

@@ -12,6 +12,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     printable_to(text, limits::QUOTED_TEXT)
 }
 
+/// Returns a line of a message in a form that is safe to print on a terminal. The bound leaves room for whole commands:
+/// a text from outside that is part of the line is bounded by [`printable`] where the line is composed.
+pub fn printable_line(line: &str) -> Cow<'_, str> {
+    printable_to(line, limits::MESSAGE_LINE)
+}
+
 /// Returns the text in a form that is safe to print on a terminal: one line of at most `max` characters.
 /// The last one is `…` if the text was cut.
 ///

@@ -61,11 +61,10 @@ impl Slots {
             };
             self.metrics.count_displaced(bound);
             displaced.displace(change);
-        } else {
-            self.metrics.open.inc();
         }
         taken.all += 1;
         taken.by_client.entry(client).or_default().push(Arc::clone(activity));
+        self.metrics.show_open(taken.all);
         Ok(Slot { slots: Arc::clone(self), client, activity: Arc::clone(activity) })
     }
 
@@ -101,16 +100,15 @@ impl Taken {
         Some((longest, change))
     }
 
-    /// Returns whether the connection was there.
-    fn remove(&mut self, client: IpAddr, connection: &Arc<Activity>) -> bool {
-        let Some(connections) = self.by_client.get_mut(&client) else { return false };
-        let Some(index) = connections.iter().position(|one| Arc::ptr_eq(one, connection)) else { return false };
+    /// Removes a connection, if it is there.
+    fn remove(&mut self, client: IpAddr, connection: &Arc<Activity>) {
+        let Some(connections) = self.by_client.get_mut(&client) else { return };
+        let Some(index) = connections.iter().position(|one| Arc::ptr_eq(one, connection)) else { return };
         connections.swap_remove(index);
         if connections.is_empty() {
             self.by_client.remove(&client);
         }
         self.all -= 1;
-        true
     }
 }
 
@@ -120,10 +118,11 @@ fn is_idle(connection: &Activity) -> bool {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // The place of a displaced connection belongs to another one already.
-        if self.slots.lock().remove(self.client, &self.activity) {
-            self.slots.metrics.open.dec();
-        }
+        // While no other connection takes the place: the metric never exceeds the limit. The place of a displaced
+        // connection belongs to another one already.
+        let mut taken = self.slots.lock();
+        taken.remove(self.client, &self.activity);
+        self.slots.metrics.show_open(taken.all);
     }
 }
 
@@ -194,6 +193,24 @@ mod tests {
         drop((first, same, again));
         assert!(slots.lock().by_client.is_empty());
         assert_eq!((slots.lock().all, slots.metrics.open.get()), (0, 0));
+    }
+
+    #[test]
+    fn the_metric_never_exceeds_the_limit() {
+        let slots = slots(4, 4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let connection = Connection::busy(&slots, "10.0.0.1");
+                        let open = slots.metrics.open.get();
+                        assert!((0..=4).contains(&open), "{open}");
+                        drop(connection);
+                    }
+                });
+            }
+        });
+        assert_eq!(slots.metrics.open.get(), 0);
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! workstation. A policy here names only the plugins of its test, because it applies to every workstation. A test
 //! that pauses everything, requires a plugin or stops a server starts its own lab.
 
+mod agent_ticks;
 mod clocks;
 mod connections;
 mod cookbook;
 mod damaged_installs;
 mod download_access;
 mod file_systems;
+mod host_identities;
 mod hostile_images;
 mod image_formats;
 mod input;

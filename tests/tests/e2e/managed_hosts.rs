@@ -13,13 +13,18 @@ fn start() -> Result<(Lab, Workstation)> {
     publish(&lab, "tool", &["v1.0.0", "v1.1.0"])?;
     lab.create_releases(&["tool"])?;
     lab.wait_for_version("tool", "v1.1.0")?;
-    let active = json!({"platform": "linux-amd64", "components": [
+    let active = json!({"platform": "linux-amd64", "lastSeen": Timestamp::now(), "components": [
         {"name": "tool", "active": "v1.0.0", "state": "UpToDate"},
     ]});
     for (name, role) in [("bastion-1", "bastion"), ("ci-1", "ci"), ("ungoverned-1", "none")] {
         lab.apply_host(name, role, &active)?;
     }
     lab.apply_host("bastion-2", "bastion", &json!({"platform": "linux-amd64"}))?;
+    let failed = json!({"platform": "linux-amd64", "lastSeen": Timestamp::now() - SignedDuration::from_hours(30), "components": [{
+        "name": "tool", "active": "v1.0.0", "target": "v1.1.0", "state": "Failed", "reason": "SmokeTestFailed",
+        "message": "exit status 1\u{1b}[31m",
+    }]});
+    lab.apply_host("bastion-3", "bastion", &failed)?;
     lab.apply_host("exotic-1", "ci", &objects_of_other_platform())?;
     let alice = admin(&lab)?;
     Ok((lab, alice))
@@ -78,18 +83,33 @@ fn why_evaluates_for_the_agent_of_a_host() -> Result<()> {
     }
     assert!(text.stderr.starts_with("cluster: lab (https://"), "{text:?}");
 
+    // What the host reported is shown as it is, and how long ago.
+    assert_eq!(bastion["reported"]["state"], "UpToDate", "{bastion:#}");
+    assert!(text.stdout.contains("\nbastion-1 reported UpToDate "), "{text:?}");
+    let failed = alice.d8(["plugins", "why", "tool", "--host", "bastion-3"])?.ok()?;
+    let line = failed.lines().find(|line| line.starts_with("bastion-3 reported")).unwrap_or_default();
+    assert!(line.starts_with("bastion-3 reported Failed (SmokeTestFailed) 30h ago, at "), "{failed}");
+    assert!(line.contains("its agent may not be running: exit status 1\\u{1b}[31m"), "{failed}");
+    // Commands are for that host.
+    assert!(failed.contains("run `d8 plugins update tool` on bastion-3"), "{failed}");
+    let silent = alice.d8(["plugins", "why", "tool", "--host", "bastion-2"])?.ok()?;
+    assert!(silent.contains("bastion-2 has not reported yet"), "{silent}");
+    // d8 itself is a component of the host, and not a plugin of this machine.
+    let d8 = alice.d8(["plugins", "why", "d8"])?.expect_code(2)?;
+    assert!(d8.stderr.contains("`d8 cli check`"), "{d8:?}");
+
     // The agent installs what is required, and only that.
     let missing = why(&alice, "bastion-2")?;
     assert_eq!((&missing["installed"], &missing["nextVersion"]["version"]), (&json!(false), &json!("v1.1.0")));
-    // A version that must be left still runs; here nothing waits for time.
+    // A version that must be replaced still runs; here nothing waits for time.
     let ci = why(&alice, "ci-1")?;
     assert_eq!(verdict(&ci, "v1.0.0")[0], "Forbidden", "{ci:#}");
     assert_eq!(verdict(&ci, "v1.1.0"), json!(["Held", ["Manual"]]));
-    assert_eq!((&ci["runAllowed"], &ci["mustLeave"]["policy"]), (&json!(true), &json!("ci")), "{ci:#}");
+    assert_eq!((&ci["runAllowed"], &ci["mustReplace"]["policy"]), (&json!(true), &json!("ci")), "{ci:#}");
     assert_eq!((&ci["target"], &ci["nextVersion"]), (&Value::Null, &Value::Null));
     let text = alice.d8(["plugins", "why", "tool", "--host", "ci-1"])?.ok()?;
-    assert!(text.contains("v1.0.0 is active on ci-1; it must be left, and still runs"), "{text}");
-    assert!(text.contains("Forbidden: must be left, still runs"), "{text}");
+    assert!(text.contains("v1.0.0 is active on ci-1; it must be replaced, and still runs"), "{text}");
+    assert!(text.contains("Forbidden: must be replaced, still runs"), "{text}");
     let ungoverned = why(&alice, "ungoverned-1")?;
     assert_eq!(verdict(&ungoverned, "v1.1.0")[1][0], "NotGoverned", "{ungoverned:#}");
     let exotic = why(&alice, "exotic-1")?;
@@ -107,9 +127,11 @@ fn why_of_a_host_that_cannot_be_read() -> Result<()> {
     let unknown = alice.d8(["plugins", "why", "tool", "--host", "bastoin-1"])?.expect_code(1)?;
     assert!(unknown.stderr.contains("there is bastion-1"), "{unknown:?}");
     let stranger = lab.new_workstation()?.d8(["plugins", "why", "tool", "--host", "bastion-1"])?.expect_code(5)?;
-    for words in ["may not read clihosts", "clusterrole d8-cli-hosts --verb=get,list"] {
+    for words in ["may not read clihosts", "--clusterrole=d8:cli:fleet-viewer"] {
         assert!(stranger.stderr.contains(words), "{words}: {stranger:?}");
     }
+    let mistyped = alice.d8(["plugins", "why", "tol", "--host", "bastion-1"])?.expect_code(1)?;
+    assert!(mistyped.stderr.contains("`d8 plugins why tool`"), "{mistyped:?}");
     let unrecorded = alice.d8(["plugins", "why", "other", "--host", "bastion-1"])?.expect_code(1)?;
     assert!(unrecorded.stderr.contains("kubectl apply -f -"), "{unrecorded:?}");
     let unpublished = alice.d8(["plugins", "why", "tool", "v9.9.9", "--host", "bastion-1"])?.expect_code(1)?;

@@ -318,7 +318,7 @@ fn forbidden_version(lab: &Lab, alice: &Machine) -> Result<()> {
     let check = alice.d8("cli check --exit-code")?.expect_code(100)?.stdout;
     assert!(
         check.starts_with(
-            "deckhouse-cli v0.14.0 is no longer permitted: it must be left, and still runs. Run 'd8 cli update' to switch to v0.13.1.\npolicy own"
+            "deckhouse-cli v0.14.0 is no longer permitted: it must be replaced, and still runs. Run 'd8 cli update' to switch to v0.13.1.\npolicy own"
         ),
         "{check}"
     );

@@ -36,11 +36,11 @@ const MAX_PLANS: usize = 16;
 const MAX_TRANSACTIONS: usize = 8;
 
 /// The execution of requests. `policies` are those of the view.
-pub(super) struct Execution<'a> {
-    pub(super) context: &'a Context,
-    pub(super) view: ClusterView,
-    pub(super) policies: Arc<PolicySet>,
-    pub(super) options: ExecuteOptions,
+pub(in crate::commands) struct Execution<'a> {
+    pub(in crate::commands) context: &'a Context,
+    pub(in crate::commands) view: ClusterView,
+    pub(in crate::commands) policies: Arc<PolicySet>,
+    pub(in crate::commands) options: ExecuteOptions,
 }
 
 impl Execution<'_> {
@@ -48,7 +48,10 @@ impl Execution<'_> {
     ///
     /// # Errors
     /// A failure that concerns all requests, or of `install` the first failure.
-    pub(super) async fn run(&self, mut requests: BTreeMap<PluginName, Request>) -> Result<ChangeResults, Failure> {
+    pub(in crate::commands) async fn run(
+        &self,
+        mut requests: BTreeMap<PluginName, Request>,
+    ) -> Result<ChangeResults, Failure> {
         let mut results = ChangeResults::default();
         for _ in 0..MAX_PLANS {
             let transactions = self.plan(&requests, &mut results).await?;

@@ -1,6 +1,6 @@
 //! `d8 plugins list`: lists installed plugins without running them, and says which of them may not run.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use d8_agent::{ActiveVersion, cluster::CachedPolicies};
 use d8_crds::{
@@ -9,7 +9,7 @@ use d8_crds::{
         reason::{Reason, ReasonCode},
         verdict::PolicySet,
     },
-    values::duration::FormattedDuration,
+    values::{duration::FormattedDuration, text::printable},
 };
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -40,9 +40,9 @@ struct ListedPlugin {
     /// Why policies refuse to run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<Listed>,
-    /// Why the version, which still runs, must be left.
+    /// Why the version, which still runs, must be replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    must_leave: Option<Listed>,
+    must_replace: Option<Listed>,
 }
 
 /// Whether a plugin runs. Its requirements are checked when it does.
@@ -50,8 +50,8 @@ struct ListedPlugin {
 #[serde(rename_all = "kebab-case")]
 enum PluginState {
     Ok,
-    /// A policy forbids the version, which must be left and still runs.
-    MustLeave,
+    /// A policy forbids the version, which must be replaced and still runs.
+    MustReplace,
     Damaged,
     /// A policy denies the plugin. It may be damaged, too.
     Denied,
@@ -65,7 +65,7 @@ impl PluginState {
     fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::MustLeave => "must-leave",
+            Self::MustReplace => "must-replace",
             Self::Damaged => "damaged",
             Self::Denied => "denied",
             Self::Blocked => "blocked",
@@ -74,12 +74,12 @@ impl PluginState {
     }
 
     /// Returns the state. `is_known`: the cached policies could be read.
-    fn of(refusal: Option<&Reason>, is_damaged: bool, must_leave: bool, is_known: bool) -> Self {
+    fn of(refusal: Option<&Reason>, is_damaged: bool, must_replace: bool, is_known: bool) -> Self {
         match refusal {
             Some(reason) if reason.code() == ReasonCode::Blocked => Self::Blocked,
             Some(_) => Self::Denied,
             None if is_damaged => Self::Damaged,
-            None if must_leave => Self::MustLeave,
+            None if must_replace => Self::MustReplace,
             None if is_known => Self::Ok,
             None => Self::Unknown,
         }
@@ -135,12 +135,12 @@ fn print_text(context: &Context, plugins: &[ListedPlugin]) {
     for plugin in plugins {
         let version = plugin.version.as_deref().unwrap_or("unknown");
         let refusal = plugin.refusal.as_ref().map(|Listed(reason)| explain::to_person(reason));
-        let must_leave = plugin.must_leave.as_ref();
-        let must_leave =
-            must_leave.map(|Listed(reason)| format!("must be left, still runs: {}", explain::to_person(reason)));
-        let trouble = refusal.as_deref().or(plugin.damage.as_deref()).or(must_leave.as_deref());
-        let text = trouble.unwrap_or(&plugin.description);
-        table.row([&plugin.name, version, plugin.state.as_str(), plugin.verified, text]);
+        let must_replace = plugin.must_replace.as_ref();
+        let must_replace =
+            must_replace.map(|Listed(reason)| format!("must be replaced, still runs: {}", explain::to_person(reason)));
+        let trouble = refusal.as_deref().or(plugin.damage.as_deref()).or(must_replace.as_deref());
+        let text = trouble.map_or_else(|| printable(&plugin.description), Cow::Borrowed);
+        table.row([&plugin.name, version, plugin.state.as_str(), plugin.verified, &text]);
     }
     output::print_table(&table);
     let names = |is_listed: fn(PluginState) -> bool| {
@@ -162,12 +162,12 @@ fn print_text(context: &Context, plugins: &[ListedPlugin]) {
         let versions = format!("Policies block the versions of {blocked}");
         context.printer.note(format!("{versions}; take other ones: {update}, or remove them: {remove}"));
     }
-    let must_leave = names(|state| state == PluginState::MustLeave);
-    if !must_leave.is_empty() {
-        let update = format!("`d8 plugins update {must_leave}`");
+    let must_replace = names(|state| state == PluginState::MustReplace);
+    if !must_replace.is_empty() {
+        let update = format!("`d8 plugins update {must_replace}`");
         context
             .printer
-            .note(format!("Policies forbid the versions of {must_leave}, which still run; leave them: {update}"));
+            .note(format!("Policies forbid the versions of {must_replace}, which still run; replace them: {update}"));
     }
 }
 
@@ -182,10 +182,10 @@ fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Poli
     let refusal = policies.and_then(|policies| policies.iter().find_map(refused_by));
     let forbidden_by = |(cached, set): &Policies| {
         let policies = set.for_host(context.host(cached.caller.person()));
-        plugin.must_leave(context, &policies, cached.blocked.get(entry.name.as_str()))
+        plugin.must_replace(context, &policies, cached.blocked.get(entry.name.as_str()))
     };
-    let must_leave = policies.filter(|_| refusal.is_none());
-    let must_leave = must_leave.and_then(|policies| policies.iter().find_map(forbidden_by));
+    let must_replace = policies.filter(|_| refusal.is_none());
+    let must_replace = must_replace.and_then(|policies| policies.iter().find_map(forbidden_by));
     let (tag, verified) = match &entry.active {
         ActiveVersion::Known(installed) => (Some(installed.tag.to_string()), installed.receipt.verified.as_str()),
         ActiveVersion::Unknown { .. } | ActiveVersion::Broken { .. } => (None, "unknown"),
@@ -195,12 +195,12 @@ fn describe(context: &Context, plugin: &InstalledPlugin, policies: Option<&[Poli
         name: entry.name.to_string(),
         // Without a receipt the contract names the version, as it does for `why` and for policies.
         version: tag.or_else(|| Some(plugin.version()?.to_string())),
-        state: PluginState::of(refusal.as_ref(), damage.is_some(), must_leave.is_some(), policies.is_some()),
+        state: PluginState::of(refusal.as_ref(), damage.is_some(), must_replace.is_some(), policies.is_some()),
         verified: if damage.is_some() { "damaged" } else { verified },
         description: description.unwrap_or_default(),
         root: store.root().display().to_string(),
         damage,
         refusal: refusal.map(Listed),
-        must_leave: must_leave.map(Listed),
+        must_replace: must_replace.map(Listed),
     }
 }

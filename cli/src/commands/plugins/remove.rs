@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use d8_agent::cluster::Caller;
 use d8_crds::{
     decisions::{explain, verdict::PolicySet},
-    values::name::PluginName,
+    values::{name::PluginName, spelling::nearest},
 };
 
 use super::request::parse_names;
@@ -37,16 +37,18 @@ pub(crate) async fn run(context: &Context, args: &args::PluginsRemoveArgs) -> Re
     let is_any = names.iter().any(|name| all.contains_key(name));
     let policies = if is_any { context.policies_in_force().await? } else { PoliciesInForce::default() };
     for name in &names {
-        match all.get(name) {
-            Some(plugin) => {
-                check_policies(context, &policies, name)?;
-                for dependent in dependents(&all, name, &names) {
-                    output::warn(format!("{dependent} needs {name} and will not run without it"));
-                }
-                remove(context, plugin, name).await?;
+        let Some(plugin) = all.get(name) else {
+            output::print(format!("{name} is not installed."));
+            if let Some(near) = nearest(name.as_str(), all.keys().map(PluginName::as_str)) {
+                context.printer.note(format!("{near} is installed; to remove it: `d8 plugins remove {near}`"));
             }
-            None => output::print(format!("{name} is not installed.")),
+            continue;
+        };
+        check_policies(context, &policies, name)?;
+        for dependent in dependents(&all, name, &names) {
+            output::warn(format!("{dependent} needs {name} and will not run without it"));
         }
+        remove(context, plugin, name).await?;
     }
     Ok(())
 }

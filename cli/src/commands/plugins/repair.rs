@@ -41,7 +41,7 @@ use crate::{
 ///
 /// # Errors
 /// A root cannot be read.
-pub(super) async fn plan(
+pub(in crate::commands) async fn plan(
     context: &Context,
     planning: &mut Planning<'_>,
     (snapshot, plan): (&Snapshot, &Plan),

@@ -29,11 +29,11 @@ use crate::{
 
 /// The result of each plugin, dependencies first: a line to print, or its failure.
 #[derive(Debug, Default)]
-pub(super) struct ChangeResults(Vec<(PluginName, Result<String, Failure>)>);
+pub(in crate::commands) struct ChangeResults(Vec<(PluginName, Result<String, Failure>)>);
 
 impl ChangeResults {
     /// Adds the result of a plugin, or replaces it.
-    pub(super) fn insert(&mut self, name: PluginName, result: Result<String, Failure>) {
+    pub(in crate::commands) fn insert(&mut self, name: PluginName, result: Result<String, Failure>) {
         match self.0.iter_mut().find(|(other, _)| *other == name) {
             Some((_, earlier)) => *earlier = result,
             None => self.0.push((name, result)),
@@ -41,25 +41,25 @@ impl ChangeResults {
     }
 
     /// Adds the failure of a plugin, unless it has one.
-    pub(super) fn insert_if_success(&mut self, name: &PluginName, failure: Failure) {
+    pub(in crate::commands) fn insert_if_success(&mut self, name: &PluginName, failure: Failure) {
         if !self.is_failure(name) {
             self.insert(name.clone(), Err(failure));
         }
     }
 
     /// Returns whether a plugin has a failure.
-    pub(super) fn is_failure(&self, name: &PluginName) -> bool {
+    pub(in crate::commands) fn is_failure(&self, name: &PluginName) -> bool {
         self.0.iter().any(|(other, result)| other == name && result.is_err())
     }
 
     /// Removes and returns the failure of a plugin.
-    pub(super) fn remove_failure(&mut self, name: &PluginName) -> Option<Failure> {
+    pub(in crate::commands) fn remove_failure(&mut self, name: &PluginName) -> Option<Failure> {
         let index = self.0.iter().position(|(other, result)| other == name && result.is_err())?;
         self.0.remove(index).1.err()
     }
 
     /// Removes and returns the first failure.
-    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+    pub(in crate::commands) fn take_failure(&mut self) -> Option<Failure> {
         let index = self.0.iter().position(|(_, result)| result.is_err())?;
         self.0.remove(index).1.err()
     }
@@ -75,7 +75,7 @@ impl IntoIterator for ChangeResults {
 }
 
 /// Adds the results of requests that change nothing, and prints skipped versions.
-pub(super) fn add_unchanged(
+pub(in crate::commands) fn add_unchanged(
     context: &Context,
     planning: &Planning<'_>,
     plan: &Plan,
@@ -98,7 +98,7 @@ pub(super) fn add_unchanged(
             }
             // A plugin that is not installed is here because a policy requires it. A hold does not fail the update.
             Outcome::Nothing { why: NoCandidate::AllPassedOver, passed_over, .. }
-                if is_update && newest_class(passed_over) == Some(Class::Held) =>
+                if is_update && passed_over.iter().any(|(_, verdict)| verdict.class() == Class::Held) =>
             {
                 note_skipped(context, component, passed_over);
                 Ok(format!("{name} is required, but no version of it can be installed on this machine now."))
@@ -117,10 +117,6 @@ pub(super) fn add_unchanged(
     }
 }
 
-fn newest_class(skipped: &[PassedOver]) -> Option<Class> {
-    skipped.first().map(|(_, verdict)| verdict.class())
-}
-
 /// Prints a failure that does not fail the command: a warning, and a note for each piece of advice.
 fn warn_of(context: &Context, failure: &Failure) {
     output::warn(failure.summary());
@@ -130,7 +126,7 @@ fn warn_of(context: &Context, failure: &Failure) {
 }
 
 /// Prints the requirements of the plan that pass although they are not known to be met.
-pub(super) fn print_warnings(plan: &Plan) {
+pub(in crate::commands) fn print_warnings(plan: &Plan) {
     for change in &plan.changes {
         for warning in &change.warnings {
             output::warn(format!("{} {}: {}", change.component, change.to.tag, explain::warning(warning)));
@@ -170,22 +166,26 @@ fn unusable_failure(planning: &Planning<'_>, name: &PluginName) -> Failure {
     let headline = format!("{name}{active} may not run, and no other version can be installed on this machine");
     let reason = run_refusal(planning, &component);
     let failure = Failure::new(Code::Refused, headline);
+    let remove = match planning.policies().remove_allowed(name) {
+        Ok(()) => format!("; or remove it: `d8 plugins remove {name}`"),
+        Err(_) => String::new(),
+    };
     reason.iter().map(|reason| explain::to_person(reason)).fold(failure, Failure::because).advise(
         "policies and requirements permit no replacement now",
-        format!("see the reasons: `d8 plugins why {name}`; or remove it: `d8 plugins remove {name}`"),
+        format!("see the reasons: `d8 plugins why {name}`{remove}"),
     )
 }
 
 /// Reports that a version was kept which a policy forbids.
 fn kept_forbidden(name: &PluginName, subject: &str) -> String {
     format!(
-        "Kept {subject} although a policy forbids it: it must be left and still runs, but no other version can be \
-         installed. See `d8 plugins why {name}`"
+        "Kept {subject} although a policy forbids it: it must be replaced and still runs, but no other version \
+         can be installed. See `d8 plugins why {name}`"
     )
 }
 
 /// Prints the plan if it changes more than the requested plugins.
-pub(super) fn print_plan(context: &Context, plan: &Plan) {
+pub(in crate::commands) fn print_plan(context: &Context, plan: &Plan) {
     if plan.changes.iter().all(|change| change.why == ChangeReason::Requested) {
         return;
     }
@@ -195,7 +195,7 @@ pub(super) fn print_plan(context: &Context, plan: &Plan) {
 }
 
 /// Reports a change that `--dry-run` did not make.
-pub(super) fn dry_run(operation: &Operation) -> String {
+pub(in crate::commands) fn dry_run(operation: &Operation) -> String {
     let PlannedChange { to, why, .. } = &operation.change;
     let (name, needed_by) = (&operation.name, needed_by(why));
     match operation.kind {
@@ -214,7 +214,7 @@ fn describe(change: &PlannedChange) -> String {
 }
 
 /// Reports a change that was made.
-pub(super) fn changed(outcome: &d8_agent::Activation, kind: OperationKind, why: &ChangeReason) -> String {
+pub(in crate::commands) fn changed(outcome: &d8_agent::Activation, kind: OperationKind, why: &ChangeReason) -> String {
     let d8_agent::Activation { name, tag, previous, changed } = outcome;
     let line = match (kind, changed, previous) {
         (OperationKind::Repair, ..) => format!("Repaired {name} {tag}"),

@@ -17,7 +17,11 @@ use crate::{
 };
 
 /// Returns the request for the newest version: within the installed major version, unless policies let it cross.
-pub(super) fn newest(context: &Context, policies: &HostPolicies<'_>, name: &PluginName) -> Result<Request, Failure> {
+pub(in crate::commands) fn newest(
+    context: &Context,
+    policies: &HostPolicies<'_>,
+    name: &PluginName,
+) -> Result<Request, Failure> {
     let active = installed::find(context, name)?.and_then(|plugin| plugin.version());
     let component = Component::Plugin(name.clone());
     let guidance = policies.guidance(&component, active.as_ref());
@@ -25,7 +29,7 @@ pub(super) fn newest(context: &Context, policies: &HostPolicies<'_>, name: &Plug
 }
 
 /// Warns if cluster requirements are waived.
-pub(super) fn warn_if_waived(context: &Context) {
+pub(in crate::commands) fn warn_if_waived(context: &Context) {
     if context.skips_cluster_checks() {
         output::warn("Kubernetes, Deckhouse and module requirements are not checked (--skip-cluster-checks)");
     }
@@ -35,7 +39,7 @@ pub(super) fn warn_if_waived(context: &Context) {
 ///
 /// # Errors
 /// A name is invalid, or `all` was given together with names.
-pub(super) fn parse_names(words: &[String]) -> Result<Option<Vec<PluginName>>, Failure> {
+pub(in crate::commands) fn parse_names(words: &[String]) -> Result<Option<Vec<PluginName>>, Failure> {
     if words.iter().any(|word| word == "all") {
         return match words {
             [_] => Ok(None),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use d8_agent::{Activation, ActiveVersion, InstallRequest, LockedStore, StagedVersion, Store, StoreChange, host_id};
 use d8_crds::{
     decisions::plan::{ChangeReason, InstalledContract, Plan, PlannedChange, PreviousVersion, Snapshot},
-    values::name::{Component, PluginName, Tag},
+    values::{
+        digest::Digest,
+        name::{Component, PluginName, Tag},
+    },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -24,17 +27,17 @@ use crate::{
 const MAX_DOWNLOADS: usize = 8;
 
 /// The change of one plugin in a transaction.
-pub(super) struct Operation {
-    pub(super) name: PluginName,
-    pub(super) kind: OperationKind,
-    pub(super) change: PlannedChange,
+pub(in crate::commands) struct Operation {
+    pub(in crate::commands) name: PluginName,
+    pub(in crate::commands) kind: OperationKind,
+    pub(in crate::commands) change: PlannedChange,
     /// Where to download the version from. `None`: it is in the store.
-    pub(super) details: Option<VersionDetails>,
+    pub(in crate::commands) details: Option<VersionDetails>,
 }
 
 /// What an operation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OperationKind {
+pub(in crate::commands) enum OperationKind {
     /// Another version becomes active.
     Switch,
     /// The active version is damaged and is installed again.
@@ -44,12 +47,12 @@ pub(super) enum OperationKind {
 }
 
 /// Changes that succeed or fail together, dependencies first.
-pub(super) struct Transaction {
-    pub(super) operations: Vec<Operation>,
+pub(in crate::commands) struct Transaction {
+    pub(in crate::commands) operations: Vec<Operation>,
 }
 
 /// The result of applying a transaction.
-pub(super) enum Applied {
+pub(in crate::commands) enum Applied {
     /// All changes were made.
     Committed(Vec<Activation>),
     /// Another process changed one of the plugins since the plan was made. Nothing was changed.
@@ -61,7 +64,7 @@ pub(super) enum Applied {
 ///
 /// # Errors
 /// The details of a version are missing, which is a bug.
-pub(super) fn transactions(
+pub(in crate::commands) fn transactions(
     planning: &Planning<'_>,
     snapshot: &Snapshot,
     plan: &Plan,
@@ -113,7 +116,7 @@ impl Transaction {
     ///
     /// # Errors
     /// An error of the store or of the proxy. Nothing was changed.
-    pub(super) async fn apply(&self, context: &Context, progress: &Progress) -> Result<Applied, Failure> {
+    pub(in crate::commands) async fn apply(&self, context: &Context, progress: &Progress) -> Result<Applied, Failure> {
         let Some(store) = self.store(context)? else { return Ok(Applied::Committed(Vec::new())) };
         let names: BTreeSet<PluginName> = self.operations.iter().map(|operation| operation.name.clone()).collect();
         let names: Vec<PluginName> = names.into_iter().collect();
@@ -174,6 +177,11 @@ fn is_stored(locked: &LockedStore, name: &PluginName, tag: &Tag) -> Result<bool,
 }
 
 impl Operation {
+    /// Returns the digest of the layer to install, if it is known.
+    pub(in crate::commands) fn layer(&self) -> Option<&Digest> {
+        self.details.as_ref()?.layer.as_ref()
+    }
+
     /// Returns whether the active version is still the one that the change was planned for.
     fn is_up_to_date(&self, locked: &LockedStore) -> Result<bool, Failure> {
         let entry = locked.store().get(&self.name)?;

@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     installed, required,
     terminal::{
-        failure::{Code, Failure},
+        failure::{Advice, Code, Failure},
         output,
     },
 };
@@ -68,8 +68,9 @@ async fn update_all(
 ) -> Result<(), Failure> {
     let view = match context.view(RecordSelection::All).await {
         Ok(view) => view,
-        // Without plugins and without policies there is nothing to update.
-        Err(failure) if installed.is_empty() => {
+        // Without plugins and without a cluster there is nothing to update. A cluster that does not answer may require
+        // plugins.
+        Err(failure) if installed.is_empty() && failure.code != Code::Unreachable => {
             output::warn(format!("it is not known which plugins policies require: {}", failure.summary()));
             output::print("No plugins are installed.");
             return Ok(());
@@ -135,7 +136,10 @@ fn combine(failures: &[(PluginName, Failure)]) -> Result<(), Failure> {
     let names: Vec<&str> = failures.iter().map(|(name, _)| name.as_str()).collect();
     let headline = Failure::new(code, format!("failed to update {}", names.join(", ")));
     Err(failures.iter().fold(headline, |combined, (name, failure)| {
-        combined.because(format!("{name}: {}", failure.summary())).with_advice(failure.advice().iter().cloned())
+        let advice = failure.advice().iter();
+        let of_plugin =
+            advice.map(|Advice { cause, fix }| Advice { cause: format!("{name}: {cause}"), fix: fix.clone() });
+        combined.because(format!("{name}: {}", failure.summary())).with_advice(of_plugin)
     }))
 }
 

@@ -7,27 +7,21 @@ use d8_crds::{
     decisions::{
         explain,
         verdict::{
-            Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, Host, HostPolicies, MergedField,
-            Person, PolicyConflict, labelled_platform,
+            Attributed, BlackoutSpan, Effective, EffectiveComponent, FieldSource, HostPolicies, MergedField,
+            PolicyConflict,
         },
     },
-    records::{
-        host::CliHost,
-        policy::{RequireSucceeded, Subjects, Window},
-    },
-    values::{name::Component, text::printable},
+    records::policy::{RequireSucceeded, Subjects, Window},
+    values::{name::Component, text::printable_line},
 };
 use serde::Serialize;
 
 use crate::{
     args,
     context::Context,
+    managed_host::ManagedHost,
     planning::messages::acting_as,
-    terminal::{
-        failure::{Code, Failure},
-        output,
-        table::Table,
-    },
+    terminal::{failure::Failure, output, table::Table},
 };
 
 /// The JSON document (`docs/policy-commands.md`).
@@ -55,17 +49,13 @@ struct EffectiveHost<'a> {
 
 pub(super) async fn run(context: &Context, view: &ClusterView, args: &args::PolicyGetArgs) -> Result<(), Failure> {
     let set = view.policy_set();
-    let record = match &args.host {
-        Some(name) => Some(fetch_host(context, name).await?),
+    let managed = match &args.host {
+        Some(name) => Some(ManagedHost::fetch(context, name).await?),
         None => None,
     };
-    let labels = record.map(|record| record.metadata.labels.unwrap_or_default());
-    let platform = labels.as_ref().and_then(labelled_platform);
-    let host = match (&labels, &args.host) {
-        (Some(labels), Some(id)) => {
-            Host { id, labels, platform: platform.as_ref(), new_root: false, person: Person::Nobody }
-        }
-        _ => context.host(view.caller.person()),
+    let host = match &managed {
+        Some(managed) => managed.as_host(),
+        None => context.host(view.caller.person()),
     };
     let extra = match &args.plugin {
         Some(Component::Plugin(name)) => vec![name.clone()],
@@ -211,7 +201,7 @@ impl FieldTable {
 fn display_subjects(subjects: &Subjects) -> String {
     let lists = [("groups", &subjects.groups), ("users", &subjects.users)];
     let lists = lists.iter().filter(|(_, names)| !names.is_empty());
-    let lists = lists.map(|(kind, names)| format!("{kind} {}", printable(&names.join(", "))));
+    let lists = lists.map(|(kind, names)| format!("{kind} {}", printable_line(&names.join(", "))));
     lists.collect::<Vec<_>>().join(" and ")
 }
 
@@ -229,17 +219,4 @@ fn display_blackout(blackout: &BlackoutSpan) -> String {
 
 fn debug(value: &impl fmt::Debug) -> String {
     format!("{value:?}")
-}
-
-/// Fetches a `CliHost`.
-///
-/// # Errors
-/// It does not exist (1), or the user may not read it (5).
-async fn fetch_host(context: &Context, name: &str) -> Result<CliHost, Failure> {
-    let cluster = context.cluster().await?;
-    let found = cluster::host(&cluster.client, name).await.map_err(|error| context.view_failure(&error))?;
-    found.ok_or_else(|| {
-        Failure::new(Code::Failed, format!("host {name} not found"))
-            .advise("no CliHost has this name", "list the hosts: `kubectl get clihosts`")
-    })
 }

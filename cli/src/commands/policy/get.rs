@@ -1,7 +1,7 @@
 //! `d8 policy get`: lists policies, or with `--effective` shows the merged policy of a host.
 
 use d8_agent::cluster::{ClusterView, RecordSelection, ViewOrigin};
-use d8_crds::records::policy::PluginPolicyStatus;
+use d8_crds::{records::policy::PluginPolicyStatus, values::spelling::nearest};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,6 +44,9 @@ pub(crate) async fn run(context: &Context, args: &args::PolicyGetArgs) -> Result
             view.confirmed
         ));
     }
+    if view.origin == ViewOrigin::Ungoverned {
+        return Err(no_kind(context));
+    }
     let policies = summaries(context, &view, args.name.as_deref())?;
     let names = policies.iter().map(|policy| &policy.name);
     output::print_document(args.output.format, &policies, names, |policies| print_text(policies))
@@ -77,12 +80,27 @@ fn summaries(context: &Context, view: &ClusterView, name: Option<&str>) -> Resul
     }
     policies.sort_by(|a, b| a.name.cmp(&b.name));
     let Some(name) = name else { return Ok(policies) };
-    policies.retain(|policy| policy.name == name);
-    if policies.is_empty() {
-        return Err(Failure::new(Code::Failed, format!("policy {name} not found"))
-            .advise("the name is wrong, or the policy was deleted", "list the policies: `d8 policy get`"));
+    let index = policies.iter().position(|policy| policy.name == name).ok_or_else(|| not_found(name, &policies))?;
+    Ok(vec![policies.swap_remove(index)])
+}
+
+/// Returns the failure when no policy has the name.
+fn not_found(name: &str, policies: &[PolicySummary]) -> Failure {
+    let failure = Failure::new(Code::Failed, format!("policy {name} not found"));
+    match nearest(name, policies.iter().map(|policy| policy.name.as_str())) {
+        Some(near) => {
+            failure.advise(format!("no policy has this name, but there is {near}"), format!("`d8 policy get {near}`"))
+        }
+        None => failure.advise("the name is wrong, or the policy was deleted", "list the policies: `d8 policy get`"),
     }
-    Ok(policies)
+}
+
+/// Returns the failure when the cluster does not have the kind.
+fn no_kind(context: &Context) -> Failure {
+    Failure::new(Code::Failed, format!("{} does not have the PluginPolicy kind", context.cluster_name())).advise(
+        "d8-operator, whose chart installs the kind, is not installed there, or this is the wrong cluster",
+        "compare with the cluster that you mean: `kubectl config current-context`",
+    )
 }
 
 fn summary(policy: &Value) -> PolicySummary {

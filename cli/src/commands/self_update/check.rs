@@ -76,7 +76,7 @@ impl UpdateReport {
             (None, None) if passed_over.is_empty() => format!("{PRODUCT} is up to date ({current})."),
             (None, None) => format!("No newer {PRODUCT} can be installed on this machine now (current: {current})."),
             (Some(_), Some(other)) => {
-                let left = "it must be left, and still runs";
+                let left = "it must be replaced, and still runs";
                 format!("{PRODUCT} {current} is no longer permitted: {left}. Run 'd8 cli update' to switch to {other}.")
             }
             (Some(_), None) => {

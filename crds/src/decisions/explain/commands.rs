@@ -19,9 +19,8 @@ pub fn install(component: &Component, version: &Version) -> String {
 pub(super) fn why(component: &Component, host: Option<&str>) -> String {
     match (component, host) {
         (Component::D8, None) => "d8 cli check".to_owned(),
-        (Component::D8, Some(host)) => format!("kubectl get clihost {host} -o yaml"),
         (Component::Plugin(name), None) => format!("d8 plugins why {name}"),
-        (Component::Plugin(name), Some(host)) => format!("d8 plugins why {name} --host {host}"),
+        (component, Some(host)) => format!("d8 plugins why {component} --host {host}"),
     }
 }
 
@@ -44,13 +43,25 @@ pub(super) fn take(subject: &Subject) -> String {
 
 /// Returns the command that creates the record of a component.
 pub fn create_record(component: &Component) -> String {
+    create_record_with(component, None)
+}
+
+/// Returns the command that creates a record which lists `version`, too, if that is a pre-release.
+pub(super) fn create_record_with(component: &Component, version: Option<&Version>) -> String {
+    let is_prerelease = version.is_some_and(Version::is_prerelease);
+    let spec = if is_prerelease { serde_json::json!({"channel": "Prerelease"}) } else { serde_json::json!({}) };
     let record = serde_json::json!({
         "apiVersion": "cli.deckhouse.io/v1alpha1",
         "kind": "CliRelease",
         "metadata": {"name": component.name()},
-        "spec": {},
+        "spec": spec,
     });
     format!("echo '{record}' | kubectl apply -f -")
+}
+
+/// Returns the command that makes a record list pre-releases.
+pub(super) fn list_prereleases(component: &Component) -> String {
+    format!("kubectl patch clirelease {component} --type=merge -p '{{\"spec\":{{\"channel\":\"Prerelease\"}}}}'")
 }
 
 /// Returns the command that reads what a requirement is about.

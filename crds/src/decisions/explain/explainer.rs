@@ -33,14 +33,24 @@ impl Explainer<'_> {
         format!("{before}run `{}` to {purpose}", self.why())
     }
 
-    /// Returns the end of a sentence that names a command for the machine of the reader. Another machine has none, but a
-    /// command that shows what is on it.
+    /// Returns the end of a sentence that names a command for the machine of the reader. About another machine, it says
+    /// where to run the command if the versions are beside the text, and else which command shows them.
     pub(super) fn here(&self, command: impl FnOnce() -> String) -> String {
-        if self.audience.host.is_none() { command() } else { format!("; see `{}`", self.why()) }
+        match self.audience.host {
+            None => command(),
+            Some(host) if self.audience.sees_versions => format!("{} on {host}", command()),
+            Some(_) => format!("; see `{}`", self.why()),
+        }
     }
 
     fn why(&self) -> String {
         commands::why(&self.subject.component, self.audience.host)
+    }
+
+    /// Returns a command that changes something, in backquotes, and where to run it if that is another machine.
+    pub(super) fn there(&self, command: &str) -> String {
+        let place = if self.audience.is_elsewhere { " on that host" } else { "" };
+        format!("`{command}`{place}")
     }
 
     /// Returns the time that a text may count from.

@@ -42,7 +42,7 @@ pub trait Evaluator {
     /// Returns whether this version may be installed now.
     fn evaluate(&self, request: &EvaluationRequest<'_>) -> Verdict;
 
-    /// Returns why the active version is forbidden and must be left, if it is. `request` is for that version.
+    /// Returns why the active version is forbidden and must be replaced, if it is. `request` is for that version.
     fn active_forbidden(&self, request: &EvaluationRequest<'_>) -> Option<Reason> {
         let verdict = self.evaluate(request);
         verdict.reasons().iter().find(|reason| reason.class() == Class::Forbidden).cloned()

@@ -191,7 +191,7 @@ fn a_search_takes_the_newest_accepted_version() {
         (&[], "1.0.0", any, &[], "keep", &[]),
         // The active version is not evaluated, and no older one is tried.
         (&tags, "1.1.0", any, &["v2.0.0", "v1.1.0"], "active v1.1.0", &["v2.0.0"]),
-        // Unless the active version must be left, or another major was requested.
+        // Unless the active version must be replaced, or another major was requested.
         (&tags, "1.1.0", down, &["v2.0.0", "v1.1.0"], "found v1.0.0", &["v2.0.0"]),
         (&tags, "1.0.0", down, &["v2.0.0", "v1.1.0", "v1.0.0"], "keep", &["v2.0.0", "v1.1.0"]),
         (&tags, "2.0.0", SearchScope { major: Some(1), ..down }, &[], "found v1.1.0", &[]),

@@ -37,7 +37,7 @@ pub(super) struct GateInput<'a> {
     entry: Option<&'a ReleaseVersion>,
     /// An emergency policy expedites the version under every policy.
     in_emergency: bool,
-    /// The version is the installed one, and the question is whether it must be left.
+    /// The version is the installed one, and the question is whether it must be replaced.
     installed: bool,
     /// The local clock differs too much from the API server's.
     skew: Option<ClockSkew>,
@@ -99,7 +99,7 @@ const ALL: &[Intent] = &[Agent, Update, Explicit, Repair];
 const CHANGES: &[Intent] = &[Agent, Update, Explicit];
 const PEOPLE: &[Intent] = &[Update, Explicit];
 
-/// Gates that forbid a version: an installed version that they forbid must be left. Signatures belong here,
+/// Gates that forbid a version: an installed version that they forbid must be replaced. Signatures belong here,
 /// too, but the only value of their field is Ignore.
 const FORBIDDING: &[Row] = &[
     Row::new(ALL, access::denied),
@@ -196,7 +196,7 @@ impl<'a> GateInput<'a> {
         self.evaluate_gates(&[change::paused, change::invalid_policy, change::unreadable_policy], causes);
     }
 
-    /// Adds the causes for which the installed version, which is the candidate, must be left.
+    /// Adds the causes for which the installed version, which is the candidate, must be replaced.
     pub(super) fn against_staying(&self, causes: &mut Causes<'_>) {
         Self { installed: true, ..*self }.against_version(causes);
     }

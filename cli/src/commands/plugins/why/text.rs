@@ -1,5 +1,7 @@
 //! `d8 plugins why` as text for people.
 
+use std::time::Duration;
+
 use d8_agent::cluster::{Caller, ViewOrigin};
 use d8_crds::{
     decisions::{
@@ -8,15 +10,20 @@ use d8_crds::{
         verdict::NextVersion,
     },
     records::release::LeftOutTags,
-    values::version::Version,
+    values::{duration::FormattedDuration, text::printable, version::Version},
 };
+use jiff::Timestamp;
 
-use super::{AgentPlan, NextStep, RequiredBy, VersionVerdict, WhyReport};
+use super::{AgentPlan, HostReport, RequiredBy, WhyReport, rows::VersionVerdict, steps::NextStep};
 use crate::{
     context::Context,
     planning::messages,
     terminal::{output, table::Table},
 };
+
+/// A host that has not reported for so long is silent: it reports every 6 hours even if nothing changes
+/// (`CliHostStatus`).
+const SILENCE: Duration = Duration::from_hours(7);
 
 /// Prints the report. `refusal`: why the active version may not run.
 pub(super) fn print(
@@ -31,6 +38,9 @@ pub(super) fn print(
         None => format!("policies for this host{}", messages::acting_as(caller)),
     };
     output::print(format!("{component}: {}", state(report)));
+    if let Some(host) = host {
+        output::print(reported(host, report.reported.as_ref(), context.now));
+    }
     if let Some(damage) = &report.damage {
         output::print(format!("damage: {damage}"));
     }
@@ -46,7 +56,7 @@ pub(super) fn print(
         output::print(target(report, agent));
     }
     if let Some(reason) = refusal {
-        output::print(format!("{component} may not run: {}", explain::in_list(reason)));
+        output::print(format!("{component} may not run: {}", in_words(report, reason)));
     }
     if report.only_prereleases {
         output::print("Only pre-releases are published. d8 installs them if you name the version.");
@@ -72,8 +82,28 @@ fn state(report: &WhyReport) -> String {
         (None, None) => "not installed".to_owned(),
     };
     let leaves =
-        if report.must_leave.is_some() && report.run_allowed { "; it must be left, and still runs" } else { "" };
+        if report.must_replace.is_some() && report.run_allowed { "; it must be replaced, and still runs" } else { "" };
     format!("{state}{on}{leaves}")
+}
+
+/// Returns what a host reported last, and how long ago that was.
+fn reported(host: &str, report: Option<&HostReport>, now: Timestamp) -> String {
+    let Some(HostReport { last_seen, state, reason, message, .. }) = report else {
+        return format!("{host} has not reported yet: what is installed there is not known; is its agent running?");
+    };
+    let age = now.duration_since(*last_seen).unsigned_abs();
+    let silent = if age > SILENCE { "; it reports at least every 6h, so its agent may not be running" } else { "" };
+    let state = state.map_or_else(|| "nothing about it".to_owned(), |state| format!("{state:?}"));
+    let reason = reason.as_deref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
+    let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+    let age = whole(age);
+    format!("{host} reported {state}{reason} {age} ago, at {last_seen:.0}{silent}{message}")
+}
+
+/// Returns an age in whole seconds, from an hour on in whole minutes.
+fn whole(age: Duration) -> FormattedDuration {
+    let seconds = age.as_secs();
+    FormattedDuration(Duration::from_secs(if seconds < 3600 { seconds } else { seconds - seconds % 60 }))
 }
 
 /// Returns what the agent of a managed host takes.
@@ -91,19 +121,27 @@ fn target(report: &WhyReport, agent: &AgentPlan) -> String {
     }
 }
 
+/// Explains a reason about this machine, or about the managed host.
+fn in_words(report: &WhyReport, reason: &Reason) -> String {
+    match &report.host {
+        Some(host) => explain::in_list_of_host(reason, host),
+        None => explain::in_list(reason),
+    }
+}
+
 fn table(report: &WhyReport) -> Table {
     let mut table = Table::new(&["", "VERSION", "VERDICT", "REASON"]);
     for version in &report.versions {
         let mark = if version.active { "*" } else { "" };
         let verdict = match version.verdict {
             Class::Forbidden if version.active && report.run_allowed => {
-                "Forbidden: must be left, still runs".to_owned()
+                "Forbidden: must be replaced, still runs".to_owned()
             }
             verdict => format!("{verdict:?}"),
         };
         let VersionVerdict { reasons, notes, remarks, unlisted, .. } = version;
-        let reasons = reasons.iter().map(|Listed(reason)| explain::in_list(reason));
-        let notes = notes.iter().map(|Listed(note)| format!("note: {}", explain::in_list(note)));
+        let reasons = reasons.iter().map(|Listed(reason)| in_words(report, reason));
+        let notes = notes.iter().map(|Listed(note)| format!("note: {}", in_words(report, note)));
         let remarks = remarks.iter().map(|remark| format!("note: {remark}"));
         let mut lines = reasons.chain(unlisted.clone()).chain(notes).chain(remarks);
         table.row([mark, &version.version, &verdict, &lines.next().unwrap_or_default()]);

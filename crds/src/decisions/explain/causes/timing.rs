@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::super::{commands, explainer::Explainer};
 use crate::{
     decisions::{reason::MissingRecord, validation::resume_command},
-    values::duration::FormattedDuration,
+    values::{duration::FormattedDuration, version::Version},
 };
 
 impl Explainer<'_> {
@@ -34,12 +34,22 @@ impl Explainer<'_> {
         )
     }
 
+    /// Returns whether the reason is about a pre-release.
+    fn names_prerelease(&self) -> bool {
+        self.subject.version.as_ref().is_some_and(Version::is_prerelease)
+    }
+
     pub(super) fn no_record(&self, missing: MissingRecord) -> String {
         let (name, version) = (&self.subject.component, self.version());
         match missing {
             MissingRecord::Record => format!(
                 "this rule needs a record of {name}, and there is none; ask an admin to create it: `{}`",
-                commands::create_record(name)
+                commands::create_record_with(name, self.subject.version.as_ref())
+            ),
+            MissingRecord::Version if self.names_prerelease() => format!(
+                "this rule needs a record of {version}, and the record of {name} does not list that pre-release; ask \
+                 an admin to list pre-releases: `{}`, or to widen versions or history",
+                commands::list_prereleases(name)
             ),
             MissingRecord::Version => format!(
                 "this rule needs a record of {version}, and the record of {name} does not list that version; ask an \

@@ -1,0 +1,190 @@
+//! The changes of a host that failed, so that the agent does not repeat them in vain (`docs/policies.md`, rule 18).
+//!
+//! A version is remembered with the digest of its bytes: other bytes of the same version are tried. What fails for
+//! reasons outside the version, such as a proxy that does not answer, is not remembered.
+
+use d8_crds::{
+    decisions::agent_report::FailedAttempt,
+    values::{digest::Digest, name::Component, version::Version},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreErrorKind;
+
+/// How often, and within which time, a change is tried again that a full disk or a slow start made fail.
+const RETRIES: u32 = 3;
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(8);
+
+/// Entries that are kept. A host has far fewer components.
+const MAX_ENTRIES: usize = 256;
+
+/// A change that failed, and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    component: String,
+    version: String,
+    /// Digest of the layer, if it was known.
+    digest: Option<Digest>,
+    /// Kind of the error.
+    reason: String,
+    message: String,
+    /// Number of failures.
+    failures: u32,
+    /// When it failed last.
+    at: Timestamp,
+}
+
+/// The changes that failed on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedChanges {
+    entries: Vec<Entry>,
+}
+
+/// What happens to a change whose attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repetition {
+    /// It is tried again with the next tick.
+    Next,
+    /// It is tried again a few times.
+    Few,
+    /// It is not tried again: the bytes are at fault.
+    Never,
+}
+
+impl Repetition {
+    /// Returns how a change is repeated after an error of this kind ([`StoreErrorKind::as_str`]).
+    fn after(kind: &str) -> Self {
+        let is = |other: StoreErrorKind| kind == other.as_str();
+        if is(StoreErrorKind::Smoke) || is(StoreErrorKind::WrongDigest) || is(StoreErrorKind::Moved) {
+            Self::Never
+        } else if is(StoreErrorKind::SmokeTimeout) || is(StoreErrorKind::DiskFull) {
+            Self::Few
+        } else {
+            Self::Next
+        }
+    }
+}
+
+impl FailedChanges {
+    /// Returns the failure for which a change is not tried now, and until when; `None`: it is tried.
+    pub fn blocking(
+        &self,
+        component: &Component,
+        version: &Version,
+        digest: Option<&Digest>,
+        now: Timestamp,
+    ) -> Option<(FailedAttempt, Option<Timestamp>)> {
+        let entry = self.entries.iter().find(|entry| entry.is_of(component, version, digest))?;
+        let until = match Repetition::after(&entry.reason) {
+            Repetition::Next => return None,
+            Repetition::Few if entry.failures <= RETRIES => Some(entry.at + RETRY_INTERVAL),
+            Repetition::Few | Repetition::Never => None,
+        };
+        // A clock that was set back does not hold the change for longer.
+        let is_over = until.is_some_and(|until| now >= until || now < entry.at);
+        if is_over {
+            return None;
+        }
+        let failure =
+            FailedAttempt { version: version.clone(), reason: entry.reason.clone(), message: entry.message.clone() };
+        Some((failure, until))
+    }
+
+    /// Remembers a failure.
+    pub fn add(&mut self, component: &Component, failure: &FailedAttempt, digest: Option<&Digest>, now: Timestamp) {
+        if Repetition::after(&failure.reason) == Repetition::Next {
+            return;
+        }
+        let before = self.entries.iter().find(|entry| entry.is_of(component, &failure.version, digest));
+        let failures = before.map_or(0, |entry| entry.failures).saturating_add(1);
+        self.forget(component);
+        self.entries.push(Entry {
+            component: component.name().to_owned(),
+            version: failure.version.to_string(),
+            digest: digest.cloned(),
+            reason: failure.reason.clone(),
+            message: failure.message.clone(),
+            failures,
+            at: now,
+        });
+        let excess = self.entries.len().saturating_sub(MAX_ENTRIES);
+        self.entries.drain(..excess);
+    }
+
+    /// Returns the components of which a change failed.
+    pub fn components(&self) -> Vec<Component> {
+        self.entries.iter().filter_map(|entry| entry.component.parse().ok()).collect()
+    }
+
+    /// Forgets the failures of a component, after a change of it that succeeded or because a person asks for another
+    /// attempt. Returns whether there were any.
+    pub fn forget(&mut self, component: &Component) -> bool {
+        let count = self.entries.len();
+        self.entries.retain(|entry| entry.component != component.name());
+        count != self.entries.len()
+    }
+}
+
+impl Entry {
+    fn is_of(&self, component: &Component, version: &Version, digest: Option<&Digest>) -> bool {
+        let same = self.component == component.name() && Version::parse(&self.version).is_ok_and(|own| own == *version);
+        same && self.digest.as_ref() == digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
+    }
+
+    fn failure(kind: StoreErrorKind) -> FailedAttempt {
+        let version = Version::parse("v1.1.0").unwrap();
+        FailedAttempt { version, reason: kind.as_str().to_owned(), message: "why".to_owned() }
+    }
+
+    #[test]
+    fn what_is_tried_again_and_when() {
+        let (tool, digest, other) = ("tool".parse().unwrap(), Digest::of(b"a"), Digest::of(b"b"));
+        let version = Version::parse("1.1.0").unwrap();
+        for (kind, expected) in [
+            // Whether it is held after 1 hour, after 9 hours, after three more failures.
+            (StoreErrorKind::Smoke, [true, true, true]),
+            (StoreErrorKind::WrongDigest, [true, true, true]),
+            (StoreErrorKind::DiskFull, [true, false, true]),
+            (StoreErrorKind::SmokeTimeout, [true, false, true]),
+            (StoreErrorKind::SmokeSetup, [false, false, false]),
+            (StoreErrorKind::Proxy, [false, false, false]),
+            (StoreErrorKind::Locked, [false, false, false]),
+        ] {
+            let mut failed = FailedChanges::default();
+            failed.add(&tool, &failure(kind), Some(&digest), at(0));
+            let held =
+                |failed: &FailedChanges, digest, now| failed.blocking(&tool, &version, Some(digest), now).is_some();
+            let found = [held(&failed, &digest, at(1)), held(&failed, &digest, at(9))];
+            assert_eq!(found, expected[..2], "{kind:?}");
+            assert!(!held(&failed, &other, at(1)), "{kind:?}: other bytes are tried");
+            for hours in [8, 16, 24] {
+                failed.add(&tool, &failure(kind), Some(&digest), at(hours));
+            }
+            assert_eq!(held(&failed, &digest, at(1000)), expected[2], "{kind:?}");
+            assert_eq!(failed.forget(&tool), expected[0], "{kind:?}");
+            assert!(!held(&failed, &digest, at(1)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_newer_failure_replaces_an_older_one() {
+        let tool: Component = "tool".parse().unwrap();
+        let mut failed = FailedChanges::default();
+        for patch in 0..1000 {
+            let version = Version::parse(&format!("v1.0.{patch}")).unwrap();
+            failed.add(&tool, &FailedAttempt { version, ..failure(StoreErrorKind::Smoke) }, None, at(patch));
+        }
+        assert_eq!(failed.entries.len(), 1);
+    }
+}
