@@ -90,7 +90,7 @@ fn a_host_follows_its_policies() -> Result<()> {
     lab.apply_policy("bastions", &policy(&json!({})))?;
     let dry = host.once(&["--dry-run"])?.expect_code(0)?;
     assert!(dry.stdout.contains("Pending"), "{dry:?}");
-    host.machine.d8(["tool"])?.expect_code(1)?;
+    host.machine.d8(["tool"])?.expect_code(2)?;
     let first = host.once(&[])?.expect_code(0)?;
     assert!(first.stdout.contains("Switched tool to v1.0.0."), "{first:?}");
     let status = host.reported(&lab)?;

@@ -122,7 +122,7 @@ fn a_host_is_enrolled_joins_is_rotated_and_revoked() -> Result<()> {
         let refused = kubectl_as_host(lab, &state, &["get", "pluginpolicies"]).ok()?;
         (refused.code() != 0).then_some(())
     })?;
-    for line in ["host revoke id-1", "host rotate id-1"] {
+    for line in ["host revoke id-1", "host rotate id-1 -f gone.d8host"] {
         let gone = admin.d8(line.split(' '))?.expect_code(1)?;
         assert!(gone.stderr.contains("host id-1 is not enrolled"), "{gone:?}");
     }
@@ -135,6 +135,7 @@ fn a_host_may_do_nothing_but_what_its_role_says() -> Result<()> {
     let admin = fleet_admin(lab)?;
     let one = joined(&admin, "limits-1", "role=limits")?;
     joined(&admin, "limits-2", "role=limits")?;
+    lab.apply_policy("limits", &json!({"hostSelector": {"matchLabels": {"role": "limits"}}}))?;
     as_host(lab, &one, &report("limits-1"))?.expect_code(0)?;
     kubectl_as_host(lab, &one, &["get", "pluginpolicies"])?.expect_code(0)?;
     kubectl_as_host(lab, &one, &["get", "clihost", "limits-1"])?.expect_code(0)?;
@@ -157,7 +158,7 @@ fn a_host_may_do_nothing_but_what_its_role_says() -> Result<()> {
         (words("delete clihost limits-1"), "forbidden"),
         (words("get clihosts"), "forbidden"),
         (words("get secrets --namespace=d8-cli-hosts"), "forbidden"),
-        (words("patch pluginpolicy none --type=merge --patch={}"), "forbidden"),
+        (words("label pluginpolicy limits a=b"), "forbidden"),
         (with(token("limits-2", &[]), bound("limits-2")), "only its own token"),
         (token("limits-1", &[]), "must be bound to the Secret"),
         (with(token("limits-1", &["--duration=200h"]), bound("limits-1")), "7 days at most"),

@@ -47,12 +47,6 @@ impl Explainer<'_> {
         commands::why(&self.subject.component, self.audience.host)
     }
 
-    /// Returns a command that changes something, in backquotes, and where to run it if that is another machine.
-    pub(super) fn there(&self, command: &str) -> String {
-        let place = if self.audience.is_elsewhere { " on that host" } else { "" };
-        format!("`{command}`{place}")
-    }
-
     /// Returns the time that a text may count from.
     fn now(&self) -> Option<Timestamp> {
         self.subject.evaluated_at.filter(|_| self.audience.reads_now)
