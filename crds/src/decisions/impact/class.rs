@@ -100,11 +100,11 @@ impl<'a> HostClass<'a> {
     }
 
     /// Returns whether the impact on a component depends on the places of a host in waves. `active` is its active
-    /// version, if it is installed.
+    /// version, if that is known.
     pub(super) fn depends_on_place(
         &mut self,
         component: &Component,
-        active: Option<Option<&Version>>,
+        active: Option<&Version>,
         records: &BTreeMap<String, CliRelease>,
         now: Timestamp,
     ) -> bool {
@@ -119,7 +119,7 @@ impl<'a> HostClass<'a> {
         }
         let mut versions = self.spreading.get(component).into_iter().flatten();
         // A version that is not newer than the active one takes no wave.
-        versions.any(|version| active.flatten().is_none_or(|active| version > active))
+        versions.any(|version| active.is_none_or(|active| version > active))
     }
 
     /// Returns the indexes of the wave changes that concern a host: whether it may come to their versions.

@@ -209,8 +209,8 @@ impl<'a> PolicyDiff<'a> {
         let Self { classes, known, records, now, .. } = self;
         let known = known.entry(platform.cloned()).or_insert_with(|| published::known_facts(records, platform));
         let class = &mut classes[class];
-        let mut of_place = |component: &&Component| {
-            let active = machine.active.get(*component).map(|active| active.version.as_ref());
+        let of_place = |component: &&Component| {
+            let active = machine.active.get(*component).and_then(|active| active.version.as_ref());
             class.depends_on_place(component, active, records, *now)
         };
         let preview = HostPreview {
@@ -220,7 +220,7 @@ impl<'a> PolicyDiff<'a> {
             records,
             now: *now,
         };
-        if components.iter().any(|component| of_place(component)) {
+        if components.iter().any(of_place) {
             let [old, new] = [&class.old, &class.new].map(|side| side.for_twin(machine.as_host()));
             return Arc::new(GroupDiff::of(&preview, [&old, &new], known));
         }
@@ -234,16 +234,14 @@ impl<'a> PolicyDiff<'a> {
 
     /// Returns what is equal for the same components with the same active versions.
     fn numbers(&mut self, machine: &'a HostFacts, components: &BTreeSet<&Component>) -> Vec<ActiveNumber> {
-        let number = |component: &&Component| match machine.active.get_key_value(*component) {
-            Some((component, active)) => {
+        let number = |component: &&Component| {
+            if let Some((component, active)) = machine.active.get_key_value(*component) {
                 let next = self.numbers.len();
                 let key = (component, active.version.as_ref(), active.digests.as_slice());
-                ActiveNumber::Active(*self.numbers.entry(key).or_insert(next))
+                return ActiveNumber::Active(*self.numbers.entry(key).or_insert(next));
             }
-            None => {
-                let next = self.missing.len();
-                ActiveNumber::Missing(*self.missing.entry((*component).clone()).or_insert(next))
-            }
+            let next = self.missing.len();
+            ActiveNumber::Missing(*self.missing.entry((*component).clone()).or_insert(next))
         };
         components.iter().map(number).collect()
     }

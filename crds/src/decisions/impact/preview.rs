@@ -225,7 +225,9 @@ fn complete(snapshot: &Snapshot, known: &mut KnownFacts, evaluator: &PolicyEvalu
         match plan(snapshot, known, evaluator) {
             PlanStep::Done(plan) => return plan,
             PlanStep::Fetch(requests) => {
-                requests.into_iter().for_each(|request| published::insert_missing(known, request));
+                for request in requests {
+                    published::insert_missing(known, request);
+                }
             }
         }
     }

@@ -38,7 +38,9 @@ impl RelatedComponents {
                 }
             }
         }
-        edges.iter().for_each(|(from, to)| related.join(from, to));
+        for (from, to) in &edges {
+            related.join(from, to);
+        }
         related
     }
 

@@ -216,13 +216,12 @@ impl WaveEdit<'_> {
         let is_met = successes.map(|(evidence, hosts)| hosts >= evidence.hosts);
         let since = wave::begins(is_met, is_halted, None, now);
         let waits = successes.filter(|_| since.is_none());
-        let kind = match waits {
-            Some((RequiredEvidence { hosts, stable_for }, _)) => WaveChangeKind::Awaits { hosts, stable_for },
-            None => {
-                let min_age = self.after.min_age(recorded.component);
-                let wave = Wave::new(recorded.first_seen().unwrap_or(now), min_age, since, rollout.over);
-                WaveChangeKind::Begins { at: wave.start().unwrap_or(Timestamp::MAX), over: rollout.over }
-            }
+        let kind = if let Some((RequiredEvidence { hosts, stable_for }, _)) = waits {
+            WaveChangeKind::Awaits { hosts, stable_for }
+        } else {
+            let min_age = self.after.min_age(recorded.component);
+            let wave = Wave::new(recorded.first_seen().unwrap_or(now), min_age, since, rollout.over);
+            WaveChangeKind::Begins { at: wave.start().unwrap_or(Timestamp::MAX), over: rollout.over }
         };
         let waits_already = waits.is_some() && was_permitted && self.required_evidence().is_some();
         Start { since, succeeded: waits.map(|(_, hosts)| hosts), kind: (!is_halted && !waits_already).then_some(kind) }
