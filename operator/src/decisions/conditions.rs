@@ -118,7 +118,7 @@ mod tests {
             conditions.set("Ready", &draft);
             let message = conditions.finish().remove(0).message;
             assert_eq!(message, draft.message);
-            assert!(message.contains(" more") && message.matches('`').count() % 2 == 0, "{message}");
+            assert!(message.contains(" more") && message.matches('`').count().is_multiple_of(2), "{message}");
         }
     }
 

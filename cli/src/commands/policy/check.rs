@@ -208,7 +208,6 @@ fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> Chec
     // What is wrong besides the values that the schema refuses.
     if let Some(rest) = checked.rest {
         match decode_rest(rest, &mut errors).map(|policy| CheckedPolicy::new(&policy)) {
-            None => {}
             Some(Err(rejected)) => {
                 let refused = rejected.errors.iter().filter(|error| !is_of_refused(&checked.refused, &error.field));
                 merge(&mut errors, refused.map(|error| Violation::new(&*error.field, &*error.why)));
@@ -217,7 +216,7 @@ fn check_one(schema: &PolicySchema, document: &Document, now: Timestamp) -> Chec
             Some(Ok(checked)) if errors.is_empty() => {
                 found = warnings(&checked, PolicyContext { now: Some(now), ..PolicyContext::default() });
             }
-            Some(Ok(_)) => {}
+            None | Some(Ok(_)) => {}
         }
     }
     let mut errors: Vec<_> = errors.into_iter().map(|error| error.explained(content)).collect();

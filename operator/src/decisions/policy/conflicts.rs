@@ -123,7 +123,9 @@ impl ConflictSearch {
                 let key = (component.clone(), speaking.copied().collect(), platform.clone(), published);
                 let known = memo.0.get(&key).cloned().or_else(|| self.memo.0.remove(&key));
                 let conflict = known.unwrap_or_else(|| applying.conflict(component, release.map(|(r, _)| &**r)));
-                conflict.iter().for_each(|conflict| found.add(group, conflict));
+                if let Some(conflict) = &conflict {
+                    found.add(group, conflict);
+                }
                 memo.0.insert(key, conflict);
             }
         }

@@ -106,7 +106,9 @@ impl PolicySchema {
             if refused.is_empty() {
                 return Some(rest);
             }
-            refused.iter().for_each(|Refused { place, neutral, .. }| replace(&mut rest, place, neutral.as_ref()));
+            for Refused { place, neutral, .. } in &refused {
+                replace(&mut rest, place, neutral.as_ref());
+            }
             refused = self.refused(&rest);
         }
         None

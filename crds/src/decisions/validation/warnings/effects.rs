@@ -43,7 +43,9 @@ fn frozen_rollout(policy: &CheckedPolicy, warnings: &mut Warnings) {
 pub(super) fn past_blackouts(policy: &CheckedPolicy, now: Option<Timestamp>, warnings: &mut Warnings) {
     let Some(now) = now else { return };
     let (over, ahead): (Vec<_>, Vec<_>) = policy.schedule.blackouts().iter().partition(|blackout| blackout.to <= now);
-    ahead.into_iter().for_each(|blackout| warnings.change_at(blackout.to));
+    for blackout in ahead {
+        warnings.change_at(blackout.to);
+    }
     let over: Vec<_> =
         over.into_iter().map(|blackout| format!("`{}` at {:.0}", blackout.reason, blackout.to)).collect();
     if !over.is_empty() {

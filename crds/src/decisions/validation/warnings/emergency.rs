@@ -22,5 +22,7 @@ pub(super) fn emergency(policy: &CheckedPolicy, now: Option<Timestamp>, warnings
         warnings.add("spec.emergency.until is more than 14 days ahead");
     }
     let instants = [until.checked_sub(LONGEST).ok(), Some(until)];
-    instants.into_iter().flatten().filter(|at| now.is_some_and(|now| now < *at)).for_each(|at| warnings.change_at(at));
+    for at in instants.into_iter().flatten().filter(|at| now.is_some_and(|now| now < *at)) {
+        warnings.change_at(at);
+    }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     decisions::{
         intent::Intent,
-        reason::{Class, ReasonCode},
+        reason::{Class, Reason, ReasonCode},
         requirements::Findings,
         verdict::{Candidate, Host, HostPolicies, Verdict},
     },
@@ -73,7 +73,9 @@ fn stranded(block: &Block<'_>, ActiveVersions { versions, now }: ActiveVersions<
                     "{field}.block: {hosts} leave it in the wave of {version}{last}; to let all leave at once, add \
                      `expedite: [{version}]`"
                 ));
-                end.into_iter().for_each(|end| warnings.change_at(end));
+                if let Some(end) = end {
+                    warnings.change_at(end);
+                }
             }
             Exit::Age { until, version } => {
                 warnings.add(format!(
@@ -133,7 +135,7 @@ fn exit_to(block: &Block<'_>, version: &Version, verdict: &Verdict) -> Exit {
     }
     match found(ReasonCode::Soaking) {
         Some(soaking) => soaking.until().map_or(Exit::None, |until| Exit::Age { until, version }),
-        None => Exit::Wave { end: found(ReasonCode::NotInWave).and_then(|wave| wave.until()), version },
+        None => Exit::Wave { end: found(ReasonCode::NotInWave).and_then(Reason::until), version },
     }
 }
 
