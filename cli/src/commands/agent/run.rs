@@ -31,7 +31,7 @@ pub(crate) async fn run(global: &GlobalArgs, state_dir: &Path) -> Result<(), Fai
     loop {
         // Each tick connects anew, with the token and the labels of that moment.
         let context = Context::of_agent(global.clone(), state_dir);
-        let wait = match tick(&context, &state).await {
+        let wait = match Box::pin(tick(&context, &state)).await {
             Ok(report) => {
                 agent.watch(&context).await;
                 agent.succeed(&report)

@@ -171,7 +171,6 @@ fn serialize_version<S: serde::Serializer>(version: &Option<Version>, serializer
     version.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
-#[expect(clippy::ref_option, reason = "the signature that serde calls")]
 fn serialize_host<S: Serializer>(host: &HostName, serializer: S) -> Result<S::Ok, S::Error> {
     host.as_deref().serialize(serializer)
 }

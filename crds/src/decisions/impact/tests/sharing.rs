@@ -35,7 +35,7 @@ fn related_records() -> BTreeMap<String, CliRelease> {
 fn hosts() -> Vec<HostFacts> {
     let versions = ["v1.0.0", "v1.1.0", "v1.2.0"];
     let host = |i: usize| {
-        let installed = ["a", "b", "c", "e"].into_iter().enumerate().filter(|(at, _)| (i + at) % 4 != 0);
+        let installed = ["a", "b", "c", "e"].into_iter().enumerate().filter(|(at, _)| !(i + at).is_multiple_of(4));
         let active: Vec<_> = installed.map(|(at, name)| (name, versions[(i / (at + 1)) % 3])).collect();
         let mut host = machine(true, &active);
         host.id = format!("host-{i}");
@@ -102,7 +102,7 @@ fn hosts_share_only_what_each_would_have_alone() {
 #[test]
 fn hosts_with_the_same_versions_share_a_change() {
     let records = related_records();
-    let mut hosts = vec![machine(true, &[("a", "v1.0.0")]), machine(true, &[("a", "v1.0.0"), ("c", "v1.0.0")])];
+    let mut hosts = [machine(true, &[("a", "v1.0.0")]), machine(true, &[("a", "v1.0.0"), ("c", "v1.0.0")])];
     hosts[1].id = "bastion-2".to_owned();
     for (rollout, shared) in [(Value::Null, true), (json!({"over": "48h"}), false)] {
         let mut held = json!({"defaults": {"updates": "Auto"}, "rules": [{"plugins": ["a"], "minAge": "30h"}]});
