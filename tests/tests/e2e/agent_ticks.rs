@@ -204,7 +204,7 @@ fn the_agent_acts_when_a_policy_changes_and_ends_with_a_signal() -> Result<()> {
     let ended = wait_for("the agent to end", TIMEOUT, || agent.ended())?;
     assert!(ended.success(), "{ended}: {}", agent.log());
     let staging = host.machine.root().join(".staging");
-    let left = std::fs::read_dir(&staging).map(|entries| entries.count()).unwrap_or_default();
+    let left = std::fs::read_dir(&staging).map(Iterator::count).unwrap_or_default();
     assert_eq!(left, 0, "{}", staging.display());
     let log = agent.stdout();
     for line in [

@@ -81,7 +81,7 @@ list.yaml, document 1, item 1, policy fine: valid
             "{mistyped}.hostSelector.role: unknown field; labels belong into matchLabels: `matchLabels: {{role: …}}`"
         ),
         format!(
-            r#"{mistyped}.rules[0].message: must be a string, not 5; put it in quotes, so that YAML reads it as it is written"#
+            "{mistyped}.rules[0].message: must be a string, not 5; put it in quotes, so that YAML reads it as it is written"
         ),
         format!(r#"{mistyped}.rules[0].minAge: "3d" is not a duration: write `72h`"#),
         format!(r#"{mistyped}.windows[0].days[0]: {days} "Saturday"; write `Sat`"#),
