@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::{
     json_path::JsonPath,
-    tree::{CreatedDirs, make_dir, make_dirs, remove_tree, rename_tree},
+    tree::{CreatedDirs, make_dir, make_dir_with, make_dirs, remove_tree, rename_tree},
 };
 
 /// Mode of directories and executables.

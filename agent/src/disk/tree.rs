@@ -11,16 +11,21 @@ use super::{CREATE_ATTEMPTS, EXECUTABLE, copy, failpoint, if_exists, lstat, rena
 
 /// Creates one directory with mode 0755. Returns `false` if it exists. A link to a directory is not a directory.
 pub(crate) fn make_dir(path: &Path) -> io::Result<bool> {
-    match DirBuilder::new().mode(EXECUTABLE).create(path) {
+    make_dir_with(path, EXECUTABLE)
+}
+
+/// As [`make_dir`], with another mode.
+pub(crate) fn make_dir_with(path: &Path, mode: u32) -> io::Result<bool> {
+    match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
-            fs::set_permissions(path, Permissions::from_mode(EXECUTABLE))?;
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match lstat(path)? {
             Some(metadata) if metadata.is_dir() => Ok(false),
             Some(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory")),
             // Another process released its lock and removed the directory between the two calls.
-            None => make_dir(path),
+            None => make_dir_with(path, mode),
         },
         Err(error) => Err(error),
     }

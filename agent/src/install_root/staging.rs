@@ -14,6 +14,10 @@ use crate::{
     install_root::layout::Layout,
 };
 
+/// Mode of a staging directory: others may not open it, or they could take its flock and block the repair of a change that
+/// was interrupted. The tested program, as another user, reaches its files in it.
+const TRAVERSABLE: u32 = 0o711;
+
 /// A staging directory of this process. Removed on drop.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -31,7 +35,7 @@ impl Staging {
         for _ in 0..disk::CREATE_ATTEMPTS {
             disk::make_dirs(&parent, made)?;
             let dir = parent.join(disk::random_name());
-            match disk::make_dir(&dir) {
+            match disk::make_dir_with(&dir, TRAVERSABLE) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -94,7 +98,15 @@ pub(crate) fn find(layout: &Layout) -> io::Result<StagingDirs> {
             disk::unlink(&dir)?;
             continue;
         }
-        let Some(lock) = disk::if_exists(disk::open_dir(&dir))? else { continue };
+        let lock = match disk::open_dir(&dir) {
+            // Of another user, who is the only one that can repair it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                found.busy.push(dir);
+                continue;
+            }
+            opened => disk::if_exists(opened)?,
+        };
+        let Some(lock) = lock else { continue };
         if !flock(&lock)? {
             found.busy.push(dir);
         } else if FileId::at(&dir)? == Some(FileId::of(&lock.metadata()?)) {
@@ -102,4 +114,35 @@ pub(crate) fn find(layout: &Layout) -> io::Result<StagingDirs> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+        process::Command,
+    };
+
+    use super::*;
+
+    #[test]
+    fn other_users_cannot_take_the_flock_of_a_staging_directory() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let layout = Layout { root: root.path().to_owned() };
+        let staging = Staging::create(&layout, &mut Vec::new()).unwrap();
+        let mode = fs::metadata(staging.dir()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o711);
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        fs::write(staging.dir().join("file"), "x").unwrap();
+        let as_nobody = |script: &str| {
+            let status =
+                Command::new("sh").args(["-c", script, "sh"]).arg(staging.dir()).uid(65534).gid(65534).status();
+            status.unwrap().success()
+        };
+        assert!(!as_nobody("exec 9<\"$1\"") && !as_nobody("ls \"$1\" 2>/dev/null"));
+        assert!(as_nobody("cat \"$1/file\" >/dev/null"), "the tested program reaches its files");
+    }
 }

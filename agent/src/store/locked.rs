@@ -159,11 +159,10 @@ impl LockedStore {
         reporter: &dyn ProgressReporter,
     ) -> Result<(), StoreError> {
         loop {
-            let Some(busy) = repair::all(self, reporter)? else { return Ok(()) };
+            let Some((busy, path)) = repair::all(self, reporter)? else { return Ok(()) };
             // Another process is rolling back a change of this plugin and will finish soon.
             let waited = begun.elapsed();
             if waited >= timeout {
-                let path = self.store.layout.plugin(&busy).lock();
                 return Err(StoreError::Locked { name: busy.into(), path, holder: LockHolder::Unreadable, waited });
             }
             tokio::time::sleep(lock::POLL.min(timeout.saturating_sub(waited))).await;

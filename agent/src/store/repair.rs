@@ -1,7 +1,10 @@
 //! Repairs what a crash left: incomplete changes of several plugins, staging directories, a plugin that is partly
 //! installed or partly removed, and a contract that is newer than its executable.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use d8_crds::{
     records::contract::Contract,
@@ -28,19 +31,22 @@ use crate::{
 };
 
 /// Repairs the locked plugins, and removes the staging directories of processes that have ended. Returns a plugin whose
-/// change another process is rolling back at the moment.
-pub(super) fn all(locked: &mut LockedStore, reporter: &dyn ProgressReporter) -> Result<Option<PluginName>, StoreError> {
+/// change another process is rolling back at the moment, and the staging directory of that change.
+pub(super) fn all(
+    locked: &mut LockedStore,
+    reporter: &dyn ProgressReporter,
+) -> Result<Option<(PluginName, PathBuf)>, StoreError> {
     let layout = locked.store.layout.clone();
     let directory = layout.staging();
     let found = staging::find(&layout).map_err(StoreError::io("read", &directory))?;
     for orphan in found.orphans {
         roll_back(locked, &orphan, reporter)?;
     }
-    for busy in found.busy.iter().filter(|busy| *busy != locked.staging_dir()) {
-        let journal = Journal::read(busy).ok().flatten().unwrap_or_default();
+    for busy in found.busy.into_iter().filter(|busy| busy != locked.staging_dir()) {
+        let journal = Journal::read(&busy).ok().flatten().unwrap_or_default();
         let of_locked = journal.steps.iter().find(|step| locked.names().any(|name| *name == step.name));
         if let Some(step) = of_locked {
-            return Ok(Some(step.name.clone()));
+            return Ok(Some((step.name.clone(), busy)));
         }
     }
     for name in locked.names().cloned().collect::<Vec<_>>() {

@@ -11,6 +11,7 @@ use d8_crds::{
     records::release::{Artifact, LeftOutPart},
     values::{
         digest::Digest,
+        limits::IMAGE_PLATFORMS,
         name::{Component, Tag},
         platform::Platform,
     },
@@ -193,15 +194,16 @@ impl Registry for Upstream {
     }
 }
 
-/// Returns the number of manifests in an index; 0 if the manifest is not an index.
+/// Returns the number of manifests that are requested of an index: at most [`IMAGE_PLATFORMS`], because an index with
+/// more platforms is refused without a request. 0 if the manifest is not an index.
 fn count_children(raw: &RawManifest) -> u32 {
     #[derive(Deserialize)]
     struct Index {
         #[serde(default)]
         manifests: Vec<serde::de::IgnoredAny>,
     }
-    serde_json::from_slice(&raw.bytes)
-        .map_or(0, |index: Index| u32::try_from(index.manifests.len()).unwrap_or(u32::MAX))
+    let listed = serde_json::from_slice(&raw.bytes).map_or(0, |index: Index| index.manifests.len());
+    u32::try_from(listed.min(IMAGE_PLATFORMS)).unwrap_or(u32::MAX)
 }
 
 fn artifact(artifact: d8_rpp::Artifact) -> Artifact {
@@ -220,6 +222,18 @@ fn left_out(part: d8_rpp::LeftOut) -> LeftOutPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_costs_at_most_the_requests_that_it_may_lead_to() {
+        let index = |entries: usize| {
+            let entry = serde_json::json!({"digest": "", "size": 0});
+            let manifest = serde_json::json!({"schemaVersion": 2, "manifests": vec![entry; entries]}).to_string();
+            RawManifest { digest: Digest::of(manifest.as_bytes()), media_type: String::new(), bytes: manifest.into() }
+        };
+        for (entries, expected) in [(0, 0), (3, 3), (64, 64), (45_000, 64)] {
+            assert_eq!(count_children(&index(entries)), expected, "{entries}");
+        }
+    }
 
     #[test]
     fn an_error_ends_the_poll_unless_it_concerns_one_version() {

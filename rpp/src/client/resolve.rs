@@ -293,9 +293,34 @@ fn contract(subject: &Subject, annotated: &[&Document], warnings: &mut Vec<Strin
 }
 
 fn created(annotated: &[&Document], warnings: &mut Vec<String>) -> Option<Timestamp> {
-    let created = annotation(annotated, CREATED_ANNOTATION)?.parse().ok();
+    let created = parse_created(annotation(annotated, CREATED_ANNOTATION)?);
     if created.is_none() {
-        warnings.push(format!("annotation {CREATED_ANNOTATION} is not a time and is ignored"));
+        warnings.push(format!("annotation {CREATED_ANNOTATION} is not a time since 1970 and is ignored"));
     }
     created
+}
+
+/// Parses a time of creation. Records take times of four-digit years only, and no image is older than 1970.
+fn parse_created(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|created| *created >= Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_no_record_takes_are_none() {
+        for (text, valid) in [
+            ("2026-11-22T10:00:00Z", true),
+            ("1970-01-01T00:00:00Z", true),
+            ("1969-12-31T23:59:59Z", false),
+            ("0000-01-01T00:00:00+23:59", false),
+            ("-000001-01-01T00:00:00Z", false),
+            ("-009999-01-02T01:59:59Z", false),
+            ("yesterday", false),
+        ] {
+            assert_eq!(parse_created(text).is_some(), valid, "{text}");
+        }
+    }
 }

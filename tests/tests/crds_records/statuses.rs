@@ -28,6 +28,14 @@ async fn invalid_statuses_are_refused() {
         (("CliRelease", json!({"latest": "v".repeat(129)})), &["status.latest", "128"]),
         (("CliRelease", json!({"lastSyncTime": "yesterday"})), &["status.lastSyncTime"]),
         (("CliRelease", json!({"newest": "v1.0.0"})), &["status.newest"]),
+        // Clients cannot read such a time.
+        (("CliRelease", json!({"lastSyncTime": "9999-12-31T23:59:59Z"})), &["status.lastSyncTime", "[12]"]),
+        (version(json!({"firstSeen": "-9999-01-02T01:59:59Z"})), &["status.versions[0].firstSeen"]),
+        (("CliHost", json!({"lastSeen": "9999-12-31T23:59:59Z"})), &["status.lastSeen", "[12]"]),
+        (
+            component(json!({"name": "x", "state": "Held", "lastChange": "9999-12-31T23:59:59Z"})),
+            &["status.components[0].lastChange", "[12]"],
+        ),
         (("CliRelease", json!({"versions": vec![plain.clone(); 251]})), &["status.versions", "250"]),
         (version(json!({"fit": "Perhaps"})), &["status.versions[0].fit"]),
         (version(json!({"reasons": vec!["x"; 9]})), &["status.versions[0].reasons", "8"]),

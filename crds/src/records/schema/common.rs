@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::editor::{SchemaEditor, SchemaField};
+use super::editor::{SchemaEditor, SchemaField, YEAR};
 use crate::values::{
     duration::{self, Bounds},
     limits,
@@ -35,7 +35,7 @@ pub(super) fn conditions(editor: &mut SchemaEditor) {
                     "description": "Generation of the object for which the condition was set.",
                 },
                 "lastTransitionTime": {
-                    "type": "string", "format": "date-time", "maxLength": limits::TIMESTAMP,
+                    "type": "string", "format": "date-time", "maxLength": limits::TIMESTAMP, "pattern": YEAR,
                     "description": "Time at which `status` last changed.",
                 },
                 "reason": {

@@ -110,6 +110,10 @@ impl<'a> SchemaField<'a> {
     }
 }
 
+/// Pattern of times: of the years 1000 to 2999. The API server accepts times that clients cannot read, and one object with
+/// such a time would fail the list of all objects.
+pub(super) const YEAR: &str = "^[12][0-9]{3}-";
+
 /// Adapts a derived schema to the API server: removes `nullable` and titles, replaces formats that it does
 /// not know, and removes defaults that equal an absent value.
 fn make_structural(schema: &mut Value) {
@@ -122,7 +126,10 @@ fn make_structural(schema: &mut Value) {
     match fields.get("format").and_then(Value::as_str) {
         Some("uint8" | "uint16" | "uint32") => fields.insert("format".to_owned(), json!("int32")),
         Some("uint64") => fields.insert("format".to_owned(), json!("int64")),
-        Some("date-time") => fields.insert("maxLength".to_owned(), json!(limits::TIMESTAMP)),
+        Some("date-time") => {
+            fields.insert("pattern".to_owned(), json!(YEAR));
+            fields.insert("maxLength".to_owned(), json!(limits::TIMESTAMP))
+        }
         _ => None,
     };
     for child in ["items", "additionalProperties"] {
