@@ -10,10 +10,13 @@ mod tick;
 
 use std::path::Path;
 
-use d8_agent::enrolled_host::EnrolledHostError;
+use d8_agent::{cluster::ViewError, enrolled_host::EnrolledHostError};
 use d8_crds::values::host_name::HostName;
 
-use crate::terminal::failure::{Code, Failure};
+use crate::{
+    context::Context,
+    terminal::failure::{Code, Failure},
+};
 
 /// Returns the failure when this machine was not enrolled.
 fn not_managed() -> Failure {
@@ -27,6 +30,17 @@ fn not_managed() -> Failure {
 fn not_enrolled(host: &HostName) -> Failure {
     Failure::new(Code::Refused, format!("host {host} is not enrolled"))
         .advise("it was revoked", format!("ask an admin for another file: `d8 host enroll {host}`"))
+}
+
+/// Returns the failure when a host cannot read its `CliHost`.
+fn host_failure(context: &Context, host: &HostName, error: &ViewError) -> Failure {
+    if !matches!(error, ViewError::Unauthorized) {
+        return context.view_failure(error);
+    }
+    Failure::new(Code::Unreachable, format!("the API server does not accept the token of {host}")).advise(
+        "the token expired, or the host was rotated or revoked",
+        format!("ask an admin for another file: `d8 host rotate {host}`"),
+    )
 }
 
 fn state_failure(directory: &Path, error: &EnrolledHostError) -> Failure {

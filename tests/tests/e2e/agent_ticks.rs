@@ -92,7 +92,7 @@ fn a_host_follows_its_policies() -> Result<()> {
     assert!(dry.stdout.contains("Pending"), "{dry:?}");
     host.machine.d8(["tool"])?.expect_code(2)?;
     let first = host.once(&[])?.expect_code(0)?;
-    assert!(first.stdout.contains("Switched tool to v1.0.0."), "{first:?}");
+    assert!(first.stdout.contains("Installed tool v1.0.0."), "{first:?}");
     let status = host.reported(&lab)?;
     assert_eq!(tool(&status), json!(["UpToDate", "v1.0.0", null]), "{status:#}");
     assert_eq!((ready(&status), &status["policies"][0]["name"]), (json!(["True", "UpToDate"]), &json!("bastions")));
@@ -207,11 +207,9 @@ fn the_agent_acts_when_a_policy_changes_and_ends_with_a_signal() -> Result<()> {
     let left = std::fs::read_dir(&staging).map(Iterator::count).unwrap_or_default();
     assert_eq!(left, 0, "{}", staging.display());
     let log = agent.stdout();
-    for line in [
-        "Switched tool to v1.0.0.",
-        "tool: v1.0.0, Held v1.1.0: policy bastions",
-        "Switched tool from v1.0.0 to v1.1.0.",
-    ] {
+    for line in
+        ["Installed tool v1.0.0.", "tool: v1.0.0, Held v1.1.0: policy bastions", "Switched tool from v1.0.0 to v1.1.0."]
+    {
         assert!(log.contains(line), "{line}: {log}");
     }
     Ok(())

@@ -10,7 +10,7 @@ use d8_agent::{
 use d8_crds::records::host::CliHost;
 use d8_rpp::ClusterAccess;
 
-use super::{not_enrolled, state_failure};
+use super::{host_failure, not_enrolled, state_failure};
 use crate::{
     args,
     context::Context,
@@ -56,13 +56,7 @@ async fn enrolled(context: &Context, client: &kube::Client, enrolment: &Enrolmen
                 .advise("the host was revoked and its name was used for something else", "ask an admin of the cluster"))
         }
         Ok(None) => Err(not_enrolled(host)),
-        Err(cluster::ViewError::Unauthorized) => {
-            Err(Failure::new(Code::Unreachable, format!("the API server does not accept the token of {host}")).advise(
-                format!("it expired at {:.0}, or the host was rotated or revoked", enrolment.expires),
-                format!("ask an admin for another file: `d8 host rotate {host}`"),
-            ))
-        }
-        Err(error) => Err(context.view_failure(&error)),
+        Err(error) => Err(host_failure(context, host, &error)),
     }
 }
 

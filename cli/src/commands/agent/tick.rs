@@ -36,7 +36,7 @@ use crate::{
     commands::plugins::{
         options::ExecuteOptions,
         repair,
-        report::ChangeResults,
+        report::{self, ChangeResults},
         request,
         transaction::{self, Applied, Transaction},
     },
@@ -73,7 +73,8 @@ impl<'a> Tick<'a> {
         refuse_unverified(context).await?;
         let client = context.cluster().await?.client.clone();
         renew_token(context, state, &client, &host).await;
-        let found = cluster::host(&client, host.name.as_str()).await.map_err(|error| context.view_failure(&error))?;
+        let found = cluster::host(&client, host.name.as_str()).await;
+        let found = found.map_err(|error| super::host_failure(context, &host.name, &error))?;
         let Some(record) = found else { return Err(not_enrolled(&host.name)) };
         let labels = record.metadata.labels.clone().unwrap_or_default();
         if labels != host.labels {
@@ -217,8 +218,7 @@ impl<'a> Tick<'a> {
             self.failures.forget(&component);
             let to = operation.change.to.version.clone();
             if let Some(activation) = activations.iter().find(|activation| activation.name == operation.name) {
-                let from = activation.previous.as_ref().map(|tag| format!(" from {tag}")).unwrap_or_default();
-                output::print(format!("Switched {}{from} to {}.", activation.name, activation.tag));
+                output::print(report::changed(activation, operation.kind, &operation.change.why));
             }
             let active = ActiveArtifact { version: Some(to), digest: operation.layer().cloned() };
             self.report.components.insert(component, ComponentReport::changed(active));
