@@ -6,8 +6,12 @@ pub(super) mod state;
 use std::{sync::Arc, time::Duration};
 
 use d8_crds::{
-    decisions::validation::{CheckedPolicy, InvalidPolicy},
+    decisions::{
+        validation::{CheckedPolicy, InvalidPolicy},
+        verdict::{Host, PolicySet},
+    },
     records::policy::{PluginPolicy, PluginPolicyStatus},
+    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use kube::{Api, Resource as _, ResourceExt as _, runtime::controller::Action};
@@ -125,6 +129,14 @@ fn matched_hosts<R>(checked: &Result<CheckedPolicy, InvalidPolicy>, ctx: &Contex
         Ok(checked) => {
             let (hosts, selects) = (ctx.hosts(), |labels: &Labels| checked.selector.matches(labels));
             let mut matched = hosts.matching(selects);
+            let last = PolicySet::to_the_last_host(checked.clone());
+            let last = last.for_host(Host::LAST);
+            let forbids = |component: &Component, version: &Version| {
+                last.guidance(component, Some(version)).active_forbidden.is_some()
+            };
+            let waiting = hosts.must_change(selects, forbids);
+            matched.counts.up_to_date = matched.counts.up_to_date.saturating_sub(waiting);
+            matched.counts.held = matched.counts.held.saturating_add(waiting);
             if let Some(rollout) = checked.rollout.as_ref().filter(|rollout| rollout.evidence.is_some()) {
                 let canaries = rollout.canaries.as_ref();
                 matched.reports = hosts.reports(selects, |labels| canaries.is_some_and(|c| c.matches(labels)));

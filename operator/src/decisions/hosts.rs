@@ -261,6 +261,27 @@ impl HostIndex {
         matched
     }
 
+    /// Counts the selected hosts that report themselves as up to date while `forbids` says of one of their versions that
+    /// it must be replaced: since an edit that they have not followed yet.
+    pub(crate) fn must_change(
+        &self,
+        selects: impl Fn(&Labels) -> bool,
+        forbids: impl Fn(&Component, &Version) -> bool,
+    ) -> u32 {
+        // Many hosts have the same versions: each list is evaluated once.
+        let mut known: HashMap<*const (), bool> = HashMap::new();
+        let must = |active: &ActiveVersions| {
+            active.iter().any(|(component, version)| {
+                let parsed = component.parse().ok().zip(Version::parse(version).ok());
+                parsed.is_some_and(|(component, version)| forbids(&component, &version))
+            })
+        };
+        let rows = self.rows.values().filter(|row| row.state == HostState::UpToDate && selects(&row.labels));
+        let count =
+            rows.filter(|row| *known.entry(Arc::as_ptr(&row.active).cast()).or_insert_with(|| must(&row.active)));
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
     /// Returns the labels of all hosts: the values of each key.
     pub(crate) fn label_values(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

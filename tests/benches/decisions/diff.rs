@@ -69,7 +69,8 @@ fn changes(records: &BTreeMap<String, CliRelease>, hosts: &[HostFacts], fields: 
 
 /// Returns a policy for all hosts (every fifth one), or for those of one role.
 fn policy(i: usize) -> Value {
-    let selector = if i.is_multiple_of(5) { json!({}) } else { json!({"matchLabels": {"role": format!("role-{}", i % ROLES)}}) };
+    let selector =
+        if i.is_multiple_of(5) { json!({}) } else { json!({"matchLabels": {"role": format!("role-{}", i % ROLES)}}) };
     let rule = match i % 3 {
         0 => json!({"plugins": ["*"], "versions": ">=1.0 <2"}),
         1 => json!({"plugins": [format!("plugin-{}", i % PLUGINS)], "block": ["v1.3.2"], "versions": "^1"}),

@@ -43,6 +43,25 @@ fn hosts_are_counted_by_state() {
 }
 
 #[test]
+fn hosts_that_have_not_followed_an_edit_yet_are_counted() {
+    use ComponentState::{Failed, UpToDate};
+    let mut hosts = HostIndex::default();
+    for (name, role, states) in [
+        ("a", "bastion", &[UpToDate, UpToDate][..]),
+        ("b", "bastion", &[UpToDate]),
+        ("c", "bastion", &[UpToDate, Failed]),
+        ("d", "ci", &[UpToDate, UpToDate]),
+    ] {
+        hosts.apply(Event::Apply(host(name, role, states)));
+    }
+    let of_role = |role: &'static str| move |labels: &Labels| labels["role"] == role;
+    let forbids = |component: &Component, version: &Version| component.name() == "p1" && version.major() == 1;
+    assert_eq!(hosts.must_change(of_role("bastion"), forbids), 1, "a host that failed is counted as that");
+    assert_eq!(hosts.must_change(|_| true, forbids), 2);
+    assert_eq!(hosts.must_change(|_| true, |_, _| false), 0);
+}
+
+#[test]
 fn hosts_missing_from_a_listing_are_dropped_when_it_ends() {
     let mut hosts = HostIndex::default();
     hosts.apply(Event::Apply(host("a", "x", &[])));
