@@ -62,7 +62,12 @@ impl ManagedHost {
         Host { id: name, labels, platform: platform.as_ref(), new_root: false, person: Person::Nobody }
     }
 
-    /// Returns when the host reported last; `None`: it has not reported yet.
+    /// Returns whether the host has reported what is on it.
+    pub(crate) fn has_reported(&self) -> bool {
+        !host_report::is_missing(&self.status)
+    }
+
+    /// Returns when the host reported last, if it says that.
     pub(crate) fn last_seen(&self) -> Option<Timestamp> {
         self.status.last_seen.as_ref().map(|time| time.0)
     }

@@ -69,7 +69,7 @@ list.yaml, document 1, item 1, policy fine: valid
     );
     let lines: Vec<&str> = stderr.lines().map(str::trim_start).collect();
     assert_eq!(lines[0], "error: 2 of 4 policies are invalid, and 1 file cannot be read");
-    let broken = "broken.yaml: line 1, column 8: a list that begins with `[` is not closed, or lacks a comma";
+    let broken = "broken.yaml: line 1, column 7: a bracket `[` or `{` is not closed";
     assert_eq!(lines[1], broken, "{stderr}");
     let mistyped = "policies.yaml, document 2, policy mistyped: spec";
     let ends = "list.yaml, document 1, item 2, policy ends:";

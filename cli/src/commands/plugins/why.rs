@@ -91,8 +91,9 @@ struct WhyReport {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HostReport {
-    /// When it reported.
-    last_seen: Timestamp,
+    /// When it reported; absent if the report does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<Timestamp>,
     /// State of the component there; absent if the host does not report the component.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<ComponentState>,
@@ -108,10 +109,12 @@ struct HostReport {
 impl HostReport {
     /// Returns what a host reported of a component; `None` if it has not reported yet.
     fn of(host: &ManagedHost, component: &Component) -> Option<Self> {
-        let last_seen = host.last_seen()?;
+        if !host.has_reported() {
+            return None;
+        }
         let reported = host.reported(component);
         Some(Self {
-            last_seen,
+            last_seen: host.last_seen(),
             state: reported.map(|reported| reported.state),
             reason: reported.and_then(|reported| reported.reason.clone()),
             message: reported.and_then(|reported| reported.message.clone()),

@@ -91,13 +91,15 @@ fn reported(host: &str, report: Option<&HostReport>, now: Timestamp) -> String {
     let Some(HostReport { last_seen, state, reason, message, .. }) = report else {
         return format!("{host} has not reported yet: what is installed there is not known; is its agent running?");
     };
-    let age = now.duration_since(*last_seen).unsigned_abs();
-    let silent = if age > SILENCE { "; it reports at least every 6h, so its agent may not be running" } else { "" };
     let state = state.map_or_else(|| "nothing about it".to_owned(), |state| format!("{state:?}"));
     let reason = reason.as_deref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
+    let when = last_seen.map(|last_seen| {
+        let age = now.duration_since(last_seen).unsigned_abs();
+        let silent = if age > SILENCE { "; it reports at least every 6h, so its agent may not be running" } else { "" };
+        format!(" {} ago, at {last_seen:.0}{silent}", whole(age))
+    });
     let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-    let age = whole(age);
-    format!("{host} reported {state}{reason} {age} ago, at {last_seen:.0}{silent}{message}")
+    format!("{host} reported {state}{reason}{}{message}", when.unwrap_or_default())
 }
 
 /// Returns an age in whole seconds, from an hour on in whole minutes.
