@@ -53,11 +53,6 @@ impl ConnectionMetrics {
         metrics
     }
 
-    /// Shows how many connections are open. The caller holds the lock under which it counted them.
-    pub(super) fn show_open(&self, count: usize) {
-        self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
     pub(super) fn count_displaced(&self, bound: Bound) {
         self.displaced.get_or_create(&bound.into()).inc();
     }

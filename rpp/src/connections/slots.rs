@@ -24,6 +24,8 @@ pub(super) struct Slots {
 #[derive(Default)]
 struct Taken {
     all: usize,
+    /// How many of them the metric contains.
+    shown: i64,
     /// The connections of each client.
     by_client: HashMap<IpAddr, Vec<Arc<Activity>>>,
 }
@@ -64,7 +66,7 @@ impl Slots {
         }
         taken.all += 1;
         taken.by_client.entry(client).or_default().push(Arc::clone(activity));
-        self.metrics.show_open(taken.all);
+        taken.show(&self.metrics);
         Ok(Slot { slots: Arc::clone(self), client, activity: Arc::clone(activity) })
     }
 
@@ -110,6 +112,13 @@ impl Taken {
         }
         self.all -= 1;
     }
+
+    /// Shows the number of connections. The listeners of a process share the metric.
+    fn show(&mut self, metrics: &ConnectionMetrics) {
+        let all = i64::try_from(self.all).unwrap_or(i64::MAX);
+        metrics.open.inc_by(all - self.shown);
+        self.shown = all;
+    }
 }
 
 fn is_idle(connection: &Activity) -> bool {
@@ -122,7 +131,7 @@ impl Drop for Slot {
         // connection belongs to another one already.
         let mut taken = self.slots.lock();
         taken.remove(self.client, &self.activity);
-        self.slots.metrics.show_open(taken.all);
+        taken.show(&self.slots.metrics);
     }
 }
 
@@ -211,6 +220,23 @@ mod tests {
             }
         });
         assert_eq!(slots.metrics.open.get(), 0);
+    }
+
+    #[test]
+    fn listeners_that_share_a_metric_count_together() {
+        let first = slots(4, 4);
+        let limits = ConnectionLimits { connections: 1, per_address: 1, ..ConnectionLimits::default() };
+        let second = Arc::new(Slots::new(&limits, first.metrics.clone()));
+        let open = || first.metrics.open.get();
+        let (one, two) = (Connection::open(&first, "10.0.0.1"), Connection::open(&first, "10.0.0.1"));
+        let other = Connection::open(&second, "10.0.0.1");
+        assert_eq!(open(), 3);
+        let next = Connection::open(&second, "10.0.0.1");
+        assert_eq!(open(), 3, "one connection made room");
+        drop((one, other));
+        assert_eq!(open(), 2);
+        drop((two, next));
+        assert_eq!(open(), 0);
     }
 
     #[test]
