@@ -46,7 +46,8 @@ impl ConnectionMetrics {
     pub fn registered(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register("connections", "Open connections", metrics.open.clone());
-        let help = "Idle connections that were closed to make room for another one, by the limit that was reached";
+        let help =
+            "Idle or stuck connections that were closed to make room for another one, by the limit that was reached";
         registry.register("connections_displaced", help, metrics.displaced.clone());
         let help = "Connections that were refused, by the limit that was reached";
         registry.register("connections_refused", help, metrics.refused.clone());

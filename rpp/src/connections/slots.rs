@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     ConnectionLimits,
-    activity::{Activity, Phase},
+    activity::{Activity, Displaceable},
     metrics::{Bound, ConnectionMetrics},
 };
 
@@ -43,26 +43,26 @@ impl Slots {
         Self { max, max_per_address, taken: Mutex::default(), metrics }
     }
 
-    /// Takes a place for a connection from an address. If there is none, an idle connection makes room: one of the
-    /// same client, or else one of the client that has the most.
+    /// Takes a place for a connection from an address. If there is none, a connection that is idle or stuck makes room:
+    /// one of the same client, or else one of the client that has the most of them.
     ///
     /// # Errors
-    /// No connection that could make room is idle.
+    /// No connection may make room.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, activity: &Arc<Activity>) -> io::Result<Slot> {
         let client = client(address);
         let mut taken = self.lock();
         if let Some(bound) = self.reached_bound(&taken, client) {
             let from = match bound {
                 Bound::Address => Some(client),
-                Bound::All => taken.client_with_most_idle(),
+                Bound::All => taken.client_with_most_displaceable(),
             };
-            let Some((displaced, change)) = from.and_then(|from| taken.remove_longest_idle(from)) else {
+            let Some((displaced, why)) = from.and_then(|from| taken.remove_displaceable(from)) else {
                 self.metrics.count_refused(bound);
                 tracing::debug!(%client, ?bound, "a connection was refused");
                 return Err(io::Error::other("too many connections"));
             };
             self.metrics.count_displaced(bound);
-            displaced.displace(change);
+            displaced.displace(why);
         }
         taken.all += 1;
         taken.by_client.entry(client).or_default().push(Arc::clone(activity));
@@ -84,22 +84,22 @@ impl Slots {
 }
 
 impl Taken {
-    fn client_with_most_idle(&self) -> Option<IpAddr> {
-        let idle = |connections: &Vec<Arc<Activity>>| connections.iter().filter(|one| is_idle(one)).count();
-        let (client, _) = self.by_client.iter().max_by_key(|(_, connections)| idle(connections))?;
+    fn client_with_most_displaceable(&self) -> Option<IpAddr> {
+        let displaceable = |connections: &Vec<Arc<Activity>>| {
+            connections.iter().filter(|connection| connection.displaceable().is_some()).count()
+        };
+        let (client, _) = self.by_client.iter().max_by_key(|(_, connections)| displaceable(connections))?;
         Some(*client)
     }
 
-    /// Returns the connection with the number of its last change.
-    fn remove_longest_idle(&mut self, client: IpAddr) -> Option<(Arc<Activity>, u64)> {
-        let idle_since = |one: &Arc<Activity>| match one.phase() {
-            (Phase::Idle, change) => Some((Arc::clone(one), change)),
-            _ => None,
-        };
-        let idle = self.by_client.get(&client)?.iter().filter_map(idle_since);
-        let (longest, change) = idle.min_by_key(|(_, change)| *change)?;
-        self.remove(client, &longest);
-        Some((longest, change))
+    /// Removes the connection that is idle for the longest time. If none is idle, the one whose client has read the
+    /// least of what it must. Returns it with the reason why it may make room.
+    fn remove_displaceable(&mut self, client: IpAddr) -> Option<(Arc<Activity>, Displaceable)> {
+        let displaceable = self.by_client.get(&client)?.iter().filter_map(|one| Some((one.displaceable()?, one)));
+        let (why, first) = displaceable.min_by_key(|(why, _)| *why)?;
+        let first = Arc::clone(first);
+        self.remove(client, &first);
+        Some((first, why))
     }
 
     /// Removes a connection, if it is there.
@@ -119,10 +119,6 @@ impl Taken {
         metrics.open.inc_by(all - self.shown);
         self.shown = all;
     }
-}
-
-fn is_idle(connection: &Activity) -> bool {
-    connection.phase().0 == Phase::Idle
 }
 
 impl Drop for Slot {
@@ -152,7 +148,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::connections::activity::RunningRequest;
+    use crate::connections::activity::{Phase, RunningRequest};
 
     fn slots(connections: usize, per_address: usize) -> Arc<Slots> {
         let limits = ConnectionLimits { connections, per_address, ..ConnectionLimits::default() };
@@ -168,7 +164,7 @@ mod tests {
 
     impl Connection {
         fn open(slots: &Arc<Slots>, address: &str) -> Option<Self> {
-            let activity = Arc::new(Activity::new());
+            let activity = Arc::new(Activity::new(&ConnectionLimits::default()));
             let slot = slots.take(address.parse().unwrap(), &activity).ok()?;
             Some(Self { _slot: slot, activity, request: None })
         }
@@ -180,7 +176,7 @@ mod tests {
         }
 
         fn is_open(&self) -> bool {
-            self.activity.phase_unless_displaced(Waker::noop()).is_some()
+            self.activity.status_unless_displaced(Waker::noop()).is_some()
         }
     }
 
@@ -244,7 +240,7 @@ mod tests {
         let slots = slots(1, 1);
         let mut chosen = Connection::open(&slots, "10.0.0.1").unwrap();
         let phase =
-            |connection: &Connection| connection.activity.phase_unless_displaced(Waker::noop()).map(|now| now.0);
+            |connection: &Connection| connection.activity.status_unless_displaced(Waker::noop()).map(|now| now.phase);
         assert_eq!(phase(&chosen), Some(Phase::Idle));
         let other = Connection::open(&slots, "10.0.0.1").unwrap();
         assert_eq!((phase(&chosen), phase(&other)), (None, Some(Phase::Idle)));
