@@ -27,7 +27,7 @@ use super::{
 pub(super) enum Phase {
     /// For the next request of the client.
     Idle,
-    /// For this server: a handler, or the next bytes of a response.
+    /// For this server, in all of its requests: a handler, or the next bytes of a response.
     Server,
     /// For the client, to read a response.
     Client,
@@ -95,7 +95,8 @@ impl State {
                 Phase::Client
             }
             (0, _) => Phase::Idle,
-            (_, 0) => Phase::Client,
+            // Another request that runs does not hide a response that the client does not read.
+            (open, at_server) if at_server < open => Phase::Client,
             _ => Phase::Server,
         }
     }
@@ -227,7 +228,7 @@ impl RunningRequest {
         Self { activity, is_at_server: true }
     }
 
-    fn set_at_server(&mut self, is_at_server: bool) {
+    pub(super) fn set_at_server(&mut self, is_at_server: bool) {
         match (std::mem::replace(&mut self.is_at_server, is_at_server), is_at_server) {
             (false, true) => self.activity.update(|state, _| state.at_server += 1),
             (true, false) => self.activity.update(|state, _| state.at_server -= 1),

@@ -276,4 +276,28 @@ mod tests {
         drop((busy, other, of_same, of_third));
         assert_eq!((slots.lock().all, slots.metrics.open.get()), (0, 0));
     }
+
+    #[test]
+    fn a_connection_whose_client_does_not_read_makes_room_after_the_idle_ones() {
+        let slots = slots(3, 3);
+        let take = |activity: &Arc<Activity>| slots.take("10.0.0.1".parse().unwrap(), activity);
+        // Without a minimum of time.
+        let limits = ConnectionLimits { headers: std::time::Duration::ZERO, ..ConnectionLimits::default() };
+        let [stuck, running, idle] = [(); 3].map(|()| Arc::new(Activity::new(&limits)));
+        let _held = [&stuck, &running, &idle].map(|activity| take(activity).unwrap());
+        let begin = |activity: &Arc<Activity>| RunningRequest::begin(Arc::clone(activity), http::Version::HTTP_2);
+        let mut unread = begin(&stuck);
+        unread.set_at_server(false);
+        // A request that the server answers does not hide the other one.
+        let _requests = [unread, begin(&stuck), begin(&running)];
+        let is_open = |activity: &Activity| activity.status_unless_displaced(Waker::noop()).is_some();
+        let mut new = Vec::new();
+        for expected in [[true, true, false], [false, true, false]] {
+            let busy = Arc::new(Activity::new(&limits));
+            let request = begin(&busy);
+            new.push((take(&busy).unwrap(), request));
+            assert_eq!([&stuck, &running, &idle].map(|activity| is_open(activity)), expected);
+        }
+        assert!(take(&Arc::new(Activity::new(&limits))).is_err(), "all others run");
+    }
 }
