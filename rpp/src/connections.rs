@@ -1,13 +1,14 @@
 //! Bounds on what one client of an HTTP server can hold: the number of connections, and how long a connection may last
 //! without progress. Every server of the project has them.
 //!
-//! A connection makes progress while a request on it waits for this server, and while the client reads. Without
-//! requests it is idle. If there is no room for a new connection, the one that is idle for the longest time is closed.
-//! All of this holds for HTTP/1 and HTTP/2, which have no such bounds themselves: an HTTP/2 client can keep a
-//! connection alive, and a response waiting, without sending or reading anything.
+//! A connection makes progress while a request on it waits for this server, and while the client reads responses.
+//! Without requests it is idle. If there is no room for a new connection, one that is idle is closed, or one that is
+//! stuck: its client has not read for a while. All of this holds for HTTP/1 and HTTP/2, which have no such bounds
+//! themselves: an HTTP/2 client can keep a connection alive, and responses waiting, without reading anything.
 
 mod activity;
 mod body;
+mod lag;
 mod metrics;
 mod slots;
 mod stream;
@@ -43,7 +44,8 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// Connections at a time of one client address. For IPv6, of one /64 network.
     pub per_address: usize,
-    /// Time for the TLS handshake, and then for the headers of each request.
+    /// Time for the TLS handshake, and then for the headers of each request. A client that reads nothing of a response
+    /// for this time is stuck: its connection may make room for another one.
     pub headers: Duration,
     /// Time without a request. Longer than clients keep an unused connection, so that they close it first.
     pub idle: Duration,
@@ -51,6 +53,8 @@ pub struct ConnectionLimits {
     pub progress: Duration,
     /// Bytes that a client reads at least within [`Self::progress`].
     pub progress_bytes: u64,
+    /// Whether clients may use HTTP/2.
+    pub http2: bool,
 }
 
 impl Default for ConnectionLimits {
@@ -62,15 +66,16 @@ impl Default for ConnectionLimits {
             idle: Duration::from_mins(2),
             progress: Duration::from_mins(1),
             progress_bytes: 64 << 10,
+            http2: true,
         }
     }
 }
 
 impl ConnectionLimits {
-    /// Returns the limits of an address for health and metrics: few clients, with small responses.
+    /// Returns the limits of an address for health and metrics: few clients, with small responses over HTTP/1.
     #[must_use]
     pub fn internal(self) -> Self {
-        Self { connections: 64, per_address: 64, ..self }
+        Self { connections: 64, per_address: 64, http2: false, ..self }
     }
 
     /// Raises the process's limit of open files as far as allowed. Returns limits that fit into it.
@@ -132,7 +137,7 @@ impl<S> Accept<TcpStream, S> for GuardedAcceptor {
     /// There are as many connections as the limits allow, and none to close. The caller closes the connection.
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = || {
-            let activity = Arc::new(Activity::new());
+            let activity = Arc::new(Activity::new(&self.limits));
             let slot = self.slots.take(stream.peer_addr()?.ip(), &activity)?;
             stream.set_nodelay(true)?;
             let service = ActivityService::new(service, Arc::clone(&activity));
@@ -149,5 +154,6 @@ pub fn with_timeouts<Acceptor>(
     limits: &ConnectionLimits,
 ) -> Server<SocketAddr, Acceptor> {
     server.http_builder().http2().max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
+    let server = if limits.http2 { server } else { server.http1_only() };
     server.first_request_timeout(limits.headers)
 }

@@ -1,10 +1,12 @@
-//! A container registry: its address, the client with its credentials, and what its errors mean. The server
-//! reads from it, the packer writes to it.
+//! A container registry: its address, requests with its credentials, and what its errors mean. The server reads from
+//! it, the packer writes to it.
 
 mod credentials;
 mod link;
+mod pusher;
 mod request;
 pub(crate) mod tags;
+mod token;
 
 use std::{
     fmt,
@@ -17,12 +19,11 @@ use std::{
 use d8_crds::values::{digest::Digest, name::Component};
 use oci_client::{
     Reference,
-    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
     secrets::RegistryAuth,
 };
-use url::Url;
 
+pub(crate) use self::pusher::PushClient;
 use self::request::Tokens;
 use crate::{file::FileVersion, forward_proxy::ProxyEnvironment, protocol::image, text::error_chain, tls};
 
@@ -154,10 +155,8 @@ pub(crate) struct RegistryAccess {
 
 /// A client and its credentials. The credentials are never shown.
 #[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) client: oci_client::Client,
-    pub(crate) auth: RegistryAuth,
-    /// For requests that `client` lacks.
+struct Session {
+    auth: RegistryAuth,
     http: reqwest::Client,
     tokens: Arc<Tokens>,
     /// Version of the file with the credentials.
@@ -185,7 +184,7 @@ impl RegistryAccess {
     }
 
     /// Returns the client for the next request: a new one if the credentials changed.
-    pub(crate) fn session(&self) -> Result<Session, RegistryError> {
+    fn session(&self) -> Result<Session, RegistryError> {
         let version = credentials_version(&self.options)?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if session.version != version {
@@ -224,24 +223,8 @@ fn open(
         }
     };
     let auth = auth.unwrap_or(RegistryAuth::Anonymous);
-    let environment = ProxyEnvironment::of_process();
-    let origin = Url::parse(&address.origin()).map_err(|error| RegistryError::Failed(error.to_string()))?;
-    let proxies = environment.for_library(&origin);
-    let certificate = |der: &Vec<u8>| Certificate { encoding: CertificateEncoding::Der, data: der.clone() };
-    let config = ClientConfig {
-        protocol: if address.plain { ClientProtocol::Http } else { ClientProtocol::Https },
-        extra_root_certificates: certificates.iter().map(certificate).collect(),
-        platform_resolver: None,
-        connect_timeout: Some(CONNECT_TIMEOUT),
-        read_timeout: Some(READ_TIMEOUT),
-        user_agent: USER_AGENT,
-        https_proxy: proxies.https,
-        http_proxy: proxies.http,
-        no_proxy: Some(proxies.direct),
-        ..ClientConfig::default()
-    };
-    let client = oci_client::Client::try_from(config).map_err(|error| RegistryError::from(&error))?;
-    Ok(Session { client, auth, http: http_client(certificates, environment)?, tokens: Arc::default(), version })
+    let http = http_client(certificates, ProxyEnvironment::of_process())?;
+    Ok(Session { auth, http, tokens: Arc::default(), version })
 }
 
 fn http_client(certificates: &[Vec<u8>], environment: ProxyEnvironment) -> Result<reqwest::Client, RegistryError> {

@@ -188,6 +188,17 @@ async fn a_redirect_is_refused_and_its_target_gets_no_request() {
 }
 
 #[tokio::test]
+async fn a_status_of_redirects_without_a_target_is_an_unexpected_status() {
+    for status in [300, 304, 307] {
+        let scripted = ScriptedProxy::new(move |_, _| answer(status, ""));
+        let error = scripted.client(fast_retries()).tags(&hello()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedStatus, "{error}");
+        let text = error.to_string();
+        assert!(text.ends_with(&format!("/tags answered {status}")) && !text.contains("redirect"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn token_and_path_of_a_request() {
     let scripted = ScriptedProxy::new(|_, request: Request| {
         let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());

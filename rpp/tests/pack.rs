@@ -298,6 +298,7 @@ fn unusable_files_are_invalid_input() {
         ("tls.key", &certificate.signing_key.serialize_pem()),
         ("bad", "neither JSON nor YAML: ["),
         ("refresh.json", r#"{"auths": {"127.0.0.1:1": {"identitytoken": "s3cret"}}}"#),
+        ("token.json", r#"{"auths": {"127.0.0.1:1": {"registrytoken": "s3cret\r\n"}}}"#),
         ("helper.json", r#"{"auths": {"127.0.0.1:1": {}}, "credsStore": "s3cret"}"#),
     ] {
         std::fs::write(directory.path().join(name), text).unwrap();
@@ -310,7 +311,24 @@ fn unusable_files_are_invalid_input() {
     for (args, env, code, named) in [
         (format!("{pack} --registry-credentials bad"), None, 2, "bad: line 1"),
         (format!("{pack} --registry-credentials missing"), None, 2, "missing: "),
-        (format!("{pack} --registry-credentials refresh.json"), None, 2, "refresh.json: `identitytoken`"),
+        (
+            format!("{pack} --registry-credentials refresh.json"),
+            None,
+            2,
+            "refresh.json: entry `127.0.0.1:1`: `identitytoken`",
+        ),
+        (
+            format!("{pack} --registry-credentials token.json"),
+            None,
+            2,
+            "token.json: entry `127.0.0.1:1`: `registrytoken`",
+        ),
+        (
+            format!("{registry} --registry-credentials token.json"),
+            None,
+            2,
+            "token.json: entry `127.0.0.1:1`: `registryt",
+        ),
         (format!("{pack} --registry-credentials helper.json"), None, 2, "helper.json: `credsStore` names a credential"),
         (format!("{registry} --registry-credentials helper.json"), None, 2, "helper.json: `credsStore` names a"),
         (format!("{pack} --registry-ca-file bad"), None, 2, "bad: "),

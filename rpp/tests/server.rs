@@ -8,6 +8,8 @@ mod access;
 mod answers;
 #[path = "server/connections.rs"]
 mod connections;
+#[path = "server/hostile_registries.rs"]
+mod hostile_registries;
 #[path = "server/layouts.rs"]
 mod layouts;
 #[path = "server/life.rs"]

@@ -64,8 +64,7 @@ pub fn components(status: &CliHostStatus) -> impl Iterator<Item = ReportedCompon
 
 /// Returns whether the host has never reported what is on it.
 pub fn is_missing(status: &CliHostStatus) -> bool {
-    let nothing_active = status.components.iter().all(|component| component.active.is_none());
-    nothing_active && (status.components.is_empty() || status.last_seen.is_none())
+    status.last_seen.is_none() && status.components.iter().all(|component| component.active.is_none())
 }
 
 #[cfg(test)]
@@ -109,7 +108,7 @@ mod tests {
         let seen = "2026-11-22T12:00:00Z";
         for (report, expected) in [
             (json!({}), true),
-            (json!({"platform": "linux-amd64", "lastSeen": seen}), true),
+            (json!({"platform": "linux-amd64", "lastSeen": seen}), false),
             (json!({"components": waits}), true),
             (json!({"components": waits, "lastSeen": seen}), false),
             (json!({"components": active}), false),

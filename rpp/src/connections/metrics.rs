@@ -46,16 +46,12 @@ impl ConnectionMetrics {
     pub fn registered(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register("connections", "Open connections", metrics.open.clone());
-        let help = "Idle connections that were closed to make room for another one, by the limit that was reached";
+        let help =
+            "Idle or stuck connections that were closed to make room for another one, by the limit that was reached";
         registry.register("connections_displaced", help, metrics.displaced.clone());
         let help = "Connections that were refused, by the limit that was reached";
         registry.register("connections_refused", help, metrics.refused.clone());
         metrics
-    }
-
-    /// Shows how many connections are open. The caller holds the lock under which it counted them.
-    pub(super) fn show_open(&self, count: usize) {
-        self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(super) fn count_displaced(&self, bound: Bound) {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     ConnectionLimits,
-    activity::{Activity, Phase},
+    activity::{Activity, Displaceable},
     metrics::{Bound, ConnectionMetrics},
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Slots {
 #[derive(Default)]
 struct Taken {
     all: usize,
+    /// How many of them the metric contains.
+    shown: i64,
     /// The connections of each client.
     by_client: HashMap<IpAddr, Vec<Arc<Activity>>>,
 }
@@ -41,30 +43,30 @@ impl Slots {
         Self { max, max_per_address, taken: Mutex::default(), metrics }
     }
 
-    /// Takes a place for a connection from an address. If there is none, an idle connection makes room: one of the
-    /// same client, or else one of the client that has the most.
+    /// Takes a place for a connection from an address. If there is none, a connection that is idle or stuck makes room:
+    /// one of the same client, or else one of the client that has the most of them.
     ///
     /// # Errors
-    /// No connection that could make room is idle.
+    /// No connection may make room.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, activity: &Arc<Activity>) -> io::Result<Slot> {
         let client = client(address);
         let mut taken = self.lock();
         if let Some(bound) = self.reached_bound(&taken, client) {
             let from = match bound {
                 Bound::Address => Some(client),
-                Bound::All => taken.client_with_most_idle(),
+                Bound::All => taken.client_with_most_displaceable(),
             };
-            let Some((displaced, change)) = from.and_then(|from| taken.remove_longest_idle(from)) else {
+            let Some((displaced, why)) = from.and_then(|from| taken.remove_displaceable(from)) else {
                 self.metrics.count_refused(bound);
                 tracing::debug!(%client, ?bound, "a connection was refused");
                 return Err(io::Error::other("too many connections"));
             };
             self.metrics.count_displaced(bound);
-            displaced.displace(change);
+            displaced.displace(why);
         }
         taken.all += 1;
         taken.by_client.entry(client).or_default().push(Arc::clone(activity));
-        self.metrics.show_open(taken.all);
+        taken.show(&self.metrics);
         Ok(Slot { slots: Arc::clone(self), client, activity: Arc::clone(activity) })
     }
 
@@ -82,22 +84,22 @@ impl Slots {
 }
 
 impl Taken {
-    fn client_with_most_idle(&self) -> Option<IpAddr> {
-        let idle = |connections: &Vec<Arc<Activity>>| connections.iter().filter(|one| is_idle(one)).count();
-        let (client, _) = self.by_client.iter().max_by_key(|(_, connections)| idle(connections))?;
+    fn client_with_most_displaceable(&self) -> Option<IpAddr> {
+        let displaceable = |connections: &Vec<Arc<Activity>>| {
+            connections.iter().filter(|connection| connection.displaceable().is_some()).count()
+        };
+        let (client, _) = self.by_client.iter().max_by_key(|(_, connections)| displaceable(connections))?;
         Some(*client)
     }
 
-    /// Returns the connection with the number of its last change.
-    fn remove_longest_idle(&mut self, client: IpAddr) -> Option<(Arc<Activity>, u64)> {
-        let idle_since = |one: &Arc<Activity>| match one.phase() {
-            (Phase::Idle, change) => Some((Arc::clone(one), change)),
-            _ => None,
-        };
-        let idle = self.by_client.get(&client)?.iter().filter_map(idle_since);
-        let (longest, change) = idle.min_by_key(|(_, change)| *change)?;
-        self.remove(client, &longest);
-        Some((longest, change))
+    /// Removes the connection that is idle for the longest time. If none is idle, the one whose client has read the
+    /// least of what it must. Returns it with the reason why it may make room.
+    fn remove_displaceable(&mut self, client: IpAddr) -> Option<(Arc<Activity>, Displaceable)> {
+        let displaceable = self.by_client.get(&client)?.iter().filter_map(|one| Some((one.displaceable()?, one)));
+        let (why, first) = displaceable.min_by_key(|(why, _)| *why)?;
+        let first = Arc::clone(first);
+        self.remove(client, &first);
+        Some((first, why))
     }
 
     /// Removes a connection, if it is there.
@@ -110,10 +112,13 @@ impl Taken {
         }
         self.all -= 1;
     }
-}
 
-fn is_idle(connection: &Activity) -> bool {
-    connection.phase().0 == Phase::Idle
+    /// Shows the number of connections. The listeners of a process share the metric.
+    fn show(&mut self, metrics: &ConnectionMetrics) {
+        let all = i64::try_from(self.all).unwrap_or(i64::MAX);
+        metrics.open.inc_by(all - self.shown);
+        self.shown = all;
+    }
 }
 
 impl Drop for Slot {
@@ -122,7 +127,7 @@ impl Drop for Slot {
         // connection belongs to another one already.
         let mut taken = self.slots.lock();
         taken.remove(self.client, &self.activity);
-        self.slots.metrics.show_open(taken.all);
+        taken.show(&self.slots.metrics);
     }
 }
 
@@ -143,7 +148,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::connections::activity::RunningRequest;
+    use crate::connections::activity::{Phase, RunningRequest};
 
     fn slots(connections: usize, per_address: usize) -> Arc<Slots> {
         let limits = ConnectionLimits { connections, per_address, ..ConnectionLimits::default() };
@@ -159,7 +164,7 @@ mod tests {
 
     impl Connection {
         fn open(slots: &Arc<Slots>, address: &str) -> Option<Self> {
-            let activity = Arc::new(Activity::new());
+            let activity = Arc::new(Activity::new(&ConnectionLimits::default()));
             let slot = slots.take(address.parse().unwrap(), &activity).ok()?;
             Some(Self { _slot: slot, activity, request: None })
         }
@@ -171,7 +176,7 @@ mod tests {
         }
 
         fn is_open(&self) -> bool {
-            self.activity.phase_unless_displaced(Waker::noop()).is_some()
+            self.activity.status_unless_displaced(Waker::noop()).is_some()
         }
     }
 
@@ -214,11 +219,28 @@ mod tests {
     }
 
     #[test]
+    fn listeners_that_share_a_metric_count_together() {
+        let first = slots(4, 4);
+        let limits = ConnectionLimits { connections: 1, per_address: 1, ..ConnectionLimits::default() };
+        let second = Arc::new(Slots::new(&limits, first.metrics.clone()));
+        let open = || first.metrics.open.get();
+        let (one, two) = (Connection::open(&first, "10.0.0.1"), Connection::open(&first, "10.0.0.1"));
+        let other = Connection::open(&second, "10.0.0.1");
+        assert_eq!(open(), 3);
+        let next = Connection::open(&second, "10.0.0.1");
+        assert_eq!(open(), 3, "one connection made room");
+        drop((one, other));
+        assert_eq!(open(), 2);
+        drop((two, next));
+        assert_eq!(open(), 0);
+    }
+
+    #[test]
     fn a_request_that_began_before_the_connection_ended_is_answered() {
         let slots = slots(1, 1);
         let mut chosen = Connection::open(&slots, "10.0.0.1").unwrap();
         let phase =
-            |connection: &Connection| connection.activity.phase_unless_displaced(Waker::noop()).map(|now| now.0);
+            |connection: &Connection| connection.activity.status_unless_displaced(Waker::noop()).map(|now| now.phase);
         assert_eq!(phase(&chosen), Some(Phase::Idle));
         let other = Connection::open(&slots, "10.0.0.1").unwrap();
         assert_eq!((phase(&chosen), phase(&other)), (None, Some(Phase::Idle)));
@@ -253,5 +275,29 @@ mod tests {
         assert_eq!((slots.lock().all, slots.metrics.open.get()), (4, 4));
         drop((busy, other, of_same, of_third));
         assert_eq!((slots.lock().all, slots.metrics.open.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_connection_whose_client_does_not_read_makes_room_after_the_idle_ones() {
+        let slots = slots(3, 3);
+        let take = |activity: &Arc<Activity>| slots.take("10.0.0.1".parse().unwrap(), activity);
+        // Without a minimum of time.
+        let limits = ConnectionLimits { headers: std::time::Duration::ZERO, ..ConnectionLimits::default() };
+        let [stuck, running, idle] = [(); 3].map(|()| Arc::new(Activity::new(&limits)));
+        let _held = [&stuck, &running, &idle].map(|activity| take(activity).unwrap());
+        let begin = |activity: &Arc<Activity>| RunningRequest::begin(Arc::clone(activity), http::Version::HTTP_2);
+        let mut unread = begin(&stuck);
+        unread.set_at_server(false);
+        // A request that the server answers does not hide the other one.
+        let _requests = [unread, begin(&stuck), begin(&running)];
+        let is_open = |activity: &Activity| activity.status_unless_displaced(Waker::noop()).is_some();
+        let mut new = Vec::new();
+        for expected in [[true, true, false], [false, true, false]] {
+            let busy = Arc::new(Activity::new(&limits));
+            let request = begin(&busy);
+            new.push((take(&busy).unwrap(), request));
+            assert_eq!([&stuck, &running, &idle].map(|activity| is_open(activity)), expected);
+        }
+        assert!(take(&Arc::new(Activity::new(&limits))).is_err(), "all others run");
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     ConnectionLimits,
-    activity::{Activity, Phase},
+    activity::{Activity, Phase, Status},
     slots::Slot,
 };
 
@@ -23,7 +23,7 @@ use super::{
 pub struct GuardedStream {
     inner: TcpStream,
     activity: Arc<Activity>,
-    progress: ProgressTimer,
+    idle: IdleTimer,
     timer: Pin<Box<Sleep>>,
     /// Frees the place of the connection on drop.
     _slot: Slot,
@@ -31,54 +31,53 @@ pub struct GuardedStream {
 
 impl GuardedStream {
     pub(super) fn new(inner: TcpStream, slot: Slot, activity: Arc<Activity>, limits: ConnectionLimits) -> Self {
-        let progress = ProgressTimer::new(limits, Instant::now());
-        Self { inner, activity, progress, timer: Box::pin(tokio::time::sleep(limits.idle)), _slot: slot }
+        let idle = IdleTimer::new(limits, Instant::now());
+        Self { inner, activity, idle, timer: Box::pin(tokio::time::sleep(limits.idle)), _slot: slot }
     }
 
     /// Fails if the connection must end, else wakes the task when it must.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some((phase, changes)) = self.activity.phase_unless_displaced(cx.waker()) else {
+        let Some(status) = self.activity.status_unless_displaced(cx.waker()) else {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection makes room for another one"));
         };
-        let Some(deadline) = self.progress.deadline(phase, changes, Instant::now()) else { return Ok(()) };
+        let now = Instant::now();
+        let Some(deadline) = self.idle.deadline(status, now) else { return Ok(()) };
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
         }
-        if self.timer.as_mut().poll(cx).is_ready() {
+        if deadline <= now || self.timer.as_mut().poll(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the connection made no progress"));
         }
         Ok(())
     }
 }
 
-/// What a connection has done since when.
-struct ProgressTimer {
+/// Since when a connection has no request.
+struct IdleTimer {
     limits: ConnectionLimits,
     phase: Phase,
-    changes: u64,
-    /// Begin of the current period without enough progress.
+    change: u64,
+    /// Begin of the current phase.
     since: Instant,
     /// Arrival of the first bytes of a request whose headers are incomplete.
     headers_since: Option<Instant>,
-    /// Bytes written in this period.
-    written: u64,
 }
 
-impl ProgressTimer {
+impl IdleTimer {
     fn new(limits: ConnectionLimits, now: Instant) -> Self {
-        Self { limits, phase: Phase::Idle, changes: 0, since: now, headers_since: None, written: 0 }
+        Self { limits, phase: Phase::Idle, change: 0, since: now, headers_since: None }
     }
 
     /// Returns when the connection has made no progress for too long. `None` while it waits for the server.
-    fn deadline(&mut self, phase: Phase, changes: u64, now: Instant) -> Option<Instant> {
-        let has_changed = (phase, changes) != (self.phase, self.changes);
-        if has_changed || self.written >= self.limits.progress_bytes {
-            *self = Self { phase, changes, ..Self::new(self.limits, now) };
+    fn deadline(&mut self, status: Status, now: Instant) -> Option<Instant> {
+        let Status { phase, change, read_deadline } = status;
+        if (phase, change) != (self.phase, self.change) {
+            *self = Self { phase, change, ..Self::new(self.limits, now) };
         }
-        match (self.phase, self.headers_since) {
+        match (phase, self.headers_since) {
             (Phase::Idle, Some(first_bytes)) => Some(first_bytes + self.limits.headers),
             (Phase::Idle, None) => Some(self.since + self.limits.idle),
-            (Phase::Client, _) => Some(self.since + self.limits.progress),
+            (Phase::Client, _) => read_deadline,
             (Phase::Server, _) => None,
         }
     }
@@ -96,7 +95,7 @@ impl AsyncRead for GuardedStream {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
         if buffer.filled().len() > before && this.activity.expects_headers() {
-            this.progress.read_headers(Instant::now());
+            this.idle.read_headers(Instant::now());
         }
         read
     }
@@ -106,11 +105,8 @@ impl AsyncWrite for GuardedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.check(cx)?;
-        this.activity.wrote();
         let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(written)) = &written {
-            this.progress.written += *written as u64;
-        }
+        this.activity.wrote(if let Poll::Ready(Ok(bytes)) = &written { *bytes } else { 0 });
         written
     }
 
@@ -148,10 +144,10 @@ mod tests {
         let (server, peer) = listener.accept().await.unwrap();
         let limits = ConnectionLimits { connections: 1, ..ConnectionLimits::default() };
         let slots = Arc::new(Slots::new(&limits, ConnectionMetrics::default()));
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(&limits));
         let slot = slots.take(peer.ip(), &activity).unwrap();
         let mut stream = GuardedStream::new(server, slot, Arc::clone(&activity), limits);
-        let phase = || activity.phase().0;
+        let phase = || activity.phase();
 
         assert!(stream.write_all(b"a handshake").await.is_ok());
         assert_eq!(phase(), Phase::Idle, "no request yet");
@@ -162,63 +158,46 @@ mod tests {
             sent += written.unwrap();
         }
         assert_eq!(phase(), Phase::Client);
-        let other = slots.take(peer.ip(), &Arc::new(Activity::new()));
+        let other = slots.take(peer.ip(), &Arc::new(Activity::new(&limits)));
         assert!(other.is_err(), "it does not make room for another one");
 
         let mut received = vec![0; sent];
         client.read_exact(&mut received).await.unwrap();
         stream.flush().await.unwrap();
         assert_eq!(phase(), Phase::Idle);
-        assert!(slots.take(peer.ip(), &Arc::new(Activity::new())).is_ok());
+        assert!(slots.take(peer.ip(), &Arc::new(Activity::new(&limits))).is_ok());
     }
 
-    /// What happened since the step before.
-    enum Since {
-        Nothing,
-        Written(u64),
-        HeadersRead,
-    }
-
-    /// What, the phase, the changes, the time, what happened since, and the deadline.
-    type Step = (&'static str, Phase, u64, u64, Since, Option<u64>);
+    /// What, the phase, the number of the last change, whether bytes of headers arrive, the time, and the deadline.
+    type Step = (&'static str, Phase, u64, bool, u64, Option<u64>);
 
     #[test]
-    fn deadlines_by_phase_and_progress() {
+    fn deadlines_by_phase() {
         let seconds = Duration::from_secs;
-        let limits = ConnectionLimits {
-            headers: seconds(15),
-            idle: seconds(100),
-            progress: seconds(10),
-            progress_bytes: 1000,
-            ..ConnectionLimits::default()
-        };
+        let limits = ConnectionLimits { headers: seconds(15), idle: seconds(100), ..ConnectionLimits::default() };
         let start = Instant::now();
-        let mut progress = ProgressTimer::new(limits, start);
-        let steps: [Step; 14] = [
-            ("idle", Phase::Idle, 0, 0, Since::Nothing, Some(100)),
-            ("still idle", Phase::Idle, 0, 50, Since::Nothing, Some(100)),
-            ("a request", Phase::Server, 1, 60, Since::Nothing, None),
-            ("its response", Phase::Client, 1, 61, Since::Nothing, Some(71)),
-            ("too few bytes", Phase::Client, 1, 65, Since::Written(999), Some(71)),
-            ("enough bytes", Phase::Client, 1, 66, Since::Written(1), Some(76)),
-            ("the next bytes of the response", Phase::Server, 1, 67, Since::Nothing, None),
-            ("idle again", Phase::Idle, 2, 70, Since::Nothing, Some(170)),
-            ("another request between two looks", Phase::Idle, 4, 80, Since::Nothing, Some(180)),
-            ("the first bytes of headers", Phase::Idle, 4, 170, Since::HeadersRead, Some(185)),
-            ("more bytes of headers", Phase::Idle, 4, 184, Since::HeadersRead, Some(185)),
-            ("the headers are complete", Phase::Server, 5, 184, Since::Nothing, None),
-            ("a body that arrives during the request", Phase::Server, 5, 185, Since::HeadersRead, None),
-            ("idle after it", Phase::Idle, 6, 190, Since::Nothing, Some(290)),
+        let mut timer = IdleTimer::new(limits, start);
+        let steps: [Step; 12] = [
+            ("idle", Phase::Idle, 0, false, 0, Some(100)),
+            ("still idle", Phase::Idle, 0, false, 50, Some(100)),
+            ("a request", Phase::Server, 1, false, 60, None),
+            ("its response", Phase::Client, 1, false, 61, Some(1000)),
+            ("the next bytes of the response", Phase::Server, 1, false, 67, None),
+            ("idle again", Phase::Idle, 2, false, 70, Some(170)),
+            ("another request between two looks", Phase::Idle, 4, false, 80, Some(180)),
+            ("the first bytes of headers", Phase::Idle, 4, true, 170, Some(185)),
+            ("more bytes of headers", Phase::Idle, 4, true, 184, Some(185)),
+            ("the headers are complete", Phase::Server, 5, false, 184, None),
+            ("a body that arrives during the request", Phase::Server, 5, true, 185, None),
+            ("idle after it", Phase::Idle, 6, false, 190, Some(290)),
         ];
-        for (what, phase, changes, now, since, expected) in steps {
+        for (what, phase, change, reads_headers, now, expected) in steps {
             let now = start + seconds(now);
-            match since {
-                Since::Nothing => {}
-                Since::Written(bytes) => progress.written += bytes,
-                Since::HeadersRead => progress.read_headers(now),
+            if reads_headers {
+                timer.read_headers(now);
             }
-            let deadline = progress.deadline(phase, changes, now);
-            assert_eq!(deadline, expected.map(|after| start + seconds(after)), "{what}");
+            let status = Status { phase, change, read_deadline: Some(start + seconds(1000)) };
+            assert_eq!(timer.deadline(status, now), expected.map(|after| start + seconds(after)), "{what}");
         }
     }
 }

@@ -9,12 +9,13 @@ use d8_crds::values::{
 };
 use futures::TryStreamExt as _;
 use http::HeaderValue;
-use oci_client::{RegistryOperation, errors::OciDistributionError};
+use oci_client::errors::OciDistributionError;
+use tokio::sync::Mutex;
 
 use crate::{
     file,
-    oci::{Descriptor, Document, layout::Layout},
-    registry::{RegistryAccess, RegistryError, RegistryOptions, Session},
+    oci::{Descriptor, Document, MANIFEST_TYPES, layout::Layout},
+    registry::{PushClient, RegistryAccess, RegistryError, RegistryOptions},
     text::json_error,
 };
 
@@ -33,12 +34,8 @@ pub(super) fn push(
     let runtime = runtime.map_err(|error| failed(&error))?;
     let access = RegistryAccess::new(registry.clone())?;
     runtime.block_on(async {
-        let session = access.session()?;
-        let latest = access.address().reference(component, "latest");
-        // The client requests its token with the first request, and a later push needs a token for pushing.
-        let opened = session.client.auth(&latest, &session.auth, RegistryOperation::Push).await;
-        opened.map_err(|error| RegistryError::from(&error))?;
-        let pusher = Pusher { access: &access, session, layout, component };
+        let client = Mutex::new(access.push_client(component).await?);
+        let pusher = Pusher { access: &access, client, layout, component };
         let mut before = Vec::with_capacity(images.len());
         for (tag, descriptor) in images {
             before.push(pusher.digest_of_tag(tag).await);
@@ -50,22 +47,35 @@ pub(super) fn push(
 
 struct Pusher<'a> {
     access: &'a RegistryAccess,
-    session: Session,
+    client: Mutex<PushClient>,
     layout: &'a Layout,
     component: &'a Component,
 }
 
 impl Pusher<'_> {
-    /// Returns the digest that a tag points to. A registry that does not say it is no reason not to push.
+    /// Returns the client, with a token that is valid for the next request.
+    async fn client(&self) -> Result<oci_client::Client, RegistryError> {
+        let mut current = self.client.lock().await;
+        if let Some(client) = current.get() {
+            return Ok(client.clone());
+        }
+        *current = self.access.push_client(self.component).await?;
+        current.get().cloned().ok_or_else(|| failed(&"its token expired before it was used"))
+    }
+
+    /// Returns the digest of the manifest that a tag points to. A registry that does not say it is no reason not to
+    /// push.
     async fn digest_of_tag(&self, tag: &Tag) -> Option<String> {
-        let reference = self.access.address().tag_reference(self.component, tag.as_str());
-        match self.session.client.fetch_manifest_digest(&reference, &self.session.auth).await {
-            Ok(digest) => Some(digest),
+        let read = async {
+            let url = self.access.url(self.component, &format!("manifests/{tag}"))?;
+            let what = format!("the manifest of {} {tag}", self.component);
+            self.access.get(self.component, &url, MANIFEST_TYPES, &what, MANIFEST_BYTES).await
+        };
+        match read.await {
+            Ok(manifest) => Some(Digest::of(&manifest.body).to_string()),
+            Err(RegistryError::NotFound) => None,
             Err(error) => {
-                let error = RegistryError::from(&error);
-                if !matches!(error, RegistryError::NotFound) {
-                    tracing::warn!(%tag, %error, "cannot read whether the tag points to another image");
-                }
+                tracing::warn!(%tag, %error, "cannot read whether the tag points to another image");
                 None
             }
         }
@@ -102,7 +112,7 @@ impl Pusher<'_> {
             let file = self.layout.open_blob(&parsed).map_err(|error| failed(&error))?;
             let size = file.metadata().map_err(|error| failed(&error))?.len();
             let bytes = file::stream(Arc::new(file), size, CHUNK).map_err(OciDistributionError::from);
-            let pushed = self.session.client.push_blob_stream(&reference, bytes, digest, Some(size)).await;
+            let pushed = self.client().await?.push_blob_stream(&reference, bytes, digest, Some(size)).await;
             match pushed {
                 Ok(_) => {}
                 // Some registries omit the blob's new location, although the spec requires it.
@@ -115,7 +125,7 @@ impl Pusher<'_> {
 
     async fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
         let reference = self.access.address().reference(self.component, digest);
-        let exists = self.session.client.blob_exists(&reference, digest).await;
+        let exists = self.client().await?.blob_exists(&reference, digest).await;
         exists.map_err(|error| RegistryError::from(&error))
     }
 
@@ -129,7 +139,7 @@ impl Pusher<'_> {
         // location of the manifest.
         let reference = self.access.address().tag_reference(self.component, reference);
         let media_type = HeaderValue::try_from(descriptor.media_type.as_str()).map_err(|error| failed(&error))?;
-        let pushed = self.session.client.push_manifest_raw(&reference, bytes, media_type).await;
+        let pushed = self.client().await?.push_manifest_raw(&reference, bytes, media_type).await;
         pushed.map_err(|error| RegistryError::from(&error)).map(drop)
     }
 }

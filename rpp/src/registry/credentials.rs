@@ -9,7 +9,11 @@ use d8_crds::values::limits::CREDENTIALS_BYTES;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
-use crate::file::read_regular;
+use super::token::is_token;
+use crate::{
+    file::read_regular,
+    text::{MAX_MESSAGE, one_line},
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,9 +52,11 @@ fn choose(bytes: &[u8], host: &str, prefix: &str) -> Result<Option<RegistryAuth>
         format!("line {}, column {}: it is not a configuration of docker in JSON", error.line(), error.column())
     })?;
     let wanted = format!("{host}/{prefix}");
-    let entries = file.auths.iter().flatten().filter_map(|(key, entry)| Some((matches(key, &wanted)?, entry)));
-    let found = match entries.max_by_key(|(length, _)| *length) {
-        Some((_, entry)) => of_entry(entry)?,
+    let entries = file.auths.iter().flatten().filter_map(|(key, entry)| Some((matches(key, &wanted)?, key, entry)));
+    let found = match entries.max_by_key(|(length, ..)| *length) {
+        Some((_, key, entry)) => {
+            of_entry(entry).map_err(|why| format!("entry `{}`: {why}", one_line(key.as_bytes(), MAX_MESSAGE)))?
+        }
         None => None,
     };
     if found.is_some() {
@@ -90,10 +96,15 @@ fn matches(key: &str, wanted: &str) -> Option<usize> {
 /// Returns the credentials of an entry, `None` for one without: docker writes such entries beside a credential helper.
 fn of_entry(entry: &AuthConfig) -> Result<Option<RegistryAuth>, String> {
     if !entry.registrytoken.is_empty() {
+        if !is_token(&entry.registrytoken) {
+            return Err(
+                "`registrytoken` has a line end, a blank or another character that no token may have".to_owned()
+            );
+        }
         return Ok(Some(RegistryAuth::Bearer(entry.registrytoken.clone())));
     }
     if !entry.username.is_empty() {
-        return Ok(Some(RegistryAuth::Basic(entry.username.clone(), entry.password.clone())));
+        return basic(&entry.username, &entry.password, ["`username`", "`password`"]);
     }
     // A refresh token for an authorization server must not be sent to a registry.
     if !entry.identitytoken.is_empty() {
@@ -102,10 +113,20 @@ fn of_entry(entry: &AuthConfig) -> Result<Option<RegistryAuth>, String> {
     if entry.auth.is_empty() {
         return Ok(None);
     }
-    let bad = || "`auth` of an entry is not base64 of `user:password`".to_owned();
+    let bad = || "`auth` is not base64 of `user:password`".to_owned();
     let text = STANDARD.decode(entry.auth.trim()).map_err(|_| bad())?;
     let text = String::from_utf8(text).map_err(|_| bad())?;
     let (user, password) = text.split_once(':').ok_or_else(bad)?;
+    basic(user, password, ["the user in `auth`", "the password in `auth`"])
+}
+
+/// Returns credentials with a user and a password. `names` are what errors call both.
+fn basic(user: &str, password: &str, names: [&str; 2]) -> Result<Option<RegistryAuth>, String> {
+    for (name, value) in names.into_iter().zip([user, password]) {
+        if value.chars().any(char::is_control) {
+            return Err(format!("{name} has a line end or another control character"));
+        }
+    }
     Ok(Some(RegistryAuth::Basic(user.to_owned(), password.to_owned())))
 }
 
@@ -146,6 +167,25 @@ mod tests {
         }
         let error = choose(br#"{"auths": {"h": {"auth": s3cret}}}"#, "h", "").unwrap_err();
         assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn characters_that_no_header_may_have_are_an_error() {
+        for (entry, part) in [
+            (serde_json::json!({"registrytoken": "s3cret\r\nX: y"}), "`registrytoken` has"),
+            (serde_json::json!({"registrytoken": "s3cret\n"}), "`registrytoken` has"),
+            (serde_json::json!({"registrytoken": "s3cret \u{2603}"}), "`registrytoken` has"),
+            (serde_json::json!({"username": "u\r\ns3cret", "password": "p"}), "`username` has"),
+            (serde_json::json!({"username": "u", "password": "s3cret\n"}), "`password` has"),
+            (serde_json::json!({"auth": STANDARD.encode("u\0s3cret:p")}), "the user in `auth` has"),
+            (serde_json::json!({"auth": STANDARD.encode("u:s3cret\n")}), "the password in `auth` has"),
+        ] {
+            let file = serde_json::json!({"auths": {"https://h/v1/": &entry}}).to_string();
+            let error = choose(file.as_bytes(), "h", "").unwrap_err();
+            assert!(error.starts_with(&format!("entry `https://h/v1/`: {part}")), "{entry}: {error}");
+            assert!(!error.contains("s3cret"), "{error}");
+            assert_eq!(choose(file.as_bytes(), "other", ""), Ok(None), "other entries are not used");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! GET requests to a registry whose body is small: tag lists and manifests. Bodies are read up to a limit.
+//! GET requests to a registry: tag lists, manifests and blobs. Bodies are read up to a limit, or as a stream.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use d8_crds::values::name::Component;
@@ -9,12 +9,15 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, AUTHORIZATION},
 };
-use oci_client::{RegistryOperation, secrets::RegistryAuth};
+use oci_client::secrets::RegistryAuth;
 use reqwest::Response;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use url::Url;
 
-use super::{RegistryAccess, RegistryError, Session};
+use super::{
+    RegistryAccess, RegistryError, Session,
+    token::{self, Access},
+};
 use crate::{
     forward_proxy::ProxyEnvironment,
     text::{MAX_MESSAGE, error_chain, one_line},
@@ -22,6 +25,8 @@ use crate::{
 
 /// Bytes of an error's body that are read.
 const ERROR_BYTES: usize = 16 << 10;
+/// Limit for reading the body of an error.
+const ERROR_TIME: Duration = Duration::from_secs(5);
 
 /// Tokens that the registry issued, by repository.
 pub(super) type Tokens = Mutex<HashMap<String, HeaderValue>>;
@@ -55,17 +60,7 @@ impl RegistryAccess {
         what: &str,
         limit: usize,
     ) -> Result<RegistryResponse, RegistryError> {
-        let session = self.session()?;
-        let known = session.tokens.lock().await.get(&self.address().repository(component)).cloned();
-        let known = known.or_else(|| basic(&session.auth));
-        let mut response = send(&session, url, accept, known).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let token = self.request_token(&session, component).await?;
-            response = send(&session, url, accept, token).await?;
-        }
-        if response.status() != StatusCode::OK {
-            return Err(status_error(url, response).await);
-        }
+        let response = self.open(component, url, accept).await?;
         let headers = response.headers().clone();
         match read(response, limit).await.map_err(|error| failed(url, &error))? {
             Some(body) => Ok(RegistryResponse { headers, body }),
@@ -73,23 +68,44 @@ impl RegistryAccess {
         }
     }
 
-    /// Requests a token for a repository. `None`: the registry wants the configured credentials themselves.
+    /// Requests a URL of a component. Returns the answer, with a body that was not read.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`] for status 404, [`RegistryError::Failed`] for any other than 200.
+    pub(crate) async fn open(&self, component: &Component, url: &Url, accept: &str) -> Result<Response, RegistryError> {
+        let session = self.session()?;
+        let known = session.tokens.lock().await.get(&self.address().repository(component)).cloned();
+        let known = known.or_else(|| authorization(&session.auth));
+        let mut response = send(&session, url, accept, known).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let token = self.request_token(&session, component).await?;
+            response = send(&session, url, accept, token).await?;
+        }
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound),
+            status => Err(RegistryError::Failed(format!("{url}: {status}: {}", error_message(response).await))),
+        }
+    }
+
+    /// Requests a token for a repository. Returns the header with it, or with the credentials if the registry wants
+    /// these themselves.
     async fn request_token(
         &self,
         session: &Session,
         component: &Component,
     ) -> Result<Option<HeaderValue>, RegistryError> {
-        let reference = self.address().tag_reference(component, "latest");
-        let token = session.client.auth(&reference, &session.auth, RegistryOperation::Pull).await;
-        let Some(token) = token.map_err(|error| RegistryError::from(&error))? else { return Ok(basic(&session.auth)) };
-        let header = bearer(&token).ok_or_else(|| {
-            RegistryError::Failed("the token that it issued contains characters that no header may have".to_owned())
-        })?;
-        session.tokens.lock().await.insert(self.address().repository(component), header.clone());
+        let repository = self.address().repository(component);
+        let token = token::request(session, &self.address().origin(), &repository, Access::Pull).await?;
+        let Some(header) = token.and_then(|token| bearer(&token.value)) else {
+            return Ok(authorization(&session.auth));
+        };
+        session.tokens.lock().await.insert(repository, header.clone());
         Ok(Some(header))
     }
 }
 
+/// Returns the header for a token. `None`: it contains characters that no header may have.
 fn bearer(token: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     header.set_sensitive(true);
@@ -97,7 +113,7 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 }
 
 /// Returns the header for credentials that are sent as they are.
-fn basic(auth: &RegistryAuth) -> Option<HeaderValue> {
+pub(super) fn authorization(auth: &RegistryAuth) -> Option<HeaderValue> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     match auth {
         RegistryAuth::Anonymous => None,
@@ -124,7 +140,7 @@ async fn send(
     request.send().await.map_err(|error| failed(url, &error.without_url()))
 }
 
-fn failed(url: &Url, error: &reqwest::Error) -> RegistryError {
+pub(super) fn failed(url: &Url, error: &reqwest::Error) -> RegistryError {
     let why = error_chain(error);
     match ProxyEnvironment::of_process().for_url(url).filter(|_| error.is_connect()) {
         Some(proxy) => RegistryError::Failed(format!("{url}: no connection through the {proxy}: {why}")),
@@ -133,7 +149,7 @@ fn failed(url: &Url, error: &reqwest::Error) -> RegistryError {
 }
 
 /// Reads a body, `None` if it is larger than `limit` bytes.
-async fn read(response: Response, limit: usize) -> reqwest::Result<Option<Bytes>> {
+pub(super) async fn read(response: Response, limit: usize) -> reqwest::Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
@@ -146,11 +162,20 @@ async fn read(response: Response, limit: usize) -> reqwest::Result<Option<Bytes>
     Ok(Some(body.freeze()))
 }
 
-async fn status_error(url: &Url, response: Response) -> RegistryError {
-    let status = response.status();
-    if status == StatusCode::NOT_FOUND {
-        return RegistryError::NotFound;
-    }
-    let body = read(response, ERROR_BYTES).await.ok().flatten().unwrap_or_default();
-    RegistryError::Failed(format!("{url}: {status}: {}", one_line(&body, MAX_MESSAGE)))
+/// Reads the beginning of an error's body, as one line. A failure while reading makes it shorter.
+pub(super) async fn error_message(response: Response) -> String {
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    let reading = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            let room = ERROR_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() >= ERROR_BYTES {
+                break;
+            }
+        }
+    };
+    // What arrived until then is the message.
+    let _ = timeout(ERROR_TIME, reading).await;
+    one_line(&body, MAX_MESSAGE)
 }

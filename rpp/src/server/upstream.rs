@@ -9,7 +9,7 @@ use d8_crds::values::{
     name::{Component, Tag},
     platform::Platform,
 };
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::{
     cache::{BlobStream, Cache, CachedBlob},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     oci::{Document, MANIFEST_TYPES},
     registry::{self, RegistryAccess, RegistryError},
-    text::json_error,
+    text::{error_chain, json_error},
 };
 
 /// Why the registry gave no answer. Cloned for all clients that wait for it.
@@ -158,11 +158,10 @@ async fn manifest(access: &RegistryAccess, component: &Component, reference: &st
     }
 }
 
+/// Opens a blob. Its bytes are not verified.
 async fn blob(access: &RegistryAccess, component: &Component, digest: &Digest) -> io::Result<BlobStream> {
-    let session = access.session().map_err(io::Error::other)?;
-    let reference = access.address().reference(component, digest.as_str());
-    session.client.store_auth_if_needed(reference.resolve_registry(), &session.auth).await;
-    let opened = session.client.pull_blob_stream(&reference, digest.as_str()).await;
-    let stream = opened.map_err(|error| io::Error::other(RegistryError::from(&error)))?;
-    Ok(stream.stream.boxed())
+    let url = access.url(component, &format!("blobs/{digest}")).map_err(io::Error::other)?;
+    let response = access.open(component, &url, "*/*").await.map_err(io::Error::other)?;
+    let bytes = response.bytes_stream().map_err(|error| io::Error::other(error_chain(&error.without_url())));
+    Ok(bytes.boxed())
 }

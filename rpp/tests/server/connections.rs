@@ -290,6 +290,112 @@ impl Lab {
     }
 }
 
+/// An HTTP/2 connection whose client has no room for a body, and requests again and again.
+async fn request_without_reading(lab: &Lab, from: &str, every: Duration) -> tokio::task::JoinHandle<()> {
+    let stream = lab.connect(from, b"h2").await.unwrap();
+    let (client, mut connection) =
+        h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let requests = tokio::spawn(async move {
+        let mut last = None;
+        // Each new request resets the one before.
+        while let Ok(mut ready) = client.clone().ready().await {
+            let request = http::Request::get("https://127.0.0.1/healthz").body(()).unwrap();
+            let Ok((response, _)) = ready.send_request(request, true) else { break };
+            let Ok(response) = response.await else { break };
+            assert_eq!(response.status(), 200);
+            drop(last.replace(response));
+            for _ in 0..20 {
+                tokio::time::sleep(every / 20).await;
+                if pings.ping(h2::Ping::opaque()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    tokio::spawn(async move {
+        drop(connection.await);
+        requests.abort();
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_2_client_that_reads_nothing_is_disconnected_whatever_it_sends() {
+    let lab = Lab::with_limits(short()).await;
+    let connection = request_without_reading(&lab, "127.0.0.1", Duration::from_millis(400)).await;
+    assert!(tokio::time::timeout(PATIENCE, connection).await.is_ok(), "the server did not close the connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_clients_that_read_nothing_make_room() {
+    let headers = Duration::from_millis(500);
+    let limits = ConnectionLimits { connections: 6, per_address: 3, headers, ..ConnectionLimits::default() };
+    let lab = Lab::with_limits(limits).await;
+    let mut held = Vec::new();
+    for from in ["127.0.0.2", "127.0.0.3"] {
+        for _ in 0..3 {
+            held.push(request_without_reading(&lab, from, Duration::from_millis(200)).await);
+        }
+    }
+    lab.wait_for_connections(6).await;
+    tokio::time::sleep(2 * headers).await;
+    assert!(held.iter().all(|connection| !connection.is_finished()), "there is room for them");
+    lab.assert_serves_others("while clients that read nothing hold all connections").await;
+    lab.assert_serves_others("again").await;
+    // Their own address has room for another one, too.
+    drop(lab.connect("127.0.0.2", b"http/1.1").await.unwrap());
+    let metrics = lab.metrics().await;
+    assert!(!metrics.contains("d8_rpp_connections_refused_total{"), "{metrics}");
+    assert!(held.iter().any(tokio::task::JoinHandle::is_finished), "{metrics}");
+}
+
+/// The same limits, and a client that reads slowly, but faster than it must.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_download_does_not_make_room() {
+    let limits = ConnectionLimits { connections: 1, per_address: 1, ..short() };
+    let lab = Lab::with_limits(limits).await;
+    lab.publish_large();
+    let stream = lab.connect("127.0.0.1", b"h2").await.unwrap();
+    let (client, connection) = h2_client(stream).await;
+    let connection = tokio::spawn(connection);
+    let mut body = h2_get(client.clone(), "images/v9.0.0").await.into_body();
+    let (mut got, started) = (0, std::time::Instant::now());
+    while let Some(chunk) = body.data().await {
+        let length = chunk.unwrap().len();
+        got += length;
+        body.flow_control().release_capacity(length).unwrap();
+        // Far longer than a client may be stuck, and three times as fast as it must read.
+        if started.elapsed() < 6 * limits.headers {
+            tokio::time::sleep(Duration::from_millis(length as u64 / 200)).await;
+            assert!(lab.connect("127.0.0.2", b"http/1.1").await.is_err(), "it made room after {got} bytes");
+        }
+    }
+    assert!(got > LARGE / 2 && !connection.is_finished(), "{got}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_and_metrics_are_served_over_http_1_only() {
+    let lab = Lab::new().await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(lab.metrics_address).await.unwrap();
+        // The preface, settings with a window of 0 bytes, and a request.
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+        let request = [&[0, 0, 16, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 4, 8][..], b"/healthz", &[1, 1, b'x']].concat();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        stream.write_all(&[&settings[..], &request].concat()).await.unwrap();
+        held.push(stream);
+    }
+    for path in ["healthz", "readyz", "metrics"] {
+        let answer = reqwest::get(format!("http://{}/{path}", lab.metrics_address)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    for stream in held {
+        let answer = read_to_end(stream, "HTTP/2").await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
 type H2Client = h2::client::SendRequest<bytes::Bytes>;
 
 async fn h2_client(stream: TlsStream<TcpStream>) -> (H2Client, h2::client::Connection<TlsStream<TcpStream>>) {

@@ -86,10 +86,9 @@ impl Transport {
     ) -> Error {
         let status = response.status().as_u16();
         let path = format!("/{}", request.path);
-        if (300..400).contains(&status) {
-            let to =
-                response.headers().get(LOCATION).map_or_else(String::new, |to| one_line(to.as_bytes(), MAX_MESSAGE));
-            return Error::Redirect { host, path, status, to };
+        // Others, such as 304 or 300 without a target, are no redirects.
+        if let (300..400, Some(to)) = (status, response.headers().get(LOCATION)) {
+            return Error::Redirect { host, path, status, to: one_line(to.as_bytes(), MAX_MESSAGE) };
         }
         let message = self.read_message(response).await;
         match status {
