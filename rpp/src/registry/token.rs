@@ -100,7 +100,7 @@ async fn token_of(url: &Url, response: Response) -> Result<Token, RegistryError>
     let value = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
     let value = value.ok_or_else(|| refused("the answer has neither `token` nor `access_token`".to_owned()))?;
     if !is_token(&value) {
-        return Err(refused("it is empty, or has characters that no token may have".to_owned()));
+        return Err(refused("the token is empty, or has characters that no header may have".to_owned()));
     }
     let seconds = answer.expires_in.and_then(|seconds| seconds.as_u64()).unwrap_or_default();
     Ok(Token { value, lifetime: Duration::from_secs(seconds).clamp(LIFETIME, MAX_LIFETIME) })
