@@ -55,8 +55,8 @@ pub enum EnrolmentFileError {
     /// It cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is not one that `d8 host enroll` writes.
-    #[error("it is not a file that `d8 host enroll` wrote: {0}")]
+    /// It is not one that `d8 host enroll NAME` writes.
+    #[error("it is not a file that `d8 host enroll NAME` wrote: {0}")]
     Other(String),
     /// Other users can read the file, so that its token is no secret.
     #[error("other users can read it (mode {mode:04o}), so that its token is no secret")]
@@ -188,7 +188,7 @@ mod tests {
             file.to_string()
         };
         for (text, words) in [
-            ("apiVersion: v1\nkind: Config\n".to_owned(), "not a file that `d8 host enroll` wrote"),
+            ("apiVersion: v1\nkind: Config\n".to_owned(), "not a file that `d8 host enroll NAME` wrote"),
             ("{}".to_owned(), "no extension"),
             (without("/users/0/user/token"), "no token"),
             (without("/clusters/0/cluster/server"), "no server"),

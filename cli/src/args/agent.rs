@@ -15,7 +15,7 @@ pub(crate) struct AgentArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
-    /// Make this machine a managed host, with the file that `d8 host enroll` wrote
+    /// Make this machine a managed host, with the file that `d8 host enroll NAME` wrote
     Join(AgentJoinArgs),
     /// Keep this host on its policies: run by systemd
     Run(AgentRunArgs),
@@ -27,7 +27,7 @@ pub(crate) enum AgentCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentJoinArgs {
-    /// File that `d8 host enroll` or `d8 host rotate` wrote
+    /// File that `d8 host enroll NAME` or `d8 host rotate NAME` wrote
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) state: StateArgs,

@@ -21,7 +21,7 @@ use crate::{
 /// Returns the failure when this machine was not enrolled.
 fn not_managed() -> Failure {
     Failure::new(Code::Refused, "this machine is not a managed host").advise(
-        "nobody ran `d8 agent join` here",
+        "nobody ran `d8 agent join FILE` here",
         "an admin of the cluster makes a file: `d8 host enroll NAME`; then, here as root: `d8 agent join NAME.d8host`",
     )
 }

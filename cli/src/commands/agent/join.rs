@@ -87,7 +87,7 @@ fn file_failure(path: &Path, error: &EnrolmentFileError) -> Failure {
         ),
         EnrolmentFileError::Io(_) => failure,
         EnrolmentFileError::Other(_) => {
-            failure.advise("the file is another one, or it is damaged", "ask an admin for a file of `d8 host enroll`")
+            failure.advise("the file is another one, or it is damaged", "ask an admin for a file of `d8 host enroll NAME`")
         }
     }
 }
