@@ -306,7 +306,14 @@ async fn only_not_found_of_a_listed_tag_leads_to_an_older_route() {
         let scripted = ScriptedProxy::new(move |_, request| {
             let path = request.uri().to_string().strip_prefix(ROOT).unwrap().to_owned();
             log.lock().unwrap().push(path.clone());
-            if path == route { answer(status, "message") } else { serve(1, tags, &plugin_layer(), &path) }
+            if path != route {
+                return serve(1, tags, &plugin_layer(), &path);
+            }
+            let mut refused = answer(status, "message");
+            if (300..400).contains(&status) {
+                refused.headers_mut().insert("location", "https://elsewhere.example/".parse().unwrap());
+            }
+            refused
         });
         let error =
             scripted.client(fast_retries()).platform_image(&hello(), &tag("v1.0.0"), &linux(), &[]).await.unwrap_err();

@@ -86,8 +86,7 @@ fn file_failure(path: &Path, error: &EnrolmentFileError) -> Failure {
             format!("ask an admin for another file, made after `d8 host rotate {host}`, and keep it with mode 0600"),
         ),
         EnrolmentFileError::Io(_) => failure,
-        EnrolmentFileError::Other(_) => {
-            failure.advise("the file is another one, or it is damaged", "ask an admin for a file of `d8 host enroll NAME`")
-        }
+        EnrolmentFileError::Other(_) => failure
+            .advise("the file is another one, or it is damaged", "ask an admin for a file of `d8 host enroll NAME`"),
     }
 }
