@@ -32,7 +32,7 @@ fn identity_failure(context: &Context, error: &IdentityError) -> Failure {
             "upgrade the chart, see docs/fleet.md: `helm list --all-namespaces --filter d8-operator`",
         ),
         IdentityError::OtherIdentity { host, .. } => failed(Code::Failed).advise(
-            "`d8 host` manages only hosts that it enrolled",
+            "it was not made by `d8 host enroll NAME`, which names that ServiceAccount",
             format!("look at it: `kubectl get clihost {host} -o yaml`"),
         ),
         IdentityError::NoToken(_) => failed(Code::Failed)

@@ -138,7 +138,7 @@ fn repeated_names(reports: &mut [CheckReport]) {
         let place = report.place();
         match first.get(&report.name) {
             Some(first) => {
-                let warning = format!("the policy is also in {first}; `kubectl apply` keeps the last one");
+                let warning = format!("the policy is also in {first}; of both, the one that is applied last counts");
                 report.warnings.push(warning);
             }
             None => drop(first.insert(report.name.clone(), place)),
@@ -322,7 +322,8 @@ mod tests {
         repeated_names(&mut reports);
         let warnings: Vec<_> = reports.iter().map(|report| report.warnings.len()).collect();
         assert_eq!(warnings, [0, 0, 0, 1]);
-        let expected = "the policy is also in policy.yaml, document 1, policy a; `kubectl apply` keeps the last one";
+        let expected =
+            "the policy is also in policy.yaml, document 1, policy a; of both, the one that is applied last counts";
         assert_eq!(reports[3].warnings, [expected]);
     }
 }
