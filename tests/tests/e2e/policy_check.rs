@@ -139,8 +139,8 @@ fn check_reads_directories_and_skips_other_kinds() -> Result<()> {
         "\
 a.yaml, document 1, CliRelease tool: skipped, it is no PluginPolicy
 a.yaml, document 2, policy bastions: valid
-b.yml, document 1, policy bastions: warning: the policy is also in a.yaml, document 2, policy bastions; `kubectl apply` \
-keeps the last one
+b.yml, document 1, policy bastions: warning: the policy is also in a.yaml, document 2, policy bastions; of both, the \
+one that is applied last counts
 b.yml, document 1, policy bastions: valid
 "
     );
