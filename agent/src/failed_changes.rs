@@ -79,7 +79,8 @@ impl FailedChanges {
         let entry = self.entries.iter().find(|entry| entry.is_of(component, version, digest))?;
         let until = match Repetition::after(&entry.reason) {
             Repetition::Next => return None,
-            Repetition::Few if entry.failures <= RETRIES => Some(entry.at + RETRY_INTERVAL),
+            // A time at the end of the calendar, from a damaged file, has no later one.
+            Repetition::Few if entry.failures <= RETRIES => entry.at.checked_add(RETRY_INTERVAL).ok(),
             Repetition::Few | Repetition::Never => None,
         };
         // A clock that was set back does not hold the change for longer.
@@ -113,7 +114,7 @@ impl FailedChanges {
         self.entries.drain(..excess);
     }
 
-    /// Returns the components of which a change failed.
+    /// Returns the components whose last change failed.
     pub fn components(&self) -> Vec<Component> {
         self.entries.iter().filter_map(|entry| entry.component.parse().ok()).collect()
     }
@@ -175,6 +176,14 @@ mod tests {
             assert_eq!(failed.forget(&tool), expected[0], "{kind:?}");
             assert!(!held(&failed, &digest, at(1)), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_time_at_the_end_of_the_calendar_is_no_panic() {
+        let (tool, version) = ("tool".parse().unwrap(), Version::parse("1.1.0").unwrap());
+        let mut failed = FailedChanges::default();
+        failed.add(&tool, &failure(StoreErrorKind::DiskFull), None, Timestamp::MAX);
+        assert!(failed.blocking(&tool, &version, None, Timestamp::MAX).is_some());
     }
 
     #[test]
