@@ -125,22 +125,22 @@ impl<'a> HostIdentity<'a> {
     /// Revokes all tokens of the host, and deletes its objects.
     ///
     /// # Errors
-    /// [`IdentityError`]; a host of which nothing exists is [`IdentityError::NotEnrolled`].
+    /// [`IdentityError::NotEnrolled`] if no object of the host exists, and those of the requests.
     pub async fn revoke(&self) -> Result<(), IdentityError> {
         if self.delete_all().await? { Ok(()) } else { Err(IdentityError::NotEnrolled(self.host.clone())) }
     }
 
-    /// Issues a token that is bound to the existing `Secret`, as the host itself may do. `secret_uid`: the UID of the
-    /// `Secret`, if it is known.
+    /// Issues a token that is bound to the existing `Secret`, as the host itself may do.
     ///
     /// # Errors
     /// [`IdentityError`]
-    pub async fn issue(&self, life: Duration, secret_uid: Option<String>) -> Result<Token, IdentityError> {
+    pub async fn issue(&self, life: Duration) -> Result<Token, IdentityError> {
         let bound = BoundObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Secret".to_owned()),
             name: Some(self.host.to_string()),
-            uid: secret_uid,
+            // The API server takes that of the Secret.
+            uid: None,
         };
         let spec = TokenRequestSpec {
             audiences: Vec::new(),
@@ -173,7 +173,7 @@ impl<'a> HostIdentity<'a> {
             delete(&self.secrets(), self.host, "Secret").await?;
             create(&self.secrets(), &secret, &action).await?;
         }
-        self.issue(life, None).await
+        self.issue(life).await
     }
 
     /// Deletes all objects of the host, first the one that its tokens depend on. Returns whether there was one.

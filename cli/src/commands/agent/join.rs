@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: &args::AgentJoinArgs) -> Result
     let client = access.client().await?;
     let host = enrolled(context, &client, &enrolment).await?;
     // The new token lives longer than the one in the file.
-    let token = HostIdentity::new(&client, &enrolment.host).issue(MAX_TOKEN_LIFE, None).await;
+    let token = HostIdentity::new(&client, &enrolment.host).issue(MAX_TOKEN_LIFE).await;
     let token = token.map_err(|error| {
         Failure::new(Code::Unreachable, "failed to renew the token of the host").caused_by(&error).advise(
             "the chart of d8-operator is older than this d8, or its roles were removed",

@@ -286,7 +286,7 @@ async fn renew_token(context: &Context, state: &EnrolledHostState, client: &Clie
     if state.token_times().is_some_and(|times| !times.is_due(context.now)) {
         return;
     }
-    let renewed = match HostIdentity::new(client, &host.name).issue(MAX_TOKEN_LIFE, None).await {
+    let renewed = match HostIdentity::new(client, &host.name).issue(MAX_TOKEN_LIFE).await {
         Ok(token) => state.save_token(&token, context.now).map_err(|error| error.to_string()),
         Err(error) => Err(d8_rpp::text::error_chain(&error)),
     };
