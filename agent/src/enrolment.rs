@@ -1,7 +1,7 @@
 //! The file that an admin makes for a host, and that the host joins with.
 //!
 //! It is a kubeconfig, so that the same code reads it as any other, and kubectl too. Extension `cli.deckhouse.io` has
-//! the name of the host. Only its owner may read it: whoever has it is the host.
+//! the name of the host. Only its owner may read the file, because it is enough to act as the host.
 
 use std::{fmt, io, os::unix::fs::PermissionsExt as _, path::Path};
 

@@ -64,7 +64,7 @@ pub struct FailedAttempt {
 }
 
 impl ComponentReport {
-    /// Returns the report of a component of which only this is known.
+    /// Returns the report of an active version, without a target and without a reason.
     pub fn new(active: ActiveArtifact) -> Self {
         Self {
             active: active.version,
@@ -156,7 +156,7 @@ impl ComponentReport {
     }
 }
 
-/// Returns the report of a component that is required, and of which no version can be installed.
+/// Returns the report of a required component that is missing and has no installable version.
 fn missing(
     outcome: &Outcome,
     bare: ComponentReport,

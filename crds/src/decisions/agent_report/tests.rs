@@ -148,7 +148,7 @@ fn a_status_is_written_when_it_changes_and_every_six_hours() {
     assert_eq!(ready.last_transition_time, Time(hours(1)));
     assert_eq!(condition(&failed, "ClockSynced").last_transition_time, Time(begin));
     assert_eq!(failed.components[0].last_change, Some(Time(hours(1))));
-    // Another message of the same state is no change of it.
+    // A new message of the same state does not move `lastChange`.
     let mut explained = report(ComponentState::Failed);
     explained.components.values_mut().for_each(|component| component.message = Some("why".into()));
     let explained = explained.status(&failed, 1, hours(2)).unwrap();

@@ -17,7 +17,7 @@ use crate::{
     values::{name::Component, version::Version},
 };
 
-/// Hosts that the same policies select, of which they are canaries alike, and that have the same platform.
+/// Hosts that the same policies select, that are canaries of the same policies, and that have the same platform.
 #[derive(Debug)]
 pub(super) struct HostClass<'a> {
     pub(super) old: Side<'a>,

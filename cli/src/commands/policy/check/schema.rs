@@ -96,7 +96,7 @@ impl PolicySchema {
     /// Replaces the refused values, and then those that are refused in what replaced them.
     fn without(&self, document: &Value, mut refused: Vec<Refused>) -> Option<Value> {
         let mut rest = document.clone();
-        // The rules need a name, which is no part of the schema.
+        // The rules need a name, but the schema does not have it.
         if document.pointer("/metadata/name").is_none_or(|name| !name.is_string()) && document.is_object() {
             let metadata = rest.get("metadata").filter(|metadata| metadata.is_object()).cloned();
             rest["metadata"] = metadata.unwrap_or_else(|| json!({}));

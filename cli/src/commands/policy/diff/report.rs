@@ -53,7 +53,7 @@ pub(super) struct DiffReport {
     /// Plugins that could neither run nor be replaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) locked_out: Vec<HostLockout>,
-    /// Components of which policies together would permit no version, although they require or name them.
+    /// Components that policies require or name, and whose versions they would all forbid together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) not_permitted: Vec<NotPermitted>,
     /// Components without a record: only their active version was compared.

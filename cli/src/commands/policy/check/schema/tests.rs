@@ -94,7 +94,7 @@ fn values_of_another_kind_or_spelling() {
             json!({"rules": [{"plugins": ["a"], "block": ">=1, <2"}]}),
             "spec.rules[0].block: must be a list, not \">=1, <2\"; write `[\">=1, <2\"]`".to_owned(),
         ),
-        // A share of the hosts is no number of hosts.
+        // `maxFailed` is a number of hosts, not a share.
         (
             json!({"rollout": {"over": "1h", "maxFailed": "10%"}}),
             "spec.rollout.maxFailed: must be a whole number, not \"10%\"".to_owned(),
