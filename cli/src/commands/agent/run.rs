@@ -86,7 +86,7 @@ impl Agent {
         self.schedule.wait_after(TickResult::Done { until }, Timestamp::now(), rand::random())
     }
 
-    /// Prints the failure of a tick; not again while it stays the same.
+    /// Prints the failure of a tick, and when the next attempt is. Returns how long to wait.
     fn fail(&mut self, failure: &Failure) -> Duration {
         let wait = self.schedule.wait_after(TickResult::Failed, Timestamp::now(), rand::random());
         let seconds = wait.as_secs();
