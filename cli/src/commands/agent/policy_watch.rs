@@ -1,9 +1,11 @@
 //! Watches the policies, so that the agent ticks when one changes and otherwise asks nothing.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, pin::Pin};
 
+use d8_agent::tick_schedule::{TickResult, TickSchedule};
 use d8_crds::records::policy::PluginPolicy;
 use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
@@ -13,9 +15,6 @@ use serde_json::{Value, json};
 
 /// How long the API server keeps one watch open; it ends the watch, and the next one begins there.
 const WATCH_TIMEOUT: u32 = 290;
-/// Delay before a watch that failed is opened again.
-const RETRY: Duration = Duration::from_secs(5);
-
 type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
 
 /// What a tick depends on in each policy, by name.
@@ -29,13 +28,15 @@ pub(super) struct PolicyWatch {
     version: String,
     /// `None`: the policies were not listed yet.
     seen: Option<Fingerprints>,
+    /// When a watch that failed is opened again.
+    schedule: TickSchedule,
 }
 
 impl PolicyWatch {
     /// Opens no connection yet.
     pub(super) fn new(client: Client) -> Self {
         let api = Api::all_with(client, &ApiResource::erase::<PluginPolicy>(&()));
-        Self { api, events: None, version: String::new(), seen: None }
+        Self { api, events: None, version: String::new(), seen: None, schedule: TickSchedule::default() }
     }
 
     /// Waits until a policy changes in what ticks depend on. Opens the watch again when it ends or fails.
@@ -47,7 +48,8 @@ impl PolicyWatch {
                 Err(error) => {
                     tracing::debug!(error = %d8_rpp::text::error_chain(&error), "the watch of the policies ended");
                     (self.events, self.version) = (None, String::new());
-                    tokio::time::sleep(RETRY).await;
+                    let wait = self.schedule.wait_after(TickResult::Failed, Timestamp::now(), rand::random());
+                    tokio::time::sleep(wait).await;
                 }
             }
         }
@@ -89,6 +91,7 @@ impl PolicyWatch {
         }
         let params = WatchParams::default().timeout(WATCH_TIMEOUT);
         self.events = Some(Box::pin(self.api.watch(&params, &self.version).await?));
+        self.schedule = TickSchedule::default();
         Ok(differs)
     }
 }
