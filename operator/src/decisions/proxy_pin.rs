@@ -1,7 +1,7 @@
 //! Which identity of the proxy counts as pinned: the stored pin, with what the settings and the annotations of the
 //! pin's ConfigMap say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use d8_crds::values::{digest::Digest, text::without_type_names};
 use d8_rpp::{

@@ -37,7 +37,9 @@ impl<'a> Host<'a> {
         let store = root.join("cli");
         assert!(joined.stdout.contains("the agent switches it"), "{joined:?}");
         assert_eq!(target(&store.join("current")), format!("versions/{version}/d8"));
-        Ok(Self { lab, machine: admin, state, store })
+        // The machine has no kubeconfig but that of the host.
+        let machine = admin.with_env("KUBECONFIG", state.join("kubeconfig"));
+        Ok(Self { lab, machine, state, store })
     }
 
     fn version(&self) -> String {
