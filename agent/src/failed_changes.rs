@@ -59,7 +59,7 @@ impl Repetition {
         let is = |other: StoreErrorKind| kind == other.as_str();
         if is(StoreErrorKind::Smoke) || is(StoreErrorKind::WrongDigest) || is(StoreErrorKind::Moved) {
             Self::Never
-        } else if is(StoreErrorKind::SmokeTimeout) || is(StoreErrorKind::DiskFull) {
+        } else if is(StoreErrorKind::SmokeTimeout) || is(StoreErrorKind::SmokeChanged) || is(StoreErrorKind::DiskFull) {
             Self::Few
         } else {
             Self::Next
@@ -158,6 +158,8 @@ mod tests {
             (StoreErrorKind::WrongDigest, [true, true, true]),
             (StoreErrorKind::DiskFull, [true, false, true]),
             (StoreErrorKind::SmokeTimeout, [true, false, true]),
+            // Something else wrote into the file, or the program did.
+            (StoreErrorKind::SmokeChanged, [true, false, true]),
             (StoreErrorKind::SmokeSetup, [false, false, false]),
             (StoreErrorKind::Proxy, [false, false, false]),
             (StoreErrorKind::Locked, [false, false, false]),
