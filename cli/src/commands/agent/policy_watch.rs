@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(5);
 type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
 
 /// What a tick depends on in each policy, by name.
-type Fingerprints = BTreeMap<String, Value>;
+pub(super) type Fingerprints = BTreeMap<String, Value>;
 
 /// A watch of the policies.
 pub(super) struct PolicyWatch {
@@ -70,21 +70,21 @@ impl PolicyWatch {
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         };
         self.version = policy.metadata.resource_version.clone().unwrap_or_default();
-        let (name, new) = fingerprint(&policy);
+        let (name, new) = of_object(&policy);
         let seen = self.seen.get_or_insert_default();
         let old = if is_gone { seen.remove(&name) } else { seen.insert(name, new.clone()) };
         Ok(is_gone || old != Some(new))
     }
 
-    /// Opens the watch where the last one ended. Without that, lists the policies first, and returns whether they differ
-    /// from those that were seen.
+    /// Opens the watch where the last one ended. Without that, lists the policies first, and returns whether a tick depends
+    /// on what changed.
     async fn open(&mut self) -> kube::Result<bool> {
         let mut differs = false;
         if self.version.is_empty() {
             let list = self.api.list(&ListParams::default()).await?;
             self.version = list.metadata.resource_version.unwrap_or_default();
-            let now: Fingerprints = list.items.iter().map(fingerprint).collect();
-            differs = self.seen.as_ref().is_some_and(|seen| *seen != now);
+            let now: Fingerprints = list.items.iter().map(of_object).collect();
+            differs = differ(self.seen.as_ref(), &now);
             self.seen = Some(now);
         }
         let params = WatchParams::default().timeout(WATCH_TIMEOUT);
@@ -93,13 +93,23 @@ impl PolicyWatch {
     }
 }
 
+/// Returns whether a list of policies differs from the last one. If there was none, an edit may have come between the first
+/// tick and the list.
+fn differ(seen: Option<&Fingerprints>, now: &Fingerprints) -> bool {
+    seen != Some(now)
+}
+
+fn of_object(policy: &DynamicObject) -> (String, Value) {
+    fingerprint(&serde_json::to_value(policy).unwrap_or_default())
+}
+
 /// Returns the name of a policy, and what a tick depends on: its spec, whether the operator accepted it, and the waves.
 /// Counts of hosts are not part of it.
-fn fingerprint(policy: &DynamicObject) -> (String, Value) {
-    let status = |pointer: &str| policy.data.pointer(pointer).cloned().unwrap_or_default();
-    let conditions = status("/status/conditions");
+pub(super) fn fingerprint(policy: &Value) -> (String, Value) {
+    let field = |pointer: &str| policy.pointer(pointer).cloned().unwrap_or_default();
+    let conditions = field("/status/conditions");
     let accepted = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == "Accepted");
-    let waves: Vec<Value> = status("/status/components")
+    let waves: Vec<Value> = field("/status/components")
         .as_array()
         .into_iter()
         .flatten()
@@ -107,8 +117,8 @@ fn fingerprint(policy: &DynamicObject) -> (String, Value) {
         .map(|wave| json!([wave["version"], wave["since"], wave["state"], wave["haltedAt"]]))
         .collect();
     let accepted = accepted.map(|accepted| json!([accepted["status"], accepted["observedGeneration"]]));
-    let name = policy.metadata.name.clone().unwrap_or_default();
-    (name, json!([policy.metadata.uid, policy.metadata.generation, accepted, waves]))
+    let name = field("/metadata/name").as_str().unwrap_or_default().to_owned();
+    (name, json!([field("/metadata/uid"), field("/metadata/generation"), accepted, waves]))
 }
 
 #[cfg(test)]
@@ -128,7 +138,7 @@ mod tests {
             });
             change(&mut policy);
             let policy: DynamicObject = serde_json::from_value(policy).unwrap();
-            fingerprint(&policy)
+            of_object(&policy)
         };
         let before = policy(|_| {});
         for (what, change, matters) in [
@@ -141,6 +151,17 @@ mod tests {
             ("a message", |p| p["status"]["conditions"][0]["message"] = "other".into(), false),
         ] {
             assert_eq!(policy(change) != before, matters, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_edit_before_the_first_list_is_a_change() {
+        let policies = |generation: i64| {
+            Fingerprints::from([fingerprint(&json!({"metadata": {"name": "p", "generation": generation}}))])
+        };
+        let now = policies(2);
+        for (seen, expected) in [(None, true), (Some(policies(1)), true), (Some(policies(2)), false)] {
+            assert_eq!(differ(seen.as_ref(), &now), expected, "{seen:?}");
         }
     }
 }
