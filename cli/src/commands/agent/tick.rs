@@ -31,7 +31,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::not_enrolled;
+use super::{
+    not_enrolled,
+    policy_watch::{Fingerprints, fingerprint},
+};
 use crate::{
     commands::plugins::{
         options::ExecuteOptions,
@@ -104,6 +107,7 @@ impl<'a> Tick<'a> {
         view.records =
             cluster::named_records(&self.client, &components).await.map_err(|error| context.view_failure(&error))?;
         self.report.policies = generations(&view.policies, &policies, context);
+        let planned_by = view.policies.iter().map(fingerprint).collect();
         let mut planning = Planning::of_plugins(context, view, policies)?.for_agent();
         let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
         let (snapshot, plan) = planning.plan(by_component, false).await;
@@ -112,8 +116,11 @@ impl<'a> Tick<'a> {
         if dry_run {
             return Ok(self.report);
         }
-        for transaction in transactions {
-            self.apply(&transaction).await?;
+        for (index, transaction) in transactions.iter().enumerate() {
+            if index > 0 && self.policies_changed(&planned_by).await? {
+                break;
+            }
+            self.apply(transaction).await?;
         }
         self.write_status(now).await?;
         Ok(self.report)
@@ -180,6 +187,14 @@ impl<'a> Tick<'a> {
             }
         }
         true
+    }
+
+    /// Returns whether policies are not those of the plan any more: a change takes time, and an edit or a halt may stop the
+    /// next one. The watch then begins another tick at once.
+    async fn policies_changed(&self, planned_by: &Fingerprints) -> Result<bool, Failure> {
+        let view = self.context.view(cluster::RecordSelection::None).await?;
+        let now: Fingerprints = view.policies.iter().map(fingerprint).collect();
+        Ok(now != *planned_by)
     }
 
     /// Makes the changes of a transaction. While it does, the status says so.
