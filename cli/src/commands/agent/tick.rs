@@ -3,7 +3,11 @@
 //! `d8_crds` decides: the plan is the one that a person gets, for the intent of the agent, and the report follows from
 //! its outcomes. A change is made only if every gate is open now.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use d8_agent::{
     Activation,
@@ -63,6 +67,7 @@ pub(super) struct Tick<'a> {
     record: CliHost,
     failures: FailedChanges,
     report: HostReport,
+    begun: Instant,
 }
 
 impl<'a> Tick<'a> {
@@ -89,7 +94,7 @@ impl<'a> Tick<'a> {
             agent_version: version::display(),
             ..HostReport::default()
         };
-        Ok(Self { context, state, host, client, record, failures: state.failures(), report })
+        Ok(Self { context, state, host, client, record, failures: state.failures(), report, begun: Instant::now() })
     }
 
     /// Plans, and unless `dry_run` makes the changes and reports. Returns the report.
@@ -122,7 +127,8 @@ impl<'a> Tick<'a> {
             }
             self.apply(transaction).await?;
         }
-        self.write_status(now).await?;
+        // A change took time: what is up to date now was not when the tick began.
+        self.write_status(later(now, self.begun.elapsed())).await?;
         Ok(self.report)
     }
 
@@ -205,7 +211,7 @@ impl<'a> Tick<'a> {
                 report.target = Some(operation.change.to.version.clone());
             }
         }
-        self.write_status(self.context.now).await?;
+        self.write_status(later(self.context.now, self.begun.elapsed())).await?;
         let progress = Progress::new(self.context.printer);
         match transaction.apply(self.context, &progress).await {
             Ok(Applied::Committed(activations)) => self.succeed(transaction, &activations),
@@ -284,6 +290,11 @@ impl<'a> Tick<'a> {
         self.record.status = Some(status);
         Ok(())
     }
+}
+
+/// Returns a time that is later by this much.
+fn later(time: jiff::Timestamp, by: Duration) -> jiff::Timestamp {
+    time.checked_add(by).unwrap_or(time)
 }
 
 /// Returns the status as a merge patch that also removes the fields that it does not set.
