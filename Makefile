@@ -5,7 +5,7 @@ SHELL := bash
 CARGO ?= cargo
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help tools build demo lab test bench load fuzz fmt lint generate deny clean
+.PHONY: help tools build demo lab test bench load chaos fuzz fmt lint generate deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -17,7 +17,7 @@ tools: ## build kube-apiserver, etcd, kubectl, helm and a test registry from Go 
 build: ## build the binaries: d8, d8-operator, d8-rpp, d8-lab
 	@$(CARGO) build --workspace --bins
 
-demo: tools build ## play fifteen steps on a real control plane, then remove everything
+demo: tools build ## play sixteen steps on a real control plane, then remove everything
 	@$(BIN)/d8-lab demo
 
 lab: tools build ## start the same cluster to try things; Ctrl-C stops it
@@ -34,6 +34,9 @@ fuzz: ## search for hostile input, FUZZ_SECONDS (default 20) per target (needs a
 
 load: ## run two hundred clients against the proxy for half a minute
 	@$(CARGO) test --workspace --test load -- --ignored --nocapture
+
+chaos: ## let faults happen to ten agents for CHAOS_SECONDS (default 600); CHAOS_SEED repeats a run
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(CARGO) test --workspace --test chaos -- --nocapture
 
 fmt: ## check the format of the code
 	@$(CARGO) fmt --all -- --check

@@ -69,7 +69,12 @@ impl Repetition {
             return Self::Never;
         }
         // One wrong answer of the proxy says nothing about the bytes that the record names.
-        let passing = [StoreErrorKind::SmokeTimeout, StoreErrorKind::DiskFull, StoreErrorKind::WrongDigest];
+        let passing = [
+            StoreErrorKind::SmokeTimeout,
+            StoreErrorKind::SmokeChanged,
+            StoreErrorKind::DiskFull,
+            StoreErrorKind::WrongDigest,
+        ];
         if kind == TRIAL_TIMEOUT || one_of(&passing) { Self::Few } else { Self::Next }
     }
 }
@@ -166,6 +171,8 @@ mod tests {
             (StoreErrorKind::WrongDigest, [true, false, true]),
             (StoreErrorKind::DiskFull, [true, false, true]),
             (StoreErrorKind::SmokeTimeout, [true, false, true]),
+            // Something else wrote into the file, or the program did.
+            (StoreErrorKind::SmokeChanged, [true, false, true]),
             (StoreErrorKind::SmokeSetup, [false, false, false]),
             (StoreErrorKind::Proxy, [false, false, false]),
             (StoreErrorKind::Locked, [false, false, false]),

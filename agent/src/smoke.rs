@@ -97,6 +97,10 @@ impl Sandbox {
     /// the file open for writing. `scratch` is a directory for temporary files, which are removed.
     ///
     /// If the future is dropped, the test and all processes that it started end.
+    ///
+    /// # Errors
+    /// [`SmokeFailure::Changed`] if the file is not what was verified, however the test ended: its failure says nothing
+    /// about the version.
     pub async fn test(&self, subject: &Subject<'_>, timeout: Duration, scratch: &Path) -> Result<String, SmokeFailure> {
         let deadline = Instant::now() + timeout;
         let mut first = None;
@@ -112,12 +116,17 @@ impl Sandbox {
                     | SmokeFailure::Format { .. }
                     | SmokeFailure::Timeout { .. }),
                 ) => {
-                    return Err(first.unwrap_or(failure));
+                    first = first.or(Some(failure));
+                    break;
                 }
                 Err(failure) => first = first.or(Some(failure)),
             }
         }
-        Err(first.unwrap_or(SmokeFailure::Setup { why: "nothing was run".to_owned() }))
+        let failure = first.unwrap_or(SmokeFailure::Setup { why: "nothing was run".to_owned() });
+        Err(match subject.check_unchanged().await {
+            Err(SmokeFailure::Changed) => SmokeFailure::Changed,
+            _ => failure,
+        })
     }
 
     /// Runs the executable once with these arguments, as [`Self::test`] does. Returns the first 4,096 bytes of its

@@ -129,6 +129,12 @@ esac
     )
 }
 
+/// Returns the version that a [`script`] prints.
+pub fn script_version(text: &str, name: &str) -> Option<String> {
+    let rest = text.split_once(&format!("This is {name} "))?.1;
+    Some(rest.split_once(".\"")?.0.to_owned())
+}
+
 /// Returns the plugins that `make lab` publishes.
 pub fn plugins() -> Vec<Plugin> {
     let delivery = |version: &str, kit: &str| {

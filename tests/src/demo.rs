@@ -1,4 +1,4 @@
-//! The demo: what this project does, in fifteen steps.
+//! The demo: what this project does, in sixteen steps.
 
 use std::io::Write;
 
@@ -42,6 +42,19 @@ spec:
     message: \"questions: #platform\"
 ";
 
+const HOSTS_POLICY: &str = "\
+apiVersion: cli.deckhouse.io/v1alpha1
+kind: PluginPolicy
+metadata: {name: bastions}
+spec:
+  hostSelector: {matchLabels: {role: bastion}}
+  rules:
+  - plugins: [stronghold]
+    access: Require
+    updates: Auto
+    versions: \"~1.1\"
+";
+
 /// The terminals of the demo.
 struct Terminals {
     admin: Terminal,
@@ -70,6 +83,7 @@ pub fn run(lab: &Lab, out: impl Write) -> Result<()> {
     }
     demo.write_file("record.yaml", RECORD)?;
     demo.write_file("policy.yaml", POLICY)?;
+    demo.write_file("bastions.yaml", HOSTS_POLICY)?;
     demo.link("registry", lab.proxy().layout())?;
     let terminals = Terminals { admin: demo.terminal(ADMIN)?, alice: demo.terminal("alice")? };
     d8_build::stamped(&demo.bin(&terminals.alice), "v0.1.0")?;
@@ -79,6 +93,7 @@ pub fn run(lab: &Lab, out: impl Write) -> Result<()> {
     time_gates(&mut demo, &terminals)?;
     incidents(&mut demo, &terminals)?;
     self_update(&mut demo, &terminals)?;
+    hosts(&mut demo, &terminals.admin)?;
     let (steps, seconds) = (demo.steps(), demo.elapsed().as_secs());
     demo.print_text("")?;
     demo.print_text(&format!("All {steps} steps gave the expected output, in {seconds} s."))
@@ -287,4 +302,34 @@ fn self_update(demo: &mut Walkthrough<'_, impl Write>, terminals: &Terminals) ->
         "KUBECONFIG=/nowhere d8 cli use v0.1.0 && d8 --version",
         Expectation::success(&["installed locally", "d8 v0.1.0"]),
     )
+}
+
+fn hosts(demo: &mut Walkthrough<'_, impl Write>, admin: &Terminal) -> Result<()> {
+    demo.step(
+        "Let hosts follow a policy",
+        "The admin enrols two bastions, and copies a file to each of them. On each bastion, the agent keeps the plugins on \
+         the policy for its labels, without a person. The policy for workstations now selects only machines that are not \
+         enrolled. The edit of one field takes both bastions to another version at once.",
+    )?;
+    let selector = r#"{"hostSelector":{"matchLabels":{"cli.deckhouse.io/managed":"false"}}}"#;
+    demo.run(admin, &patch(selector), Expectation::success(&["patched"]))?;
+    let bastions = [demo.host_terminal("bastion-1")?, demo.host_terminal("bastion-2")?];
+    let mut agents = Vec::new();
+    for bastion in &bastions {
+        let name = bastion.user();
+        let enroll = format!("d8 host enroll {name} --labels role=bastion");
+        demo.run(admin, &enroll, Expectation::success(&["Enrolled"]))?;
+        let join = format!("d8 agent join {name}.d8host --state-dir ~/d8-agent");
+        demo.run(bastion, &join, Expectation::success(&[&format!("This machine is host {name}")]))?;
+        agents.push(demo.start(bastion, "d8 agent run --state-dir ~/d8-agent")?);
+    }
+    demo.run(admin, "cat bastions.yaml", Expectation::success(&["access: Require"]))?;
+    demo.run(admin, "kubectl apply -f bastions.yaml", Expectation::success(&["created"]))?;
+    let [first, second] = &bastions;
+    demo.run_until(first, "d8 stronghold", Expectation::success(&["This is stronghold v1.1.0."]))?;
+    let edit = "sed -i 's/~1.1/~1.0/' bastions.yaml && kubectl apply -f bastions.yaml";
+    demo.run(admin, edit, Expectation::success(&["configured"]))?;
+    demo.run_until(second, "d8 stronghold", Expectation::success(&["This is stronghold v1.0.0."]))?;
+    let up_to_date = Expectation { lacks: &["Unknown", "False"], ..Expectation::success(&["bastion-1", "UpToDate"]) };
+    demo.run_until(admin, "d8 host list", up_to_date)
 }

@@ -100,6 +100,11 @@ impl Lab {
         &mut self.operator
     }
 
+    /// Returns the last lines of the operator's log.
+    pub fn operator_log_end(&self) -> String {
+        self.operator.log_end()
+    }
+
     /// Ends the operator with SIGTERM as a kubelet does, so that another one can lead at once.
     pub fn stop_operator(&mut self) -> Result<()> {
         let pid = wait_for("the operator's process id", TIMEOUT, || self.operator.pid())?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::command::run_merged;
-use crate::process::wait_for;
+use crate::process::{Server, wait_for};
 use crate::{CommandOutput, Error, Lab, Result, Workstation, tools};
 
 /// Width of text, in columns.
@@ -20,6 +20,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Terminal {
     user: &'static str,
     workstation: Workstation,
+}
+
+impl Terminal {
+    /// Returns the name for the prompt.
+    pub fn user(&self) -> &'static str {
+        self.user
+    }
 }
 
 /// What a command must print and return.
@@ -87,6 +94,13 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         Ok(Terminal { user, workstation })
     }
 
+    /// Opens a terminal on a managed host: d8 is the host once its state is in `~/d8-agent`.
+    pub fn host_terminal(&self, name: &'static str) -> Result<Terminal> {
+        let Terminal { workstation, .. } = self.terminal(name)?;
+        let kubeconfig = workstation.home().join("d8-agent/kubeconfig");
+        Ok(Terminal { user: name, workstation: workstation.with_env("KUBECONFIG", kubeconfig) })
+    }
+
     /// Returns the user's own directory for programs, first in their `PATH`.
     pub fn bin(&self, terminal: &Terminal) -> PathBuf {
         terminal.workstation.home().join("bin")
@@ -138,6 +152,15 @@ impl<'a, W: Write> Walkthrough<'a, W> {
         let output = self.output_of(terminal, line)?;
         self.print_output(&output)?;
         self.verify(&output, expected)
+    }
+
+    /// Starts a command in the background, as a service. It ends when the result is dropped.
+    pub fn start(&mut self, terminal: &Terminal, line: &str) -> Result<Server> {
+        self.print_prompt(terminal, &format!("{line} &"))?;
+        let line = format!("exec {line}");
+        let name = format!("service-{}", terminal.user);
+        let scratch = self.lab.plane().scratch();
+        scratch.start(&name, "bash", ["-c", &line], |command| self.environment(terminal, command))
     }
 
     /// Runs a command until the operator has changed what it prints. Prints the output that is as expected, or the
@@ -195,12 +218,15 @@ impl<'a, W: Write> Walkthrough<'a, W> {
 
     /// Runs a line in a shell: the printed line is exactly what runs.
     fn output_of(&self, terminal: &Terminal, line: &str) -> Result<CommandOutput> {
+        run_merged("bash", ["-c", line], |command| self.environment(terminal, command))
+    }
+
+    /// Replaces the environment of a command by the terminal's.
+    fn environment(&self, terminal: &Terminal, command: &mut Command) {
         let mut path = self.bin(terminal).into_os_string();
         path.push(":");
         path.push(&self.path);
-        run_merged("bash", ["-c", line], |command: &mut Command| {
-            terminal.workstation.environment(command);
-            command.env("PATH", &path).current_dir(&self.directory);
-        })
+        terminal.workstation.environment(command);
+        command.env("PATH", &path).current_dir(&self.directory);
     }
 }

@@ -46,7 +46,7 @@ fn the_demo_gives_the_expected_output() {
     let output = String::from_utf8_lossy(&finished.stdout);
     assert!(finished.status.success(), "{output}\n{}", String::from_utf8_lossy(&finished.stderr));
     let headlines = output.lines().filter(|line| line.chars().all(|c| c == '-') && !line.is_empty()).count();
-    assert_eq!(headlines, 15, "{output}");
+    assert_eq!(headlines, 16, "{output}");
     assert!(output.contains("alice $ d8 plugins why stronghold"), "{output}");
     assert_nothing_left(temporary.path());
 }

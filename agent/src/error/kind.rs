@@ -36,6 +36,8 @@ pub enum StoreErrorKind {
     SmokeTimeout,
     /// The smoke test could not be run.
     SmokeSetup,
+    /// The executable is not the file that was verified any more.
+    SmokeChanged,
     /// The disk is full, or a limit on file sizes or a quota is reached.
     DiskFull,
     /// Another error of the file system.
@@ -61,6 +63,7 @@ impl StoreErrorKind {
             Self::Smoke => "Smoke",
             Self::SmokeTimeout => "SmokeTimeout",
             Self::SmokeSetup => "SmokeSetup",
+            Self::SmokeChanged => "SmokeChanged",
             Self::DiskFull => "DiskFull",
             Self::Io => "Io",
         }
@@ -90,6 +93,7 @@ impl StoreError {
                 StoreErrorKind::SmokeSetup
             }
             Self::Smoke { failure: SmokeFailure::Timeout { .. }, .. } => StoreErrorKind::SmokeTimeout,
+            Self::Smoke { failure: SmokeFailure::Changed, .. } => StoreErrorKind::SmokeChanged,
             Self::Smoke { .. } => StoreErrorKind::Smoke,
             Self::Io { source, .. } if disk::is_full(source) => StoreErrorKind::DiskFull,
             Self::Io { .. } => StoreErrorKind::Io,

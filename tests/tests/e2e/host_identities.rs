@@ -5,21 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use d8_tests::catalog::Plugin;
+pub(crate) use d8_tests::fleet::admin as fleet_admin;
 use d8_tests::process::wait_for;
 use d8_tests::restricted::with_mounts;
 use d8_tests::{CommandOutput, Identity, Lab, Result, Workstation, run, tools::Tools};
 use serde_json::{Value, json};
-
-/// Creates a workstation whose user may do what the chart's roles for admins of policies and hosts say.
-pub(crate) fn fleet_admin(lab: &Lab) -> Result<Workstation> {
-    let who = lab.plane().new_user();
-    let (user, name) = (format!("--user={}", who.user), who.user.clone());
-    let plane = lab.plane();
-    plane.kubectl(["create", "clusterrolebinding", &name, "--clusterrole=d8:cli:policy-admin", &user])?;
-    let namespace = "--namespace=d8-cli-hosts";
-    plane.kubectl(["create", "rolebinding", &name, "--role=d8:cli:host-admin", &user, namespace])?;
-    lab.workstation(who)
-}
 
 /// Enrols a host. Returns the file to join with.
 pub(crate) fn enrolled(admin: &Workstation, name: &str, labels: &str) -> Result<PathBuf> {

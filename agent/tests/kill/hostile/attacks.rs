@@ -112,6 +112,8 @@ fn swapped() {
     for caller in callers() {
         for attack in [
             r#"open($file, ">>", $path) and print $file "exit 1\n";"#,
+            // How it ends does not count.
+            r#"open($file, ">>", $path) and print $file "exit 1\n" and exit 1;"#,
             r#"open($file, ">", "$path.new") and print $file "other" and rename("$path.new", $path);"#,
             // By the descriptor or path that it was started by.
             r#"chmod 0755, $0; open($file, "+<", $0) and print $file "X";"#,

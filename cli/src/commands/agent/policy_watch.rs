@@ -18,7 +18,7 @@ const WATCH_TIMEOUT: u32 = 290;
 type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
 
 /// What a tick depends on in each policy, by name.
-type Fingerprints = BTreeMap<String, Value>;
+pub(super) type Fingerprints = BTreeMap<String, Value>;
 
 /// A watch of the policies.
 pub(super) struct PolicyWatch {
@@ -26,17 +26,17 @@ pub(super) struct PolicyWatch {
     events: Option<Events>,
     /// Where the next watch begins.
     version: String,
-    /// `None`: the policies were not listed yet.
-    seen: Option<Fingerprints>,
+    /// The policies as they were seen last.
+    seen: Fingerprints,
     /// When a watch that failed is opened again.
     schedule: TickSchedule,
 }
 
 impl PolicyWatch {
-    /// Opens no connection yet.
-    pub(super) fn new(client: Client) -> Self {
+    /// Opens no connection yet. `seen`: the policies of the last tick.
+    pub(super) fn new(client: Client, seen: Fingerprints) -> Self {
         let api = Api::all_with(client, &ApiResource::erase::<PluginPolicy>(&()));
-        Self { api, events: None, version: String::new(), seen: None, schedule: TickSchedule::default() }
+        Self { api, events: None, version: String::new(), seen, schedule: TickSchedule::default() }
     }
 
     /// Waits until a policy changes in what ticks depend on. Opens the watch again when it ends or fails.
@@ -72,22 +72,21 @@ impl PolicyWatch {
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         };
         self.version = policy.metadata.resource_version.clone().unwrap_or_default();
-        let (name, new) = fingerprint(&policy);
-        let seen = self.seen.get_or_insert_default();
-        let old = if is_gone { seen.remove(&name) } else { seen.insert(name, new.clone()) };
+        let (name, new) = of_object(&policy);
+        let old = if is_gone { self.seen.remove(&name) } else { self.seen.insert(name, new.clone()) };
         Ok(is_gone || old != Some(new))
     }
 
-    /// Opens the watch where the last one ended. Without that, lists the policies first, and returns whether they differ
-    /// from those that were seen.
+    /// Opens the watch where the last one ended. Without that, lists the policies first, and returns whether a tick depends
+    /// on what changed.
     async fn open(&mut self) -> kube::Result<bool> {
         let mut differs = false;
         if self.version.is_empty() {
             let list = self.api.list(&ListParams::default()).await?;
             self.version = list.metadata.resource_version.unwrap_or_default();
-            let now: Fingerprints = list.items.iter().map(fingerprint).collect();
-            differs = self.seen.as_ref().is_some_and(|seen| *seen != now);
-            self.seen = Some(now);
+            let now: Fingerprints = list.items.iter().map(of_object).collect();
+            differs = self.seen != now;
+            self.seen = now;
         }
         let params = WatchParams::default().timeout(WATCH_TIMEOUT);
         self.events = Some(Box::pin(self.api.watch(&params, &self.version).await?));
@@ -96,13 +95,17 @@ impl PolicyWatch {
     }
 }
 
+fn of_object(policy: &DynamicObject) -> (String, Value) {
+    fingerprint(&serde_json::to_value(policy).unwrap_or_default())
+}
+
 /// Returns the name of a policy, and what a tick depends on: its spec, whether the operator accepted it, and the waves.
 /// Counts of hosts are not part of it.
-fn fingerprint(policy: &DynamicObject) -> (String, Value) {
-    let status = |pointer: &str| policy.data.pointer(pointer).cloned().unwrap_or_default();
-    let conditions = status("/status/conditions");
+pub(super) fn fingerprint(policy: &Value) -> (String, Value) {
+    let field = |pointer: &str| policy.pointer(pointer).cloned().unwrap_or_default();
+    let conditions = field("/status/conditions");
     let accepted = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == "Accepted");
-    let waves: Vec<Value> = status("/status/components")
+    let waves: Vec<Value> = field("/status/components")
         .as_array()
         .into_iter()
         .flatten()
@@ -110,8 +113,8 @@ fn fingerprint(policy: &DynamicObject) -> (String, Value) {
         .map(|wave| json!([wave["version"], wave["since"], wave["state"], wave["haltedAt"]]))
         .collect();
     let accepted = accepted.map(|accepted| json!([accepted["status"], accepted["observedGeneration"]]));
-    let name = policy.metadata.name.clone().unwrap_or_default();
-    (name, json!([policy.metadata.uid, policy.metadata.generation, accepted, waves]))
+    let name = field("/metadata/name").as_str().unwrap_or_default().to_owned();
+    (name, json!([field("/metadata/uid"), field("/metadata/generation"), accepted, waves]))
 }
 
 #[cfg(test)]
@@ -131,7 +134,7 @@ mod tests {
             });
             change(&mut policy);
             let policy: DynamicObject = serde_json::from_value(policy).unwrap();
-            fingerprint(&policy)
+            of_object(&policy)
         };
         let before = policy(|_| {});
         for (what, change, matters) in [

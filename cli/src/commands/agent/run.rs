@@ -122,7 +122,8 @@ impl Agent {
                 biased;
                 result = &mut tick => match result {
                     Ok((done, client)) => {
-                        self.watch = self.watch.take().or_else(|| client.map(PolicyWatch::new));
+                        let watch = || client.map(|client| PolicyWatch::new(client, done.policies.clone()));
+                        self.watch = self.watch.take().or_else(watch);
                         return self.succeed(done);
                     }
                     Err(failure) => return self.fail(&failure),
@@ -180,7 +181,7 @@ impl Agent {
         if let Some(trial) = self.trial.take() {
             trial.succeed();
         }
-        let TickDone { report, switched_d8 } = done;
+        let TickDone { report, switched_d8, .. } = done;
         if let Some(ended) = self.status.succeed(report.clone(), Timestamp::now()) {
             output::print(format!("The agent works again, after {} failures since {:.0}.", ended.count, ended.since));
         }

@@ -32,7 +32,11 @@ use d8_crds::{
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
-use super::{host_record::HostRecord, own_d8::OwnD8};
+use super::{
+    host_record::HostRecord,
+    own_d8::OwnD8,
+    policy_watch::{Fingerprints, fingerprint},
+};
 use crate::{
     commands::plugins::{
         options::ExecuteOptions,
@@ -61,6 +65,8 @@ pub(super) struct Tick<'a> {
     pub(super) left_out: BTreeMap<Component, (FailedAttempt, Option<Timestamp>)>,
     /// When the policies were read that the plan is made from.
     pub(super) policies_read: Instant,
+    /// What the plan depends on in these policies.
+    policies: Fingerprints,
     /// Whether the tick may switch d8 itself.
     switches_d8: bool,
 }
@@ -71,6 +77,8 @@ pub(super) struct TickDone {
     pub(super) report: CliHostStatus,
     /// `current` of the store of d8, if the tick switched d8: the agent goes on in the new one.
     pub(super) switched_d8: Option<PathBuf>,
+    /// The policies that it read last.
+    pub(super) policies: Fingerprints,
 }
 
 /// What a tick is going to do.
@@ -94,7 +102,8 @@ impl<'a> Tick<'a> {
         let (client, record) = HostRecord::read(context, state).await?;
         let (failures, left_out) = (state.failures(), BTreeMap::new());
         let policies_read = Instant::now();
-        Ok(Self { context, state, client, record, failures, left_out, policies_read, switches_d8: false })
+        let policies = Fingerprints::new();
+        Ok(Self { context, state, client, record, failures, left_out, policies_read, policies, switches_d8: false })
     }
 
     /// Lets the tick switch d8 itself: the caller goes on in the new d8.
@@ -122,7 +131,7 @@ impl<'a> Tick<'a> {
             _ => None,
         };
         let report = self.record.write().await?;
-        Ok(TickDone { report, switched_d8 })
+        Ok(TickDone { report, switched_d8, policies: self.policies })
     }
 
     /// Plans, and reports what the plan leaves as it is.
@@ -158,6 +167,7 @@ impl<'a> Tick<'a> {
             // A tick may last longer than the time for which a view counts.
             view.confirmed = Timestamp::now();
         }
+        self.policies = view.policies.iter().map(fingerprint).collect();
         let policies = Arc::new(view.policy_set());
         Ok((view, policies))
     }
