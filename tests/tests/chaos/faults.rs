@@ -310,7 +310,8 @@ fn version(minor: u32) -> String {
 /// Returns an executable whose bytes depend on `seed`.
 fn executable(plugin: &str, minor: u32, seed: u64) -> String {
     let mut random = StdRng::seed_from_u64(seed);
-    let padding: String = std::iter::repeat_with(|| format!("# {:032x}\n", random.random::<u128>())).take(PADDING / 35).collect();
+    let padding: String =
+        std::iter::repeat_with(|| format!("# {:032x}\n", random.random::<u128>())).take(PADDING / 35).collect();
     format!("{}exit\n{padding}", script(plugin, &version(minor)))
 }
 
