@@ -32,6 +32,7 @@ pub mod cluster;
 pub mod enrolment;
 pub mod failed_changes;
 pub mod tick_schedule;
+pub mod watched_policies;
 
 pub mod enrolled_host;
 

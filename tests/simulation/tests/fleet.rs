@@ -1,0 +1,62 @@
+//! What must hold in a fleet, whatever chance does: a small form of `make simulate`, which prints the seed if it fails.
+
+use d8_crds::values::version::Version;
+use d8_simulation::{Kind, Reaction, Report, Scenario, Settings, run};
+
+const MINUTE: i64 = 60_000;
+/// The longest time between two ticks.
+const LONGEST_TICK: i64 = 17 * MINUTE;
+const MAX_FAILED: u32 = 5;
+
+fn simulated(reaction: Reaction) -> Report {
+    let seed = rand::random();
+    eprintln!("seed {seed}");
+    let settings = Settings { hosts: 600, seed, over: "12h".to_owned(), reaction, verify_one_of: 10 };
+    let report = run(&Scenario::two_days(), &settings);
+    eprintln!("{report}");
+    report
+}
+
+/// Waves, halts and blocks do what policies say.
+fn check_policies(report: &Report) {
+    assert!(!report.deviations.is_empty());
+    for deviation in &report.deviations {
+        assert!(deviation.from_permitted <= 0.01, "{deviation:?}");
+        // Buckets are random. So much is exceeded by one of 10,000 sets of 420 hosts (Dvoretzky-Kiefer-Wolfowitz).
+        let bound = (f64::ln(2.0 * 10_000.0) / (2.0 * 420.0)).sqrt();
+        assert!(deviation.from_line <= bound + 0.01, "{deviation:?}, {bound}");
+        assert!(deviation.samples >= 20, "{deviation:?}");
+    }
+    let broken = Version::parse("v1.2.0").unwrap();
+    let stop = report.stops.iter().find(|stop| Version::parse(&stop.version).unwrap() == broken);
+    let stop = stop.expect("the wave of the broken version is halted");
+    assert!(stop.tried_later == 0 && stop.tried - stop.in_flight >= MAX_FAILED, "{stop:?}");
+    // Between the report that is one too many and the halt, the operator waits for up to 1.4 s.
+    assert!(stop.tried - stop.in_flight <= MAX_FAILED + 3, "{stop:?}");
+    let (forbidden, left) = report.forbidden();
+    assert!(forbidden > 500 && left == 0, "{forbidden} {left}");
+    assert!(report.longest_forbidden() <= LONGEST_TICK, "{} ms", report.longest_forbidden());
+}
+
+#[test]
+fn a_fleet_follows_its_policies() {
+    let report = simulated(Reaction::Spread);
+    check_policies(&report);
+    // In quiet times, the load is what arithmetic says.
+    for kind in [Kind::HostGet, Kind::PolicyList, Kind::RecordGet, Kind::WatchOpen] {
+        let expected = report.expected_per_minute(kind).unwrap();
+        let quiet = report.load_after(20 * 60 * MINUTE, 4 * 60, |other| other == kind).mean_per_minute;
+        assert!((quiet / expected - 1.0).abs() < 0.1, "{kind:?}: {quiet} a minute, expected {expected}");
+    }
+    // After an hour without the API server, hosts come back within ten minutes.
+    let after = report.load_after(9 * 60 * MINUTE, 10, |kind| kind == Kind::HostGet);
+    assert!(after.most_per_minute <= 600 / 4, "{after:?}");
+    // A change of a policy makes at most 100 hosts a second tick, on average; chance allows some more.
+    let most = report.load(|kind| kind == Kind::HostGet).most_per_second;
+    assert!(most <= 150, "{most} ticks in a second");
+}
+
+#[test]
+fn a_fleet_follows_its_policies_without_spreading() {
+    check_policies(&simulated(Reaction::AtOnce));
+}
