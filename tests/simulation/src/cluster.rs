@@ -1,6 +1,6 @@
 //! What the API server has, and the operator that writes it.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use d8_agent::watched_policies::fingerprint;
 use d8_crds::{
@@ -55,6 +55,8 @@ pub(crate) struct View {
     /// Number of hosts that each policy selects, by its status.
     pub(crate) matched: BTreeMap<String, u32>,
     checked: Vec<CheckedPolicy>,
+    /// From when until when no schedule changes.
+    steady: Cell<Option<(Timestamp, Timestamp)>>,
     content: Value,
 }
 
@@ -224,12 +226,16 @@ impl View {
             generations: policies.iter().map(|p| (named(p), p.metadata.generation.unwrap_or_default())).collect(),
             matched: policies.iter().map(|p| (named(p), matched(p).unwrap_or_default())).collect(),
             checked: policies.iter().filter_map(|policy| CheckedPolicy::new(policy).ok()).collect(),
+            steady: Cell::new(None),
             content: json!([policies.iter().map(content).collect::<Vec<_>>(), versions(record)]),
         }
     }
 
     /// Returns the next time at which a window opens or closes, or a blackout begins or ends, in any of the policies.
     pub(crate) fn next_change_of_schedules(&self, now: Timestamp) -> Option<Timestamp> {
+        if let Some((_, to)) = self.steady.get().filter(|(from, to)| (*from..*to).contains(&now)) {
+            return Some(to);
+        }
         let of = |policy: &CheckedPolicy| {
             let merged: MergedSchedule<'_> = [&policy.schedule].into_iter().collect();
             let ends = policy.schedule.blackouts().iter().flat_map(|blackout| [blackout.from, blackout.to]);
@@ -238,7 +244,9 @@ impl View {
             let of_both = [merged.next_opening(now), of_windows].into_iter().flatten();
             ends.chain(of_both).filter(|at| *at > now).min()
         };
-        self.checked.iter().filter_map(of).min()
+        let next = self.checked.iter().filter_map(of).min();
+        self.steady.set(next.map(|next| (now, next)));
+        next
     }
 }
 

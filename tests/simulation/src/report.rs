@@ -1,6 +1,9 @@
 //! What a simulation measured, and the table of it.
 
-use std::fmt::{self, Display, Formatter};
+use std::{
+    fmt::{self, Display, Formatter},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -48,6 +51,9 @@ pub struct Report {
     pub ticks: u64,
     /// Ticks that planned; the others had the plan of the tick before.
     pub plans: u64,
+    /// How often the operator reconciled its policies, and how long that took, by a real clock.
+    pub reconciliations: u32,
+    pub(crate) reconciling: Duration,
 }
 
 impl Report {
@@ -128,7 +134,9 @@ impl Display for Report {
         let Settings { hosts, seed, over, reaction, .. } = &self.settings;
         let hours = self.scenario.length / HOUR;
         writeln!(f, "{hosts} hosts, {hours} hours, rollout over {over}, reaction {reaction:?}, seed {seed}")?;
-        writeln!(f, "{} ticks, {} of them planned anew\n", self.ticks, self.plans)?;
+        writeln!(f, "{} ticks, {} of them planned anew", self.ticks, self.plans)?;
+        let mean = self.reconciling.checked_div(self.reconciliations).unwrap_or_default();
+        writeln!(f, "{} reconciliations of the operator, each {mean:.1?}\n", self.reconciliations)?;
         writeln!(f, "requests per minute")?;
         self.write_loads(f)?;
         self.write_steps(f)?;

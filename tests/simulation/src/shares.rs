@@ -59,12 +59,11 @@ pub(crate) struct Comparison<'a> {
 impl Shares {
     /// Compares the share of a version with its wave.
     pub(crate) fn compare(&mut self, of: &Comparison<'_>, at: Millis, now: Timestamp) {
-        let Some(since) = of.wave.since else { return };
+        // A halted wave stands still, and the hosts that made it halt have the version before.
+        let Some(since) = of.wave.since.filter(|_| of.wave.halted_at.is_none()) else { return };
         let (Ok(checked), Ok(version)) = (CheckedPolicy::new(of.policy), Version::parse(of.version)) else { return };
         let Some(rollout) = &checked.rollout else { return };
         let over = rollout.over.as_secs_f64();
-        // A halted wave stands still.
-        let now = of.wave.halted_at.map_or(now, |halted| halted.min(now));
         let passed = (now.duration_since(since).as_secs_f64() / over).clamp(0.0, 1.0);
         if passed >= 1.0 {
             return;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use d8_crds::{
@@ -37,7 +38,7 @@ const COLLECT: Millis = 200;
 const RECONCILE_INTERVAL: Millis = 1400;
 /// A report without a failure changes only counts, and evidence that takes an hour: the simulated operator may take it in
 /// later, which saves most of its work.
-const COUNTS_INTERVAL: Millis = MINUTE;
+const COUNTS_INTERVAL: Millis = 5 * MINUTE;
 /// The operator polls the proxy so often, up to a tenth later.
 const POLL_INTERVAL: Millis = 10 * MINUTE;
 /// The share of each version is noted so often.
@@ -100,6 +101,8 @@ struct Simulation<'a> {
     stops: Vec<Stop>,
     ticks: u64,
     plans: u64,
+    reconciliations: u32,
+    reconciling: Duration,
 }
 
 /// Runs a scenario.
@@ -153,6 +156,8 @@ impl<'a> Simulation<'a> {
             stops: Vec::new(),
             ticks: 0,
             plans: 0,
+            reconciliations: 0,
+            reconciling: Duration::ZERO,
         }
     }
 
@@ -287,7 +292,10 @@ impl<'a> Simulation<'a> {
 
     fn reconcile(&mut self, at: Millis) {
         self.last_reconcile = at;
+        let started = Instant::now();
         let done = self.cluster.reconcile(at);
+        self.reconciliations += 1;
+        self.reconciling += started.elapsed();
         self.traffic.add(Kind::OperatorWrite, at, done.writes);
         if done.is_noticed {
             self.note_halts(at);
@@ -485,6 +493,8 @@ impl<'a> Simulation<'a> {
             stops: self.stops,
             ticks: self.ticks,
             plans: self.plans,
+            reconciliations: self.reconciliations,
+            reconciling: self.reconciling,
         }
     }
 }
