@@ -33,6 +33,7 @@ pub mod enrolment;
 pub mod failed_changes;
 pub mod machine_identity;
 pub mod tick_schedule;
+pub mod watched_policies;
 
 pub mod agent_config;
 pub mod agent_state;

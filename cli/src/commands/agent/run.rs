@@ -181,7 +181,8 @@ impl Agent {
         if let Some(trial) = self.trial.take() {
             trial.succeed();
         }
-        let TickDone { report, switched_d8, .. } = done;
+        let TickDone { report, switched_d8, peers, .. } = done;
+        self.now.set_peers(peers);
         if let Some(ended) = self.status.succeed(report.clone(), Timestamp::now()) {
             output::print(format!("The agent works again, after {} failures since {:.0}.", ended.count, ended.since));
         }

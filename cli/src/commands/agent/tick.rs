@@ -14,6 +14,7 @@ use d8_agent::{
     cluster::{self, ClusterView, RecordSelection, ViewOrigin},
     enrolled_host::EnrolledHostState,
     failed_changes::FailedChanges,
+    watched_policies::{Fingerprints, fingerprint, selected_hosts},
 };
 use d8_crds::{
     decisions::{
@@ -31,12 +32,9 @@ use d8_crds::{
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use serde_json::Value;
 
-use super::{
-    host_record::HostRecord,
-    own_d8::OwnD8,
-    policy_watch::{Fingerprints, fingerprint},
-};
+use super::{host_record::HostRecord, own_d8::OwnD8};
 use crate::{
     commands::plugins::{
         options::ExecuteOptions,
@@ -67,6 +65,7 @@ pub(super) struct Tick<'a> {
     pub(super) policies_read: Instant,
     /// What the plan depends on in these policies.
     policies: Fingerprints,
+    peers: u32,
     /// Whether the tick may switch d8 itself.
     switches_d8: bool,
 }
@@ -79,6 +78,8 @@ pub(super) struct TickDone {
     pub(super) switched_d8: Option<PathBuf>,
     /// The policies that it read last.
     pub(super) policies: Fingerprints,
+    /// How many hosts the policies of this host select.
+    pub(super) peers: u32,
 }
 
 /// What a tick is going to do.
@@ -102,8 +103,19 @@ impl<'a> Tick<'a> {
         let (client, record) = HostRecord::read(context, state).await?;
         let (failures, left_out) = (state.failures(), BTreeMap::new());
         let policies_read = Instant::now();
-        let policies = Fingerprints::new();
-        Ok(Self { context, state, client, record, failures, left_out, policies_read, policies, switches_d8: false })
+        let (policies, peers) = (Fingerprints::new(), 0);
+        Ok(Self {
+            context,
+            state,
+            client,
+            record,
+            failures,
+            left_out,
+            policies_read,
+            policies,
+            peers,
+            switches_d8: false,
+        })
     }
 
     /// Lets the tick switch d8 itself: the caller goes on in the new d8.
@@ -131,7 +143,7 @@ impl<'a> Tick<'a> {
             _ => None,
         };
         let report = self.record.write().await?;
-        Ok(TickDone { report, switched_d8, policies: self.policies })
+        Ok(TickDone { report, switched_d8, policies: self.policies, peers: self.peers })
     }
 
     /// Plans, and reports what the plan leaves as it is.
@@ -143,6 +155,11 @@ impl<'a> Tick<'a> {
         let (mut view, policies) = self.policies().await?;
         self.record.report.clock_offset = view.server_time.map(|server| context.now.duration_since(server));
         self.record.report.policies = generations(&view.policies, &policies, context);
+        let here = |policy: &&Value| {
+            let name = policy.pointer("/metadata/name").and_then(Value::as_str);
+            self.record.report.policies.iter().any(|(here, _)| name == Some(here))
+        };
+        self.peers = view.policies.iter().filter(here).map(selected_hosts).max().unwrap_or_default();
         let plugins = self.requests(&policies)?;
         let components: Vec<Component> =
             plugins.keys().cloned().map(Component::Plugin).chain([Component::D8]).collect();
@@ -326,12 +343,11 @@ impl<'a> Tick<'a> {
 }
 
 /// Returns the policies that apply to this machine, with their generations.
-fn generations(policies: &[serde_json::Value], set: &PolicySet, context: &Context) -> Vec<(String, i64)> {
+fn generations(policies: &[Value], set: &PolicySet, context: &Context) -> Vec<(String, i64)> {
     let here = set.for_host(context.host(Person::Nobody));
     let names = here.policy_names();
     let generation = |name: &str| {
-        let is_it =
-            |policy: &&serde_json::Value| policy.pointer("/metadata/name").and_then(|n| n.as_str()) == Some(name);
+        let is_it = |policy: &&Value| policy.pointer("/metadata/name").and_then(|n| n.as_str()) == Some(name);
         policies.iter().find(is_it)?.pointer("/metadata/generation")?.as_i64()
     };
     names.into_iter().map(|name| (name.to_owned(), generation(name).unwrap_or_default())).collect()
