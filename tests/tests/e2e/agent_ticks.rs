@@ -62,7 +62,7 @@ pub(crate) fn policy(more: &Value) -> Value {
     d8_tests::objects::with(base, more)
 }
 
-fn add(lab: &Lab, plugin: &Plugin) -> Result<()> {
+pub(crate) fn add(lab: &Lab, plugin: &Plugin) -> Result<()> {
     lab.publish(plugin)?;
     lab.request_poll(&plugin.name)?;
     lab.wait_for_version(&plugin.name, &plugin.version).map(drop)
