@@ -116,7 +116,7 @@ impl Host {
 
     fn as_policies_see_it<'a>(&'a self, platform: &'a Platform) -> PolicyHost<'a> {
         let Self { name, labels, .. } = self;
-        PolicyHost { id: name, labels, platform: Some(platform), new_root: false, person: Person::Nobody }
+        PolicyHost { id: name, labels, platform: Some(platform), new_root: false, person: Person::Nobody, local_rules: None }
     }
 
     /// Plans as a tick does, unless the last plan still holds: neither the cluster nor the host has changed since, and no
@@ -216,6 +216,7 @@ impl Host {
             policies: names.into_iter().map(|name| (name.clone(), generation(&name))).collect(),
             components: BTreeMap::from([(component.clone(), report)]),
             clock_offset: Some(SignedDuration::ZERO),
+            ..HostReport::default()
         }
     }
 
