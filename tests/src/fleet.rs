@@ -164,7 +164,10 @@ impl Fleet {
         let parts = hosts.chunks(hosts.len().div_ceil(PARALLEL).max(1));
         let enrolled: Result<Vec<Vec<ManagedHost>>> = std::thread::scope(|scope| {
             let threads: Vec<_> = parts.map(|part| scope.spawn(|| enroll(part))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
         });
         Ok(Self { hosts: enrolled?.into_iter().flatten().collect() })
     }

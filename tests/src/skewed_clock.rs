@@ -111,7 +111,6 @@ fn with_date(answer: &str, ahead: SignedDuration) -> Option<String> {
         jiff::fmt::rfc2822::to_string(&Timestamp::now().checked_add(ahead).ok()?.to_zoned(jiff::tz::TimeZone::UTC))
             .ok()?;
     let date = date.trim_end_matches("+0000").trim_end_matches("-0000");
-    let line =
-        |line: &str| if line.starts_with("Date: ") { format!("Date: {date}GMT\r\n") } else { line.to_owned() };
+    let line = |line: &str| if line.starts_with("Date: ") { format!("Date: {date}GMT\r\n") } else { line.to_owned() };
     Some(answer.split_inclusive("\r\n").map(line).collect())
 }

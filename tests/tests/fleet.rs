@@ -167,7 +167,8 @@ fn wave_after_evidence(scenario: &Scenario) -> Result<()> {
 
     let wave = scenario.wait_for_wave("v1.1.0", WaveState::Running)?;
     let since = wave.since.as_ref().expect("a time").0;
-    let mut proven: Vec<Timestamp> = canaries.iter().map(|(_, at)| at.saturating_add(1.minute()).expect("a time")).collect();
+    let mut proven: Vec<Timestamp> =
+        canaries.iter().map(|(_, at)| at.saturating_add(1.minute()).expect("a time")).collect();
     proven.sort();
     // The report of a host has whole seconds.
     assert!(since.saturating_add(1.second()).expect("a time") >= proven[1], "{since} {proven:?}");
@@ -222,7 +223,10 @@ fn bad_version(scenario: &Scenario) -> Result<()> {
     })?;
     assert_eq!(again.state, Some(WaveState::Halted));
     let failed = scenario.failed("v1.2.0")?;
-    assert!(failed.len() >= tried.len() + 2 && failed.is_superset(&tried) && others(&failed) > 0, "{failed:?} {tried:?}");
+    assert!(
+        failed.len() >= tried.len() + 2 && failed.is_superset(&tried) && others(&failed) > 0,
+        "{failed:?} {tried:?}"
+    );
     assert_eq!(scenario.fleet.by_version("tool")["v1.1.0"].len(), HOSTS);
     Ok(())
 }
@@ -290,7 +294,10 @@ fn pause(scenario: &Scenario) -> Result<()> {
         let watch = scope.spawn(|| watch_staging(&scenario.fleet, &plugins, &is_over));
         let change = || -> Result<SystemTime> {
             scenario.apply(&json!({}), &require)?;
-            let is_staging = || scenario.fleet.hosts().iter().filter(|host| !host.installed().staged("extra").is_empty()).count() >= HOSTS / 3;
+            let is_staging = || {
+                scenario.fleet.hosts().iter().filter(|host| !host.installed().staged("extra").is_empty()).count()
+                    >= HOSTS / 3
+            };
             wait_for("ten hosts in mid-change", ALL, || is_staging().then_some(()))?;
             scenario.apply(&json!({"paused": true}), &require)?;
             let edited = SystemTime::now();

@@ -5,8 +5,8 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,7 +36,13 @@ pub(crate) struct Checks {
 
 impl fmt::Display for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} switches, {} runs of active programs, {} violations", self.switches, self.runs, self.violations.len())
+        write!(
+            f,
+            "{} switches, {} runs of active programs, {} violations",
+            self.switches,
+            self.runs,
+            self.violations.len()
+        )
     }
 }
 
@@ -53,9 +59,10 @@ impl Checker {
     pub(crate) fn start(fleet: &Fleet, permits: Arc<Permits>) -> Self {
         let (is_over, is_violated) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let rounds = Arc::<AtomicUsize>::default();
-        let programs = fleet.hosts().iter().flat_map(|host| {
-            PLUGINS.map(|plugin| Program::new(host.name(), plugin, host.installed()))
-        });
+        let programs = fleet
+            .hosts()
+            .iter()
+            .flat_map(|host| PLUGINS.map(|plugin| Program::new(host.name(), plugin, host.installed())));
         let mut round = Round { programs: programs.collect(), permits, checks: Checks::default() };
         let (over, violated, count) = (is_over.clone(), is_violated.clone(), rounds.clone());
         let thread = std::thread::spawn(move || {
@@ -164,7 +171,12 @@ impl Program {
     fn look_at_staging(&mut self, now: SystemTime) {
         let before = std::mem::take(&mut self.staged);
         let present = self.installed.staged(self.plugin).into_iter();
-        self.staged = present.map(|path| { let at = before.get(&path).copied().unwrap_or(now); (path, at) }).collect();
+        self.staged = present
+            .map(|path| {
+                let at = before.get(&path).copied().unwrap_or(now);
+                (path, at)
+            })
+            .collect();
         let first = self.staged.values().max().map(|first| (*first, now));
         let is_recent = |(_, last): &(SystemTime, SystemTime)| now.duration_since(*last).unwrap_or_default() < SWITCH;
         self.begun = first.or(self.begun.filter(is_recent));

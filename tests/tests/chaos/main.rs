@@ -107,9 +107,8 @@ fn converge(faults: &mut Faults, checker: &Checker) -> Result<()> {
         })
     };
     faults.fleet.wait_for_reports(&faults.lab, "all are up to date", CONVERGENCE, |_, report| is_up_to_date(report))?;
-    let is_clean = |host: &d8_tests::fleet::ManagedHost| {
-        PLUGINS.iter().all(|plugin| host.installed().staged(plugin).is_empty())
-    };
+    let is_clean =
+        |host: &d8_tests::fleet::ManagedHost| PLUGINS.iter().all(|plugin| host.installed().staged(plugin).is_empty());
     faults.fleet.wait_for("nothing is left in staging", CONVERGENCE, is_clean)?;
     println!("all hosts had {newest} {:.1} s after the last fault", begun.elapsed().as_secs_f32());
     // A last look at all of them.
