@@ -4,6 +4,7 @@
 //! <root>/cli/versions/<tag>/d8      immutable; next to it receipt.json, if this d8 installed the version
 //! <root>/cli/current                -> versions/<tag>/d8, relative
 //! <root>/cli/fallback               -> a d8 of another implementation, absolute
+//! <root>/cli/trial, recovery        a switch by the agent that is not proven yet
 //! <root>/cli/install.lock           the lock, while it is held
 //! ```
 //! A command on the PATH is a link to `current`. [`D8Store`] reads the store without running anything,
@@ -16,6 +17,7 @@ mod package_owner;
 mod path_entry;
 mod path_link;
 mod stage;
+mod trial;
 
 use std::{
     fs,
@@ -31,6 +33,7 @@ pub use self::{
     path_entry::{PathEntry, inaccessible_ancestor, invocation_path},
     path_link::PathMigration,
     stage::{D8InstallRequest, TestedVersion},
+    trial::{Trial, TrialStart},
 };
 use crate::{
     disk,

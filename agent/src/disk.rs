@@ -156,6 +156,18 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     sync_file(&file, path)
 }
 
+/// Replaces a file in one step by one that is complete and on the disk.
+pub(crate) fn replace_file(directory: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = directory.join(format!(".{name}.{}", random_name()));
+    let replaced = write_new(&temporary, bytes, mode)
+        .and_then(|()| rename(&temporary, &directory.join(name)))
+        .and_then(|()| sync_dir(directory));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced
+}
+
 /// Waits until the bytes of a file are on the disk.
 pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
     record("sync", path);

@@ -5,7 +5,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    cluster::Token, disk, enrolment::Enrolment, error::StoreError, failed_changes::FailedChanges, install_root::trust,
+    agent_status::AgentStatus,
+    cluster::Token,
+    disk::{self, flock::flock},
+    enrolment::Enrolment,
+    error::StoreError,
+    failed_changes::FailedChanges,
+    install_root::trust,
+    machine_identity::MachineIdentity,
 };
 
 /// Where the identity of a machine is.
@@ -27,6 +35,9 @@ const KUBECONFIG: &str = "kubeconfig";
 const TOKEN: &str = "token";
 const TOKEN_TIMES: &str = "token.json";
 const FAILURES: &str = "failures.json";
+const STATUS: &str = "status.json";
+const LOCK: &str = "agent.lock";
+const MACHINE: &str = "machine.json";
 
 /// When the token of a host was issued, and when it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +89,12 @@ pub enum EnrolledHostError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// The right to act as the agent of the host, which one process has at most.
+#[derive(Debug)]
+pub struct AgentLock {
+    _file: File,
 }
 
 /// The directory with the identity of a machine.
@@ -140,6 +157,8 @@ impl EnrolledHostState {
             .map_err(|source| EnrolledHostError::Io { path: self.directory.clone(), source })?;
         trust::whole_path(&self.directory)?;
         self.save_token(token, now)?;
+        // The machine that joins is the host from now on, whatever reported before.
+        self.save_machine(&MachineIdentity::default())?;
         let mut kubeconfig = enrolment.to_json();
         if let Some(user) = kubeconfig.pointer_mut("/users/0/user") {
             *user = json!({"tokenFile": self.directory.join(TOKEN)});
@@ -175,6 +194,50 @@ impl EnrolledHostState {
         self.save_json(FAILURES, failures, disk::PLAIN)
     }
 
+    /// Returns what this machine remembers of its reports. A damaged file is that of a machine that has just joined.
+    pub fn machine(&self) -> MachineIdentity {
+        self.read_json(MACHINE).ok().flatten().unwrap_or_default()
+    }
+
+    /// Stores what this machine remembers of its reports.
+    ///
+    /// # Errors
+    /// [`EnrolledHostError`]
+    pub fn save_machine(&self, machine: &MachineIdentity) -> Result<(), EnrolledHostError> {
+        self.save_json(MACHINE, machine, disk::PRIVATE)
+    }
+
+    /// Returns what the agent wrote about itself; `None`: it never ran, or the file is damaged.
+    pub fn status(&self) -> Option<AgentStatus> {
+        self.read_json(STATUS).ok().flatten()
+    }
+
+    /// Stores what the agent tells about itself. Everybody on the machine can read it.
+    ///
+    /// # Errors
+    /// [`EnrolledHostError`]
+    pub fn save_status(&self, status: &AgentStatus) -> Result<(), EnrolledHostError> {
+        self.save_json(STATUS, status, disk::PLAIN)
+    }
+
+    /// Makes this process the agent of the host; `None`: another process is. The system releases it when the process
+    /// ends.
+    ///
+    /// # Errors
+    /// [`EnrolledHostError::Io`]
+    pub fn lock(&self) -> Result<Option<AgentLock>, EnrolledHostError> {
+        let path = self.directory.join(LOCK);
+        let open = || {
+            // Nobody else may open it: who does can hold the lock.
+            let opened = match disk::create_new(&path, disk::PRIVATE) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk::open_regular(&path),
+                opened => opened,
+            }?;
+            Ok(flock(&opened)?.then_some(AgentLock { _file: opened }))
+        };
+        open().map_err(|source| EnrolledHostError::Io { path: path.clone(), source })
+    }
+
     /// Replaces the name and the labels that every d8 on the machine reads.
     ///
     /// # Errors
@@ -189,16 +252,8 @@ impl EnrolledHostState {
         self.replace(name, &text, mode)
     }
 
-    /// Replaces a file by one that is complete and on the disk.
     fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), EnrolledHostError> {
-        let path = self.directory.join(name);
-        let temporary = self.directory.join(format!(".{name}.{}", disk::random_name()));
-        let written = disk::write_new(&temporary, bytes, mode)
-            .and_then(|()| disk::rename(&temporary, &path))
-            .and_then(|()| disk::sync_dir(&self.directory));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written.map_err(|source| EnrolledHostError::Io { path, source })
+        let failed = |source| EnrolledHostError::Io { path: self.directory.join(name), source };
+        disk::replace_file(&self.directory, name, bytes, mode).map_err(failed)
     }
 }

@@ -3,6 +3,8 @@
 //! A version is remembered with the digest of its bytes: other bytes of the same version are tried. What fails for
 //! reasons outside the version, such as a proxy that does not answer, is not remembered.
 
+use std::collections::BTreeSet;
+
 use d8_crds::{
     decisions::agent_report::FailedAttempt,
     values::{digest::Digest, name::Component, version::Version},
@@ -15,6 +17,11 @@ use crate::error::StoreErrorKind;
 /// How often, and within which time, a change is tried again that a full disk or a slow start made fail.
 const RETRIES: u32 = 3;
 const RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(8);
+
+/// Why a switch of d8 itself was undone: the new d8 started several times and completed no tick.
+pub const TRIAL_FAILED: &str = "TrialFailed";
+/// Why a switch of d8 itself was undone: the new d8 completed no tick in time. The API server may be at fault.
+pub const TRIAL_TIMEOUT: &str = "TrialTimeout";
 
 /// Entries that are kept. A host has far fewer components.
 const MAX_ENTRIES: usize = 256;
@@ -57,13 +64,18 @@ impl Repetition {
     /// Returns how a change is repeated after an error of this kind ([`StoreErrorKind::as_str`]).
     fn after(kind: &str) -> Self {
         let is = |other: StoreErrorKind| kind == other.as_str();
-        if is(StoreErrorKind::Smoke) || is(StoreErrorKind::WrongDigest) || is(StoreErrorKind::Moved) {
-            Self::Never
-        } else if is(StoreErrorKind::SmokeTimeout) || is(StoreErrorKind::SmokeChanged) || is(StoreErrorKind::DiskFull) {
-            Self::Few
-        } else {
-            Self::Next
+        let one_of = |others: &[StoreErrorKind]| others.iter().any(|other| is(*other));
+        if kind == TRIAL_FAILED || one_of(&[StoreErrorKind::Smoke, StoreErrorKind::Moved]) {
+            return Self::Never;
         }
+        // One wrong answer of the proxy says nothing about the bytes that the record names.
+        let passing = [
+            StoreErrorKind::SmokeTimeout,
+            StoreErrorKind::SmokeChanged,
+            StoreErrorKind::DiskFull,
+            StoreErrorKind::WrongDigest,
+        ];
+        if kind == TRIAL_TIMEOUT || one_of(&passing) { Self::Few } else { Self::Next }
     }
 }
 
@@ -100,7 +112,8 @@ impl FailedChanges {
         }
         let before = self.entries.iter().find(|entry| entry.is_of(component, &failure.version, digest));
         let failures = before.map_or(0, |entry| entry.failures).saturating_add(1);
-        self.forget(component);
+        let same = |entry: &Entry| entry.component == component.name() && entry.version == failure.version.to_string();
+        self.entries.retain(|entry| !same(entry));
         self.entries.push(Entry {
             component: component.name().to_owned(),
             version: failure.version.to_string(),
@@ -114,8 +127,8 @@ impl FailedChanges {
         self.entries.drain(..excess);
     }
 
-    /// Returns the components whose last change failed.
-    pub fn components(&self) -> Vec<Component> {
+    /// Returns the components with changes that failed.
+    pub fn components(&self) -> BTreeSet<Component> {
         self.entries.iter().filter_map(|entry| entry.component.parse().ok()).collect()
     }
 
@@ -155,7 +168,7 @@ mod tests {
         for (kind, expected) in [
             // Whether it is held after 1 hour, after 9 hours, after three more failures.
             (StoreErrorKind::Smoke, [true, true, true]),
-            (StoreErrorKind::WrongDigest, [true, true, true]),
+            (StoreErrorKind::WrongDigest, [true, false, true]),
             (StoreErrorKind::DiskFull, [true, false, true]),
             (StoreErrorKind::SmokeTimeout, [true, false, true]),
             // Something else wrote into the file, or the program did.
@@ -189,13 +202,18 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_failure_replaces_an_older_one() {
-        let tool: Component = "tool".parse().unwrap();
+    fn each_version_is_remembered_and_the_oldest_are_dropped() {
+        let (tool, other): (Component, Component) = ("tool".parse().unwrap(), "other".parse().unwrap());
         let mut failed = FailedChanges::default();
+        let version = |patch: i64| Version::parse(&format!("v1.0.{patch}")).unwrap();
         for patch in 0..1000 {
-            let version = Version::parse(&format!("v1.0.{patch}")).unwrap();
-            failed.add(&tool, &FailedAttempt { version, ..failure(StoreErrorKind::Smoke) }, None, at(patch));
+            let failure = FailedAttempt { version: version(patch), ..failure(StoreErrorKind::Smoke) };
+            failed.add(&tool, &failure, None, at(patch));
+            failed.add(&tool, &failure, None, at(patch));
         }
-        assert_eq!(failed.entries.len(), 1);
+        assert_eq!(failed.entries.len(), MAX_ENTRIES);
+        let held = |failed: &FailedChanges, patch| failed.blocking(&tool, &version(patch), None, at(1000)).is_some();
+        assert!(held(&failed, 999) && held(&failed, 998) && !held(&failed, 0));
+        assert!(!failed.forget(&other) && failed.forget(&tool) && !held(&failed, 999));
     }
 }

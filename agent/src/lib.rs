@@ -31,8 +31,12 @@ pub mod roots;
 pub mod cluster;
 pub mod enrolment;
 pub mod failed_changes;
+pub mod machine_identity;
 pub mod tick_schedule;
 
+pub mod agent_config;
+pub mod agent_state;
+pub mod agent_status;
 pub mod enrolled_host;
 
 pub use disk::{is_same_file, noexec_mount};

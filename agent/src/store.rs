@@ -18,7 +18,10 @@ use std::path::{Path, PathBuf};
 
 use d8_crds::{
     records::contract::Contract,
-    values::name::{PluginName, Tag},
+    values::{
+        digest::Digest,
+        name::{PluginName, Tag},
+    },
 };
 
 use self::read::ContentCheck;
@@ -95,6 +98,16 @@ impl Store {
     pub fn verify(&self, name: &PluginName) -> Result<Option<PluginEntry>, StoreError> {
         trust::directory(&self.layout.plugins())?;
         read::entry(&self.layout.plugin(name), ContentCheck::Always)
+    }
+
+    /// Returns whether a switch to a version needs no download: it is on disk, and it was active here before or has this
+    /// layer. A version that was only kept for later is not used after its tag moved.
+    pub fn has(&self, name: &PluginName, tag: &Tag, layer: Option<&Digest>) -> bool {
+        let plugin = self.layout.plugin(name);
+        let Ok(stored) = read::version(&plugin, &plugin.version(tag)) else { return false };
+        let is_recorded = stored.receipt.layer.as_ref().zip(layer).is_none_or(|(stored, recorded)| stored == recorded);
+        let was_active = || self.get(name).is_ok_and(|entry| entry.is_some_and(|entry| entry.history.contains(tag)));
+        is_recorded || was_active()
     }
 
     /// Returns whether a version is on disk with the content that its receipt says.

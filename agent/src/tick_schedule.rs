@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub const INTERVAL: Duration = Duration::from_mins(15);
 /// Share of [`INTERVAL`] by which hosts differ, so that they do not tick at once.
 const SPREAD: f64 = 0.2;
-/// Longest delay by which hosts differ when a window opens or a hold ends for many of them at once.
+/// Longest delay by which hosts differ when a policy changes, a window opens or a hold ends for many of them at once.
 const STAGGER: Duration = Duration::from_secs(10);
 /// First and longest delay after ticks that failed, before jitter.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -39,6 +39,12 @@ impl TickSchedule {
     /// Returns how many ticks have failed since the last one that did not.
     pub fn failures(self) -> u32 {
         self.failures
+    }
+
+    /// Returns how long to wait after a policy changed. Hosts differ, so that the API server does not get the requests of
+    /// all of them at once.
+    pub fn wait_after_change(random: f64) -> Duration {
+        STAGGER.mul_f64(random)
     }
 
     /// Returns how long to wait after a tick. `random` is in [0, 1): each host has another one. After failures the delay

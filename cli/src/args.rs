@@ -15,7 +15,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::{
-    agent::{AgentArgs, AgentCommand, AgentJoinArgs, AgentOnceArgs, AgentRetryArgs},
+    agent::{AgentArgs, AgentCommand, AgentJoinArgs, AgentPlaceArgs, AgentRetryArgs, AgentStatusArgs},
     host::{EnrolmentFileArgs, HostArgs, HostCommand, HostEnrollArgs, HostListArgs, HostRevokeArgs, HostRotateArgs},
     plugins::{
         PluginsArgs, PluginsCommand, PluginsInstallArgs, PluginsListArgs, PluginsRemoveArgs, PluginsUpdateArgs,

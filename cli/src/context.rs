@@ -15,6 +15,7 @@ use std::{
 
 use d8_agent::{
     Roots,
+    agent_config::{self, AgentConfig},
     cluster::CachedPolicies,
     enrolled_host::{self, EnrolledHostState},
     roots::HOME_ROOT,
@@ -24,13 +25,16 @@ use d8_crds::{
     records::cluster::ClusterFacts,
     values::platform::Platform,
 };
-use d8_rpp::{ClusterAccess, Proxy};
+use d8_rpp::{ClusterAccess, Proxy, endpoint_pin::AcceptedIdentity};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 pub(crate) use self::policies::{PoliciesInForce, Renewal};
 use self::{cluster::ClusterClient, machine::Machine};
-use crate::{args::GlobalArgs, terminal::output::Printer};
+use crate::{
+    args::{AgentPlaceArgs, GlobalArgs},
+    terminal::{failure::Failure, output::Printer},
+};
 
 /// Environment variable that waives cluster requirements.
 const SKIP_CHECKS_VARIABLE: &str = "D8_PLUGINS_SKIP_CLUSTER_CHECKS";
@@ -48,11 +52,15 @@ pub(crate) struct Context {
     pub(crate) facts: OnceCell<ClusterFacts>,
     /// Directory with the identity of a managed host.
     state_dir: PathBuf,
+    /// File with the configuration of the host.
+    config_file: PathBuf,
     /// What policies select this machine by.
     machine: OnceLock<Machine>,
     home: Option<PathBuf>,
     /// The policies that the command read, by cluster.
     policies_read: OnceLock<Vec<CachedPolicies>>,
+    /// What an admin accepts of a proxy that changed.
+    accepted_proxy: OnceLock<AcceptedIdentity>,
     access: OnceCell<ClusterAccess>,
     cluster: OnceCell<ClusterClient>,
     proxy: OnceCell<Proxy>,
@@ -65,12 +73,14 @@ impl Context {
         Self {
             printer: Printer { quiet: global.quiet },
             state_dir: PathBuf::from(enrolled_host::DIRECTORY),
+            config_file: PathBuf::from(agent_config::FILE),
             machine: OnceLock::new(),
             platform,
             now: Timestamp::now(),
             names_cluster,
             policies_read: OnceLock::new(),
             home: d8_agent::roots::home(),
+            accepted_proxy: OnceLock::new(),
             access: OnceCell::new(),
             cluster: OnceCell::new(),
             proxy: OnceCell::new(),
@@ -80,21 +90,23 @@ impl Context {
     }
 
     /// Returns the state of a command of the agent: it connects as the host whose identity is in a directory.
-    pub(crate) fn of_agent(global: GlobalArgs, state_dir: &Path) -> Self {
-        let state = EnrolledHostState::at(state_dir);
+    pub(crate) fn of_agent(global: GlobalArgs, place: &AgentPlaceArgs) -> Self {
+        let state = EnrolledHostState::at(&place.state_dir);
         let global = GlobalArgs { kubeconfig: Some(state.kubeconfig()), context: None, ..global };
-        Self { state_dir: state_dir.to_owned(), ..Self::new(global, false) }
+        let (state_dir, config_file) = (place.state_dir.clone(), place.config.clone());
+        Self { state_dir, config_file, ..Self::new(global, false) }
     }
 
     /// Returns this machine, where this person acts, as a host that policies select.
     pub(crate) fn host<'h>(&'h self, person: Person<'h>) -> verdict::Host<'h> {
-        let Machine { id, labels, .. } = self.machine();
+        let Machine { id, labels, config, .. } = self.machine();
         verdict::Host {
             id: id.as_deref().unwrap_or_default(),
             labels,
             platform: Some(&self.platform),
             new_root: id.is_none(),
             person,
+            local_rules: config.rules.as_ref(),
         }
     }
 
@@ -108,10 +120,25 @@ impl Context {
         Some(self.home.as_ref()?.join(HOME_ROOT))
     }
 
-    /// Returns the roots that hold the policy cache and the endpoint pins: the one in the home directory of the user, and the
-    /// configured one for where that one cannot be used.
+    /// Returns the roots that hold the endpoint pins, and on a workstation the policy cache: the one in the home directory
+    /// of the user, and the configured one for where that one cannot be used.
     fn state_roots(&self) -> Vec<PathBuf> {
         self.home_root().into_iter().chain([self.roots().configured().to_owned()]).collect()
+    }
+
+    /// Returns the roots that hold the policy cache. On a managed host that is only the one of root: a user must not
+    /// replace the policies of the host by a copy of their own.
+    fn policy_roots(&self) -> Vec<PathBuf> {
+        if self.machine().is_managed { vec![self.roots().configured().to_owned()] } else { self.state_roots() }
+    }
+
+    /// Returns the configuration of this host.
+    ///
+    /// # Errors
+    /// It cannot be used: exit 3.
+    pub(crate) fn config(&self) -> Result<&AgentConfig, Failure> {
+        self.check_machine()?;
+        Ok(&self.machine().config)
     }
 
     /// Returns the roots of plugins: the configured one, then the one in the home directory.

@@ -173,11 +173,12 @@ fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
 fn run_agent(global: GlobalArgs, group: AgentArgs) -> Result<(), Failure> {
     match group.command {
         AgentCommand::Join(args) => block_on(agent::join::run(&Context::new(global, false), &args)),
-        AgentCommand::Run(args) => block_on_service(agent::run::run(&global, &args.state.state_dir)),
+        AgentCommand::Status(args) => agent::status::run(&Context::of_agent(global, &args.place), &args),
+        AgentCommand::Plan(place) => block_on(agent::plan::run(&Context::of_agent(global, &place), &place)),
+        AgentCommand::Once(place) => block_on(agent::once::run(&Context::of_agent(global, &place), &place)),
         AgentCommand::Retry(args) => agent::retry::run(&args),
-        AgentCommand::Once(args) => {
-            block_on(agent::once::run(&Context::of_agent(global, &args.state.state_dir), &args))
-        }
+        AgentCommand::Run(place) => run_service(agent::run::run(&global, &place)),
+        AgentCommand::Recover(place) => block_on(agent::recover::run(&Context::of_agent(global, &place), &place)),
     }
 }
 
@@ -188,35 +189,36 @@ fn exit_code(changes: bool) -> ExitCode {
 /// Runs a command until it ends or until Ctrl-C or SIGTERM. A signal drops the future, which releases its locks and
 /// removes its staging directories.
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    block_on_until_signal(command, || Err(Failure::interrupted()))
-}
-
-/// As [`block_on`], for a service: a signal is its regular end.
-fn block_on_service(service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    block_on_until_signal(service, || Ok(()))
-}
-
-fn block_on_until_signal<T>(
-    command: impl Future<Output = Result<T, Failure>>,
-    ended: impl Fn() -> Result<T, Failure>,
-) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    // Fails only if a provider is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let start_failure =
-        |error: std::io::Error| Failure::new(Code::Failed, "failed to start the async runtime").caused_by(&error);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(start_failure)?;
-    let result = runtime.block_on(async {
-        let mut terminated = signal(SignalKind::terminate()).map_err(start_failure)?;
+    in_runtime(&mut tokio::runtime::Builder::new_multi_thread().worker_threads(2), async {
+        let mut terminated = signal(SignalKind::terminate()).map_err(|error| runtime_failure(&error))?;
         tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => ended(),
-            _ = terminated.recv() => ended(),
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            _ = terminated.recv() => Err(Failure::interrupted()),
             result = command => result,
         }
-    });
+    })
+}
+
+/// Runs a service, which handles signals itself. One thread is enough for it: it waits most of the time.
+fn run_service(service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    in_runtime(&mut tokio::runtime::Builder::new_current_thread(), service)
+}
+
+fn in_runtime<T>(
+    builder: &mut tokio::runtime::Builder,
+    task: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    // Fails only if a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = builder.enable_all().build().map_err(|error| runtime_failure(&error))?;
+    let result = runtime.block_on(task);
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     result
+}
+
+fn runtime_failure(error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, "failed to start the async runtime").caused_by(error)
 }

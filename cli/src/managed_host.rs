@@ -59,7 +59,14 @@ impl ManagedHost {
     /// Returns the host as policies select it. Nobody acts there but the agent.
     pub(crate) fn as_host(&self) -> Host<'_> {
         let Self { name, labels, platform, .. } = self;
-        Host { id: name, labels, platform: platform.as_ref(), new_root: false, person: Person::Nobody }
+        Host {
+            id: name,
+            labels,
+            platform: platform.as_ref(),
+            new_root: false,
+            person: Person::Nobody,
+            local_rules: None,
+        }
     }
 
     /// Returns whether the host has reported what is on it.

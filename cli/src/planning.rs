@@ -24,9 +24,11 @@ use d8_crds::{
         selection::{self, PublishedVersion},
         verdict::{Candidate, Host, HostPolicies, PolicySet, Verdict},
     },
+    records::release::CliRelease,
     values::{digest::Digest, name::Component, version::Version},
 };
 use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
 
 use self::snapshot::{installed_component, stored_digests};
 use crate::{
@@ -56,6 +58,8 @@ pub(crate) struct Planning<'a> {
     allow_ungoverned: bool,
     /// The agent of this machine acts, and not a person.
     is_agent: bool,
+    /// The local time of the verdicts.
+    now: Timestamp,
 }
 
 /// A fact that was fetched, or the failure to fetch it.
@@ -117,6 +121,7 @@ impl<'a> Planning<'a> {
             failures: Vec::new(),
             allow_ungoverned: false,
             is_agent: false,
+            now: context.now,
         }
     }
 
@@ -124,6 +129,20 @@ impl<'a> Planning<'a> {
     #[must_use]
     pub(crate) fn for_agent(self) -> Self {
         Self { is_agent: true, ..self }
+    }
+
+    /// Replaces the policies by those that were read again, and the time. The records stay.
+    pub(crate) fn renew(&mut self, view: ClusterView, policies: Arc<PolicySet>, now: Timestamp) {
+        let records = std::mem::take(&mut self.view.records);
+        self.view = ClusterView { records, ..view };
+        (self.policies, self.now) = (policies, now);
+    }
+
+    /// Plans as if a version were not published.
+    pub(crate) fn leave_out(&mut self, component: &Component, version: &Version) {
+        if let Some(Ok(tags)) = self.known.tags.get_mut(component) {
+            tags.published.retain(|published| published.version != *version);
+        }
     }
 
     /// Sets whether the person accepts a d8 that does not support policies.
@@ -165,6 +184,11 @@ impl<'a> Planning<'a> {
     /// Returns whether the agent of a host acts, of this one or of another one.
     fn acts_as_agent(&self) -> bool {
         self.is_agent || self.managed.is_some()
+    }
+
+    /// Returns the records that the plan is made from.
+    pub(crate) fn records(&self) -> &BTreeMap<String, CliRelease> {
+        &self.view.records
     }
 
     /// Returns whether a component is installed, damaged or not.
@@ -236,7 +260,7 @@ impl<'a> Planning<'a> {
         if self.managed.is_some() {
             return self.evaluator_of_agent();
         }
-        PolicyEvaluator::new(&self.policies, self.host(), self.context.now, &self.view.records)
+        PolicyEvaluator::new(&self.policies, self.host(), self.now, &self.view.records)
             .by_server(self.view.server_time, Some(self.view.confirmed))
             .on_disk(&self.on_disk)
             .allow_ungoverned(self.allow_ungoverned)

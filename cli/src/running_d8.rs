@@ -90,6 +90,11 @@ impl RunningD8 {
         self.store.as_ref().map_err(Clone::clone)
     }
 
+    /// Returns the store, if this d8 runs from one.
+    pub(crate) fn own_store(&self) -> Option<&D8Store> {
+        self.store.as_ref().ok().filter(|_| self.from_store)
+    }
+
     /// Returns a path to read the running executable from, even if its file was replaced.
     pub(crate) fn image(&self) -> &Path {
         let image = Path::new(OWN_IMAGE);

@@ -4,6 +4,7 @@
 mod clock;
 pub(crate) mod conflicts;
 pub(crate) mod context;
+mod duplicate_hosts;
 pub(crate) mod former_policies;
 pub(crate) mod leader;
 mod ledger_cleanup;

@@ -10,6 +10,7 @@ use d8_crds::records::{host::CliHost, policy::PluginPolicy, release::CliRelease}
 use d8_rpp::{
     ClientOptions, Endpoint, Identity, KubeconfigSource, Prefer, Proxy, UnverifiedApiServer,
     connections::{self, ConnectionLimits},
+    endpoint_pin::AcceptedIdentity,
 };
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _, runtime::reflector, runtime::watcher::Event};
@@ -30,7 +31,6 @@ use crate::{
     },
     args::Args,
     controllers::{context::Context, leader},
-    decisions::proxy_pin::AcceptedIdentity,
 };
 
 /// The file in which a Pod finds its namespace.
@@ -208,6 +208,7 @@ async fn watch_own_kinds<R: Registry>(
             if ctx.hosts().apply(event) {
                 ctx.conflicts.changed.notify_one();
                 ctx.retention.changed.notify_one();
+                ctx.duplicate_hosts.notify_one();
             }
         }),
     );

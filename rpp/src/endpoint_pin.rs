@@ -30,6 +30,50 @@ pub struct EndpointIdentity {
     pub certificates: BTreeMap<Digest, String>,
 }
 
+/// Annotation of the pin's ConfigMap, or of a `CliHost`: keys to accept, separated by commas. It names each key, so it accepts no later one.
+pub const TRUST_CA: &str = "cli.deckhouse.io/trust-ca";
+/// Annotation of the pin's ConfigMap, or of a `CliHost`: the public host to accept.
+pub const TRUST_HOST: &str = "cli.deckhouse.io/trust-host";
+
+/// What an admin accepts: keys, a host, or both. An empty part changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AcceptedIdentity {
+    /// SHA-256 of the keys of authorities.
+    pub keys: BTreeSet<Digest>,
+    /// Host of the public endpoint in lower case, with the port if it has one.
+    pub host: Option<String>,
+}
+
+impl AcceptedIdentity {
+    /// Makes an identity. The host may be in upper case, as names of hosts have no case: it is compared in lower case.
+    pub fn new(keys: impl IntoIterator<Item = Digest>, host: Option<&str>) -> Self {
+        let host = host.map(str::trim).filter(|host| !host.is_empty()).map(str::to_ascii_lowercase);
+        Self { keys: keys.into_iter().collect(), host }
+    }
+
+    /// Reads the annotations. Returns the words that are not keys, too: they accept nothing.
+    pub fn from_annotations(annotations: &BTreeMap<String, String>) -> (Self, Vec<String>) {
+        let text = |key: &str| annotations.get(key).map(String::as_str).unwrap_or_default();
+        let words = text(TRUST_CA).split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+        let (mut keys, mut malformed) = (BTreeSet::new(), Vec::new());
+        for word in words {
+            match word.parse::<Digest>() {
+                Ok(key) => drop(keys.insert(key)),
+                Err(_) => malformed.push(word.to_owned()),
+            }
+        }
+        (Self::new(keys, Some(text(TRUST_HOST))), malformed)
+    }
+
+    /// Adds to a pin what is accepted and announced. The keys of the pin stay.
+    pub fn add_to(&self, pin: &mut EndpointIdentity, announced: &EndpointIdentity) {
+        pin.keys.extend(self.keys.intersection(&announced.keys).cloned());
+        if self.host.is_some() && self.host == announced.host {
+            pin.host.clone_from(&self.host);
+        }
+    }
+}
+
 /// The result of [`check_pin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinCheck {

@@ -120,7 +120,14 @@ fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, mix: Mix) {
     let (new, old) = (version("v1.3.1"), version("v1.3.0"));
     let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
     let record = (mix != Mix::NoRecords).then(record);
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
+    let host = Host {
+        id: "bastion-1",
+        labels: &labels,
+        platform: None,
+        new_root: false,
+        person: Person::Nobody,
+        local_rules: None,
+    };
     bencher.counter(ItemsCount::new(plugins)).bench(|| {
         let policies = set.for_host(host);
         let eligible = components.iter().filter(|component| {

@@ -189,7 +189,7 @@ impl LockedD8Store {
         disk::sync_dir(home)
     }
 
-    fn point_current(&self, target: &Path) -> Result<(), StoreError> {
+    pub(super) fn point_current(&self, target: &Path) -> Result<(), StoreError> {
         let (current, dir) = (self.store.current(), self.store.dir());
         let temporary = self.staging.dir().join("current");
         disk::place_symlink(target, &current, &temporary).map_err(StoreError::io("switch", &current))?;

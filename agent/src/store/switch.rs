@@ -96,6 +96,36 @@ impl LockedStore {
         Ok(activations)
     }
 
+    /// Moves a staged version into the store and leaves what is active as it is, so that a later change needs no
+    /// download. It replaces one with other bytes that was never active.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`], and errors of the disk.
+    pub fn keep(&self, staged: StagedVersion) -> Result<(), StoreError> {
+        let plugin = self.store.layout.plugin(&staged.name);
+        let (versions, home) = (plugin.versions(), plugin.version(&staged.receipt.tag));
+        let failed = || StoreError::io("write", &home);
+        self.check_lock(&staged.name)?;
+        trust::directory(&versions)?;
+        if disk::lstat(&home).map_err(failed())?.is_some() {
+            let wanted = staged.receipt.executable();
+            let is_same = read::version(&plugin, &home).is_ok_and(|stored| stored.receipt.executable() == wanted);
+            let entry = self.store.get(&staged.name)?;
+            if is_same || entry.is_some_and(|entry| entry.history.contains(&staged.receipt.tag)) {
+                return Ok(());
+            }
+            disk::rename_tree(&home, &self.staging_dir().join(disk::random_name())).map_err(failed())?;
+        }
+        for made in &self.locks.made {
+            disk::sync_parent(made).map_err(StoreError::io("write", made))?;
+        }
+        if disk::make_dir(&versions).map_err(failed())? {
+            disk::sync_dir(&plugin.dir).map_err(failed())?;
+        }
+        disk::rename(&staged.dir, &home).map_err(failed())?;
+        disk::sync_dir(&versions).map_err(failed())
+    }
+
     /// Switches back to the version that was active before.
     ///
     /// # Errors

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use d8_agent::{agent_config, enrolled_host};
 use d8_crds::values::name::Component;
 
-use super::value;
+use super::value::{self, OutputArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
@@ -17,12 +18,18 @@ pub(crate) struct AgentArgs {
 pub(crate) enum AgentCommand {
     /// Make this machine a managed host, with the file that `d8 host enroll NAME` wrote
     Join(AgentJoinArgs),
-    /// Keep this host on its policies: run by systemd
-    Run(AgentRunArgs),
+    /// Show what the agent does on this host, and why
+    Status(AgentStatusArgs),
+    /// Show what the agent would change now, and change nothing
+    Plan(AgentPlaceArgs),
+    /// Bring this host on its policies once, and report to its CliHost
+    Once(AgentPlaceArgs),
     /// Try changes again that failed
     Retry(AgentRetryArgs),
-    /// Bring this host on its policies once, and report to its CliHost
-    Once(AgentOnceArgs),
+    /// Keep this host on its policies: run by systemd
+    Run(AgentPlaceArgs),
+    /// Go back to the d8 before the last switch of the agent, if the new one did not start: run by systemd
+    Recover(AgentPlaceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -30,40 +37,36 @@ pub(crate) struct AgentJoinArgs {
     /// File that `d8 host enroll NAME` or `d8 host rotate NAME` wrote
     pub(crate) file: PathBuf,
     #[command(flatten)]
-    pub(crate) state: StateArgs,
+    pub(crate) place: AgentPlaceArgs,
     /// Replace the identity of another host that this machine has
     #[arg(long)]
     pub(crate) replace: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct AgentOnceArgs {
-    /// Show what would change, change and report nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+pub(crate) struct AgentStatusArgs {
     #[command(flatten)]
-    pub(crate) state: StateArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AgentRunArgs {
+    pub(crate) place: AgentPlaceArgs,
     #[command(flatten)]
-    pub(crate) state: StateArgs,
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentRetryArgs {
-    /// Name of the plugin [default: all]
+    /// Name of the plugin, or d8 [default: all]
     #[arg(value_parser = value::name::<Component>)]
     pub(crate) name: Option<Component>,
     #[command(flatten)]
-    pub(crate) state: StateArgs,
+    pub(crate) place: AgentPlaceArgs,
 }
 
-/// Where the identity of the host is.
-#[derive(Debug, Args)]
-pub(crate) struct StateArgs {
+/// Where the identity and the configuration of the host are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AgentPlaceArgs {
     /// Directory with the identity of the host
-    #[arg(long, value_name = "DIR", default_value = d8_agent::enrolled_host::DIRECTORY)]
+    #[arg(long, value_name = "DIR", default_value = enrolled_host::DIRECTORY)]
     pub(crate) state_dir: PathBuf,
+    /// File with the configuration of the host
+    #[arg(long, value_name = "FILE", default_value = agent_config::FILE)]
+    pub(crate) config: PathBuf,
 }

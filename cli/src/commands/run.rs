@@ -16,8 +16,9 @@ use d8_agent::{
 use d8_crds::{
     decisions::{
         explain,
+        person::Person,
         requirements::Findings,
-        verdict::{HostPolicies, ReasonCode},
+        verdict::{HostPolicies, PolicySet, ReasonCode},
     },
     records::{
         contract::Contract,
@@ -134,6 +135,11 @@ fn check_cached_policies(
     is_renewed: bool,
 ) -> Result<(), Failure> {
     let name = &plugin.entry.name;
+    if cached.is_empty() {
+        // The owner of the machine may refuse it without any policy.
+        let none = PolicySet::default();
+        return check_policies(context, plugin, &none.for_host(context.host(Person::Unknown)), None);
+    }
     for cached in cached {
         let set = cached.policy_set();
         let policies = set.for_host(context.host(cached.caller.person()));

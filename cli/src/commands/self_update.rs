@@ -2,9 +2,9 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod check;
-mod choice;
+pub(in crate::commands) mod choice;
 pub(crate) mod fallback;
-mod switch;
+pub(in crate::commands) mod switch;
 pub(crate) mod update;
 pub(crate) mod use_version;
 pub(crate) mod versions;

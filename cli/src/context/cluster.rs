@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use d8_agent::cluster::{ClusterKey, EndpointPins};
 use d8_crds::values::digest::Digest;
-use d8_rpp::{ClientOptions, ClusterAccess, EndpointIdentity, KubeconfigSource, Prefer, Proxy, endpoint_pin::KeyList};
+use d8_rpp::{
+    ClientOptions, ClusterAccess, EndpointIdentity, KubeconfigSource, Prefer, Proxy,
+    endpoint_pin::{AcceptedIdentity, KeyList},
+};
 
 use super::{Context, kubeconfig};
 use crate::terminal::{
@@ -102,16 +105,26 @@ impl Context {
                 let client = std::future::ready(Ok(cluster.client.clone()));
                 let found = Proxy::find(client, &cluster.access, &options).await?;
                 // An endpoint from a flag is not announced by the cluster, so there is nothing to compare with the pin.
-                let pinned = if options.endpoint.is_some() { None } else { self.pinned_endpoint(&cluster.key)? };
+                let stored = if options.endpoint.is_some() { None } else { self.pinned_endpoint(&cluster.key)? };
+                let mut pinned = stored.clone();
+                if let (Some(pinned), Some(accepted)) = (&mut pinned, self.accepted_proxy.get()) {
+                    accepted.add_to(pinned, &found.identity);
+                }
+                let accepted = pinned.clone().filter(|_| pinned != stored);
                 let endpoints = found.check(&server, pinned.as_ref())?;
                 self.note_untrusted_keys(&endpoints.untrusted);
-                if let Some(new_pin) = &endpoints.new_pin {
+                if let Some(new_pin) = endpoints.new_pin.as_ref().or(accepted.as_ref()) {
                     self.save_pin(cluster, &server, new_pin);
                 }
                 let proxy = Proxy::connect_to(endpoints, &cluster.access, &options)?;
                 Ok(proxy)
             })
             .await
+    }
+
+    /// Accepts a proxy that an admin named, if the cluster announces it.
+    pub(crate) fn accept_proxy(&self, accepted: AcceptedIdentity) {
+        let _ = self.accepted_proxy.set(accepted);
     }
 
     /// Notes that the cluster announces keys that verify nothing yet.

@@ -116,7 +116,7 @@ impl Context {
         cluster: &ClusterClient,
         wanted: RecordSelection<'_>,
     ) -> Result<(ClusterView, Caching), ViewError> {
-        let cache = PolicyCache::below(self.state_roots());
+        let cache = PolicyCache::below(self.policy_roots());
         // A damaged copy is no error here: this command replaces it.
         let cached = cache.load(&cluster.key).ok().flatten();
         let mut view = cluster::read(&cluster.client, wanted, cached.as_ref(), self.now).await?;
@@ -127,10 +127,18 @@ impl Context {
         if view.origin == ViewOrigin::Vanished && !confirmed_later(cached.as_ref(), &view) {
             return Ok((view, Caching::Done));
         }
+        if self.agent_keeps_policies() {
+            return Ok((view, Caching::Done));
+        }
         let copy = CachedPolicies::new(&self.server(), view.confirmed, view.policies.clone());
         let copy = copy.with_blocked(self.host(Person::Unknown), &view.records, cached.as_ref());
         let caching = cache.save(&cluster.key, &copy).map_or_else(Caching::Failed, |()| Caching::Done);
         Ok((view, caching))
+    }
+
+    /// Returns whether only the agent of this host keeps policies: users other than root cannot write where they are.
+    fn agent_keeps_policies(&self) -> bool {
+        self.machine().is_managed && !rustix::process::geteuid().is_root()
     }
 
     /// Keeps cached policies as those that this command obeys, for [`Self::policies_read`].
@@ -146,8 +154,11 @@ impl Context {
     /// Reads the policies of the cluster in the kubeconfig again for a run, and caches them: within [`RENEWAL_LIMIT`],
     /// and without a question to a person. Returns whether that succeeded.
     pub(crate) async fn renew_policies(&self, component: &Component, renewal: Renewal) -> bool {
+        if self.agent_keeps_policies() {
+            return false;
+        }
         let Some(access) = self.access().await.ok().filter(|access| !access.needs_terminal()) else { return false };
-        let (key, cache) = (kubeconfig::cluster_key(&access.config), PolicyCache::below(self.state_roots()));
+        let (key, cache) = (kubeconfig::cluster_key(&access.config), PolicyCache::below(self.policy_roots()));
         let is_recent =
             |failed: Timestamp| (SignedDuration::ZERO..RETRY_AFTER).contains(&self.now.duration_since(failed));
         if renewal == Renewal::IfNoneFailed && cache.failed_renewal(&key).is_some_and(is_recent) {
@@ -225,11 +236,11 @@ impl Context {
     /// # Errors
     /// A copy cannot be read: exit 3, because it may forbid anything.
     pub(crate) async fn cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
-        let cache = PolicyCache::below(self.state_roots());
+        self.check_machine()?;
+        let cache = PolicyCache::below(self.policy_roots());
         if !cache.any() {
             return Ok(Vec::new());
         }
-        self.check_machine()?;
         if let Ok(access) = self.access().await {
             let key = kubeconfig::cluster_key(&access.config);
             if let Some(mut cached) = cache.load(&key).map_err(|error| cache_failure(&error))? {
@@ -247,7 +258,7 @@ impl Context {
     /// As [`Self::cached_policies`].
     pub(crate) fn all_cached_policies(&self) -> Result<Vec<CachedPolicies>, Failure> {
         self.check_machine()?;
-        PolicyCache::below(self.state_roots()).load_all().map_err(|error| cache_failure(&error))
+        PolicyCache::below(self.policy_roots()).load_all().map_err(|error| cache_failure(&error))
     }
 }
 

@@ -132,9 +132,18 @@ impl Failure {
         )
     }
 
+    /// Sets the kind of a failure that no error of a library caused.
+    pub(crate) fn of_kind(self, kind: &'static str) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
     /// Returns the stable kind of the error that caused it: one word in CamelCase.
     pub(crate) fn kind(&self) -> &'static str {
-        self.kind.unwrap_or("Failed")
+        self.kind.unwrap_or(match self.code {
+            Code::Unreachable => "Unreachable",
+            Code::Refused => "Refused",
+            _ => "Failed",
+        })
     }
 
     pub(crate) fn advice(&self) -> &[Advice] {

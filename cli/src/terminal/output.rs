@@ -7,12 +7,16 @@
 use std::{
     fmt,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::ValueEnum;
 use d8_crds::values::text::{printable_line, without_type_names};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     failure::{Code, Failure},
@@ -40,8 +44,9 @@ pub(crate) struct Printer {
 impl Printer {
     /// Prints a note to stderr, on one line.
     pub(crate) fn note(self, text: impl fmt::Display) {
-        if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{}", printable_line(&text.to_string()));
+        let text = text.to_string();
+        if !self.quiet && !print_as_json("info", &text) {
+            let _ = writeln!(io::stderr().lock(), "{}", printable_line(&text));
         }
     }
 
@@ -69,9 +74,30 @@ pub(crate) fn print_raw(bytes: &[u8]) {
     keep_failure(io::stdout().lock().write_all(bytes));
 }
 
+/// Whether lines are JSON objects, for a service whose log a program reads.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Prints each line as a JSON object from now on, to stdout.
+pub(crate) fn use_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
+/// Prints a line as a JSON object if that was asked for. Returns whether it did.
+fn print_as_json(level: &str, text: &str) -> bool {
+    let is_json = JSON.load(Ordering::Relaxed);
+    if is_json {
+        let time = format!("{:.3}", jiff::Timestamp::now());
+        print_raw(format!("{}\n", json!({"time": time, "level": level, "message": text})).as_bytes());
+    }
+    is_json
+}
+
 /// Prints a result to stdout, on one line.
 pub(crate) fn print(text: impl fmt::Display) {
-    print_raw(format!("{}\n", printable_line(&text.to_string())).as_bytes());
+    let text = text.to_string();
+    if !print_as_json("info", &text) {
+        print_raw(format!("{}\n", printable_line(&text)).as_bytes());
+    }
 }
 
 /// Prints a table to stdout.
@@ -96,7 +122,10 @@ pub(crate) fn finish() -> Result<(), Failure> {
 /// Prints a warning to stderr, even with `--quiet`.
 pub(crate) fn warn(text: impl fmt::Display) {
     let text = text.to_string();
-    let _ = writeln!(io::stderr().lock(), "warning: {}", printable_line(&without_type_names(&text)));
+    let text = without_type_names(&text);
+    if !print_as_json("warning", &text) {
+        let _ = writeln!(io::stderr().lock(), "warning: {}", printable_line(&text));
+    }
 }
 
 /// Asks for confirmation; `None` if stdin is not a terminal. Ctrl-C ends the wait.

@@ -150,7 +150,7 @@ impl Case {
             PersonInput::Known(user) => Person::Known(user),
         };
         let HostInput { id, labels, new_root, .. } = &self.input.host;
-        Host { id, labels, platform: Some(&self.platform), new_root: *new_root, person }
+        Host { id, labels, platform: Some(&self.platform), new_root: *new_root, person, local_rules: None }
     }
 
     pub(crate) fn release(&self) -> Option<&CliRelease> {

@@ -198,7 +198,16 @@ pub struct HostReport {
     pub components: BTreeMap<Component, ComponentReport>,
     /// By how much the clock of the host differs from that of the API server; `None`: not known.
     pub clock_offset: Option<SignedDuration>,
+    /// Which machine reports.
+    pub machine: Option<String>,
+    /// Another machine reported as this host.
+    pub duplicate: bool,
+    /// Why the policies or the records could not be read. What was reported of the components before then stays.
+    pub unreadable: Option<String>,
 }
+
+/// Type of the condition of a host whose identity two machines use.
+pub const DUPLICATE_IDENTITY: &str = "DuplicateIdentity";
 
 /// The clock of a host may differ so much from that of the API server (rule 12).
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
@@ -206,40 +215,55 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 impl HostReport {
     /// Returns the status to write; `None` if the present one says the same and is recent enough.
     pub fn status(&self, present: &CliHostStatus, generation: i64, now: Timestamp) -> Option<CliHostStatus> {
-        let policies = self.policies.iter();
-        let components = self.components.iter();
-        let conditions = self.conditions();
-        let conditions = conditions.into_iter().map(|draft| draft.condition(&present.conditions, generation, now));
-        let status = CliHostStatus {
-            platform: Some(self.platform.clone()),
-            agent_version: Some(self.agent_version.clone()).filter(|version| !version.is_empty()),
-            last_seen: present.last_seen.clone(),
-            policies: policies
-                .map(|(name, generation)| ObservedPolicy { name: name.clone(), generation: *generation })
-                .collect(),
-            components: components.map(|(name, report)| report.entry(name, &present.components, now)).collect(),
-            conditions: conditions.collect(),
-        };
+        let status = self.status_now(present, generation, now);
         let is_recent = present.last_seen.as_ref().is_some_and(|seen| now.duration_since(seen.0) < REPORT_INTERVAL);
-        if is_recent && status == *present {
-            return None;
-        }
-        Some(CliHostStatus { last_seen: Some(Time(now)), ..status })
+        let same = CliHostStatus { last_seen: present.last_seen.clone(), ..status.clone() } == *present;
+        (!is_recent || !same).then_some(status)
     }
 
-    fn conditions(&self) -> [ConditionDraft; 3] {
-        let policy_synced = ConditionDraft::yes("PolicySynced", "Read", "the policies were read from the API server");
+    /// Returns the status as it is now.
+    pub fn status_now(&self, present: &CliHostStatus, generation: i64, now: Timestamp) -> CliHostStatus {
+        let conditions = self.conditions().into_iter();
+        let (policies, components) = match self.unreadable {
+            Some(_) => (present.policies.clone(), present.components.clone()),
+            None => self.observed(present, now),
+        };
+        CliHostStatus {
+            platform: Some(self.platform.clone()),
+            agent_version: Some(self.agent_version.clone()).filter(|version| !version.is_empty()),
+            last_seen: Some(Time(now)),
+            machine: self.machine.clone(),
+            policies,
+            components,
+            conditions: conditions.map(|draft| draft.condition(&present.conditions, generation, now)).collect(),
+        }
+    }
+
+    fn observed(&self, present: &CliHostStatus, now: Timestamp) -> (Vec<ObservedPolicy>, Vec<HostComponent>) {
+        let policies = self.policies.iter();
+        let policies =
+            policies.map(|(name, generation)| ObservedPolicy { name: name.clone(), generation: *generation });
+        let components = self.components.iter();
+        let components = components.map(|(name, report)| report.entry(name, &present.components, now));
+        (policies.collect(), components.collect())
+    }
+
+    fn conditions(&self) -> Vec<ConditionDraft> {
+        let policy_synced = match &self.unreadable {
+            Some(why) => ConditionDraft::no("PolicySynced", "Unreadable", why),
+            None => ConditionDraft::yes("PolicySynced", "Read", "the policies were read from the API server"),
+        };
         let clock = match self.clock_offset {
             Some(offset) if offset.abs() > CLOCK_TOLERANCE => {
                 let seconds = offset.as_secs();
-                let message = format!(
-                    "the clock of the host differs from that of the API server by {seconds} s, so nothing changes; set it"
-                );
-                ConditionDraft {
-                    status: "False",
-                    reason: "ClockSkew".into(),
-                    ..ConditionDraft::yes("ClockSynced", "", message)
-                }
+                ConditionDraft::no(
+                    "ClockSynced",
+                    "ClockSkew",
+                    format!(
+                        "the clock of the host differs from that of the API server by {seconds} s, so nothing \
+                         changes; set it"
+                    ),
+                )
             }
             Some(_) => ConditionDraft::yes("ClockSynced", "InSync", "the clock agrees with that of the API server"),
             None => ConditionDraft {
@@ -247,7 +271,12 @@ impl HostReport {
                 ..ConditionDraft::yes("ClockSynced", "NotCompared", "the API server sent no time")
             },
         };
-        [self.ready(), policy_synced, clock]
+        let duplicate = self.duplicate.then(|| {
+            let message = "two machines report as this host; if one of them is not yours, revoke all copies of the \
+                           identity: `d8 host rotate NAME`, then join again with the new file";
+            ConditionDraft::yes(DUPLICATE_IDENTITY, "OtherMachine", message)
+        });
+        [self.ready(), policy_synced, clock].into_iter().chain(duplicate).collect()
     }
 
     /// Returns whether the host follows its policies: what is held still does.
@@ -257,14 +286,15 @@ impl HostReport {
             let found = self.components.iter().filter(|(_, report)| states.contains(&report.state));
             found.map(|(component, _)| component.name()).collect()
         };
+        if let Some(why) = &self.unreadable {
+            return ConditionDraft::no("Ready", "PolicyUnreadable", format!("nothing changes: {why}"));
+        }
         for (state, words) in
             [(Failed, "the last change failed"), (Forbidden, "a policy forbids"), (Unfit, "requirements are not met")]
         {
             let named = of(&[state]);
             if !named.is_empty() {
-                let message = format!("{words}: {}", named.join(", "));
-                let reason = format!("{state:?}");
-                return ConditionDraft { status: "False", reason, ..ConditionDraft::yes("Ready", "", message) };
+                return ConditionDraft::no("Ready", &format!("{state:?}"), format!("{words}: {}", named.join(", ")));
             }
         }
         let waiting = of(&[Held, Pending, Switching]);
@@ -291,6 +321,11 @@ impl ConditionDraft {
     /// Returns a condition that is true.
     fn yes(kind: &'static str, reason: &str, message: impl Into<String>) -> Self {
         Self { kind, status: "True", reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// Returns a condition that is false.
+    fn no(kind: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self { status: "False", ..Self::yes(kind, reason, message) }
     }
 
     /// Returns the condition. Its transition time moves only if its status changes.

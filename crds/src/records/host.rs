@@ -38,13 +38,17 @@ pub struct CliHostStatus {
     /// Time of the last report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
+    /// Which machine reports, as a hash that changes when the machine starts again. Two machines with the same identity
+    /// differ in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Policies that apply to the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<ObservedPolicy>,
     /// Components on the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<HostComponent>,
-    /// Conditions of types `Ready`, `PolicySynced` and `ClockSynced`.
+    /// Conditions of types `Ready`, `PolicySynced` and `ClockSynced`, and `DuplicateIdentity` while two machines report.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -23,7 +23,7 @@ use self::editor::SchemaEditor;
 
 /// Revision of the schemas. Increase it with every change of a bound, a rule or a field, so that older
 /// schemas can be distinguished from newer ones. A change of descriptions and messages does not count.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// The annotation of a definition that carries [`REVISION`].
 pub const REVISION_ANNOTATION: &str = "cli.deckhouse.io/schema-revision";

@@ -24,6 +24,8 @@ pub const CONSTRAINT: usize = 256;
 pub const DIGEST: usize = 71;
 /// Platform, `<os>-<arch>` in the names of Go.
 pub const PLATFORM: usize = 33;
+/// Length of the hash of a machine that reports.
+pub const MACHINE: usize = 64;
 /// Duration, for example `1h30m`.
 pub const DURATION: usize = 32;
 /// User name in `CliHost.spec.identity`.
@@ -153,6 +155,8 @@ pub const ARCHIVE_BYTES: u64 = 1 << 30;
 pub const EXECUTABLE_BYTES: u64 = 512 << 20;
 /// Size of a receipt, a pinned endpoint or another small file that d8 writes.
 pub const RECEIPT_BYTES: u64 = 1 << 20;
+/// Size of the configuration of a host, in bytes.
+pub const HOST_CONFIG_BYTES: u64 = 64 << 10;
 /// Size of the journal of a change to a store.
 pub const JOURNAL_BYTES: u64 = 1 << 20;
 /// Size of the log of digests in a store: about 300,000 versions.

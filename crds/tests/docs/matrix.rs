@@ -195,6 +195,7 @@ fn evaluated(row: &Row, intent: Intent) -> (&'static str, Vec<&'static str>) {
     for policy in situation.policies.iter_mut().filter(|_| row.for_everyone) {
         policy["spec"]["windowsFor"] = json!("Everyone");
     }
+    let local_rules = situation.local_rules.take();
     let Situation { component, version, policies, entry, last_sync, confirmed, server_time, findings, .. } = situation;
     let time = |text: &str| text.parse::<Timestamp>().expect("a time");
     let component: Component = component.parse().expect("a component");
@@ -210,7 +211,14 @@ fn evaluated(row: &Row, intent: Intent) -> (&'static str, Vec<&'static str>) {
         .expect("a record")
     });
     let labels = BTreeMap::new();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
+    let host = Host {
+        id: "bastion-1",
+        labels: &labels,
+        platform: None,
+        new_root: false,
+        person: Person::Nobody,
+        local_rules: local_rules.as_ref(),
+    };
     let candidate = Candidate::new(host, &component, &version, intent, time(NOW))
         .server_time(Some(time(server_time)))
         .confirmed(Some(time(confirmed)))
@@ -219,11 +227,7 @@ fn evaluated(row: &Row, intent: Intent) -> (&'static str, Vec<&'static str>) {
         .unmet(&findings.unmet)
         .unchecked(&findings.unchecked)
         .unaware(situation.policy_unaware, false);
-    let mut set = PolicySet::from_json(&policies);
-    if let Some(local_rules) = situation.local_rules {
-        set = set.with_local_rules(local_rules);
-    }
-    let verdict = set.for_host(host).evaluate(&candidate);
+    let verdict = PolicySet::from_json(&policies).for_host(host).evaluate(&candidate);
     let is_row = |found: &&Reason| found.code().as_str() == reason;
     let cell = match (verdict.reasons().iter().any(|r| is_row(&r)), verdict.notes().iter().any(|r| is_row(&r))) {
         (true, _) => "x",

@@ -85,6 +85,8 @@ pub(crate) struct Context<R> {
     pub(super) policy_deleted: Notify,
     /// When the operator last saw policies that do not exist any more.
     pub(crate) former_policies: FormerPolicies,
+    /// Notified when a host may have begun to report a second machine.
+    pub(crate) duplicate_hosts: Notify,
     /// The conflicts between policies.
     pub(crate) conflicts: SharedConflicts,
     /// The records and versions that policies and hosts retain.
@@ -116,6 +118,7 @@ impl<R> Context<R> {
             wave_ledgers: LedgerStore::new(client.clone(), namespace),
             policy_deleted: Notify::default(),
             former_policies: FormerPolicies::default(),
+            duplicate_hosts: Notify::new(),
             conflicts: SharedConflicts::default(),
             retention: SharedRetention::default(),
             events: Events::new(client.clone(), instance),

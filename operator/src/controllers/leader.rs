@@ -9,7 +9,7 @@ use kube::runtime::{
     reflector::ObjectRef,
 };
 
-use super::{conflicts, context::Context, ledger_cleanup, policy, record_manager, release};
+use super::{conflicts, context::Context, duplicate_hosts, ledger_cleanup, policy, record_manager, release};
 use crate::adapters::proxy::Registry;
 
 /// Objects of a kind that are reconciled at the same time.
@@ -31,6 +31,7 @@ pub(crate) async fn run<R: Registry>(ctx: Arc<Context<R>>) {
         record_manager::run(&ctx),
         ledger_cleanup::run(&ctx),
         conflicts::run(&ctx),
+        duplicate_hosts::run(&ctx),
     );
 }
 

@@ -9,7 +9,10 @@ use std::{
 };
 
 use d8_crds::{
-    decisions::wave::{FailedChange, UpToDate},
+    decisions::{
+        agent_report::DUPLICATE_IDENTITY,
+        wave::{FailedChange, UpToDate},
+    },
     records::{
         host::{CliHost, ComponentState, HostComponent},
         policy::HostCounts,
@@ -34,6 +37,8 @@ struct HostRow {
     last_seen: Option<Timestamp>,
     /// Empty on most hosts.
     failures: Box<[HostFailure]>,
+    /// Two machines report as this host.
+    is_duplicate: bool,
 }
 
 impl HostRow {
@@ -146,6 +151,8 @@ pub(crate) struct HostIndex {
     listing: Option<BTreeSet<String>>,
     /// Counts changes of labels, and hosts that are added or removed.
     labels_revision: u64,
+    /// Hosts that began to report a second machine, for [`HostIndex::take_duplicates`].
+    new_duplicates: BTreeSet<String>,
 }
 
 impl HostIndex {
@@ -165,6 +172,9 @@ impl HostIndex {
                 let before = self.rows.get(&name);
                 let changed = before.is_none_or(|before| before.differs(&row));
                 self.labels_revision += u64::from(before.is_none_or(|before| before.labels != row.labels));
+                if row.is_duplicate && !before.is_some_and(|before| before.is_duplicate) {
+                    self.new_duplicates.insert(name.clone());
+                }
                 self.rows.insert(name, row);
                 self.interner.prune_if_grown();
                 changed
@@ -185,6 +195,11 @@ impl HostIndex {
                 changed
             }
         }
+    }
+
+    /// Returns the hosts of which two machines began to report since the last call.
+    pub(crate) fn take_duplicates(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.new_duplicates)
     }
 
     /// Returns a number that changes with [`HostIndex::labels`].
@@ -312,6 +327,7 @@ impl HostIndex {
 fn row(host: CliHost, interner: &mut Interner) -> HostRow {
     let status = host.status.unwrap_or_default();
     let last_seen = status.last_seen.map(|time| time.0);
+    let is_duplicate = status.conditions.iter().any(|c| c.type_ == DUPLICATE_IDENTITY && c.status == "True");
     let components = status.components;
     let state = HostState::of(&components);
     let mut failures: Vec<_> = components.iter().filter_map(|c| failure(c, last_seen, interner)).collect();
@@ -327,7 +343,7 @@ fn row(host: CliHost, interner: &mut Interner) -> HostRow {
     let (active, up_to_date_since): (Vec<_>, Vec<_>) = active.into_iter().unzip();
     let (active, up_to_date_since) = (interner.active(active), up_to_date_since.into());
     let labels = interner.labels(host.metadata.labels.unwrap_or_default());
-    HostRow { labels, state, active, up_to_date_since, last_seen, failures: failures.into() }
+    HostRow { labels, state, active, up_to_date_since, last_seen, failures: failures.into(), is_duplicate }
 }
 
 /// Returns the failed or unfinished change of a component.

@@ -1,10 +1,13 @@
 //! Which identity of the proxy counts as pinned: the stored pin, with what the settings and the annotations of the
 //! pin's ConfigMap say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use d8_crds::values::{digest::Digest, text::without_type_names};
-use d8_rpp::EndpointIdentity;
+use d8_rpp::{
+    EndpointIdentity,
+    endpoint_pin::{AcceptedIdentity, TRUST_CA, TRUST_HOST},
+};
 
 use super::ledger::Data;
 
@@ -12,42 +15,6 @@ use super::ledger::Data;
 pub(crate) const CONFIG_MAP: &str = "d8-proxy-pin";
 /// Key of the ConfigMap with the pin, as JSON.
 pub(crate) const DATA_KEY: &str = "pin.json";
-/// Annotation of the ConfigMap: keys to accept, separated by commas. It names each key, so it accepts no later one.
-pub(crate) const TRUST_CA: &str = "cli.deckhouse.io/trust-ca";
-/// Annotation of the ConfigMap: the public host to accept.
-pub(crate) const TRUST_HOST: &str = "cli.deckhouse.io/trust-host";
-
-/// What an admin accepts: keys, a host, or both. An empty part changes nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct AcceptedIdentity {
-    /// SHA-256 of the keys of authorities.
-    pub(crate) keys: BTreeSet<Digest>,
-    /// Host of the public endpoint in lower case, with the port if it has one.
-    pub(crate) host: Option<String>,
-}
-
-impl AcceptedIdentity {
-    /// Makes an identity. The host may be in upper case, as names of hosts have no case: it is compared in lower case.
-    pub(crate) fn new(keys: impl IntoIterator<Item = Digest>, host: Option<&str>) -> Self {
-        let host = host.map(str::trim).filter(|host| !host.is_empty()).map(str::to_ascii_lowercase);
-        Self { keys: keys.into_iter().collect(), host }
-    }
-
-    /// Reads the annotations of the ConfigMap. Returns the words that are not keys, too: they accept nothing.
-    pub(crate) fn from_annotations(annotations: &BTreeMap<String, String>) -> (Self, Vec<String>) {
-        let text = |key: &str| annotations.get(key).map(String::as_str).unwrap_or_default();
-        let words = text(TRUST_CA).split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
-        let (mut keys, mut malformed) = (BTreeSet::new(), Vec::new());
-        for word in words {
-            match word.parse::<Digest>() {
-                Ok(key) => drop(keys.insert(key)),
-                Err(_) => malformed.push(word.to_owned()),
-            }
-        }
-        (Self::new(keys, Some(text(TRUST_HOST))), malformed)
-    }
-}
-
 /// Reads the stored pin; no data at all is the first contact.
 ///
 /// # Errors
@@ -86,10 +53,7 @@ pub(crate) fn effective_pin(
     if settings.host.is_some() {
         pin.host.clone_from(&settings.host);
     }
-    pin.keys.extend(accepted.keys.intersection(&announced.keys).cloned());
-    if accepted.host.is_some() && accepted.host == announced.host {
-        pin.host.clone_from(&accepted.host);
-    }
+    accepted.add_to(&mut pin, announced);
     if pin.is_empty() {
         return None;
     }

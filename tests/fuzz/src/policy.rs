@@ -62,6 +62,7 @@ pub(crate) fn policy(data: &[u8]) {
         platform: None,
         new_root: false,
         person: if row["person"].is_null() { Person::Nobody } else { Person::from(user.as_ref()) },
+        local_rules: None,
     };
     let time = |field: &str| row[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let now = time("now").unwrap_or(Timestamp::UNIX_EPOCH);

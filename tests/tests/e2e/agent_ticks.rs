@@ -15,36 +15,36 @@ use crate::host_identities::{fleet_admin, joined};
 use crate::repair::publish;
 
 /// A managed host: a machine, and the directory with its identity.
-struct Host {
+pub(crate) struct Host {
     name: &'static str,
-    machine: Workstation,
-    state: PathBuf,
+    pub(crate) machine: Workstation,
+    pub(crate) state: PathBuf,
 }
 
 impl Host {
-    fn once(&self, flags: &[&str]) -> Result<CommandOutput> {
+    pub(crate) fn agent(&self, words: &[&str]) -> Result<CommandOutput> {
         let state = self.state.display().to_string();
-        self.machine.d8(["agent", "once", "--state-dir", &state].into_iter().chain(flags.iter().copied()))
+        self.machine.d8(["agent"].into_iter().chain(words.iter().copied()).chain(["--state-dir", &state]))
     }
 
     /// Runs a tick, and returns what the host then reports.
-    fn tick(&self, lab: &Lab) -> Result<Value> {
-        self.once(&[])?.expect_code(0)?;
+    pub(crate) fn tick(&self, lab: &Lab) -> Result<Value> {
+        self.agent(&["once"])?.expect_code(0)?;
         self.reported(lab)
     }
 
-    fn reported(&self, lab: &Lab) -> Result<Value> {
+    pub(crate) fn reported(&self, lab: &Lab) -> Result<Value> {
         let text = lab.plane().kubectl(["get", "clihost", self.name, "--output=json"])?;
         let host: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         Ok(host["status"].clone())
     }
 
-    fn version(&self) -> Result<String> {
+    pub(crate) fn version(&self) -> Result<String> {
         Ok(self.machine.d8(["tool"])?.expect_code(0)?.stdout.trim().to_owned())
     }
 }
 
-fn start() -> Result<(Lab, Host)> {
+pub(crate) fn start() -> Result<(Lab, Host)> {
     let lab = Lab::start(|_| {})?;
     publish(&lab, "tool", &["v1.0.0"])?;
     let admin = fleet_admin(&lab)?;
@@ -54,7 +54,7 @@ fn start() -> Result<(Lab, Host)> {
     Ok((lab, Host { name: "bastion-1", machine, state }))
 }
 
-fn policy(more: &Value) -> Value {
+pub(crate) fn policy(more: &Value) -> Value {
     let base = json!({
         "hostSelector": {"matchLabels": {"role": "bastion"}},
         "rules": [{"plugins": ["tool"], "access": "Require", "updates": "Auto"}],
@@ -88,10 +88,10 @@ fn a_host_follows_its_policies() -> Result<()> {
     assert_eq!((ready(&status), &status["components"]), (json!(["True", "NotGoverned"]), &json!([])), "{status:#}");
 
     lab.apply_policy("bastions", &policy(&json!({})))?;
-    let dry = host.once(&["--dry-run"])?.expect_code(0)?;
-    assert!(dry.stdout.contains("Pending"), "{dry:?}");
+    let planned = host.agent(&["plan"])?.expect_code(0)?;
+    assert!(planned.stdout.contains("Pending"), "{planned:?}");
     host.machine.d8(["tool"])?.expect_code(2)?;
-    let first = host.once(&[])?.expect_code(0)?;
+    let first = host.agent(&["once"])?.expect_code(0)?;
     assert!(first.stdout.contains("Installed tool v1.0.0."), "{first:?}");
     let status = host.reported(&lab)?;
     assert_eq!(tool(&status), json!(["UpToDate", "v1.0.0", null]), "{status:#}");
@@ -163,7 +163,7 @@ fn a_host_that_was_revoked_keeps_what_it_has() -> Result<()> {
     assert!(mirrored.contains("\"role\": \"other\""), "{mirrored}");
 
     lab.plane().kubectl(["delete", "clihost", "bastion-1"])?;
-    let refused = host.once(&[])?.expect_code(3)?;
+    let refused = host.agent(&["once"])?.expect_code(3)?;
     assert!(refused.stderr.contains("`d8 host enroll bastion-1`"), "{refused:?}");
     assert_eq!(host.version()?, "This is tool v1.0.0.");
     let unmanaged = host.machine.d8(["agent", "once", "--state-dir", "/nonexistent"])?.expect_code(3)?;

@@ -11,11 +11,17 @@ use d8_tests::restricted::with_mounts;
 use d8_tests::{CommandOutput, Identity, Lab, Result, Workstation, run, tools::Tools};
 use serde_json::{Value, json};
 
-/// Enrols a host and joins it. Returns its state directory.
-pub(crate) fn joined(admin: &Workstation, name: &str, labels: &str) -> Result<PathBuf> {
+/// Enrols a host. Returns the file to join with.
+pub(crate) fn enrolled(admin: &Workstation, name: &str, labels: &str) -> Result<PathBuf> {
     let file = admin.home().join(format!("{name}.d8host"));
     let shown = file.display().to_string();
     admin.d8(["host", "enroll", name, "--labels", labels, "-f", &shown])?.expect_code(0)?;
+    Ok(file)
+}
+
+/// Enrols a host and joins it. Returns its state directory.
+pub(crate) fn joined(admin: &Workstation, name: &str, labels: &str) -> Result<PathBuf> {
+    let file = enrolled(admin, name, labels)?;
     let state = admin.home().join(format!("state-{name}"));
     join(admin, &file, &state)?.expect_code(0)?;
     Ok(state)

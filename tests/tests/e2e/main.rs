@@ -5,6 +5,8 @@
 //! workstation. A policy here names only the plugins of its test, because it applies to every workstation. A test
 //! that pauses everything, requires a plugin or stops a server starts its own lab.
 
+mod agent_config;
+mod agent_own_d8;
 mod agent_ticks;
 mod clocks;
 mod connections;

@@ -10,7 +10,10 @@ use d8_agent::{
 use d8_crds::records::host::CliHost;
 use d8_rpp::ClusterAccess;
 
-use super::{host_failure, not_enrolled, state_failure};
+use super::{
+    host_record::{host_failure, not_enrolled, state_failure},
+    own_d8,
+};
 use crate::{
     args,
     context::Context,
@@ -22,7 +25,7 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, args: &args::AgentJoinArgs) -> Result<(), Failure> {
     let enrolment = Enrolment::read(&args.file).map_err(|error| file_failure(&args.file, &error))?;
-    let state = EnrolledHostState::at(&args.state.state_dir);
+    let state = EnrolledHostState::at(&args.place.state_dir);
     check_other_identity(&state, &enrolment, args.replace)?;
     let access = ClusterAccess::of_text(enrolment.to_json().to_string())?;
     let client = access.client().await?;
@@ -39,8 +42,11 @@ pub(crate) async fn run(context: &Context, args: &args::AgentJoinArgs) -> Result
     let joined = EnrolledHost { name: enrolment.host.clone(), labels };
     state
         .save(&enrolment, &token, &joined, context.now)
-        .map_err(|error| state_failure(&args.state.state_dir, &error))?;
+        .map_err(|error| state_failure(&args.place.state_dir, &error))?;
     output::print(format!("This machine is host {} of {}.", enrolment.host, enrolment.cluster));
+    if let Err(failure) = own_d8::seed(context).await {
+        output::warn(format!("the agent will not keep d8 itself on policy: {}", failure.summary()));
+    }
     context.printer.note(format!("remove {}: its token is valid until {:.0}", args.file.display(), enrolment.expires));
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Watches the policies, so that the agent ticks when one changes and otherwise asks nothing.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, pin::Pin};
 
+use d8_agent::tick_schedule::{TickResult, TickSchedule};
 use d8_crds::records::policy::PluginPolicy;
 use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
@@ -13,13 +15,10 @@ use serde_json::{Value, json};
 
 /// How long the API server keeps one watch open; it ends the watch, and the next one begins there.
 const WATCH_TIMEOUT: u32 = 290;
-/// Delay before a watch that failed is opened again.
-const RETRY: Duration = Duration::from_secs(5);
-
 type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
 
 /// What a tick depends on in each policy, by name.
-pub(super) type Fingerprints = BTreeMap<String, Value>;
+type Fingerprints = BTreeMap<String, Value>;
 
 /// A watch of the policies.
 pub(super) struct PolicyWatch {
@@ -29,13 +28,15 @@ pub(super) struct PolicyWatch {
     version: String,
     /// `None`: the policies were not listed yet.
     seen: Option<Fingerprints>,
+    /// When a watch that failed is opened again.
+    schedule: TickSchedule,
 }
 
 impl PolicyWatch {
     /// Opens no connection yet.
     pub(super) fn new(client: Client) -> Self {
         let api = Api::all_with(client, &ApiResource::erase::<PluginPolicy>(&()));
-        Self { api, events: None, version: String::new(), seen: None }
+        Self { api, events: None, version: String::new(), seen: None, schedule: TickSchedule::default() }
     }
 
     /// Waits until a policy changes in what ticks depend on. Opens the watch again when it ends or fails.
@@ -47,7 +48,8 @@ impl PolicyWatch {
                 Err(error) => {
                     tracing::debug!(error = %d8_rpp::text::error_chain(&error), "the watch of the policies ended");
                     (self.events, self.version) = (None, String::new());
-                    tokio::time::sleep(RETRY).await;
+                    let wait = self.schedule.wait_after(TickResult::Failed, Timestamp::now(), rand::random());
+                    tokio::time::sleep(wait).await;
                 }
             }
         }
@@ -70,7 +72,7 @@ impl PolicyWatch {
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         };
         self.version = policy.metadata.resource_version.clone().unwrap_or_default();
-        let (name, new) = of_object(&policy);
+        let (name, new) = fingerprint(&policy);
         let seen = self.seen.get_or_insert_default();
         let old = if is_gone { seen.remove(&name) } else { seen.insert(name, new.clone()) };
         Ok(is_gone || old != Some(new))
@@ -83,12 +85,13 @@ impl PolicyWatch {
         if self.version.is_empty() {
             let list = self.api.list(&ListParams::default()).await?;
             self.version = list.metadata.resource_version.unwrap_or_default();
-            let now: Fingerprints = list.items.iter().map(of_object).collect();
+            let now: Fingerprints = list.items.iter().map(fingerprint).collect();
             differs = differ(self.seen.as_ref(), &now);
             self.seen = Some(now);
         }
         let params = WatchParams::default().timeout(WATCH_TIMEOUT);
         self.events = Some(Box::pin(self.api.watch(&params, &self.version).await?));
+        self.schedule = TickSchedule::default();
         Ok(differs)
     }
 }
@@ -99,17 +102,13 @@ fn differ(seen: Option<&Fingerprints>, now: &Fingerprints) -> bool {
     seen != Some(now)
 }
 
-fn of_object(policy: &DynamicObject) -> (String, Value) {
-    fingerprint(&serde_json::to_value(policy).unwrap_or_default())
-}
-
 /// Returns the name of a policy, and what a tick depends on: its spec, whether the operator accepted it, and the waves.
 /// Counts of hosts are not part of it.
-pub(super) fn fingerprint(policy: &Value) -> (String, Value) {
-    let field = |pointer: &str| policy.pointer(pointer).cloned().unwrap_or_default();
-    let conditions = field("/status/conditions");
+fn fingerprint(policy: &DynamicObject) -> (String, Value) {
+    let status = |pointer: &str| policy.data.pointer(pointer).cloned().unwrap_or_default();
+    let conditions = status("/status/conditions");
     let accepted = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == "Accepted");
-    let waves: Vec<Value> = field("/status/components")
+    let waves: Vec<Value> = status("/status/components")
         .as_array()
         .into_iter()
         .flatten()
@@ -117,8 +116,8 @@ pub(super) fn fingerprint(policy: &Value) -> (String, Value) {
         .map(|wave| json!([wave["version"], wave["since"], wave["state"], wave["haltedAt"]]))
         .collect();
     let accepted = accepted.map(|accepted| json!([accepted["status"], accepted["observedGeneration"]]));
-    let name = field("/metadata/name").as_str().unwrap_or_default().to_owned();
-    (name, json!([field("/metadata/uid"), field("/metadata/generation"), accepted, waves]))
+    let name = policy.metadata.name.clone().unwrap_or_default();
+    (name, json!([policy.metadata.uid, policy.metadata.generation, accepted, waves]))
 }
 
 #[cfg(test)]
@@ -138,7 +137,7 @@ mod tests {
             });
             change(&mut policy);
             let policy: DynamicObject = serde_json::from_value(policy).unwrap();
-            of_object(&policy)
+            fingerprint(&policy)
         };
         let before = policy(|_| {});
         for (what, change, matters) in [
@@ -156,9 +155,7 @@ mod tests {
 
     #[test]
     fn an_edit_before_the_first_list_is_a_change() {
-        let policies = |generation: i64| {
-            Fingerprints::from([fingerprint(&json!({"metadata": {"name": "p", "generation": generation}}))])
-        };
+        let policies = |generation: i64| Fingerprints::from([("p".to_owned(), json!(generation))]);
         let now = policies(2);
         for (seen, expected) in [(None, true), (Some(policies(1)), true), (Some(policies(2)), false)] {
             assert_eq!(differ(seen.as_ref(), &now), expected, "{seen:?}");

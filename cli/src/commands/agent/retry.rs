@@ -3,14 +3,14 @@
 use d8_agent::enrolled_host::EnrolledHostState;
 use d8_crds::values::name::Component;
 
-use super::{not_managed, state_failure};
+use super::host_record::{not_managed, state_failure};
 use crate::{
     args,
     terminal::{failure::Failure, output},
 };
 
 pub(crate) fn run(args: &args::AgentRetryArgs) -> Result<(), Failure> {
-    let state = EnrolledHostState::at(&args.state.state_dir);
+    let state = EnrolledHostState::at(&args.place.state_dir);
     let failure = |error| state_failure(state.directory(), &error);
     if state.read().map_err(failure)?.is_none() {
         return Err(not_managed());
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &args::AgentRetryArgs) -> Result<(), Failure> {
     let mut failures = state.failures();
     let names: Vec<Component> = match &args.name {
         Some(name) => vec![name.clone()],
-        None => failures.components(),
+        None => failures.components().into_iter().collect(),
     };
     let forgotten: Vec<&Component> = names.iter().filter(|name| failures.forget(name)).collect();
     if forgotten.is_empty() {

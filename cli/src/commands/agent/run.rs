@@ -1,120 +1,264 @@
-//! `d8 agent run`: ticks when a policy changes, when a hold ends, and every 15 minutes, until a signal.
+//! `d8 agent run`: does what the state of the agent says (`d8_agent::agent_state`), until a signal.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use d8_agent::{
+    agent_config::{AgentConfig, LogFormat},
+    agent_state::{AgentState, Event, Phase},
+    agent_status::{self, AgentStatus},
     enrolled_host::EnrolledHostState,
-    tick_schedule::{TickResult, TickSchedule},
 };
-use d8_crds::{
-    decisions::agent_report::{ComponentReport, HostReport},
-    records::host::ComponentState,
-    values::name::Component,
-};
+use d8_crds::records::host::{CliHostStatus, ComponentState, HostComponent};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep},
+};
 
-use super::{policy_watch::PolicyWatch, tick::Tick};
+use super::{
+    own_d8::{OnTrial, TrialFailure, go_on_in},
+    policy_watch::PolicyWatch,
+    tick::{Tick, TickDone},
+};
 use crate::{
-    args::GlobalArgs,
+    args::{AgentPlaceArgs, GlobalArgs},
     context::Context,
     terminal::{
         failure::{Code, Failure},
         output,
     },
+    version,
 };
 
-pub(crate) async fn run(global: &GlobalArgs, state_dir: &Path) -> Result<(), Failure> {
-    let state = EnrolledHostState::at(state_dir);
-    let mut agent = Agent { schedule: TickSchedule::default(), shown: BTreeMap::new(), watch: None };
+pub(crate) async fn run(global: &GlobalArgs, place: &AgentPlaceArgs) -> Result<(), Failure> {
+    let state = EnrolledHostState::at(&place.state_dir);
+    let context = Context::of_agent(global.clone(), place);
+    // Counted before anything else is read, which may be what makes a new d8 fail.
+    let trial = OnTrial::start(&context, &state).await?;
+    let _lock = super::lock(&state)?;
+    let config = context.config()?.clone();
+    if config.log_format == LogFormat::Json {
+        output::use_json();
+    }
+    let mut agent = Agent::new(state, trial, config)?;
     notify(&[NotifyState::Ready]);
     loop {
-        // Each tick connects anew, with the token and the labels of that moment.
-        let context = Context::of_agent(global.clone(), state_dir);
-        let wait = match Box::pin(tick(&context, &state)).await {
-            Ok(report) => {
-                agent.watch(&context).await;
-                agent.succeed(&report)
-            }
-            Err(failure) if failure.code == Code::Refused => return Err(failure),
-            Err(failure) => agent.fail(&failure),
-        };
-        agent.wait(wait).await;
+        match agent.now.phase() {
+            Phase::Ticking => agent.tick(global, place).await,
+            Phase::Waiting { .. } | Phase::BackingOff { .. } => agent.wait().await,
+            Phase::Replacing => return agent.go_on(),
+            Phase::Reverting => return agent.revert(&context).await,
+            Phase::Stopped => return agent.stop(),
+        }
     }
 }
 
-async fn tick(context: &Context, state: &EnrolledHostState) -> Result<HostReport, Failure> {
-    Tick::begin(context, state).await?.run(false).await
-}
-
-/// What the agent remembers between ticks.
+/// The agent: its state, and what it needs to act on it.
 struct Agent {
-    schedule: TickSchedule,
+    now: AgentState,
+    state: EnrolledHostState,
+    config: AgentConfig,
+    status: AgentStatus,
+    trial: Option<OnTrial>,
+    /// `current` of the store of d8, after a switch.
+    switched_d8: Option<std::path::PathBuf>,
     /// What was printed last of each component.
-    shown: BTreeMap<Component, ComponentReport>,
+    shown: BTreeMap<String, HostComponent>,
     /// The watch; `None`: no tick has reached the API server yet.
     watch: Option<PolicyWatch>,
+    terminated: Signal,
+    interrupted: Signal,
+    /// When the service manager is told that the agent lives; `None`: it does not ask.
+    watchdog: Option<Interval>,
 }
 
 impl Agent {
-    /// Begins to watch the policies.
-    async fn watch(&mut self, context: &Context) {
-        if self.watch.is_none()
-            && let Ok(cluster) = context.cluster().await
-        {
-            self.watch = Some(PolicyWatch::new(cluster.client.clone()));
-        }
+    fn new(state: EnrolledHostState, trial: Option<OnTrial>, config: AgentConfig) -> Result<Self, Failure> {
+        let on = |kind| {
+            signal(kind).map_err(|error| Failure::new(Code::Failed, "failed to wait for signals").caused_by(&error))
+        };
+        // Half of the time that the service manager waits, as sd_watchdog_enabled(3) advises.
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| {
+            let mut pings = interval((limit / 2).max(Duration::from_millis(1)));
+            pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            pings
+        });
+        let before = state.status().unwrap_or_default();
+        let status = AgentStatus { agent_version: version::display(), pid: std::process::id(), ..before };
+        Ok(Self {
+            now: AgentState::start(trial.is_some(), Timestamp::now()),
+            state,
+            config,
+            status,
+            trial,
+            switched_d8: None,
+            shown: BTreeMap::new(),
+            watch: None,
+            terminated: on(SignalKind::terminate())?,
+            interrupted: on(SignalKind::interrupt())?,
+            watchdog,
+        })
     }
 
-    /// Prints what changed. Returns how long to wait.
-    fn succeed(&mut self, report: &HostReport) -> Duration {
-        if self.schedule.failures() > 0 {
-            output::print(format!("The agent works again, after {} failures.", self.schedule.failures()));
-        }
-        for (component, now) in &report.components {
-            if self.shown.get(component) != Some(now) {
-                output::print(line(component, now));
+    fn after(&mut self, event: Event) {
+        self.now = self.now.after(event, Timestamp::now(), rand::random());
+    }
+
+    /// Makes a tick. A signal, or the end of a trial, drops it: what is staged is removed, and no switch is half done.
+    async fn tick(&mut self, global: &GlobalArgs, place: &AgentPlaceArgs) {
+        // Each tick connects anew, with the token and the labels of that moment.
+        let context = Context::of_agent(global.clone(), place);
+        let state = self.state.clone();
+        let mut tick = pin!(async {
+            let done = Tick::begin(&context, &state).await?.switching_d8().run().await?;
+            if let Ok(cluster) = context.cluster().await {
+                return Ok((done, Some(cluster.client.clone())));
+            }
+            Ok((done, None))
+        });
+        loop {
+            let happened = tokio::select! {
+                biased;
+                result = &mut tick => match result {
+                    Ok((done, client)) => {
+                        self.watch = self.watch.take().or_else(|| client.map(PolicyWatch::new));
+                        return self.succeed(done);
+                    }
+                    Err(failure) => return self.fail(&failure),
+                },
+                event = self.happens() => event,
+            };
+            self.after(happened);
+            if self.now.phase() != Phase::Ticking {
+                return;
             }
         }
-        for component in self.shown.keys().filter(|component| !report.components.contains_key(*component)) {
-            output::print(format!("{component}: neither installed nor required any more"));
-        }
-        self.shown.clone_from(&report.components);
-        let waiting = report.components.values().filter(|report| report.state != ComponentState::UpToDate).count();
-        notify(&[NotifyState::Status(&format!("{} components, {waiting} not up to date", report.components.len()))]);
-        let until = report.components.values().filter_map(|report| report.until).min();
-        self.schedule.wait_after(TickResult::Done { until }, Timestamp::now(), rand::random())
     }
 
-    /// Prints the failure of a tick, and when the next attempt is. Returns how long to wait.
-    fn fail(&mut self, failure: &Failure) -> Duration {
-        let wait = self.schedule.wait_after(TickResult::Failed, Timestamp::now(), rand::random());
-        let seconds = wait.as_secs();
+    /// Waits for the next tick.
+    async fn wait(&mut self) {
+        self.save_status();
+        let event = self.happens().await;
+        self.after(event);
+    }
+
+    /// Waits for what happens beside a tick. Tells the service manager meanwhile that the agent lives.
+    async fn happens(&mut self) -> Event {
+        let left = self.now.deadline().map(|deadline| {
+            let left = deadline.duration_since(Timestamp::now());
+            Duration::try_from(left).unwrap_or_default()
+        });
+        let due = Instant::now().checked_add(left.unwrap_or_default());
+        loop {
+            let remaining = due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
+            let watchdog = async {
+                match &mut self.watchdog {
+                    Some(pings) => drop(pings.tick().await),
+                    None => std::future::pending().await,
+                }
+            };
+            let changed = async {
+                match &mut self.watch {
+                    Some(watch) => watch.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = self.terminated.recv() => return Event::Signal,
+                _ = self.interrupted.recv() => return Event::Signal,
+                () = watchdog => notify(&[NotifyState::Watchdog]),
+                () = sleep(remaining), if left.is_some() => return Event::Due,
+                () = changed => return Event::PolicyChanged,
+            }
+        }
+    }
+
+    /// Prints what changed.
+    fn succeed(&mut self, done: TickDone) {
+        if let Some(trial) = self.trial.take() {
+            trial.succeed();
+        }
+        let TickDone { report, switched_d8 } = done;
+        if let Some(ended) = self.status.succeed(report.clone(), Timestamp::now()) {
+            output::print(format!("The agent works again, after {} failures since {:.0}.", ended.count, ended.since));
+        }
+        self.print_changes(&report);
+        let waiting = report.components.iter().filter(|component| component.state != ComponentState::UpToDate).count();
+        notify(&[NotifyState::Status(&format!("{} components, {waiting} not up to date", report.components.len()))]);
+        let until = report.components.iter().filter_map(|component| component.until.as_ref()).map(|time| time.0).min();
+        self.after(if switched_d8.is_some() { Event::D8Switched } else { Event::TickSucceeded { until } });
+        self.switched_d8 = switched_d8;
+    }
+
+    fn print_changes(&mut self, report: &CliHostStatus) {
+        let now: BTreeMap<String, HostComponent> =
+            report.components.iter().map(|component| (component.name.clone(), component.clone())).collect();
+        for (name, component) in &now {
+            if self.shown.get(name) != Some(component) {
+                output::print(line(component));
+            }
+        }
+        for name in self.shown.keys().filter(|name| !now.contains_key(*name)) {
+            output::print(format!("{name}: neither installed nor required any more"));
+        }
+        self.shown = now;
+    }
+
+    /// Prints the failure of a tick, and when the next attempt is.
+    fn fail(&mut self, failure: &Failure) {
+        self.status.fail(failure.kind(), failure.summary(), Timestamp::now());
+        self.after(Event::TickFailed);
+        let wait = self.now.deadline().map(|deadline| deadline.duration_since(Timestamp::now()).as_secs());
+        let seconds = wait.unwrap_or_default().max(0);
         output::warn(format!("{}; the next attempt is in {seconds} s", failure.summary()));
         notify(&[NotifyState::Status(&failure.summary())]);
-        wait
     }
 
-    /// Waits for the time, or for a change of a policy.
-    async fn wait(&mut self, time: Duration) {
-        let timer = tokio::time::sleep(time);
-        match &mut self.watch {
-            Some(watch) => tokio::select! {
-                () = timer => {}
-                () = watch.changed() => {}
-            },
-            None => timer.await,
+    /// Stores what `d8 agent status` shows, and the metrics.
+    fn save_status(&mut self) {
+        self.status.next_tick = self.now.deadline();
+        if let Err(error) = self.state.save_status(&self.status) {
+            output::warn(format!("the status of the agent is not stored: {error}"));
         }
+        let Some(file) = &self.config.metrics_file else { return };
+        let Ok(Some(host)) = self.state.read() else { return };
+        let expires = self.state.token_times().map(|times| times.expires);
+        let text = agent_status::metrics(&self.status, &host.name, expires);
+        if let Err(error) = agent_status::write_metrics(file, &text) {
+            output::warn(format!("the metrics are not written to {}: {error}", file.display()));
+        }
+    }
+
+    /// Goes on in the d8 that the tick switched to. Returns only a failure.
+    fn go_on(self) -> Result<(), Failure> {
+        let Some(current) = &self.switched_d8 else { return Ok(()) };
+        notify(&[NotifyState::Status("goes on in another d8")]);
+        Err(go_on_in(current))
+    }
+
+    /// Goes back to the d8 before this one. Returns only a failure.
+    async fn revert(self, context: &Context) -> Result<(), Failure> {
+        let Some(trial) = &self.trial else { return Ok(()) };
+        trial.revert(context, &self.state, TrialFailure::Time).await?;
+        Err(go_on_in(&trial.current()))
+    }
+
+    fn stop(mut self) -> Result<(), Failure> {
+        notify(&[NotifyState::Stopping]);
+        self.save_status();
+        Ok(())
     }
 }
 
 /// `tool: v1.0.0, Held v1.1.0: policy p: …`
-fn line(component: &Component, report: &ComponentReport) -> String {
-    let active = report.active.as_ref().map_or_else(|| "not installed".to_owned(), ToString::to_string);
-    let target = report.target.as_ref().filter(|target| report.active.as_ref() != Some(target));
+fn line(component: &HostComponent) -> String {
+    let active = component.active.as_deref().unwrap_or("not installed");
+    let target = component.target.as_ref().filter(|target| component.active.as_ref() != Some(target));
     let target = target.map(|target| format!(" {target}")).unwrap_or_default();
-    let message = report.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("{component}: {active}, {:?}{target}{message}", report.state)
+    let message = component.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("{}: {active}, {:?}{target}{message}", component.name, component.state)
 }
 
 /// Tells systemd the state of the service. Without systemd, nothing happens.

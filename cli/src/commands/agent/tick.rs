@@ -1,73 +1,88 @@
 //! One tick of the agent: reads the policies and the records, plans, makes the changes, and reports.
 //!
 //! `d8_crds` decides: the plan is the one that a person gets, for the intent of the agent, and the report follows from
-//! its outcomes. A change is made only if every gate is open now.
+//! its outcomes. [`super::changes`] changes plugins, [`super::own_d8`] d8 itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use d8_agent::{
-    Activation,
-    cluster::{self, HostIdentity, MAX_TOKEN_LIFE},
-    enrolled_host::{EnrolledHost, EnrolledHostState},
+    cluster::{self, ClusterView, RecordSelection, ViewOrigin},
+    enrolled_host::EnrolledHostState,
     failed_changes::FailedChanges,
 };
 use d8_crds::{
     decisions::{
-        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt, HostReport},
+        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
         person::Person,
-        plan::{Plan, Request, Snapshot},
-        verdict::PolicySet,
+        plan::{Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
+        verdict::{Class, PolicySet, ReasonCode, Verdict},
     },
-    records::host::{CliHost, CliHostStatus, ComponentState},
+    records::host::CliHostStatus,
     values::{
         digest::Digest,
         name::{Component, PluginName},
         version::Version,
     },
 };
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
 
-use super::{
-    not_enrolled,
-    policy_watch::{Fingerprints, fingerprint},
-};
+use super::{host_record::HostRecord, own_d8::OwnD8};
 use crate::{
     commands::plugins::{
         options::ExecuteOptions,
         repair,
-        report::{self, ChangeResults},
+        report::ChangeResults,
         request,
-        transaction::{self, Applied, Transaction},
+        transaction::{self, Operation, OperationKind, Transaction},
     },
     context::Context,
     installed,
     planning::Planning,
-    terminal::{
-        failure::{Code, Failure},
-        output,
-        progress::Progress,
-    },
-    version,
+    terminal::{failure::Failure, output},
 };
+
+/// A version is staged at most so long before the window opens in which the switch may begin.
+const STAGED_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// One tick.
 pub(super) struct Tick<'a> {
-    context: &'a Context,
-    state: &'a EnrolledHostState,
-    host: EnrolledHost,
-    client: Client,
-    record: CliHost,
-    failures: FailedChanges,
-    report: HostReport,
-    begun: Instant,
+    pub(super) context: &'a Context,
+    pub(super) state: &'a EnrolledHostState,
+    pub(super) client: Client,
+    pub(super) record: HostRecord<'a>,
+    pub(super) failures: FailedChanges,
+    /// The changes that are not tried now because they failed before, and until when. An older version may be.
+    pub(super) left_out: BTreeMap<Component, (FailedAttempt, Option<Timestamp>)>,
+    /// When the policies were read that the plan is made from.
+    pub(super) policies_read: Instant,
+    /// Whether the tick may switch d8 itself.
+    switches_d8: bool,
+}
+
+/// What a tick did.
+pub(super) struct TickDone {
+    /// What the host reports.
+    pub(super) report: CliHostStatus,
+    /// `current` of the store of d8, if the tick switched d8: the agent goes on in the new one.
+    pub(super) switched_d8: Option<PathBuf>,
+}
+
+/// What a tick is going to do.
+pub(super) struct TickPlan<'a> {
+    pub(super) planning: Planning<'a>,
+    pub(super) requests: BTreeMap<Component, Request>,
+    /// Changes to make now.
+    pub(super) transactions: Vec<Transaction>,
+    /// Versions to bring into the store now, for a window that opens soon.
+    pub(super) ahead: Vec<Operation>,
+    /// The plan for d8 itself, if the agent manages it.
+    pub(super) d8: Option<OwnD8<'a>>,
 }
 
 impl<'a> Tick<'a> {
@@ -76,60 +91,75 @@ impl<'a> Tick<'a> {
     /// # Errors
     /// The machine is not a managed host, or the host was revoked (3); the API server does not answer (5).
     pub(super) async fn begin(context: &'a Context, state: &'a EnrolledHostState) -> Result<Self, Failure> {
-        let host = state.read().map_err(|error| super::state_failure(state.directory(), &error))?;
-        let Some(mut host) = host else { return Err(super::not_managed()) };
-        refuse_unverified(context).await?;
-        let client = context.cluster().await?.client.clone();
-        renew_token(context, state, &client, &host).await;
-        let found = cluster::host(&client, host.name.as_str()).await;
-        let found = found.map_err(|error| super::host_failure(context, &host.name, &error))?;
-        let Some(record) = found else { return Err(not_enrolled(&host.name)) };
-        let labels = record.metadata.labels.clone().unwrap_or_default();
-        if labels != host.labels {
-            host.labels = labels;
-            state.save_host(&host).map_err(|error| super::state_failure(state.directory(), &error))?;
-        }
-        let report = HostReport {
-            platform: context.platform.to_string(),
-            agent_version: version::display(),
-            ..HostReport::default()
-        };
-        Ok(Self { context, state, host, client, record, failures: state.failures(), report, begun: Instant::now() })
+        let (client, record) = HostRecord::read(context, state).await?;
+        let (failures, left_out) = (state.failures(), BTreeMap::new());
+        let policies_read = Instant::now();
+        Ok(Self { context, state, client, record, failures, left_out, policies_read, switches_d8: false })
     }
 
-    /// Plans, and unless `dry_run` makes the changes and reports. Returns the report.
+    /// Lets the tick switch d8 itself: the caller goes on in the new d8.
+    pub(super) fn switching_d8(self) -> Self {
+        Self { switches_d8: true, ..self }
+    }
+
+    /// Plans, makes the changes and reports.
     ///
     /// # Errors
-    /// Policies or records cannot be read. A change that fails is no error: it is in the report.
-    pub(super) async fn run(mut self, dry_run: bool) -> Result<HostReport, Failure> {
+    /// Policies or records cannot be read, or the report cannot be written. A change that fails is no error: it is in
+    /// the report.
+    pub(super) async fn run(mut self) -> Result<TickDone, Failure> {
+        let plan = match self.plan().await {
+            Ok(plan) => plan,
+            Err(failure) => {
+                self.record.write_unreadable(&failure).await;
+                return Err(failure);
+            }
+        };
+        self.change_plugins(plan.planning, &plan.requests, plan.transactions).await?;
+        self.stage_ahead(plan.ahead).await;
+        let switched_d8 = match plan.d8 {
+            Some(d8) if self.switches_d8 => self.change_d8(d8).await?,
+            _ => None,
+        };
+        let report = self.record.write().await?;
+        Ok(TickDone { report, switched_d8 })
+    }
+
+    /// Plans, and reports what the plan leaves as it is.
+    ///
+    /// # Errors
+    /// Policies or records cannot be read.
+    pub(super) async fn plan(&mut self) -> Result<TickPlan<'a>, Failure> {
         let context = self.context;
-        let mut view = context.view(cluster::RecordSelection::None).await?;
-        let policies = Arc::new(view.policy_set());
-        let now = view.server_time.unwrap_or(context.now);
-        self.report.clock_offset = view.server_time.map(|server| context.now.duration_since(server));
-        let requests = self.requests(&policies)?;
-        let components: Vec<Component> = requests.keys().cloned().map(Component::Plugin).collect();
+        let (mut view, policies) = self.policies().await?;
+        self.record.report.clock_offset = view.server_time.map(|server| context.now.duration_since(server));
+        self.record.report.policies = generations(&view.policies, &policies, context);
+        let plugins = self.requests(&policies)?;
+        let components: Vec<Component> =
+            plugins.keys().cloned().map(Component::Plugin).chain([Component::D8]).collect();
         view.records =
             cluster::named_records(&self.client, &components).await.map_err(|error| context.view_failure(&error))?;
-        self.report.policies = generations(&view.policies, &policies, context);
-        let planned_by = view.policies.iter().map(fingerprint).collect();
+        let d8 = OwnD8::plan(self, &view).await;
+        let requests: BTreeMap<Component, Request> =
+            plugins.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
         let mut planning = Planning::of_plugins(context, view, policies)?.for_agent();
-        let by_component = requests.iter().map(|(name, request)| (name.clone().into(), request.clone())).collect();
-        let (snapshot, plan) = planning.plan(by_component, false).await;
+        let (snapshot, plan) = self.plan_untried(&mut planning, &requests).await;
         self.report_outcomes(&planning, &plan);
-        let transactions = self.transactions(&mut planning, (&snapshot, &plan), &requests).await?;
-        if dry_run {
-            return Ok(self.report);
+        let ahead = self.ahead(&planning, &plan);
+        let transactions = self.transactions(&mut planning, (&snapshot, &plan), &plugins).await?;
+        Ok(TickPlan { planning, requests, transactions, ahead, d8 })
+    }
+
+    /// Reads the policies.
+    pub(super) async fn policies(&mut self) -> Result<(ClusterView, Arc<PolicySet>), Failure> {
+        self.policies_read = Instant::now();
+        let mut view = self.context.view(RecordSelection::None).await?;
+        if view.origin == ViewOrigin::Live {
+            // A tick may last longer than the time for which a view counts.
+            view.confirmed = Timestamp::now();
         }
-        for (index, transaction) in transactions.iter().enumerate() {
-            if index > 0 && self.policies_changed(&planned_by).await? {
-                break;
-            }
-            self.apply(transaction).await?;
-        }
-        // A change took time: what is up to date now was not when the tick began.
-        self.write_status(later(now, self.begun.elapsed())).await?;
-        Ok(self.report)
+        let policies = Arc::new(view.policy_set());
+        Ok((view, policies))
     }
 
     /// Returns the requests of the agent: the newest version of everything that is installed or required.
@@ -140,20 +170,76 @@ impl<'a> Tick<'a> {
         names.map(|name| Ok((name.clone(), request::newest(self.context, &here, &name)?))).collect()
     }
 
+    /// Plans without the changes that failed before with the same bytes, so that an older version may be taken.
+    pub(super) async fn plan_untried(
+        &mut self,
+        planning: &mut Planning<'a>,
+        requests: &BTreeMap<Component, Request>,
+    ) -> (Snapshot, Plan) {
+        loop {
+            let (snapshot, plan) = planning.plan(requests.clone(), false).await;
+            let failed: Vec<_> = plan.changes.iter().filter(|change| self.failed_before(planning, change)).collect();
+            if failed.is_empty() {
+                return (snapshot, plan);
+            }
+            for change in failed {
+                planning.leave_out(&change.component, &change.to.version);
+            }
+        }
+    }
+
+    /// Returns whether a change failed before with the same bytes, and keeps the failure of the newest such version for the
+    /// report.
+    fn failed_before(&mut self, planning: &Planning<'_>, change: &PlannedChange) -> bool {
+        let layer = planning.details(&change.component, &change.to.version).and_then(|details| details.layer.as_ref());
+        self.leaves_out(&change.component, &change.to.version, layer)
+    }
+
+    /// As [`Self::failed_before`], for a version with the digest of its layer.
+    pub(super) fn leaves_out(&mut self, component: &Component, version: &Version, layer: Option<&Digest>) -> bool {
+        let blocking = self.failures.blocking(component, version, layer, self.context.now);
+        let Some((failure, until)) = blocking else { return false };
+        tracing::info!(%component, %version, reason = failure.reason, "not tried again");
+        self.left_out.entry(component.clone()).or_insert((failure, until));
+        true
+    }
+
     /// Reports what the plan leaves as it is, and what is about to change.
-    fn report_outcomes(&mut self, planning: &Planning<'_>, plan: &Plan) {
+    pub(super) fn report_outcomes(&mut self, planning: &Planning<'_>, plan: &Plan) {
         for (component, outcome) in &plan.outcomes {
+            self.keep_failure(planning, component, outcome);
             let active = ActiveArtifact {
                 version: planning.active(component).cloned(),
                 digest: planning.active_layer(component),
             };
             let forbidden = planning.forbidden(component);
-            let report = ComponentReport::of(active, forbidden.as_ref(), outcome);
-            self.report.components.insert(component.clone(), report);
+            self.report(component, ComponentReport::of(active, forbidden.as_ref(), outcome));
         }
     }
 
-    /// Returns the changes to make now. One that failed before with the same bytes is reported as failed instead.
+    /// Keeps the failure of a version that is held now. If a halt hid what it was made for, nobody would see which hosts
+    /// failed, and a resumed wave would count them again.
+    fn keep_failure(&mut self, planning: &Planning<'_>, component: &Component, outcome: &Outcome) {
+        let held = outcome.passed_over().iter().filter(|(_, verdict)| verdict.class() == Class::Held);
+        for (published, _) in held {
+            let catalog = planning.catalog(component);
+            let layer = catalog.and_then(|catalog| catalog.recorded_layer(self.context, published));
+            if self.leaves_out(component, &published.version, layer.as_ref()) {
+                return;
+            }
+        }
+    }
+
+    /// Reports a component. One with a newer version that failed counts as failed, whatever it runs meanwhile.
+    pub(super) fn report(&mut self, component: &Component, report: ComponentReport) {
+        let report = match self.left_out.get(component) {
+            Some((failure, until)) => ComponentReport { until: *until, ..report.failed(failure) },
+            None => report,
+        };
+        self.record.report.components.insert(component.clone(), report);
+    }
+
+    /// Returns the changes to make now.
     async fn transactions(
         &mut self,
         planning: &mut Planning<'_>,
@@ -170,86 +256,59 @@ impl<'a> Tick<'a> {
         }
         let mut transactions = repairs;
         transactions.extend(transaction::transactions(planning, snapshot, plan)?);
-        transactions.retain(|transaction| !self.failed_before(transaction));
         Ok(transactions)
     }
 
-    /// Returns whether a change of the transaction failed before, with the same bytes, and reports that.
-    fn failed_before(&mut self, transaction: &Transaction) -> bool {
-        let now = self.context.now;
-        let blocking = transaction.operations.iter().find_map(|operation| {
-            let component = Component::Plugin(operation.name.clone());
-            let version = &operation.change.to.version;
-            let (failure, until) = self.failures.blocking(&component, version, operation.layer(), now)?;
-            Some((component, failure, until))
-        });
-        let Some((component, failure, until)) = blocking else { return false };
-        tracing::info!(%component, version = %failure.version, reason = failure.reason, "not tried again");
-        for operation in &transaction.operations {
-            let report = self.report.components.remove(&Component::Plugin(operation.name.clone()));
-            if let Some(report) = report {
-                let report = ComponentReport { until, ..report.failed(&failure) };
-                self.report.components.insert(Component::Plugin(operation.name.clone()), report);
+    /// Returns the versions that only a window or a blackout holds for a while, and that are not in the store.
+    fn ahead(&mut self, planning: &Planning<'_>, plan: &Plan) -> Vec<Operation> {
+        let mut ahead = Vec::new();
+        for (component, outcome) in &plan.outcomes {
+            let Component::Plugin(name) = component else { continue };
+            let held = outcome.passed_over().iter().find(|(_, verdict)| self.opens_soon(verdict));
+            let Some((published, _)) = held else { continue };
+            let Some(details) = planning.details(component, &published.version).cloned() else { continue };
+            if self.leaves_out(component, &published.version, details.layer.as_ref()) {
+                continue;
             }
+            let from = match (planning.active(component), outcome) {
+                (Some(active), _) => PreviousVersion::Version(active.clone()),
+                (None, Outcome::Nothing { .. }) => PreviousVersion::Nothing,
+                (None, _) => PreviousVersion::Unknown,
+            };
+            let change = PlannedChange {
+                component: component.clone(),
+                from,
+                to: published.clone(),
+                why: d8_crds::decisions::plan::ChangeReason::Requested,
+                warnings: Vec::new(),
+            };
+            let (kind, details) = (OperationKind::Switch, Some(details));
+            ahead.push(Operation { name: name.clone(), kind, change, details });
         }
-        true
+        let is_stored = |operation: &Operation| {
+            transaction::store_for(self.context, &operation.name).is_ok_and(|store| operation.is_stored(&store))
+        };
+        ahead.retain(|operation| !is_stored(operation));
+        ahead
     }
 
-    /// Returns whether policies are not those of the plan any more: a change takes time, and an edit or a halt may stop the
-    /// next one. The watch then begins another tick at once.
-    async fn policies_changed(&self, planned_by: &Fingerprints) -> Result<bool, Failure> {
-        let view = self.context.view(cluster::RecordSelection::None).await?;
-        let now: Fingerprints = view.policies.iter().map(fingerprint).collect();
-        Ok(now != *planned_by)
-    }
-
-    /// Makes the changes of a transaction. While it does, the status says so.
-    async fn apply(&mut self, transaction: &Transaction) -> Result<(), Failure> {
-        for operation in &transaction.operations {
-            if let Some(report) = self.report.components.get_mut(&Component::Plugin(operation.name.clone())) {
-                report.state = ComponentState::Switching;
-                report.target = Some(operation.change.to.version.clone());
-            }
-        }
-        self.write_status(later(self.context.now, self.begun.elapsed())).await?;
-        let progress = Progress::new(self.context.printer);
-        match transaction.apply(self.context, &progress).await {
-            Ok(Applied::Committed(activations)) => self.succeed(transaction, &activations),
-            // Another process changed it first; the next tick plans again.
-            Ok(Applied::Conflict) => {
-                for operation in &transaction.operations {
-                    self.set_state(&operation.name, ComponentState::Pending);
-                }
-            }
-            Err(failure) => {
-                output::warn(failure.summary());
-                for operation in &transaction.operations {
-                    let change = (&operation.change.to.version, operation.layer());
-                    self.fail(&operation.name.clone().into(), Some(change), &failure);
-                }
-            }
-        }
-        self.save_failures();
-        Ok(())
-    }
-
-    fn succeed(&mut self, transaction: &Transaction, activations: &[Activation]) {
-        for operation in &transaction.operations {
-            let component = Component::Plugin(operation.name.clone());
-            self.failures.forget(&component);
-            let to = operation.change.to.version.clone();
-            if let Some(activation) = activations.iter().find(|activation| activation.name == operation.name) {
-                output::print(report::changed(activation, operation.kind, &operation.change.why));
-            }
-            let active = ActiveArtifact { version: Some(to), digest: operation.layer().cloned() };
-            self.report.components.insert(component, ComponentReport::changed(active));
-        }
+    /// Returns whether a version is held until a window opens, or a blackout ends, within [`STAGED_AHEAD`].
+    pub(super) fn opens_soon(&self, verdict: &Verdict) -> bool {
+        let codes: BTreeSet<ReasonCode> = verdict.reasons().iter().map(|reason| reason.code()).collect();
+        let by_time = codes.iter().all(|code| matches!(code, ReasonCode::OutsideWindow | ReasonCode::Blackout));
+        let is_soon = |until: Timestamp| until.duration_since(self.context.now) <= STAGED_AHEAD;
+        by_time && verdict.until().is_some_and(is_soon)
     }
 
     /// Reports a change that failed, or a component that cannot be changed, and remembers the change. `change`: its
     /// version and the digest of its layer.
-    fn fail(&mut self, component: &Component, change: Option<(&Version, Option<&Digest>)>, failure: &Failure) {
-        let Some(report) = self.report.components.remove(component) else { return };
+    pub(super) fn fail(
+        &mut self,
+        component: &Component,
+        change: Option<(&Version, Option<&Digest>)>,
+        failure: &Failure,
+    ) {
+        let Some(report) = self.record.report.components.remove(component) else { return };
         let version = change.map(|(version, _)| version).or(report.active.as_ref()).cloned();
         let failed = FailedAttempt {
             version: version.unwrap_or_default(),
@@ -259,79 +318,14 @@ impl<'a> Tick<'a> {
         if let Some((_, digest)) = change {
             self.failures.add(component, &failed, digest, self.context.now);
         }
-        self.report.components.insert(component.clone(), report.failed(&failed));
+        self.report(component, report.failed(&failed));
     }
 
-    fn set_state(&mut self, name: &PluginName, state: ComponentState) {
-        if let Some(report) = self.report.components.get_mut(&Component::Plugin(name.clone())) {
-            report.state = state;
-        }
-    }
-
-    fn save_failures(&self) {
+    /// Remembers the changes that failed.
+    pub(super) fn save_failures(&self) {
         if let Err(error) = self.state.save_failures(&self.failures) {
             output::warn(format!("changes that failed are not remembered: {error}"));
         }
-    }
-
-    /// Writes the status of the `CliHost`, if it changes.
-    async fn write_status(&mut self, now: jiff::Timestamp) -> Result<(), Failure> {
-        let present = self.record.status.clone().unwrap_or_default();
-        let generation = self.record.metadata.generation.unwrap_or_default();
-        let Some(status) = self.report.status(&present, generation, now) else { return Ok(()) };
-        let api: Api<CliHost> = Api::all(self.client.clone());
-        let patch = json!({"status": replacing(&status)});
-        let written = api.patch_status(self.host.name.as_str(), &PatchParams::default(), &Patch::Merge(&patch)).await;
-        written.map_err(|error| {
-            Failure::new(Code::Unreachable, format!("failed to write the status of CliHost {}", self.host.name))
-                .caused_by(&error)
-                .advise("the API server refused it, or did not answer", "the next run of the agent tries again")
-        })?;
-        self.record.status = Some(status);
-        Ok(())
-    }
-}
-
-/// Returns a time that is later by this much.
-fn later(time: jiff::Timestamp, by: Duration) -> jiff::Timestamp {
-    time.checked_add(by).unwrap_or(time)
-}
-
-/// Returns the status as a merge patch that also removes the fields that it does not set.
-fn replacing(status: &CliHostStatus) -> serde_json::Value {
-    let mut patch = json!({"platform": null, "agentVersion": null, "policies": [], "components": [], "conditions": []});
-    if let (Some(patch), Ok(serde_json::Value::Object(fields))) = (patch.as_object_mut(), serde_json::to_value(status))
-    {
-        patch.extend(fields);
-    }
-    patch
-}
-
-/// Renews the token if half of its life is over. A failure is no error while the token is valid.
-async fn renew_token(context: &Context, state: &EnrolledHostState, client: &Client, host: &EnrolledHost) {
-    if state.token_times().is_some_and(|times| !times.is_due(context.now)) {
-        return;
-    }
-    let renewed = match HostIdentity::new(client, &host.name).issue(MAX_TOKEN_LIFE).await {
-        Ok(token) => state.save_token(&token, context.now).map_err(|error| error.to_string()),
-        Err(error) => Err(d8_rpp::text::error_chain(&error)),
-    };
-    if let Err(error) = renewed {
-        output::warn(format!("the token of {} is not renewed: {error}", host.name));
-    }
-}
-
-/// The agent uses no connection that is not verified, whatever its kubeconfig says.
-async fn refuse_unverified(context: &Context) -> Result<(), Failure> {
-    context.cluster().await?;
-    match context.unverified_connection() {
-        None => Ok(()),
-        Some(unverified) => Err(Failure::new(Code::Usage, "the agent uses no connection that is not verified")
-            .because(unverified.to_string())
-            .advise(
-                "anyone on the network may answer",
-                "omit the flags, and join with a file that has the CA of the cluster",
-            )),
     }
 }
 

@@ -7,7 +7,7 @@ use d8_crds::{
     decisions::plan::{ChangeReason, InstalledContract, Plan, PlannedChange, PreviousVersion, Snapshot},
     values::{
         digest::Digest,
-        name::{Component, PluginName, Tag},
+        name::{Component, PluginName},
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -57,6 +57,12 @@ pub(in crate::commands) enum Applied {
     Committed(Vec<Activation>),
     /// Another process changed one of the plugins since the plan was made. Nothing was changed.
     Conflict,
+}
+
+/// A transaction whose versions are in the store or staged, and whose plugins are locked. Dropped, it changes nothing.
+pub(in crate::commands) struct StagedTransaction {
+    locked: LockedStore,
+    changes: Vec<StoreChange>,
 }
 
 /// Groups the changes of a plan into transactions. Two changes are in one transaction if the old or the new version of
@@ -112,18 +118,34 @@ fn related_components(planning: &Planning<'_>, snapshot: &Snapshot, change: &Pla
 }
 
 impl Transaction {
-    /// Makes all changes or none. Compares the active versions with the plan once it holds the locks.
+    /// Makes all changes or none.
     ///
     /// # Errors
     /// An error of the store or of the proxy. Nothing was changed.
     pub(in crate::commands) async fn apply(&self, context: &Context, progress: &Progress) -> Result<Applied, Failure> {
-        let Some(store) = self.store(context)? else { return Ok(Applied::Committed(Vec::new())) };
+        match self.stage(context, progress).await? {
+            Some(staged) => staged.commit(context, progress).await.map(Applied::Committed),
+            None => Ok(Applied::Conflict),
+        }
+    }
+
+    /// Locks the plugins, compares the active versions with the plan, and stages the versions that are not in the store.
+    /// `None`: another process changed one of the plugins since the plan was made.
+    ///
+    /// # Errors
+    /// An error of the store or of the proxy.
+    pub(in crate::commands) async fn stage(
+        &self,
+        context: &Context,
+        progress: &Progress,
+    ) -> Result<Option<StagedTransaction>, Failure> {
+        let store = self.store(context)?;
         let names: BTreeSet<PluginName> = self.operations.iter().map(|operation| operation.name.clone()).collect();
         let names: Vec<PluginName> = names.into_iter().collect();
-        let mut locked = store.lock(&names, context.global.lock_timeout, progress).await?;
+        let locked = store.lock(&names, context.global.lock_timeout, progress).await?;
         for operation in &self.operations {
             if !operation.is_up_to_date(&locked)? {
-                return Ok(Applied::Conflict);
+                return Ok(None);
             }
         }
         let changes: Vec<StoreChange> = stream::iter(&self.operations)
@@ -131,16 +153,12 @@ impl Transaction {
             .buffered(MAX_DOWNLOADS)
             .try_collect()
             .await?;
-        let outcomes = locked.switch(changes, context.now, progress).await?;
-        if let Err(error) = host_id::read_or_create(store.root()) {
-            tracing::warn!(%error, "failed to store the host ID, which decides the place in waves");
-        }
-        Ok(Applied::Committed(outcomes))
+        Ok(Some(StagedTransaction { locked, changes }))
     }
 
     /// Returns the store that all operations change.
-    fn store(&self, context: &Context) -> Result<Option<Store>, Failure> {
-        let Some((first, others)) = self.operations.split_first() else { return Ok(None) };
+    fn store(&self, context: &Context) -> Result<Store, Failure> {
+        let Some((first, others)) = self.operations.split_first() else { return Ok(context.roots().for_writing()?) };
         let (name, store) = (&first.name, store_for(context, &first.name)?);
         for Operation { name: other, .. } in others {
             let other_store = store_for(context, other)?;
@@ -154,7 +172,38 @@ impl Transaction {
                     ));
             }
         }
-        Ok(Some(store))
+        Ok(store)
+    }
+}
+
+impl StagedTransaction {
+    /// Makes all changes or none.
+    ///
+    /// # Errors
+    /// An error of the store. Nothing was changed.
+    pub(in crate::commands) async fn commit(
+        mut self,
+        context: &Context,
+        progress: &Progress,
+    ) -> Result<Vec<Activation>, Failure> {
+        let activations = self.locked.switch(self.changes, context.now, progress).await?;
+        if let Err(error) = host_id::read_or_create(self.locked.store().root()) {
+            tracing::warn!(%error, "failed to store the host ID, which decides the place in waves");
+        }
+        Ok(activations)
+    }
+
+    /// Moves the staged versions into the store and switches to none of them: a later change needs no download.
+    ///
+    /// # Errors
+    /// An error of the store.
+    pub(in crate::commands) fn keep(self) -> Result<(), Failure> {
+        for change in self.changes {
+            if let StoreChange::Install(staged) = change {
+                self.locked.keep(staged)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,7 +211,7 @@ impl Transaction {
 ///
 /// # Errors
 /// No root is writable, or a connection is not verified and other users share the root.
-fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
+pub(in crate::commands) fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
     let store = match installed::find(context, name)? {
         Some(plugin) => plugin.store,
         None => context.roots().for_writing()?,
@@ -171,15 +220,15 @@ fn store_for(context: &Context, name: &PluginName) -> Result<Store, Failure> {
     Ok(store)
 }
 
-/// Returns whether a version is in the store.
-fn is_stored(locked: &LockedStore, name: &PluginName, tag: &Tag) -> Result<bool, Failure> {
-    Ok(locked.store().get(name)?.is_some_and(|entry| entry.version(tag).is_some()))
-}
-
 impl Operation {
     /// Returns the digest of the layer to install, if it is known.
     pub(in crate::commands) fn layer(&self) -> Option<&Digest> {
         self.details.as_ref()?.layer.as_ref()
+    }
+
+    /// Returns whether the change needs no download.
+    pub(in crate::commands) fn is_stored(&self, store: &Store) -> bool {
+        store.has(&self.name, &self.change.to.tag, self.layer())
     }
 
     /// Returns whether the active version is still the one that the change was planned for.
@@ -204,7 +253,7 @@ impl Operation {
     ) -> Result<StoreChange, Failure> {
         let (name, tag) = (&self.name, &self.change.to.tag);
         match &self.details {
-            Some(details) if self.kind != OperationKind::Switch || !is_stored(locked, name, tag)? => {
+            Some(details) if self.kind != OperationKind::Switch || !self.is_stored(locked.store()) => {
                 Ok(StoreChange::Install(self.stage(context, details, locked, progress).await?))
             }
             _ => Ok(StoreChange::Relink { name: name.clone(), tag: tag.clone() }),

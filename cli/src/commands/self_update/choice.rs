@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use d8_agent::{
-    cluster::{CachedPolicies, RecordSelection},
+    cluster::{CachedPolicies, ClusterView, RecordSelection},
     d8_store::D8Version,
 };
 use d8_crds::{
     decisions::{
+        agent_report::ActiveArtifact,
         intent::Intent,
         plan::{Outcome, PassedOver, Request, StoredDigests},
         selection::{PublishedVersion, TagList},
         verdict::{Candidate, Host, Person, PolicySet, Reason, Verdict},
     },
+    records::release::CliRelease,
     values::{digest::Digest, name::Component, version::Version},
 };
 
@@ -30,7 +32,7 @@ use crate::{
 };
 
 /// The published versions of d8, and the plan for it.
-pub(super) struct D8Planning<'a> {
+pub(in crate::commands) struct D8Planning<'a> {
     context: &'a Context,
     planning: Planning<'a>,
     versions: TagList,
@@ -58,6 +60,19 @@ impl<'a> D8Planning<'a> {
         named: Option<&Version>,
     ) -> Result<Self, Failure> {
         let view = context.view(RecordSelection::Named(&[Component::D8])).await?;
+        Self::of_view(context, view, (d8, current), named).await
+    }
+
+    /// As [`Self::fetch`], by policies and records that were read.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub(in crate::commands) async fn of_view(
+        context: &'a Context,
+        view: ClusterView,
+        (d8, current): (&RunningD8, &CurrentVersion),
+        named: Option<&Version>,
+    ) -> Result<Self, Failure> {
         let stored = stored_versions(d8)?;
         let digests = StoredDigests {
             active: d8.active_digests()?,
@@ -72,6 +87,33 @@ impl<'a> D8Planning<'a> {
         let mut planning = Planning::of_d8(context, view, current.version(), digests);
         let versions = planning.published(&Component::D8, named).await?.listing().clone();
         Ok(Self { context, planning, versions, tested })
+    }
+
+    /// Plans for the agent of this machine.
+    pub(in crate::commands) fn for_agent(self) -> Self {
+        Self { planning: self.planning.for_agent(), ..self }
+    }
+
+    /// Returns what the agent reports of the current version: what is active, and why a policy forbids it.
+    pub(in crate::commands) fn active(&self) -> (ActiveArtifact, Option<Reason>) {
+        let version = self.planning.active(&Component::D8).cloned();
+        (ActiveArtifact { version, digest: self.planning.active_layer(&Component::D8) }, self.forbidden())
+    }
+
+    /// Returns the records that the plan is made from.
+    pub(in crate::commands) fn records(&self) -> &BTreeMap<String, CliRelease> {
+        self.planning.records()
+    }
+
+    /// Plans as if a version were not published.
+    pub(in crate::commands) fn leave_out(&mut self, version: &Version) {
+        self.planning.leave_out(&Component::D8, version);
+    }
+
+    /// Plans the newest version. Returns the outcome, whatever it is.
+    pub(in crate::commands) async fn outcome(&mut self, request: Request) -> Option<Outcome> {
+        let (_, mut plan) = self.planning.plan(BTreeMap::from([(Component::D8, request)]), false).await;
+        plan.outcomes.remove(&Component::D8)
     }
 
     /// Sets whether the person accepts a version that does not support policies.
@@ -115,8 +157,7 @@ impl<'a> D8Planning<'a> {
     /// # Errors
     /// No version is published, a contract cannot be read, or requirements cannot be checked (exit 5).
     pub(super) async fn plan(&mut self, request: Request) -> Result<Outcome, Failure> {
-        let (_, mut plan) = self.planning.plan(BTreeMap::from([(Component::D8, request)]), false).await;
-        match plan.outcomes.remove(&Component::D8) {
+        match self.outcome(request).await {
             Some(Outcome::Stopped(error)) => Err(plan_failure(&self.planning, &Component::D8, &error)),
             Some(Outcome::Unchecked { version, verdict, .. }) => {
                 Err(unchecked_failure(&Component::D8, &version.tag, &verdict))
@@ -160,7 +201,7 @@ impl<'a> D8Planning<'a> {
     ///
     /// # Errors
     /// The version was not chosen, which is a bug.
-    pub(super) fn details(&self, version: &Version) -> Result<&VersionDetails, Failure> {
+    pub(in crate::commands) fn details(&self, version: &Version) -> Result<&VersionDetails, Failure> {
         let details = self.planning.details(&Component::D8, version);
         details.ok_or_else(|| {
             Failure::new(Code::Failed, format!("internal error: no details of {PRODUCT} {version} were fetched"))
@@ -192,7 +233,7 @@ impl<'a> D8Candidate<'a> {
 }
 
 /// The cached policies of all clusters, for a switch without the cluster.
-pub(super) struct CachedPolicySets<'a> {
+pub(in crate::commands) struct CachedPolicySets<'a> {
     context: &'a Context,
     sets: Vec<(CachedPolicies, PolicySet)>,
 }
@@ -221,12 +262,17 @@ impl<'a> CachedPolicySets<'a> {
 
     /// Returns the verdict of each cluster on a version; if no policies are cached, the one without policies.
     pub(super) fn verdicts(&self, candidate: &D8Candidate<'_>) -> Vec<Verdict> {
-        if self.sets.is_empty() {
-            let host = self.context.host(Person::Unknown);
-            let candidate = candidate.candidate(host, self.context);
-            return vec![PolicySet::default().for_host(host).evaluate(&candidate)];
+        match self.without_policies(candidate) {
+            Some(verdict) => vec![verdict],
+            None => self.evaluate(candidate).map(|(_, verdict)| verdict).collect(),
         }
-        self.evaluate(candidate).map(|(_, verdict)| verdict).collect()
+    }
+
+    /// Returns the verdict on a version if no policies are cached: the owner of the machine may forbid it.
+    pub(super) fn without_policies(&self, candidate: &D8Candidate<'_>) -> Option<Verdict> {
+        let host = self.context.host(Person::Unknown);
+        let candidate = candidate.candidate(host, self.context);
+        self.sets.is_empty().then(|| PolicySet::default().for_host(host).evaluate(&candidate))
     }
 }
 

@@ -7,6 +7,7 @@ use d8_agent::{
     Artifact, ProxySource, StoreError,
     d8_store::{
         D8InstallRequest, D8Store, D8Version, LockedD8Store, PackageDatabases, PathEntry, PathMigration, TestedVersion,
+        Trial,
     },
 };
 use d8_crds::{
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// Where the bytes of a version come from.
-pub(super) enum BinarySource<'a> {
+pub(in crate::commands) enum BinarySource<'a> {
     Store(Box<D8Version>),
     /// The executable of this process: it has the version, and the store does not.
     Running,
@@ -46,7 +47,7 @@ pub(super) enum BinarySource<'a> {
 }
 
 /// The policies that bind a switch.
-pub(super) enum PolicySource<'a> {
+pub(in crate::commands) enum PolicySource<'a> {
     /// Those that were read from the cluster.
     Cluster(&'a D8Planning<'a>),
     /// Those that are cached on this machine.
@@ -54,21 +55,21 @@ pub(super) enum PolicySource<'a> {
 }
 
 /// A switch to a chosen version.
-pub(super) struct Switch<'a> {
-    pub(super) d8: &'a RunningD8,
-    pub(super) path_entry: PathEntry,
-    pub(super) current: CurrentVersion,
-    pub(super) tag: Tag,
-    pub(super) version: Version,
-    pub(super) intent: Intent,
-    pub(super) source: BinarySource<'a>,
-    pub(super) policies: PolicySource<'a>,
+pub(in crate::commands) struct Switch<'a> {
+    pub(in crate::commands) d8: &'a RunningD8,
+    pub(in crate::commands) path_entry: PathEntry,
+    pub(in crate::commands) current: CurrentVersion,
+    pub(in crate::commands) tag: Tag,
+    pub(in crate::commands) version: Version,
+    pub(in crate::commands) intent: Intent,
+    pub(in crate::commands) source: BinarySource<'a>,
+    pub(in crate::commands) policies: PolicySource<'a>,
     /// Accept a version that does not support policies.
-    pub(super) allow_ungoverned: bool,
+    pub(in crate::commands) allow_ungoverned: bool,
 }
 
 /// What a switch changed.
-pub(super) struct SwitchReport {
+pub(in crate::commands) struct SwitchReport {
     tag: Tag,
     intent: Intent,
     downloaded: bool,
@@ -87,55 +88,109 @@ pub(super) struct SwitchReport {
 }
 
 /// The result of a switch.
-pub(super) enum SwitchOutcome {
+pub(in crate::commands) enum SwitchOutcome {
     Switched(SwitchReport),
     /// The version does not support policies. It was kept in the store.
     PolicyUnaware(Verdict),
 }
 
-impl Switch<'_> {
+/// A switch whose version was tested and whose store is locked. Dropped, it changes nothing.
+pub(in crate::commands) struct StagedSwitch<'a> {
+    switch: Switch<'a>,
+    locked: LockedD8Store,
+    tested: TestedVersion,
+    downloaded: bool,
+    progress: Progress,
+}
+
+impl<'a> Switch<'a> {
     /// Makes the switch, unless the version turns out not to support policies that select this host.
     ///
     /// # Errors
     /// The version cannot be downloaded or does not start, or a connection is not verified and other users share the
     /// store. Nothing was changed.
     pub(super) async fn run(self, context: &Context) -> Result<SwitchOutcome, Failure> {
+        self.stage(context).await?.commit(context, None)
+    }
+
+    /// Locks the store, stages the version unless it is in the store, and tests it.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(in crate::commands) async fn stage(self, context: &Context) -> Result<StagedSwitch<'a>, Failure> {
         let progress = Progress::new(context.printer);
-        let store_failure = |error| self.d8.store_failure(error);
         let store = self.d8.store()?;
         if let (BinarySource::Proxy(..), Some(root)) = (&self.source, store.dir().parent()) {
             context.check_verified_for(root)?;
         }
-        let mut locked = store.lock(context.global.lock_timeout, &progress).await.map_err(store_failure)?;
+        let locked = store.lock(context.global.lock_timeout, &progress).await;
+        let locked = locked.map_err(|error| self.d8.store_failure(error))?;
         let (tested, downloaded) = self.obtain(context, store, &locked, &progress).await?;
-        if let Some(verdict) = self.policy_unaware(&tested) {
-            self.keep(context, store, &mut locked, tested);
+        Ok(StagedSwitch { switch: self, locked, tested, downloaded, progress })
+    }
+}
+
+impl StagedSwitch<'_> {
+    /// Makes the switch, unless the version turns out not to support policies that select this host. With a trial, a d8
+    /// that does not prove itself is replaced by the one before.
+    ///
+    /// # Errors
+    /// Errors of the disk. Nothing was changed.
+    pub(in crate::commands) fn commit(
+        self,
+        context: &Context,
+        trial: Option<&Trial>,
+    ) -> Result<SwitchOutcome, Failure> {
+        let Self { switch, mut locked, tested, downloaded, progress } = self;
+        let (d8, store) = (switch.d8, switch.d8.store()?);
+        if let Some(verdict) = switch.policy_unaware(&tested) {
+            switch.keep(context, store, &mut locked, tested);
             return Ok(SwitchOutcome::PolicyUnaware(verdict));
         }
         if tested.reports_other_version() {
-            output::warn(format!("{} reports another version: {}", self.tag, tested.version_output.trim()));
+            output::warn(format!("{} reports another version: {}", switch.tag, tested.version_output.trim()));
         }
         let policy_unaware = !supports_policies(&tested);
-        let seed = self.d8.release.as_ref().map(|(tag, _)| tag.clone());
-        let migration = PathMigration::of(&self.path_entry_under_lock(context, store)?, seed);
-        let activated = locked
-            .activate(tested, migration.as_ref(), self.d8.image(), context.now, &progress)
-            .map_err(store_failure)?;
-        self.keep_fallback(store, &mut locked);
+        let seed = d8.release.as_ref().map(|(tag, _)| tag.clone());
+        let migration = PathMigration::of(&switch.path_entry_under_lock(context, store)?, seed);
+        // Whoever switches ends the trial of another version.
+        match trial {
+            Some(trial) => locked.begin_trial(trial),
+            None => store.end_trial().map(drop),
+        }
+        .map_err(|error| d8.store_failure(error))?;
+        let activated = locked.activate(tested, migration.as_ref(), d8.image(), context.now, &progress);
+        let activated = activated.map_err(|error| {
+            // A trial of a version that is not active is none.
+            let _ = store.end_trial();
+            d8.store_failure(error)
+        })?;
+        switch.keep_fallback(store, &mut locked);
         drop(locked);
         Ok(SwitchOutcome::Switched(SwitchReport {
-            previous: self.previous(store)?,
+            previous: switch.previous(store)?,
             policy_unaware,
-            diverging_link: self.diverging_link(store),
+            diverging_link: switch.diverging_link(store),
             store_link: store.current(),
             tag: activated.tag,
-            intent: self.intent,
+            intent: switch.intent,
             downloaded,
             linked: activated.linked,
             backup: activated.backup,
         }))
     }
 
+    /// Moves the version into the store and leaves the active one as it is: a later switch needs no download.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub(in crate::commands) fn keep(self) -> Result<(), Failure> {
+        let Self { switch, mut locked, tested, .. } = self;
+        locked.keep(tested).map_err(|error| switch.d8.store_failure(error))
+    }
+}
+
+impl Switch<'_> {
     /// Keeps a version that does not support policies in the store: the next command knows it, and it can be the fallback.
     fn keep(&self, context: &Context, store: &D8Store, locked: &mut LockedD8Store, tested: TestedVersion) {
         if let BinarySource::Store(_) = &self.source {

@@ -86,6 +86,9 @@ fn check_cached_policies(
         stored: Some(digests),
         policy_unaware: None,
     };
+    if let Some(verdict) = cached.without_policies(&candidate).filter(|verdict| !verdict.is_eligible()) {
+        return Err(refused_failure(&Component::D8, tag, &verdict));
+    }
     for (policies, verdict) in cached.evaluate(&candidate) {
         if !verdict.is_eligible() {
             return Err(refused_failure(&Component::D8, tag, &verdict).advise(

@@ -122,6 +122,8 @@ fn report(state: ComponentState) -> HostReport {
         policies: vec![("p".into(), 3)],
         components: BTreeMap::from([("tool".parse().unwrap(), component)]),
         clock_offset: Some(SignedDuration::ZERO),
+        machine: Some("m".into()),
+        ..HostReport::default()
     }
 }
 
@@ -175,4 +177,31 @@ fn whether_the_host_follows_its_policies() {
     let skewed = HostReport { clock_offset: Some(SignedDuration::from_secs(-301)), ..report(UpToDate) };
     let status = skewed.status(&CliHostStatus::default(), 1, at("2026-11-01T00:00:00Z")).unwrap();
     assert_eq!(condition(&status, "ClockSynced").reason, "ClockSkew");
+}
+
+#[test]
+fn what_was_reported_stays_while_the_policies_cannot_be_read() {
+    let begin = at("2026-11-01T00:00:00Z");
+    let before = report(ComponentState::UpToDate).status(&CliHostStatus::default(), 1, begin).unwrap();
+    let unreadable = HostReport { unreadable: Some("no access".into()), ..HostReport::default() };
+    let status = unreadable.status(&before, 1, begin + SignedDuration::from_mins(1)).unwrap();
+    assert_eq!((&status.components, &status.policies), (&before.components, &before.policies));
+    let synced = condition(&status, "PolicySynced");
+    assert_eq!((synced.status.as_str(), synced.message.as_str()), ("False", "no access"));
+    let ready = condition(&status, "Ready");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "PolicyUnreadable"));
+}
+
+#[test]
+fn a_second_machine_is_a_condition_while_it_is_seen() {
+    let status = |duplicate| {
+        let report = HostReport { duplicate, ..report(ComponentState::UpToDate) };
+        report.status_now(&CliHostStatus::default(), 1, at("2026-11-01T00:00:00Z"))
+    };
+    let alone = status(false);
+    assert!(alone.conditions.iter().all(|condition| condition.type_ != DUPLICATE_IDENTITY));
+    assert_eq!(alone.machine.as_deref(), Some("m"));
+    let (both, of) = (status(true), DUPLICATE_IDENTITY);
+    assert_eq!(condition(&both, of).status, "True");
+    assert!(condition(&both, of).message.contains("`d8 host rotate"), "{both:?}");
 }

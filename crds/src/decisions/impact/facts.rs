@@ -103,6 +103,7 @@ impl HostFacts {
             platform: self.platform.as_ref(),
             new_root: self.new_root,
             person: if self.managed { Person::Nobody } else { Person::from(self.user.as_ref()) },
+            local_rules: None,
         }
     }
 }

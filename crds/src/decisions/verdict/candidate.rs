@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::local_rules::LocalRules;
 use crate::{
     decisions::{
         intent::Intent,
@@ -30,6 +31,9 @@ pub struct Host<'a> {
     pub new_root: bool,
     /// Who acts on the host. Policies with `subjects` depend on it.
     pub person: Person<'a>,
+    /// What the owner of the machine forbids, which acts as one more policy of this host. `None`: nothing, or it is not
+    /// known here.
+    pub local_rules: Option<&'a LocalRules>,
 }
 
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
@@ -37,7 +41,8 @@ static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 impl Host<'static> {
     /// The host that is last in every wave, where nobody acts, for [`PolicySet::to_the_last_host`](super::PolicySet): its
     /// labels do not matter.
-    pub const LAST: Self = Self { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody };
+    pub const LAST: Self =
+        Self { id: "", labels: &NO_LABELS, platform: None, new_root: true, person: Person::Nobody, local_rules: None };
 }
 
 const OS_LABEL: &str = "kubernetes.io/os";

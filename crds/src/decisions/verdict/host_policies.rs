@@ -36,7 +36,6 @@ pub struct HostPolicies<'a> {
     emergencies: Vec<MatchedPolicy<'a>>,
     /// Invalid ones, by name.
     broken: Vec<&'a BrokenPolicy>,
-    local_rules: Option<&'a LocalRules>,
     /// What applies to the agent, if a policy with `subjects` applies to the person.
     for_agent: Option<Box<HostPolicies<'a>>>,
     /// What some of the valid policies have. Gates look for it in none of them otherwise.
@@ -115,7 +114,7 @@ impl ScheduleState {
 }
 
 impl<'a> HostPolicies<'a> {
-    pub(super) fn new(policies: &'a [LoadedPolicy], local_rules: Option<&'a LocalRules>, host: Host<'a>) -> Self {
+    pub(super) fn new(policies: &'a [LoadedPolicy], host: Host<'a>) -> Self {
         let (mut matched, mut emergencies, mut broken) = (Vec::new(), Vec::new(), Vec::new());
         for applying in policies.iter().filter_map(|policy| policy.on(&host)) {
             match applying {
@@ -130,11 +129,11 @@ impl<'a> HostPolicies<'a> {
         let mut subjects = of_valid.chain(broken.iter().map(|policy| &policy.subjects));
         let has_subjects = subjects.any(|subjects| *subjects != CheckedSubjects::Everyone);
         let nobody = Host { person: Person::Nobody, ..host };
-        let for_agent = has_subjects.then(|| Box::new(Self::new(policies, local_rules, nobody)));
+        let for_agent = has_subjects.then(|| Box::new(Self::new(policies, nobody)));
         let limits = |intent| matched.iter().any(|matched| schedule_for(matched.policy, intent).is_some());
         let limited = Limited { agent: limits(Intent::Agent), people: limits(Intent::Update) };
         let (features, schedules) = (Features::of(&matched), OnceLock::new());
-        Self { host, matched, emergencies, broken, local_rules, for_agent, features, limited, schedules }
+        Self { host, matched, emergencies, broken, for_agent, features, limited, schedules }
     }
 
     /// Returns the policies of another host that the same policies select, and of which it is a canary as this one is.
@@ -144,14 +143,12 @@ impl<'a> HostPolicies<'a> {
             let nobody = Host { person: Person::Nobody, ..host };
             Box::new(policies.for_twin(nobody))
         });
-        let Self { host: _, matched, emergencies, broken, local_rules, for_agent: _, features, limited, schedules } =
-            self;
+        let Self { host: _, matched, emergencies, broken, for_agent: _, features, limited, schedules } = self;
         Self {
             host,
             matched: matched.clone(),
             emergencies: emergencies.clone(),
             broken: broken.clone(),
-            local_rules: *local_rules,
             for_agent,
             features: *features,
             limited: *limited,
@@ -193,7 +190,7 @@ impl<'a> HostPolicies<'a> {
     /// its Deny and `block` apply.
     pub(super) fn is_governed(&self) -> bool {
         let is_whole = |subjects: &CheckedSubjects| subjects.reach(self.host.person) == Reach::Whole;
-        self.local_rules.is_some()
+        self.host.local_rules.is_some()
             || self.valid().any(|policy| is_whole(&policy.subjects))
             || self.broken().any(|policy| is_whole(&policy.subjects))
     }
@@ -215,7 +212,7 @@ impl<'a> HostPolicies<'a> {
     }
 
     pub(super) fn local_rules(&self) -> Option<&'a LocalRules> {
-        self.local_rules
+        self.host.local_rules
     }
 
     /// Returns the valid policies but emergency policies, by name.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{candidate::Host, host_policies::HostPolicies, loaded::LoadedPolicy, local_rules::LocalRules};
+use super::{candidate::Host, host_policies::HostPolicies, loaded::LoadedPolicy};
 use crate::{
     decisions::validation::{CheckedPolicy, CheckedSubjects, selector::Selector},
     records::policy::PluginPolicy,
@@ -12,7 +12,6 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     pub(super) policies: Vec<LoadedPolicy>,
-    local_rules: Option<LocalRules>,
 }
 
 impl PolicySet {
@@ -33,7 +32,7 @@ impl PolicySet {
 
     fn of(mut policies: Vec<LoadedPolicy>) -> Self {
         policies.sort_by(|a, b| a.name().cmp(b.name()));
-        Self { policies, local_rules: None }
+        Self { policies }
     }
 
     /// Makes a set of one policy as it applies to the host that comes last in its waves: to every host and
@@ -50,15 +49,8 @@ impl PolicySet {
         Self::of(vec![LoadedPolicy::valid(policy)])
     }
 
-    /// Adds the host's own rules, which act as one more policy of that host.
-    #[must_use]
-    pub fn with_local_rules(mut self, local_rules: LocalRules) -> Self {
-        self.local_rules = Some(local_rules);
-        self
-    }
-
     /// Returns the policies that apply to a host and to the person who acts there, to evaluate many components.
     pub fn for_host<'a>(&'a self, host: Host<'a>) -> HostPolicies<'a> {
-        HostPolicies::new(&self.policies, self.local_rules.as_ref(), host)
+        HostPolicies::new(&self.policies, host)
     }
 }

@@ -85,7 +85,14 @@ fn evaluate_findings(
     release: Option<&CliRelease>,
 ) -> Verdict {
     let labels = labels();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
+    let host = Host {
+        id: "bastion-1",
+        labels: &labels,
+        platform: None,
+        new_root: false,
+        person: Person::Nobody,
+        local_rules: None,
+    };
     let component: Component = change.component.parse().unwrap();
     let (candidate, active) = (version(change.version), change.active.map(version));
     let now = Timestamp::UNIX_EPOCH;

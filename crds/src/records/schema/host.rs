@@ -31,6 +31,7 @@ pub(super) fn rules(editor: &mut SchemaEditor) {
     common::conditions(editor);
     editor.at("status.platform").text(limits::PLATFORM);
     editor.at("status.agentVersion").text(limits::VERSION);
+    editor.at("status.machine").text(limits::MACHINE);
     editor.at("status.policies").list(limits::POLICIES);
     editor.at("status.policies[].name").text(limits::NAME);
     let at = "status.components";

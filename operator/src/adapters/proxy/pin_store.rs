@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use d8_rpp::EndpointIdentity;
+use d8_rpp::{EndpointIdentity, endpoint_pin::AcceptedIdentity};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
@@ -11,7 +11,7 @@ use crate::{
     adapters::configmap_store::{self, StoreError},
     decisions::{
         labels::{MANAGED_BY, MANAGER},
-        proxy_pin::{AcceptedIdentity, CONFIG_MAP, from_data, to_data},
+        proxy_pin::{CONFIG_MAP, from_data, to_data},
     },
 };
 

@@ -1,5 +1,5 @@
 use d8_crds::records::host::{CliHostSpec, CliHostStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::*;
 
@@ -172,4 +172,26 @@ fn unused_values_are_dropped() {
         hosts.apply(Event::Apply(changed));
     }
     assert!(hosts.interner.len() < 1100, "{}", hosts.interner.len());
+}
+
+#[test]
+fn a_second_machine_is_told_once() {
+    let reported = |status: &str| {
+        let mut host = host("bastion-1", "bastion", &[]);
+        let condition = Condition {
+            type_: DUPLICATE_IDENTITY.to_owned(),
+            status: status.to_owned(),
+            reason: "OtherMachine".to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        host.status = Some(CliHostStatus { conditions: vec![condition], ..CliHostStatus::default() });
+        host
+    };
+    let mut index = HostIndex::default();
+    for (status, expected) in [("False", 0), ("True", 1), ("True", 0), ("False", 0), ("True", 1)] {
+        index.apply(Event::Apply(reported(status)));
+        assert_eq!(index.take_duplicates().len(), expected, "{status}");
+    }
 }

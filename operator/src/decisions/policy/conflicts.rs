@@ -113,6 +113,7 @@ impl ConflictSearch {
                 platform: platform.as_ref(),
                 new_root: false,
                 person: Person::Nobody,
+                local_rules: None,
             };
             let applying = set.for_host(host);
             for component in applying.contested() {

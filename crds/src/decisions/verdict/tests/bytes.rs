@@ -136,7 +136,14 @@ fn rule_2_a_version_off_its_pin_is_left() {
 fn guidance_of_a_pinned_version() {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version("v1.0.0"));
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
+    let host = Host {
+        id: "bastion-1",
+        labels: &labels,
+        platform: None,
+        new_root: false,
+        person: Person::Nobody,
+        local_rules: None,
+    };
     let set = set(&[auto(&json!({"pins": [pin("v1.0.0", 'd')]}), &json!({}))]);
     let other = [digest('8').parse().unwrap()];
     let fixture = VerdictFixture::of(&[]);
@@ -208,7 +215,14 @@ fn rule_6_a_block_holds_for_versions_with_the_same_layer() {
         ("no platform known: all layers", &[(LINUX, 'c'), (ARM, 'e')], &[(LINUX, 'c'), (ARM, 'e')], None, true),
         ("no platform known: one layer", &[(LINUX, 'c'), (ARM, 'e')], &[(LINUX, 'c'), (ARM, 'f')], None, false),
     ] {
-        let host = Host { id: "bastion-1", labels: &labels, platform, new_root: false, person: Person::Nobody };
+        let host = Host {
+            id: "bastion-1",
+            labels: &labels,
+            platform,
+            new_root: false,
+            person: Person::Nobody,
+            local_rules: None,
+        };
         let expected = is_blocked.then(|| version("v1.2.0"));
         let found = blocked_by_layer(host, &layered([&other, own, blocked]), &[]);
         assert_eq!(found, (expected.clone(), expected), "{what}");
@@ -219,8 +233,14 @@ fn rule_6_a_block_holds_for_versions_with_the_same_layer() {
 fn rule_6_moved_tags_and_receipts() {
     let labels = labels();
     let linux: Platform = "linux-amd64".parse().unwrap();
-    let host =
-        Host { id: "bastion-1", labels: &labels, platform: Some(&linux), new_root: false, person: Person::Nobody };
+    let host = Host {
+        id: "bastion-1",
+        labels: &labels,
+        platform: Some(&linux),
+        new_root: false,
+        person: Person::Nobody,
+        local_rules: None,
+    };
     let layer = |letter| [(Some("linux-amd64"), letter)];
     let record = layered([&layer('1'), &layer('c'), &layer('c')]);
     for (what, moved) in [("a moved tag takes no block", 1), ("a moved tag gives no block", 2)] {

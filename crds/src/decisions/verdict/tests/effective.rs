@@ -3,9 +3,14 @@
 use super::*;
 
 fn effective_of(set: &PolicySet, listed: &[&str]) -> Value {
+    effective_under(set, None, listed)
+}
+
+fn effective_under(set: &PolicySet, local_rules: Option<&LocalRules>, listed: &[&str]) -> Value {
     let labels = labels();
     let listed: Vec<_> = listed.iter().map(|name| name.parse().unwrap()).collect();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
+    let host =
+        Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody, local_rules };
     serde_json::to_value(set.for_host(host).effective(&listed)).unwrap()
 }
 
@@ -207,7 +212,7 @@ fn who_is_spoken_of() {
         json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "rules": [{"plugins": ["elsewhere"]}]}),
     ]);
     let local_rules = LocalRules::read([("a", "v1.2.0"), ("d8", "v0.13.0")], ["evil", "evil-*", "b@v1.3.1"]).unwrap();
-    let effective = effective_of(&set.with_local_rules(local_rules), &["listed", "my_plugin"]);
+    let effective = effective_under(&set, Some(&local_rules), &["listed", "my_plugin"]);
     let names: Vec<_> = effective["components"].as_array().unwrap().iter().map(|c| c["component"].clone()).collect();
     let expected = ["d8", "a", "b", "delivery-kit", "evil", "listed", "my_plugin", "delivery-*", "evil-*", "*"];
     assert_eq!(names, expected.map(Value::from));

@@ -76,17 +76,19 @@ impl VerdictFixture {
     }
 
     pub(super) fn evaluate(&self, change: VersionChange<'_>) -> Verdict {
-        let mut set = PolicySet::from_json(&self.policies);
-        if let Some(local_rules) = &self.local_rules {
-            set = set.with_local_rules(local_rules.clone());
-        }
-        self.evaluate_by(&set, change)
+        self.evaluate_by(&PolicySet::from_json(&self.policies), change)
     }
 
     pub(super) fn evaluate_by(&self, set: &PolicySet, change: VersionChange<'_>) -> Verdict {
         let labels = labels();
-        let host =
-            Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root, person: Person::Nobody };
+        let host = Host {
+            id: self.host,
+            labels: &labels,
+            platform: None,
+            new_root: self.new_root,
+            person: Person::Nobody,
+            local_rules: self.local_rules.as_ref(),
+        };
         let component: Component = change.component.parse().unwrap();
         let (candidate, active) = (version(change.version), change.active.map(version));
         let mut case = Candidate::new(host, &component, &candidate, change.intent, self.now)
@@ -108,8 +110,14 @@ impl VerdictFixture {
     /// Returns the version that the host takes next, and when.
     pub(super) fn next(&self, active: Option<&str>, candidates: &[&str]) -> Option<(String, Timestamp)> {
         let labels = labels();
-        let host =
-            Host { id: self.host, labels: &labels, platform: None, new_root: self.new_root, person: Person::Nobody };
+        let host = Host {
+            id: self.host,
+            labels: &labels,
+            platform: None,
+            new_root: self.new_root,
+            person: Person::Nobody,
+            local_rules: self.local_rules.as_ref(),
+        };
         let (component, active) = ("stronghold".parse().unwrap(), active.map(version));
         let versions: Vec<_> = candidates.iter().map(|text| version(text)).collect();
         let candidate = |version| {

@@ -24,8 +24,17 @@ fn published(versions: &[&str]) -> CliRelease {
 }
 
 fn conflicts_of(set: &PolicySet, record: Option<&CliRelease>, person: Person<'_>) -> Vec<PolicyConflict> {
+    conflicts_under(set, None, record, person)
+}
+
+fn conflicts_under(
+    set: &PolicySet,
+    local_rules: Option<&LocalRules>,
+    record: Option<&CliRelease>,
+    person: Person<'_>,
+) -> Vec<PolicyConflict> {
     let labels = labels();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person };
+    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person, local_rules };
     set.for_host(host).conflicts(|component| record.filter(|_| component.name() == "stronghold"))
 }
 
@@ -207,8 +216,7 @@ fn rule_22_who_takes_no_part() {
 #[test]
 fn the_hosts_own_rules_take_part() {
     let local = LocalRules::read([("stronghold", "v3.0.0")], []).unwrap();
-    let set = set(&[require()]).with_local_rules(local);
-    let found = conflicts_of(&set, Some(&published(&["v2.0.0"])), Person::Nobody);
+    let found = conflicts_under(&set(&[require()]), Some(&local), Some(&published(&["v2.0.0"])), Person::Nobody);
     assert_eq!(shown(&found), ["stronghold: p0/ agent.toml.minimumVersions=>=v3.0.0"]);
 }
 

@@ -115,7 +115,7 @@ proptest! {
     ) {
         let set = set(&specs);
         let labels = labels();
-        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody };
+        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody, local_rules: None };
         let runs = set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version(active)).is_ok();
         prop_assert_eq!(runs, evaluate(&set, change(R, active, active)).is_eligible());
     }
@@ -192,8 +192,14 @@ pub(super) fn recorded_version() -> impl Strategy<Value = &'static str> {
 fn active_forbidden(fixture: &VerdictFixture, active: &str) -> Option<ReasonCode> {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version(active));
-    let host =
-        Host { id: fixture.host, labels: &labels, platform: None, new_root: fixture.new_root, person: Person::Nobody };
+    let host = Host {
+        id: fixture.host,
+        labels: &labels,
+        platform: None,
+        new_root: fixture.new_root,
+        person: Person::Nobody,
+        local_rules: None,
+    };
     let case = Candidate::new(host, &component, &active, A, fixture.now).release(fixture.release.as_ref());
     PolicySet::from_json(&fixture.policies)
         .for_host(host)

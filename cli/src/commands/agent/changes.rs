@@ -1,0 +1,198 @@
+//! Changes of plugins in a tick: staged in parallel, switched one after the other.
+//!
+//! A download may take long, and an admin may pause the host meanwhile. So the policies are read again before each
+//! switch, and a change that the plan no longer has is dropped.
+
+use std::{collections::BTreeMap, pin::pin, time::Duration};
+
+use d8_agent::Activation;
+use d8_crds::{
+    decisions::{
+        agent_report::{ActiveArtifact, ComponentReport},
+        plan::{Plan, Request},
+    },
+    records::host::ComponentState,
+    values::name::Component,
+};
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::tick::Tick;
+use crate::{
+    commands::plugins::{
+        report,
+        transaction::{Applied, Operation, OperationKind, StagedTransaction, Transaction},
+    },
+    planning::Planning,
+    terminal::{failure::Failure, output, progress::Progress},
+};
+
+/// A switch begins at most so long after the policies were read. With the time that a switch takes, a pause holds a host
+/// within 2 seconds.
+const POLICIES_COUNT_FOR: Duration = Duration::from_secs(1);
+
+/// How a transaction of the agent ended.
+enum Ended {
+    Applied(Applied),
+    /// The policies changed while it was staged, and no longer permit it. Nothing was changed.
+    Withdrawn,
+}
+
+impl<'a> Tick<'a> {
+    /// Makes changes. Those of one transaction are made together, the transactions one after the other.
+    ///
+    /// # Errors
+    /// The policies cannot be read again, or the report cannot be written. What is staged is dropped.
+    pub(super) async fn change_plugins(
+        &mut self,
+        mut planning: Planning<'a>,
+        requests: &BTreeMap<Component, Request>,
+        transactions: Vec<Transaction>,
+    ) -> Result<(), Failure> {
+        if transactions.is_empty() {
+            return Ok(());
+        }
+        self.announce(&transactions).await?;
+        let (context, progress) = (self.context, &Progress::new(self.context.printer));
+        let staged = stream::iter(transactions).map(async |transaction| {
+            let staged = transaction.stage(context, progress).await;
+            (transaction, staged)
+        });
+        let mut staged = pin!(staged.buffer_unordered(self.context.config()?.parallel_downloads));
+        while let Some((transaction, staged)) = staged.next().await {
+            let ended = match staged {
+                Ok(Some(staged)) => self.switch(&mut planning, requests, &transaction, staged, progress).await,
+                Ok(None) => Ok(Ended::Applied(Applied::Conflict)),
+                Err(failure) => Err(failure),
+            };
+            self.note(&transaction, ended);
+            self.save_failures();
+        }
+        Ok(())
+    }
+
+    /// Reports that changes are in progress.
+    async fn announce(&mut self, transactions: &[Transaction]) -> Result<(), Failure> {
+        for operation in transactions.iter().flat_map(|transaction| &transaction.operations) {
+            if let Some(report) = self.record.report.components.get_mut(&operation.name.clone().into()) {
+                report.state = ComponentState::Switching;
+                report.target = Some(operation.change.to.version.clone());
+            }
+        }
+        self.record.write().await.map(drop)
+    }
+
+    /// Switches to what is staged, if the policies still permit it.
+    async fn switch(
+        &mut self,
+        planning: &mut Planning<'a>,
+        requests: &BTreeMap<Component, Request>,
+        transaction: &Transaction,
+        staged: StagedTransaction,
+        progress: &Progress,
+    ) -> Result<Ended, Failure> {
+        if self.policies_read.elapsed() > POLICIES_COUNT_FOR {
+            let (view, policies) = self.policies().await?;
+            planning.renew(view, policies, Timestamp::now());
+            let (_, plan) = self.plan_untried(planning, requests).await;
+            if !transaction.operations.iter().all(|operation| is_planned(planning, &plan, operation)) {
+                self.withdraw(planning, &plan, transaction);
+                return Ok(Ended::Withdrawn);
+            }
+        }
+        staged.commit(self.context, progress).await.map(Applied::Committed).map(Ended::Applied)
+    }
+
+    /// Reports what the new plan says of the components of a transaction that it does not have any more.
+    fn withdraw(&mut self, planning: &Planning<'_>, plan: &Plan, transaction: &Transaction) {
+        for operation in &transaction.operations {
+            let component = Component::Plugin(operation.name.clone());
+            output::print(format!("{component}: {} is not taken: the policies changed", operation.change.to.tag));
+            let outcomes = plan.outcomes.iter().filter(|(of, _)| **of == component);
+            let outcomes = outcomes.map(|(component, outcome)| (component.clone(), outcome.clone())).collect();
+            self.report_outcomes(planning, &Plan { outcomes, changes: Vec::new() });
+        }
+    }
+
+    fn note(&mut self, transaction: &Transaction, ended: Result<Ended, Failure>) {
+        match ended {
+            Ok(Ended::Applied(Applied::Committed(activations))) => self.succeed(transaction, &activations),
+            // Another process changed it first; the next tick plans again.
+            Ok(Ended::Applied(Applied::Conflict)) => {
+                for operation in &transaction.operations {
+                    if let Some(report) = self.record.report.components.get_mut(&operation.name.clone().into()) {
+                        report.state = ComponentState::Pending;
+                    }
+                }
+            }
+            Ok(Ended::Withdrawn) => {}
+            Err(failure) => {
+                output::warn(failure.summary());
+                for operation in &transaction.operations {
+                    let change = (&operation.change.to.version, operation.layer());
+                    self.fail(&operation.name.clone().into(), Some(change), &failure);
+                }
+            }
+        }
+    }
+
+    fn succeed(&mut self, transaction: &Transaction, activations: &[Activation]) {
+        for operation in &transaction.operations {
+            let component = Component::Plugin(operation.name.clone());
+            // A newer version that failed is still not tried again.
+            if !self.left_out.contains_key(&component) {
+                self.failures.forget(&component);
+            }
+            let to = operation.change.to.version.clone();
+            if let Some(activation) = activations.iter().find(|activation| activation.name == operation.name) {
+                output::print(report::changed(activation, operation.kind, &operation.change.why));
+            }
+            let active = ActiveArtifact { version: Some(to), digest: operation.layer().cloned() };
+            self.report(&component, ComponentReport::changed(active));
+        }
+    }
+
+    /// Brings versions into the store before the window in which the switch may begin. One that fails its test is
+    /// reported before the window, and the others try again with the next tick.
+    pub(super) async fn stage_ahead(&mut self, operations: Vec<Operation>) {
+        let Ok(config) = self.context.config() else { return };
+        let (context, progress) = (self.context, &Progress::new(self.context.printer));
+        let kept = stream::iter(operations).map(async |operation| {
+            let transaction = Transaction { operations: vec![operation] };
+            let kept = match transaction.stage(context, progress).await {
+                Ok(Some(staged)) => staged.keep(),
+                Ok(None) => Ok(()),
+                Err(failure) => Err(failure),
+            };
+            (transaction, kept)
+        });
+        let kept: Vec<_> = kept.buffer_unordered(config.parallel_downloads).collect().await;
+        for (transaction, kept) in kept {
+            let Err(failure) = kept else { continue };
+            output::warn(failure.summary());
+            for operation in &transaction.operations {
+                let (component, version) = (operation.name.clone().into(), &operation.change.to.version);
+                let held = self.record.report.components.get(&component).cloned();
+                self.fail(&component, Some((version, operation.layer())), &failure);
+                // What may succeed with the next tick is still only held.
+                if !self.leaves_out(&component, version, operation.layer())
+                    && let Some(held) = held
+                {
+                    self.report(&component, held);
+                }
+            }
+        }
+        self.save_failures();
+    }
+}
+
+/// Returns whether a plan still has a change, or still permits a repair.
+fn is_planned(planning: &Planning<'_>, plan: &Plan, operation: &Operation) -> bool {
+    let (component, version) = (Component::Plugin(operation.name.clone()), &operation.change.to.version);
+    match operation.kind {
+        OperationKind::Switch => {
+            plan.changes.iter().any(|change| change.component == component && change.to.version == *version)
+        }
+        OperationKind::Repair | OperationKind::Reinstall => planning.repair_verdict(&component, version).is_eligible(),
+    }
+}
