@@ -169,6 +169,11 @@ impl Catalog {
         versions.iter().find(|v| v.version == tag && v.withdrawn.is_none() && !v.artifacts.is_empty())
     }
 
+    /// Returns the digest of the layer that the record has of a version, for this machine.
+    pub(crate) fn recorded_layer(&self, context: &Context, published: &PublishedVersion) -> Option<Digest> {
+        self.version(published)?.artifact_for(&context.platform)?.layer.parse().ok()
+    }
+
     /// Returns the details of one version.
     ///
     /// # Errors

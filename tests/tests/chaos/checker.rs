@@ -1,6 +1,5 @@
 //! Looks at the active programs of all hosts all the time.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -18,8 +17,6 @@ use crate::permits::Permits;
 
 /// Time between two looks for switches.
 const LOOK: Duration = Duration::from_millis(20);
-/// Longest time from the end of a staging to the switch.
-const SWITCH: Duration = Duration::from_secs(1);
 /// Time between two runs of each program.
 const RUN: Duration = Duration::from_secs(1);
 
@@ -62,7 +59,7 @@ impl Checker {
         let programs = fleet
             .hosts()
             .iter()
-            .flat_map(|host| PLUGINS.map(|plugin| Program::new(host.name(), plugin, host.installed())));
+            .flat_map(|host| PLUGINS.map(|plugin| Program::new(host.name(), plugin, &host.installed())));
         let mut round = Round { programs: programs.collect(), permits, checks: Checks::default() };
         let (over, violated, count) = (is_over.clone(), is_violated.clone(), rounds.clone());
         let thread = std::thread::spawn(move || {
@@ -125,29 +122,21 @@ impl Round {
 struct Program {
     host: String,
     plugin: &'static str,
-    installed: InstalledPlugins,
     path: PathBuf,
     /// Identity and size of the file that was active at the last look.
     seen: Option<(u64, u64, i64, i64)>,
     minor: Option<u32>,
-    /// When the staging of versions was first seen, of what is staged now or was at the last look.
-    staged: BTreeMap<PathBuf, SystemTime>,
-    /// When the staging of a version was first and last seen, if its switch was not seen yet.
-    begun: Option<(SystemTime, SystemTime)>,
 }
 
 impl Program {
-    fn new(host: &str, plugin: &'static str, installed: InstalledPlugins) -> Self {
+    fn new(host: &str, plugin: &'static str, installed: &InstalledPlugins) -> Self {
         let path = installed.current(plugin);
-        let (host, staged) = (host.to_owned(), BTreeMap::new());
-        Self { host, plugin, installed, path, seen: None, minor: None, staged, begun: None }
+        Self { host: host.to_owned(), plugin, path, seen: None, minor: None }
     }
 
     /// Compares the active file with the one of the last look.
     fn look(&mut self, permits: &Permits, switches: &mut usize) -> Result<(), String> {
         let now = SystemTime::now();
-        // Before the file: a change that is over was staged before.
-        self.look_at_staging(now);
         let metadata = std::fs::metadata(&self.path).map_err(|error| format!("`current` cannot be read: {error}"))?;
         let identity = (metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
         if self.seen.replace(identity) == Some(identity) {
@@ -159,27 +148,10 @@ impl Program {
             return Ok(());
         }
         *switches += 1;
-        let begun = self.begun.take().map_or(now, |(first, _)| first);
-        if permits.permitted(minor, begun, now) {
+        if permits.permitted(minor, now) {
             return Ok(());
         }
-        let seconds = now.duration_since(begun).unwrap_or_default().as_secs_f32();
-        let recent = permits.recent();
-        Err(format!("v1.{minor}.0 was not permitted; it was staged {seconds:.1} s before its switch; {recent:#?}"))
-    }
-
-    fn look_at_staging(&mut self, now: SystemTime) {
-        let before = std::mem::take(&mut self.staged);
-        let present = self.installed.staged(self.plugin).into_iter();
-        self.staged = present
-            .map(|path| {
-                let at = before.get(&path).copied().unwrap_or(now);
-                (path, at)
-            })
-            .collect();
-        let first = self.staged.values().max().map(|first| (*first, now));
-        let is_recent = |(_, last): &(SystemTime, SystemTime)| now.duration_since(*last).unwrap_or_default() < SWITCH;
-        self.begun = first.or(self.begun.filter(is_recent));
+        Err(format!("v1.{minor}.0 was not permitted; {:#?}", permits.recent()))
     }
 
     /// Returns which version the active file is.

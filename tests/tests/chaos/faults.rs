@@ -77,7 +77,7 @@ impl Faults {
             10 => self.free_disk(),
             11 => self.move_tag(),
             12 => self.set_clock(),
-            13..=15 => self.publish(),
+            13..=15 => self.provoke(),
             _ => self.flip_policy(),
         }?;
         if self.random.random_bool(0.5) {
@@ -99,7 +99,7 @@ impl Faults {
         let delay = Duration::from_millis(self.random.random_range(0..400));
         let installed = self.fleet.hosts()[index].installed();
         let is_staging = || PLUGINS.iter().any(|plugin| !installed.staged(plugin).is_empty());
-        self.touch_policy()?;
+        self.provoke()?;
         let in_change = wait(IN_CHANGE, is_staging);
         std::thread::sleep(delay);
         self.fleet.hosts_mut()[index].signal(Signal::SIGKILL)?;
@@ -141,7 +141,7 @@ impl Faults {
     /// Changes a byte of an executable that is being downloaded, or cuts it.
     fn corrupt_staged(&mut self) -> Result<()> {
         let cut = self.random.random_bool(0.3);
-        self.touch_policy()?;
+        self.provoke()?;
         let deadline = Instant::now() + IN_CHANGE;
         while Instant::now() < deadline {
             for (file, plugin) in self.staged_executables() {
@@ -185,11 +185,7 @@ impl Faults {
         let plugin = PLUGINS[self.random.random_range(0..PLUGINS.len())];
         let minor = self.random.random_range(0..self.versions);
         let version = version(minor);
-        let is_recorded = self
-            .lab
-            .get_release(plugin)
-            .is_some_and(|release| d8_tests::status::find_version(&release, &version).is_some());
-        if !is_recorded {
+        if !self.is_recorded(plugin, &version) {
             return Ok(());
         }
         let other = executable(plugin, minor, self.random.random());
@@ -208,9 +204,22 @@ impl Faults {
         Ok(())
     }
 
-    fn publish(&mut self) -> Result<()> {
-        self.publish_version()?;
-        self.touch_policy()
+    /// Gives the agents something to do: publishes a version, and writes the policy again once it is recorded.
+    fn provoke(&mut self) -> Result<()> {
+        let (publishes, opens) = (self.random.random_bool(0.7), self.random.random_bool(0.7));
+        if publishes {
+            self.publish_version()?;
+            let newest = self.newest();
+            let is_recorded = || PLUGINS.iter().all(|plugin| self.is_recorded(plugin, &newest));
+            // The operator may not reach the proxy now.
+            wait(IN_CHANGE, is_recorded);
+        }
+        self.set_rule(if opens { Rule::Open } else { self.permits.current() })
+    }
+
+    fn is_recorded(&self, plugin: &str, version: &str) -> bool {
+        let release = self.lab.get_release(plugin);
+        release.is_some_and(|release| d8_tests::status::find_version(&release, version).is_some())
     }
 
     /// Publishes the next version of all plugins, and asks the operator to poll.
@@ -252,12 +261,6 @@ impl Faults {
             4 | 5 => Rule::UpTo(near),
             _ => Rule::Open,
         };
-        self.set_rule(rule)
-    }
-
-    /// Writes the policy again, so that all agents tick.
-    fn touch_policy(&mut self) -> Result<()> {
-        let rule = self.permits.current();
         self.set_rule(rule)
     }
 

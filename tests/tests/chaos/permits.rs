@@ -71,7 +71,7 @@ pub(crate) struct Permits {
     state: Mutex<State>,
 }
 
-/// An agent that has read a policy begins its change within this time after another one was written.
+/// A switch that a policy permitted begins at most this long after another one was written.
 const REACTION: Duration = Duration::from_secs(2);
 /// What the machine may add to that: two cores run everything.
 const SCHEDULING: Duration = Duration::from_secs(3);
@@ -121,10 +121,9 @@ impl Permits {
         self.state().published.get(executable).cloned()
     }
 
-    /// Returns whether a version was permitted at some moment from the plan of a change to its switch. `begun`: when the
-    /// staging was first seen.
-    pub(crate) fn permitted(&self, minor: u32, begun: SystemTime, switched: SystemTime) -> bool {
-        let from = begun - REACTION - SCHEDULING;
+    /// Returns whether a version was permitted when a host switched to it.
+    pub(crate) fn permitted(&self, minor: u32, switched: SystemTime) -> bool {
+        let from = switched - REACTION - SCHEDULING;
         let state = self.state();
         let overlaps = |interval: &Interval| interval.overlaps(from, switched);
         let by_rule = state.rules.iter().any(|(rule, interval)| rule.permits(minor) && overlaps(interval));
