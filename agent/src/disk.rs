@@ -156,6 +156,25 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     sync_file(&file, path)
 }
 
+/// Writes a file that a person named, in one step: a file that is there is replaced only when the new one is complete.
+/// Its mode is what the umask leaves.
+///
+/// # Errors
+/// The directory does not exist or cannot be written, or the path is a directory. What was there is unchanged.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_file_name(format!(".{}.new", random_name()));
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        file.write_all(bytes)?;
+        sync_file(&file, &temporary)?;
+        rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        // The first failure is reported.
+        let _ = unlink(&temporary);
+    })
+}
+
 /// Waits until the bytes of a file are on the disk.
 pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
     record("sync", path);
@@ -330,3 +349,24 @@ fn record(_: &str, _: &Path) {}
 pub(crate) use trace::record;
 #[cfg(feature = "testing")]
 pub use trace::{take_trace, trace};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_file_is_replaced_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.html");
+        for text in ["first", "second"] {
+            replace_file(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        let occupied = directory.path().join("occupied");
+        fs::create_dir(&occupied).unwrap();
+        replace_file(&occupied, b"x").unwrap_err();
+        replace_file(&directory.path().join("absent/report.html"), b"x").unwrap_err();
+        let left = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 2, "no temporary file is left");
+    }
+}

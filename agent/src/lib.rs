@@ -35,7 +35,7 @@ pub mod tick_schedule;
 
 pub mod enrolled_host;
 
-pub use disk::{is_same_file, noexec_mount};
+pub use disk::{is_same_file, noexec_mount, replace_file};
 pub use download::source::{LayerSource, LayerStream, ProxySource};
 pub use error::{Advice, LockHolder, StoreError, StoreErrorKind};
 pub use install_root::host_id;
