@@ -125,10 +125,7 @@ fn state_name(state: ComponentState) -> String {
 /// # Errors
 /// The directory cannot be written.
 pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(io::Error::other("it is not the path of a file"));
-    };
-    disk::replace_file(directory, name, text.as_bytes(), disk::PLAIN)
+    disk::replace(path, text.as_bytes(), Some(disk::PLAIN))
 }
 
 #[cfg(test)]

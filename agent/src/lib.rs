@@ -40,7 +40,7 @@ pub mod agent_state;
 pub mod agent_status;
 pub mod enrolled_host;
 
-pub use disk::{is_same_file, noexec_mount};
+pub use disk::{is_same_file, noexec_mount, replace_file};
 pub use download::source::{LayerSource, LayerStream, ProxySource};
 pub use error::{Advice, LockHolder, StoreError, StoreErrorKind};
 pub use install_root::host_id;

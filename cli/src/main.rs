@@ -26,10 +26,10 @@ mod version;
 use std::{ffi::OsString, future::Future, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use args::{
-    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, GlobalArgs, HostArgs, HostCommand,
-    PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
+    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, FleetArgs, FleetCommand, GlobalArgs,
+    HostArgs, HostCommand, PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
 };
-use commands::{agent, completion, host, plugins, policy, run, self_update};
+use commands::{agent, completion, fleet, host, plugins, policy, run, self_update};
 use context::Context;
 use terminal::{
     failure::{self, Code, Failure},
@@ -104,6 +104,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cli(group) => run_self_update(&context, group),
         Command::Policy(group) => run_policy(&context, group),
         Command::Host(group) => run_host(&context, group).map(success),
+        Command::Fleet(group) => run_fleet(&context, group).map(success),
         Command::Agent(group) => run_agent(context.global.clone(), group).map(success),
         Command::Completion { shell } => completion::print_script(shell).map(success),
         Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
@@ -167,6 +168,13 @@ fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
         HostCommand::List(args) => block_on(host::list::run(context, &args)),
         HostCommand::Rotate(args) => block_on(host::rotate::run(context, &args)),
         HostCommand::Revoke(args) => block_on(host::revoke::run(context, &args)),
+    }
+}
+
+fn run_fleet(context: &Context, group: FleetArgs) -> Result<(), Failure> {
+    match group.command {
+        FleetCommand::Status(args) => block_on(fleet::status::run(context, &args)),
+        FleetCommand::Report(args) => block_on(fleet::report::run(context, &args)),
     }
 }
 
