@@ -116,7 +116,14 @@ impl Host {
 
     fn as_policies_see_it<'a>(&'a self, platform: &'a Platform) -> PolicyHost<'a> {
         let Self { name, labels, .. } = self;
-        PolicyHost { id: name, labels, platform: Some(platform), new_root: false, person: Person::Nobody, local_rules: None }
+        PolicyHost {
+            id: name,
+            labels,
+            platform: Some(platform),
+            new_root: false,
+            person: Person::Nobody,
+            local_rules: None,
+        }
     }
 
     /// Plans as a tick does, unless the last plan still holds: neither the cluster nor the host has changed since, and no
