@@ -102,12 +102,12 @@ pub fn metrics(status: &AgentStatus, host: &HostName, token_expires: Option<Time
     if let Some(expires) = token_expires {
         gauge("token_expiry_timestamp_seconds", "When the token of the host expires", expires.as_second());
     }
-    let states = Family::<StateLabels, Gauge>::default();
+    let by_state = Family::<StateLabels, Gauge>::default();
     for component in status.components() {
         let labels = StateLabels { component: component.name.clone(), state: state_name(component.state) };
-        states.get_or_create(&labels).set(1);
+        by_state.get_or_create(&labels).set(1);
     }
-    registry.register("component_state", "1 for the state that a component has", states);
+    registry.register("component_state", "1 for the state that a component has", by_state);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);

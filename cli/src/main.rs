@@ -199,7 +199,7 @@ fn exit_code(changes: bool) -> ExitCode {
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    in_runtime(&mut tokio::runtime::Builder::new_multi_thread().worker_threads(2), async {
+    in_runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2), async {
         let mut terminated = signal(SignalKind::terminate()).map_err(|error| runtime_failure(&error))?;
         tokio::select! {
             biased;

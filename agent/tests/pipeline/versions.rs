@@ -417,7 +417,7 @@ async fn a_version_is_kept_for_later() {
     for (source, other) in [(&first, &second), (&second, &first), (&first, &second)] {
         let locked = lock(root, &["a"]).await;
         let staged = locked.stage(request("a", "v1.1.0"), source, &SilentReporter).await.unwrap();
-        locked.keep(staged).unwrap();
+        locked.keep(&staged).unwrap();
         drop(locked);
         // Nothing else changes, and after a tag moved the bytes are those of the new layer.
         assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0\n"));
@@ -432,14 +432,14 @@ async fn a_version_is_kept_for_later() {
     let mut again = request("a", "v1.1.0");
     again.accept = Some(support::digest(&second, "a", "v1.1.0"));
     let staged = locked.stage(again, &second, &SilentReporter).await.unwrap();
-    locked.keep(staged).unwrap();
+    locked.keep(&staged).unwrap();
     drop(locked);
     assert!(has(&first) && has(&second));
     assert_eq!(fs::read(root.join("plugins/a/versions/v1.1.0/a")).unwrap(), script("a", "v1.1.0"));
     // A first install has no `current` yet: the plugin is not installed.
     let locked = lock(root, &["b"]).await;
     let staged = locked.stage(request("b", "v1.0.0"), &first, &SilentReporter).await.unwrap();
-    locked.keep(staged).unwrap();
+    locked.keep(&staged).unwrap();
     drop(locked);
     assert!(store(root).get(&name("b")).unwrap().is_none());
     assert!(store(root).has(&name("b"), &tag("v1.0.0"), None));

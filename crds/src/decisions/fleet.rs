@@ -125,7 +125,9 @@ impl Fleet {
         let mut hosts: Vec<_> = inputs.hosts.iter().map(|host| FleetHost::new(host, &mut forecast, &inputs)).collect();
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         let mut totals = HostTotals::default();
-        hosts.iter().for_each(|host| totals.add(host));
+        for host in &hosts {
+            totals.add(host);
+        }
         let policies = policies::decoded(inputs.policies);
         Self {
             time: inputs.now,

@@ -20,7 +20,8 @@ use d8_crds::{
     decisions::{
         agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
         person::Person,
-        plan::{Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
+        plan::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
+        reason::Reason,
         verdict::{PolicySet, ReasonCode, Verdict},
     },
     records::host::CliHostStatus,
@@ -292,7 +293,7 @@ impl<'a> Tick<'a> {
                 component: component.clone(),
                 from,
                 to: published.clone(),
-                why: d8_crds::decisions::plan::ChangeReason::Requested,
+                why: ChangeReason::Requested,
                 warnings: Vec::new(),
             };
             let (kind, details) = (OperationKind::Switch, Some(details));
@@ -307,7 +308,7 @@ impl<'a> Tick<'a> {
 
     /// Returns whether a version is held until a window opens, or a blackout ends, within [`STAGED_AHEAD`].
     pub(super) fn opens_soon(&self, verdict: &Verdict) -> bool {
-        let codes: BTreeSet<ReasonCode> = verdict.reasons().iter().map(|reason| reason.code()).collect();
+        let codes: BTreeSet<ReasonCode> = verdict.reasons().iter().map(Reason::code).collect();
         let by_time = codes.iter().all(|code| matches!(code, ReasonCode::OutsideWindow | ReasonCode::Blackout));
         let is_soon = |until: Timestamp| until.duration_since(self.context.now) <= STAGED_AHEAD;
         by_time && verdict.until().is_some_and(is_soon)

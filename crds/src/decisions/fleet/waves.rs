@@ -109,7 +109,9 @@ fn of_wave(
         canaries: status.canaries,
         taken: Vec::new(),
     };
-    selected.iter().for_each(|host| progress.count(host, component, version, inputs.now));
+    for host in selected {
+        progress.count(host, component, version, inputs.now);
+    }
     progress.taken.sort_unstable();
     progress
 }

@@ -88,7 +88,7 @@ impl<'a> Forecast<'a> {
     }
 }
 
-impl<'a> ForecastClass<'a> {
+impl ForecastClass<'_> {
     fn impacts(&mut self, preview: &HostPreview<'_>, numbers: Vec<ActiveNumber>, known: &mut KnownFacts) -> Impacts {
         let places = self.waves.places(&self.side, preview, &numbers);
         let is_placed = !places.is_empty();
