@@ -271,6 +271,11 @@ impl<'a> Planning<'a> {
         self.details.get(&(component.clone(), version.clone()))
     }
 
+    /// Returns the digest of the layer that the record has of a version, for this machine.
+    pub(crate) fn recorded_layer(&self, component: &Component, published: &PublishedVersion) -> Option<Digest> {
+        self.catalogs.get(component)?.recorded_layer(self.context, published)
+    }
+
     /// Returns the published versions of a component, if they were fetched.
     pub(crate) fn catalog(&self, component: &Component) -> Option<&Catalog> {
         self.catalogs.get(component)

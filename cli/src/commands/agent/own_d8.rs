@@ -87,7 +87,12 @@ impl<'a> OwnD8<'a> {
                 _ => None,
             };
             let held = outcome.passed_over().iter().find(|(_, verdict)| tick.opens_soon(verdict));
-            let ahead = held.map(|(published, _)| published.clone());
+            let mut ahead = held.map(|(published, _)| published.clone());
+            if let Some(held) = &ahead
+                && !self.planning.verdict(held, Intent::Agent).await.is_ok_and(|verdict| tick.opens_soon(&verdict))
+            {
+                ahead = None;
+            }
             let failed = chosen.iter().chain(&ahead).find(|published| {
                 let layer = self.planning.details(&published.version).ok().and_then(|details| details.layer.as_ref());
                 tick.leaves_out(&Component::D8, &published.version, layer)
@@ -96,6 +101,7 @@ impl<'a> OwnD8<'a> {
                 self.planning.leave_out(&failed.version);
                 continue;
             }
+            tick.keep_failure(&Component::D8, &outcome, |held| self.planning.recorded_layer(held));
             let (active, forbidden) = self.planning.active();
             tick.report(&Component::D8, ComponentReport::of(active, forbidden.as_ref(), &outcome));
             let ahead = ahead.filter(|published| !self.is_stored(&published.version));

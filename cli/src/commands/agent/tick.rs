@@ -22,7 +22,8 @@ use d8_crds::{
         person::Person,
         plan::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
         reason::Reason,
-        verdict::{PolicySet, ReasonCode, Verdict},
+        selection::PublishedVersion,
+        verdict::{Class, PolicySet, ReasonCode, Verdict},
     },
     records::host::CliHostStatus,
     values::{
@@ -172,7 +173,7 @@ impl<'a> Tick<'a> {
         let mut planning = Planning::of_plugins(context, view, policies)?.for_agent();
         let (snapshot, plan) = self.plan_untried(&mut planning, &requests).await;
         self.report_outcomes(&planning, &plan);
-        let ahead = self.ahead(&planning, &plan);
+        let ahead = self.ahead(&mut planning, &plan).await;
         let transactions = self.transactions(&mut planning, (&snapshot, &plan), &plugins).await?;
         Ok(TickPlan { planning, requests, transactions, ahead, d8 })
     }
@@ -228,13 +229,17 @@ impl<'a> Tick<'a> {
         let blocking = self.failures.blocking(component, version, layer, self.context.now);
         let Some((failure, until)) = blocking else { return false };
         tracing::info!(%component, %version, reason = failure.reason, "not tried again");
-        self.left_out.entry(component.clone()).or_insert((failure, until));
+        // The newest one is reported.
+        if self.left_out.get(component).is_none_or(|(known, _)| known.version < failure.version) {
+            self.left_out.insert(component.clone(), (failure, until));
+        }
         true
     }
 
     /// Reports what the plan leaves as it is, and what is about to change.
     pub(super) fn report_outcomes(&mut self, planning: &Planning<'_>, plan: &Plan) {
         for (component, outcome) in &plan.outcomes {
+            self.keep_failure(component, outcome, |held| planning.recorded_layer(component, held));
             let active = ActiveArtifact {
                 version: planning.active(component).cloned(),
                 digest: planning.active_layer(component),
@@ -242,6 +247,18 @@ impl<'a> Tick<'a> {
             let forbidden = planning.forbidden(component);
             self.report(component, ComponentReport::of(active, forbidden.as_ref(), outcome));
         }
+    }
+
+    /// Keeps the failure of a version that is held now. If a halt hid what it was made for, nobody would see which hosts
+    /// failed, and a resumed wave would count them again.
+    pub(super) fn keep_failure(
+        &mut self,
+        component: &Component,
+        outcome: &Outcome,
+        layer: impl Fn(&PublishedVersion) -> Option<Digest>,
+    ) {
+        let mut held = outcome.passed_over().iter().filter(|(_, verdict)| verdict.class() == Class::Held);
+        let _ = held.any(|(held, _)| self.leaves_out(component, &held.version, layer(held).as_ref()));
     }
 
     /// Reports a component. One with a newer version that failed counts as failed, whatever it runs meanwhile.
@@ -274,14 +291,17 @@ impl<'a> Tick<'a> {
     }
 
     /// Returns the versions that only a window or a blackout holds for a while, and that are not in the store.
-    fn ahead(&mut self, planning: &Planning<'_>, plan: &Plan) -> Vec<Operation> {
+    async fn ahead(&mut self, planning: &mut Planning<'_>, plan: &Plan) -> Vec<Operation> {
         let mut ahead = Vec::new();
         for (component, outcome) in &plan.outcomes {
             let Component::Plugin(name) = component else { continue };
             let held = outcome.passed_over().iter().find(|(_, verdict)| self.opens_soon(verdict));
             let Some((published, _)) = held else { continue };
+            // The plan did not need the requirements of a version that is held.
+            let verdict = planning.verdict(component, published, planning.intent()).await;
             let Some(details) = planning.details(component, &published.version).cloned() else { continue };
-            if self.leaves_out(component, &published.version, details.layer.as_ref()) {
+            let is_held = verdict.is_ok_and(|verdict| self.opens_soon(&verdict));
+            if !is_held || self.leaves_out(component, &published.version, details.layer.as_ref()) {
                 continue;
             }
             let from = match (planning.active(component), outcome) {
@@ -289,13 +309,8 @@ impl<'a> Tick<'a> {
                 (None, Outcome::Nothing { .. }) => PreviousVersion::Nothing,
                 (None, _) => PreviousVersion::Unknown,
             };
-            let change = PlannedChange {
-                component: component.clone(),
-                from,
-                to: published.clone(),
-                why: ChangeReason::Requested,
-                warnings: Vec::new(),
-            };
+            let (component, to, why) = (component.clone(), published.clone(), ChangeReason::Requested);
+            let change = PlannedChange { component, from, to, why, warnings: Vec::new() };
             let (kind, details) = (OperationKind::Switch, Some(details));
             ahead.push(Operation { name: name.clone(), kind, change, details });
         }

@@ -100,6 +100,23 @@ impl<'a> D8Planning<'a> {
         (ActiveArtifact { version, digest: self.planning.active_layer(&Component::D8) }, self.forbidden())
     }
 
+    /// Returns the verdict on a version, with its requirements.
+    ///
+    /// # Errors
+    /// Its contract cannot be read.
+    pub(in crate::commands) async fn verdict(
+        &mut self,
+        published: &PublishedVersion,
+        intent: Intent,
+    ) -> Result<Verdict, Failure> {
+        self.planning.verdict(&Component::D8, published, intent).await
+    }
+
+    /// Returns the digest of the layer that the record has of a version, for this machine.
+    pub(in crate::commands) fn recorded_layer(&self, published: &PublishedVersion) -> Option<Digest> {
+        self.planning.recorded_layer(&Component::D8, published)
+    }
+
     /// Returns the records that the plan is made from.
     pub(in crate::commands) fn records(&self) -> &BTreeMap<String, CliRelease> {
         self.planning.records()
