@@ -24,7 +24,7 @@ fn start() -> Result<(Lab, Workstation)> {
     let failed = json!({"name": "tool", "active": "v1.0.0", "target": "v1.1.0", "state": "Failed", "reason": "Smoke",
         "message": "=exit status 1, <b>\u{1b}[31m", "lastChange": now});
     lab.apply_host("bastion-1", "bastion", &report(held, now))?;
-    lab.apply_host("bastion-2", "bastion", &report(current, now - SignedDuration::from_hours(7)))?;
+    lab.apply_host("bastion-2", "bastion", &report(current, now - SignedDuration::from_hours(8)))?;
     lab.apply_host("bastion-3", "bastion", &report(failed, now))?;
     lab.apply_host("bastion-4", "bastion", &json!({"platform": "linux-amd64"}))?;
     lab.apply_host("ci-1", "ci", &json!({"platform": "linux-amd64", "lastSeen": now, "components": []}))?;
@@ -60,7 +60,7 @@ fn text(alice: &Workstation) -> Result<()> {
     let line = |start: &str| status.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
     assert!(line("tool ").contains("v1.1.0 1, v1.0.0 2"), "{status}");
     assert!(line("tool ").contains("Failed 1, Held 1, UpToDate 1"), "{status}");
-    let totals = "5 hosts: 2 up to date, 1 held, 1 failed, 1 never reported; 1 silent for more than 6h";
+    let totals = "5 hosts: 2 up to date, 1 held, 1 failed, 1 never reported; 1 silent for more than 7h";
     assert_eq!(line("5 hosts"), totals, "{status}");
     let wave = "wave of tool v1.1.0, policy bastions: has reached 0%; on 1 of 3 hosts, 1 failed";
     assert_eq!(line("wave of"), wave, "{status}");

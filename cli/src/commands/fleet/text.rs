@@ -109,7 +109,7 @@ pub(super) fn totals(totals: &HostTotals) -> String {
     let hosts = if totals.hosts == 1 { "host" } else { "hosts" };
     let silent = match totals.silent {
         0 => String::new(),
-        silent => format!("; {silent} silent for more than 6h"),
+        silent => format!("; {silent} silent for more than 7h"),
     };
     let separator = if counts.is_empty() { "" } else { ": " };
     format!("{} {hosts}{separator}{}{silent}", totals.hosts, counts.join(", "))

@@ -69,7 +69,7 @@ pub(super) fn totals(page: &mut Markup, totals: &HostTotals) {
         ("bad", totals.failed, "failed"),
         ("bad", totals.forbidden, "forbidden"),
         ("bad", totals.unfit, "unfit"),
-        ("off", totals.silent, "silent for more than 6h"),
+        ("off", totals.silent, "silent for more than 7h"),
         ("off", totals.never_reported, "never reported"),
     ] {
         let class = if count == 0 { "off" } else { class };
@@ -264,7 +264,7 @@ fn hold(page: &mut Markup, hold: &Hold, names_left: &mut usize) {
 pub(super) fn silent(page: &mut Markup, fleet: &Fleet) {
     page.section("silent", "Silent hosts", Some(fleet.silent.len()));
     if fleet.silent.is_empty() {
-        page.add("<p class=\"fine\">Every host has reported in the last 6 hours.</p>\n");
+        page.add("<p class=\"fine\">Every host has reported in the last 7 hours.</p>\n");
     } else {
         page.table(&["Host", "Last report"]);
         for silent in fleet.silent.iter().take(MAX_SILENT) {

@@ -149,13 +149,10 @@ fn hostile_texts_stay_texts() {
 fn busy_host(i: usize, components: usize, name: &str) -> ObservedHost {
     let states = ["UpToDate", "Held", "Failed", "Forbidden", "Switching"];
     let component = |plugin: usize| {
-        let text = if plugin % 2 == 0 { "NotInWave".to_owned() } else { "why ".repeat(60) };
-        component(
-            &format!("plugin-{plugin}"),
-            &format!("v1.{}.0", (i + plugin) % 9),
-            states[(i * 7 + plugin) % 5],
-            &text,
-        )
+        let (name, active) = (format!("plugin-{plugin}"), format!("v1.{}.0", (i + plugin) % 9));
+        let mut component = component(&name, &active, states[(i * 7 + plugin) % 5], "RequirementsUnknown");
+        component["message"] = json!("why ".repeat(60));
+        component
     };
     let components: Vec<_> = (0..components).map(component).collect();
     let seen = if i.is_multiple_of(10) { "2026-11-21T12:00:00Z" } else { "2026-11-22T11:00:00Z" };
