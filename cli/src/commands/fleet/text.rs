@@ -29,8 +29,7 @@ pub(super) fn print_summary(fleet: &Fleet) {
         output::print_table(&table);
     }
     output::print(totals(&fleet.totals));
-    let waves = fleet.waves.iter().filter(|wave| wave.state != WaveState::Complete).map(wave_line);
-    print_some("waves", waves);
+    print_some("waves", super::open_waves(fleet).into_iter().map(wave_line));
     print_some(
         "failures",
         fleet.failed.iter().map(|failed| {

@@ -87,7 +87,7 @@ fn the_page_has_everything_in_it() {
     assert_eq!(rows(&document, "failed")[0][..4], ["bastion-2", "tool", "v1.1.0", "Smoke"]);
     assert_eq!(rows(&document, "components")[0][..3], ["tool", "3", "v1.1.0 1 v1.0.0 2"]);
     let holds = rows(&document, "holds");
-    assert_eq!((holds.len(), &*holds[0][2], &*holds[0][3]), (1, "Held (NotInWave)", "1 hostsbastion-1"));
+    assert_eq!((holds.len(), &*holds[0][2], &*holds[0][3]), (1, "Held (NotInWave)", "1 hostbastion-1"));
     assert_eq!(rows(&document, "silent"), [["bastion-4", "never"]]);
     assert_eq!(rows(&document, "policies")[0], ["bastions", "", "True RollingOut", "tool v1.1.0"]);
     let named: Vec<_> = rows(&document, "hosts").into_iter().map(|row| row[0].clone()).collect();
