@@ -24,6 +24,10 @@ use crate::{
 /// A host reports at least so often, even if nothing changes.
 pub const REPORT_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
+/// A host that has not reported for longer is silent. It ticks every quarter of an hour, so that a report may be a little
+/// late.
+pub const SILENCE: SignedDuration = SignedDuration::from_hours(7);
+
 /// The state of one component of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentReport {

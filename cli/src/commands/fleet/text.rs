@@ -29,8 +29,7 @@ pub(super) fn print_summary(fleet: &Fleet) {
         output::print_table(&table);
     }
     output::print(totals(&fleet.totals));
-    let waves = fleet.waves.iter().filter(|wave| wave.state != WaveState::Complete).map(wave_line);
-    print_some("waves", waves);
+    print_some("waves", super::open_waves(fleet).into_iter().map(wave_line));
     print_some(
         "failures",
         fleet.failed.iter().map(|failed| {
@@ -109,7 +108,7 @@ pub(super) fn totals(totals: &HostTotals) -> String {
     let hosts = if totals.hosts == 1 { "host" } else { "hosts" };
     let silent = match totals.silent {
         0 => String::new(),
-        silent => format!("; {silent} silent for more than 6h"),
+        silent => format!("; {silent} silent for more than 7h"),
     };
     let separator = if counts.is_empty() { "" } else { ": " };
     format!("{} {hosts}{separator}{}{silent}", totals.hosts, counts.join(", "))

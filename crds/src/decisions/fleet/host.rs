@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::FleetInputs;
 use crate::{
     decisions::{
-        agent_report::REPORT_INTERVAL,
+        agent_report::SILENCE,
         host_report,
         impact::{Forecast, HostFacts, HostImpact},
         verdict::NextVersion,
@@ -44,7 +44,7 @@ impl ObservedHost {
         if !self.has_reported {
             return Contact::Never;
         }
-        let is_late = self.last_seen.is_none_or(|seen| now.duration_since(seen) > REPORT_INTERVAL);
+        let is_late = self.last_seen.is_none_or(|seen| now.duration_since(seen) > SILENCE);
         if is_late { Contact::Silent } else { Contact::Reports }
     }
 }
@@ -52,7 +52,7 @@ impl ObservedHost {
 /// Whether a host reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Contact {
-    /// It has reported in the last six hours, as it should.
+    /// It has reported in the last hours, as it should.
     Reports,
     /// It has not reported for longer.
     Silent,

@@ -64,8 +64,8 @@ fn hosts_by_their_worst_component_and_by_their_last_report() {
         host("c", &json!([tool("v1.0.0", "Forbidden"), tool("v1.0.0", "Unfit")])),
         host("d", &json!([tool("v1.0.0", "Pending")])),
         host("e", &json!([])),
-        host_with("f", &old("2026-11-22T06:00:00Z")),
-        host_with("g", &old("2026-11-22T05:59:59Z")),
+        host_with("f", &old("2026-11-22T05:00:00Z")),
+        host_with("g", &old("2026-11-22T04:59:59Z")),
         host_with("h", &json!({})),
     ];
     let fleet = fleet(&hosts, &[], &[]);
@@ -82,7 +82,7 @@ fn hosts_by_their_worst_component_and_by_their_last_report() {
     };
     assert_eq!(fleet.totals, expected);
     let silent: Vec<_> = fleet.silent.iter().map(|silent| (&*silent.host, silent.last_seen)).collect();
-    assert_eq!(silent, [("g", Some(at("2026-11-22T05:59:59Z"))), ("h", None)]);
+    assert_eq!(silent, [("g", Some(at("2026-11-22T04:59:59Z"))), ("h", None)]);
 }
 
 #[test]

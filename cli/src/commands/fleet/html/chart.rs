@@ -37,7 +37,8 @@ pub(super) fn version_class(index: usize) -> String {
 /// version. `None`: it has not begun.
 pub(super) fn wave(wave: &WaveProgress, now: Timestamp) -> Option<String> {
     let (start, end) = (wave.start?, wave.end.unwrap_or(Timestamp::MAX));
-    let axis = Axis::new(wave.taken.first().map_or(start, |first| start.min(*first)), end.max(now));
+    // What hosts took before the wave is its beginning.
+    let axis = Axis::new(start, end.max(now));
     let title = format!("{} {} under policy {} over time", wave.component, wave.version, wave.policy);
     let mut svg = format!(
         "<svg class=\"wave\" viewBox=\"-30 -8 {:.0} {:.0}\" role=\"img\" aria-label=\"{}\">",

@@ -16,7 +16,10 @@ use super::{
     chart,
     markup::{Markup, escaped, escaped_or_nothing, time, time_or_nothing},
 };
-use crate::{commands::fleet::text, version};
+use crate::{
+    commands::fleet::{open_waves, text},
+    version,
+};
 
 /// Most entries of each list.
 const MAX_FAILED: usize = 500;
@@ -69,7 +72,7 @@ pub(super) fn totals(page: &mut Markup, totals: &HostTotals) {
         ("bad", totals.failed, "failed"),
         ("bad", totals.forbidden, "forbidden"),
         ("bad", totals.unfit, "unfit"),
-        ("off", totals.silent, "silent for more than 6h"),
+        ("off", totals.silent, "silent for more than 7h"),
         ("off", totals.never_reported, "never reported"),
     ] {
         let class = if count == 0 { "off" } else { class };
@@ -107,7 +110,7 @@ pub(super) fn failed(page: &mut Markup, fleet: &Fleet) {
 
 /// Adds a chart for each wave that is not complete.
 pub(super) fn waves(page: &mut Markup, fleet: &Fleet) {
-    let mut waves: Vec<_> = fleet.waves.iter().filter(|wave| wave.state != WaveState::Complete).collect();
+    let mut waves = open_waves(fleet);
     waves.sort_by_key(|wave| wave.state != WaveState::Halted);
     page.section("waves", "Waves", Some(waves.len()));
     if waves.is_empty() {
@@ -176,12 +179,14 @@ fn component(page: &mut Markup, component: &ComponentSummary, now: Timestamp) {
     versions += &some(keys, " ");
     let states = component.states.iter().map(|count| {
         let state = count.state.map_or("Unreported".to_owned(), |state| format!("{state:?}"));
-        state_text(count.state, &format!("{state} {}", count.hosts))
+        let of_state = component.reasons.iter().filter(|reason| Some(reason.state) == count.state);
+        let reasons = of_state.map(|count| format!("{} {}", escaped(&count.reason), count.hosts));
+        let reasons = some(reasons, ", ");
+        format!(
+            "{} <span class=\"soft\">{reasons}</span>",
+            state_text(count.state, &format!("{state} {}", count.hosts))
+        )
     });
-    let reasons = component
-        .reasons
-        .iter()
-        .map(|count| format!("<span class=\"soft\">{} {}</span>", escaped(&count.reason), count.hosts));
     let targets = component
         .targets
         .iter()
@@ -191,7 +196,7 @@ fn component(page: &mut Markup, component: &ComponentSummary, now: Timestamp) {
         &name(&component.name),
         &component.hosts,
         &versions,
-        &some(states.chain(reasons), "<br/>"),
+        &some(states, "<br/>"),
         &some(targets, "<br/>"),
         &some(next, "<br/>"),
     ]);
@@ -243,8 +248,11 @@ fn hold(page: &mut Markup, hold: &Hold, names_left: &mut usize) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let hosts =
-        format!("<details><summary>{} hosts</summary><p>{}{more}</p></details>", hold.hosts.len(), names.join(", "));
+    let count = match hold.hosts.len() {
+        1 => "1 host".to_owned(),
+        count => format!("{count} hosts"),
+    };
+    let hosts = format!("<details><summary>{count}</summary><p>{}{more}</p></details>", names.join(", "));
     let ends = match (hold.first_until, hold.last_until) {
         (Some(first), Some(last)) if first != last => format!("{} to {}", time(first), time(last)),
         (first, _) => time_or_nothing(first),
@@ -264,7 +272,7 @@ fn hold(page: &mut Markup, hold: &Hold, names_left: &mut usize) {
 pub(super) fn silent(page: &mut Markup, fleet: &Fleet) {
     page.section("silent", "Silent hosts", Some(fleet.silent.len()));
     if fleet.silent.is_empty() {
-        page.add("<p class=\"fine\">Every host has reported in the last 6 hours.</p>\n");
+        page.add("<p class=\"fine\">Every host has reported in the last 7 hours.</p>\n");
     } else {
         page.table(&["Host", "Last report"]);
         for silent in fleet.silent.iter().take(MAX_SILENT) {

@@ -87,7 +87,7 @@ fn the_page_has_everything_in_it() {
     assert_eq!(rows(&document, "failed")[0][..4], ["bastion-2", "tool", "v1.1.0", "Smoke"]);
     assert_eq!(rows(&document, "components")[0][..3], ["tool", "3", "v1.1.0 1 v1.0.0 2"]);
     let holds = rows(&document, "holds");
-    assert_eq!((holds.len(), &*holds[0][2], &*holds[0][3]), (1, "Held (NotInWave)", "1 hostsbastion-1"));
+    assert_eq!((holds.len(), &*holds[0][2], &*holds[0][3]), (1, "Held (NotInWave)", "1 hostbastion-1"));
     assert_eq!(rows(&document, "silent"), [["bastion-4", "never"]]);
     assert_eq!(rows(&document, "policies")[0], ["bastions", "", "True RollingOut", "tool v1.1.0"]);
     let named: Vec<_> = rows(&document, "hosts").into_iter().map(|row| row[0].clone()).collect();
@@ -149,13 +149,10 @@ fn hostile_texts_stay_texts() {
 fn busy_host(i: usize, components: usize, name: &str) -> ObservedHost {
     let states = ["UpToDate", "Held", "Failed", "Forbidden", "Switching"];
     let component = |plugin: usize| {
-        let text = if plugin % 2 == 0 { "NotInWave".to_owned() } else { "why ".repeat(60) };
-        component(
-            &format!("plugin-{plugin}"),
-            &format!("v1.{}.0", (i + plugin) % 9),
-            states[(i * 7 + plugin) % 5],
-            &text,
-        )
+        let (name, active) = (format!("plugin-{plugin}"), format!("v1.{}.0", (i + plugin) % 9));
+        let mut component = component(&name, &active, states[(i * 7 + plugin) % 5], "RequirementsUnknown");
+        component["message"] = json!("why ".repeat(60));
+        component
     };
     let components: Vec<_> = (0..components).map(component).collect();
     let seen = if i.is_multiple_of(10) { "2026-11-21T12:00:00Z" } else { "2026-11-22T11:00:00Z" };

@@ -68,7 +68,7 @@ fn totals_in_words() {
     for (counts, expected) in [
         (HostTotals::default(), "0 hosts"),
         (one, "1 host: 1 up to date"),
-        (many, "9 hosts: 5 up to date, 3 held, 1 failed; 2 silent for more than 6h"),
+        (many, "9 hosts: 5 up to date, 3 held, 1 failed; 2 silent for more than 7h"),
     ] {
         assert_eq!(totals(&counts), expected);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use d8_agent::cluster::{Caller, ViewOrigin};
 use d8_crds::{
     decisions::{
+        agent_report::SILENCE,
         explain::{self, Listed},
         reason::{Class, Reason},
         verdict::NextVersion,
@@ -20,10 +21,6 @@ use crate::{
     planning::messages,
     terminal::{output, table::Table},
 };
-
-/// A host that has not reported for so long is silent: it reports every 6 hours even if nothing changes
-/// (`CliHostStatus`).
-const SILENCE: Duration = Duration::from_hours(7);
 
 /// Prints the report. `refusal`: why the active version may not run.
 pub(super) fn print(
@@ -95,7 +92,11 @@ fn reported(host: &str, report: Option<&HostReport>, now: Timestamp) -> String {
     let reason = reason.as_deref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
     let when = last_seen.map(|last_seen| {
         let age = now.duration_since(last_seen).unsigned_abs();
-        let silent = if age > SILENCE { "; it reports at least every 6h, so its agent may not be running" } else { "" };
+        let silent = if age > SILENCE.unsigned_abs() {
+            "; it reports at least every 6h, so its agent may not be running"
+        } else {
+            ""
+        };
         format!(" {} ago, at {last_seen:.0}{silent}", whole(age))
     });
     let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
