@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::process::{Scratch, Server, wait_for};
-use crate::{Error, Lab, Result, Workstation, catalog, tools};
+use crate::{CommandOutput, Error, Lab, Result, Workstation, catalog, tools};
 
 /// Hosts that are enrolled at the same time.
 const PARALLEL: usize = 4;
@@ -63,6 +63,11 @@ impl ManagedHost {
     /// Returns the machine.
     pub fn machine(&self) -> &Workstation {
         &self.machine
+    }
+
+    /// Returns what the agent would do now: `d8 agent plan`.
+    pub fn plan(&self) -> Result<CommandOutput> {
+        self.machine.d8(["agent", "plan", "--state-dir", &self.state.display().to_string()])
     }
 
     /// Starts the agent.
@@ -213,7 +218,7 @@ impl Fleet {
     /// Waits until each host meets a condition. After `limit`, the error has the ends of the logs of some of the others.
     pub fn wait_for(&self, what: &str, limit: Duration, condition: impl Fn(&ManagedHost) -> bool) -> Result<()> {
         let waited = wait_for(what, limit, || self.hosts.iter().all(&condition).then_some(()));
-        waited.map_err(|error| self.explained(error, self.hosts.iter().filter(|host| !condition(host))))
+        waited.map_err(|error| explained(error, self.hosts.iter().filter(|host| !condition(host))))
     }
 
     /// Waits until each host reports what meets a condition. The condition gets the name and the status of the host.
@@ -237,20 +242,20 @@ impl Fleet {
             let others: Vec<_> = self.hosts.iter().filter(|host| differs(&last, host)).collect();
             let shown: Vec<_> = others.iter().take(3).map(|host| last.get(host.name())).collect();
             let more = format!("{} hosts differ, such as {shown:#?}", others.len());
-            self.explained(with_log(error, &more), others.into_iter())
+            explained(with_log(error, &more), others.into_iter())
         })
     }
+}
 
-    /// Adds the versions of all hosts, and the ends of some logs.
-    fn explained<'h>(&self, error: Error, others: impl Iterator<Item = &'h ManagedHost>) -> Error {
-        const SHOWN: usize = 2;
-        let logs = others.take(SHOWN).map(|host| {
-            let log = host.log();
-            let lines: Vec<&str> = log.lines().collect();
-            format!("{}:\n{}\n", host.name(), lines[lines.len().saturating_sub(20)..].join("\n"))
-        });
-        with_log(error, &logs.collect::<String>())
-    }
+/// Adds the ends of the logs of some hosts.
+fn explained<'h>(error: Error, hosts: impl Iterator<Item = &'h ManagedHost>) -> Error {
+    const SHOWN: usize = 2;
+    let logs = hosts.take(SHOWN).map(|host| {
+        let log = host.log();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("{}:\n{}\n", host.name(), lines[lines.len().saturating_sub(20)..].join("\n"))
+    });
+    with_log(error, &logs.collect::<String>())
 }
 
 fn with_log(error: Error, more: &str) -> Error {
