@@ -5,7 +5,7 @@ SHELL := bash
 CARGO ?= cargo
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help tools build demo lab test bench load chaos fuzz fmt lint generate deny clean
+.PHONY: help tools build demo lab test test-page bench simulate load chaos fuzz fmt lint generate deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -26,8 +26,17 @@ lab: tools build ## start the same cluster to try things; Ctrl-C stops it
 test: fmt lint tools build ## run everything that CI runs: format, lints, unit, integration and end-to-end tests
 	@$(CARGO) test --workspace --no-fail-fast
 
-bench: ## measure how long decisions take, and how that grows with the input
+test-page: tools build ## open the page of `d8 fleet report` in a browser; screenshots in target/fleet-page (needs chromium)
+	@$(CARGO) test --workspace --test e2e -- --ignored the_page_in_a_browser
+	@ls target/fleet-page
+
+bench: tools ## measure how long decisions take, how that grows with the input, and what an idle agent costs
 	@$(CARGO) bench -p d8-tests --bench decisions
+	@$(CARGO) build --release -p d8
+	@$(CARGO) bench -p d8-tests --bench idle
+
+simulate: ## simulate a week of 10,000 hosts; print the load and draw the waves into target/waves.svg
+	@$(CARGO) run --release -q -p d8-simulation
 
 fuzz: ## search for hostile input, FUZZ_SECONDS (default 20) per target (needs a C++ compiler)
 	@tests/fuzz/run.sh

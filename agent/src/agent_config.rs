@@ -30,7 +30,7 @@ const MAX_DOWNLOADS: u8 = 16;
 pub struct AgentConfig {
     /// How the agent writes its log.
     pub log_format: LogFormat,
-    /// File that the agent writes its metrics to, for the textfile collector of node_exporter.
+    /// File that the agent writes its metrics to, for the textfile collector of `node_exporter`.
     pub metrics_file: Option<PathBuf>,
     /// Downloads that the agent runs at the same time.
     pub parallel_downloads: usize,

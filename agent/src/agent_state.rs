@@ -71,6 +71,11 @@ impl AgentState {
         Self { phase: Phase::Ticking, schedule: TickSchedule::default(), policy_changed: false, trial_until }
     }
 
+    /// Sets how many hosts the policies of this host select, by their status.
+    pub fn set_peers(&mut self, hosts: u32) {
+        self.schedule.set_peers(hosts);
+    }
+
     /// Returns what the agent does.
     pub fn phase(&self) -> Phase {
         self.phase
@@ -116,7 +121,7 @@ impl AgentState {
     }
 
     fn notice_change(&mut self, phase: Phase, now: Timestamp, random: f64) -> Phase {
-        let soon = later(now, TickSchedule::wait_after_change(random));
+        let soon = later(now, self.schedule.wait_after_change(random));
         match phase {
             Phase::Waiting { until } => Phase::Waiting { until: until.min(soon) },
             Phase::BackingOff { until } => Phase::BackingOff { until: until.min(soon) },
@@ -131,7 +136,7 @@ impl AgentState {
     fn wait(&mut self, hold: Option<Timestamp>, now: Timestamp, random: f64) -> Phase {
         self.trial_until = None;
         let until = later(now, self.schedule.wait_after(TickResult::Done { until: hold }, now, random));
-        let soon = later(now, TickSchedule::wait_after_change(random));
+        let soon = later(now, self.schedule.wait_after_change(random));
         let changed = std::mem::take(&mut self.policy_changed);
         Phase::Waiting { until: if changed { until.min(soon) } else { until } }
     }
@@ -152,7 +157,9 @@ mod tests {
 
     /// Applies events, each at its time in seconds, with the random number 0.5.
     fn after(on_trial: bool, events: &[(i64, Event)]) -> AgentState {
-        let start = AgentState::start(on_trial, at(0));
+        let mut start = AgentState::start(on_trial, at(0));
+        // They spread over 10 seconds.
+        start.set_peers(1000);
         events.iter().fold(start, |state, (seconds, event)| state.after(*event, at(*seconds), 0.5))
     }
 

@@ -102,12 +102,12 @@ pub fn metrics(status: &AgentStatus, host: &HostName, token_expires: Option<Time
     if let Some(expires) = token_expires {
         gauge("token_expiry_timestamp_seconds", "When the token of the host expires", expires.as_second());
     }
-    let states = Family::<StateLabels, Gauge>::default();
+    let by_state = Family::<StateLabels, Gauge>::default();
     for component in status.components() {
         let labels = StateLabels { component: component.name.clone(), state: state_name(component.state) };
-        states.get_or_create(&labels).set(1);
+        by_state.get_or_create(&labels).set(1);
     }
-    registry.register("component_state", "1 for the state that a component has", states);
+    registry.register("component_state", "1 for the state that a component has", by_state);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -125,10 +125,7 @@ fn state_name(state: ComponentState) -> String {
 /// # Errors
 /// The directory cannot be written.
 pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(io::Error::other("it is not the path of a file"));
-    };
-    disk::replace_file(directory, name, text.as_bytes(), disk::PLAIN)
+    disk::replace(path, text.as_bytes(), Some(disk::PLAIN))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use self::{
     endpoint_pins::EndpointPins,
     facts::cluster_facts,
     host_identity::{HostIdentity, IdentityError, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token},
-    hosts::{host, hosts},
+    hosts::{each_host, host, hosts},
     policy_cache::{CacheError, CachedPolicies, PolicyCache},
     users::{Caller, UserCache, caller},
 };

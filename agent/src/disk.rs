@@ -156,16 +156,34 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     sync_file(&file, path)
 }
 
-/// Replaces a file in one step by one that is complete and on the disk.
-pub(crate) fn replace_file(directory: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = directory.join(format!(".{name}.{}", random_name()));
-    let replaced = write_new(&temporary, bytes, mode)
-        .and_then(|()| rename(&temporary, &directory.join(name)))
-        .and_then(|()| sync_dir(directory));
-    if replaced.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    replaced
+/// Replaces a file in one step by one that is complete and on the disk. `mode`: `None` for what the umask leaves.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", random_name()));
+    let write = || {
+        // A private file is never open to others, not even while it is empty.
+        let mut file = match mode {
+            Some(mode) => create_new(&temporary, mode)?,
+            None => OpenOptions::new().write(true).create_new(true).open(&temporary)?,
+        };
+        file.write_all(bytes)?;
+        sync_file(&file, &temporary)?;
+        rename(&temporary, path)?;
+        sync_parent(path)
+    };
+    write().inspect_err(|_| {
+        // The first failure is reported.
+        let _ = unlink(&temporary);
+    })
+}
+
+/// Writes a file that a person named, in one step: a file that is there is replaced only when the new one is complete.
+/// Its mode is what the umask leaves.
+///
+/// # Errors
+/// The directory does not exist or cannot be written, or the path is a directory. What was there is unchanged.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, None)
 }
 
 /// Waits until the bytes of a file are on the disk.
@@ -342,3 +360,24 @@ fn record(_: &str, _: &Path) {}
 pub(crate) use trace::record;
 #[cfg(feature = "testing")]
 pub use trace::{take_trace, trace};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_file_is_replaced_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.html");
+        for text in ["first", "second"] {
+            replace_file(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        let occupied = directory.path().join("occupied");
+        fs::create_dir(&occupied).unwrap();
+        replace_file(&occupied, b"x").unwrap_err();
+        replace_file(&directory.path().join("absent/report.html"), b"x").unwrap_err();
+        let left = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 2, "no temporary file is left");
+    }
+}

@@ -254,6 +254,6 @@ impl EnrolledHostState {
 
     fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), EnrolledHostError> {
         let failed = |source| EnrolledHostError::Io { path: self.directory.join(name), source };
-        disk::replace_file(&self.directory, name, bytes, mode).map_err(failed)
+        disk::replace(&self.directory.join(name), bytes, Some(mode)).map_err(failed)
     }
 }

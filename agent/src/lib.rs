@@ -33,13 +33,14 @@ pub mod enrolment;
 pub mod failed_changes;
 pub mod machine_identity;
 pub mod tick_schedule;
+pub mod watched_policies;
 
 pub mod agent_config;
 pub mod agent_state;
 pub mod agent_status;
 pub mod enrolled_host;
 
-pub use disk::{is_same_file, noexec_mount};
+pub use disk::{is_same_file, noexec_mount, replace_file};
 pub use download::source::{LayerSource, LayerStream, ProxySource};
 pub use error::{Advice, LockHolder, StoreError, StoreErrorKind};
 pub use install_root::host_id;

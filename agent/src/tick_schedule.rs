@@ -8,8 +8,12 @@ use jiff::Timestamp;
 pub const INTERVAL: Duration = Duration::from_mins(15);
 /// Share of [`INTERVAL`] by which hosts differ, so that they do not tick at once.
 const SPREAD: f64 = 0.2;
-/// Longest delay by which hosts differ when a policy changes, a window opens or a hold ends for many of them at once.
+/// Shortest time over which hosts spread when a window opens or a hold ends for many of them at once.
 const STAGGER: Duration = Duration::from_secs(10);
+/// So many hosts tick in a second, on average, when the same event makes all of them tick.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Longest time over which hosts spread: a change of a policy arrives everywhere within it.
+const LONGEST_SPREAD: Duration = Duration::from_mins(5);
 /// First and longest delay after ticks that failed, before jitter.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_mins(10);
@@ -33,33 +37,51 @@ pub enum TickResult {
 pub struct TickSchedule {
     /// Ticks that failed, since the last one that did not.
     failures: u32,
+    /// Hosts that the same policies select: as many may tick at the same event.
+    peers: u32,
+}
+
+/// Returns how long to wait after this many failures in a row. `random` is in [0, 1). The delay grows up to 10 minutes,
+/// with full jitter, so that many hosts do not return to a server at once.
+pub fn wait_after_failures(failures: u32, random: f64) -> Duration {
+    let longest = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_RETRY);
+    longest.mul_f64(random).max(SHORTEST)
 }
 
 impl TickSchedule {
+    /// Sets how many hosts the policies of this host select, by their status.
+    pub fn set_peers(&mut self, hosts: u32) {
+        self.peers = hosts;
+    }
+
+    /// Returns how long to wait with the tick after a policy changed. `random` is in [0, 1): each host has another one. A
+    /// few hosts tick at once; of many, [`TICKS_PER_SECOND`] do in each second.
+    pub fn wait_after_change(self, random: f64) -> Duration {
+        self.spread().mul_f64(random)
+    }
+
+    /// Returns the time over which the peers spread when the same event makes all of them tick.
+    fn spread(self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.peers) / TICKS_PER_SECOND).min(LONGEST_SPREAD)
+    }
+
     /// Returns how many ticks have failed since the last one that did not.
     pub fn failures(self) -> u32 {
         self.failures
-    }
-
-    /// Returns how long to wait after a policy changed. Hosts differ, so that the API server does not get the requests of
-    /// all of them at once.
-    pub fn wait_after_change(random: f64) -> Duration {
-        STAGGER.mul_f64(random)
     }
 
     /// Returns how long to wait after a tick. `random` is in [0, 1): each host has another one. After failures the delay
     /// grows up to 10 minutes, with full jitter, so that many hosts do not return to a server at once.
     pub fn wait_after(&mut self, result: TickResult, now: Timestamp, random: f64) -> Duration {
         let TickResult::Done { until } = result else {
-            let longest = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
             self.failures = self.failures.saturating_add(1);
-            return longest.mul_f64(random).max(SHORTEST);
+            return wait_after_failures(self.failures, random);
         };
         self.failures = 0;
         let regular = INTERVAL.mul_f64(1.0 - SPREAD / 2.0 + SPREAD * random);
         let hold = until.map(|until| {
             let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-            left.saturating_add(STAGGER.mul_f64(random))
+            left.saturating_add(self.spread().max(STAGGER).mul_f64(random))
         });
         hold.map_or(regular, |hold| hold.min(regular)).max(SHORTEST)
     }
@@ -93,6 +115,21 @@ mod tests {
                 (wait(&mut TickSchedule::default(), result, random) - expected).abs() < 1e-6,
                 "{result:?} {random}"
             );
+        }
+    }
+
+    #[test]
+    fn hosts_spread_by_their_number() {
+        let until = TickResult::Done { until: Some(NOW + SignedDuration::from_secs(60)) };
+        for (peers, after_change, at_end) in
+            [(0, 0.0, 65.0), (10, 0.05, 65.0), (10_000, 50.0, 110.0), (1 << 20, 150.0, 210.0)]
+        {
+            let mut schedule = TickSchedule::default();
+            schedule.set_peers(peers);
+            let found = schedule.wait_after_change(0.5).as_secs_f64();
+            assert!((found - after_change).abs() < 1e-6, "{peers}: {found}");
+            let found = wait(&mut schedule, until, 0.5);
+            assert!((found - at_end).abs() < 1e-6, "{peers}: {found}");
         }
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown, reason = "doc comments of arguments are their help texts")]
 
 mod agent;
+mod fleet;
 mod host;
 mod plugins;
 mod policy;
@@ -16,6 +17,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::{
     agent::{AgentArgs, AgentCommand, AgentJoinArgs, AgentPlaceArgs, AgentRetryArgs, AgentStatusArgs},
+    fleet::{FleetArgs, FleetCommand, FleetFormat, FleetReportArgs, FleetSelectionArgs, FleetStatusArgs},
     host::{EnrolmentFileArgs, HostArgs, HostCommand, HostEnrollArgs, HostListArgs, HostRevokeArgs, HostRotateArgs},
     plugins::{
         PluginsArgs, PluginsCommand, PluginsInstallArgs, PluginsListArgs, PluginsRemoveArgs, PluginsUpdateArgs,
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     /// Create, list and revoke the identities of managed hosts
     Host(HostArgs),
+    /// Show what managed hosts run, and why not more
+    Fleet(FleetArgs),
     /// Make this machine a managed host, and keep it on its policies
     Agent(AgentArgs),
     /// Print a shell completion script
@@ -129,6 +133,7 @@ impl Command {
             Self::Cli(group) => group.command.prints_text(),
             Self::Policy(group) => group.command.prints_text(),
             Self::Host(group) => group.command.prints_text(),
+            Self::Fleet(group) => group.command.prints_text(),
             // `agent` reads the cluster that a file names. The output of a run is the plugin's.
             Self::Agent(_) | Self::Completion { .. } | Self::Plugin(_) => false,
         }
@@ -146,7 +151,7 @@ impl Command {
                 of_plugins(&group.command)
             }
             Self::Cli(_) | Self::Policy(_) => true,
-            Self::Host(_) | Self::Agent(_) | Self::Completion { .. } | Self::Plugin(_) => false,
+            Self::Host(_) | Self::Fleet(_) | Self::Agent(_) | Self::Completion { .. } | Self::Plugin(_) => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod completion;
+pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod plugins;
 pub(crate) mod policy;

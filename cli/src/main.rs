@@ -26,10 +26,10 @@ mod version;
 use std::{ffi::OsString, future::Future, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use args::{
-    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, GlobalArgs, HostArgs, HostCommand,
-    PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
+    AgentArgs, AgentCommand, Cli, Command, FallbackArgs, FallbackCommand, FleetArgs, FleetCommand, GlobalArgs,
+    HostArgs, HostCommand, PluginsArgs, PluginsCommand, PolicyArgs, PolicyCommand, SelfArgs, SelfCommand,
 };
-use commands::{agent, completion, host, plugins, policy, run, self_update};
+use commands::{agent, completion, fleet, host, plugins, policy, run, self_update};
 use context::Context;
 use terminal::{
     failure::{self, Code, Failure},
@@ -104,6 +104,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cli(group) => run_self_update(&context, group),
         Command::Policy(group) => run_policy(&context, group),
         Command::Host(group) => run_host(&context, group).map(success),
+        Command::Fleet(group) => run_fleet(&context, group).map(success),
         Command::Agent(group) => run_agent(context.global.clone(), group).map(success),
         Command::Completion { shell } => completion::print_script(shell).map(success),
         Command::Plugin(words) => block_on(run::run(&context, words)).map(success),
@@ -170,6 +171,13 @@ fn run_host(context: &Context, group: HostArgs) -> Result<(), Failure> {
     }
 }
 
+fn run_fleet(context: &Context, group: FleetArgs) -> Result<(), Failure> {
+    match group.command {
+        FleetCommand::Status(args) => block_on(fleet::status::run(context, &args)),
+        FleetCommand::Report(args) => block_on(fleet::report::run(context, &args)),
+    }
+}
+
 fn run_agent(global: GlobalArgs, group: AgentArgs) -> Result<(), Failure> {
     match group.command {
         AgentCommand::Join(args) => block_on(agent::join::run(&Context::new(global, false), &args)),
@@ -191,7 +199,7 @@ fn exit_code(changes: bool) -> ExitCode {
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    in_runtime(&mut tokio::runtime::Builder::new_multi_thread().worker_threads(2), async {
+    in_runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2), async {
         let mut terminated = signal(SignalKind::terminate()).map_err(|error| runtime_failure(&error))?;
         tokio::select! {
             biased;

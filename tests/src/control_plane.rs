@@ -52,8 +52,14 @@ pub struct ControlPlane {
     users_given: AtomicUsize,
 }
 
+/// The requests that are logged: those of managed hosts.
+const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
+  "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:d8-cli-hosts"]}, {"level": "None"}]}"#;
+const AUDIT_LOG: &str = "audit.log";
+
 /// Files that the flags of the API server name.
 struct Files {
+    audit_policy: PathBuf,
     serving: Pair,
     etcd_client: Pair,
     service_accounts: SigningKey,
@@ -83,6 +89,7 @@ impl ControlPlane {
         let etcd_server = store.server(&scratch, "etcd")?;
         let tokens = Tokens::new();
         let files = Files {
+            audit_policy: scratch.write("audit-policy.json", AUDIT_POLICY)?,
             serving: authority.server(&scratch, "kube-apiserver")?,
             etcd_client: store.client(&scratch, "etcd-client")?,
             service_accounts: SigningKey::new(&scratch)?,
@@ -275,6 +282,19 @@ impl ControlPlane {
         self.wait_ready()
     }
 
+    /// Returns the requests of a managed host that have ended, in order: `get /apis/…`. `user`: its ServiceAccount.
+    pub fn requests_of(&self, user: &str) -> Result<Vec<String>> {
+        let file = self.scratch.path().join(AUDIT_LOG);
+        let log = std::fs::read_to_string(&file).map_err(Error::io(file.display().to_string()))?;
+        let request = |line: &str| {
+            // The last line may be incomplete.
+            let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_of_user = entry["user"]["username"] == user;
+            is_of_user.then(|| Some(format!("{} {}", entry["verb"].as_str()?, entry["requestURI"].as_str()?)))?
+        };
+        Ok(log.lines().filter_map(request).collect())
+    }
+
     /// Returns the process IDs of kube-apiserver and etcd.
     pub fn pids(&self) -> Vec<i32> {
         [&self.api_server, &self.etcd].into_iter().filter_map(Server::pid).collect()
@@ -294,6 +314,8 @@ fn start_api_server(scratch: &Scratch, port: u16, etcd_port: u16, ca: &Authority
         path("service-account-key-file", &files.service_accounts.public),
         path("service-account-signing-key-file", &files.service_accounts.private),
         path("token-auth-file", &files.tokens),
+        path("audit-policy-file", &files.audit_policy),
+        path("audit-log-path", &scratch.path().join(AUDIT_LOG)),
         path("client-ca-file", &ca.file),
         path("tls-cert-file", &files.serving.certificate),
         path("tls-private-key-file", &files.serving.key),

@@ -72,6 +72,23 @@ fn the_status_counts_hosts() -> Result<()> {
     Ok(())
 }
 
+/// Nothing but the count changes: the first write must not stand for long.
+#[test]
+fn counts_of_hosts_are_renewed_while_they_change() -> Result<()> {
+    let lab = Lab::shared();
+    let report = |state: &str| json!({"components": [{"name": "d8", "active": "v0.1.0", "state": state}]});
+    lab.apply_host("renewed-1", "renewed", &report("Held"))?;
+    lab.apply_policy("renewing", &json!({"hostSelector": {"matchLabels": {"role": "renewed"}}}))?;
+    for (state, expected) in [("Held", (0, 1)), ("UpToDate", (1, 0)), ("Held", (0, 1))] {
+        lab.apply_host("renewed-1", "renewed", &report(state))?;
+        wait_for(&format!("the count of {state}"), Duration::from_secs(90), || {
+            let hosts = of_policy(&lab.get_policy("renewing")?).hosts?;
+            ((hosts.up_to_date, hosts.held) == expected).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
 /// Waits until a policy is `Ready` like this: status and reason. Returns the message.
 fn wait_for_ready(lab: &Lab, name: &str, expected: &str) -> Result<String> {
     wait_for(&format!("{expected} of {name}"), Duration::from_secs(90), || {

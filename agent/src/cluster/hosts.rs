@@ -1,4 +1,4 @@
-//! Reads the records of managed hosts, to preview the effect of a policy on them.
+//! Reads the records of managed hosts.
 
 use d8_crds::records::host::CliHost;
 use kube::{Api, Client, api::ListParams};
@@ -24,18 +24,33 @@ pub async fn host(client: &Client, name: &str) -> Result<Option<CliHost>, ViewEr
 /// # Errors
 /// [`ViewError`]. A cluster without the API group is not an error.
 pub async fn hosts(client: &Client) -> Result<Vec<CliHost>, ViewError> {
+    let mut hosts = Vec::new();
+    each_host(client, None, |host| hosts.push(host)).await?;
+    Ok(hosts)
+}
+
+/// Reads the records of hosts, page by page, and passes each on. `selector`: a label selector as `kubectl` takes it.
+///
+/// # Errors
+/// [`ViewError`]. A cluster without the API group is not an error.
+pub async fn each_host(
+    client: &Client,
+    selector: Option<&str>,
+    mut each: impl FnMut(CliHost),
+) -> Result<(), ViewError> {
     let api: Api<CliHost> = Api::all(client.clone());
-    let (mut hosts, mut next) = (Vec::new(), ListParams::default().limit(PAGE));
+    let first = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default().limit(PAGE) };
+    let mut next = first.clone();
     loop {
         match api.list(&next).await {
             Ok(page) => {
-                hosts.extend(page.items);
+                page.items.into_iter().for_each(&mut each);
                 match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                    Some(token) => next = ListParams::default().limit(PAGE).continue_token(&token),
-                    None => return Ok(hosts),
+                    Some(token) => next = first.clone().continue_token(&token),
+                    None => return Ok(()),
                 }
             }
-            Err(error) => return absent_or(client, "clihosts", error).await.map(|()| hosts),
+            Err(error) => return absent_or(client, "clihosts", error).await,
         }
     }
 }

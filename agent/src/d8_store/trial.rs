@@ -90,7 +90,7 @@ impl D8Store {
     pub fn save_trial(&self, trial: &Trial) -> Result<(), StoreError> {
         let failed = StoreError::io("write", self.trial_path());
         let Ok(text) = serde_json::to_vec(trial) else { return Ok(()) };
-        disk::replace_file(&self.dir(), TRIAL, &text, disk::PLAIN).map_err(failed)
+        disk::replace(&self.trial_path(), &text, Some(disk::PLAIN)).map_err(failed)
     }
 
     /// Ends the trial. Returns whether there was one.

@@ -101,7 +101,7 @@ impl LockedStore {
     ///
     /// # Errors
     /// [`StoreError::LockLost`], and errors of the disk.
-    pub fn keep(&self, staged: StagedVersion) -> Result<(), StoreError> {
+    pub fn keep(&self, staged: &StagedVersion) -> Result<(), StoreError> {
         let plugin = self.store.layout.plugin(&staged.name);
         let (versions, home) = (plugin.versions(), plugin.version(&staged.receipt.tag));
         let failed = || StoreError::io("write", &home);

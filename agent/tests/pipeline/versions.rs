@@ -7,7 +7,7 @@ use d8_crds::values::digest::Digest;
 
 use crate::{
     install, install_all, lock, relink, store,
-    support::{MemorySource, layer, name, now, request, run_current, scratch, script, tag, tree},
+    support::{self, MemorySource, layer, name, now, request, run_current, scratch, script, tag, tree},
 };
 
 #[tokio::test]
@@ -404,4 +404,45 @@ async fn a_file_that_was_changed_in_place_is_damaged() {
     assert_eq!(lock(root, &["a"]).await.adopt(&name("a"), now()).await.unwrap(), None);
     assert!(relink(root, "a", "v1.0.0").await.unwrap().changed);
     assert_eq!((get(), run_current(root, "a").as_deref()), (None, Some("a v1.0.0")));
+}
+
+#[tokio::test]
+async fn a_version_is_kept_for_later() {
+    let directory = scratch();
+    let root = directory.path();
+    install(root, "a", "v1.0.0").await;
+    let first = MemorySource::default();
+    let second = MemorySource::default().with("a", "v1.1.0", layer(&[("plugin", b"#!/bin/sh\necho a other\n")]));
+    let has = |source| store(root).has(&name("a"), &tag("v1.1.0"), Some(&support::digest(source, "a", "v1.1.0")));
+    for (source, other) in [(&first, &second), (&second, &first), (&first, &second)] {
+        let locked = lock(root, &["a"]).await;
+        let staged = locked.stage(request("a", "v1.1.0"), source, &SilentReporter).await.unwrap();
+        locked.keep(&staged).unwrap();
+        drop(locked);
+        // Nothing else changes, and after a tag moved the bytes are those of the new layer.
+        assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0\n"));
+        assert!(has(source) && !has(other));
+        assert!(tree(root).iter().all(|line| !line.contains(".staging")), "{:#?}", tree(root));
+    }
+    relink(root, "a", "v1.1.0").await.unwrap();
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.1.0\n"));
+    // What was active is not replaced, and needs no record.
+    relink(root, "a", "v1.0.0").await.unwrap();
+    let locked = lock(root, &["a"]).await;
+    let mut again = request("a", "v1.1.0");
+    again.accept = Some(support::digest(&second, "a", "v1.1.0"));
+    let staged = locked.stage(again, &second, &SilentReporter).await.unwrap();
+    locked.keep(&staged).unwrap();
+    drop(locked);
+    assert!(has(&first) && has(&second));
+    assert_eq!(fs::read(root.join("plugins/a/versions/v1.1.0/a")).unwrap(), script("a", "v1.1.0"));
+    // A first install has no `current` yet: the plugin is not installed.
+    let locked = lock(root, &["b"]).await;
+    let staged = locked.stage(request("b", "v1.0.0"), &first, &SilentReporter).await.unwrap();
+    locked.keep(&staged).unwrap();
+    drop(locked);
+    assert!(store(root).get(&name("b")).unwrap().is_none());
+    assert!(store(root).has(&name("b"), &tag("v1.0.0"), None));
+    relink(root, "b", "v1.0.0").await.unwrap();
+    assert_eq!(run_current(root, "b").as_deref(), Some("b v1.0.0\n"));
 }

@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use d8_agent::cluster::ClusterView;
 use d8_crds::{
     decisions::{
-        intent::Intent,
-        plan::{EvaluationRequest, FactRequest, Outcome, PolicyEvaluator, Request},
+        plan::{FactRequest, PolicyEvaluator, Request},
         selection,
-        verdict::{Class, NextVersion},
+        verdict::NextVersion,
     },
     records::policy::MajorUpdates,
     values::{name::Component, version::Version},
@@ -71,33 +70,13 @@ impl<'a> Planning<'a> {
         let request = if crosses { Request::NewestOfAll } else { Request::Newest };
         let (_, plan) = self.plan(BTreeMap::from([(component.clone(), request)]), false).await;
         let outcome = plan.outcomes.get(component)?;
-        let held = || {
-            let mut passed_over = outcome.passed_over().iter();
-            let (published, _) = passed_over.find(|(_, verdict)| verdict.class() == Class::Held)?;
-            Some(published.version.clone())
-        };
-        match outcome {
-            Outcome::Take { version, .. } | Outcome::Unchecked { version, .. } => Some(version.version.clone()),
-            // A version that must be replaced is no target.
-            _ if self.forbidden(component).is_some() => None,
-            _ => held().or_else(|| self.active(component).cloned()),
-        }
+        // A version that must be replaced is no target.
+        let forbidden = self.forbidden(component).is_some();
+        outcome.destination(self.active(component), forbidden).target().cloned()
     }
 
-    /// Returns what the agent of the host installs first of these versions, if nothing changes but the time.
+    /// Returns what the agent of the host installs first, if nothing changes but the time.
     pub(crate) fn next(&self, component: &Component) -> Option<NextVersion> {
-        let details = self.details.iter().filter(|((of, _), _)| of == component);
-        let requests: Vec<_> = details
-            .map(|((_, version), details)| EvaluationRequest {
-                component,
-                version,
-                intent: Intent::Agent,
-                active: self.active(component),
-                unmet: &details.findings.unmet,
-                unchecked: &details.findings.unchecked,
-                dependency_of: None,
-            })
-            .collect();
-        self.evaluator_of_agent().next(&requests)
+        self.evaluator_of_agent().next(component, self.active(component))
     }
 }

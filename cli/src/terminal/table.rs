@@ -17,7 +17,12 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.iter().map(|cell| printable_line(cell).into_owned()).collect());
+        self.row_of(cells);
+    }
+
+    /// Adds a row of a table whose columns are not known beforehand.
+    pub(crate) fn row_of(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.rows.push(cells.into_iter().map(|cell| printable_line(cell.as_ref()).into_owned()).collect());
     }
 }
 

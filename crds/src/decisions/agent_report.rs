@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::{
     decisions::{
         explain,
-        plan::{Obstacle, Outcome},
+        plan::{Destination, Obstacle, Outcome},
         reason::Reason,
         selection::NoCandidate,
         verdict::Class,
@@ -79,7 +79,6 @@ impl ComponentReport {
 
     /// Returns the state of a component whose plan has this outcome. `forbidden`: why a policy forbids the active version.
     pub fn of(active: ActiveArtifact, forbidden: Option<&Reason>, outcome: &Outcome) -> Self {
-        let held = || outcome.passed_over().iter().find(|(_, verdict)| verdict.class() == Class::Held);
         let bare = Self::new(active);
         let installed = bare.active.clone();
         let report = |state, target: Option<&Version>, reason: Option<&Reason>| Self {
@@ -90,30 +89,24 @@ impl ComponentReport {
             until: reason.and_then(Reason::until),
             ..bare.clone()
         };
-        match outcome {
-            Outcome::Take { version, .. } => report(ComponentState::Pending, Some(&version.version), forbidden),
-            _ if forbidden.is_some() => report(ComponentState::Forbidden, None, forbidden),
-            Outcome::Unchecked { version, verdict, .. } => {
-                report(ComponentState::Held, Some(&version.version), verdict.leading())
-            }
-            Outcome::Stopped(error) => Self {
+        match (outcome.destination(installed.as_ref(), forbidden.is_some()), outcome) {
+            (Destination::Takes(version), _) => report(ComponentState::Pending, Some(version), forbidden),
+            (Destination::MustGo, _) => report(ComponentState::Forbidden, None, forbidden),
+            (_, Outcome::Stopped(error)) => Self {
                 state: ComponentState::Failed,
                 target: installed,
                 reason: Some("Unreadable".to_owned()),
                 message: Some(printable_to(&error.to_string(), limits::STATUS_MESSAGE).into_owned()),
                 ..bare
             },
-            Outcome::Incomplete { obstacle: Obstacle::Refused(verdict), .. } => {
+            (_, Outcome::Incomplete { obstacle: Obstacle::Refused(verdict), .. }) => {
                 report(ComponentState::Unfit, installed.as_ref(), verdict.leading())
             }
-            _ => match held() {
-                Some((version, verdict)) => {
-                    let until = verdict.until();
-                    Self { until, ..report(ComponentState::Held, Some(&version.version), verdict.leading()) }
-                }
-                None if installed.is_some() => report(ComponentState::UpToDate, installed.as_ref(), None),
-                None => missing(outcome, bare.clone(), report),
-            },
+            (Destination::Waits(version, verdict), _) => {
+                Self { until: verdict.until(), ..report(ComponentState::Held, Some(version), verdict.leading()) }
+            }
+            (Destination::Stays(version), _) => report(ComponentState::UpToDate, Some(version), None),
+            (Destination::Nowhere, _) => missing(outcome, bare.clone(), report),
         }
     }
 

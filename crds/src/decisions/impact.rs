@@ -8,8 +8,11 @@ mod class;
 mod diff;
 mod edit;
 mod facts;
+mod forecast;
 mod group;
 mod lockouts;
+mod numbers;
+mod places;
 mod preview;
 mod published;
 mod related;
@@ -21,6 +24,7 @@ pub use self::{
     diff::{HostDiff, PauseChange, PolicyDiff},
     edit::{KeptHalt, PolicyEdit},
     facts::{ActiveComponent, ClusterState, HostFacts, HostReport},
+    forecast::Forecast,
     group::ComponentDiff,
     lockouts::Lockout,
     preview::HostImpact,

@@ -26,6 +26,7 @@ mod candidates;
 mod changes;
 mod conflicts;
 mod dependencies;
+mod destination;
 mod draft;
 mod evaluator;
 mod known_facts;
@@ -39,6 +40,7 @@ mod trail;
 
 pub use self::{
     dependencies::{Dependencies, Dependency, MAX_CHANGES, MAX_DEPTH},
+    destination::Destination,
     evaluator::{EvaluationRequest, Evaluator, PolicyEvaluator, StoredDigests},
     known_facts::{FactRequest, KnownFacts, VersionFacts},
     outcome::{ChangeReason, Obstacle, Outcome, PassedOver, Plan, PlanError, PlanStep, PlannedChange, PreviousVersion},

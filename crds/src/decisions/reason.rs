@@ -93,6 +93,15 @@ impl Reason {
         self.cause.source().map(Source::origin)
     }
 
+    /// Returns the same reason for a host that a wave reaches at another time.
+    pub(crate) fn for_times(&self, translate: impl Fn(Timestamp) -> Timestamp) -> Self {
+        let mut reason = self.clone();
+        if let Cause::NotInWave { until: Some(until), .. } = &mut reason.cause {
+            *until = translate(*until);
+        }
+        reason
+    }
+
     /// Returns when the reason ends by itself, in whole seconds; `None`: unknown or never.
     pub fn until(&self) -> Option<Timestamp> {
         self.cause.until()

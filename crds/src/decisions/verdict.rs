@@ -35,6 +35,7 @@ pub use self::{
     outcome::Verdict,
     policy_conflicts::PolicyConflict,
     policy_set::PolicySet,
+    spreading::{Place, SpreadingWave},
 };
 pub use crate::decisions::{
     person::{Person, UserInfo},

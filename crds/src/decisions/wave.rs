@@ -41,15 +41,28 @@ impl Bucket {
     /// component's name (`d8` for d8 itself), a NUL and the version in canonical form: `v`, three numbers
     /// and the pre-release, without build metadata. `1.2`, `1.2.0` and `v1.2.0+a` all become `v1.2.0`.
     pub fn of(host_id: &str, component: &Component, version: &Version) -> Self {
+        Self::of_input(host_id, &BucketInput::new(component, version))
+    }
+
+    /// Computes the bucket of a host where the rest of the input is known.
+    pub fn of_input(host_id: &str, BucketInput(rest): &BucketInput) -> Self {
         let mut hash = Sha256::new();
         hash.update(host_id);
-        hash.update([0]);
-        hash.update(component.name());
-        hash.update([0]);
-        hash.update(version.without_build().to_string());
+        hash.update(rest);
         let mut first = [0; 8];
         first.copy_from_slice(&hash.finalize()[..8]);
         Self(u64::from_be_bytes(first) >> 11)
+    }
+}
+
+/// What the buckets of all hosts for a version have in common: the input of the hash after the host's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketInput(String);
+
+impl BucketInput {
+    /// Makes the input for a version of a component.
+    pub fn new(component: &Component, version: &Version) -> Self {
+        Self(format!("\0{}\0{}", component.name(), version.without_build()))
     }
 }
 
@@ -104,6 +117,13 @@ impl Wave {
     /// [`Timestamp::MAX`].
     pub fn end(&self) -> Option<Timestamp> {
         instant::after(self.start?, self.over)
+    }
+
+    /// Returns the share of the buckets that the wave has reached, from 0 to 1.
+    pub fn reached(&self, now: Timestamp) -> f64 {
+        let Some(start) = self.start else { return 0.0 };
+        let elapsed = Duration::try_from(now.duration_since(start)).unwrap_or_default();
+        if elapsed >= self.over { 1.0 } else { elapsed.div_duration_f64(self.over) }
     }
 
     /// Returns the first instant at which the wave reaches a host with this bucket, to the nanosecond: f >= 1, or

@@ -1,5 +1,7 @@
 //! `CliHost`: a managed host and the components on it.
 
+use std::cmp::Ordering;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -113,4 +115,32 @@ pub enum ComponentState {
     Unfit,
     /// The last change failed.
     Failed,
+}
+
+impl ComponentState {
+    /// Returns how much is wrong, the larger the worse.
+    fn severity(self) -> u8 {
+        match self {
+            Self::UpToDate => 0,
+            Self::Pending => 1,
+            Self::Switching => 2,
+            Self::Held => 3,
+            Self::Unfit => 4,
+            Self::Forbidden => 5,
+            Self::Failed => 6,
+        }
+    }
+}
+
+/// Ordered by how much is wrong: of several components, the worst state is that of the host.
+impl Ord for ComponentState {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.severity().cmp(&other.severity())
+    }
+}
+
+impl PartialOrd for ComponentState {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }

@@ -1,6 +1,9 @@
 //! Publishes an event when two machines report as one host.
 
-use d8_crds::{decisions::agent_report::DUPLICATE_IDENTITY, records::host::CliHost};
+use d8_crds::{
+    decisions::agent_report::DUPLICATE_IDENTITY,
+    records::host::{CliHost, CliHostSpec},
+};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::context::Context;
@@ -11,7 +14,7 @@ pub(crate) async fn run<R: Registry>(ctx: &Context<R>) {
     loop {
         let hosts = ctx.hosts().take_duplicates();
         for name in hosts {
-            let host = CliHost::new(&name, Default::default());
+            let host = CliHost::new(&name, CliHostSpec::default());
             let note = format!(
                 "two machines report as {0}; if one of them is not yours, revoke both: `d8 host rotate {0}`",
                 host.name_any()

@@ -6,12 +6,8 @@ pub(super) mod state;
 use std::{sync::Arc, time::Duration};
 
 use d8_crds::{
-    decisions::{
-        validation::{CheckedPolicy, InvalidPolicy},
-        verdict::{Host, PolicySet},
-    },
+    decisions::validation::{CheckedPolicy, InvalidPolicy},
     records::policy::{PluginPolicy, PluginPolicyStatus},
-    values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
 use kube::{Api, Resource as _, ResourceExt as _, runtime::controller::Action};
@@ -31,16 +27,14 @@ use crate::{
         ledger_store::{StoreError, StoredLedger},
         metrics::KindLabel,
     },
-    decisions::{
-        hosts::{Labels, MatchedHosts},
-        policy::{
-            evaluation::{PolicyEvaluation, PolicyInputs},
-            events,
-            evidence::CanaryCounts,
-            ledger::WaveLedger,
-            status::{WriteTime, unreadable_ledger_status, write_time},
-            waves::WaveEvent,
-        },
+    decisions::policy::{
+        evaluation::{PolicyEvaluation, PolicyInputs},
+        events,
+        evidence::CanaryCounts,
+        ledger::WaveLedger,
+        matched::matched_hosts,
+        status::{WriteTime, unreadable_ledger_status, write_time},
+        waves::WaveEvent,
     },
 };
 
@@ -106,51 +100,14 @@ fn evaluate<R>(
     ctx: &Context<R>,
 ) -> (Option<WaveLedger>, Vec<WaveEvent>, PolicyEvaluation) {
     let releases = ctx.releases.store.state();
-    let matched = matched_hosts(checked, ctx);
+    let matched = matched_hosts(checked, &ctx.hosts());
     let Cluster { seen, people_unknown, .. } = ctx.cluster.borrow().clone();
     let inputs = PolicyInputs::new(policy, checked, &releases, &matched, before, seen.uid.as_deref(), now)
         .people_unknown(people_unknown)
         .canary_counts(canary_counts)
         .conflicts(&ctx.conflicts.found())
         .last_seen(ctx.former_policies.last_seen(ledger.uid.as_deref()));
-    let update = inputs.update_waves(ledger);
-    let new_ledger = (!update.changes.is_empty()).then(|| {
-        let mut ledger = ledger.clone();
-        ledger.apply(update.changes);
-        ledger
-    });
-    let evaluation = inputs.evaluate(new_ledger.as_ref().unwrap_or(ledger), update.trimmed);
-    (new_ledger, update.events, evaluation)
-}
-
-/// Returns the hosts that the policy selects. With an invalid selector, it applies to all hosts.
-fn matched_hosts<R>(checked: &Result<CheckedPolicy, InvalidPolicy>, ctx: &Context<R>) -> MatchedHosts {
-    match checked {
-        Ok(checked) => {
-            let (hosts, selects) = (ctx.hosts(), |labels: &Labels| checked.selector.matches(labels));
-            let mut matched = hosts.matching(selects);
-            let last = PolicySet::to_the_last_host(checked.clone());
-            let last = last.for_host(Host::LAST);
-            let forbids = |component: &Component, version: &Version| {
-                last.guidance(component, Some(version)).active_forbidden.is_some()
-            };
-            let waiting = hosts.must_change(selects, forbids);
-            matched.counts.up_to_date = matched.counts.up_to_date.saturating_sub(waiting);
-            matched.counts.held = matched.counts.held.saturating_add(waiting);
-            if let Some(rollout) = checked.rollout.as_ref().filter(|rollout| rollout.evidence.is_some()) {
-                let canaries = rollout.canaries.as_ref();
-                matched.reports = hosts.reports(selects, |labels| canaries.is_some_and(|c| c.matches(labels)));
-            }
-            let canaries = checked.rollout.as_ref().and_then(|rollout| rollout.canaries.as_ref());
-            let are_canaries = canaries.map(|canaries| |labels: &Labels| selects(labels) && canaries.matches(labels));
-            matched.canaries = are_canaries.map(|are_canaries| hosts.matching(are_canaries).counts.matched);
-            // For the warning about a selector that matches nothing.
-            let matches_none = matched.counts.matched == 0 || matched.canaries == Some(0);
-            matched.labels = matches_none.then(|| hosts.label_values());
-            matched
-        }
-        Err(rejected) => ctx.hosts().matching(|labels| rejected.selector.as_ref().is_none_or(|s| s.matches(labels))),
-    }
+    inputs.decide(ledger)
 }
 
 /// Returns the wave ledger, from memory or from its ConfigMap. If it cannot be read, the policy's status reports this.

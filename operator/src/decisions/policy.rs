@@ -5,6 +5,7 @@ pub(crate) mod evaluation;
 pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod ledger;
+pub(crate) mod matched;
 mod progress;
 pub(crate) mod status;
 mod wave_limit;

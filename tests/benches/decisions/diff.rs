@@ -16,10 +16,10 @@ use d8_crds::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-const NOW: &str = "2026-11-22T12:00:00Z";
-const POLICIES: usize = 100;
+pub(crate) const NOW: &str = "2026-11-22T12:00:00Z";
+pub(crate) const POLICIES: usize = 100;
 const PLUGINS: usize = 60;
-const ROLES: usize = 20;
+pub(crate) const ROLES: usize = 20;
 /// How often each edit is measured; the shortest time counts.
 const RUNS: usize = 3;
 
@@ -43,7 +43,8 @@ pub(crate) fn print_growth() {
     }
 }
 
-fn shortest(run: impl Fn() -> usize) -> Duration {
+/// Runs it several times. Returns the shortest time.
+pub(crate) fn shortest(run: impl Fn() -> usize) -> Duration {
     let timed = || {
         let start = Instant::now();
         assert!(run() > 0, "the edit changes nothing");
@@ -68,7 +69,7 @@ fn changes(records: &BTreeMap<String, CliRelease>, hosts: &[HostFacts], fields: 
 }
 
 /// Returns a policy for all hosts (every fifth one), or for those of one role.
-fn policy(i: usize) -> Value {
+pub(crate) fn policy(i: usize) -> Value {
     let selector =
         if i.is_multiple_of(5) { json!({}) } else { json!({"matchLabels": {"role": format!("role-{}", i % ROLES)}}) };
     let rule = match i % 3 {
@@ -86,7 +87,7 @@ fn policy(i: usize) -> Value {
 }
 
 /// Returns records of all plugins, with twenty versions each that were first seen a month ago, but two newer ones.
-fn records() -> BTreeMap<String, CliRelease> {
+pub(crate) fn records() -> BTreeMap<String, CliRelease> {
     let digest = format!("sha256:{}", "a".repeat(64));
     let version = |i: usize| {
         let seen = ["2026-11-14T12:00:00Z", "2026-11-16T12:00:00Z", "2026-10-22T12:00:00Z"][i.min(2)];

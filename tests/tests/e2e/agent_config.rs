@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use d8_tests::catalog::Plugin;
 use d8_tests::lab::TIMEOUT;
 use d8_tests::process::wait_for;
 use d8_tests::restricted::with_mounts;
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::agent_ticks::{policy, start};
+use crate::agent_ticks::{add, policy, start};
 use crate::host_identities::fleet_admin;
 use crate::repair::publish;
 
@@ -21,7 +22,7 @@ fn write(path: &Path, text: &str) {
 #[test]
 fn the_rules_of_the_owner_bind_the_agent() -> Result<()> {
     let (lab, host) = start()?;
-    publish(&lab, "tool", &["v1.0.0", "v1.1.0"])?;
+    add(&lab, &Plugin::new("tool", "v1.1.0"))?;
     lab.apply_policy("bastions", &policy(&serde_json::json!({})))?;
     let config = host.state.join("agent.toml");
     let shown = config.display().to_string();

@@ -62,7 +62,7 @@ pub(crate) fn policy(more: &Value) -> Value {
     d8_tests::objects::with(base, more)
 }
 
-fn add(lab: &Lab, plugin: &Plugin) -> Result<()> {
+pub(crate) fn add(lab: &Lab, plugin: &Plugin) -> Result<()> {
     lab.publish(plugin)?;
     lab.request_poll(&plugin.name)?;
     lab.wait_for_version(&plugin.name, &plugin.version).map(drop)
@@ -151,6 +151,60 @@ fn a_version_that_fails_is_reported_and_not_tried_again() -> Result<()> {
     add(&lab, &Plugin::new("tool", "v1.1.1"))?;
     let status = host.tick(&lab)?;
     assert_eq!((tool(&status), ready(&status)), (json!(["UpToDate", "v1.1.1", null]), json!(["True", "UpToDate"])));
+    Ok(())
+}
+
+#[test]
+fn an_older_version_is_taken_after_a_newer_one_failed() -> Result<()> {
+    let (lab, host) = start()?;
+    lab.apply_policy("bastions", &policy(&json!({})))?;
+    host.tick(&lab)?;
+    lab.publish(&Plugin::new("tool", "v1.1.0"))?;
+    add(&lab, &Plugin::new("tool", "v1.2.0").with_executable("#!/bin/sh\nexit 3\n"))?;
+    lab.wait_for_version("tool", "v1.1.0")?;
+    let status = host.tick(&lab)?;
+    assert_eq!(tool(&status), json!(["Failed", "v1.0.0", "Smoke"]), "{status:#}");
+    // The host still counts as failed for the newer version.
+    let status = host.tick(&lab)?;
+    assert_eq!(tool(&status), json!(["Failed", "v1.1.0", "Smoke"]), "{status:#}");
+    assert_eq!(status["components"][0]["target"], "v1.2.0");
+    assert_eq!(host.version()?, "This is tool v1.1.0.");
+    assert_eq!(host.tick(&lab)?, status);
+    // Once the newer version is no longer permitted, nothing has failed any more.
+    let rule = json!([{"plugins": ["tool"], "access": "Require", "updates": "Auto", "block": ["v1.2.0"]}]);
+    lab.apply_policy("bastions", &policy(&json!({"rules": rule})))?;
+    assert_eq!(tool(&host.tick(&lab)?), json!(["UpToDate", "v1.1.0", null]));
+    Ok(())
+}
+
+#[test]
+fn a_version_is_staged_before_its_window() -> Result<()> {
+    let (mut lab, host) = start()?;
+    lab.apply_policy("bastions", &policy(&json!({})))?;
+    host.tick(&lab)?;
+    let in_hours = |hours: i64| {
+        let opens = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        opens.strftime("%H:%M").to_string()
+    };
+    let window = |hours| policy(&json!({"windows": [{"start": in_hours(hours), "duration": "1h"}]}));
+    lab.apply_policy("bastions", &window(2))?;
+    add(&lab, &Plugin::new("tool", "v1.1.0"))?;
+    let planned = host.agent(&["plan"])?.expect_code(0)?;
+    assert!(planned.stdout.contains("tool v1.1.0 is downloaded now"), "{planned:?}");
+    let staged = host.machine.root().join("plugins/tool/versions/v1.1.0/tool");
+    assert!(!staged.exists(), "a plan changes nothing");
+    let status = host.tick(&lab)?;
+    assert_eq!(tool(&status), json!(["Held", "v1.0.0", "OutsideWindow"]), "{status:#}");
+    assert!(staged.exists() && host.version()? == "This is tool v1.0.0.");
+    let requests = |lab: &Lab| lab.proxy().log().lines().filter(|line| line.contains("d8-cli-hosts")).count();
+    let before = requests(&lab);
+    assert_eq!((host.tick(&lab)?, requests(&lab)), (status, before));
+
+    // The switch needs no network but that of the API server.
+    lab.stop_proxy();
+    lab.apply_policy("bastions", &window(0))?;
+    assert_eq!(tool(&host.tick(&lab)?), json!(["UpToDate", "v1.1.0", null]));
+    assert_eq!(host.version()?, "This is tool v1.1.0.");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod cookbook;
 mod damaged_installs;
 mod download_access;
 mod file_systems;
+mod fleet;
 mod host_identities;
 mod hostile_images;
 mod image_formats;

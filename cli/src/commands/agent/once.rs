@@ -8,7 +8,7 @@ use crate::{args, context::Context, terminal::failure::Failure};
 pub(crate) async fn run(context: &Context, place: &args::AgentPlaceArgs) -> Result<(), Failure> {
     let state = EnrolledHostState::at(&place.state_dir);
     let _lock = super::lock(&state)?;
-    let report = Tick::begin(context, &state).await?.run().await?.report;
+    let report = Box::pin(Tick::begin(context, &state).await?.run()).await?.report;
     component_table::print_policies(report.policies.iter().map(|policy| policy.name.as_str()));
     component_table::print(&report.components);
     Ok(())

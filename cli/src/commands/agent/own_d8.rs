@@ -98,9 +98,16 @@ impl<'a> OwnD8<'a> {
             }
             let (active, forbidden) = self.planning.active();
             tick.report(&Component::D8, ComponentReport::of(active, forbidden.as_ref(), &outcome));
+            let ahead = ahead.filter(|published| !self.is_stored(&published.version));
             (self.chosen, self.ahead) = (chosen, ahead);
             return;
         }
+    }
+
+    /// Returns whether the store has the version, so that a switch needs no download.
+    fn is_stored(&self, version: &Version) -> bool {
+        let stored = self.d8.own_store().map(|store| store.find(version));
+        stored.is_some_and(|stored| stored.is_ok_and(|stored| stored.is_some()))
     }
 
     fn switch<'s>(&'s self, context: &Context, published: &PublishedVersion) -> Result<Switch<'s>, Failure> {

@@ -45,11 +45,14 @@ pub(crate) async fn run(global: &GlobalArgs, place: &AgentPlaceArgs) -> Result<(
     notify(&[NotifyState::Ready]);
     loop {
         match agent.now.phase() {
-            Phase::Ticking => agent.tick(global, place).await,
+            Phase::Ticking => Box::pin(agent.tick(global, place)).await,
             Phase::Waiting { .. } | Phase::BackingOff { .. } => agent.wait().await,
             Phase::Replacing => return agent.go_on(),
             Phase::Reverting => return agent.revert(&context).await,
-            Phase::Stopped => return agent.stop(),
+            Phase::Stopped => {
+                agent.stop();
+                return Ok(());
+            }
         }
     }
 }
@@ -111,7 +114,7 @@ impl Agent {
         let context = Context::of_agent(global.clone(), place);
         let state = self.state.clone();
         let mut tick = pin!(async {
-            let done = Tick::begin(&context, &state).await?.switching_d8().run().await?;
+            let done = Box::pin(Tick::begin(&context, &state).await?.switching_d8().run()).await?;
             if let Ok(cluster) = context.cluster().await {
                 return Ok((done, Some(cluster.client.clone())));
             }
@@ -122,7 +125,8 @@ impl Agent {
                 biased;
                 result = &mut tick => match result {
                     Ok((done, client)) => {
-                        self.watch = self.watch.take().or_else(|| client.map(PolicyWatch::new));
+                        let watch = || client.map(|client| PolicyWatch::new(client, done.policies.clone()));
+                        self.watch = self.watch.take().or_else(watch);
                         return self.succeed(done);
                     }
                     Err(failure) => return self.fail(&failure),
@@ -180,7 +184,8 @@ impl Agent {
         if let Some(trial) = self.trial.take() {
             trial.succeed();
         }
-        let TickDone { report, switched_d8 } = done;
+        let TickDone { report, switched_d8, peers, .. } = done;
+        self.now.set_peers(peers);
         if let Some(ended) = self.status.succeed(report.clone(), Timestamp::now()) {
             output::print(format!("The agent works again, after {} failures since {:.0}.", ended.count, ended.since));
         }
@@ -245,10 +250,9 @@ impl Agent {
         Err(go_on_in(&trial.current()))
     }
 
-    fn stop(mut self) -> Result<(), Failure> {
+    fn stop(mut self) {
         notify(&[NotifyState::Stopping]);
         self.save_status();
-        Ok(())
     }
 }
 

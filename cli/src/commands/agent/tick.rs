@@ -14,13 +14,15 @@ use d8_agent::{
     cluster::{self, ClusterView, RecordSelection, ViewOrigin},
     enrolled_host::EnrolledHostState,
     failed_changes::FailedChanges,
+    watched_policies::{Fingerprints, fingerprint, selected_hosts},
 };
 use d8_crds::{
     decisions::{
         agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
         person::Person,
-        plan::{Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
-        verdict::{Class, PolicySet, ReasonCode, Verdict},
+        plan::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
+        reason::Reason,
+        verdict::{PolicySet, ReasonCode, Verdict},
     },
     records::host::CliHostStatus,
     values::{
@@ -31,6 +33,7 @@ use d8_crds::{
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use serde_json::Value;
 
 use super::{host_record::HostRecord, own_d8::OwnD8};
 use crate::{
@@ -61,6 +64,9 @@ pub(super) struct Tick<'a> {
     pub(super) left_out: BTreeMap<Component, (FailedAttempt, Option<Timestamp>)>,
     /// When the policies were read that the plan is made from.
     pub(super) policies_read: Instant,
+    /// What the plan depends on in these policies.
+    policies: Fingerprints,
+    peers: u32,
     /// Whether the tick may switch d8 itself.
     switches_d8: bool,
 }
@@ -71,6 +77,10 @@ pub(super) struct TickDone {
     pub(super) report: CliHostStatus,
     /// `current` of the store of d8, if the tick switched d8: the agent goes on in the new one.
     pub(super) switched_d8: Option<PathBuf>,
+    /// The policies that it read last.
+    pub(super) policies: Fingerprints,
+    /// How many hosts the policies of this host select.
+    pub(super) peers: u32,
 }
 
 /// What a tick is going to do.
@@ -94,7 +104,19 @@ impl<'a> Tick<'a> {
         let (client, record) = HostRecord::read(context, state).await?;
         let (failures, left_out) = (state.failures(), BTreeMap::new());
         let policies_read = Instant::now();
-        Ok(Self { context, state, client, record, failures, left_out, policies_read, switches_d8: false })
+        let (policies, peers) = (Fingerprints::new(), 0);
+        Ok(Self {
+            context,
+            state,
+            client,
+            record,
+            failures,
+            left_out,
+            policies_read,
+            policies,
+            peers,
+            switches_d8: false,
+        })
     }
 
     /// Lets the tick switch d8 itself: the caller goes on in the new d8.
@@ -122,7 +144,7 @@ impl<'a> Tick<'a> {
             _ => None,
         };
         let report = self.record.write().await?;
-        Ok(TickDone { report, switched_d8 })
+        Ok(TickDone { report, switched_d8, policies: self.policies, peers: self.peers })
     }
 
     /// Plans, and reports what the plan leaves as it is.
@@ -134,6 +156,11 @@ impl<'a> Tick<'a> {
         let (mut view, policies) = self.policies().await?;
         self.record.report.clock_offset = view.server_time.map(|server| context.now.duration_since(server));
         self.record.report.policies = generations(&view.policies, &policies, context);
+        let here = |policy: &&Value| {
+            let name = policy.pointer("/metadata/name").and_then(Value::as_str);
+            self.record.report.policies.iter().any(|(here, _)| name == Some(here))
+        };
+        self.peers = view.policies.iter().filter(here).map(selected_hosts).max().unwrap_or_default();
         let plugins = self.requests(&policies)?;
         let components: Vec<Component> =
             plugins.keys().cloned().map(Component::Plugin).chain([Component::D8]).collect();
@@ -158,6 +185,7 @@ impl<'a> Tick<'a> {
             // A tick may last longer than the time for which a view counts.
             view.confirmed = Timestamp::now();
         }
+        self.policies = view.policies.iter().map(fingerprint).collect();
         let policies = Arc::new(view.policy_set());
         Ok((view, policies))
     }
@@ -207,26 +235,12 @@ impl<'a> Tick<'a> {
     /// Reports what the plan leaves as it is, and what is about to change.
     pub(super) fn report_outcomes(&mut self, planning: &Planning<'_>, plan: &Plan) {
         for (component, outcome) in &plan.outcomes {
-            self.keep_failure(planning, component, outcome);
             let active = ActiveArtifact {
                 version: planning.active(component).cloned(),
                 digest: planning.active_layer(component),
             };
             let forbidden = planning.forbidden(component);
             self.report(component, ComponentReport::of(active, forbidden.as_ref(), outcome));
-        }
-    }
-
-    /// Keeps the failure of a version that is held now. If a halt hid what it was made for, nobody would see which hosts
-    /// failed, and a resumed wave would count them again.
-    fn keep_failure(&mut self, planning: &Planning<'_>, component: &Component, outcome: &Outcome) {
-        let held = outcome.passed_over().iter().filter(|(_, verdict)| verdict.class() == Class::Held);
-        for (published, _) in held {
-            let catalog = planning.catalog(component);
-            let layer = catalog.and_then(|catalog| catalog.recorded_layer(self.context, published));
-            if self.leaves_out(component, &published.version, layer.as_ref()) {
-                return;
-            }
         }
     }
 
@@ -279,7 +293,7 @@ impl<'a> Tick<'a> {
                 component: component.clone(),
                 from,
                 to: published.clone(),
-                why: d8_crds::decisions::plan::ChangeReason::Requested,
+                why: ChangeReason::Requested,
                 warnings: Vec::new(),
             };
             let (kind, details) = (OperationKind::Switch, Some(details));
@@ -294,7 +308,7 @@ impl<'a> Tick<'a> {
 
     /// Returns whether a version is held until a window opens, or a blackout ends, within [`STAGED_AHEAD`].
     pub(super) fn opens_soon(&self, verdict: &Verdict) -> bool {
-        let codes: BTreeSet<ReasonCode> = verdict.reasons().iter().map(|reason| reason.code()).collect();
+        let codes: BTreeSet<ReasonCode> = verdict.reasons().iter().map(Reason::code).collect();
         let by_time = codes.iter().all(|code| matches!(code, ReasonCode::OutsideWindow | ReasonCode::Blackout));
         let is_soon = |until: Timestamp| until.duration_since(self.context.now) <= STAGED_AHEAD;
         by_time && verdict.until().is_some_and(is_soon)
@@ -330,12 +344,11 @@ impl<'a> Tick<'a> {
 }
 
 /// Returns the policies that apply to this machine, with their generations.
-fn generations(policies: &[serde_json::Value], set: &PolicySet, context: &Context) -> Vec<(String, i64)> {
+fn generations(policies: &[Value], set: &PolicySet, context: &Context) -> Vec<(String, i64)> {
     let here = set.for_host(context.host(Person::Nobody));
     let names = here.policy_names();
     let generation = |name: &str| {
-        let is_it =
-            |policy: &&serde_json::Value| policy.pointer("/metadata/name").and_then(|n| n.as_str()) == Some(name);
+        let is_it = |policy: &&Value| policy.pointer("/metadata/name").and_then(|n| n.as_str()) == Some(name);
         policies.iter().find(is_it)?.pointer("/metadata/generation")?.as_i64()
     };
     names.into_iter().map(|name| (name.to_owned(), generation(name).unwrap_or_default())).collect()

@@ -200,7 +200,7 @@ impl StagedTransaction {
     pub(in crate::commands) fn keep(self) -> Result<(), Failure> {
         for change in self.changes {
             if let StoreChange::Install(staged) = change {
-                self.locked.keep(staged)?;
+                self.locked.keep(&staged)?;
             }
         }
         Ok(())

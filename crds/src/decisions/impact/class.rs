@@ -8,11 +8,20 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    PauseChange, diff::ActiveNumber, facts::HostFacts, group::GroupDiff, preview::Side, related::RelatedComponents,
+    PauseChange,
+    facts::HostFacts,
+    group::GroupDiff,
+    numbers::ActiveNumber,
+    places::{HostTimes, KnownWaves, PlaceOrder},
+    preview::{HostPreview, Previews, Side},
+    related::RelatedComponents,
     waves::WaveChange,
 };
 use crate::{
-    decisions::verdict::{HostChanges, PolicyChanges, PolicyConflict, PolicySet},
+    decisions::{
+        plan::{Actor, KnownFacts},
+        verdict::{HostChanges, PolicyChanges, PolicyConflict, PolicySet},
+    },
     records::{policy::MajorUpdates, release::CliRelease},
     values::{name::Component, version::Version},
 };
@@ -29,12 +38,15 @@ pub(super) struct HostClass<'a> {
     pub(super) required: Arc<BTreeSet<Component>>,
     /// Whether the edit may change something for a component.
     concerned: HashMap<Component, bool>,
-    /// The versions of a component that do not come to all hosts at once, before or after the edit.
-    spreading: HashMap<Component, Vec<Version>>,
+    /// The waves in which versions spread, before and after the edit.
+    spreading: [KnownWaves; 2],
     /// The wave changes of policies that select the hosts, by component, each with its index.
     waves: HashMap<&'a Component, Vec<(usize, &'a Version)>>,
-    /// The difference for components that are planned together, by what of them is active.
-    pub(super) known: HashMap<Vec<ActiveNumber>, Arc<GroupDiff>>,
+    /// What is planned for components without a wave, before and after the edit, by what of them is active.
+    plans: [HashMap<Vec<ActiveNumber>, Arc<Previews>>; 2],
+    /// The difference for components that are planned together, by what of them is active and by the order of the times
+    /// at which waves reach the host. With the times of the host for which it was computed.
+    known: HashMap<(Vec<ActiveNumber>, PlaceOrder), (Arc<GroupDiff>, HostTimes)>,
 }
 
 /// What a class is made from.
@@ -76,8 +88,9 @@ impl<'a> HostClass<'a> {
             not_permitted,
             required,
             concerned: HashMap::new(),
-            spreading: HashMap::new(),
+            spreading: Default::default(),
             waves: of_component,
+            plans: Default::default(),
             known: HashMap::new(),
         }
     }
@@ -99,27 +112,61 @@ impl<'a> HostClass<'a> {
         concerned
     }
 
-    /// Returns whether the impact on a component depends on the places of a host in waves. `active` is its active
-    /// version, if that is known.
-    pub(super) fn depends_on_place(
+    /// Returns what changes for components of a host that are planned together.
+    pub(super) fn group(
         &mut self,
-        component: &Component,
-        active: Option<&Version>,
-        records: &BTreeMap<String, CliRelease>,
-        now: Timestamp,
-    ) -> bool {
-        if !self.spreading.contains_key(component) {
-            let spreading = |side: &Side<'_>| {
-                let release = records.get(component.name());
-                release.map(|release| side.policies().spreading(component, release, now)).unwrap_or_default()
-            };
-            let mut versions = spreading(&self.old);
-            versions.extend(spreading(&self.new));
-            self.spreading.insert(component.clone(), versions);
+        preview: &HostPreview<'_>,
+        numbers: Vec<ActiveNumber>,
+        known: &mut KnownFacts,
+    ) -> Arc<GroupDiff> {
+        let Self { old, new, spreading, .. } = self;
+        let [in_old, in_new] = spreading;
+        let places = [in_old.places(old, preview, &numbers), in_new.places(new, preview, &numbers)];
+        let is_placed = places.each_ref().map(|places| !places.is_empty());
+        let mut times = HostTimes::default();
+        if is_placed != [false, false] {
+            let holds_only_end = [&*old, &*new].iter().all(|side| side.policies().holds_only_end());
+            if preview.actor != Actor::Agent || !holds_only_end {
+                return Arc::new(self.compute(preview, &numbers, is_placed, known));
+            }
+            let ends = [in_old.other_ends(old, preview, &numbers), in_new.other_ends(new, preview, &numbers)];
+            times = HostTimes::new(&places.concat(), &ends.concat());
         }
-        let mut versions = self.spreading.get(component).into_iter().flatten();
-        // A version that is not newer than the active one takes no wave.
-        versions.any(|version| active.is_none_or(|active| version > active))
+        let key = (numbers, times.order().clone());
+        if let Some((diff, of)) = self.known.get(&key) {
+            let is_shared = is_placed == [false, false];
+            return if is_shared { Arc::clone(diff) } else { Arc::new(diff.for_times(|at| times.translate(of, at))) };
+        }
+        let diff = Arc::new(self.compute(preview, &key.0, is_placed, known));
+        self.known.insert(key, (Arc::clone(&diff), times));
+        diff
+    }
+
+    /// Plans components of a host before and after the edit, and compares. `is_placed`: whether the plan depends on the
+    /// places of the host in waves.
+    fn compute(
+        &mut self,
+        preview: &HostPreview<'_>,
+        numbers: &[ActiveNumber],
+        is_placed: [bool; 2],
+        known: &mut KnownFacts,
+    ) -> GroupDiff {
+        let host = preview.machine.as_host();
+        let [old_plans, new_plans] = &mut self.plans;
+        let after = self.new.for_twin(host);
+        let mut planned = |plans: &mut HashMap<Vec<ActiveNumber>, Arc<Previews>>, side: &Side<'_>, is_placed: bool| {
+            if let Some(planned) = plans.get(numbers).filter(|_| !is_placed) {
+                return Arc::clone(planned);
+            }
+            let planned = Arc::new(preview.evaluate(side, known));
+            if !is_placed {
+                plans.insert(numbers.to_vec(), Arc::clone(&planned));
+            }
+            planned
+        };
+        let old = planned(old_plans, &self.old.for_twin(host), is_placed[0]);
+        let new = planned(new_plans, &after, is_placed[1]);
+        GroupDiff::between(preview, &after, known, [&old, &new])
     }
 
     /// Returns the indexes of the wave changes that concern a host: whether it may come to their versions.

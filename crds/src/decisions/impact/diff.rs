@@ -2,7 +2,7 @@
 //!
 //! Hosts that the same policies select differ only by what is active on them and by their places in waves. So verdicts
 //! are computed once for each combination of active versions that depend on each other, and only where the edit may
-//! change them; for each host only while a wave spreads.
+//! change them. While a wave spreads, hosts share what its times do not change (`places`).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,9 +13,10 @@ use jiff::Timestamp;
 
 use super::{
     class::{ClassInputs, HostClass},
-    facts::{ActiveComponent, HostFacts},
+    facts::HostFacts,
     group::{ComponentDiff, GroupDiff},
     lockouts::Lockout,
+    numbers::ActiveNumbers,
     preview::HostPreview,
     published,
     related::RelatedComponents,
@@ -27,7 +28,7 @@ use crate::{
         verdict::{PolicyChanges, PolicyConflict, PolicySet, SelectedPolicies},
     },
     records::release::CliRelease,
-    values::{digest::Digest, name::Component, platform::Platform, version::Version},
+    values::{name::Component, platform::Platform},
 };
 
 /// Compares two sets of policies over many hosts of one cluster, at one time.
@@ -45,10 +46,7 @@ pub struct PolicyDiff<'a> {
     classes: Vec<HostClass<'a>>,
     /// Index of the class of managed hosts.
     class_of: HashMap<(SelectedPolicies, Option<&'a Platform>, bool), usize>,
-    /// A number for each version that is active somewhere.
-    numbers: HashMap<(&'a Component, Option<&'a Version>, &'a [Digest]), usize>,
-    /// A number for each component that is required somewhere and not installed there.
-    missing: HashMap<Component, usize>,
+    numbers: ActiveNumbers<'a>,
     unrecorded: BTreeSet<Component>,
 }
 
@@ -76,15 +74,6 @@ pub enum PauseChange {
     Ends,
 }
 
-/// A number in place of a component and what is active of it, which is quick to compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum ActiveNumber {
-    /// Its version and digests.
-    Active(usize),
-    /// It is not installed.
-    Missing(usize),
-}
-
 impl<'a> PolicyDiff<'a> {
     /// `records` are by component name.
     pub fn new(
@@ -104,8 +93,7 @@ impl<'a> PolicyDiff<'a> {
             known: BTreeMap::new(),
             classes: Vec::new(),
             class_of: HashMap::new(),
-            numbers: HashMap::new(),
-            missing: HashMap::new(),
+            numbers: ActiveNumbers::default(),
             unrecorded: BTreeSet::new(),
         }
     }
@@ -183,36 +171,14 @@ impl<'a> PolicyDiff<'a> {
         required: &'h BTreeSet<Component>,
     ) -> Vec<BTreeSet<&'h Component>> {
         let Self { classes, related, .. } = self;
-        let missing = required.iter().filter(|component| !machine.active.contains_key(component));
-        let all = machine.active.keys().chain(missing);
-        let is_unreadable = |(component, active): (&Component, &ActiveComponent)| {
-            active.version.as_ref().is_some_and(|version| related.is_unreadable(component, version))
-        };
-        if machine.active.iter().any(is_unreadable) {
-            return vec![all.collect()];
-        }
-        let mut groups: BTreeMap<usize, BTreeSet<&Component>> = BTreeMap::new();
-        let mut alone = Vec::new();
-        for component in all.filter(|component| classes[class].is_concerned(component, related)) {
-            match related.group(component) {
-                Some(group) => _ = groups.entry(group).or_default().insert(component),
-                None => alone.push(BTreeSet::from([component])),
-            }
-        }
-        alone.into_iter().chain(groups.into_values()).collect()
+        related.split(machine, required, |component| classes[class].is_concerned(component, related))
     }
 
     /// Returns what changes for components that are planned together.
     fn group(&mut self, machine: &'a HostFacts, class: usize, components: &BTreeSet<&Component>) -> Arc<GroupDiff> {
         let platform = machine.platform.as_ref();
-        let numbers = self.numbers(machine, components);
-        let Self { classes, known, records, now, .. } = self;
+        let Self { classes, known, records, numbers, now, .. } = self;
         let known = known.entry(platform.cloned()).or_insert_with(|| published::known_facts(records, platform));
-        let class = &mut classes[class];
-        let of_place = |component: &&Component| {
-            let active = machine.active.get(*component).and_then(|active| active.version.as_ref());
-            class.depends_on_place(component, active, records, *now)
-        };
         let preview = HostPreview {
             machine,
             actor: if machine.managed { Actor::Agent } else { Actor::Person },
@@ -220,29 +186,6 @@ impl<'a> PolicyDiff<'a> {
             records,
             now: *now,
         };
-        if components.iter().any(of_place) {
-            let [old, new] = [&class.old, &class.new].map(|side| side.for_twin(machine.as_host()));
-            return Arc::new(GroupDiff::of(&preview, [&old, &new], known));
-        }
-        if let Some(known) = class.known.get(&numbers) {
-            return Arc::clone(known);
-        }
-        let found = Arc::new(GroupDiff::of(&preview, [&class.old, &class.new], known));
-        class.known.insert(numbers, Arc::clone(&found));
-        found
-    }
-
-    /// Returns what is equal for the same components with the same active versions.
-    fn numbers(&mut self, machine: &'a HostFacts, components: &BTreeSet<&Component>) -> Vec<ActiveNumber> {
-        let number = |component: &&Component| {
-            if let Some((component, active)) = machine.active.get_key_value(*component) {
-                let next = self.numbers.len();
-                let key = (component, active.version.as_ref(), active.digests.as_slice());
-                return ActiveNumber::Active(*self.numbers.entry(key).or_insert(next));
-            }
-            let next = self.missing.len();
-            ActiveNumber::Missing(*self.missing.entry((*component).clone()).or_insert(next))
-        };
-        components.iter().map(number).collect()
+        classes[class].group(&preview, numbers.of(machine, components), known)
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     lockouts::{Lockout, lockout},
-    preview::{ComponentPreview, HostImpact, HostPreview, Side, serialize_version},
+    preview::{ComponentPreview, HostImpact, HostPreview, Previews, Side, serialize_version},
     stops::stop,
 };
 use crate::{
@@ -44,8 +44,19 @@ pub(super) struct GroupDiff {
 
 impl GroupDiff {
     /// Compares the plans for some components of one host before and after the edit.
+    #[cfg(test)]
     pub(super) fn of(preview: &HostPreview<'_>, [before, after]: [&Side<'_>; 2], known: &mut KnownFacts) -> Self {
         let (old, new) = (preview.evaluate(before, known), preview.evaluate(after, known));
+        Self::between(preview, after, known, [&old, &new])
+    }
+
+    /// Compares what was planned for components of one host before and after the edit.
+    pub(super) fn between(
+        preview: &HostPreview<'_>,
+        after: &Side<'_>,
+        known: &mut KnownFacts,
+        [old, new]: [&Previews; 2],
+    ) -> Self {
         let mut diff = Self::default();
         for component in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
             let sides = [old.get(component), new.get(component)];
@@ -54,6 +65,24 @@ impl GroupDiff {
             diff.lockouts.extend(lockout(preview, after, known, component, impacts));
         }
         diff
+    }
+
+    /// Returns the difference for a host that waves reach at other times, in the same order.
+    pub(super) fn for_times(&self, translate: impl Fn(Timestamp) -> Timestamp) -> Self {
+        let impact = |impact: &Option<HostImpact>| impact.as_ref().map(|impact| impact.for_times(&translate));
+        let change = |change: &Arc<ComponentDiff>| {
+            let (old, new) = (impact(&change.old), impact(&change.new));
+            let (component, active) = (change.component.clone(), change.active.clone());
+            Arc::new(ComponentDiff { component, active, old, new, moves: change.moves })
+        };
+        let lockout = |lockout: &Lockout| {
+            let next = lockout.next.as_ref().map(|next| next.for_times(&translate));
+            Lockout { component: lockout.component.clone(), active: lockout.active.clone(), next }
+        };
+        Self {
+            changes: self.changes.iter().map(change).collect(),
+            lockouts: self.lockouts.iter().map(lockout).collect(),
+        }
     }
 }
 

@@ -10,10 +10,9 @@ use crate::{
     decisions::{
         intent::Intent,
         plan::{
-            Actor, DependencyPolicy, EvaluationRequest, Evaluator as _, InstalledComponent, KnownFacts, Outcome, Plan,
-            PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot, StoredDigests, plan,
+            Actor, DependencyPolicy, Destination, EvaluationRequest, Evaluator as _, InstalledComponent, KnownFacts,
+            Outcome, Plan, PlanOptions, PlanStep, PolicyEvaluator, Request, Snapshot, StoredDigests, plan,
         },
-        requirements::Findings,
         verdict::{Class, Host, HostPolicies, NextVersion, Reason, Verdict},
     },
     records::{policy::MajorUpdates, release::CliRelease},
@@ -39,6 +38,17 @@ pub struct HostImpact {
     /// What the agent of a managed host will install first, if nothing changes but the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<NextVersion>,
+}
+
+impl HostImpact {
+    /// Returns the impact on a host that waves reach at other times, in the same order.
+    pub(super) fn for_times(&self, translate: &impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self {
+            reason: self.reason.as_ref().map(|reason| reason.for_times(translate)),
+            next: self.next.as_ref().map(|next| next.for_times(translate)),
+            ..self.clone()
+        }
+    }
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
@@ -70,6 +80,9 @@ pub(super) struct Side<'a> {
     missing_dependencies: DependencyPolicy,
 }
 
+/// Where policies lead components of a host.
+pub(super) type Previews = BTreeMap<Component, ComponentPreview>;
+
 /// Where policies lead one component, and how it was planned.
 #[derive(Debug, Clone)]
 pub(super) struct ComponentPreview {
@@ -96,7 +109,7 @@ impl<'a> Side<'a> {
 
 impl<'a> HostPreview<'a> {
     /// Returns where policies lead each component that is active or required.
-    pub(super) fn evaluate(&self, side: &Side<'_>, known: &mut KnownFacts) -> BTreeMap<Component, ComponentPreview> {
+    pub(super) fn evaluate(&self, side: &Side<'_>, known: &mut KnownFacts) -> Previews {
         let on_disk = self.on_disk();
         let evaluator = side.evaluator.clone().on_disk(&on_disk);
         let required = evaluator.required_components().filter(|component| self.components.contains(component));
@@ -153,55 +166,30 @@ impl<'a> HostPreview<'a> {
     }
 
     fn summary(&self, evaluator: &PolicyEvaluator<'_>, component: &Component, outcome: &Outcome) -> HostImpact {
-        let active = self.machine.active.get(component).and_then(|active| active.version.as_ref());
-        let (taken, unchecked) = match outcome {
-            Outcome::Take { version, .. } => (Some(version.version.clone()), None),
-            Outcome::Unchecked { version, verdict, .. } => (None, Some((version, verdict))),
-            _ => (None, None),
-        };
+        let active = self.active_version(component);
         let forbidden = active.and_then(|active| evaluator.active_forbidden(&self.request(component, active)));
         let runs = active.is_none_or(|active| evaluator.run_allowed(component, active).is_ok());
-        let passed_over = outcome.passed_over();
-        let leading = |verdict: &Verdict| verdict.leading().cloned();
-        let held = passed_over.iter().map(|(version, verdict)| (version, verdict)).chain(unchecked);
-        let held = held.into_iter().find(|(_, verdict)| verdict.class() == Class::Held);
-        let newest = passed_over.first().and_then(|(_, verdict)| leading(verdict));
-        let (verdict, target, reason) = match (forbidden, taken, held) {
-            (Some(forbidden), taken, _) => (Class::Forbidden, taken, Some(forbidden)),
-            (None, Some(taken), _) => (Class::Eligible, Some(taken), None),
-            (None, None, Some((held, verdict))) => (Class::Held, Some(held.version.clone()), leading(verdict)),
-            (None, None, None) if active.is_some() => (Class::Eligible, active.cloned(), newest),
+        let newest = outcome.passed_over().first().map(|(_, verdict)| verdict);
+        let leading = |verdict: Option<&Verdict>| verdict.and_then(Verdict::leading).cloned();
+        let destination = outcome.destination(active, forbidden.is_some());
+        let target = destination.target().cloned();
+        let (verdict, reason) = match (destination, forbidden) {
+            (_, Some(forbidden)) => (Class::Forbidden, Some(forbidden)),
+            (Destination::Takes(_), None) => (Class::Eligible, None),
+            (Destination::Waits(_, verdict), None) => (Class::Held, leading(Some(verdict))),
+            (Destination::Stays(_), None) => (Class::Eligible, leading(newest)),
             // It is required, and no version can be installed.
-            (None, None, None) => {
-                (passed_over.first().map_or(Class::Unfit, |(_, verdict)| verdict.class()), None, newest)
+            (Destination::MustGo | Destination::Nowhere, None) => {
+                (newest.map_or(Class::Unfit, Verdict::class), leading(newest))
             }
         };
-        let next = if self.actor == Actor::Agent { self.next(evaluator, component, active) } else { None };
+        let next = (self.actor == Actor::Agent).then(|| evaluator.next(component, active)).flatten();
         HostImpact { verdict, target, runs, reason, next }
     }
 
-    /// Returns what the agent will install first of the versions in the record.
-    fn next(
-        &self,
-        evaluator: &PolicyEvaluator<'_>,
-        component: &Component,
-        active: Option<&Version>,
-    ) -> Option<NextVersion> {
-        let recorded = self.records.get(component.name())?.status.iter().flat_map(|status| &status.versions);
-        let platform = self.machine.platform.as_ref();
-        let parsed = recorded.filter_map(|entry| Some((Version::parse(&entry.version).ok()?, entry)));
-        let newer = parsed.filter(|(version, _)| active.is_none_or(|active| version > active));
-        let versions: Vec<_> = newer.map(|(version, entry)| (version, Findings::recorded(entry, platform))).collect();
-        let requests: Vec<_> = versions
-            .iter()
-            .map(|(version, findings)| EvaluationRequest {
-                active,
-                unmet: &findings.unmet,
-                unchecked: &findings.unchecked,
-                ..self.request(component, version)
-            })
-            .collect();
-        evaluator.next(&requests)
+    /// Returns the active version of a component, if it is known.
+    pub(super) fn active_version(&self, component: &Component) -> Option<&'a Version> {
+        self.machine.active.get(component)?.version.as_ref()
     }
 
     /// Returns the request for the verdict on the active version, or on another one whose requirements are met.

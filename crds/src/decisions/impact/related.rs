@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::facts::{ActiveComponent, HostFacts};
 use crate::{
     decisions::plan::Dependencies,
     records::release::CliRelease,
@@ -74,8 +75,35 @@ impl RelatedComponents {
         self.groups.get(group).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the components on a host, and those that are required there, in sets of those that are planned together.
+    /// Leaves out those that do not concern the caller, unless everything is planned together.
+    pub(super) fn split<'h>(
+        &self,
+        machine: &'h HostFacts,
+        required: impl IntoIterator<Item = &'h Component>,
+        mut concerns: impl FnMut(&Component) -> bool,
+    ) -> Vec<BTreeSet<&'h Component>> {
+        let missing = required.into_iter().filter(|component| !machine.active.contains_key(component));
+        let all = machine.active.keys().chain(missing);
+        let is_unreadable = |(component, active): (&Component, &ActiveComponent)| {
+            active.version.as_ref().is_some_and(|version| self.is_unreadable(component, version))
+        };
+        if machine.active.iter().any(is_unreadable) {
+            return vec![all.collect()];
+        }
+        let mut groups: BTreeMap<usize, BTreeSet<&Component>> = BTreeMap::new();
+        let mut alone = Vec::new();
+        for component in all.filter(|component| concerns(component)) {
+            match self.group(component) {
+                Some(group) => _ = groups.entry(group).or_default().insert(component),
+                None => alone.push(BTreeSet::from([component])),
+            }
+        }
+        alone.into_iter().chain(groups.into_values()).collect()
+    }
+
     /// Returns whether it is not known what the version depends on.
-    pub(super) fn is_unreadable(&self, component: &Component, version: &Version) -> bool {
+    fn is_unreadable(&self, component: &Component, version: &Version) -> bool {
         !self.unreadable.is_empty() && self.unreadable.contains(&(component.clone(), version.clone()))
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     decisions::{
         intent::Intent,
-        requirements::{Unchecked, Unmet},
+        requirements::{Findings, Unchecked, Unmet},
         verdict::{Candidate, Class, Host, HostPolicies, NextVersion, PolicySet, Reason, Required, Verdict},
     },
     records::release::CliRelease,
@@ -183,10 +183,27 @@ impl<'a> PolicyEvaluator<'a> {
         }))
     }
 
-    /// Returns the version that the agent of this host will install first, if nothing changes but the time. The requests
-    /// are versions of one component.
-    pub fn next(&self, versions: &[EvaluationRequest<'_>]) -> Option<NextVersion> {
-        let candidates: Vec<_> = versions.iter().map(|request| self.candidate(request)).collect();
+    /// Returns the version of a component that the agent of this host will install first, if nothing changes but the
+    /// time: of those in the record that are newer than the active one.
+    pub fn next(&self, component: &Component, active: Option<&Version>) -> Option<NextVersion> {
+        let recorded = self.records.get(component.name())?.status.iter().flat_map(|status| &status.versions);
+        let parsed = recorded.filter_map(|entry| Some((Version::parse(&entry.version).ok()?, entry)));
+        let newer = parsed.filter(|(version, _)| active.is_none_or(|active| version > active));
+        let platform = self.host.platform;
+        let versions: Vec<_> = newer.map(|(version, entry)| (version, Findings::recorded(entry, platform))).collect();
+        let requests: Vec<_> = versions
+            .iter()
+            .map(|(version, findings)| EvaluationRequest {
+                component,
+                version,
+                intent: Intent::Agent,
+                active,
+                unmet: &findings.unmet,
+                unchecked: &findings.unchecked,
+                dependency_of: None,
+            })
+            .collect();
+        let candidates: Vec<_> = requests.iter().map(|request| self.candidate(request)).collect();
         self.policies.next(&candidates)
     }
 

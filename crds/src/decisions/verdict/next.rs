@@ -19,6 +19,13 @@ pub struct NextVersion {
     pub at: Timestamp,
 }
 
+impl NextVersion {
+    /// Returns the same for a host that a wave reaches at another time.
+    pub(crate) fn for_times(&self, translate: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self { at: translate(self.at), ..self.clone() }
+    }
+}
+
 impl HostPolicies<'_> {
     /// Returns the version that the agent will install first, if nothing changes but the time: the newest of the
     /// candidates that are eligible and newer than the active version, at the first instant at which there is one.

@@ -24,6 +24,11 @@ impl UpToDate {
         Self { since, until: last_seen.checked_add(REPORT_INTERVAL).unwrap_or(Timestamp::MAX) }
     }
 
+    /// Returns since when the host reports the version as up to date.
+    pub fn since(self) -> Timestamp {
+        self.since
+    }
+
     /// Returns when the host counts, if it must have reported the version for this long. `None`: it never does, unless
     /// it reports again.
     pub fn counts_from(self, stable_for: Duration) -> Option<Timestamp> {

@@ -26,7 +26,7 @@ use super::{
     progress::{PolicyEvaluator, ProgressInputs, Record, progress, with_waves},
     status::{StatusInputs, status, window_changes},
     wave_limit::limit_components,
-    waves::{FailureCounts, WaveCandidate, WaveInputs, WaveUpdate, update},
+    waves::{FailureCounts, WaveCandidate, WaveEvent, WaveInputs, WaveUpdate, update},
 };
 use crate::decisions::hosts::MatchedHosts;
 
@@ -121,6 +121,18 @@ impl<'a> PolicyInputs<'a> {
     #[must_use]
     pub(crate) fn people_unknown(self, people_unknown: bool) -> Self {
         Self { people_unknown, ..self }
+    }
+
+    /// Decides about waves and status. Returns the new ledger if it changes, the events of its waves, and the status.
+    pub(crate) fn decide(&self, ledger: &WaveLedger) -> (Option<WaveLedger>, Vec<WaveEvent>, PolicyEvaluation) {
+        let update = self.update_waves(ledger);
+        let new_ledger = (!update.changes.is_empty()).then(|| {
+            let mut ledger = ledger.clone();
+            ledger.apply(update.changes);
+            ledger
+        });
+        let evaluation = self.evaluate(new_ledger.as_ref().unwrap_or(ledger), update.trimmed);
+        (new_ledger, update.events, evaluation)
     }
 
     /// Decides what happens to the policy's waves. Without a valid policy, nothing happens; without a rollout, its halts

@@ -17,7 +17,7 @@ use d8_crds::{
     },
     values::{limits, name::Component, text::join_whole, version::Version},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     conflicts::{ConflictOnHosts, workstations},
@@ -32,10 +32,9 @@ use crate::decisions::{
     hosts::MatchedHosts,
 };
 
-/// Counts of hosts alone are rewritten at most this often: with thousands of hosts they change all the time.
-const COUNTS_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
-/// A changed number of matched hosts is written at most this often. It changes if an admin enrols or labels a host.
-const MATCHED_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// Counts of hosts alone are rewritten at most this often: with thousands of hosts they change all the time, and every
+/// write wakes the agents that watch policies. So they are at most this old while they change.
+const COUNTS_INTERVAL: Duration = Duration::from_mins(1);
 /// Most conflicts that the message of a condition explains. Each names several policies.
 const MAX_CONFLICTS_IN_MESSAGE: usize = 2;
 /// Reason of condition `Ready` if other policies contradict the policy.
@@ -258,9 +257,7 @@ pub(crate) fn write_time(
     if without_counts(shown) != without_counts(new) || counts(shown).failed != counts(new).failed {
         return WriteTime::Now;
     }
-    let same_hosts = counts(shown).matched == counts(new).matched && shown.conditions == new.conditions;
-    let interval = Duration::try_from(if same_hosts { COUNTS_INTERVAL } else { MATCHED_INTERVAL });
-    let left = interval.unwrap_or_default().checked_sub(age).filter(|left| !left.is_zero());
+    let left = COUNTS_INTERVAL.checked_sub(age).filter(|left| !left.is_zero());
     left.map_or(WriteTime::Now, WriteTime::After)
 }
 

@@ -72,6 +72,8 @@ fn hosts_share_only_what_each_would_have_alone() {
     };
     let rule = |fields: Value| auto(json!({"rules": [fields]}));
     let plain = auto(json!({}));
+    let window = json!({"days": ["Sat"], "start": "02:00", "duration": "3h"});
+    let evidence = json!({"hosts": 3, "for": "1h"});
     let wave = auto(json!({"rollout": {"over": "48h"}}));
     let canaries = auto(json!({"rollout": {"over": "48h", "canarySelector": {"matchLabels": {"number": "3"}}}}));
     for (old, new) in [
@@ -87,6 +89,10 @@ fn hosts_share_only_what_each_would_have_alone() {
         (wave.clone(), canaries.clone()),
         (canaries, rule(json!({"plugins": ["a"], "minAge": "72h"}))),
         (wave.clone(), auto(json!({"rollout": {"over": "720h", "canaryPercent": 50}}))),
+        (plain.clone(), auto(json!({"rollout": {"over": "720h"}, "defaults": {"updates": "Auto", "minAge": "60h"}}))),
+        (auto(json!({"rollout": {"over": "720h"}})), auto(json!({"rollout": {"over": "400h"}, "windows": [window]}))),
+        (wave.clone(), auto(json!({"rollout": {"over": "720h", "canaryPercent": 10, "requireSucceeded": evidence}}))),
+        (wave.clone(), rule(json!({"plugins": ["a"], "block": ["v1.0.0"]}))),
     ] {
         let other = policy("q", &json!({"rules": [{"plugins": ["c"], "minAge": "36h"}]}));
         let [old, new] = [&old, &new].map(|spec| PolicySet::from_json(&[policy("p", spec), other.clone()]));
@@ -95,6 +101,43 @@ fn hosts_share_only_what_each_would_have_alone() {
             let (found, expected) = (diff.of(host), alone(host, &records, [&old, &new]));
             assert_eq!(found.changes, expected.changes, "{}", host.id);
             assert_eq!(found.lockouts, expected.lockouts, "{}", host.id);
+        }
+    }
+}
+
+#[test]
+fn a_forecast_is_what_each_host_would_have_alone() {
+    let (records, hosts) = (related_records(), hosts());
+    let now = NOW.parse().unwrap();
+    let emergency = json!({"emergency": {"until": "2026-11-23T12:00:00Z"}, "message": "m",
+        "rules": [{"plugins": ["c"], "expedite": ["v1.2.0"]}]});
+    let rollout = |more: Value| {
+        let mut spec = json!({"defaults": {"updates": "Auto"}, "rollout": {"over": "720h"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for specs in [
+        vec![json!({"defaults": {"updates": "Auto"}})],
+        vec![rollout(json!({}))],
+        vec![rollout(json!({})), rollout(json!({"defaults": {"minAge": "30h"}, "rollout": {"over": "400h"}}))],
+        vec![rollout(json!({})), json!({"windows": [{"start": "02:00", "duration": "3h"}]})],
+        vec![rollout(json!({})), emergency],
+        vec![rollout(json!({"rules": [{"plugins": ["b", "d"], "access": "Require"}]}))],
+    ] {
+        let policies: Vec<_> = specs.iter().zip(["p", "q"]).map(|(spec, name)| policy(name, spec)).collect();
+        let set = PolicySet::from_json(&policies);
+        let mut forecast = Forecast::new(&set, &records, now);
+        for host in &hosts {
+            let side = Side::new(set.for_host(host.as_host()), now, &records);
+            let required: Vec<_> = side.evaluator.required_components().cloned().collect();
+            let components = host.active.keys().chain(&required).collect();
+            let preview =
+                HostPreview { machine: host, actor: Actor::Agent, components: &components, records: &records, now };
+            let mut known = published::known_facts(&records, host.platform.as_ref());
+            let expected: Vec<_> =
+                preview.evaluate(&side, &mut known).into_iter().map(|(name, found)| (name, found.impact)).collect();
+            let found: Vec<_> = forecast.of(host).into_iter().map(|(name, found)| (name, (*found).clone())).collect();
+            assert_eq!(found, expected, "{} {policies:?}", host.id);
         }
     }
 }
