@@ -332,5 +332,6 @@ fn hosts(demo: &mut Walkthrough<'_, impl Write>, admin: &Terminal) -> Result<()>
     demo.run(admin, edit, Expectation::success(&["configured"]))?;
     demo.run_until(second, status, Expectation::success(&["stronghold", "v1.0.0", "UpToDate"]))?;
     let up_to_date = Expectation { lacks: &["Unknown", "False"], ..Expectation::success(&["bastion-1", "UpToDate"]) };
-    demo.run_until(admin, "d8 host list", up_to_date)
+    demo.run_until(admin, "d8 host list", up_to_date)?;
+    demo.run_until(admin, "d8 fleet status", Expectation::success(&["stronghold", "v1.0.0 2", "2 up to date"]))
 }
