@@ -326,10 +326,12 @@ fn hosts(demo: &mut Walkthrough<'_, impl Write>, admin: &Terminal) -> Result<()>
     demo.run(admin, "cat bastions.yaml", Expectation::success(&["access: Require"]))?;
     demo.run(admin, "kubectl apply -f bastions.yaml", Expectation::success(&["created"]))?;
     let [first, second] = &bastions;
-    demo.run_until(first, "d8 stronghold", Expectation::success(&["This is stronghold v1.1.0."]))?;
+    let status = "d8 agent status --state-dir ~/d8-agent";
+    demo.run_until(first, status, Expectation::success(&["stronghold", "v1.1.0", "UpToDate"]))?;
     let edit = "sed -i 's/~1.1/~1.0/' bastions.yaml && kubectl apply -f bastions.yaml";
     demo.run(admin, edit, Expectation::success(&["configured"]))?;
-    demo.run_until(second, "d8 stronghold", Expectation::success(&["This is stronghold v1.0.0."]))?;
+    demo.run_until(second, status, Expectation::success(&["stronghold", "v1.0.0", "UpToDate"]))?;
     let up_to_date = Expectation { lacks: &["Unknown", "False"], ..Expectation::success(&["bastion-1", "UpToDate"]) };
-    demo.run_until(admin, "d8 host list", up_to_date)
+    demo.run_until(admin, "d8 host list", up_to_date)?;
+    demo.run_until(admin, "d8 fleet status", Expectation::success(&["stronghold", "v1.0.0 2", "2 up to date"]))
 }

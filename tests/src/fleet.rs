@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::process::{Scratch, Server, wait_for};
-use crate::{Error, Lab, Result, Workstation, catalog, tools};
+use crate::{CommandOutput, Error, Lab, Result, Workstation, catalog, tools};
 
 /// Hosts that are enrolled at the same time.
 const PARALLEL: usize = 4;
@@ -63,6 +63,11 @@ impl ManagedHost {
     /// Returns the machine.
     pub fn machine(&self) -> &Workstation {
         &self.machine
+    }
+
+    /// Returns what the agent would do now: `d8 agent plan`.
+    pub fn plan(&self) -> Result<CommandOutput> {
+        self.machine.d8(["agent", "plan", "--state-dir", &self.state.display().to_string()])
     }
 
     /// Starts the agent.
@@ -242,10 +247,10 @@ impl Fleet {
     }
 }
 
-/// Adds the ends of some logs.
-fn explained<'h>(error: Error, others: impl Iterator<Item = &'h ManagedHost>) -> Error {
+/// Adds the ends of the logs of some hosts.
+fn explained<'h>(error: Error, hosts: impl Iterator<Item = &'h ManagedHost>) -> Error {
     const SHOWN: usize = 2;
-    let logs = others.take(SHOWN).map(|host| {
+    let logs = hosts.take(SHOWN).map(|host| {
         let log = host.log();
         let lines: Vec<&str> = log.lines().collect();
         format!("{}:\n{}\n", host.name(), lines[lines.len().saturating_sub(20)..].join("\n"))

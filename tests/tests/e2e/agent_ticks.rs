@@ -143,6 +143,10 @@ fn a_version_that_fails_is_reported_and_not_tried_again() -> Result<()> {
     assert!(before > 0, "{}", lab.proxy().log());
     assert_eq!(host.tick(&lab)?, status);
     assert_eq!(requests(), before);
+    // A hold does not hide the failure.
+    lab.apply_policy("bastions", &policy(&json!({"paused": true})))?;
+    assert_eq!(tool(&host.tick(&lab)?), json!(["Failed", "v1.0.0", "Smoke"]));
+    lab.apply_policy("bastions", &policy(&json!({})))?;
     // A newer version is tried.
     add(&lab, &Plugin::new("tool", "v1.1.1"))?;
     let status = host.tick(&lab)?;
