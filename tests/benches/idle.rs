@@ -62,7 +62,7 @@ fn start_agent(lab: &Lab) -> Result<Server> {
 
 /// Returns the d8 that cargo built beside this bench, else the one of the development build.
 fn release_d8() -> Result<PathBuf> {
-    let me = std::env::current_exe().map_err(Error::io("path of this program"))?;
+    let me = std::env::current_exe().map_err(|source| failed("path of this program", source))?;
     let beside = me.parent().and_then(Path::parent).map(|directory| directory.join("d8"));
     match beside.filter(|d8| d8.exists()) {
         Some(d8) => Ok(d8),
@@ -111,5 +111,9 @@ fn cpu(pid: i32) -> Result<Duration> {
 
 fn proc_file(pid: i32, name: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{name}");
-    std::fs::read_to_string(&path).map_err(Error::io(path))
+    std::fs::read_to_string(&path).map_err(|source| failed(&path, source))
+}
+
+fn failed(what: &str, source: std::io::Error) -> Error {
+    Error::Io { what: what.to_owned(), source }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
     controller: PolicyController,
     view: Rc<View>,
     fingerprints: BTreeMap<String, Value>,
+    /// Most bytes of a list of the policies, as JSON without managed fields.
+    pub(crate) largest_list: usize,
 }
 
 /// What a tick reads: policies and record, with what follows from them for all hosts.
@@ -95,6 +97,7 @@ impl Cluster {
             controller: PolicyController::default(),
             view: Rc::new(view),
             fingerprints: BTreeMap::new(),
+            largest_list: 0,
         };
         cluster.publish(FIRST, -30 * 24 * HOUR);
         cluster.sync(0);
@@ -178,8 +181,9 @@ impl Cluster {
 
     /// Returns whether agents tick for what has changed since the last call.
     pub(crate) fn is_noticed(&mut self) -> bool {
-        let objects = self.policies.iter().filter_map(|policy| serde_json::to_value(policy).ok());
-        let now: BTreeMap<_, _> = objects.map(|object| fingerprint(&object)).collect();
+        let objects: Vec<Value> = self.policies.iter().filter_map(|policy| serde_json::to_value(policy).ok()).collect();
+        self.largest_list = self.largest_list.max(objects.iter().map(|object| object.to_string().len()).sum());
+        let now: BTreeMap<_, _> = objects.iter().map(fingerprint).collect();
         let before = std::mem::replace(&mut self.fingerprints, now);
         before != self.fingerprints
     }

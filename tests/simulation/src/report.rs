@@ -54,6 +54,7 @@ pub struct Report {
     /// How often the operator reconciled its policies, and how long that took, by a real clock.
     pub reconciliations: u32,
     pub(crate) reconciling: Duration,
+    pub(crate) largest_list: usize,
 }
 
 impl Report {
@@ -136,7 +137,8 @@ impl Display for Report {
         writeln!(f, "{hosts} hosts, {hours} hours, rollout over {over}, reaction {reaction:?}, seed {seed}")?;
         writeln!(f, "{} ticks, {} of them planned anew", self.ticks, self.plans)?;
         let mean = self.reconciling.checked_div(self.reconciliations).unwrap_or_default();
-        writeln!(f, "{} reconciliations of the operator, each {mean:.1?}\n", self.reconciliations)?;
+        writeln!(f, "{} reconciliations of the operator, each {mean:.1?}", self.reconciliations)?;
+        writeln!(f, "a list of the policies has up to {} bytes\n", self.largest_list)?;
         writeln!(f, "requests per minute")?;
         self.write_loads(f)?;
         self.write_steps(f)?;

@@ -495,6 +495,7 @@ impl<'a> Simulation<'a> {
             plans: self.plans,
             reconciliations: self.reconciliations,
             reconciling: self.reconciling,
+            largest_list: self.cluster.largest_list,
         }
     }
 }

@@ -15,7 +15,7 @@ const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 20.0;
 const PANEL: f64 = 250.0;
-const TOP: f64 = 60.0;
+const TOP: f64 = 100.0;
 const GAP: f64 = 60.0;
 /// Colours of the versions, the first one first.
 const COLOURS: [&str; 7] = ["#9aa5b1", "#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#72b7b2"];
@@ -119,7 +119,8 @@ fn axes(svg: &mut String, report: &Report, top: f64) {
 /// Marks the steps of the scenario on both panels.
 fn steps(svg: &mut String, report: &Report) {
     let height = 2.0 * PANEL + GAP;
-    for (number, (at, action)) in report.scenario.steps.iter().enumerate() {
+    let mut number = 0;
+    for (at, action) in &report.scenario.steps {
         let x = x(report, *at);
         let title = match action {
             Action::Publish { version, broken: true } => format!("{version}, broken"),
@@ -131,7 +132,8 @@ fn steps(svg: &mut String, report: &Report) {
             Action::StartProxy | Action::StartApiServer => continue,
         };
         // Neighbours are on different lines.
-        let y = TOP - 22.0 + 11.0 * float(number % 2);
+        let y = TOP - 56.0 + 13.0 * float(number % 3);
+        number += 1;
         let _ = writeln!(
             svg,
             "<path d=\"M{x:.1} {TOP} v{height}\" stroke=\"black\" stroke-dasharray=\"2 3\"/>\
