@@ -177,7 +177,7 @@ impl Host {
             ends = [ends, until].into_iter().flatten().min();
             to = None;
         }
-        let report = self.report(view, names, component, report);
+        let report = Self::report(view, names, component, report);
         let change = to.map(|to| Change { downloads: !self.stored.contains(&to), to, report: report.clone() });
         Planned { report, change, ends }
     }
@@ -215,7 +215,7 @@ impl Host {
         }
     }
 
-    fn report(&self, view: &View, names: Vec<String>, component: &Component, report: ComponentReport) -> HostReport {
+    fn report(view: &View, names: Vec<String>, component: &Component, report: ComponentReport) -> HostReport {
         let generation = |name: &String| view.generations.get(name).copied().unwrap_or_default();
         HostReport {
             platform: "linux-amd64".to_owned(),

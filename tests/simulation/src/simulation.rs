@@ -360,7 +360,7 @@ impl<'a> Simulation<'a> {
         let (view, subject) = (self.cluster.view(), (&self.component, &self.platform));
         let (planned, is_new) = self.hosts[i].plan(&view, subject, now);
         self.plans += u64::from(is_new);
-        if !is_new && i % self.settings.verify_one_of == 0 {
+        if !is_new && i.is_multiple_of(self.settings.verify_one_of) {
             let anew = self.hosts[i].plan_anew(&view, subject, now);
             let [anew, kept] = [anew.report(), planned.report()].map(|report| (&report.components, &report.policies));
             assert_eq!(anew, kept, "the plan of {} that was kept, at {now}", self.hosts[i].name);
