@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use d8_crds::records::policy::PluginPolicy;
 use d8_crds::records::release::CliRelease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -220,10 +221,13 @@ impl Lab {
         seen.map_err(|error| self.with_operator_log(error))
     }
 
-    /// Waits until the record of a component has a version.
+    /// Waits until the record of a component has a version, and no version is still being read. The operator reads the
+    /// newest first, and shows what it has read.
     pub fn wait_for_version(&self, name: &str, version: &str) -> Result<CliRelease> {
         self.wait_for_release(name, version, |release| {
-            release.status.iter().flat_map(|status| &status.versions).any(|known| known.version == version)
+            let Some(status) = &release.status else { return false };
+            let is_reading = |c: &Condition| c.type_ == "Reconciling" && c.status == "True";
+            status.versions.iter().any(|known| known.version == version) && !status.conditions.iter().any(is_reading)
         })
     }
 
