@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::process::{Scratch, Server, wait_for};
-use crate::{CommandOutput, Error, Lab, Result, Workstation, catalog, tools};
+use crate::{Error, Lab, Result, Workstation, catalog, tools};
 
 /// Hosts that are enrolled at the same time.
 const PARALLEL: usize = 4;
@@ -63,11 +63,6 @@ impl ManagedHost {
     /// Returns the machine.
     pub fn machine(&self) -> &Workstation {
         &self.machine
-    }
-
-    /// Returns what the agent would do now: `d8 agent plan`.
-    pub fn plan(&self) -> Result<CommandOutput> {
-        self.machine.d8(["agent", "plan", "--state-dir", &self.state.display().to_string()])
     }
 
     /// Starts the agent.

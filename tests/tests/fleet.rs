@@ -280,7 +280,8 @@ fn blackout(scenario: &Scenario) -> Result<()> {
 /// A pause in mid-change: nobody switches later than two seconds after the edit, and no change is half done.
 fn pause(scenario: &Scenario) -> Result<()> {
     let slow = |name: &str, version: &str| {
-        let script = script(name, version).replace("--version) ", "--version) sleep 3; ");
+        // The tests end seconds after the edit, also on a slow machine: then every agent must notice it.
+        let script = script(name, version).replace("--version) ", "--version) sleep 5; ");
         Plugin::new(name, version).with_executable(&script)
     };
     let plugins = ["extra", "tool"];
@@ -293,10 +294,6 @@ fn pause(scenario: &Scenario) -> Result<()> {
     wait_for("ten hosts in mid-change", ALL, || (in_change() >= HOSTS / 3).then_some(()))?;
     scenario.apply(&json!({"paused": true}), &require)?;
     let edited = SystemTime::now();
-    // Two cores run thirty agents. What they need for one plan is not the agent's delay.
-    let planned = Instant::now();
-    scenario.fleet.hosts()[0].plan()?.expect_code(0)?;
-    let limit = PAUSE + planned.elapsed();
     let generation = scenario.lab.get_policy(POLICY).and_then(|policy| policy.metadata.generation);
     scenario.fleet.wait_for_reports(&scenario.lab, "the pause is reported", ALL, |_, report| {
         let is_switching = |plugin: &&str| component(report, plugin)["state"] == json!("Switching");
@@ -321,8 +318,8 @@ fn pause(scenario: &Scenario) -> Result<()> {
         }
     }
     let last = after.iter().max().copied().unwrap_or_default();
-    println!("          {} switches, the last one {last:.1?} after the edit, of {limit:.1?}", after.len());
-    assert!(last <= limit, "{limit:?}: {after:?}");
+    println!("          {} switches, the last one {last:.1?} after the edit", after.len());
+    assert!(last <= PAUSE, "{after:?}");
     assert!(after.len() < 2 * HOSTS, "the pause held nobody");
     scenario.apply(&json!({}), &require)?;
     scenario.fleet.wait_for_version("extra", "v1.0.0", ALL, |_| true)?;

@@ -3,7 +3,7 @@
 use d8_crds::decisions::fleet::{VersionCount, WaveProgress};
 use jiff::Timestamp;
 
-use super::markup::{escaped, time};
+use super::markup::{Markup, escaped, time};
 
 /// Size of the chart of a wave, in its own units.
 const WIDTH: f64 = 320.0;
@@ -16,16 +16,17 @@ const COLOURS: usize = 6;
 /// Returns a bar with a part for each version, as wide as its share of the hosts.
 pub(super) fn version_bar(counts: &[VersionCount]) -> String {
     let all: usize = counts.iter().map(|count| count.hosts).sum();
-    let mut bar =
-        String::from("<svg class=\"bar\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
+    let mut bar = Markup::default();
+    bar.add("<svg class=\"bar\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
     let mut before = 0;
     for (index, count) in counts.iter().enumerate() {
         let (x, width) = (share(before, all) * 100.0, share(count.hosts, all) * 100.0);
-        let class = index.min(COLOURS - 1);
-        bar += &format!("<rect class=\"v{class}\" x=\"{x:.2}\" y=\"0\" width=\"{width:.2}\" height=\"8\"/>");
+        let class = version_class(index);
+        bar.add(format_args!("<rect class=\"{class}\" x=\"{x:.2}\" y=\"0\" width=\"{width:.2}\" height=\"8\"/>"));
         before += count.hosts;
     }
-    bar + "</svg>"
+    bar.add("</svg>");
+    bar.finish()
 }
 
 /// Returns the class of the colour of a version, by its place in the list.
@@ -40,28 +41,28 @@ pub(super) fn wave(wave: &WaveProgress, now: Timestamp) -> Option<String> {
     // What hosts took before the wave is its beginning.
     let axis = Axis::new(start, end.max(now));
     let title = format!("{} {} under policy {} over time", wave.component, wave.version, wave.policy);
-    let mut svg = format!(
+    let mut svg = Markup::default();
+    svg.add(format_args!(
         "<svg class=\"wave\" viewBox=\"-30 -8 {:.0} {:.0}\" role=\"img\" aria-label=\"{}\">",
         WIDTH + 40.0,
         HEIGHT + 28.0,
         escaped(&title)
-    );
+    ));
     for (share, label) in [(0.0, "0%"), (0.5, "50%"), (1.0, "100%")] {
         let y = height(share);
-        svg += &format!("<line class=\"grid\" x1=\"0\" y1=\"{y:.1}\" x2=\"{WIDTH}\" y2=\"{y:.1}\"/>");
-        svg += &format!("<text x=\"-4\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", y + 3.0);
+        svg.add(format_args!("<line class=\"grid\" x1=\"0\" y1=\"{y:.1}\" x2=\"{WIDTH}\" y2=\"{y:.1}\"/>"));
+        svg.add(format_args!("<text x=\"-4\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", y + 3.0));
     }
     let stop = wave.halted_at.unwrap_or(end);
-    let mut expected = vec![(axis.x(start), height(0.0)), (axis.x(stop), height(reached(start, end, stop)))];
-    expected.push((WIDTH, height(reached(start, end, stop))));
-    svg += &line("expected", &expected);
-    svg += &line("actual", &taken(wave, &axis, now));
+    let stopped = height(reached(start, end, stop));
+    svg.add(line("expected", &[(axis.x(start), height(0.0)), (axis.x(stop), stopped), (WIDTH, stopped)]));
+    svg.add(line("actual", &taken(wave, &axis, now)));
     let x = axis.x(now);
-    svg += &format!("<line class=\"now\" x1=\"{x:.1}\" y1=\"0\" x2=\"{x:.1}\" y2=\"{HEIGHT}\"/>");
+    svg.add(format_args!("<line class=\"now\" x1=\"{x:.1}\" y1=\"0\" x2=\"{x:.1}\" y2=\"{HEIGHT}\"/>"));
     let below = HEIGHT + 14.0;
-    svg += &format!("<text x=\"0\" y=\"{below}\">{}</text>", time(axis.from));
-    svg += &format!("<text x=\"{WIDTH}\" y=\"{below}\" text-anchor=\"end\">{}</text>", time(axis.to));
-    Some(svg + "</svg>")
+    svg.add(format_args!("<text x=\"0\" y=\"{below}\">{}</text>", time(axis.from)));
+    svg.add(format_args!("<text x=\"{WIDTH}\" y=\"{below}\" text-anchor=\"end\">{}</text></svg>", time(axis.to)));
+    Some(svg.finish())
 }
 
 /// The axis of time.
