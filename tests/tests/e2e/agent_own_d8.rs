@@ -78,7 +78,7 @@ fn target(link: &Path) -> String {
 
 fn end(agent: &mut Server) -> Result<ExitStatus> {
     let pid = nix::unistd::Pid::from_raw(agent.pid().unwrap_or_default());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("kill");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap_or_else(|error| panic!("kill: {error}"));
     wait_for("the agent to end", TIMEOUT, || agent.ended())
 }
 
