@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use d8_crds::{
-    decisions::agent_report::FailedAttempt,
+    decisions::agent_report::{ComponentReport, FailedAttempt},
     values::{digest::Digest, name::Component, version::Version},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -77,6 +77,18 @@ impl Repetition {
         ];
         if kind == TRIAL_TIMEOUT || one_of(&passing) { Self::Few } else { Self::Next }
     }
+}
+
+/// Kinds of failures outside the version and the machine: the proxy or the API server did not answer, or another process
+/// changes the same plugin.
+const INTERRUPTIONS: [&str; 7] =
+    ["Unreachable", "Unavailable", "Timeout", "Truncated", "Discovery", "Locked", "LockLost"];
+
+/// Returns the report of a component after a change of it failed. An outage of the proxy must not halt a wave, so a host
+/// that waits for its end does not count as failed.
+pub fn report(report: ComponentReport, failure: &FailedAttempt) -> ComponentReport {
+    let is_interrupted = INTERRUPTIONS.contains(&failure.reason.as_str());
+    if is_interrupted { report.interrupted(failure) } else { report.failed(failure) }
 }
 
 impl FailedChanges {
@@ -150,6 +162,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use d8_crds::{decisions::agent_report::ActiveArtifact, records::host::ComponentState};
+
     use super::*;
 
     fn at(hours: i64) -> Timestamp {
@@ -190,6 +204,30 @@ mod tests {
             assert_eq!(held(&failed, &digest, at(1000)), expected[2], "{kind:?}");
             assert_eq!(failed.forget(&tool), expected[0], "{kind:?}");
             assert!(!held(&failed, &digest, at(1)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_no_failure_of_a_version() {
+        for (reason, expected) in [
+            (d8_rpp::ErrorKind::Unreachable.as_str(), ComponentState::Pending),
+            (d8_rpp::ErrorKind::Unavailable.as_str(), ComponentState::Pending),
+            (d8_rpp::ErrorKind::Timeout.as_str(), ComponentState::Pending),
+            (d8_rpp::ErrorKind::Truncated.as_str(), ComponentState::Pending),
+            (d8_rpp::ErrorKind::Discovery.as_str(), ComponentState::Pending),
+            (StoreErrorKind::Locked.as_str(), ComponentState::Pending),
+            (StoreErrorKind::LockLost.as_str(), ComponentState::Pending),
+            (d8_rpp::ErrorKind::EndpointChanged.as_str(), ComponentState::Failed),
+            (d8_rpp::ErrorKind::NotFound.as_str(), ComponentState::Failed),
+            (d8_rpp::ErrorKind::Archive.as_str(), ComponentState::Failed),
+            (StoreErrorKind::Smoke.as_str(), ComponentState::Failed),
+            (StoreErrorKind::DiskFull.as_str(), ComponentState::Failed),
+            (TRIAL_FAILED, ComponentState::Failed),
+        ] {
+            let failure = FailedAttempt { reason: reason.to_owned(), ..failure(StoreErrorKind::Proxy) };
+            let reported = report(ComponentReport::new(ActiveArtifact::default()), &failure);
+            let target = Some(failure.version.clone());
+            assert_eq!((reported.state, reported.reason.as_deref(), reported.target), (expected, Some(reason), target));
         }
     }
 

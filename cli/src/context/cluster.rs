@@ -92,6 +92,15 @@ impl Context {
         }
     }
 
+    /// Returns a client for a watch, which may be silent for longer than the answer to a request.
+    ///
+    /// # Errors
+    /// As [`Self::cluster`].
+    pub(crate) async fn watch_client(&self) -> Result<kube::Client, Failure> {
+        let access = kubeconfig::for_watch(self.access().await?.clone());
+        Ok(access.client().await?)
+    }
+
     /// Connects to the proxy. Finds it through the cluster unless a flag names its endpoint.
     ///
     /// # Errors

@@ -13,6 +13,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the API server may send nothing during a request.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the API server may send nothing during a watch. It sends a bookmark about once a minute.
+const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(150);
+
 /// Loads the client settings, with the timeouts of a command.
 ///
 /// # Errors
@@ -23,6 +26,12 @@ pub(super) async fn load(source: &KubeconfigSource) -> Result<ClusterAccess, Fai
     access.config.read_timeout = Some(READ_TIMEOUT);
     access.config.reset_reader_on_write = true;
     Ok(access)
+}
+
+/// Returns the settings for a watch.
+pub(super) fn for_watch(mut access: ClusterAccess) -> ClusterAccess {
+    access.config.read_timeout = Some(WATCH_READ_TIMEOUT);
+    access
 }
 
 /// Returns the key of a cluster in the policy cache and in the endpoint pins.

@@ -133,6 +133,13 @@ impl ComponentReport {
         }
     }
 
+    /// Returns the report after a change that something outside the version stopped: it is still permitted, and the next
+    /// tick tries it again. Such a host is no evidence against the version.
+    #[must_use]
+    pub fn interrupted(self, failure: &FailedAttempt) -> Self {
+        Self { state: ComponentState::Pending, ..self.failed(failure) }
+    }
+
     /// Returns the entry of the status. `lastChange` moves only if the active version or the state did.
     fn entry(&self, component: &Component, previous: &[HostComponent], now: Timestamp) -> HostComponent {
         let name = component.name();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use d8_agent::{
     StoreErrorKind,
     enrolled_host::TokenTimes,
-    failed_changes::FailedChanges,
+    failed_changes::{self, FailedChanges},
     tick_schedule::{TickResult, TickSchedule},
 };
 use d8_crds::{
@@ -275,14 +275,14 @@ impl Host {
         let digest: Digest = layer(&to.to_string());
         let kind = match result {
             ChangeResult::Works => None,
-            ChangeResult::FailsTest => Some(StoreErrorKind::Smoke),
-            ChangeResult::NoProxy => Some(StoreErrorKind::Proxy),
+            ChangeResult::FailsTest => Some(StoreErrorKind::Smoke.as_str()),
+            ChangeResult::NoProxy => Some(d8_rpp::ErrorKind::Unreachable.as_str()),
         };
         let after = if let Some(kind) = kind {
-            let message = format!("tool {to}: {}", kind.as_str());
-            let failure = FailedAttempt { version: to, reason: kind.as_str().to_owned(), message };
+            let message = format!("tool {to}: {kind}");
+            let failure = FailedAttempt { version: to, reason: kind.to_owned(), message };
             self.failures.add(component, &failure, Some(&digest), now);
-            before.failed(&failure)
+            failed_changes::report(before, &failure)
         } else {
             self.failures.forget(component);
             self.activate(to.clone());

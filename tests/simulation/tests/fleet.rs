@@ -1,6 +1,5 @@
 //! What must hold in a fleet, whatever chance does: a small form of `make simulate`, which prints the seed if it fails.
 
-use d8_crds::values::version::Version;
 use d8_simulation::{Kind, Reaction, Report, Scenario, Settings, run};
 
 const MINUTE: i64 = 60_000;
@@ -32,11 +31,10 @@ fn check_policies(report: &Report) {
         assert!(deviation.from_line <= bound + 0.01, "{deviation:?}, {bound}");
         assert!(deviation.samples >= 20, "{deviation:?}");
     }
-    // Without the proxy, downloads fail, and that halts the wave. An admin resumes it.
-    assert!(report.stops.iter().any(|stop| stop.version == "v1.1.0"), "{:?}", report.stops);
-    let broken = Version::parse("v1.2.0").unwrap();
-    let stop = report.stops.iter().find(|stop| Version::parse(&stop.version).unwrap() == broken);
-    let stop = stop.expect("the wave of the broken version is halted");
+    // Without the proxy, downloads fail. That says nothing about the version, and halts no wave.
+    let halted: Vec<&str> = report.stops.iter().map(|stop| stop.version.as_str()).collect();
+    assert_eq!(halted, ["v1.2.0"]);
+    let stop = &report.stops[0];
     assert!(stop.tried_later == 0 && stop.tried - stop.in_flight >= MAX_FAILED, "{stop:?}");
     // Between the report that is one too many and the halt, the operator waits for up to 1.4 s.
     assert!(stop.tried - stop.in_flight <= MAX_FAILED + 3, "{stop:?}");

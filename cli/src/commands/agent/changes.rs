@@ -31,6 +31,9 @@ use crate::{
 /// within 2 seconds.
 const POLICIES_COUNT_FOR: Duration = Duration::from_secs(1);
 
+/// How often the policies are read again for one switch, if they keep changing.
+const MAX_READS: usize = 4;
+
 /// How a transaction of the agent ended.
 enum Ended {
     Applied(Applied),
@@ -82,7 +85,7 @@ impl<'a> Tick<'a> {
         self.record.write().await.map(drop)
     }
 
-    /// Switches to what is staged, if the policies still permit it.
+    /// Switches to what is staged, if the policies still permit it: those that were read a moment ago.
     async fn switch(
         &mut self,
         planning: &mut Planning<'a>,
@@ -91,16 +94,27 @@ impl<'a> Tick<'a> {
         staged: StagedTransaction,
         progress: &Progress,
     ) -> Result<Ended, Failure> {
-        if self.policies_read.elapsed() > POLICIES_COUNT_FOR {
+        let mut planned_again = false;
+        for _ in 0..MAX_READS {
+            if self.policies_read.elapsed() <= POLICIES_COUNT_FOR {
+                return staged.commit(self.context, progress).await.map(Applied::Committed).map(Ended::Applied);
+            }
+            let planned_by = self.fingerprints.clone();
             let (view, policies) = self.policies().await?;
+            if planned_again && self.fingerprints == planned_by {
+                // On a slow machine a plan takes long. It was made by the same policies.
+                return staged.commit(self.context, progress).await.map(Applied::Committed).map(Ended::Applied);
+            }
             planning.renew(view, policies, Timestamp::now());
             let (_, plan) = self.plan_untried(planning, requests).await;
             if !transaction.operations.iter().all(|operation| is_planned(planning, &plan, operation)) {
                 self.withdraw(planning, &plan, transaction);
                 return Ok(Ended::Withdrawn);
             }
+            planned_again = true;
         }
-        staged.commit(self.context, progress).await.map(Applied::Committed).map(Ended::Applied)
+        // The policies keep changing; the next tick plans again.
+        Ok(Ended::Applied(Applied::Conflict))
     }
 
     /// Reports what the new plan says of the components of a transaction that it does not have any more.

@@ -112,13 +112,11 @@ impl Agent {
     async fn tick(&mut self, global: &GlobalArgs, place: &AgentPlaceArgs) {
         // Each tick connects anew, with the token and the labels of that moment.
         let context = Context::of_agent(global.clone(), place);
-        let state = self.state.clone();
+        let (state, has_watch) = (self.state.clone(), self.watch.is_some());
         let mut tick = pin!(async {
             let done = Box::pin(Tick::begin(&context, &state).await?.switching_d8().run()).await?;
-            if let Ok(cluster) = context.cluster().await {
-                return Ok((done, Some(cluster.client.clone())));
-            }
-            Ok((done, None))
+            let client = if has_watch { None } else { context.watch_client().await.ok() };
+            Ok((done, client))
         });
         loop {
             let happened = tokio::select! {

@@ -13,7 +13,7 @@ use std::{
 use d8_agent::{
     cluster::{self, ClusterView, RecordSelection, ViewOrigin},
     enrolled_host::EnrolledHostState,
-    failed_changes::FailedChanges,
+    failed_changes::{self, FailedChanges},
     watched_policies::{Fingerprints, fingerprint, selected_hosts},
 };
 use d8_crds::{
@@ -66,7 +66,7 @@ pub(super) struct Tick<'a> {
     /// When the policies were read that the plan is made from.
     pub(super) policies_read: Instant,
     /// What the plan depends on in these policies.
-    policies: Fingerprints,
+    pub(super) fingerprints: Fingerprints,
     peers: u32,
     /// Whether the tick may switch d8 itself.
     switches_d8: bool,
@@ -105,7 +105,7 @@ impl<'a> Tick<'a> {
         let (client, record) = HostRecord::read(context, state).await?;
         let (failures, left_out) = (state.failures(), BTreeMap::new());
         let policies_read = Instant::now();
-        let (policies, peers) = (Fingerprints::new(), 0);
+        let (fingerprints, peers) = (Fingerprints::new(), 0);
         Ok(Self {
             context,
             state,
@@ -114,7 +114,7 @@ impl<'a> Tick<'a> {
             failures,
             left_out,
             policies_read,
-            policies,
+            fingerprints,
             peers,
             switches_d8: false,
         })
@@ -145,7 +145,7 @@ impl<'a> Tick<'a> {
             _ => None,
         };
         let report = self.record.write().await?;
-        Ok(TickDone { report, switched_d8, policies: self.policies, peers: self.peers })
+        Ok(TickDone { report, switched_d8, policies: self.fingerprints, peers: self.peers })
     }
 
     /// Plans, and reports what the plan leaves as it is.
@@ -186,7 +186,7 @@ impl<'a> Tick<'a> {
             // A tick may last longer than the time for which a view counts.
             view.confirmed = Timestamp::now();
         }
-        self.policies = view.policies.iter().map(fingerprint).collect();
+        self.fingerprints = view.policies.iter().map(fingerprint).collect();
         let policies = Arc::new(view.policy_set());
         Ok((view, policies))
     }
@@ -347,7 +347,7 @@ impl<'a> Tick<'a> {
         if let Some((_, digest)) = change {
             self.failures.add(component, &failed, digest, self.context.now);
         }
-        self.report(component, report.failed(&failed));
+        self.report(component, failed_changes::report(report, &failed));
     }
 
     /// Remembers the changes that failed.
