@@ -179,9 +179,4 @@ impl FleetComponent {
             next: impact.next.clone(),
         }
     }
-
-    /// Returns whether a person may have to act: its state is none that ends by itself.
-    pub fn needs_attention(&self) -> bool {
-        matches!(self.state, Some(ComponentState::Failed | ComponentState::Forbidden | ComponentState::Unfit))
-    }
 }

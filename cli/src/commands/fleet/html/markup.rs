@@ -2,11 +2,11 @@
 
 use std::{borrow::Cow, fmt};
 
-use d8_crds::values::text::printable_to;
+use d8_crds::values::text::shortened;
 use jiff::Timestamp;
 
 /// Most characters of one text from the cluster.
-const MAX_TEXT: usize = 300;
+const MAX_TEXT: usize = 600;
 
 /// A page in the making.
 #[derive(Debug, Default)]
@@ -77,9 +77,10 @@ impl Markup {
 /// A text as HTML.
 pub(super) struct Escaped<'a>(Cow<'a, str>);
 
-/// Returns a text as HTML: printable, bounded, and without characters that have a meaning in markup.
+/// Returns a text as HTML: printable, without characters that have a meaning in markup, and bounded. A command in it is
+/// kept as a whole or left out.
 pub(super) fn escaped(text: &str) -> Escaped<'_> {
-    Escaped(printable_to(text, MAX_TEXT))
+    Escaped(shortened(text, MAX_TEXT))
 }
 
 /// As [`escaped`]; nothing for a text that is absent.
@@ -130,6 +131,8 @@ mod tests {
         ] {
             assert_eq!(escaped(text).to_string(), expected);
         }
+        let command = format!("{} `kubectl delete pod --all`", "x".repeat(MAX_TEXT - 20));
+        assert!(!escaped(&command).to_string().contains("kubectl"), "no part of a command is shown");
         assert!(escaped(&"x".repeat(9_000)).to_string().chars().count() <= MAX_TEXT);
     }
 }
