@@ -172,7 +172,8 @@ mod tests {
         let backing_off = |seconds| Phase::BackingOff { until: at(seconds) };
         let hold = Event::TickSucceeded { until: Some(at(60)) };
         // What happens, the phase then, and the failures.
-        let table: &[(&[(i64, Event)], Phase, u32)] = &[
+        type Row<'a> = (&'a [(i64, Event)], Phase, u32);
+        let table: &[Row<'_>] = &[
             (&[], Phase::Ticking, 0),
             (&[(0, DONE)], waiting(900), 0),
             (&[(0, hold)], waiting(65), 0),
