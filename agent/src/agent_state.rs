@@ -165,14 +165,15 @@ mod tests {
 
     const DONE: Event = Event::TickSucceeded { until: None };
 
+    /// What happens, the phase then, and the failures.
+    type Row<'a> = (&'a [(i64, Event)], Phase, u32);
+
     #[test]
     fn every_transition() {
         use Event::{D8Switched, Due, PolicyChanged, Signal, TickFailed};
         let waiting = |seconds| Phase::Waiting { until: at(seconds) };
         let backing_off = |seconds| Phase::BackingOff { until: at(seconds) };
         let hold = Event::TickSucceeded { until: Some(at(60)) };
-        // What happens, the phase then, and the failures.
-        type Row<'a> = (&'a [(i64, Event)], Phase, u32);
         let table: &[Row<'_>] = &[
             (&[], Phase::Ticking, 0),
             (&[(0, DONE)], waiting(900), 0),
