@@ -298,7 +298,7 @@ fn pause(scenario: &Scenario) -> Result<()> {
     let generation = scenario.lab.get_policy(POLICY).and_then(|policy| policy.metadata.generation);
     scenario.fleet.wait_for_reports(&scenario.lab, "the pause is reported", ALL, |_, report| {
         let is_switching = |plugin: &&str| component(report, plugin)["state"] == json!("Switching");
-        report["policies"][0]["generation"] == json!(generation) && !plugins.iter().any(|plugin| is_switching(plugin))
+        report["policies"][0]["generation"] == json!(generation) && !plugins.iter().any(is_switching)
     })?;
     let mut after = Vec::new();
     for host in scenario.fleet.hosts() {
