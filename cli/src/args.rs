@@ -11,7 +11,11 @@ mod policy;
 mod self_update;
 pub(crate) mod value;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -187,6 +191,19 @@ fn accept_underscores(command: clap::Command) -> clap::Command {
         .mut_subcommands(accept_underscores)
 }
 
+/// Returns the words of this process: those of `d8 agent` if it was started as `d8-agent`.
+pub(crate) fn of_process() -> Vec<OsString> {
+    of_program(std::env::args_os().collect())
+}
+
+fn of_program(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_agent = words.first().is_some_and(|program| Path::new(program).file_name() == Some("d8-agent".as_ref()));
+    if is_agent {
+        words.insert(1, "agent".into());
+    }
+    words
+}
+
 /// Parses the command line.
 ///
 /// # Errors
@@ -251,6 +268,20 @@ mod tests {
         assert_eq!(global.plugins_dir, Some(PathBuf::from("/x")));
         assert_eq!(global.rpp_endpoint.as_deref(), Some("from-environment"));
         assert_eq!(global.rpp_ca_file, None, "an empty variable is an unset one");
+    }
+
+    #[test]
+    fn the_agent_has_a_name_of_its_own() {
+        let words = |line: &str| of_program(line.split(' ').map(OsString::from).collect());
+        for (line, expected) in [
+            ("/usr/bin/d8-agent run", "/usr/bin/d8-agent agent run"),
+            ("d8-agent status -o json", "d8-agent agent status -o json"),
+            ("d8 agent run", "d8 agent run"),
+            ("/opt/d8-agent/d8 tool", "/opt/d8-agent/d8 tool"),
+        ] {
+            assert_eq!(words(line), expected.split(' ').map(OsString::from).collect::<Vec<_>>());
+        }
+        let Command::Agent(_) = parse(words("d8-agent status")).unwrap().command else { panic!("another command") };
     }
 
     #[test]

@@ -43,7 +43,7 @@ const EXIT_CHANGES: u8 = 100;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words: Vec<OsString> = args::of_process();
     // Scripts and updates ask for the version, so this path reads and parses nothing.
     if words.len() == 2 && (words[1] == "--version" || words[1] == "-V") {
         output::print(format_args!("d8 {}", version::display()));

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 
 use super::tick::Tick;
 use crate::{
+    args,
     commands::self_update::{
         choice::D8Planning,
         switch::{BinarySource, PolicySource, StagedSwitch, Switch, SwitchOutcome},
@@ -334,7 +335,7 @@ impl OnTrial {
 
 /// Goes on in another d8, with the arguments of this process. Returns only the failure to start it.
 pub(super) fn go_on_in(current: &Path) -> Failure {
-    let error = exec::exec(Command::new(current).args(std::env::args_os().skip(1)));
+    let error = exec::exec(Command::new(current).args(args::of_process().into_iter().skip(1)));
     let advice = Advice {
         cause: "the file was removed, or its file system does not permit programs".to_owned(),
         fix: "`systemctl restart d8-agent`".to_owned(),
