@@ -198,7 +198,8 @@ pub(crate) fn of_process() -> Vec<OsString> {
 
 fn of_program(mut words: Vec<OsString>) -> Vec<OsString> {
     let is_agent = words.first().is_some_and(|program| Path::new(program).file_name() == Some("d8-agent".as_ref()));
-    if is_agent {
+    let asks_version = words.get(1).is_some_and(|word| word == "--version" || word == "-V");
+    if is_agent && !asks_version {
         words.insert(1, "agent".into());
     }
     words
@@ -276,6 +277,7 @@ mod tests {
         for (line, expected) in [
             ("/usr/bin/d8-agent run", "/usr/bin/d8-agent agent run"),
             ("d8-agent status -o json", "d8-agent agent status -o json"),
+            ("d8-agent --version", "d8-agent --version"),
             ("d8 agent run", "d8 agent run"),
             ("/opt/d8-agent/d8 tool", "/opt/d8-agent/d8 tool"),
         ] {
