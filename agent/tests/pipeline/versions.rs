@@ -420,12 +420,12 @@ async fn a_version_is_kept_for_later() {
         locked.keep(&staged).unwrap();
         drop(locked);
         // Nothing else changes, and after a tag moved the bytes are those of the new layer.
-        assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0\n"));
+        assert_eq!(run_current(root, "a").as_deref(), Some("a v1.0.0"));
         assert!(has(source) && !has(other));
         assert!(tree(root).iter().all(|line| !line.contains(".staging")), "{:#?}", tree(root));
     }
     relink(root, "a", "v1.1.0").await.unwrap();
-    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.1.0\n"));
+    assert_eq!(run_current(root, "a").as_deref(), Some("a v1.1.0"));
     // What was active is not replaced, and needs no record.
     relink(root, "a", "v1.0.0").await.unwrap();
     let locked = lock(root, &["a"]).await;
@@ -444,5 +444,5 @@ async fn a_version_is_kept_for_later() {
     assert!(store(root).get(&name("b")).unwrap().is_none());
     assert!(store(root).has(&name("b"), &tag("v1.0.0"), None));
     relink(root, "b", "v1.0.0").await.unwrap();
-    assert_eq!(run_current(root, "b").as_deref(), Some("b v1.0.0\n"));
+    assert_eq!(run_current(root, "b").as_deref(), Some("b v1.0.0"));
 }

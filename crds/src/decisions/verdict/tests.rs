@@ -73,6 +73,11 @@ fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("role".to_owned(), "bastion".to_owned())])
 }
 
+/// Returns a managed host without facts of its own.
+fn bastion(labels: &BTreeMap<String, String>) -> Host<'_> {
+    Host { id: "bastion-1", labels, platform: None, new_root: false, person: Person::Nobody, local_rules: None }
+}
+
 fn evaluate_with(set: &PolicySet, change: VersionChange<'_>, unmet: &[Unmet], release: Option<&CliRelease>) -> Verdict {
     evaluate_findings(set, change, (unmet, &[]), release)
 }
@@ -85,14 +90,7 @@ fn evaluate_findings(
     release: Option<&CliRelease>,
 ) -> Verdict {
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let component: Component = change.component.parse().unwrap();
     let (candidate, active) = (version(change.version), change.active.map(version));
     let now = Timestamp::UNIX_EPOCH;

@@ -136,14 +136,7 @@ fn rule_2_a_version_off_its_pin_is_left() {
 fn guidance_of_a_pinned_version() {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version("v1.0.0"));
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let set = set(&[auto(&json!({"pins": [pin("v1.0.0", 'd')]}), &json!({}))]);
     let other = [digest('8').parse().unwrap()];
     let fixture = VerdictFixture::of(&[]);

@@ -106,14 +106,7 @@ fn an_emergency_policy_alone_governs_nothing() {
     // It applies all the same, and an invalid one acts as paused.
     let set = set(&[emergency(END)]);
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     assert_eq!(set.for_host(host).policy_names(), ["p0"]);
     let invalid = VerdictFixture::of(&[json!({"emergency": {"until": "soon"}})]);
     assert_eq!(invalid.codes(up(U)), ["InvalidPolicy"]);

@@ -68,14 +68,7 @@ fn each_field_merges_by_its_row() {
 #[test]
 fn missing_dependencies_refuse_wins() {
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let refuse = json!({"missingDependencies": "Refuse"});
     let install = json!({"missingDependencies": "Install"});
     let elsewhere = json!({"missingDependencies": "Refuse", "hostSelector": {"matchLabels": {"role": "ci"}}});

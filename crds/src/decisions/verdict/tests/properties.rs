@@ -115,7 +115,7 @@ proptest! {
     ) {
         let set = set(&specs);
         let labels = labels();
-        let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody, local_rules: None };
+        let host = bastion(&labels);
         let runs = set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version(active)).is_ok();
         prop_assert_eq!(runs, evaluate(&set, change(R, active, active)).is_eligible());
     }

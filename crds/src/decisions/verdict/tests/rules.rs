@@ -19,14 +19,7 @@ fn rule_3_paused_holds_all_but_a_person_who_leaves_a_blocked_version() {
     }
     // Deny and block still refuse runs.
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let set = PolicySet::from_json(&fixture.policies);
     assert!(set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version("v1.0.0")).is_err());
     assert!(set.for_host(host).run_allowed(&"stronghold".parse().unwrap(), &version("v1.1.0")).is_ok());
@@ -51,14 +44,7 @@ fn rule_4_frozen_forbids_replacing_by_anyone() {
 fn rule_5_unfit_never_moves() {
     let fixture = VerdictFixture::auto(&json!({"majorUpdates": "Stay"}), &json!({}));
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let set = PolicySet::from_json(&fixture.policies);
     let guidance = set.for_host(host).guidance(&"stronghold".parse().unwrap(), Some(&version("v1.0.0")));
     assert_eq!(guidance.active_forbidden, None, "whatever its requirements say");

@@ -9,14 +9,7 @@ fn set_of(spec: &Value) -> PolicySet {
 #[test]
 fn of_all_gates_only_deny_and_block_refuse_a_run() {
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let rule = |fields: Value| {
         let mut rule = json!({"plugins": ["stronghold"]});
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -47,14 +40,7 @@ fn of_all_gates_only_deny_and_block_refuse_a_run() {
 #[test]
 fn what_is_required_and_what_may_be_removed() {
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let require = json!({"rules": [{"plugins": ["stronghold", "delivery-kit"], "access": "Require"}]});
     let deny = json!({"rules": [{"plugins": ["strong*"], "access": "Deny"}]});
     let elsewhere = json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "paused": true, "rules": [
@@ -81,14 +67,7 @@ fn what_is_required_and_what_may_be_removed() {
 #[test]
 fn a_refused_removal_has_the_next_step_of_a_removal() {
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let require = json!({"rules": [{"plugins": ["stronghold"], "access": "Require"}]});
     for (spec, text) in [
         (
@@ -137,14 +116,7 @@ fn the_labels_of_a_workstation() {
 fn guidance_for_the_choice_of_a_version() {
     use crate::{records::policy::MajorUpdates, values::channel::Channel};
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = bastion(&labels);
     let rule = |fields: Value| {
         let mut rule = json!({"plugins": ["stronghold"]});
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
