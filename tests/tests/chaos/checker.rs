@@ -93,7 +93,7 @@ impl Checker {
     /// Ends the thread.
     pub(crate) fn stop(self) -> Checks {
         self.is_over.store(true, Ordering::SeqCst);
-        self.thread.join().expect("the checker")
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use d8_tests::catalog::{Plugin, script};
-use d8_tests::fleet::Fleet;
+use d8_tests::fleet::{Fleet, ManagedHost};
 use d8_tests::relay::{Relay, Traffic};
 use d8_tests::skewed_clock::SkewedServer;
 use d8_tests::{Error, Lab, Result, objects};
@@ -67,19 +67,19 @@ impl Faults {
 
     /// Makes the next fault, or ends one.
     pub(crate) fn next(&mut self) -> Result<()> {
-        self.fleet.hosts_mut().iter_mut().try_for_each(|host| host.check())?;
+        self.fleet.hosts_mut().iter_mut().try_for_each(ManagedHost::check)?;
         match self.random.random_range(0..20) {
-            0..=3 => self.kill_agent(),
-            4 => self.restart_api_server(),
+            0..=3 => self.kill_agent()?,
+            4 => self.restart_api_server()?,
             5 | 6 => self.disturb_proxy(),
-            7 | 8 => self.corrupt_staged(),
+            7 | 8 => self.corrupt_staged()?,
             9 => self.fill_disk(),
             10 => self.free_disk(),
-            11 => self.move_tag(),
+            11 => self.move_tag()?,
             12 => self.set_clock(),
-            13..=15 => self.provoke(),
-            _ => self.flip_policy(),
-        }?;
+            13..=15 => self.provoke()?,
+            _ => self.flip_policy()?,
+        }
         if self.random.random_bool(0.5) {
             self.start_agents()?;
         }
@@ -127,7 +127,7 @@ impl Faults {
         Ok(())
     }
 
-    fn disturb_proxy(&mut self) -> Result<()> {
+    fn disturb_proxy(&mut self) {
         let traffic = match self.random.random_range(0..4) {
             0 => Traffic::Cut,
             1 | 2 => Traffic::Slow(self.random.random_range(10_000..60_000)),
@@ -135,7 +135,6 @@ impl Faults {
         };
         self.note(format!("traffic of the proxy: {traffic:?}"));
         self.relay.set(traffic);
-        Ok(())
     }
 
     /// Changes a byte of an executable that is being downloaded, or cuts it.
@@ -164,20 +163,18 @@ impl Faults {
         self.fleet.hosts().iter().flat_map(|host| of_host(host.installed())).collect()
     }
 
-    fn fill_disk(&mut self) -> Result<()> {
+    fn fill_disk(&mut self) {
         if let Some(disk) = &self.disk {
             disk.fill();
             self.note("the disk is full");
         }
-        Ok(())
     }
 
-    pub(crate) fn free_disk(&mut self) -> Result<()> {
+    pub(crate) fn free_disk(&mut self) {
         if let Some(disk) = &self.disk {
             disk.free();
             self.note("the disk has space");
         }
-        Ok(())
     }
 
     /// Publishes other bytes with the tag of a recorded version.
@@ -195,13 +192,12 @@ impl Faults {
         Ok(())
     }
 
-    fn set_clock(&mut self) -> Result<()> {
+    fn set_clock(&mut self) {
         let minutes = [-40, -2, 0, 0, 2, 40][self.random.random_range(0..6)];
         let ahead = SignedDuration::from_mins(minutes);
         self.note(format!("the clock of the API server is {minutes} minutes ahead"));
         self.permits.set_clock(minutes.abs() < 5);
         self.clock.set_ahead(ahead);
-        Ok(())
     }
 
     /// Gives the agents something to do: publishes a version, and writes the policy again once it is recorded.
