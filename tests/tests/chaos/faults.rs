@@ -35,7 +35,7 @@ pub(crate) struct Faults {
     disk: Option<Disk>,
     pub(crate) lab: Lab,
     pub(crate) relay: Relay,
-    pub(crate) clock: SkewedServer,
+    clock: SkewedServer,
     pub(crate) permits: Arc<Permits>,
     pub(crate) random: StdRng,
     /// The number of versions: the newest one is `v1.<versions - 1>.0`.
@@ -76,7 +76,10 @@ impl Faults {
             9 => self.fill_disk(),
             10 => self.free_disk(),
             11 => self.move_tag()?,
-            12 => self.set_clock(),
+            12 => {
+                let minutes = [-40, -2, 0, 0, 2, 40][self.random.random_range(0..6)];
+                self.set_clock(minutes);
+            }
             13..=15 => self.provoke()?,
             _ => self.flip_policy()?,
         }
@@ -192,8 +195,8 @@ impl Faults {
         Ok(())
     }
 
-    fn set_clock(&mut self) {
-        let minutes = [-40, -2, 0, 0, 2, 40][self.random.random_range(0..6)];
+    /// Sets the clock of the API server, which permits changes only if it is right by five minutes.
+    pub(crate) fn set_clock(&mut self, minutes: i64) {
         let ahead = SignedDuration::from_mins(minutes);
         self.note(format!("the clock of the API server is {minutes} minutes ahead"));
         self.permits.set_clock(minutes.abs() < 5);

@@ -16,7 +16,6 @@ use d8_tests::fleet::{Fleet, component};
 use d8_tests::relay::{Relay, Traffic};
 use d8_tests::skewed_clock::SkewedServer;
 use d8_tests::{Lab, Result, objects};
-use jiff::SignedDuration;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
@@ -89,7 +88,7 @@ fn run(faults: &mut Faults, checker: &Checker, deadline: Instant) -> Result<()> 
 fn converge(faults: &mut Faults, checker: &Checker) -> Result<()> {
     faults.note("all faults end");
     faults.relay.set(Traffic::Open);
-    faults.clock.set_ahead(SignedDuration::ZERO);
+    faults.set_clock(0);
     faults.free_disk();
     faults.repair_servers()?;
     faults.start_agents()?;
