@@ -49,6 +49,38 @@ pub struct FailedChanges {
     entries: Vec<Entry>,
 }
 
+/// What one tick adds to the changes that failed, to be applied to what a person changed meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct FailureChanges {
+    added: Vec<(Component, FailedAttempt, Option<Digest>, Timestamp)>,
+    forgotten: BTreeSet<Component>,
+}
+
+impl FailureChanges {
+    /// Adds a failure, as [`FailedChanges::add`] does.
+    pub fn add(&mut self, component: &Component, failure: &FailedAttempt, digest: Option<&Digest>, now: Timestamp) {
+        self.added.push((component.clone(), failure.clone(), digest.cloned(), now));
+    }
+
+    /// Forgets the failures of a component, as [`FailedChanges::forget`] does.
+    pub fn forget(&mut self, component: &Component) {
+        self.added.retain(|(of, ..)| of != component);
+        self.forgotten.insert(component.clone());
+    }
+
+    /// Returns these failures with the changes.
+    #[must_use]
+    pub fn applied_to(&self, mut failures: FailedChanges) -> FailedChanges {
+        for component in &self.forgotten {
+            failures.forget(component);
+        }
+        for (component, failure, digest, now) in &self.added {
+            failures.add_once(component, failure, digest.as_ref(), *now);
+        }
+        failures
+    }
+}
+
 /// What happens to a change whose attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repetition {
@@ -115,6 +147,14 @@ impl FailedChanges {
         let failure =
             FailedAttempt { version: version.clone(), reason: entry.reason.clone(), message: entry.message.clone() };
         Some((failure, until))
+    }
+
+    /// Remembers a failure, unless this one is remembered already.
+    fn add_once(&mut self, component: &Component, failure: &FailedAttempt, digest: Option<&Digest>, now: Timestamp) {
+        let is_known = |entry: &Entry| entry.is_of(component, &failure.version, digest) && entry.at == now;
+        if !self.entries.iter().any(is_known) {
+            self.add(component, failure, digest, now);
+        }
     }
 
     /// Remembers a failure.
@@ -205,6 +245,22 @@ mod tests {
             assert_eq!(failed.forget(&tool), expected[0], "{kind:?}");
             assert!(!held(&failed, &digest, at(1)), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_tick_does_not_undo_what_a_person_forgot() {
+        let (tool, other): (Component, Component) = ("tool".parse().unwrap(), "other".parse().unwrap());
+        let (mut before, mut changes) = (FailedChanges::default(), FailureChanges::default());
+        before.add(&tool, &failure(StoreErrorKind::Smoke), None, at(0));
+        changes.add(&other, &failure(StoreErrorKind::DiskFull), None, at(1));
+        // Somebody ran `d8 agent retry` during the tick.
+        let forgotten = FailedChanges::default();
+        let once = changes.applied_to(forgotten);
+        assert_eq!(once.components(), BTreeSet::from([other.clone()]));
+        // Applied again, a failure does not count twice.
+        assert_eq!(changes.applied_to(once.clone()), once);
+        changes.forget(&tool);
+        assert_eq!(changes.applied_to(before).components(), BTreeSet::from([other]));
     }
 
     #[test]

@@ -57,6 +57,8 @@ impl MachineIdentity {
             self.other_seen = Some(now);
         }
         if self.reported.back().is_none_or(|last| last != own) {
+            // The report of a boot may fail, so the hash that the record has is kept.
+            self.reported.retain(|reported| found == Some(reported.as_str()) || found.is_none());
             self.reported.push_back(own.to_owned());
             let excess = self.reported.len().saturating_sub(REMEMBERED);
             self.reported.drain(..excess);
@@ -86,6 +88,11 @@ mod tests {
             ("a machine that replaces another", &[(Some("z"), "a"), (Some("a"), "a")], false),
             ("a machine that started again", &[(None, "a"), (Some("a"), "b"), (Some("b"), "b")], false),
             ("its last report before the start failed", &[(None, "a"), (Some("a"), "b"), (Some("a"), "b")], false),
+            (
+                "two starts whose reports failed",
+                &[(None, "a"), (Some("a"), "b"), (Some("a"), "c"), (Some("a"), "d")],
+                false,
+            ),
             ("a copy of the file", &[(None, "a"), (Some("x"), "a")], true),
             ("a copy, and a start", &[(None, "a"), (Some("a"), "b"), (Some("x"), "b")], true),
             // A copy of the whole disk remembers the same, and starts.

@@ -54,6 +54,8 @@ pub(crate) struct Context {
     state_dir: PathBuf,
     /// File with the configuration of the host.
     config_file: PathBuf,
+    /// The agent of this host acts, and no person.
+    is_agent: bool,
     /// What policies select this machine by.
     machine: OnceLock<Machine>,
     home: Option<PathBuf>,
@@ -74,6 +76,7 @@ impl Context {
             printer: Printer { quiet: global.quiet },
             state_dir: PathBuf::from(enrolled_host::DIRECTORY),
             config_file: PathBuf::from(agent_config::FILE),
+            is_agent: false,
             machine: OnceLock::new(),
             platform,
             now: Timestamp::now(),
@@ -94,7 +97,7 @@ impl Context {
         let state = EnrolledHostState::at(&place.state_dir);
         let global = GlobalArgs { kubeconfig: Some(state.kubeconfig()), context: None, ..global };
         let (state_dir, config_file) = (place.state_dir.clone(), place.config.clone());
-        Self { state_dir, config_file, ..Self::new(global, false) }
+        Self { state_dir, config_file, is_agent: true, ..Self::new(global, false) }
     }
 
     /// Returns this machine, where this person acts, as a host that policies select.
@@ -157,6 +160,13 @@ impl Context {
         let by_variable = || {
             std::env::var(SKIP_CHECKS_VARIABLE).is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
         };
-        self.global.skip_cluster_checks || by_variable()
+        // No person waives anything for the agent.
+        !self.is_agent && (self.global.skip_cluster_checks || by_variable())
+    }
+
+    /// Returns whether the agent of this host acts. It takes the word of the record on requirements, and checks nothing
+    /// that the operator could not check (`docs/policies.md`, rule 15).
+    pub(crate) fn is_agent(&self) -> bool {
+        self.is_agent
     }
 }

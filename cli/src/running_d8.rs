@@ -22,6 +22,7 @@ use crate::{
 const OWN_IMAGE: &str = "/proc/self/exe";
 
 /// The d8 of this process.
+#[derive(Clone)]
 pub(crate) struct RunningD8 {
     /// The store, or why there is none. Many commands need none.
     store: Result<D8Store, Failure>,

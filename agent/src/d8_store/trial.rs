@@ -9,7 +9,11 @@
 
 use std::path::{Path, PathBuf};
 
-use d8_crds::values::{limits, name::Tag};
+use d8_crds::values::{
+    digest::Digest,
+    limits,
+    name::{Component, Tag},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +34,9 @@ pub struct Trial {
     pub from: Tag,
     /// The version on trial.
     pub to: Tag,
+    /// Digest of the layer of the version on trial, as it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<Digest>,
     /// Starts of the agent in the version on trial.
     pub starts: u32,
     /// When the switch was made.
@@ -48,9 +55,9 @@ pub enum TrialStart {
 }
 
 impl Trial {
-    /// Returns a new trial.
-    pub fn new(from: Tag, to: Tag, now: Timestamp) -> Self {
-        Self { from, to, starts: 0, begun: now }
+    /// Returns a new trial of a version and the layer that it was planned with.
+    pub fn new(from: Tag, (to, layer): (Tag, Option<Digest>), now: Timestamp) -> Self {
+        Self { from, to, layer, starts: 0, begun: now }
     }
 
     /// Counts a start of the agent in the active version.
@@ -60,6 +67,12 @@ impl Trial {
         }
         let starts = self.starts.saturating_add(1);
         if starts >= LAST_START { TrialStart::Fails } else { TrialStart::GoesOn(Self { starts, ..self }) }
+    }
+
+    /// Takes back the count of a start that ended with a signal: somebody stopped the agent, and it did not fail.
+    #[must_use]
+    pub fn stopped(self) -> Self {
+        Self { starts: self.starts.saturating_sub(1), ..self }
     }
 }
 
@@ -119,6 +132,15 @@ impl LockedD8Store {
         self.store.save_trial(trial)
     }
 
+    /// Returns whether a trial still lasts: nobody switched to another version since.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_on_trial(&self, trial: &Trial) -> Result<bool, StoreError> {
+        let stored = self.store.trial()?.is_some_and(|stored| (&stored.from, &stored.to) == (&trial.from, &trial.to));
+        Ok(stored && self.store.active()?.is_some_and(|active| active.tag == trial.to))
+    }
+
     /// Makes the version before a trial active again, and ends the trial. It ran before, so it is not tested.
     ///
     /// # Errors
@@ -132,7 +154,7 @@ impl LockedD8Store {
 
     fn former(&self, trial: &Trial) -> Result<D8Version, StoreError> {
         self.store.version(&trial.from).ok_or_else(|| StoreError::NotStored {
-            name: d8_crds::values::name::Component::D8,
+            name: Component::D8,
             tag: trial.from.clone(),
             why: format!("{} is missing or damaged", self.store.version_dir(&trial.from).display()),
         })
@@ -154,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_third_start_ends_a_trial() {
-        let trial = Trial::new(tag("v1.0.0"), tag("v1.1.0"), Timestamp::UNIX_EPOCH);
+        let trial = Trial::new(tag("v1.0.0"), (tag("v1.1.0"), None), Timestamp::UNIX_EPOCH);
         for (starts, active, expected) in [
             (0, "v1.1.0", TrialStart::GoesOn(Trial { starts: 1, ..trial.clone() })),
             (1, "v1.1.0", TrialStart::GoesOn(Trial { starts: 2, ..trial.clone() })),

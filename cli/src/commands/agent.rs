@@ -15,10 +15,18 @@ mod own_d8;
 mod policy_watch;
 mod tick;
 
+use std::time::Duration;
+
 use d8_agent::enrolled_host::{AgentLock, EnrolledHostState};
 
 use self::host_record::{not_managed, state_failure};
 use crate::terminal::failure::{Code, Failure};
+
+/// Kind of the failure when another process is the agent of the host.
+const SECOND_AGENT: &str = "SecondAgent";
+
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Makes this process the agent of the host.
 ///
@@ -29,10 +37,15 @@ fn lock(state: &EnrolledHostState) -> Result<AgentLock, Failure> {
     if state.read().map_err(failure)?.is_none() {
         return Err(not_managed());
     }
-    state.lock().map_err(failure)?.ok_or_else(|| {
-        Failure::new(Code::Failed, "another process is the agent of this host").advise(
-            "systemd runs it, or somebody else does",
-            "see what it does: `d8 agent status`; or stop it: `systemctl stop d8-agent`",
-        )
-    })
+    // `d8 agent status` holds the lock for a moment.
+    for _ in 0..LOCK_ATTEMPTS {
+        if let Some(lock) = state.lock().map_err(failure)? {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+    }
+    Err(Failure::new(Code::Failed, "another process is the agent of this host").of_kind(SECOND_AGENT).advise(
+        "systemd runs it, or somebody else does",
+        "see what it does: `d8 agent status`; or stop it: `systemctl stop d8-agent`",
+    ))
 }

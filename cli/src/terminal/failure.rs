@@ -4,6 +4,7 @@ use std::{error::Error, fmt, io::IsTerminal as _};
 
 use d8_crds::{
     decisions::verdict::Class,
+    values::name::PluginName,
     values::text::{printable_line, without_type_names},
 };
 pub(crate) use d8_rpp::Advice;
@@ -46,6 +47,8 @@ pub(crate) struct Failure {
     is_access_fault: bool,
     /// The stable kind of the error that caused it, one word in CamelCase; `None`: it has none.
     kind: Option<&'static str>,
+    /// The plugin whose version failed, where several change together.
+    about: Option<PluginName>,
     headline: String,
     causes: Vec<String>,
     advice: Vec<Advice>,
@@ -59,6 +62,7 @@ impl Failure {
             not_found: false,
             is_access_fault: false,
             kind: None,
+            about: None,
             headline,
             causes: Vec::new(),
             advice: Vec::new(),
@@ -130,6 +134,16 @@ impl Failure {
             format!("{name} has cluster requirements, and the cluster cannot be checked now"),
             format!("skip the checks at your own risk: `{command}`, or set `D8_PLUGINS_SKIP_CLUSTER_CHECKS=1`"),
         )
+    }
+
+    /// Sets the plugin that the failure is about.
+    pub(crate) fn about(self, plugin: &PluginName) -> Self {
+        Self { about: Some(plugin.clone()), ..self }
+    }
+
+    /// Returns whether the failure is about a plugin.
+    pub(crate) fn is_about(&self, plugin: &PluginName) -> bool {
+        self.about.as_ref() == Some(plugin)
     }
 
     /// Sets the kind of a failure that no error of a library caused.

@@ -13,8 +13,10 @@ use crate::{adapters::proxy::Registry, decisions::event_draft::EventDraft};
 pub(crate) async fn run<R: Registry>(ctx: &Context<R>) {
     loop {
         let hosts = ctx.hosts().take_duplicates();
-        for name in hosts {
-            let host = CliHost::new(&name, CliHostSpec::default());
+        for (name, uid) in hosts {
+            let mut host = CliHost::new(&name, CliHostSpec::default());
+            // `kubectl describe` finds events by it.
+            host.metadata.uid = uid;
             let note = format!(
                 "two machines report as {0}; if one of them is not yours, revoke both: `d8 host rotate {0}`",
                 host.name_any()

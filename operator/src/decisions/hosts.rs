@@ -152,7 +152,7 @@ pub(crate) struct HostIndex {
     /// Counts changes of labels, and hosts that are added or removed.
     labels_revision: u64,
     /// Hosts that began to report a second machine, for [`HostIndex::take_duplicates`].
-    new_duplicates: BTreeSet<String>,
+    new_duplicates: BTreeMap<String, Option<String>>,
 }
 
 impl HostIndex {
@@ -168,12 +168,13 @@ impl HostIndex {
                 if let Some(listing) = &mut self.listing {
                     listing.insert(name.clone());
                 }
+                let uid = host.uid();
                 let row = row(host, &mut self.interner);
                 let before = self.rows.get(&name);
                 let changed = before.is_none_or(|before| before.differs(&row));
                 self.labels_revision += u64::from(before.is_none_or(|before| before.labels != row.labels));
                 if row.is_duplicate && !before.is_some_and(|before| before.is_duplicate) {
-                    self.new_duplicates.insert(name.clone());
+                    self.new_duplicates.insert(name.clone(), uid);
                 }
                 self.rows.insert(name, row);
                 self.interner.prune_if_grown();
@@ -197,8 +198,8 @@ impl HostIndex {
         }
     }
 
-    /// Returns the hosts of which two machines began to report since the last call.
-    pub(crate) fn take_duplicates(&mut self) -> BTreeSet<String> {
+    /// Returns the hosts of which two machines began to report since the last call, with their UIDs.
+    pub(crate) fn take_duplicates(&mut self) -> BTreeMap<String, Option<String>> {
         std::mem::take(&mut self.new_duplicates)
     }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, pin::pin, time::Duration};
 use d8_agent::Activation;
 use d8_crds::{
     decisions::{
-        agent_report::{ActiveArtifact, ComponentReport},
+        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
         plan::{Plan, Request},
     },
     records::host::ComponentState,
@@ -142,10 +142,26 @@ impl<'a> Tick<'a> {
             Ok(Ended::Withdrawn) => {}
             Err(failure) => {
                 output::warn(failure.summary());
-                for operation in &transaction.operations {
-                    let change = (&operation.change.to.version, operation.layer());
-                    self.fail(&operation.name.clone().into(), Some(change), &failure);
-                }
+                self.note_failure(transaction, &failure);
+            }
+        }
+    }
+
+    /// Reports a transaction that failed. Only the version that failed is at fault; the others wait for another one of it.
+    fn note_failure(&mut self, transaction: &Transaction, failure: &Failure) {
+        let at_fault = transaction.operations.iter().find(|operation| failure.is_about(&operation.name));
+        for operation in &transaction.operations {
+            let component = Component::Plugin(operation.name.clone());
+            let change = (&operation.change.to.version, operation.layer());
+            if at_fault.is_none_or(|at_fault| at_fault.name == operation.name) {
+                self.fail(&component, Some(change), failure);
+            } else if let Some(report) = self.record.report.components.remove(&component) {
+                let attempt = FailedAttempt {
+                    version: change.0.clone(),
+                    reason: failure.kind().to_owned(),
+                    message: failure.summary(),
+                };
+                self.report(&component, report.interrupted(&attempt));
             }
         }
     }
@@ -155,7 +171,7 @@ impl<'a> Tick<'a> {
             let component = Component::Plugin(operation.name.clone());
             // A newer version that failed is still not tried again.
             if !self.left_out.contains_key(&component) {
-                self.failures.forget(&component);
+                self.forget_failures(&component);
             }
             let to = operation.change.to.version.clone();
             if let Some(activation) = activations.iter().find(|activation| activation.name == operation.name) {

@@ -1,7 +1,7 @@
 //! d8 itself, kept on policy by the agent that it runs.
 //!
 //! A switch is a trial (`d8_agent::d8_store::Trial`): the agent goes on in the new d8, and one that completes no tick is
-//! replaced by the one before. So a new d8 that cannot run an agent does not end the care for the host.
+//! replaced by the one before. So the host stays managed if a new d8 cannot run an agent.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,11 +13,11 @@ use d8_agent::{
     cluster::ClusterView,
     d8_store::{D8Store, Trial, TrialStart},
     enrolled_host::EnrolledHostState,
-    failed_changes::{TRIAL_FAILED, TRIAL_TIMEOUT},
+    failed_changes::{self, TRIAL_FAILED, TRIAL_TIMEOUT},
 };
 use d8_crds::{
     decisions::{
-        agent_report::{ComponentReport, FailedAttempt},
+        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
         explain,
         intent::Intent,
         plan::{Outcome, Request},
@@ -43,6 +43,7 @@ use crate::{
         output,
         progress::Progress,
     },
+    version,
 };
 
 /// The plan of a tick for d8 itself.
@@ -63,6 +64,14 @@ impl<'a> OwnD8<'a> {
         let planned = Self::try_plan(tick, view).await;
         planned.unwrap_or_else(|failure| {
             output::warn(format!("d8 itself is not kept on policy: {}", failure.summary()));
+            let version = version::release().map(|(_, version)| version);
+            let active = ActiveArtifact { version: version.clone(), digest: None };
+            let failed = FailedAttempt {
+                version: version.unwrap_or_default(),
+                reason: failure.kind().to_owned(),
+                message: failure.summary(),
+            };
+            tick.report(&Component::D8, failed_changes::report(ComponentReport::new(active), &failed));
             None
         })
     }
@@ -132,13 +141,13 @@ impl<'a> OwnD8<'a> {
     }
 }
 
-impl Tick<'_> {
+impl<'a> Tick<'a> {
     /// Switches d8 itself, or stages the version that a window holds. Returns `current` of the store after a switch. A
     /// change that fails is in the report.
     ///
     /// # Errors
     /// The policies cannot be read again, or the report cannot be written.
-    pub(super) async fn change_d8(&mut self, own: OwnD8<'_>) -> Result<Option<PathBuf>, Failure> {
+    pub(super) async fn change_d8(&mut self, own: OwnD8<'a>) -> Result<Option<PathBuf>, Failure> {
         let Some(published) = own.chosen.as_ref().or(own.ahead.as_ref()) else { return Ok(None) };
         if own.chosen.is_some() {
             self.announce_d8(&published.version).await?;
@@ -176,26 +185,35 @@ impl Tick<'_> {
     /// Switches to what is staged, if the policies still permit it. Returns whether it did.
     async fn try_d8(
         &mut self,
-        own: &OwnD8<'_>,
+        own: &OwnD8<'a>,
         published: &PublishedVersion,
         staged: StagedSwitch<'_>,
     ) -> Result<bool, Failure> {
         let CurrentVersion::Release(from, _) = &own.current else { return Ok(false) };
+        // Somebody else may have switched d8 while this one waited for the lock.
+        if own.d8.current()? != own.current {
+            if let Some(report) = self.record.report.components.get_mut(&Component::D8) {
+                report.state = ComponentState::Pending;
+            }
+            return Ok(false);
+        }
         let (mut view, _) = self.policies().await?;
         view.records = own.planning.records().clone();
-        let mut again = D8Planning::of_view(self.context, view, (&own.d8, &own.current), None).await?.for_agent();
-        match again.outcome(Request::NewestOfAll).await {
-            Some(Outcome::Take { version, .. }) if version.version == published.version => {}
-            outcome => {
-                output::print(format!("d8: {} is not taken: the policies changed", published.tag));
-                let (active, forbidden) = again.active();
-                if let Some(outcome) = outcome {
-                    self.report(&Component::D8, ComponentReport::of(active, forbidden.as_ref(), &outcome));
-                }
-                return Ok(false);
-            }
+        let planning = D8Planning::of_view(self.context, view, (&own.d8, &own.current), None).await?;
+        let mut again = OwnD8 {
+            d8: own.d8.clone(),
+            current: own.current.clone(),
+            planning: planning.for_agent(),
+            chosen: None,
+            ahead: None,
+        };
+        again.choose(self).await;
+        if again.chosen.as_ref().is_none_or(|chosen| chosen.version != published.version) {
+            output::print(format!("d8: {} is not taken: the new plan does not have it", published.tag));
+            return Ok(false);
         }
-        let trial = Trial::new(from.clone(), published.tag.clone(), Timestamp::now());
+        let layer = own.planning.details(&published.version).ok().and_then(|details| details.layer.clone());
+        let trial = Trial::new(from.clone(), (published.tag.clone(), layer), Timestamp::now());
         match staged.commit(self.context, Some(&trial))? {
             SwitchOutcome::Switched(_) => {
                 output::print(format!("Switched d8 from {from} to {}; the agent goes on in it.", published.tag));
@@ -230,7 +248,7 @@ pub(super) async fn seed(context: &Context) -> Result<(), Failure> {
     let mut locked = store.lock(context.global.lock_timeout, &progress).await?;
     let tested = locked.stage_copy(d8.image(), tag, context.now, &progress).await?;
     locked.activate(tested, None, d8.image(), context.now, &progress)?;
-    output::print(format!("{} runs d8 {tag}; the agent switches it.", store.current().display()));
+    output::print(format!("Stored d8 {tag} at {}. The agent updates it there.", store.current().display()));
     Ok(())
 }
 
@@ -247,7 +265,7 @@ pub(super) enum TrialFailure {
     Starts,
     /// The new d8 completed no tick in time.
     Time,
-    /// The service manager gave up to start it.
+    /// The service manager gave up starting it.
     NoStart,
 }
 
@@ -295,7 +313,15 @@ impl OnTrial {
         }
     }
 
-    /// Makes the former d8 active again, and remembers that the new one failed.
+    /// Takes back the count of this start: a signal ended it.
+    pub(super) fn stop(&self) {
+        if let Err(error) = self.store.save_trial(&self.trial.clone().stopped()) {
+            output::warn(format!("the trial of d8 {} counts this start: {error}", self.trial.to));
+        }
+    }
+
+    /// Makes the former d8 active again, and remembers that the new one failed. Does nothing if a person switched to
+    /// another version meanwhile.
     ///
     /// # Errors
     /// The former version is missing, or the store cannot be written.
@@ -305,18 +331,19 @@ impl OnTrial {
         state: &EnrolledHostState,
         why: TrialFailure,
     ) -> Result<(), Failure> {
-        let Trial { from, to, .. } = &self.trial;
-        let layer = Version::parse(to.as_str()).ok().and_then(|version| self.store.find(&version).ok().flatten());
-        let layer = layer.and_then(|version| version.receipt?.layer);
+        let Trial { from, to, layer, .. } = &self.trial;
         let timeout = context.global.lock_timeout.max(Duration::from_mins(1));
         let mut locked = self.store.lock(timeout, &Progress::new(context.printer)).await?;
-        locked.revert(&self.trial)?;
+        if !locked.is_on_trial(&self.trial)? {
+            output::print(format!("The trial of d8 {to} is over: another version is active."));
+            return Ok(());
+        }
         let (reason, message) = match why {
             TrialFailure::Starts => (TRIAL_FAILED, "it started several times and completed no tick of the agent"),
             TrialFailure::NoStart => (TRIAL_FAILED, "it did not start as the agent"),
             TrialFailure::Time => (TRIAL_TIMEOUT, "it completed no tick of the agent within 10 minutes"),
         };
-        output::warn(format!("d8 {to} was replaced by {from} again: {message}"));
+        // Remembered first: after a power loss in between, the version is not tried again by mistake.
         let mut failures = state.failures();
         let version = Version::parse(to.as_str()).unwrap_or_default();
         let failed = FailedAttempt { version, reason: reason.to_owned(), message: format!("d8 {to}: {message}") };
@@ -324,6 +351,8 @@ impl OnTrial {
         if let Err(error) = state.save_failures(&failures) {
             output::warn(format!("changes that failed are not remembered: {error}"));
         }
+        locked.revert(&self.trial)?;
+        output::warn(format!("d8 {to} was replaced by {from} again: {message}"));
         Ok(())
     }
 
@@ -346,6 +375,6 @@ pub(super) fn go_on_in(current: &Path) -> Failure {
 
 /// Returns the failure when there is nothing to recover.
 pub(super) fn no_trial() -> Failure {
-    Failure::new(Code::Failed, "there is nothing to recover: the agent switched to no d8 that has not proven itself")
+    Failure::new(Code::Failed, "there is nothing to recover: no switch of d8 is on trial")
         .advise("the agent stopped for another reason", "`d8 agent status`, and `journalctl --unit d8-agent`")
 }

@@ -14,6 +14,7 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
 
@@ -27,18 +28,25 @@ pub(super) struct PolicyWatch {
     seen: Fingerprints,
     /// Failures since the watch was open.
     failures: u32,
+    /// When a watch that failed is opened again.
+    retry_at: Option<Instant>,
 }
 
 impl PolicyWatch {
     /// Opens no connection yet. `seen`: the policies of the last tick.
     pub(super) fn new(client: Client, seen: Fingerprints) -> Self {
         let api = Api::all_with(client, &ApiResource::erase::<PluginPolicy>(&()));
-        Self { api, events: None, version: String::new(), seen, failures: 0 }
+        Self { api, events: None, version: String::new(), seen, failures: 0, retry_at: None }
     }
 
     /// Waits until a policy changes in what ticks depend on. Opens the watch again when it ends or fails.
     pub(super) async fn changed(&mut self) {
         loop {
+            // The caller may drop this future at any await.
+            if let Some(retry_at) = self.retry_at {
+                tokio::time::sleep_until(retry_at).await;
+                self.retry_at = None;
+            }
             match self.next_change().await {
                 Ok(true) => return,
                 Ok(false) => {}
@@ -46,7 +54,7 @@ impl PolicyWatch {
                     tracing::debug!(error = %d8_rpp::text::error_chain(&error), "the watch of the policies ended");
                     (self.events, self.version) = (None, String::new());
                     self.failures = self.failures.saturating_add(1);
-                    tokio::time::sleep(wait_after_failures(self.failures, rand::random())).await;
+                    self.retry_at = Some(Instant::now() + wait_after_failures(self.failures, rand::random()));
                 }
             }
         }
@@ -77,19 +85,18 @@ impl PolicyWatch {
     /// Opens the watch where the last one ended. Without that, lists the policies first, and returns whether a tick depends
     /// on what changed.
     async fn open(&mut self) -> kube::Result<bool> {
-        let mut differs = false;
-        if self.version.is_empty() {
+        let (mut version, mut now) = (self.version.clone(), None);
+        if version.is_empty() {
             let list = self.api.list(&ListParams::default()).await?;
-            self.version = list.metadata.resource_version.unwrap_or_default();
-            let now: Fingerprints = list.items.iter().map(of_object).collect();
-            differs = self.seen != now;
-            self.seen = now;
+            version = list.metadata.resource_version.unwrap_or_default();
+            now = Some(list.items.iter().map(of_object).collect::<Fingerprints>());
         }
         let timeout = u32::try_from(watch_timeout(rand::random()).as_secs()).unwrap_or(u32::MAX);
         let params = WatchParams::default().timeout(timeout);
-        self.events = Some(Box::pin(self.api.watch(&params, &self.version).await?));
-        self.failures = 0;
-        Ok(differs)
+        self.events = Some(Box::pin(self.api.watch(&params, &version).await?));
+        // Nothing is taken for seen before the watch is open: a change would be lost.
+        (self.version, self.failures) = (version, 0);
+        Ok(now.is_some_and(|now| std::mem::replace(&mut self.seen, now.clone()) != now))
     }
 }
 

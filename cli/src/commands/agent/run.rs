@@ -34,9 +34,13 @@ use crate::{
 pub(crate) async fn run(global: &GlobalArgs, place: &AgentPlaceArgs) -> Result<(), Failure> {
     let state = EnrolledHostState::at(&place.state_dir);
     let context = Context::of_agent(global.clone(), place);
-    // Counted before anything else is read, which may be what makes a new d8 fail.
-    let trial = OnTrial::start(&context, &state).await?;
-    let _lock = super::lock(&state)?;
+    // Counted before anything else is read, which may be what makes a new d8 fail; not by a second agent of the host.
+    let lock = super::lock(&state);
+    let trial = match &lock {
+        Err(failure) if failure.kind() == super::SECOND_AGENT => None,
+        _ => OnTrial::start(&context, &state).await?,
+    };
+    let _lock = lock?;
     let config = context.config()?.clone();
     if config.log_format == LogFormat::Json {
         output::use_json();
@@ -44,7 +48,7 @@ pub(crate) async fn run(global: &GlobalArgs, place: &AgentPlaceArgs) -> Result<(
     let mut agent = Agent::new(state, trial, config)?;
     notify(&[NotifyState::Ready]);
     loop {
-        match agent.now.phase() {
+        match agent.machine.phase() {
             Phase::Ticking => Box::pin(agent.tick(global, place)).await,
             Phase::Waiting { .. } | Phase::BackingOff { .. } => agent.wait().await,
             Phase::Replacing => return agent.go_on(),
@@ -59,7 +63,9 @@ pub(crate) async fn run(global: &GlobalArgs, place: &AgentPlaceArgs) -> Result<(
 
 /// The agent: its state, and what it needs to act on it.
 struct Agent {
-    now: AgentState,
+    machine: AgentState,
+    /// When the agent started, by the clock and by a clock that nobody sets.
+    begun: (Timestamp, Instant),
     state: EnrolledHostState,
     config: AgentConfig,
     status: AgentStatus,
@@ -87,10 +93,12 @@ impl Agent {
             pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
             pings
         });
+        let begun = Timestamp::now();
         let before = state.status().unwrap_or_default();
         let status = AgentStatus { agent_version: version::display(), pid: std::process::id(), ..before };
         Ok(Self {
-            now: AgentState::start(trial.is_some(), Timestamp::now()),
+            machine: AgentState::start(trial.is_some(), begun),
+            begun: (begun, Instant::now()),
             state,
             config,
             status,
@@ -105,7 +113,13 @@ impl Agent {
     }
 
     fn after(&mut self, event: Event) {
-        self.now = self.now.after(event, Timestamp::now(), rand::random());
+        self.machine = self.machine.after(event, self.time(), rand::random());
+    }
+
+    /// Returns the time of the state machine. A clock that is set meanwhile does not end a trial.
+    fn time(&self) -> Timestamp {
+        let (begun, since) = self.begun;
+        begun.checked_add(since.elapsed()).unwrap_or(begun)
     }
 
     /// Makes a tick. A signal, or the end of a trial, drops it: what is staged is removed, and no switch is half done.
@@ -129,10 +143,10 @@ impl Agent {
                     }
                     Err(failure) => return self.fail(&failure),
                 },
-                event = self.happens() => event,
+                event = self.next_event() => event,
             };
             self.after(happened);
-            if self.now.phase() != Phase::Ticking {
+            if self.machine.phase() != Phase::Ticking {
                 return;
             }
         }
@@ -141,14 +155,14 @@ impl Agent {
     /// Waits for the next tick.
     async fn wait(&mut self) {
         self.save_status();
-        let event = self.happens().await;
+        let event = self.next_event().await;
         self.after(event);
     }
 
     /// Waits for what happens beside a tick. Tells the service manager meanwhile that the agent lives.
-    async fn happens(&mut self) -> Event {
-        let left = self.now.deadline().map(|deadline| {
-            let left = deadline.duration_since(Timestamp::now());
+    async fn next_event(&mut self) -> Event {
+        let left = self.machine.deadline().map(|deadline| {
+            let left = deadline.duration_since(self.time());
             Duration::try_from(left).unwrap_or_default()
         });
         let due = Instant::now().checked_add(left.unwrap_or_default());
@@ -179,11 +193,14 @@ impl Agent {
 
     /// Prints what changed.
     fn succeed(&mut self, done: TickDone) {
-        if let Some(trial) = self.trial.take() {
+        // A tick that switched d8 again began the trial of the next one.
+        if let Some(trial) = self.trial.take()
+            && done.switched_d8.is_none()
+        {
             trial.succeed();
         }
         let TickDone { report, switched_d8, peers, .. } = done;
-        self.now.set_peers(peers);
+        self.machine.set_peers(peers);
         if let Some(ended) = self.status.succeed(report.clone(), Timestamp::now()) {
             output::print(format!("The agent works again, after {} failures since {:.0}.", ended.count, ended.since));
         }
@@ -213,7 +230,7 @@ impl Agent {
     fn fail(&mut self, failure: &Failure) {
         self.status.fail(failure.kind(), failure.summary(), Timestamp::now());
         self.after(Event::TickFailed);
-        let wait = self.now.deadline().map(|deadline| deadline.duration_since(Timestamp::now()).as_secs());
+        let wait = self.machine.deadline().map(|deadline| deadline.duration_since(self.time()).as_secs());
         let seconds = wait.unwrap_or_default().max(0);
         output::warn(format!("{}; the next attempt is in {seconds} s", failure.summary()));
         notify(&[NotifyState::Status(&failure.summary())]);
@@ -221,7 +238,8 @@ impl Agent {
 
     /// Stores what `d8 agent status` shows, and the metrics.
     fn save_status(&mut self) {
-        self.status.next_tick = self.now.deadline();
+        let left = self.machine.deadline().map(|deadline| deadline.duration_since(self.time()));
+        self.status.next_tick = left.and_then(|left| Timestamp::now().checked_add(left).ok());
         if let Err(error) = self.state.save_status(&self.status) {
             output::warn(format!("the status of the agent is not stored: {error}"));
         }
@@ -250,6 +268,9 @@ impl Agent {
 
     fn stop(mut self) {
         notify(&[NotifyState::Stopping]);
+        if let Some(trial) = &self.trial {
+            trial.stop();
+        }
         self.save_status();
     }
 }

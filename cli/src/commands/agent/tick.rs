@@ -13,7 +13,7 @@ use std::{
 use d8_agent::{
     cluster::{self, ClusterView, RecordSelection, ViewOrigin},
     enrolled_host::EnrolledHostState,
-    failed_changes::{self, FailedChanges},
+    failed_changes::{self, FailedChanges, FailureChanges},
     watched_policies::{Fingerprints, fingerprint, selected_hosts},
 };
 use d8_crds::{
@@ -61,6 +61,8 @@ pub(super) struct Tick<'a> {
     pub(super) client: Client,
     pub(super) record: HostRecord<'a>,
     pub(super) failures: FailedChanges,
+    /// What this tick adds to them.
+    results: FailureChanges,
     /// The changes that are not tried now because they failed before, and until when. An older version may be.
     pub(super) left_out: BTreeMap<Component, (FailedAttempt, Option<Timestamp>)>,
     /// When the policies were read that the plan is made from.
@@ -112,6 +114,7 @@ impl<'a> Tick<'a> {
             client,
             record,
             failures,
+            results: FailureChanges::default(),
             left_out,
             policies_read,
             fingerprints,
@@ -144,7 +147,14 @@ impl<'a> Tick<'a> {
             Some(d8) if self.switches_d8 => self.change_d8(d8).await?,
             _ => None,
         };
-        let report = self.record.write().await?;
+        let report = match self.record.write().await {
+            // The new d8 reports it.
+            Err(failure) if switched_d8.is_some() => {
+                output::warn(failure.summary());
+                CliHostStatus::default()
+            }
+            written => written?,
+        };
         Ok(TickDone { report, switched_d8, policies: self.fingerprints, peers: self.peers })
     }
 
@@ -285,7 +295,14 @@ impl<'a> Tick<'a> {
                 self.fail(&name.into(), None, &failure);
             }
         }
-        let mut transactions = repairs;
+        let now = self.context.now;
+        let is_untried = |transaction: &Transaction| {
+            transaction.operations.iter().all(|operation| {
+                let (component, version) = (operation.name.clone().into(), &operation.change.to.version);
+                self.failures.blocking(&component, version, operation.layer(), now).is_none()
+            })
+        };
+        let mut transactions: Vec<Transaction> = repairs.into_iter().filter(is_untried).collect();
         transactions.extend(transaction::transactions(planning, snapshot, plan)?);
         Ok(transactions)
     }
@@ -337,8 +354,9 @@ impl<'a> Tick<'a> {
         change: Option<(&Version, Option<&Digest>)>,
         failure: &Failure,
     ) {
-        let Some(report) = self.record.report.components.remove(component) else { return };
-        let version = change.map(|(version, _)| version).or(report.active.as_ref()).cloned();
+        let report = self.record.report.components.remove(component);
+        let active = report.as_ref().and_then(|report| report.active.clone());
+        let version = change.map(|(version, _)| version.clone()).or(active);
         let failed = FailedAttempt {
             version: version.unwrap_or_default(),
             reason: failure.kind().to_owned(),
@@ -346,13 +364,22 @@ impl<'a> Tick<'a> {
         };
         if let Some((_, digest)) = change {
             self.failures.add(component, &failed, digest, self.context.now);
+            self.results.add(component, &failed, digest, self.context.now);
         }
+        // A new dependency has no entry of its own.
+        let Some(report) = report else { return };
         self.report(component, failed_changes::report(report, &failed));
     }
 
-    /// Remembers the changes that failed.
+    /// Forgets the failures of a component: the newest permitted version of it is active.
+    pub(super) fn forget_failures(&mut self, component: &Component) {
+        self.failures.forget(component);
+        self.results.forget(component);
+    }
+
+    /// Remembers the changes that failed. Those that `d8 agent retry` forgot meanwhile stay forgotten.
     pub(super) fn save_failures(&self) {
-        if let Err(error) = self.state.save_failures(&self.failures) {
+        if let Err(error) = self.state.save_failures(&self.results.applied_to(self.state.failures())) {
             output::warn(format!("changes that failed are not remembered: {error}"));
         }
     }

@@ -149,7 +149,10 @@ impl Transaction {
             }
         }
         let changes: Vec<StoreChange> = stream::iter(&self.operations)
-            .map(|operation| operation.prepare(context, &locked, progress))
+            .map(async |operation| {
+                let prepared = operation.prepare(context, &locked, progress).await;
+                prepared.map_err(|failure| failure.about(&operation.name))
+            })
             .buffered(MAX_DOWNLOADS)
             .try_collect()
             .await?;

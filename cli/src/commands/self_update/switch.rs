@@ -168,7 +168,8 @@ impl StagedSwitch<'_> {
         switch.keep_fallback(store, &mut locked);
         drop(locked);
         Ok(SwitchOutcome::Switched(SwitchReport {
-            previous: switch.previous(store)?,
+            // The switch is made: what cannot be read now is only not shown.
+            previous: switch.previous(store).unwrap_or_default(),
             policy_unaware,
             diverging_link: switch.diverging_link(store),
             store_link: store.current(),
