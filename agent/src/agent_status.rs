@@ -1,4 +1,4 @@
-//! What the agent tells about itself on the machine: `status.json`, for `d8 agent status`, and a file with metrics.
+//! The status of the agent, in files on the machine: `status.json`, for `d8 agent status`, and a file with metrics.
 //!
 //! The API server has the same in the `CliHost`, as long as it can be reached.
 

@@ -228,7 +228,7 @@ impl EnrolledHostState {
     pub fn lock(&self) -> Result<Option<AgentLock>, EnrolledHostError> {
         let path = self.directory.join(LOCK);
         let open = || {
-            // Nobody else may open it: who does can hold the lock.
+            // A process that can open the file can hold the lock.
             let opened = match disk::create_new(&path, disk::PRIVATE) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk::open_regular(&path),
                 opened => opened,

@@ -17,7 +17,7 @@ const LONGEST_SPREAD: Duration = Duration::from_mins(5);
 /// First and longest delay after ticks that failed, before jitter.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_mins(10);
-/// No two ticks are closer.
+/// Shortest time between two ticks, unless a policy changes.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How a tick ended.

@@ -178,6 +178,7 @@ fn missing(
                 Outcome::Nothing { why: NoCandidate::NotInMajor(_), .. } => "no version of its major is published",
                 _ => "no version is published",
             };
+            let message = message.to_owned();
             let message = format!("{message}, and the host takes none of them");
             ComponentReport {
                 state: ComponentState::Held,
@@ -264,8 +265,8 @@ impl HostReport {
                     "ClockSynced",
                     "ClockSkew",
                     format!(
-                        "the clock of the host differs from that of the API server by {seconds} s, so nothing \
-                         changes; set it"
+                        "the clock of the host differs from that of the API server by {seconds} s, so changes \
+                         are held; correct the clock of the host"
                     ),
                 )
             }

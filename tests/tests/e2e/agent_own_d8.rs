@@ -35,7 +35,7 @@ impl<'a> Host<'a> {
             admin.home().join(".deckhouse-cli")
         };
         let store = root.join("cli");
-        assert!(joined.stdout.contains("the agent switches it"), "{joined:?}");
+        assert!(joined.stdout.contains("The agent updates it there"), "{joined:?}");
         assert_eq!(target(&store.join("current")), format!("versions/{version}/d8"));
         // The machine has no kubeconfig but that of the host.
         let machine = admin.with_env("KUBECONFIG", state.join("kubeconfig"));
@@ -106,7 +106,7 @@ fn a_switch_of_d8_is_a_trial() -> Result<()> {
     wait_for("the end of the trial", TIMEOUT, over)?;
     assert_eq!(target(&host.store.join("recovery")), "versions/v0.14.0/d8");
     let log = agent.stdout();
-    for line in ["Switched d8 from v0.14.0 to v0.15.0; the agent goes on in it.", "d8 v0.15.0 runs the agent"] {
+    for line in ["Switched d8 from v0.14.0 to v0.15.0; the agent restarts as it.", "d8 v0.15.0 runs the agent"] {
         assert!(log.contains(line), "{line}: {log}");
     }
     assert!(end(&mut agent)?.success(), "{}", agent.log());

@@ -190,7 +190,7 @@ fn a_version_is_staged_before_its_window() -> Result<()> {
     lab.apply_policy("bastions", &window(2))?;
     add(&lab, &Plugin::new("tool", "v1.1.0"))?;
     let planned = host.agent(&["plan"])?.expect_code(0)?;
-    assert!(planned.stdout.contains("tool v1.1.0 is downloaded now"), "{planned:?}");
+    assert!(planned.stdout.contains("tool v1.1.0 would be downloaded now"), "{planned:?}");
     let staged = host.machine.root().join("plugins/tool/versions/v1.1.0/tool");
     assert!(!staged.exists(), "a plan changes nothing");
     let status = host.tick(&lab)?;

@@ -45,7 +45,7 @@ impl<'a> Tick<'a> {
     /// Makes changes. Those of one transaction are made together, the transactions one after the other.
     ///
     /// # Errors
-    /// The policies cannot be read again, or the report cannot be written. What is staged is dropped.
+    /// The report cannot be written. What is staged is dropped.
     pub(super) async fn change_plugins(
         &mut self,
         mut planning: Planning<'a>,
@@ -121,7 +121,10 @@ impl<'a> Tick<'a> {
     fn withdraw(&mut self, planning: &Planning<'_>, plan: &Plan, transaction: &Transaction) {
         for operation in &transaction.operations {
             let component = Component::Plugin(operation.name.clone());
-            output::print(format!("{component}: {} is not taken: the policies changed", operation.change.to.tag));
+            output::print(format!(
+                "{component}: {} is not taken: the new plan does not have it",
+                operation.change.to.tag
+            ));
             let outcomes = plan.outcomes.iter().filter(|(of, _)| **of == component);
             let outcomes = outcomes.map(|(component, outcome)| (component.clone(), outcome.clone())).collect();
             self.report_outcomes(planning, &Plan { outcomes, changes: Vec::new() });

@@ -60,7 +60,11 @@ impl<'a> HostRecord<'a> {
         let (accepted, malformed) =
             AcceptedIdentity::from_annotations(&record.metadata.annotations.clone().unwrap_or_default());
         if !malformed.is_empty() {
-            output::warn(format!("annotation {TRUST_CA} of CliHost {}: no key: {}", host.name, malformed.join(", ")));
+            output::warn(format!(
+                "annotation {TRUST_CA} of CliHost {} has words that are no SHA-256 digests: {}",
+                host.name,
+                malformed.join(" ")
+            ));
         }
         context.accept_proxy(accepted);
         let report = HostReport {

@@ -146,7 +146,7 @@ impl<'a> Tick<'a> {
     /// change that fails is in the report.
     ///
     /// # Errors
-    /// The policies cannot be read again, or the report cannot be written.
+    /// The report cannot be written.
     pub(super) async fn change_d8(&mut self, own: OwnD8<'a>) -> Result<Option<PathBuf>, Failure> {
         let Some(published) = own.chosen.as_ref().or(own.ahead.as_ref()) else { return Ok(None) };
         if own.chosen.is_some() {
@@ -216,7 +216,7 @@ impl<'a> Tick<'a> {
         let trial = Trial::new(from.clone(), (published.tag.clone(), layer), Timestamp::now());
         match staged.commit(self.context, Some(&trial))? {
             SwitchOutcome::Switched(_) => {
-                output::print(format!("Switched d8 from {from} to {}; the agent goes on in it.", published.tag));
+                output::print(format!("Switched d8 from {from} to {}; the agent restarts as it.", published.tag));
                 Ok(true)
             }
             SwitchOutcome::PolicyUnaware(verdict) => {
@@ -362,15 +362,21 @@ impl OnTrial {
     }
 }
 
-/// Goes on in another d8, with the arguments of this process. Returns only the failure to start it.
+/// Replaces this process by another d8, with its arguments. Returns only the failure to start it.
 pub(super) fn go_on_in(current: &Path) -> Failure {
     let error = exec::exec(Command::new(current).args(args::of_process().into_iter().skip(1)));
     let advice = Advice {
         cause: "the file was removed, or its file system does not permit programs".to_owned(),
         fix: "`systemctl restart d8-agent`".to_owned(),
     };
-    exec::start_failure(format!("cannot go on in {}", current.display()), current, &error, Some(&Component::D8), advice)
-        .of_kind(if error.kind() == std::io::ErrorKind::NotFound { "NotFound" } else { "Exec" })
+    exec::start_failure(
+        format!("cannot restart as {}", current.display()),
+        current,
+        &error,
+        Some(&Component::D8),
+        advice,
+    )
+    .of_kind(if error.kind() == std::io::ErrorKind::NotFound { "NotFound" } else { "Exec" })
 }
 
 /// Returns the failure when there is nothing to recover.

@@ -1,4 +1,4 @@
-//! `d8 agent plan`: what a tick of the agent would do now. Changes and reports nothing.
+//! `d8 agent plan`: what a tick of the agent would do now. Changes no plugin and no d8, and reports nothing.
 
 use d8_agent::enrolled_host::EnrolledHostState;
 use d8_crds::records::host::CliHostStatus;
@@ -20,7 +20,7 @@ pub(crate) async fn run(context: &Context, place: &args::AgentPlaceArgs) -> Resu
     component_table::print(&report.components);
     for operation in &plan.ahead {
         let (name, tag) = (&operation.name, &operation.change.to.tag);
-        output::print(format!("{name} {tag} is downloaded now, so that the switch needs no network"));
+        output::print(format!("{name} {tag} would be downloaded now, so that the switch needs no network"));
     }
     Ok(())
 }

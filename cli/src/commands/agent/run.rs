@@ -252,10 +252,10 @@ impl Agent {
         }
     }
 
-    /// Goes on in the d8 that the tick switched to. Returns only a failure.
+    /// Restarts as the d8 that the tick switched to. Returns only a failure.
     fn go_on(self) -> Result<(), Failure> {
         let Some(current) = &self.switched_d8 else { return Ok(()) };
-        notify(&[NotifyState::Status("goes on in another d8")]);
+        notify(&[NotifyState::Status("restarts as another d8")]);
         Err(go_on_in(current))
     }
 
