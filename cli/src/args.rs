@@ -115,7 +115,7 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     /// Create, list and revoke the identities of managed hosts
     Host(HostArgs),
-    /// Show what managed hosts run, and why not more
+    /// Show what managed hosts run, and what holds newer versions back
     Fleet(FleetArgs),
     /// Make this machine a managed host, and keep it on its policies
     Agent(AgentArgs),

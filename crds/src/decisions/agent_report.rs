@@ -174,16 +174,16 @@ fn missing(
         Some(verdict) => report(ComponentState::Unfit, None, verdict.leading()),
         None => {
             let message = match outcome {
-                Outcome::Nothing { why: NoCandidate::OnlyPrereleases, .. } => "only pre-releases are published",
+                Outcome::Nothing { why: NoCandidate::OnlyPrereleases, .. } => {
+                    "only pre-releases are published, and the host takes none of them"
+                }
                 Outcome::Nothing { why: NoCandidate::NotInMajor(_), .. } => "no version of its major is published",
                 _ => "no version is published",
             };
-            let message = message.to_owned();
-            let message = format!("{message}, and the host takes none of them");
             ComponentReport {
                 state: ComponentState::Held,
                 reason: Some("NotPublished".to_owned()),
-                message: Some(message),
+                message: Some(message.to_owned()),
                 ..bare
             }
         }

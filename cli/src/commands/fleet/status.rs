@@ -1,4 +1,4 @@
-//! `d8 fleet status`: what managed hosts run, and why not more.
+//! `d8 fleet status`: what managed hosts run, and what holds newer versions back.
 
 use d8_crds::decisions::fleet::Fleet;
 use serde::Serialize;
