@@ -3,9 +3,13 @@
 //! A download may take long, and an admin may pause the host meanwhile. So the policies are read again before each
 //! switch, and a change that the plan no longer has is dropped.
 
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-use d8_agent::Activation;
+use d8_agent::{Activation, watched_policies::Fingerprints};
 use d8_crds::{
     decisions::{
         agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
@@ -31,8 +35,20 @@ use crate::{
 /// within 2 seconds.
 const POLICIES_COUNT_FOR: Duration = Duration::from_secs(1);
 
-/// How often the policies are read again for one switch, if they keep changing.
-const MAX_READS: usize = 4;
+/// A plan counts for so long: windows close meanwhile.
+const PLAN_COUNTS_FOR: Duration = Duration::from_secs(10);
+/// How often the policies are read again for one switch, if they keep changing or the machine is slow.
+const MAX_READS: usize = 8;
+
+/// The plan that the changes of a tick must be in.
+struct LatestPlan<'t> {
+    requests: &'t BTreeMap<Component, Request>,
+    /// `None`: the one that the changes are from.
+    plan: Option<Plan>,
+    /// What it depends on in the policies that it was made by.
+    by: Fingerprints,
+    made: Instant,
+}
 
 /// How a transaction of the agent ended.
 enum Ended {
@@ -55,6 +71,7 @@ impl<'a> Tick<'a> {
         if transactions.is_empty() {
             return Ok(());
         }
+        let (planned_by, planned_at) = (self.fingerprints.clone(), self.policies_read);
         self.announce(&transactions).await?;
         let (context, progress) = (self.context, &Progress::new(self.context.printer));
         let staged = stream::iter(transactions).map(async |transaction| {
@@ -62,9 +79,11 @@ impl<'a> Tick<'a> {
             (transaction, staged)
         });
         let mut staged = pin!(staged.buffer_unordered(self.context.config()?.parallel_downloads));
+        // A transaction that was planned by older policies than another one is compared with the newest plan, too.
+        let mut latest = LatestPlan { requests, plan: None, by: planned_by, made: planned_at };
         while let Some((transaction, staged)) = staged.next().await {
             let ended = match staged {
-                Ok(Some(staged)) => self.switch(&mut planning, requests, &transaction, staged, progress).await,
+                Ok(Some(staged)) => self.switch(&mut planning, &mut latest, &transaction, staged, progress).await,
                 Ok(None) => Ok(Ended::Applied(Applied::Conflict)),
                 Err(failure) => Err(failure),
             };
@@ -89,29 +108,31 @@ impl<'a> Tick<'a> {
     async fn switch(
         &mut self,
         planning: &mut Planning<'a>,
-        requests: &BTreeMap<Component, Request>,
+        latest: &mut LatestPlan<'_>,
         transaction: &Transaction,
         staged: StagedTransaction,
         progress: &Progress,
     ) -> Result<Ended, Failure> {
-        let mut planned_again = false;
         for _ in 0..MAX_READS {
+            if self.policies_read.elapsed() > POLICIES_COUNT_FOR {
+                let (view, policies) = self.policies().await?;
+                planning.renew(view, policies, Timestamp::now());
+            }
+            if latest.by != self.fingerprints || latest.made.elapsed() > PLAN_COUNTS_FOR {
+                let made = Instant::now();
+                let (_, plan) = self.plan_untried(planning, latest.requests).await;
+                (latest.plan, latest.by, latest.made) = (Some(plan), self.fingerprints.clone(), made);
+            }
+            if let Some(plan) = &latest.plan
+                && !transaction.operations.iter().all(|operation| is_planned(planning, plan, operation))
+            {
+                self.withdraw(planning, plan, transaction);
+                return Ok(Ended::Withdrawn);
+            }
+            // On a slow machine a plan takes long: then the policies are read again, and the plan counts if they are its.
             if self.policies_read.elapsed() <= POLICIES_COUNT_FOR {
                 return staged.commit(self.context, progress).await.map(Applied::Committed).map(Ended::Applied);
             }
-            let planned_by = self.fingerprints.clone();
-            let (view, policies) = self.policies().await?;
-            if planned_again && self.fingerprints == planned_by {
-                // On a slow machine a plan takes long. It was made by the same policies.
-                return staged.commit(self.context, progress).await.map(Applied::Committed).map(Ended::Applied);
-            }
-            planning.renew(view, policies, Timestamp::now());
-            let (_, plan) = self.plan_untried(planning, requests).await;
-            if !transaction.operations.iter().all(|operation| is_planned(planning, &plan, operation)) {
-                self.withdraw(planning, &plan, transaction);
-                return Ok(Ended::Withdrawn);
-            }
-            planned_again = true;
         }
         // The policies keep changing; the next tick plans again.
         Ok(Ended::Applied(Applied::Conflict))
