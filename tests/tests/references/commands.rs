@@ -56,7 +56,7 @@ fn wrong_command_lines_are_found() -> Result<()> {
         ("d8 plugins install", "arguments are missing"),
         ("d8 plugins", "arguments are missing"),
         ("d8 plugins install a --version 1 --use-major 2", "cannot be used with"),
-        ("d8 fleet status", "d8 has no command fleet"),
+        ("d8 fleets status", "d8 has no command fleets"),
         ("d8 cli update --version", "a value is required"),
         ("d8-rpp pack --image deckhouse-cli --frobnicate", "unexpected argument '--frobnicate'"),
         ("kubectl annotate pluginpolicy a --nope b=c", "unknown flag: --nope"),

@@ -52,9 +52,8 @@ impl Markup {
     /// Adds that entries of a list are left out, if any are.
     pub(super) fn left_out(&mut self, count: usize, what: &str) {
         if count > 0 {
-            self.add(format_args!(
-                "<p class=\"more\">and {count} more {what}: <code>d8 fleet status --wide</code></p>\n"
-            ));
+            let command = "d8 fleet status --wide";
+            self.add(format_args!("<p class=\"more\">and {count} more {what}: <code>{command}</code></p>\n"));
         }
     }
 
