@@ -16,7 +16,7 @@ use prometheus_client::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::{disk, install_root::trust};
 
 /// What the agent of a host knows about itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -123,8 +123,12 @@ fn state_name(state: ComponentState) -> String {
 /// Replaces the file with the metrics in one step. The collector reads no half of it.
 ///
 /// # Errors
-/// The directory cannot be written.
+/// The directory cannot be written; something else than a file is there; as root, other users could change the path.
 pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
+    trust::whole_path(path).map_err(io::Error::other)?;
+    if disk::lstat(path)?.is_some_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     disk::replace(path, text.as_bytes(), Some(disk::PLAIN))
 }
 

@@ -200,7 +200,11 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 
 /// Waits until the name of a path is on the disk.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    match path.parent() {
+        // A name in the working directory.
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        parent => parent.map_or(Ok(()), sync_dir),
+    }
 }
 
 /// Renames a file, replacing the target.

@@ -39,6 +39,8 @@ const STATUS: &str = "status.json";
 const LOCK: &str = "agent.lock";
 const MACHINE: &str = "machine.json";
 
+const NOT_REGULAR: &str = "it is not a regular file of at most 1 MiB";
+
 /// When the token of a host was issued, and when it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTimes {
@@ -119,6 +121,23 @@ impl EnrolledHostState {
         self.directory.join(KUBECONFIG)
     }
 
+    /// Fails if others than root could have written the kubeconfig or the token, or if something else is in their place.
+    /// The kubeconfig may name a program that is run as root.
+    ///
+    /// # Errors
+    /// [`EnrolledHostError`]
+    pub fn check_access(&self) -> Result<(), EnrolledHostError> {
+        for path in [KUBECONFIG, TOKEN].map(|name| self.directory.join(name)) {
+            let io_error = |source| EnrolledHostError::Io { path: path.clone(), source };
+            let Some(found) = disk::lstat(&path).map_err(io_error)? else { continue };
+            trust::whole_path(&path)?;
+            if !found.is_file() {
+                return Err(io_error(io::Error::other(NOT_REGULAR)));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns which host this machine is; `None`: it is not managed.
     ///
     /// # Errors
@@ -135,8 +154,9 @@ impl EnrolledHostState {
             return Ok(None);
         }
         trust::whole_path(&path)?;
+        // What is in place of the file, or is too large, proves nothing, and must not count as an absent file.
         let Some(bytes) = disk::read_small_regular(&path, limits::RECEIPT_BYTES).map_err(io_error)? else {
-            return Ok(None);
+            return Err(io_error(io::Error::other(NOT_REGULAR)));
         };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| EnrolledHostError::Damaged { path, source })
     }
@@ -249,6 +269,11 @@ impl EnrolledHostState {
     fn save_json(&self, name: &str, value: &impl Serialize, mode: u32) -> Result<(), EnrolledHostError> {
         let text = serde_json::to_vec_pretty(value)
             .map_err(|source| EnrolledHostError::Damaged { path: self.directory.join(name), source })?;
+        if text.len() as u64 > limits::RECEIPT_BYTES {
+            // It could not be read again.
+            let source = io::Error::other(format!("{} bytes are more than 1 MiB", text.len()));
+            return Err(EnrolledHostError::Io { path: self.directory.join(name), source });
+        }
         self.replace(name, &text, mode)
     }
 

@@ -200,21 +200,24 @@ fn policies_select_a_managed_host_by_the_labels_of_its_clihost() -> Result<()> {
         ))
     };
     let host = json!({"name": "labelled-1", "labels": {"role": "labelled-only"}});
-    let (Some(managed), Some(damaged), Some(open)) = (
-        mount(&format!("echo '{host}' >/var/lib/d8-agent/host.json")),
-        mount("echo '{' >/var/lib/d8-agent/host.json"),
-        mount(&format!("echo '{host}' >/var/lib/d8-agent/host.json; chmod 0666 /var/lib/d8-agent/host.json")),
-    ) else {
-        return Ok(());
-    };
+    let Some(managed) = mount(&format!("echo '{host}' >/var/lib/d8-agent/host.json")) else { return Ok(()) };
+    let unusable = [
+        "echo '{' >/var/lib/d8-agent/host.json".to_owned(),
+        format!("echo '{host}' >/var/lib/d8-agent/host.json; chmod 0666 /var/lib/d8-agent/host.json"),
+        // What is in place of the file must not make a workstation of the machine.
+        format!("echo '{host}' >/var/lib/d8-agent/good; ln -s good /var/lib/d8-agent/host.json"),
+        "mkfifo -m 0644 /var/lib/d8-agent/host.json".to_owned(),
+        "mkdir /var/lib/d8-agent/host.json".to_owned(),
+        format!("(echo '{host}'; head -c 1100000 /dev/zero | tr '\\0' ' ') >/var/lib/d8-agent/host.json"),
+    ];
     alice.d8(["plugins", "install", "labelled"])?.expect_code(0)?;
     let refused = alice.d8_through(&managed, ["plugins", "install", "labelled"])?.expect_code(3)?;
     assert!(refused.stderr.contains("policy labelled-only"), "{refused:?}");
     alice.d8_through(&managed, ["labelled"])?.expect_code(3)?;
     // What cannot be read or trusted is not taken for an unmanaged machine.
-    for prefix in [&damaged, &open] {
+    for prefix in unusable.iter().filter_map(|script| mount(script)) {
         for line in ["plugins update labelled", "labelled"] {
-            let refused = alice.d8_through(prefix, line.split(' '))?.expect_code(3)?;
+            let refused = alice.d8_through(&prefix, line.split(' '))?.expect_code(3)?;
             assert!(refused.stderr.contains("which managed host this machine is"), "{line}: {refused:?}");
         }
     }

@@ -45,6 +45,7 @@ impl<'a> HostRecord<'a> {
     pub(super) async fn read(context: &'a Context, state: &EnrolledHostState) -> Result<(Client, Self), Failure> {
         let host = state.read().map_err(|error| state_failure(state.directory(), &error))?;
         let Some(mut host) = host else { return Err(not_managed()) };
+        state.check_access().map_err(|error| state_failure(state.directory(), &error))?;
         refuse_unverified(context).await?;
         let client = context.cluster().await?.client.clone();
         renew_token(context, state, &client, &host).await;
@@ -145,7 +146,7 @@ async fn renew_token(context: &Context, state: &EnrolledHostState, client: &Clie
         return;
     }
     let renewed = match HostIdentity::new(client, &host.name).issue(MAX_TOKEN_LIFE).await {
-        Ok(token) => state.save_token(&token, context.now).map_err(|error| error.to_string()),
+        Ok(token) => state.save_token(&token, context.now).map_err(|error| d8_rpp::text::error_chain(&error)),
         Err(error) => Err(d8_rpp::text::error_chain(&error)),
     };
     if let Err(error) = renewed {

@@ -48,6 +48,7 @@ pub(crate) async fn run(context: &Context, args: &args::AgentJoinArgs) -> Result
         output::warn(format!("the agent will not keep d8 itself on policy: {}", failure.summary()));
     }
     context.printer.note(format!("remove {}: its token is valid until {:.0}", args.file.display(), enrolment.expires));
+    context.printer.note("if the agent runs already, restart it with the new identity: `systemctl restart d8-agent`");
     Ok(())
 }
 

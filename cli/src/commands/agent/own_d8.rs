@@ -349,7 +349,7 @@ impl OnTrial {
         let failed = FailedAttempt { version, reason: reason.to_owned(), message: format!("d8 {to}: {message}") };
         failures.add(&Component::D8, &failed, layer.as_ref(), context.now);
         if let Err(error) = state.save_failures(&failures) {
-            output::warn(format!("changes that failed are not remembered: {error}"));
+            output::warn(format!("changes that failed are not remembered: {}", d8_rpp::text::error_chain(&error)));
         }
         locked.revert(&self.trial)?;
         output::warn(format!("d8 {to} was replaced by {from} again: {message}"));

@@ -241,7 +241,7 @@ impl Agent {
         let left = self.machine.deadline().map(|deadline| deadline.duration_since(self.time()));
         self.status.next_tick = left.and_then(|left| Timestamp::now().checked_add(left).ok());
         if let Err(error) = self.state.save_status(&self.status) {
-            output::warn(format!("the status of the agent is not stored: {error}"));
+            output::warn(format!("the status of the agent is not stored: {}", d8_rpp::text::error_chain(&error)));
         }
         let Some(file) = &self.config.metrics_file else { return };
         let Ok(Some(host)) = self.state.read() else { return };

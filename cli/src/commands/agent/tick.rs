@@ -32,6 +32,7 @@ use d8_crds::{
         version::Version,
     },
 };
+use d8_rpp::text::error_chain;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::Value;
@@ -273,9 +274,11 @@ impl<'a> Tick<'a> {
 
     /// Reports a component. One with a newer version that failed counts as failed, whatever it runs meanwhile.
     pub(super) fn report(&mut self, component: &Component, report: ComponentReport) {
+        let is_older = |failure: &FailedAttempt| report.target.as_ref().is_some_and(|target| failure.version < *target);
         let report = match self.left_out.get(component) {
-            Some((failure, until)) => ComponentReport { until: *until, ..report.failed(failure) },
-            None => report,
+            // What a newer version waits for is more to the point.
+            Some((failure, until)) if !is_older(failure) => ComponentReport { until: *until, ..report.failed(failure) },
+            _ => report,
         };
         self.record.report.components.insert(component.clone(), report);
     }
@@ -380,7 +383,7 @@ impl<'a> Tick<'a> {
     /// Remembers the changes that failed. Those that `d8 agent retry` forgot meanwhile stay forgotten.
     pub(super) fn save_failures(&self) {
         if let Err(error) = self.state.save_failures(&self.results.applied_to(self.state.failures())) {
-            output::warn(format!("changes that failed are not remembered: {error}"));
+            output::warn(format!("changes that failed are not remembered: {}", error_chain(&error)));
         }
     }
 }
