@@ -97,7 +97,8 @@ impl LockedStore {
     }
 
     /// Moves a staged version into the store and leaves what is active as it is, so that a later change needs no
-    /// download. It replaces one with other bytes that was never active.
+    /// download. It replaces one with other bytes that was never active. Of a plugin that is not installed, nothing is
+    /// kept: the next command would take it for what a crash left.
     ///
     /// # Errors
     /// [`StoreError::LockLost`], and errors of the disk.
@@ -107,11 +108,11 @@ impl LockedStore {
         let failed = || StoreError::io("write", &home);
         self.check_lock(&staged.name)?;
         trust::directory(&versions)?;
+        let Some(entry) = self.store.get(&staged.name)? else { return Ok(()) };
         if disk::lstat(&home).map_err(failed())?.is_some() {
             let wanted = staged.receipt.executable();
             let is_same = read::version(&plugin, &home).is_ok_and(|stored| stored.receipt.executable() == wanted);
-            let entry = self.store.get(&staged.name)?;
-            if is_same || entry.is_some_and(|entry| entry.history.contains(&staged.receipt.tag)) {
+            if is_same || entry.history.contains(&staged.receipt.tag) {
                 return Ok(());
             }
             disk::rename_tree(&home, &self.staging_dir().join(disk::random_name())).map_err(failed())?;

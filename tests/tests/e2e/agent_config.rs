@@ -127,7 +127,9 @@ fn the_agent_tells_about_itself() -> Result<()> {
     let revoked = || document().ok().filter(|found| found["failure"]["reason"] == "NotEnrolled");
     wait_for("the failure", TIMEOUT, revoked)?;
     let text = status(&[])?.expect_code(0)?.stdout;
-    assert!(text.contains("NotEnrolled: host bastion-1 is not enrolled"), "{text}");
+    let expected =
+        "NotEnrolled: host bastion-1 is not enrolled; ask an admin for another file: `d8 host enroll bastion-1`";
+    assert!(text.contains(expected), "{text}");
     assert_eq!(host.version()?, "This is tool v1.0.0.");
     let pid = Pid::from_raw(agent.pid().unwrap_or_default());
     kill(pid, Signal::SIGTERM).expect("kill");

@@ -228,7 +228,8 @@ impl Agent {
 
     /// Prints the failure of a tick, and when the next attempt is.
     fn fail(&mut self, failure: &Failure) {
-        self.status.fail(failure.kind(), failure.summary(), Timestamp::now());
+        let fix = failure.advice().first().map(|advice| format!("; {}", advice.fix)).unwrap_or_default();
+        self.status.fail(failure.kind(), format!("{}{fix}", failure.summary()), Timestamp::now());
         self.after(Event::TickFailed);
         let wait = self.machine.deadline().map(|deadline| deadline.duration_since(self.time()).as_secs());
         let seconds = wait.unwrap_or_default().max(0);

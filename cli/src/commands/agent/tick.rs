@@ -324,11 +324,9 @@ impl<'a> Tick<'a> {
             if !is_held || self.leaves_out(component, &published.version, details.layer.as_ref()) {
                 continue;
             }
-            let from = match (planning.active(component), outcome) {
-                (Some(active), _) => PreviousVersion::Version(active.clone()),
-                (None, Outcome::Nothing { .. }) => PreviousVersion::Nothing,
-                (None, _) => PreviousVersion::Unknown,
-            };
+            // Of a plugin that is not installed, the store keeps nothing.
+            let Some(active) = planning.active(component) else { continue };
+            let from = PreviousVersion::Version(active.clone());
             let (component, to, why) = (component.clone(), published.clone(), ChangeReason::Requested);
             let change = PlannedChange { component, from, to, why, warnings: Vec::new() };
             let (kind, details) = (OperationKind::Switch, Some(details));
