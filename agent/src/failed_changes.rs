@@ -196,7 +196,8 @@ impl FailedChanges {
 impl Entry {
     fn is_of(&self, component: &Component, version: &Version, digest: Option<&Digest>) -> bool {
         let same = self.component == component.name() && Version::parse(&self.version).is_ok_and(|own| own == *version);
-        same && self.digest.as_ref() == digest
+        // Bytes without a known digest may be any.
+        same && (self.digest.is_none() || self.digest.as_ref() == digest)
     }
 }
 
@@ -284,6 +285,16 @@ mod tests {
             let reported = report(ComponentReport::new(ActiveArtifact::default()), &failure);
             let target = Some(failure.version.clone());
             assert_eq!((reported.state, reported.reason.as_deref(), reported.target), (expected, Some(reason), target));
+        }
+    }
+
+    #[test]
+    fn a_failure_of_unknown_bytes_holds_for_all_bytes() {
+        let (tool, version) = ("tool".parse().unwrap(), Version::parse("1.1.0").unwrap());
+        let mut failed = FailedChanges::default();
+        failed.add(&tool, &failure(StoreErrorKind::Smoke), None, at(0));
+        for digest in [None, Some(&Digest::of(b"a"))] {
+            assert!(failed.blocking(&tool, &version, digest, at(1)).is_some());
         }
     }
 

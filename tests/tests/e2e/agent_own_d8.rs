@@ -59,14 +59,14 @@ impl<'a> Host<'a> {
         self.lab.plane().scratch().start("agent", current, args, |command| self.machine.environment(command))
     }
 
-    /// Waits until the host reports d8 so: state, active version, reason.
+    /// Waits until the host reports d8 so: state, active version, reason, target.
     fn wait_for(&self, what: &str, expected: &Value) -> Result<()> {
         let reported = || -> Option<Value> {
             let text = self.lab.plane().kubectl(["get", "clihost", "bastion-1", "--output=json"]).ok()?;
             let host: Value = serde_json::from_str(&text).ok()?;
             let components = host["status"]["components"].as_array()?.clone();
             let d8 = components.into_iter().find(|component| component["name"] == "d8")?;
-            Some(json!([d8["state"], d8["active"], d8["reason"]]))
+            Some(json!([d8["state"], d8["active"], d8["reason"], d8["target"]]))
         };
         wait_for(what, TIMEOUT, || reported().filter(|found| found == expected)).map(drop)
     }
@@ -92,7 +92,7 @@ fn a_switch_of_d8_is_a_trial() -> Result<()> {
     let policy = json!({"hostSelector": {"matchLabels": {"role": "bastion"}}, "cli": {"updates": "Auto"}});
     lab.apply_policy("bastions", &policy)?;
     let mut agent = host.start()?;
-    host.wait_for("d8 to be up to date", &json!(["UpToDate", "v0.14.0", null]))?;
+    host.wait_for("d8 to be up to date", &json!(["UpToDate", "v0.14.0", null, "v0.14.0"]))?;
 
     // A new d8 goes on as the agent, in the same process, and proves itself with a tick.
     publish(lab, "v0.15.0")?;
@@ -100,7 +100,7 @@ fn a_switch_of_d8_is_a_trial() -> Result<()> {
     lab.wait_for_version("d8", "v0.15.0")?;
     lab.apply_policy("bastions", &d8_tests::objects::with(policy.clone(), &json!({"defaults": {"minAge": "0s"}})))?;
     let pid = agent.pid();
-    host.wait_for("the switch", &json!(["UpToDate", "v0.15.0", null]))?;
+    host.wait_for("the switch", &json!(["UpToDate", "v0.15.0", null, "v0.15.0"]))?;
     assert_eq!((host.version().as_str(), agent.pid()), ("versions/v0.15.0/d8", pid));
     let over = || (!host.store.join("trial").exists()).then_some(());
     wait_for("the end of the trial", TIMEOUT, over)?;
@@ -130,7 +130,7 @@ fn a_switch_of_d8_is_a_trial() -> Result<()> {
     assert!(recovered.stderr.contains("d8 v0.16.0 was replaced by v0.15.0 again"), "{recovered:?}");
     assert_eq!(host.version(), "versions/v0.15.0/d8");
     let mut agent = host.start()?;
-    host.wait_for("the failure", &json!(["Failed", "v0.15.0", "TrialFailed"]))?;
+    host.wait_for("the failure", &json!(["Failed", "v0.15.0", "TrialFailed", "v0.16.0"]))?;
     assert!(end(&mut agent)?.success(), "{}", agent.log());
     assert_eq!(host.version(), "versions/v0.15.0/d8");
 
@@ -145,7 +145,7 @@ fn a_switch_of_d8_is_a_trial() -> Result<()> {
     let trial = json!({"from": "v0.15.0", "to": "v0.17.0", "starts": 2, "begun": "2026-01-01T00:00:00Z"});
     std::fs::write(host.store.join("trial"), trial.to_string()).expect("write");
     let mut agent = host.start()?;
-    host.wait_for("the return", &json!(["Failed", "v0.15.0", "TrialFailed"]))?;
+    host.wait_for("the return", &json!(["Failed", "v0.15.0", "TrialFailed", "v0.17.0"]))?;
     assert_eq!(host.version(), "versions/v0.15.0/d8");
     assert!(!host.store.join("trial").exists());
     assert!(end(&mut agent)?.success(), "{}", agent.log());
