@@ -135,7 +135,6 @@ fn a_switch_of_d8_is_a_trial() -> Result<()> {
     assert_eq!(host.version(), "versions/v0.15.0/d8");
 
     // Two starts of a d8 on trial were killed: the third one goes back by itself, and goes on in the former d8.
-    host.agent(&host.store.join("current"), &["retry"])?.expect_code(0)?;
     publish(lab, "v0.17.0")?;
     lab.request_poll("d8")?;
     lab.wait_for_version("d8", "v0.17.0")?;
