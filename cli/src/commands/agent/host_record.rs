@@ -12,7 +12,7 @@ use d8_crds::{
     values::host_name::HostName,
 };
 use d8_rpp::endpoint_pin::{AcceptedIdentity, TRUST_CA};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -27,6 +27,9 @@ use crate::{
     },
     version,
 };
+
+/// A difference of clocks that the time of the API server's answer does not show for sure.
+const DATE_RESOLUTION: SignedDuration = SignedDuration::from_secs(2);
 
 /// The `CliHost` of this machine, and what its status is going to say.
 pub(super) struct HostRecord<'a> {
@@ -105,7 +108,9 @@ impl<'a> HostRecord<'a> {
         let generation = self.record.metadata.generation.unwrap_or_default();
         // By the clock of the API server, which people compare it with.
         let now = Timestamp::now();
-        let now = self.report.clock_offset.and_then(|offset| now.checked_sub(offset).ok()).unwrap_or(now);
+        // A smaller difference is that of its header, which has whole seconds, and of the way of the answer.
+        let offset = self.report.clock_offset.filter(|offset| offset.abs() > DATE_RESOLUTION);
+        let now = offset.and_then(|offset| now.checked_sub(offset).ok()).unwrap_or(now);
         let Some(status) = self.report.status(&present, generation, now) else { return Ok(present) };
         let api: Api<CliHost> = Api::all(self.client.clone());
         let patch = json!({"status": replacing(&status)});
