@@ -12,16 +12,15 @@ use std::{
 use d8_agent::{Activation, watched_policies::Fingerprints};
 use d8_crds::{
     decisions::{
-        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
+        agent_report::{ActiveArtifact, ComponentReport},
         plan::{Plan, Request},
     },
-    records::host::ComponentState,
     values::name::Component,
 };
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 
-use super::tick::Tick;
+use super::tick::{Tick, failed_attempt};
 use crate::{
     commands::plugins::{
         report,
@@ -72,7 +71,9 @@ impl<'a> Tick<'a> {
             return Ok(());
         }
         let (planned_by, planned_at) = (self.fingerprints.clone(), self.policies_read);
-        self.announce(&transactions).await?;
+        let operations = transactions.iter().flat_map(|transaction| &transaction.operations);
+        self.announce(operations.map(|operation| (operation.name.clone().into(), &operation.change.to.version)))
+            .await?;
         let (context, progress) = (self.context, &Progress::new(self.context.printer));
         let staged = stream::iter(transactions).map(async |transaction| {
             let staged = transaction.stage(context, progress).await;
@@ -87,21 +88,10 @@ impl<'a> Tick<'a> {
                 Ok(None) => Ok(Ended::Applied(Applied::Conflict)),
                 Err(failure) => Err(failure),
             };
-            self.note(&transaction, ended);
+            self.record_result(&transaction, ended);
             self.save_failures();
         }
         Ok(())
-    }
-
-    /// Reports that changes are in progress.
-    async fn announce(&mut self, transactions: &[Transaction]) -> Result<(), Failure> {
-        for operation in transactions.iter().flat_map(|transaction| &transaction.operations) {
-            if let Some(report) = self.record.report.components.get_mut(&operation.name.clone().into()) {
-                report.state = ComponentState::Switching;
-                report.target = Some(operation.change.to.version.clone());
-            }
-        }
-        self.record.write().await.map(drop)
     }
 
     /// Switches to what is staged, if the policies still permit it: those that were read a moment ago.
@@ -152,27 +142,24 @@ impl<'a> Tick<'a> {
         }
     }
 
-    fn note(&mut self, transaction: &Transaction, ended: Result<Ended, Failure>) {
+    fn record_result(&mut self, transaction: &Transaction, ended: Result<Ended, Failure>) {
         match ended {
             Ok(Ended::Applied(Applied::Committed(activations))) => self.succeed(transaction, &activations),
-            // Another process changed it first; the next tick plans again.
             Ok(Ended::Applied(Applied::Conflict)) => {
                 for operation in &transaction.operations {
-                    if let Some(report) = self.record.report.components.get_mut(&operation.name.clone().into()) {
-                        report.state = ComponentState::Pending;
-                    }
+                    self.postpone(&operation.name.clone().into());
                 }
             }
             Ok(Ended::Withdrawn) => {}
             Err(failure) => {
                 output::warn(failure.summary());
-                self.note_failure(transaction, &failure);
+                self.record_failure(transaction, &failure);
             }
         }
     }
 
     /// Reports a transaction that failed. Only the version that failed is at fault; the others wait for another one of it.
-    fn note_failure(&mut self, transaction: &Transaction, failure: &Failure) {
+    fn record_failure(&mut self, transaction: &Transaction, failure: &Failure) {
         let at_fault = transaction.operations.iter().find(|operation| failure.is_about(&operation.name));
         for operation in &transaction.operations {
             let component = Component::Plugin(operation.name.clone());
@@ -180,12 +167,7 @@ impl<'a> Tick<'a> {
             if at_fault.is_none_or(|at_fault| at_fault.name == operation.name) {
                 self.fail(&component, Some(change), failure);
             } else if let Some(report) = self.record.report.components.remove(&component) {
-                let attempt = FailedAttempt {
-                    version: change.0.clone(),
-                    reason: failure.kind().to_owned(),
-                    message: failure.summary(),
-                };
-                self.report(&component, report.interrupted(&attempt));
+                self.report(&component, report.interrupted(&failed_attempt(Some(change.0.clone()), failure)));
             }
         }
     }
@@ -229,7 +211,7 @@ impl<'a> Tick<'a> {
                 let held = self.record.report.components.get(&component).cloned();
                 self.fail(&component, Some((version, operation.layer())), &failure);
                 // What may succeed with the next tick is still only held.
-                if !self.leaves_out(&component, version, operation.layer())
+                if !self.skip_failed(&component, version, operation.layer())
                     && let Some(held) = held
                 {
                     self.report(&component, held);

@@ -24,11 +24,11 @@ use d8_crds::{
         selection::PublishedVersion,
     },
     records::host::ComponentState,
-    values::{name::Component, version::Version},
+    values::{digest::Digest, name::Component, version::Version},
 };
 use jiff::Timestamp;
 
-use super::tick::Tick;
+use super::tick::{Tick, failed_attempt};
 use crate::{
     args,
     commands::self_update::{
@@ -66,11 +66,7 @@ impl<'a> OwnD8<'a> {
             output::warn(format!("d8 itself is not kept on policy: {}", failure.summary()));
             let version = version::release().map(|(_, version)| version);
             let active = ActiveArtifact { version: version.clone(), digest: None };
-            let failed = FailedAttempt {
-                version: version.unwrap_or_default(),
-                reason: failure.kind().to_owned(),
-                message: failure.summary(),
-            };
+            let failed = failed_attempt(version, &failure);
             tick.report(&Component::D8, failed_changes::report(ComponentReport::new(active), &failed));
             None
         })
@@ -103,10 +99,10 @@ impl<'a> OwnD8<'a> {
             {
                 ahead = None;
             }
-            let failed = chosen.iter().chain(&ahead).find(|published| {
-                let layer = self.planning.details(&published.version).ok().and_then(|details| details.layer.as_ref());
-                tick.leaves_out(&Component::D8, &published.version, layer)
-            });
+            let failed = chosen
+                .iter()
+                .chain(&ahead)
+                .find(|published| tick.skip_failed(&Component::D8, &published.version, self.layer(&published.version)));
             if let Some(failed) = failed {
                 self.planning.leave_out(&failed.version);
                 continue;
@@ -118,6 +114,11 @@ impl<'a> OwnD8<'a> {
             (self.chosen, self.ahead) = (chosen, ahead);
             return;
         }
+    }
+
+    /// Returns the digest of the layer of a version, if the plan needed its details.
+    fn layer(&self, version: &Version) -> Option<&Digest> {
+        self.planning.details(version).ok()?.layer.as_ref()
     }
 
     /// Returns whether the store has the version, so that a switch needs no download.
@@ -150,7 +151,7 @@ impl<'a> Tick<'a> {
     pub(super) async fn change_d8(&mut self, own: OwnD8<'a>) -> Result<Option<PathBuf>, Failure> {
         let Some(published) = own.chosen.as_ref().or(own.ahead.as_ref()) else { return Ok(None) };
         if own.chosen.is_some() {
-            self.announce_d8(&published.version).await?;
+            self.announce([(Component::D8, &published.version)]).await?;
         }
         let staged = match own.switch(self.context, published) {
             Ok(switch) => switch.stage(self.context).await,
@@ -166,20 +167,12 @@ impl<'a> Tick<'a> {
             Ok(false) => Ok(None),
             Err(failure) => {
                 output::warn(failure.summary());
-                let layer = own.planning.details(&published.version).ok().and_then(|details| details.layer.clone());
-                self.fail(&Component::D8, Some((&published.version, layer.as_ref())), &failure);
+                let change = (&published.version, own.layer(&published.version));
+                self.fail(&Component::D8, Some(change), &failure);
                 self.save_failures();
                 Ok(None)
             }
         }
-    }
-
-    async fn announce_d8(&mut self, version: &Version) -> Result<(), Failure> {
-        if let Some(report) = self.record.report.components.get_mut(&Component::D8) {
-            report.state = ComponentState::Switching;
-            report.target = Some(version.clone());
-        }
-        self.record.write().await.map(drop)
     }
 
     /// Switches to what is staged, if the policies still permit it. Returns whether it did.
@@ -192,9 +185,7 @@ impl<'a> Tick<'a> {
         let CurrentVersion::Release(from, _) = &own.current else { return Ok(false) };
         // Somebody else may have switched d8 while this one waited for the lock.
         if own.d8.current()? != own.current {
-            if let Some(report) = self.record.report.components.get_mut(&Component::D8) {
-                report.state = ComponentState::Pending;
-            }
+            self.postpone(&Component::D8);
             return Ok(false);
         }
         let (mut view, _) = self.policies().await?;
@@ -212,8 +203,8 @@ impl<'a> Tick<'a> {
             output::print(format!("d8: {} is not taken: the new plan does not have it", published.tag));
             return Ok(false);
         }
-        let layer = own.planning.details(&published.version).ok().and_then(|details| details.layer.clone());
-        let trial = Trial::new(from.clone(), (published.tag.clone(), layer), Timestamp::now());
+        let to = (published.tag.clone(), own.layer(&published.version).cloned());
+        let trial = Trial::new(from.clone(), to, Timestamp::now());
         match staged.commit(self.context, Some(&trial))? {
             SwitchOutcome::Switched(_) => {
                 output::print(format!("Switched d8 from {from} to {}; the agent restarts as it.", published.tag));

@@ -25,7 +25,7 @@ use d8_crds::{
         selection::PublishedVersion,
         verdict::{Class, PolicySet, ReasonCode, Verdict},
     },
-    records::host::CliHostStatus,
+    records::host::{CliHostStatus, ComponentState},
     values::{
         digest::Digest,
         name::{Component, PluginName},
@@ -218,7 +218,7 @@ impl<'a> Tick<'a> {
     ) -> (Snapshot, Plan) {
         loop {
             let (snapshot, plan) = planning.plan(requests.clone(), false).await;
-            let failed: Vec<_> = plan.changes.iter().filter(|change| self.failed_before(planning, change)).collect();
+            let failed: Vec<_> = plan.changes.iter().filter(|change| self.failed_change(planning, change)).collect();
             if failed.is_empty() {
                 return (snapshot, plan);
             }
@@ -230,13 +230,13 @@ impl<'a> Tick<'a> {
 
     /// Returns whether a change failed before with the same bytes, and keeps the failure of the newest such version for the
     /// report.
-    fn failed_before(&mut self, planning: &Planning<'_>, change: &PlannedChange) -> bool {
+    fn failed_change(&mut self, planning: &Planning<'_>, change: &PlannedChange) -> bool {
         let layer = planning.details(&change.component, &change.to.version).and_then(|details| details.layer.as_ref());
-        self.leaves_out(&change.component, &change.to.version, layer)
+        self.skip_failed(&change.component, &change.to.version, layer)
     }
 
-    /// As [`Self::failed_before`], for a version with the digest of its layer.
-    pub(super) fn leaves_out(&mut self, component: &Component, version: &Version, layer: Option<&Digest>) -> bool {
+    /// Returns whether a version is not taken now because it failed before, and keeps its failure for the report.
+    pub(super) fn skip_failed(&mut self, component: &Component, version: &Version, layer: Option<&Digest>) -> bool {
         let blocking = self.failures.blocking(component, version, layer, self.context.now);
         let Some((failure, until)) = blocking else { return false };
         tracing::info!(%component, %version, reason = failure.reason, "not tried again");
@@ -268,8 +268,12 @@ impl<'a> Tick<'a> {
         outcome: &Outcome,
         layer: impl Fn(&PublishedVersion) -> Option<Digest>,
     ) {
-        let mut held = outcome.passed_over().iter().filter(|(_, verdict)| verdict.class() == Class::Held);
-        let _ = held.any(|(held, _)| self.leaves_out(component, &held.version, layer(held).as_ref()));
+        let held = outcome.passed_over().iter().filter(|(_, verdict)| verdict.class() == Class::Held);
+        for (held, _) in held {
+            if self.skip_failed(component, &held.version, layer(held).as_ref()) {
+                return;
+            }
+        }
     }
 
     /// Reports a component. One with a newer version that failed counts as failed, whatever it runs meanwhile.
@@ -321,7 +325,7 @@ impl<'a> Tick<'a> {
             let verdict = planning.verdict(component, published, planning.intent()).await;
             let Some(details) = planning.details(component, &published.version).cloned() else { continue };
             let is_held = verdict.is_ok_and(|verdict| self.opens_soon(&verdict));
-            if !is_held || self.leaves_out(component, &published.version, details.layer.as_ref()) {
+            if !is_held || self.skip_failed(component, &published.version, details.layer.as_ref()) {
                 continue;
             }
             // Of a plugin that is not installed, the store keeps nothing.
@@ -358,11 +362,7 @@ impl<'a> Tick<'a> {
         let report = self.record.report.components.remove(component);
         let active = report.as_ref().and_then(|report| report.active.clone());
         let version = change.map(|(version, _)| version.clone()).or(active);
-        let failed = FailedAttempt {
-            version: version.unwrap_or_default(),
-            reason: failure.kind().to_owned(),
-            message: failure.summary(),
-        };
+        let failed = failed_attempt(version, failure);
         if let Some((_, digest)) = change {
             self.failures.add(component, &failed, digest, self.context.now);
             self.results.add(component, &failed, digest, self.context.now);
@@ -370,6 +370,27 @@ impl<'a> Tick<'a> {
         // A new dependency has no entry of its own.
         let Some(report) = report else { return };
         self.report(component, failed_changes::report(report, &failed));
+    }
+
+    /// Reports that changes are in progress.
+    pub(super) async fn announce<'v>(
+        &mut self,
+        changes: impl IntoIterator<Item = (Component, &'v Version)>,
+    ) -> Result<(), Failure> {
+        for (component, to) in changes {
+            if let Some(report) = self.record.report.components.get_mut(&component) {
+                report.state = ComponentState::Switching;
+                report.target = Some(to.clone());
+            }
+        }
+        self.record.write().await.map(drop)
+    }
+
+    /// Reports that a component waits for the next tick, which plans again: another process changed it first.
+    pub(super) fn postpone(&mut self, component: &Component) {
+        if let Some(report) = self.record.report.components.get_mut(component) {
+            report.state = ComponentState::Pending;
+        }
     }
 
     /// Forgets the failures of a component: the newest permitted version of it is active.
@@ -383,6 +404,15 @@ impl<'a> Tick<'a> {
         if let Err(error) = self.state.save_failures(&self.results.applied_to(self.state.failures())) {
             output::warn(format!("changes that failed are not remembered: {}", error_chain(&error)));
         }
+    }
+}
+
+/// Returns the change to a version that failed; `None`: the version is not known.
+pub(super) fn failed_attempt(version: Option<Version>, failure: &Failure) -> FailedAttempt {
+    FailedAttempt {
+        version: version.unwrap_or_default(),
+        reason: failure.kind().to_owned(),
+        message: failure.summary(),
     }
 }
 
