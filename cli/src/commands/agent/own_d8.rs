@@ -92,10 +92,14 @@ impl<'a> OwnD8<'a> {
                 Outcome::Take { version, .. } => Some(version.clone()),
                 _ => None,
             };
-            let held = outcome.passed_over().iter().find(|(_, verdict)| tick.opens_soon(verdict));
+            let held = outcome.passed_over().iter().find(|(_, verdict)| verdict.is_staged_ahead(tick.context.now));
             let mut ahead = held.map(|(published, _)| published.clone());
             if let Some(held) = &ahead
-                && !self.planning.verdict(held, Intent::Agent).await.is_ok_and(|verdict| tick.opens_soon(&verdict))
+                && !self
+                    .planning
+                    .verdict(held, Intent::Agent)
+                    .await
+                    .is_ok_and(|verdict| verdict.is_staged_ahead(tick.context.now))
             {
                 ahead = None;
             }

@@ -3,12 +3,7 @@
 //! `d8_crds` decides: the plan is the one that a person gets, for the intent of the agent, and the report follows from
 //! its outcomes. [`super::changes`] changes plugins, [`super::own_d8`] d8 itself.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use d8_agent::{
     cluster::{self, ClusterView, RecordSelection, ViewOrigin},
@@ -21,9 +16,8 @@ use d8_crds::{
         agent_report::{ActiveArtifact, ComponentReport, FailedAttempt},
         person::Person,
         plan::{ChangeReason, Outcome, Plan, PlannedChange, PreviousVersion, Request, Snapshot},
-        reason::Reason,
         selection::PublishedVersion,
-        verdict::{Class, PolicySet, ReasonCode, Verdict},
+        verdict::{Class, PolicySet},
     },
     records::host::{CliHostStatus, ComponentState},
     values::{
@@ -33,7 +27,7 @@ use d8_crds::{
     },
 };
 use d8_rpp::text::error_chain;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
 
@@ -51,9 +45,6 @@ use crate::{
     planning::Planning,
     terminal::{failure::Failure, output},
 };
-
-/// A version is staged at most so long before the window opens in which the switch may begin.
-const STAGED_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// One tick.
 pub(super) struct Tick<'a> {
@@ -319,12 +310,12 @@ impl<'a> Tick<'a> {
         let mut ahead = Vec::new();
         for (component, outcome) in &plan.outcomes {
             let Component::Plugin(name) = component else { continue };
-            let held = outcome.passed_over().iter().find(|(_, verdict)| self.opens_soon(verdict));
+            let held = outcome.passed_over().iter().find(|(_, verdict)| verdict.is_staged_ahead(self.context.now));
             let Some((published, _)) = held else { continue };
             // The plan did not need the requirements of a version that is held.
             let verdict = planning.verdict(component, published, planning.intent()).await;
             let Some(details) = planning.details(component, &published.version).cloned() else { continue };
-            let is_held = verdict.is_ok_and(|verdict| self.opens_soon(&verdict));
+            let is_held = verdict.is_ok_and(|verdict| verdict.is_staged_ahead(self.context.now));
             if !is_held || self.skip_failed(component, &published.version, details.layer.as_ref()) {
                 continue;
             }
@@ -341,14 +332,6 @@ impl<'a> Tick<'a> {
         };
         ahead.retain(|operation| !is_stored(operation));
         ahead
-    }
-
-    /// Returns whether a version is held until a window opens, or a blackout ends, within [`STAGED_AHEAD`].
-    pub(super) fn opens_soon(&self, verdict: &Verdict) -> bool {
-        let codes: BTreeSet<ReasonCode> = verdict.reasons().iter().map(Reason::code).collect();
-        let by_time = codes.iter().all(|code| matches!(code, ReasonCode::OutsideWindow | ReasonCode::Blackout));
-        let is_soon = |until: Timestamp| until.duration_since(self.context.now) <= STAGED_AHEAD;
-        by_time && verdict.until().is_some_and(is_soon)
     }
 
     /// Reports a change that failed, or a component that cannot be changed, and remembers the change. `change`: its

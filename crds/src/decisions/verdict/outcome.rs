@@ -1,9 +1,12 @@
 //! The result of an evaluation: every reason that applies, and the class that follows from them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::gates::Causes;
-use crate::decisions::reason::{Class, Reason};
+use crate::decisions::reason::{Class, Reason, ReasonCode};
+
+/// An agent brings a version into its store at most so long before it may switch to it.
+const STAGED_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// Every reason against a version. Without any it is eligible.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +56,14 @@ impl Verdict {
         // `None` sorts before every instant, so `max` alone would ignore it.
         let ends: Option<Vec<_>> = self.reasons.iter().map(Reason::until).collect();
         ends?.into_iter().max()
+    }
+
+    /// Returns whether an agent brings the version into its store now, to switch to it later: nothing but windows and
+    /// blackouts hold it, and the last of them permits it within 24 hours (`docs/agent.md`).
+    pub fn is_staged_ahead(&self, now: Timestamp) -> bool {
+        let is_schedule = |reason: &Reason| matches!(reason.code(), ReasonCode::OutsideWindow | ReasonCode::Blackout);
+        self.reasons.iter().all(is_schedule)
+            && self.until().is_some_and(|until| until.duration_since(now) <= STAGED_AHEAD)
     }
 
     /// Returns the reason to show where there is room for one: the one of the strongest class that ends last;

@@ -147,6 +147,34 @@ fn the_verdict_is_the_strongest_reason() {
 }
 
 #[test]
+fn a_version_is_staged_ahead_of_its_window() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let by = || Source::LocalRules { field: Field::Refuse };
+    let outside = |until| Cause::OutsideWindow { by: by(), together: false, everyone: false, until: at(until) };
+    let blackout = |until| {
+        let blackout = crate::decisions::window::CheckedBlackout { reason: "".into(), from: at(0), to: at(until) };
+        Cause::Blackout { by: by(), blackout: Box::new(blackout), everyone: false, until: Some(at(until)) }
+    };
+    let subject = Subject { component: Component::D8, version: None, active: None, evaluated_at: None };
+    let subject = std::sync::Arc::new(subject);
+    let day = 24 * 3600;
+    for (causes, expected) in [
+        (vec![], false),
+        (vec![outside(day)], true),
+        (vec![outside(day + 1)], false),
+        (vec![blackout(60)], true),
+        (vec![outside(60), blackout(day)], true),
+        (vec![outside(60), blackout(day + 1)], false),
+        (vec![outside(60), Cause::Paused { by: by() }], false),
+        (vec![outside(60), Cause::Denied { by: by(), message: None }], false),
+        (vec![Cause::Paused { by: by() }], false),
+    ] {
+        let reasons: Vec<_> = causes.into_iter().map(|cause| Reason { subject: subject.clone(), cause }).collect();
+        assert_eq!(Verdict::new(reasons.clone()).is_staged_ahead(at(0)), expected, "{reasons:?}");
+    }
+}
+
+#[test]
 fn a_hold_ends_with_its_last_reason() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let by = || Source::LocalRules { field: Field::Refuse };
