@@ -11,22 +11,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     decisions::{
-        explain,
+        clock, explain,
         plan::{Destination, Obstacle, Outcome},
         reason::Reason,
         selection::NoCandidate,
         verdict::Class,
     },
-    records::host::{CliHostStatus, ComponentState, HostComponent, ObservedPolicy},
+    records::host::{CliHostStatus, ComponentState, HostComponent, ObservedPolicy, REPORT_INTERVAL},
     values::{digest::Digest, limits, name::Component, text::printable_to, version::Version},
 };
-
-/// A host reports at least so often, even if nothing changes.
-pub const REPORT_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
-
-/// A host that has not reported for longer is silent. It ticks every quarter of an hour, so that a report may be a little
-/// late.
-pub const SILENCE: SignedDuration = SignedDuration::from_hours(7);
 
 /// The state of one component of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,9 +207,6 @@ pub struct HostReport {
 /// Type of the condition of a host whose identity two machines use.
 pub const DUPLICATE_IDENTITY: &str = "DuplicateIdentity";
 
-/// The clock of a host may differ so much from that of the API server (rule 12).
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-
 impl HostReport {
     /// Returns the status to write; `None` if the present one says the same and is recent enough.
     pub fn status(&self, present: &CliHostStatus, generation: i64, now: Timestamp) -> Option<CliHostStatus> {
@@ -259,7 +249,7 @@ impl HostReport {
             None => ConditionDraft::yes("PolicySynced", "Read", "the policies were read from the API server"),
         };
         let clock = match self.clock_offset {
-            Some(offset) if offset.abs() > CLOCK_TOLERANCE => {
+            Some(offset) if offset.abs() > clock::TOLERANCE => {
                 let seconds = offset.as_secs();
                 ConditionDraft::no(
                     "ClockSynced",

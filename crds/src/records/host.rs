@@ -2,10 +2,18 @@
 
 use std::cmp::Ordering;
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// A host reports at least so often, even if nothing changes.
+pub const REPORT_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+
+/// A host that has not reported for longer is silent. It ticks every quarter of an hour, so that a report may be a little
+/// late.
+pub const SILENCE: SignedDuration = SignedDuration::from_hours(7);
 
 /// A managed host. Policies select hosts by the labels of this object, which only admins set.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

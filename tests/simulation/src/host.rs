@@ -10,7 +10,7 @@ use d8_agent::{
 };
 use d8_crds::{
     decisions::{
-        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt, HostReport, REPORT_INTERVAL},
+        agent_report::{ActiveArtifact, ComponentReport, FailedAttempt, HostReport},
         intent::Intent,
         person::Person,
         plan::{
@@ -21,7 +21,7 @@ use d8_crds::{
         verdict::{Host as PolicyHost, HostPolicies},
     },
     records::{
-        host::{CliHost, CliHostSpec, CliHostStatus, ComponentState, ObservedPolicy},
+        host::{CliHost, CliHostSpec, CliHostStatus, ComponentState, ObservedPolicy, REPORT_INTERVAL},
         policy::MajorUpdates,
     },
     values::{digest::Digest, name::Component, platform::Platform, version::Version},

@@ -7,7 +7,7 @@ use d8_crds::{
         ComponentSummary, Fleet, FleetComponent, FleetHost, Hold, HostTotals, NextCount, StateCount, VersionCount,
         WaveProgress,
     },
-    records::policy::WaveState,
+    records::{host::SILENCE, policy::WaveState},
     values::{duration::FormattedDuration, text::printable},
 };
 use jiff::Timestamp;
@@ -108,10 +108,15 @@ pub(super) fn totals(totals: &HostTotals) -> String {
     let hosts = if totals.hosts == 1 { "host" } else { "hosts" };
     let silent = match totals.silent {
         0 => String::new(),
-        silent => format!("; {silent} silent for more than 7h"),
+        silent => format!("; {silent} {}", silent_for()),
     };
     let separator = if counts.is_empty() { "" } else { ": " };
     format!("{} {hosts}{separator}{}{silent}", totals.hosts, counts.join(", "))
+}
+
+/// Returns `silent for more than 7h`.
+pub(super) fn silent_for() -> String {
+    format!("silent for more than {}", FormattedDuration(SILENCE.unsigned_abs()))
 }
 
 fn wave_line(wave: &WaveProgress) -> String {

@@ -8,12 +8,11 @@ use serde::{Serialize, Serializer};
 use super::FleetInputs;
 use crate::{
     decisions::{
-        agent_report::SILENCE,
         host_report,
         impact::{Forecast, HostFacts, HostImpact},
         verdict::NextVersion,
     },
-    records::host::{CliHost, ComponentState, HostComponent},
+    records::host::{CliHost, ComponentState, HostComponent, SILENCE},
     values::{name::Component, version::Version},
 };
 

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::values::instant;
-
-/// How often a host reports at least (`CliHost`).
-const REPORT_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+use crate::{records::host::REPORT_INTERVAL, values::instant};
 
 /// The time for which a host has reported a version as up to date, by the host's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,7 +72,7 @@ pub(super) fn totals(page: &mut Markup, totals: &HostTotals) {
         ("bad", totals.failed, "failed"),
         ("bad", totals.forbidden, "forbidden"),
         ("bad", totals.unfit, "unfit"),
-        ("off", totals.silent, "silent for more than 7h"),
+        ("off", totals.silent, &*text::silent_for()),
         ("off", totals.never_reported, "never reported"),
     ] {
         let class = if count == 0 { "off" } else { class };

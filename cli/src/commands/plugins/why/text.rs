@@ -5,12 +5,14 @@ use std::time::Duration;
 use d8_agent::cluster::{Caller, ViewOrigin};
 use d8_crds::{
     decisions::{
-        agent_report::SILENCE,
         explain::{self, Listed},
         reason::{Class, Reason},
         verdict::NextVersion,
     },
-    records::release::LeftOutTags,
+    records::{
+        host::{REPORT_INTERVAL, SILENCE},
+        release::LeftOutTags,
+    },
     values::{duration::FormattedDuration, text::printable, version::Version},
 };
 use jiff::Timestamp;
@@ -93,9 +95,10 @@ fn reported(host: &str, report: Option<&HostReport>, now: Timestamp) -> String {
     let when = last_seen.map(|last_seen| {
         let age = now.duration_since(last_seen).unsigned_abs();
         let silent = if age > SILENCE.unsigned_abs() {
-            "; it reports at least every 6h, so its agent may not be running"
+            let interval = FormattedDuration(REPORT_INTERVAL.unsigned_abs());
+            format!("; it reports at least every {interval}, so its agent may not be running")
         } else {
-            ""
+            String::new()
         };
         format!(" {} ago, at {last_seen:.0}{silent}", whole(age))
     });
