@@ -6,7 +6,6 @@ use d8_agent::cluster;
 use d8_crds::{
     decisions::{
         host_report::{self, ReportedComponent, ReportedVersion},
-        person::Person,
         plan::{InstalledComponent, StoredDigests},
         verdict::Host,
     },
@@ -59,14 +58,7 @@ impl ManagedHost {
     /// Returns the host as policies select it. Nobody acts there but the agent.
     pub(crate) fn as_host(&self) -> Host<'_> {
         let Self { name, labels, platform, .. } = self;
-        Host {
-            id: name,
-            labels,
-            platform: platform.as_ref(),
-            new_root: false,
-            person: Person::Nobody,
-            local_rules: None,
-        }
+        Host::unattended(name, labels, platform.as_ref())
     }
 
     /// Returns whether the host has reported what is on it.

@@ -20,7 +20,7 @@ use d8_crds::{
             Request, Snapshot, VersionFacts,
         },
         selection,
-        verdict::{Candidate, Host, Person, PolicySet, Verdict},
+        verdict::{Candidate, Host, PolicySet, Verdict},
     },
     records::{
         policy::PluginPolicy,
@@ -127,14 +127,7 @@ fn judge_all(bencher: Bencher<'_, '_>, plugins: usize, mix: Mix) {
     let (new, old) = (version("v1.3.1"), version("v1.3.0"));
     let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
     let record = (mix != Mix::NoRecords).then(record);
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = Host::unattended("bastion-1", &labels, None);
     bencher.counter(ItemsCount::new(plugins)).bench(|| {
         let policies = set.for_host(host);
         let eligible = components.iter().filter(|component| {

@@ -190,7 +190,7 @@ fn labels() -> BTreeMap<String, String> {
 }
 
 fn host<'a>(labels: &'a BTreeMap<String, String>, person: Person<'a>) -> Host<'a> {
-    Host { id: "bastion-1", labels, platform: None, new_root: false, person, local_rules: None }
+    Host { person, ..Host::unattended("bastion-1", labels, None) }
 }
 
 #[test]

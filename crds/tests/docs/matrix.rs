@@ -9,7 +9,7 @@ use d8_crds::{
     decisions::{
         intent::Intent,
         requirements::{Findings, Unchecked, Unmet},
-        verdict::{Candidate, Host, LocalRules, Person, PolicySet, Reason, ReasonCode},
+        verdict::{Candidate, Host, LocalRules, PolicySet, Reason, ReasonCode},
     },
     records::release::CliRelease,
     values::{name::Component, version::Version},
@@ -211,14 +211,7 @@ fn evaluated(row: &Row, intent: Intent) -> (&'static str, Vec<&'static str>) {
         .expect("a record")
     });
     let labels = BTreeMap::new();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: local_rules.as_ref(),
-    };
+    let host = Host { local_rules: local_rules.as_ref(), ..Host::unattended("bastion-1", &labels, None) };
     let candidate = Candidate::new(host, &component, &version, intent, time(NOW))
         .server_time(Some(time(server_time)))
         .confirmed(Some(time(confirmed)))

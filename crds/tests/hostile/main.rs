@@ -19,7 +19,7 @@ use d8_crds::{
             CheckedPolicy,
             warnings::{PolicyContext, warnings},
         },
-        verdict::{Candidate, Host, Person, PolicySet, Reason},
+        verdict::{Candidate, Host, PolicySet, Reason},
     },
     records::{
         cluster::{ClusterFacts, Fact, ModuleState},
@@ -249,14 +249,7 @@ fn check_candidate(document: &Value) {
     let version = Version::parse(text("version")).unwrap_or_else(|_| "1.3.3".parse().unwrap());
     let active = Version::parse(text("active")).ok();
     let labels = BTreeMap::from([("role".to_owned(), "bastion".to_owned())]);
-    let host = Host {
-        id: text("host"),
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = Host::unattended(text("host"), &labels, None);
     let release = CliRelease::deserialize(&document["release"]).ok();
     let recorded = release.as_ref().and_then(|release| release.recorded(&version));
     let unmet = recorded.map(|recorded| Unmet::recorded(&recorded.reasons)).unwrap_or_default();

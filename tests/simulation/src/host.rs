@@ -12,7 +12,6 @@ use d8_crds::{
     decisions::{
         agent_report::{ActiveArtifact, ComponentReport, FailedAttempt, HostReport},
         intent::Intent,
-        person::Person,
         plan::{
             self, Actor, DependencyPolicy, EvaluationRequest, Evaluator as _, InstalledComponent, PlanOptions,
             PlanStep, PolicyEvaluator, Request, Snapshot, StoredDigests,
@@ -116,14 +115,7 @@ impl Host {
 
     fn as_policies_see_it<'a>(&'a self, platform: &'a Platform) -> PolicyHost<'a> {
         let Self { name, labels, .. } = self;
-        PolicyHost {
-            id: name,
-            labels,
-            platform: Some(platform),
-            new_root: false,
-            person: Person::Nobody,
-            local_rules: None,
-        }
+        PolicyHost::unattended(name, labels, Some(platform))
     }
 
     /// Plans as a tick does, unless the last plan still holds: neither the cluster nor the host has changed since, and no

@@ -36,6 +36,13 @@ pub struct Host<'a> {
     pub local_rules: Option<&'a LocalRules>,
 }
 
+impl<'a> Host<'a> {
+    /// Returns a host where no person acts, and whose owner forbids nothing.
+    pub fn unattended(id: &'a str, labels: &'a BTreeMap<String, String>, platform: Option<&'a Platform>) -> Self {
+        Self { id, labels, platform, new_root: false, person: Person::Nobody, local_rules: None }
+    }
+}
+
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
 impl Host<'static> {

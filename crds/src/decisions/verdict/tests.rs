@@ -75,7 +75,7 @@ fn labels() -> BTreeMap<String, String> {
 
 /// Returns a managed host without facts of its own.
 fn bastion(labels: &BTreeMap<String, String>) -> Host<'_> {
-    Host { id: "bastion-1", labels, platform: None, new_root: false, person: Person::Nobody, local_rules: None }
+    Host::unattended("bastion-1", labels, None)
 }
 
 fn evaluate_with(set: &PolicySet, change: VersionChange<'_>, unmet: &[Unmet], release: Option<&CliRelease>) -> Verdict {

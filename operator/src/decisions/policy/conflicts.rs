@@ -11,9 +11,7 @@ use d8_crds::{
     decisions::{
         explain,
         validation::{CheckedPolicy, CheckedSubjects},
-        verdict::{
-            Host, Person, PolicyConflict, PolicySet, WORKSTATION_PLATFORMS, labelled_platform, workstation_labels,
-        },
+        verdict::{Host, PolicyConflict, PolicySet, WORKSTATION_PLATFORMS, labelled_platform, workstation_labels},
     },
     records::{policy::PluginPolicy, release::CliRelease},
     values::{name::Component, platform::Platform},
@@ -107,14 +105,7 @@ impl ConflictSearch {
         let speaking = speaking(&policies);
         let (mut found, mut memo) = (PolicyConflicts::default(), ConflictMemo::default());
         for ((selecting, platform), group) in &groups(&policies, &self.hosts, &workstations) {
-            let host = Host {
-                id: "",
-                labels: group.labels,
-                platform: platform.as_ref(),
-                new_root: false,
-                person: Person::Nobody,
-                local_rules: None,
-            };
+            let host = Host::unattended("", group.labels, platform.as_ref());
             let applying = set.for_host(host);
             for component in applying.contested() {
                 let release = self.releases.get(component.name());

@@ -208,14 +208,7 @@ fn rule_6_a_block_holds_for_versions_with_the_same_layer() {
         ("no platform known: all layers", &[(LINUX, 'c'), (ARM, 'e')], &[(LINUX, 'c'), (ARM, 'e')], None, true),
         ("no platform known: one layer", &[(LINUX, 'c'), (ARM, 'e')], &[(LINUX, 'c'), (ARM, 'f')], None, false),
     ] {
-        let host = Host {
-            id: "bastion-1",
-            labels: &labels,
-            platform,
-            new_root: false,
-            person: Person::Nobody,
-            local_rules: None,
-        };
+        let host = Host::unattended("bastion-1", &labels, platform);
         let expected = is_blocked.then(|| version("v1.2.0"));
         let found = blocked_by_layer(host, &layered([&other, own, blocked]), &[]);
         assert_eq!(found, (expected.clone(), expected), "{what}");
@@ -226,14 +219,7 @@ fn rule_6_a_block_holds_for_versions_with_the_same_layer() {
 fn rule_6_moved_tags_and_receipts() {
     let labels = labels();
     let linux: Platform = "linux-amd64".parse().unwrap();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: Some(&linux),
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = Host::unattended("bastion-1", &labels, Some(&linux));
     let layer = |letter| [(Some("linux-amd64"), letter)];
     let record = layered([&layer('1'), &layer('c'), &layer('c')]);
     for (what, moved) in [("a moved tag takes no block", 1), ("a moved tag gives no block", 2)] {

@@ -9,8 +9,7 @@ fn effective_of(set: &PolicySet, listed: &[&str]) -> Value {
 fn effective_under(set: &PolicySet, local_rules: Option<&LocalRules>, listed: &[&str]) -> Value {
     let labels = labels();
     let listed: Vec<_> = listed.iter().map(|name| name.parse().unwrap()).collect();
-    let host =
-        Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person: Person::Nobody, local_rules };
+    let host = Host { local_rules, ..Host::unattended("bastion-1", &labels, None) };
     serde_json::to_value(set.for_host(host).effective(&listed)).unwrap()
 }
 

@@ -81,14 +81,7 @@ impl VerdictFixture {
 
     pub(super) fn evaluate_by(&self, set: &PolicySet, change: VersionChange<'_>) -> Verdict {
         let labels = labels();
-        let host = Host {
-            id: self.host,
-            labels: &labels,
-            platform: None,
-            new_root: self.new_root,
-            person: Person::Nobody,
-            local_rules: self.local_rules.as_ref(),
-        };
+        let host = self.host_with(&labels);
         let component: Component = change.component.parse().unwrap();
         let (candidate, active) = (version(change.version), change.active.map(version));
         let mut case = Candidate::new(host, &component, &candidate, change.intent, self.now)
@@ -107,17 +100,18 @@ impl VerdictFixture {
         set.for_host(host).evaluate(&case)
     }
 
+    fn host_with<'h>(&'h self, labels: &'h BTreeMap<String, String>) -> Host<'h> {
+        Host {
+            new_root: self.new_root,
+            local_rules: self.local_rules.as_ref(),
+            ..Host::unattended(self.host, labels, None)
+        }
+    }
+
     /// Returns the version that the host takes next, and when.
     pub(super) fn next(&self, active: Option<&str>, candidates: &[&str]) -> Option<(String, Timestamp)> {
         let labels = labels();
-        let host = Host {
-            id: self.host,
-            labels: &labels,
-            platform: None,
-            new_root: self.new_root,
-            person: Person::Nobody,
-            local_rules: self.local_rules.as_ref(),
-        };
+        let host = self.host_with(&labels);
         let (component, active) = ("stronghold".parse().unwrap(), active.map(version));
         let versions: Vec<_> = candidates.iter().map(|text| version(text)).collect();
         let candidate = |version| {

@@ -34,7 +34,7 @@ fn conflicts_under(
     person: Person<'_>,
 ) -> Vec<PolicyConflict> {
     let labels = labels();
-    let host = Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person, local_rules };
+    let host = Host { person, local_rules, ..Host::unattended("bastion-1", &labels, None) };
     set.for_host(host).conflicts(|component| record.filter(|_| component.name() == "stronghold"))
 }
 

@@ -192,14 +192,7 @@ pub(super) fn recorded_version() -> impl Strategy<Value = &'static str> {
 fn active_forbidden(fixture: &VerdictFixture, active: &str) -> Option<ReasonCode> {
     let labels = labels();
     let (component, active) = ("stronghold".parse().unwrap(), version(active));
-    let host = Host {
-        id: fixture.host,
-        labels: &labels,
-        platform: None,
-        new_root: fixture.new_root,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = Host { new_root: fixture.new_root, ..Host::unattended(fixture.host, &labels, None) };
     let case = Candidate::new(host, &component, &active, A, fixture.now).release(fixture.release.as_ref());
     PolicySet::from_json(&fixture.policies)
         .for_host(host)

@@ -134,14 +134,7 @@ fn rule_20_the_floor_is_one_more_policy() {
         assert_eq!(fixture.codes(change), expected, "{component} {intent:?} {version} {active:?}");
     }
     let labels = labels();
-    let host = Host {
-        id: "bastion-1",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: Some(&local_rules),
-    };
+    let host = Host { local_rules: Some(&local_rules), ..Host::unattended("bastion-1", &labels, None) };
     let require = json!({"rules": [{"plugins": ["evil-twin"], "access": "Require"}]});
     let set = set(&[require]);
     assert!(set.for_host(host).required().is_empty());

@@ -89,14 +89,7 @@ fn a_refused_removal_has_the_next_step_of_a_removal() {
 #[test]
 fn the_labels_of_a_workstation() {
     let labels = workstation_labels(&"linux-amd64".parse().unwrap());
-    let host = Host {
-        id: "anna",
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = Host::unattended("anna", &labels, None);
     for (selector, matched) in [
         (json!({}), true),
         (json!({"matchLabels": {"cli.deckhouse.io/managed": "false"}}), true),

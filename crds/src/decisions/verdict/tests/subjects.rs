@@ -16,7 +16,7 @@ fn result(specs: &[Value], person: Person<'_>, intent: Intent) -> (Vec<&'static 
 
 fn result_of(set: &PolicySet, person: Person<'_>, change: VersionChange<'_>) -> (Vec<&'static str>, bool) {
     let (labels, fixture) = (labels(), VerdictFixture::of(&[]));
-    let host = Host { id: fixture.host, labels: &labels, platform: None, new_root: false, person, local_rules: None };
+    let host = Host { person, ..Host::unattended(fixture.host, &labels, None) };
     let component: Component = change.component.parse().unwrap();
     let (candidate, active) = (version(change.version), change.active.map(version));
     let case = Candidate::new(host, &component, &candidate, change.intent, fixture.now)
@@ -114,14 +114,7 @@ fn rule_21_a_person_who_is_not_known_keeps_the_exceptions_from_a_denial() {
         other.component = "strongbox";
         assert_eq!(result_of(&set(&specs), Person::Unknown, other), (vec!["Denied"], false));
         let labels = labels();
-        let host = |person| Host {
-            id: "bastion-1",
-            labels: &labels,
-            platform: None,
-            new_root: false,
-            person,
-            local_rules: None,
-        };
+        let host = |person| Host { person, ..Host::unattended("bastion-1", &labels, None) };
         let set = set(&specs);
         let cleo = user("cleo", &["contractors"]);
         let required = |person| set.for_host(host(person)).required().len();
@@ -196,8 +189,7 @@ fn rule_21_the_effective_policy_shows_the_subjects() {
     for (person, policies, paused) in
         [(Person::Known(&cleo), whole, true), (Person::Unknown, part, false), (Person::Nobody, json!([]), false)]
     {
-        let host =
-            Host { id: "bastion-1", labels: &labels, platform: None, new_root: false, person, local_rules: None };
+        let host = Host { person, ..Host::unattended("bastion-1", &labels, None) };
         let effective = serde_json::to_value(set.for_host(host).effective(&[])).unwrap();
         assert_eq!((&effective["policies"], &effective["paused"]["value"]), (&policies, &json!(paused)), "{person:?}");
     }

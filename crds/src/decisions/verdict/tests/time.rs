@@ -439,14 +439,7 @@ fn host_policies_evaluate_many_candidates_independently() {
         json!({"hostSelector": {"matchLabels": {"role": "ci"}}, "paused": true}),
     ]);
     let (set, labels) = (PolicySet::from_json(&fixture.policies), labels());
-    let host = Host {
-        id: fixture.host,
-        labels: &labels,
-        platform: None,
-        new_root: false,
-        person: Person::Nobody,
-        local_rules: None,
-    };
+    let host = Host::unattended(fixture.host, &labels, None);
     let shared = set.for_host(host);
     let (old, components) = (version("v1.0.0"), ["stronghold", "other", "my_plugin", "d8"]);
     for now in ["2026-11-22T12:00:00Z", "2026-11-22T14:45:00Z", "2026-11-22T13:30:00Z", "2026-11-22T12:00:00Z"] {
