@@ -18,7 +18,7 @@ use crate::decisions::{
     hosts::HostIndex,
     policy::{
         evaluation::PolicyInputs,
-        evidence::CanaryCounts,
+        evidence::KeptCanaryCounts,
         ledger::WaveLedger,
         matched::matched_hosts,
         status::{WriteTime, write_time},
@@ -38,14 +38,7 @@ struct KnownPolicy {
     ledger: WaveLedger,
     /// The last status that was written, and when.
     written: Option<(PluginPolicyStatus, Timestamp)>,
-    canaries: CountedCanaries,
-}
-
-/// Numbers of canaries, for one state of the labels and one generation of the policy.
-#[derive(Debug, Default)]
-struct CountedCanaries {
-    of: Option<(u64, i64)>,
-    counts: Arc<CanaryCounts>,
+    canaries: KeptCanaryCounts,
 }
 
 /// What one reconciliation of a policy decides.
@@ -69,7 +62,7 @@ impl PolicyController {
     pub fn reconcile(&mut self, policy: &PluginPolicy, releases: &[Arc<CliRelease>], now: Timestamp) -> Reconciliation {
         let known = self.policies.entry(policy.name_any()).or_default();
         let labels_revision = self.hosts.labels_revision();
-        let counts = known.canaries.of(labels_revision, policy.metadata.generation.unwrap_or_default());
+        let counts = known.canaries.of(labels_revision, policy);
         let checked = CheckedPolicy::new(policy);
         let matched = matched_hosts(&checked, &self.hosts);
         let before = known.written.as_ref().map(|(status, _)| status.clone());
@@ -87,17 +80,6 @@ impl PolicyController {
         known.written = status.clone().map(|status| (status, now)).or(known.written.take());
         let next = [evaluation.next, retry].into_iter().flatten().min();
         Reconciliation { status, writes_ledger, next }
-    }
-}
-
-impl CountedCanaries {
-    /// Returns the numbers that were counted for this state.
-    fn of(&mut self, labels_revision: u64, generation: i64) -> Arc<CanaryCounts> {
-        let state = Some((labels_revision, generation));
-        if self.of != state {
-            *self = Self { of: state, counts: Arc::default() };
-        }
-        self.counts.clone()
     }
 }
 

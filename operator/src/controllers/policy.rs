@@ -59,7 +59,7 @@ pub(super) async fn reconcile<R>(policy: Arc<PluginPolicy>, ctx: Arc<Context<R>>
     let stored = ledger(&policy, &entry, &before, &ctx).await?;
 
     let now = now();
-    let canary_counts = entry.state().canary_counts(ctx.hosts().labels_revision(), &policy);
+    let canary_counts = entry.state().canary_counts.of(ctx.hosts().labels_revision(), &policy);
     let (new_ledger, wave_events, evaluation) =
         evaluate(&policy, &checked, &before, &stored.ledger, canary_counts, now, &ctx);
     save_ledger(&entry, &name, stored, new_ledger, has_rollout, &ctx).await?;

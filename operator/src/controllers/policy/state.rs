@@ -1,14 +1,14 @@
 //! The state of a policy that this process keeps in memory.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use d8_crds::records::policy::{PluginPolicy, PluginPolicyStatus, WaveState};
+use d8_crds::records::policy::{PluginPolicyStatus, WaveState};
 use tokio::time::Instant;
 
 use super::super::state_cache::{Entry, Failures, StateCache, WrittenStatus};
 use crate::{
     adapters::ledger_store::StoredLedger,
-    decisions::policy::{evidence::CanaryCounts, ledger::WaveLedger},
+    decisions::policy::{evidence::KeptCanaryCounts, ledger::WaveLedger},
 };
 
 /// The state of one policy.
@@ -23,15 +23,7 @@ pub(in crate::controllers) struct PolicyState {
     /// The wave ledger; absent: it must be read.
     pub(super) ledger: Option<StoredLedger<WaveLedger>>,
     pub(super) failures: Failures,
-    canary_counts: KeptCounts,
-}
-
-/// Numbers of canaries, for one state of the hosts and of the policy.
-#[derive(Default)]
-struct KeptCounts {
-    labels_revision: u64,
-    policy: (Option<String>, Option<i64>),
-    counts: Arc<CanaryCounts>,
+    pub(super) canary_counts: KeptCanaryCounts,
 }
 
 /// The last status of a policy.
@@ -53,16 +45,6 @@ impl PolicyEntry {
 }
 
 impl PolicyState {
-    /// Returns the numbers of canaries that were counted for these hosts and this generation of the policy.
-    pub(super) fn canary_counts(&mut self, labels_revision: u64, policy: &PluginPolicy) -> Arc<CanaryCounts> {
-        let policy = (policy.metadata.uid.clone(), policy.metadata.generation);
-        let kept = &mut self.canary_counts;
-        if (kept.labels_revision, &kept.policy) != (labels_revision, &policy) {
-            *kept = KeptCounts { labels_revision, policy, counts: Arc::default() };
-        }
-        kept.counts.clone()
-    }
-
     /// Notes that the ConfigMap of the ledger was deleted. Returns whether there was one.
     pub(in crate::controllers) fn forget_config_map(&mut self) -> bool {
         self.ledger.as_mut().is_some_and(|stored| stored.resource_version.take().is_some())

@@ -12,6 +12,7 @@ use d8_crds::{
         validation::{CheckedPolicy, RequiredEvidence},
         wave::{Bucket, CanaryCounter, CanaryShare},
     },
+    records::policy::PluginPolicy,
     values::{name::Component, version::Version},
 };
 use jiff::Timestamp;
@@ -51,6 +52,25 @@ impl CanaryCounts {
         let count = count();
         counts.entry(component.clone()).or_default().insert(version.clone(), count);
         count
+    }
+}
+
+/// Numbers of canaries that are kept for one state of the hosts and of the policy.
+#[derive(Debug, Default)]
+pub(crate) struct KeptCanaryCounts {
+    labels_revision: u64,
+    policy: (Option<String>, Option<i64>),
+    counts: Arc<CanaryCounts>,
+}
+
+impl KeptCanaryCounts {
+    /// Returns the numbers that were counted for these hosts and this generation of the policy.
+    pub(crate) fn of(&mut self, labels_revision: u64, policy: &PluginPolicy) -> Arc<CanaryCounts> {
+        let policy = (policy.metadata.uid.clone(), policy.metadata.generation);
+        if (self.labels_revision, &self.policy) != (labels_revision, &policy) {
+            *self = Self { labels_revision, policy, counts: Arc::default() };
+        }
+        self.counts.clone()
     }
 }
 
