@@ -12,10 +12,9 @@ use std::collections::BTreeSet;
 use d8_agent::cluster::{self, ClusterView, RecordSelection, ViewError};
 use d8_crds::{
     decisions::{
-        fleet::{Fleet, FleetInputs, ObservedHost, WaveProgress},
+        fleet::{Fleet, FleetInputs, ObservedHost},
         verdict::PolicySet,
     },
-    records::policy::WaveState,
     values::{name::Component, spelling::nearest},
 };
 use jiff::Timestamp;
@@ -82,16 +81,6 @@ impl Observation {
             None => format!("no host reports {component}"),
         }
     }
-}
-
-/// Returns the waves to show to people: those that are not complete and that still matter to some host.
-fn open_waves(fleet: &Fleet) -> Vec<&WaveProgress> {
-    let is_open = |wave: &&WaveProgress| {
-        let is_taken_by_all = wave.active + wave.newer == wave.hosts;
-        let has_trouble = wave.state == WaveState::Halted || wave.failed > 0;
-        wave.state != WaveState::Complete && wave.hosts > 0 && (has_trouble || !is_taken_by_all)
-    };
-    fleet.waves.iter().filter(is_open).collect()
 }
 
 fn list_failure(context: &Context, selector: Option<&str>, error: &ViewError) -> Failure {

@@ -141,6 +141,11 @@ impl Fleet {
             hosts,
         }
     }
+
+    /// Returns the waves that still matter to some host.
+    pub fn open_waves(&self) -> impl Iterator<Item = &WaveProgress> {
+        self.waves.iter().filter(|wave| wave.is_open())
+    }
 }
 
 #[cfg(test)]

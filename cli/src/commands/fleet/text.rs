@@ -29,7 +29,7 @@ pub(super) fn print_summary(fleet: &Fleet) {
         output::print_table(&table);
     }
     output::print(totals(&fleet.totals));
-    print_some("waves", super::open_waves(fleet).into_iter().map(wave_line));
+    print_some("waves", fleet.open_waves().map(wave_line));
     print_some(
         "failures",
         fleet.failed.iter().map(|failed| {

@@ -229,6 +229,29 @@ fn how_far_waves_have_come() {
 }
 
 #[test]
+fn waves_that_matter_to_no_host_are_not_open() {
+    let [old, new, newer] = ["v1.0.0", "v1.1.0", "v1.2.0"].map(|active| host("a", &json!([tool(active, "UpToDate")])));
+    let none = host("a", &json!([]));
+    for (host, state, failed, expected) in [
+        (&old, "Running", 0, true),
+        (&old, "AwaitingEvidence", 0, true),
+        (&old, "Complete", 0, false),
+        (&new, "Running", 0, false),
+        (&new, "Running", 1, true),
+        (&new, "Halted", 0, true),
+        (&newer, "Running", 0, false),
+        (&newer, "Complete", 1, false),
+        (&none, "Running", 1, false),
+    ] {
+        let mut policy = policy(&json!({}));
+        let wave = &mut policy["status"]["components"][0]["waves"][0];
+        (wave["state"], wave["failed"]) = (json!(state), json!(failed));
+        let fleet = fleet(std::slice::from_ref(host), &[policy], &[]);
+        assert_eq!(fleet.open_waves().count() == 1, expected, "{:?}", fleet.waves);
+    }
+}
+
+#[test]
 fn policies_as_they_are_and_those_that_cannot_be_read() {
     let unknown = json!({"metadata": {"name": "other"}, "spec": {"hostSelector": 1}});
     let invalid = policy(&json!({"defaults": {"minAge": "soon"}}));

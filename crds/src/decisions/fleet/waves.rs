@@ -131,6 +131,14 @@ fn spread(
 }
 
 impl WaveProgress {
+    /// Returns whether the wave still matters to some host: it is not complete, and hosts lack the version, or something
+    /// went wrong.
+    pub(super) fn is_open(&self) -> bool {
+        let is_taken_by_all = self.active + self.newer == self.hosts;
+        let has_trouble = self.state == WaveState::Halted || self.failed > 0;
+        self.state != WaveState::Complete && self.hosts > 0 && (has_trouble || !is_taken_by_all)
+    }
+
     fn count(&mut self, host: &ObservedHost, component: &Component, version: &Version, now: Timestamp) {
         let Some(active) = host.facts.active.get(component) else { return };
         self.hosts += 1;

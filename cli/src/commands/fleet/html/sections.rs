@@ -16,10 +16,7 @@ use super::{
     chart,
     markup::{Markup, escaped, escaped_or_nothing, time, time_or_nothing},
 };
-use crate::{
-    commands::fleet::{open_waves, text},
-    version,
-};
+use crate::{commands::fleet::text, version};
 
 /// Most entries of each list.
 const MAX_FAILED: usize = 500;
@@ -110,7 +107,7 @@ pub(super) fn failed(page: &mut Markup, fleet: &Fleet) {
 
 /// Adds a chart for each wave that is not complete.
 pub(super) fn waves(page: &mut Markup, fleet: &Fleet) {
-    let mut waves = open_waves(fleet);
+    let mut waves: Vec<_> = fleet.open_waves().collect();
     waves.sort_by_key(|wave| wave.state != WaveState::Halted);
     page.section("waves", "Waves", Some(waves.len()));
     if waves.is_empty() {
